@@ -1,1 +1,32 @@
+//! crossfade is a reverse-proxy sidecar. It terminates WebSocket in front of a backend that only
+//! knows Server-Sent Events and polled endpoints, reads each of those once for everybody who may
+//! share it, and passes everything else through untouched.
+//!
+//! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
+//!
+//! - [`downstream`] accepts, routes, judges and answers; [`upstream`] is the way to the backend.
+//! - [`route`], [`edge`], [`rollout`] decide; they are pure.
+//! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
+//!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
+//! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
+//!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod downstream;
+pub mod edge;
+pub mod error;
+pub mod event;
+pub mod hub;
+pub mod protocol;
+pub mod reload;
+pub mod rollout;
+pub mod route;
+pub mod session;
+pub mod source;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! The other listener: API, metrics, probes.

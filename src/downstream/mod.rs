@@ -1,0 +1,1 @@
+//! The public listeners: accept, route, judge, answer.

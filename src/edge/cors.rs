@@ -1,0 +1,1 @@
+//! Which origins may open a WebSocket.

@@ -1,0 +1,1 @@
+//! What a request must look like before anything believes it.

@@ -1,0 +1,218 @@
+//! What can go wrong, and whose side it is on.
+//!
+//! A [`Refusal`] is a policy that said no; an [`Error`] is something that broke. Parts return
+//! them as values; only the doors (`downstream::respond`, a protocol's encoder) turn them into
+//! bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Where the fault lies: the client's half, ours, or the backend's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The browser's half of the road.
+    Downstream,
+    /// crossfade itself, its policies included.
+    Edge,
+    /// The legacy backend's half.
+    Upstream,
+}
+
+impl Side {
+    /// The word used in problem documents, logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Downstream => "downstream",
+            Side::Edge => "edge",
+            Side::Upstream => "upstream",
+        }
+    }
+}
+
+/// The machine-readable word of an `err` or `end` frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The frame was not understood.
+    BadFrame,
+    /// No credentials, or the backend did not accept them.
+    Unauthorized,
+    /// The token's time is over.
+    TokenExpired,
+    /// Known, but not allowed.
+    Forbidden,
+    /// The rollout keeps this client on the legacy transport.
+    Legacy,
+    /// No such route, or the backend knows nothing there.
+    NotFound,
+    /// More subscriptions or topics than allowed.
+    TooManySubs,
+    /// Faster than the rate limit.
+    RateLimited,
+    /// Larger than the limit.
+    PayloadTooLarge,
+    /// The backend could not be reached or answered brokenly.
+    UpstreamDown,
+    /// The backend did not answer in time.
+    UpstreamTimeout,
+    /// The request went out and no answer came: it may have been executed.
+    OutcomeUnknown,
+    /// The sidecar is leaving.
+    Draining,
+    /// The same thing twice.
+    Conflict,
+    /// Our own fault, or a tripwire's.
+    Internal,
+    /// The backend ended the stream for good (`end` only).
+    UpstreamClosed,
+    /// The configuration no longer has the route (`end` only).
+    RouteRemoved,
+}
+
+impl Code {
+    /// The word as it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::BadFrame => "bad_frame",
+            Code::Unauthorized => "unauthorized",
+            Code::TokenExpired => "token_expired",
+            Code::Forbidden => "forbidden",
+            Code::Legacy => "legacy",
+            Code::NotFound => "not_found",
+            Code::TooManySubs => "too_many_subs",
+            Code::RateLimited => "rate_limited",
+            Code::PayloadTooLarge => "payload_too_large",
+            Code::UpstreamDown => "upstream_down",
+            Code::UpstreamTimeout => "upstream_timeout",
+            Code::OutcomeUnknown => "outcome_unknown",
+            Code::Draining => "draining",
+            Code::Conflict => "conflict",
+            Code::Internal => "internal",
+            Code::UpstreamClosed => "upstream_closed",
+            Code::RouteRemoved => "route_removed",
+        }
+    }
+
+    /// The HTTP status that says the same.
+    pub fn status(self) -> u16 {
+        match self {
+            Code::BadFrame => 400,
+            Code::Unauthorized | Code::TokenExpired => 401,
+            Code::Forbidden | Code::Legacy => 403,
+            Code::NotFound | Code::RouteRemoved => 404,
+            Code::Conflict => 409,
+            Code::PayloadTooLarge => 413,
+            Code::TooManySubs | Code::RateLimited => 429,
+            Code::Internal => 500,
+            Code::UpstreamDown | Code::OutcomeUnknown | Code::UpstreamClosed => 502,
+            Code::Draining => 503,
+            Code::UpstreamTimeout => 504,
+        }
+    }
+}
+
+/// A policy said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it is.
+    pub code: Code,
+    /// The HTTP status that goes with it; the backend's own where it refused.
+    pub status: u16,
+    /// One sentence for a person.
+    pub detail: Cow<'static, str>,
+    /// When to come back, in milliseconds; `None` where that is not known.
+    pub retry_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal with the status that its code implies.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Refusal {
+            code,
+            status: code.status(),
+            detail: detail.into(),
+            retry_ms: None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+/// What broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No connection could be made: nothing was sent.
+    Connect,
+    /// The connection was made, and the answer did not begin in time; the request may have been executed.
+    Timeout,
+    /// The answer broke the protocol or stopped in the middle.
+    Broken,
+    /// A body above its limit.
+    TooLarge,
+    /// The other side went away.
+    Gone,
+    /// Not one of these.
+    Other,
+}
+
+impl Kind {
+    /// The word used in logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Connect => "connect",
+            Kind::Timeout => "timeout",
+            Kind::Broken => "broken",
+            Kind::TooLarge => "too_large",
+            Kind::Gone => "gone",
+            Kind::Other => "other",
+        }
+    }
+}
+
+/// Something broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Whose half it broke in.
+    pub side: Side,
+    /// What broke.
+    pub kind: Kind,
+    /// One sentence for a person; never a secret, never a body.
+    pub detail: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error on the backend's half.
+    pub fn upstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Error {
+            side: Side::Upstream,
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    /// An error on the client's half.
+    pub fn downstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Error {
+            side: Side::Downstream,
+            kind,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}: {}",
+            self.side.as_str(),
+            self.kind.as_str(),
+            self.detail
+        )
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,251 @@
+//! The nouns that travel: an [`Event`] at its [`Position`], and what a client is told beside it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// Random name of one topic's life; a position means nothing under another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u32);
+
+/// A place in a topic's log: `<epoch>-<offset>` on the wire, the epoch in base 36.
+///
+/// The offset counts from 1; 0 is the place before the first event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Which life of the topic.
+    pub epoch: Epoch,
+    /// The counter, strictly increasing within an epoch.
+    pub offset: u64,
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut out = [0u8; 7];
+        let (mut rest, mut at) = (self.0, out.len());
+        loop {
+            at -= 1;
+            out[at] = DIGITS[(rest % 36) as usize];
+            rest /= 36;
+            if rest == 0 {
+                break;
+            }
+        }
+        out[at..]
+            .iter()
+            .try_for_each(|digit| write!(f, "{}", *digit as char))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.offset)
+    }
+}
+
+impl std::str::FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (epoch, offset) = text.split_once('-').ok_or(())?;
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        };
+        if !plain(epoch) || !offset.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(());
+        }
+        let epoch = Epoch(u32::from_str_radix(epoch, 36).map_err(drop)?);
+        Ok(Position {
+            epoch,
+            offset: offset.parse().map_err(drop)?,
+        })
+    }
+}
+
+/// Why something was lost (`gap.why`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapWhy {
+    /// Older than the replay window.
+    Expired,
+    /// A position of another epoch, or from the future.
+    Epoch,
+    /// The client read too slowly.
+    Slow,
+    /// The backend's stream broke and could not be resumed by id.
+    UpstreamReconnect,
+    /// One event was above the size limit.
+    TooLarge,
+    /// The configuration changed what is read.
+    Config,
+}
+
+impl GapWhy {
+    /// The word on the wire and in the metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapWhy::Expired => "expired",
+            GapWhy::Epoch => "epoch",
+            GapWhy::Slow => "slow",
+            GapWhy::UpstreamReconnect => "upstream_reconnect",
+            GapWhy::TooLarge => "too_large",
+            GapWhy::Config => "config",
+        }
+    }
+}
+
+/// An event's payload: JSON goes out embedded as it was, anything else as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Valid JSON, without line breaks that would need care in a frame.
+    Json(Bytes),
+    /// Valid UTF-8 that is no JSON document.
+    Text(Bytes),
+}
+
+impl Data {
+    /// The payload's bytes; always valid UTF-8.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Data::Json(bytes) | Data::Text(bytes) => bytes,
+        }
+    }
+
+    /// Classifies a text: JSON where it parses as one JSON value, text otherwise.
+    pub fn classify(text: Bytes) -> Data {
+        match serde_json::from_slice::<&serde_json::value::RawValue>(&text) {
+            Ok(_) => Data::Json(text),
+            Err(_) => Data::Text(text),
+        }
+    }
+}
+
+/// What an entry of a topic's log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something happened.
+    Event,
+    /// The whole document, reflecting the entry's offset.
+    Snapshot,
+    /// Everything after `from` up to this entry's own position is lost.
+    Gap {
+        /// The last position that the receiver may hold.
+        from: Position,
+        /// Why.
+        why: GapWhy,
+    },
+}
+
+/// A form in which an event is encoded at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `crossfade.v1.json`.
+    Json,
+    /// The bare data as one text message.
+    Raw,
+    /// The data wrapped as `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
+    Wrapped,
+}
+
+/// One entry of a topic's log, immutable and shared by all who receive it.
+#[derive(Debug)]
+pub struct Event {
+    /// The channel number of the topic that it was published on.
+    pub ch: u32,
+    /// Where it stands.
+    pub position: Position,
+    /// What it is.
+    pub kind: Kind,
+    /// The event's name; `None` means `message`.
+    pub name: Option<Arc<str>>,
+    /// The last event id as `EventSource.lastEventId` would show it; `None` when there is none.
+    pub id: Option<Arc<str>>,
+    /// The payload; empty text for a gap.
+    pub data: Data,
+    /// When the sidecar had read it from the backend completely.
+    pub at: Instant,
+    frames: [OnceLock<Bytes>; 3],
+}
+
+impl Event {
+    /// A new entry with nothing encoded yet.
+    pub fn new(ch: u32, position: Position, kind: Kind, draft: Draft, at: Instant) -> Self {
+        let Draft { name, id, data } = draft;
+        Event {
+            ch,
+            position,
+            kind,
+            name,
+            id,
+            data,
+            at,
+            frames: Default::default(),
+        }
+    }
+
+    /// The finished WebSocket frame in this form: encoded by the first who asks, shared by the rest.
+    pub fn frame(&self, form: Form, encode: impl FnOnce(&Event) -> Bytes) -> Bytes {
+        self.frames[form as usize]
+            .get_or_init(|| encode(self))
+            .clone()
+    }
+
+    /// What the entry counts for against byte limits: payload, name, id and a flat cost.
+    pub fn weight(&self) -> usize {
+        const FLAT: usize = 64;
+        let name = self.name.as_deref().map_or(0, str::len);
+        let id = self.id.as_deref().map_or(0, str::len);
+        FLAT + name + id + self.data.bytes().len()
+    }
+}
+
+/// An event before the topic gives it a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// See [`Event::name`].
+    pub name: Option<Arc<str>>,
+    /// See [`Event::id`].
+    pub id: Option<Arc<str>>,
+    /// See [`Event::data`].
+    pub data: Data,
+}
+
+impl Draft {
+    /// A draft without name and id.
+    pub fn plain(data: Data) -> Self {
+        Draft {
+            name: None,
+            id: None,
+            data,
+        }
+    }
+}
+
+/// Whether the topic follows its backend right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// False when what clients hold may be stale.
+    pub live: bool,
+    /// Why not, one word (`upstream_down`, `connecting`, …); absent while live.
+    pub why: Option<&'static str>,
+    /// Since when, Unix seconds.
+    pub since: u64,
+}
+
+/// Why and how a subscription is over for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// An error code, `upstream_closed`, `legacy` or `route_removed`.
+    pub code: crate::error::Code,
+    /// The backend's HTTP status where it refused; otherwise the code's own.
+    pub status: u16,
+    /// When coming back makes sense, milliseconds.
+    pub retry_ms: Option<u64>,
+    /// True when the backend finished what it had to say.
+    pub is_final: bool,
+}

@@ -1,0 +1,100 @@
+//! What makes two subscriptions share one upstream: route, request and whose credentials.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use crate::config::Route;
+
+/// The SHA-256 over exactly the credentials that a source takes from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Principal(pub [u8; 32]);
+
+/// The credentials that go upstream for a client; never logged.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// `Cookie`, without crossfade's own cookies.
+    pub cookie: Option<HeaderValue>,
+    /// `Authorization`, from the handshake or made from a token.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl Credentials {
+    /// Everybody without credentials is one principal.
+    pub fn principal(&self) -> Principal {
+        let mut hash = Sha256::new();
+        for part in [&self.cookie, &self.authorization] {
+            let bytes = part.as_ref().map(HeaderValue::as_bytes);
+            hash.update([bytes.is_some() as u8]);
+            hash.update((bytes.map_or(0, <[u8]>::len) as u64).to_be_bytes());
+            hash.update(bytes.unwrap_or_default());
+        }
+        Principal(hash.finalize().into())
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("cookie", &self.cookie.as_ref().map(|_| "***"))
+            .field("authorization", &self.authorization.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
+/// Whose credentials a topic is read with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Nobody's.
+    Public,
+    /// One principal's.
+    User(Principal),
+    /// One connection's, by its number.
+    Connection(u64),
+}
+
+impl Scope {
+    /// The word in the admin API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Scope::Public => "public",
+            Scope::User(_) => "user",
+            Scope::Connection(_) => "connection",
+        }
+    }
+}
+
+/// One upstream request in the making: all that a source needs but the credentials.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The bridged route.
+    pub route: Arc<Route>,
+    /// Parameters of the route's path template, decoded, by name.
+    pub params: Vec<(String, String)>,
+    /// Canonical path and query, crossfade's own parameters stripped.
+    pub url: String,
+    /// The client's Host, as it goes upstream under `host = "preserve"`.
+    pub host: HeaderValue,
+    /// `http` or `https` as the client sees it (`X-Forwarded-Proto`).
+    pub proto: &'static str,
+    /// The values of the route's `vary` headers, in its order, as they were sent.
+    pub vary: Vec<(HeaderName, HeaderValue)>,
+    /// Whose credentials.
+    pub scope: Scope,
+}
+
+/// A topic's identity. Pace and limits of the route are no part of it, so that a reload which
+/// changes those keeps topic and epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TopicKey {
+    route: Arc<str>,
+    method: Method,
+    url: String,
+    host: Vec<u8>,
+    vary: Vec<(HeaderName, Vec<u8>)>,
+    scope: Scope,
+    /// What the route reads, as `reads` writes it.
+    reads: String,
+}

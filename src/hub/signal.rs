@@ -1,0 +1,27 @@
+//! How a topic reaches a session without owning a queue for it.
+
+use atomic_waker::AtomicWaker;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
+
+/// A bell that anybody may ring and one task waits at. Rings between two looks are one.
+#[derive(Debug, Default)]
+pub struct Signal {
+    rung: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Signal {
+    /// Wakes the waiting task, now or when it next looks.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether it rang since the last look; registers the task for the next ring.
+    pub fn poll_rung(&self, cx: &mut Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,203 @@
+//! What a realtime connection's bytes mean; sans-IO: messages in, finished frames out.
+
+pub mod frame;
+pub mod json;
+pub mod raw;
+
+use bytes::Bytes;
+
+use crate::error::{Code, Refusal};
+use crate::event::{End, Event, Form, GapWhy, Position, State};
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// First message with credentials, or a later `auth`.
+    Hello {
+        /// Client's number for the answer, if any.
+        id: Option<u64>,
+        /// Bearer token.
+        token: Option<String>,
+    },
+    /// Subscribe.
+    Sub {
+        /// Client's number.
+        id: u64,
+        /// Path and query as on the public address.
+        path: String,
+        /// Resume after this position (unparsed: a foreign one is a gap, not an error).
+        after: Option<String>,
+        /// Resume after this event id.
+        last_event_id: Option<String>,
+        /// Field → accepted values.
+        filter: Vec<(String, Vec<serde_json::Value>)>,
+    },
+    /// Leave a channel.
+    Unsub {
+        /// Client's number.
+        id: u64,
+        /// Channel.
+        ch: u32,
+    },
+    /// Hold a channel.
+    Pause {
+        /// Client's number.
+        id: u64,
+        /// Channel.
+        ch: u32,
+    },
+    /// Go on with a channel.
+    Resume {
+        /// Client's number.
+        id: u64,
+        /// Channel.
+        ch: u32,
+    },
+    /// A request to the backend.
+    Req(Req),
+    /// New credentials.
+    Auth {
+        /// Client's number.
+        id: u64,
+        /// Bearer token.
+        token: String,
+    },
+    /// Answer with a pong.
+    Ping,
+    /// An answer to ours.
+    Pong,
+}
+
+/// A client's request upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Req {
+    /// Client's number.
+    pub id: u64,
+    /// HTTP method.
+    pub method: String,
+    /// Path and query as on the public address.
+    pub path: String,
+    /// Header fields the client asks for.
+    pub headers: Vec<(String, String)>,
+    /// JSON body.
+    pub body: Option<Bytes>,
+    /// Idempotency key.
+    pub key: Option<String>,
+}
+
+/// Why a message was not understood.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Violation {
+    /// Answer with `err` (`bad_frame`, this id where it was readable).
+    Frame {
+        /// The frame's id.
+        id: Option<u64>,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Close the connection with this code.
+    Close {
+        /// Close code.
+        code: u16,
+        /// Reason.
+        reason: &'static str,
+    },
+}
+
+/// What the sidecar says beside events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output<'a> {
+    /// First frame.
+    Welcome {
+        /// Connection id.
+        conn: &'a str,
+        /// Instance id.
+        node: &'a str,
+        /// Ping interval, ms.
+        ping_ms: u64,
+        /// Ping timeout, ms.
+        timeout_ms: u64,
+        /// Largest message, bytes.
+        max_bytes: usize,
+        /// Subscriptions.
+        max_subs: usize,
+        /// Token's end, Unix seconds.
+        auth_exp: Option<u64>,
+    },
+    /// A request was granted; `sub` has the rest.
+    Ok {
+        /// Client's number.
+        id: u64,
+        /// Channel, head and completeness for `sub`.
+        sub: Option<(u32, Position, bool)>,
+    },
+    /// A request was not.
+    Err {
+        /// Client's number.
+        id: Option<u64>,
+        /// What and why.
+        refusal: &'a Refusal,
+    },
+    /// Live or stale.
+    State {
+        /// Channel.
+        ch: u32,
+        /// Value.
+        state: &'a State,
+    },
+    /// A call's answer.
+    Res {
+        /// Client's number.
+        id: u64,
+        /// HTTP status.
+        status: u16,
+        /// Header fields.
+        headers: &'a [(String, String)],
+        /// Body.
+        body: ResBody<'a>,
+    },
+    /// A subscription is over.
+    End {
+        /// Channel.
+        ch: u32,
+        /// How.
+        end: &'a End,
+    },
+    /// For people.
+    Notice {
+        /// `info`, `warn`, `error`.
+        level: &'a str,
+        /// Text.
+        msg: &'a str,
+        /// JSON.
+        d: Option<&'a serde_json::value::RawValue>,
+    },
+    /// Leave soon.
+    Drain {
+        /// Until the close, ms.
+        in_ms: u64,
+        /// Range to come back in, ms.
+        retry_ms: (u64, u64),
+        /// `same` or `native`.
+        next: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+    /// Heartbeat.
+    Ping,
+    /// Answer to a heartbeat.
+    Pong,
+}
+
+/// A call's answer body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ResBody<'a> {
+    /// None.
+    Empty,
+    /// JSON text.
+    Json(&'a [u8]),
+    /// UTF-8 text.
+    Text(&'a str),
+    /// Anything else (base64 on the wire).
+    Binary(&'a [u8]),
+}

@@ -1,0 +1,1 @@
+//! `crossfade.v1.raw`: bare data.

@@ -1,0 +1,1 @@
+//! Triggers, load, apply.

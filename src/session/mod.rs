@@ -1,0 +1,38 @@
+//! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
+
+pub mod registry;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+
+use crate::hub::Hub;
+use crate::rollout::Stages;
+use crate::route::InForce;
+use crate::telemetry::Telemetry;
+use crate::upstream::Upstreams;
+
+/// Everything that outlives a reload; made once by `app`.
+pub struct Shared {
+    /// The configuration in force; only `reload` stores into it.
+    pub in_force: ArcSwap<InForce>,
+    /// Every rollout's stage; only `rollout::controller` stores into it.
+    pub stages: Arc<ArcSwap<Stages>>,
+    /// Topics.
+    pub hub: Hub,
+    /// Backends.
+    pub upstreams: Upstreams,
+    /// Present connections.
+    pub sessions: registry::Sessions,
+    /// Signs the sticky cookie.
+    pub secret: Vec<u8>,
+    /// This instance's random id (`welcome.node`).
+    pub node: String,
+    /// Metrics and logs.
+    pub telemetry: Arc<Telemetry>,
+    /// Set while the process leaves or an admin drains it.
+    pub draining: std::sync::atomic::AtomicBool,
+    /// Numbers connections.
+    pub next_connection: AtomicU64,
+}

@@ -1,0 +1,1 @@
+//! What reads upstream: an SSE stream or a polled endpoint, as a `hub::Feed`.
