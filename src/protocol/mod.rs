@@ -105,7 +105,7 @@ pub enum Violation {
 }
 
 /// What the sidecar says beside events.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Output<'a> {
     /// First frame.
     Welcome {
