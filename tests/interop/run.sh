@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# All tests: first cargo's own, then the interop stage with programs that this project did not write.
+# A part that cannot run here is named at the end with the reason; only a part that failed makes the exit code 1.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/interop/report.sh
+
+# The Flask example's packages, from its lock; kept until the lock changes.
+install_flask() {
+    local lock=examples/flask-captions/requirements.txt
+    cmp -s "$lock" .venv/installed.txt && return
+    rm -rf .venv
+    python3 -m venv .venv && .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" && cp "$lock" .venv/installed.txt
+}
+
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    not_run 'flask-captions: python3 has no venv module (on Debian: the package python3-venv)'
+elif part 'install Flask and gunicorn' install_flask && [ -e .venv/installed.txt ]; then
+    export CROSSFADE_FLASK_VENV="$PWD/.venv"
+fi
+
+# --no-fail-fast: one broken test binary does not hide the others.
+part 'cargo test' cargo test --locked --no-fail-fast
+
+autobahn=$(bash tests/interop/python27.sh) || autobahn=
+if [ -z "$autobahn" ]; then
+    not_run 'autobahn: the suite needs Python 2.7 with pip, and there is none (looked for python2.7 and in pyenv)'
+else
+    part 'autobahn' bash tests/interop/autobahn.sh
+fi
+
+if ! bash tests/interop/fuzz.sh --can-run; then
+    not_run 'fuzz: no C++ compiler for libFuzzer (on Debian: the package g++)'
+else
+    part 'fuzz' bash tests/interop/fuzz.sh "${FUZZ_SECONDS:-10}"
+fi
+
+report
