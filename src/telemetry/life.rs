@@ -1,0 +1,96 @@
+//! Happenings of the house: start, reload, rollout, drain, end.
+
+use std::time::Duration;
+
+use super::Telemetry;
+
+/// Every state of a rollout, for `rollout_state`.
+const STATES: [&str; 4] = ["running", "paused", "killed", "rolled_back"];
+
+impl Telemetry {
+    /// A configuration is in force.
+    pub fn config_accepted(&self, generation: u64, trigger: &str, time: Duration) {
+        self.config_generation.set(generation as i64);
+        if generation > 1 {
+            self.reloads.with_label_values(&["ok"]).inc();
+            self.reload_seconds.observe(time.as_secs_f64());
+        }
+        tracing::info!(
+            generation,
+            trigger,
+            ms = time.as_millis() as u64,
+            "configuration in force"
+        );
+    }
+
+    /// A reload found the configuration as it was.
+    pub fn config_unchanged(&self, trigger: &str, time: Duration) {
+        self.reloads.with_label_values(&["unchanged"]).inc();
+        self.reload_seconds.observe(time.as_secs_f64());
+        tracing::info!(trigger, "configuration unchanged");
+    }
+
+    /// A reload was refused, and nothing changed; one line for each problem.
+    pub fn config_invalid(&self, trigger: &str, problems: &[String], time: Duration) {
+        self.reloads.with_label_values(&["invalid"]).inc();
+        self.reload_seconds.observe(time.as_secs_f64());
+        tracing::error!(
+            trigger,
+            problems = problems.len(),
+            "configuration refused, the one in force stays"
+        );
+        for problem in problems {
+            tracing::error!("{problem}");
+        }
+    }
+
+    /// A reload was refused because it would need a restart.
+    pub fn config_needs_restart(&self, trigger: &str, keys: &[String], time: Duration) {
+        self.reloads.with_label_values(&["restart_required"]).inc();
+        self.reload_seconds.observe(time.as_secs_f64());
+        tracing::error!(
+            trigger,
+            keys = keys.join(", "),
+            "configuration refused: these keys need a restart; nothing changed"
+        );
+    }
+
+    /// A rollout's stage is this now.
+    pub fn rollout_stands(&self, rollout: &str, effective_percent: f64, state: &str) {
+        self.rollout_percent
+            .with_label_values(&[rollout])
+            .set(effective_percent);
+        for known in STATES {
+            self.rollout_state
+                .with_label_values(&[rollout, known])
+                .set((known == state).into());
+        }
+    }
+
+    /// A rollout is no longer configured.
+    pub fn rollout_gone(&self, rollout: &str) {
+        // An error says only that it was never shown.
+        let _ = self.rollout_percent.remove_label_values(&[rollout]);
+        for known in STATES {
+            let _ = self.rollout_state.remove_label_values(&[rollout, known]);
+        }
+    }
+
+    /// Somebody moved a rollout.
+    pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
+        tracing::warn!(rollout, by, action, to, why, "rollout changed");
+    }
+
+    /// A rollout decided for one client.
+    pub fn decided(&self, rollout: &str, transport: &str, reason: &str) {
+        self.decisions
+            .with_label_values(&[rollout, transport, reason])
+            .inc();
+    }
+
+    /// A task ended by a bug of ours.
+    pub fn panicked(&self, place: &str) {
+        self.panics.inc();
+        tracing::error!(place, "a task panicked");
+    }
+}

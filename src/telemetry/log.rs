@@ -1,0 +1,171 @@
+//! Where log lines go: stderr, as text or JSON, one line each, with every control byte escaped.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use prometheus::IntCounter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
+
+use super::Telemetry;
+
+/// The log's switches, which a reload may turn.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    level: reload::Handle<LevelFilter, Registry>,
+    json: Arc<AtomicBool>,
+    drops: Arc<OnceLock<IntCounter>>,
+}
+
+impl LogControl {
+    /// Sends the process's log to stderr, text at `info` until told otherwise.
+    ///
+    /// `None` where the process has a log already.
+    pub fn install() -> Option<Self> {
+        let (filter, level) = reload::Layer::new(LevelFilter::INFO);
+        let json = Arc::new(AtomicBool::new(false));
+        let drops = Arc::new(OnceLock::new());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .event_format(Lines {
+                json: json.clone(),
+                as_text: Format::default().with_ansi(false),
+                as_json: Format::default()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            })
+            .with_writer(Stderr {
+                drops: drops.clone(),
+            });
+        let subscriber = Registry::default().with(filter).with(lines);
+        tracing::subscriber::set_global_default(subscriber).ok()?;
+        Some(LogControl { level, json, drops })
+    }
+
+    /// Lines that stderr does not take are counted here from now on.
+    pub(super) fn count_drops(&self, counter: IntCounter) {
+        // A second `Telemetry` over one log leaves the count with the first.
+        let _ = self.drops.set(counter);
+    }
+}
+
+impl Telemetry {
+    /// Turns the log's switches: least severity, JSON or text, access lines or none.
+    pub fn set_log(&self, level: Level, json: bool, access: bool) {
+        self.access.store(access, Ordering::Relaxed);
+        if let Some(log) = &self.log {
+            log.json.store(json, Ordering::Relaxed);
+            // Fails only when the subscriber is gone, and then nothing is logged anyway.
+            let _ = log.level.reload(LevelFilter::from_level(level));
+        }
+    }
+}
+
+/// Text or JSON, asked at each line.
+struct Lines {
+    json: Arc<AtomicBool>,
+    as_text: Format,
+    as_json: Format<Json>,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.json.load(Ordering::Relaxed) {
+            self.as_json.format_event(context, writer, event)
+        } else {
+            self.as_text.format_event(context, writer, event)
+        }
+    }
+}
+
+/// Escapes, then writes to stderr; what stderr does not take is counted and forgotten.
+struct Stderr {
+    drops: Arc<OnceLock<IntCounter>>,
+}
+
+struct Line<'a> {
+    drops: &'a OnceLock<IntCounter>,
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { drops: &self.drops }
+    }
+}
+
+impl Write for Line<'_> {
+    /// Called once for each event, with its whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().lock().write_all(&escape(line)).is_err()
+            && let Some(drops) = self.drops.get()
+        {
+            drops.inc();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes control characters (C0 but the line's end, DEL, C1) as `\u00XX`, which is right inside JSON strings and plain to
+/// read in text.
+fn escape(line: &[u8]) -> Vec<u8> {
+    let (body, end) = match line.split_last() {
+        Some((b'\n', body)) => (body, "\n"),
+        _ => (line, ""),
+    };
+    let mut out = String::with_capacity(line.len());
+    for c in String::from_utf8_lossy(body).chars() {
+        if c.is_control() {
+            out.push_str(&format!("\\u{:04x}", c as u32));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push_str(end);
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn control_bytes_are_escaped_and_the_line_ends_once() {
+        let hostile = "a\x1b[31mb\r\nc\x7fd\u{9b}e\0\n";
+        let shown = String::from_utf8(escape(hostile.as_bytes())).unwrap();
+        assert_eq!(
+            shown,
+            "a\\u001b[31mb\\u000d\\u000ac\\u007fd\\u009be\\u0000\n"
+        );
+    }
+
+    #[test]
+    fn an_escaped_json_line_says_the_same() {
+        let line = b"{\"path\":\"/a\x7fb\"}\n";
+        let value: serde_json::Value = serde_json::from_slice(&escape(line)).unwrap();
+        assert_eq!(value["path"], "/a\x7fb");
+    }
+}

@@ -1,0 +1,196 @@
+//! Every metric family on one page. The registry puts `crossfade_` before each name.
+//!
+//! Labels hold configured names and fixed words only, never what a client sent. Absent until their policies exist:
+//! `guard_result`, `rate_limited_total`, `auth_total`, `namespace_messages_total`.
+
+/// One family: what it is called, what it says, what splits it.
+#[derive(Debug)]
+pub struct Family {
+    /// Name without the prefix.
+    pub name: &'static str,
+    /// One sentence for a person who meets it on a dashboard.
+    pub help: &'static str,
+    /// Label names, in the order in which the handles take their values.
+    pub labels: &'static [&'static str],
+}
+
+const fn family(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, help, labels }
+}
+
+/// `sessions`.
+pub const SESSIONS: Family = family(
+    "sessions",
+    &["route", "protocol", "cohort"],
+    "Realtime connections that are open now",
+);
+/// `connects_total`.
+pub const CONNECTS: Family = family(
+    "connects_total",
+    &["route", "protocol", "result", "reason"],
+    "Realtime connections that were asked for; result is accepted or refused",
+);
+/// `messages_total`.
+pub const MESSAGES: Family = family(
+    "messages_total",
+    &["route", "protocol", "direction"],
+    "Realtime messages; direction is in (from clients) or out (to clients)",
+);
+/// `bytes_total`.
+pub const BYTES: Family = family(
+    "bytes_total",
+    &["route", "protocol", "direction"],
+    "Bytes of realtime messages with their frames; direction is in or out",
+);
+/// `event_latency_seconds`.
+pub const EVENT_LATENCY: Family = family(
+    "event_latency_seconds",
+    &["route", "cohort"],
+    "From the upstream's bytes read to the downstream socket written, plus half of the last ping's round trip",
+);
+/// `data_age_seconds`.
+pub const DATA_AGE: Family = family(
+    "data_age_seconds",
+    &["route"],
+    "Seconds since the last good poll, of the route's topic that waited longest",
+);
+/// `upstream_requests_total`.
+pub const UPSTREAM_REQUESTS: Family = family(
+    "upstream_requests_total",
+    &["route", "upstream", "kind", "status"],
+    "Requests to backends that were answered; kind is passthrough, poll, sse, call or auth",
+);
+/// `upstream_streams`.
+pub const UPSTREAM_STREAMS: Family = family(
+    "upstream_streams",
+    &["route"],
+    "Server-Sent-Events streams that sources hold open now",
+);
+/// `upstream_errors_total`.
+pub const UPSTREAM_ERRORS: Family = family(
+    "upstream_errors_total",
+    &["upstream", "reason"],
+    "Requests to backends that broke; reason is connect, timeout, broken, too_large, gone or other",
+);
+/// `topics`.
+pub const TOPICS: Family = family("topics", &["route"], "Shared feeds that exist now");
+/// `subscribers`.
+pub const SUBSCRIBERS: Family = family(
+    "subscribers",
+    &["route"],
+    "Subscriptions to shared feeds now",
+);
+/// `replays_total`.
+pub const REPLAYS: Family = family(
+    "replays_total",
+    &["route"],
+    "Subscriptions that resumed with nothing missing",
+);
+/// `gaps_total`.
+pub const GAPS: Family = family(
+    "gaps_total",
+    &["route", "why"],
+    "Losses that subscribers were told of",
+);
+/// `slow_closes_total`.
+pub const SLOW_CLOSES: Family = family(
+    "slow_closes_total",
+    &["route"],
+    "Connections closed because their client read too slowly (4113)",
+);
+/// `queue_bytes`.
+pub const QUEUE_BYTES: Family = family(
+    "queue_bytes",
+    &[],
+    "Bytes in all replay windows and queues, against server.limits.memory",
+);
+/// `reloads_total`.
+pub const RELOADS: Family = family(
+    "reloads_total",
+    &["result"],
+    "Reloads of the configuration; result is ok, unchanged, invalid or restart_required",
+);
+/// `reload_seconds`.
+pub const RELOAD_SECONDS: Family = family(
+    "reload_seconds",
+    &[],
+    "From a reload's trigger to its end, whatever the result",
+);
+/// `config_generation`.
+pub const CONFIG_GENERATION: Family = family(
+    "config_generation",
+    &[],
+    "Counts accepted configurations of this process, from 1",
+);
+/// `rollout_percent`.
+pub const ROLLOUT_PERCENT: Family = family(
+    "rollout_percent",
+    &["rollout"],
+    "Percentage in force: 0 while killed or rolled back",
+);
+/// `rollout_state`.
+pub const ROLLOUT_STATE: Family = family(
+    "rollout_state",
+    &["rollout", "state"],
+    "1 for the state that the rollout is in, 0 for the others",
+);
+/// `decisions_total`.
+pub const DECISIONS: Family = family(
+    "decisions_total",
+    &["rollout", "transport", "reason"],
+    "Connections and answers decided by a rollout",
+);
+/// `fallbacks_total`.
+pub const FALLBACKS: Family = family(
+    "fallbacks_total",
+    &["route"],
+    "Sessions and subscriptions sent to the legacy transport while they were live",
+);
+/// `reconnects_total`.
+pub const RECONNECTS: Family = family(
+    "reconnects_total",
+    &["route"],
+    "Subscriptions that asked to resume after a position or an event id",
+);
+/// `refused_total`.
+pub const REFUSED: Family = family(
+    "refused_total",
+    &["reason"],
+    "Requests refused before they reached a route's policies or by them",
+);
+/// `share_refused_total`.
+pub const SHARE_REFUSED: Family = family(
+    "share_refused_total",
+    &["route", "reason"],
+    "ALARM: answers on a shared topic that look private; nothing was delivered",
+);
+/// `errors_total`.
+pub const ERRORS: Family = family(
+    "errors_total",
+    &["side", "kind", "namespace"],
+    "What broke, and on whose side of the road",
+);
+/// `panics_total`.
+pub const PANICS: Family = family(
+    "panics_total",
+    &[],
+    "Tasks that ended by a bug of ours; must stay 0",
+);
+/// `cookies_dropped_total`.
+pub const COOKIES_DROPPED: Family = family(
+    "cookies_dropped_total",
+    &["route"],
+    "Set-Cookie headers in answers to calls, which cannot reach the browser",
+);
+/// `log_lines_dropped_total`.
+pub const LOG_LINES_DROPPED: Family = family(
+    "log_lines_dropped_total",
+    &[],
+    "Log lines that stderr did not take (a full disk)",
+);
+/// `build_info`.
+pub const BUILD_INFO: Family = family("build_info", &["version"], "1; the version that runs");
