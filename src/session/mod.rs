@@ -1,11 +1,15 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
+mod opening;
 pub mod registry;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use opening::{Mode, Opening, SingleForm};
 
 use crate::hub::Hub;
 use crate::rollout::Stages;
@@ -35,4 +39,17 @@ pub struct Shared {
     pub draining: std::sync::atomic::AtomicBool,
     /// Numbers connections.
     pub next_connection: AtomicU64,
+}
+
+/// Carries one accepted WebSocket to its end. Spawn it as a task of its own: everything of the
+/// HTTP engine should be gone by then, so that an idle connection stays small.
+pub fn run<Io>(
+    io: Io,
+    opening: Opening,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + Send + 'static
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    async move { drop((io, opening, shared)) }
 }

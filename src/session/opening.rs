@@ -1,0 +1,65 @@
+//! What the front hands over with an accepted WebSocket: who it is and what it asked for.
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+
+use crate::hub::Credentials;
+use crate::rollout::Candidate;
+
+/// A handshake that was answered with 101; the session takes over from here.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The client's address in plain text form, without a port.
+    pub remote: String,
+    /// The `Host` field as the client sent it.
+    pub host: HeaderValue,
+    /// `http` or `https`, as the client sees the public address.
+    pub proto: &'static str,
+    /// The `Origin` field; it goes upstream with every `req`.
+    pub origin: Option<HeaderValue>,
+    /// `Cookie` without crossfade's own cookies, and `Authorization`.
+    pub credentials: Credentials,
+    /// The token of a `cf.bearer.` subprotocol item, decoded; it replaces `Authorization`.
+    pub bearer: Option<String>,
+    /// Who asks, for the rollout.
+    pub candidate: Candidate,
+    /// The handshake's header fields; the session keeps those that a route's `vary` names.
+    pub headers: HeaderMap,
+    /// What the connection carries.
+    pub mode: Mode,
+    /// Accept, then close at once with this code (4300 and its like).
+    pub refuse_with: Option<u16>,
+    /// Bytes that the client sent right behind the handshake.
+    pub leftover: Bytes,
+}
+
+/// What a connection carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `PREFIX/ws`: many subscriptions, `crossfade.v1.json`.
+    Multiplex,
+    /// A bridged route's own path: that one stream.
+    Single {
+        /// Canonical path and query, crossfade's own parameters stripped.
+        url: String,
+        /// `?cf_after=`, as it was.
+        after: Option<String>,
+        /// `?cf_last_event_id=`, decoded.
+        last_event_id: Option<String>,
+        /// The subprotocol.
+        form: SingleForm,
+    },
+}
+
+/// The subprotocol of a single stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleForm {
+    /// `crossfade.v1.json`, with subscription 0 implied.
+    Json,
+    /// `crossfade.v1.raw` or none offered.
+    Raw {
+        /// `?cf_wrap=1`.
+        wrap: bool,
+    },
+}
