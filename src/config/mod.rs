@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
 
 /// Everything one file says.
 #[derive(Clone, Debug)]
@@ -223,6 +224,29 @@ pub struct Route {
     pub filter: Vec<String>,
     /// Writes that trigger the poll.
     pub refresh_on: Vec<RefreshOn>,
+}
+
+impl Route {
+    /// A fingerprint of *what is read* upstream and how it is presented: servers, host, source, sharing.
+    ///
+    /// Two definitions with the same fingerprint may share a topic, so a reload keeps it. Pace
+    /// (`every`, `jitter`, timeouts), limits (`replay`, `slow`, `deliver`, `max_body`,
+    /// `mass_delete_guard`) and policies (`cors`, `rollout`, `calls`) are no part of it. It is a
+    /// digest because a poll's body may hold a secret.
+    pub fn reads(&self) -> String {
+        let upstream = (&self.upstream.servers, &self.upstream.host);
+        let sharing = (&self.share, &self.accept, &self.vary);
+        let source = self.source.as_ref().map(|source| match source {
+            Source::Sse(sse) => format!("sse {:?}", (&sse.events, &sse.final_events)),
+            Source::Poll(poll) => {
+                let request = (&poll.method, &poll.body);
+                let change = (&poll.items, &poll.key, &poll.ignore, &poll.events);
+                format!("poll {:?}", (request, poll.emit, change))
+            }
+        });
+        let digest = Sha256::digest(format!("{:?}", (upstream, sharing, source)));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// What reads a bridged route's upstream.
