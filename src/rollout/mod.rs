@@ -6,7 +6,12 @@ pub mod unit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::Rollout;
+use sha2::{Digest, Sha256};
+
+use crate::config::{By, Rollout};
+
+/// All units: `100 %` in thousandths of a percent, and one more than the highest bucket.
+pub const EVERYBODY: u32 = 100_000;
 
 /// What is in force for one rollout: the configured plan, or what an admin set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,28 @@ pub enum StageState {
     Killed,
     /// As killed, by a guard.
     RolledBack,
+}
+
+impl Stage {
+    /// Thousandths of a percent that get WebSocket now: none while killed or rolled back.
+    pub fn effective_percent(&self) -> u32 {
+        match self.state {
+            StageState::Running | StageState::Paused => self.percent,
+            StageState::Killed | StageState::RolledBack => 0,
+        }
+    }
+}
+
+impl StageState {
+    /// The word in documents and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StageState::Running => "running",
+            StageState::Paused => "paused",
+            StageState::Killed => "killed",
+            StageState::RolledBack => "rolled_back",
+        }
+    }
 }
 
 /// Every rollout's stage, by name; replaced as a whole by the controller.
@@ -114,12 +141,122 @@ pub struct Decision {
     pub bucket: Option<u32>,
 }
 
-/// The bucket of a unit: the first 64 bits of SHA-256 over `crossfade/1|salt|unit`, mod 100,000.
+/// The bucket of a unit, 0 to 99,999: the first 64 bits of SHA-256 over `crossfade/1|salt|unit` as an unsigned big-endian
+/// number, mod 100,000. Frontends and backends may compute it themselves, so it never changes.
 pub fn bucket(salt: &str, unit: &str) -> u32 {
-    todo!()
+    let hash = Sha256::new()
+        .chain_update("crossfade/1|")
+        .chain_update(salt)
+        .chain_update("|")
+        .chain_update(unit)
+        .finalize();
+    let first = hash.iter().take(8);
+    let number = first.fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    (number % u64::from(EVERYBODY)) as u32
 }
 
 /// Decides for one client; `None` for the rollout means the route is on for everybody.
+///
+/// A kill or rollback comes before everything. Then `always`, `never`, the testers' header (which anybody may send, so it
+/// cannot undo a `never`), and last the bucket. Who has no unit (no tenant, for example) stays on the legacy side.
+/// A rollout without a stage is treated as the file has it.
 pub fn decide(rollout: Option<&Rollout>, stages: &Stages, candidate: &Candidate) -> Decision {
-    todo!()
+    let Some(rollout) = rollout else {
+        return Decision {
+            transport: Transport::WebSocket,
+            reason: Reason::None,
+            unit: None,
+            bucket: None,
+        };
+    };
+    let stage = stages.get(&rollout.name).cloned().unwrap_or(Stage {
+        percent: rollout.percent,
+        state: match rollout.kill {
+            true => StageState::Killed,
+            false => StageState::Running,
+        },
+    });
+    let unit = unit_of(rollout.by, candidate).map(str::to_owned);
+    let bucket = unit.as_deref().map(|unit| bucket(&rollout.salt, unit));
+    let (transport, reason) = judge(rollout, &stage, candidate, unit.as_deref(), bucket);
+    Decision {
+        transport,
+        reason,
+        unit,
+        bucket,
+    }
 }
+
+fn judge(
+    rollout: &Rollout,
+    stage: &Stage,
+    candidate: &Candidate,
+    unit: Option<&str>,
+    bucket: Option<u32>,
+) -> (Transport, Reason) {
+    let listed = |list: &[String]| unit.is_some_and(|unit| list.iter().any(|name| name == unit));
+    match stage.state {
+        StageState::Killed => return (Transport::Legacy, Reason::Killed),
+        StageState::RolledBack => return (Transport::Legacy, Reason::RolledBack),
+        StageState::Running | StageState::Paused => {}
+    }
+    if listed(&rollout.always) {
+        return (Transport::WebSocket, Reason::Always);
+    }
+    if listed(&rollout.never) {
+        return (Transport::Legacy, Reason::Never);
+    }
+    if let Some(wish) = override_of(rollout, candidate) {
+        return (wish, Reason::Header);
+    }
+    match bucket.is_some_and(|bucket| bucket < stage.percent) {
+        true => (Transport::WebSocket, Reason::Bucket),
+        false => (Transport::Legacy, Reason::Bucket),
+    }
+}
+
+/// Who is judged, as the rollout's `by` says.
+pub fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
+    match by {
+        By::User => candidate.user.as_deref().or(candidate.cookie.as_deref()),
+        By::Tenant => candidate.tenant.as_deref(),
+        By::Cookie => candidate.cookie.as_deref(),
+        By::Ip => Some(candidate.ip.as_str()).filter(|ip| !ip.is_empty()),
+    }
+}
+
+/// The first well-formed wish under the name of the rollout's testers' header.
+fn override_of(rollout: &Rollout, candidate: &Candidate) -> Option<Transport> {
+    let header = rollout.header.as_ref()?;
+    candidate
+        .overrides
+        .iter()
+        .filter(|(name, _)| name == header.as_str())
+        .find_map(|(_, value)| match value.as_str() {
+            "websocket" => Some(Transport::WebSocket),
+            "legacy" => Some(Transport::Legacy),
+            _ => None,
+        })
+}
+
+/// Thousandths of a percent of a percentage from 0 to 100; `None` outside, or with a fourth decimal.
+pub fn thousandths(percent: f64) -> Option<u32> {
+    // Doubles near 100 are exact to 1e-14; the tolerance only forgives binary fractions such as 0.001.
+    const TOLERANCE: f64 = 1e-6;
+    let scaled = percent * 1000.0;
+    let whole = scaled.round();
+    let valid = (0.0..=f64::from(EVERYBODY)).contains(&whole) && (scaled - whole).abs() < TOLERANCE;
+    valid.then_some(whole as u32)
+}
+
+/// A percentage as JSON shows it: `25`, `12.5`, `0.125`.
+pub fn percent_number(thousandths: u32) -> serde_json::Number {
+    let fraction = serde_json::Number::from_f64(f64::from(thousandths) / 1000.0);
+    match thousandths.is_multiple_of(1000) {
+        true => (thousandths / 1000).into(),
+        false => fraction.unwrap_or(0.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,11 +14,7 @@ pub struct Family {
     pub labels: &'static [&'static str],
 }
 
-const fn family(
-    name: &'static str,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Family {
+const fn family(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
     Family { name, help, labels }
 }
 
