@@ -1,0 +1,88 @@
+//! What the demonstration's legacy backend knows: a handful of caption jobs that move on.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Between two changes.
+const STEP: Duration = Duration::from_millis(400);
+
+const TITLES: [&str; 6] = [
+    "Harbour at dawn, episode 4",
+    "Annual meeting, keynote",
+    "Glaciers: a field diary",
+    "Night train to Lisbon",
+    "How bread is made",
+    "City council, public part",
+];
+
+/// The list as one finished answer.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Counts changes.
+    pub version: u64,
+    /// The JSON document; carries `version` and `changed_at` (Unix milliseconds) too.
+    pub body: Bytes,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u64,
+    changed_at: f64,
+    jobs: &'a [Job],
+}
+
+#[derive(Clone, Serialize)]
+struct Job {
+    id: u32,
+    title: &'static str,
+    step: &'static str,
+    percent: u32,
+}
+
+impl Job {
+    fn advance(&mut self) {
+        self.percent = if self.percent >= 100 { 0 } else { (self.percent + fastrand::u32(2..9)).min(100) };
+        self.step = match self.percent {
+            0 => "queued",
+            1..40 => "transcribing",
+            40..80 => "aligning",
+            80..100 => "rendering",
+            _ => "done",
+        };
+    }
+}
+
+/// Moves the jobs on until nobody holds the receiver.
+pub fn start() -> watch::Receiver<Snapshot> {
+    let mut jobs: Vec<Job> = (1u32..)
+        .zip(TITLES)
+        .map(|(id, title)| Job { id, title, step: "transcribing", percent: (id * 37) % 90 })
+        .collect();
+    let (sender, receiver) = watch::channel(snapshot(1, &jobs));
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(STEP);
+        for version in 2.. {
+            ticks.tick().await;
+            let chosen = fastrand::usize(..jobs.len());
+            jobs[chosen].advance();
+            if sender.send(snapshot(version, &jobs)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn snapshot(version: u64, jobs: &[Job]) -> Snapshot {
+    let document = Document { version, changed_at: now_ms(), jobs };
+    let body = serde_json::to_vec(&document).unwrap_or_default().into();
+    Snapshot { version, body }
+}
+
+/// Unix time in milliseconds, with fractions.
+pub fn now_ms() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+}
