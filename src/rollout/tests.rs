@@ -69,8 +69,22 @@ fn every_rule_in_its_order() {
         ("alice", "WebSocket", 100_000, Running, W, Bucket),
         ("shy", "websocket", 100_000, Running, L, Never),
         ("vip", "legacy", 0, Running, W, Always),
-        ("vip", "websocket", 100_000, StageState::Killed, L, Reason::Killed),
-        ("vip", "websocket", 100_000, StageState::RolledBack, L, Reason::RolledBack),
+        (
+            "vip",
+            "websocket",
+            100_000,
+            StageState::Killed,
+            L,
+            Reason::Killed,
+        ),
+        (
+            "vip",
+            "websocket",
+            100_000,
+            StageState::RolledBack,
+            L,
+            Reason::RolledBack,
+        ),
     ] {
         let decision = decide(Some(&rollout()), &stages(percent, state), &user(who, wish));
         assert_eq!(

@@ -7,6 +7,7 @@ mod access;
 mod life;
 mod log;
 pub mod names;
+mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,14 +1,24 @@
 //! The way to the backend; the only room that names the client engine.
 
-use std::sync::Arc;
+mod lent;
+mod pool;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::{Request, Response};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONNECTION, HOST};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 
-use crate::config;
-use crate::error::Error;
+use crate::config::{self, Config};
+use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
+use lent::Lent;
+use pool::{Pool, Settings};
 
 /// Any body on its way through.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
@@ -22,25 +32,63 @@ pub enum Purpose {
     Poll,
     /// An SSE stream: no response timeout.
     Sse,
-    /// A `req`.
+    /// A `req`: no response timeout here, the caller keeps the route's own.
     Call,
+}
+
+impl Purpose {
+    /// The word in metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Passthrough => "passthrough",
+            Purpose::Poll => "poll",
+            Purpose::Sse => "sse",
+            Purpose::Call => "call",
+        }
+    }
+}
+
+/// A body of no bytes.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is there already.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// All pools; kept across reloads where an upstream did not change. Cheap to clone.
 #[derive(Clone)]
-pub struct Upstreams {}
+pub struct Upstreams {
+    pools: Arc<RwLock<HashMap<Settings, Arc<Pool>>>>,
+    telemetry: Arc<Telemetry>,
+}
 
 impl Upstreams {
     /// No pools yet.
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
-        todo!()
+        Upstreams {
+            pools: Arc::default(),
+            telemetry,
+        }
     }
 
-    /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set already or, with a fixed
-    /// `host`, overwritten here. Framing headers are written anew. Counts `upstream_requests_total{route,…}`.
+    /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
+    /// already or, with a fixed `host`, overwritten here. Framing headers are written anew.
+    /// Counts `upstream_requests_total{route,…}`.
+    ///
+    /// A server that cannot be connected to is passed over for the next one, once. A safe request
+    /// without a body whose connection broke before the answer began is sent once more: an unused
+    /// connection may have been closed by the backend at that very moment.
+    ///
+    /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`).
     ///
     /// # Errors
     /// `Connect`: nothing was sent. `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
+    /// The answer's body fails with `Broken` where it stops before its end.
     pub async fn send(
         &self,
         upstream: &config::Upstream,
@@ -48,6 +96,178 @@ impl Upstreams {
         purpose: Purpose,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
-        todo!()
+        let outcome = self.send_uncounted(upstream, purpose, request).await;
+        let (head, body) = match outcome {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                self.telemetry.upstream_failed(&upstream.name, &error);
+                return Err(error);
+            }
+        };
+        self.telemetry.upstream_answered(
+            route,
+            &upstream.name,
+            purpose.as_str(),
+            head.status.as_u16(),
+        );
+        let (telemetry, name) = (self.telemetry.clone(), upstream.name.clone());
+        let body = body.map_err(move |error| {
+            let error = Error::upstream(Kind::Broken, format!("the answer broke off: {error}"));
+            telemetry.upstream_failed(&name, &error);
+            error
+        });
+        Ok(Response::from_parts(head, body.boxed_unsync()))
+    }
+
+    /// Forgets the pools that no upstream of this configuration uses; requests under way go on.
+    pub fn retain(&self, config: &Config) {
+        let used: Vec<Settings> = config.upstreams.values().map(|u| Settings::of(u)).collect();
+        self.pools
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|settings, _| used.contains(settings));
+    }
+
+    async fn send_uncounted(
+        &self,
+        upstream: &config::Upstream,
+        purpose: Purpose,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Error> {
+        let pool = self.pool(upstream);
+        let (mut head, body) = request.into_parts();
+        if let Some(host) = &upstream.host {
+            head.headers.insert(HOST, host.clone());
+        }
+        let patience = patience(upstream, purpose, &head.headers);
+        let lent = Lent::new(body);
+        let repeatable = lent.is_empty() && is_safe(&head.method);
+
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let server = pool.next_server(&upstream.servers);
+            let request = address(&head, server, lent.clone())?;
+            let error = match self.attempt(&pool, request, &lent, patience).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let again = match error.kind {
+                Kind::Connect => upstream.servers.len() > 1,
+                Kind::Broken => repeatable,
+                _ => false,
+            };
+            if attempt > 1 || !again {
+                return Err(error);
+            }
+            self.telemetry.upstream_failed(&upstream.name, &error);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        pool: &Pool,
+        request: Request<Lent>,
+        lent: &Lent,
+        patience: Option<Duration>,
+    ) -> Result<Response<Incoming>, Error> {
+        let sending = pool.request(request, lent);
+        let Some(patience) = patience else {
+            return sending.await;
+        };
+        tokio::select! {
+            biased;
+            answer = sending => answer,
+            () = out_of_patience(lent, patience) => Err(Error::upstream(
+                Kind::Timeout,
+                format!("no answer within {}", humantime::format_duration(patience)),
+            )),
+        }
+    }
+
+    fn pool(&self, upstream: &config::Upstream) -> Arc<Pool> {
+        let settings = Settings::of(upstream);
+        let known = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = known.get(&settings) {
+            return pool.clone();
+        }
+        drop(known);
+        self.pools
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(settings)
+            .or_insert_with_key(|settings| Arc::new(Pool::new(settings)))
+            .clone()
     }
 }
+
+/// How long the first byte of an answer may take; `None` where nobody can tell.
+fn patience(
+    upstream: &config::Upstream,
+    purpose: Purpose,
+    headers: &HeaderMap,
+) -> Option<Duration> {
+    let streams = |accept: &hyper::header::HeaderValue| {
+        accept
+            .as_bytes()
+            .to_ascii_lowercase()
+            .windows(17)
+            .any(|w| w == b"text/event-stream")
+    };
+    match purpose {
+        Purpose::Sse | Purpose::Call => None,
+        Purpose::Poll => Some(upstream.response_timeout),
+        Purpose::Passthrough => {
+            (!headers.get_all(ACCEPT).iter().any(streams)).then_some(upstream.response_timeout)
+        }
+    }
+}
+
+/// Resolves when nothing of the request has moved for `patience`: an upload that goes on is no silence.
+async fn out_of_patience(lent: &Lent, patience: Duration) {
+    let mut since = Instant::now();
+    loop {
+        tokio::time::sleep_until((since + patience).into()).await;
+        match lent.last_moved() {
+            Some(moved) if moved > since => since = moved,
+            _ => return,
+        }
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The request as it goes to this server.
+fn address(
+    head: &hyper::http::request::Parts,
+    server: &config::Authority,
+    body: Lent,
+) -> Result<Request<Lent>, Error> {
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(server.0.as_str())
+        .path_and_query(path)
+        .build()
+        .map_err(|error| Error::upstream(Kind::Other, format!("no usable address: {error}")))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = head.headers.clone();
+    drop_framing(request.headers_mut());
+    Ok(request)
+}
+
+/// Framing is the client engine's to write, from the body's own size.
+fn drop_framing(headers: &mut HeaderMap) {
+    headers.remove(hyper::header::CONTENT_LENGTH);
+    headers.remove(hyper::header::TRANSFER_ENCODING);
+    if !headers.contains_key(hyper::header::UPGRADE) {
+        headers.remove(CONNECTION);
+    }
+}
+
+#[cfg(test)]
+mod tests;

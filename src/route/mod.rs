@@ -1,0 +1,156 @@
+//! Which route a request belongs to. Pure.
+//!
+//! One leaf per path shape in a tree of segments; host and method are resolved inside the leaf,
+//! and a leaf without a fitting route falls through to the next best shape.
+
+mod shape;
+mod tree;
+
+use std::sync::Arc;
+
+use hyper::Method;
+
+use crate::config::{Config, Route};
+use shape::{Shape, decode};
+use tree::{Named, Node};
+
+/// The configuration in force, replaced as a whole by a reload.
+pub struct InForce {
+    /// Counts accepted configurations, from 1.
+    pub generation: u64,
+    /// The finished values.
+    pub config: Arc<Config>,
+    /// Their routes.
+    pub routes: RouteTable,
+}
+
+/// All routes, ready to be asked.
+pub struct RouteTable {
+    root: Node,
+    bridged: Vec<Arc<Route>>,
+    writes: Vec<Write>,
+}
+
+/// A route that fits a request.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Path parameters by name, percent-decoded; `{*rest}` without its leading slash.
+    pub params: Vec<(String, String)>,
+    /// Whether this request may be bridged (route has a source and the method is GET or HEAD): other methods of a bridged
+    /// route pass through under its policies.
+    pub bridged: bool,
+}
+
+/// One `refresh_on` of one route.
+struct Write {
+    method: Method,
+    shape: Shape,
+    /// The parameter's name where the route has it too.
+    names: Vec<Option<String>>,
+    route: Arc<Route>,
+}
+
+impl RouteTable {
+    /// Builds the table. The configuration has checked templates and conflicts already.
+    pub fn new(routes: &[Arc<Route>]) -> Self {
+        let mut root = Node::default();
+        for route in routes {
+            let (shape, names) = Shape::parse(&route.path);
+            root.insert(shape.parts(), Named::new(route.clone(), names));
+        }
+        RouteTable {
+            root,
+            bridged: routes
+                .iter()
+                .filter(|route| route.source.is_some())
+                .cloned()
+                .collect(),
+            writes: routes.iter().flat_map(writes).collect(),
+        }
+    }
+
+    /// The most specific route: path shape first, then host, then a route that lists the method before one that lists none.
+    ///
+    /// `host` is the request's host without port, lower case; `path` is canonical, without query.
+    pub fn find(&self, host: &str, method: &Method, path: &str) -> Option<Match> {
+        let mut values = Vec::new();
+        let fits = |route: &Route| {
+            fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
+        };
+        let named = self
+            .root
+            .find(Some(path.strip_prefix('/')?), &mut values, &fits)?;
+        let names = named.names.iter().cloned();
+        Some(Match {
+            route: named.route.clone(),
+            params: names.zip(values.into_iter().map(decode)).collect(),
+            bridged: named.route.source.is_some() && matches!(*method, Method::GET | Method::HEAD),
+        })
+    }
+
+    /// Routes with a source, in file order.
+    pub fn bridged(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.bridged.iter()
+    }
+
+    /// Bridged routes (with the parameters that must be equal) whose `refresh_on` names this write.
+    ///
+    /// `path` is canonical, without query.
+    pub fn refreshed_by(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Vec<(Arc<Route>, Vec<(String, String)>)> {
+        let matching = self.writes.iter().filter(|write| write.method == method);
+        matching
+            .filter_map(|write| {
+                let values = write.shape.values(path)?;
+                let shared = write.names.iter().zip(values).filter_map(|(name, value)| {
+                    name.as_ref().map(|name| (name.clone(), decode(value)))
+                });
+                Some((write.route.clone(), shared.collect()))
+            })
+            .collect()
+    }
+}
+
+fn writes(route: &Arc<Route>) -> Vec<Write> {
+    let (_, own) = Shape::parse(&route.path);
+    let writes = route.refresh_on.iter().map(|write| {
+        let (shape, names) = Shape::parse(&write.path);
+        let names = names
+            .into_iter()
+            .map(|name| own.contains(&name).then_some(name));
+        Write {
+            method: write.method.clone(),
+            shape,
+            names: names.collect(),
+            route: route.clone(),
+        }
+    });
+    writes.collect()
+}
+
+fn fits_host(pattern: Option<&str>, host: &str) -> bool {
+    let Some(pattern) = pattern else {
+        return true;
+    };
+    match pattern.strip_prefix("*.") {
+        None => pattern.eq_ignore_ascii_case(host),
+        Some(suffix) => host
+            .split_once('.')
+            .is_some_and(|(label, rest)| !label.is_empty() && suffix.eq_ignore_ascii_case(rest)),
+    }
+}
+
+/// An empty list is every method; HEAD goes where GET goes.
+fn fits_method(methods: &[Method], method: &Method) -> bool {
+    methods.is_empty()
+        || methods.contains(method)
+        || (*method == Method::HEAD && methods.contains(&Method::GET))
+}
+
+#[cfg(test)]
+mod tests;

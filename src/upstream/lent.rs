@@ -1,0 +1,82 @@
+//! A request body that survives a failed attempt to connect.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Body as _, Frame, SizeHint};
+
+use super::Body;
+use crate::error::Error;
+
+/// The engine gets a clone: where it never polled (no connection was made), the body is whole
+/// and the next attempt gets it.
+#[derive(Clone)]
+pub(super) struct Lent(Arc<Mutex<State>>);
+
+struct State {
+    body: Body,
+    moved: Option<Instant>,
+    done: bool,
+}
+
+impl Lent {
+    pub(super) fn new(body: Body) -> Self {
+        let done = body.is_end_stream();
+        Lent(Arc::new(Mutex::new(State {
+            body,
+            moved: None,
+            done,
+        })))
+    }
+
+    /// Whether there was never anything to send, or everything has been taken.
+    pub(super) fn is_done(&self) -> bool {
+        self.lock().done
+    }
+
+    /// Whether the body has no bytes at all; asked before it is sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().body.is_end_stream()
+    }
+
+    /// When a piece was last taken; `None` before the first.
+    pub(super) fn last_moved(&self) -> Option<Instant> {
+        self.lock().moved
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut state = self.lock();
+        let frame = std::task::ready!(Pin::new(&mut state.body).poll_frame(cx));
+        state.moved = Some(Instant::now());
+        let more = match &frame {
+            Some(Ok(frame)) => frame.data_ref().is_some_and(Buf::has_remaining),
+            _ => false,
+        };
+        // With a declared length the engine stops asking at its last byte.
+        state.done = !more || state.body.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().body.size_hint()
+    }
+}
