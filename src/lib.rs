@@ -9,7 +9,8 @@
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
 //!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
-//!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener.
+//!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
+//!   [`state`] keeps files whole.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -28,5 +29,6 @@ pub mod rollout;
 pub mod route;
 pub mod session;
 pub mod source;
+pub mod state;
 pub mod telemetry;
 pub mod upstream;

@@ -1,1 +1,338 @@
-//! The one owner of every rollout's stage.
+//! The one owner of every rollout's stage: nobody else stores into [`Stages`].
+//!
+//! A change takes effect at once, under one short lock; the file in `state_dir` follows, written by one writer at a time and
+//! always with the newest state, so that a slow disk delays an answer but never a kill.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use super::Stages;
+use super::record::{Change, Entry, Record};
+use crate::config::Rollout;
+use crate::state::{self, PRIVATE, unix_seconds};
+use crate::telemetry::Telemetry;
+
+/// The file's name in `state_dir`.
+const FILE: &str = "rollouts.json";
+
+/// Every configured rollout, by name.
+pub type Plans = BTreeMap<String, Arc<Rollout>>;
+
+/// The owner's handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Controller(Arc<Inner>);
+
+struct Inner {
+    stages: Arc<ArcSwap<Stages>>,
+    kept: Mutex<Kept>,
+    file: Option<StateFile>,
+    /// Rung after every change of a stage.
+    told: Box<dyn Fn() + Send + Sync>,
+    telemetry: Arc<Telemetry>,
+}
+
+struct Kept {
+    /// Those not configured any more stay: a kill must not be undone by taking a rollout out of the file and in again.
+    records: BTreeMap<String, Record>,
+    plans: Plans,
+    /// Counts changes of anything in here.
+    version: u64,
+}
+
+struct StateFile {
+    path: PathBuf,
+    /// The version that the file holds; whoever holds the lock is the writer.
+    written: tokio::sync::Mutex<u64>,
+    /// Whether the last write succeeded.
+    sound: AtomicBool,
+}
+
+/// The file as it stands on disk.
+#[derive(Serialize, Deserialize)]
+struct OnDisk {
+    version: u32,
+    rollouts: BTreeMap<String, Record>,
+}
+
+/// The layout of [`OnDisk`].
+const LAYOUT: u32 = 1;
+
+/// One rollout as it stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What the file says.
+    pub plan: Arc<Rollout>,
+    /// What is in force, and how it came to be.
+    pub record: Record,
+    /// Whether it would outlive a restart.
+    pub durable: bool,
+}
+
+/// Why a change was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No rollout of that name is configured.
+    Unknown,
+    /// It changed since the caller looked; this is its generation.
+    Stale(u64),
+    /// A resume while the file says `kill = true`.
+    FileKills,
+}
+
+impl Controller {
+    /// Reads what was kept and lets the file's changes since then act on it. `told` is called after every change of a stage.
+    pub fn new(
+        plans: &Plans,
+        state_dir: Option<&Path>,
+        telemetry: Arc<Telemetry>,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let now = SystemTime::now();
+        let (records, file) = match state_dir.map(|dir| dir.join(FILE)) {
+            Some(path) => match read(&path, now, &telemetry) {
+                Ok(records) => (records, Some(path)),
+                Err(records) => (records, None),
+            },
+            None => (BTreeMap::new(), None),
+        };
+        let controller = Controller(Arc::new(Inner {
+            stages: Arc::default(),
+            kept: Mutex::new(Kept {
+                records,
+                plans: Plans::new(),
+                version: 0,
+            }),
+            file: file.map(|path| StateFile {
+                path,
+                written: tokio::sync::Mutex::new(0),
+                sound: AtomicBool::new(true),
+            }),
+            told: Box::new(told),
+            telemetry,
+        }));
+        controller.adopt(plans);
+        controller
+    }
+
+    /// What sessions and requests ask.
+    pub fn stages(&self) -> Arc<ArcSwap<Stages>> {
+        self.0.stages.clone()
+    }
+
+    /// The configuration changed: what changed *in the file* acts, at once; done when it is also on disk.
+    pub async fn follow(&self, plans: &Plans) {
+        self.adopt(plans);
+        self.save().await;
+    }
+
+    /// A person changes one rollout, if it is still at the generation that they saw (`None`: at any).
+    ///
+    /// In force at once; done when it is also on disk.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing changed then.
+    pub async fn change(
+        &self,
+        name: &str,
+        seen: Option<u64>,
+        change: Change,
+    ) -> Result<Status, Refused> {
+        self.apply(name, seen, &change)?;
+        // The save goes on when the caller's connection is gone.
+        let saver = self.clone();
+        let saved = tokio::spawn(async move { saver.save().await });
+        if saved.await.is_err() {
+            self.0.telemetry.panicked("rollout state file");
+        }
+        self.status(name).ok_or(Refused::Unknown)
+    }
+
+    /// One rollout.
+    pub fn status(&self, name: &str) -> Option<Status> {
+        self.list().into_iter().find(|s| *s.plan.name == *name)
+    }
+
+    /// All configured rollouts, by name.
+    pub fn list(&self) -> Vec<Status> {
+        let kept = self.kept();
+        let durable = self
+            .0
+            .file
+            .as_ref()
+            .is_some_and(|file| file.sound.load(Ordering::Relaxed));
+        kept.plans
+            .iter()
+            .filter_map(|(name, plan)| {
+                Some(Status {
+                    plan: plan.clone(),
+                    record: kept.records.get(name)?.clone(),
+                    durable,
+                })
+            })
+            .collect()
+    }
+
+    /// What happened to one rollout, oldest first.
+    pub fn history(&self, name: &str) -> Option<Vec<Entry>> {
+        let status = self.status(name)?;
+        Some(status.record.history.into())
+    }
+
+    fn adopt(&self, plans: &Plans) {
+        let now = unix_seconds(SystemTime::now());
+        let mut kept = self.kept();
+        for (name, plan) in plans {
+            let known = kept.records.get_mut(name);
+            let (changed, record) = match known {
+                Some(record) => (record.follow(plan, now), record),
+                None => {
+                    let record = Record::new(plan, now);
+                    (true, kept.records.entry(name.clone()).or_insert(record))
+                }
+            };
+            if changed {
+                tell_last(&self.0.telemetry, name, record);
+                kept.version += 1;
+            }
+        }
+        for gone in kept.plans.keys().filter(|name| !plans.contains_key(*name)) {
+            self.0.telemetry.rollout_gone(gone);
+        }
+        kept.plans = plans.clone();
+        self.put_in_force(&kept);
+    }
+
+    fn apply(&self, name: &str, seen: Option<u64>, change: &Change) -> Result<(), Refused> {
+        let now = unix_seconds(SystemTime::now());
+        let mut kept = self.kept();
+        if !kept.plans.contains_key(name) {
+            return Err(Refused::Unknown);
+        }
+        let record = kept.records.get_mut(name).ok_or(Refused::Unknown)?;
+        if seen.is_some_and(|seen| seen != record.generation) {
+            return Err(Refused::Stale(record.generation));
+        }
+        let changed = record.apply(change, now).map_err(|_| Refused::FileKills)?;
+        if changed {
+            tell_last(&self.0.telemetry, name, record);
+            kept.version += 1;
+            self.put_in_force(&kept);
+        }
+        Ok(())
+    }
+
+    fn put_in_force(&self, kept: &Kept) {
+        let stages: Stages = kept
+            .records
+            .iter()
+            .map(|(name, record)| (name.as_str().into(), record.stage()))
+            .collect();
+        for (name, stage) in &stages {
+            if kept.plans.contains_key(&**name) {
+                let percent = f64::from(stage.effective_percent()) / 1000.0;
+                self.0
+                    .telemetry
+                    .rollout_stands(name, percent, stage.state.as_str());
+            }
+        }
+        if **self.0.stages.load() != stages {
+            self.0.stages.store(Arc::new(stages));
+            (self.0.told)();
+        }
+    }
+
+    /// Brings the file up to date.
+    pub async fn save(&self) {
+        let Some(file) = &self.0.file else { return };
+        let mut written = file.written.lock().await;
+        let (version, text) = {
+            let kept = self.kept();
+            (kept.version, to_disk(&kept.records))
+        };
+        if *written == version && file.sound.load(Ordering::Relaxed) {
+            return;
+        }
+        let path = file.path.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            text.and_then(|text| state::write_whole(&path, &text, PRIVATE))
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        if outcome.is_ok() {
+            *written = version;
+        }
+        file.sound.store(outcome.is_ok(), Ordering::Relaxed);
+        if let Err(error) = outcome {
+            self.0.telemetry.state_not_kept(&file.path, &error);
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        // Nothing panics under this lock; were it so, the records would still be whole.
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
+    if let Some(entry) = record.history.back() {
+        let to = super::percent_number(entry.to).to_string();
+        telemetry.rollout_moved(
+            name,
+            entry.by.as_str(),
+            entry.action.as_str(),
+            &to,
+            &entry.why,
+        );
+    }
+}
+
+fn to_disk(records: &BTreeMap<String, Record>) -> io::Result<Vec<u8>> {
+    let content = OnDisk {
+        version: LAYOUT,
+        rollouts: records.clone(),
+    };
+    serde_json::to_vec_pretty(&content).map_err(io::Error::other)
+}
+
+/// What was kept. `Err` where it cannot be read and could not be set aside either: start from the configuration, keep nothing.
+fn read(
+    path: &Path,
+    now: SystemTime,
+    telemetry: &Telemetry,
+) -> Result<BTreeMap<String, Record>, BTreeMap<String, Record>> {
+    let why = match std::fs::read(path) {
+        Ok(text) => match parse(&text) {
+            Ok(records) => return Ok(records),
+            Err(why) => why,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => error.to_string(),
+    };
+    let aside = state::set_aside(path, now);
+    telemetry.state_corrupt(path, &why, aside.as_deref());
+    match aside {
+        Ok(_) => Ok(BTreeMap::new()),
+        Err(_) => Err(BTreeMap::new()),
+    }
+}
+
+fn parse(text: &[u8]) -> Result<BTreeMap<String, Record>, String> {
+    let content: OnDisk = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if content.version != LAYOUT {
+        return Err(format!("layout {} is not known", content.version));
+    }
+    match content.rollouts.iter().find(|(_, r)| !r.is_sound()) {
+        Some((name, _)) => Err(format!("the values of {name} make no sense")),
+        None => Ok(content.rollouts),
+    }
+}
+
+#[cfg(test)]
+mod tests;

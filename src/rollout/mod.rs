@@ -1,6 +1,7 @@
 //! Who gets WebSocket: bucket, stage, decision. Pure; `controller` is the one task that owns the stages.
 
 pub mod controller;
+pub mod record;
 pub mod unit;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn rollout() -> Rollout {
+pub(super) fn rollout() -> Rollout {
     Rollout {
         name: "web".into(),
         percent: 50_000,

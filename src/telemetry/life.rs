@@ -1,5 +1,7 @@
 //! Happenings of the house: start, reload, rollout, drain, end.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Telemetry;
@@ -79,6 +81,26 @@ impl Telemetry {
     /// Somebody moved a rollout.
     pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
         tracing::warn!(rollout, by, action, to, why, "rollout changed");
+    }
+
+    /// A file of `state_dir` makes no sense; it was renamed, or could not be.
+    pub fn state_corrupt(&self, path: &Path, why: &str, aside: Result<&Path, &io::Error>) {
+        let path = path.display();
+        match aside {
+            Ok(aside) => tracing::error!(
+                %path, why, kept = %aside.display(),
+                "state file is corrupt: set aside, starting from the configuration"
+            ),
+            Err(error) => tracing::error!(
+                %path, why, %error,
+                "state file is corrupt and cannot be set aside: starting from the configuration, keeping nothing"
+            ),
+        }
+    }
+
+    /// A file of `state_dir` could not be written; the old one is still there.
+    pub fn state_not_kept(&self, path: &Path, error: &io::Error) {
+        tracing::error!(path = %path.display(), %error, "state file not written: settings would not outlive a restart");
     }
 
     /// A rollout decided for one client.

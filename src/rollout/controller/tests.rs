@@ -1,0 +1,190 @@
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::rollout::tests::rollout;
+use crate::rollout::{EVERYBODY, Stage, StageState};
+
+fn plans(percent: u32) -> Plans {
+    let plan = Rollout {
+        percent,
+        ..rollout()
+    };
+    Plans::from([("web".to_owned(), Arc::new(plan))])
+}
+
+fn controller(percent: u32, dir: Option<&Path>) -> Controller {
+    Controller::new(&plans(percent), dir, Arc::default(), || {})
+}
+
+fn set(percent: u32) -> Change {
+    Change::Adjust {
+        percent: Some(percent),
+        paused: None,
+    }
+}
+
+fn kill() -> Change {
+    Change::Kill {
+        reason: String::new(),
+    }
+}
+
+fn stage(controller: &Controller) -> Stage {
+    controller.stages().load()["web"].clone()
+}
+
+#[tokio::test]
+async fn what_an_admin_sets_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = controller(10, Some(dir.path()));
+    let status = first.change("web", None, set(50)).await.unwrap();
+    assert!(status.durable);
+    first.change("web", None, kill()).await.unwrap();
+
+    let second = controller(10, Some(dir.path()));
+    let expected = Stage {
+        percent: 50,
+        state: StageState::Killed,
+    };
+    assert_eq!(stage(&second), expected);
+    assert_eq!(second.history("web").unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_percent_that_changed_while_it_was_down_wins_over_an_older_admin_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = controller(10, Some(dir.path()));
+    first.change("web", None, set(50)).await.unwrap();
+    assert_eq!(stage(&controller(10, Some(dir.path()))).percent, 50);
+    assert_eq!(stage(&controller(20, Some(dir.path()))).percent, 20);
+}
+
+#[tokio::test]
+async fn without_a_state_dir_nothing_is_durable() {
+    let controller = controller(10, None);
+    let status = controller.change("web", None, set(50)).await.unwrap();
+    assert!(!status.durable);
+    assert_eq!(stage(&controller).percent, 50);
+}
+
+#[tokio::test]
+async fn a_corrupt_file_is_set_aside_and_the_configuration_decides() {
+    let good = {
+        let dir = tempfile::tempdir().unwrap();
+        let first = controller(10, Some(dir.path()));
+        first.change("web", None, set(EVERYBODY)).await.unwrap();
+        std::fs::read_to_string(dir.path().join(FILE)).unwrap()
+    };
+    let half = &good[..good.len() / 2];
+    let absurd = good.replace("\"percent\": 100000", "\"percent\": 4000000");
+    let newer = good.replace("\"version\": 1", "\"version\": 9");
+    for broken in ["", "{}", "[]", "\0\0\0", half, &absurd, &newer] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), broken).unwrap();
+        let controller = controller(10, Some(dir.path()));
+        assert_eq!(stage(&controller).percent, 10, "{broken}");
+        let aside = std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .find(|name| name.starts_with("rollouts.json.corrupt-"));
+        let kept = std::fs::read_to_string(dir.path().join(aside.unwrap())).unwrap();
+        assert_eq!(kept, broken);
+        assert!(
+            controller
+                .change("web", None, kill())
+                .await
+                .unwrap()
+                .durable
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_still_takes_effect_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let controller = controller(10, Some(&state));
+    std::fs::remove_dir(&state).unwrap();
+    let status = controller.change("web", None, kill()).await.unwrap();
+    assert!(!status.durable);
+    assert_eq!(stage(&controller).state, StageState::Killed);
+    std::fs::create_dir(&state).unwrap();
+    assert!(
+        controller
+            .change("web", None, set(20))
+            .await
+            .unwrap()
+            .durable
+    );
+}
+
+#[tokio::test]
+async fn a_rollout_taken_out_of_the_file_and_in_again_is_still_killed() {
+    let controller = controller(10, None);
+    controller.change("web", None, kill()).await.unwrap();
+    controller.follow(&Plans::new()).await;
+    assert!(controller.list().is_empty());
+    let gone = controller.change("web", None, set(5)).await;
+    assert_eq!(gone.unwrap_err(), Refused::Unknown);
+    controller.follow(&plans(10)).await;
+    assert_eq!(stage(&controller).state, StageState::Killed);
+}
+
+#[tokio::test]
+async fn of_writers_who_saw_the_same_generation_one_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = controller(0, Some(dir.path()));
+    for round in 1..=20 {
+        let writers = (1..=10).map(|n| {
+            let controller = controller.clone();
+            tokio::spawn(async move {
+                controller
+                    .change("web", Some(round), set(n * 100 + round as u32))
+                    .await
+            })
+        });
+        let outcomes = futures_util::future::join_all(writers).await;
+        let won = outcomes.iter().filter(|o| o.as_ref().unwrap().is_ok());
+        assert_eq!(won.count(), 1);
+    }
+    assert_eq!(controller.status("web").unwrap().record.generation, 21);
+}
+
+#[tokio::test]
+async fn sessions_are_told_of_changes_only() {
+    let rung = Arc::new(AtomicUsize::new(0));
+    let bell = rung.clone();
+    let controller = Controller::new(&plans(10), None, Arc::default(), move || {
+        bell.fetch_add(1, Ordering::Relaxed);
+    });
+    let rings = || rung.swap(0, Ordering::Relaxed);
+    assert_eq!(rings(), 1);
+    controller.follow(&plans(10)).await;
+    assert_eq!(rings(), 0);
+    controller.follow(&plans(20)).await;
+    assert_eq!(rings(), 1);
+    controller.change("web", None, kill()).await.unwrap();
+    assert_eq!(rings(), 1);
+    controller.change("web", None, kill()).await.unwrap();
+    assert_eq!(rings(), 0);
+}
+
+#[tokio::test]
+async fn the_metrics_say_what_is_in_force() {
+    let telemetry = Arc::new(Telemetry::default());
+    let controller = Controller::new(&plans(12_500), None, telemetry.clone(), || {});
+    let shows = |line: &str| {
+        let text = telemetry.render();
+        assert!(
+            text.lines().any(|l| l == line),
+            "{line} is missing in\n{text}"
+        );
+    };
+    shows("crossfade_rollout_percent{rollout=\"web\"} 12.5");
+    shows("crossfade_rollout_state{rollout=\"web\",state=\"running\"} 1");
+    controller.change("web", None, kill()).await.unwrap();
+    shows("crossfade_rollout_percent{rollout=\"web\"} 0");
+    shows("crossfade_rollout_state{rollout=\"web\",state=\"killed\"} 1");
+    shows("crossfade_rollout_state{rollout=\"web\",state=\"running\"} 0");
+}

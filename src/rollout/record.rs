@@ -1,0 +1,438 @@
+//! What is kept of one rollout, and how each happening changes it. Pure: the time is an argument.
+//!
+//! The precedence, strongest first: `kill = true` in the file · a kill or rollback that is latched until a person resumes ·
+//! the percentage set last, by whomever. What an admin set outlives reloads and restarts; a `percent` that changed in the file
+//! is newer than an older admin setting, and wins.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EVERYBODY, Stage, StageState};
+use crate::config::Rollout;
+
+/// Entries of history kept for one rollout.
+const HISTORY: usize = 200;
+
+/// One rollout's kept state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Thousandths of a percent set last.
+    pub percent: u32,
+    /// Who set them.
+    pub percent_source: Source,
+    /// The file's own value when it was last read.
+    file_percent: u32,
+    /// Whether the file says `kill = true`.
+    pub file_kills: bool,
+    /// Whether a schedule must wait.
+    paused: bool,
+    /// What holds until a person resumes.
+    latch: Option<Latch>,
+    /// Counts changes, from 1.
+    pub generation: u64,
+    /// Unix seconds of the last change.
+    pub changed_at: u64,
+    /// What happened, oldest first.
+    pub history: VecDeque<Entry>,
+}
+
+/// Who set what is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The file.
+    Config,
+    /// A person, over the admin API.
+    Admin,
+}
+
+impl Source {
+    /// The word in documents and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Config => "config",
+            Source::Admin => "admin",
+        }
+    }
+}
+
+/// Holds until a person resumes, whatever the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Latch {
+    Killed,
+    RolledBack,
+}
+
+/// One line of a rollout's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Unix seconds.
+    pub at: u64,
+    /// Who.
+    pub by: Source,
+    /// `start`, `set`, `kill`, `resume`, `pause` or `unpause`.
+    pub action: Action,
+    /// Thousandths: for `set` the percentage set before, else the one in force before.
+    pub from: u32,
+    /// Likewise, after.
+    pub to: u32,
+    /// A reason, where one is known.
+    pub why: String,
+}
+
+/// See [`Entry::action`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// First seen in the file.
+    Start,
+    /// A new percentage.
+    Set,
+    /// Nobody gets WebSocket any more.
+    Kill,
+    /// Kill, rollback and pause are over.
+    Resume,
+    /// A schedule waits.
+    Pause,
+    /// It goes on.
+    Unpause,
+}
+
+impl Action {
+    /// The word in documents and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Start => "start",
+            Action::Set => "set",
+            Action::Kill => "kill",
+            Action::Resume => "resume",
+            Action::Pause => "pause",
+            Action::Unpause => "unpause",
+        }
+    }
+}
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new percentage, a pause, or both.
+    Adjust {
+        /// Thousandths.
+        percent: Option<u32>,
+        /// Pause or go on.
+        paused: Option<bool>,
+    },
+    /// Nobody gets WebSocket until somebody resumes.
+    Kill {
+        /// For the history.
+        reason: String,
+    },
+    /// Back to the percentage set last.
+    Resume,
+}
+
+/// The file says `kill = true`: only the file can take it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileKills;
+
+impl Record {
+    /// A rollout that was never seen before starts as the file says.
+    pub fn new(plan: &Rollout, now: u64) -> Self {
+        let mut record = Record {
+            percent: plan.percent,
+            percent_source: Source::Config,
+            file_percent: plan.percent,
+            file_kills: plan.kill,
+            paused: false,
+            latch: None,
+            generation: 0,
+            changed_at: now,
+            history: VecDeque::new(),
+        };
+        let to = record.stage().effective_percent();
+        record.note(now, Source::Config, Action::Start, (to, to), "");
+        record.generation = 1;
+        record
+    }
+
+    /// Whether these values can be in force; what a damaged file says cannot.
+    pub fn is_sound(&self) -> bool {
+        self.percent <= EVERYBODY && self.file_percent <= EVERYBODY && self.generation > 0
+    }
+
+    /// What is in force.
+    pub fn stage(&self) -> Stage {
+        let state = match (self.file_kills, self.latch) {
+            (true, _) | (_, Some(Latch::Killed)) => StageState::Killed,
+            (_, Some(Latch::RolledBack)) => StageState::RolledBack,
+            _ if self.paused => StageState::Paused,
+            _ => StageState::Running,
+        };
+        Stage {
+            percent: self.percent,
+            state,
+        }
+    }
+
+    /// Who set what is in force: who killed, else who set the percentage.
+    pub fn source(&self) -> Source {
+        match (self.file_kills, self.latch) {
+            (true, _) => Source::Config,
+            (_, Some(_)) => Source::Admin,
+            _ => self.percent_source,
+        }
+    }
+
+    /// The file was read (again). Only what changed in it counts. Returns whether anything did.
+    pub fn follow(&mut self, plan: &Rollout, now: u64) -> bool {
+        let before = self.generation;
+        if plan.percent != self.file_percent {
+            let why = match self.percent_source {
+                Source::Admin => "the file's percent changed and replaces the admin's",
+                Source::Config => "the file's percent changed",
+            };
+            let moved = (self.percent, plan.percent);
+            self.file_percent = plan.percent;
+            self.percent = plan.percent;
+            self.percent_source = Source::Config;
+            self.change(now, Source::Config, Action::Set, moved, why);
+        }
+        if plan.kill != self.file_kills {
+            let from = self.stage().effective_percent();
+            self.file_kills = plan.kill;
+            let to = self.stage().effective_percent();
+            let (action, why) = match plan.kill {
+                true => (Action::Kill, "kill = true in the file"),
+                false => (Action::Resume, "kill = false in the file"),
+            };
+            self.change(now, Source::Config, action, (from, to), why);
+        }
+        self.generation != before
+    }
+
+    /// A person asked for it. Returns whether anything changed: asking twice is as good as once.
+    ///
+    /// # Errors
+    /// A resume while the file kills.
+    pub fn apply(&mut self, change: &Change, now: u64) -> Result<bool, FileKills> {
+        let before = self.generation;
+        match change {
+            Change::Adjust { percent, paused } => {
+                if let Some(percent) = *percent {
+                    self.set(percent, now);
+                }
+                if let Some(paused) = *paused {
+                    self.pause(paused, now);
+                }
+            }
+            Change::Kill { reason } => self.kill(reason, now),
+            Change::Resume => self.resume(now)?,
+        }
+        Ok(self.generation != before)
+    }
+
+    fn set(&mut self, percent: u32, now: u64) {
+        if percent == self.percent && self.percent_source == Source::Admin {
+            return;
+        }
+        let moved = (self.percent, percent);
+        self.percent = percent;
+        self.percent_source = Source::Admin;
+        let why = match self.stage().state {
+            StageState::Killed | StageState::RolledBack => "takes effect at resume",
+            StageState::Running | StageState::Paused => "",
+        };
+        self.change(now, Source::Admin, Action::Set, moved, why);
+    }
+
+    fn pause(&mut self, paused: bool, now: u64) {
+        if paused == self.paused {
+            return;
+        }
+        self.paused = paused;
+        let action = match paused {
+            true => Action::Pause,
+            false => Action::Unpause,
+        };
+        let percent = self.stage().effective_percent();
+        self.change(now, Source::Admin, action, (percent, percent), "");
+    }
+
+    fn kill(&mut self, reason: &str, now: u64) {
+        if self.latch == Some(Latch::Killed) {
+            return;
+        }
+        let from = self.stage().effective_percent();
+        self.latch = Some(Latch::Killed);
+        self.change(now, Source::Admin, Action::Kill, (from, 0), reason);
+    }
+
+    fn resume(&mut self, now: u64) -> Result<(), FileKills> {
+        if self.file_kills {
+            return Err(FileKills);
+        }
+        if self.latch.is_none() && !self.paused {
+            return Ok(());
+        }
+        let from = self.stage().effective_percent();
+        self.latch = None;
+        self.paused = false;
+        let to = self.stage().effective_percent();
+        self.change(now, Source::Admin, Action::Resume, (from, to), "");
+        Ok(())
+    }
+
+    fn change(&mut self, now: u64, by: Source, action: Action, moved: (u32, u32), why: &str) {
+        self.generation += 1;
+        self.changed_at = now;
+        self.note(now, by, action, moved, why);
+    }
+
+    fn note(&mut self, at: u64, by: Source, action: Action, (from, to): (u32, u32), why: &str) {
+        if self.history.len() >= HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(Entry {
+            at,
+            by,
+            action,
+            from,
+            to,
+            why: why.to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::tests::rollout;
+
+    fn plan(percent: u32, kill: bool) -> Rollout {
+        Rollout {
+            percent,
+            kill,
+            ..rollout()
+        }
+    }
+
+    fn set(percent: u32) -> Change {
+        Change::Adjust {
+            percent: Some(percent),
+            paused: None,
+        }
+    }
+
+    fn kill() -> Change {
+        Change::Kill {
+            reason: "errors".into(),
+        }
+    }
+
+    fn stands(record: &Record) -> (u32, &'static str, &'static str) {
+        let stage = record.stage();
+        let percent = stage.effective_percent();
+        (percent, stage.state.as_str(), record.source().as_str())
+    }
+
+    #[test]
+    fn an_admin_setting_outlives_a_reload_that_changes_something_else() {
+        let mut record = Record::new(&plan(10, false), 1);
+        record.apply(&set(50), 2).unwrap();
+        assert!(!record.follow(&plan(10, false), 3));
+        assert_eq!(stands(&record), (50, "running", "admin"));
+    }
+
+    #[test]
+    fn a_changed_percent_in_the_file_wins_over_an_older_admin_setting() {
+        let mut record = Record::new(&plan(10, false), 1);
+        record.apply(&set(50), 2).unwrap();
+        assert!(record.follow(&plan(20, false), 3));
+        assert_eq!(stands(&record), (20, "running", "config"));
+        record.apply(&set(70), 4).unwrap();
+        assert!(!record.follow(&plan(20, false), 5));
+        assert_eq!(stands(&record), (70, "running", "admin"));
+    }
+
+    #[test]
+    fn a_kill_beats_the_file_and_resume_goes_back_to_what_was_set_last() {
+        let mut record = Record::new(&plan(10, false), 1);
+        assert!(record.apply(&kill(), 2).unwrap());
+        assert!(!record.apply(&kill(), 3).unwrap());
+        assert_eq!(stands(&record), (0, "killed", "admin"));
+        record.follow(&plan(20, false), 4);
+        assert_eq!(stands(&record), (0, "killed", "admin"));
+        record.apply(&set(60), 5).unwrap();
+        assert_eq!(stands(&record), (0, "killed", "admin"));
+        assert!(record.apply(&Change::Resume, 6).unwrap());
+        assert_eq!(stands(&record), (60, "running", "admin"));
+        assert!(!record.apply(&Change::Resume, 7).unwrap());
+    }
+
+    #[test]
+    fn the_files_own_kill_is_taken_back_by_the_file_only() {
+        let mut record = Record::new(&plan(10, true), 1);
+        assert_eq!(stands(&record), (0, "killed", "config"));
+        assert_eq!(record.apply(&Change::Resume, 2), Err(FileKills));
+        record.follow(&plan(10, false), 3);
+        assert_eq!(stands(&record), (10, "running", "config"));
+    }
+
+    #[test]
+    fn an_admins_kill_stays_when_the_file_takes_its_own_back() {
+        let mut record = Record::new(&plan(10, true), 1);
+        record.apply(&kill(), 2).unwrap();
+        record.follow(&plan(10, false), 3);
+        assert_eq!(stands(&record), (0, "killed", "admin"));
+    }
+
+    #[test]
+    fn a_pause_keeps_the_percentage_and_a_resume_ends_it() {
+        let mut record = Record::new(&plan(10, false), 1);
+        let pause = Change::Adjust {
+            percent: Some(30),
+            paused: Some(true),
+        };
+        record.apply(&pause, 2).unwrap();
+        assert_eq!(stands(&record), (30, "paused", "admin"));
+        record.apply(&Change::Resume, 3).unwrap();
+        assert_eq!(stands(&record), (30, "running", "admin"));
+    }
+
+    #[test]
+    fn the_history_says_who_moved_what_and_stays_bounded() {
+        let mut record = Record::new(&plan(10, false), 1);
+        record.apply(&set(50), 2).unwrap();
+        record.apply(&kill(), 3).unwrap();
+        record.apply(&Change::Resume, 4).unwrap();
+        let told: Vec<_> = record
+            .history
+            .iter()
+            .map(|e| (e.at, e.by.as_str(), e.action.as_str(), e.from, e.to))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "config", "start", 10, 10),
+                (2, "admin", "set", 10, 50),
+                (3, "admin", "kill", 50, 0),
+                (4, "admin", "resume", 0, 50),
+            ]
+        );
+        for n in 0..1000 {
+            record.apply(&set(n), 5).unwrap();
+        }
+        assert_eq!(record.history.len(), HISTORY);
+        assert_eq!(record.generation, 4 + 1000);
+    }
+
+    #[test]
+    fn a_record_survives_its_file() {
+        let mut record = Record::new(&plan(10, false), 1);
+        record.apply(&kill(), 3).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+}
