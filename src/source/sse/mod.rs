@@ -1,0 +1,3 @@
+//! A Server-Sent-Events stream as a feed.
+
+pub mod decode;
