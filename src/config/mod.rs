@@ -64,6 +64,20 @@ pub struct Server {
     pub workers: Option<usize>,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// What happens to header names with `_` or `.`; `Drop` by default.
+    pub underscore_headers: Underscores,
+}
+
+/// `server.underscore_headers`: backends fold `_` and `.` into `-`, so such a name may pass for another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// The field is left out.
+    #[default]
+    Drop,
+    /// The request is refused.
+    Reject,
+    /// The field goes upstream, unless it folds to a forwarded name.
+    Allow,
 }
 
 /// `[server.limits]`.
@@ -81,6 +95,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Silence inside a request body.
     pub body_idle_timeout: Duration,
+    /// Bytes per second of a request body, over any ten seconds; slower ones are cut off.
+    pub body_min_rate: u64,
     /// Bytes of all queues and replay windows together.
     pub memory: usize,
 }
