@@ -14,7 +14,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 /// Everything one file says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -44,7 +44,7 @@ pub enum Listen {
 }
 
 /// `[server]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Public listeners.
     pub listen: Vec<Listen>,
@@ -168,7 +168,7 @@ pub struct Queue {
 }
 
 /// `[admin]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Where the admin API listens.
     pub listen: Listen,
@@ -202,7 +202,7 @@ pub struct Upstream {
 pub struct Authority(pub String);
 
 /// `[[route]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in metrics and the admin API; the path where none is given.
     pub name: Arc<str>,
