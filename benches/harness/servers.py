@@ -1,0 +1,231 @@
+"""The servers that are compared, each pinned to one core, and the load generator on the other."""
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build, limits
+
+BACKLOG = 4096
+KINDS = ("crossfade", "nchan", "haproxy", "ws", "socketio", "bare")
+
+CROSSFADE = """
+[server]
+listen = "127.0.0.1:0"
+workers = 1
+
+[admin]
+listen = "127.0.0.1:0"
+
+[log]
+level = "warn"
+access = false
+
+[upstream.app]
+servers = ["http://{backend}"]
+
+[[route]]
+path = "/events"
+upstream = "app"
+source = "sse"
+share = "public"
+
+[[route]]
+path = "/events/gap"
+upstream = "app"
+source = "sse"
+share = "public"
+slow = "gap"
+
+[[route]]
+path = "/list"
+upstream = "app"
+source = {{kind = "poll", every = "100ms"}}
+share = "public"
+"""
+
+# The history is as long as crossfade's default replay window.
+NCHAN = """
+load_module {modules}/ngx_nchan_module.so;
+worker_processes 1;
+worker_rlimit_nofile {descriptors};
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log error;
+events {{ worker_connections {descriptors}; multi_accept on; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 1h;
+  client_body_buffer_size 64k;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  nchan_shared_memory_size 512M;
+  server {{
+    listen 127.0.0.1:{port} backlog={backlog};
+    location = /pub {{
+      nchan_publisher; nchan_channel_id bench;
+      nchan_message_buffer_length 1000; nchan_message_timeout 60s;
+    }}
+    location = /sub {{
+      nchan_subscriber websocket; nchan_channel_id bench;
+      nchan_subscriber_first_message newest; nchan_websocket_ping_interval 25s;
+    }}
+  }}
+}}
+"""
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn {connections}
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h
+  backlog {backlog}
+frontend public
+  bind 127.0.0.1:{port}
+  default_backend app
+backend app
+  server one {backend}
+"""
+
+
+@dataclass
+class Server:
+    """One that runs. `endpoints` are named targets of its WebSocket side."""
+
+    process: subprocess.Popen
+    address: str
+    paths: dict[str, str]
+    protocol: str
+    publish: dict
+
+    def command(self, endpoint: str = "default", protocol: str | None = None, stream: str | None = None) -> dict:
+        target = {"address": self.address, "path": self.paths[endpoint], "protocol": protocol or self.protocol}
+        return {"pid": self.process.pid, "target": target, "publish": {"stream": stream} if stream else self.publish}
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Stage:
+    """The load generator and a directory for what servers write."""
+
+    def __init__(self, binaries: build.Binaries, kinds: set[str]):
+        self.binaries = binaries
+        self.kinds = kinds
+
+    def __enter__(self) -> "Stage":
+        self.directory = Path(tempfile.mkdtemp(prefix="crossfade-bench-"))
+        self.load = _pinned(limits.LOAD_CORE, [str(self.binaries.load)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.backend = json.loads(self.load.stdout.readline())["backend"]
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.load.stdin.close()
+        self.load.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def measure(self, work: str, **arguments) -> dict:
+        """One work of the load generator; {"error": …} where it could not be done."""
+        self.load.stdin.write(json.dumps({"work": work, **arguments}) + "\n")
+        self.load.stdin.flush()
+        return json.loads(self.load.stdout.readline())
+
+    def start(self, kind: str) -> Server:
+        return getattr(self, f"_start_{kind}")()
+
+    def _start_crossfade(self) -> Server:
+        file = self._write("proxy.toml", CROSSFADE.format(backend=self.backend))
+        process = self._serve([str(self.binaries.crossfade), "run", "--config", file])
+        ready = process.stdout.readline()
+        if not ready.startswith("ready public=http://"):
+            raise RuntimeError(f"crossfade did not start; its line was {ready!r}")
+        address = ready.split()[1].removeprefix("public=http://")
+        paths = {"default": "/events", "gap": "/events/gap", "many": "/_crossfade/ws", "list": "/list"}
+        return Server(process, address, paths, "raw", {"stream": "/events"})
+
+    def _start_nchan(self) -> Server:
+        port = _free_port()
+        modules = next(Path(path) for path in ("/usr/lib/nginx/modules", "/usr/share/nginx/modules") if Path(path).is_dir())
+        text = NCHAN.format(
+            modules=modules,
+            directory=self.directory,
+            port=port,
+            backlog=BACKLOG,
+            descriptors=limits.raise_descriptors(),
+        )
+        process = self._serve(["nginx", "-e", f"{self.directory}/nginx.log", "-c", self._write("nginx.conf", text)])
+        address = _await_listener(port, process)
+        return Server(process, address, {"default": "/sub"}, "raw", {"post": {"address": address, "path": "/pub"}})
+
+    def _start_haproxy(self) -> Server:
+        port = _free_port()
+        text = HAPROXY.format(
+            port=port, backlog=BACKLOG, backend=self.backend, connections=limits.raise_descriptors() // 2 - 100
+        )
+        process = self._serve(["haproxy", "-db", "-f", self._write("haproxy.cfg", text)])
+        return Server(process, _await_listener(port, process), {"default": "/ws"}, "raw", {"stream": "/events/none"})
+
+    def _start_ws(self) -> Server:
+        return self._start_relay(["node", str(build.HERE / "peers/ws-relay.js")], "/events/ws", "raw", "/")
+
+    def _start_socketio(self) -> Server:
+        path = "/socket.io/?EIO=4&transport=websocket"
+        return self._start_relay(
+            ["node", str(build.HERE / "peers/socketio-relay.js")], "/events/socketio", "socketio", path
+        )
+
+    def _start_bare(self) -> Server:
+        return self._start_relay([str(self.binaries.load), "bare"], "/events/bare", "raw", "/")
+
+    def _start_relay(self, command: list[str], stream: str, protocol: str, path: str) -> Server:
+        process = self._serve([*command, self.backend, stream])
+        address = process.stdout.readline().removeprefix("ready ").strip()
+        return Server(process, address, {"default": path}, protocol, {"stream": stream})
+
+    def _serve(self, command: list[str]) -> subprocess.Popen:
+        with open(self.directory / "stderr.log", "a") as errors:
+            return _pinned(limits.SERVER_CORE, command, stdout=subprocess.PIPE, stderr=errors)
+
+    def _write(self, name: str, text: str) -> str:
+        file = self.directory / name
+        file.write_text(text)
+        return str(file)
+
+
+def _pinned(core: int, command: list[str], **options) -> subprocess.Popen:
+    return subprocess.Popen(["taskset", "-c", str(core), *command], text=True, **options)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _await_listener(port: int, process: subprocess.Popen) -> str:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return f"127.0.0.1:{port}"
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args[3]} did not start")

@@ -1,0 +1,57 @@
+//! The works: each opens its clients, measures, closes them, and answers with one JSON object.
+
+mod ceiling;
+mod fanout;
+mod idle;
+mod polled;
+mod stalled;
+mod storm;
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::backend::Backend;
+use crate::fleet::Target;
+use crate::publisher::Destination;
+use crate::stamp::Clock;
+
+/// One line of stdin.
+#[derive(Deserialize)]
+#[serde(tag = "work", rename_all = "lowercase")]
+pub enum Work {
+    Fanout(fanout::Fanout),
+    Ceiling(ceiling::Ceiling),
+    Idle(idle::Idle),
+    Storm(storm::Storm),
+    Stalled(stalled::Stalled),
+    Polled(polled::Polled),
+}
+
+/// The server under test.
+#[derive(Deserialize)]
+pub struct Server {
+    /// It and its descendants are measured.
+    pub pid: u32,
+    pub target: Target,
+    /// How an event reaches it.
+    pub publish: Destination,
+}
+
+impl Work {
+    pub fn run(&self, backend: &Backend, clock: Clock) -> io::Result<Value> {
+        match self {
+            Work::Fanout(work) => to_json(work.run(backend, clock)),
+            Work::Ceiling(work) => to_json(work.run(backend, clock)),
+            Work::Idle(work) => to_json(work.run(clock)),
+            Work::Storm(work) => to_json(work.run(clock)),
+            Work::Stalled(work) => to_json(work.run(backend, clock)),
+            Work::Polled(work) => to_json(work.run(backend, clock)),
+        }
+    }
+}
+
+fn to_json(result: io::Result<impl Serialize>) -> io::Result<Value> {
+    serde_json::to_value(result?).map_err(io::Error::other)
+}
