@@ -1,7 +1,10 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
+pub mod inbound;
 mod opening;
+mod outbox;
 pub mod registry;
+pub mod socket;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

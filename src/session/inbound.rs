@@ -1,0 +1,440 @@
+//! A WebSocket client's bytes, read by tungstenite without a socket: bytes in, messages out.
+//!
+//! While a client is silent nothing is kept, not even a buffer: the reader is made for the first
+//! byte of a frame and dropped when everything that came has been read. tungstenite would answer
+//! pings and closes itself; what it writes is kept for the session, which owns the writer.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocket, WebSocketConfig};
+
+/// tungstenite's own buffer while a frame is under way.
+const READ_BUFFER: usize = 1024;
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message, in one frame or many.
+    pub message: usize,
+    /// Frames of one message; tungstenite itself limits bytes only.
+    pub fragments: u32,
+}
+
+/// What a client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text message; valid UTF-8.
+    Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// A ping; its pong is among the replies.
+    Ping,
+    /// A pong.
+    Pong,
+    /// The client's half of the closing handshake, with its code; the echo is among the replies.
+    Close(Option<u16>),
+    /// Something that no client may send: close with this code. Nothing more can be read.
+    Broken(u16),
+}
+
+/// The reading half of one connection.
+#[derive(Debug)]
+pub struct Inbound {
+    limits: Limits,
+    reader: Option<Box<Reader>>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    socket: WebSocket<Feed>,
+    heads: Heads,
+    /// Everything fed has been read; a pong may be left inside tungstenite until then.
+    drained: bool,
+    /// A message has too many fragments; what came before it may still be read.
+    too_many_fragments: bool,
+    /// Nothing more can be read.
+    done: bool,
+}
+
+impl Inbound {
+    /// Nothing read yet.
+    pub fn new(limits: Limits) -> Self {
+        Inbound {
+            limits,
+            reader: None,
+        }
+    }
+
+    /// Takes bytes from the client; read them with [`Inbound::next`] until it returns `None`.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let limits = self.limits;
+        let reader = self
+            .reader
+            .get_or_insert_with(|| Box::new(Reader::new(limits)));
+        if reader.too_many_fragments || reader.done {
+            return;
+        }
+        let (taken, fits) = reader.heads.watch(bytes, limits.fragments);
+        reader.too_many_fragments = !fits;
+        reader.drained = false;
+        let fed = bytes.get(..taken).unwrap_or(bytes);
+        reader.socket.get_mut().input.extend_from_slice(fed);
+    }
+
+    /// The next message in what was fed; `None` asks for more bytes.
+    pub fn next(&mut self) -> Option<Incoming> {
+        let reader = self.reader.as_mut()?;
+        let next = reader.next();
+        reader.drained = next.is_none();
+        self.forget_if_idle();
+        next
+    }
+
+    /// Finished frames that answer what was read: pongs, and the echo of a close.
+    pub fn take_replies(&mut self) -> Option<Bytes> {
+        let reader = self.reader.as_mut()?;
+        let replies = &mut reader.socket.get_mut().replies;
+        let replies = std::mem::take(replies);
+        self.forget_if_idle();
+        (!replies.is_empty()).then(|| Bytes::from(replies))
+    }
+
+    fn forget_if_idle(&mut self) {
+        if self.reader.as_ref().is_some_and(|reader| reader.is_idle()) {
+            self.reader = None;
+        }
+    }
+}
+
+impl Reader {
+    fn new(limits: Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(READ_BUFFER)
+            .max_message_size(Some(limits.message))
+            .max_frame_size(Some(limits.message));
+        Reader {
+            socket: WebSocket::from_raw_socket(Feed::default(), Role::Server, Some(config)),
+            heads: Heads::default(),
+            drained: false,
+            too_many_fragments: false,
+            done: false,
+        }
+    }
+
+    fn next(&mut self) -> Option<Incoming> {
+        if self.done {
+            return None;
+        }
+        let read = self.socket.read();
+        let incoming = match read {
+            Ok(Message::Text(text)) => Incoming::Text(text.into()),
+            Ok(Message::Binary(bytes)) => Incoming::Binary(bytes),
+            Ok(Message::Ping(_)) => Incoming::Ping,
+            Ok(Message::Pong(_)) => Incoming::Pong,
+            Ok(Message::Close(frame)) => {
+                self.done = true;
+                // The echo is written by the next call; with a writer that never blocks the only
+                // other outcome is that the connection counts as closed.
+                drop(self.socket.flush());
+                Incoming::Close(frame.map(|frame| frame.code.into()))
+            }
+            Ok(Message::Frame(_)) => return None,
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                if !self.too_many_fragments {
+                    return None;
+                }
+                self.done = true;
+                Incoming::Broken(4009)
+            }
+            Err(error) => {
+                self.done = true;
+                Incoming::Broken(close_code(&error))
+            }
+        };
+        Some(incoming)
+    }
+
+    /// Whether a reader made anew for the next byte would know as much.
+    fn is_idle(&self) -> bool {
+        let feed = self.socket.get_ref();
+        self.drained
+            && !self.done
+            && !self.too_many_fragments
+            && self.heads.is_between_messages()
+            && feed.is_empty()
+            && feed.replies.is_empty()
+    }
+}
+
+fn close_code(error: &Error) -> u16 {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => 4009,
+        Error::Utf8(_) => 1007,
+        Error::Protocol(_) => 1002,
+        _ => 1011,
+    }
+}
+
+/// tungstenite's idea of a socket: bytes that were fed, and a bag for what it wants written.
+///
+/// The bag needs no limit of its own: a reply is never longer than the frame it answers, and the
+/// session takes them after every feed.
+#[derive(Debug, Default)]
+struct Feed {
+    input: Vec<u8>,
+    at: usize,
+    replies: Vec<u8>,
+}
+
+impl Feed {
+    fn is_empty(&self) -> bool {
+        self.at == self.input.len()
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let waiting = self.input.get(self.at..).unwrap_or_default();
+        if waiting.is_empty() {
+            self.input.clear();
+            self.at = 0;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let length = waiting.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&waiting[..length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+impl Write for Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.replies.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Follows frame heads through the byte stream, to count the fragments of a message and to know
+/// when nothing is under way. Judging frames is tungstenite's work, not its.
+#[derive(Debug, Default)]
+struct Heads {
+    /// The head read so far, and how much of it there is.
+    head: [u8; 14],
+    filled: usize,
+    /// Payload bytes still to pass.
+    payload: u64,
+    /// Data frames of the message under way; 0 between messages.
+    fragments: u32,
+}
+
+impl Heads {
+    /// Passes over `bytes`. Returns how many may be read before a fragment too many, and whether
+    /// that is all of them.
+    fn watch(&mut self, bytes: &[u8], allowed: u32) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if self.payload > 0 {
+                let rest = (bytes.len() - at) as u64;
+                let passed = self.payload.min(rest);
+                self.payload -= passed;
+                at += passed as usize;
+                continue;
+            }
+            self.head[self.filled] = *byte;
+            self.filled += 1;
+            at += 1;
+            if self.filled < self.head_length() {
+                continue;
+            }
+            self.payload = self.payload_length();
+            self.filled = 0;
+            if !self.count(allowed) {
+                return (at, false);
+            }
+        }
+        (at, true)
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.filled == 0 && self.payload == 0 && self.fragments == 0
+    }
+
+    /// How long the head is, as far as its bytes tell (RFC 6455 section 5.2).
+    fn head_length(&self) -> usize {
+        if self.filled < 2 {
+            return 2;
+        }
+        let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
+        let length = match self.head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + length + mask
+    }
+
+    fn payload_length(&self) -> u64 {
+        match self.head[1] & 0x7f {
+            126 => u16::from_be_bytes([self.head[2], self.head[3]]).into(),
+            127 => {
+                let mut length = [0; 8];
+                length.copy_from_slice(&self.head[2..10]);
+                u64::from_be_bytes(length)
+            }
+            short => short.into(),
+        }
+    }
+
+    /// Counts a complete head; false where its message has more fragments than allowed.
+    fn count(&mut self, allowed: u32) -> bool {
+        let (is_final, opcode) = (self.head[0] & 0x80 != 0, self.head[0] & 0x0f);
+        if opcode & 0x08 != 0 {
+            return true;
+        }
+        self.fragments = self.fragments.saturating_add(1);
+        let fits = self.fragments <= allowed;
+        if is_final {
+            self.fragments = 0;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        message: 64 * 1024,
+        fragments: 128,
+    };
+
+    /// A client's frame, masked with a key that shows when it is not taken off.
+    fn client(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match payload.len() {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length @ 126..=0xffff => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+            length => {
+                frame.push(0x80 | 127);
+                frame.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        let mask = [0xa5, 0x5a, 0x0f, 0xf0];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
+        frame
+    }
+
+    fn read_all(inbound: &mut Inbound, bytes: &[u8], step: usize) -> (Vec<Incoming>, Vec<u8>) {
+        let (mut read, mut replies) = (Vec::new(), Vec::new());
+        for part in bytes.chunks(step) {
+            inbound.feed(part);
+            loop {
+                let next = inbound.next();
+                replies.extend(inbound.take_replies().unwrap_or_default());
+                match next {
+                    Some(incoming) => read.push(incoming),
+                    None => break,
+                }
+            }
+        }
+        (read, replies)
+    }
+
+    #[test]
+    fn every_split_reads_the_same() {
+        let mut bytes = client(0x81, b"{\"t\":\"ping\"}");
+        bytes.extend(client(0x01, b"Hel"));
+        bytes.extend(client(0x89, b"now"));
+        bytes.extend(client(0x80, b"lo"));
+        bytes.extend(client(0x82, &[0xff; 300]));
+        bytes.extend(client(0x8a, b""));
+        bytes.extend(client(0x88, &4000u16.to_be_bytes()));
+        let expected = [
+            Incoming::Text(Bytes::from_static(b"{\"t\":\"ping\"}")),
+            Incoming::Ping,
+            Incoming::Text(Bytes::from_static(b"Hello")),
+            Incoming::Binary(Bytes::from(vec![0xff; 300])),
+            Incoming::Pong,
+            Incoming::Close(Some(4000)),
+        ];
+        for step in 1..=bytes.len() {
+            let (read, replies) = read_all(&mut Inbound::new(LIMITS), &bytes, step);
+            assert_eq!(read, expected, "in steps of {step}");
+            assert_eq!(replies, b"\x8a\x03now\x88\x02\x0f\xa0", "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_while_the_client_is_silent() {
+        let mut inbound = Inbound::new(LIMITS);
+        read_all(&mut inbound, &client(0x89, b"x"), 1);
+        assert!(inbound.reader.is_none());
+        read_all(&mut inbound, &client(0x01, b"begun"), 64);
+        assert!(inbound.reader.is_some());
+        let (read, _) = read_all(&mut inbound, &client(0x80, b"."), 64);
+        assert_eq!(read, [Incoming::Text(Bytes::from_static(b"begun."))]);
+        assert!(inbound.reader.is_none());
+    }
+
+    #[test]
+    fn a_message_has_at_most_so_many_fragments() {
+        let mut many = client(0x01, b"a");
+        for _ in 0..126 {
+            many.extend(client(0x00, b"a"));
+        }
+        let mut fits = many.clone();
+        fits.extend(client(0x80, b"a"));
+        let (read, _) = read_all(&mut Inbound::new(LIMITS), &fits, 7);
+        assert_eq!(read, [Incoming::Text(Bytes::from(vec![b'a'; 128]))]);
+
+        let mut bomb = client(0x81, b"first");
+        bomb.extend(many);
+        for _ in 0..1000 {
+            bomb.extend(client(0x00, b""));
+        }
+        for step in [1, 50, 100_000] {
+            let (read, _) = read_all(&mut Inbound::new(LIMITS), &bomb, step);
+            assert_eq!(
+                read,
+                [
+                    Incoming::Text(Bytes::from_static(b"first")),
+                    Incoming::Broken(4009)
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn each_way_to_break_the_protocol_has_its_code() {
+        let long = vec![b'a'; LIMITS.message + 1];
+        let mut in_parts = client(0x01, &long[1..]);
+        in_parts.extend(client(0x80, b"ab"));
+        let cases = [
+            (client(0x81, &long), 4009),
+            (in_parts, 4009),
+            (client(0x81, b"\xc3\x28"), 1007),
+            (client(0x80, b"no beginning"), 1002),
+            (client(0xc1, b"reserved bit"), 1002),
+            (client(0x83, b"reserved opcode"), 1002),
+            (client(0x09, b"fragmented ping"), 1002),
+            (b"\x81\x02hi".to_vec(), 1002),
+        ];
+        for (bytes, code) in cases {
+            let (read, _) = read_all(&mut Inbound::new(LIMITS), &bytes, 1000);
+            assert_eq!(read, [Incoming::Broken(code)]);
+        }
+    }
+}
