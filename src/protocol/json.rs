@@ -1,1 +1,691 @@
-//! `crossfade.v1.json`.
+//! The subprotocol `crossfade.v1.json`: one JSON object per text message, `t` is its type.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::frame::Draft;
+use super::{Input, Message, Output, Protocol, Req, ResBody, View, Violation};
+use crate::event::{Data, Event, Form, Kind};
+
+/// The name of the subprotocol in `Sec-WebSocket-Protocol`.
+pub const SUBPROTOCOL: &str = "crossfade.v1.json";
+
+/// Levels of arrays and objects in a client's message.
+const DEPTH: usize = 64;
+
+/// Members and elements in a client's message, all levels together.
+const ELEMENTS: usize = 10_000;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl Protocol for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn decode(&self, message: Message<'_>) -> Result<Input, Violation> {
+        let Message::Text(text) = message else {
+            return Err(closed("binary message"));
+        };
+        if !is_modest(text) {
+            return Err(closed("too deep or too many elements"));
+        }
+        match serde_json::from_slice(text) {
+            Ok(members) => Members(members).input(),
+            Err(_) => Err(closed("not a JSON object")),
+        }
+    }
+
+    fn encode(&self, output: &Output<'_>) -> Option<Bytes> {
+        Some(encode_output(output))
+    }
+
+    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes> {
+        let is_shared = view.ch == event.ch && view.data.is_none();
+        Some(if is_shared {
+            event.frame(Form::Json, |event| encode_event(event, view))
+        } else {
+            encode_event(event, view)
+        })
+    }
+
+    fn has_words(&self) -> bool {
+        true
+    }
+}
+
+fn closed(reason: &'static str) -> Violation {
+    Violation::Close { code: 4000, reason }
+}
+
+/// Whether a text stays within depth and width, judged before anything is built of it.
+fn is_modest(text: &[u8]) -> bool {
+    let (mut depth, mut elements) = (0usize, 0usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' => elements += 1,
+            _ => {}
+        }
+        if depth > DEPTH || elements > ELEMENTS {
+            return false;
+        }
+    }
+    true
+}
+
+/// A frame's members, still as text: one bad member must not hide the frame's id.
+struct Members<'a>(HashMap<String, &'a RawValue>);
+
+impl<'a> Members<'a> {
+    fn input(&self) -> Result<Input, Violation> {
+        let kind: Cow<'_, str> = self.required("t")?;
+        match &*kind {
+            "hello" => Ok(Input::Hello {
+                id: self.optional("id")?,
+                token: self.optional("token")?,
+            }),
+            "sub" => Ok(Input::Sub {
+                id: self.required("id")?,
+                path: self.required("path")?,
+                after: self.optional("after")?,
+                last_event_id: self.optional("last_event_id")?,
+                filter: self.filter()?,
+            }),
+            "unsub" => Ok(Input::Unsub {
+                id: self.required("id")?,
+                ch: self.required("ch")?,
+            }),
+            "pause" => Ok(Input::Pause {
+                id: self.required("id")?,
+                ch: self.required("ch")?,
+            }),
+            "resume" => Ok(Input::Resume {
+                id: self.required("id")?,
+                ch: self.required("ch")?,
+            }),
+            "req" => Ok(Input::Req(Req {
+                id: self.required("id")?,
+                method: self.required("method")?,
+                path: self.required("path")?,
+                headers: self.headers()?,
+                body: self
+                    .0
+                    .get("d")
+                    .map(|body| Bytes::copy_from_slice(body.get().as_bytes())),
+                key: self.optional("key")?,
+            })),
+            "auth" => Ok(Input::Auth {
+                id: self.required("id")?,
+                token: self.required("token")?,
+            }),
+            "ping" => Ok(Input::Ping),
+            "pong" => Ok(Input::Pong),
+            _ => Err(self.bad("unknown `t`")),
+        }
+    }
+
+    fn required<T: Deserialize<'a>>(&self, name: &str) -> Result<T, Violation> {
+        self.optional(name)?
+            .ok_or_else(|| self.bad(format!("`{name}` is missing")))
+    }
+
+    /// A member that may be absent, or null.
+    fn optional<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Violation> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(value) => serde_json::from_str(value.get())
+                .map_err(|_| self.bad(format!("`{name}` is not what it should be"))),
+        }
+    }
+
+    fn filter(&self) -> Result<Vec<(String, Vec<Value>)>, Violation> {
+        let fields: serde_json::Map<String, Value> = self.optional("filter")?.unwrap_or_default();
+        let fields = fields.into_iter().map(|(field, values)| match values {
+            Value::Array(values) if values.iter().all(is_scalar) => Ok((field, values)),
+            _ => Err(self.bad("`filter` wants a list of plain values for each field")),
+        });
+        fields.collect()
+    }
+
+    fn headers(&self) -> Result<Vec<(String, String)>, Violation> {
+        let headers: HashMap<String, String> = self.optional("headers")?.unwrap_or_default();
+        Ok(headers.into_iter().collect())
+    }
+
+    fn bad(&self, detail: impl Into<String>) -> Violation {
+        let id = self.0.get("id").map(|id| id.get());
+        Violation::Frame {
+            id: id.and_then(|id| id.parse().ok()),
+            detail: detail.into(),
+        }
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !value.is_array() && !value.is_object()
+}
+
+fn encode_event(event: &Event, view: View<'_>) -> Bytes {
+    let data = match view.data {
+        Some(json) => json,
+        None => event.data.bytes(),
+    };
+    let is_json = view.data.is_some() || matches!(event.data, Data::Json(_));
+    let mut out = Out::with_capacity(96 + data.len());
+    match &event.kind {
+        Kind::Event => out.begin("ev"),
+        Kind::Snapshot => out.begin("snap"),
+        Kind::Gap { from, why } => {
+            out.begin("gap");
+            out.plain("ch", view.ch);
+            out.quoted("from", from);
+            out.quoted("to", event.position);
+            out.quoted("why", why.as_str());
+            return out.finish();
+        }
+    }
+    out.plain("ch", view.ch);
+    out.quoted("o", event.position);
+    if let Some(id) = &event.id {
+        out.text("id", id);
+    }
+    if let Some(name) = &event.name {
+        out.text("e", name);
+    }
+    out.data(data, is_json);
+    out.finish()
+}
+
+fn encode_output(output: &Output<'_>) -> Bytes {
+    let mut out = Out::with_capacity(160);
+    match output {
+        Output::Welcome {
+            conn,
+            node,
+            ping_ms,
+            timeout_ms,
+            max_bytes,
+            max_subs,
+            auth_exp,
+        } => {
+            out.begin("welcome");
+            out.plain("v", 1);
+            out.text("conn", conn);
+            out.text("node", node);
+            out.plain("ping_ms", ping_ms);
+            out.plain("timeout_ms", timeout_ms);
+            out.plain("max_bytes", max_bytes);
+            out.plain("max_subs", max_subs);
+            if let Some(auth_exp) = auth_exp {
+                out.plain("auth_exp", auth_exp);
+            }
+        }
+        Output::Ok { id, sub } => {
+            out.begin("ok");
+            out.plain("id", id);
+            if let Some((ch, at, recovered)) = sub {
+                out.plain("ch", ch);
+                out.quoted("at", at);
+                out.plain("recovered", recovered);
+            }
+        }
+        Output::Err { id, refusal } => {
+            out.begin("err");
+            if let Some(id) = id {
+                out.plain("id", id);
+            }
+            out.quoted("code", refusal.code.as_str());
+            out.plain("status", refusal.status);
+            out.plain("retry_ms", refusal.retry_ms.unwrap_or(0));
+            out.text("msg", &refusal.detail);
+        }
+        Output::State { ch, state } => {
+            out.begin("state");
+            out.plain("ch", ch);
+            out.plain("live", state.live);
+            if let Some(why) = state.why {
+                out.text("why", why);
+            }
+            out.plain("since", state.since);
+        }
+        Output::Res {
+            id,
+            status,
+            headers,
+            body,
+        } => {
+            out.begin("res");
+            out.plain("id", id);
+            out.plain("status", status);
+            out.headers(headers);
+            match body {
+                ResBody::Empty => {}
+                ResBody::Json(json) => out.data(json, true),
+                ResBody::Text(text) => out.text("x", text),
+                ResBody::Binary(bytes) => out.text("b64", &BASE64.encode(bytes)),
+            }
+        }
+        Output::End { ch, end } => {
+            out.begin("end");
+            out.plain("ch", ch);
+            out.quoted("code", end.code.as_str());
+            out.plain("retry_ms", end.retry_ms.unwrap_or(0));
+            out.plain("final", end.is_final);
+        }
+        Output::Notice { level, msg, d } => {
+            out.begin("notice");
+            out.text("level", level);
+            out.text("msg", msg);
+            if let Some(d) = d {
+                out.data(d.get().as_bytes(), true);
+            }
+        }
+        Output::Drain {
+            in_ms,
+            retry_ms: (least, most),
+            next,
+            why,
+        } => {
+            out.begin("drain");
+            out.plain("in_ms", in_ms);
+            out.plain("retry_ms", format_args!("[{least},{most}]"));
+            out.text("next", next);
+            out.text("why", why);
+        }
+        Output::Ping => out.begin("ping"),
+        Output::Pong => out.begin("pong"),
+    }
+    out.finish()
+}
+
+/// A frame in the making, member by member.
+struct Out(Draft);
+
+impl Out {
+    fn with_capacity(bytes: usize) -> Self {
+        Out(Draft::with_capacity(bytes))
+    }
+
+    fn begin(&mut self, kind: &str) {
+        self.0.push(b"{\"t\":\"");
+        self.0.push(kind.as_bytes());
+        self.0.push(b"\"");
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(b",\"");
+        self.0.push(name.as_bytes());
+        self.0.push(b"\":");
+    }
+
+    /// A value that needs no quotes.
+    fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        self.write(format_args!("{value}"));
+    }
+
+    /// A value that needs quotes and no escapes.
+    fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        self.write(format_args!("\"{value}\""));
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.string(value);
+    }
+
+    /// The payload: JSON embedded as it was, anything else as text.
+    fn data(&mut self, data: &[u8], is_json: bool) {
+        if is_json {
+            self.name("d");
+            self.0.push(data);
+        } else {
+            self.text("x", &String::from_utf8_lossy(data));
+        }
+    }
+
+    fn headers(&mut self, headers: &[(String, String)]) {
+        self.name("headers");
+        self.0.push(b"{");
+        for (index, (name, value)) in headers.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b",");
+            }
+            self.string(name);
+            self.0.push(b":");
+            self.string(value);
+        }
+        self.0.push(b"}");
+    }
+
+    fn string(&mut self, value: &str) {
+        // Writing into memory does not fail.
+        drop(serde_json::to_writer(self.0.writer(), value));
+    }
+
+    fn write(&mut self, value: std::fmt::Arguments<'_>) {
+        drop(self.0.writer().write_fmt(value));
+    }
+
+    fn finish(mut self) -> Bytes {
+        self.0.push(b"}");
+        self.0.finish_text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::error::{Code, Refusal};
+    use crate::event::{Draft as EventDraft, End, Epoch, GapWhy, Position, State};
+
+    fn read(text: &str) -> Result<Input, Violation> {
+        Json.decode(Message::Text(text.as_bytes()))
+    }
+
+    fn text_of(frame: Option<Bytes>) -> String {
+        let frame = frame.expect("JSON has a word for it");
+        let head = match frame[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        String::from_utf8(frame[head..].to_vec()).expect("UTF-8")
+    }
+
+    fn at(offset: u64) -> Position {
+        Position {
+            epoch: Epoch(723),
+            offset,
+        }
+    }
+
+    fn event(kind: Kind, name: Option<&str>, id: Option<&str>, data: &'static str) -> Event {
+        let draft = EventDraft {
+            name: name.map(Arc::from),
+            id: id.map(Arc::from),
+            data: Data::classify(Bytes::from_static(data.as_bytes())),
+        };
+        Event::new(17, at(45), kind, draft, Instant::now())
+    }
+
+    const SEEN: View<'_> = View { ch: 17, data: None };
+
+    #[test]
+    fn every_frame_of_a_client_is_read() {
+        assert_eq!(
+            read(
+                r#"{"t":"sub","id":1,"path":"/api/matters","after":"k3-41","last_event_id":"7","filter":{"severity":["high",3]},"new":{}}"#
+            ),
+            Ok(Input::Sub {
+                id: 1,
+                path: "/api/matters".into(),
+                after: Some("k3-41".into()),
+                last_event_id: Some("7".into()),
+                filter: vec![("severity".into(), vec!["high".into(), 3.into()])],
+            })
+        );
+        assert_eq!(
+            read(
+                r#"{"t":"req","id":3,"method":"POST","path":"/api/tasks/9/cancel","headers":{"x-csrftoken":"c"},"d":{ "a" : 1 },"key":"k"}"#
+            ),
+            Ok(Input::Req(Req {
+                id: 3,
+                method: "POST".into(),
+                path: "/api/tasks/9/cancel".into(),
+                headers: vec![("x-csrftoken".into(), "c".into())],
+                body: Some(Bytes::from_static(br#"{ "a" : 1 }"#)),
+                key: Some("k".into()),
+            }))
+        );
+        assert_eq!(
+            read(r#"{"t":"unsub","id":2,"ch":17}"#),
+            Ok(Input::Unsub { id: 2, ch: 17 })
+        );
+        assert_eq!(
+            read(r#"{"t":"hello","token":null}"#),
+            Ok(Input::Hello {
+                id: None,
+                token: None
+            })
+        );
+        assert_eq!(read(r#" {"t":"ping"}"#), Ok(Input::Ping));
+    }
+
+    #[test]
+    fn a_bad_member_is_told_with_the_id_where_it_is_readable() {
+        for (text, id) in [
+            (r#"{"t":"jump","id":9}"#, Some(9)),
+            (r#"{"id":4}"#, Some(4)),
+            (r#"{"t":5,"id":4}"#, Some(4)),
+            (r#"{"t":"sub","id":9,"path":7}"#, Some(9)),
+            (r#"{"t":"sub","id":9}"#, Some(9)),
+            (r#"{"t":"sub","id":-1,"path":"/"}"#, None),
+            (r#"{"t":"sub","id":"1","path":"/"}"#, None),
+            (
+                r#"{"t":"sub","id":1,"path":"/","filter":{"a":"b"}}"#,
+                Some(1),
+            ),
+            (r#"{"t":"unsub","id":2,"ch":4294967296}"#, Some(2)),
+            (r#"{"t":"auth","id":2}"#, Some(2)),
+        ] {
+            match read(text) {
+                Err(Violation::Frame { id: found, .. }) => assert_eq!(found, id, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_or_a_bomb_closes() {
+        let deep = format!(r#"{{"t":"ping","x":{}{}}}"#, "[".repeat(64), "]".repeat(64));
+        let wide = format!(r#"{{"t":"ping","x":[{}1]}}"#, "1,".repeat(10_001));
+        for text in [
+            "",
+            "[]",
+            "7",
+            "null",
+            "{",
+            r#"{"t":"ping"} x"#,
+            &deep,
+            &wide,
+        ] {
+            let found = read(text);
+            assert!(
+                matches!(found, Err(Violation::Close { code: 4000, .. })),
+                "{found:?}"
+            );
+        }
+        assert!(matches!(
+            Json.decode(Message::Binary(b"{}")),
+            Err(Violation::Close { code: 4000, .. })
+        ));
+        let fits = format!(
+            r#"{{"t":"ping","s":"[[{{{{\"","x":{}{}}}"#,
+            "[".repeat(63),
+            "]".repeat(63)
+        );
+        assert_eq!(read(&fits), Ok(Input::Ping));
+    }
+
+    #[test]
+    fn events_read_as_the_contract_shows_them() {
+        let plain = event(
+            Kind::Event,
+            Some("matter_updated"),
+            Some("8"),
+            r#"{ "a":1}"#,
+        );
+        assert_eq!(
+            text_of(Json.event(&plain, SEEN)),
+            r#"{"t":"ev","ch":17,"o":"k3-45","id":"8","e":"matter_updated","d":{ "a":1}}"#
+        );
+        let text = event(Kind::Event, None, None, "say \"hi\"\n");
+        assert_eq!(
+            text_of(Json.event(&text, SEEN)),
+            r#"{"t":"ev","ch":17,"o":"k3-45","x":"say \"hi\"\n"}"#
+        );
+        let snapshot = event(Kind::Snapshot, None, None, "[]");
+        assert_eq!(
+            text_of(Json.event(&snapshot, SEEN)),
+            r#"{"t":"snap","ch":17,"o":"k3-45","d":[]}"#
+        );
+        let gap = Kind::Gap {
+            from: at(41),
+            why: GapWhy::Expired,
+        };
+        assert_eq!(
+            text_of(Json.event(&event(gap, None, None, ""), SEEN)),
+            r#"{"t":"gap","ch":17,"from":"k3-41","to":"k3-45","why":"expired"}"#
+        );
+    }
+
+    #[test]
+    fn one_frame_serves_all_who_see_the_same() {
+        let event = event(Kind::Snapshot, None, None, "[1,2]");
+        let first = Json.event(&event, SEEN).expect("frame");
+        let second = Json.event(&event, SEEN).expect("frame");
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        let moved = View { ch: 3, ..SEEN };
+        assert_eq!(
+            text_of(Json.event(&event, moved)),
+            r#"{"t":"snap","ch":3,"o":"k3-45","d":[1,2]}"#
+        );
+        let filtered = View {
+            data: Some(b"[2]"),
+            ..SEEN
+        };
+        assert_eq!(
+            text_of(Json.event(&event, filtered)),
+            r#"{"t":"snap","ch":17,"o":"k3-45","d":[2]}"#
+        );
+    }
+
+    #[test]
+    fn everything_else_reads_as_the_contract_shows_it() {
+        let mut refusal = Refusal::new(Code::Forbidden, "no \"entry\"");
+        let headers = [("etag".to_string(), "\"1\"".to_string())];
+        let state = State {
+            live: false,
+            why: Some("upstream_down"),
+            since: 1_789_000_000,
+        };
+        let end = End {
+            code: Code::UpstreamClosed,
+            status: 502,
+            retry_ms: Some(3000),
+            is_final: false,
+        };
+        let cases = [
+            (
+                Output::Welcome {
+                    conn: "c",
+                    node: "n",
+                    ping_ms: 25_000,
+                    timeout_ms: 20_000,
+                    max_bytes: 65_536,
+                    max_subs: 64,
+                    auth_exp: None,
+                },
+                r#"{"t":"welcome","v":1,"conn":"c","node":"n","ping_ms":25000,"timeout_ms":20000,"max_bytes":65536,"max_subs":64}"#,
+            ),
+            (
+                Output::Ok {
+                    id: 1,
+                    sub: Some((17, at(44), true)),
+                },
+                r#"{"t":"ok","id":1,"ch":17,"at":"k3-44","recovered":true}"#,
+            ),
+            (Output::Ok { id: 2, sub: None }, r#"{"t":"ok","id":2}"#),
+            (
+                Output::Err {
+                    id: Some(1),
+                    refusal: &refusal.clone(),
+                },
+                r#"{"t":"err","id":1,"code":"forbidden","status":403,"retry_ms":0,"msg":"no \"entry\""}"#,
+            ),
+            (
+                Output::Err {
+                    id: None,
+                    refusal: {
+                        refusal.retry_ms = Some(5);
+                        &refusal
+                    },
+                },
+                r#"{"t":"err","code":"forbidden","status":403,"retry_ms":5,"msg":"no \"entry\""}"#,
+            ),
+            (
+                Output::State {
+                    ch: 17,
+                    state: &state,
+                },
+                r#"{"t":"state","ch":17,"live":false,"why":"upstream_down","since":1789000000}"#,
+            ),
+            (
+                Output::Res {
+                    id: 3,
+                    status: 200,
+                    headers: &headers,
+                    body: ResBody::Json(b"{}"),
+                },
+                r#"{"t":"res","id":3,"status":200,"headers":{"etag":"\"1\""},"d":{}}"#,
+            ),
+            (
+                Output::Res {
+                    id: 3,
+                    status: 204,
+                    headers: &[],
+                    body: ResBody::Binary(&[0xff]),
+                },
+                r#"{"t":"res","id":3,"status":204,"headers":{},"b64":"/w=="}"#,
+            ),
+            (
+                Output::End { ch: 17, end: &end },
+                r#"{"t":"end","ch":17,"code":"upstream_closed","retry_ms":3000,"final":false}"#,
+            ),
+            (
+                Output::Drain {
+                    in_ms: 8000,
+                    retry_ms: (500, 4000),
+                    next: "same",
+                    why: "deploy",
+                },
+                r#"{"t":"drain","in_ms":8000,"retry_ms":[500,4000],"next":"same","why":"deploy"}"#,
+            ),
+            (
+                Output::Notice {
+                    level: "info",
+                    msg: "hi",
+                    d: None,
+                },
+                r#"{"t":"notice","level":"info","msg":"hi"}"#,
+            ),
+            (Output::Ping, r#"{"t":"ping"}"#),
+            (Output::Pong, r#"{"t":"pong"}"#),
+        ];
+        for (output, expected) in cases {
+            assert_eq!(text_of(Json.encode(&output)), expected);
+        }
+    }
+}

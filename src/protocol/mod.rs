@@ -6,8 +6,48 @@ pub mod raw;
 
 use bytes::Bytes;
 
-use crate::error::{Code, Refusal};
-use crate::event::{End, Event, Form, GapWhy, Position, State};
+use crate::error::Refusal;
+use crate::event::{End, Event, Position, State};
+
+/// How one kind of client speaks. Implementations keep no state: a connection's is its session's.
+pub trait Protocol: Send + Sync + std::fmt::Debug {
+    /// The word in metrics and the admin API.
+    fn name(&self) -> &'static str;
+
+    /// What a client's message means.
+    ///
+    /// # Errors
+    /// The message was not understood, or is not allowed here.
+    fn decode(&self, message: Message<'_>) -> Result<Input, Violation>;
+
+    /// The finished frame; `None` where the protocol has no word for it.
+    fn encode(&self, output: &Output<'_>) -> Option<Bytes>;
+
+    /// The finished frame of a log entry, as this subscriber is to see it: encoded once for all who
+    /// see it unchanged. `None` where the protocol has no word for it.
+    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes>;
+
+    /// Whether clients are told of loss, staleness and ends in words, or by close codes only.
+    fn has_words(&self) -> bool;
+}
+
+/// One message of a client, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Valid UTF-8.
+    Text(&'a [u8]),
+    /// Anything.
+    Binary(&'a [u8]),
+}
+
+/// What one subscriber sees differently from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// The channel number that the client knows; a moved subscription keeps its own.
+    pub ch: u32,
+    /// JSON in place of the event's own data (a filtered snapshot).
+    pub data: Option<&'a [u8]>,
+}
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]

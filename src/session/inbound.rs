@@ -373,7 +373,10 @@ mod tests {
         for step in 1..=bytes.len() {
             let (read, replies) = read_all(&mut Inbound::new(LIMITS), &bytes, step);
             assert_eq!(read, expected, "in steps of {step}");
-            assert_eq!(replies, b"\x8a\x03now\x88\x02\x0f\xa0", "in steps of {step}");
+            assert_eq!(
+                replies, b"\x8a\x03now\x88\x02\x0f\xa0",
+                "in steps of {step}"
+            );
         }
     }
 
