@@ -146,4 +146,4 @@ fn value(json: &[u8]) -> Result<Value, NotJson> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::ChangeNames;
 
-fn poll(emit: Emit) -> Poll {
+/// A `[[route]] source = {kind = "poll"}` with nothing but its defaults.
+pub fn poll(emit: Emit) -> Poll {
     Poll {
         every: Duration::from_secs(1),
         adaptive: None,
@@ -297,7 +298,7 @@ fn by_key(list: &Value) -> BTreeMap<String, Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn an_applied_document_is_the_new_one(old in any_json(), new in any_json()) {

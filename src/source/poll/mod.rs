@@ -1,0 +1,3 @@
+//! A polled endpoint as a feed.
+
+pub mod pace;
