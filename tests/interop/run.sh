@@ -22,6 +22,14 @@ fi
 # --no-fail-fast: one broken test binary does not hide the others.
 part 'cargo test' cargo test --locked --no-fail-fast
 
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    not_run 'node clients (ws, undici): there is no node with npm'
+else
+    part 'install ws and undici' npm --prefix tests/interop/node ci --silent --no-audit --no-fund
+    part 'node clients (ws, undici)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+        node --test --test-reporter=spec tests/interop/node/clients.test.mjs
+fi
+
 autobahn=$(bash tests/interop/python27.sh) || autobahn=
 if [ -z "$autobahn" ]; then
     not_run 'autobahn: the suite needs Python 2.7 with pip, and there is none (looked for python2.7 and in pyenv)'
@@ -29,7 +37,9 @@ else
     part 'autobahn' bash tests/interop/autobahn.sh
 fi
 
-if ! bash tests/interop/fuzz.sh --can-run; then
+if [ ! -d fuzz ]; then
+    not_run 'fuzz: there is no target yet'
+elif ! bash tests/interop/fuzz.sh --can-run; then
     not_run 'fuzz: no C++ compiler for libFuzzer (on Debian: the package g++)'
 else
     part 'fuzz' bash tests/interop/fuzz.sh "${FUZZ_SECONDS:-10}"

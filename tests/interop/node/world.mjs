@@ -1,0 +1,120 @@
+// A legacy backend with an event stream, a polled list and a WebSocket of its own, and crossfade before it.
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { WebSocketServer } from 'ws';
+
+const CONFIG = (backend) => `
+[server]
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[upstream.app]
+servers = ["${backend}"]
+[[route]]
+path = "/events"
+upstream = "app"
+source = "sse"
+[[route]]
+path = "/items"
+upstream = "app"
+source = {kind = "poll", every = "10s", emit = "changes"}
+refresh_on = ["POST /items"]
+calls = ["POST"]
+[[route]]
+path = "/{*path}"
+upstream = "app"
+`;
+
+export class World {
+  // The backend's state, which a story may look at and change.
+  items = [{ id: 1, title: 'first' }];
+  #streams = new Map();
+  #sent = [];
+
+  static async start() {
+    const world = new World();
+    world.server = createServer((request, response) => world.#answer(request, response));
+    world.native = new WebSocketServer({ server: world.server, path: '/native', perMessageDeflate: true });
+    world.native.on('connection', (socket) => socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary })));
+    world.server.listen(0, '127.0.0.1');
+    await once(world.server, 'listening');
+
+    world.folder = await mkdtemp(join(tmpdir(), 'crossfade-'));
+    const file = join(world.folder, 'proxy.toml');
+    await writeFile(file, CONFIG(`http://127.0.0.1:${world.server.address().port}`));
+    world.sidecar = spawn(process.env.CROSSFADE_BINARY, ['run', '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    for await (const line of createInterface({ input: world.sidecar.stdout })) {
+      world.address = /^ready public=http:\/\/(\S+)/.exec(line)?.[1];
+      if (world.address) break;
+    }
+    if (!world.address) {
+      await world.stop();
+      throw new Error('crossfade ended before it was ready');
+    }
+    return world;
+  }
+
+  async stop() {
+    this.sidecar.kill('SIGKILL');
+    this.server.closeAllConnections();
+    this.server.close();
+    await rm(this.folder, { recursive: true });
+  }
+
+  // Whether somebody reads this event stream at the backend.
+  isRead(url) {
+    return [...this.#streams.values()].includes(url);
+  }
+
+  say(event, data) {
+    const text = `id: ${this.#sent.length + 1}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+    this.#sent.push(text);
+    for (const stream of this.#streams.keys()) stream.write(text);
+  }
+
+  async #answer(request, response) {
+    if (request.url.startsWith('/events?')) {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(': welcome\n\n');
+      for (const text of this.#sent.slice(Number(request.headers['last-event-id'] ?? this.#sent.length))) response.write(text);
+      this.#streams.set(response, request.url);
+      response.on('close', () => this.#streams.delete(response));
+    } else if (request.url === '/items' && request.method === 'POST') {
+      let text = '';
+      for await (const part of request) text += part;
+      this.items.push({ id: this.items.length + 1, ...JSON.parse(text) });
+      response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify(this.items.at(-1)));
+    } else if (request.url === '/items') {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(this.items));
+    } else {
+      response.writeHead(404).end();
+    }
+  }
+}
+
+// The messages of a WebSocket or EventSource, one after another.
+export async function* messages(target, ...names) {
+  const waiting = [];
+  let wake = () => {};
+  for (const name of names.length ? names : ['message', 'close']) {
+    target.addEventListener(name, (event) => {
+      waiting.push(event);
+      wake();
+    });
+  }
+  for (;;) {
+    while (waiting.length) yield waiting.shift();
+    await new Promise((resolve) => (wake = resolve));
+  }
+}
+
+// Waits for a fact about the backend.
+export async function until(fact) {
+  while (!fact()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
