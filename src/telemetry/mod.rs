@@ -4,6 +4,7 @@
 //! [`Telemetry`]; hot paths hold [`Meters`] instead of asking for labels each time.
 
 mod access;
+mod hub;
 mod life;
 mod log;
 pub mod names;
@@ -20,6 +21,7 @@ use prometheus::{
 };
 
 pub use access::{Request, shorten};
+pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;
 
@@ -44,6 +46,7 @@ pub struct Telemetry {
     pub(crate) replays: IntCounterVec,
     pub(crate) gaps: IntCounterVec,
     pub(crate) slow_closes: IntCounterVec,
+    pub(crate) windows_squeezed: IntCounterVec,
     pub(crate) queue_bytes: IntGauge,
     pub(crate) reloads: IntCounterVec,
     pub(crate) reload_seconds: Histogram,
@@ -112,6 +115,7 @@ impl Telemetry {
             replays: counters(&registry, &names::REPLAYS),
             gaps: counters(&registry, &names::GAPS),
             slow_closes: counters(&registry, &names::SLOW_CLOSES),
+            windows_squeezed: counters(&registry, &names::WINDOWS_SQUEEZED),
             queue_bytes: gauge(&registry, &names::QUEUE_BYTES),
             reloads: counters(&registry, &names::RELOADS),
             reload_seconds: histogram(&registry, &names::RELOAD_SECONDS),

@@ -98,6 +98,12 @@ pub const SLOW_CLOSES: Family = family(
     &["route"],
     "Connections closed because their client read too slowly (4113)",
 );
+/// `windows_squeezed_total`.
+pub const WINDOWS_SQUEEZED: Family = family(
+    "windows_squeezed_total",
+    &["route"],
+    "Bytes let go from replay windows before their time, to stay within server.limits.memory",
+);
 /// `queue_bytes`.
 pub const QUEUE_BYTES: Family = family(
     "queue_bytes",

@@ -1,0 +1,54 @@
+//! Happenings of the hub: topics, losses, tripwires.
+
+use prometheus::{IntCounter, IntGauge};
+
+use super::Telemetry;
+
+/// What one topic counts, its labels asked for once.
+#[derive(Debug)]
+pub struct TopicMeters {
+    /// `topics`; one more while the topic lives.
+    pub topics: IntGauge,
+    /// `subscribers`.
+    pub subscribers: IntGauge,
+    /// `replays_total`.
+    pub replays: IntCounter,
+}
+
+impl Telemetry {
+    /// Handles for a topic of this route.
+    pub fn topic_meters(&self, route: &str) -> TopicMeters {
+        TopicMeters {
+            topics: self.topics.with_label_values(&[route]),
+            subscribers: self.subscribers.with_label_values(&[route]),
+            replays: self.replays.with_label_values(&[route]),
+        }
+    }
+
+    /// One subscriber, or all of a topic at once, are told of a loss.
+    pub fn gap_told(&self, route: &str, why: &str) {
+        self.gaps.with_label_values(&[route, why]).inc();
+    }
+
+    /// Replay windows and queues hold this many bytes more, or less.
+    pub fn queue_bytes_changed(&self, by: i64) {
+        self.queue_bytes.add(by);
+    }
+
+    /// The memory budget took bytes from a replay window before their time.
+    pub fn window_squeezed(&self, route: &str, bytes: usize) {
+        self.windows_squeezed
+            .with_label_values(&[route])
+            .inc_by(bytes as u64);
+    }
+
+    /// ALARM: an answer on a shared topic looks private; its subscriptions end.
+    pub fn share_refused(&self, route: &str, reason: &str) {
+        self.share_refused.with_label_values(&[route, reason]).inc();
+        tracing::error!(
+            route,
+            reason,
+            "an answer on a shared topic looks private: nothing is delivered (set share = \"user\", or accept it by name)"
+        );
+    }
+}
