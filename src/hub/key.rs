@@ -6,7 +6,7 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use crate::config::Route;
+use crate::config::{Route, Source};
 
 /// The SHA-256 over exactly the credentials that a source takes from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,14 +87,51 @@ pub struct Target {
 
 /// A topic's identity. Pace and limits of the route are no part of it, so that a reload which
 /// changes those keeps topic and epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicKey {
+    /// What clients name, and whose it is.
+    pub(super) place: Arc<Place>,
+    /// What the route reads there, as [`Route::reads`] writes it.
+    pub(super) reads: String,
+}
+
+/// A [`TopicKey`] without what is read: topics that follow each other at one place over a reload
+/// bear the same channel number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
     route: Arc<str>,
     method: Method,
     url: String,
+    /// Also under a fixed upstream `host`: the client's goes upstream as `X-Forwarded-Host`.
     host: Vec<u8>,
+    /// Goes upstream as `X-Forwarded-Proto`, and one client's redirect to https is not another's.
+    proto: &'static str,
     vary: Vec<(HeaderName, Vec<u8>)>,
     scope: Scope,
-    /// What the route reads, as `reads` writes it.
-    reads: String,
+}
+
+impl TopicKey {
+    /// The key of the topic that this target is read by.
+    pub fn of(target: &Target) -> Self {
+        let method = match &target.route.source {
+            Some(Source::Poll(poll)) => poll.method.clone(),
+            Some(Source::Sse(_)) | None => Method::GET,
+        };
+        let vary = target.vary.iter();
+        let place = Place {
+            route: target.route.name.clone(),
+            method,
+            url: target.url.clone(),
+            host: target.host.as_bytes().to_ascii_lowercase(),
+            proto: target.proto,
+            vary: vary
+                .map(|(name, value)| (name.clone(), value.as_bytes().to_vec()))
+                .collect(),
+            scope: target.scope,
+        };
+        TopicKey {
+            place: Arc::new(place),
+            reads: target.route.reads(),
+        }
+    }
 }

@@ -4,20 +4,29 @@
 //! them with the factory given to [`Hub::new`].
 
 mod key;
+mod listeners;
+mod log;
+mod node;
+mod place;
 mod publisher;
 mod signal;
 mod subscriber;
 mod topic;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 pub use key::{Credentials, Principal, Scope, Target, TopicKey};
-pub use publisher::Publisher;
+pub use publisher::{DocumentChange, Publisher};
 pub use signal::Signal;
 pub use subscriber::{Joined, Phase, Progress, Start, Subscriber};
-pub use topic::{Spec, TopicInfo};
+pub use topic::TopicInfo;
+
+use node::Node;
 
 use crate::error::Refusal;
 use crate::telemetry::Telemetry;
@@ -45,21 +54,39 @@ pub struct Limits {
 
 /// All topics of this node. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub {}
+pub struct Hub {
+    node: Arc<Node>,
+}
 
 impl Hub {
     /// An empty hub.
     pub fn new(limits: Limits, feeds: Feeds, telemetry: Arc<Telemetry>) -> Self {
-        todo!()
+        Hub::with_key(limits, feeds, telemetry, TopicKey::of)
+    }
+
+    /// A hub that shares topics by another rule; for the test that a wrong one is noticed.
+    fn with_key(
+        limits: Limits,
+        feeds: Feeds,
+        telemetry: Arc<Telemetry>,
+        key: fn(&Target) -> TopicKey,
+    ) -> Self {
+        Hub {
+            node: Arc::new(Node::new(limits, feeds, telemetry, key)),
+        }
     }
 
     /// Joins the target's topic, creating it and starting its feed where nobody listens yet.
     ///
-    /// `channel` is the number a moved subscription already has: a topic created here takes it.
+    /// `channel` is the number a moved subscription already has: a topic created here takes it, unless
+    /// the one that it replaces is still there: then it bears that one's number.
     /// `signal` is woken whenever there is something to read, the phase or the state changes.
     ///
     /// # Errors
     /// `too_many_subs` above the caps.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn join(
         &self,
         target: Arc<Target>,
@@ -68,21 +95,32 @@ impl Hub {
         channel: Option<u32>,
         signal: Arc<Signal>,
     ) -> Result<Joined, Refusal> {
-        todo!()
+        let (topic, slot) = self
+            .node
+            .enter(target, credentials, &start, channel, signal)?;
+        Ok(Subscriber::begin(topic, slot, start))
     }
 
     /// What is there, sorted by route and path.
     pub fn topics(&self) -> Vec<TopicInfo> {
-        todo!()
+        let topics = self.node.all();
+        let mut all: Vec<_> = topics.iter().map(|topic| topic.info()).collect();
+        all.sort_by(|a, b| (&a.route, &a.path, a.scope).cmp(&(&b.route, &b.path, b.scope)));
+        all
     }
 
-    /// Gives every topic whose route is still read the same way its new pace and limits.
+    /// Gives every topic whose route is still read the same way its new pace and limits. The others keep
+    /// running until their subscribers have left, and then do not linger.
     pub fn reconcile(&self, find: impl Fn(&str) -> Option<Arc<crate::config::Route>>) {
-        todo!()
+        self.node.reconcile(find);
     }
 
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
-        todo!()
+        for topic in self.node.all() {
+            if matches(&topic.target) {
+                topic.refresh.notify_one();
+            }
+        }
     }
 }

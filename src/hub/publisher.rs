@@ -1,77 +1,112 @@
 //! A topic as its feed sees it.
 
-use bytes::Bytes;
 use std::sync::Arc;
 
-use super::{Credentials, Target};
+use bytes::Bytes;
+
+use super::topic::Topic;
+use super::{Credentials, Target, node};
 use crate::config::Route;
-use crate::error::Refusal;
-use crate::event::{Draft, End, GapWhy};
+use crate::event::{Data, Draft, End, GapWhy};
 
 /// The feed's half of a topic. All calls return at once; each wakes the subscribers once.
 #[derive(Clone)]
-pub struct Publisher {}
+pub struct Publisher {
+    topic: Arc<Topic>,
+}
 
 impl Publisher {
+    pub(super) fn new(topic: Arc<Topic>) -> Self {
+        Publisher { topic }
+    }
+
     /// What to read.
     pub fn target(&self) -> &Arc<Target> {
-        todo!()
+        &self.topic.target
     }
+
     /// The route as the newest configuration has it: pace and limits change under a running feed.
     pub fn route(&self) -> Arc<Route> {
-        todo!()
+        self.topic.route.load_full()
     }
-    /// Credentials of a present subscriber (the newest), or of the last one while lingering.
+
+    /// Credentials of a present subscriber (the newest), or of the last one while lingering. Those of
+    /// a public topic are always empty.
     pub fn credentials(&self) -> Credentials {
-        todo!()
+        self.topic.credentials()
     }
+
     /// The `Last-Event-ID` that the first subscriber brought, where the topic is new.
     pub fn resume_id(&self) -> Option<Arc<str>> {
-        todo!()
+        self.topic.resume_id.clone()
     }
+
     /// The backend's first response head arrived and is good: subscriptions may be answered, the topic is live.
     pub fn opened(&self) {
-        todo!()
+        self.topic.opened();
     }
+
     /// Appends events, in order, at one instant.
     pub fn publish(&self, drafts: Vec<Draft>) {
-        todo!()
+        if !drafts.is_empty() {
+            self.topic.extend(|log, now| log.append(drafts, now));
+        }
     }
+
     /// A polled document changed: appends what is emitted for it, and keeps the document as the
-    /// snapshot at the new head. The first document of a topic is appended as one snapshot entry
-    /// (pass no drafts); later ones without drafts (`snapshot = true`) too.
+    /// snapshot at the new head. The first document of a topic is appended as one snapshot entry,
+    /// whatever is passed.
     pub fn document(&self, document: Bytes, change: DocumentChange) {
-        todo!()
+        // Before the lock: a large document takes its time to be looked through.
+        let data = Data::classify(document);
+        let drafts = match change {
+            DocumentChange::Events(drafts) => Some(drafts),
+            DocumentChange::Snapshot => None,
+        };
+        self.topic
+            .extend(|log, now| log.append_document(data, drafts, now));
     }
-    /// Something is lost for good: takes one position.
+
+    /// Something is lost for good: takes one position. The document, where there is one, follows as a snapshot.
     pub fn gap(&self, why: GapWhy) {
-        todo!()
+        self.topic.extend(|log, now| log.append_gap(why, now));
+        self.topic.count_gap(why);
     }
+
     /// The topic follows its backend (again); also marks the time of the last success.
     pub fn live(&self) {
-        todo!()
+        self.topic.live();
     }
-    /// What clients hold may be stale.
+
+    /// What clients hold may be stale. Subscriptions that still wait for the first response head are answered:
+    /// while nothing is known of the backend there is no need to call this, a new topic is stale by itself (`connecting`).
     pub fn stale(&self, why: &'static str) {
-        todo!()
+        self.topic.stale(why);
     }
-    /// Ends every subscription for good, after what was published; the topic leaves the hub.
+
+    /// Ends every subscription for good, after what was published; the topic leaves the hub, and the feed is
+    /// stopped where it next waits.
     pub fn end(&self, end: End) {
-        todo!()
+        self.topic.node.end(&self.topic, end);
     }
-    /// A shared answer looked private: nothing is delivered, subscriptions end `internal`, an alarm metric.
+
+    /// A shared answer looked private: nothing more is delivered, subscriptions end `internal`, an alarm metric.
     pub fn trip(&self, reason: &'static str) {
-        todo!()
+        let node = &self.topic.node;
+        node.telemetry
+            .share_refused(&self.topic.target.route.name, reason);
+        node.end(&self.topic, node::internal());
     }
+
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).
     pub async fn refresh_asked(&self) {
-        todo!()
+        self.topic.refresh.notified().await;
     }
 }
 
 /// How a new document reaches subscribers.
 pub enum DocumentChange {
-    /// As these events.
+    /// As these events; none where only what is ignored changed.
     Events(Vec<Draft>),
     /// As one snapshot entry: the first document, or one that the emit form cannot express.
     Snapshot,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::place::{self, Placed};
+use super::topic::Topic;
 use crate::config::Queue;
 use crate::event::{End, Event, Position, State};
 
@@ -12,8 +14,12 @@ pub enum Start {
     Live,
     /// After this position.
     After(Position),
-    /// After the newest event with this id.
+    /// After the newest event with this id. Because an event without an id of its own shows the one
+    /// before it, "after" is after the first of the newest events that show it: one may come twice,
+    /// none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
+    /// As `After`, by somebody whom a reload moved here: the gap says `config`.
+    Moved(Position),
 }
 
 /// What joining a topic gave.
@@ -22,7 +28,8 @@ pub struct Joined {
     pub subscriber: Subscriber,
     /// The head at joining; replay is `after`+1 … `at`.
     pub at: Position,
-    /// True when everything after the asked position will be delivered.
+    /// True when everything after the asked position will be delivered, and as plain events: no gap,
+    /// no snapshot. Never true for [`Start::Live`], which asks for nothing.
     pub recovered: bool,
     /// What goes out before the log: at most one gap, then at most one snapshot.
     pub prelude: Vec<Arc<Event>>,
@@ -31,11 +38,11 @@ pub struct Joined {
 /// How far a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// No response head yet.
+    /// Nothing is known of the backend yet.
     Opening,
-    /// Answers have been seen.
+    /// It answered, or the feed said that it does not: subscriptions may be answered.
     Open,
-    /// Over for good; what is in the log may still be read.
+    /// Over for good; what is in the log may still be read. Read until caught up *after* seeing this.
     Ended(End),
 }
 
@@ -51,44 +58,169 @@ pub enum Progress {
 }
 
 /// A cursor into one topic. Dropping it leaves the topic.
-pub struct Subscriber {}
+pub struct Subscriber {
+    topic: Arc<Topic>,
+    cursor: u64,
+    /// The head at joining: what was there then does not count as lag.
+    joined: u64,
+    slot: u32,
+    /// The number of the state that the client was told.
+    told: u32,
+    told_live: bool,
+}
 
 impl Subscriber {
+    /// Places a new subscriber, whose slot among the listeners is taken already: nothing published
+    /// from now on stays unheard.
+    pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> Joined {
+        let resumes = !matches!(start, Start::Live);
+        let (placed, head) = topic.with_trimmed_log(|log, now| {
+            let placed = place::begin(log, start, topic.resume_id.as_deref(), now);
+            log.pin(placed.cursor, log.head());
+            (placed, log.head())
+        });
+        let Placed {
+            cursor,
+            recovered,
+            lost,
+            prelude,
+        } = placed;
+        if recovered && resumes {
+            topic.meters.replays.inc();
+        }
+        if let Some(why) = lost {
+            topic.count_gap(why);
+        }
+        Joined {
+            at: topic.position(head),
+            subscriber: Subscriber {
+                topic,
+                cursor,
+                joined: head,
+                slot,
+                told: 0,
+                told_live: true,
+            },
+            recovered,
+            prelude,
+        }
+    }
+
     /// The channel number of the topic.
     pub fn ch(&self) -> u32 {
-        todo!()
+        self.topic.ch
     }
+
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
-        todo!()
+        self.topic.position(self.cursor)
     }
+
     /// Where the topic stands.
     pub fn phase(&self) -> Phase {
-        todo!()
+        self.topic.phase()
     }
+
     /// The state, where the client has been told otherwise; marks it told. A new client believes it is live.
     pub fn state_change(&mut self) -> Option<State> {
-        todo!()
+        let (version, state) = self.topic.state_since(self.told)?;
+        self.told = version;
+        let news = !(state.live && self.told_live);
+        self.told_live = state.live;
+        news.then_some(state)
     }
+
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        todo!()
+        self.topic.head() > self.cursor
     }
+
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
-        todo!()
+        self.topic.with_log(|log, _| log.waiting(self.cursor))
     }
-    /// Appends up to `count` entries to `out` and moves the cursor. What was there at joining does not count as lag.
+
+    /// Appends up to `count` entries to `out` and moves the cursor.
+    ///
+    /// What was there at joining does not count as lag, and the newest publish counts as one message
+    /// and no bytes: whoever had read everything before it can always take it, however large it is.
     pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize, allowed: Queue) -> Progress {
-        todo!()
+        let was_pinned = self.is_pinned();
+        self.topic.with_log(|log, _| {
+            let progress = log.read(&mut self.cursor, self.joined, out, count, allowed);
+            if was_pinned && self.cursor >= self.joined {
+                log.unpin(self.joined);
+            }
+            progress
+        })
     }
+
     /// After an overrun: goes to the oldest entry that is kept and within the allowed lag. Returns the gap, and for a polled route
     /// the current document's snapshot instead of the entries (the cursor is then at the head).
+    ///
+    /// What waits behind the new cursor counts as there at joining. Nothing is returned where nothing is lost.
     pub fn skip_with_gap(&mut self, allowed: Queue) -> Vec<Arc<Event>> {
-        todo!()
+        let (cursor, joined) = (self.cursor, self.joined);
+        self.replace(|log, now| place::skip(log, cursor, joined, allowed, now))
     }
+
+    /// After a pause: what waits counts as there at joining, as for a new subscriber at this position.
+    /// Returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
+    pub fn go_on(&mut self) -> Vec<Arc<Event>> {
+        let cursor = self.cursor;
+        self.replace(|log, now| place::go_on(log, cursor, now))
+    }
+
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.
+    ///
+    /// Also `None` where the cursor is at the head, and where a gap waits that the client has to be told of.
     pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
-        todo!()
+        let was_pinned = self.is_pinned();
+        self.topic.with_log(|log, _| {
+            if self.cursor == log.head() || log.last_gap() > self.cursor {
+                return None;
+            }
+            let snapshot = log.snapshot()?;
+            if was_pinned {
+                log.unpin(self.joined);
+            }
+            self.cursor = log.head();
+            Some(snapshot)
+        })
+    }
+
+    fn replace(
+        &mut self,
+        find: impl FnOnce(&mut super::log::Log, std::time::Instant) -> Placed,
+    ) -> Vec<Arc<Event>> {
+        let was_pinned = self.is_pinned();
+        let placed = self.topic.with_log(|log, now| {
+            let placed = find(log, now);
+            if was_pinned {
+                log.unpin(self.joined);
+            }
+            self.cursor = placed.cursor;
+            self.joined = log.head();
+            log.pin(self.cursor, self.joined);
+            placed
+        });
+        if let Some(why) = placed.lost {
+            self.topic.count_gap(why);
+        }
+        placed.prelude
+    }
+
+    /// Whether the log keeps entries for this reader's replay.
+    fn is_pinned(&self) -> bool {
+        self.cursor < self.joined
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if self.is_pinned() {
+            self.topic.with_log(|log, _| log.unpin(self.joined));
+        }
+        self.topic.node.leave(&self.topic, self.slot);
     }
 }

@@ -1,10 +1,341 @@
-//! stub
-/// What may change under a running topic: its route's pace and limits.
-pub struct Spec {}
+//! One shared upstream: its log, its state, who listens, and the feed that fills it.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::key::{Principal, Target, TopicKey};
+use super::listeners::Listeners;
+use super::log::Log;
+use super::node::Node;
+use super::subscriber::Phase;
+use super::{Credentials, Signal};
+use crate::config::{Route, Source};
+use crate::event::{End, Epoch, GapWhy, Position, State};
+use crate::telemetry::TopicMeters;
+
+pub(super) struct Topic {
+    pub node: Arc<Node>,
+    pub key: TopicKey,
+    /// Against whose number of topics it counts: route and principal.
+    pub owner: (Arc<str>, Principal),
+    pub target: Arc<Target>,
+    pub ch: u32,
+    pub epoch: Epoch,
+    /// The `Last-Event-ID` that the stream is resumed after.
+    pub resume_id: Option<Arc<str>>,
+    pub route: ArcSwap<Route>,
+    /// The configuration reads something else here now: nobody new comes, so it does not linger.
+    pub superseded: AtomicBool,
+    pub refresh: Notify,
+    pub feed: OnceLock<AbortHandle>,
+    pub meters: TopicMeters,
+    /// Where its tasks run, whoever drops the last subscriber.
+    pub runtime: Handle,
+    /// Head of the log, for those who only ask whether there is more.
+    head: AtomicU64,
+    /// Bytes that the log holds, as the node has counted them.
+    held: AtomicUsize,
+    phase: AtomicU8,
+    /// Counts changes of the state, from 1.
+    version: AtomicU32,
+    subscribers: AtomicUsize,
+    // Taken one at a time, and after the node's lock where that is held.
+    log: Mutex<Log>,
+    condition: Mutex<Condition>,
+    listeners: Mutex<Listeners>,
+}
+
+struct Condition {
+    state: State,
+    end: Option<End>,
+    last_ok: Option<u64>,
+}
+
+const OPENING: u8 = 0;
+const OPEN: u8 = 1;
+const ENDED: u8 = 2;
+
+/// What a new topic is made from.
+pub(super) struct Birth {
+    pub key: TopicKey,
+    pub owner: (Arc<str>, Principal),
+    pub target: Arc<Target>,
+    pub ch: u32,
+    pub resume_id: Option<Arc<str>>,
+}
+
+impl Topic {
+    pub fn new(node: Arc<Node>, birth: Birth, runtime: Handle) -> Self {
+        let Birth {
+            key,
+            owner,
+            target,
+            ch,
+            resume_id,
+        } = birth;
+        // Without the system's randomness an unpredictable number from the clock is good enough:
+        // an epoch is no secret, it only has to differ from the last one.
+        let epoch = Epoch(getrandom::u32().unwrap_or_else(|_| fastrand::u32(..)));
+        let meters = node.telemetry.topic_meters(&target.route.name);
+        meters.topics.inc();
+        Topic {
+            node,
+            key,
+            owner,
+            ch,
+            epoch,
+            resume_id,
+            route: ArcSwap::new(target.route.clone()),
+            target,
+            superseded: AtomicBool::new(false),
+            refresh: Notify::new(),
+            feed: OnceLock::new(),
+            meters,
+            runtime,
+            head: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
+            phase: AtomicU8::new(OPENING),
+            version: AtomicU32::new(1),
+            subscribers: AtomicUsize::new(0),
+            log: Mutex::new(Log::new(ch, epoch)),
+            condition: Mutex::new(Condition {
+                state: State {
+                    live: false,
+                    why: Some("connecting"),
+                    since: unix_now(),
+                },
+                end: None,
+                last_ok: None,
+            }),
+            listeners: Mutex::default(),
+        }
+    }
+
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::Acquire)
+    }
+
+    pub fn position(&self, offset: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            offset,
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            OPENING => Phase::Opening,
+            OPEN => Phase::Open,
+            _ => lock(&self.condition)
+                .end
+                .clone()
+                .map_or(Phase::Open, Phase::Ended),
+        }
+    }
+
+    /// The state where it has changed since `told`, with the number of the change.
+    pub fn state_since(&self, told: u32) -> Option<(u32, State)> {
+        if self.version.load(Ordering::Acquire) == told {
+            return None;
+        }
+        let condition = lock(&self.condition);
+        let version = self.version.load(Ordering::Acquire);
+        Some((version, condition.state.clone()))
+    }
+
+    /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
+    pub fn with_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
+        let mut log = lock(&self.log);
+        look(&mut log, now())
+    }
+
+    /// Lets the log go of what is too old or too much, then looks at it.
+    pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
+        let mut log = lock(&self.log);
+        let now = now();
+        log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+        self.settle(&log);
+        look(&mut log, now)
+    }
+
+    /// Adds to the log, unless the topic is over; then keeps the memory budget and wakes everybody.
+    pub fn extend(&self, add: impl FnOnce(&mut Log, Instant)) {
+        {
+            let mut log = lock(&self.log);
+            if log.is_closed() {
+                return;
+            }
+            let now = now();
+            add(&mut log, now);
+            log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+            self.settle(&log);
+        }
+        self.node.keep_budget(self);
+        self.wake();
+    }
+
+    /// Frees up to `excess` bytes, down to the newest entry.
+    pub fn squeeze(&self, excess: usize) -> usize {
+        let mut log = lock(&self.log);
+        let before = log.held();
+        log.squeeze(excess);
+        self.settle(&log);
+        before - log.held()
+    }
+
+    pub fn opened(&self) {
+        self.change(|condition| {
+            condition.state.live = true;
+            condition.state.why = None;
+        });
+    }
+
+    pub fn live(&self) {
+        self.change(|condition| {
+            condition.last_ok = Some(unix_now());
+            condition.state.live = true;
+            condition.state.why = None;
+        });
+    }
+
+    pub fn stale(&self, why: &'static str) {
+        self.change(|condition| {
+            condition.state.live = false;
+            condition.state.why = Some(why);
+        });
+    }
+
+    /// Nothing more comes. Where `end` is `None` nobody is left to be told.
+    pub fn close(&self, end: Option<End>) {
+        lock(&self.log).close();
+        {
+            let mut condition = lock(&self.condition);
+            if condition.end.is_none() && end.is_some() {
+                condition.end = end;
+                self.phase.store(ENDED, Ordering::Release);
+            }
+        }
+        if let Some(feed) = self.feed.get() {
+            feed.abort();
+        }
+        self.wake();
+    }
+
+    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+        let mut listeners = lock(&self.listeners);
+        let slot = listeners.attach(signal, credentials);
+        self.meters.subscribers.inc();
+        self.subscribers.store(listeners.count(), Ordering::Release);
+        slot
+    }
+
+    /// How many are left.
+    pub fn detach(&self, slot: u32) -> usize {
+        let mut listeners = lock(&self.listeners);
+        listeners.detach(slot);
+        self.meters.subscribers.dec();
+        self.subscribers.store(listeners.count(), Ordering::Release);
+        listeners.count()
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        lock(&self.listeners).credentials()
+    }
+
+    /// Subscribers are told of a loss.
+    pub fn count_gap(&self, why: GapWhy) {
+        let route = &self.target.route.name;
+        self.node.telemetry.gap_told(route, why.as_str());
+    }
+
+    /// What the admin API shows.
+    pub fn info(&self) -> TopicInfo {
+        let (at, (events, bytes)) =
+            self.with_trimmed_log(|log, _| (log.position(log.head()), log.replayable()));
+        let (state, last_ok) = {
+            let condition = lock(&self.condition);
+            (condition.state.clone(), condition.last_ok)
+        };
+        TopicInfo {
+            route: self.target.route.name.clone(),
+            path: self.target.url.clone(),
+            scope: self.target.scope.as_str(),
+            subscribers: self.subscribers(),
+            at,
+            state,
+            kind: match self.target.route.source {
+                Some(Source::Poll(_)) => "poll",
+                Some(Source::Sse(_)) | None => "sse",
+            },
+            last_ok,
+            events,
+            bytes,
+        }
+    }
+
+    /// Changes the state; wakes everybody where clients would see the difference.
+    fn change(&self, alter: impl FnOnce(&mut Condition)) {
+        let changed = {
+            let mut condition = lock(&self.condition);
+            if condition.end.is_some() {
+                return;
+            }
+            let before = (condition.state.live, condition.state.why);
+            alter(&mut condition);
+            let changed = before != (condition.state.live, condition.state.why);
+            if changed {
+                if before.0 != condition.state.live {
+                    condition.state.since = unix_now();
+                }
+                self.version.fetch_add(1, Ordering::Release);
+            }
+            // Whatever is known of the backend now, subscriptions need not wait for it any more.
+            let opened = self.phase.swap(OPEN, Ordering::AcqRel) == OPENING;
+            changed || opened
+        };
+        if changed {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        lock(&self.listeners).ring();
+    }
+
+    /// Shows the log's head and size to those without its lock.
+    fn settle(&self, log: &Log) {
+        self.head.store(log.head(), Ordering::Release);
+        let before = self.held.swap(log.held(), Ordering::Relaxed);
+        self.node.recount(before, log.held());
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        self.node.recount(self.held(), 0);
+        self.meters.topics.dec();
+    }
+}
+
 /// One topic as the admin API shows it.
+#[derive(Clone, Debug)]
 pub struct TopicInfo {
     /// Route name.
-    pub route: std::sync::Arc<str>,
+    pub route: Arc<str>,
     /// Path and query.
     pub path: String,
     /// Scope word.
@@ -12,9 +343,9 @@ pub struct TopicInfo {
     /// Subscribers now.
     pub subscribers: usize,
     /// Head.
-    pub at: crate::event::Position,
+    pub at: Position,
     /// Following its backend.
-    pub state: crate::event::State,
+    pub state: State,
     /// Source kind: `sse` or `poll`.
     pub kind: &'static str,
     /// Unix seconds of the last success.
@@ -23,4 +354,19 @@ pub struct TopicInfo {
     pub events: usize,
     /// Bytes of the replay window.
     pub bytes: usize,
+}
+
+/// Takes a lock; one that a panic left behind guards values that are whole between two calls.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The monotonic clock, as the runtime shows it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

@@ -1,0 +1,107 @@
+//! Who is woken by a topic, and with whose credentials it is read.
+
+use std::sync::Arc;
+
+use super::{Credentials, Signal};
+
+/// Present subscribers by slot.
+#[derive(Default)]
+pub(super) struct Listeners {
+    slots: Vec<Option<Listener>>,
+    free: Vec<u32>,
+    /// What the present ones brought, the newest last; the last one's stays when nobody is left.
+    /// Mostly one: a topic's subscribers have the same unless a claim binds them.
+    credentials: Vec<Held>,
+}
+
+struct Listener {
+    signal: Arc<Signal>,
+    credentials: Arc<Credentials>,
+}
+
+struct Held {
+    credentials: Arc<Credentials>,
+    holders: usize,
+}
+
+impl Listeners {
+    /// Takes a slot.
+    pub fn attach(&mut self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+        let credentials = self.hold(credentials);
+        let listener = Some(Listener {
+            signal,
+            credentials,
+        });
+        if let Some(slot) = self.free.pop()
+            && let Some(place) = self.slots.get_mut(slot as usize)
+        {
+            *place = listener;
+            return slot;
+        }
+        self.slots.push(listener);
+        (self.slots.len() - 1) as u32
+    }
+
+    /// Gives a slot back.
+    pub fn detach(&mut self, slot: u32) {
+        let Some(listener) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        self.free.push(slot);
+        if self.count() == 0 {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+        }
+        self.release(&listener.credentials);
+    }
+
+    /// Subscribers now.
+    pub fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Rings everybody.
+    pub fn ring(&self) {
+        for listener in self.slots.iter().flatten() {
+            listener.signal.ring();
+        }
+    }
+
+    /// The newest present subscriber's, else the last one's.
+    pub fn credentials(&self) -> Credentials {
+        let newest = self.credentials.last();
+        newest.map_or_else(Credentials::default, |held| (*held.credentials).clone())
+    }
+
+    fn hold(&mut self, credentials: Credentials) -> Arc<Credentials> {
+        self.credentials.retain(|held| held.holders > 0);
+        let known = self
+            .credentials
+            .iter()
+            .position(|held| *held.credentials == credentials);
+        let mut held = match known {
+            Some(at) => self.credentials.remove(at),
+            None => Held {
+                credentials: Arc::new(credentials),
+                holders: 0,
+            },
+        };
+        held.holders += 1;
+        let shared = held.credentials.clone();
+        self.credentials.push(held);
+        shared
+    }
+
+    fn release(&mut self, credentials: &Arc<Credentials>) {
+        let mut held = self.credentials.iter();
+        let Some(at) = held.position(|held| Arc::ptr_eq(&held.credentials, credentials)) else {
+            return;
+        };
+        if let Some(held) = self.credentials.get_mut(at) {
+            held.holders -= 1;
+            if held.holders == 0 && self.credentials.len() > 1 {
+                self.credentials.remove(at);
+            }
+        }
+    }
+}

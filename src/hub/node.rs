@@ -1,0 +1,469 @@
+//! All topics of this node: how they come, linger and go, and what they may hold together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::key::{Place, Principal, Scope, Target, TopicKey};
+use super::subscriber::{Phase, Start};
+use super::topic::{Birth, Topic, lock};
+use super::{Credentials, Feeds, Limits, Publisher};
+use crate::config::{Route, Source};
+use crate::error::{Code, Refusal};
+use crate::event::End;
+use crate::telemetry::Telemetry;
+
+/// How often windows are trimmed where nothing is published and nobody comes.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Between two rounds over all topics for memory: what cannot be freed is not sought all the time.
+const ROUND: Duration = Duration::from_millis(100);
+
+pub(super) struct Node {
+    pub telemetry: Arc<Telemetry>,
+    limits: Limits,
+    feeds: Feeds,
+    key: fn(&Target) -> TopicKey,
+    channels: AtomicU32,
+    /// Bytes that all logs hold.
+    held: AtomicUsize,
+    /// Taken before any lock of a topic.
+    topics: Mutex<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    at: HashMap<Arc<Place>, Vec<Seat>>,
+    count: usize,
+    owners: HashMap<(Arc<str>, Principal), Owned>,
+    /// Those without subscribers, by when they lost the last one.
+    idle: BTreeMap<u64, Arc<Topic>>,
+    /// Numbers those moments.
+    idled: u64,
+    sweeping: bool,
+    last_round: Option<Instant>,
+}
+
+/// A topic's place in the house.
+struct Seat {
+    topic: Arc<Topic>,
+    /// Since when nobody subscribes, and the moment's number.
+    idle: Option<(u64, Instant)>,
+    /// A task waits for its linger time.
+    lingering: bool,
+}
+
+/// The topics of one route and principal.
+#[derive(Default)]
+struct Owned {
+    count: usize,
+    idle: BTreeMap<u64, Arc<Topic>>,
+}
+
+impl Node {
+    pub fn new(
+        limits: Limits,
+        feeds: Feeds,
+        telemetry: Arc<Telemetry>,
+        key: fn(&Target) -> TopicKey,
+    ) -> Self {
+        Node {
+            telemetry,
+            limits,
+            feeds,
+            key,
+            channels: AtomicU32::new(0),
+            held: AtomicUsize::new(0),
+            topics: Mutex::default(),
+        }
+    }
+
+    /// The target's topic and a slot among its listeners; made, and its feed started, where there is none.
+    pub fn enter(
+        self: &Arc<Self>,
+        target: Arc<Target>,
+        credentials: Credentials,
+        start: &Start,
+        channel: Option<u32>,
+        signal: Arc<super::Signal>,
+    ) -> Result<(Arc<Topic>, u32), Refusal> {
+        let key = (self.key)(&target);
+        let mut topics = lock(&self.topics);
+        let topic = match topics.seat(&key) {
+            Some(seat) => {
+                let topic = seat.topic.clone();
+                topics.occupy(&topic);
+                topic
+            }
+            None => {
+                let owner = (
+                    target.route.name.clone(),
+                    principal(target.scope, &credentials),
+                );
+                self.make_room(&mut topics, &owner)?;
+                let resume_id = match (&target.route.source, start) {
+                    (Some(Source::Sse(_)), Start::LastEventId(id)) => Some(id.clone()),
+                    _ => None,
+                };
+                let ch = topics.channel(&key.place).or(channel);
+                let birth = Birth {
+                    key,
+                    owner,
+                    target,
+                    ch: ch.unwrap_or_else(|| self.next_channel()),
+                    resume_id,
+                };
+                self.open(&mut topics, birth)
+            }
+        };
+        // A public topic's feed has nobody's credentials to send.
+        let credentials = match topic.target.scope {
+            Scope::Public => Credentials::default(),
+            Scope::User(_) | Scope::Connection(_) => credentials,
+        };
+        let slot = topic.attach(signal, credentials);
+        Ok((topic, slot))
+    }
+
+    /// A subscriber left; the last one's going starts the linger time.
+    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32) {
+        if topic.detach(slot) > 0 {
+            return;
+        }
+        let mut topics = lock(&self.topics);
+        let age = topic.route.load().replay.age;
+        let fleeting = age.is_zero() || topic.superseded.load(Ordering::Relaxed);
+        if topic.subscribers() > 0 {
+            return;
+        }
+        if fleeting {
+            topics.remove(topic);
+        } else if topics.vacate(topic) {
+            drop(topics);
+            let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
+            topic.runtime.spawn(task);
+        }
+    }
+
+    /// Ends a topic: who comes from now on gets a new one.
+    pub fn end(&self, topic: &Topic, end: End) {
+        lock(&self.topics).remove(topic);
+        topic.close(Some(end));
+    }
+
+    /// All topics.
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        let topics = lock(&self.topics);
+        let seats = topics.at.values().flatten();
+        seats.map(|seat| seat.topic.clone()).collect()
+    }
+
+    /// Gives topics their route's new pace and limits; those that are read differently now go with
+    /// their last subscriber.
+    pub fn reconcile(&self, find: impl Fn(&str) -> Option<Arc<Route>>) {
+        let mut found = HashMap::new();
+        for topic in self.all() {
+            let name = topic.target.route.name.clone();
+            let route = found.entry(name).or_insert_with_key(|name| {
+                let route = find(name)?;
+                Some((route.reads(), route))
+            });
+            let same = route
+                .as_ref()
+                .filter(|(reads, _)| *reads == topic.key.reads);
+            topic.superseded.store(same.is_none(), Ordering::Relaxed);
+            match same {
+                Some((_, route)) => topic.route.store(route.clone()),
+                None => {
+                    let mut topics = lock(&self.topics);
+                    if topic.subscribers() == 0 {
+                        topics.remove(&topic);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A log holds `now` bytes instead of `before`.
+    pub fn recount(&self, before: usize, now: usize) {
+        if now >= before {
+            self.held.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.held.fetch_sub(before - now, Ordering::Relaxed);
+        }
+        self.telemetry
+            .queue_bytes_changed(now as i64 - before as i64);
+    }
+
+    /// Frees what is above the memory budget: the publishing topic's oldest first, then the largest
+    /// others'. Subscribers that lag into what is freed overrun.
+    pub fn keep_budget(&self, publishing: &Topic) {
+        let Some(excess) = self.excess() else {
+            return;
+        };
+        self.squeeze(publishing, excess);
+        if self.excess().is_none() {
+            return;
+        }
+        let mut all = {
+            let mut topics = lock(&self.topics);
+            let now = Instant::now();
+            if topics.last_round.is_some_and(|last| now - last < ROUND) {
+                return;
+            }
+            topics.last_round = Some(now);
+            let seats = topics.at.values().flatten();
+            seats.map(|seat| seat.topic.clone()).collect::<Vec<_>>()
+        };
+        all.sort_by_key(|topic| std::cmp::Reverse(topic.held()));
+        for topic in all {
+            let Some(excess) = self.excess() else {
+                return;
+            };
+            self.squeeze(&topic, excess);
+        }
+    }
+
+    fn squeeze(&self, topic: &Topic, excess: usize) {
+        let freed = topic.squeeze(excess);
+        if freed > 0 {
+            self.telemetry
+                .window_squeezed(&topic.target.route.name, freed);
+        }
+    }
+
+    fn excess(&self) -> Option<usize> {
+        let held = self.held.load(Ordering::Relaxed);
+        held.checked_sub(self.limits.memory).filter(|&by| by > 0)
+    }
+
+    /// At a cap the topic that idles longest makes room; where none idles the answer is no.
+    fn make_room(&self, topics: &mut Topics, owner: &(Arc<str>, Principal)) -> Result<(), Refusal> {
+        if let Some(owned) = topics.owners.get(owner)
+            && owned.count >= self.limits.topics_per_principal
+        {
+            let idlest = owned.idle.values().next().cloned();
+            topics.evict(idlest, "too many topics of this route for one user")?;
+        }
+        if topics.count >= self.limits.topics {
+            let idlest = topics.idle.values().next().cloned();
+            topics.evict(idlest, "too many topics on this node")?;
+        }
+        if self.excess().is_some() {
+            let idlest = topics.idle.values().next().cloned();
+            topics.evict(idlest, "the memory for topics is used up")?;
+        }
+        Ok(())
+    }
+
+    fn open(self: &Arc<Self>, topics: &mut Topics, birth: Birth) -> Arc<Topic> {
+        let runtime = Handle::current();
+        let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
+        topics.insert(topic.clone());
+        let task = runtime.spawn(feed(self.clone(), topic.clone()));
+        // Set once, here; nobody else has the topic yet.
+        let _ = topic.feed.set(task.abort_handle());
+        if !topics.sweeping {
+            topics.sweeping = true;
+            runtime.spawn(sweep(Arc::downgrade(self)));
+        }
+        topic
+    }
+
+    /// A number that is not 0; live topics bear different ones until four billion have been given.
+    fn next_channel(&self) -> u32 {
+        loop {
+            let ch = self
+                .channels
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(1);
+            if ch != 0 {
+                return ch;
+            }
+        }
+    }
+}
+
+impl Topics {
+    fn seat(&mut self, key: &TopicKey) -> Option<&mut Seat> {
+        let mut seats = self.at.get_mut(&key.place)?.iter_mut();
+        seats.find(|seat| seat.topic.key == *key)
+    }
+
+    fn seat_of(&mut self, topic: &Topic) -> Option<&mut Seat> {
+        let mut seats = self.at.get_mut(&topic.key.place)?.iter_mut();
+        seats.find(|seat| std::ptr::eq(&*seat.topic, topic))
+    }
+
+    /// The number of the topic that was at this place before a reload and still has subscribers.
+    fn channel(&self, place: &Place) -> Option<u32> {
+        let seat = self.at.get(place)?.last()?;
+        Some(seat.topic.ch)
+    }
+
+    fn insert(&mut self, topic: Arc<Topic>) {
+        self.count += 1;
+        let owned = self.owners.entry(topic.owner.clone()).or_default();
+        owned.count += 1;
+        let seats = self.at.entry(topic.key.place.clone()).or_default();
+        seats.push(Seat {
+            topic,
+            idle: None,
+            lingering: false,
+        });
+    }
+
+    /// Somebody comes to this topic.
+    fn occupy(&mut self, topic: &Topic) {
+        let idle = self.seat_of(topic).and_then(|seat| seat.idle.take());
+        if let Some((number, _)) = idle {
+            self.forget_idle(topic, number);
+        }
+    }
+
+    /// The last subscriber has gone; whether a linger task is wanted.
+    fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
+        let number = self.idled;
+        let Some(seat) = self.seat_of(topic) else {
+            return false;
+        };
+        if seat.idle.is_some() {
+            return false;
+        }
+        seat.idle = Some((number, Instant::now()));
+        let wanted = !seat.lingering;
+        seat.lingering = true;
+        self.idled += 1;
+        self.idle.insert(number, topic.clone());
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.idle.insert(number, topic.clone());
+        }
+        wanted
+    }
+
+    /// Takes a topic out of the house and stops its feed. Does nothing where it is out already.
+    fn remove(&mut self, topic: &Topic) {
+        let Some(seats) = self.at.get_mut(&topic.key.place) else {
+            return;
+        };
+        let mut found = seats.iter();
+        let Some(index) = found.position(|seat| std::ptr::eq(&*seat.topic, topic)) else {
+            return;
+        };
+        let seat = seats.swap_remove(index);
+        if seats.is_empty() {
+            self.at.remove(&topic.key.place);
+        }
+        self.count -= 1;
+        if let Some((number, _)) = seat.idle {
+            self.forget_idle(topic, number);
+        }
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.count -= 1;
+            if owned.count == 0 {
+                self.owners.remove(&topic.owner);
+            }
+        }
+        topic.close(None);
+    }
+
+    fn evict(&mut self, idlest: Option<Arc<Topic>>, detail: &'static str) -> Result<(), Refusal> {
+        match idlest {
+            Some(topic) => {
+                self.remove(&topic);
+                Ok(())
+            }
+            None => Err(Refusal::new(Code::TooManySubs, detail)),
+        }
+    }
+
+    fn forget_idle(&mut self, topic: &Topic, number: u64) {
+        self.idle.remove(&number);
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.idle.remove(&number);
+        }
+    }
+}
+
+/// Whose number of topics a new one counts against.
+fn principal(scope: Scope, credentials: &Credentials) -> Principal {
+    match scope {
+        Scope::User(principal) => principal,
+        Scope::Public | Scope::Connection(_) => credentials.principal(),
+    }
+}
+
+/// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is
+/// aborted leaves it to whoever did.
+async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
+    let run = async {
+        let feed = (node.feeds)(topic.target.clone());
+        feed.run(Publisher::new(topic.clone())).await;
+    };
+    let ran = AssertUnwindSafe(run).catch_unwind().await;
+    if ran.is_err() {
+        node.telemetry.panicked("feed");
+    }
+    if !matches!(topic.phase(), Phase::Ended(_)) {
+        node.end(&topic, internal());
+    }
+}
+
+/// Waits out a topic's linger time. There is at most one of these for a topic; it goes when somebody
+/// subscribes again, or with the topic.
+async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
+    while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
+        let deadline = {
+            let mut topics = lock(&node.topics);
+            let Some(seat) = topics.seat_of(&topic) else {
+                return;
+            };
+            let Some((_, since)) = seat.idle else {
+                seat.lingering = false;
+                return;
+            };
+            let deadline = since + topic.route.load().replay.age;
+            if deadline <= Instant::now() {
+                topics.remove(&topic);
+                return;
+            }
+            deadline
+        };
+        drop((node, topic));
+        sleep_until(deadline).await;
+    }
+}
+
+/// Trims windows by age while there are topics: a topic that fell silent has nobody else to do it.
+async fn sweep(node: Weak<Node>) {
+    loop {
+        sleep(SWEEP).await;
+        let Some(node) = node.upgrade() else {
+            return;
+        };
+        for topic in node.all() {
+            topic.with_trimmed_log(|_, _| ());
+        }
+        let mut topics = lock(&node.topics);
+        if topics.at.is_empty() {
+            topics.sweeping = false;
+            return;
+        }
+    }
+}
+
+/// How a subscription ends by a fault of ours, or a tripwire.
+pub(super) fn internal() -> End {
+    End {
+        code: Code::Internal,
+        status: Code::Internal.status(),
+        retry_ms: None,
+        is_final: false,
+    }
+}

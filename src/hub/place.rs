@@ -1,0 +1,121 @@
+//! Where a subscription begins, and what it is told first (INTERFACE of the wire: `ok`, [`gap`],
+//! then `snap` or replay, then live). Pure: time is an argument.
+//!
+//! A gap that one subscriber is told of ends just before what it gets next: before the snapshot's
+//! position on a polled route, before the oldest entry that is kept on a stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::log::Log;
+use super::subscriber::Start;
+use crate::config::Queue;
+use crate::event::{Event, GapWhy, Position};
+
+/// A cursor's new place.
+pub(super) struct Placed {
+    /// Everything up to here counts as handed out.
+    pub cursor: u64,
+    /// Whether the replay is complete and plain: no gap, no snapshot in it.
+    pub recovered: bool,
+    /// The loss to tell of.
+    pub lost: Option<GapWhy>,
+    /// At most one gap, then at most one snapshot.
+    pub prelude: Vec<Arc<Event>>,
+}
+
+/// Finds the place for a new subscription. `resume_id` is what the topic's stream was resumed after,
+/// so it names the place before the first event.
+pub(super) fn begin(log: &mut Log, start: Start, resume_id: Option<&str>, now: Instant) -> Placed {
+    match start {
+        Start::Live => live(log),
+        Start::LastEventId(id) if id.is_empty() => live(log),
+        Start::LastEventId(id) => match log.find_id(&id) {
+            Some(offset) => after(log, offset),
+            None if resume_id == Some(&*id) && log.window() == 1 => Placed {
+                recovered: false,
+                ..after(log, 0)
+            },
+            None => expired(log, log.position(0), now),
+        },
+        Start::After(position) | Start::Moved(position) if knows(log, position) => {
+            match position.offset + 1 < log.window() {
+                true => expired(log, position, now),
+                false => after(log, position.offset),
+            }
+        }
+        Start::After(position) => lose(log, position, log.head(), GapWhy::Epoch, now),
+        Start::Moved(position) => lose(log, position, log.head(), GapWhy::Config, now),
+    }
+}
+
+/// Goes on where a pause began; what is still kept counts as history, not as lag.
+pub(super) fn go_on(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+    match log.has_lost(cursor) {
+        true => expired(log, log.position(cursor), now),
+        false => after(log, cursor),
+    }
+}
+
+/// Goes to the oldest entry within the allowed lag, or to the document. Nothing changes where nothing is lost.
+pub(super) fn skip(
+    log: &mut Log,
+    cursor: u64,
+    joined: u64,
+    allowed: Queue,
+    now: Instant,
+) -> Placed {
+    if !log.has_lost(cursor) && !log.overruns(joined.max(cursor), allowed) {
+        return after(log, cursor);
+    }
+    let mut oldest = cursor.max(log.first() - 1);
+    while log.overruns(oldest, allowed) {
+        oldest += 1;
+    }
+    lose(log, log.position(cursor), oldest, GapWhy::Slow, now)
+}
+
+fn live(log: &mut Log) -> Placed {
+    Placed {
+        cursor: log.head(),
+        recovered: false,
+        lost: None,
+        prelude: log.snapshot().into_iter().collect(),
+    }
+}
+
+fn after(log: &Log, offset: u64) -> Placed {
+    Placed {
+        cursor: offset,
+        recovered: offset >= log.last_break(),
+        lost: None,
+        prelude: Vec::new(),
+    }
+}
+
+fn expired(log: &mut Log, from: Position, now: Instant) -> Placed {
+    lose(log, from, log.window() - 1, GapWhy::Expired, now)
+}
+
+/// One gap; then the document where there is one, else what follows `cursor`.
+fn lose(log: &mut Log, from: Position, cursor: u64, why: GapWhy, now: Instant) -> Placed {
+    let snapshot = log.snapshot();
+    let (cursor, to) = match snapshot {
+        Some(_) => (log.head(), log.head() - 1),
+        None => {
+            let cursor = log.beyond_gaps(cursor);
+            (cursor, cursor)
+        }
+    };
+    let gap = log.gap(from, to, why, now);
+    Placed {
+        cursor,
+        recovered: false,
+        lost: Some(why),
+        prelude: [gap].into_iter().chain(snapshot).collect(),
+    }
+}
+
+fn knows(log: &Log, position: Position) -> bool {
+    position.epoch == log.position(0).epoch && position.offset <= log.head()
+}

@@ -1,0 +1,4 @@
+//! What the hub promises, seen from its three sides: feed, subscriber, configuration.
+
+mod joining;
+mod support;

@@ -1,0 +1,235 @@
+//! A hub whose feeds hand their publishers over and then wait, so that a test plays the backend.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderValue;
+
+use crate::config::{self, Authority, Emit, Queue, Replay, Route, Source};
+use crate::event::{Data, Draft, Event, Kind, Position};
+use crate::hub::*;
+
+/// Far more than any test lags.
+pub const PLENTY: Queue = Queue {
+    messages: 1 << 20,
+    bytes: 1 << 40,
+};
+
+pub const ROOMY: Limits = Limits {
+    memory: 1 << 30,
+    topics: 10_000,
+    topics_per_principal: 1_000,
+};
+
+/// A hub and the publishers of the feeds that it has started, in order.
+pub struct World {
+    pub hub: Hub,
+    pub telemetry: Arc<Telemetry>,
+    started: Started,
+}
+
+type Started = Arc<Mutex<Vec<Publisher>>>;
+
+impl World {
+    pub fn new(limits: Limits) -> Self {
+        Self::with_key(limits, TopicKey::of)
+    }
+
+    pub fn with_key(limits: Limits, key: fn(&Target) -> TopicKey) -> Self {
+        let started = Started::default();
+        let shelf = started.clone();
+        let telemetry = Arc::new(Telemetry::default());
+        let feeds: Feeds = Box::new(move |_| Box::new(HandOver(shelf.clone())));
+        World {
+            hub: Hub::with_key(limits, feeds, telemetry.clone(), key),
+            telemetry,
+            started,
+        }
+    }
+
+    /// Feeds started so far.
+    pub fn feeds(&self) -> usize {
+        self.started.lock().unwrap().len()
+    }
+
+    /// The publisher of the newest feed, once every spawned task has had its turn.
+    pub async fn feed(&self) -> Publisher {
+        settle().await;
+        self.started.lock().unwrap().last().unwrap().clone()
+    }
+
+    pub fn join(&self, target: &Arc<Target>, start: Start) -> Joined {
+        self.join_as(target, Credentials::default(), start).unwrap()
+    }
+
+    pub fn join_as(
+        &self,
+        target: &Arc<Target>,
+        credentials: Credentials,
+        start: Start,
+    ) -> Result<Joined, Refusal> {
+        let signal = Arc::new(Signal::default());
+        self.hub
+            .join(target.clone(), credentials, start, None, signal)
+    }
+}
+
+struct HandOver(Started);
+
+impl Feed for HandOver {
+    fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.lock().unwrap().push(topic);
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Gives every spawned task its turn.
+pub async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub fn sse() -> Source {
+    Source::Sse(config::Sse {
+        idle_timeout: Duration::from_secs(60),
+        events: Default::default(),
+        final_events: Vec::new(),
+    })
+}
+
+pub fn poll() -> Source {
+    let name = |name: &str| -> Arc<str> { name.into() };
+    Source::Poll(config::Poll {
+        every: Duration::from_secs(1),
+        adaptive: None,
+        jitter: 10.0,
+        method: Method::GET,
+        body: None,
+        emit: Emit::Document,
+        items: String::new(),
+        key: "/id".into(),
+        ignore: Vec::new(),
+        events: config::ChangeNames {
+            created: name("created"),
+            updated: name("updated"),
+            deleted: name("deleted"),
+        },
+        mass_delete_guard: 50.0,
+        max_body: 8 << 20,
+    })
+}
+
+pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -> Arc<Route> {
+    Arc::new(Route {
+        name: name.into(),
+        index: 0,
+        path: format!("/{name}"),
+        host: None,
+        methods: Vec::new(),
+        upstream: Arc::new(config::Upstream {
+            name: "app".into(),
+            servers: vec![Authority("127.0.0.1:1".into())],
+            host: None,
+            connect_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            keepalive: 1,
+        }),
+        source: Some(source),
+        share,
+        accept: Vec::new(),
+        vary: Vec::new(),
+        cors: None,
+        rollout: None,
+        replay,
+        slow: config::Slow::Close,
+        deliver: None,
+        calls: None,
+        filter: Vec::new(),
+        refresh_on: Vec::new(),
+    })
+}
+
+pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
+    Arc::new(Target {
+        route: route.clone(),
+        params: Vec::new(),
+        url: url.into(),
+        host: HeaderValue::from_static("app.example.com"),
+        proto: "https",
+        vary: Vec::new(),
+        scope,
+    })
+}
+
+/// A public target on a route with this window.
+pub fn public(source: Source, replay: Replay) -> Arc<Target> {
+    let route = route("feed", source, config::Share::Public, replay);
+    target(&route, "/feed", Scope::Public)
+}
+
+pub fn window(events: usize) -> Replay {
+    Replay {
+        events,
+        age: Duration::from_secs(60),
+        bytes: 4 << 20,
+    }
+}
+
+pub fn cookie(value: &str) -> Credentials {
+    Credentials {
+        cookie: Some(HeaderValue::from_str(value).unwrap()),
+        authorization: None,
+    }
+}
+
+/// A draft with this text, and this id where there is one.
+pub fn draft(text: &str, id: Option<&str>) -> Draft {
+    Draft {
+        name: None,
+        id: id.map(Into::into),
+        data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
+    }
+}
+
+/// Publishes each text as one publish.
+pub fn publish(feed: &Publisher, texts: &[&str]) {
+    for text in texts {
+        feed.publish(vec![draft(text, None)]);
+    }
+}
+
+/// What an entry says, short: `5:text`, `5=document`, `2>5 slow` for a gap.
+pub fn short(event: &Arc<Event>) -> String {
+    let offset = event.position.offset;
+    let text = String::from_utf8_lossy(event.data.bytes());
+    match &event.kind {
+        Kind::Event => format!("{offset}:{text}"),
+        Kind::Snapshot => format!("{offset}={text}"),
+        Kind::Gap { from, why } => format!("{}>{offset} {}", from.offset, why.as_str()),
+    }
+}
+
+pub fn shorts(events: &[Arc<Event>]) -> Vec<String> {
+    events.iter().map(short).collect()
+}
+
+/// Everything that waits, short.
+pub fn read(subscriber: &mut Subscriber) -> Vec<String> {
+    let mut out = Vec::new();
+    let progress = subscriber.read(&mut out, usize::MAX, PLENTY);
+    assert_eq!(progress, Progress::CaughtUp);
+    shorts(&out)
+}
+
+/// This offset in the subscriber's epoch.
+pub fn at(subscriber: &Subscriber, offset: u64) -> Position {
+    Position {
+        offset,
+        ..subscriber.position()
+    }
+}
