@@ -1,1 +1,0 @@
-//! What a request must look like before anything believes it.

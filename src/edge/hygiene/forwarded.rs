@@ -1,0 +1,280 @@
+//! Who the client is, through proxies or not, and how the backend is told.
+
+use std::net::IpAddr;
+
+use hyper::HeaderMap;
+use hyper::header::{FORWARDED, HeaderName, HeaderValue};
+
+use super::host::Host;
+use super::names;
+use crate::config::Network;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; `None` on a unix socket.
+    pub ip: Option<IpAddr>,
+    /// Whether what it forwards is believed.
+    pub is_trusted: bool,
+}
+
+impl Peer {
+    /// A peer on a unix socket is a proxy of this machine that file permissions let in: trusted.
+    pub fn new(ip: Option<IpAddr>, trusted: &[Network]) -> Self {
+        let is_trusted = ip.is_none_or(|ip| trusted.iter().any(|network| network.contains(ip)));
+        Peer {
+            ip: ip.map(|ip| ip.to_canonical()),
+            is_trusted,
+        }
+    }
+}
+
+/// What is believed of a request's way here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client's address in plain text form; `unix` where nobody told one.
+    pub ip: String,
+    /// The host that the client asked for.
+    pub host: Host,
+    /// The scheme that the client used.
+    pub proto: &'static str,
+}
+
+/// Reads the client's address, host and scheme off the request, believing trusted peers only.
+///
+/// The address is the right-most one in `X-Forwarded-For` that is no trusted proxy's.
+pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network]) -> Client {
+    let own = peer.ip.map(|ip| ip.to_string());
+    if !peer.is_trusted {
+        return Client {
+            ip: own.unwrap_or_else(|| "unix".into()),
+            host: host.clone(),
+            proto: "http",
+        };
+    }
+    let hops: Vec<IpAddr> = hops(headers);
+    let outside = |ip: &&IpAddr| !trusted.iter().any(|network| network.contains(**ip));
+    let ip = hops.iter().rev().find(outside).or(hops.first());
+    let told_host = headers.get(HOST).and_then(Host::parse);
+    let told_https = headers.get(PROTO).is_some_and(|proto| proto == "https");
+    Client {
+        ip: ip
+            .map(IpAddr::to_string)
+            .or(own)
+            .unwrap_or_else(|| "unix".into()),
+        host: told_host.unwrap_or_else(|| host.clone()),
+        proto: if told_https { "https" } else { "http" },
+    }
+}
+
+/// Writes the forwarded fields for the backend: anew, unless the peer is trusted; then what it
+/// sent stays and the peer is appended.
+pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
+    if !peer.is_trusted {
+        let foreign: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_about_the_way(name))
+            .cloned()
+            .collect();
+        for name in foreign {
+            headers.remove(name);
+        }
+    }
+    let hop = peer
+        .ip
+        .map_or_else(|| "unknown".into(), |ip| ip.to_string());
+    append(headers, FOR, &hop);
+    append(headers, FORWARDED, &element(peer, client));
+    let missing = [
+        (HOST, client.host.value.clone()),
+        (PROTO, HeaderValue::from_static(client.proto)),
+    ];
+    for (name, value) in missing {
+        headers.entry(name).or_insert(value);
+    }
+    if let Ok(ip) = HeaderValue::from_str(&client.ip) {
+        headers.entry(REAL_IP).or_insert(ip);
+    }
+}
+
+/// The addresses in `X-Forwarded-For`, as far as they can be read from the right.
+fn hops(headers: &HeaderMap) -> Vec<IpAddr> {
+    let items: Vec<&str> = super::hop::tokens(headers, &FOR).collect();
+    let readable = items.iter().rev().map_while(|item| address(item));
+    let mut hops: Vec<IpAddr> = readable.collect();
+    hops.reverse();
+    hops
+}
+
+/// An address with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let plain = text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    plain
+        .or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()))
+        .map(|ip| ip.to_canonical())
+}
+
+fn is_about_the_way(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || names::is_forwarded(name)
+}
+
+/// One element of `Forwarded` (RFC 7239).
+fn element(peer: Peer, client: &Client) -> String {
+    let hop = match peer.ip {
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => format!("\"[{ip}]\""),
+        None => "unknown".into(),
+    };
+    let host = client.host.value.to_str().unwrap_or_default();
+    format!("for={hop};host=\"{host}\";proto={}", client.proto)
+}
+
+/// Appends an item to a comma-separated field, over all its lines.
+fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
+    let mut items: Vec<&str> = Vec::new();
+    items.extend(
+        headers
+            .get_all(&name)
+            .iter()
+            .filter_map(|line| line.to_str().ok()),
+    );
+    items.push(item);
+    if let Ok(value) = HeaderValue::from_str(&items.join(", ")) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks() -> Vec<Network> {
+        vec![Network {
+            address: "10.0.0.0".parse().unwrap(),
+            bits: 8,
+        }]
+    }
+
+    fn peer(ip: &str) -> Peer {
+        Peer::new(Some(ip.parse().unwrap()), &networks())
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn own_host() -> Host {
+        Host::parse(&HeaderValue::from_static("app.example:8080")).unwrap()
+    }
+
+    fn rebuilt(
+        from: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> (Client, Vec<(String, String)>) {
+        let mut headers = headers(fields);
+        let client = client(&headers, peer(from), &own_host(), &networks());
+        rebuild(&mut headers, peer(from), &client);
+        let mut sent: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        sent.sort();
+        (client, sent)
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.into(), value.into())
+    }
+
+    const SPOOFED: &[(&str, &str)] = &[
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-prefix", "/admin"),
+        ("forwarded", "for=1.2.3.4;host=evil.example"),
+        ("x-real-ip", "1.2.3.4"),
+        ("x_forwarded_for", "1.2.3.4"),
+    ];
+
+    #[test]
+    fn an_unknown_peer_forwards_nothing() {
+        let (client, sent) = rebuilt("192.0.2.7", SPOOFED);
+        assert_eq!(client.ip, "192.0.2.7");
+        assert_eq!(
+            (client.host.name.as_str(), client.proto),
+            ("app.example", "http")
+        );
+        let forwarded = "for=192.0.2.7;host=\"app.example:8080\";proto=http";
+        assert_eq!(
+            sent,
+            [
+                pair("forwarded", forwarded),
+                pair("x-forwarded-for", "192.0.2.7"),
+                pair("x-forwarded-host", "app.example:8080"),
+                pair("x-forwarded-proto", "http"),
+                pair("x-real-ip", "192.0.2.7"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed_and_appended() {
+        let fields = [
+            ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
+            ("x-forwarded-for", "10.0.0.5"),
+            ("x-forwarded-host", "public.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/app"),
+        ];
+        let (client, sent) = rebuilt("10.0.0.1", &fields);
+        assert_eq!(
+            client.ip, "203.0.113.9",
+            "right-most that is no proxy of ours"
+        );
+        assert_eq!(
+            (client.host.name.as_str(), client.proto),
+            ("public.example", "https")
+        );
+        let forwarded = "for=10.0.0.1;host=\"public.example\";proto=https";
+        assert_eq!(
+            sent,
+            [
+                pair("forwarded", forwarded),
+                pair(
+                    "x-forwarded-for",
+                    "6.6.6.6, 203.0.113.9, 10.0.0.5, 10.0.0.1"
+                ),
+                pair("x-forwarded-host", "public.example"),
+                pair("x-forwarded-prefix", "/app"),
+                pair("x-forwarded-proto", "https"),
+                pair("x-real-ip", "203.0.113.9"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_left_of_nonsense_is_not_believed() {
+        let fields = [("x-forwarded-for", "6.6.6.6, nonsense, 10.0.0.9")];
+        assert_eq!(rebuilt("10.0.0.1", &fields).0.ip, "10.0.0.9");
+        let fields = [("x-forwarded-for", "[2001:db8::1]:443")];
+        assert_eq!(rebuilt("10.0.0.1", &fields).0.ip, "2001:db8::1");
+        assert_eq!(rebuilt("10.0.0.1", &[]).0.ip, "10.0.0.1");
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_one_it_maps() {
+        assert_eq!(rebuilt("::ffff:192.0.2.7", &[]).0.ip, "192.0.2.7");
+        assert!(peer("::ffff:10.1.1.1").is_trusted);
+        assert!(Peer::new(None, &[]).is_trusted, "a unix socket");
+    }
+}

@@ -1,0 +1,121 @@
+//! Fields that end at the next hop (RFC 9110, section 7.6.1).
+
+use hyper::HeaderMap;
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::names;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Removes what concerns only the connection it came over, and what `Connection` nominates.
+///
+/// A nomination of `Host`, of framing, or of a forwarded name is ignored: it would take away what
+/// the next hop relies on. Framing itself stays, for the engine to see: it writes it anew.
+pub fn strip(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    let always = [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ];
+    for name in always.iter().chain(&nominated) {
+        headers.remove(name);
+    }
+}
+
+/// Whether a comma-separated field holds this token, in any case.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+}
+
+/// The items of a comma-separated field, over all its lines.
+pub fn tokens<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h str> + use<'h> {
+    let lines = headers.get_all(name).iter();
+    lines
+        .filter_map(|line: &HeaderValue| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+fn is_protected(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) || names::is_forwarded(name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(fields: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let mut left: Vec<String> = headers.keys().map(|name| name.to_string()).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn fields_of_the_connection_end_here() {
+        let fields = [
+            ("connection", "close"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+            ("accept", "*/*"),
+            ("trailer", "x-sum"),
+        ];
+        assert_eq!(stripped(&fields), ["accept", "trailer"]);
+    }
+
+    #[test]
+    fn what_connection_nominates_ends_here_too() {
+        let fields = [
+            ("connection", "X-One, x-two"),
+            ("connection", "x-three,,"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("x-four", "4"),
+        ];
+        assert_eq!(stripped(&fields), ["x-four"]);
+    }
+
+    #[test]
+    fn a_nomination_takes_away_nothing_that_the_next_hop_relies_on() {
+        let fields = [
+            (
+                "connection",
+                "host, content-length, transfer-encoding, x-forwarded-for, forwarded, x-real-ip",
+            ),
+            ("host", "a"),
+            ("content-length", "0"),
+            ("transfer-encoding", "chunked"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+        ];
+        assert_eq!(stripped(&fields).len(), 6);
+    }
+}

@@ -1,0 +1,144 @@
+//! `Host`: one, well formed, and the same as the target's.
+
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
+
+use super::Fault;
+
+/// A `host[:port]`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Lower case, without port; an IPv6 address with its brackets.
+    pub name: String,
+    /// Where one was written.
+    pub port: Option<u16>,
+    /// As it was sent.
+    pub value: HeaderValue,
+}
+
+impl Host {
+    /// Takes a `Host` or `X-Forwarded-Host` value apart.
+    pub fn parse(value: &HeaderValue) -> Option<Host> {
+        let text = value.to_str().ok()?;
+        let (name, port) = match text.rfind(':') {
+            Some(colon) if !text.ends_with(']') => {
+                let (name, port) = text.split_at(colon);
+                (name, Some(parse_port(&port[1..])?))
+            }
+            _ => (text, None),
+        };
+        is_host(name).then(|| Host {
+            name: name.to_ascii_lowercase(),
+            port,
+            value: value.clone(),
+        })
+    }
+}
+
+/// The request's host.
+///
+/// # Errors
+/// [`Fault::Host`] where there is none, more than one, one that is no `host[:port]`, or one that
+/// a target in absolute form contradicts.
+pub fn of(head: &Parts) -> Result<Host, Fault> {
+    let mut values = head.headers.get_all(HOST).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(Fault::Host);
+    };
+    let host = Host::parse(value).ok_or(Fault::Host)?;
+    let Some(authority) = head.uri.authority() else {
+        return Ok(host);
+    };
+    let target = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::Host)?;
+    match Host::parse(&target) {
+        Some(target) if (&target.name, target.port) == (&host.name, host.port) => Ok(host),
+        _ => Err(Fault::Host),
+    }
+}
+
+fn parse_port(digits: &str) -> Option<u16> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok())?
+}
+
+/// A name of letters, digits, `-`, `.`, `_`, or an IPv6 address in brackets.
+fn is_host(name: &str) -> bool {
+    let bracketed = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            !name.is_empty() && name.bytes().all(allowed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn of_request(target: &str, hosts: &[&str]) -> Result<(String, Option<u16>), Fault> {
+        let mut request = Request::get(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        of(&head).map(|host| (host.name, host.port))
+    }
+
+    #[test]
+    fn one_host_with_or_without_a_port() {
+        for (host, name, port) in [
+            ("a.example", "a.example", None),
+            ("A.Example:8080", "a.example", Some(8080)),
+            ("[::1]", "[::1]", None),
+            ("[2001:DB8::1]:80", "[2001:db8::1]", Some(80)),
+            ("my_app", "my_app", None),
+            ("127.0.0.1:5000", "127.0.0.1", Some(5000)),
+        ] {
+            assert_eq!(of_request("/", &[host]), Ok((name.into(), port)), "{host}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for hosts in [
+            &[][..],
+            &["a", "a"],
+            &["a", "b"],
+            &[""],
+            &["a:"],
+            &["a:b"],
+            &["a:99999"],
+            &["a:+1"],
+            &["a b"],
+            &["user@a"],
+            &["a/b"],
+            &["a,b"],
+            &["http://a"],
+            &["a%41"],
+            &["::1"],
+            &["[::1"],
+            &["[x]"],
+            &["ä"],
+        ] {
+            assert_eq!(of_request("/", hosts), Err(Fault::Host), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_names_the_same_host() {
+        assert!(of_request("http://A.example/x", &["a.example"]).is_ok());
+        for (target, host) in [
+            ("http://a.example/x", "b.example"),
+            ("http://a.example:81/x", "a.example"),
+            ("http://u@a.example/x", "a.example"),
+        ] {
+            assert_eq!(of_request(target, &[host]), Err(Fault::Host), "{target}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a request must look like before anything believes it. Pure.
+//!
+//! [`scan`] judges the bytes below the server engine, [`request`] what the engine made of them,
+//! [`path`] which resource is meant. What passes is made anew for the backend by [`hop`],
+//! [`forwarded`], [`names`] and [`own`]. Everything refused is a [`Fault`].
+
+mod fault;
+pub mod forwarded;
+pub mod hop;
+pub mod host;
+pub mod names;
+pub mod own;
+pub mod path;
+pub mod request;
+
+pub use fault::Fault;

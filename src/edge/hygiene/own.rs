@@ -1,0 +1,149 @@
+//! What of a request is addressed to crossfade itself and never goes upstream.
+
+use std::borrow::Cow;
+
+use hyper::HeaderMap;
+use hyper::header::{COOKIE, HeaderValue};
+use percent_encoding::percent_decode;
+
+/// Cookies that crossfade sets begin with this.
+const COOKIES: &str = "crossfade_";
+
+/// The `cf_*` parameters of a bridged path, and the query without them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// What is left of the query, as it was; `None` where nothing is.
+    pub query: Option<String>,
+    /// `cf_after`.
+    pub after: Option<String>,
+    /// `cf_last_event_id`.
+    pub last_event_id: Option<String>,
+    /// `cf_wrap=1`.
+    pub wrap: bool,
+}
+
+/// Takes crossfade's own parameters out of a query; the last of several counts.
+pub fn take_parameters(query: Option<&str>) -> Parameters {
+    let mut own = Parameters::default();
+    let Some(query) = query else {
+        return own;
+    };
+    let left: Vec<&str> = query
+        .split('&')
+        .filter(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match decode(name).as_ref() {
+                "cf_after" => own.after = Some(decode(value).into_owned()),
+                "cf_last_event_id" => own.last_event_id = Some(decode(value).into_owned()),
+                "cf_wrap" => own.wrap = value == "1",
+                _ => return true,
+            }
+            false
+        })
+        .collect();
+    own.query = (!left.is_empty()).then(|| left.join("&"));
+    own
+}
+
+/// A path and a query as one URL.
+pub fn join(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+/// Takes crossfade's own cookies out of `Cookie`; other bytes stay as they were.
+pub fn strip_cookies(headers: &mut HeaderMap) {
+    let is_own = |pair: &&[u8]| pair.trim_ascii().starts_with(COOKIES.as_bytes());
+    let pairs = |line: &HeaderValue| -> bool {
+        let mut pairs = line.as_bytes().split(|byte| *byte == b';');
+        pairs.any(|pair| is_own(&pair))
+    };
+    if !headers.get_all(COOKIE).iter().any(pairs) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| {
+            let pairs = line.as_bytes().split(|byte| *byte == b';');
+            let left: Vec<&[u8]> = pairs
+                .filter(|pair| !is_own(pair))
+                .map(<[u8]>::trim_ascii)
+                .collect();
+            let left = left.join(&b"; "[..]);
+            (!left.is_empty()).then(|| HeaderValue::from_bytes(&left).ok())?
+        })
+        .collect();
+    headers.remove(COOKIE);
+    for line in lines {
+        headers.append(COOKIE, line);
+    }
+}
+
+/// The value of a cookie by its name; the first of several.
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(found, value)| (found == name).then_some(value))
+}
+
+/// A parameter as `URLSearchParams` reads it.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode(spaced.as_bytes()).decode_utf8_lossy();
+    Cow::Owned(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_parameters_leave_and_the_rest_stays_as_it_was() {
+        let own = take_parameters(Some(
+            "a=%41&cf_after=k3-41&&b&cf_wrap=1&cf_last_event_id=x%20y+z",
+        ));
+        assert_eq!(own.query.as_deref(), Some("a=%41&&b"));
+        assert_eq!(own.after.as_deref(), Some("k3-41"));
+        assert_eq!(own.last_event_id.as_deref(), Some("x y z"));
+        assert!(own.wrap);
+        let encoded = take_parameters(Some("cf%5Fafter=1"));
+        assert_eq!((encoded.query, encoded.after.as_deref()), (None, Some("1")));
+        assert!(!take_parameters(Some("cf_wrap=0")).wrap);
+        assert_eq!(take_parameters(None), Parameters::default());
+    }
+
+    fn cookies(lines: &[&'static str]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_static(line));
+        }
+        strip_cookies(&mut headers);
+        let left = headers.get_all(COOKIE).iter();
+        left.map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn own_cookies_leave() {
+        assert_eq!(cookies(&["a=1; crossfade_unit=x.y;b=2"]), ["a=1; b=2"]);
+        assert_eq!(cookies(&["crossfade_unit=x"]), [""; 0]);
+        assert_eq!(cookies(&["a=1;  b=2"]), ["a=1;  b=2"], "untouched");
+        assert_eq!(cookies(&["crossfade_unit=x", "c=3"]), ["c=3"]);
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("xa=0; a=1; a=2"));
+        assert_eq!(cookie(&headers, "a"), Some("1"));
+        assert_eq!(cookie(&headers, "b"), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! A request as the server engine parsed it: may it go on, and what does it ask for?
+
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+
+use super::host::{self, Host};
+use super::path::{self, Canonical};
+use super::{Fault, hop};
+
+/// A request that may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// Whom it is for.
+    pub host: Host,
+    /// Its canonical path.
+    pub path: Canonical<'static>,
+    /// Whether it is a WebSocket handshake. Any other upgrade is ignored, as RFC 9110 allows.
+    pub is_handshake: bool,
+}
+
+/// Judges a request by all rules that need no configuration.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
+    if head.method == Method::CONNECT {
+        return Err(Fault::Connect);
+    }
+    if let Some(expected) = head.headers.get(EXPECT)
+        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err(Fault::Expect);
+    }
+    if head.uri.scheme().is_some_and(|scheme| scheme != "http") {
+        return Err(Fault::Target);
+    }
+    let host = host::of(head)?;
+    let Canonical { path, is_ambiguous } = path::canonical(head.uri.path())?;
+    let is_handshake = asks_for_websocket(head);
+    if is_handshake && has_body(head) {
+        return Err(Fault::UpgradeBody);
+    }
+    Ok(Inspected {
+        host,
+        path: Canonical {
+            path: path.into_owned().into(),
+            is_ambiguous,
+        },
+        is_handshake,
+    })
+}
+
+fn asks_for_websocket(head: &Parts) -> bool {
+    head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && hop::has_token(&head.headers, &CONNECTION, "upgrade")
+        && hop::has_token(&head.headers, &UPGRADE, "websocket")
+}
+
+fn has_body(head: &Parts) -> bool {
+    head.headers.contains_key(TRANSFER_ENCODING)
+        || head
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+    use hyper::http::request::Builder;
+
+    use super::*;
+
+    fn inspected(request: Builder) -> Result<Inspected, Fault> {
+        inspect(&request.body(()).unwrap().into_parts().0)
+    }
+
+    fn get(target: &str) -> Builder {
+        Request::get(target).header("host", "a")
+    }
+
+    #[test]
+    fn connect_and_other_expectations_are_refused() {
+        let connect = Request::connect("a:443").header("host", "a:443");
+        assert_eq!(inspected(connect), Err(Fault::Connect));
+        assert!(inspected(get("/").header("expect", "100-Continue")).is_ok());
+        let other = get("/").header("expect", "200-ok");
+        assert_eq!(inspected(other), Err(Fault::Expect));
+    }
+
+    #[test]
+    fn only_http_targets_and_paths_are_served() {
+        assert!(inspected(get("http://a/x")).is_ok());
+        for target in ["https://a/x", "ftp://a/x", "*"] {
+            assert_eq!(inspected(get(target)), Err(Fault::Target), "{target}");
+        }
+        assert_eq!(inspected(get("/a/../b")), Err(Fault::Path));
+    }
+
+    #[test]
+    fn a_handshake_is_a_get_with_both_words_in_any_case() {
+        let asks = |connection: &str, upgrade: &str| {
+            let request = get("/").header("connection", connection);
+            inspected(request.header("upgrade", upgrade))
+                .unwrap()
+                .is_handshake
+        };
+        assert!(asks("Upgrade", "websocket"));
+        assert!(asks("keep-alive, upgrade", "WebSocket"));
+        assert!(asks("keep-alive, Upgrade", "h2c, websocket"));
+        assert!(!asks("keep-alive", "websocket"));
+        assert!(!asks("upgrade", "h2c"));
+        assert!(!asks("upgrade", "websocketx"));
+    }
+
+    #[test]
+    fn a_handshake_has_no_body() {
+        let handshake = || {
+            get("/")
+                .header("connection", "upgrade")
+                .header("upgrade", "websocket")
+        };
+        assert!(inspected(handshake().header("content-length", "0")).is_ok());
+        for (name, value) in [("content-length", "4"), ("transfer-encoding", "chunked")] {
+            let with_body = handshake().header(name, value);
+            assert_eq!(inspected(with_body), Err(Fault::UpgradeBody), "{name}");
+        }
+    }
+}
