@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use super::table::Table;
+
+/// `replay`: the window in which a client that comes back misses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Events kept.
+    pub events: usize,
+    /// Age kept; a source lingers as long after its last subscriber.
+    pub age: Duration,
+    /// Size kept.
+    pub bytes: usize,
+}
+
+/// What happens to a subscription that lags too far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// Close 4113.
+    Close,
+    /// Skip to the oldest kept, with one `gap`.
+    Gap,
+    /// Skip to the newest document.
+    Latest,
+}
+
+/// `deliver`: fewer, larger frames for high-frequency events. Without it everything goes out at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deliver {
+    /// Between two deliveries.
+    pub every: Duration,
+    /// `"batch"` (all that waited) or `"latest"` (the newest of each name).
+    pub mode: DeliverMode,
+    /// This many waiting events are not held back further.
+    pub max: usize,
+}
+
+/// See [`Deliver::mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliverMode {
+    /// All that waited.
+    Batch,
+    /// The newest of each name.
+    Latest,
+}
+
+pub(super) fn replay(table: &Table<'_>) -> Replay {
+    Replay {
+        events: table.integer("events", 1_000, 1..=usize::MAX),
+        age: table.duration("age", "60s"),
+        bytes: table.size("bytes", "4MiB"),
+    }
+}
+
+pub(super) fn slow(table: &Table<'_>) -> Slow {
+    let words = [
+        ("close", Slow::Close),
+        ("gap", Slow::Gap),
+        ("latest", Slow::Latest),
+    ];
+    table.word("slow", words)
+}
+
+pub(super) fn deliver(table: &Table<'_>) -> Deliver {
+    Deliver {
+        every: table.duration("every", "100ms"),
+        mode: table.word(
+            "mode",
+            [
+                ("batch", DeliverMode::Batch),
+                ("latest", DeliverMode::Latest),
+            ],
+        ),
+        max: table.integer("max", 50, 1..=usize::MAX),
+    }
+}

@@ -1,0 +1,142 @@
+//! Where everything that is read from one file is noted: problems, values, secrets, files.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::Value;
+use super::placeholder::World;
+use super::problem::{Problem, Severity};
+
+/// One reading of one file.
+pub(super) struct Desk<'a> {
+    /// The file as it was named.
+    pub file: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Where placeholders are filled in from.
+    pub world: World<'a>,
+    /// Where each line starts.
+    lines: Vec<usize>,
+    notes: RefCell<Notes>,
+}
+
+/// What was noted.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// In no order yet.
+    pub problems: Vec<Problem>,
+    /// In reading order.
+    pub values: Vec<Value>,
+    /// Literal secrets, bytes of the file.
+    pub secrets: Vec<Range<usize>>,
+    /// Named by `${file:…}`.
+    pub files: BTreeSet<PathBuf>,
+    /// Lines whose syntax is broken: what stands behind the first one cannot be judged.
+    broken: BTreeSet<usize>,
+}
+
+impl<'a> Desk<'a> {
+    /// A desk with nothing on it.
+    pub fn new(file: &'a str, text: &'a str, world: World<'a>) -> Self {
+        let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        Desk {
+            file,
+            text,
+            world,
+            lines: std::iter::once(0).chain(newlines).collect(),
+            notes: RefCell::default(),
+        }
+    }
+
+    /// Everything that was noted.
+    pub fn clear(self) -> Notes {
+        self.notes.into_inner()
+    }
+
+    /// A mistake at a byte of the file.
+    pub fn error(&self, place: usize, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+        if !self.is_behind_break(place) {
+            self.report(Severity::Error, place, key, what.into(), mend.into());
+        }
+    }
+
+    /// A mistake that is made by what the file does *not* say: counts only in a file whose syntax is whole.
+    pub fn absent(
+        &self,
+        place: usize,
+        key: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        if self.notes.borrow().broken.is_empty() {
+            self.report(Severity::Error, place, key, what.into(), mend.into());
+        }
+    }
+
+    /// Something to know that refuses nothing.
+    pub fn warning(
+        &self,
+        place: usize,
+        key: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        if !self.is_behind_break(place) {
+            self.report(Severity::Warning, place, key, what.into(), mend.into());
+        }
+    }
+
+    /// Broken TOML; the first complaint about a line is the one that helps.
+    pub fn syntax(&self, place: usize, what: String) {
+        let line = self.position(place).0;
+        if self.notes.borrow_mut().broken.insert(line) {
+            let mend = "mend this first; what stands behind it is judged afterwards".to_owned();
+            self.report(Severity::Error, place, "syntax", what, mend);
+        }
+    }
+
+    /// The value of a key.
+    pub fn note(&self, value: Value) {
+        self.notes.borrow_mut().values.push(value);
+    }
+
+    /// A literal secret.
+    pub fn hide(&self, span: Range<usize>) {
+        self.notes.borrow_mut().secrets.push(span);
+    }
+
+    /// Files that the configuration depends on.
+    pub fn watch(&self, files: impl Iterator<Item = PathBuf>) {
+        self.notes.borrow_mut().files.extend(files);
+    }
+
+    /// Line and column (in characters) of a byte, from 1.
+    pub fn position(&self, place: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= place);
+        let start = self.lines.get(line.saturating_sub(1)).copied();
+        let before = self.text.get(start.unwrap_or(0)..place).unwrap_or_default();
+        // A byte order mark takes no column.
+        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
+        (line, column)
+    }
+
+    fn is_behind_break(&self, place: usize) -> bool {
+        let first = self.notes.borrow().broken.first().copied();
+        first.is_some_and(|line| self.position(place).0 >= line)
+    }
+
+    fn report(&self, severity: Severity, place: usize, key: &str, message: String, hint: String) {
+        let (line, column) = self.position(place);
+        self.notes.borrow_mut().problems.push(Problem {
+            severity,
+            file: self.file.to_owned(),
+            line,
+            column,
+            key: key.to_owned(),
+            message,
+            hint,
+        });
+    }
+}

@@ -1,0 +1,120 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{self, HeaderName};
+use serde_json::json;
+
+use super::problem::Wrong;
+use super::table::Table;
+use super::units;
+
+/// `[rollout.NAME]`: who gets WebSocket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    /// NAME.
+    pub name: Arc<str>,
+    /// 0 to 100, up to three decimals (held in thousandths). An admin may set another one while it runs.
+    pub percent: u32,
+    /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"`, `"cookie"` or `"ip"`.
+    pub by: By,
+    /// Mixed into the bucket. Default: the rollout's name.
+    pub salt: String,
+    /// Units that always get WebSocket.
+    pub always: Vec<String>,
+    /// Units that never do.
+    pub never: Vec<String>,
+    /// A header, and cookie, by which testers choose for themselves: `websocket` or `legacy`.
+    pub header: Option<HeaderName>,
+    /// The file's own kill switch.
+    pub kill: bool,
+    /// Window over which sessions leave that are no longer in.
+    pub drain: Duration,
+    /// The same for a kill.
+    pub kill_drain: Duration,
+    /// Whether clients may fall back by themselves.
+    pub fallback: bool,
+}
+
+/// What a rollout's unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The user; the sticky cookie where none is known.
+    User,
+    /// The tenant.
+    Tenant,
+    /// The sticky cookie.
+    Cookie,
+    /// The client's address.
+    Ip,
+}
+
+pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
+    table.refuse_later([("schedule", "schedules"), ("guard", "guards")]);
+    let by = table.word(
+        "by",
+        [
+            ("user", By::User),
+            ("tenant", By::Tenant),
+            ("cookie", By::Cookie),
+            ("ip", By::Ip),
+        ],
+    );
+    if by == By::Tenant {
+        let what = "is \"tenant\", and without authentication nobody has one: all would be refused";
+        table.error("by", what, "write \"user\", \"cookie\" or \"ip\"");
+    }
+    let always = table.texts("always", units::something);
+    let never = table.texts("never", units::something);
+    if let Some(both) = always.iter().find(|unit| never.contains(unit)) {
+        let what = format!("holds {}, which `always` holds too", units::quote(both));
+        table.error("never", what, "keep it in one of them");
+    }
+    Arc::new(Rollout {
+        name: name.into(),
+        percent: percent(table),
+        by,
+        salt: salt(table, name),
+        always,
+        never,
+        header: table.text("header", testers_header),
+        kill: table.switch("kill", false),
+        drain: table.window("drain", "30s"),
+        kill_drain: table.window("kill_drain", "5s"),
+        fallback: table.switch("fallback", true),
+    })
+}
+
+fn percent(table: &Table<'_>) -> u32 {
+    let percent = table.number("percent", 0.0, 0.0..=100.0);
+    units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
+        table.error("percent", what, mend);
+        0
+    })
+}
+
+fn salt(table: &Table<'_>, name: &str) -> String {
+    let node = table.node("salt");
+    table.note("salt", node, json!(name));
+    node.and_then(|node| super::table::text(table.desk, node, units::something))
+        .unwrap_or_else(|| name.to_owned())
+}
+
+/// A cookie may bear the same name, so both grammars hold; both forbid the same separators.
+fn testers_header(text: &str) -> Result<HeaderName, Wrong> {
+    let name = units::header_name(text)?;
+    let taken = [
+        header::COOKIE,
+        header::AUTHORIZATION,
+        header::HOST,
+        header::UPGRADE,
+        header::CONNECTION,
+        header::ORIGIN,
+    ];
+    match taken.contains(&name) {
+        true => Err(Wrong::new(
+            "has a meaning already",
+            "write a name of your own such as \"x-transport\"",
+        )),
+        false => Ok(name),
+    }
+}

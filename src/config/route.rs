@@ -1,0 +1,215 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::header::HeaderName;
+use sha2::{Digest, Sha256};
+
+use super::calls::{self, Calls, RefreshOn};
+use super::cors::{self, Cors};
+use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
+use super::problem::Wrong;
+use super::rollout::Rollout;
+use super::share::{self, Share, Tripwire};
+use super::source::{self, Emit, Source};
+use super::table::Table;
+use super::upstream::Upstream;
+use super::{template, units};
+
+/// `[[route]]`: paths, and what happens there. The most specific route decides, never file order: path first (static, then `{name}`, then `{*rest}`), then host, then a route with `methods`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its name in metrics and the admin API, unique. Default: the path (with methods and host where another route has the same path).
+    pub name: Arc<str>,
+    /// Place in the file, from 0 (`route.0`).
+    pub index: usize,
+    /// Path template: `{name}` is one non-empty segment, `{*rest}` is zero or more characters at the end. Required.
+    pub path: String,
+    /// `"app.example.com"`, or `"*.example.com"` for one label. Default: any.
+    pub host: Option<String>,
+    /// Methods that it takes; empty means all.
+    pub methods: Vec<Method>,
+    /// Which `[upstream.NAME]`. Required.
+    pub upstream: Arc<Upstream>,
+    /// What makes it a bridged route: how its upstream is read. Without one everything passes through untouched.
+    pub source: Option<Source>,
+    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (connections with the same credentials) or `"connection"`. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody.
+    pub share: Share,
+    /// Tripwires silenced.
+    pub accept: Vec<Tripwire>,
+    /// Request headers that go upstream with the source, and keep apart those who differ in them.
+    pub vary: Vec<HeaderName>,
+    /// Which `[cors.NAME]`. Default: `[cors.default]` where it exists.
+    pub cors: Option<Arc<Cors>>,
+    /// Which `[rollout.NAME]`. Default: on for everybody.
+    pub rollout: Option<Arc<Rollout>>,
+    /// `[route.replay]`.
+    pub replay: Replay,
+    /// What happens to a subscription that lags too far: `"close"` (4113; it resumes by position), `"gap"` (skip to the oldest kept, and say so) or `"latest"` (skip to the newest document; elsewhere as `gap`).
+    pub slow: Slow,
+    /// `[route.deliver]`.
+    pub deliver: Option<Deliver>,
+    /// `[route.calls]`.
+    pub calls: Option<Calls>,
+    /// Fields that a client may filter by: `"event"` is the event's name, a bare word a top-level member of the data, `"/a/b"` a JSON Pointer.
+    pub filter: Vec<String>,
+    /// Writes through this sidecar that trigger the poll at once, such as `["PATCH /api/matters/{id}"]`; parameters with the route's own names must be equal.
+    pub refresh_on: Vec<RefreshOn>,
+}
+
+impl Route {
+    /// A fingerprint of *what is read* upstream and how it is presented: servers, host, source, sharing.
+    ///
+    /// Two definitions with the same fingerprint may share a topic, so a reload keeps it. Pace
+    /// (`every`, `jitter`, timeouts), limits (`replay`, `slow`, `deliver`, `max_body`,
+    /// `mass_delete_guard`) and policies (`cors`, `rollout`, `calls`) are no part of it. It is a
+    /// digest because a poll's body may hold a secret.
+    pub fn reads(&self) -> String {
+        let upstream = (&self.upstream.servers, &self.upstream.host);
+        let sharing = (&self.share, &self.accept, &self.vary);
+        let source = self.source.as_ref().map(|source| match source {
+            Source::Sse(sse) => format!("sse {:?}", (&sse.events, &sse.final_events)),
+            Source::Poll(poll) => {
+                let request = (&poll.method, &poll.body);
+                let change = (&poll.items, &poll.key, &poll.ignore, &poll.events);
+                format!("poll {:?}", (request, poll.emit, change))
+            }
+        });
+        let digest = Sha256::digest(format!("{:?}", (upstream, sharing, source)));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What a route may refer to.
+pub(super) struct Names<'n> {
+    pub upstreams: &'n BTreeMap<String, Arc<Upstream>>,
+    pub cors: &'n BTreeMap<String, Arc<Cors>>,
+    pub rollouts: &'n BTreeMap<String, Arc<Rollout>>,
+}
+
+pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option<Route> {
+    table.refuse_later([
+        ("auth", "authentication"),
+        ("require", "authorisation"),
+        ("rate_limit", "rate limits"),
+    ]);
+    table.ignore_later(["hint"]);
+    let path = table.required("path", "\"/api/{id}\"", template::template);
+    let name = table.text_or(
+        "name",
+        path.as_deref().unwrap_or_default(),
+        units::something,
+    );
+    table.demand("upstream", "\"app\"");
+    let upstream = table.reference("upstream", "upstream", names.upstreams);
+    let (share, accept) = share::read(table);
+    let vary = share::vary(table, &share);
+    let route = Route {
+        name: name.into(),
+        index,
+        path: path.clone().unwrap_or_default(),
+        host: table.text("host", host),
+        methods: table.texts("methods", units::method),
+        source: source::read(table),
+        share,
+        accept,
+        vary,
+        cors: cors::of(table, names.cors),
+        rollout: table.reference("rollout", "rollout", names.rollouts),
+        replay: table.table("replay", delivery::replay),
+        slow: delivery::slow(table),
+        deliver: table.optional_table("deliver", delivery::deliver),
+        calls: calls::read(table),
+        filter: table.texts("filter", filter_field),
+        refresh_on: table.texts("refresh_on", calls::refresh_on),
+        upstream: upstream?,
+    };
+    judge_source(table, &route);
+    judge_replay(table, &route);
+    path.map(|_| route)
+}
+
+/// What a route says against what reads it.
+fn judge_source(table: &Table<'_>, route: &Route) {
+    let Some(source) = &route.source else {
+        let bridged_only = [
+            "share",
+            "vary",
+            "rollout",
+            "replay",
+            "slow",
+            "deliver",
+            "filter",
+            "refresh_on",
+        ];
+        for key in bridged_only.into_iter().filter(|key| table.says(key)) {
+            let mend = "give the route a `source`, or remove it";
+            table.warning(key, "has no effect on a route without `source`", mend);
+        }
+        return;
+    };
+    if !route.methods.is_empty() && !route.methods.contains(&Method::GET) {
+        let what = "lacks GET, by which a bridged route is reached";
+        table.error("methods", what, "add \"GET\", or leave `methods` out");
+    }
+    if !route.refresh_on.is_empty() && !matches!(source, Source::Poll(_)) {
+        let what = "triggers polls, and this route has none";
+        table.error(
+            "refresh_on",
+            what,
+            "remove it, or write `source = {kind = \"poll\"}`",
+        );
+    }
+    let is_latest = route
+        .deliver
+        .is_some_and(|deliver| deliver.mode == DeliverMode::Latest);
+    let loses = match source {
+        Source::Poll(poll) => poll.emit != Emit::Document,
+        Source::Sse(_) => false,
+    };
+    if is_latest && loses {
+        let what = "has the mode \"latest\", which would lose changes: each of them is needed";
+        table.error(
+            "deliver",
+            what,
+            "write `mode = \"batch\"`, or `emit = \"document\"`",
+        );
+    }
+}
+
+/// Someone led back to the legacy transport comes again with a position that the window must still hold.
+fn judge_replay(table: &Table<'_>, route: &Route) {
+    const SPARE: Duration = Duration::from_secs(10);
+    let Some(rollout) = route.rollout.as_ref().filter(|_| route.source.is_some()) else {
+        return;
+    };
+    if route.replay.age < rollout.drain + SPARE {
+        let what = format!(
+            "is shorter than the `drain` of the rollout `{}` and 10 s: who is led back may miss events",
+            rollout.name
+        );
+        table.warning("replay.age", what, "write a longer one");
+    }
+}
+
+/// A lower-case name, or `*.` and a name.
+fn host(text: &str) -> Result<String, Wrong> {
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.strip_prefix("*.").unwrap_or(&lower);
+    match units::is_host_name(bare) {
+        true => Ok(lower),
+        false => Err(Wrong::new(
+            "is no host",
+            "write a bare name such as \"app.example.com\" or \"*.example.com\", without scheme and port",
+        )),
+    }
+}
+
+/// `event`, a member's name, or a JSON Pointer.
+fn filter_field(text: &str) -> Result<String, Wrong> {
+    match text.starts_with('/') {
+        true => units::pointer(text),
+        false => units::something(text),
+    }
+}

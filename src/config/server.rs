@@ -1,0 +1,284 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::problem::Wrong;
+use super::table::{self, Table};
+use super::tree::{Form, Node};
+use super::{Value, template, units};
+
+/// `[server]`: the sidecar itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where clients connect: one address or a list of them, each `host:port` or `unix:/path`. Port 0 lets the system choose. A change needs a restart.
+    pub listen: Vec<Listen>,
+    /// How browsers name this server, such as `"https://app.example.com"`. Its host and port are an allowed origin, and discovery documents name it.
+    pub public_url: Option<String>,
+    /// Where crossfade's own endpoints live on the public address. A change needs a restart.
+    pub prefix: String,
+    /// Peers whose forwarded headers are believed: addresses or blocks, such as `["10.0.0.0/8"]`.
+    pub trusted_proxies: Vec<Network>,
+    /// Where admin settings and the cookie secret are kept. Default: `$STATE_DIRECTORY` where systemd sets it, else none, and admin settings live in memory. A change needs a restart.
+    pub state_dir: Option<PathBuf>,
+    /// Signs cookies; the same on all instances. Default: made and kept in `state_dir`, else random at each start.
+    pub secret: Option<Secret>,
+    /// From SIGTERM to exit, in all; the first fifth of it, at most 5 s, still accepts.
+    pub drain_timeout: Duration,
+    /// Worker threads. Default: one per core. A change needs a restart.
+    pub workers: Option<usize>,
+    /// `[server.limits]`.
+    pub limits: Limits,
+}
+
+/// `[server.limits]`: what clients may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections in all.
+    pub connections: usize,
+    /// Client connections of one address. Default: unlimited.
+    pub connections_per_ip: Option<usize>,
+    /// Size of a request's head.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// From the first byte of a request's head to its last.
+    pub header_timeout: Duration,
+    /// Silence inside a request's body.
+    pub body_idle_timeout: Duration,
+    /// The budget for all queues and replay windows together.
+    pub memory: usize,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `host:port`; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+}
+
+/// An address block such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address of the block.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub bits: u8,
+}
+
+/// A value that never reaches a log: its `Debug` shows `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Network {
+    /// Whether the block holds this address; an IPv4-mapped IPv6 address counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (V4(net), V4(ip)) => {
+                shares_prefix(u32::from(net).into(), u32::from(ip).into(), 32, self.bits)
+            }
+            (V6(net), V6(ip)) => shares_prefix(net.into(), ip.into(), 128, self.bits),
+            _ => false,
+        }
+    }
+}
+
+fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
+    let dropped = width.saturating_sub(bits.into());
+    (a ^ b).checked_shr(dropped).unwrap_or(0) == 0
+}
+
+pub(super) fn read(table: &Table<'_>) -> Server {
+    table.refuse_later([("tls", "TLS towards clients")]);
+    if table
+        .node("proxy_protocol")
+        .is_some_and(|node| node.json() != json!("off"))
+    {
+        let what = "is not supported by this version: the PROXY protocol";
+        table.error("proxy_protocol", what, "remove it");
+    }
+    match table.node("underscore_headers").map(Node::json) {
+        Some(drop) if drop == json!("drop") => {
+            table.warning(
+                "underscore_headers",
+                "has no effect in this version",
+                "remove it, or leave it for later",
+            );
+        }
+        Some(_) => {
+            let what = "is not supported by this version: judging header names";
+            table.error("underscore_headers", what, "remove it");
+        }
+        None => {}
+    }
+    Server {
+        listen: listeners(table),
+        public_url: table.text("public_url", public_url),
+        prefix: table
+            .text("prefix", prefix)
+            .unwrap_or_else(|| PREFIX.to_owned()),
+        trusted_proxies: table.texts("trusted_proxies", network),
+        state_dir: state_dir(table),
+        secret: table.secret("secret"),
+        drain_timeout: table.duration("drain_timeout", "25s"),
+        workers: table.optional_integer("workers", 1..=1024),
+        limits: table.table("limits", limits),
+    }
+}
+
+const PREFIX: &str = "/_crossfade";
+
+fn limits(table: &Table<'_>) -> Limits {
+    table.ignore_later(["handshakes", "body_min_rate"]);
+    Limits {
+        connections: table.integer("connections", 10_000, 1..=usize::MAX),
+        connections_per_ip: table.optional_integer("connections_per_ip", 1..=usize::MAX),
+        header_bytes: table.size("header_bytes", "32KiB"),
+        headers: table.integer("headers", 100, 1..=10_000),
+        header_timeout: table.duration("header_timeout", "10s"),
+        body_idle_timeout: table.duration("body_idle_timeout", "30s"),
+        memory: table.size("memory", "256MiB"),
+    }
+}
+
+fn listeners(table: &Table<'_>) -> Vec<Listen> {
+    let node = table.node("listen");
+    table.note("listen", node, json!("127.0.0.1:8080"));
+    let Some(node) = node else {
+        return listen("127.0.0.1:8080").into_iter().collect();
+    };
+    let listeners = match node.form {
+        Form::List(_) => table::texts(table.desk, node, listen),
+        _ => table::text(table.desk, node, listen).into_iter().collect(),
+    };
+    table.refuse_empty("listen", "\"127.0.0.1:8080\"");
+    listeners
+}
+
+/// `host:port` or `unix:/path`. Names are not resolved here, `localhost` is 127.0.0.1.
+pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path.starts_with('/') {
+            true => Ok(Listen::Unix(path.into())),
+            false => Err(Wrong::new("names no absolute path", "write `unix:/path`")),
+        };
+    }
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    numeric.parse().map(Listen::Tcp).map_err(|_| {
+        let port = text.rsplit(':').next().unwrap_or_default();
+        let mend = match port.parse::<u16>() {
+            Ok(port) => format!("write an IP address and a port: \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all"),
+            Err(_) => "write an IP address and a port such as \"127.0.0.1:8080\", or \"unix:/path\"".to_owned(),
+        };
+        Wrong::new("is no address to listen on", mend)
+    })
+}
+
+fn public_url(text: &str) -> Result<String, Wrong> {
+    let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    units::origin(&bare)?;
+    Ok(bare)
+}
+
+fn prefix(text: &str) -> Result<String, Wrong> {
+    let bare = text.strip_suffix('/').unwrap_or(text);
+    if bare.is_empty() || bare.contains(['{', '}']) {
+        return Err(Wrong::new(
+            "is no prefix",
+            format!("write a path such as \"{PREFIX}\""),
+        ));
+    }
+    template::path(bare)
+}
+
+fn network(text: &str) -> Result<Network, Wrong> {
+    let wrong = |_| {
+        Wrong::new(
+            "is no address block",
+            "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"",
+        )
+    };
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong(()))?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        Some(bits) => bits.parse().ok().filter(|bits| *bits <= width),
+        None => Some(width),
+    };
+    let bits = bits.ok_or_else(|| wrong(()))?;
+    Ok(Network { address, bits })
+}
+
+fn state_dir(table: &Table<'_>) -> Option<PathBuf> {
+    if let Some(path) = table.text("state_dir", units::something) {
+        return Some(path.into());
+    }
+    // systemd separates several directories by colons; the first is ours.
+    let given = (table.desk.world.env)("STATE_DIRECTORY")?;
+    let first = given.split(':').next().filter(|path| !path.is_empty())?;
+    table.desk.note(Value {
+        key: "server.state_dir".to_owned(),
+        value: json!(first),
+        source: "env:STATE_DIRECTORY".to_owned(),
+    });
+    Some(first.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_holds_its_addresses() {
+        let holds =
+            |block: &str, ip: &str| network(block).expect(block).contains(ip.parse().expect(ip));
+        assert!(holds("10.0.0.0/8", "10.255.0.1"));
+        assert!(!holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("0.0.0.0/0", "203.0.113.9"));
+        assert!(!holds("0.0.0.0/0", "2001:db8::1"));
+        assert!(holds("192.0.2.7", "::ffff:192.0.2.7"));
+        assert!(holds("2001:db8::/32", "2001:db8:1::1"));
+        assert!(!holds("2001:db8::/32", "2001:db9::1"));
+        for broken in ["10.0.0.0/33", "10.0.0/8", "", "a/8", "::/129", "1.2.3.4/-1"] {
+            assert!(network(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn listens_on_addresses_and_sockets() {
+        let tcp = |text: &str| listen(text).expect(text);
+        assert_eq!(tcp("localhost:80"), tcp("127.0.0.1:80"));
+        assert_eq!(tcp("unix:/run/x"), Listen::Unix("/run/x".into()));
+        assert!(matches!(tcp("[::1]:0"), Listen::Tcp(_)));
+        for broken in [
+            ":8080",
+            "8080",
+            "example.com:80",
+            "unix:",
+            "unix:x",
+            "127.0.0.1:99999",
+        ] {
+            assert!(listen(broken).is_err(), "{broken}");
+        }
+        let mend = listen(":8080").expect_err("no host").mend;
+        assert!(mend.contains("\"0.0.0.0:8080\""), "{mend}");
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "***");
+    }
+}

@@ -1,0 +1,278 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderValue;
+use serde_json::json;
+
+use super::table::{self, Table};
+use super::tree::{Form, Node};
+use super::units;
+
+/// What reads a bridged route's upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A Server-Sent-Events stream.
+    Sse(Sse),
+    /// A polled endpoint.
+    Poll(Poll),
+}
+
+/// `source = "sse"` or `{kind = "sse", …}`: a Server-Sent-Events stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sse {
+    /// Silence after which the stream counts as lost.
+    pub idle_timeout: Duration,
+    /// Renames events: `{upstream-name = "name the client sees"}`.
+    pub events: BTreeMap<String, String>,
+    /// `final`: names (the upstream's) of events that end the subscription for good once delivered, such as `["task_completed"]`.
+    pub final_events: Vec<String>,
+}
+
+/// `source = {kind = "poll", …}`: a polled endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poll {
+    /// From start to start.
+    pub every: Duration,
+    /// `min`, `max`: bounds between which the interval adapts to how often something changes. Default: fixed.
+    pub adaptive: Option<(Duration, Duration)>,
+    /// Plus or minus this many percent.
+    pub jitter: f64,
+    /// `"GET"` or `"POST"`.
+    pub method: Method,
+    /// A POST's body: a string goes out as it is (`application/json` where it is JSON, else `text/plain`), any other value as JSON.
+    pub body: Option<(Bytes, HeaderValue)>,
+    /// What clients receive: `"document"` (the whole document at each change), `"changes"` (one event per item created, updated or deleted), `"json-patch"` (RFC 6902) or `"merge-patch"` (RFC 7396).
+    pub emit: Emit,
+    /// JSON Pointer to the list inside the document.
+    pub items: String,
+    /// JSON Pointer to the key inside an item.
+    pub key: String,
+    /// JSON Pointers that don't count as change: inside an item for `changes`, else inside the document.
+    pub ignore: Vec<String>,
+    /// `[route.source.events]`.
+    pub events: ChangeNames,
+    /// Percent of a list of ten or more whose sudden loss needs a second poll; 100 is off.
+    pub mass_delete_guard: f64,
+    /// Largest answer.
+    pub max_body: usize,
+}
+
+/// What a polled route emits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// The whole document at each change.
+    Document,
+    /// One event per item created, updated or deleted.
+    Changes,
+    /// An RFC 6902 array.
+    JsonPatch,
+    /// An RFC 7396 object.
+    MergePatch,
+}
+
+/// `events` of a polled source: the names of the three kinds of change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeNames {
+    /// An item that was not there before.
+    pub created: Arc<str>,
+    /// An item that differs.
+    pub updated: Arc<str>,
+    /// An item that is gone.
+    pub deleted: Arc<str>,
+}
+
+/// `source` of a route.
+pub(super) fn read(route: &Table<'_>) -> Option<Source> {
+    let node = route.node("source");
+    let Some(Node {
+        form: Form::Table(_),
+        ..
+    }) = node
+    else {
+        return bare(route, node);
+    };
+    Table::read(route.desk, node?, |table| {
+        let kind = table.required("kind", "\"sse\"", |text| units::word(text, &KINDS));
+        match kind {
+            Some(Kind::Sse) => Some(Source::Sse(sse(table))),
+            Some(Kind::Poll) => Some(Source::Poll(poll(table))),
+            None => {
+                table.leave_unread();
+                None
+            }
+        }
+    })?
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Sse,
+    Poll,
+}
+
+const KINDS: [(&str, Kind); 2] = [("sse", Kind::Sse), ("poll", Kind::Poll)];
+
+/// `source = "sse"`: all defaults.
+fn bare(route: &Table<'_>, node: Option<&Node>) -> Option<Source> {
+    route.note("source", node, json!(null));
+    let kind = table::text(route.desk, node?, |text| units::word(text, &KINDS))?;
+    let empty = route.empty("source");
+    Some(match kind {
+        Kind::Sse => Source::Sse(sse(&empty)),
+        Kind::Poll => Source::Poll(poll(&empty)),
+    })
+}
+
+fn sse(table: &Table<'_>) -> Sse {
+    table.refuse_elsewhere(
+        [
+            "every",
+            "min",
+            "max",
+            "jitter",
+            "method",
+            "body",
+            "emit",
+            "items",
+            "key",
+            "ignore",
+            "mass_delete_guard",
+            "max_body",
+        ],
+        "belongs to a polled source",
+        "remove it, or write `kind = \"poll\"`",
+    );
+    Sse {
+        idle_timeout: table.duration("idle_timeout", "60s"),
+        events: table.pairs("events", units::something),
+        final_events: table.texts("final", units::something),
+    }
+}
+
+fn poll(table: &Table<'_>) -> Poll {
+    table.refuse_elsewhere(
+        ["idle_timeout", "final"],
+        "belongs to an SSE source",
+        "remove it, or write `kind = \"sse\"`",
+    );
+    let (every, adaptive) = pace(table);
+    let (method, body) = request(table);
+    let emit = table.word(
+        "emit",
+        [
+            ("document", Emit::Document),
+            ("changes", Emit::Changes),
+            ("json-patch", Emit::JsonPatch),
+            ("merge-patch", Emit::MergePatch),
+        ],
+    );
+    if emit != Emit::Changes {
+        for key in ["key", "events"] {
+            if table.says(key) {
+                let mend = "write `emit = \"changes\"`, or remove it";
+                table.warning(key, "has no effect unless single changes are emitted", mend);
+            }
+        }
+    }
+    Poll {
+        every,
+        adaptive,
+        // At 100 two polls could coincide.
+        jitter: table.number("jitter", 10.0, 0.0..=90.0),
+        method,
+        body,
+        emit,
+        items: table.text_or("items", "", units::pointer),
+        key: table.text_or("key", "/id", units::pointer),
+        ignore: table.texts("ignore", units::pointer),
+        events: table.table("events", change_names),
+        mass_delete_guard: table.number("mass_delete_guard", 50.0, 0.0..=100.0),
+        max_body: table.size("max_body", "8MiB"),
+    }
+}
+
+fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
+    const LEAST: Duration = Duration::from_millis(10);
+    let every = table.duration("every", "1s");
+    let (min, max) = (
+        table.text("min", units::duration),
+        table.text("max", units::duration),
+    );
+    for (key, value) in [("every", Some(every)), ("min", min)] {
+        if value.is_some_and(|value| value < LEAST) {
+            table.error(
+                key,
+                "polls more than a hundred times a second",
+                "write \"10ms\" or more",
+            );
+        }
+    }
+    match (min, max) {
+        (Some(min), Some(max)) if min > max => {
+            table.error("min", "is above `max`", "exchange them");
+            (every, None)
+        }
+        (Some(min), Some(max)) if table.says("every") && !(min..=max).contains(&every) => {
+            let mend = "write one between them, or leave it out";
+            table.error("every", "is not between `min` and `max`", mend);
+            (every, None)
+        }
+        (Some(min), Some(max)) => (every.clamp(min, max), Some((min, max))),
+        _ => {
+            // A bad one has been reported as such.
+            for (key, other) in [("min", "max"), ("max", "min")] {
+                if table.says(key) && !table.says(other) {
+                    let mend =
+                        "write both for an adaptive interval, or `every` alone for a fixed one";
+                    table.error(key, format!("stands without `{other}`"), mend);
+                }
+            }
+            (every, None)
+        }
+    }
+}
+
+fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
+    let method = table.word("method", [("GET", Method::GET), ("POST", Method::POST)]);
+    let node = table.node("body");
+    let shown = match node {
+        // What a placeholder brings into a body may well be a secret.
+        Some(node) if node.origin().is_some() => json!("***"),
+        _ => node.map_or(json!(null), Node::json),
+    };
+    table.record("body", node, shown);
+    let Some(node) = node else {
+        return (method, None);
+    };
+    if method != Method::POST {
+        table.error(
+            "body",
+            "goes with a POST only",
+            "write `method = \"POST\"`, or remove it",
+        );
+    }
+    let json = HeaderValue::from_static("application/json");
+    let body = match &node.form {
+        Form::Text(text)
+            if serde_json::from_str::<&serde_json::value::RawValue>(&text.text).is_err() =>
+        {
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            (Bytes::from(text.text.clone()), plain)
+        }
+        Form::Text(text) => (Bytes::from(text.text.clone()), json),
+        _ => (Bytes::from(node.json().to_string()), json),
+    };
+    (method, Some(body))
+}
+
+fn change_names(table: &Table<'_>) -> ChangeNames {
+    let name = |key, default: &str| table.text_or(key, default, units::something).into();
+    ChangeNames {
+        created: name("created", "created"),
+        updated: name("updated", "updated"),
+        deleted: name("deleted", "deleted"),
+    }
+}

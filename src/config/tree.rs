@@ -1,0 +1,158 @@
+//! The file as a tree with places, placeholders filled in: what the readers walk.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::json;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::desk::Desk;
+use super::placeholder::{self, Origin, Text};
+
+/// One value of the file.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Dotted path.
+    pub key: String,
+    /// Bytes of the file.
+    pub span: Range<usize>,
+    /// What it is.
+    pub form: Form,
+}
+
+/// See [`Node::form`].
+#[derive(Debug)]
+pub(super) enum Form {
+    Text(Text),
+    Integer(i64),
+    Number(f64),
+    Switch(bool),
+    Date(String),
+    List(Vec<Node>),
+    Table(BTreeMap<String, Entry>),
+    /// Unreadable, and reported as such.
+    Failed,
+}
+
+/// A key with its value.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Where the key stands.
+    pub place: usize,
+    /// Its value.
+    pub node: Node,
+}
+
+impl Node {
+    /// "a string", "a table" …
+    pub fn kind(&self) -> &'static str {
+        match self.form {
+            Form::Text(_) => "a string",
+            Form::Integer(_) => "a whole number",
+            Form::Number(_) => "a number with a fraction",
+            Form::Switch(_) => "a boolean",
+            Form::Date(_) => "a date",
+            Form::List(_) => "a list",
+            Form::Table(_) => "a table",
+            Form::Failed => "unreadable",
+        }
+    }
+
+    /// The value as JSON, placeholders filled in.
+    pub fn json(&self) -> serde_json::Value {
+        match &self.form {
+            Form::Text(text) => json!(text.text),
+            Form::Integer(number) => json!(number),
+            Form::Number(number) => json!(number),
+            Form::Switch(on) => json!(on),
+            Form::Date(date) => json!(date),
+            Form::List(items) => items.iter().map(Node::json).collect(),
+            Form::Table(entries) => entries
+                .iter()
+                .map(|(key, entry)| (key.clone(), entry.node.json()))
+                .collect(),
+            Form::Failed => serde_json::Value::Null,
+        }
+    }
+
+    /// Where its first placeholder was filled in from.
+    pub fn origin(&self) -> Option<&Origin> {
+        match &self.form {
+            Form::Text(text) => text.origin.as_ref(),
+            Form::List(items) => items.iter().find_map(Node::origin),
+            Form::Table(entries) => entries.values().find_map(|entry| entry.node.origin()),
+            _ => None,
+        }
+    }
+}
+
+/// Parses the text and fills in placeholders; a broken syntax yields what could be read around it.
+pub(super) fn grow(desk: &Desk<'_>) -> Node {
+    let (table, errors) = DeTable::parse_recoverable(desk.text);
+    for error in errors {
+        desk.syntax(
+            error.span().map_or(0, |span| span.start),
+            error.message().to_owned(),
+        );
+    }
+    let form = entries(desk, "", table.get_ref());
+    Node {
+        key: String::new(),
+        span: 0..0,
+        form,
+    }
+}
+
+fn entries(desk: &Desk<'_>, path: &str, table: &DeTable<'_>) -> Form {
+    let entry = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        let place = name.span().start;
+        let name = name.get_ref().to_string();
+        let key = match path {
+            "" => name.clone(),
+            _ => format!("{path}.{name}"),
+        };
+        let node = node(desk, key, value);
+        (name, Entry { place, node })
+    };
+    Form::Table(table.iter().map(entry).collect())
+}
+
+fn node(desk: &Desk<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
+    let span = value.span();
+    let failed = |what: String, mend: &str| {
+        desk.error(span.start, &key, what, mend);
+        Form::Failed
+    };
+    let form = match value.get_ref() {
+        DeValue::String(raw) => {
+            desk.watch(placeholder::files(raw, desk.world.folder));
+            match placeholder::expand(raw, desk.world) {
+                Ok(text) => Form::Text(text),
+                Err(wrong) => failed(wrong.what, &wrong.mend),
+            }
+        }
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Form::Integer(number),
+            Err(_) => failed("is too large a number".to_owned(), "write a smaller one"),
+        },
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Form::Number(number),
+            _ => failed("is no finite number".to_owned(), "write a plain number"),
+        },
+        DeValue::Boolean(on) => Form::Switch(*on),
+        DeValue::Datetime(date) => Form::Date(date.to_string()),
+        DeValue::Array(items) => {
+            let item = |(index, item): (usize, &Spanned<DeValue<'_>>)| {
+                let key = match item.get_ref() {
+                    DeValue::Table(_) => format!("{key}.{index}"),
+                    _ => key.clone(),
+                };
+                node(desk, key, item)
+            };
+            Form::List(items.iter().enumerate().map(item).collect())
+        }
+        DeValue::Table(table) => entries(desk, &key, table),
+    };
+    Node { key, span, form }
+}

@@ -1,0 +1,297 @@
+//! Parsers of single values. Pure.
+
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::header::{self, HeaderName, HeaderValue};
+
+use super::problem::Wrong;
+
+/// Longer than anything that makes sense, shorter than anything that overflows a clock.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// `"250ms"`, `"5s"`, `"7d"`, at least a millisecond.
+pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
+    match window(text)? {
+        short if short < Duration::from_millis(1) => {
+            Err(Wrong::new("is too short", "write \"1ms\" or more"))
+        }
+        fitting => Ok(fitting),
+    }
+}
+
+/// As [`duration`], or `"0s"`.
+pub(super) fn window(text: &str) -> Result<Duration, Wrong> {
+    // humantime reads `M` as months; here it is taken for a slip.
+    let parsed = match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => None,
+        false => humantime::parse_duration(text).ok(),
+    };
+    match parsed {
+        None => Err(Wrong::new(
+            "is no duration",
+            "write a number with its unit in quotes, such as \"250ms\", \"5s\" or \"7d\"",
+        )),
+        Some(long) if long > LONGEST => {
+            Err(Wrong::new("is longer than a year", "write a shorter one"))
+        }
+        Some(fitting) => Ok(fitting),
+    }
+}
+
+/// `"64KiB"`, `"1MiB"`, also decimal `"64KB"`; at least a byte.
+pub(super) fn size(text: &str) -> Result<usize, Wrong> {
+    const UNITS: [(&str, usize); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let parse = |(unit, factor): &(&str, usize)| {
+        let number = text.trim().strip_suffix(unit)?.trim_end();
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse::<usize>().ok().filter(|_| digits)?;
+        number.checked_mul(*factor).filter(|bytes| *bytes > 0)
+    };
+    UNITS.iter().find_map(parse).ok_or_else(|| {
+        Wrong::new(
+            "is no size",
+            "write a whole number above zero with its unit in quotes, such as \"64KiB\" or \"1MiB\"",
+        )
+    })
+}
+
+/// A percentage in thousandths, 0 to 100,000.
+pub(super) fn thousandths(percent: f64) -> Result<u32, Wrong> {
+    let thousandths = percent * 1000.0;
+    if (thousandths - thousandths.round()).abs() > 1e-9 {
+        let mend = "write at most three decimals: a bucket is a thousandth of a percent";
+        return Err(Wrong::new("has a fourth decimal", mend));
+    }
+    Ok(thousandths.round() as u32)
+}
+
+/// What may stand in labels and addresses: a name of a table.
+pub(super) fn name(text: &str) -> Result<String, Wrong> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !text.is_empty() && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new("is no name", "use letters, digits, `-` and `_`")),
+    }
+}
+
+/// Any string that says something.
+pub(super) fn something(text: &str) -> Result<String, Wrong> {
+    match text.trim().is_empty() {
+        false => Ok(text.to_owned()),
+        true => Err(Wrong::new("is empty", "write something, or remove it")),
+    }
+}
+
+/// One of some words.
+pub(super) fn word<T: Clone>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let known = || words.iter().map(|(word, _)| *word);
+    match words.iter().find(|(word, _)| *word == text) {
+        Some((_, value)) => Ok(value.clone()),
+        None => Err(Wrong::new(
+            "is not known here",
+            match closest(text, known()) {
+                Some(word) => format!("did you mean \"{word}\"?"),
+                None => format!("write one of {}", listed(known())),
+            },
+        )),
+    }
+}
+
+/// An RFC 6901 JSON Pointer; the empty one is the whole document.
+pub(super) fn pointer(text: &str) -> Result<String, Wrong> {
+    let escaped = |part: &str| part.starts_with('0') || part.starts_with('1');
+    match text {
+        _ if !text.is_empty() && !text.starts_with('/') => Err(Wrong::new(
+            "is no JSON Pointer",
+            format!("begin it with a slash: \"/{}\"", text.replace('.', "/")),
+        )),
+        _ if !text.split('~').skip(1).all(escaped) => Err(Wrong::new(
+            "is no JSON Pointer",
+            "write `~` as `~0` and a `/` inside a name as `~1`",
+        )),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// An HTTP method, as it stands in a request line.
+pub(super) fn method(text: &str) -> Result<Method, Wrong> {
+    let upper = text.to_ascii_uppercase();
+    if upper != text {
+        let mend = format!("methods are case-sensitive: write \"{upper}\"");
+        return Err(Wrong::new("is no method", mend));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => Err(Wrong::new("is never accepted here", "remove it")),
+        Ok(method) => Ok(method),
+        Err(_) => Err(Wrong::new("is no method", "write one such as \"POST\"")),
+    }
+}
+
+/// A header's name.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Wrong::new("is no header name", "write one such as \"accept-language\""))
+}
+
+/// `host` or `host:port` as it stands in a `Host` header, in lower case.
+pub(super) fn host_header(text: &str) -> Result<HeaderValue, Wrong> {
+    let wrong = || {
+        Wrong::new(
+            "is no host",
+            "write a name such as \"app.internal\", with `:port` where there is one",
+        )
+    };
+    let lower = text.to_ascii_lowercase();
+    authority(&lower).map_err(|()| wrong())?;
+    HeaderValue::from_str(&lower).map_err(|_| wrong())
+}
+
+/// Splits `host[:port]`; the host is a name, an IPv4 address or `[IPv6]`.
+pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), ()> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port = match port {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| ())?)
+        }
+        Some(_) => return Err(()),
+        None => None,
+    };
+    let is_v6 = || {
+        let inside = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        inside.is_some_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    match is_host_name(host) || is_v6() {
+        true => Ok((host, port)),
+        false => Err(()),
+    }
+}
+
+/// Letters, digits, `-`, `_` in labels of 1 to 63; an IPv4 address looks the same.
+pub(super) fn is_host_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(plain);
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// The known word that was probably meant.
+pub(super) fn closest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    // Comparing is quadratic, and nothing that long was a slip.
+    if text.len() > 64 {
+        return None;
+    }
+    let folded = text.to_lowercase().replace('-', "_");
+    known
+        .map(|word| (strsim::damerau_levenshtein(&folded, word), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// `` `a`, `b`, `c` ``.
+pub(super) fn listed<'k>(words: impl Iterator<Item = &'k str>) -> String {
+    let quoted: Vec<_> = words.map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}
+
+/// A piece of the file as problems show it: on one line, not endless.
+pub(super) fn quote(text: &str) -> String {
+    const MOST: usize = 80;
+    let shown: String = text.chars().take(MOST).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!(
+        "`{}{more}`",
+        shown
+            .escape_debug()
+            .to_string()
+            .replace("\\\"", "\"")
+            .replace("\\'", "'")
+    )
+}
+
+/// Scheme, host and port of a URL without anything behind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin<'t> {
+    /// `http` or `https`.
+    pub scheme: &'t str,
+    /// As in a URL.
+    pub host: &'t str,
+    /// Explicit, or the scheme's default.
+    pub port: u16,
+}
+
+/// `http://host[:port]` or `https://host[:port]`, in lower case.
+pub(super) fn origin(text: &str) -> Result<Origin<'_>, Wrong> {
+    let wrong = |mend: String| Wrong::new("is not scheme, host and port", mend);
+    let plain = || {
+        wrong("write scheme, host and port alone, such as \"https://app.example.com\"".to_owned())
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(match authority(text) {
+            Ok(_) => wrong(format!(
+                "write the scheme too: \"https://{text}\" or \"http://{text}\""
+            )),
+            Err(()) => plain(),
+        });
+    };
+    let default = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(wrong("begin with http:// or https://".to_owned())),
+    };
+    let bare = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority(bare) {
+        Ok(_) if bare.len() < rest.len() => Err(wrong(format!(
+            "leave out what stands behind: \"{scheme}://{bare}\""
+        ))),
+        Ok((host, port)) => Ok(Origin {
+            scheme,
+            host,
+            port: port.unwrap_or(default),
+        }),
+        Err(()) => Err(plain()),
+    }
+}
+
+/// Headers that the sidecar or HTTP itself sets: nobody chooses them.
+pub(super) fn is_of_the_sidecar(name: &HeaderName) -> bool {
+    let known = [
+        header::HOST,
+        header::ACCEPT,
+        header::ACCEPT_ENCODING,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::EXPECT,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+    ];
+    let named = [
+        "keep-alive",
+        "proxy-connection",
+        "last-event-id",
+        "forwarded",
+    ];
+    let families = ["sec-websocket-", "x-forwarded-"];
+    known.contains(name)
+        || named.contains(&name.as_str())
+        || families
+            .iter()
+            .any(|family| name.as_str().starts_with(family))
+}

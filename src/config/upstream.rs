@@ -1,0 +1,105 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use serde_json::json;
+
+use super::problem::Wrong;
+use super::table::Table;
+use super::units;
+
+/// `[upstream.NAME]`: a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// NAME.
+    pub name: String,
+    /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme, host and port, no path. Required.
+    pub servers: Vec<Authority>,
+    /// `"preserve"` sends the client's Host upstream; anything else is a fixed one.
+    pub host: Option<HeaderValue>,
+    /// For a connection to be made.
+    pub connect_timeout: Duration,
+    /// To the first byte of an answer; event streams have none.
+    pub response_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// Idle connections kept per server.
+    pub keepalive: usize,
+}
+
+/// `host:port`, the host a name or an IP literal as it stands in a URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority(pub String);
+
+pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
+    table.refuse_later([("tls", "TLS towards backends")]);
+    table.ignore_later(["health", "balance", "budget"]);
+    match table.node("http2").map(|node| node.json()) {
+        Some(off) if off == json!(false) => {
+            table.warning(
+                "http2",
+                "has no effect in this version",
+                "remove it, or leave it for later",
+            );
+        }
+        Some(_) => {
+            let what = "is not supported by this version: HTTP/2 towards backends";
+            table.error("http2", what, "remove it");
+        }
+        None => {}
+    }
+    let servers = table.texts("servers", server);
+    table.demand("servers", "[\"http://127.0.0.1:5000\"]");
+    table.refuse_empty("servers", "\"http://127.0.0.1:5000\"");
+    let fixed = |text: &str| match text {
+        "preserve" => Ok(None),
+        _ => units::host_header(text).map(Some),
+    };
+    Arc::new(Upstream {
+        name: name.to_owned(),
+        servers,
+        host: table.text_or("host", "preserve", fixed),
+        connect_timeout: table.duration("connect_timeout", "3s"),
+        response_timeout: table.duration("response_timeout", "30s"),
+        idle_timeout: table.duration("idle_timeout", "60s"),
+        keepalive: table.integer("keepalive", 512, 0..=usize::MAX),
+    })
+}
+
+fn server(text: &str) -> Result<Authority, Wrong> {
+    let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let origin = units::origin(&bare)?;
+    match origin.scheme {
+        "https" => Err(Wrong::new(
+            "is an https server, which is not supported by this version",
+            "write its http address",
+        )),
+        _ => Ok(Authority(format!("{}:{}", origin.host, origin.port))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_scheme_host_and_port() {
+        let plain = |text: &str| server(text).expect(text).0;
+        assert_eq!(plain("http://App:5000"), "app:5000");
+        assert_eq!(plain("http://app/"), "app:80");
+        assert_eq!(plain("http://[::1]:5000"), "[::1]:5000");
+        for broken in [
+            "app:5000",
+            "https://app",
+            "http://app/x",
+            "http://u:p@app",
+            "ftp://app",
+            "http://",
+            "http://a:99999",
+            "http://[::1",
+            "http://a b",
+        ] {
+            assert!(server(broken).is_err(), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cors::{self, Cors};
+use super::table::Table;
+
+/// `[websocket]`: the endpoint `PREFIX/ws`, and every WebSocket that crossfade itself terminates (not the backend's own, which are tunnelled).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Between two pings of the sidecar.
+    pub ping_interval: Duration,
+    /// From a ping to the end of a connection from which nothing comes back.
+    pub ping_timeout: Duration,
+    /// How long a `hello` may take.
+    pub hello_timeout: Duration,
+    /// Largest message from a client.
+    pub max_message: usize,
+    /// Subscriptions of one connection.
+    pub max_subs: usize,
+    /// `[websocket.queue]`.
+    pub queue: Queue,
+    /// The `[cors.NAME]` of `PREFIX/ws`. Default: `[cors.default]` where it exists.
+    pub cors: Option<Arc<Cors>>,
+}
+
+/// `[websocket.queue]`: how far a subscription may lag before its route's `slow` decides; a distance, not a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Messages.
+    pub messages: u64,
+    /// Size of these messages.
+    pub bytes: u64,
+}
+
+pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) -> WebSocket {
+    table.refuse_later([("auth", "authentication"), ("rate_limit", "rate limits")]);
+    WebSocket {
+        ping_interval: table.duration("ping_interval", "25s"),
+        ping_timeout: table.duration("ping_timeout", "20s"),
+        hello_timeout: table.duration("hello_timeout", "10s"),
+        max_message: table.size("max_message", "64KiB"),
+        max_subs: table.integer("max_subs", 64, 1..=usize::MAX),
+        queue: table.table("queue", queue),
+        cors: cors::of(table, all_cors),
+    }
+}
+
+fn queue(table: &Table<'_>) -> Queue {
+    Queue {
+        messages: table.integer("messages", 256, 1..=usize::MAX) as u64,
+        bytes: table.size("bytes", "1MiB") as u64,
+    }
+}
