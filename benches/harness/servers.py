@@ -56,7 +56,8 @@ worker_rlimit_nofile {descriptors};
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log error;
-events {{ worker_connections {descriptors}; multi_accept on; }}
+# nginx drops waiting connections when less than a sixteenth is free.
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
   access_log off;
   keepalive_requests 1000000000;
@@ -170,6 +171,7 @@ class Stage:
             port=port,
             backlog=BACKLOG,
             descriptors=limits.raise_descriptors(),
+            connections=limits.raise_descriptors() * 5 // 4,
         )
         process = self._serve(["nginx", "-e", f"{self.directory}/nginx.log", "-c", self._write("nginx.conf", text)])
         address = _await_listener(port, process)
