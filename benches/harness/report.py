@@ -164,7 +164,7 @@ def whole(findings: list[Findings], missing: dict[str, str], busy: float, binari
 
 def _machine(busy: float) -> str:
     versions = {
-        "kernel": platform.release(),
+        "kernel": f"{platform.release()} ({_congestion_control()})",
         "crossfade": _output("git", "-C", str(build.ROOT), "describe", "--always", "--dirty"),
         "rustc": _output("rustc", "--version").removeprefix("rustc "),
         "nginx": _package("nginx"),
@@ -183,6 +183,11 @@ def _machine(busy: float) -> str:
 def _processor() -> str:
     with open("/proc/cpuinfo") as info:
         return next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
+
+
+def _congestion_control() -> str:
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
+        return file.read().strip()
 
 
 def _package(name: str) -> str:
