@@ -47,7 +47,7 @@ pub use log::Log;
 pub use problem::{Problem, Severity, report};
 pub use rollout::{By, Rollout};
 pub use route::Route;
-pub use server::{Limits, Listen, Network, Secret, Server};
+pub use server::{Limits, Listen, Network, Secret, Server, Underscores};
 pub use share::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Poll, Source, Sse};
 pub use upstream::{Authority, Upstream};

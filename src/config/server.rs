@@ -30,6 +30,20 @@ pub struct Server {
     pub workers: Option<usize>,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// What happens to header names with `_` or `.`, which backends fold into `-`: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name).
+    pub underscore_headers: Underscores,
+}
+
+/// See [`Server::underscore_headers`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// The field is left out.
+    #[default]
+    Drop,
+    /// The request is refused.
+    Reject,
+    /// The field goes upstream, unless it folds to a forwarded name.
+    Allow,
 }
 
 /// `[server.limits]`: what clients may cost.
@@ -47,6 +61,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Silence inside a request's body.
     pub body_idle_timeout: Duration,
+    /// Bytes per second of a request's body, over any ten seconds; a slower one is cut off.
+    pub body_min_rate: u64,
     /// The budget for all queues and replay windows together.
     pub memory: usize,
 }
@@ -107,20 +123,6 @@ pub(super) fn read(table: &Table<'_>) -> Server {
         let what = "is not supported by this version: the PROXY protocol";
         table.error("proxy_protocol", what, "remove it");
     }
-    match table.node("underscore_headers").map(Node::json) {
-        Some(drop) if drop == json!("drop") => {
-            table.warning(
-                "underscore_headers",
-                "has no effect in this version",
-                "remove it, or leave it for later",
-            );
-        }
-        Some(_) => {
-            let what = "is not supported by this version: judging header names";
-            table.error("underscore_headers", what, "remove it");
-        }
-        None => {}
-    }
     Server {
         listen: listeners(table),
         public_url: table.text("public_url", public_url),
@@ -133,13 +135,21 @@ pub(super) fn read(table: &Table<'_>) -> Server {
         drain_timeout: table.duration("drain_timeout", "25s"),
         workers: table.optional_integer("workers", 1..=1024),
         limits: table.table("limits", limits),
+        underscore_headers: table.word(
+            "underscore_headers",
+            [
+                ("drop", Underscores::Drop),
+                ("reject", Underscores::Reject),
+                ("allow", Underscores::Allow),
+            ],
+        ),
     }
 }
 
 const PREFIX: &str = "/_crossfade";
 
 fn limits(table: &Table<'_>) -> Limits {
-    table.ignore_later(["handshakes", "body_min_rate"]);
+    table.ignore_later(["handshakes"]);
     Limits {
         connections: table.integer("connections", 10_000, 1..=usize::MAX),
         connections_per_ip: table.optional_integer("connections_per_ip", 1..=usize::MAX),
@@ -147,6 +157,7 @@ fn limits(table: &Table<'_>) -> Limits {
         headers: table.integer("headers", 100, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),
         body_idle_timeout: table.duration("body_idle_timeout", "30s"),
+        body_min_rate: table.text_or("body_min_rate", "100B/s", units::byte_rate),
         memory: table.size("memory", "256MiB"),
     }
 }

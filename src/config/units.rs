@@ -64,6 +64,15 @@ pub(super) fn size(text: &str) -> Result<usize, Wrong> {
     })
 }
 
+/// `"100B/s"`, `"1MiB/s"`, in bytes per second.
+pub(super) fn byte_rate(text: &str) -> Result<u64, Wrong> {
+    let bytes = text.trim().strip_suffix("/s").map(size);
+    match bytes {
+        Some(Ok(bytes)) => Ok(bytes as u64),
+        _ => Err(Wrong::new("is no rate", "write one such as \"100B/s\"")),
+    }
+}
+
 /// A percentage in thousandths, 0 to 100,000.
 pub(super) fn thousandths(percent: f64) -> Result<u32, Wrong> {
     let thousandths = percent * 1000.0;
