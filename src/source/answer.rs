@@ -79,10 +79,10 @@ pub fn judge(
     accepted: Option<&[Tripwire]>,
     now: SystemTime,
 ) -> Verdict {
-    if let Some(accepted) = accepted {
-        if let Some(reason) = tripwire(status, headers, accepted) {
-            return Verdict::Tripped(reason);
-        }
+    if let Some(accepted) = accepted
+        && let Some(reason) = tripwire(status, headers, accepted)
+    {
+        return Verdict::Tripped(reason);
     }
     let code = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FOUND | StatusCode::SEE_OTHER => Code::Unauthorized,
@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn tripwires_hold_for_shared_topics_only() {
-        let private: &[(&[(&str, &str)], &str, Tripwire)] = &[
+        type Line = (&'static str, &'static str);
+        let private: &[(&[Line], &str, Tripwire)] = &[
             (&[("set-cookie", "a=b")], "set-cookie", Tripwire::SetCookie),
             (
                 &[("cache-control", "max-age=0, No-Store")],

@@ -8,6 +8,7 @@ mod hub;
 mod life;
 mod log;
 pub mod names;
+mod source;
 mod upstream;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use access::{Request, shorten};
 pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;
+pub use source::OpenStream;
 
 /// All counters and gauges, and the log's switches; made once by `app` and handed to every room.
 #[derive(Debug)]

@@ -67,15 +67,12 @@ impl fmt::Display for NotJson {
 pub struct Document(Bytes);
 
 impl Document {
-    /// Takes a body; a leading byte order mark is no part of the document.
+    /// Takes the first body.
     ///
     /// # Errors
     /// [`NotJson`].
     pub fn parse(body: Bytes) -> Result<Document, NotJson> {
-        let body = match body.starts_with(b"\xEF\xBB\xBF") {
-            true => body.slice(3..),
-            false => body,
-        };
+        let body = without_mark(body);
         value(&body)?;
         Ok(Document(body))
     }
@@ -85,37 +82,51 @@ impl Document {
         &self.0
     }
 
-    /// What `new` changes, told as `poll` says.
+    /// Takes the next body, and says what it changes in the way that `poll` asks for.
     ///
     /// # Errors
-    /// [`NotJson`], where one of them is none after all.
-    pub fn diff(&self, new: &Document, poll: &Poll) -> Result<Outcome, NotJson> {
-        if self.0 == new.0 {
-            return Ok(Outcome::Same);
+    /// [`NotJson`].
+    pub fn diff(&self, body: Bytes, poll: &Poll) -> Result<(Document, Outcome), NotJson> {
+        let body = without_mark(body);
+        if self.0 == body {
+            return Ok((Document(body), Outcome::Same));
         }
-        if poll.emit == Emit::Changes {
-            return changes::diff(&self.0, &new.0, poll);
-        }
-        let (old, mut current) = (value(&self.0)?, value(&new.0)?);
-        if old == current {
+        let outcome = match poll.emit {
+            Emit::Changes => changes::diff(&self.0, &body, poll)?,
+            Emit::Document | Emit::JsonPatch | Emit::MergePatch => self.diff_whole(&body, poll)?,
+        };
+        Ok((Document(body), outcome))
+    }
+
+    fn diff_whole(&self, body: &Bytes, poll: &Poll) -> Result<Outcome, NotJson> {
+        let (old, mut new) = (value(&self.0)?, value(body)?);
+        if old == new {
             return Ok(Outcome::Same);
         }
         for pointer in &poll.ignore {
-            ignore::keep_old(pointer, &old, &mut current);
+            ignore::keep_old(pointer, &old, &mut new);
         }
-        if old == current {
+        if old == new {
             return Ok(Outcome::Events(Vec::new()));
         }
         Ok(match poll.emit {
-            Emit::JsonPatch => Outcome::Events(vec![json_patch(&old, &current)]),
-            Emit::MergePatch => match merge::diff(&old, &current) {
+            Emit::JsonPatch => Outcome::Events(vec![json_patch(&old, &new)]),
+            Emit::MergePatch => match merge::diff(&old, &new) {
                 Some(patch) => Outcome::Events(vec![named("merge", patch.to_string())]),
                 None => Outcome::Whole(None),
             },
             Emit::Document | Emit::Changes => {
-                Outcome::Events(vec![Draft::plain(Data::Json(new.0.clone()))])
+                Outcome::Events(vec![Draft::plain(Data::Json(body.clone()))])
             }
         })
+    }
+}
+
+/// A leading byte order mark is no part of a document.
+fn without_mark(body: Bytes) -> Bytes {
+    match body.starts_with(b"\xEF\xBB\xBF") {
+        true => body.slice(3..),
+        false => body,
     }
 }
 

@@ -33,7 +33,10 @@ fn document(json: impl ToString) -> Document {
 }
 
 fn diff(poll: &Poll, old: impl ToString, new: impl ToString) -> Outcome {
-    document(old).diff(&document(new), poll).unwrap()
+    document(old)
+        .diff(Bytes::from(new.to_string()), poll)
+        .unwrap()
+        .1
 }
 
 /// `name data` of each event.

@@ -1,3 +1,7 @@
 //! A polled endpoint as a feed.
 
+mod feed;
+mod fetch;
 pub mod pace;
+
+pub use feed::PollFeed;

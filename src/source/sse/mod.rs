@@ -2,4 +2,7 @@
 
 mod backoff;
 pub mod decode;
+mod feed;
 mod recent;
+
+pub use feed::SseFeed;

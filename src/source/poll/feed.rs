@@ -1,0 +1,264 @@
+//! Polls one document in its rhythm, and tells what changed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::fetch::{Fetched, Miss, Validators, fetch};
+use super::pace::{Next, Pace, Round};
+use crate::config::{Poll, Route, Source};
+use crate::error::{Error, Kind};
+use crate::event::{Draft, GapWhy};
+use crate::hub::{DocumentChange, Feed, Publisher};
+use crate::source::answer::{self, Failure};
+use crate::source::diff::{Document, NotJson, Outcome};
+use crate::source::outage::Outage;
+use crate::telemetry::Telemetry;
+use crate::upstream::Upstreams;
+
+/// So many 304s in a row, and the document is fetched whole once: a backend may forget to change
+/// its ETag with the document.
+const TRUSTED_304S: u32 = 100;
+/// A reload that shortens the interval takes effect within this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Comparing documents above this size would hold up a worker thread.
+const LARGE: usize = 128 * 1024;
+
+/// Makes a topic of a polled endpoint.
+pub struct PollFeed {
+    /// The way to the backend.
+    pub upstreams: Upstreams,
+    /// What operators see.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Feed for PollFeed {
+    fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let poller = Poller {
+            outage: Outage::new(topic.clone(), self.telemetry.clone()),
+            feed: *self,
+            topic,
+            pace: Pace::default(),
+            held: None,
+            not_modified: 0,
+            is_mass_delete: false,
+            is_oversized: false,
+        };
+        Box::pin(poller.poll())
+    }
+}
+
+struct Poller {
+    feed: PollFeed,
+    topic: Publisher,
+    outage: Outage,
+    pace: Pace,
+    held: Option<Held>,
+    /// 304s since the last whole answer.
+    not_modified: u32,
+    /// The last answer had lost most of its items, and was not believed.
+    is_mass_delete: bool,
+    /// The last answer was above the limit, and clients have been told.
+    is_oversized: bool,
+}
+
+/// The last good answer.
+struct Held {
+    document: Document,
+    validators: Validators,
+}
+
+impl Poller {
+    async fn poll(mut self) {
+        loop {
+            let route = self.topic.route();
+            let Some(Source::Poll(poll)) = &route.source else {
+                return;
+            };
+            // A write that was seen before this request begins is covered by it.
+            let _ = self.topic.refresh_asked().now_or_never();
+            let started = Instant::now();
+            let Some(round) = self.round(&route, poll).await else {
+                return;
+            };
+            let finished = Instant::now();
+            let next = self.pace.next(poll, round, fastrand::f64());
+            match round {
+                Round::Failed(failure) if self.held.is_none() || self.pace.is_stale() => {
+                    self.outage.tell(failure.why);
+                }
+                Round::Failed(_) => {}
+                Round::Changed | Round::Unchanged { .. } => {
+                    self.outage.end();
+                    let overdue = self.pace.overdue(poll, finished - started);
+                    self.outage.tell_at(finished + overdue, answer::TIMEOUT);
+                }
+            }
+            self.wait(next, started, finished, &route).await;
+        }
+    }
+
+    /// Waits for the next round, for a write that was observed, or for what a reload leaves of the wait.
+    async fn wait(&mut self, next: Next, started: Instant, finished: Instant, was: &Arc<Route>) {
+        let mut due = (started + next.after_start).max(finished + next.after_end);
+        while Instant::now() < due {
+            let topic = self.topic.clone();
+            let slice = async {
+                tokio::select! {
+                    () = sleep_until(due.min(Instant::now() + LOOK_AGAIN)) => false,
+                    () = topic.refresh_asked(), if next.may_refresh => true,
+                }
+            };
+            if self.outage.during(slice).await {
+                return;
+            }
+            let route = self.topic.route();
+            if let Some(Source::Poll(poll)) = &route.source
+                && next.may_refresh
+                && !Arc::ptr_eq(&route, was)
+            {
+                due = due.min(started + self.pace.interval(poll));
+            }
+        }
+    }
+
+    /// One poll and what comes of it; `None` when the topic is over.
+    async fn round(&mut self, route: &Route, poll: &Poll) -> Option<Round> {
+        let validators = self
+            .held
+            .as_ref()
+            .map(|held| held.validators.clone())
+            .filter(|_| self.not_modified < TRUSTED_304S);
+        let fetching = fetch(
+            &self.feed.upstreams,
+            &self.topic,
+            (route, poll),
+            validators.as_ref(),
+        );
+        let fetched = match self.outage.during(fetching).await {
+            Ok(fetched) => fetched,
+            Err(Miss::Failed(failure)) => return Some(Round::Failed(failure)),
+            Err(Miss::Unusable(error)) => return Some(self.unusable(route, &error)),
+        };
+        match fetched {
+            Fetched::NotModified { max_age } => {
+                self.not_modified += 1;
+                self.is_mass_delete = false;
+                self.is_oversized = false;
+                Some(Round::Unchanged { max_age })
+            }
+            Fetched::Body {
+                body,
+                validators,
+                max_age,
+            } => {
+                self.not_modified = 0;
+                let round = match self.take(body, validators, poll).await {
+                    Ok(true) => Round::Changed,
+                    Ok(false) => Round::Unchanged { max_age },
+                    Err(error) => self.unusable(route, &error),
+                };
+                Some(round)
+            }
+            Fetched::Refused(end) => {
+                self.topic.end(end);
+                None
+            }
+            Fetched::Tripped(reason) => {
+                self.topic.trip(reason);
+                None
+            }
+        }
+    }
+
+    /// Takes in a whole body and publishes what changed; whether anything did.
+    async fn take(
+        &mut self,
+        body: Bytes,
+        validators: Validators,
+        poll: &Poll,
+    ) -> Result<bool, Error> {
+        let Some(held) = &self.held else {
+            let document = Document::parse(body).map_err(no_json)?;
+            let text = document.bytes().clone();
+            self.topic.document(text, DocumentChange::Snapshot);
+            self.hold(document, validators);
+            return Ok(true);
+        };
+        let (document, outcome) = compare(&held.document, body, poll).await.map_err(no_json)?;
+        let was_mass_delete = std::mem::take(&mut self.is_mass_delete);
+        let changed = match outcome {
+            Outcome::Same => false,
+            Outcome::Events(drafts) => self.publish(&document, drafts),
+            Outcome::MassDelete(drafts) if was_mass_delete => self.publish(&document, drafts),
+            Outcome::MassDelete(drafts) => {
+                // The old validators stay too, so that the next poll brings a body again.
+                self.is_mass_delete = true;
+                let telemetry = &self.feed.telemetry;
+                telemetry.mass_delete_doubted(&self.topic.target().route.name, drafts.len());
+                return Ok(true);
+            }
+            Outcome::Whole(doubt) => {
+                if let Some(doubt) = doubt {
+                    let telemetry = &self.feed.telemetry;
+                    telemetry.list_not_comparable(&self.topic.target().route.name, doubt.as_str());
+                }
+                let text = document.bytes().clone();
+                self.topic.document(text, DocumentChange::Snapshot);
+                true
+            }
+        };
+        self.hold(document, validators);
+        Ok(changed)
+    }
+
+    /// Publishes the events of a new document; with none, only late joiners see what differs.
+    fn publish(&self, document: &Document, drafts: Vec<Draft>) -> bool {
+        let is_change = !drafts.is_empty();
+        let text = document.bytes().clone();
+        self.topic.document(text, DocumentChange::Events(drafts));
+        is_change
+    }
+
+    fn hold(&mut self, document: Document, validators: Validators) {
+        self.is_oversized = false;
+        self.held = Some(Held {
+            document,
+            validators,
+        });
+    }
+
+    /// Counts an answer that is none. What clients hold stays as it is; a document too large to be
+    /// read is a loss, of which they are told once.
+    fn unusable(&mut self, route: &Route, error: &Error) -> Round {
+        self.feed
+            .telemetry
+            .upstream_failed(&route.upstream.name, error);
+        if error.kind == Kind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
+            self.topic.gap(GapWhy::TooLarge);
+        }
+        Round::Failed(match error.kind {
+            Kind::Timeout => Failure::new(answer::TIMEOUT),
+            _ => Failure::new(answer::INVALID),
+        })
+    }
+}
+
+/// Compares two documents, a large one away from the workers that sessions run on.
+async fn compare(old: &Document, new: Bytes, poll: &Poll) -> Result<(Document, Outcome), NotJson> {
+    if new.len().max(old.bytes().len()) <= LARGE || new == *old.bytes() {
+        return old.diff(new, poll);
+    }
+    let (old, poll) = (old.clone(), poll.clone());
+    let comparing = tokio::task::spawn_blocking(move || old.diff(new, &poll));
+    comparing.await.unwrap_or(Err(NotJson))
+}
+
+fn no_json(_: NotJson) -> Error {
+    Error::upstream(Kind::Broken, "the body is no JSON document")
+}

@@ -1,0 +1,206 @@
+//! One poll: a request, its answer judged, its body read whole.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use hyper::header::{
+    CONTENT_TYPE, DATE, ETAG, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use tokio::time::timeout;
+
+use crate::config::{Poll, Route};
+use crate::error::{Error, Kind};
+use crate::event::End;
+use crate::hub::{Publisher, Scope};
+use crate::source::answer::{self, Verdict};
+use crate::source::request::request;
+use crate::upstream::{self, Body, Purpose, Upstreams};
+
+const ACCEPTED: &str = "application/json, */*;q=0.5";
+/// `Last-Modified` counts whole seconds: a document that changed in the second in which it was
+/// sent may change once more and keep it. (RFC 9110, section 8.8.2.2.)
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What asks the backend for the document only if it changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    etag: Option<HeaderValue>,
+    modified: Option<HeaderValue>,
+}
+
+/// What a poll brought.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The document is as it was; so it stays for `max_age`.
+    NotModified {
+        /// `Cache-Control: max-age`.
+        max_age: Option<Duration>,
+    },
+    /// A whole body.
+    Body {
+        /// Its bytes.
+        body: Bytes,
+        /// For the next poll.
+        validators: Validators,
+        /// `Cache-Control: max-age`.
+        max_age: Option<Duration>,
+    },
+    /// Refused for good.
+    Refused(End),
+    /// A tripwire's name.
+    Tripped(&'static str),
+}
+
+/// What became of a poll that brought nothing.
+#[derive(Debug)]
+pub enum Miss {
+    /// The backend said so itself, or the way to it broke; counted already.
+    Failed(answer::Failure),
+    /// The answer is not one; not counted yet.
+    Unusable(Error),
+}
+
+impl From<Error> for Miss {
+    fn from(error: Error) -> Self {
+        Miss::Unusable(error)
+    }
+}
+
+/// Polls once. Calls `opened` when the head of a document arrived.
+///
+/// # Errors
+/// [`Miss`]; nothing of the body is kept then.
+pub async fn fetch(
+    upstreams: &Upstreams,
+    topic: &Publisher,
+    (route, poll): (&Route, &Poll),
+    validators: Option<&Validators>,
+) -> Result<Fetched, Miss> {
+    let (request, is_conditional) = conditional(topic, poll, validators)?;
+    let sending = upstreams.send(&route.upstream, &route.name, Purpose::Poll, request);
+    let answer = sending
+        .await
+        .map_err(|error| Miss::Failed((&error).into()))?;
+    let (status, headers) = (answer.status(), answer.headers());
+    let is_shared = topic.target().scope == Scope::Public;
+    let accepted = is_shared.then_some(&*route.accept);
+    match answer::judge(status, headers, accepted, SystemTime::now()) {
+        Verdict::Good => {}
+        Verdict::Failed(failure) => return Err(Miss::Failed(failure)),
+        Verdict::Refused(end) => return Ok(Fetched::Refused(end)),
+        Verdict::Tripped(reason) => return Ok(Fetched::Tripped(reason)),
+    }
+    let max_age = answer::max_age(headers);
+    if status == StatusCode::NOT_MODIFIED {
+        return match is_conditional {
+            true => Ok(Fetched::NotModified { max_age }),
+            false => Err(broken("a 304 that was not asked for").into()),
+        };
+    }
+    if !is_document(status, headers) {
+        return Err(broken("the answer is no JSON document").into());
+    }
+    topic.opened();
+    let validators = Validators::of(headers);
+    let reading = read(answer.into_body(), poll.max_body);
+    let body = match timeout(route.upstream.response_timeout, reading).await {
+        Ok(body) => body?,
+        Err(_) => {
+            return Err(Error::upstream(Kind::Timeout, "the body did not end in time").into());
+        }
+    };
+    Ok(Fetched::Body {
+        body,
+        validators,
+        max_age,
+    })
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        let date = |name| {
+            let text = headers.get(name)?.to_str().ok()?;
+            httpdate::parse_http_date(text).ok()
+        };
+        let age = |modified| date(DATE)?.duration_since(modified).ok();
+        let is_settled = date(LAST_MODIFIED)
+            .and_then(age)
+            .is_some_and(|age| age >= SETTLED);
+        Validators {
+            etag: headers.get(ETAG).cloned(),
+            modified: headers.get(LAST_MODIFIED).filter(|_| is_settled).cloned(),
+        }
+    }
+}
+
+/// The request, and whether a 304 may answer it.
+fn conditional(
+    topic: &Publisher,
+    poll: &Poll,
+    validators: Option<&Validators>,
+) -> Result<(Request<Body>, bool), Error> {
+    let credentials = topic.credentials();
+    let mut request = request(topic.target(), &credentials, poll.method.clone(), ACCEPTED)?;
+    let mut is_conditional = false;
+    if let Some(validators) = validators.filter(|_| poll.method == Method::GET) {
+        for (name, value) in [
+            (IF_NONE_MATCH, &validators.etag),
+            (IF_MODIFIED_SINCE, &validators.modified),
+        ] {
+            if let Some(value) = value {
+                request.headers_mut().insert(name, value.clone());
+                is_conditional = true;
+            }
+        }
+    }
+    if let Some((body, content_type)) = &poll.body {
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, content_type.clone());
+        *request.body_mut() = upstream::full(body.clone());
+    }
+    Ok((request, is_conditional))
+}
+
+/// Whether a body may be a document by its head. Some servers call JSON plain text or script, or
+/// nothing at all; the body has to parse in any case. HTML it is not: that is a login page.
+fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_json = |essence: &str| {
+        essence.ends_with("json")
+            || essence.ends_with("javascript")
+            || matches!(essence, "" | "text/plain" | "application/octet-stream")
+    };
+    matches!(
+        status,
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION
+    ) && answer::has_type(headers, is_json)
+}
+
+/// The whole body, or an error where it is longer than `most` or stops before its end.
+async fn read(mut body: Body, most: usize) -> Result<Bytes, Miss> {
+    let too_large = || Error::upstream(Kind::TooLarge, format!("a body above {most} bytes"));
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large().into());
+    }
+    let mut chunks = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let chunk = frame
+            .map_err(|error| Miss::Failed((&error).into()))?
+            .into_data()
+            .unwrap_or_default();
+        length += chunk.len();
+        if length > most {
+            return Err(too_large().into());
+        }
+        chunks.push(chunk);
+    }
+    Ok(Bytes::from(chunks.concat()))
+}
+
+fn broken(detail: &'static str) -> Error {
+    Error::upstream(Kind::Broken, detail)
+}

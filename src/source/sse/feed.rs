@@ -1,0 +1,296 @@
+//! Follows one stream: asks, reads, publishes, and asks again when it is lost.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http_body_util::BodyExt;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff::Backoff;
+use super::decode::{Decoder, Message};
+use super::recent::Recent;
+use crate::config::{Source, Sse};
+use crate::error::{Code, Error, Kind};
+use crate::event::{Data, Draft, End, GapWhy};
+use crate::hub::{Feed, Publisher, Scope};
+use crate::source::answer::{self, Failure, Verdict};
+use crate::source::outage::Outage;
+use crate::source::request::request;
+use crate::telemetry::Telemetry;
+use crate::upstream::{Body, Purpose, Upstreams};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const EVENT_STREAM: &str = "text/event-stream";
+/// A stream that is back sooner was never missed.
+const UNMISSED: Duration = Duration::from_secs(1);
+
+/// Makes a topic of a Server-Sent-Events stream.
+pub struct SseFeed {
+    /// The way to the backend.
+    pub upstreams: Upstreams,
+    /// What operators see.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Feed for SseFeed {
+    fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let follower = Follower {
+            outage: Outage::new(topic.clone(), self.telemetry.clone()),
+            last_event_id: topic.resume_id(),
+            feed: *self,
+            topic,
+            backoff: Backoff::default(),
+            recent: Recent::default(),
+            retry: None,
+            was_open: false,
+            owed: None,
+        };
+        Box::pin(follower.follow())
+    }
+}
+
+struct Follower {
+    feed: SseFeed,
+    topic: Publisher,
+    outage: Outage,
+    backoff: Backoff,
+    recent: Recent,
+    last_event_id: Option<Arc<str>>,
+    /// The reconnection time that the stream set.
+    retry: Option<Duration>,
+    /// Clients have been told that the topic is live: from then on there is something to lose.
+    was_open: bool,
+    /// A loss to be told as soon as the stream goes on: it lasts until then.
+    owed: Option<GapWhy>,
+}
+
+/// Why reading ended.
+enum Stop {
+    /// Lost: to be asked for again.
+    Lost(Failure),
+    /// Over for good; the topic knows.
+    Over,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Lost(failure)
+    }
+}
+
+impl Follower {
+    async fn follow(mut self) {
+        while let Stop::Lost(failure) = self.stream().await {
+            match self.was_open {
+                true => self.outage.tell_at(Instant::now() + UNMISSED, failure.why),
+                false => self.outage.tell(failure.why),
+            }
+            let roll = fastrand::f64();
+            let wait = failure
+                .asked_pause(roll)
+                .unwrap_or_else(|| self.backoff.next(self.retry, roll));
+            self.outage.during(sleep(wait)).await;
+        }
+    }
+
+    /// One stream from its request to its end.
+    async fn stream(&mut self) -> Stop {
+        let answer = match self.ask().await {
+            Ok(answer) => answer,
+            Err(failure) => return failure.into(),
+        };
+        match self.admit(&answer) {
+            Ok(()) => {}
+            Err(stop) => return stop,
+        }
+        let route = self.topic.route();
+        let open = self.feed.telemetry.stream_opened(&route.name);
+        let begun = Instant::now();
+        let mut has_delivered = false;
+        let stop = self.read(answer.into_body(), &mut has_delivered).await;
+        drop(open);
+        self.backoff.stream_ended(begun.elapsed(), has_delivered);
+        stop
+    }
+
+    async fn ask(&mut self) -> Result<Response<Body>, Failure> {
+        let request = self.request().map_err(|error| Failure::from(&error))?;
+        let route = self.topic.route();
+        let Some(Source::Sse(sse)) = &route.source else {
+            return Err(Failure::new(answer::INVALID));
+        };
+        let asking = self
+            .feed
+            .upstreams
+            .send(&route.upstream, &route.name, Purpose::Sse, request);
+        match self.outage.during(timeout(sse.idle_timeout, asking)).await {
+            Ok(answered) => answered.map_err(|error| Failure::from(&error)),
+            Err(_) => Err(self.fail(Kind::Timeout, "no head within `idle_timeout`")),
+        }
+    }
+
+    fn request(&self) -> Result<Request<Body>, Error> {
+        let credentials = self.topic.credentials();
+        let target = self.topic.target();
+        let mut request = request(target, &credentials, Method::GET, EVENT_STREAM)?;
+        if let Some(id) = self.sendable_id() {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        Ok(request)
+    }
+
+    /// The last event id as a header; `None` also where it has bytes that a header may not have.
+    fn sendable_id(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self.last_event_id.as_ref()?.as_bytes()).ok()
+    }
+
+    /// Judges the head. Where it is a stream the topic is live, and told of what was lost.
+    fn admit(&mut self, answer: &Response<Body>) -> Result<(), Stop> {
+        let (status, headers) = (answer.status(), answer.headers());
+        let route = self.topic.route();
+        let is_shared = self.topic.target().scope == Scope::Public;
+        let accepted = is_shared.then_some(&*route.accept);
+        match answer::judge(status, headers, accepted, SystemTime::now()) {
+            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
+            Verdict::Good
+                if status.is_success()
+                    && answer::has_type(headers, |essence| essence == EVENT_STREAM) =>
+            {
+                self.go_on();
+                Ok(())
+            }
+            Verdict::Good => Err(self
+                .fail(Kind::Broken, "the answer is no event stream")
+                .into()),
+            Verdict::Failed(failure) => Err(failure.into()),
+            Verdict::Refused(end) => Err(self.finish(end)),
+            Verdict::Tripped(reason) => {
+                self.topic.trip(reason);
+                Err(Stop::Over)
+            }
+        }
+    }
+
+    fn go_on(&mut self) {
+        let is_resumed = self.sendable_id().is_some();
+        if !is_resumed && self.was_open {
+            self.owed.get_or_insert(GapWhy::UpstreamReconnect);
+        }
+        if let Some(why) = self.owed.take() {
+            self.topic.gap(why);
+        }
+        if !std::mem::replace(&mut self.was_open, true) {
+            self.topic.opened();
+        } else if is_resumed {
+            self.recent.resumed();
+        }
+        self.outage.end();
+    }
+
+    /// Reads until the stream is lost, or over.
+    async fn read(&mut self, mut body: Body, has_delivered: &mut bool) -> Stop {
+        let mut decoder = Decoder::new(self.last_event_id.clone());
+        let mut messages = Vec::new();
+        loop {
+            let route = self.topic.route();
+            let Some(Source::Sse(sse)) = &route.source else {
+                return Failure::new(answer::INVALID).into();
+            };
+            let chunk = match timeout(sse.idle_timeout, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                // EventSource takes the end of a stream for a loss, however clean it is.
+                Ok(None) => return Failure::new(answer::DOWN).into(),
+                Ok(Some(Err(error))) => return Failure::from(&error).into(),
+                Err(_) => return self.fail(Kind::Timeout, "the stream fell silent").into(),
+            };
+            self.topic.live();
+            let fed = decoder.feed(&chunk, &mut messages);
+            self.last_event_id = decoder.last_event_id().cloned();
+            self.retry = decoder.retry().or(self.retry);
+            let drafts = self.drafts(&mut messages, sse, route.replay.events);
+            *has_delivered |= !drafts.events.is_empty();
+            self.topic.publish(drafts.events);
+            if drafts.is_final {
+                return self.finish(closed());
+            }
+            if let Err(too_large) = fed {
+                return self.give_up(too_large.id).into();
+            }
+        }
+    }
+
+    /// What the messages become; nothing after one that ends the stream for good.
+    fn drafts(&mut self, messages: &mut Vec<Message>, sse: &Sse, replay: usize) -> Drafts {
+        let mut drafts = Drafts::default();
+        for message in messages.drain(..) {
+            if self.recent.is_repeated(&message, replay) {
+                continue;
+            }
+            let name = message.name.as_deref().unwrap_or("message");
+            drafts.is_final = sse.final_events.iter().any(|last| last == name);
+            let name = match sse.events.get(name) {
+                Some(other) if other == "message" => None,
+                Some(other) => Some(Arc::from(other.as_str())),
+                None => message.name,
+            };
+            drafts.events.push(Draft {
+                name,
+                id: message.id,
+                data: Data::classify(message.data),
+            });
+            if drafts.is_final {
+                break;
+            }
+        }
+        drafts
+    }
+
+    /// Leaves a stream with an event above the limit, so that it is not met again: the stream is
+    /// resumed after that event where its id is known, else anew, and then the loss lasts until it
+    /// goes on.
+    fn give_up(&mut self, id: Option<Arc<str>>) -> Failure {
+        self.last_event_id = id;
+        match self.sendable_id() {
+            Some(_) => self.topic.gap(GapWhy::TooLarge),
+            None => self.owed = Some(GapWhy::TooLarge),
+        }
+        self.fail(Kind::TooLarge, "an event above the limit")
+    }
+
+    /// Ends the topic.
+    fn finish(&mut self, end: End) -> Stop {
+        if let Some(why) = self.owed.take() {
+            self.topic.gap(why);
+        }
+        self.topic.end(end);
+        Stop::Over
+    }
+
+    /// Counts what broke.
+    fn fail(&self, kind: Kind, detail: &'static str) -> Failure {
+        let error = Error::upstream(kind, detail);
+        let upstream = &self.topic.route().upstream.name;
+        self.feed.telemetry.upstream_failed(upstream, &error);
+        Failure::from(&error)
+    }
+}
+
+#[derive(Default)]
+struct Drafts {
+    events: Vec<Draft>,
+    is_final: bool,
+}
+
+/// The backend has said what it had to say.
+fn closed() -> End {
+    End {
+        code: Code::UpstreamClosed,
+        status: Code::UpstreamClosed.status(),
+        retry_ms: None,
+        is_final: true,
+    }
+}

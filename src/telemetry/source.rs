@@ -1,0 +1,56 @@
+//! What happens to the sources.
+
+use prometheus::IntGauge;
+
+use super::Telemetry;
+
+/// A stream counts as open until this is dropped.
+#[derive(Debug)]
+pub struct OpenStream(IntGauge);
+
+impl Telemetry {
+    /// A Server-Sent-Events stream began.
+    pub fn stream_opened(&self, route: &str) -> OpenStream {
+        let open = self.upstream_streams.with_label_values(&[route]);
+        open.inc();
+        OpenStream(open)
+    }
+
+    /// A topic's clients are told that what they hold may be stale.
+    pub fn source_stale(&self, route: &str, why: &str) {
+        tracing::warn!(
+            route,
+            why,
+            "a source lost its backend; clients are told, and stay"
+        );
+    }
+
+    /// A topic that was stale follows its backend again.
+    pub fn source_recovered(&self, route: &str) {
+        tracing::info!(route, "a source follows its backend again");
+    }
+
+    /// A polled list could not be compared by key, and went out whole.
+    pub fn list_not_comparable(&self, route: &str, why: &str) {
+        tracing::warn!(
+            route,
+            why,
+            "a change cannot be told item by item; the whole document is sent (look at `items` and `key`)"
+        );
+    }
+
+    /// Most of a polled list is gone; a second poll is asked before that is told.
+    pub fn mass_delete_doubted(&self, route: &str, deleted: usize) {
+        tracing::warn!(
+            route,
+            deleted,
+            "most of the list is gone; clients are told when the next poll says so too (`mass_delete_guard`)"
+        );
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
