@@ -1,1 +1,53 @@
 //! The other listener: API, metrics, probes.
+//!
+//! A request's way: the three open paths · `Host` · `Origin` · token · path and method (`Resource`) · its function. Functions
+//! return an [`Answer`] or a [`Fault`]; only `answer` turns those into bytes.
+
+mod answer;
+mod ask;
+mod config;
+mod door;
+mod explain;
+mod health;
+mod read;
+mod resource;
+mod rollouts;
+mod serve;
+mod sessions;
+mod topics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
+pub use explain::{Question, explain};
+pub use serve::{Listener, serve};
+
+use crate::rollout::controller::Controller;
+use crate::session::Shared;
+
+/// What the API works on.
+pub struct Admin {
+    /// The house.
+    pub shared: Arc<Shared>,
+    /// The stages.
+    pub controller: Controller,
+    /// Whoever owns the configuration.
+    pub asks: mpsc::Sender<Ask>,
+    /// Since when the process serves.
+    pub started: Instant,
+    /// Set once the process is on its way out: not ready any more, whatever else it still does.
+    pub leaving: AtomicBool,
+}
+
+impl Admin {
+    /// Why traffic should go elsewhere; `None` while ready.
+    fn unready(&self) -> Option<&'static str> {
+        let leaves = self.leaving.load(Ordering::Relaxed);
+        let drained = self.shared.draining.load(Ordering::Relaxed);
+        (leaves || drained).then_some("draining")
+    }
+}

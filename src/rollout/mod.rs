@@ -159,7 +159,7 @@ pub fn bucket(salt: &str, unit: &str) -> u32 {
 /// Decides for one client; `None` for the rollout means the route is on for everybody.
 ///
 /// A kill or rollback comes before everything. Then `always`, `never`, the testers' header (which anybody may send, so it
-/// cannot undo a `never`), and last the bucket. Who has no unit (no tenant, for example) stays on the legacy side.
+/// cannot undo a `never`), and last the bucket. Who has no unit (no tenant, for example) is in at 100 % only.
 /// A rollout without a stage is treated as the file has it.
 pub fn decide(rollout: Option<&Rollout>, stages: &Stages, candidate: &Candidate) -> Decision {
     let Some(rollout) = rollout else {
@@ -210,7 +210,7 @@ fn judge(
     if let Some(wish) = override_of(rollout, candidate) {
         return (wish, Reason::Header);
     }
-    match bucket.is_some_and(|bucket| bucket < stage.percent) {
+    match bucket.map_or(stage.percent == EVERYBODY, |b| b < stage.percent) {
         true => (Transport::WebSocket, Reason::Bucket),
         false => (Transport::Legacy, Reason::Bucket),
     }
@@ -223,6 +223,16 @@ pub fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
         By::Tenant => candidate.tenant.as_deref(),
         By::Cookie => candidate.cookie.as_deref(),
         By::Ip => Some(candidate.ip.as_str()).filter(|ip| !ip.is_empty()),
+    }
+}
+
+/// The word that the file has for it.
+pub fn by_word(by: By) -> &'static str {
+    match by {
+        By::User => "user",
+        By::Tenant => "tenant",
+        By::Cookie => "cookie",
+        By::Ip => "ip",
     }
 }
 

@@ -136,12 +136,11 @@ fn the_unit_is_what_by_says() {
     }
     let mut by_tenant = rollout();
     by_tenant.by = By::Tenant;
-    let decision = decide(
-        Some(&by_tenant),
-        &stages(100_000, StageState::Running),
-        &anonymous,
-    );
-    assert_eq!(decision.transport, Transport::Legacy);
+    for (percent, expected) in [(99_999, Transport::Legacy), (100_000, Transport::WebSocket)] {
+        let stages = stages(percent, StageState::Running);
+        let decision = decide(Some(&by_tenant), &stages, &anonymous);
+        assert_eq!(decision.transport, expected);
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Happenings of the house: start, reload, rollout, drain, end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Telemetry;
@@ -81,6 +83,29 @@ impl Telemetry {
     /// Somebody moved a rollout.
     pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
         tracing::warn!(rollout, by, action, to, why, "rollout changed");
+    }
+
+    /// Sessions were told to leave over a window.
+    pub fn drain_began(&self, why: &str, sessions: usize, window: Duration) {
+        tracing::warn!(
+            why,
+            sessions,
+            window_ms = window.as_millis() as u64,
+            "drain: sessions leave"
+        );
+    }
+
+    /// An admin took a drain back.
+    pub fn drain_cancelled(&self) {
+        tracing::warn!("drain cancelled");
+    }
+
+    /// How old the polled data of each route is, in seconds; routes that are not named are not polled now.
+    pub fn data_ages(&self, ages: &BTreeMap<Arc<str>, u64>) {
+        self.data_age.reset();
+        for (route, age) in ages {
+            self.data_age.with_label_values(&[route]).set(*age as f64);
+        }
     }
 
     /// A file of `state_dir` makes no sense; it was renamed, or could not be.

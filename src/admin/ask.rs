@@ -1,0 +1,115 @@
+//! What the admin API asks of whoever owns the configuration: one task, so that two writers cannot overtake each other.
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+/// A question or an order, with the place for its answer.
+pub enum Ask {
+    /// What is in force.
+    Show(oneshot::Sender<Snapshot>),
+    /// Read the file again.
+    Reload(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
+    /// Write this text into the file, then read it.
+    Replace(u64, String, oneshot::Sender<Result<Applied, Declined>>),
+    /// Write the text that was in force before into the file, then read it.
+    Undo(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
+    /// What was accepted, oldest first.
+    History(oneshot::Sender<Vec<Entry>>),
+}
+
+/// The configuration in force, as it may be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Counts accepted configurations.
+    pub generation: u64,
+    /// The file's path.
+    pub file: String,
+    /// When it was accepted, RFC 3339.
+    pub loaded_at: String,
+    /// The file's text, secrets as `***`.
+    pub toml: String,
+    /// `{"key","value","source"}` of every key.
+    pub values: Value,
+}
+
+/// A reload that went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// The generation in force now.
+    pub generation: u64,
+    /// False where the file says what was in force already.
+    pub changed: bool,
+    /// By name.
+    pub routes: Routes,
+    /// Connections that lost their route.
+    pub closed: usize,
+}
+
+/// What a reload did to the routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Routes {
+    /// Not there before.
+    pub added: Vec<String>,
+    /// Not there any more.
+    pub removed: Vec<String>,
+    /// There, and different.
+    pub changed: Vec<String>,
+}
+
+/// A reload that changed nothing at all.
+#[derive(Clone, Debug)]
+pub enum Declined {
+    /// What `check` says of the file: `problems` as `check --json` shows them.
+    Invalid(Value),
+    /// These keys need a restart.
+    RestartRequired(Vec<String>),
+    /// Another writer was faster; the generation now.
+    Stale(u64),
+    /// The file cannot be written.
+    ReadOnly(String),
+    /// Nothing was in force before.
+    NothingToUndo,
+}
+
+/// An accepted configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its number.
+    pub generation: u64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// What made us read it.
+    pub trigger: Trigger,
+    /// Of the file's text, in hex.
+    pub sha256: String,
+}
+
+/// What makes us read the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// The process started.
+    Start,
+    /// The file, or one that it includes, changed.
+    File,
+    /// SIGHUP.
+    Signal,
+    /// Somebody asked over the admin API.
+    Api,
+    /// One step back.
+    Undo,
+}
+
+impl Trigger {
+    /// The word in documents and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Start => "start",
+            Trigger::File => "file",
+            Trigger::Signal => "signal",
+            Trigger::Api => "api",
+            Trigger::Undo => "undo",
+        }
+    }
+}

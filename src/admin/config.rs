@@ -1,0 +1,97 @@
+//! `/v1/config`: what is in force, how it came to be, another one.
+
+use hyper::StatusCode;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::Admin;
+use super::answer::{self, Answer, Fault};
+use super::ask::{Applied, Ask, Declined};
+use super::read::Asked;
+
+/// What is in force.
+pub async fn show(admin: &Admin) -> Result<Answer, Fault> {
+    let snapshot = ask(admin, Ask::Show).await?;
+    let generation = snapshot.generation;
+    Ok(answer::tagged(answer::json(&snapshot), generation))
+}
+
+/// What was accepted, oldest first.
+pub async fn history(admin: &Admin) -> Result<Answer, Fault> {
+    let entries = ask(admin, Ask::History).await?;
+    Ok(answer::json(&json!({ "entries": entries })))
+}
+
+/// Reads the file again.
+pub async fn reload(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let seen = asked.if_match()?;
+    tell(ask(admin, |reply| Ask::Reload(seen, reply)).await?)
+}
+
+/// One step back.
+pub async fn undo(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let seen = asked.if_match()?;
+    tell(ask(admin, |reply| Ask::Undo(seen, reply)).await?)
+}
+
+/// Another file.
+pub async fn replace(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let Some(seen) = asked.if_match()? else {
+        return Err(Fault::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "precondition_required",
+            "send If-Match with the ETag of the GET /v1/config that you edited, so that nobody's change is lost",
+        ));
+    };
+    let text = String::from_utf8(asked.body.to_vec())
+        .map_err(|_| Fault::bad_request("the body is not UTF-8"))?;
+    tell(ask(admin, |reply| Ask::Replace(seen, text, reply)).await?)
+}
+
+async fn ask<T>(admin: &Admin, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Fault> {
+    let (reply, answer) = oneshot::channel();
+    let gone = |_| {
+        Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "the process is on its way out",
+        )
+    };
+    admin.asks.send(make(reply)).await.map_err(|_| gone(()))?;
+    answer.await.map_err(|_| gone(()))
+}
+
+fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
+    match outcome {
+        Ok(applied) => {
+            let generation = applied.generation;
+            Ok(answer::tagged(answer::json(&applied), generation))
+        }
+        Err(Declined::Invalid(problems)) => {
+            let detail = "the file is invalid, and nothing changed; see `problems`";
+            let fault = Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_config", detail);
+            Err(fault.with("problems", problems))
+        }
+        Err(Declined::RestartRequired(keys)) => {
+            let detail = format!(
+                "nothing changed: {} need a restart; take them back, or restart",
+                keys.join(", ")
+            );
+            let fault = Fault::new(StatusCode::CONFLICT, "restart_required", detail);
+            Err(fault.with("keys", json!(keys)))
+        }
+        Err(Declined::Stale(generation)) => Err(Fault::stale(generation)),
+        Err(Declined::ReadOnly(why)) => Err(Fault::new(
+            StatusCode::CONFLICT,
+            "read_only",
+            format!(
+                "the file cannot be written ({why}): change it where it comes from, then reload"
+            ),
+        )),
+        Err(Declined::NothingToUndo) => Err(Fault::new(
+            StatusCode::CONFLICT,
+            "nothing_to_undo",
+            "no other configuration was in force before this one",
+        )),
+    }
+}

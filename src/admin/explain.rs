@@ -1,0 +1,172 @@
+//! `/v1/explain`: which route, which policies, which side of the rollout, and why. Nothing is sent anywhere.
+
+use std::net::IpAddr;
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::Admin;
+use super::answer::{self, Answer, Fault};
+use super::read::Asked;
+use crate::config::Route;
+use crate::edge::hygiene::path;
+use crate::rollout::{self, Candidate, Stages, percent_number, unit};
+use crate::route::InForce;
+
+/// A request that nobody sent.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// GET where none is given.
+    pub method: Option<Method>,
+    /// Path, with or without a query.
+    pub path: String,
+    /// The user, or the unit of the sticky cookie.
+    pub user: Option<String>,
+    /// The `Origin` field.
+    pub origin: Option<String>,
+    /// Header fields: name in lower case, value.
+    pub headers: Vec<(String, String)>,
+}
+
+/// `GET /v1/explain?path=&user=&origin=&method=&header=`.
+pub fn answer(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    asked.only(&["path", "user", "origin", "method", "header"])?;
+    let path = asked.one("path")?.filter(|path| path.starts_with('/'));
+    let path = path.ok_or_else(|| Fault::unprocessable("`path` is needed and begins with `/`"))?;
+    let method = asked.one("method")?.map(|method| method.parse());
+    let method = method.transpose();
+    let headers: Option<Vec<_>> = asked.all("header").map(parse_header).collect();
+    let question = Question {
+        method: method.map_err(|_| Fault::unprocessable("`method` is no HTTP method"))?,
+        path: path.to_owned(),
+        user: asked.one("user")?.map(str::to_owned),
+        origin: asked.one("origin")?.map(str::to_owned),
+        headers: headers.ok_or_else(|| Fault::unprocessable("`header` is `Name: value`"))?,
+    };
+    let (in_force, stages) = (admin.shared.in_force.load(), admin.shared.stages.load());
+    Ok(answer::json(&explain(
+        &question,
+        &in_force,
+        &stages,
+        Some(&admin.shared.secret),
+    )))
+}
+
+/// `Name: value`, the name in lower case.
+pub fn parse_header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    let name = name.trim().to_ascii_lowercase();
+    (!name.is_empty()).then(|| (name, value.trim().to_owned()))
+}
+
+/// Judges the question. `secret` verifies the sticky cookie among its headers.
+pub fn explain(
+    question: &Question,
+    in_force: &InForce,
+    stages: &Stages,
+    secret: Option<&[u8]>,
+) -> Value {
+    let method = question.method.clone().unwrap_or(Method::GET);
+    let raw = question.path.split(['?', '#']).next().unwrap_or_default();
+    let canonical = match path::canonical(raw) {
+        Ok(canonical) => canonical,
+        Err(fault) => return nowhere(None, fault.detail()),
+    };
+    let path = canonical.path.as_ref();
+    let host = header(question, "host").unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let Some(found) = in_force
+        .routes
+        .find(&host.to_ascii_lowercase(), &method, path)
+    else {
+        return nowhere(Some(path), "no route fits this path, host and method");
+    };
+    let params: Map<String, Value> = found
+        .params
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect();
+    let action = match found.bridged {
+        true => "bridge",
+        false => "passthrough",
+    };
+    let rollout = found
+        .bridged
+        .then(|| explain_rollout(&found.route, question, stages, secret));
+    json!({
+        "route": found.route.name,
+        "action": action,
+        "canonical_path": path,
+        "params": params,
+        "policies": {
+            "cors": found.route.cors.as_ref().map(|cors| &cors.name),
+            "auth": null,
+            "rate_limit": null,
+        },
+        "rollout": rollout,
+    })
+}
+
+fn nowhere(path: Option<&str>, why: &str) -> Value {
+    json!({
+        "route": null,
+        "action": "not_found",
+        "canonical_path": path,
+        "params": {},
+        "policies": { "cors": null, "auth": null, "rate_limit": null },
+        "rollout": null,
+        "why": why,
+    })
+}
+
+fn explain_rollout(
+    route: &Route,
+    question: &Question,
+    stages: &Stages,
+    secret: Option<&[u8]>,
+) -> Value {
+    let rollout = route.rollout.as_deref();
+    let candidate = candidate(question, secret);
+    let decision = rollout::decide(rollout, stages, &candidate);
+    let percent = rollout.map_or(rollout::EVERYBODY, |rollout| {
+        let stage = stages.get(&rollout.name);
+        stage.map_or(rollout.percent, |stage| stage.effective_percent())
+    });
+    json!({
+        "name": rollout.map(|rollout| &rollout.name),
+        "unit": decision.unit,
+        "bucket": decision.bucket,
+        "percent": percent_number(percent),
+        "transport": decision.transport.as_str(),
+        "reason": decision.reason.as_str(),
+    })
+}
+
+/// Who would ask: `user` stands for whatever names a person, so also for the unit of the sticky cookie.
+fn candidate(question: &Question, secret: Option<&[u8]>) -> Candidate {
+    let cookies = question.headers.iter().filter(|(name, _)| name == "cookie");
+    let cookies: Vec<(String, String)> = cookies
+        .flat_map(|(_, line)| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let sticky = cookies.iter().find(|(name, _)| name == unit::COOKIE);
+    let sticky = sticky.and_then(|(_, value)| unit::verify(secret?, value));
+    let forwarded = header(question, "x-forwarded-for");
+    let forwarded = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());
+    let ip: IpAddr = forwarded.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let fields = question.headers.iter().cloned();
+    Candidate {
+        cookie: question.user.clone().or(sticky),
+        ip: ip.to_canonical().to_string(),
+        user: question.user.clone(),
+        tenant: None,
+        overrides: fields.chain(cookies).collect(),
+    }
+}
+
+fn header<'q>(question: &'q Question, name: &str) -> Option<&'q str> {
+    let mut fields = question.headers.iter();
+    let field = fields.find(|(n, _)| n == name);
+    field.map(|(_, value)| value.as_str())
+}

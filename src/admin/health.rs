@@ -1,0 +1,123 @@
+//! Probes, metrics, and the health of the whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::Admin;
+use super::answer::{self, Answer};
+use crate::config::{Authority, Upstream};
+use crate::state::{rfc3339, unix_seconds};
+
+/// How long a server may take to accept a connection, at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// `/readyz`.
+pub fn ready(admin: &Admin) -> Answer {
+    match admin.unready() {
+        None => answer::json(&json!({ "ready": true })),
+        Some(why) => answer::json_with(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "why": why }),
+        ),
+    }
+}
+
+/// `/metrics`.
+pub fn metrics(admin: &Admin) -> Answer {
+    measure_age(admin);
+    let text = admin.shared.telemetry.render();
+    answer::body(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text,
+    )
+}
+
+/// The age of polled data grows by itself, so it is measured when somebody looks.
+fn measure_age(admin: &Admin) {
+    let now = unix_seconds(SystemTime::now());
+    let mut ages: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for topic in admin.shared.hub.topics() {
+        if let ("poll", Some(last_ok)) = (topic.kind, topic.last_ok) {
+            let age = ages.entry(topic.route).or_default();
+            *age = (*age).max(now.saturating_sub(last_ok));
+        }
+    }
+    admin.shared.telemetry.data_ages(&ages);
+}
+
+/// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live.
+pub async fn health(admin: &Admin) -> Answer {
+    let in_force = admin.shared.in_force.load_full();
+    let upstreams = join_all(in_force.config.upstreams.values().map(|u| probe(u))).await;
+    let sources: Vec<Value> = admin
+        .shared
+        .hub
+        .topics()
+        .into_iter()
+        .map(|topic| {
+            json!({
+                "route": topic.route,
+                "path": topic.path,
+                "kind": topic.kind,
+                "live": topic.state.live,
+                "last_ok": topic.last_ok.map(rfc3339),
+                "why": topic.state.why,
+            })
+        })
+        .collect();
+    let has = |word: &str| upstreams.iter().any(|upstream| upstream["status"] == word);
+    let stale = sources.iter().any(|source| source["live"] == false);
+    let ready = admin.unready().is_none();
+    let status = match (has("ok") || has("degraded"), has("degraded") || has("down")) {
+        (false, true) => "down",
+        (_, true) => "degraded",
+        _ if stale || !ready => "degraded",
+        _ => "ok",
+    };
+    let document = json!({
+        "status": status,
+        "edge": {
+            "ready": ready,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": admin.started.elapsed().as_secs(),
+            "sessions": admin.shared.sessions.count(),
+        },
+        "upstreams": upstreams,
+        "sources": sources,
+    });
+    let code = match status {
+        "down" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    answer::json_with(code, &document)
+}
+
+/// Healthy is who accepts a connection now.
+async fn probe(upstream: &Upstream) -> Value {
+    let patience = upstream.connect_timeout.min(PATIENCE);
+    let healthy = join_all(upstream.servers.iter().map(|s| accepts(s, patience))).await;
+    let status = match (healthy.contains(&true), healthy.contains(&false)) {
+        (true, false) => "ok",
+        (true, true) => "degraded",
+        _ => "down",
+    };
+    let servers: Vec<Value> = upstream
+        .servers
+        .iter()
+        .zip(healthy)
+        .map(|(server, healthy)| json!({ "url": format!("http://{}", server.0), "healthy": healthy }))
+        .collect();
+    json!({ "name": upstream.name, "status": status, "servers": servers })
+}
+
+async fn accepts(server: &Authority, patience: Duration) -> bool {
+    let connected = tokio::time::timeout(patience, TcpStream::connect(&server.0)).await;
+    matches!(connected, Ok(Ok(_)))
+}

@@ -1,0 +1,148 @@
+//! The listener: accepts, keeps slow callers from filling it, hands each request to its function.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+use super::answer::{self, Answer, Fault, REQUEST_ID};
+use super::read::Asked;
+use super::resource::Resource;
+use super::{Admin, config, door, explain, health, rollouts, sessions, topics};
+
+/// A bound admin address.
+pub enum Listener {
+    /// `host:port`.
+    Tcp(TcpListener),
+    /// `unix:/path`.
+    Unix(UnixListener),
+}
+
+/// Connections at once: people, a scraper, a probe. More wait.
+const CONNECTIONS: usize = 128;
+
+/// From the first byte of a head to its last.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after the system refused it.
+const REST: Duration = Duration::from_millis(100);
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: Listener, admin: Arc<Admin>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let admin = admin.clone();
+        let accepted: io::Result<()> = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                tokio::spawn(async move {
+                    converse(stream, admin).await;
+                    drop(place);
+                });
+            }),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                tokio::spawn(async move {
+                    converse(stream, admin).await;
+                    drop(place);
+                });
+            }),
+        };
+        if accepted.is_err() {
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
+
+/// One connection's requests.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, admin: Arc<Admin>) {
+    let service = service_fn(|request| {
+        let admin = admin.clone();
+        async move { Ok::<_, Infallible>(respond(request, &admin).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // A caller that breaks off has its reasons; there is nobody left to tell.
+    let _ = connection.await;
+}
+
+/// One request, and the id that its answer bears.
+async fn respond(request: Request<Incoming>, admin: &Arc<Admin>) -> Answer {
+    let id = format!("{:016x}", fastrand::u64(..));
+    let outcome = judge(request, admin).await;
+    let mut answer = outcome.unwrap_or_else(|fault| fault.answer(&id));
+    if let Ok(id) = HeaderValue::try_from(id) {
+        answer.headers_mut().insert(REQUEST_ID, id);
+    }
+    answer
+}
+
+/// The order of judgement.
+async fn judge(request: Request<Incoming>, admin: &Arc<Admin>) -> Result<Answer, Fault> {
+    let resource = Resource::find(request.uri().path());
+    if !resource.as_ref().is_some_and(Resource::is_open) {
+        let in_force = admin.shared.in_force.load();
+        door::admit(request.headers(), &in_force.config.admin)?;
+    }
+    let resource = resource
+        .ok_or_else(|| Fault::not_found("no such path; /v1/openapi.json lists what there is"))?;
+    if !resource.knows(request.method()) {
+        return Err(Fault::method(resource.allowed()));
+    }
+    let method = request.method().clone();
+    let asked = Asked::read(request).await?;
+    dispatch(resource, &method, asked, admin).await
+}
+
+async fn dispatch(
+    resource: Resource,
+    method: &Method,
+    asked: Asked,
+    admin: &Arc<Admin>,
+) -> Result<Answer, Fault> {
+    match resource {
+        Resource::Live => Ok(answer::body(StatusCode::OK, "text/plain", "ok")),
+        Resource::Ready => Ok(health::ready(admin)),
+        Resource::Metrics => Ok(health::metrics(admin)),
+        Resource::OpenApi => Ok(answer::body(
+            StatusCode::OK,
+            "application/json",
+            include_str!("openapi.json"),
+        )),
+        Resource::Health => Ok(health::health(admin).await),
+        Resource::Explain => explain::answer(&asked, admin),
+        Resource::Rollouts => Ok(rollouts::list(admin)),
+        Resource::Rollout(name) if method == Method::PATCH => {
+            rollouts::adjust(&name, &asked, admin).await
+        }
+        Resource::Rollout(name) => rollouts::one(&name, admin),
+        Resource::Kill(name) => rollouts::kill(&name, &asked, admin).await,
+        Resource::Resume(name) => rollouts::resume(&name, &asked, admin).await,
+        Resource::RolloutHistory(name) => rollouts::history(&name, admin),
+        Resource::Sessions => sessions::list(&asked, admin),
+        Resource::CloseSessions => sessions::close(&asked, admin),
+        Resource::NotifySessions => sessions::notify(&asked, admin),
+        Resource::Topics => Ok(topics::list(admin)),
+        Resource::Drain if method == Method::DELETE => Ok(sessions::cancel_drain(admin)),
+        Resource::Drain => sessions::drain(&asked, admin),
+        Resource::Config if method == Method::PUT => config::replace(&asked, admin).await,
+        Resource::Config => config::show(admin).await,
+        Resource::Reload => config::reload(&asked, admin).await,
+        Resource::Undo => config::undo(&asked, admin).await,
+        Resource::ConfigHistory => config::history(admin).await,
+    }
+}

@@ -1,0 +1,186 @@
+//! `/v1/sessions` and `/v1/drain`: who is here, and how they leave.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::answer::{self, Answer, Fault};
+use super::read::Asked;
+use crate::session::registry::{Notice, SessionInfo, Whom};
+use crate::state::rfc3339;
+
+/// Sessions on one page unless the caller says otherwise, and at most.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// A page of the sessions, the oldest connection first.
+pub fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    asked.only(&["limit", "after"])?;
+    let limit = match asked.one("limit")?.map(str::parse::<usize>) {
+        None => PAGE.0,
+        Some(Ok(limit)) if (1..=PAGE.1).contains(&limit) => limit,
+        Some(_) => return Err(Fault::unprocessable("`limit` is a number from 1 to 1000")),
+    };
+    let all = admin.shared.sessions.list();
+    let start = match asked.one("after")?.filter(|after| !after.is_empty()) {
+        None => 0,
+        // Whoever it was may have left: the page after an unknown session is the first one.
+        Some(after) => all
+            .iter()
+            .position(|s| s.id == after)
+            .map_or(0, |at| at + 1),
+    };
+    let page: Vec<&SessionInfo> = all.iter().skip(start).take(limit).collect();
+    let more = start + page.len() < all.len();
+    let next = page.last().filter(|_| more).map(|session| &session.id);
+    let sessions: Vec<Value> = page.iter().map(|session| show(session)).collect();
+    Ok(answer::json(&json!({
+        "total": all.len(),
+        "next": next,
+        "sessions": sessions,
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closing {
+    ids: Option<Vec<String>>,
+    user: Option<String>,
+    route: Option<String>,
+    all: Option<bool>,
+    #[serde(default = "deploy")]
+    code: u16,
+}
+
+/// 4200: come back at once.
+fn deploy() -> u16 {
+    4200
+}
+
+/// Closes some.
+pub fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let closing: Closing = asked.json()?;
+    if !(4000..=4499).contains(&closing.code) {
+        return Err(Fault::unprocessable(
+            "`code` is a close code from 4000 to 4499; its range tells the client what to do",
+        ));
+    }
+    let whom = match (closing.ids, closing.user, closing.route, closing.all) {
+        (Some(ids), None, None, None) => Whom::Ids(ids),
+        (None, Some(user), None, None) => Whom::User(user),
+        (None, None, Some(route), None) => Whom::Route(route),
+        (None, None, None, Some(true)) => Whom::All,
+        _ => {
+            return Err(Fault::unprocessable(
+                "send exactly one of `ids`, `user`, `route`, `all: true`",
+            ));
+        }
+    };
+    let closed = admin.shared.sessions.close(&whom, closing.code);
+    Ok(answer::json(&json!({ "closed": closed })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notification {
+    msg: String,
+    #[serde(default = "info")]
+    level: String,
+    d: Option<Box<RawValue>>,
+    route: Option<String>,
+}
+
+fn info() -> String {
+    "info".to_owned()
+}
+
+/// Tells something to people.
+pub fn notify(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let Notification {
+        msg,
+        level,
+        d,
+        route,
+    } = asked.json()?;
+    if !["info", "warn", "error"].contains(&level.as_str()) {
+        return Err(Fault::unprocessable("`level` is info, warn or error"));
+    }
+    let notice = Arc::new(Notice { level, msg, d });
+    let notified = admin.shared.sessions.notify(notice, route.as_deref());
+    Ok(answer::json(&json!({ "notified": notified })))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draining {
+    window: Option<String>,
+}
+
+/// Longest window of a drain.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Not ready, no new sessions, the present ones leave; the process stays.
+pub fn drain(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let Draining { window } = asked.json_or_default()?;
+    let window = match window.as_deref().map(humantime::parse_duration) {
+        None => Duration::from_secs(30),
+        Some(Ok(window)) if window <= LONGEST => window,
+        Some(_) => {
+            return Err(Fault::unprocessable(
+                "`window` is a duration up to 24h, such as \"30s\"",
+            ));
+        }
+    };
+    admin.shared.draining.store(true, Ordering::SeqCst);
+    let sessions = admin.shared.sessions.drain(window, "drain");
+    admin
+        .shared
+        .telemetry
+        .drain_began("admin", sessions, window);
+    Ok(answer::json_with(
+        StatusCode::ACCEPTED,
+        &json!({ "sessions": sessions }),
+    ))
+}
+
+/// Ready again; who is still here stays. A process on its way out goes on leaving.
+pub fn cancel_drain(admin: &Admin) -> Answer {
+    if !admin.leaving.load(Ordering::SeqCst) {
+        admin.shared.draining.store(false, Ordering::SeqCst);
+        admin.shared.sessions.cancel_drain();
+        admin.shared.telemetry.drain_cancelled();
+    }
+    answer::json(&json!({ "sessions": admin.shared.sessions.count() }))
+}
+
+fn show(session: &SessionInfo) -> Value {
+    let subscriptions: Vec<Value> = session
+        .subscriptions
+        .iter()
+        .map(|s| {
+            json!({
+                "ch": s.ch,
+                "route": s.route,
+                "path": s.path,
+                "at": s.at.to_string(),
+                "paused": s.paused,
+            })
+        })
+        .collect();
+    json!({
+        "id": session.id,
+        "user": session.user,
+        "remote": session.remote,
+        "protocol": session.protocol,
+        "transport": session.transport,
+        "cohort": session.cohort,
+        "connected_at": rfc3339(session.connected_at),
+        "queued": { "messages": session.queued.messages, "bytes": session.queued.bytes },
+        "subscriptions": subscriptions,
+    })
+}
