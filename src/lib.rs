@@ -10,7 +10,7 @@
 //!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
 //!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
-//!   [`state`] keeps files whole.
+//!   [`state`] keeps files whole, [`listener`] binds addresses.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -23,6 +23,7 @@ pub mod edge;
 pub mod error;
 pub mod event;
 pub mod hub;
+pub mod listener;
 pub mod protocol;
 pub mod reload;
 pub mod rollout;

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
 pub use explain::{Question, explain};
-pub use serve::{Listener, serve};
+pub use serve::serve;
 
 use crate::rollout::controller::Controller;
 use crate::session::Shared;

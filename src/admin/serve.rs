@@ -12,21 +12,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer, Fault, REQUEST_ID};
 use super::read::Asked;
 use super::resource::Resource;
 use super::{Admin, config, door, explain, health, rollouts, sessions, topics};
-
-/// A bound admin address.
-pub enum Listener {
-    /// `host:port`.
-    Tcp(TcpListener),
-    /// `unix:/path`.
-    Unix(UnixListener),
-}
+use crate::listener::Listener;
 
 /// Connections at once: people, a scraper, a probe. More wait.
 const CONNECTIONS: usize = 128;

@@ -1,0 +1,120 @@
+//! Bound addresses, public or admin.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use crate::config::Listen;
+
+/// A bound address. Nothing is accepted before somebody serves it.
+#[derive(Debug)]
+pub enum Listener {
+    /// `host:port`.
+    Tcp(TcpListener),
+    /// `unix:/path`.
+    Unix(UnixListener),
+}
+
+/// Connections that the system may hold until they are accepted: a whole fleet of browsers comes back at once.
+const BACKLOG: u32 = 4096;
+
+impl Listener {
+    /// Binds an address. A Unix socket that nobody answers on any more is replaced; `mode` is its permissions.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bind(listen: &Listen, mode: u32) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
+            Listen::Unix(path) => bind_unix(path, mode).await.map(Listener::Unix),
+        }
+    }
+
+    /// As the ready line names it: `http://127.0.0.1:43121` or `unix:/path`, the port resolved.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn url(&self) -> io::Result<String> {
+        match self {
+            Listener::Tcp(listener) => Ok(format!("http://{}", listener.local_addr()?)),
+            Listener::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().unwrap_or(Path::new(""));
+                Ok(format!("unix:{}", path.display()))
+            }
+        }
+    }
+
+    /// Where the socket's file is, for whoever cleans up.
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            Listener::Tcp(_) => None,
+            Listener::Unix(listener) => {
+                let address = listener.local_addr().ok()?;
+                address.as_pathname().map(Path::to_owned)
+            }
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if is_socket && tokio::net::UnixStream::connect(path).await.is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn port_0_is_resolved() {
+        let any = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let url = Listener::bind(&any, 0).await.unwrap().url().unwrap();
+        let port = url.strip_prefix("http://127.0.0.1:").unwrap();
+        assert_ne!(port.parse::<u16>().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_left_behind_is_replaced_and_a_living_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listen = Listen::Unix(path.clone());
+        let first = Listener::bind(&listen, 0o600).await.unwrap();
+        assert_eq!(first.url().unwrap(), format!("unix:{}", path.display()));
+        assert!(Listener::bind(&listen, 0o600).await.is_err());
+        drop(first);
+        Listener::bind(&listen, 0o600).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, b"data").unwrap();
+        assert!(
+            Listener::bind(&Listen::Unix(path.clone()), 0o600)
+                .await
+                .is_err()
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"data");
+    }
+}
