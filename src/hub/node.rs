@@ -159,9 +159,7 @@ impl Node {
 
     /// All topics.
     pub fn all(&self) -> Vec<Arc<Topic>> {
-        let topics = lock(&self.topics);
-        let seats = topics.at.values().flatten();
-        seats.map(|seat| seat.topic.clone()).collect()
+        lock(&self.topics).all()
     }
 
     /// Gives topics their route's new pace and limits; those that are read differently now go with
@@ -211,18 +209,21 @@ impl Node {
         if self.excess().is_none() {
             return;
         }
-        let mut all = {
+        let topics = {
             let mut topics = lock(&self.topics);
             let now = Instant::now();
             if topics.last_round.is_some_and(|last| now - last < ROUND) {
                 return;
             }
             topics.last_round = Some(now);
-            let seats = topics.at.values().flatten();
-            seats.map(|seat| seat.topic.clone()).collect::<Vec<_>>()
+            topics.all()
         };
-        all.sort_by_key(|topic| std::cmp::Reverse(topic.held()));
-        for topic in all {
+        self.squeeze_largest(topics);
+    }
+
+    fn squeeze_largest(&self, mut topics: Vec<Arc<Topic>>) {
+        topics.sort_by_key(|topic| std::cmp::Reverse(topic.held()));
+        for topic in topics {
             let Some(excess) = self.excess() else {
                 return;
             };
@@ -254,6 +255,9 @@ impl Node {
         if topics.count >= self.limits.topics {
             let idlest = topics.idle.values().next().cloned();
             topics.evict(idlest, "too many topics on this node")?;
+        }
+        if self.excess().is_some() {
+            self.squeeze_largest(topics.all());
         }
         if self.excess().is_some() {
             let idlest = topics.idle.values().next().cloned();
@@ -291,6 +295,11 @@ impl Node {
 }
 
 impl Topics {
+    fn all(&self) -> Vec<Arc<Topic>> {
+        let seats = self.at.values().flatten();
+        seats.map(|seat| seat.topic.clone()).collect()
+    }
+
     fn seat(&mut self, key: &TopicKey) -> Option<&mut Seat> {
         let mut seats = self.at.get_mut(&key.place)?.iter_mut();
         seats.find(|seat| seat.topic.key == *key)

@@ -174,18 +174,21 @@ impl Topic {
 
     /// Adds to the log, unless the topic is over; then keeps the memory budget and wakes everybody.
     pub fn extend(&self, add: impl FnOnce(&mut Log, Instant)) {
-        {
+        let grown = {
             let mut log = lock(&self.log);
             if log.is_closed() {
                 return;
             }
-            let now = now();
+            let (now, before) = (now(), log.head());
             add(&mut log, now);
             log.trim(&self.route.load().replay, now, self.subscribers() > 0);
             self.settle(&log);
-        }
+            log.head() > before
+        };
         self.node.keep_budget(self);
-        self.wake();
+        if grown {
+            self.wake();
+        }
     }
 
     /// Frees up to `excess` bytes, down to the newest entry.

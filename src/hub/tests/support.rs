@@ -29,6 +29,7 @@ pub struct World {
     pub hub: Hub,
     pub telemetry: Arc<Telemetry>,
     started: Started,
+    running: Arc<()>,
 }
 
 type Started = Arc<Mutex<Vec<Publisher>>>;
@@ -42,17 +43,36 @@ impl World {
         let started = Started::default();
         let shelf = started.clone();
         let telemetry = Arc::new(Telemetry::default());
-        let feeds: Feeds = Box::new(move |_| Box::new(HandOver(shelf.clone())));
+        let running = Arc::new(());
+        let token = running.clone();
+        let feeds: Feeds = Box::new(move |_| {
+            let running = token.clone();
+            let started = shelf.clone();
+            Box::new(HandOver { started, running })
+        });
         World {
             hub: Hub::with_key(limits, feeds, telemetry.clone(), key),
             telemetry,
             started,
+            running,
         }
+    }
+
+    /// Feeds that have been started and not stopped, once every spawned task has had its turn.
+    pub async fn running(&self) -> usize {
+        settle().await;
+        // One is ours, one is the factory's.
+        Arc::strong_count(&self.running) - 2
     }
 
     /// Feeds started so far.
     pub fn feeds(&self) -> usize {
         self.started.lock().unwrap().len()
+    }
+
+    /// Lets go of the publishers, so that topics that are over are really gone.
+    pub fn forget_feeds(&self) {
+        self.started.lock().unwrap().clear();
     }
 
     /// The publisher of the newest feed, once every spawned task has had its turn.
@@ -77,20 +97,24 @@ impl World {
     }
 }
 
-struct HandOver(Started);
+struct HandOver {
+    started: Started,
+    running: Arc<()>,
+}
 
 impl Feed for HandOver {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.0.lock().unwrap().push(topic);
-        Box::pin(std::future::pending())
+        self.started.lock().unwrap().push(topic);
+        Box::pin(async move {
+            std::future::pending::<()>().await;
+            drop(self.running);
+        })
     }
 }
 
-/// Gives every spawned task its turn.
+/// Gives every spawned task its turn: paused time moves only when all of them wait.
 pub async fn settle() {
-    for _ in 0..8 {
-        tokio::task::yield_now().await;
-    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 pub fn sse() -> Source {
