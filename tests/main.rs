@@ -1,1 +1,3 @@
+//! Stories over real sockets, and rules over the whole house.
 
+mod floors;
