@@ -12,5 +12,6 @@ pub mod names;
 pub mod own;
 pub mod path;
 pub mod request;
+pub mod scan;
 
 pub use fault::Fault;

@@ -1,0 +1,186 @@
+//! What a request's head says about its framing.
+
+use hyper::Uri;
+
+use super::super::Fault;
+
+/// What has been read of a head so far.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    is_http10: bool,
+    is_get: bool,
+    fields: usize,
+    length: Option<u64>,
+    is_chunked: bool,
+    names_websocket: bool,
+}
+
+/// Where the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After this many bytes.
+    Sized(u64),
+    /// After the chunk of size 0 and its trailers.
+    Chunked,
+}
+
+impl Head {
+    /// Begins with a request line (RFC 9112, section 3): three words, one space between them.
+    pub(super) fn begin(line: &[u8], target_limit: usize) -> Result<Head, Fault> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Fault::RequestLine);
+        };
+        if !is_token(method) || !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
+            return Err(Fault::RequestLine);
+        }
+        if target.len() > target_limit {
+            return Err(Fault::TargetTooLong);
+        }
+        if !is_target(target) {
+            return Err(Fault::Target);
+        }
+        Ok(Head {
+            is_http10: version == b"HTTP/1.0",
+            is_get: method == b"GET",
+            ..Head::default()
+        })
+    }
+
+    /// Reads one field line (RFC 9112, section 5).
+    pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
+        let (name, value) = self.split(line, limit)?;
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            let number = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+            let number = number.filter(|_| is_number && self.length.is_none());
+            self.length = Some(number.ok_or(Fault::ContentLength)?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if value != b"chunked" || self.is_chunked || self.is_http10 {
+                return Err(Fault::TransferEncoding);
+            }
+            self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            let mut protocols = value.split(|byte| *byte == b',');
+            self.names_websocket |=
+                protocols.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"));
+        }
+        Ok(())
+    }
+
+    /// The head is complete and a chunked body came to its end: trailer fields are counted anew.
+    pub(super) fn begin_trailers(&mut self) {
+        self.fields = 0;
+    }
+
+    /// Reads one trailer line; fields about framing mean nothing there and are refused.
+    pub(super) fn add_trailer(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
+        let (name, _) = self.split(line, limit)?;
+        let misplaced: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
+        match misplaced
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            true => Err(Fault::Framing),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the body ends (RFC 9112, section 6.3).
+    pub(super) fn framing(&self) -> Result<Framing, Fault> {
+        match (self.length, self.is_chunked) {
+            (Some(_), true) => Err(Fault::Framing),
+            (None, true) => Ok(Framing::Chunked),
+            (length, false) => Ok(Framing::Sized(length.unwrap_or(0))),
+        }
+    }
+
+    /// Whether what follows may be no HTTP any more.
+    pub(super) fn asks_for_websocket(&self) -> bool {
+        self.names_websocket && self.is_get && !self.is_http10
+    }
+
+    fn split<'l>(&mut self, line: &'l [u8], limit: usize) -> Result<(&'l [u8], &'l [u8]), Fault> {
+        self.fields += 1;
+        if self.fields > limit {
+            return Err(Fault::TooManyFields);
+        }
+        if line
+            .first()
+            .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+        {
+            return Err(Fault::Fold);
+        }
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, rest) = line.split_at(colon.ok_or(Fault::FieldName)?);
+        if !is_token(name) {
+            return Err(Fault::FieldName);
+        }
+        let value = rest.strip_prefix(b":").unwrap_or(rest);
+        if !value.iter().all(|byte| is_field_byte(*byte)) {
+            return Err(Fault::ControlByte);
+        }
+        Ok((name, trim_blanks(value)))
+    }
+}
+
+/// The size of a chunk: hexadecimal digits, then at most an extension, which nobody reads.
+pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+    let semicolon = line.iter().position(|byte| *byte == b';');
+    let (digits, extension) = line.split_at(semicolon.unwrap_or(line.len()));
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    if !is_number || !extension.iter().all(|byte| is_field_byte(*byte)) {
+        return Err(Fault::Chunk);
+    }
+    // More than any body has; and what a parser with a narrower number would wrap.
+    const LONGEST: usize = 15;
+    let digits = std::str::from_utf8(digits).map_err(|_| Fault::Chunk)?;
+    match u64::from_str_radix(digits, 16) {
+        Ok(size) if digits.len() <= LONGEST => Ok(size),
+        _ => Err(Fault::Chunk),
+    }
+}
+
+/// A target that the engine will take: a path with a query, or a URL.
+fn is_target(target: &[u8]) -> bool {
+    if target.contains(&b'#') || std::str::from_utf8(target).is_err() {
+        return false;
+    }
+    match target {
+        [b'/', rest @ ..] => {
+            // As `http::Uri` has it: the query may hold a few more characters than the path.
+            let query = rest.iter().position(|byte| *byte == b'?');
+            let (path, query) = rest.split_at(query.unwrap_or(rest.len()));
+            let visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
+            path.iter()
+                .all(|byte| visible(byte) && !b"<>`".contains(byte))
+                && query
+                    .iter()
+                    .all(|byte| visible(byte) && !b"\"<>".contains(byte))
+        }
+        other => Uri::try_from(other).is_ok(),
+    }
+}
+
+/// A token (RFC 9110, section 5.6.2).
+fn is_token(text: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(allowed)
+}
+
+/// Visible characters, spaces, tabs, and bytes above ASCII.
+fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+fn trim_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte));
+    let end = value.iter().rposition(|byte| !is_blank(byte));
+    match (start, end) {
+        (Some(start), Some(end)) => value.get(start..=end).unwrap_or_default(),
+        _ => &[],
+    }
+}

@@ -1,0 +1,335 @@
+use super::*;
+
+const LIMITS: Limits = Limits {
+    bytes: 1024,
+    fields: 8,
+};
+
+/// How many heads, how many clear bytes, which fault; the same however the input is cut.
+fn scan(input: &[u8]) -> (usize, usize, Option<Fault>) {
+    let whole = fed(&[input]);
+    for cut in 1..input.len() {
+        let (before, after) = input.split_at(cut);
+        assert_eq!(fed(&[before, after]), whole, "cut at {cut}");
+    }
+    let single: Vec<&[u8]> = input.chunks(1).collect();
+    assert_eq!(fed(&single), whole, "byte by byte");
+    whole
+}
+
+fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
+    let mut scanner = Scanner::new(LIMITS);
+    let (mut heads, mut clear, mut before) = (0, 0, 0);
+    for piece in pieces {
+        let scanned = scanner.feed(piece);
+        heads += scanned.heads;
+        clear = scanned.clear.map_or(clear, |at| before + at);
+        before += piece.len();
+        if scanned.fault.is_some() {
+            assert_eq!(scanner.place(), Place::Failed);
+            return (heads, clear, scanned.fault);
+        }
+    }
+    (heads, clear, None)
+}
+
+fn fault(request: &str) -> Option<Fault> {
+    scan(request.as_bytes()).2
+}
+
+#[test]
+fn proper_requests_pass_whole() {
+    for (request, heads) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        ("GET /a?b=c HTTP/1.0\r\n\r\n", 1),
+        ("GET http://a/ HTTP/1.1\r\nHost:a\r\n\r\n", 1),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+        ("PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 1),
+        (
+            "PUT / HTTP/1.1\r\ncontent-length:\t 003 \r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
+            2,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            1,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            2,
+        ),
+        ("GET / HTTP/1.1\r\nX: \r\nY: \u{e4}\t\u{2713}\r\n\r\n", 1),
+        (
+            "GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            2,
+        ),
+    ] {
+        let whole = (heads, request.len(), None);
+        assert_eq!(scan(request.as_bytes()), whole, "{request:?}");
+    }
+}
+
+#[test]
+fn a_request_line_has_three_words() {
+    for line in [
+        "GET /",
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        " GET / HTTP/1.1",
+        "GET\t/ HTTP/1.1",
+        "GET / a HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/1.2",
+        "GET / HTTP/0.9",
+        "PRI * HTTP/2.0",
+        "G(T / HTTP/1.1",
+        "GET / HTTP/1.1\r",
+        "",
+    ] {
+        let request = format!("{line}\r\nHost: a\r\n\r\n");
+        assert_eq!(fault(&request), Some(Fault::RequestLine), "{line:?}");
+    }
+}
+
+#[test]
+fn a_target_is_what_the_engine_takes() {
+    for target in [
+        "/a#b",
+        "/a<b",
+        "/a`b",
+        "/a\u{7f}",
+        "/a\u{1}",
+        "?",
+        "/?\"",
+        "/?<",
+        "http://",
+        "//[::1]:x@",
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let expected = (!target.starts_with("//")).then_some(Fault::Target);
+        assert_eq!(fault(&request), expected, "{target:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(TARGET_LIMIT));
+    let mut scanner = Scanner::new(Limits {
+        bytes: 32 << 10,
+        fields: 8,
+    });
+    assert_eq!(
+        scanner.feed(long.as_bytes()).fault,
+        Some(Fault::TargetTooLong)
+    );
+}
+
+#[test]
+fn lines_end_in_cr_lf() {
+    for request in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+    ] {
+        assert_eq!(fault(request), Some(Fault::LineEnd), "{request:?}");
+    }
+}
+
+#[test]
+fn fields_are_a_name_a_colon_and_no_control_bytes() {
+    for (field, expected) in [
+        ("Host : a", Fault::FieldName),
+        ("Host\t: a", Fault::FieldName),
+        (": a", Fault::FieldName),
+        ("Host", Fault::FieldName),
+        ("Ho st: a", Fault::FieldName),
+        ("H\u{e4}st: a", Fault::FieldName),
+        ("Host(: a", Fault::FieldName),
+        (" Host: a", Fault::Fold),
+        ("\tHost: a", Fault::Fold),
+        ("X: a\r\n b", Fault::Fold),
+        ("X: a\rb", Fault::ControlByte),
+        ("X: a\r", Fault::ControlByte),
+        ("X: a\0b", Fault::ControlByte),
+        ("X: a\u{7f}", Fault::ControlByte),
+        ("X: a\u{b}", Fault::ControlByte),
+        ("X: \u{1b}[31m", Fault::ControlByte),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\n{field}\r\n\r\n");
+        assert_eq!(fault(&request), Some(expected), "{field:?}");
+    }
+}
+
+#[test]
+fn framing_is_said_once_and_plainly() {
+    for (fields, expected) in [
+        (
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            Fault::Framing,
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 3",
+            Fault::Framing,
+        ),
+        (
+            "Content-Length: 3\r\nContent-Length: 3",
+            Fault::ContentLength,
+        ),
+        (
+            "Content-Length: 3\r\nContent-Length: 4",
+            Fault::ContentLength,
+        ),
+        ("Content-Length: 3, 3", Fault::ContentLength),
+        ("Content-Length: +3", Fault::ContentLength),
+        ("Content-Length: -3", Fault::ContentLength),
+        ("Content-Length: 0x3", Fault::ContentLength),
+        ("Content-Length: 3 3", Fault::ContentLength),
+        ("Content-Length: ", Fault::ContentLength),
+        ("Content-Length: 99999999999999999999", Fault::ContentLength),
+        ("Transfer-Encoding: identity", Fault::TransferEncoding),
+        ("Transfer-Encoding: gzip, chunked", Fault::TransferEncoding),
+        (
+            "Transfer-Encoding: chunked, chunked",
+            Fault::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked, identity",
+            Fault::TransferEncoding,
+        ),
+        ("Transfer-Encoding: \"chunked\"", Fault::TransferEncoding),
+        ("Transfer-Encoding: xchunked", Fault::TransferEncoding),
+        ("Transfer-Encoding: chunked;q=1", Fault::TransferEncoding),
+        ("Transfer-Encoding: ", Fault::TransferEncoding),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            Fault::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked\r\ntransfer-encoding: identity",
+            Fault::TransferEncoding,
+        ),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\nabc");
+        let (heads, clear, found) = scan(request.as_bytes());
+        assert_eq!((heads, clear, found), (0, 0, Some(expected)), "{fields:?}");
+    }
+    let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(fault(old), Some(Fault::TransferEncoding));
+}
+
+#[test]
+fn chunks_follow_the_grammar() {
+    for chunks in [
+        "\r\n",
+        "g\r\n",
+        "0x3\r\nabc\r\n",
+        "+3\r\nabc\r\n",
+        "3 \r\nabc\r\n",
+        " 3\r\nabc\r\n",
+        "3\nabc\r\n",
+        "3\rabc\r\n",
+        "3\r\nabcd\r\n",
+        "3\r\nabc\n0\r\n\r\n",
+        "3\r\nabcX\r\n",
+        "3\r\nabc0\r\n\r\n",
+        "3;\0\r\nabc\r\n",
+        "3;a\rb\r\nabc\r\n",
+        "ffffffffffffffff\r\nabc",
+        "10000000000000003\r\nabc",
+        "-1\r\nabc",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let (heads, _, found) = scan(request.as_bytes());
+        assert_eq!((heads, found), (1, Some(Fault::Chunk)), "{chunks:?}");
+    }
+    let long = format!(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{}",
+        "a".repeat(300)
+    );
+    assert_eq!(fed(&[long.as_bytes()]).2, Some(Fault::Chunk));
+}
+
+#[test]
+fn trailers_are_fields_and_say_nothing_about_framing() {
+    for (trailer, expected) in [
+        ("Content-Length: 3", Fault::Framing),
+        ("Transfer-Encoding: chunked", Fault::Framing),
+        ("Host: b", Fault::Framing),
+        ("X : 1", Fault::FieldName),
+        (" X: 1", Fault::Fold),
+        ("X: \0", Fault::ControlByte),
+    ] {
+        let request =
+            format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n");
+        assert_eq!(fault(&request), Some(expected), "{trailer:?}");
+    }
+}
+
+#[test]
+fn a_head_has_limits() {
+    let fields = "X: 1\r\n".repeat(LIMITS.fields);
+    assert_eq!(fault(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), None);
+    let fields = "X: 1\r\n".repeat(LIMITS.fields + 1);
+    let many = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+    assert_eq!(fault(&many), Some(Fault::TooManyFields));
+    let endless = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(LIMITS.bytes));
+    assert_eq!(fed(&[endless.as_bytes()]).2, Some(Fault::HeadTooLarge));
+    // Each request has the whole limit to itself.
+    let request = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(900));
+    assert_eq!(fed(&[request.repeat(5).as_bytes()]).0, 5);
+}
+
+#[test]
+fn what_is_clear_ends_before_the_request_that_is_not() {
+    let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let both = format!("{good}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
+    assert_eq!(
+        scan(both.as_bytes()),
+        (1, good.len(), Some(Fault::FieldName))
+    );
+    let partial = format!("{good}GET / HT");
+    assert_eq!(scan(partial.as_bytes()), (1, good.len(), None));
+}
+
+#[test]
+fn the_scan_pauses_behind_a_handshake() {
+    let handshake = b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c, WebSocket\r\n\r\n";
+    let mut input = handshake.to_vec();
+    input.extend_from_slice(b"\x81\x85....GET");
+    let mut scanner = Scanner::new(LIMITS);
+    let scanned = scanner.feed(&input);
+    assert_eq!(
+        (scanned.seen, scanned.clear),
+        (handshake.len(), Some(handshake.len()))
+    );
+    assert_eq!(scanner.place(), Place::Paused);
+    assert_eq!(scanner.feed(b"x").seen, 0);
+    scanner.resume();
+    assert_eq!(scanner.feed(b"GET / HTTP/1.1\r\n\r\n").heads, 1);
+}
+
+#[test]
+fn the_place_is_known() {
+    let mut scanner = Scanner::new(LIMITS);
+    assert_eq!(scanner.place(), Place::Between);
+    scanner.feed(b"P");
+    assert_eq!(scanner.place(), Place::Head);
+    scanner.feed(b"UT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
+    assert_eq!(scanner.place(), Place::Body);
+    scanner.feed(b"abc");
+    assert_eq!(scanner.place(), Place::Between);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_give_the_same_however_they_are_cut(
+        input in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+        cut in 0..64usize,
+    ) {
+        let (before, after) = input.split_at(cut.min(input.len()));
+        proptest::prop_assert_eq!(fed(&[before, after]), fed(&[&input]));
+    }
+
+    #[test]
+    fn a_target_that_passes_is_a_uri(target in "/[ -~\u{80}-\u{ff}]{0,16}") {
+        let request = format!("GET {target} HTTP/1.1\r\n\r\n");
+        if fed(&[request.as_bytes()]).2.is_none() {
+            proptest::prop_assert!(hyper::Uri::try_from(target.as_bytes()).is_ok());
+        }
+    }
+}
