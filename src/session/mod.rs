@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use opening::{Mode, Opening, SingleForm};
 
+use crate::edge::caps::Connections;
 use crate::hub::Hub;
 use crate::rollout::Stages;
 use crate::route::InForce;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub upstreams: Upstreams,
     /// Present connections.
     pub sessions: registry::Sessions,
+    /// Places for downstream connections of any kind.
+    pub connections: Connections,
     /// Signs the sticky cookie.
     pub secret: Vec<u8>,
     /// This instance's random id (`welcome.node`).
