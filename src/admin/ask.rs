@@ -70,6 +70,8 @@ pub enum Declined {
     ReadOnly(String),
     /// Nothing was in force before.
     NothingToUndo,
+    /// The process is on its way out.
+    Gone,
 }
 
 /// An accepted configuration.

@@ -50,15 +50,16 @@ pub async fn replace(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
 
 async fn ask<T>(admin: &Admin, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();
-    let gone = |_| {
-        Fault::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
-            "the process is on its way out",
-        )
-    };
-    admin.asks.send(make(reply)).await.map_err(|_| gone(()))?;
-    answer.await.map_err(|_| gone(()))
+    admin.asks.send(make(reply)).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
+}
+
+fn gone() -> Fault {
+    Fault::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "draining",
+        "the process is on its way out",
+    )
 }
 
 fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
@@ -88,6 +89,7 @@ fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
                 "the file cannot be written ({why}): change it where it comes from, then reload"
             ),
         )),
+        Err(Declined::Gone) => Err(gone()),
         Err(Declined::NothingToUndo) => Err(Fault::new(
             StatusCode::CONFLICT,
             "nothing_to_undo",

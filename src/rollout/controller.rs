@@ -126,12 +126,6 @@ impl Controller {
         self.0.stages.clone()
     }
 
-    /// The configuration changed: what changed *in the file* acts, at once; done when it is also on disk.
-    pub async fn follow(&self, plans: &Plans) {
-        self.adopt(plans);
-        self.save().await;
-    }
-
     /// A person changes one rollout, if it is still at the generation that they saw (`None`: at any).
     ///
     /// In force at once; done when it is also on disk.
@@ -185,7 +179,8 @@ impl Controller {
         Some(status.record.history.into())
     }
 
-    fn adopt(&self, plans: &Plans) {
+    /// Lets what changed in the file act, at once; [`Controller::save`] makes it outlive the process.
+    pub fn adopt(&self, plans: &Plans) {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
         for (name, plan) in plans {

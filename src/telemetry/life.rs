@@ -1,6 +1,7 @@
 //! Happenings of the house: start, reload, rollout, drain, end.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ impl Telemetry {
     /// A configuration is in force.
     pub fn config_accepted(&self, generation: u64, trigger: &str, time: Duration) {
         self.config_generation.set(generation as i64);
-        if generation > 1 {
+        if trigger != "start" {
             self.reloads.with_label_values(&["ok"]).inc();
             self.reload_seconds.observe(time.as_secs_f64());
         }
@@ -92,6 +93,43 @@ impl Telemetry {
             sessions,
             window_ms = window.as_millis() as u64,
             "drain: sessions leave"
+        );
+    }
+
+    /// The process begins to leave.
+    pub fn leaving(&self) {
+        tracing::warn!("leaving: not ready any more");
+    }
+
+    /// What is left is closed, whatever it does.
+    pub fn cut(&self, sessions: usize) {
+        tracing::warn!(sessions, "closing what is left");
+    }
+
+    /// Everybody is gone.
+    pub fn left(&self) {
+        tracing::info!("everybody is gone");
+    }
+
+    /// A valid configuration that its author should look at again.
+    pub fn warned(&self, warnings: &[impl Display]) {
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// There is no `state_dir`.
+    pub fn nothing_is_kept(&self) {
+        tracing::warn!(
+            "no server.state_dir: what admins set lives in memory and is lost at a restart"
+        );
+    }
+
+    /// There is neither `server.secret` nor `state_dir`.
+    pub fn secret_is_random(&self) {
+        tracing::warn!(
+            "no server.secret and no server.state_dir: cookies are signed with a random secret and end with this process; \
+             set server.secret, the same on all instances"
         );
     }
 

@@ -123,11 +123,11 @@ async fn a_state_that_cannot_be_written_still_takes_effect_and_says_so() {
 async fn a_rollout_taken_out_of_the_file_and_in_again_is_still_killed() {
     let controller = controller(10, None);
     controller.change("web", None, kill()).await.unwrap();
-    controller.follow(&Plans::new()).await;
+    controller.adopt(&Plans::new());
     assert!(controller.list().is_empty());
     let gone = controller.change("web", None, set(5)).await;
     assert_eq!(gone.unwrap_err(), Refused::Unknown);
-    controller.follow(&plans(10)).await;
+    controller.adopt(&plans(10));
     assert_eq!(stage(&controller).state, StageState::Killed);
 }
 
@@ -160,9 +160,9 @@ async fn sessions_are_told_of_changes_only() {
     });
     let rings = || rung.swap(0, Ordering::Relaxed);
     assert_eq!(rings(), 1);
-    controller.follow(&plans(10)).await;
+    controller.adopt(&plans(10));
     assert_eq!(rings(), 0);
-    controller.follow(&plans(20)).await;
+    controller.adopt(&plans(20));
     assert_eq!(rings(), 1);
     controller.change("web", None, kill()).await.unwrap();
     assert_eq!(rings(), 1);

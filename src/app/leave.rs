@@ -1,0 +1,78 @@
+//! The way out: in order, or at once.
+//!
+//! In order: not ready any more, while connections are still accepted (load balancers have to notice first) · nothing more is
+//! accepted, sessions are told to leave and close over a window, exchanges under way are finished · what is left is closed.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Handle;
+use crate::session::registry::Whom;
+
+/// How long after the readiness went connections are still accepted, at most.
+const LAME_DUCK: Duration = Duration::from_secs(5);
+
+/// How long a forced close may take: the close frames have to reach their sockets.
+const FORCED: Duration = Duration::from_secs(1);
+
+/// Going away (RFC 6455, section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
+impl Handle {
+    /// Leaves in order, within `drain_timeout` in all.
+    pub async fn drain(mut self) {
+        let timeout = self.drain_timeout();
+        let start = Instant::now();
+        let end = start + timeout;
+        self.announce();
+        sleep_until(start + LAME_DUCK.min(timeout / 5)).await;
+
+        self.close_doors();
+        // The rest of the time, less what the last close frames and answers need.
+        let left = end.saturating_duration_since(Instant::now());
+        let reserve = FORCED.min(left / 4);
+        let window = (left - reserve) * 3 / 4;
+        let sessions = self.shared.sessions.drain(window, "deploy");
+        self.shared
+            .telemetry
+            .drain_began("deploy", sessions, window);
+        let everyone = async {
+            self.shared.sessions.gone().await;
+            while self.doors.join_next().await.is_some() {}
+        };
+        if timeout_at(end - reserve, everyone).await.is_err() {
+            self.cut(reserve).await;
+        }
+        self.shared.telemetry.left();
+    }
+
+    /// Leaves at once: whoever is here is closed with 1001.
+    pub async fn stop(mut self) {
+        self.announce();
+        self.close_doors();
+        self.cut(FORCED).await;
+        self.shared.telemetry.left();
+    }
+
+    fn announce(&self) {
+        self.api.leaving.store(true, Ordering::SeqCst);
+        self.shared.telemetry.leaving();
+        // Nobody listens where systemd did not start us.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+
+    fn close_doors(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.stop.send_replace(true);
+    }
+
+    async fn cut(&mut self, patience: Duration) {
+        let closed = self.shared.sessions.close(&Whom::All, GOING_AWAY);
+        self.shared.telemetry.cut(closed);
+        // A peer that does not answer its close frame in time is cut with the process.
+        let _ = tokio::time::timeout(patience, self.shared.sessions.gone()).await;
+        self.doors.abort_all();
+    }
+}

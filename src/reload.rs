@@ -1,1 +1,0 @@
-//! Triggers, load, apply.

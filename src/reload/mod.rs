@@ -1,0 +1,335 @@
+//! Triggers → load → apply. One task owns the configuration, so that no two reloads overlap.
+//!
+//! A reload reads the file, tells all problems, refuses restart-only keys by name, builds everything new without any effect, and
+//! swaps once. Until the swap, nothing has changed; after it, hub and sessions reconcile by themselves.
+
+mod history;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::admin::{Applied, Ask, Declined, Routes, Snapshot, Trigger};
+use crate::config::{self, Config, Loaded, Problem, Route, Severity};
+use crate::rollout::controller::Controller;
+use crate::route::{InForce, RouteTable};
+use crate::session::Shared;
+use crate::state::{rfc3339, unix_seconds, write_whole};
+pub use history::History;
+pub use watch::Watch;
+
+/// A valid file with its text.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// As it stands in the file, secrets included.
+    pub text: String,
+    /// What it says.
+    pub loaded: Loaded,
+}
+
+/// Reads and judges the file.
+///
+/// # Errors
+/// All problems at once; a file without content is one: it is being written, or was lost.
+pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| vec![whole_file(path, &format!("cannot be read: {error}"))])?;
+    judge(path, text)
+}
+
+fn judge(path: &Path, text: String) -> Result<Read, Vec<Problem>> {
+    if text.trim().is_empty() {
+        return Err(vec![whole_file(path, "is empty")]);
+    }
+    let env = |name: &str| std::env::var(name).ok();
+    let read = |path: &Path| fs::read_to_string(path);
+    let loaded = config::parse(&text, &path.display().to_string(), &env, &read)?;
+    Ok(Read { text, loaded })
+}
+
+fn whole_file(path: &Path, message: &str) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: path.display().to_string(),
+        line: 1,
+        column: 1,
+        key: "file".to_owned(),
+        message: message.to_owned(),
+        hint: "name an existing, complete file: `--config FILE`".to_owned(),
+    }
+}
+
+/// The owner of the configuration in force.
+pub struct Reloader {
+    /// The file.
+    pub path: PathBuf,
+    /// What was accepted last.
+    pub current: Read,
+    /// When, Unix seconds.
+    pub accepted_at: u64,
+    /// What was accepted before.
+    pub history: History,
+    /// Looks at the files.
+    pub watch: Watch,
+    /// Where the new one goes.
+    pub shared: Arc<Shared>,
+    /// Follows the rollouts' keys.
+    pub controller: Controller,
+}
+
+impl Reloader {
+    /// Serves orders, signals and what the watch sees, until nobody can ask any more.
+    pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, mut hangups: mpsc::Receiver<()>) {
+        loop {
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    Some(ask) => self.serve(ask).await,
+                    None => return,
+                },
+                Some(()) = hangups.recv() => {
+                    // Told by log and metrics; a signal has nobody to answer.
+                    let _ = self.reload(None, Trigger::Signal).await;
+                }
+                () = self.watch.changed() => {
+                    let _ = self.reload(None, Trigger::File).await;
+                }
+            }
+        }
+    }
+
+    /// A caller that is gone does not get its answer; what it asked for is done all the same.
+    async fn serve(&mut self, ask: Ask) {
+        match ask {
+            Ask::Show(reply) => drop(reply.send(self.show())),
+            Ask::History(reply) => drop(reply.send(self.history.entries())),
+            Ask::Reload(seen, reply) => drop(reply.send(self.reload(seen, Trigger::Api).await)),
+            Ask::Replace(seen, text, reply) => {
+                let outcome = self.write(Some(seen), text, Trigger::Api).await;
+                drop(reply.send(outcome));
+            }
+            Ask::Undo(seen, reply) => {
+                let outcome = match self.history.text_before() {
+                    Some(text) => self.write(seen, text, Trigger::Undo).await,
+                    None => Err(Declined::NothingToUndo),
+                };
+                drop(reply.send(outcome));
+            }
+        }
+    }
+
+    fn show(&self) -> Snapshot {
+        Snapshot {
+            generation: self.history.generation(),
+            file: self.path.display().to_string(),
+            loaded_at: rfc3339(self.accepted_at),
+            toml: self.current.loaded.text.clone(),
+            values: json!(self.current.loaded.values),
+        }
+    }
+
+    async fn reload(&mut self, seen: Option<u64>, trigger: Trigger) -> Result<Applied, Declined> {
+        let since = Instant::now();
+        self.check_seen(seen)?;
+        self.watch.settle();
+        let outcome = read(&self.path);
+        self.decide(outcome, trigger, since, |_| Ok(())).await
+    }
+
+    /// Judges a text first, and only then lets it replace the file.
+    async fn write(
+        &mut self,
+        seen: Option<u64>,
+        text: String,
+        trigger: Trigger,
+    ) -> Result<Applied, Declined> {
+        let since = Instant::now();
+        self.check_seen(seen)?;
+        let outcome = judge(&self.path, text);
+        let path = self.path.clone();
+        let applied = self
+            .decide(outcome, trigger, since, |text| replace(&path, text))
+            .await;
+        // What we wrote ourselves is no change that the watch should report.
+        self.watch.settle();
+        applied
+    }
+
+    fn check_seen(&self, seen: Option<u64>) -> Result<(), Declined> {
+        let generation = self.history.generation();
+        match seen.is_none_or(|seen| seen == generation) {
+            true => Ok(()),
+            false => Err(Declined::Stale(generation)),
+        }
+    }
+
+    /// Tells the world of the outcome, whatever it is.
+    async fn decide(
+        &mut self,
+        outcome: Result<Read, Vec<Problem>>,
+        trigger: Trigger,
+        since: Instant,
+        before: impl FnOnce(&str) -> io::Result<()>,
+    ) -> Result<Applied, Declined> {
+        announce_reloading();
+        let telemetry = self.shared.telemetry.clone();
+        let word = trigger.as_str();
+        let outcome = match outcome {
+            Ok(read) => self.accept(read, trigger, before).await,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+                telemetry.config_invalid(word, &lines, since.elapsed());
+                Err(Declined::Invalid(json!(problems)))
+            }
+        };
+        match &outcome {
+            Ok(Applied {
+                changed: true,
+                generation,
+                ..
+            }) => {
+                telemetry.config_accepted(*generation, word, since.elapsed());
+            }
+            Ok(_) => telemetry.config_unchanged(word, since.elapsed()),
+            Err(Declined::RestartRequired(keys)) => {
+                telemetry.config_needs_restart(word, keys, since.elapsed());
+            }
+            Err(_) => {}
+        }
+        announce_ready();
+        outcome
+    }
+
+    async fn accept(
+        &mut self,
+        read: Read,
+        trigger: Trigger,
+        before: impl FnOnce(&str) -> io::Result<()>,
+    ) -> Result<Applied, Declined> {
+        let old = self.shared.in_force.load_full();
+        let keys = old.config.restart_keys_changed(&read.loaded.config);
+        if !keys.is_empty() {
+            return Err(Declined::RestartRequired(keys));
+        }
+        if read.text == self.current.text && read.loaded.config == *old.config {
+            return Ok(Applied {
+                generation: old.generation,
+                ..Applied::default()
+            });
+        }
+        before(&read.text).map_err(|error| Declined::ReadOnly(error.to_string()))?;
+        let now = unix_seconds(SystemTime::now());
+        let generation = self.history.generation() + 1;
+        let routes = compare(&old.config, &read.loaded.config);
+        let closed = self.count_closed(&routes.removed);
+        self.put_in_force(generation, &read.loaded.config);
+        self.watch.follow(&read.loaded.files);
+        self.history
+            .accept(now, trigger, &read.loaded.sha256, &read.text);
+        self.accepted_at = now;
+        self.current = read;
+        // In force already; what follows only makes it outlive the process.
+        self.controller.save().await;
+        if let Err(error) = self.history.save().await {
+            let path = self.history.path().unwrap_or(Path::new("")).to_owned();
+            self.shared.telemetry.state_not_kept(&path, &error);
+        }
+        Ok(Applied {
+            generation,
+            changed: true,
+            routes,
+            closed,
+        })
+    }
+
+    fn put_in_force(&self, generation: u64, config: &Config) {
+        let shared = &self.shared;
+        let config = Arc::new(config.clone());
+        let in_force = Arc::new(InForce {
+            generation,
+            routes: RouteTable::new(&config.routes),
+            config: config.clone(),
+        });
+        // A new rollout's stage has to be there before the first request asks for it.
+        self.controller.adopt(&config.rollouts);
+        shared.in_force.store(in_force);
+        let log = &config.log;
+        shared.telemetry.set_log(log.level, log.json, log.access);
+        let by_name: BTreeMap<&str, &Arc<Route>> =
+            config.routes.iter().map(|r| (&*r.name, r)).collect();
+        shared
+            .hub
+            .reconcile(|name| by_name.get(name).map(|route| (*route).clone()));
+        shared.upstreams.retain(&config);
+        shared.sessions.recheck();
+    }
+
+    /// Sessions that live by removed routes only.
+    fn count_closed(&self, removed: &[String]) -> usize {
+        if removed.is_empty() {
+            return 0;
+        }
+        let is_gone = |route: &str| removed.iter().any(|name| name == route);
+        let sessions = self.shared.sessions.list();
+        let closed = sessions.iter().filter(|session| {
+            let mut left = session.subscriptions.iter().map(|s| &*s.route);
+            !session.subscriptions.is_empty() && left.all(is_gone)
+        });
+        closed.count()
+    }
+}
+
+/// What happened to the routes, by name.
+fn compare(old: &Config, new: &Config) -> Routes {
+    let by_name = |config: &Config| -> BTreeMap<String, Route> {
+        let routes = config.routes.iter().map(|route| {
+            // A route that only moved within the file is the same route.
+            let mut route = Route::clone(route);
+            route.index = 0;
+            (route.name.to_string(), route)
+        });
+        routes.collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let missing = |from: &BTreeMap<String, Route>, in_: &BTreeMap<String, Route>| {
+        from.keys()
+            .filter(|name| !in_.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let changed = new
+        .iter()
+        .filter(|(name, route)| old.get(*name).is_some_and(|before| before != *route));
+    Routes {
+        added: missing(&new, &old),
+        removed: missing(&old, &new),
+        changed: changed.map(|(name, _)| name.clone()).collect(),
+    }
+}
+
+/// Replaces the file that a symlink may lead to, with the permissions it has.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let mode = fs::metadata(&path)?.permissions().mode() & 0o7777;
+    write_whole(&path, text.as_bytes(), mode)
+}
+
+/// systemd wants the time of the announcement beside it (`Type=notify-reload`). Nobody listens elsewhere.
+fn announce_reloading() {
+    use sd_notify::NotifyState;
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    }
+}
+
+/// What went wrong is told by log, metrics and answer; the service itself is ready in any case.
+fn announce_ready() {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
