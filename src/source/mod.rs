@@ -31,3 +31,6 @@ pub fn feeds(upstreams: Upstreams, telemetry: Arc<Telemetry>) -> Feeds {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,7 @@ impl Feed for PollFeed {
             feed: *self,
             topic,
             pace: Pace::default(),
+            has_begun: false,
             held: None,
             not_modified: 0,
             is_mass_delete: false,
@@ -58,6 +59,8 @@ struct Poller {
     topic: Publisher,
     outage: Outage,
     pace: Pace,
+    /// The head of a document has been seen once. From then on only a whole document is good news.
+    has_begun: bool,
     held: Option<Held>,
     /// 304s since the last whole answer.
     not_modified: u32,
@@ -134,11 +137,17 @@ impl Poller {
             .as_ref()
             .map(|held| held.validators.clone())
             .filter(|_| self.not_modified < TRUSTED_304S);
+        let begun = || {
+            if !std::mem::replace(&mut self.has_begun, true) {
+                self.topic.opened();
+            }
+        };
         let fetching = fetch(
             &self.feed.upstreams,
             &self.topic,
             (route, poll),
             validators.as_ref(),
+            begun,
         );
         let fetched = match self.outage.during(fetching).await {
             Ok(fetched) => fetched,

@@ -69,7 +69,7 @@ impl From<Error> for Miss {
     }
 }
 
-/// Polls once. Calls `opened` when the head of a document arrived.
+/// Polls once. Calls `begun` when the head of a document arrived.
 ///
 /// # Errors
 /// [`Miss`]; nothing of the body is kept then.
@@ -78,6 +78,7 @@ pub async fn fetch(
     topic: &Publisher,
     (route, poll): (&Route, &Poll),
     validators: Option<&Validators>,
+    begun: impl FnOnce(),
 ) -> Result<Fetched, Miss> {
     let (request, is_conditional) = conditional(topic, poll, validators)?;
     let sending = upstreams.send(&route.upstream, &route.name, Purpose::Poll, request);
@@ -103,7 +104,7 @@ pub async fn fetch(
     if !is_document(status, headers) {
         return Err(broken("the answer is no JSON document").into());
     }
-    topic.opened();
+    begun();
     let validators = Validators::of(headers);
     let reading = read(answer.into_body(), poll.max_body);
     let body = match timeout(route.upstream.response_timeout, reading).await {

@@ -1,0 +1,5 @@
+//! Both feeds through a real hub and real sockets; the test itself plays the backend.
+
+mod poll;
+mod sse;
+mod support;
