@@ -103,6 +103,10 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         return Err(Wrong::new("is no origin", mend));
     }
     let starless = lower.replacen("://*.", "://", 1);
+    if starless.contains('*') {
+        let mend = "`*` stands for the first label alone, such as \"https://*.example.com\"";
+        return Err(Wrong::new("has a `*` elsewhere than in front", mend));
+    }
     let Origin { scheme, host, port } = units::origin(&starless)?;
     let scheme = scheme.to_owned();
     Ok(match starless.len() == lower.len() {
@@ -165,8 +169,8 @@ mod tests {
             ("https://app.example.com/", "\"https://app.example.com\""),
             ("https://app.example.com/x", "\"https://app.example.com\""),
             ("null", "remove it"),
-            ("https://*", "scheme, host and port"),
-            ("https://a.*.example.com", "scheme, host and port"),
+            ("https://*", "the first label alone"),
+            ("https://a.*.example.com", "the first label alone"),
             ("https://u@example.com", "scheme, host and port"),
             ("", "scheme, host and port"),
         ] {

@@ -97,6 +97,12 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Whether the file is refused already.
+    pub fn has_errors(&self) -> bool {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        self.notes.borrow().problems.iter().any(is_error)
+    }
+
     /// The value of a key.
     pub fn note(&self, value: Value) {
         self.notes.borrow_mut().values.push(value);

@@ -29,6 +29,8 @@ mod upstream;
 mod websocket;
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -182,14 +184,11 @@ impl Config {
 }
 
 fn everything(root: &Table<'_>) -> Config {
-    root.refuse_later([
-        ("auth", "authentication"),
-        ("rate_limit", "rate limits"),
-        ("socketio", "Socket.IO"),
-        ("sockjs", "SockJS"),
-        ("redis", "Redis"),
-        ("publish", "publishing by HTTP"),
-    ]);
+    root.refuse_later(["auth"], "authentication");
+    root.refuse_later(["rate_limit"], "rate limits");
+    root.refuse_later(["socketio", "sockjs"], "other clients' protocols");
+    root.refuse_later(["redis"], "a fleet of sidecars");
+    root.refuse_later(["publish"], "publishing by HTTP");
     root.ignore_later(["metrics", "tracing"]);
     let server = root.table("server", server::read);
     let cors = root.named("cors", cors::read);
@@ -208,6 +207,9 @@ fn everything(root: &Table<'_>) -> Config {
         })
     });
     let routes = routes::settle(root.desk, &server.prefix, routes);
+    if !root.desk.has_errors() {
+        warn_of_idlers(root, &routes, &rollouts);
+    }
     Config {
         websocket: root.table("websocket", |table| websocket::read(table, &cors)),
         admin: root.table("admin", admin::read),
@@ -220,7 +222,32 @@ fn everything(root: &Table<'_>) -> Config {
     }
 }
 
-/// The text with literal secrets as `***`, also in settings that are commented out.
+fn warn_of_idlers(
+    root: &Table<'_>,
+    routes: &[Arc<Route>],
+    rollouts: &BTreeMap<String, Arc<Rollout>>,
+) {
+    if routes.is_empty() {
+        let mend = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
+        root.warning(
+            "route",
+            "is missing: every request is answered with 404",
+            mend,
+        );
+    }
+    let governing: Vec<_> = routes
+        .iter()
+        .filter_map(|route| route.rollout.as_ref())
+        .collect();
+    for (name, rollout) in rollouts {
+        if !governing.contains(&rollout) {
+            let mend = format!("write `rollout = \"{name}\"` in a route, or remove it");
+            root.warning(&format!("rollout.{name}"), "governs no route", mend);
+        }
+    }
+}
+
+/// The text with literal secrets as `***`, also where the whole setting is commented out.
 fn mask(text: &str, mut secrets: Vec<std::ops::Range<usize>>) -> String {
     secrets.sort_by_key(|span| span.start);
     let (mut masked, mut at) = (String::new(), 0);
@@ -230,7 +257,21 @@ fn mask(text: &str, mut secrets: Vec<std::ops::Range<usize>>) -> String {
         at = span.end;
     }
     masked.push_str(text.get(at..).unwrap_or_default());
-    masked
+    masked.split_inclusive('\n').map(mask_comment).collect()
+}
+
+fn mask_comment(line: &str) -> String {
+    let setting = line
+        .trim_start()
+        .strip_prefix('#')
+        .and_then(|rest| rest.split_once('='));
+    match (setting, line.split_once('=')) {
+        (Some((key, _)), Some((before, _))) if matches!(key.trim(), "secret" | "token") => {
+            let end = if line.ends_with('\n') { "\n" } else { "" };
+            format!("{before}= \"***\"{end}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! What is wrong with a file, where, and the mend.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -58,16 +59,26 @@ pub fn report(outcome: &Result<super::Loaded, Vec<Problem>>) -> serde_json::Valu
 
 /// What a parser of one value says against it: a predicate ("is no duration") and the mend.
 ///
-/// The value itself is put before the predicate by whoever reports, since it may be a secret.
+/// Whoever reports puts the value before the predicate, since it may be a secret. Words that were
+/// made for this value may repeat a part of it, so they are owned, and fixed words are not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
-    pub what: String,
-    pub mend: String,
+    pub what: Cow<'static, str>,
+    pub mend: Cow<'static, str>,
 }
 
 impl Wrong {
-    pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<Cow<'static, str>>, mend: impl Into<Cow<'static, str>>) -> Self {
         let (what, mend) = (what.into(), mend.into());
         Wrong { what, mend }
+    }
+
+    /// The same in words that repeat nothing of the value.
+    pub fn discreet(self) -> Self {
+        match (&self.what, &self.mend) {
+            (Cow::Borrowed(_), Cow::Borrowed(_)) => self,
+            (Cow::Borrowed(what), _) => Wrong::new(*what, "compare it with docs/configuration.md"),
+            _ => Wrong::new("does not fit here", "compare it with docs/configuration.md"),
+        }
     }
 }

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderName};
-use serde_json::json;
 
 use super::problem::Wrong;
 use super::table::Table;
@@ -49,7 +48,7 @@ pub enum By {
 }
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
-    table.refuse_later([("schedule", "schedules"), ("guard", "guards")]);
+    table.refuse_later(["schedule", "guard"], "stages that move by themselves");
     let by = table.word(
         "by",
         [
@@ -65,15 +64,15 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
     }
     let always = table.texts("always", units::something);
     let never = table.texts("never", units::something);
-    if let Some(both) = always.iter().find(|unit| never.contains(unit)) {
-        let what = format!("holds {}, which `always` holds too", units::quote(both));
+    if always.iter().any(|unit| never.contains(unit)) {
+        let what = "holds a unit that `always` holds too";
         table.error("never", what, "keep it in one of them");
     }
     Arc::new(Rollout {
         name: name.into(),
         percent: percent(table),
         by,
-        salt: salt(table, name),
+        salt: table.text_or("salt", name, units::something),
         always,
         never,
         header: table.text("header", testers_header),
@@ -90,13 +89,6 @@ fn percent(table: &Table<'_>) -> u32 {
         table.error("percent", what, mend);
         0
     })
-}
-
-fn salt(table: &Table<'_>, name: &str) -> String {
-    let node = table.node("salt");
-    table.note("salt", node, json!(name));
-    node.and_then(|node| super::table::text(table.desk, node, units::something))
-        .unwrap_or_else(|| name.to_owned())
 }
 
 /// A cookie may bear the same name, so both grammars hold; both forbid the same separators.

@@ -89,11 +89,9 @@ pub(super) struct Names<'n> {
 }
 
 pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option<Route> {
-    table.refuse_later([
-        ("auth", "authentication"),
-        ("require", "authorisation"),
-        ("rate_limit", "rate limits"),
-    ]);
+    table.refuse_later(["auth"], "authentication");
+    table.refuse_later(["require"], "authorisation");
+    table.refuse_later(["rate_limit"], "rate limits");
     table.ignore_later(["hint"]);
     let path = table.required("path", "\"/api/{id}\"", template::template);
     let name = table.text_or(
@@ -132,7 +130,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
 
 /// What a route says against what reads it.
 fn judge_source(table: &Table<'_>, route: &Route) {
-    let Some(source) = &route.source else {
+    if !table.says("source") {
         let bridged_only = [
             "share",
             "vary",
@@ -147,6 +145,8 @@ fn judge_source(table: &Table<'_>, route: &Route) {
             let mend = "give the route a `source`, or remove it";
             table.warning(key, "has no effect on a route without `source`", mend);
         }
+    }
+    let Some(source) = &route.source else {
         return;
     };
     if !route.methods.is_empty() && !route.methods.contains(&Method::GET) {
@@ -185,11 +185,12 @@ fn judge_replay(table: &Table<'_>, route: &Route) {
         return;
     };
     if route.replay.age < rollout.drain + SPARE {
-        let what = format!(
-            "is shorter than the `drain` of the rollout `{}` and 10 s: who is led back may miss events",
-            rollout.name
-        );
-        table.warning("replay.age", what, "write a longer one");
+        let key = match table.says("replay.age") {
+            true => "replay.age",
+            false => "rollout",
+        };
+        let what = "leaves less `replay.age` than the rollout's `drain` and 10 s: who is led back may miss events";
+        table.warning(key, what, "raise `replay.age`, or lower that `drain`");
     }
 }
 

@@ -115,7 +115,7 @@ fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
 }
 
 pub(super) fn read(table: &Table<'_>) -> Server {
-    table.refuse_later([("tls", "TLS towards clients")]);
+    table.refuse_later(["tls"], "TLS towards clients");
     if table
         .node("proxy_protocol")
         .is_some_and(|node| node.json() != json!("off"))
@@ -126,9 +126,7 @@ pub(super) fn read(table: &Table<'_>) -> Server {
     Server {
         listen: listeners(table),
         public_url: table.text("public_url", public_url),
-        prefix: table
-            .text("prefix", prefix)
-            .unwrap_or_else(|| PREFIX.to_owned()),
+        prefix: table.text_or("prefix", PREFIX, prefix),
         trusted_proxies: table.texts("trusted_proxies", network),
         state_dir: state_dir(table),
         secret: table.secret("secret"),

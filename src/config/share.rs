@@ -57,7 +57,7 @@ pub(super) fn vary(table: &Table<'_>, share: &Share) -> Vec<HeaderName> {
 }
 
 fn public(table: &Table<'_>) -> Vec<Tripwire> {
-    table.refuse_later([("claims", "sharing by claims, which needs authentication")]);
+    table.refuse_later(["claims"], "sharing by claims, which needs authentication");
     if !table.switch("public", false) && !table.says("claims") {
         table.error(
             "public",

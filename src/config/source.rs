@@ -20,7 +20,7 @@ pub enum Source {
     Poll(Poll),
 }
 
-/// `source = "sse"` or `{kind = "sse", …}`: a Server-Sent-Events stream.
+/// `source = "sse"` or `{kind = "sse", …}`: a Server-Sent-Events stream is read, with reconnects and `Last-Event-ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sse {
     /// Silence after which the stream counts as lost.
@@ -31,7 +31,7 @@ pub struct Sse {
     pub final_events: Vec<String>,
 }
 
-/// `source = {kind = "poll", …}`: a polled endpoint.
+/// `source = {kind = "poll", …}`: an endpoint is polled from the first subscriber on, and what changed goes out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Poll {
     /// From start to start.

@@ -4,7 +4,7 @@
 //! unknown. So the readers are the one list of keys there is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::desk::Desk;
-use super::placeholder::Origin;
+use super::placeholder::{Origin, Text};
 use super::problem::Wrong;
 use super::tree::{Entry, Form, Node};
 use super::units;
@@ -144,17 +144,19 @@ impl<'a> Table<'a> {
     ) -> Option<Arc<T>> {
         let name = self.text(key, |name| Ok(name.to_owned()))?;
         let found = all.get(&name).cloned();
-        if found.is_none() {
-            let what = format!(
-                "names no `[{kind}.NAME]`: there is no {}",
-                units::quote(&name)
-            );
+        let node = self.peek(key).map(|entry| &entry.node);
+        if let (
+            None,
+            Some(Node {
+                form: Form::Text(text),
+                ..
+            }),
+        ) = (&found, node)
+        {
+            let what = format!("{} names no `[{kind}.NAME]`", shown(text));
             let mend = match units::closest(&name, all.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean \"{known}\"?"),
-                None => format!(
-                    "write `[{kind}.{}]`",
-                    units::name(&name).unwrap_or("NAME".to_owned())
-                ),
+                None => format!("write that `[{kind}.NAME]`, or name another"),
             };
             self.desk
                 .absent(self.place_of(key), &self.path(key), what, mend);
@@ -377,34 +379,39 @@ impl<'a> Table<'a> {
         what: &str,
         mend: &str,
     ) {
-        for key in keys {
-            if self.node(key).is_some() {
-                self.error(key, what, mend);
-            }
+        for (key, entry) in self.present(keys) {
+            self.desk.error(entry.place, &self.path(key), what, mend);
         }
     }
 
     /// Keys of later versions that protect something: silence would be a false promise.
-    pub fn refuse_later<const N: usize>(&self, keys: [(&'static str, &str); N]) {
-        for (key, purpose) in keys {
-            if self.node(key).is_some() {
-                let what = format!("is not supported by this version: {purpose}");
-                self.error(key, what, "remove it");
-            }
+    pub fn refuse_later<const N: usize>(&self, keys: [&'static str; N], purpose: &str) {
+        for (key, entry) in self.present(keys) {
+            let what = format!("is not supported by this version: {purpose}");
+            self.desk
+                .error(entry.place, &self.path(key), what, "remove it");
         }
     }
 
     /// Keys of later versions that only tune.
     pub fn ignore_later<const N: usize>(&self, keys: [&'static str; N]) {
-        for key in keys {
-            if self.node(key).is_some() {
-                self.warning(
-                    key,
-                    "has no effect in this version",
-                    "remove it, or leave it for later",
-                );
-            }
+        for (key, entry) in self.present(keys) {
+            let (what, mend) = (
+                "has no effect in this version",
+                "remove it, or leave it for later",
+            );
+            self.desk.warning(entry.place, &self.path(key), what, mend);
         }
+    }
+
+    /// Those of some known keys that the file has.
+    fn present<const N: usize>(
+        &self,
+        keys: [&'static str; N],
+    ) -> impl Iterator<Item = (&'static str, &'a Entry)> {
+        self.asked.borrow_mut().extend(keys);
+        keys.into_iter()
+            .filter_map(|key| Some((key, self.peek(key)?)))
     }
 
     /// Where the value of a key stands, or else the table.
@@ -471,7 +478,10 @@ impl<'a> Table<'a> {
             let what = "is no key of this table";
             let mend = match units::closest(name, asked.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("its keys are {}", units::listed(asked.iter().copied())),
+                None => {
+                    let known: BTreeSet<_> = asked.iter().copied().collect();
+                    format!("its keys are {}", units::listed(known.into_iter()))
+                }
             };
             self.desk.error(entry.place, &entry.node.key, what, mend);
         }
@@ -495,14 +505,23 @@ pub(super) fn text<T>(
         }
         return None;
     };
-    let refuse = |Wrong { what, mend }| {
-        let value = match text.origin {
-            Some(_) => format!("the value of {}", units::quote(&text.raw)),
-            None => units::quote(&text.raw),
+    let refuse = |wrong: Wrong| {
+        let Wrong { what, mend } = match text.origin {
+            Some(_) => wrong.discreet(),
+            None => wrong,
         };
-        desk.error(node.span.start, &node.key, format!("{value} {what}"), mend);
+        let what = format!("{} {what}", shown(text));
+        desk.error(node.span.start, &node.key, what, mend);
     };
     parse(&text.text).map_err(refuse).ok()
+}
+
+/// A string as problems may show it.
+fn shown(text: &Text) -> String {
+    match text.origin {
+        Some(_) => format!("the value of {}", units::quote(&text.raw)),
+        None => units::quote(&text.raw),
+    }
 }
 
 /// Reads a node as a list of strings.
@@ -525,13 +544,19 @@ pub(super) fn texts<T>(
 pub(super) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
     let mend = match (&node.form, wanted) {
         (Form::Failed, _) => return,
-        (Form::Integer(_) | Form::Number(_) | Form::Switch(_), "a string") => {
-            "put it in quotes".to_owned()
-        }
-        (Form::Text(_), "a list of strings") => "put it in brackets".to_owned(),
-        _ => format!("write {wanted}"),
+        (Form::Text(_), "a list of strings") => "put it in brackets",
+        (_, "a list of strings") => "write one such as `[\"a\", \"b\"]`",
+        (Form::List(_) | Form::Table(_), "a string") => "write one value in quotes",
+        (_, "a string") => "put it in quotes",
+        (_, "a boolean") => "write `true` or `false`",
+        (_, "a whole number") => "write digits alone, such as `10`",
+        (_, "a number") => "write it without quotes, such as `12.5`",
+        _ => "write `{key = value}`, or give it a table of its own",
     };
-    let what = format!("must be {wanted}, not {}", node.kind());
+    let what = match &node.form {
+        Form::Text(text) if text.alone => format!("{} must be {wanted}", shown(text)),
+        _ => format!("must be {wanted}, not {}", node.kind()),
+    };
     desk.error(node.span.start, &node.key, what, mend);
 }
 

@@ -103,3 +103,302 @@ fn the_smallest_file_loads_with_the_documented_defaults() {
 fn the_example_loads_without_a_word() {
     assert_eq!(told(&accepted(EXAMPLE).warnings), "");
 }
+
+/// A case is a file `NAME.toml` beside its expected `NAME.out`; `UPDATE_CASES=1` writes the latter.
+#[test]
+fn every_case_is_told_as_expected() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/cases");
+    let mut cases: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("cases")
+        .map(|entry| entry.expect("a case").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    let mut wrong = String::new();
+    for case in cases {
+        let text = fs::read_to_string(&case).expect("a case");
+        let told = match judge(&text) {
+            Ok(loaded) => format!("{}accepted\n", told(&loaded.warnings)),
+            Err(problems) => format!("{}refused\n", told(&problems)),
+        };
+        for secret in ["canary", "from-the-environment", "from-a-file"] {
+            assert!(!told.contains(secret), "{}:\n{told}", case.display());
+        }
+        let expected = case.with_extension("out");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            fs::write(&expected, &told).expect("written");
+        }
+        if fs::read_to_string(&expected).ok().as_ref() != Some(&told) {
+            wrong += &format!("{}:\n{told}\n", expected.display());
+        }
+    }
+    assert!(wrong.is_empty(), "told otherwise than expected:\n{wrong}");
+}
+
+/// `route.3.path` → `route.N.path`, `rollout.web.percent` → `rollout.NAME.percent`.
+pub(super) fn generic(key: &str) -> String {
+    let named = ["cors", "rollout", "upstream", "route"];
+    let mut parts: Vec<_> = key.split('.').collect();
+    if let [table, name, ..] = &mut parts[..]
+        && named.contains(table)
+    {
+        *name = if *table == "route" { "N" } else { "NAME" };
+    }
+    parts.join(".")
+}
+
+#[test]
+fn the_example_sets_every_key() {
+    let set: Vec<_> = accepted(EXAMPLE)
+        .values
+        .iter()
+        .filter(|value| value.source != "default")
+        .map(|value| generic(&value.key))
+        .collect();
+    let unset: Vec<_> = accepted(include_str!("cases/every_table.toml"))
+        .values
+        .iter()
+        .map(|value| generic(&value.key))
+        .filter(|key| {
+            !set.iter()
+                .any(|set| set == key || set.starts_with(&format!("{key}.")))
+        })
+        .collect();
+    // Of `[cors.NAME]` only `origins` has an effect yet.
+    let later = [
+        "credentials",
+        "methods",
+        "headers",
+        "expose",
+        "max_age",
+        "mode",
+    ];
+    assert_eq!(unset, later.map(|key| format!("cors.NAME.{key}")));
+}
+
+#[test]
+fn values_say_where_they_come_from() {
+    let loaded = accepted(
+        "[server]\nsecret = \"canary\"\nworkers = 4\n\
+         [admin]\ntoken = \"${file:/run/secrets/token}\" # old: none\n\
+         # token = \"canary\"\n\
+         [upstream.app]\nservers = [\"http://${TOKEN}\"]\n\
+         [rollout.web]\npercent = \"${PERCENT}\"\nkill = \"${file:/run/kill}\"\n\
+         [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\nsource = \"sse\"\nrollout = \"web\"\n",
+    );
+    let told = |key: &str| {
+        let Value { value, source, .. } = value(&loaded, key);
+        format!("{value} {source}")
+    };
+    assert_eq!(told("server.workers"), "4 file:3:11");
+    assert_eq!(told("server.secret"), "\"***\" file:2:10");
+    assert_eq!(
+        told("admin.token"),
+        "\"***\" secret-file:/run/secrets/token"
+    );
+    assert_eq!(
+        told("upstream.app.servers"),
+        "[\"http://from-the-environment\"] env:TOKEN"
+    );
+    assert_eq!(told("rollout.web.percent"), "12.5 env:PERCENT");
+    assert_eq!(told("rollout.web.kill"), "true secret-file:/run/kill");
+    assert_eq!(told("rollout.web.drain"), "\"30s\" default");
+    assert_eq!(
+        told(
+            "server.connections_per_ip"
+                .replace("server", "server.limits")
+                .as_str()
+        ),
+        "null default"
+    );
+    assert_eq!(told("route.0.source.idle_timeout"), "\"60s\" default");
+
+    let rollout = &loaded.config.rollouts["web"];
+    assert_eq!((rollout.percent, rollout.kill), (12_500, true));
+    let token = loaded.config.admin.token.as_ref().expect("a token");
+    assert_eq!(token.0, "from-a-file");
+    let files = [
+        PathBuf::from("/run/kill"),
+        PathBuf::from("/run/secrets/token"),
+    ];
+    assert_eq!(loaded.files, files);
+
+    assert!(!loaded.text.contains("canary"), "{}", loaded.text);
+    assert!(
+        loaded.text.contains("secret = \"***\"\nworkers = 4"),
+        "{}",
+        loaded.text
+    );
+    assert!(
+        loaded
+            .text
+            .contains("token = \"${file:/run/secrets/token}\""),
+        "{}",
+        loaded.text
+    );
+    assert!(
+        loaded.text.contains("# token = \"***\"\n[upstream"),
+        "{}",
+        loaded.text
+    );
+    let shown = format!("{:?}", loaded.config);
+    assert!(
+        !shown.contains("canary") && !shown.contains("from-a-file"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_restart_is_needed_for_few_keys() {
+    let with = |head: &str| accepted(&format!("{head}\n{SMALLEST}")).config;
+    let old = with("");
+    let new = with(
+        "[server]\nlisten = [\"127.0.0.1:1\"]\nprefix = \"/x\"\nworkers = 1\nstate_dir = \"/s\"\n\
+         drain_timeout = \"1s\"\n[admin]\nlisten = \"127.0.0.1:2\"\ntoken = \"t\"\n",
+    );
+    assert_eq!(old.restart_keys_changed(&old), [""; 0]);
+    let keys = [
+        "server.listen",
+        "server.prefix",
+        "server.workers",
+        "server.state_dir",
+        "admin.listen",
+    ];
+    assert_eq!(old.restart_keys_changed(&new), keys);
+}
+
+#[test]
+fn what_is_read_stays_the_same_under_another_pace() {
+    let reads = |source: &str, rest: &str| {
+        let text = format!(
+            "[upstream.app]\nservers = [\"http://a\"]\n[[route]]\npath = \"/a\"\nupstream = \"app\"\n\
+             source = {{kind = \"poll\", {source}}}\n{rest}"
+        );
+        accepted(&text).config.routes[0].reads()
+    };
+    let plain = reads("every = \"1s\"", "");
+    assert_eq!(
+        plain,
+        reads(
+            "every = \"2s\", jitter = 0, max_body = \"1MiB\"",
+            "slow = \"gap\""
+        )
+    );
+    assert_eq!(
+        plain,
+        reads(
+            "mass_delete_guard = 100",
+            "replay = {events = 5}\ncalls = [\"POST\"]"
+        )
+    );
+    for (source, rest) in [
+        ("emit = \"changes\"", ""),
+        ("ignore = [\"/at\"]", ""),
+        ("method = \"POST\"", ""),
+        ("method = \"POST\", body = {a = 1}", ""),
+        ("", "share = \"public\""),
+        ("", "vary = [\"accept-language\"]"),
+    ] {
+        assert_ne!(plain, reads(source, rest), "{source} {rest}");
+    }
+}
+
+#[test]
+fn routes_with_the_same_path_are_told_apart_by_name() {
+    let names = |routes: &[Arc<Route>]| -> Vec<String> {
+        routes.iter().map(|route| route.name.to_string()).collect()
+    };
+    let route = |rest: &str| format!("[[route]]\npath = \"/a\"\nupstream = \"app\"\n{rest}\n");
+    let upstream = "[upstream.app]\nservers = [\"http://a\"]\n".to_owned();
+    let loaded = accepted(
+        &(upstream
+            + &route("")
+            + &route("methods = [\"PUT\", \"POST\"]")
+            + &route("host = \"b.test\"")
+            + &route("host = \"c.test\"\nmethods = [\"PUT\"]\nname = \"mine\"")),
+    );
+    assert_eq!(
+        names(&loaded.config.routes),
+        ["/a", "PUT,POST /a", "b.test/a", "mine"]
+    );
+}
+
+#[test]
+fn a_report_is_what_check_prints_as_json() {
+    let refused = report(&judge("x = 1\n"));
+    assert_eq!(refused["ok"], false);
+    let [_, unknown] = &refused["problems"].as_array().expect("a list")[..] else {
+        panic!("{refused}")
+    };
+    assert_eq!(unknown["severity"], "error");
+    assert_eq!(
+        (&unknown["line"], &unknown["column"]),
+        (&1.into(), &1.into())
+    );
+    let keys: Vec<_> = unknown.as_object().expect("an object").keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "severity", "file", "line", "column", "key", "message", "hint"
+        ]
+    );
+    assert_eq!(
+        report(&judge(SMALLEST)),
+        serde_json::json!({"ok": true, "problems": []})
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    let Err(problems) = judge("\u{feff}# ü\r\n[server]\r\nprefix = \"/ü\"\r\n\"ü\" = 1\r\n")
+    else {
+        panic!("refused")
+    };
+    let places: Vec<_> = problems
+        .iter()
+        .map(|p| (p.line, p.column, p.key.as_str()))
+        .collect();
+    assert_eq!(places, [(3, 10, "server.prefix"), (4, 1, "server.ü")]);
+}
+
+#[test]
+fn no_mutation_of_the_example_panics() {
+    let mut chance = fastrand::Rng::with_seed(11);
+    for _ in 0..1_000 {
+        let mut bytes = EXAMPLE.as_bytes().to_vec();
+        for _ in 0..chance.usize(1..8) {
+            let (at, length) = (chance.usize(..bytes.len()), chance.usize(0..40));
+            let until = (at + length).min(bytes.len());
+            match chance.u8(..4) {
+                0 => bytes[at] = chance.u8(..),
+                1 => drop(bytes.drain(at..until)),
+                2 => {
+                    let piece = bytes[at..until].to_vec();
+                    let to = chance.usize(..bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                _ => {
+                    let odd = [
+                        "\"", "[", "]]", "=", "{", "}", "'''", "${", "\n", "-1", "1e999", "\u{0}",
+                        "é",
+                    ];
+                    let piece = odd[chance.usize(..odd.len())].bytes();
+                    bytes.splice(at..at, piece);
+                }
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(problems) = judge(&text) {
+            assert!(problems.iter().any(|p| p.severity == Severity::Error));
+            assert!(
+                problems.iter().all(|p| !p.to_string().contains('\n')),
+                "{}",
+                told(&problems)
+            );
+        }
+    }
+}

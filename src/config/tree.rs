@@ -9,6 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::desk::Desk;
 use super::placeholder::{self, Origin, Text};
+use super::problem::Wrong;
 
 /// One value of the file.
 #[derive(Debug)]
@@ -120,7 +121,8 @@ fn entries(desk: &Desk<'_>, path: &str, table: &DeTable<'_>) -> Form {
 
 fn node(desk: &Desk<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
     let span = value.span();
-    let failed = |what: String, mend: &str| {
+    let failed = |wrong: Wrong| {
+        let Wrong { what, mend } = wrong;
         desk.error(span.start, &key, what, mend);
         Form::Failed
     };
@@ -129,16 +131,16 @@ fn node(desk: &Desk<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
             desk.watch(placeholder::files(raw, desk.world.folder));
             match placeholder::expand(raw, desk.world) {
                 Ok(text) => Form::Text(text),
-                Err(wrong) => failed(wrong.what, &wrong.mend),
+                Err(wrong) => failed(wrong),
             }
         }
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Form::Integer(number),
-            Err(_) => failed("is too large a number".to_owned(), "write a smaller one"),
+            Err(_) => failed(Wrong::new("is too large a number", "write a smaller one")),
         },
         DeValue::Float(number) => match number.as_str().parse::<f64>() {
             Ok(number) if number.is_finite() => Form::Number(number),
-            _ => failed("is no finite number".to_owned(), "write a plain number"),
+            _ => failed(Wrong::new("is no finite number", "write a plain number")),
         },
         DeValue::Boolean(on) => Form::Switch(*on),
         DeValue::Datetime(date) => Form::Date(date.to_string()),

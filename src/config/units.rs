@@ -196,17 +196,26 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// The known word that was probably meant.
+/// The known word that was probably meant: a few slips away, or longer or shorter at its end.
 pub(super) fn closest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Comparing is quadratic, and nothing that long was a slip.
     if text.len() > 64 {
         return None;
     }
     let folded = text.to_lowercase().replace('-', "_");
+    let extends = |word: &str| {
+        let shorter = word.len().min(folded.len());
+        shorter >= 4 && (folded.starts_with(word) || word.starts_with(&folded))
+    };
     known
-        .map(|word| (strsim::damerau_levenshtein(&folded, word), word))
-        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
+        .map(|word| {
+            (
+                strsim::damerau_levenshtein(&folded, &word.replace('-', "_")),
+                word,
+            )
+        })
+        .filter(|(slips, word)| *slips <= (word.len() / 3).max(1) || extends(word))
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, word)| word)
 }
 
@@ -216,19 +225,29 @@ pub(super) fn listed<'k>(words: impl Iterator<Item = &'k str>) -> String {
     quoted.join(", ")
 }
 
-/// A piece of the file as problems show it: on one line, not endless.
+/// A piece of the file as problems show it: on one line, not endless, without a URL's password.
 pub(super) fn quote(text: &str) -> String {
     const MOST: usize = 80;
-    let shown: String = text.chars().take(MOST).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    format!(
-        "`{}{more}`",
-        shown
-            .escape_debug()
-            .to_string()
-            .replace("\\\"", "\"")
-            .replace("\\'", "'")
-    )
+    let text = match text.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://***@{host}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    };
+    let mut shown = String::new();
+    for c in text.chars().take(MOST) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    let more = if text.chars().nth(MOST).is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!("`{shown}{more}`")
 }
 
 /// Scheme, host and port of a URL without anything behind.

@@ -32,7 +32,7 @@ pub struct Upstream {
 pub struct Authority(pub String);
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
-    table.refuse_later([("tls", "TLS towards backends")]);
+    table.refuse_later(["tls"], "TLS towards backends");
     table.ignore_later(["health", "balance", "budget"]);
     match table.node("http2").map(|node| node.json()) {
         Some(off) if off == json!(false) => {

@@ -34,7 +34,8 @@ pub struct Queue {
 }
 
 pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) -> WebSocket {
-    table.refuse_later([("auth", "authentication"), ("rate_limit", "rate limits")]);
+    table.refuse_later(["auth"], "authentication");
+    table.refuse_later(["rate_limit"], "rate limits");
     WebSocket {
         ping_interval: table.duration("ping_interval", "25s"),
         ping_timeout: table.duration("ping_timeout", "20s"),

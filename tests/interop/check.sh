@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/interop/report.sh
 
-part 'cargo fmt' cargo fmt --check
+part 'cargo fmt' cargo fmt --all --check
 part 'cargo clippy' cargo clippy --locked --quiet --all-targets -- -D warnings
 RUSTDOCFLAGS='-D warnings' part 'cargo doc' cargo doc --locked --quiet --no-deps --document-private-items
 if cargo deny --version >/dev/null 2>&1; then
