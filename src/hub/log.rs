@@ -153,9 +153,7 @@ impl Log {
         let from = self.position(self.head());
         self.push(Kind::Gap { from, why }, nothing(), at);
         self.last_gap = self.head();
-        if self.document.is_some() {
-            self.push_document();
-        }
+        self.push_document(at);
     }
 
     /// Keeps the document, and appends what is emitted for it; the whole document where `drafts` is `None`.
@@ -169,7 +167,7 @@ impl Log {
                     self.push(Kind::Event, draft, at);
                 }
             }
-            _ => self.push_document(),
+            _ => self.push_document(at),
         }
     }
 
@@ -353,11 +351,11 @@ impl Log {
         self.snapshot = None;
     }
 
-    fn push_document(&mut self) {
-        let Some(Document { data, at }) = &self.document else {
+    fn push_document(&mut self, at: Instant) {
+        let Some(document) = &self.document else {
             return;
         };
-        let (draft, at) = (Draft::plain(data.clone()), *at);
+        let draft = Draft::plain(document.data.clone());
         self.push(Kind::Snapshot, draft, at);
         self.last_snapshot = self.head();
         self.snapshot = self.entries.back().map(|entry| entry.event.clone());

@@ -1,7 +1,10 @@
 //! What the hub promises, seen from its three sides: feed, subscriber, configuration.
 
 mod bounds;
+mod identity;
 mod joining;
 mod lag;
 mod life;
 mod support;
+mod threads;
+mod walk;

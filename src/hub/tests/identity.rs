@@ -1,0 +1,289 @@
+//! Nobody reads what was fetched with another one's credentials: principals × routes × scopes, in
+//! random order. Feeds tag what they publish with the credentials that they see.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+use super::support::*;
+use crate::config::{Replay, Route, Share};
+use crate::event::{Event, Position};
+use crate::hub::*;
+
+/// Everybody; the first one has no credentials.
+const NAMES: [&str; 6] = ["", "alice", "bob", "carol", "dave", "eve"];
+const PATHS: [&str; 2] = ["/mine", "/mine?page=2"];
+const CLIENTS: usize = 24;
+
+/// Publishes now and then, each time tagged with whom it read for.
+struct Tagging {
+    polled: bool,
+    seed: u64,
+}
+
+impl Feed for Tagging {
+    fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let mut rng = Rng::with_seed(self.seed);
+            let first = name(&topic.credentials());
+            loop {
+                let pause = Duration::from_millis(rng.u64(10..200));
+                tokio::time::sleep(pause).await;
+                let connection = match topic.target().scope {
+                    Scope::Connection(number) => number,
+                    Scope::Public | Scope::User(_) => 0,
+                };
+                let now = name(&topic.credentials());
+                let tag = format!("{first}|{now}|{connection}");
+                if rng.u8(..) < 8 {
+                    return topic.end(node::internal());
+                }
+                // The same few ids everywhere: one topic's mean nothing on another.
+                let id = rng.u8(..8).to_string();
+                match (self.polled, rng.bool()) {
+                    (false, _) => topic.publish(vec![draft(&tag, Some(&id))]),
+                    (true, true) => topic.document(Bytes::from(tag), DocumentChange::Snapshot),
+                    (true, false) => {
+                        let events = DocumentChange::Events(vec![draft(&tag, Some(&id))]);
+                        topic.document(Bytes::from(tag), events);
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn name(credentials: &Credentials) -> String {
+    let cookie = credentials.cookie.as_ref();
+    cookie.map_or_else(String::new, |value| value.to_str().unwrap().into())
+}
+
+fn credentials(name: &str) -> Credentials {
+    match name {
+        "" => Credentials::default(),
+        name => cookie(name),
+    }
+}
+
+struct Client {
+    subscriber: Subscriber,
+    /// What every event's tag has to be.
+    tag: String,
+}
+
+/// The first step at which somebody read what is not theirs.
+fn first_leak(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(walk(seed, steps, key))
+}
+
+async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64> {
+    let mut rng = Rng::with_seed(seed);
+    let seeds = std::sync::Mutex::new(rng.fork());
+    let feeds: Feeds = Box::new(move |target| {
+        let polled = target.route.source == Some(poll());
+        let seed = seeds.lock().unwrap().u64(..);
+        Box::new(Tagging { polled, seed })
+    });
+    let hub = Hub::with_key(ROOMY, feeds, Arc::default(), key);
+    let routes = routes();
+    let mut clients: Vec<Option<Client>> = (0..CLIENTS).map(|_| None).collect();
+    let mut seen: Vec<Position> = Vec::new();
+    let mut read = Vec::new();
+    for step in 0..steps {
+        let at = rng.usize(..CLIENTS);
+        match rng.u8(..10) {
+            0 | 1 => {
+                let who = NAMES[rng.usize(..NAMES.len())];
+                let route = &routes[rng.usize(..routes.len())];
+                let (scope, tag) = scope(route, who, step + 1);
+                let target = target(route, PATHS[rng.usize(..PATHS.len())], scope);
+                let start = start(&mut rng, &seen);
+                let signal = Arc::new(Signal::default());
+                let joined = hub.join(target, credentials(who), start, None, signal);
+                let joined = joined.ok().expect("far below the caps");
+                if !joined.prelude.iter().all(|event| is_own(event, &tag)) {
+                    return Some(step);
+                }
+                let subscriber = joined.subscriber;
+                clients[at] = Some(Client { subscriber, tag });
+            }
+            2 => clients[at] = None,
+            3 => tokio::time::sleep(Duration::from_millis(4)).await,
+            _ => {
+                let Some(client) = &mut clients[at] else {
+                    continue;
+                };
+                if !client.subscriber.is_behind() {
+                    continue;
+                }
+                if client.subscriber.read(&mut read, 4, PLENTY) == Progress::Overrun {
+                    read.extend(client.subscriber.skip_with_gap(PLENTY));
+                }
+                for event in read.drain(..) {
+                    if !is_own(&event, &client.tag) {
+                        return Some(step);
+                    }
+                    seen.truncate(32);
+                    let place = rng.usize(..=seen.len());
+                    seen.insert(place, event.position);
+                }
+            }
+        }
+    }
+    None
+}
+
+fn routes() -> Vec<Arc<Route>> {
+    let replay = Replay {
+        events: 8,
+        age: Duration::from_millis(150),
+        bytes: 4_096,
+    };
+    let mut routes = Vec::new();
+    for share in [Share::Public, Share::User, Share::Connection] {
+        routes.push(route("stream", sse(), share.clone(), replay));
+        routes.push(route("list", poll(), share, replay));
+    }
+    routes
+}
+
+/// The scope as a session makes it, and the tag that this client may see.
+fn scope(route: &Route, who: &str, connection: u64) -> (Scope, String) {
+    match route.share {
+        Share::Public => (Scope::Public, "||0".into()),
+        Share::User => {
+            let scope = Scope::User(credentials(who).principal());
+            (scope, format!("{who}|{who}|0"))
+        }
+        Share::Connection => {
+            let tag = format!("{who}|{who}|{connection}");
+            (Scope::Connection(connection), tag)
+        }
+    }
+}
+
+/// Any start, with positions and ids that may be others'.
+fn start(rng: &mut Rng, seen: &[Position]) -> Start {
+    match (rng.u8(..4), seen.is_empty()) {
+        (0, _) | (_, true) => Start::Live,
+        (1, _) => Start::LastEventId(rng.u8(..8).to_string().into()),
+        (2, _) => Start::Moved(seen[rng.usize(..seen.len())]),
+        _ => Start::After(seen[rng.usize(..seen.len())]),
+    }
+}
+
+fn is_own(event: &Event, tag: &str) -> bool {
+    let data = event.data.bytes();
+    data.is_empty() || **data == *tag.as_bytes()
+}
+
+/// `CROSSFADE_STEPS` asks for more or fewer.
+#[test]
+fn nobody_reads_what_is_another_ones() {
+    let steps = std::env::var("CROSSFADE_STEPS").ok();
+    let steps = steps.map_or(1_000_000, |steps| steps.parse().unwrap());
+    assert_eq!(first_leak(11, steps, TopicKey::of), None);
+}
+
+#[test]
+fn a_key_without_the_principal_is_noticed() {
+    fn careless(target: &Target) -> TopicKey {
+        let scope = match target.scope {
+            Scope::User(_) => Scope::User(Principal([0; 32])),
+            scope => scope,
+        };
+        TopicKey::of(&Target {
+            scope,
+            ..target.clone()
+        })
+    }
+    for seed in 0..20 {
+        assert!(first_leak(seed, 1_000, careless).is_some(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_key_without_the_scope_is_noticed() {
+    fn careless(target: &Target) -> TopicKey {
+        TopicKey::of(&Target {
+            scope: Scope::Public,
+            ..target.clone()
+        })
+    }
+    for seed in 0..20 {
+        assert!(first_leak(seed, 1_000, careless).is_some(), "seed {seed}");
+    }
+}
+
+#[test]
+fn everything_that_a_source_takes_from_a_client_is_in_the_key() {
+    use hyper::header::{HeaderName, HeaderValue};
+
+    let route = route("feed", sse(), Share::User, window(10));
+    let scope = |name| Scope::User(cookie(name).principal());
+    let base = target(&route, "/feed", scope("alice"));
+    let key = TopicKey::of(&base);
+    assert_eq!(key, TopicKey::of(&base.clone()));
+    let vary = |value| {
+        let name = HeaderName::from_static("accept-language");
+        vec![(name, HeaderValue::from_static(value))]
+    };
+    let with = |change: fn(&mut Target)| {
+        let mut changed = (*base).clone();
+        change(&mut changed);
+        changed
+    };
+    let others = [
+        with(|t| t.url = "/feed?x=1".into()),
+        with(|t| t.host = HeaderValue::from_static("other.example.com")),
+        with(|t| t.proto = "http"),
+        Target {
+            scope: scope("bob"),
+            ..(*base).clone()
+        },
+        with(|t| t.scope = Scope::Public),
+        with(|t| t.scope = Scope::Connection(1)),
+        with(|t| t.scope = Scope::Connection(2)),
+        Target {
+            vary: vary("de"),
+            ..(*base).clone()
+        },
+        Target {
+            vary: vary("en"),
+            ..(*base).clone()
+        },
+    ];
+    let mut keys: Vec<TopicKey> = others.iter().map(TopicKey::of).collect();
+    keys.push(key);
+    for (at, one) in keys.iter().enumerate() {
+        assert!(!keys[..at].contains(one), "{one:?}");
+    }
+    // Which cookie and which authorization, and how they are cut, is all the same to nobody.
+    let both = |cookie: &'static str, authorization: &'static str| {
+        let value = |text: &'static str| (!text.is_empty()).then(|| HeaderValue::from_static(text));
+        let credentials = Credentials {
+            cookie: value(cookie),
+            authorization: value(authorization),
+        };
+        credentials.principal()
+    };
+    let principals = [
+        both("", ""),
+        both("ab", ""),
+        both("", "ab"),
+        both("a", "b"),
+        both("b", "a"),
+        both("ab", "ab"),
+    ];
+    for (at, one) in principals.iter().enumerate() {
+        assert!(!principals[..at].contains(one));
+    }
+}

@@ -1,0 +1,178 @@
+//! The same promises with real threads: one publishes, many join, wait for the bell, read and leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::support::*;
+use crate::config::Queue;
+use crate::error::Code;
+use crate::event::{End, Event, Kind, Position};
+use crate::hub::*;
+
+const EVENTS: u64 = 20_000;
+const READERS: u64 = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_that_come_and_go_lose_nothing_and_miss_no_bell() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(2_000));
+    let anchor = world.join(&target, Start::Live);
+    let start = anchor.at;
+    while world.feeds() == 0 {
+        settle().await;
+    }
+    let feed = world.feed().await;
+    let mut readers = tokio::task::JoinSet::new();
+    for seed in 0..READERS {
+        readers.spawn(follow(world.hub.clone(), target.clone(), start, seed));
+    }
+    let publishing = tokio::task::spawn_blocking(move || {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut next = 0;
+        while next < EVENTS {
+            let batch = rng.u64(1..5).min(EVENTS - next);
+            let texts = (next..next + batch).map(|n| (n + 1).to_string());
+            feed.publish(texts.map(|text| draft(&text, None)).collect());
+            next += batch;
+            if rng.u8(..) < 16 {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        feed.end(End {
+            code: Code::UpstreamClosed,
+            status: 204,
+            retry_ms: None,
+            is_final: true,
+        });
+    });
+    let all = async {
+        publishing.await.unwrap();
+        while let Some(read) = readers.join_next().await {
+            assert_eq!(read.unwrap(), EVENTS);
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, all)
+        .await
+        .expect("a bell was missed");
+}
+
+/// Reads to the topic's end, leaving and resuming now and then; returns how many events it has, or
+/// was told that it has not.
+async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u64 {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let bell = Arc::new(Signal::default());
+    let join = |last: Position| {
+        let none = Credentials::default();
+        let joined = hub.join(target.clone(), none, Start::After(last), None, bell.clone());
+        joined.ok().expect("far below the caps")
+    };
+    let mut last = start;
+    let Joined {
+        mut subscriber,
+        prelude,
+        ..
+    } = join(last);
+    prelude.iter().for_each(|event| check(&mut last, event));
+    let allowed = Queue {
+        messages: 200,
+        bytes: 1 << 20,
+    };
+    loop {
+        let phase = subscriber.phase();
+        let mut out = Vec::new();
+        let progress = subscriber.read(&mut out, rng.usize(1..100), allowed);
+        out.iter().for_each(|event| check(&mut last, event));
+        assert_eq!(subscriber.position(), last);
+        match (progress, phase) {
+            (Progress::Overrun, _) => {
+                let told = subscriber.skip_with_gap(allowed);
+                told.iter().for_each(|event| check(&mut last, event));
+            }
+            (Progress::More, _) => {}
+            (Progress::CaughtUp, Phase::Ended(_)) => return last.offset,
+            (Progress::CaughtUp, _) if rng.u8(..) < 8 => {
+                drop(subscriber);
+                tokio::task::yield_now().await;
+                let joined = join(last);
+                if joined.at.epoch != last.epoch {
+                    // It ended meanwhile, and this is the next topic: what was read is all.
+                    let Some(Kind::Gap { from, .. }) =
+                        joined.prelude.first().map(|e| e.kind.clone())
+                    else {
+                        panic!("another epoch without a gap");
+                    };
+                    assert_eq!(from, last);
+                    return EVENTS;
+                }
+                subscriber = joined.subscriber;
+                let prelude = joined.prelude.iter();
+                prelude.for_each(|event| check(&mut last, event));
+            }
+            (Progress::CaughtUp, _) => {
+                std::future::poll_fn(|cx| match bell.poll_rung(cx) {
+                    true => std::task::Poll::Ready(()),
+                    false => std::task::Poll::Pending,
+                })
+                .await;
+            }
+        }
+    }
+}
+
+fn check(last: &mut Position, event: &Arc<Event>) {
+    match event.kind {
+        Kind::Gap { from, .. } => assert_eq!(from, *last),
+        _ => {
+            assert_eq!(event.position.offset, last.offset + 1);
+            let number = event.position.offset.to_string();
+            assert_eq!(**event.data.bytes(), *number.as_bytes());
+        }
+    }
+    *last = event.position;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn topics_come_and_go_from_many_threads_and_none_is_left() {
+    let world = World::new(Limits {
+        topics: 40,
+        ..ROOMY
+    });
+    let mut replay = window(10);
+    replay.age = Duration::from_millis(1);
+    let route = route("feed", sse(), crate::config::Share::Public, replay);
+    let mut tasks = tokio::task::JoinSet::new();
+    for seed in 0..8 {
+        let (hub, route) = (world.hub.clone(), route.clone());
+        tasks.spawn_blocking(move || {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut present = Vec::new();
+            for _ in 0..3_000 {
+                let target = target(&route, &format!("/{}", rng.u8(..20)), Scope::Public);
+                let signal = Arc::new(Signal::default());
+                let none = Credentials::default();
+                let joined = hub.join(target, none, Start::Live, None, signal);
+                present.push(joined.ok().expect("fewer paths than topics").subscriber);
+                if present.len() > 3 {
+                    present.swap_remove(rng.usize(..present.len()));
+                }
+                if rng.u8(..) < 4 {
+                    hub.reconcile(|_| Some(route.clone()));
+                    hub.topics();
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let gone = async {
+        while !world.hub.topics().is_empty() || world.running().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, gone)
+        .await
+        .expect("a topic stays behind");
+}
