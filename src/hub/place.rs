@@ -1,5 +1,5 @@
-//! Where a subscription begins, and what it is told first (INTERFACE of the wire: `ok`, [`gap`],
-//! then `snap` or replay, then live). Pure: time is an argument.
+//! Where a subscription begins, and what it is told first: at most one gap, then the snapshot or
+//! the replay, then what is live. Pure: time is an argument.
 //!
 //! A gap that one subscriber is told of ends just before what it gets next: before the snapshot's
 //! position on a polled route, before the oldest entry that is kept on a stream.

@@ -92,9 +92,13 @@ async fn watch(lane: Lane, sidecar: SocketAddr, lanes: Arc<Lanes>, client: Clien
     };
     loop {
         match lane {
-            Lane::Polling => poll_once(sidecar, &client, &mut look).await,
+            Lane::Polling => poll_once(sidecar, &client, "?lane=polling", &mut look).await,
             Lane::Sse => follow_stream(sidecar, &client, &mut look).await,
-            Lane::WebSocket => follow_websocket(sidecar, &mut look).await,
+            // Refused or led away: the old way, until the next try.
+            Lane::WebSocket => match follow_websocket(sidecar, &mut look).await {
+                Some(()) => Some(()),
+                None => poll_once(sidecar, &client, "", &mut look).await,
+            },
         };
         tokio::time::sleep(PACE).await;
     }
@@ -103,9 +107,10 @@ async fn watch(lane: Lane, sidecar: SocketAddr, lanes: Arc<Lanes>, client: Clien
 async fn poll_once(
     sidecar: SocketAddr,
     client: &Client<HttpConnector, Empty<Bytes>>,
+    query: &str,
     look: &mut impl FnMut(&[u8]),
 ) -> Option<()> {
-    let request = Request::get(format!("http://{sidecar}/api/jobs?lane=polling")).body(Empty::new()).ok()?;
+    let request = Request::get(format!("http://{sidecar}/api/jobs{query}")).body(Empty::new()).ok()?;
     let body = client.request(request).await.ok()?.into_body().collect().await.ok()?;
     look(&body.to_bytes());
     Some(())
