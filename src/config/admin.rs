@@ -1,9 +1,10 @@
 use serde_json::json;
 
+use super::address;
 use super::problem::Wrong;
+use super::scalar;
 use super::server::{self, Listen, Secret};
-use super::table::{self, Table};
-use super::units;
+use super::table::Table;
 
 /// `[admin]`: the other listener, with the API, the metrics and the probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +19,11 @@ pub struct Admin {
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9900);
 
-pub(super) fn read(table: &Table<'_>) -> Admin {
+pub(super) fn read(table: &Table<'_>, public: &[Listen]) -> Admin {
     let node = table.node("listen");
     table.note("listen", node, json!("127.0.0.1:9900"));
     let listen = node
-        .and_then(|node| table::text(table.desk, node, server::listen))
+        .and_then(|node| scalar::text(table.desk, node, server::listen))
         .unwrap_or(Listen::Tcp(LISTEN.into()));
     let token = table.secret("token");
     let is_open = matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback());
@@ -34,6 +35,14 @@ pub(super) fn read(table: &Table<'_>) -> Admin {
             "set `admin.token`, or listen on 127.0.0.1 or a unix socket",
         );
     }
+    let is_chosen = matches!(listen, Listen::Tcp(address) if address.port() == 0);
+    if public.contains(&listen) && !is_chosen {
+        table.error(
+            "listen",
+            "is an address of `server.listen` too",
+            "give each its own port",
+        );
+    }
     let hosts = table.texts("hosts", host);
     Admin {
         listen,
@@ -43,7 +52,7 @@ pub(super) fn read(table: &Table<'_>) -> Admin {
 }
 
 fn host(text: &str) -> Result<String, Wrong> {
-    match units::is_host_name(text) {
+    match address::is_host_name(text) {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(Wrong::new(
             "is no host name",

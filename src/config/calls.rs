@@ -5,7 +5,8 @@ use hyper::header::HeaderName;
 use serde_json::json;
 
 use super::problem::Wrong;
-use super::table::{self, Table};
+use super::scalar;
+use super::table::Table;
 use super::tree::Form;
 use super::{template, units};
 
@@ -43,7 +44,7 @@ pub(super) fn read(route: &Table<'_>) -> Option<Calls> {
         }
         _ => {
             route.note("calls", node, json!(null));
-            let methods = table::texts(route.desk, node?, units::method);
+            let methods = scalar::texts(route.desk, node?, units::method);
             calls(&route.empty("calls"), methods)
         }
     };

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::address::{self, Origin};
 use super::problem::Wrong;
 use super::table::Table;
-use super::units::{self, Origin};
+use super::units;
 
 /// `[cors.NAME]`: who may open a WebSocket from another origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
     let lower = text.to_ascii_lowercase();
     if let Some(bare) = lower
         .strip_suffix('/')
-        .filter(|bare| units::origin(bare).is_ok())
+        .filter(|bare| address::origin(bare).is_ok())
     {
         let mend = format!("an origin ends before the slash: \"{bare}\"");
         return Err(Wrong::new("is no origin", mend));
@@ -107,7 +108,7 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         let mend = "`*` stands for the first label alone, such as \"https://*.example.com\"";
         return Err(Wrong::new("has a `*` elsewhere than in front", mend));
     }
-    let Origin { scheme, host, port } = units::origin(&starless)?;
+    let Origin { scheme, host, port } = address::origin(&starless)?;
     let scheme = scheme.to_owned();
     Ok(match starless.len() == lower.len() {
         true => OriginPattern::Exact {

@@ -4,20 +4,23 @@
 //! that `docs/configuration.md` is made of, and its reader. A reader asks for every key by name
 //! and goes on after a mistake, so that all problems are told at once.
 //!
-//! `placeholder` → `tree` (the file with places) → `table` (asking for keys) → the pages →
-//! `desk` (what was noted on the way).
+//! `placeholder` → `tree` (the file with places) → `table`, `keys`, `scalar` (asking it) → the
+//! pages; `desk` is where they note problems and values on the way.
 
+mod address;
 mod admin;
 mod calls;
 mod cors;
 mod delivery;
 mod desk;
+mod keys;
 mod log;
 mod placeholder;
 mod problem;
 mod rollout;
 mod route;
 mod routes;
+mod scalar;
 mod server;
 mod share;
 mod source;
@@ -210,9 +213,10 @@ fn everything(root: &Table<'_>) -> Config {
     if !root.desk.has_errors() {
         warn_of_idlers(root, &routes, &rollouts);
     }
+    let admin = root.table("admin", |table| admin::read(table, &server.listen));
     Config {
         websocket: root.table("websocket", |table| websocket::read(table, &cors)),
-        admin: root.table("admin", admin::read),
+        admin,
         log: root.table("log", log::read),
         server,
         upstreams,

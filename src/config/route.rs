@@ -6,6 +6,7 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
+use super::address;
 use super::calls::{self, Calls, RefreshOn};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
@@ -198,7 +199,7 @@ fn judge_replay(table: &Table<'_>, route: &Route) {
 fn host(text: &str) -> Result<String, Wrong> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_prefix("*.").unwrap_or(&lower);
-    match units::is_host_name(bare) {
+    match address::is_host_name(bare) {
         true => Ok(lower),
         false => Err(Wrong::new(
             "is no host",

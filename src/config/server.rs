@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::address;
 use super::problem::Wrong;
-use super::table::{self, Table};
+use super::scalar;
+use super::table::Table;
 use super::tree::{Form, Node};
 use super::{Value, template, units};
 
@@ -116,12 +118,11 @@ fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
 
 pub(super) fn read(table: &Table<'_>) -> Server {
     table.refuse_later(["tls"], "TLS towards clients");
-    if table
-        .node("proxy_protocol")
-        .is_some_and(|node| node.json() != json!("off"))
-    {
-        let what = "is not supported by this version: the PROXY protocol";
-        table.error("proxy_protocol", what, "remove it");
+    // `"off"` is what this version does anyway.
+    if table.node("proxy_protocol").map(Node::json) == Some(json!("off")) {
+        table.ignore_later(["proxy_protocol"]);
+    } else {
+        table.refuse_later(["proxy_protocol"], "the PROXY protocol");
     }
     Server {
         listen: listeners(table),
@@ -167,8 +168,8 @@ fn listeners(table: &Table<'_>) -> Vec<Listen> {
         return listen("127.0.0.1:8080").into_iter().collect();
     };
     let listeners = match node.form {
-        Form::List(_) => table::texts(table.desk, node, listen),
-        _ => table::text(table.desk, node, listen).into_iter().collect(),
+        Form::List(_) => scalar::texts(table.desk, node, listen),
+        _ => scalar::text(table.desk, node, listen).into_iter().collect(),
     };
     table.refuse_empty("listen", "\"127.0.0.1:8080\"");
     listeners
@@ -195,7 +196,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
 
 fn public_url(text: &str) -> Result<String, Wrong> {
     let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-    units::origin(&bare)?;
+    address::origin(&bare)?;
     Ok(bare)
 }
 
@@ -232,18 +233,20 @@ fn network(text: &str) -> Result<Network, Wrong> {
 }
 
 fn state_dir(table: &Table<'_>) -> Option<PathBuf> {
-    if let Some(path) = table.text("state_dir", units::something) {
-        return Some(path.into());
+    if table.says("state_dir") {
+        return table.text("state_dir", units::something).map(PathBuf::from);
     }
+    table.node("state_dir");
     // systemd separates several directories by colons; the first is ours.
-    let given = (table.desk.world.env)("STATE_DIRECTORY")?;
-    let first = given.split(':').next().filter(|path| !path.is_empty())?;
+    let given = (table.desk.world.env)("STATE_DIRECTORY").unwrap_or_default();
+    let first = given.split(':').next().filter(|path| !path.is_empty());
+    let source = first.map_or("default", |_| "env:STATE_DIRECTORY");
     table.desk.note(Value {
-        key: "server.state_dir".to_owned(),
+        key: table.path("state_dir"),
         value: json!(first),
-        source: "env:STATE_DIRECTORY".to_owned(),
+        source: source.to_owned(),
     });
-    Some(first.into())
+    first.map(PathBuf::from)
 }
 
 #[cfg(test)]

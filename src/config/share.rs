@@ -2,7 +2,8 @@ use hyper::header::{self, HeaderName};
 use serde_json::json;
 
 use super::problem::Wrong;
-use super::table::{self, Table};
+use super::scalar;
+use super::table::Table;
 use super::tree::Form;
 use super::units;
 
@@ -46,7 +47,7 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         ("public", Share::Public),
         ("connection", Share::Connection),
     ];
-    let share = table::text(table.desk, node, |text| units::word(text, &words));
+    let share = scalar::text(table.desk, node, |text| units::word(text, &words));
     (share.unwrap_or(Share::User), Vec::new())
 }
 

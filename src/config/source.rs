@@ -7,11 +7,13 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::table::{self, Table};
+use super::scalar;
+use super::table::Table;
 use super::tree::{Form, Node};
 use super::units;
 
 /// What reads a bridged route's upstream.
+#[expect(clippy::large_enum_variant, reason = "one per route, behind its `Arc`")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A Server-Sent-Events stream.
@@ -118,7 +120,7 @@ const KINDS: [(&str, Kind); 2] = [("sse", Kind::Sse), ("poll", Kind::Poll)];
 /// `source = "sse"`: all defaults.
 fn bare(route: &Table<'_>, node: Option<&Node>) -> Option<Source> {
     route.note("source", node, json!(null));
-    let kind = table::text(route.desk, node?, |text| units::word(text, &KINDS))?;
+    let kind = scalar::text(route.desk, node?, |text| units::word(text, &KINDS))?;
     let empty = route.empty("source");
     Some(match kind {
         Kind::Sse => Source::Sse(sse(&empty)),

@@ -5,18 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::Value;
 use super::desk::Desk;
-use super::placeholder::{Origin, Text};
+use super::placeholder::Origin;
 use super::problem::Wrong;
 use super::tree::{Entry, Form, Node};
-use super::units;
-use super::{Secret, Value};
+use super::{scalar, units};
 
 /// See the page's head.
 pub(super) struct Table<'a> {
@@ -38,7 +35,7 @@ impl<'a> Table<'a> {
         read: impl FnOnce(&Table<'a>) -> T,
     ) -> Option<T> {
         let Form::Table(entries) = &node.form else {
-            refuse_kind(desk, node, "a table");
+            scalar::refuse_kind(desk, node, "a table");
             return None;
         };
         let table = Table {
@@ -90,210 +87,6 @@ impl<'a> Table<'a> {
         self.record(key, node, node.map_or(default, Node::json));
     }
 
-    /// A string.
-    pub fn text<T>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        let node = self.node(key);
-        self.note(key, node, Json::Null);
-        text(self.desk, node?, parse)
-    }
-
-    /// A string that must be there.
-    pub fn required<T>(
-        &self,
-        key: &'static str,
-        example: &str,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        self.demand(key, example);
-        self.text(key, parse)
-    }
-
-    /// Reports the absence of a key.
-    pub fn demand(&self, key: &str, example: &str) {
-        if !self.says(key) {
-            let mend = format!("write one, such as `{key} = {example}`");
-            self.desk
-                .absent(self.place, &self.path(key), "is missing", mend);
-        }
-    }
-
-    /// A string with a default that is written like it.
-    pub fn text_or<T: Default>(
-        &self,
-        key: &'static str,
-        default: &str,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> T {
-        let node = self.node(key);
-        self.note(key, node, json!(default));
-        node.and_then(|node| text(self.desk, node, &parse))
-            .or_else(|| parse(default).ok())
-            .unwrap_or_default()
-    }
-
-    /// What a name stands for, among `[kind.NAME]`.
-    pub fn reference<T>(
-        &self,
-        key: &'static str,
-        kind: &str,
-        all: &BTreeMap<String, Arc<T>>,
-    ) -> Option<Arc<T>> {
-        let name = self.text(key, |name| Ok(name.to_owned()))?;
-        let found = all.get(&name).cloned();
-        let node = self.peek(key).map(|entry| &entry.node);
-        if let (
-            None,
-            Some(Node {
-                form: Form::Text(text),
-                ..
-            }),
-        ) = (&found, node)
-        {
-            let what = format!("{} names no `[{kind}.NAME]`", shown(text));
-            let mend = match units::closest(&name, all.keys().map(String::as_str)) {
-                Some(known) => format!("did you mean \"{known}\"?"),
-                None => format!("write that `[{kind}.NAME]`, or name another"),
-            };
-            self.desk
-                .absent(self.place_of(key), &self.path(key), what, mend);
-        }
-        found
-    }
-
-    /// A table of strings, by name.
-    pub fn pairs<T>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, Wrong>,
-    ) -> BTreeMap<String, T> {
-        let node = self.node(key);
-        self.note(key, node, json!({}));
-        let Some(node) = node else {
-            return BTreeMap::new();
-        };
-        let Form::Table(entries) = &node.form else {
-            refuse_kind(self.desk, node, "a table");
-            return BTreeMap::new();
-        };
-        let one = |(name, entry): (&String, &Entry)| {
-            Some((name.clone(), text(self.desk, &entry.node, &parse)?))
-        };
-        entries.iter().filter_map(one).collect()
-    }
-
-    /// Reports a list that holds nothing.
-    pub fn refuse_empty(&self, key: &str, example: &str) {
-        let form = self.peek(key).map(|entry| &entry.node.form);
-        if matches!(form, Some(Form::List(items)) if items.is_empty()) {
-            self.error(
-                key,
-                "is an empty list",
-                format!("write one such as {example}"),
-            );
-        }
-    }
-
-    /// A list of strings; an empty one where the key is absent.
-    pub fn texts<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {
-        let node = self.node(key);
-        self.note(key, node, json!([]));
-        node.map_or(Vec::new(), |node| texts(self.desk, node, parse))
-    }
-
-    /// A string above: `"250ms"`, `"5s"`, `"7d"`; never zero.
-    pub fn duration(&self, key: &'static str, default: &str) -> Duration {
-        self.text_or(key, default, units::duration)
-    }
-
-    /// As [`Table::duration`], and zero means at once.
-    pub fn window(&self, key: &'static str, default: &str) -> Duration {
-        self.text_or(key, default, units::window)
-    }
-
-    /// `"64KiB"`, `"1MiB"`; never zero.
-    pub fn size(&self, key: &'static str, default: &str) -> usize {
-        self.text_or(key, default, units::size)
-    }
-
-    /// A whole number.
-    pub fn integer(
-        &self,
-        key: &'static str,
-        default: usize,
-        range: RangeInclusive<usize>,
-    ) -> usize {
-        self.counted(key, json!(default), range).unwrap_or(default)
-    }
-
-    /// A whole number that may be absent.
-    pub fn optional_integer(
-        &self,
-        key: &'static str,
-        range: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        self.counted(key, Json::Null, range)
-    }
-
-    /// A number.
-    pub fn number(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> f64 {
-        let node = self.node(key);
-        let read = node.and_then(|node| number(self.desk, node, &range));
-        // Whole numbers are shown without a fraction, as they are written.
-        let shown = match read.unwrap_or(default) {
-            whole if whole.fract() == 0.0 => json!(whole as i64),
-            other => json!(other),
-        };
-        self.record(key, node, shown);
-        read.unwrap_or(default)
-    }
-
-    /// A boolean.
-    pub fn switch(&self, key: &'static str, default: bool) -> bool {
-        let node = self.node(key);
-        let read = node.and_then(|node| switch(self.desk, node));
-        self.record(key, node, json!(read.unwrap_or(default)));
-        read.unwrap_or(default)
-    }
-
-    /// One of some words; the first is the default.
-    pub fn word<T: Clone, const N: usize>(&self, key: &'static str, words: [(&str, T); N]) -> T {
-        let node = self.node(key);
-        self.note(key, node, json!(words[0].0));
-        node.and_then(|node| text(self.desk, node, |text| units::word(text, &words)))
-            .unwrap_or_else(|| words[0].1.clone())
-    }
-
-    /// A string that is shown nowhere.
-    pub fn secret(&self, key: &'static str) -> Option<Secret> {
-        let node = self.node(key);
-        let shown = node.map_or(Json::Null, |_| json!("***"));
-        self.record(key, node, shown);
-        let node = node?;
-        let Form::Text(text) = &node.form else {
-            refuse_kind(self.desk, node, "a string");
-            return None;
-        };
-        // `${NAME:-default}` is as literal as the default.
-        if !text.alone || text.raw.contains(":-") {
-            self.desk.hide(node.span.clone());
-        }
-        let mend = "write one, or a placeholder such as `${file:/run/secrets/NAME}`";
-        match text.text.as_str() {
-            "" => self.error(key, "is an empty secret", mend),
-            "***" => self.error(
-                key,
-                "is what stands in place of a secret where one is shown",
-                mend,
-            ),
-            _ => return Some(Secret(text.text.clone())),
-        }
-        None
-    }
-
     /// A table of its own, read as an empty one where it is absent.
     pub fn table<T>(&self, key: &'static str, read: impl Fn(&Table<'a>) -> T) -> T {
         let node = self.node(key);
@@ -341,13 +134,23 @@ impl<'a> Table<'a> {
             return BTreeMap::new();
         };
         let Form::Table(entries) = &node.form else {
-            refuse_kind(self.desk, node, &format!("named tables (`[{key}.NAME]`)"));
+            self.error(
+                key,
+                "holds named tables alone",
+                format!("write `[{key}.NAME]`"),
+            );
             return BTreeMap::new();
         };
         let one = |(name, entry): (&String, &'a Entry)| {
             if let Err(Wrong { what, mend }) = units::name(name) {
                 let what = format!("{} {what}", units::quote(name));
                 self.desk.error(entry.place, &entry.node.key, what, mend);
+            }
+            if !matches!(entry.node.form, Form::Table(_)) {
+                let what = format!("stands where the name of a `[{key}.NAME]` belongs");
+                let mend = format!("write it below `[{key}.NAME]`");
+                self.desk.error(entry.place, &entry.node.key, what, mend);
+                return None;
             }
             let value = Table::read(self.desk, &entry.node, |table| read(table, name))?;
             Some((name.clone(), value))
@@ -365,7 +168,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let Form::List(items) = &node.form else {
-            refuse_kind(self.desk, node, &format!("a list of tables (`[[{key}]]`)"));
+            scalar::refuse_kind(self.desk, node, "a list of tables");
             return Vec::new();
         };
         let one = |(index, node)| Table::read(self.desk, node, |table| read(table, index))?;
@@ -421,7 +224,7 @@ impl<'a> Table<'a> {
     }
 
     /// A key, or one inside a table of its own (`replay.age`).
-    fn peek(&self, key: &str) -> Option<&'a Entry> {
+    pub fn peek(&self, key: &str) -> Option<&'a Entry> {
         match key.split_once('.') {
             None => self.entries?.get(key),
             Some((outer, inner)) => match &self.entries?.get(outer)?.node.form {
@@ -429,18 +232,6 @@ impl<'a> Table<'a> {
                 _ => None,
             },
         }
-    }
-
-    fn counted(
-        &self,
-        key: &'static str,
-        default: Json,
-        range: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        let node = self.node(key);
-        let read = node.and_then(|node| integer(self.desk, node, &range));
-        self.record(key, node, read.map_or(default, |read| json!(read)));
-        read
     }
 
     /// Notes a value as it is to be shown.
@@ -486,129 +277,4 @@ impl<'a> Table<'a> {
             self.desk.error(entry.place, &entry.node.key, what, mend);
         }
     }
-}
-
-/// Reads a node as a string.
-pub(super) fn text<T>(
-    desk: &Desk<'_>,
-    node: &Node,
-    parse: impl Fn(&str) -> Result<T, Wrong>,
-) -> Option<T> {
-    let Form::Text(text) = &node.form else {
-        // A number where `"5s"` was meant: the parser knows the mend.
-        let bare = node.json().to_string();
-        match (&node.form, parse(&bare)) {
-            (Form::Integer(_) | Form::Number(_), Err(Wrong { what, mend })) => {
-                desk.error(node.span.start, &node.key, format!("`{bare}` {what}"), mend);
-            }
-            _ => refuse_kind(desk, node, "a string"),
-        }
-        return None;
-    };
-    let refuse = |wrong: Wrong| {
-        let Wrong { what, mend } = match text.origin {
-            Some(_) => wrong.discreet(),
-            None => wrong,
-        };
-        let what = format!("{} {what}", shown(text));
-        desk.error(node.span.start, &node.key, what, mend);
-    };
-    parse(&text.text).map_err(refuse).ok()
-}
-
-/// A string as problems may show it.
-fn shown(text: &Text) -> String {
-    match text.origin {
-        Some(_) => format!("the value of {}", units::quote(&text.raw)),
-        None => units::quote(&text.raw),
-    }
-}
-
-/// Reads a node as a list of strings.
-pub(super) fn texts<T>(
-    desk: &Desk<'_>,
-    node: &Node,
-    parse: impl Fn(&str) -> Result<T, Wrong>,
-) -> Vec<T> {
-    let Form::List(items) = &node.form else {
-        refuse_kind(desk, node, "a list of strings");
-        return Vec::new();
-    };
-    items
-        .iter()
-        .filter_map(|item| text(desk, item, &parse))
-        .collect()
-}
-
-/// Reports a value of another kind than the key wants.
-pub(super) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
-    let mend = match (&node.form, wanted) {
-        (Form::Failed, _) => return,
-        (Form::Text(_), "a list of strings") => "put it in brackets",
-        (_, "a list of strings") => "write one such as `[\"a\", \"b\"]`",
-        (Form::List(_) | Form::Table(_), "a string") => "write one value in quotes",
-        (_, "a string") => "put it in quotes",
-        (_, "a boolean") => "write `true` or `false`",
-        (_, "a whole number") => "write digits alone, such as `10`",
-        (_, "a number") => "write it without quotes, such as `12.5`",
-        _ => "write `{key = value}`, or give it a table of its own",
-    };
-    let what = match &node.form {
-        Form::Text(text) if text.alone => format!("{} must be {wanted}", shown(text)),
-        _ => format!("must be {wanted}, not {}", node.kind()),
-    };
-    desk.error(node.span.start, &node.key, what, mend);
-}
-
-fn integer(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<usize>) -> Option<usize> {
-    let number = match &node.form {
-        Form::Integer(number) => Some(*number),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
-        _ => None,
-    };
-    let Some(number) = number else {
-        refuse_kind(desk, node, "a whole number");
-        return None;
-    };
-    let fitting = usize::try_from(number).ok().filter(|n| range.contains(n));
-    if fitting.is_none() {
-        let (least, most) = (range.start(), range.end());
-        let mend = match *most {
-            usize::MAX => format!("write {least} or more"),
-            _ => format!("write {least} to {most}"),
-        };
-        desk.error(node.span.start, &node.key, "is out of range", mend);
-    }
-    fitting
-}
-
-fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) -> Option<f64> {
-    let number = match &node.form {
-        Form::Integer(number) => Some(*number as f64),
-        Form::Number(number) => Some(*number),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
-        _ => None,
-    };
-    let Some(number) = number else {
-        refuse_kind(desk, node, "a number");
-        return None;
-    };
-    if !range.contains(&number) {
-        let mend = format!("write {} to {}", range.start(), range.end());
-        desk.error(node.span.start, &node.key, "is out of range", mend);
-        return None;
-    }
-    Some(number)
-}
-
-fn switch(desk: &Desk<'_>, node: &Node) -> Option<bool> {
-    let on = match &node.form {
-        Form::Switch(on) => Some(*on),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
-        _ => None,
-    };
-    if on.is_none() {
-        refuse_kind(desk, node, "a boolean");
-    }
-    on
 }

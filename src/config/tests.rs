@@ -253,6 +253,35 @@ fn values_say_where_they_come_from() {
 }
 
 #[test]
+fn systemd_may_name_the_state_directory() {
+    let env = |name: &str| (name == "STATE_DIRECTORY").then(|| "/var/lib/a:/var/lib/b".to_owned());
+    let read = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    let loaded = |text: &str| parse(text, "proxy.toml", &env, &read).expect("valid");
+    let given = loaded(SMALLEST);
+    assert_eq!(given.config.server.state_dir, Some("/var/lib/a".into()));
+    assert_eq!(
+        value(&given, "server.state_dir").source,
+        "env:STATE_DIRECTORY"
+    );
+    let own = loaded(&format!("server.state_dir = \"/own\"\n{SMALLEST}"));
+    assert_eq!(own.config.server.state_dir, Some("/own".into()));
+}
+
+#[test]
+fn nesting_without_end_is_refused_and_no_more() {
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("{} = 1", vec!["a"; 100_000].join(".")),
+        format!("[{}]", vec!["a"; 100_000].join(".")),
+        "[[a]]\n".repeat(20_000),
+        "x = ]\n".repeat(20_000),
+    ] {
+        assert!(judge(&text).is_err());
+    }
+}
+
+#[test]
 fn a_restart_is_needed_for_few_keys() {
     let with = |head: &str| accepted(&format!("{head}\n{SMALLEST}")).config;
     let old = with("");

@@ -4,9 +4,10 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
+use super::address;
 use super::problem::Wrong;
 use super::table::Table;
-use super::units;
+use super::tree::Node;
 
 /// `[upstream.NAME]`: a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,26 +35,18 @@ pub struct Authority(pub String);
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
     table.refuse_later(["tls"], "TLS towards backends");
     table.ignore_later(["health", "balance", "budget"]);
-    match table.node("http2").map(|node| node.json()) {
-        Some(off) if off == json!(false) => {
-            table.warning(
-                "http2",
-                "has no effect in this version",
-                "remove it, or leave it for later",
-            );
-        }
-        Some(_) => {
-            let what = "is not supported by this version: HTTP/2 towards backends";
-            table.error("http2", what, "remove it");
-        }
-        None => {}
+    // `false` is what this version does anyway.
+    if table.node("http2").map(Node::json) == Some(json!(false)) {
+        table.ignore_later(["http2"]);
+    } else {
+        table.refuse_later(["http2"], "HTTP/2 towards backends");
     }
     let servers = table.texts("servers", server);
     table.demand("servers", "[\"http://127.0.0.1:5000\"]");
     table.refuse_empty("servers", "\"http://127.0.0.1:5000\"");
     let fixed = |text: &str| match text {
         "preserve" => Ok(None),
-        _ => units::host_header(text).map(Some),
+        _ => address::host_header(text).map(Some),
     };
     Arc::new(Upstream {
         name: name.to_owned(),
@@ -68,7 +61,7 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
 
 fn server(text: &str) -> Result<Authority, Wrong> {
     let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-    let origin = units::origin(&bare)?;
+    let origin = address::origin(&bare)?;
     match origin.scheme {
         "https" => Err(Wrong::new(
             "is an https server, which is not supported by this version",

@@ -1,0 +1,147 @@
+//! Reading one value of the tree, whatever key it stands under.
+
+use std::ops::RangeInclusive;
+
+use super::desk::Desk;
+use super::placeholder::Text;
+use super::problem::Wrong;
+use super::tree::{Form, Node};
+use super::units;
+
+/// Reads a node as a string.
+pub(super) fn text<T>(
+    desk: &Desk<'_>,
+    node: &Node,
+    parse: impl Fn(&str) -> Result<T, Wrong>,
+) -> Option<T> {
+    let Form::Text(text) = &node.form else {
+        // A number where `"5s"` was meant: the parser knows the mend.
+        let bare = node.json().to_string();
+        match (&node.form, parse(&bare)) {
+            (Form::Integer(_) | Form::Number(_), Err(Wrong { what, mend })) => {
+                desk.error(node.span.start, &node.key, format!("`{bare}` {what}"), mend);
+            }
+            _ => refuse_kind(desk, node, "a string"),
+        }
+        return None;
+    };
+    let refuse = |wrong: Wrong| {
+        let Wrong { what, mend } = match text.origin {
+            Some(_) => wrong.discreet(),
+            None => wrong,
+        };
+        let what = format!("{} {what}", written(node));
+        desk.error(node.span.start, &node.key, what, mend);
+    };
+    parse(&text.text).map_err(refuse).ok()
+}
+
+/// A value as problems may show it: what stands in the file, never what a placeholder brought.
+pub(super) fn written(node: &Node) -> String {
+    match &node.form {
+        Form::Text(Text {
+            raw,
+            origin: Some(_),
+            ..
+        }) => format!("the value of {}", units::quote(raw)),
+        Form::Text(Text { raw, .. }) => units::quote(raw),
+        _ => units::quote(&node.json().to_string()),
+    }
+}
+
+/// Reads a node as a list of strings.
+pub(super) fn texts<T>(
+    desk: &Desk<'_>,
+    node: &Node,
+    parse: impl Fn(&str) -> Result<T, Wrong>,
+) -> Vec<T> {
+    let Form::List(items) = &node.form else {
+        refuse_kind(desk, node, "a list of strings");
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| text(desk, item, &parse))
+        .collect()
+}
+
+/// Reports a value of another kind than the key wants.
+pub(super) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
+    let mend = match (&node.form, wanted) {
+        (Form::Failed, _) => return,
+        (Form::Text(_), "a list of strings") => "put it in brackets",
+        (_, "a list of strings") => "write one such as `[\"a\", \"b\"]`",
+        (Form::List(_) | Form::Table(_), "a string") => "write one value in quotes",
+        (_, "a string") => "put it in quotes",
+        (_, "a boolean") => "write `true` or `false`",
+        (_, "a whole number") => "write digits alone, such as `10`",
+        (_, "a number") => "write it without quotes, such as `12.5`",
+        (_, "a list of tables") => "write each under a header in double brackets",
+        _ => "write `{key = value}`, or give it a header of its own",
+    };
+    let what = match &node.form {
+        Form::Text(text) if text.alone => format!("{} must be {wanted}", written(node)),
+        _ => format!("must be {wanted}, not {}", node.kind()),
+    };
+    desk.error(node.span.start, &node.key, what, mend);
+}
+
+/// Reads a node as a whole number.
+pub(super) fn integer(
+    desk: &Desk<'_>,
+    node: &Node,
+    range: &RangeInclusive<usize>,
+) -> Option<usize> {
+    let number = match &node.form {
+        Form::Integer(number) => Some(*number),
+        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        _ => None,
+    };
+    let Some(number) = number else {
+        refuse_kind(desk, node, "a whole number");
+        return None;
+    };
+    let fitting = usize::try_from(number).ok().filter(|n| range.contains(n));
+    if fitting.is_none() {
+        let (least, most) = (range.start(), range.end());
+        let mend = match *most {
+            usize::MAX => format!("write {least} or more"),
+            _ => format!("write {least} to {most}"),
+        };
+        desk.error(node.span.start, &node.key, "is out of range", mend);
+    }
+    fitting
+}
+
+/// Reads a node as a number.
+pub(super) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) -> Option<f64> {
+    let number = match &node.form {
+        Form::Integer(number) => Some(*number as f64),
+        Form::Number(number) => Some(*number),
+        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        _ => None,
+    };
+    let Some(number) = number else {
+        refuse_kind(desk, node, "a number");
+        return None;
+    };
+    if !range.contains(&number) {
+        let mend = format!("write {} to {}", range.start(), range.end());
+        desk.error(node.span.start, &node.key, "is out of range", mend);
+        return None;
+    }
+    Some(number)
+}
+
+/// Reads a node as a boolean.
+pub(super) fn switch(desk: &Desk<'_>, node: &Node) -> Option<bool> {
+    let on = match &node.form {
+        Form::Switch(on) => Some(*on),
+        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        _ => None,
+    };
+    if on.is_none() {
+        refuse_kind(desk, node, "a boolean");
+    }
+    on
+}
