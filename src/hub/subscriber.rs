@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::key::Target;
 use super::place::{self, Placed};
 use super::topic::Topic;
 use crate::config::Queue;
@@ -111,6 +112,11 @@ impl Subscriber {
         self.topic.ch
     }
 
+    /// What the topic reads, as it was when the topic began.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.topic.target
+    }
+
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
         self.topic.position(self.cursor)
@@ -128,6 +134,11 @@ impl Subscriber {
         let news = !(state.live && self.told_live);
         self.told_live = state.live;
         news.then_some(state)
+    }
+
+    /// Takes over what the client was told at another topic, so that it is told of the difference.
+    pub fn take_over(&mut self, elsewhere: &Subscriber) {
+        self.told_live = elsewhere.told_live;
     }
 
     /// Cheap (no lock): whether a read would give anything.

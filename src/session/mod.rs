@@ -1,13 +1,22 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
+mod call;
+mod client;
+mod coalesce;
+mod connection;
+mod filter;
+mod heartbeat;
 pub mod inbound;
+mod leaving;
 mod opening;
 mod outbox;
 pub mod registry;
+mod requests;
 pub mod socket;
+mod subscription;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,6 +56,13 @@ pub struct Shared {
     pub next_connection: AtomicU64,
 }
 
+impl Shared {
+    /// The next connection's number.
+    fn take_number(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// Carries one accepted WebSocket to its end. Spawn it as a task of its own: everything of the
 /// HTTP engine should be gone by then, so that an idle connection stays small.
 pub fn run<Io>(
@@ -57,5 +73,5 @@ pub fn run<Io>(
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    async move { drop((io, opening, shared)) }
+    connection::Connection::new(io, opening, shared)
 }

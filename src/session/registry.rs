@@ -1,16 +1,41 @@
 //! The present sessions, as the admin API and the rollout see them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
+use super::client::Client;
+use super::subscription::Subscription;
 use crate::config::Queue;
 use crate::event::Position;
+use crate::hub::Signal;
+
+/// Directives that one session may have waiting; notices above it are not accepted.
+const INBOX: usize = 64;
 
 /// All sessions of this node. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Sessions {}
+pub struct Sessions {
+    house: Arc<House>,
+}
+
+#[derive(Default)]
+struct House {
+    present: Mutex<Present>,
+    empty: Notify,
+}
+
+#[derive(Default)]
+struct Present {
+    /// By connection number: the oldest first.
+    members: BTreeMap<u64, Arc<Member>>,
+    /// The drain under way, for those who come while it is.
+    drain: Option<(Duration, &'static str)>,
+}
 
 /// One connection as the admin API shows it.
 #[derive(Clone, Debug)]
@@ -74,45 +99,244 @@ pub struct Notice {
     pub d: Option<Box<RawValue>>,
 }
 
+/// What somebody else wants of a session.
+#[derive(Clone, Debug)]
+pub(super) enum Directive {
+    /// Look again at configuration and stages.
+    Recheck,
+    /// Close with this code.
+    Close(u16),
+    /// Tell people.
+    Notice(Arc<Notice>),
+    /// Leave at a random instant of the window.
+    Drain(Duration, &'static str),
+    /// Stay after all.
+    Stay,
+}
+
+/// A session's public half: who it is, how to reach it, what it listens to.
+pub(super) struct Member {
+    pub number: u64,
+    pub id: String,
+    pub client: Client,
+    pub protocol: &'static str,
+    pub connected_at: u64,
+    /// Wakes the session: topics ring it, and so does every directive.
+    pub signal: Arc<Signal>,
+    /// The session holds it while it works; others look only.
+    pub subscriptions: Mutex<Vec<Subscription>>,
+    directives: Mutex<Vec<Directive>>,
+    /// What stands in the outbox, as of the last write.
+    outbox_messages: AtomicU32,
+    outbox_bytes: AtomicU32,
+}
+
+/// Keeps a session listed while it lives.
+pub(super) struct Membership {
+    pub member: Arc<Member>,
+    house: Arc<House>,
+}
+
 impl Sessions {
     /// Makes every session look again at configuration and stages (each decides for itself).
     pub fn recheck(&self) {
-        todo!()
+        for member in self.members() {
+            member.direct(Directive::Recheck);
+        }
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        todo!()
+        lock(&self.house.present).members.len()
     }
 
     /// All of them, the oldest connection first.
     pub fn list(&self) -> Vec<SessionInfo> {
-        todo!()
+        self.members().iter().map(|member| member.info()).collect()
     }
 
     /// Closes those meant with this code, soon. Returns how many.
     pub fn close(&self, whom: &Whom, code: u16) -> usize {
-        todo!()
+        let meant = self.members().into_iter().filter(|member| match whom {
+            Whom::Ids(ids) => ids.contains(&member.id),
+            Whom::User(user) => member.client.candidate.user.as_ref() == Some(user),
+            Whom::Route(route) => member.listens_to(route),
+            Whom::All => true,
+        });
+        meant
+            .filter(|member| member.direct(Directive::Close(code)))
+            .count()
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.
     pub fn notify(&self, notice: Arc<Notice>, route: Option<&str>) -> usize {
-        todo!()
+        let members = self.members().into_iter();
+        members
+            .filter(|member| route.is_none_or(|route| member.listens_to(route)))
+            .filter(|member| member.direct(Directive::Notice(notice.clone())))
+            .count()
     }
 
     /// Tells everyone to leave (`drain`, next `same`) and closes each with 4200 at a random instant of the window.
     /// Returns how many are told. A later call with another window replaces the first.
     pub fn drain(&self, window: Duration, why: &'static str) -> usize {
-        todo!()
+        let members: Vec<_> = {
+            let mut present = lock(&self.house.present);
+            present.drain = Some((window, why));
+            present.members.values().cloned().collect()
+        };
+        for member in &members {
+            member.direct(Directive::Drain(window, why));
+        }
+        members.len()
     }
 
     /// Those that were told to leave by `drain` and are still here stay.
     pub fn cancel_drain(&self) {
-        todo!()
+        lock(&self.house.present).drain = None;
+        for member in self.members() {
+            member.direct(Directive::Stay);
+        }
     }
 
     /// Resolves when no session is left.
     pub async fn gone(&self) {
-        todo!()
+        loop {
+            let empty = self.house.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            empty.await;
+        }
     }
+
+    /// Lists a new session; one that comes during a drain is told at once.
+    pub(super) fn enter(&self, member: Member) -> Membership {
+        let member = Arc::new(member);
+        let mut present = lock(&self.house.present);
+        present.members.insert(member.number, member.clone());
+        if let Some((window, why)) = present.drain {
+            member.direct(Directive::Drain(window, why));
+        }
+        Membership {
+            member,
+            house: self.house.clone(),
+        }
+    }
+
+    /// A copy, so that nobody waits for the list while sessions are told something.
+    fn members(&self) -> Vec<Arc<Member>> {
+        lock(&self.house.present)
+            .members
+            .values()
+            .cloned()
+            .collect()
+    }
+}
+
+impl Member {
+    pub fn new(
+        number: u64,
+        id: String,
+        client: Client,
+        protocol: &'static str,
+        connected_at: u64,
+    ) -> Self {
+        Member {
+            number,
+            id,
+            client,
+            protocol,
+            connected_at,
+            signal: Arc::default(),
+            subscriptions: Mutex::default(),
+            directives: Mutex::default(),
+            outbox_messages: AtomicU32::new(0),
+            outbox_bytes: AtomicU32::new(0),
+        }
+    }
+
+    /// What the others want; notices stay while the client does not take what it has.
+    pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
+        let mut directives = lock(&self.directives);
+        if with_notices {
+            return std::mem::take(&mut directives);
+        }
+        let (notices, urgent) = std::mem::take(&mut *directives)
+            .into_iter()
+            .partition(|directive| matches!(directive, Directive::Notice(_)));
+        *directives = notices;
+        urgent
+    }
+
+    /// Shows what stands in the outbox.
+    pub fn show_outbox(&self, messages: usize, bytes: usize) {
+        self.outbox_messages
+            .store(messages as u32, Ordering::Relaxed);
+        self.outbox_bytes.store(bytes as u32, Ordering::Relaxed);
+    }
+
+    /// Leaves a directive and wakes the session; false where too many wait already.
+    fn direct(&self, directive: Directive) -> bool {
+        {
+            let mut directives = lock(&self.directives);
+            let is_notice = matches!(directive, Directive::Notice(_));
+            if is_notice && directives.len() >= INBOX {
+                return false;
+            }
+            let is_known = matches!(
+                (&directive, directives.last()),
+                (Directive::Recheck, Some(Directive::Recheck))
+            );
+            if !is_known {
+                directives.push(directive);
+            }
+        }
+        self.signal.ring();
+        true
+    }
+
+    fn listens_to(&self, route: &str) -> bool {
+        let subscriptions = lock(&self.subscriptions);
+        subscriptions.iter().any(|sub| &*sub.route().name == route)
+    }
+
+    fn info(&self) -> SessionInfo {
+        let subscriptions = lock(&self.subscriptions);
+        let mut queued = Queue {
+            messages: self.outbox_messages.load(Ordering::Relaxed).into(),
+            bytes: self.outbox_bytes.load(Ordering::Relaxed).into(),
+        };
+        for subscription in subscriptions.iter() {
+            let waiting = subscription.waiting();
+            queued.messages += waiting.messages;
+            queued.bytes += waiting.bytes;
+        }
+        SessionInfo {
+            id: self.id.clone(),
+            user: self.client.candidate.user.clone(),
+            remote: self.client.remote.clone(),
+            protocol: self.protocol,
+            transport: "websocket",
+            cohort: "websocket",
+            connected_at: self.connected_at,
+            queued,
+            subscriptions: subscriptions.iter().map(Subscription::info).collect(),
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut present = lock(&self.house.present);
+        present.members.remove(&self.member.number);
+        if present.members.is_empty() {
+            self.house.empty.notify_waiters();
+        }
+    }
+}
+
+/// A lock whose holder panicked is still a lock: what it guards is valid between any two statements.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -67,6 +67,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
         &self.outbox
     }
 
+    /// For whoever adds many frames at once, and only while the end has not begun.
+    pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
     /// Puts a finished frame behind all others; after [`Socket::close`] it is dropped.
     pub fn send(&mut self, frame: Bytes) {
         if self.ending == Ending::No {

@@ -8,6 +8,7 @@ mod hub;
 mod life;
 mod log;
 pub mod names;
+mod session;
 mod source;
 mod upstream;
 

@@ -1,0 +1,327 @@
+//! A client's request upstream: with its credentials, on routes that allow it, answered exactly once.
+//!
+//! The three outcomes are told apart: *done* (`res`, whatever the status), *unknown* (`err`
+//! `outcome_unknown`: bytes may have been sent and no whole answer came) and *not executed* (any
+//! other `err`).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::Shared;
+use super::client::Client;
+use crate::config::{Calls, Route};
+use crate::edge::hygiene::hop;
+use crate::error::{Code, Error, Kind, Refusal};
+use crate::event::Data;
+use crate::hub::Credentials;
+use crate::protocol::{Output, Protocol, Req, ResBody};
+use crate::rollout::Transport;
+use crate::route::InForce;
+use crate::upstream::{Body, Purpose, empty, full};
+
+/// Largest body of an answer, as of every message to a client.
+const ANSWER: usize = 1 << 20;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request under way.
+pub(super) struct Call {
+    /// The client's number for it.
+    pub id: u64,
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+impl Call {
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.answer.as_mut().poll(cx)
+    }
+}
+
+/// What came of a request.
+pub(super) struct Answer(Result<Reply, Refusal>);
+
+struct Reply {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The one frame that answers the request.
+    pub fn encode(&self, id: u64, protocol: &dyn Protocol) -> Option<Bytes> {
+        let reply = match &self.0 {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                let id = Some(id);
+                return protocol.encode(&Output::Err { id, refusal });
+            }
+        };
+        let body = match (reply.body.is_empty(), std::str::from_utf8(&reply.body)) {
+            (true, _) => ResBody::Empty,
+            (false, Err(_)) => ResBody::Binary(&reply.body),
+            (false, Ok(text)) => match Data::classify(reply.body.clone()) {
+                Data::Json(_) => ResBody::Json(&reply.body),
+                Data::Text(_) => ResBody::Text(text),
+            },
+        };
+        protocol.encode(&Output::Res {
+            id,
+            status: reply.status.as_u16(),
+            headers: &reply.headers,
+            body,
+        })
+    }
+}
+
+/// Judges a request and sends it on its way.
+///
+/// # Errors
+/// It is not allowed or makes no sense: not executed.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    in_force: &InForce,
+    client: &Client,
+    credentials: &Credentials,
+    request: Req,
+) -> Result<Call, Refusal> {
+    let method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| Refusal::new(Code::BadFrame, "the method is none"))?;
+    let (found, url) = client.find(in_force, &method, &request.path)?;
+    let route = found.route;
+    let calls = match &route.calls {
+        Some(calls) if calls.methods.contains(&method) => calls.clone(),
+        _ => {
+            return Err(Refusal::new(
+                Code::Forbidden,
+                "the route takes no such request",
+            ));
+        }
+    };
+    if client.decide(&route, &shared.stages.load()).transport == Transport::Legacy {
+        return Err(Refusal::new(
+            Code::Legacy,
+            "this route's rollout keeps the client on the legacy transport",
+        ));
+    }
+    if request.body.as_ref().map_or(0, Bytes::len) > calls.max_body {
+        return Err(Refusal::new(
+            Code::PayloadTooLarge,
+            "the body is above the route's limit",
+        ));
+    }
+    let headers = headers_of(client, credentials, &calls, &request)?;
+    let errand = Errand {
+        shared: shared.clone(),
+        may_repeat: calls.idempotent && request.key.is_some(),
+        route,
+        calls,
+        method,
+        url,
+        headers,
+        body: request.body,
+    };
+    Ok(Call {
+        id: request.id,
+        answer: Box::pin(async move { Answer(errand.run().await) }),
+    })
+}
+
+fn headers_of(
+    client: &Client,
+    credentials: &Credentials,
+    calls: &Calls,
+    request: &Req,
+) -> Result<HeaderMap, Refusal> {
+    let bad = |detail| Refusal::new(Code::BadFrame, detail);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let name: HeaderName = name.parse().map_err(|_| bad("a header name is none"))?;
+        if !calls.headers.contains(&name) {
+            continue;
+        }
+        let value = value.parse().map_err(|_| bad("a header value is none"))?;
+        headers.append(name, value);
+    }
+    let of_the_edge = [
+        (COOKIE, credentials.cookie.clone()),
+        (AUTHORIZATION, credentials.authorization.clone()),
+        (ORIGIN, client.origin.clone()),
+        (HOST, Some(client.host.clone())),
+        (ACCEPT_ENCODING, Some(HeaderValue::from_static("identity"))),
+        (FORWARDED_FOR, HeaderValue::from_str(&client.remote).ok()),
+        (FORWARDED_HOST, Some(client.host.clone())),
+        (
+            FORWARDED_PROTO,
+            Some(HeaderValue::from_static(client.proto)),
+        ),
+    ];
+    for (name, value) in of_the_edge {
+        headers.remove(&name);
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    headers
+        .entry(ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
+    if request.body.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some(key) = &request.key {
+        let key = key.parse().map_err(|_| bad("the key is no header value"))?;
+        headers.insert(IDEMPOTENCY_KEY, key);
+    }
+    Ok(headers)
+}
+
+/// A request ready to go.
+struct Errand {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    calls: Calls,
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    may_repeat: bool,
+}
+
+impl Errand {
+    async fn run(self) -> Result<Reply, Refusal> {
+        let mut outcome = self.attempt().await;
+        let is_unknown = matches!(&outcome, Err(refusal) if refusal.code == Code::OutcomeUnknown);
+        if is_unknown && self.may_repeat {
+            outcome = self.attempt().await;
+        }
+        let reply = outcome?;
+        if reply.status.is_success() || reply.status.is_redirection() {
+            self.refresh();
+        }
+        Ok(reply)
+    }
+
+    async fn attempt(&self) -> Result<Reply, Refusal> {
+        let request = self.request()?;
+        let upstreams = &self.shared.upstreams;
+        let sent = upstreams.send(
+            &self.route.upstream,
+            &self.route.name,
+            Purpose::Call,
+            request,
+        );
+        let answer = match timeout(self.calls.timeout, sent).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.failed(&error)),
+            Err(_) => return Err(self.too_late()),
+        };
+        self.reply(answer).await
+    }
+
+    fn request(&self) -> Result<Request<Body>, Refusal> {
+        let body = match &self.body {
+            Some(body) => full(body.clone()),
+            None => empty(),
+        };
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.url)
+            .body(body)
+            .map_err(|_| Refusal::new(Code::BadFrame, "the path is no URL"))?;
+        *request.headers_mut() = self.headers.clone();
+        Ok(request)
+    }
+
+    async fn reply(&self, answer: Response<Body>) -> Result<Reply, Refusal> {
+        let (mut head, body) = answer.into_parts();
+        let cookies = head.headers.get_all(SET_COOKIE).iter().count();
+        if cookies > 0 {
+            self.shared
+                .telemetry
+                .cookies_dropped(&self.route.name, cookies as u64);
+        }
+        hop::strip(&mut head.headers);
+        let body = match timeout(self.calls.timeout, Limited::new(body, ANSWER).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            // It was done, and that has to be said; what it said does not fit.
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Bytes::new(),
+            Ok(Err(_)) => {
+                let error = Error::upstream(Kind::Broken, "the answer broke off");
+                return Err(self.failed(&error));
+            }
+            Err(_) => return Err(self.too_late()),
+        };
+        Ok(Reply {
+            status: head.status,
+            headers: told(&head.headers),
+            body,
+        })
+    }
+
+    /// Requests that change nothing are as good as not executed when no answer comes.
+    fn failed(&self, error: &Error) -> Refusal {
+        match error.kind {
+            Kind::Connect => Refusal::new(Code::UpstreamDown, "the backend cannot be reached"),
+            Kind::Timeout => self.too_late(),
+            _ if self.method.is_safe() => {
+                Refusal::new(Code::UpstreamDown, "the backend gave no whole answer")
+            }
+            _ => Refusal::new(
+                Code::OutcomeUnknown,
+                "the request was sent and no whole answer came",
+            ),
+        }
+    }
+
+    fn too_late(&self) -> Refusal {
+        match self.method.is_safe() {
+            true => Refusal::new(Code::UpstreamTimeout, "the backend did not answer in time"),
+            false => Refusal::new(
+                Code::OutcomeUnknown,
+                "the request was sent and not answered in time",
+            ),
+        }
+    }
+
+    /// Triggers the polls that this write may have made stale.
+    fn refresh(&self) {
+        let in_force = self.shared.in_force.load();
+        let path = self.url.split('?').next().unwrap_or_default();
+        let refreshed = in_force.routes.refreshed_by(&self.method, path);
+        if refreshed.is_empty() {
+            return;
+        }
+        self.shared.hub.refresh(|target| {
+            refreshed.iter().any(|(route, params)| {
+                route.name == target.route.name
+                    && params.iter().all(|param| target.params.contains(param))
+            })
+        });
+    }
+}
+
+/// What the client is told of the answer's head; several values of one field become a list.
+fn told(headers: &HeaderMap) -> Vec<(String, String)> {
+    let names = headers
+        .keys()
+        .filter(|name| ![SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name));
+    let fields = names.map(|name| {
+        let values = headers.get_all(name).iter();
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let list = values.collect::<Vec<_>>().join(", ");
+        (name.as_str().to_owned(), list)
+    });
+    fields.collect()
+}

@@ -1,0 +1,248 @@
+//! Less to tell for the same knowledge: what changed during a pause, and the newest of each name.
+//! Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::config::{Emit, Poll};
+use crate::event::{Draft, Event, Kind};
+
+/// The net change of a polled topic's entries, in log order: what a client who saw none of them has
+/// to see. Patches are as they were: several of them are better replaced by the document.
+pub fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> {
+    let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+    if entries.iter().any(is_gap) {
+        // Loss is told as it happened.
+        return entries;
+    }
+    let last_snapshot = entries
+        .iter()
+        .rposition(|event| event.kind == Kind::Snapshot);
+    let changes = entries.split_off(last_snapshot.map_or(0, |at| at + 1));
+    let snapshot = entries.pop();
+    match poll.emit {
+        Emit::Document => changes.last().cloned().or(snapshot).into_iter().collect(),
+        Emit::Changes => {
+            let changes = fold_items(&changes, poll).unwrap_or(changes);
+            snapshot.into_iter().chain(changes).collect()
+        }
+        Emit::JsonPatch | Emit::MergePatch => snapshot.into_iter().chain(changes).collect(),
+    }
+}
+
+/// One item's story: whether it was there at the beginning, and how it ended.
+struct Story {
+    began: bool,
+    is_there: bool,
+    last: Arc<Event>,
+}
+
+/// At most one event per item; `None` where an item has no key to be known by.
+fn fold_items(changes: &[Arc<Event>], poll: &Poll) -> Option<Vec<Arc<Event>>> {
+    let mut stories: HashMap<String, Story> = HashMap::new();
+    for event in changes {
+        let item: Value = serde_json::from_slice(event.data.bytes()).ok()?;
+        let key = item.pointer(&poll.key)?.to_string();
+        let name = event.name.as_ref()?;
+        let story = stories.entry(key).or_insert_with(|| Story {
+            began: *name != poll.events.created,
+            is_there: true,
+            last: event.clone(),
+        });
+        story.is_there = *name != poll.events.deleted;
+        story.last = event.clone();
+    }
+    let told = stories.into_values().filter_map(|story| {
+        let name = match (story.began, story.is_there) {
+            (false, false) => return None,
+            (false, true) => &poll.events.created,
+            (true, true) => &poll.events.updated,
+            (true, false) => &poll.events.deleted,
+        };
+        Some(renamed(story.last, name))
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_by_key(|event| event.position.offset);
+    Some(told)
+}
+
+fn renamed(event: Arc<Event>, name: &Arc<str>) -> Arc<Event> {
+    if event.name.as_ref() == Some(name) {
+        return event;
+    }
+    let draft = Draft {
+        name: Some(name.clone()),
+        id: event.id.clone(),
+        data: event.data.clone(),
+    };
+    let (ch, position, kind) = (event.ch, event.position, event.kind.clone());
+    Arc::new(Event::new(ch, position, kind, draft, event.at))
+}
+
+/// Keeps the newest event of each name; gaps and snapshots stay.
+pub fn keep_newest(entries: &mut Vec<Arc<Event>>) {
+    let mut newest: HashMap<Option<Arc<str>>, u64> = HashMap::new();
+    for event in entries.iter().filter(|event| event.kind == Kind::Event) {
+        newest.insert(event.name.clone(), event.position.offset);
+    }
+    entries.retain(|event| {
+        event.kind != Kind::Event || newest.get(&event.name) == Some(&event.position.offset)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use hyper::Method;
+
+    use super::*;
+    use crate::config::ChangeNames;
+    use crate::event::{Data, Epoch, GapWhy, Position};
+
+    fn poll(emit: Emit) -> Poll {
+        Poll {
+            every: Duration::from_secs(1),
+            adaptive: None,
+            jitter: 0.0,
+            method: Method::GET,
+            body: None,
+            emit,
+            items: String::new(),
+            key: "/id".into(),
+            ignore: Vec::new(),
+            events: ChangeNames {
+                created: "created".into(),
+                updated: "updated".into(),
+                deleted: "deleted".into(),
+            },
+            mass_delete_guard: 100.0,
+            max_body: 1024,
+        }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position {
+            epoch: Epoch(1),
+            offset,
+        }
+    }
+
+    fn log(entries: &[(Kind, &str, &str)]) -> Vec<Arc<Event>> {
+        let entries = entries.iter().enumerate().map(|(index, entry)| {
+            let (kind, name, data) = entry;
+            let draft = Draft {
+                name: (!name.is_empty()).then(|| Arc::from(*name)),
+                id: None,
+                data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
+            };
+            let position = at(index as u64 + 1);
+            Arc::new(Event::new(1, position, kind.clone(), draft, Instant::now()))
+        });
+        entries.collect()
+    }
+
+    fn told(events: Vec<Arc<Event>>) -> Vec<(u64, String, String)> {
+        let told = events.iter().map(|event| {
+            let name = event.name.as_deref().unwrap_or_default();
+            let data = String::from_utf8_lossy(event.data.bytes());
+            (event.position.offset, name.to_string(), data.to_string())
+        });
+        told.collect()
+    }
+
+    fn line(offset: u64, name: &str, data: &str) -> (u64, String, String) {
+        (offset, name.into(), data.into())
+    }
+
+    #[test]
+    fn each_item_is_told_once_and_by_its_net_change() {
+        let entries = log(&[
+            (Kind::Event, "created", r#"{"id":1}"#),
+            (Kind::Event, "updated", r#"{"id":2,"v":1}"#),
+            (Kind::Event, "updated", r#"{"id":1,"v":2}"#),
+            (Kind::Event, "created", r#"{"id":3}"#),
+            (Kind::Event, "deleted", r#"{"id":3}"#),
+            (Kind::Event, "updated", r#"{"id":2,"v":2}"#),
+            (Kind::Event, "deleted", r#"{"id":4}"#),
+            (Kind::Event, "deleted", r#"{"id":5}"#),
+            (Kind::Event, "created", r#"{"id":5,"v":9}"#),
+        ]);
+        assert_eq!(
+            told(net_change(entries, &poll(Emit::Changes))),
+            [
+                line(3, "created", r#"{"id":1,"v":2}"#),
+                line(6, "updated", r#"{"id":2,"v":2}"#),
+                line(7, "deleted", r#"{"id":4}"#),
+                line(9, "updated", r#"{"id":5,"v":9}"#),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_newest_document_says_it_all() {
+        let entries = log(&[
+            (Kind::Snapshot, "", "0"),
+            (Kind::Event, "", "1"),
+            (Kind::Event, "", "2"),
+        ]);
+        let net = net_change(entries, &poll(Emit::Document));
+        assert_eq!(told(net), [line(3, "", "2")]);
+    }
+
+    #[test]
+    fn a_snapshot_makes_what_was_before_it_superfluous() {
+        let entries = log(&[
+            (Kind::Event, "created", r#"{"id":1}"#),
+            (Kind::Snapshot, "", "[]"),
+            (Kind::Event, "created", r#"{"id":2}"#),
+        ]);
+        assert_eq!(
+            told(net_change(entries, &poll(Emit::Changes))),
+            [line(2, "", "[]"), line(3, "created", r#"{"id":2}"#)]
+        );
+    }
+
+    #[test]
+    fn items_without_keys_are_told_as_they_came() {
+        let entries = log(&[
+            (Kind::Event, "created", r#"{"no":1}"#),
+            (Kind::Event, "deleted", r#"{"no":1}"#),
+        ]);
+        let net = net_change(entries, &poll(Emit::Changes));
+        assert_eq!(net.len(), 2);
+    }
+
+    #[test]
+    fn loss_is_never_coalesced_away() {
+        let gap = Kind::Gap {
+            from: at(1),
+            why: GapWhy::TooLarge,
+        };
+        let entries = log(&[
+            (Kind::Event, "", "1"),
+            (gap, "", ""),
+            (Kind::Snapshot, "", "3"),
+        ]);
+        let net = net_change(entries, &poll(Emit::Document));
+        assert_eq!(told(net).len(), 3);
+    }
+
+    #[test]
+    fn the_newest_of_each_name_is_kept() {
+        let mut entries = log(&[
+            (Kind::Event, "a", "1"),
+            (Kind::Snapshot, "", "2"),
+            (Kind::Event, "b", "3"),
+            (Kind::Event, "a", "4"),
+            (Kind::Event, "", "5"),
+            (Kind::Event, "", "6"),
+        ]);
+        keep_newest(&mut entries);
+        let kept: Vec<u64> = entries.iter().map(|event| event.position.offset).collect();
+        assert_eq!(kept, [2, 3, 4, 6]);
+    }
+}

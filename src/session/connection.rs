@@ -1,0 +1,648 @@
+//! The engine of one realtime connection: a future written by hand, so that an idle one is small.
+//!
+//! Each round reads what the client sent, tells what the others want, lets the subscriptions add what
+//! comes next where the last batch has left, and sends everything in one write. A client that does
+//! not take its batch gets no other: its lag stays a distance in the shared logs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Shared;
+use super::call::Call;
+use super::client::{Client, own_credentials};
+use super::heartbeat::{Beat, Heartbeat};
+use super::inbound::{Incoming, Limits};
+use super::leaving::Leaving;
+use super::opening::{Mode, Opening, SingleForm};
+use super::registry::{Directive, Member, Membership, Notice, lock};
+use super::socket::Socket;
+use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
+use crate::config::{Emit, Source, WebSocket};
+use crate::error::{Code, Refusal};
+use crate::event::{End, GapWhy};
+use crate::hub::Credentials;
+use crate::protocol::json::Json;
+use crate::protocol::raw::Raw;
+use crate::protocol::{Message, Output, Protocol, Violation, frame};
+use crate::route::InForce;
+use crate::telemetry::Meters;
+
+/// Frames of one message; browsers do not fragment what fits.
+const FRAGMENTS: u32 = 128;
+
+/// Frames that subscriptions add in one round.
+const BATCH_FRAMES: usize = 64;
+
+/// Messages of the client in one round.
+const READS: usize = 32;
+
+/// Rounds before other tasks have their turn.
+const ROUNDS: usize = 8;
+
+/// How long the closing handshake may take.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Connection<Io> {
+    pub(super) socket: Socket<Io>,
+    pub(super) shared: Arc<Shared>,
+    membership: Membership,
+    pub(super) protocol: &'static dyn Protocol,
+    /// As of the last look; reloads and stages ask for another one.
+    pub(super) in_force: Arc<InForce>,
+    /// What later `sub`s and `req`s go upstream with.
+    pub(super) credentials: Credentials,
+    pub(super) meters: Arc<Meters>,
+    pub(super) calls: Vec<Call>,
+    pub(super) leaving: Option<Box<Leaving>>,
+    heartbeat: Heartbeat,
+    /// Wakes for the nearest of all deadlines.
+    sleep: Pin<Box<Sleep>>,
+    beginning: Option<Box<Beginning>>,
+    /// When the closing handshake has taken too long.
+    pub(super) closing_until: Option<Instant>,
+    /// The event whose latency is known when the outbox is empty.
+    oldest: Option<(std::time::Instant, Arc<Meters>)>,
+    /// Where the next round over the subscriptions starts.
+    turn: usize,
+    /// `sub`s refused because there are too many already.
+    pub(super) refused_subs: u32,
+    pub(super) is_single: bool,
+    /// The client did not take all of the last write.
+    stalled: bool,
+    panicked: bool,
+    opened: Instant,
+}
+
+/// What happens in the first round.
+struct Beginning {
+    mode: Mode,
+    refuse_with: Option<u16>,
+}
+
+/// What a round came to.
+enum Round {
+    /// Something happened that may have made more possible.
+    Again,
+    /// Everything waits for somebody else.
+    Waits,
+    /// The connection is over.
+    Gone,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+    pub fn new(io: Io, opening: Opening, shared: Arc<Shared>) -> Self {
+        let in_force = shared.in_force.load_full();
+        let rules = &in_force.config.websocket;
+        let now = Instant::now();
+        let (protocol, is_single, place) = speak(&opening, &in_force);
+        let number = shared.take_number();
+        let id = format!("{}-{number}", shared.node);
+        let client = Client::new(&opening, &in_force.routes);
+        let connected_at = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        let member = Member::new(number, id, client, protocol.name(), connected_at);
+        let meters = shared
+            .telemetry
+            .route_meters(&place, protocol.name(), "websocket");
+        meters.sessions.inc();
+        let limits = Limits {
+            message: rules.max_message,
+            fragments: FRAGMENTS,
+        };
+        let part = 0.5 + fastrand::f64() / 2.0;
+        let heartbeat = Heartbeat::new(now, rules.ping_interval, part);
+        Connection {
+            socket: Socket::new(io, limits, &opening.leftover),
+            membership: shared.sessions.enter(member),
+            protocol,
+            credentials: own_credentials(&opening),
+            meters,
+            calls: Vec::new(),
+            leaving: None,
+            sleep: Box::pin(sleep_until(now + rules.ping_interval)),
+            heartbeat,
+            beginning: Some(Box::new(Beginning {
+                mode: opening.mode,
+                refuse_with: opening.refuse_with,
+            })),
+            closing_until: None,
+            oldest: None,
+            turn: 0,
+            refused_subs: 0,
+            is_single,
+            stalled: false,
+            panicked: false,
+            opened: now,
+            in_force,
+            shared,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let member = self.member().clone();
+        let mut subs = lock(&member.subscriptions);
+        for _ in 0..ROUNDS {
+            let round = match self.closing_until {
+                None => self.round(&mut subs, cx),
+                Some(until) => self.part(until, cx),
+            };
+            match round {
+                Round::Again => {}
+                Round::Waits => return Poll::Pending,
+                Round::Gone => {
+                    subs.clear();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn round(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> Round {
+        let now = Instant::now();
+        if let Some(beginning) = self.beginning.take() {
+            self.begin(*beginning, subs, now);
+        }
+        if self.member().signal.poll_rung(cx) {
+            self.obey(subs, now);
+        }
+        self.answer_calls(cx);
+        let Ok(has_more_to_read) = self.read(subs, cx, now) else {
+            return Round::Gone;
+        };
+        self.keep_time(subs, now);
+        let mut has_more = has_more_to_read;
+        if self.closing_until.is_none() {
+            if self.stalled {
+                self.judge_lag(subs, now);
+            } else {
+                has_more |= self.fill(subs, now);
+            }
+        }
+        let had_something = !self.socket.outbox().is_empty();
+        match self.socket.poll_send(cx) {
+            Poll::Ready(Ok(())) => self.sent(),
+            Poll::Ready(Err(_)) => return Round::Gone,
+            Poll::Pending => self.stalled = true,
+        }
+        let outbox = self.socket.outbox();
+        self.member().show_outbox(outbox.len(), outbox.bytes());
+        let has_sent = had_something && !self.stalled;
+        if self.closing_until.is_some() || has_sent || (has_more && !self.stalled) {
+            return Round::Again;
+        }
+        let deadline = self.deadline(subs);
+        match self.poll_sleep(deadline, cx) {
+            Poll::Ready(()) => Round::Again,
+            Poll::Pending if has_more_to_read => {
+                // Stalled, and yet there is something to read that must not wait for a write.
+                Round::Again
+            }
+            Poll::Pending => Round::Waits,
+        }
+    }
+
+    /// Carries the closing handshake through.
+    fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
+        if self.socket.poll_end(cx).is_ready() || Instant::now() >= until {
+            return Round::Gone;
+        }
+        match self.poll_sleep(until, cx) {
+            Poll::Ready(()) => Round::Again,
+            Poll::Pending => Round::Waits,
+        }
+    }
+
+    fn begin(&mut self, beginning: Beginning, subs: &mut Vec<Subscription>, now: Instant) {
+        if let Some(code) = beginning.refuse_with {
+            self.close(code, "", subs, now);
+            return;
+        }
+        let member = self.member().clone();
+        let rules = self.rules();
+        let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
+        let (max_bytes, max_subs) = (rules.max_message, rules.max_subs);
+        self.say(&Output::Welcome {
+            conn: &member.id,
+            node: &self.shared.node.clone(),
+            ping_ms: interval.as_millis() as u64,
+            timeout_ms: timeout.as_millis() as u64,
+            max_bytes,
+            max_subs,
+            auth_exp: None,
+        });
+        if let Mode::Single {
+            url,
+            after,
+            last_event_id,
+            ..
+        } = beginning.mode
+        {
+            let wish = super::requests::Wish {
+                path: url,
+                after,
+                last_event_id,
+                filter: Vec::new(),
+            };
+            if let Err(refusal) = self.subscribe(0, wish, subs, now) {
+                self.refuse_single(&refusal, subs, now);
+            }
+        }
+    }
+
+    /// Does what others want.
+    fn obey(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let member = self.member().clone();
+        for directive in member.take_directives(!self.stalled) {
+            if self.closing_until.is_some() {
+                return;
+            }
+            match directive {
+                Directive::Recheck => self.recheck(subs, now),
+                Directive::Close(code) => self.close(code, "", subs, now),
+                Directive::Notice(notice) => self.pass_on(&notice),
+                Directive::Drain(window, why) => self.leave_with_the_node(window, why, now),
+                Directive::Stay => self.stay_with_the_node(),
+            }
+        }
+    }
+
+    fn pass_on(&mut self, notice: &Notice) {
+        self.say(&Output::Notice {
+            level: &notice.level,
+            msg: &notice.msg,
+            d: notice.d.as_deref(),
+        });
+    }
+
+    fn answer_calls(&mut self, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while let Some(call) = self.calls.get_mut(index) {
+            let Poll::Ready(answer) = call.poll_answer(cx) else {
+                index += 1;
+                continue;
+            };
+            let call = self.calls.swap_remove(index);
+            let frame = answer.encode(call.id, self.protocol);
+            self.answer(frame);
+        }
+        if self.calls.is_empty() {
+            self.calls = Vec::new();
+        }
+    }
+
+    /// Reads what the client sent. Returns whether there may be more; an error means that it is gone.
+    fn read(
+        &mut self,
+        subs: &mut Vec<Subscription>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> std::io::Result<bool> {
+        for _ in 0..READS {
+            if self.closing_until.is_some() {
+                return Ok(false);
+            }
+            let incoming = match self.socket.poll_receive(cx) {
+                Poll::Ready(incoming) => incoming?,
+                Poll::Pending => return Ok(false),
+            };
+            self.heartbeat.hear();
+            match incoming {
+                Incoming::Text(text) => self.understand(Message::Text(&text), subs, now),
+                Incoming::Binary(bytes) => self.understand(Message::Binary(&bytes), subs, now),
+                Incoming::Ping | Incoming::Pong => {
+                    if incoming == Incoming::Pong {
+                        self.heartbeat.hear_pong(now);
+                    }
+                    if !self.heartbeat.allows_control(now) {
+                        self.close(4009, "too many control frames", subs, now);
+                    }
+                }
+                Incoming::Close(_) | Incoming::Broken(_) => self.closed(subs, now),
+            }
+        }
+        Ok(true)
+    }
+
+    fn understand(&mut self, message: Message<'_>, subs: &mut Vec<Subscription>, now: Instant) {
+        let (Message::Text(bytes) | Message::Binary(bytes)) = message;
+        self.meters.messages_in.inc();
+        self.meters.bytes_in.inc_by(bytes.len() as u64);
+        match self.protocol.decode(message) {
+            Ok(input) => self.handle(input, subs, now),
+            Err(Violation::Frame { id, detail }) => {
+                let refusal = Refusal::new(Code::BadFrame, detail);
+                self.refuse(id, &refusal);
+            }
+            Err(Violation::Close { code, reason }) => self.close(code, reason, subs, now),
+        }
+    }
+
+    fn keep_time(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let rules = self.rules();
+        let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
+        match self.heartbeat.beat(now, interval, timeout) {
+            Beat::No => {}
+            Beat::Ping => {
+                if let Some(ping) = self.protocol.encode(&Output::Ping) {
+                    self.socket.send_first(ping);
+                }
+                self.socket.send_first(frame::ping());
+            }
+            Beat::Lost => self.close(4108, "heartbeat lost", subs, now),
+        }
+        if let Some(leaving) = &self.leaving
+            && now >= leaving.at
+        {
+            let code = leaving.code;
+            self.close(code, "", subs, now);
+        }
+    }
+
+    /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
+    fn fill(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
+        if subs.is_empty() || self.socket.outbox().bytes() >= BATCH_BYTES {
+            return false;
+        }
+        let allowed = self.rules().queue;
+        let mut desk = Desk {
+            protocol: self.protocol,
+            now,
+            allowed,
+            out: self.socket.outbox_mut(),
+            frames: BATCH_FRAMES,
+            scratch: Vec::new(),
+            oldest: self.oldest.take(),
+        };
+        let mut has_more = false;
+        let mut ends: Vec<(u32, Verdict)> = Vec::new();
+        let count = subs.len();
+        let first = self.turn % count;
+        for index in (first..count).chain(0..first) {
+            if desk.is_full() {
+                has_more = true;
+                break;
+            }
+            self.turn = index + 1;
+            let Some(sub) = subs.get_mut(index) else {
+                break;
+            };
+            match sub.proceed(&mut desk) {
+                Verdict::Waits => {}
+                Verdict::HasMore => has_more = true,
+                verdict => ends.push((sub.ch, verdict)),
+            }
+        }
+        self.oldest = desk.oldest.take();
+        for (ch, verdict) in ends {
+            if self.closing_until.is_some() {
+                return false;
+            }
+            self.finish(ch, verdict, subs, now);
+        }
+        has_more
+    }
+
+    fn finish(&mut self, ch: u32, verdict: Verdict, subs: &mut Vec<Subscription>, now: Instant) {
+        let ended = subs.iter().position(|sub| sub.ch == ch);
+        let route = match ended.and_then(|index| subs.get(index)) {
+            Some(sub) => sub.route().clone(),
+            None => return,
+        };
+        match verdict {
+            Verdict::Waits | Verdict::HasMore => {}
+            Verdict::Refused(id, end) => {
+                subs.retain(|sub| sub.ch != ch);
+                let refusal = refusal_of(&end);
+                if self.is_single {
+                    self.refuse_single(&refusal, subs, now);
+                } else {
+                    self.refuse(Some(id), &refusal);
+                }
+            }
+            Verdict::Over(end) => {
+                subs.retain(|sub| sub.ch != ch);
+                self.end(ch, &end, subs, now);
+            }
+            Verdict::Lost(GapWhy::Slow) => {
+                self.shared.telemetry.slow_client_closed(&route.name);
+                self.close(4113, "slow consumer", subs, now);
+            }
+            Verdict::Lost(GapWhy::Config) => {
+                self.close(4113, r#"{"why":"config"}"#, subs, now);
+            }
+            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, subs, now),
+        }
+    }
+
+    /// Tells that a subscription, gone already, is over; a single stream's connection goes with it.
+    pub(super) fn end(&mut self, ch: u32, end: &End, subs: &mut Vec<Subscription>, now: Instant) {
+        self.say(&Output::End { ch, end });
+        if self.is_single {
+            let is_done =
+                end.is_final || (!self.protocol.has_words() && end.code == Code::UpstreamClosed);
+            let code = if is_done { 1000 } else { close_code(end.code) };
+            self.close(code, &reason(end.code, end.retry_ms), subs, now);
+        }
+    }
+
+    /// The implied `sub` of a single stream was refused: that is the connection's end.
+    fn refuse_single(&mut self, refusal: &Refusal, subs: &mut Vec<Subscription>, now: Instant) {
+        self.refuse(Some(0), refusal);
+        let code = close_code(refusal.code);
+        self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
+    }
+
+    /// A client that takes nothing is closed when its lag is more than its route allows.
+    fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let allowed = self.rules().queue;
+        let slow = subs.iter().find(|sub| sub.is_too_slow(allowed));
+        if let Some(slow) = slow {
+            self.shared.telemetry.slow_client_closed(&slow.route().name);
+            self.close(4113, "slow consumer", subs, now);
+        }
+    }
+
+    fn sent(&mut self) {
+        self.stalled = false;
+        if let Some((read, meters)) = self.oldest.take() {
+            let latency = read.elapsed() + self.heartbeat.one_way();
+            meters.event_latency.observe(latency.as_secs_f64());
+        }
+    }
+
+    /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
+    /// takes nothing.
+    pub(super) fn close(
+        &mut self,
+        code: u16,
+        reason: &str,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        if self.closing_until.is_some() {
+            return;
+        }
+        // Whether they were executed nobody here will know.
+        let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
+        for call in std::mem::take(&mut self.calls) {
+            self.refuse(Some(call.id), &unknown);
+        }
+        match self.stalled {
+            true => self.socket.close_first(code, reason),
+            false => self.socket.close(code, reason),
+        }
+        self.shared.telemetry.session_closing(code);
+        self.closed(subs, now);
+    }
+
+    /// The end has begun, from either side.
+    fn closed(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        subs.clear();
+        self.calls = Vec::new();
+        self.leaving = None;
+        self.closing_until.get_or_insert(now + CLOSING);
+    }
+
+    fn deadline(&self, subs: &[Subscription]) -> Instant {
+        let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.at);
+        // A stalled client's subscriptions wait for it, not for the time.
+        let subs = if self.stalled { &[] } else { subs };
+        let nearest = subs.iter().filter_map(Subscription::deadline).min();
+        [leaving, nearest]
+            .into_iter()
+            .flatten()
+            .fold(heartbeat, Instant::min)
+    }
+
+    fn poll_sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        // One that rings too early costs a look; moving it each time would cost more.
+        if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(deadline);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+
+    /// Says what no client asked for.
+    pub(super) fn say(&mut self, output: &Output<'_>) {
+        if let Some(frame) = self.protocol.encode(output) {
+            self.socket.send(frame);
+        }
+    }
+
+    /// Says what answers the client.
+    pub(super) fn reply(&mut self, output: &Output<'_>) {
+        let frame = self.protocol.encode(output);
+        self.answer(frame);
+    }
+
+    fn answer(&mut self, frame: Option<bytes::Bytes>) {
+        if let Some(frame) = frame {
+            self.socket.answer(frame);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
+        self.reply(&Output::Err { id, refusal });
+    }
+
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.membership.member
+    }
+
+    pub(super) fn rules(&self) -> &WebSocket {
+        &self.in_force.config.websocket
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let step = catch_unwind(AssertUnwindSafe(|| self.step(cx)));
+        match step {
+            Ok(polled) => polled,
+            // A second one: what is left of it cannot even say goodbye.
+            Err(_) if self.panicked => Poll::Ready(()),
+            Err(_) => {
+                self.panicked = true;
+                self.shared.telemetry.panicked("session");
+                let member = self.member().clone();
+                let mut subs = lock(&member.subscriptions);
+                self.closing_until = None;
+                self.close(1011, "", &mut subs, Instant::now());
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<Io> Drop for Connection<Io> {
+    fn drop(&mut self) {
+        self.meters.sessions.dec();
+        let member = &self.membership.member;
+        lock(&member.subscriptions).clear();
+        self.shared.telemetry.session_finished(
+            &member.id,
+            member.protocol,
+            &member.client.remote,
+            self.opened.elapsed(),
+        );
+    }
+}
+
+/// The protocol, whether it carries one stream, and how metrics name the place.
+fn speak(opening: &Opening, in_force: &InForce) -> (&'static dyn Protocol, bool, Arc<str>) {
+    let Mode::Single { url, form, .. } = &opening.mode else {
+        let place = format!("{}/ws", in_force.config.server.prefix);
+        return (&Json, false, place.into());
+    };
+    let client = Client::new(opening, &in_force.routes);
+    let route = client.find(in_force, &hyper::Method::GET, url).ok();
+    let route = route.map(|(found, _)| found.route);
+    let has_names = route.as_ref().is_some_and(
+        |route| matches!(&route.source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes),
+    );
+    let protocol: &'static dyn Protocol = match form {
+        SingleForm::Json => &Json,
+        SingleForm::Raw { wrap: true } => &Raw::Wrapped,
+        SingleForm::Raw { wrap: false } if has_names => &Raw::Named,
+        SingleForm::Raw { wrap: false } => &Raw::Plain,
+    };
+    let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
+    (protocol, true, place)
+}
+
+/// How a single stream's connection ends where a word would say so.
+fn close_code(code: Code) -> u16 {
+    match code {
+        Code::Unauthorized => 4001,
+        Code::TokenExpired => 4401,
+        Code::Forbidden => 4003,
+        Code::NotFound => 4004,
+        Code::BadFrame => 4000,
+        Code::RateLimited => 4129,
+        Code::Legacy => 4300,
+        Code::RouteRemoved => 4201,
+        _ => 4100,
+    }
+}
+
+/// What the close frame says beside its code.
+fn reason(code: Code, retry_ms: Option<u64>) -> String {
+    match retry_ms {
+        Some(retry_ms) => format!(r#"{{"retry_ms":{retry_ms}}}"#),
+        None => code.as_str().into(),
+    }
+}

@@ -1,0 +1,213 @@
+//! How a session leaves: told at once, closed at a random instant of a window; and whether it has to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::subscription::Subscription;
+use crate::config::{Rollout, Route};
+use crate::error::Code;
+use crate::event::End;
+use crate::hub::{Start, TopicKey};
+use crate::protocol::Output;
+use crate::rollout::{Decision, Reason, Transport};
+
+/// When clients come back, or go native, after a `drain`, milliseconds.
+const RETRY_MS: (u64, u64) = (500, 4000);
+
+/// A session on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    pub at: Instant,
+    pub code: u16,
+    /// Sent away by its rollout, to the legacy transport; otherwise it leaves with the node.
+    to_legacy: bool,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+    /// The node is leaving, or an admin wants it empty. Coming back meets another instance.
+    pub(super) fn leave_with_the_node(&mut self, window: Duration, why: &str, now: Instant) {
+        if self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.to_legacy)
+        {
+            // Whoever goes native is out of the way as well, and sooner or later told so already.
+            let at = self.leaving.as_ref().map_or(now, |leaving| leaving.at);
+            if at <= now + window {
+                return;
+            }
+        }
+        self.leave(4200, false, window, why, now);
+    }
+
+    /// The node stays after all.
+    pub(super) fn stay_with_the_node(&mut self) {
+        self.leaving.take_if(|leaving| !leaving.to_legacy);
+    }
+
+    /// Looks again at configuration and stages.
+    pub(super) fn recheck(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let in_force = self.shared.in_force.load_full();
+        if in_force.generation != self.in_force.generation {
+            self.in_force = in_force;
+            self.follow_routes(subs, now);
+        }
+        if self.closing_until.is_none() {
+            self.obey_rollouts(subs, now);
+        }
+    }
+
+    /// Every subscription goes on as its route is configured now.
+    fn follow_routes(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let member = self.member().clone();
+        let mut ended: Vec<(u32, End)> = Vec::new();
+        for sub in subs.iter_mut() {
+            let old = sub.subscriber().target().clone();
+            let found =
+                member
+                    .client
+                    .target(&self.in_force, &old.url, member.number, &self.credentials);
+            let Ok(mut target) = found else {
+                ended.push((sub.ch, ended_by(Code::RouteRemoved, None)));
+                continue;
+            };
+            // A running subscription keeps the credentials that it began with.
+            if std::mem::discriminant(&target.scope) == std::mem::discriminant(&old.scope) {
+                target.scope = old.scope;
+            }
+            let route = target.route.clone();
+            if TopicKey::of(&target) == TopicKey::of(&old) {
+                sub.follow(route);
+                continue;
+            }
+            let joined = self.shared.hub.join(
+                Arc::new(target),
+                self.credentials.clone(),
+                Start::Moved(sub.subscriber().position()),
+                Some(sub.ch),
+                member.signal.clone(),
+            );
+            match joined {
+                Ok(joined) => sub.move_to(joined, route),
+                Err(refusal) => ended.push((sub.ch, ended_by(refusal.code, refusal.retry_ms))),
+            }
+        }
+        for (ch, end) in ended {
+            subs.retain(|sub| sub.ch != ch);
+            self.end(ch, &end, subs, now);
+        }
+    }
+
+    /// Decides again who is in: the whole session where nothing is left for it, else each
+    /// subscription for itself.
+    fn obey_rollouts(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let stages = self.shared.stages.load_full();
+        let member = self.member().clone();
+        let refuses = |route: &Arc<Route>| {
+            let decision = member.client.decide(route, &stages);
+            (decision.transport == Transport::Legacy).then_some(decision)
+        };
+        let out: Vec<(u32, Arc<Route>, Decision)> = subs
+            .iter()
+            .filter_map(|sub| {
+                let decision = refuses(sub.route())?;
+                Some((sub.ch, sub.route().clone(), decision))
+            })
+            .collect();
+        let all_refuse = || {
+            let mut bridged = self.in_force.routes.bridged();
+            bridged.all(|route| refuses(route).is_some())
+        };
+        let first = match out.first() {
+            Some((_, route, decision)) => Some((route.clone(), decision.clone())),
+            None if self.is_single || !subs.is_empty() => None,
+            None => self
+                .in_force
+                .routes
+                .bridged()
+                .find_map(|route| refuses(route).map(|decision| (route.clone(), decision))),
+        };
+        match first {
+            Some((route, decision)) if self.is_single || all_refuse() => {
+                self.leave_for_legacy(&route, &decision, now);
+            }
+            _ => {
+                self.leaving.take_if(|leaving| leaving.to_legacy);
+                for (ch, route, decision) in out {
+                    subs.retain(|sub| sub.ch != ch);
+                    self.shared.telemetry.sent_to_legacy(&route.name);
+                    let end = ended_by(Code::Legacy, spread(&route, &decision));
+                    self.end(ch, &end, subs, now);
+                }
+            }
+        }
+    }
+
+    fn leave_for_legacy(&mut self, route: &Route, decision: &Decision, now: Instant) {
+        let (code, why) = exit(decision.reason);
+        let window = window(route.rollout.as_deref(), decision.reason);
+        if let Some(leaving) = self.leaving.as_deref()
+            && leaving.to_legacy
+            && leaving.code == code
+        {
+            return;
+        }
+        self.shared.telemetry.sent_to_legacy(&route.name);
+        self.leave(code, true, window, why, now);
+    }
+
+    fn leave(&mut self, code: u16, to_legacy: bool, window: Duration, why: &str, now: Instant) {
+        let mut at = now + window.mul_f64(fastrand::f64());
+        if let Some(leaving) = self.leaving.as_deref()
+            && to_legacy
+        {
+            at = at.min(leaving.at);
+        }
+        self.say(&Output::Drain {
+            in_ms: (at - now).as_millis() as u64,
+            retry_ms: RETRY_MS,
+            next: if to_legacy { "native" } else { "same" },
+            why,
+        });
+        self.leaving = Some(Box::new(Leaving {
+            at,
+            code,
+            to_legacy,
+        }));
+    }
+}
+
+/// Close code and the word for it.
+fn exit(reason: Reason) -> (u16, &'static str) {
+    match reason {
+        Reason::Killed => (4302, "killed"),
+        Reason::RolledBack => (4301, "rolled_back"),
+        _ => (4300, "rollout"),
+    }
+}
+
+fn window(rollout: Option<&Rollout>, reason: Reason) -> Duration {
+    rollout.map_or(Duration::ZERO, |rollout| match reason {
+        Reason::Killed => rollout.kill_drain,
+        _ => rollout.drain,
+    })
+}
+
+/// When a subscription that ends goes native: not all of them at once.
+fn spread(route: &Route, decision: &Decision) -> Option<u64> {
+    let window = window(route.rollout.as_deref(), decision.reason);
+    Some(window.mul_f64(fastrand::f64()).as_millis() as u64)
+}
+
+fn ended_by(code: Code, retry_ms: Option<u64>) -> End {
+    End {
+        code,
+        status: code.status(),
+        retry_ms,
+        is_final: false,
+    }
+}

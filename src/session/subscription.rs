@@ -1,0 +1,431 @@
+//! One subscription of a session: what its client was told, and what comes next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::coalesce::{keep_newest, net_change};
+use super::filter::{Filter, Seen};
+use super::outbox::Outbox;
+use super::registry::SubscriptionInfo;
+use crate::config::{DeliverMode, Emit, Queue, Route, Slow, Source};
+use crate::error::{Code, Refusal};
+use crate::event::{End, Event, GapWhy, Kind, Position};
+use crate::hub::{Joined, Phase, Progress, Subscriber};
+use crate::protocol::{Output, Protocol, View};
+use crate::telemetry::Meters;
+
+/// How long a `sub` waits for the upstream's first response head before it is answered anyway.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// No lag is too much: what a pause held back is not the client's slowness.
+const ANY_LAG: Queue = Queue {
+    messages: u64::MAX,
+    bytes: u64::MAX,
+};
+
+/// See the module.
+pub(super) struct Subscription {
+    /// The number that the client knows; a moved subscription keeps its own.
+    pub ch: u32,
+    subscriber: Subscriber,
+    route: Arc<Route>,
+    meters: Arc<Meters>,
+    filter: Option<Box<Filter>>,
+    /// The `sub` is not answered yet.
+    unanswered: Option<Box<Unanswered>>,
+    /// What goes out before the log.
+    prelude: VecDeque<Arc<Event>>,
+    paused: bool,
+    /// What a pause held back is still to be told.
+    resuming: bool,
+    /// `deliver` holds events back until then.
+    held_until: Option<Instant>,
+}
+
+struct Unanswered {
+    id: u64,
+    at: Position,
+    recovered: bool,
+    until: Instant,
+}
+
+/// What a subscription needs of its session to go on.
+pub(super) struct Desk<'a> {
+    pub protocol: &'static dyn Protocol,
+    pub now: Instant,
+    pub allowed: Queue,
+    pub out: &'a mut Outbox,
+    /// Frames that may still be added in this round.
+    pub frames: usize,
+    /// Reused between reads.
+    pub scratch: Vec<Arc<Event>>,
+    /// The event that waited longest among those added, with where its latency is counted.
+    pub oldest: Option<(std::time::Instant, Arc<Meters>)>,
+}
+
+/// Bytes that may be added in one round, as a soft limit.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+
+/// How a subscription goes on.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Nothing more for now.
+    Waits,
+    /// There is more than this round had room for.
+    HasMore,
+    /// It was refused before it was answered; nothing has been said yet.
+    Refused(u64, End),
+    /// Over; what led to it is out, the end itself is not.
+    Over(End),
+    /// The client lost something that its connection cannot tell, or read too slowly.
+    Lost(GapWhy),
+}
+
+impl Subscription {
+    /// A subscription that a `sub` asked for, to be answered under this id.
+    pub fn new(
+        id: u64,
+        joined: Joined,
+        route: Arc<Route>,
+        filter: Option<Filter>,
+        meters: Arc<Meters>,
+        now: Instant,
+    ) -> Self {
+        let Joined {
+            subscriber,
+            at,
+            recovered,
+            prelude,
+        } = joined;
+        Subscription {
+            ch: subscriber.ch(),
+            subscriber,
+            route,
+            meters,
+            filter: filter.map(Box::new),
+            unanswered: Some(Box::new(Unanswered {
+                id,
+                at,
+                recovered,
+                until: now + ANSWER_WITHIN,
+            })),
+            prelude: prelude.into(),
+            paused: false,
+            resuming: false,
+            held_until: None,
+        }
+    }
+
+    /// The route as the configuration in force has it.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The subscription's place in its topic.
+    pub fn subscriber(&self) -> &Subscriber {
+        &self.subscriber
+    }
+
+    /// New pace, limits and policies.
+    pub fn follow(&mut self, route: Arc<Route>) {
+        self.route = route;
+    }
+
+    /// Goes on at another topic, under its old number.
+    pub fn move_to(&mut self, mut joined: Joined, route: Arc<Route>) {
+        joined.subscriber.take_over(&self.subscriber);
+        self.subscriber = joined.subscriber;
+        self.route = route;
+        self.prelude.extend(joined.prelude);
+        if let Some(unanswered) = &mut self.unanswered {
+            unanswered.at = joined.at;
+            unanswered.recovered = false;
+        }
+    }
+
+    /// Holds everything but states.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Goes on with what changed meanwhile.
+    pub fn resume(&mut self) {
+        self.resuming |= self.paused;
+        self.paused = false;
+    }
+
+    /// What waits behind the cursor.
+    pub fn waiting(&self) -> Queue {
+        self.subscriber.waiting()
+    }
+
+    /// Where it stands, for the admin API.
+    pub fn info(&self) -> SubscriptionInfo {
+        SubscriptionInfo {
+            ch: self.ch,
+            route: self.route.name.clone(),
+            path: self.subscriber.target().url.clone(),
+            at: self.subscriber.position(),
+            paused: self.paused,
+        }
+    }
+
+    /// When it has something to do though nothing is published.
+    pub fn deadline(&self) -> Option<Instant> {
+        let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.until);
+        let held = self.held_until.filter(|_| self.subscriber.is_behind());
+        [unanswered, held].into_iter().flatten().min()
+    }
+
+    /// Whether its client, that takes nothing, lags so far that its route closes it.
+    pub fn is_too_slow(&self, allowed: Queue) -> bool {
+        let exempt = self.paused || self.resuming || self.unanswered.is_some();
+        if exempt || self.route.slow != Slow::Close || !self.subscriber.is_behind() {
+            return false;
+        }
+        let waiting = self.subscriber.waiting();
+        waiting.messages > allowed.messages || waiting.bytes > allowed.bytes
+    }
+
+    /// Puts what comes next into the outbox.
+    pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if let Some(unanswered) = &self.unanswered {
+            match self.subscriber.phase() {
+                Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,
+                Phase::Ended(end) if self.is_refusal(&end) => {
+                    return Verdict::Refused(unanswered.id, end);
+                }
+                _ => {}
+            }
+            let ok = Output::Ok {
+                id: unanswered.id,
+                sub: Some((self.ch, unanswered.at, unanswered.recovered)),
+            };
+            desk.say(&ok);
+            self.unanswered = None;
+        }
+        // Looked at before the log: what was published before an end is read before it is told.
+        let phase = self.subscriber.phase();
+        self.tell_state(desk);
+        if self.paused {
+            return Verdict::Waits;
+        }
+        if self.resuming {
+            self.gather_net_change();
+        }
+        while let Some(event) = self.prelude.pop_front() {
+            if let Some(why) = self.emit(&event, desk) {
+                return Verdict::Lost(why);
+            }
+            if desk.is_full() {
+                return Verdict::HasMore;
+            }
+        }
+        self.prelude = VecDeque::new();
+        if self.subscriber.is_behind() {
+            let held = !matches!(phase, Phase::Ended(_)) && self.is_held(desk.now);
+            if held {
+                return Verdict::Waits;
+            }
+            let verdict = self.deliver(desk);
+            if verdict != Verdict::Waits {
+                return verdict;
+            }
+        }
+        match phase {
+            Phase::Ended(end) => Verdict::Over(end),
+            Phase::Opening | Phase::Open => Verdict::Waits,
+        }
+    }
+
+    /// Whether an end before the answer is the answer: the backend refused, and gave nothing.
+    fn is_refusal(&self, end: &End) -> bool {
+        let gave_nothing = self.prelude.is_empty() && !self.subscriber.is_behind();
+        gave_nothing && end.code != Code::UpstreamClosed
+    }
+
+    fn tell_state(&mut self, desk: &mut Desk<'_>) {
+        if let Some(state) = self.subscriber.state_change() {
+            desk.say(&Output::State {
+                ch: self.ch,
+                state: &state,
+            });
+        }
+    }
+
+    fn gather_net_change(&mut self) {
+        self.resuming = false;
+        let Some(Source::Poll(poll)) = &self.route.source else {
+            self.prelude.extend(self.subscriber.go_on());
+            return;
+        };
+        let is_patch = matches!(poll.emit, Emit::JsonPatch | Emit::MergePatch);
+        if is_patch
+            && self.subscriber.waiting().messages > 1
+            && let Some(document) = self.subscriber.skip_to_document()
+        {
+            self.prelude.push_back(document);
+            return;
+        }
+        let mut entries = Vec::new();
+        match self.subscriber.read(&mut entries, usize::MAX, ANY_LAG) {
+            Progress::CaughtUp | Progress::More => {
+                self.prelude.extend(net_change(entries, poll));
+            }
+            // Too long ago to say what changed; the document says what is.
+            Progress::Overrun => match self.subscriber.skip_to_document() {
+                Some(document) => self.prelude.push_back(document),
+                None => self.prelude.extend(self.subscriber.go_on()),
+            },
+        }
+    }
+
+    /// Whether `deliver` wants to wait for more.
+    fn is_held(&self, now: Instant) -> bool {
+        let Some(deliver) = &self.route.deliver else {
+            return false;
+        };
+        let is_early = self.held_until.is_some_and(|until| now < until);
+        is_early && self.subscriber.waiting().messages < deliver.max as u64
+    }
+
+    fn deliver(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        let deliver = self.route.deliver;
+        let keeps_newest = deliver.is_some_and(|deliver| deliver.mode == DeliverMode::Latest);
+        // The newest of each name can be told only when all are looked at.
+        let count = if keeps_newest {
+            usize::MAX
+        } else {
+            desk.frames
+        };
+        let mut events = std::mem::take(&mut desk.scratch);
+        let progress = self.subscriber.read(&mut events, count, desk.allowed);
+        if progress == Progress::Overrun {
+            desk.scratch = events;
+            return self.overrun(desk);
+        }
+        if keeps_newest {
+            keep_newest(&mut events);
+        }
+        let mut rest = events.drain(..);
+        let mut verdict = match progress {
+            Progress::More => Verdict::HasMore,
+            Progress::CaughtUp | Progress::Overrun => Verdict::Waits,
+        };
+        for event in rest.by_ref() {
+            if let Some(why) = self.emit(&event, desk) {
+                verdict = Verdict::Lost(why);
+                break;
+            }
+            if desk.is_full() {
+                break;
+            }
+        }
+        // The cursor has passed them: what the outbox had no room for comes first next time.
+        self.prelude.extend(rest);
+        desk.scratch = events;
+        if verdict == Verdict::Waits && !self.prelude.is_empty() {
+            verdict = Verdict::HasMore;
+        }
+        self.held_until = deliver.map(|deliver| desk.now + deliver.every);
+        verdict
+    }
+
+    fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
+        if !desk.protocol.has_words() && !is_polled {
+            return Verdict::Lost(GapWhy::Slow);
+        }
+        match self.route.slow {
+            // A raw client of a polled route just gets the document.
+            Slow::Close if desk.protocol.has_words() => return Verdict::Lost(GapWhy::Slow),
+            Slow::Latest => match self.subscriber.skip_to_document() {
+                Some(document) => self.prelude.push_back(document),
+                None => {
+                    let skipped = self.subscriber.skip_with_gap(desk.allowed);
+                    self.prelude.extend(skipped);
+                }
+            },
+            Slow::Close | Slow::Gap => {
+                let skipped = self.subscriber.skip_with_gap(desk.allowed);
+                self.prelude.extend(skipped);
+            }
+        }
+        Verdict::HasMore
+    }
+
+    /// Adds one entry. Returns the loss that the protocol has no word for.
+    fn emit(&mut self, event: &Event, desk: &mut Desk<'_>) -> Option<GapWhy> {
+        if let Kind::Gap { why, .. } = &event.kind
+            && !desk.protocol.has_words()
+        {
+            return self.loss_without_words(*why);
+        }
+        let part = match &self.filter {
+            None => None,
+            Some(filter) => match filter.apply(event, self.route.source.as_ref()) {
+                Seen::Hidden => return None,
+                Seen::Whole => None,
+                Seen::Part(part) => Some(part),
+            },
+        };
+        let view = View {
+            ch: self.ch,
+            data: part.as_deref(),
+        };
+        if let Some(frame) = desk.protocol.event(event, view) {
+            self.meters.messages_out.inc();
+            self.meters.bytes_out.inc_by(frame.len() as u64);
+            desk.out.push(frame);
+            desk.frames = desk.frames.saturating_sub(1);
+            if desk.oldest.is_none() && event.kind == Kind::Event {
+                desk.oldest = Some((event.at, self.meters.clone()));
+            }
+        }
+        None
+    }
+
+    /// Upstream loss cannot be told without words. Ours closes a stream, while a polled route's
+    /// document follows and makes up for it.
+    fn loss_without_words(&self, why: GapWhy) -> Option<GapWhy> {
+        let is_ours = match why {
+            GapWhy::Expired | GapWhy::Epoch | GapWhy::Slow | GapWhy::Config => true,
+            GapWhy::UpstreamReconnect | GapWhy::TooLarge => false,
+        };
+        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
+        (is_ours && !is_polled).then_some(why)
+    }
+}
+
+impl Desk<'_> {
+    /// Whether this round has no room left.
+    pub fn is_full(&self) -> bool {
+        self.frames == 0 || self.out.bytes() >= BATCH_BYTES
+    }
+
+    /// Adds what the session says beside events, where the protocol has a word for it.
+    pub fn say(&mut self, output: &Output<'_>) {
+        if let Some(frame) = self.protocol.encode(output) {
+            self.out.push(frame);
+            self.frames = self.frames.saturating_sub(1);
+        }
+    }
+}
+
+/// The refusal that an end before the answer amounts to.
+pub(super) fn refusal_of(end: &End) -> Refusal {
+    let detail = match end.code {
+        Code::Unauthorized => "the backend did not accept the credentials",
+        Code::Forbidden => "the backend refused",
+        Code::NotFound => "the backend knows nothing there",
+        _ => "nothing can be read there",
+    };
+    Refusal {
+        status: end.status,
+        retry_ms: end.retry_ms,
+        ..Refusal::new(end.code, detail)
+    }
+}
