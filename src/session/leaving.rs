@@ -92,7 +92,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 member.signal.clone(),
             );
             match joined {
-                Ok(joined) => sub.move_to(joined, route),
+                Ok(joined) => sub.move_to(joined, route, now),
                 Err(refusal) => ended.push((sub.ch, ended_by(refusal.code, refusal.retry_ms))),
             }
         }

@@ -14,6 +14,8 @@ pub mod registry;
 mod requests;
 pub mod socket;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -43,6 +43,8 @@ pub(super) struct Subscription {
     resuming: bool,
     /// `deliver` holds events back until then.
     held_until: Option<Instant>,
+    /// Moved to a topic that has just begun: until then it is not called stale for that.
+    settling_until: Option<Instant>,
 }
 
 struct Unanswered {
@@ -116,6 +118,7 @@ impl Subscription {
             paused: false,
             resuming: false,
             held_until: None,
+            settling_until: None,
         }
     }
 
@@ -135,11 +138,12 @@ impl Subscription {
     }
 
     /// Goes on at another topic, under its old number.
-    pub fn move_to(&mut self, mut joined: Joined, route: Arc<Route>) {
+    pub fn move_to(&mut self, mut joined: Joined, route: Arc<Route>, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
         self.route = route;
         self.prelude.extend(joined.prelude);
+        self.settling_until = Some(now + ANSWER_WITHIN);
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.at = joined.at;
             unanswered.recovered = false;
@@ -177,7 +181,10 @@ impl Subscription {
     pub fn deadline(&self) -> Option<Instant> {
         let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.until);
         let held = self.held_until.filter(|_| self.subscriber.is_behind());
-        [unanswered, held].into_iter().flatten().min()
+        [unanswered, held, self.settling_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether its client, that takes nothing, lags so far that its route closes it.
@@ -209,7 +216,11 @@ impl Subscription {
         }
         // Looked at before the log: what was published before an end is read before it is told.
         let phase = self.subscriber.phase();
-        self.tell_state(desk);
+        let settles = self.settling_until.is_some_and(|until| desk.now < until);
+        if phase != Phase::Opening || !settles {
+            self.settling_until = None;
+            self.tell_state(desk);
+        }
         if self.paused {
             return Verdict::Waits;
         }

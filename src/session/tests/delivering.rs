@@ -1,0 +1,219 @@
+//! What a subscriber receives: order, lag, pauses, coalescing.
+
+use std::time::Duration;
+
+use super::FILE;
+use super::support::{Client, World, document, event, first_document};
+use crate::hub::Publisher;
+use crate::session::client::example;
+
+async fn offsets(client: &mut Client, count: usize) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for _ in 0..count {
+        let frame = client.read().await;
+        let position = frame["o"].as_str().unwrap_or_default().to_string();
+        let offset = position.split('-').nth(1).unwrap_or_default().parse();
+        offsets.push(offset.unwrap_or_else(|_| panic!("no position: {frame}")));
+    }
+    offsets
+}
+
+async fn stream(world: &mut World, path: &str) -> (Client, Publisher, u64) {
+    let mut client = world.join().await;
+    let (feed, ok) = client.subscribe(world, path, |feed| feed.opened()).await;
+    (client, feed, ok["ch"].as_u64().expect("a number"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_events_come_once_and_in_order() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, _) = stream(&mut world, "/stream").await;
+    for round in 0..50u64 {
+        feed.publish((0..20).map(|n| event("", "", &n.to_string())).collect());
+        let expected: Vec<u64> = (round * 20 + 1..=round * 20 + 20).collect();
+        assert_eq!(offsets(&mut client, 20).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_a_stream_and_loses_nothing() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, ch) = stream(&mut world, "/stream").await;
+    client
+        .send(&format!(r#"{{"t":"pause","id":2,"ch":{ch}}}"#))
+        .await;
+    assert_eq!(client.read_text().await, r#"{"t":"ok","id":2}"#);
+    // More than a reader may lag: a pause is no slowness.
+    for n in 0..600 {
+        feed.publish(vec![event("", "", &n.to_string())]);
+    }
+    client.stays_silent().await;
+    assert!(world.shared.sessions.list()[0].subscriptions[0].paused);
+    client
+        .send(&format!(r#"{{"t":"resume","id":3,"ch":{ch}}}"#))
+        .await;
+    assert_eq!(client.read_text().await, r#"{"t":"ok","id":3}"#);
+    assert_eq!(
+        offsets(&mut client, 600).await,
+        (1..=600).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_a_polled_list_ends_with_the_net_change() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    let (feed, ok) = client
+        .subscribe(&mut world, "/list", |feed| first_document(feed, "[]"))
+        .await;
+    assert_eq!(client.read().await["t"], "snap");
+    client
+        .send(&format!(r#"{{"t":"pause","id":2,"ch":{}}}"#, ok["ch"]))
+        .await;
+    client.read().await;
+    document(&feed, "[]", vec![event("created", "", r#"{"id":1}"#)]);
+    document(&feed, "[]", vec![event("created", "", r#"{"id":2}"#)]);
+    document(&feed, "[]", vec![event("updated", "", r#"{"id":1,"v":2}"#)]);
+    document(&feed, "[]", vec![event("deleted", "", r#"{"id":2}"#)]);
+    client
+        .send(&format!(r#"{{"t":"resume","id":3,"ch":{}}}"#, ok["ch"]))
+        .await;
+    client.read().await;
+    let change = client.read().await;
+    assert_eq!(
+        (&change["e"], &change["d"]["v"]),
+        (&"created".into(), &2.into())
+    );
+    document(&feed, "[]", vec![event("updated", "", r#"{"id":1,"v":3}"#)]);
+    assert_eq!(client.read().await["d"]["v"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_of_each_name_is_delivered() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, _) = stream(&mut world, "/latest").await;
+    feed.publish(vec![event("a", "", "0")]);
+    assert_eq!(client.read().await["d"], 0);
+    for n in 1..=10 {
+        let name = if n % 2 == 0 { "a" } else { "b" };
+        feed.publish(vec![event(name, "", &n.to_string())]);
+    }
+    let began = tokio::time::Instant::now();
+    assert_eq!(offsets(&mut client, 2).await, [10, 11]);
+    assert!(began.elapsed() <= Duration::from_secs(1));
+    client.stays_silent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_its_time_or_its_size() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, _) = stream(&mut world, "/batch").await;
+    feed.publish(vec![event("", "", "1")]);
+    offsets(&mut client, 1).await;
+    let began = tokio::time::Instant::now();
+    feed.publish(vec![event("", "", "2"), event("", "", "3")]);
+    assert_eq!(offsets(&mut client, 2).await, [2, 3]);
+    assert_eq!(began.elapsed().as_millis().div_ceil(100), 10);
+    let began = tokio::time::Instant::now();
+    feed.publish((0..5).map(|n| event("", "", &n.to_string())).collect());
+    assert_eq!(offsets(&mut client, 5).await, [4, 5, 6, 7, 8]);
+    assert!(began.elapsed() < Duration::from_millis(500));
+}
+
+/// A subscriber that does not read, with so much waiting for it that its lag is not allowed.
+async fn lagging(
+    world: &mut World,
+    path: &str,
+    begin: impl FnOnce(&Publisher),
+) -> (Client, Publisher) {
+    let mut client = world.connect_narrow(example(), 1024).await;
+    client.read().await;
+    let (feed, _) = client.subscribe(world, path, begin).await;
+    for n in 0..1000 {
+        let data = format!("\"{n:0>300}\"");
+        match path {
+            "/document" => document(&feed, &data, vec![event("", "", &data)]),
+            _ => feed.publish(vec![event("", "", &data)]),
+        }
+        tokio::task::yield_now().await;
+    }
+    (client, feed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_closed_with_what_it_has_in_order() {
+    let mut world = World::new(FILE);
+    let (mut client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    assert_eq!(client.closed().await.0, 4113);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
+    let mut world = World::new(FILE);
+    let (mut client, feed) = lagging(&mut world, "/other", |feed| feed.opened()).await;
+    feed.publish(vec![event("end", "", "0")]);
+    let (mut last, mut gaps) = (0, 0);
+    loop {
+        let frame = client.read().await;
+        let number = |member: &str| -> u64 {
+            let text = frame[member].as_str().unwrap_or_default();
+            text.split('-')
+                .nth(1)
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or_default()
+        };
+        if frame["t"] == "gap" {
+            gaps += 1;
+            assert_eq!(frame["why"], "slow");
+            assert_eq!(number("from"), last);
+            last = number("to");
+        } else {
+            assert_eq!(number("o"), last + 1);
+            last += 1;
+        }
+        if frame["e"] == "end" {
+            break;
+        }
+    }
+    assert_eq!((gaps, last), (1, 1001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_documents_gets_the_newest() {
+    let mut world = World::new(FILE);
+    let begin = |feed: &Publisher| first_document(feed, "0");
+    let (mut client, _feed) = lagging(&mut world, "/document", begin).await;
+    loop {
+        let frame = client.read().await;
+        assert_ne!(frame["t"], "gap", "{frame}");
+        if frame["d"] == format!("{:0>300}", 999) {
+            assert_eq!(frame["t"], "snap");
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn staleness_is_told_and_taken_back() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, ch) = stream(&mut world, "/stream").await;
+    feed.stale("upstream_down");
+    let state = client.read().await;
+    assert_eq!((&state["t"], &state["ch"]), (&"state".into(), &ch.into()));
+    assert_eq!(
+        (&state["live"], &state["why"]),
+        (&false.into(), &"upstream_down".into())
+    );
+    assert!(
+        state["since"]
+            .as_u64()
+            .is_some_and(|since| since > 1_600_000_000)
+    );
+    feed.live();
+    let state = client.read().await;
+    assert_eq!(
+        (&state["live"], &state["why"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+}

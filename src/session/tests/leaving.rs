@@ -1,0 +1,266 @@
+//! How sessions follow reloads, rollouts and drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::FILE;
+use super::support::{World, event, first_document, single};
+use crate::rollout::StageState;
+use crate::session::client::example;
+use crate::session::opening::SingleForm;
+use crate::session::registry::{Notice, Whom};
+
+const ROLLED: &str = r#"
+[upstream.app]
+servers = ["http://127.0.0.1:9"]
+
+[rollout.web]
+percent = 100
+by = "cookie"
+
+[[route]]
+path = "/stream"
+name = "stream"
+upstream = "app"
+source = "sse"
+rollout = "web"
+"#;
+
+const ALSO_FREE: &str = r#"
+[[route]]
+path = "/free"
+upstream = "app"
+source = "sse"
+"#;
+
+fn somebody() -> crate::session::Opening {
+    let mut opening = example();
+    opening.candidate.cookie = Some("unit".into());
+    opening
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_is_told_at_once_and_over_inside_its_window() {
+    let world = World::new(FILE);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(world.join().await);
+    }
+    let began = Instant::now();
+    assert_eq!(
+        world
+            .shared
+            .sessions
+            .drain(Duration::from_secs(10), "deploy"),
+        20
+    );
+    let mut instants = Vec::new();
+    for client in &mut clients {
+        let drain = client.read().await;
+        assert_eq!(drain["t"], "drain");
+        assert_eq!(
+            (&drain["next"], &drain["why"]),
+            (&"same".into(), &"deploy".into())
+        );
+        assert!(drain["retry_ms"][0].as_u64() < drain["retry_ms"][1].as_u64());
+        instants.push(drain["in_ms"].as_u64().expect("milliseconds"));
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let mut late = world.connect(example()).await;
+    assert_eq!(late.read().await["t"], "welcome");
+    assert_eq!(late.read().await["t"], "drain");
+    late.send(r#"{"t":"sub","id":1,"path":"/stream"}"#).await;
+    assert_eq!(late.read().await["code"], "draining");
+    for client in &mut clients {
+        assert_eq!(client.closed().await.0, 4200);
+    }
+    drop((clients, late));
+    world.shared.sessions.gone().await;
+    assert!(began.elapsed() <= Duration::from_secs(11));
+    instants.sort();
+    instants.dedup();
+    assert!(instants.len() > 10, "{instants:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_drain_lets_them_stay() {
+    let world = World::new(FILE);
+    let mut client = world.join().await;
+    world.shared.sessions.drain(Duration::from_secs(1), "admin");
+    assert_eq!(client.read().await["t"], "drain");
+    world.shared.sessions.cancel_drain();
+    client.stays_silent().await;
+    client.send(r#"{"t":"ping"}"#).await;
+    assert_eq!(client.read().await["t"], "pong");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_meant_are_closed_and_told() {
+    let mut world = World::new(FILE);
+    let mut first = world.join().await;
+    let mut second = world.join().await;
+    first
+        .subscribe(&mut world, "/stream", |feed| feed.opened())
+        .await;
+    let notice = Arc::new(Notice {
+        level: "warn".into(),
+        msg: "soon".into(),
+        d: None,
+    });
+    let sessions = &world.shared.sessions;
+    assert_eq!(sessions.notify(notice.clone(), Some("stream")), 1);
+    assert_eq!(
+        first.read_text().await,
+        r#"{"t":"notice","level":"warn","msg":"soon"}"#
+    );
+    assert_eq!(sessions.notify(notice, None), 2);
+    assert_eq!(second.read().await["t"], "notice");
+    assert_eq!(sessions.close(&Whom::Route("stream".into()), 4200), 1);
+    assert_eq!(first.closed().await.0, 4200);
+    assert_eq!(sessions.close(&Whom::Ids(vec!["node-2".into()]), 4403), 1);
+    assert_eq!(second.closed().await.0, 4403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_sends_everyone_native_within_its_window() {
+    let mut world = World::new(ROLLED);
+    let mut raw = single("/stream", SingleForm::Raw { wrap: false });
+    raw.candidate = somebody().candidate;
+    let mut json = single("/stream", SingleForm::Json);
+    json.candidate = somebody().candidate;
+    let mut clients = Vec::new();
+    for opening in [raw, json, somebody()] {
+        clients.push(world.connect(opening).await);
+    }
+    world.feed().await.opened();
+    assert_eq!(clients[1].read().await["t"], "welcome");
+    assert_eq!(clients[1].read().await["t"], "ok");
+    assert_eq!(clients[2].read().await["t"], "welcome");
+    let began = Instant::now();
+    world.stage("web", 100_000, StageState::Killed);
+    let drain = clients[1].read().await;
+    assert_eq!(
+        (&drain["t"], &drain["next"]),
+        (&"drain".into(), &"native".into())
+    );
+    assert!(drain["in_ms"].as_u64().is_some_and(|ms| ms <= 5000));
+    assert_eq!(clients[2].read().await["t"], "drain");
+    for client in &mut clients {
+        assert_eq!(client.closed().await.0, 4302);
+    }
+    assert!(began.elapsed() <= Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lowered_percentage_and_a_rollback_have_codes_of_their_own() {
+    for (percent, state, code) in [
+        (0, StageState::Running, 4300),
+        (100_000, StageState::RolledBack, 4301),
+    ] {
+        let world = World::new(ROLLED);
+        let mut client = world.connect(somebody()).await;
+        client.read().await;
+        world.stage("web", percent, state);
+        assert_eq!(client.read().await["t"], "drain");
+        assert_eq!(client.closed().await.0, code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_in_again_stays() {
+    let world = World::new(ROLLED);
+    let mut client = world.connect(somebody()).await;
+    client.read().await;
+    world.stage("web", 0, StageState::Running);
+    assert_eq!(client.read().await["t"], "drain");
+    world.stage("web", 100_000, StageState::Running);
+    for _ in 0..20 {
+        client.stays_silent().await;
+    }
+    client.send(r#"{"t":"ping"}"#).await;
+    assert_eq!(client.read().await["t"], "pong");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_other_routes_stay_in_only_the_subscription_ends() {
+    let mut world = World::new(&format!("{ROLLED}{ALSO_FREE}"));
+    let mut client = world.connect(somebody()).await;
+    client.read().await;
+    let (_feed, ok) = client
+        .subscribe(&mut world, "/stream", |feed| feed.opened())
+        .await;
+    world.stage("web", 100_000, StageState::Killed);
+    let end = client.read().await;
+    assert_eq!((&end["t"], &end["ch"]), (&"end".into(), &ok["ch"]));
+    assert_eq!(
+        (&end["code"], &end["final"]),
+        (&"legacy".into(), &false.into())
+    );
+    client.send(r#"{"t":"sub","id":4,"path":"/stream"}"#).await;
+    let refused = client.read().await;
+    assert_eq!(
+        (&refused["code"], &refused["status"]),
+        (&"legacy".into(), &403.into())
+    );
+    client
+        .subscribe(&mut world, "/free", |feed| feed.opened())
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_changes_pace_is_not_noticed() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    let (feed, _) = client
+        .subscribe(&mut world, "/stream", |feed| feed.opened())
+        .await;
+    feed.publish(vec![event("", "", "1")]);
+    client.read().await;
+    world.reload(&FILE.replace(r#"slow = "gap""#, r#"slow = "close""#));
+    client.stays_silent().await;
+    feed.publish(vec![event("", "", "2")]);
+    assert_eq!(client.read().await["d"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_reads_something_else_keeps_the_channel() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    let (_old, ok) = client
+        .subscribe(&mut world, "/document", |feed| first_document(feed, "1"))
+        .await;
+    let snap = client.read().await;
+    world.reload(&FILE.replace(
+        r#"source = {kind = "poll"}"#,
+        r#"source = {kind = "poll", body = "x", method = "POST"}"#,
+    ));
+    let new = world.feed().await;
+    first_document(&new, "2");
+    let gap = client.read().await;
+    assert_eq!((&gap["t"], &gap["why"]), (&"gap".into(), &"config".into()));
+    assert_eq!((&gap["ch"], &gap["from"]), (&ok["ch"], &snap["o"]));
+    let snap = client.read().await;
+    assert_eq!(
+        (&snap["t"], &snap["ch"], &snap["d"]),
+        (&"snap".into(), &ok["ch"], &2.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_route_ends_its_subscriptions_only() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    let mut other = world.connect(single("/stream", SingleForm::Json)).await;
+    let (_feed, ok) = client
+        .subscribe(&mut world, "/stream", |feed| feed.opened())
+        .await;
+    world.reload(&FILE.replace(r#"path = "/stream""#, r#"path = "/elsewhere""#));
+    let end = client.read().await;
+    assert_eq!((&end["t"], &end["ch"]), (&"end".into(), &ok["ch"]));
+    assert_eq!(end["code"], "route_removed");
+    assert_eq!(other.closed().await.0, 4201);
+    client.send(r#"{"t":"ping"}"#).await;
+    assert_eq!(client.read().await["t"], "pong");
+}

@@ -1,0 +1,59 @@
+//! What a session promises, over in-memory pipes and feeds that the test drives.
+
+mod delivering;
+mod leaving;
+mod single;
+mod speaking;
+mod subscribing;
+mod support;
+
+/// Two streams and a polled list of every kind.
+const FILE: &str = r#"
+[upstream.app]
+servers = ["http://127.0.0.1:9"]
+
+[[route]]
+path = "/stream"
+name = "stream"
+upstream = "app"
+source = "sse"
+filter = ["event", "severity"]
+
+[[route]]
+path = "/other"
+name = "other"
+upstream = "app"
+source = "sse"
+slow = "gap"
+
+[[route]]
+path = "/latest"
+name = "latest"
+upstream = "app"
+source = "sse"
+deliver = {every = "1s", mode = "latest", max = 100}
+
+[[route]]
+path = "/batch"
+name = "batch"
+upstream = "app"
+source = "sse"
+deliver = {every = "1s", mode = "batch", max = 5}
+
+[[route]]
+path = "/list"
+name = "list"
+upstream = "app"
+source = {kind = "poll", emit = "changes"}
+
+[[route]]
+path = "/document"
+name = "document"
+upstream = "app"
+source = {kind = "poll"}
+slow = "latest"
+
+[[route]]
+path = "/{*path}"
+upstream = "app"
+"#;

@@ -1,0 +1,250 @@
+//! A small world: a configuration, feeds that the test drives, and clients on in-memory pipes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::config;
+use crate::event::{Data, Draft};
+use crate::hub::{DocumentChange, Feed, Hub, Limits, Publisher};
+use crate::rollout::{Stage, StageState, Stages};
+use crate::route::{InForce, RouteTable};
+use crate::session::client::example;
+use crate::session::opening::{Mode, Opening, SingleForm};
+use crate::session::registry::Sessions;
+use crate::session::{Shared, run};
+use crate::telemetry::Telemetry;
+use crate::upstream::Upstreams;
+
+/// Longer than anything in these tests; with paused time it costs nothing.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub struct World {
+    pub shared: Arc<Shared>,
+    feeds: UnboundedReceiver<Publisher>,
+}
+
+struct Scripted(UnboundedSender<Publisher>);
+
+impl Feed for Scripted {
+    fn run(
+        self: Box<Self>,
+        topic: Publisher,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            self.0.send(topic).expect("the test is there");
+            std::future::pending().await
+        })
+    }
+}
+
+impl World {
+    pub fn new(file: &str) -> Self {
+        let (sender, feeds) = unbounded_channel();
+        let telemetry = Arc::new(Telemetry::default());
+        let limits = Limits {
+            memory: 64 << 20,
+            topics: 1000,
+            topics_per_principal: 100,
+        };
+        let factory = Box::new(move |_| Box::new(Scripted(sender.clone())) as Box<dyn Feed>);
+        let shared = Shared {
+            in_force: ArcSwap::from_pointee(in_force(file, 1)),
+            stages: Arc::default(),
+            hub: Hub::new(limits, factory, telemetry.clone()),
+            upstreams: Upstreams::new(telemetry.clone()),
+            sessions: Sessions::default(),
+            connections: Default::default(),
+            secret: Vec::new(),
+            node: "node".into(),
+            telemetry,
+            draining: AtomicBool::new(false),
+            next_connection: AtomicU64::new(1),
+        };
+        World {
+            shared: Arc::new(shared),
+            feeds,
+        }
+    }
+
+    /// The next topic that somebody began to listen to.
+    pub async fn feed(&mut self) -> Publisher {
+        let feed = timeout(PATIENCE, self.feeds.recv()).await;
+        feed.expect("a topic begins").expect("the hub is there")
+    }
+
+    /// Puts another file in force, as a reload does.
+    pub fn reload(&self, file: &str) {
+        let generation = self.shared.in_force.load().generation + 1;
+        let next = Arc::new(in_force(file, generation));
+        self.shared.in_force.store(next.clone());
+        self.shared.hub.reconcile(|name| {
+            let routes = next.config.routes.iter();
+            routes.cloned().find(|route| &*route.name == name)
+        });
+        self.shared.sessions.recheck();
+    }
+
+    /// Puts a rollout into a state, as its controller does.
+    pub fn stage(&self, rollout: &str, percent: u32, state: StageState) {
+        let mut stages = Stages::clone(&self.shared.stages.load());
+        stages.insert(rollout.into(), Stage { percent, state });
+        self.shared.stages.store(Arc::new(stages));
+        self.shared.sessions.recheck();
+    }
+
+    pub fn connect(&self, opening: Opening) -> impl Future<Output = Client> {
+        self.connect_narrow(opening, 1 << 20)
+    }
+
+    /// Through a pipe that holds only so many bytes.
+    pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
+        let (near, far) = tokio::io::duplex(room);
+        tokio::spawn(run(near, opening, self.shared.clone()));
+        Client {
+            socket: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
+        }
+    }
+
+    /// A client of the multiplexed connection that has read its `welcome`.
+    pub async fn join(&self) -> Client {
+        let mut client = self.connect(example()).await;
+        let welcome = client.read().await;
+        assert_eq!(welcome["t"], "welcome", "{welcome}");
+        client
+    }
+}
+
+fn in_force(file: &str, generation: u64) -> InForce {
+    let loaded = config::parse(file, "proxy.toml", &|_| None, &|_| {
+        Err(std::io::ErrorKind::NotFound.into())
+    });
+    let config = loaded.expect("a valid file").config;
+    InForce {
+        generation,
+        routes: RouteTable::new(&config.routes),
+        config: Arc::new(config),
+    }
+}
+
+pub struct Client {
+    socket: WebSocketStream<DuplexStream>,
+}
+
+impl Client {
+    pub async fn send(&mut self, text: &str) {
+        let sent = self.socket.send(Message::text(text)).await;
+        sent.expect("the connection is there");
+    }
+
+    pub async fn send_message(&mut self, message: Message) {
+        let sent = self.socket.send(message).await;
+        sent.expect("the connection is there");
+    }
+
+    /// The next text message.
+    pub async fn read_text(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("instead of a text: {other:?}"),
+            }
+        }
+    }
+
+    /// The next frame that is no heartbeat.
+    pub async fn read(&mut self) -> Value {
+        loop {
+            let text = self.read_text().await;
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            if frame["t"] != "ping" {
+                return frame;
+            }
+        }
+    }
+
+    /// The code and reason that the connection is closed with; frames before it are passed over.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.next().await {
+                let frame = frame.expect("a code");
+                // Answers the close frame.
+                let _ = self.socket.flush().await;
+                return (frame.code.into(), frame.reason.to_string());
+            }
+        }
+    }
+
+    pub async fn next(&mut self) -> Message {
+        let next = timeout(PATIENCE, self.socket.next()).await;
+        let next = next.expect("in time").expect("not the end");
+        next.expect("a message")
+    }
+
+    /// That nothing but heartbeats comes for a while.
+    pub async fn stays_silent(&mut self) {
+        let word = timeout(Duration::from_secs(2), self.read()).await;
+        assert!(word.is_err(), "{word:?}");
+    }
+
+    /// Subscribes, and drives the new topic with `begin` so that it is answered.
+    pub async fn subscribe(
+        &mut self,
+        world: &mut World,
+        path: &str,
+        begin: impl FnOnce(&Publisher),
+    ) -> (Publisher, Value) {
+        self.send(&format!(r#"{{"t":"sub","id":1,"path":"{path}"}}"#))
+            .await;
+        let feed = world.feed().await;
+        begin(&feed);
+        let ok = self.read().await;
+        assert_eq!(ok["t"], "ok", "{ok}");
+        (feed, ok)
+    }
+}
+
+pub fn single(url: &str, form: SingleForm) -> Opening {
+    Opening {
+        mode: Mode::Single {
+            url: url.into(),
+            after: None,
+            last_event_id: None,
+            form,
+        },
+        ..example()
+    }
+}
+
+pub fn event(name: &str, id: &str, data: &str) -> Draft {
+    Draft {
+        name: (!name.is_empty()).then(|| name.into()),
+        id: (!id.is_empty()).then(|| id.into()),
+        data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
+    }
+}
+
+/// The first document of a polled topic.
+pub fn first_document(feed: &Publisher, document: &str) {
+    feed.opened();
+    let document = Bytes::copy_from_slice(document.as_bytes());
+    feed.document(document, DocumentChange::Snapshot);
+}
+
+/// A later one, with what is emitted for it.
+pub fn document(feed: &Publisher, document: &str, events: Vec<Draft>) {
+    let document = Bytes::copy_from_slice(document.as_bytes());
+    feed.document(document, DocumentChange::Events(events));
+}
