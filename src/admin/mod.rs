@@ -23,7 +23,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
-pub use explain::{Question, explain};
+pub use explain::{Question, explain, parse_header};
 pub use serve::serve;
 
 use crate::rollout::controller::Controller;

@@ -21,8 +21,8 @@ const FORCED: Duration = Duration::from_secs(1);
 const GOING_AWAY: u16 = 1001;
 
 impl Handle {
-    /// Leaves in order, within `drain_timeout` in all.
-    pub async fn drain(mut self) {
+    /// Leaves in order, within `drain_timeout` in all. Where that is given up half-way, [`Handle::stop`] ends it.
+    pub async fn drain(&mut self) {
         let timeout = self.drain_timeout();
         let start = Instant::now();
         let end = start + timeout;
@@ -49,7 +49,7 @@ impl Handle {
     }
 
     /// Leaves at once: whoever is here is closed with 1001.
-    pub async fn stop(mut self) {
+    pub async fn stop(&mut self) {
         self.announce();
         self.close_doors();
         self.cut(FORCED).await;

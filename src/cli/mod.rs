@@ -1,1 +1,219 @@
-//! The commands.
+//! The commands. stdout carries results, stderr errors and logs; exit 0 done, 1 the answer is no, 2 wrong usage.
+
+mod check;
+mod client;
+mod config;
+mod explain;
+mod health;
+mod rollout;
+mod run;
+mod sessions;
+mod table;
+mod topics;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use client::Client;
+
+/// A sidecar that serves WebSocket from a backend's Server-Sent Events and polled endpoints, without changing the backend.
+#[derive(Parser)]
+#[command(
+    name = "crossfade",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "Examples:
+  crossfade check proxy.toml
+  crossfade run --config proxy.toml
+  crossfade rollout set 25
+
+`crossfade COMMAND --help` shows each command's own example.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the sidecar.
+    #[command(after_help = "Prints one line when it serves: ready public=… admin=…
+SIGHUP reloads, SIGTERM leaves in order, a second one (or SIGINT) at once.
+
+Example:
+  crossfade run --config /etc/crossfade/proxy.toml")]
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "proxy.toml")]
+        config: PathBuf,
+    },
+    /// Validates a configuration file and tells every problem at once.
+    #[command(
+        after_help = "Problems go to stderr, one line each: FILE:LINE:COL: error|warning: KEY: what is wrong; mend
+Exit 0 when the file is valid (warnings included), else 1.
+
+Example:
+  crossfade check proxy.toml"
+    )]
+    Check {
+        /// The configuration file.
+        #[arg(value_name = "FILE", default_value = "proxy.toml")]
+        file: PathBuf,
+        /// Prints {\"ok\",\"problems\"} on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Who gets WebSocket: look, dial, kill, resume.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  crossfade rollout set 25 --rollout web"
+    )]
+    Rollout(rollout::Command),
+    /// The configuration in force: show, reload, history, undo.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  crossfade config reload"
+    )]
+    Config(config::Command),
+    /// Who is connected: list, close, notify.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  crossfade sessions list"
+    )]
+    Sessions(sessions::Command),
+    /// What is read upstream, and for how many.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  crossfade topics list"
+    )]
+    Topics(topics::Command),
+    /// Leaves in order: no new sessions, the present ones move away at a paced rate; the process stays.
+    #[command(after_help = "Example:
+  crossfade drain --window 1m
+  crossfade drain --cancel")]
+    Drain(sessions::Drain),
+    /// Tells the health of the edge, the backends and the sources.
+    #[command(after_help = "Exit 0 when ok or degraded, 1 when down or unreachable.
+
+Example:
+  crossfade health --admin unix:/run/crossfade/admin.sock")]
+    Health {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Tells which route, policies and side of the rollout a request would get, and why; sends nothing.
+    #[command(
+        after_help = "Asks the running sidecar, or judges a file with --config.
+
+Example:
+  crossfade explain --path /api/matters --user alice
+  crossfade explain --path /api/matters --user alice --config proxy.toml"
+    )]
+    Explain(explain::Explain),
+}
+
+/// Where the running sidecar is.
+#[derive(Args, Clone)]
+struct Remote {
+    /// Admin address: http://HOST:PORT or unix:/PATH.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9900")]
+    admin: String,
+    /// The file's admin.token.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "CROSSFADE_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+    /// Prints the admin API's answer as it is.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command did not do it.
+#[derive(Debug)]
+enum Failure {
+    /// Exit 1.
+    No(String),
+    /// Exit 2.
+    Usage(String),
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Reads the arguments, does it, and says how it went.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { file, json } => check::check(&file, json),
+        Command::Rollout(command) => wait(rollout::run(command)),
+        Command::Config(command) => wait(config::run(command)),
+        Command::Sessions(command) => wait(sessions::run(command)),
+        Command::Topics(command) => wait(topics::run(command)),
+        Command::Drain(drain) => wait(sessions::drain(drain)),
+        Command::Health { remote } => wait(health::run(remote)),
+        Command::Explain(explain) => wait(explain::run(explain)),
+    };
+    let (text, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::No(text)) => (text, 1),
+        Err(Failure::Usage(text)) => (text, 2),
+    };
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
+    ExitCode::from(code)
+}
+
+/// One thread is plenty for a question.
+fn wait(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(Failure::No(format!("error: no runtime: {error}"))),
+    }
+}
+
+/// Writes a result. A reader that went away (`| head`) is no failure.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(end.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_an_example_in_its_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let example = format!("  {path}");
+            assert!(
+                help.is_some_and(|help| help.contains(&example)),
+                "`{path}` has no example"
+            );
+            for inner in command.get_subcommands() {
+                check(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        Cli::command().debug_assert();
+        check(&Cli::command(), "crossfade");
+    }
+}

@@ -1,0 +1,225 @@
+//! Asks the admin API, over TCP or a Unix socket.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::{Failure, Remote, print};
+
+/// How long an answer may take; a reload of a large file or a slow disk included.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything but unreserved characters (RFC 3986).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// One sidecar's admin API.
+pub struct Client {
+    remote: Remote,
+    place: Place,
+}
+
+enum Place {
+    Tcp(String),
+    Unix(String),
+}
+
+/// A good answer.
+pub struct Answer {
+    /// The body as it came.
+    pub text: String,
+    /// The body as JSON.
+    pub json: Value,
+}
+
+/// An answer of any kind.
+struct Raw {
+    status: StatusCode,
+    text: String,
+}
+
+impl Client {
+    /// Understands the address.
+    pub fn new(remote: Remote) -> Result<Self, Failure> {
+        let admin = remote.admin.trim_end_matches('/');
+        let place = match (admin.strip_prefix("unix:"), admin.strip_prefix("http://")) {
+            (Some(path), _) if !path.is_empty() => Place::Unix(path.to_owned()),
+            (_, Some(authority)) if !authority.is_empty() && !authority.contains('/') => {
+                let bare = authority.rsplit(']').next().unwrap_or_default();
+                let port = if bare.contains(':') { "" } else { ":80" };
+                Place::Tcp(format!("{authority}{port}"))
+            }
+            _ => {
+                return Err(Failure::Usage(format!(
+                    "error: --admin {admin}: write http://HOST:PORT or unix:/PATH"
+                )));
+            }
+        };
+        Ok(Client { place, remote })
+    }
+
+    /// Whether the answer's body is wanted as it is.
+    pub fn wants_json(&self) -> bool {
+        self.remote.json
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// `POST` with a JSON document, or with none.
+    pub async fn post(&self, path: &str, document: Option<Value>) -> Result<Answer, Failure> {
+        self.ask(Method::POST, path, document).await
+    }
+
+    /// Any request. An answer that is no success becomes a failure that says what to do; with `--json` its body is printed too.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<Value>,
+    ) -> Result<Answer, Failure> {
+        let raw = self.send(method, path, document).await?;
+        let json: Value = serde_json::from_str(&raw.text).unwrap_or_default();
+        if raw.status.is_success() {
+            return Ok(Answer {
+                text: raw.text,
+                json,
+            });
+        }
+        if self.remote.json {
+            print(&raw.text);
+        }
+        Err(self.refused(raw.status, &json))
+    }
+
+    /// As [`Client::ask`] for `GET`, but whatever the status is.
+    pub async fn look(&self, path: &str) -> Result<(StatusCode, Answer), Failure> {
+        let Raw { status, text } = self.send(Method::GET, path, None).await?;
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
+        match status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => Ok((status, Answer { text, json })),
+            _ => Err(self.refused(status, &json)),
+        }
+    }
+
+    fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        let detail = problem["detail"].as_str().unwrap_or("no reason was given");
+        let mut text = match status {
+            StatusCode::UNAUTHORIZED => {
+                "error: the admin API wants its token; give --token or set CROSSFADE_ADMIN_TOKEN"
+                    .to_owned()
+            }
+            StatusCode::MISDIRECTED_REQUEST => format!(
+                "error: {} is not one of the admin API's names; use its IP address, or add the name to admin.hosts",
+                self.remote.admin
+            ),
+            _ => format!("error: {detail}"),
+        };
+        for problem in problem["problems"].as_array().into_iter().flatten() {
+            text.push('\n');
+            text.push_str(&line_of(problem));
+        }
+        Failure::No(text)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<Value>,
+    ) -> Result<Raw, Failure> {
+        let request = self.request(method, path, document)?;
+        let exchange = async {
+            match &self.place {
+                Place::Tcp(address) => exchange(TcpStream::connect(address).await?, request).await,
+                Place::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
+            }
+        };
+        let outcome = tokio::time::timeout(PATIENCE, exchange).await;
+        let why = match outcome {
+            Ok(Ok(raw)) => return Ok(raw),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        };
+        Err(Failure::No(format!(
+            "error: cannot ask {}: {why}\nIs crossfade running there? Name its admin address with --admin (the ready line shows it).",
+            self.remote.admin
+        )))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<Value>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let host = match &self.place {
+            Place::Tcp(authority) => authority.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host);
+        if let Some(token) = &self.remote.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let body = document.map(|document| document.to_string());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let built = request.body(body);
+        built.map_err(|error| Failure::Usage(format!("error: --admin or --token: {error}")))
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Raw, Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    driver.abort();
+    Ok(Raw {
+        status,
+        text: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// A problem as `check` prints it.
+fn line_of(problem: &Value) -> String {
+    let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+    format!(
+        "{}:{}:{}: {}: {}: {}; {}",
+        text("file"),
+        problem["line"],
+        problem["column"],
+        text("severity"),
+        text("key"),
+        text("message"),
+        text("hint"),
+    )
+}
+
+/// A path segment or a query value.
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
+}

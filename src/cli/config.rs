@@ -1,0 +1,123 @@
+//! `crossfade config …`.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::table::{cell, table};
+use super::{Client, Outcome, Remote, print};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Shows every value in force and where it came from; secrets are ***.
+    #[command(after_help = "Example:
+  crossfade config show
+  crossfade config show --toml")]
+    Show {
+        /// The file's text instead.
+        #[arg(long)]
+        toml: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Reads the file again; a file with problems changes nothing.
+    #[command(after_help = "Example:
+  crossfade config reload")]
+    Reload {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Shows the last accepted configurations, oldest first.
+    #[command(after_help = "Example:
+  crossfade config history")]
+    History {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Goes one step back: rewrites the file with what was in force before, and reloads.
+    #[command(after_help = "Example:
+  crossfade config undo")]
+    Undo {
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
+pub async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Show { toml, remote } => show(remote, toml).await,
+        Command::Reload { remote } => apply(remote, "/v1/config/reload").await,
+        Command::History { remote } => history(remote).await,
+        Command::Undo { remote } => apply(remote, "/v1/config/undo").await,
+    }
+}
+
+async fn show(remote: Remote, toml: bool) -> Outcome {
+    let client = Client::new(remote)?;
+    let answer = client.get("/v1/config").await?;
+    if client.wants_json() {
+        print(&answer.text);
+        return Ok(());
+    }
+    let config = answer.json;
+    if toml {
+        print(config["toml"].as_str().unwrap_or_default());
+        return Ok(());
+    }
+    let values = config["values"].as_array();
+    let rows: Vec<[String; 3]> = values
+        .into_iter()
+        .flatten()
+        .map(|value| ["key", "value", "source"].map(|name| cell(&value[name])))
+        .collect();
+    print(&format!(
+        "generation {} of {}, in force since {}\n\n{}",
+        config["generation"],
+        cell(&config["file"]),
+        cell(&config["loaded_at"]),
+        table(["KEY", "VALUE", "SOURCE"], &rows, "")
+    ));
+    Ok(())
+}
+
+async fn history(remote: Remote) -> Outcome {
+    let client = Client::new(remote)?;
+    let answer = client.get("/v1/config/history").await?;
+    if client.wants_json() {
+        print(&answer.text);
+        return Ok(());
+    }
+    let entries = answer.json["entries"].as_array();
+    let rows: Vec<[String; 4]> = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| ["generation", "at", "trigger", "sha256"].map(|name| cell(&entry[name])))
+        .collect();
+    print(&table(["GENERATION", "AT", "TRIGGER", "SHA256"], &rows, ""));
+    Ok(())
+}
+
+async fn apply(remote: Remote, path: &str) -> Outcome {
+    let client = Client::new(remote)?;
+    let answer = client.post(path, None).await?;
+    match client.wants_json() {
+        true => print(&answer.text),
+        false => print(&describe(&answer.json)),
+    }
+    Ok(())
+}
+
+fn describe(applied: &Value) -> String {
+    let generation = &applied["generation"];
+    if applied["changed"] == false {
+        return format!("unchanged: generation {generation} stays in force");
+    }
+    let mut text = format!("generation {generation} is in force");
+    for kind in ["added", "removed", "changed"] {
+        let routes = &applied["routes"][kind];
+        if routes.as_array().is_some_and(|routes| !routes.is_empty()) {
+            text.push_str(&format!("\nroutes {kind}: {}", cell(routes)));
+        }
+    }
+    text.push_str(&format!("\nconnections closed: {}", applied["closed"]));
+    text
+}
