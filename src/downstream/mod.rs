@@ -1,16 +1,82 @@
-//! The public listeners: accept, route, judge, answer.
+//! The public listeners: accept, route, judge, answer. The only room that names the server engine.
 
+mod account;
+mod cohort;
+mod connection;
+mod dispatch;
+mod endpoints;
+mod exchange;
+mod passthrough;
+mod respond;
+mod stream;
+mod tunnel;
+mod websocket;
+mod wire;
+
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::listener::Listener;
 use crate::session::Shared;
+use stream::Stream;
+
+/// How long accepting rests after the system refused to give a connection.
+const REST: Duration = Duration::from_millis(100);
 
 /// Serves one public address. Once `stop` turns true nothing more is accepted, the listener is closed, unused connections
 /// end, and the call returns when every HTTP exchange under way is over; sessions are tasks of their own by then. Dropping
 /// it cuts what is left.
 pub async fn serve(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
-    drop((listener, shared, stop));
-    todo!()
+    let mut connections = JoinSet::new();
+    let mut stopping = stop.clone();
+    let stopped = async move {
+        // An error means that whoever could stop us is gone: the same.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            Some(ended) = connections.join_next() => note(&shared, ended),
+            accepted = accept(&listener) => match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn(connection::carry(stream, address, shared.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    shared.telemetry.accept_failed(&error);
+                    tokio::time::sleep(REST).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        note(&shared, ended);
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<(Stream, Option<IpAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            // Frames and events leave at once.
+            stream.set_nodelay(true)?;
+            Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
+        }
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            Ok((Stream::Unix(stream), None))
+        }
+    }
+}
+
+fn note(shared: &Shared, ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        shared.telemetry.panicked("connection");
+    }
 }

@@ -4,6 +4,7 @@
 //! [`Telemetry`]; hot paths hold [`Meters`] instead of asking for labels each time.
 
 mod access;
+mod downstream;
 mod hub;
 mod life;
 mod log;

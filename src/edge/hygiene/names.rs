@@ -27,6 +27,12 @@ pub fn is_forwarded(name: &str) -> bool {
     folded.starts_with("x-forwarded-") || FORWARDED.contains(&folded.as_str())
 }
 
+/// Whether the name is, or may pass for, one about framing, routing or identity: such a field has
+/// no business in a trailer.
+pub fn is_precious(name: &str) -> bool {
+    PRECIOUS.contains(&fold(name).as_str())
+}
+
 /// Removes names with `_` or `.` as `policy` says; aliases of forwarded and precious names always.
 ///
 /// # Errors
@@ -43,7 +49,7 @@ pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), 
     for name in ambiguous {
         let keep = policy == Underscores::Allow
             && !is_forwarded(name.as_str())
-            && !PRECIOUS.contains(&fold(name.as_str()).as_str());
+            && !is_precious(name.as_str());
         if !keep {
             headers.remove(name);
         }

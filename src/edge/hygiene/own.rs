@@ -84,12 +84,20 @@ pub fn strip_cookies(headers: &mut HeaderMap) {
 
 /// The value of a cookie by its name; the first of several.
 pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    cookies(headers).find_map(|(found, value)| (found == name).then_some(value))
+}
+
+/// The same for a name that was configured as a header's: those have no case.
+pub fn cookie_in_any_case<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    cookies(headers).find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter();
     lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(found, value)| (found == name).then_some(value))
 }
 
 /// A parameter as `URLSearchParams` reads it.

@@ -38,6 +38,8 @@ pub struct Scanned {
     pub heads: usize,
     /// The rule that the input broke; it has no future then.
     pub fault: Option<Fault>,
+    /// Whether it was broken behind a head that is clear.
+    pub in_body: bool,
 }
 
 /// Where in a connection's life the next byte stands.
@@ -118,6 +120,7 @@ impl Scanner {
             clear: None,
             heads: 0,
             fault: None,
+            in_body: false,
         };
         while let Some(rest) = piece.get(scanned.seen..).filter(|rest| !rest.is_empty()) {
             match self.step(rest) {
@@ -130,6 +133,7 @@ impl Scanner {
                     }
                 }
                 Step::Broke(fault) => {
+                    scanned.in_body = self.place() == Place::Body;
                     self.at = At::Failed;
                     scanned.fault = Some(fault);
                     break;

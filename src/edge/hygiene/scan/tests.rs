@@ -25,8 +25,9 @@ fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
         heads += scanned.heads;
         clear = scanned.clear.map_or(clear, |at| before + at);
         before += piece.len();
-        if scanned.fault.is_some() {
+        if let Some(fault) = scanned.fault {
             assert_eq!(scanner.place(), Place::Failed);
+            assert!(scanned.in_body || fault != Fault::Chunk);
             return (heads, clear, scanned.fault);
         }
     }

@@ -1,0 +1,142 @@
+//! One exchange's account: written when its answer has been handed out, or dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::{Method, Response};
+
+use super::wire::Traffic;
+use crate::error::{Error, Side};
+use crate::telemetry::{Request, Telemetry};
+use crate::upstream::Body;
+
+/// What is known of an exchange; dropping it writes the access line.
+pub struct Account {
+    /// What `X-Request-Id` says.
+    pub id: String,
+    /// The request's method.
+    pub method: Method,
+    /// Its path without query.
+    pub path: String,
+    /// The client's address.
+    pub remote: String,
+    /// The route's name.
+    pub route: Option<Arc<str>>,
+    /// What was done with it.
+    pub action: &'static str,
+    /// Whose side ended it otherwise than planned.
+    pub side: Option<Side>,
+    /// From the request sent upstream to the answer's head.
+    pub upstream: Option<Duration>,
+    begun: Instant,
+    status: u16,
+    bytes: u64,
+    is_whole: bool,
+    traffic: Traffic,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Account {
+    /// Opens an account.
+    pub fn open(method: Method, traffic: Traffic, telemetry: Arc<Telemetry>) -> Self {
+        Account {
+            id: String::new(),
+            method,
+            path: String::new(),
+            remote: String::new(),
+            route: None,
+            action: "refused",
+            side: None,
+            upstream: None,
+            begun: Instant::now(),
+            // As nginx has it for a client that left before the answer.
+            status: 499,
+            bytes: 0,
+            is_whole: false,
+            traffic,
+            telemetry,
+        }
+    }
+
+    /// Follows the answer to its last byte.
+    pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+        self.status = response.status().as_u16();
+        self.is_whole = self.method == Method::HEAD || response.body().is_end_stream();
+        response.map(|body| {
+            let followed = Followed {
+                body,
+                account: self,
+            };
+            followed.boxed_unsync()
+        })
+    }
+
+    /// Something broke.
+    pub fn blame(&mut self, error: &Error) {
+        self.side = Some(error.side);
+        self.telemetry.exchange_failed(error, &self.id);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.traffic.answered();
+        if !self.telemetry.wants_access() {
+            return;
+        }
+        let gone = (!self.is_whole).then_some(Side::Downstream);
+        self.telemetry.request_finished(&Request {
+            id: &self.id,
+            method: self.method.as_str(),
+            path: &self.path,
+            route: self.route.as_deref().unwrap_or("-"),
+            action: self.action,
+            side: self.side.or(gone).map_or("", Side::as_str),
+            status: self.status,
+            remote: &self.remote,
+            total: self.begun.elapsed(),
+            upstream: self.upstream,
+            bytes: self.bytes,
+        });
+    }
+}
+
+struct Followed {
+    body: Body,
+    account: Account,
+}
+
+impl hyper::body::Body for Followed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.account.bytes += bytes as u64;
+                self.account.is_whole = self.body.is_end_stream();
+            }
+            Some(Err(error)) => self.account.blame(error),
+            None => self.account.is_whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,125 @@
+//! THE ROAD: what happens to a request, in order.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+
+use super::account::Account;
+use super::cohort::Cohort;
+use super::endpoints::{self, Own};
+use super::exchange::{self, Connection, Exchange};
+use super::respond::{Problem, REQUEST_ID};
+use super::wire::REFUSED_METHOD;
+use super::{passthrough, tunnel, websocket};
+use crate::edge::cors;
+use crate::edge::hygiene::forwarded::Peer;
+use crate::edge::hygiene::{names, request};
+use crate::upstream::Body;
+
+/// Answers one request. Every answer bears its number, and its account is followed to the end.
+pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+    let mut account = Account::open(
+        request.method().clone(),
+        connection.traffic.clone(),
+        connection.shared.telemetry.clone(),
+    );
+    let outcome = walk(&connection, request, &mut account).await;
+    let mut response = outcome.unwrap_or_else(|problem| {
+        if let Some(reason) = problem.reason {
+            let telemetry = &connection.shared.telemetry;
+            telemetry.request_refused(reason, &account.id, &account.remote);
+        }
+        account.side.get_or_insert(problem.side);
+        problem.into_response(&account.id)
+    });
+    let id = exchange::id_value(&account.id);
+    response.headers_mut().insert(REQUEST_ID, id);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        connection.traffic.decline_handshake();
+    }
+    account.follow(response)
+}
+
+async fn walk(
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+    account: &mut Account,
+) -> Result<Response<Body>, Problem> {
+    let (mut head, body) = request.into_parts();
+    let in_force = connection.shared.in_force.load_full();
+    let server = &in_force.config.server;
+    let peer = Peer::new(connection.address, &server.trusted_proxies);
+
+    // Hygiene. What broke a rule below the engine arrives here as a stand-in.
+    account.id = exchange::request_id(peer, &head.headers);
+    account.remote = connection
+        .address
+        .map_or("unix".into(), |ip| ip.to_string());
+    if let Some(fault) = connection
+        .traffic
+        .fault()
+        .filter(|_| head.method.as_str() == REFUSED_METHOD)
+    {
+        return Err(fault.into());
+    }
+    let inspected = request::inspect(&head)?;
+    names::disambiguate(&mut head.headers, server.underscore_headers)?;
+    let exchange = Exchange::new(connection, in_force.clone(), peer, inspected, &head);
+    account.id.clone_from(&exchange.id);
+    account.remote.clone_from(&exchange.client.ip);
+    account.path.clone_from(&exchange.path);
+
+    // Our own endpoints.
+    let own = endpoints::find(&server.prefix, &exchange.path)?;
+    if let Some(Own::Transport) = own {
+        account.action = "own";
+        return endpoints::transport(&exchange, &head);
+    }
+
+    // Route.
+    let found = match own {
+        Some(_) => None,
+        None => Some(
+            in_force
+                .routes
+                .find(&exchange.host.name, &head.method, &exchange.path)
+                .ok_or_else(Problem::no_route)?,
+        ),
+    };
+    account.route = found.as_ref().map(|found| found.route.name.clone());
+
+    // Edge: connection caps were kept at the door; the Origin of every handshake.
+    if exchange.is_handshake {
+        let cors = match &found {
+            Some(found) => found.route.cors.as_deref(),
+            None => in_force.config.websocket.cors.as_deref(),
+        };
+        let public_url = server.public_url.as_deref();
+        cors::judge(&head.headers, &exchange.client.host, public_url, cors)?;
+    }
+
+    // Decide: who gets WebSocket. Then bridge, tunnel, or pass through.
+    match found {
+        None => {
+            account.action = "websocket";
+            websocket::multiplex(connection, &exchange, head)
+        }
+        Some(found) if exchange.is_handshake && found.bridged => {
+            account.action = "websocket";
+            websocket::single(connection, &exchange, &found.route, head)
+        }
+        Some(found) if exchange.is_handshake => {
+            account.action = "tunnel";
+            tunnel::open(connection, &exchange, &found, head, body, account).await
+        }
+        Some(found) => {
+            account.action = "passthrough";
+            let cohort =
+                found.route.source.is_some().then(|| {
+                    Cohort::recognise(&exchange, &head.headers, found.route.rollout.iter())
+                });
+            passthrough::pass(connection, &exchange, &found, cohort, head, body, account).await
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What crossfade answers by itself under its prefix.
+
+use std::sync::Arc;
+
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use hyper::http::request::Parts;
+use hyper::{Method, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::cohort::Cohort;
+use super::exchange::Exchange;
+use super::respond::{self, Problem};
+use crate::config::Rollout;
+use crate::edge::hygiene::{own, path};
+use crate::rollout::{self, Decision, Reason, Transport};
+use crate::upstream::{self, Body};
+
+/// How long a client may go by what it was told, milliseconds.
+const TTL_MS: u64 = 30_000;
+
+/// An endpoint of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// `PREFIX/ws`.
+    WebSocket,
+    /// `PREFIX/transport`.
+    Transport,
+}
+
+/// The endpoint that a canonical path names; `None` where the path is not under the prefix.
+///
+/// # Errors
+/// Nothing else is there: the prefix is ours alone, whatever the routes say.
+pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return Ok(None);
+    };
+    match rest {
+        "/ws" => Ok(Some(Own::WebSocket)),
+        "/transport" => Ok(Some(Own::Transport)),
+        rest if rest.is_empty() || rest.starts_with('/') => Err(Problem::no_route()),
+        _ => Ok(None),
+    }
+}
+
+/// `PREFIX/transport[?path=…]`: which transport this client is to use, and where.
+pub fn transport(exchange: &Exchange, head: &Parts) -> Result<Response<Body>, Problem> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed("GET, HEAD"));
+    }
+    let answer = match asked_path(exchange.query.as_deref()) {
+        Some(url) => for_path(exchange, &head.headers, &url)?,
+        None => for_all(exchange, &head.headers),
+    };
+    let mut response = Response::new(upstream::full(document(exchange, &answer)));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/json");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("cookie"));
+    if let Some(cookie) = &answer.cohort.cookie {
+        respond::add_cookie(headers, cookie);
+    }
+    Ok(response)
+}
+
+struct Answer {
+    cohort: Cohort,
+    decision: Decision,
+    rollout: Option<Arc<Rollout>>,
+    /// Path and query of the WebSocket.
+    url: String,
+}
+
+fn for_path(exchange: &Exchange, headers: &HeaderMap, url: &str) -> Result<Answer, Problem> {
+    let (raw, query) = match url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (url, None),
+    };
+    let path = path::canonical(raw)?.path;
+    let found = exchange
+        .in_force
+        .routes
+        .find(&exchange.host.name, &Method::GET, &path)
+        .ok_or_else(Problem::no_route)?;
+    let rollout = found.route.rollout.clone();
+    let cohort = Cohort::recognise(exchange, headers, rollout.iter());
+    let decision = match found.bridged {
+        true => cohort.decide(exchange, &found.route),
+        // Nothing but the legacy transport is there.
+        false => Decision {
+            transport: Transport::Legacy,
+            reason: Reason::None,
+            unit: None,
+            bucket: None,
+        },
+    };
+    Ok(Answer {
+        cohort,
+        decision,
+        rollout,
+        url: own::join(&path, query),
+    })
+}
+
+fn for_all(exchange: &Exchange, headers: &HeaderMap) -> Answer {
+    let routes = exchange.in_force.routes.bridged();
+    let rollouts = routes.filter_map(|route| route.rollout.as_ref());
+    let cohort = Cohort::recognise(exchange, headers, rollouts);
+    let (decision, route) = cohort.decide_for_all(exchange);
+    Answer {
+        cohort,
+        decision,
+        rollout: route.and_then(|route| route.rollout.clone()),
+        url: format!("{}/ws", exchange.in_force.config.server.prefix),
+    }
+}
+
+fn document(exchange: &Exchange, answer: &Answer) -> String {
+    let is_websocket = answer.decision.transport == Transport::WebSocket;
+    let rollout = answer.rollout.as_deref();
+    json!({
+        "transport": answer.decision.transport.as_str(),
+        "websocket_available": is_websocket,
+        "websocket_url": websocket_url(exchange, &answer.url),
+        "websocket_namespaces": ["/"],
+        "fallback_mode": !is_websocket,
+        "fallback_allowed": rollout.is_none_or(|rollout| rollout.fallback),
+        "reason": answer.decision.reason.as_str(),
+        "percent": percent(exchange, rollout, answer.decision.transport),
+        "ttl_ms": TTL_MS,
+    })
+    .to_string()
+}
+
+/// The percentage set last; without a rollout everybody or nobody.
+fn percent(
+    exchange: &Exchange,
+    rollout: Option<&Rollout>,
+    transport: Transport,
+) -> serde_json::Number {
+    let everybody = u32::from(transport == Transport::WebSocket) * rollout::EVERYBODY;
+    let stages = exchange.shared.stages.load();
+    let set = rollout.map(|rollout| {
+        stages
+            .get(&rollout.name)
+            .map_or(rollout.percent, |stage| stage.percent)
+    });
+    rollout::percent_number(set.unwrap_or(everybody))
+}
+
+fn websocket_url(exchange: &Exchange, url: &str) -> String {
+    let server = &exchange.in_force.config.server;
+    let base = match &server.public_url {
+        Some(public) => public.clone(),
+        None => {
+            let host = exchange.client.host.value.to_str().unwrap_or_default();
+            format!("{}://{host}", exchange.client.proto)
+        }
+    };
+    // `http` becomes `ws`, `https` becomes `wss`.
+    let base = base.strip_prefix("http").unwrap_or(&base);
+    format!("ws{base}{url}")
+}
+
+fn asked_path(query: Option<&str>) -> Option<String> {
+    let mut pairs = query?.split('&');
+    let value = pairs.find_map(|pair| pair.strip_prefix("path="))?;
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    Some(decoded.into_owned())
+}

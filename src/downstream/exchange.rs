@@ -1,0 +1,105 @@
+//! One request on its way through the house, and the connection it came over.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+
+use super::respond::REQUEST_ID;
+use super::wire::Traffic;
+use crate::edge::caps::Permit;
+use crate::edge::hygiene::forwarded::{self, Client, Peer};
+use crate::edge::hygiene::host::Host;
+use crate::edge::hygiene::own;
+use crate::edge::hygiene::request::Inspected;
+use crate::route::InForce;
+use crate::session::Shared;
+
+/// Longest request id that is taken over.
+const ID_LIMIT: usize = 128;
+
+/// One downstream connection, as every exchange on it sees it.
+pub struct Connection {
+    /// What outlives a reload.
+    pub shared: Arc<Shared>,
+    /// The other end's address; `None` on a unix socket.
+    pub address: Option<IpAddr>,
+    /// The notice board of its wire.
+    pub traffic: Traffic,
+    /// Its place among the connections; goes with an upgrade.
+    pub permit: Arc<Permit>,
+}
+
+/// A request that passed hygiene.
+pub struct Exchange {
+    /// What outlives a reload.
+    pub shared: Arc<Shared>,
+    /// The configuration that this exchange is judged by.
+    pub in_force: Arc<InForce>,
+    /// Its number.
+    pub id: String,
+    /// Who sent the connection's bytes.
+    pub peer: Peer,
+    /// Whom it comes from, what it asked for and how, as far as that is believed.
+    pub client: Client,
+    /// `Host` as it was sent.
+    pub host: Host,
+    /// The canonical path.
+    pub path: String,
+    /// The query as it was.
+    pub query: Option<String>,
+    /// Whether it is a WebSocket handshake.
+    pub is_handshake: bool,
+}
+
+impl Exchange {
+    /// Puts together what is known of a request.
+    pub fn new(
+        connection: &Connection,
+        in_force: Arc<InForce>,
+        peer: Peer,
+        inspected: Inspected,
+        head: &Parts,
+    ) -> Self {
+        let trusted = &in_force.config.server.trusted_proxies;
+        Exchange {
+            shared: connection.shared.clone(),
+            id: request_id(peer, &head.headers),
+            client: forwarded::client(&head.headers, peer, &inspected.host, trusted),
+            peer,
+            host: inspected.host,
+            path: inspected.path.path.into_owned(),
+            query: head.uri.query().map(str::to_owned),
+            is_handshake: inspected.is_handshake,
+            in_force,
+        }
+    }
+
+    /// Path and query.
+    pub fn url(&self) -> String {
+        own::join(&self.path, self.query.as_deref())
+    }
+}
+
+/// The id that a trusted proxy gave, or a new one.
+pub fn request_id(peer: Peer, headers: &HeaderMap) -> String {
+    let given = headers
+        .get(REQUEST_ID)
+        .filter(|_| peer.is_trusted)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| {
+            (1..=ID_LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+        });
+    given.map_or_else(new_request_id, str::to_owned)
+}
+
+/// 128 random bits in hexadecimal.
+pub fn new_request_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// The id as a field's value.
+pub fn id_value(id: &str) -> HeaderValue {
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-"))
+}

@@ -1,0 +1,161 @@
+//! A request that goes to the backend as it is, and the answer on its way back. Both bodies
+//! stream, piece by piece, at the pace of the slower side; nothing is buffered or compressed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Uri};
+
+use super::account::Account;
+use super::cohort::Cohort;
+use super::exchange::{self, Connection, Exchange};
+use super::respond::{self, Problem, REQUEST_ID};
+use super::wire::Traffic;
+use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
+use crate::error::{Error, Kind};
+use crate::route::Match;
+use crate::upstream::{self, Body, Purpose};
+
+const TRANSPORT: HeaderName = HeaderName::from_static("crossfade-transport");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Passes one request through. `cohort` is there where the route is a bridged one.
+pub async fn pass(
+    connection: &Connection,
+    exchange: &Exchange,
+    found: &Match,
+    cohort: Option<Cohort>,
+    head: Parts,
+    body: Incoming,
+    account: &mut Account,
+) -> Result<Response<Body>, Problem> {
+    let method = head.method.clone();
+    let request = request(exchange, found, head, body, &connection.traffic)?;
+    let mut response = send(exchange, found, request, account).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
+        account.blame(&error);
+        return Err(Problem::from(&error));
+    }
+    if response.status().is_success() || response.status().is_redirection() {
+        refresh(exchange, &method);
+    }
+    if let Some(cohort) = cohort {
+        let transport = cohort.decide(exchange, &found.route).transport;
+        let value = HeaderValue::from_static(transport.as_str());
+        response.headers_mut().insert(TRANSPORT, value);
+        if let Some(cookie) = &cohort.cookie {
+            respond::add_cookie(response.headers_mut(), cookie);
+        }
+    }
+    Ok(response)
+}
+
+/// Sends a request to the route's backend, and cleans the answer's head.
+pub async fn send(
+    exchange: &Exchange,
+    found: &Match,
+    request: Request<Body>,
+    account: &mut Account,
+) -> Result<Response<Body>, Problem> {
+    let (upstreams, route) = (&exchange.shared.upstreams, &found.route);
+    let begun = Instant::now();
+    let answer = upstreams
+        .send(&route.upstream, &route.name, Purpose::Passthrough, request)
+        .await;
+    account.upstream = Some(begun.elapsed());
+    let mut response = answer.map_err(|error| {
+        account.blame(&error);
+        Problem::from(&error)
+    })?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        hop::strip(response.headers_mut());
+        response.headers_mut().remove(TRANSFER_ENCODING);
+    }
+    response.headers_mut().remove(TRANSPORT);
+    Ok(response)
+}
+
+/// The request as the backend gets it.
+pub fn request(
+    exchange: &Exchange,
+    found: &Match,
+    head: Parts,
+    body: Incoming,
+    traffic: &Traffic,
+) -> Result<Request<Body>, Problem> {
+    let mut headers = head.headers;
+    hop::strip(&mut headers);
+    // The engine has answered it by now, or will when the body is asked for.
+    headers.remove(EXPECT);
+    own::strip_cookies(&mut headers);
+    forwarded::rebuild(&mut headers, exchange.peer, &exchange.client);
+    headers.insert(REQUEST_ID, exchange::id_value(&exchange.id));
+
+    let mut url = exchange.url();
+    if found.route.source.is_some() {
+        let parameters = own::take_parameters(exchange.query.as_deref());
+        url = own::join(&exchange.path, parameters.query.as_deref());
+        let last_event_id = parameters.last_event_id.filter(|_| found.bridged);
+        if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
+            headers.entry(LAST_EVENT_ID).or_insert(id);
+        }
+    }
+    let mut request = Request::new(incoming(body, traffic));
+    *request.method_mut() = head.method;
+    *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The client's body: its errors are the client's, its trailers obey the rules of fields.
+fn incoming(body: Incoming, traffic: &Traffic) -> Body {
+    if body.is_end_stream() {
+        return upstream::empty();
+    }
+    let traffic = traffic.clone();
+    body.map_frame(|frame| match frame.into_trailers() {
+        Ok(trailers) => Frame::trailers(clean(trailers)),
+        Err(frame) => frame,
+    })
+    .map_err(move |error| match traffic.fault() {
+        Some(Fault::BodyTimeout) => Error::downstream(Kind::Timeout, "the body came too slowly"),
+        Some(fault) => Error::downstream(Kind::Broken, fault.detail()),
+        None => Error::downstream(Kind::Gone, format!("the body broke off: {error}")),
+    })
+    .boxed_unsync()
+}
+
+fn clean(mut trailers: HeaderMap) -> HeaderMap {
+    hop::strip(&mut trailers);
+    let misplaced: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| names::is_forwarded(name.as_str()) || names::is_precious(name.as_str()))
+        .cloned()
+        .collect();
+    for name in misplaced {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// A write that the backend took triggers the polls that it changes.
+fn refresh(exchange: &Exchange, method: &hyper::Method) {
+    for (route, shared) in exchange
+        .in_force
+        .routes
+        .refreshed_by(method, &exchange.path)
+    {
+        let route: Arc<_> = route;
+        exchange.shared.hub.refresh(|target| {
+            target.route.name == route.name
+                && shared
+                    .iter()
+                    .all(|parameter| target.params.contains(parameter))
+        });
+    }
+}

@@ -1,0 +1,234 @@
+//! The one table of answers that crossfade gives by itself.
+//!
+//! Everything that is not the backend's own is a problem document (RFC 9457):
+//! `{"type":"urn:crossfade:<code>","title","status","detail","code","side","request_id"}`.
+
+use std::borrow::Cow;
+
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
+};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use crate::edge::cors::OriginRefused;
+use crate::edge::hygiene::Fault;
+use crate::error::{Code, Error, Kind, Refusal, Side};
+use crate::upstream::{self, Body};
+
+/// The request's number, on every answer and in every log line about it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer of our own that says no.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// What programs look at.
+    pub code: &'static str,
+    /// What people read.
+    pub detail: Cow<'static, str>,
+    /// Whose side it is on.
+    pub side: Side,
+    /// The word in `refused_total{reason}`; `None` for what broke.
+    pub reason: Option<&'static str>,
+    /// Fields beside the usual ones.
+    pub headers: HeaderMap,
+}
+
+impl Problem {
+    /// A policy of this house, or the client itself, is why.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        side: Side,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Problem {
+            status,
+            code,
+            detail: detail.into(),
+            side,
+            reason: Some(code),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// No route fits.
+    pub fn no_route() -> Self {
+        let detail = "no route of this server fits the request";
+        Problem::new(StatusCode::NOT_FOUND, "no_route", Side::Edge, detail)
+    }
+
+    /// A method that an endpoint of our own does not know.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        let detail = format!("allowed: {allowed}");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut problem = Problem::new(status, "method_not_allowed", Side::Downstream, detail);
+        let value = HeaderValue::from_static(allowed);
+        problem.headers.insert(hyper::header::ALLOW, value);
+        problem
+    }
+
+    /// A handshake that is none.
+    pub fn bad_handshake(detail: &'static str) -> Self {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_handshake",
+            Side::Downstream,
+            detail,
+        )
+    }
+
+    /// A WebSocket version other than 13, or no handshake where only one is served.
+    pub fn upgrade_required() -> Self {
+        let detail = "a WebSocket handshake of version 13 is wanted here";
+        let status = StatusCode::UPGRADE_REQUIRED;
+        let mut problem = Problem::new(status, "upgrade_required", Side::Downstream, detail);
+        let version = HeaderName::from_static("sec-websocket-version");
+        problem
+            .headers
+            .insert(version, HeaderValue::from_static("13"));
+        let websocket = HeaderValue::from_static("websocket");
+        problem.headers.insert(hyper::header::UPGRADE, websocket);
+        let upgrade = HeaderValue::from_static("upgrade");
+        problem.headers.insert(hyper::header::CONNECTION, upgrade);
+        problem
+    }
+
+    /// The sidecar takes no new sessions.
+    pub fn draining(retry_seconds: u32) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let detail = "this server is leaving; come back";
+        Problem::new(status, "draining", Side::Edge, detail).retry_after(retry_seconds)
+    }
+
+    /// A cap on connections is reached.
+    pub fn overloaded(reason: &'static str, retry_seconds: u32) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let detail = "too many connections";
+        let mut problem =
+            Problem::new(status, "overloaded", Side::Edge, detail).retry_after(retry_seconds);
+        problem.reason = Some(reason);
+        problem
+    }
+
+    /// The rollout keeps this client on the legacy transport.
+    pub fn legacy(reason: &'static str) -> Self {
+        let detail = "this client stays on the legacy transport";
+        let mut problem = Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail);
+        problem.reason = Some(reason);
+        problem
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.headers.insert(RETRY_AFTER, seconds.into());
+        self
+    }
+
+    /// The answer itself.
+    pub fn into_response(self, request_id: &str) -> Response<Body> {
+        let document = self.document(request_id);
+        let mut response = Response::new(upstream::full(document));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        *headers = self.headers;
+        let kind = HeaderValue::from_static("application/problem+json");
+        headers.insert(CONTENT_TYPE, kind);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    /// The same as bytes on a connection that has seen no request; the connection ends with it.
+    pub fn into_last_words(self, request_id: &str) -> Vec<u8> {
+        let document = self.document(request_id);
+        let mut words = format!("HTTP/1.1 {}\r\n", self.status);
+        let fields = self.headers.iter();
+        for (name, value) in fields.filter_map(|(name, value)| Some((name, value.to_str().ok()?))) {
+            words += &format!("{name}: {value}\r\n");
+        }
+        words += &format!(
+            "content-type: application/problem+json\r\ncache-control: no-store\r\nconnection: close\r\n\
+             {REQUEST_ID}: {request_id}\r\ncontent-length: {}\r\n\r\n{document}",
+            document.len(),
+        );
+        words.into_bytes()
+    }
+
+    fn document(&self, request_id: &str) -> String {
+        json!({
+            "type": format!("urn:crossfade:{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "side": self.side.as_str(),
+            "request_id": request_id,
+        })
+        .to_string()
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let status = status(fault.status());
+        let mut problem = Problem::new(status, fault.code(), Side::Downstream, fault.detail());
+        problem.reason = Some(fault.reason());
+        problem
+    }
+}
+
+impl From<OriginRefused> for Problem {
+    fn from(refused: OriginRefused) -> Self {
+        let mut problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            Code::Forbidden.as_str(),
+            Side::Edge,
+            refused.detail(),
+        );
+        problem.reason = Some("origin");
+        problem
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = status(refusal.status);
+        Problem::new(status, refusal.code.as_str(), Side::Edge, refusal.detail)
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let (status, code, detail) = match (error.side, error.kind) {
+            (Side::Upstream, Kind::Timeout) => (
+                504,
+                "upstream_timeout",
+                "the backend did not answer in time",
+            ),
+            (Side::Upstream, Kind::Connect) => {
+                (502, "upstream_down", "the backend cannot be reached")
+            }
+            (Side::Upstream, _) => (502, "upstream_down", "the backend's answer was broken"),
+            (Side::Downstream, Kind::Timeout) => (
+                408,
+                "request_timeout",
+                "the request body did not arrive in time",
+            ),
+            (Side::Downstream, _) => (400, "bad_request", "the request body broke off"),
+            (Side::Edge, _) => (500, "internal", "an error of this server"),
+        };
+        let mut problem = Problem::new(self::status(status), code, error.side, detail);
+        problem.reason = None;
+        problem
+    }
+}
+
+/// Sets a cookie of ours; one at most per answer.
+pub fn add_cookie(headers: &mut HeaderMap, cookie: &HeaderValue) {
+    headers.append(SET_COOKIE, cookie.clone());
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

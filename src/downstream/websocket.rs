@@ -1,0 +1,340 @@
+//! WebSocket handshakes that crossfade itself answers: a bridged route's own path, and `PREFIX/ws`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::cohort::Cohort;
+use super::exchange::{Connection, Exchange};
+use super::respond::{self, Problem};
+use super::stream::Stream;
+use super::wire::Wire;
+use crate::config::Route;
+use crate::edge::caps::Permit;
+use crate::edge::hygiene::{hop, own};
+use crate::hub::Credentials;
+use crate::rollout::{Decision, Reason, Transport};
+use crate::session::{self, Mode, Opening, SingleForm};
+use crate::upstream::{self, Body};
+
+/// The subprotocol with subscriptions, positions and notices.
+const JSON: &str = "crossfade.v1.json";
+/// The subprotocol of bare data.
+const RAW: &str = "crossfade.v1.raw";
+/// A subprotocol item that carries a token; never echoed, never logged.
+const BEARER: &str = "cf.bearer.";
+
+/// Seconds after which a client that finds us leaving comes back, spread at random.
+const RETRY_SECONDS: std::ops::RangeInclusive<u32> = 1..=5;
+
+/// What a client offers in `Sec-WebSocket-Protocol`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Offer {
+    json: bool,
+    raw: bool,
+    any: bool,
+    bearer: Option<String>,
+}
+
+/// A handshake on a bridged route's own path.
+pub fn single(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    route: &Arc<Route>,
+    head: Parts,
+) -> Result<Response<Body>, Problem> {
+    let offer = Offer::read(&head.headers)?;
+    let protocol = match (offer.json, offer.raw || !offer.any) {
+        (true, _) => Some(JSON),
+        (false, true) => offer.raw.then_some(RAW),
+        (false, false) => return Err(Problem::bad_handshake("no subprotocol is known")),
+    };
+    let parameters = own::take_parameters(exchange.query.as_deref());
+    let form = match offer.json {
+        true => SingleForm::Json,
+        false => SingleForm::Raw {
+            wrap: parameters.wrap,
+        },
+    };
+    let mode = Mode::Single {
+        url: own::join(&exchange.path, parameters.query.as_deref()),
+        after: parameters.after,
+        last_event_id: parameters.last_event_id,
+        form,
+    };
+    let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
+    let decision = cohort.decide(exchange, route);
+    let asked = Asked {
+        route: &route.name,
+        offer,
+        protocol,
+        mode,
+        cohort,
+        decision,
+    };
+    answer(connection, exchange, head, asked)
+}
+
+/// A handshake on `PREFIX/ws`.
+pub fn multiplex(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    head: Parts,
+) -> Result<Response<Body>, Problem> {
+    if !exchange.is_handshake {
+        return Err(Problem::upgrade_required());
+    }
+    let offer = Offer::read(&head.headers)?;
+    if offer.any && !offer.json {
+        return Err(Problem::bad_handshake("no subprotocol is known"));
+    }
+    let routes = exchange.in_force.routes.bridged();
+    let rollouts = routes.filter_map(|route| route.rollout.as_ref());
+    let cohort = Cohort::recognise(exchange, &head.headers, rollouts);
+    let (decision, _) = cohort.decide_for_all(exchange);
+    let asked = Asked {
+        route: "-",
+        protocol: offer.json.then_some(JSON),
+        offer,
+        mode: Mode::Multiplex,
+        cohort,
+        decision,
+    };
+    answer(connection, exchange, head, asked)
+}
+
+/// A handshake taken apart.
+struct Asked<'a> {
+    route: &'a str,
+    offer: Offer,
+    /// The subprotocol to name in the answer.
+    protocol: Option<&'static str>,
+    mode: Mode,
+    cohort: Cohort,
+    decision: Decision,
+}
+
+impl Asked<'_> {
+    /// The metric label.
+    fn protocol_label(&self) -> &'static str {
+        match self.mode {
+            Mode::Multiplex
+            | Mode::Single {
+                form: SingleForm::Json,
+                ..
+            } => "json",
+            Mode::Single { .. } => "raw",
+        }
+    }
+}
+
+fn answer(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    mut head: Parts,
+    asked: Asked<'_>,
+) -> Result<Response<Body>, Problem> {
+    let accept = derive_accept_key(key(&head.headers)?.as_bytes());
+    let telemetry = &exchange.shared.telemetry;
+    let label = asked.protocol_label();
+    if exchange.shared.draining.load(Ordering::Relaxed) {
+        telemetry.handshake_refused(asked.route, label, "draining");
+        return Err(Problem::draining(fastrand::u32(RETRY_SECONDS)));
+    }
+    let refuse_with = close_code(&asked.decision);
+    if refuse_with.is_some() {
+        telemetry.handshake_refused(asked.route, label, "legacy");
+        if !asked.offer.json {
+            let mut problem = Problem::legacy("legacy");
+            if let Some(cookie) = &asked.cohort.cookie {
+                respond::add_cookie(&mut problem.headers, cookie);
+            }
+            return Err(problem);
+        }
+    }
+    let Some(upgrade) = head.extensions.remove::<OnUpgrade>() else {
+        return Err(Problem::bad_handshake("this connection cannot be upgraded"));
+    };
+    let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
+    let opening = Opening {
+        remote: exchange.client.ip.clone(),
+        host: exchange.host.value.clone(),
+        proto: exchange.client.proto,
+        origin: head.headers.get(ORIGIN).cloned(),
+        credentials: credentials(&mut head.headers),
+        bearer: asked.offer.bearer,
+        candidate: asked.cohort.candidate,
+        headers: kept(head.headers),
+        mode: asked.mode,
+        refuse_with,
+        leftover: Bytes::new(),
+    };
+    // A small task of its own: everything of the engine is gone by the time the session begins.
+    let (shared, permit) = (exchange.shared.clone(), connection.permit.clone());
+    tokio::spawn(begin(upgrade, opening, shared, permit));
+    Ok(response)
+}
+
+async fn begin(
+    upgrade: OnUpgrade,
+    mut opening: Opening,
+    shared: Arc<session::Shared>,
+    permit: Arc<Permit>,
+) {
+    let Ok(Granted { stream, ahead }) = take_over(upgrade).await else {
+        return;
+    };
+    opening.leftover = ahead;
+    session::run(stream, opening, shared).await;
+    drop(permit);
+}
+
+/// A connection after its `101`.
+pub struct Granted {
+    /// The socket itself.
+    pub stream: Stream,
+    /// What the client had sent behind its handshake.
+    pub ahead: Bytes,
+}
+
+/// Waits for the engine to let go of the connection.
+///
+/// # Errors
+/// The connection broke before the `101` was out.
+pub async fn take_over(upgrade: OnUpgrade) -> Result<Granted, hyper::Error> {
+    let parts = upgrade.await?.downcast::<TokioIo<Wire>>();
+    let parts = parts.expect("every public connection is a wire");
+    let (stream, held) = parts.io.into_inner().into_parts();
+    // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+    Ok(Granted {
+        stream,
+        ahead: [parts.read_buf, held].concat().into(),
+    })
+}
+
+/// The handshake's key: one, 16 bytes in base64; the version must be 13.
+///
+/// # Errors
+/// 426 for another version, 400 for all else (RFC 6455, section 4.2.1).
+pub fn key(headers: &HeaderMap) -> Result<&HeaderValue, Problem> {
+    let version = only(headers, &SEC_WEBSOCKET_VERSION)?;
+    if version.as_bytes() != b"13" {
+        return Err(Problem::upgrade_required());
+    }
+    let key = only(headers, &SEC_WEBSOCKET_KEY)?;
+    match STANDARD.decode(key.as_bytes()) {
+        Ok(bytes) if bytes.len() == 16 => Ok(key),
+        _ => Err(Problem::bad_handshake("Sec-WebSocket-Key is no key")),
+    }
+}
+
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        _ => Err(Problem::bad_handshake(
+            "Sec-WebSocket-Key and -Version must be there once",
+        )),
+    }
+}
+
+impl Offer {
+    fn read(headers: &HeaderMap) -> Result<Offer, Problem> {
+        let mut offer = Offer::default();
+        for item in hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
+            offer.any = true;
+            offer.json |= item == JSON;
+            offer.raw |= item == RAW;
+            if let Some(token) = item.strip_prefix(BEARER) {
+                offer.bearer = Some(decode_token(token)?);
+            }
+        }
+        Ok(offer)
+    }
+}
+
+fn decode_token(token: &str) -> Result<String, Problem> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or_else(|| Problem::bad_handshake("the cf.bearer. item holds no token"))
+}
+
+/// The code to close with for a client on the legacy side.
+fn close_code(decision: &Decision) -> Option<u16> {
+    match (decision.transport, decision.reason) {
+        (Transport::WebSocket, _) => None,
+        (Transport::Legacy, Reason::Killed) => Some(4302),
+        (Transport::Legacy, Reason::RolledBack) => Some(4301),
+        (Transport::Legacy, _) => Some(4300),
+    }
+}
+
+fn switch(
+    accept: &str,
+    protocol: Option<&'static str>,
+    cookie: Option<&HeaderValue>,
+) -> Response<Body> {
+    let mut response = Response::new(upstream::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    // Base64 is always a field value.
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        let protocol = HeaderValue::from_static(protocol);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(cookie) = cookie {
+        respond::add_cookie(headers, cookie);
+    }
+    response
+}
+
+/// The client's credentials as they go upstream; crossfade's own cookies are left out.
+fn credentials(headers: &mut HeaderMap) -> Credentials {
+    own::strip_cookies(headers);
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let cookie = lines.join(&b"; "[..]);
+    Credentials {
+        cookie: HeaderValue::from_bytes(&cookie)
+            .ok()
+            .filter(|cookie| !cookie.is_empty()),
+        authorization: headers.get(AUTHORIZATION).cloned(),
+    }
+}
+
+/// What a route's `vary` may name: no credentials, nothing of the connection.
+fn kept(mut headers: HeaderMap) -> HeaderMap {
+    hop::strip(&mut headers);
+    for name in [
+        COOKIE,
+        AUTHORIZATION,
+        SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_KEY,
+    ] {
+        headers.remove(name);
+    }
+    headers
+}

@@ -1,0 +1,328 @@
+//! The seam below the server engine: every byte of a request is scanned here before the engine
+//! sees it, and every clock of a connection runs here.
+//!
+//! What has not been understood to its end is held back. So a request that breaks a rule never
+//! reaches the engine: in its place the engine reads [`REFUSED`], and the service answers that by
+//! the table of answers, in its turn behind earlier requests. A head that is too large or comes
+//! too slowly gets its answer the same way. A body that breaks a rule ends in an error.
+
+mod clock;
+mod patience;
+mod traffic;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::stream::Stream;
+use crate::config;
+use crate::edge::hygiene::Fault;
+use crate::edge::hygiene::scan::{Limits, Place, Scanner};
+use clock::Clock;
+use patience::{Patience, Verdict};
+pub use traffic::Traffic;
+
+/// What the engine reads in place of a refused head. Nothing follows it. It means something only
+/// once the traffic has a fault: a client that sends it earlier is served like anybody.
+const REFUSED: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
+/// The method in [`REFUSED`].
+pub const REFUSED_METHOD: &str = "REFUSED";
+
+/// How much is read at once where it may have to be held back.
+const PIECE: usize = 2048;
+/// How much a client may send behind a handshake before it is answered.
+const AHEAD: usize = 64 * 1024;
+/// How long a client may take nothing of what waits for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long, and for how many bytes, a client that was cut off is still listened to: what it goes
+/// on sending would otherwise destroy the answer on its way (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A connection as the server engine sees it.
+pub struct Wire {
+    io: Stream,
+    traffic: Traffic,
+    scanner: Scanner,
+    /// Read and not delivered: first `clear` bytes that may be, then such that may not yet.
+    held: BytesMut,
+    clear: usize,
+    state: State,
+    patience: Patience,
+    stalled: Option<Instant>,
+    write_clock: Clock,
+    linger: Option<Instant>,
+    linger_clock: Clock,
+    lingered: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A head was refused: nothing comes after what stands for it.
+    Refused,
+    /// A body broke a rule.
+    Broken,
+    /// The client closed its half. The engine takes that for a vanished client, so it learns of it
+    /// only after it had a chance to answer what it has already read.
+    HalfClosed,
+    Closed,
+}
+
+impl Wire {
+    /// A wire at the beginning of a connection.
+    pub fn new(io: Stream, limits: &config::Limits, traffic: Traffic) -> Self {
+        Wire {
+            io,
+            traffic,
+            scanner: Scanner::new(Limits {
+                bytes: limits.header_bytes,
+                fields: limits.headers,
+            }),
+            held: BytesMut::new(),
+            clear: 0,
+            state: State::Open,
+            patience: Patience::new(limits),
+            stalled: None,
+            write_clock: Clock::default(),
+            linger: None,
+            linger_clock: Clock::default(),
+            lingered: 0,
+        }
+    }
+
+    /// The socket, and what the client sent behind its handshake.
+    pub fn into_parts(self) -> (Stream, Bytes) {
+        (self.io, self.held.freeze())
+    }
+
+    /// Moves what may be delivered into `buf`; false where there is nothing.
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let count = self.clear.min(buf.remaining());
+        if count > 0 {
+            buf.put_slice(&self.held.split_to(count));
+            self.clear -= count;
+        }
+        if self.held.is_empty() {
+            // An idle connection keeps no buffer.
+            self.held = BytesMut::new();
+        }
+        count > 0
+    }
+
+    /// Reads straight into the engine's buffer, and takes back what may not be delivered.
+    fn poll_read_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let piece = buf.filled().get(before..).unwrap_or_default();
+        if piece.is_empty() {
+            self.state = State::HalfClosed;
+            return Poll::Ready(Ok(()));
+        }
+        let (clear, behind) = self.scan(piece);
+        self.held.extend_from_slice(behind);
+        buf.set_filled(before + clear.unwrap_or(0));
+        self.refuse_if_failed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads behind what is held back already.
+    fn poll_read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0; PIECE];
+        let mut piece = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut piece))?;
+        if piece.filled().is_empty() {
+            self.state = State::HalfClosed;
+        }
+        self.take_in(piece.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Adds a piece to what is held.
+    fn take_in(&mut self, piece: &[u8]) {
+        let before = self.held.len();
+        let (clear, _) = self.scan(piece);
+        self.held.extend_from_slice(piece);
+        if let Some(clear) = clear {
+            self.clear = before + clear;
+        }
+        self.refuse_if_failed();
+    }
+
+    /// Scans a piece: how much of it is clear, with everything held before it, and what is not.
+    fn scan<'p>(&mut self, piece: &'p [u8]) -> (Option<usize>, &'p [u8]) {
+        let scanned = self.scanner.feed(piece);
+        self.traffic.expect_answers(scanned.heads);
+        self.patience
+            .moved(self.scanner.place(), scanned.heads > 0, piece.len());
+        if let Some(fault) = scanned.fault {
+            self.fail(fault, scanned.in_body);
+        }
+        let behind = piece.get(scanned.clear.unwrap_or(0)..).unwrap_or_default();
+        (scanned.clear, behind)
+    }
+
+    fn fail(&mut self, fault: Fault, in_body: bool) {
+        self.traffic.set_fault(fault);
+        self.state = match in_body {
+            true => State::Broken,
+            false => State::Refused,
+        };
+    }
+
+    /// Puts what stands for a refused head in the place of what is not clear.
+    fn refuse_if_failed(&mut self) {
+        if !matches!(self.state, State::Refused | State::Broken) {
+            return;
+        }
+        self.held.truncate(self.clear);
+        if self.state == State::Refused {
+            self.held.extend_from_slice(REFUSED);
+            self.clear = self.held.len();
+            self.traffic.expect_answers(1);
+        }
+    }
+
+    /// Nothing came: perhaps it has taken too long. Ready where the state has changed.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_busy = self.traffic.is_busy();
+        match ready!(self.patience.poll(self.scanner.place(), is_busy, cx)) {
+            Verdict::Unused => self.state = State::Closed,
+            Verdict::Head => self.fail(Fault::HeadTimeout, false),
+            Verdict::Body => self.fail(Fault::BodyTimeout, true),
+        }
+        self.refuse_if_failed();
+        Poll::Ready(())
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = *self.linger.get_or_insert_with(|| Instant::now() + LINGER);
+        let mut piece = [0; PIECE];
+        while self.lingered < LINGER_BYTES {
+            let mut piece = ReadBuf::new(&mut piece);
+            match Pin::new(&mut self.io).poll_read(cx, &mut piece) {
+                Poll::Pending => return self.linger_clock.poll_until(deadline, cx),
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
+                    self.lingered += piece.filled().len();
+                }
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Follows a write: one that stands still for too long fails.
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            self.patience.wrote();
+            return written;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        ready!(self.write_clock.poll_until(since + WRITE_TIMEOUT, cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        let before = buf.filled().len();
+        loop {
+            if wire.deliver(buf) || buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            match wire.state {
+                State::Open => {}
+                State::Refused => return Poll::Pending,
+                State::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                State::HalfClosed => {
+                    wire.state = State::Closed;
+                    if wire.traffic.is_busy() {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+                State::Closed => return Poll::Ready(Ok(())),
+            }
+            let is_paused = wire.scanner.place() == Place::Paused;
+            if is_paused && wire.traffic.take_declined() {
+                wire.scanner.resume();
+                let ahead = std::mem::take(&mut wire.held);
+                wire.take_in(&ahead);
+                continue;
+            }
+            if is_paused && wire.held.len() >= AHEAD {
+                return Poll::Pending;
+            }
+            let read = match wire.held.is_empty() && !is_paused {
+                true => wire.poll_read_through(cx, buf),
+                false => wire.poll_read_behind(cx),
+            };
+            match read {
+                Poll::Ready(read) => read?,
+                Poll::Pending => ready!(wire.poll_patience(cx)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        let written = Pin::new(&mut wire.io).poll_write(cx, buf);
+        wire.poll_written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wire = self.get_mut();
+        let written = Pin::new(&mut wire.io).poll_write_vectored(cx, bufs);
+        wire.poll_written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.get_mut();
+        if wire.linger.is_none() {
+            ready!(Pin::new(&mut wire.io).poll_shutdown(cx))?;
+        }
+        let is_cut_off = matches!(wire.state, State::Refused | State::Broken)
+            || wire.scanner.place() == Place::Body;
+        if is_cut_off {
+            ready!(wire.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,55 @@
+//! What a wire and the service above the engine tell each other.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::edge::hygiene::Fault;
+
+/// One connection's notice board. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    under_way: AtomicUsize,
+    fault: OnceLock<Fault>,
+    declined: AtomicBool,
+}
+
+impl Traffic {
+    /// Why the connection has no future, once it has none.
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.fault.get().copied()
+    }
+
+    /// The handshake that the wire waits behind was not granted.
+    pub fn decline_handshake(&self) {
+        self.0.declined.store(true, Ordering::Release);
+    }
+
+    /// An exchange is over: its answer has been handed to the engine or dropped.
+    pub fn answered(&self) {
+        let _ = self
+            .0
+            .under_way
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+    }
+
+    pub(super) fn expect_answers(&self, heads: usize) {
+        self.0.under_way.fetch_add(heads, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// The first fault counts.
+    pub(super) fn set_fault(&self, fault: Fault) {
+        let _ = self.0.fault.set(fault);
+    }
+
+    /// Whether a handshake was declined since the last look.
+    pub(super) fn take_declined(&self) -> bool {
+        self.0.declined.swap(false, Ordering::AcqRel)
+    }
+}
