@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use hyper::Method;
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use serde_json::{Map, Value, json};
 
 use super::Admin;
 use super::answer::{self, Answer, Fault};
 use super::read::Asked;
 use crate::config::Route;
-use crate::edge::hygiene::path;
+use crate::edge::cors;
+use crate::edge::hygiene::{host::Host, path};
 use crate::rollout::{self, Candidate, Stages, percent_number, unit};
 use crate::route::InForce;
 
@@ -104,7 +106,24 @@ pub fn explain(
             "rate_limit": null,
         },
         "rollout": rollout,
+        "origin_allowed": question.origin.as_ref().map(|_| allows_origin(question, in_force, &found.route)),
     })
+}
+
+/// Whether a WebSocket handshake with this `Origin` would be let in.
+fn allows_origin(question: &Question, in_force: &InForce, route: &Route) -> bool {
+    let fields = question.headers.iter();
+    let mut headers: HeaderMap = fields
+        .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?)))
+        .collect();
+    if let Some(origin) = question.origin.as_ref().and_then(|o| o.parse().ok()) {
+        headers.insert(ORIGIN, origin);
+    }
+    let host = headers.get(HOST).cloned();
+    let host = host.unwrap_or(HeaderValue::from_static("localhost"));
+    let public_url = in_force.config.server.public_url.as_deref();
+    Host::parse(&host)
+        .is_some_and(|host| cors::judge(&headers, &host, public_url, route.cors.as_deref()).is_ok())
 }
 
 fn nowhere(path: Option<&str>, why: &str) -> Value {

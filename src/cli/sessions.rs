@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::encode;
 use super::table::{cell, table};
-use super::{Client, Failure, Outcome, Remote, print};
+use super::{Client, Outcome, Remote, print};
 
 #[derive(Subcommand)]
 pub enum Command {

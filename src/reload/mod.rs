@@ -288,17 +288,19 @@ impl Reloader {
 
 /// What happened to the routes, by name.
 fn compare(old: &Config, new: &Config) -> Routes {
-    let by_name = |config: &Config| -> BTreeMap<String, Route> {
+    // A route that only moved within the file is the same route, and of a rollout only the name is its own.
+    type Known = (Route, Option<Arc<str>>);
+    let by_name = |config: &Config| -> BTreeMap<String, Known> {
         let routes = config.routes.iter().map(|route| {
-            // A route that only moved within the file is the same route.
             let mut route = Route::clone(route);
             route.index = 0;
-            (route.name.to_string(), route)
+            let rollout = route.rollout.take().map(|rollout| rollout.name.clone());
+            (route.name.to_string(), (route, rollout))
         });
         routes.collect()
     };
     let (old, new) = (by_name(old), by_name(new));
-    let missing = |from: &BTreeMap<String, Route>, in_: &BTreeMap<String, Route>| {
+    let missing = |from: &BTreeMap<String, Known>, in_: &BTreeMap<String, Known>| {
         from.keys()
             .filter(|name| !in_.contains_key(*name))
             .cloned()

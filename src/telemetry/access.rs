@@ -39,7 +39,6 @@ impl Telemetry {
             return;
         }
         tracing::info!(
-            target: "crossfade::access",
             request_id = shorten(request.id),
             method = shorten(request.method),
             path = shorten(request.path),

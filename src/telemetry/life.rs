@@ -83,7 +83,10 @@ impl Telemetry {
 
     /// Somebody moved a rollout.
     pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
-        tracing::warn!(rollout, by, action, to, why, "rollout changed");
+        match action {
+            "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),
+            _ => tracing::warn!(rollout, by, action, to, why, "rollout changed"),
+        }
     }
 
     /// Sessions were told to leave over a window.

@@ -36,8 +36,9 @@ impl LogControl {
             .with_ansi(false)
             .event_format(Lines {
                 json: json.clone(),
-                as_text: Format::default().with_ansi(false),
+                as_text: Format::default().with_ansi(false).with_target(false),
                 as_json: Format::default()
+                    .with_target(false)
                     .json()
                     .flatten_event(true)
                     .with_current_span(false)

@@ -65,7 +65,6 @@ pub struct Telemetry {
     pub(crate) errors: IntCounterVec,
     pub(crate) panics: IntCounter,
     pub(crate) cookies_dropped: IntCounterVec,
-    log_lines_dropped: IntCounter,
 }
 
 /// What one kind of session counts, ready to be used without a look-up.
@@ -134,7 +133,6 @@ impl Telemetry {
             errors: counters(&registry, &names::ERRORS),
             panics: counter(&registry, &names::PANICS),
             cookies_dropped: counters(&registry, &names::COOKIES_DROPPED),
-            log_lines_dropped,
             access: AtomicBool::new(true),
             log,
             process,
