@@ -646,3 +646,25 @@ fn reason(code: Code, retry_ms: Option<u64>) -> String {
         None => code.as_str().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every idle connection costs on the heap, beside its socket's own registration. The rest
+    /// (the boxed timer, the member, its subscription) is counted here too, so that growth is seen.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let task = size_of::<Connection<tokio::net::TcpStream>>();
+        assert!(task <= 512, "the task's future has {task} bytes");
+        let member = size_of::<Member>();
+        assert!(member <= 512, "a member has {member} bytes");
+        let subscription = size_of::<Subscription>();
+        assert!(
+            subscription <= 256,
+            "a subscription has {subscription} bytes"
+        );
+        let sleep = size_of::<Sleep>();
+        assert!(task + member + subscription + sleep <= 1024 + 256);
+    }
+}

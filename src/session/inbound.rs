@@ -67,7 +67,7 @@ impl Inbound {
         }
     }
 
-    /// Takes bytes from the client; read them with [`Inbound::next`] until it returns `None`.
+    /// Takes bytes from the client; read them with [`Inbound::read`] until it returns `None`.
     pub fn feed(&mut self, bytes: &[u8]) {
         let limits = self.limits;
         let reader = self
@@ -84,12 +84,12 @@ impl Inbound {
     }
 
     /// The next message in what was fed; `None` asks for more bytes.
-    pub fn next(&mut self) -> Option<Incoming> {
+    pub fn read(&mut self) -> Option<Incoming> {
         let reader = self.reader.as_mut()?;
-        let next = reader.next();
-        reader.drained = next.is_none();
+        let incoming = reader.read();
+        reader.drained = incoming.is_none();
         self.forget_if_idle();
-        next
+        incoming
     }
 
     /// Finished frames that answer what was read: pongs, and the echo of a close.
@@ -125,7 +125,7 @@ impl Reader {
         }
     }
 
-    fn next(&mut self) -> Option<Incoming> {
+    fn read(&mut self) -> Option<Incoming> {
         if self.done {
             return None;
         }
@@ -342,7 +342,7 @@ mod tests {
         for part in bytes.chunks(step) {
             inbound.feed(part);
             loop {
-                let next = inbound.next();
+                let next = inbound.read();
                 replies.extend(inbound.take_replies().unwrap_or_default());
                 match next {
                     Some(incoming) => read.push(incoming),

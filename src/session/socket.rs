@@ -122,7 +122,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
     /// [`Socket::poll_end`] only.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         loop {
-            let next = self.inbound.next();
+            let next = self.inbound.read();
             self.take_replies();
             if let Some(incoming) = next {
                 match incoming {

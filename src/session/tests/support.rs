@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -32,10 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct World {
     pub shared: Arc<Shared>,
-    feeds: UnboundedReceiver<Publisher>,
+    feeds: Receiver<Publisher>,
 }
 
-struct Scripted(UnboundedSender<Publisher>);
+struct Scripted(Sender<Publisher>);
 
 impl Feed for Scripted {
     fn run(
@@ -43,7 +43,7 @@ impl Feed for Scripted {
         topic: Publisher,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            self.0.send(topic).expect("the test is there");
+            self.0.send(topic).await.expect("the test is there");
             std::future::pending().await
         })
     }
@@ -51,7 +51,7 @@ impl Feed for Scripted {
 
 impl World {
     pub fn new(file: &str) -> Self {
-        let (sender, feeds) = unbounded_channel();
+        let (sender, feeds) = channel(64);
         let telemetry = Arc::new(Telemetry::default());
         let limits = Limits {
             memory: 64 << 20,
@@ -90,8 +90,8 @@ impl World {
         let next = Arc::new(in_force(file, generation));
         self.shared.in_force.store(next.clone());
         self.shared.hub.reconcile(|name| {
-            let routes = next.config.routes.iter();
-            routes.cloned().find(|route| &*route.name == name)
+            let mut routes = next.config.routes.iter();
+            routes.find(|route| &*route.name == name).cloned()
         });
         self.shared.sessions.recheck();
     }
