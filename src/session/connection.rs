@@ -175,10 +175,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.member().signal.poll_rung(cx) {
             self.obey(subs, now);
         }
-        self.answer_calls(cx);
         let Ok(has_more_to_read) = self.read(subs, cx, now) else {
             return Round::Gone;
         };
+        // After reading: a request that has just come is not under way before it is polled.
+        self.answer_calls(cx);
         self.keep_time(subs, now);
         let mut has_more = has_more_to_read;
         if self.closing_until.is_none() {

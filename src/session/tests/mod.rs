@@ -1,5 +1,6 @@
 //! What a session promises, over in-memory pipes and feeds that the test drives.
 
+mod calls;
 mod delivering;
 mod leaving;
 mod single;
