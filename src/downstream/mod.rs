@@ -1,6 +1,7 @@
 //! The public listeners: accept, route, judge, answer. The only room that names the server engine.
 
 mod account;
+mod body;
 mod cohort;
 mod connection;
 mod dispatch;

@@ -1,24 +1,23 @@
 //! A request that goes to the backend as it is, and the answer on its way back. Both bodies
 //! stream, piece by piece, at the pace of the slower side; nothing is buffered or compressed.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::body::Incoming;
+use hyper::header::{EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri};
 
 use super::account::Account;
+use super::body;
 use super::cohort::Cohort;
 use super::exchange::{self, Connection, Exchange};
 use super::respond::{self, Problem, REQUEST_ID};
 use super::wire::Traffic;
-use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
+use crate::edge::hygiene::{Fault, forwarded, hop, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
-use crate::upstream::{self, Body, Purpose};
+use crate::upstream::{Body, Purpose};
 
 const TRANSPORT: HeaderName = HeaderName::from_static("crossfade-transport");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -85,7 +84,7 @@ pub fn request(
     exchange: &Exchange,
     found: &Match,
     head: Parts,
-    body: Incoming,
+    incoming: Incoming,
     traffic: &Traffic,
 ) -> Result<Request<Body>, Problem> {
     let mut headers = head.headers;
@@ -105,42 +104,11 @@ pub fn request(
             headers.entry(LAST_EVENT_ID).or_insert(id);
         }
     }
-    let mut request = Request::new(incoming(body, traffic));
+    let mut request = Request::new(body::upward(incoming, traffic));
     *request.method_mut() = head.method;
     *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
     *request.headers_mut() = headers;
     Ok(request)
-}
-
-/// The client's body: its errors are the client's, its trailers obey the rules of fields.
-fn incoming(body: Incoming, traffic: &Traffic) -> Body {
-    if body.is_end_stream() {
-        return upstream::empty();
-    }
-    let traffic = traffic.clone();
-    body.map_frame(|frame| match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(clean(trailers)),
-        Err(frame) => frame,
-    })
-    .map_err(move |error| match traffic.fault() {
-        Some(Fault::BodyTimeout) => Error::downstream(Kind::Timeout, "the body came too slowly"),
-        Some(fault) => Error::downstream(Kind::Broken, fault.detail()),
-        None => Error::downstream(Kind::Gone, format!("the body broke off: {error}")),
-    })
-    .boxed_unsync()
-}
-
-fn clean(mut trailers: HeaderMap) -> HeaderMap {
-    hop::strip(&mut trailers);
-    let misplaced: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| names::is_forwarded(name.as_str()) || names::is_precious(name.as_str()))
-        .cloned()
-        .collect();
-    for name in misplaced {
-        trailers.remove(name);
-    }
-    trailers
 }
 
 /// A write that the backend took triggers the polls that it changes.
@@ -150,7 +118,6 @@ fn refresh(exchange: &Exchange, method: &hyper::Method) {
         .routes
         .refreshed_by(method, &exchange.path)
     {
-        let route: Arc<_> = route;
         exchange.shared.hub.refresh(|target| {
             target.route.name == route.name
                 && shared

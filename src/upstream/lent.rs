@@ -20,6 +20,7 @@ struct State {
     body: Body,
     moved: Option<Instant>,
     done: bool,
+    failed: Option<Error>,
 }
 
 impl Lent {
@@ -29,6 +30,7 @@ impl Lent {
             body,
             moved: None,
             done,
+            failed: None,
         })))
     }
 
@@ -45,6 +47,11 @@ impl Lent {
     /// When a piece was last taken; `None` before the first.
     pub(super) fn last_moved(&self) -> Option<Instant> {
         self.lock().moved
+    }
+
+    /// Why the body broke, where it did: then the exchange failed for that and no other reason.
+    pub(super) fn failed(&self) -> Option<Error> {
+        self.lock().failed.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,7 +72,11 @@ impl hyper::body::Body for Lent {
         state.moved = Some(Instant::now());
         let more = match &frame {
             Some(Ok(frame)) => frame.data_ref().is_some_and(Buf::has_remaining),
-            _ => false,
+            Some(Err(error)) => {
+                state.failed = Some(error.clone());
+                false
+            }
+            None => false,
         };
         // With a declared length the engine stops asking at its last byte.
         state.done = !more || state.body.is_end_stream();

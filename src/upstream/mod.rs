@@ -15,7 +15,7 @@ use hyper::header::{ACCEPT, CONNECTION, HOST};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use crate::config::{self, Config};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Side};
 use crate::telemetry::Telemetry;
 use lent::Lent;
 use pool::{Pool, Settings};
@@ -88,7 +88,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// `Connect`: nothing was sent. `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
-    /// The answer's body fails with `Broken` where it stops before its end.
+    /// Where the request's own body broke, that body's error. The answer's body fails with `Broken` where it stops before its end.
     pub async fn send(
         &self,
         upstream: &config::Upstream,
@@ -100,7 +100,9 @@ impl Upstreams {
         let (head, body) = match outcome {
             Ok(answer) => answer.into_parts(),
             Err(error) => {
-                self.telemetry.upstream_failed(&upstream.name, &error);
+                if error.side == Side::Upstream {
+                    self.telemetry.upstream_failed(&upstream.name, &error);
+                }
                 return Err(error);
             }
         };

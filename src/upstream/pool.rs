@@ -75,7 +75,8 @@ impl Pool {
         lent: &Lent,
     ) -> Result<Response<Incoming>, Error> {
         let connection = (!lent.is_empty()).then(|| capture_connection(&mut request));
-        let answer = self.client.request(request).await.map_err(explain)?;
+        let answer = self.client.request(request).await;
+        let answer = answer.map_err(|error| lent.failed().unwrap_or_else(|| explain(error)))?;
         // A backend that answers before it has read the whole body may take the rest for the next
         // request: such a connection serves nobody else.
         if let (false, Some(connection)) = (lent.is_done(), connection)

@@ -1,0 +1,94 @@
+//! A legacy backend: it records every request that reaches it, and answers as it is told.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::{Message, Peer, until};
+
+/// A running backend; it ends when this is dropped.
+pub struct Backend {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Message>>>,
+    open: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Backend {
+    /// Answers every request by `answer`, which gives the connection back to keep it alive.
+    pub async fn start<F, Answered>(answer: F) -> Backend
+    where
+        F: Fn(Message, Peer) -> Answered + Send + Sync + 'static,
+        Answered: Future<Output = Option<Peer>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::new(AtomicUsize::new(0));
+        let (answer, record, count) = (Arc::new(answer), seen.clone(), open.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (answer, record, count) = (answer.clone(), record.clone(), count.clone());
+                connections.spawn(async move {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let mut kept = Some(Peer::new(stream));
+                    while let Some(mut peer) = kept.take() {
+                        if let Some(request) = peer.request().await {
+                            record.lock().unwrap().push(request.clone());
+                            kept = answer(request, peer).await;
+                        }
+                    }
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Backend {
+            address,
+            seen,
+            open,
+            _tasks: tasks,
+        }
+    }
+
+    /// Answers everything with 200 and the text `ok`.
+    pub async fn ok() -> Backend {
+        Backend::start(|_, peer| reply(peer, "200 OK", "", "ok")).await
+    }
+
+    /// What reached it so far.
+    pub fn seen(&self) -> Vec<Message> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The only request so far.
+    pub fn only(&self) -> Message {
+        let seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.into_iter().next().unwrap()
+    }
+
+    /// Waits until so many requests have reached it.
+    pub async fn reached(&self, count: usize) {
+        until("requests at the backend", || self.seen().len() >= count).await;
+    }
+
+    /// Waits until so many connections are open.
+    pub async fn has_open(&self, count: usize) {
+        until("connections at the backend", || {
+            self.open.load(Ordering::SeqCst) == count
+        })
+        .await;
+    }
+}
+
+/// A whole answer; the connection lives on.
+pub async fn reply(mut peer: Peer, status: &str, fields: &str, body: &str) -> Option<Peer> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{fields}\r\n");
+    peer.try_send(head + body).await.then_some(peer)
+}

@@ -1,0 +1,77 @@
+//! crossfade itself, as `crossfade run` would start it, on ports of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossfade::app::{self, Handle};
+use crossfade::telemetry::Telemetry;
+use tempfile::TempDir;
+
+use super::{Backend, Peer};
+
+/// A running sidecar; it ends when this is dropped.
+pub struct Sidecar {
+    /// The first public address.
+    pub address: SocketAddr,
+    /// The admin address.
+    pub admin: SocketAddr,
+    /// The house itself.
+    pub handle: Handle,
+    /// Its configuration.
+    pub file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Sidecar {
+    /// Starts from a configuration's text; listeners get ports of their own.
+    ///
+    /// `server` is what belongs into `[server]`, `rest` everything else.
+    pub async fn start(server: &str, rest: &str) -> Sidecar {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("proxy.toml");
+        let any = "listen = \"127.0.0.1:0\"";
+        let text =
+            format!("[server]\n{any}\n{server}\n[admin]\n{any}\n[log]\naccess = false\n{rest}\n");
+        std::fs::write(&file, text).unwrap();
+        let started = app::start(&file, Arc::new(Telemetry::default())).await;
+        let handle = started.unwrap_or_else(|error| panic!("{error:?}"));
+        Sidecar {
+            address: address(&handle.public[0]),
+            admin: address(&handle.admin),
+            handle,
+            file,
+            _folder: folder,
+        }
+    }
+
+    /// In front of one backend (`upstream = "app"`), with these routes.
+    pub async fn before(backend: &Backend, server: &str, routes: &str) -> Sidecar {
+        let address = backend.address;
+        let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
+        Sidecar::start(server, &(upstream + routes)).await
+    }
+
+    /// In front of one backend, everything passed through.
+    pub async fn passthrough(backend: &Backend) -> Sidecar {
+        Sidecar::before(backend, "", EVERYTHING).await
+    }
+
+    /// A new connection to the public address.
+    pub async fn client(&self) -> Peer {
+        Peer::connect(self.address).await
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        self.handle.shared().telemetry.render()
+    }
+}
+
+/// The route for all that no other route takes.
+pub const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+
+fn address(url: &str) -> SocketAddr {
+    let authority = url.strip_prefix("http://").expect("a TCP listener");
+    authority.parse().unwrap()
+}
