@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod config;
+mod demo;
 mod explain;
 mod health;
 mod rollout;
@@ -12,6 +13,7 @@ mod table;
 mod topics;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,6 +68,18 @@ Example:
         /// Prints {\"ok\",\"problems\"} on stdout.
         #[arg(long)]
         json: bool,
+    },
+    /// Shows the main job without a configuration: a legacy backend, the sidecar, and a page.
+    #[command(
+        after_help = "Opens nothing but loopback addresses, and leaves nothing behind.
+
+Example:
+  crossfade demo --listen 127.0.0.1:8080"
+    )]
+    Demo {
+        /// Where the page is served.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
     },
     /// Who gets WebSocket: look, dial, kill, resume.
     #[command(
@@ -155,6 +169,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { file, json } => check::check(&file, json),
+        Command::Demo { listen } => run::on_all_cores(demo::run(listen)),
         Command::Rollout(command) => wait(rollout::run(command)),
         Command::Config(command) => wait(config::run(command)),
         Command::Sessions(command) => wait(sessions::run(command)),

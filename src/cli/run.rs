@@ -18,6 +18,7 @@ const LEFTOVERS: Duration = Duration::from_millis(200);
 
 /// Runs until a signal ends it.
 pub fn run(config: &Path) -> Outcome {
+    raise_descriptor_limit();
     let telemetry = Arc::new(Telemetry::new(LogControl::install()));
     let read = reload::read(config).map_err(|problems| refused(StartError::Invalid(problems)))?;
     let runtime = build_runtime(read.loaded.config.server.workers)
@@ -34,7 +35,23 @@ pub fn run(config: &Path) -> Outcome {
     outcome
 }
 
-fn refused(error: StartError) -> Failure {
+/// Runs a server of another command, with all cores and descriptors.
+pub fn on_all_cores(work: impl Future<Output = Outcome>) -> Outcome {
+    raise_descriptor_limit();
+    let runtime =
+        build_runtime(None).map_err(|error| Failure::No(format!("error: no runtime: {error}")))?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFTOVERS);
+    outcome
+}
+
+/// Every connection is a descriptor, and the usual soft limit of 1,024 is for programs that use
+/// `select`. What the system refuses, the connection caps and the accept loop live with.
+fn raise_descriptor_limit() {
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+pub(super) fn refused(error: StartError) -> Failure {
     Failure::No(match error {
         StartError::Invalid(_) => error.to_string(),
         _ => format!("error: {error}"),

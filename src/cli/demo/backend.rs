@@ -81,9 +81,15 @@ impl Backend {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         match (request.method().as_str(), path.as_str()) {
-            ("GET" | "HEAD", "/") => asset("text/html; charset=utf-8", include_str!("page/index.html")),
-            ("GET" | "HEAD", "/demo/style.css") => asset("text/css", include_str!("page/style.css")),
-            ("GET" | "HEAD", "/demo/app.js") => asset("text/javascript", include_str!("page/app.js")),
+            ("GET" | "HEAD", "/") => {
+                asset("text/html; charset=utf-8", include_str!("page/index.html"))
+            }
+            ("GET" | "HEAD", "/demo/style.css") => {
+                asset("text/css", include_str!("page/style.css"))
+            }
+            ("GET" | "HEAD", "/demo/app.js") => {
+                asset("text/javascript", include_str!("page/app.js"))
+            }
             ("GET" | "HEAD", "/api/jobs") => self.list(&request),
             ("GET", "/api/jobs/stream") => self.list_stream(),
             ("GET", "/api/inbox") => self.inbox(&request),
@@ -99,12 +105,22 @@ impl Backend {
     /// The polled list. The page's own polling says so in the query; what comes without is the
     /// sidecar's poll for all WebSockets.
     fn list(&self, request: &Request<Incoming>) -> Answer {
-        let polling = request.uri().query().is_some_and(|query| query.contains("lane=polling"));
-        let meter = self.lanes.of(if polling { Lane::Polling } else { Lane::WebSocket });
+        let polling = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("lane=polling"));
+        let meter = self.lanes.of(if polling {
+            Lane::Polling
+        } else {
+            Lane::WebSocket
+        });
         meter.requests.fetch_add(1, Relaxed);
         let Snapshot { version, body } = self.list.borrow().clone();
         let tag = format!("\"{version}\"");
-        let known = request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
+        let known = request
+            .headers()
+            .get(IF_NONE_MATCH)
+            .is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
         let mut answer = if known {
             plain(StatusCode::NOT_MODIFIED, "")
         } else {
@@ -122,26 +138,38 @@ impl Backend {
         held.lanes.of(Lane::Sse).requests.fetch_add(1, Relaxed);
         let mut list = self.list.clone();
         list.mark_changed();
-        event_stream(stream::unfold((list, held), |(mut list, held)| async move {
-            list.changed().await.ok()?;
-            let Snapshot { version, body } = list.borrow_and_update().clone();
-            let mut event = format!("id: {version}\nevent: jobs\ndata: ").into_bytes();
-            event.extend_from_slice(&body);
-            event.extend_from_slice(b"\n\n");
-            held.lanes.of(Lane::Sse).sent.fetch_add(event.len() as u64, Relaxed);
-            Some((Bytes::from(event), (list, held)))
-        }))
+        event_stream(stream::unfold(
+            (list, held),
+            |(mut list, held)| async move {
+                list.changed().await.ok()?;
+                let Snapshot { version, body } = list.borrow_and_update().clone();
+                let mut event = format!("id: {version}\nevent: jobs\ndata: ").into_bytes();
+                event.extend_from_slice(&body);
+                event.extend_from_slice(b"\n\n");
+                held.lanes
+                    .of(Lane::Sse)
+                    .sent
+                    .fetch_add(event.len() as u64, Relaxed);
+                Some((Bytes::from(event), (list, held)))
+            },
+        ))
     }
 
     /// The figures, twice a second, as an event stream.
     fn figures(&self) -> Answer {
         let lanes = Arc::clone(&self.lanes);
         let observer = Observer::new(&lanes);
-        event_stream(stream::unfold((observer, lanes), |(mut observer, lanes)| async move {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let report = serde_json::to_string(&observer.look(&lanes)).ok()?;
-            Some((Bytes::from(format!("data: {report}\n\n")), (observer, lanes)))
-        }))
+        event_stream(stream::unfold(
+            (observer, lanes),
+            |(mut observer, lanes)| async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let report = serde_json::to_string(&observer.look(&lanes)).ok()?;
+                Some((
+                    Bytes::from(format!("data: {report}\n\n")),
+                    (observer, lanes),
+                ))
+            },
+        ))
     }
 
     /// One user's private stream.
@@ -152,12 +180,19 @@ impl Backend {
         event_stream(stream::unfold(1u64, move |count| {
             let user = user.clone();
             async move {
-                let wait = if count == 1 { Duration::ZERO } else { Duration::from_secs(3) };
+                let wait = if count == 1 {
+                    Duration::ZERO
+                } else {
+                    Duration::from_secs(3)
+                };
                 tokio::time::sleep(wait).await;
                 let note = serde_json::json!({
                     "user": user, "text": format!("{user}, export {count} is ready"), "at": super::world::now_ms(),
                 });
-                Some((Bytes::from(format!("id: {count}\ndata: {note}\n\n")), count + 1))
+                Some((
+                    Bytes::from(format!("id: {count}\ndata: {note}\n\n")),
+                    count + 1,
+                ))
             }
         }))
     }
@@ -171,12 +206,18 @@ impl Backend {
 
     async fn login(&self, request: Request<Incoming>) -> Answer {
         let form = form(request).await;
-        let Some(user) = ["alice", "bob"].into_iter().find(|user| form == format!("user={user}")) else {
+        let Some(user) = ["alice", "bob"]
+            .into_iter()
+            .find(|user| form == format!("user={user}"))
+        else {
             return plain(StatusCode::BAD_REQUEST, "this backend knows alice and bob");
         };
         let session = format!("{:032x}", fastrand::u128(..));
         let cookie = format!("demo_session={session}; Path=/; HttpOnly; SameSite=Lax");
-        let mut logins = self.logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut logins = self
+            .logins
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         logins.push_back((session, user.to_owned()));
         if logins.len() > SESSIONS {
             logins.pop_front();
@@ -186,7 +227,10 @@ impl Backend {
 
     fn logout(&self, request: &Request<Incoming>) -> Answer {
         if let Some(session) = session_cookie(request) {
-            let mut logins = self.logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut logins = self
+                .logins
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             logins.retain(|(known, _)| known != session);
         }
         with_cookie(see_other("/"), "demo_session=; Path=/; Max-Age=0")
@@ -194,13 +238,23 @@ impl Backend {
 
     fn user(&self, request: &Request<Incoming>) -> Option<String> {
         let session = session_cookie(request)?;
-        let logins = self.logins.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        logins.iter().find(|(known, _)| known == session).map(|(_, user)| user.clone())
+        let logins = self
+            .logins
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        logins
+            .iter()
+            .find(|(known, _)| known == session)
+            .map(|(_, user)| user.clone())
     }
 
     async fn set_viewers(&self, request: Request<Incoming>) -> Answer {
         let close = request.method() == Method::DELETE;
-        let count = if close { 0 } else { form(request).await.parse().unwrap_or(500) };
+        let count = if close {
+            0
+        } else {
+            form(request).await.parse().unwrap_or(500)
+        };
         json(&serde_json::json!({ "viewers": self.viewers.set(count) }))
     }
 }
@@ -231,7 +285,9 @@ async fn form(request: Request<Incoming>) -> String {
 
 fn session_cookie(request: &Request<Incoming>) -> Option<&str> {
     let cookies = request.headers().get(COOKIE)?.to_str().ok()?;
-    cookies.split(';').find_map(|pair| pair.trim().strip_prefix("demo_session="))
+    cookies
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix("demo_session="))
 }
 
 fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
@@ -244,7 +300,11 @@ fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
 }
 
 fn asset(content_type: &'static str, text: &'static str) -> Answer {
-    let mut answer = whole(StatusCode::OK, content_type, Bytes::from_static(text.as_bytes()));
+    let mut answer = whole(
+        StatusCode::OK,
+        content_type,
+        Bytes::from_static(text.as_bytes()),
+    );
     set(&mut answer, CACHE_CONTROL, "no-cache");
     answer
 }
@@ -254,7 +314,11 @@ fn json(value: &serde_json::Value) -> Answer {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
-    whole(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+    whole(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    )
 }
 
 fn see_other(location: &'static str) -> Answer {
@@ -278,5 +342,7 @@ fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer 
 }
 
 fn set(answer: &mut Answer, name: HeaderName, value: &'static str) {
-    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
 }

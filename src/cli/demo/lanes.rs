@@ -99,17 +99,33 @@ struct Reading {
 impl Observer {
     /// Starts to look now.
     pub fn new(lanes: &Lanes) -> Self {
-        Observer { since: Instant::now(), last: read_all(lanes) }
+        Observer {
+            since: Instant::now(),
+            last: read_all(lanes),
+        }
     }
 
     /// The rates since the last look.
     pub fn look(&mut self, lanes: &Lanes) -> Report {
         let took = self.since.elapsed().max(Duration::from_millis(1));
         let now = read_all(lanes);
-        let [polling, sse, websocket] = [Lane::Polling, Lane::Sse, Lane::WebSocket]
-            .map(|lane| figures(lanes.of(lane), self.last[lane as usize], now[lane as usize], took));
-        *self = Observer { since: Instant::now(), last: now };
-        Report { polling, sse, websocket }
+        let [polling, sse, websocket] = [Lane::Polling, Lane::Sse, Lane::WebSocket].map(|lane| {
+            figures(
+                lanes.of(lane),
+                self.last[lane as usize],
+                now[lane as usize],
+                took,
+            )
+        });
+        *self = Observer {
+            since: Instant::now(),
+            last: now,
+        };
+        Report {
+            polling,
+            sse,
+            websocket,
+        }
     }
 }
 

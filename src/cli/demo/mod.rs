@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::run::refused;
+use super::{Failure, Outcome};
 use crate::app;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{LogControl, Telemetry};
 use backend::Backend;
 use lanes::Lanes;
 use viewers::Viewers;
@@ -23,10 +25,14 @@ use viewers::Viewers;
 /// Serves the demonstration until the process is told to end.
 ///
 /// # Errors
-/// A sentence for a person: an address that is taken, a temporary folder that cannot be written.
-pub async fn run(listen: SocketAddr, telemetry: Arc<Telemetry>) -> Result<(), String> {
+/// An address that is taken, a temporary folder that cannot be written.
+pub async fn run(listen: SocketAddr) -> Outcome {
+    let telemetry = Arc::new(Telemetry::new(LogControl::install()));
+    let no = |what: &str, error: io::Error| Failure::No(format!("error: {what}: {error}"));
     let lanes = Arc::new(Lanes::default());
-    let (listener, legacy) = backend::bind().await.map_err(|error| format!("no free port: {error}"))?;
+    let (listener, legacy) = backend::bind()
+        .await
+        .map_err(|error| no("no free port", error))?;
     let backend = Arc::new(Backend {
         list: world::start(),
         lanes: Arc::clone(&lanes),
@@ -35,23 +41,30 @@ pub async fn run(listen: SocketAddr, telemetry: Arc<Telemetry>) -> Result<(), St
     });
     tokio::spawn(backend::serve(listener, Arc::clone(&backend)));
 
-    let file = ConfigFile::write(&configuration(listen, legacy))
-        .map_err(|error| format!("the configuration has no place to stand: {error}"))?;
-    let sidecar = app::start(&file.path, telemetry).await.map_err(|error| error.to_string())?;
+    let file = ConfigFile::write(|folder| configuration(listen, legacy, folder))
+        .map_err(|error| no("the configuration has no place to stand", error))?;
+    let sidecar = app::start(&file.path, telemetry).await.map_err(refused)?;
     let url = sidecar.public.first().cloned().unwrap_or_default();
-    if let Some(address) = url.strip_prefix("http://").and_then(|address| address.parse().ok()) {
+    if let Some(address) = url
+        .strip_prefix("http://")
+        .and_then(|address| address.parse().ok())
+    {
         backend.viewers.connect_to(address);
     }
     println!("{}", greeting(&url, &sidecar.admin, &file.path, legacy));
-    wait_for_the_end().await.map_err(|error| format!("no signals: {error}"))
+    wait_for_the_end()
+        .await
+        .map_err(|error| no("signals cannot be received", error))
 }
 
 /// What `proxy.toml` would say.
-fn configuration(listen: SocketAddr, legacy: SocketAddr) -> String {
+fn configuration(listen: SocketAddr, legacy: SocketAddr, state: &Path) -> String {
+    let state = state.display();
     format!(
         r#"# Written by `crossfade demo`. Edit it while the demo runs: it is read anew at once.
 [server]
 listen = "{listen}"
+state_dir = "{state}"
 
 [admin]
 listen = "127.0.0.1:0"
@@ -123,12 +136,12 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn write(text: &str) -> io::Result<Self> {
+    fn write(text: impl FnOnce(&Path) -> String) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("crossfade-demo-{}", std::process::id()));
         // A folder that is there already belongs to somebody else: an error, not a place to write.
         DirBuilder::new().mode(0o700).create(&folder)?;
         let path = folder.join("proxy.toml");
-        fs::write(&path, text)?;
+        fs::write(&path, text(&folder))?;
         Ok(ConfigFile { path })
     }
 }

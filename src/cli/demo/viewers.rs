@@ -41,7 +41,11 @@ pub struct Viewers {
 impl Viewers {
     /// None yet.
     pub fn new(lanes: Arc<Lanes>) -> Self {
-        Viewers { lanes, sidecar: OnceLock::new(), open: Mutex::default() }
+        Viewers {
+            lanes,
+            sidecar: OnceLock::new(),
+            open: Mutex::default(),
+        }
     }
 
     /// Tells where the sidecar listens; the first word counts.
@@ -51,15 +55,36 @@ impl Viewers {
 
     /// Closes those that are open and opens `count` in each lane; returns how many.
     pub fn set(&self, count: usize) -> usize {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *open = JoinSet::new();
-        let Some(&sidecar) = self.sidecar.get() else { return 0 };
+        let Some(&sidecar) = self.sidecar.get() else {
+            return 0;
+        };
         let count = count.min(MOST);
-        let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let client: Client<HttpConnector, Empty<Bytes>> =
+            Client::builder(TokioExecutor::new()).build_http();
         for _ in 0..count {
-            open.spawn(watch(Lane::Polling, sidecar, Arc::clone(&self.lanes), client.clone()));
-            open.spawn(watch(Lane::Sse, sidecar, Arc::clone(&self.lanes), client.clone()));
-            open.spawn(watch(Lane::WebSocket, sidecar, Arc::clone(&self.lanes), client.clone()));
+            open.spawn(watch(
+                Lane::Polling,
+                sidecar,
+                Arc::clone(&self.lanes),
+                client.clone(),
+            ));
+            open.spawn(watch(
+                Lane::Sse,
+                sidecar,
+                Arc::clone(&self.lanes),
+                client.clone(),
+            ));
+            open.spawn(watch(
+                Lane::WebSocket,
+                sidecar,
+                Arc::clone(&self.lanes),
+                client.clone(),
+            ));
         }
         count
     }
@@ -74,14 +99,21 @@ impl Drop for Present<'_> {
     }
 }
 
-async fn watch(lane: Lane, sidecar: SocketAddr, lanes: Arc<Lanes>, client: Client<HttpConnector, Empty<Bytes>>) {
+async fn watch(
+    lane: Lane,
+    sidecar: SocketAddr,
+    lanes: Arc<Lanes>,
+    client: Client<HttpConnector, Empty<Bytes>>,
+) {
     // Real viewers do not arrive in step.
     tokio::time::sleep(PACE.mul_f64(fastrand::f64())).await;
     lanes.of(lane).viewers.fetch_add(1, Relaxed);
     let _present = Present(&lanes, lane);
     let mut newest = 0;
     let mut look = |text: &[u8]| {
-        let Ok(head) = serde_json::from_slice::<Head>(text) else { return };
+        let Ok(head) = serde_json::from_slice::<Head>(text) else {
+            return;
+        };
         if head.version > newest {
             // What was there before the viewer came is no news.
             if newest > 0 {
@@ -110,8 +142,17 @@ async fn poll_once(
     query: &str,
     look: &mut impl FnMut(&[u8]),
 ) -> Option<()> {
-    let request = Request::get(format!("http://{sidecar}/api/jobs{query}")).body(Empty::new()).ok()?;
-    let body = client.request(request).await.ok()?.into_body().collect().await.ok()?;
+    let request = Request::get(format!("http://{sidecar}/api/jobs{query}"))
+        .body(Empty::new())
+        .ok()?;
+    let body = client
+        .request(request)
+        .await
+        .ok()?
+        .into_body()
+        .collect()
+        .await
+        .ok()?;
     look(&body.to_bytes());
     Some(())
 }
@@ -121,14 +162,19 @@ async fn follow_stream(
     client: &Client<HttpConnector, Empty<Bytes>>,
     look: &mut impl FnMut(&[u8]),
 ) -> Option<()> {
-    let request = Request::get(format!("http://{sidecar}/api/jobs/stream")).body(Empty::new()).ok()?;
+    let request = Request::get(format!("http://{sidecar}/api/jobs/stream"))
+        .body(Empty::new())
+        .ok()?;
     let mut body = client.request(request).await.ok()?.into_body();
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
         text.extend_from_slice(frame.ok()?.data_ref()?);
         while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = text.drain(..end + 2).collect();
-            if let Some(data) = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data: ")) {
+            if let Some(data) = event
+                .split(|byte| *byte == b'\n')
+                .find_map(|line| line.strip_prefix(b"data: "))
+            {
                 look(data);
             }
         }

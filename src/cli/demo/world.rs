@@ -44,7 +44,11 @@ struct Job {
 
 impl Job {
     fn advance(&mut self) {
-        self.percent = if self.percent >= 100 { 0 } else { (self.percent + fastrand::u32(2..9)).min(100) };
+        self.percent = if self.percent >= 100 {
+            0
+        } else {
+            (self.percent + fastrand::u32(2..9)).min(100)
+        };
         self.step = match self.percent {
             0 => "queued",
             1..40 => "transcribing",
@@ -59,7 +63,12 @@ impl Job {
 pub fn start() -> watch::Receiver<Snapshot> {
     let mut jobs: Vec<Job> = (1u32..)
         .zip(TITLES)
-        .map(|(id, title)| Job { id, title, step: "transcribing", percent: (id * 37) % 90 })
+        .map(|(id, title)| Job {
+            id,
+            title,
+            step: "transcribing",
+            percent: (id * 37) % 90,
+        })
         .collect();
     let (sender, receiver) = watch::channel(snapshot(1, &jobs));
     tokio::spawn(async move {
@@ -77,12 +86,20 @@ pub fn start() -> watch::Receiver<Snapshot> {
 }
 
 fn snapshot(version: u64, jobs: &[Job]) -> Snapshot {
-    let document = Document { version, changed_at: now_ms(), jobs };
+    let document = Document {
+        version,
+        changed_at: now_ms(),
+        jobs,
+    };
     let body = serde_json::to_vec(&document).unwrap_or_default().into();
     Snapshot { version, body }
 }
 
 /// Unix time in milliseconds, with fractions.
 pub fn now_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+        * 1000.0
 }

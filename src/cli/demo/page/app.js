@@ -60,8 +60,7 @@ class LaneView {
     this.canvas.height = height * scale;
     const pen = this.canvas.getContext("2d");
     pen.scale(scale, scale);
-    const tone = getComputedStyle(this.root).getPropertyValue("--tone");
-    const colour = getComputedStyle(document.documentElement).getPropertyValue(tone.match(/--\w+/)?.[0] ?? "--green").trim() || tone;
+    const colour = getComputedStyle(this.root).getPropertyValue("--tone").trim();
     const x = (index) => width - (this.history.length - 1 - index) * (width / (HISTORY - 1));
     const y = (value) => height - 2 - (Math.log1p(value) / Math.log1p(highest)) * (height - 8);
     pen.beginPath();
