@@ -3,3 +3,4 @@
 mod floors;
 mod passthrough;
 mod support;
+mod life;

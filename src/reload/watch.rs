@@ -24,6 +24,8 @@ pub struct Watch {
     included: Vec<PathBuf>,
     known: Vec<Print>,
     moving: Option<(Vec<Print>, Instant)>,
+    /// When to look again.
+    next: Instant,
 }
 
 /// What tells two states of a file apart; `None` where there is none.
@@ -37,6 +39,7 @@ impl Watch {
             included: Vec::new(),
             known: Vec::new(),
             moving: None,
+            next: Instant::now() + PACE,
         };
         watch.settle();
         watch
@@ -54,15 +57,18 @@ impl Watch {
         self.moving = None;
     }
 
-    /// Resolves when something has changed and holds still. Dropping it and asking again is free.
+    /// Resolves when something has changed and holds still. Dropping it and asking again delays nothing, however often.
     pub async fn changed(&mut self) {
         loop {
-            let pace = match self.moving {
-                Some(_) => QUICK,
-                None => PACE,
-            };
-            tokio::time::sleep(pace).await;
-            if self.look(Instant::now()) {
+            tokio::time::sleep_until(self.next.into()).await;
+            let now = Instant::now();
+            let found = self.look(now);
+            self.next = now
+                + match self.moving {
+                    Some(_) => QUICK,
+                    None => PACE,
+                };
+            if found {
                 return;
             }
         }

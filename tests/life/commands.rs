@@ -1,0 +1,398 @@
+//! The real binary: ready line, signals, commands, exit codes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::world::{Folder, ROUTES, eventually, get, listeners, metric};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
+
+struct Running {
+    child: Child,
+    admin: String,
+    ready: String,
+}
+
+impl Running {
+    fn start(config: &Path) -> Self {
+        let mut child = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut out = BufReader::new(child.stdout.as_mut().unwrap());
+        out.read_line(&mut ready).unwrap();
+        let (_, admin) = ready.trim_end().split_once(" admin=").unwrap_or(("", ""));
+        Running {
+            admin: admin.to_owned(),
+            child,
+            ready,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the end; the exit code and how long it took.
+    fn end(mut self) -> (Option<i32>, Duration) {
+        let since = Instant::now();
+        let code = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status.code(),
+                None if since.elapsed() > Duration::from_secs(30) => panic!("it does not end"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        (code, since.elapsed())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).args(["--admin", &self.admin]);
+        command
+            .env_remove("CROSSFADE_ADMIN_TOKEN")
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_ready_line_names_every_address() {
+    let folder = Folder::with_rollout("percent = 1");
+    let socket = folder.0.path().join("public.sock");
+    let two = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]", socket.display());
+    folder.write(&folder.read().replacen("listen = \"127.0.0.1:0\"", &two, 1));
+    let running = Running::start(&folder.config());
+    let line = running.ready.strip_suffix('\n').unwrap();
+    let rest = line.strip_prefix("ready public=http://127.0.0.1:").unwrap();
+    let (public, admin) = rest.split_once(" admin=http://127.0.0.1:").unwrap();
+    let (port, unix) = public.split_once(',').unwrap();
+    assert_ne!(port.parse::<u16>().unwrap(), 0);
+    assert_eq!(unix, format!("unix:{}", socket.display()));
+    assert_ne!(admin.parse::<u16>().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn sighup_reloads_and_a_broken_file_changes_nothing() {
+    let folder = Folder::with_rollout("percent = 1");
+    let running = Running::start(&folder.config());
+    let generation = async || metric(&running.admin, "crossfade_config_generation").await;
+    assert_eq!(generation().await, 1.0);
+    folder.write("[server");
+    running.signal("HUP");
+    eventually("a refused reload", || async {
+        metric(
+            &running.admin,
+            "crossfade_reloads_total{result=\"invalid\"}",
+        )
+        .await
+            >= 1.0
+    })
+    .await;
+    assert_eq!(generation().await, 1.0);
+    folder.write(&folder.text("percent = 2"));
+    running.signal("HUP");
+    eventually("generation 2", || async { generation().await == 2.0 }).await;
+    assert_eq!(get(&running.admin, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn sigterm_leaves_in_order_with_readiness_first() {
+    let folder = Folder::with_rollout("percent = 1");
+    folder.write(
+        &folder
+            .read()
+            .replace("[server]", "[server]\ndrain_timeout = \"5s\""),
+    );
+    let running = Running::start(&folder.config());
+    running.signal("TERM");
+    eventually("not ready", || async {
+        get(&running.admin, "/readyz").await.status == 503
+    })
+    .await;
+    let (code, time) = running.end();
+    assert_eq!(code, Some(0));
+    assert!(time < Duration::from_secs(5), "{time:?}");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_or_an_interrupt_ends_it_at_once() {
+    for signals in [&["TERM", "TERM"][..], &["TERM", "INT"], &["INT"]] {
+        let folder = Folder::with_rollout("percent = 1");
+        let running = Running::start(&folder.config());
+        for (n, signal) in signals.iter().enumerate() {
+            if n > 0 {
+                let unready = || async { get(&running.admin, "/readyz").await.status == 503 };
+                eventually("not ready", unready).await;
+            }
+            running.signal(signal);
+        }
+        let (code, time) = running.end();
+        assert_eq!(code, Some(0), "{signals:?}");
+        assert!(time < Duration::from_secs(2), "{signals:?} {time:?}");
+    }
+}
+
+#[test]
+fn an_invalid_file_or_a_taken_address_is_told_and_ends_it() {
+    let folder = Folder::with("[server]\nbogus = 1\n");
+    let config = folder.config();
+    let config = config.to_str().unwrap();
+    let refused = run(&["run", "--config", config]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(stdout(&refused), "");
+    assert!(
+        stderr(&refused).contains(&format!("{config}:2:1: error: server.bogus: ")),
+        "{refused:?}"
+    );
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    let text = listeners("").replacen("listen = \"127.0.0.1:0\"", &address, 1);
+    folder.write(&format!(
+        "{text}{}",
+        ROUTES.replace("rollout = \"web\"", "")
+    ));
+    let refused = run(&["run", "--config", config]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("server.listen: cannot listen on"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn check_tells_every_problem_in_lines_or_as_json() {
+    let folder = Folder::with("[server]\nbogus = 1\nprefixx = 2\n");
+    let config = folder.config();
+    let config = config.to_str().unwrap();
+    let plain = run(&["check", config]);
+    assert_eq!(plain.status.code(), Some(1));
+    assert_eq!(stdout(&plain), "");
+    assert!(stderr(&plain).lines().count() >= 2);
+    assert!(
+        stderr(&plain)
+            .lines()
+            .all(|line| line.starts_with(&format!("{config}:")))
+    );
+
+    let json = run(&["check", config, "--json"]);
+    assert_eq!((json.status.code(), stderr(&json)), (Some(1), ""));
+    let report: serde_json::Value = serde_json::from_str(stdout(&json)).unwrap();
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["problems"][0]["key"], "server.bogus");
+
+    let good = Folder::with_rollout("percent = 1");
+    let good = run(&["check", good.config().to_str().unwrap(), "--json"]);
+    assert_eq!(good.status.code(), Some(0));
+    assert!(stdout(&good).starts_with("{\"ok\":true,"));
+    assert_eq!(
+        run(&["check", "/nowhere/proxy.toml"]).status.code(),
+        Some(1)
+    );
+}
+
+#[test]
+fn the_release_managers_commands() {
+    let folder = Folder::with_rollout("percent = 25");
+    let running = Running::start(&folder.config());
+    let status = running.run(&["rollout", "status"]);
+    assert_eq!(status.status.code(), Some(0));
+    let lines: Vec<&str> = stdout(&status).lines().collect();
+    assert!(lines[0].starts_with("NAME") && lines[0].contains("STATE"));
+    assert!(
+        lines[1].starts_with("web ") && lines[1].contains("25 %") && lines[1].contains("running")
+    );
+
+    let set = running.run(&["rollout", "set", "12.5", "--json"]);
+    let set: serde_json::Value = serde_json::from_str(stdout(&set)).unwrap();
+    assert_eq!(set["percent"], 12.5);
+    for wrong in ["101", "-1", "1.2345", "half"] {
+        let wrong = running.run(&["rollout", "set", wrong]);
+        assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    }
+    let killed = running.run(&["rollout", "kill", "--reason", "because"]);
+    assert!(stdout(&killed).contains("killed"), "{killed:?}");
+    assert!(stdout(&running.run(&["rollout", "resume"])).contains("12.5 %"));
+    assert!(stdout(&running.run(&["rollout", "pause"])).contains("paused"));
+    let history = running.run(&["rollout", "history"]);
+    assert!(stdout(&history).contains("because"));
+    let unknown = running.run(&["rollout", "set", "5", "--rollout", "other"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("there is web"), "{unknown:?}");
+}
+
+#[test]
+fn with_several_rollouts_status_shows_all_and_kill_kills_all() {
+    let folder = Folder::with_rollout("percent = 25\n[rollout.console]\npercent = 50");
+    let running = Running::start(&folder.config());
+    let status = running.run(&["rollout", "status"]);
+    assert_eq!(stdout(&status).lines().count(), 3);
+    for command in ["resume", "pause", "history"] {
+        let which = running.run(&["rollout", command]);
+        assert_eq!(which.status.code(), Some(2), "{command}");
+        assert!(stderr(&which).contains("console, web"), "{which:?}");
+    }
+    assert_eq!(running.run(&["rollout", "set", "5"]).status.code(), Some(2));
+    let killed = running.run(&["rollout", "kill"]);
+    assert_eq!(killed.status.code(), Some(0));
+    assert_eq!(stdout(&killed).matches("killed").count(), 2);
+    let one = running.run(&["rollout", "resume", "--rollout", "console"]);
+    assert!(stdout(&one).contains("50 %"));
+}
+
+#[test]
+fn answers_are_printed_as_they_are_and_a_refusal_exits_1() {
+    let folder = Folder::with_rollout("percent = 25");
+    let running = Running::start(&folder.config());
+    for arguments in [
+        &["rollout", "status"][..],
+        &["config", "show"],
+        &["config", "history"],
+        &["config", "reload"],
+        &["sessions", "list"],
+        &["topics", "list"],
+        &["explain", "--path", "/feed"],
+        &["drain", "--window", "1s"],
+        &["drain", "--cancel"],
+    ] {
+        let human = running.run(arguments);
+        assert_eq!(human.status.code(), Some(0), "{arguments:?} {human:?}");
+        assert!(!human.stdout.is_empty());
+        let json = running.run(&[arguments, &["--json"][..]].concat());
+        assert!(
+            serde_json::from_str::<serde_json::Value>(stdout(&json))
+                .unwrap()
+                .is_object(),
+            "{json:?}"
+        );
+    }
+    let undo = running.run(&["config", "undo"]);
+    assert_eq!(undo.status.code(), Some(1));
+    assert_eq!(stdout(&undo), "");
+    folder.write("[server]\nbogus = 1\n");
+    let reload = running.run(&["config", "reload"]);
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(
+        stderr(&reload).contains(":2:1: error: server.bogus: "),
+        "{reload:?}"
+    );
+    assert_eq!(
+        running.run(&["health"]).status.code(),
+        Some(1),
+        "its backend is down"
+    );
+}
+
+#[test]
+fn nobody_there_and_a_missing_token_say_what_to_do() {
+    let nobody = run(&["rollout", "status", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(stderr(&nobody).contains("Is crossfade running there?"));
+    let odd = run(&["health", "--admin", "ftp://x"]);
+    assert_eq!(odd.status.code(), Some(2));
+
+    let folder = Folder::with_rollout("percent = 25");
+    let socket = format!(
+        "listen = \"unix:{}\"",
+        folder.0.path().join("admin.sock").display()
+    );
+    let text = folder
+        .read()
+        .replace("[admin]\nlisten = \"127.0.0.1:0\"", "[admin]\nTOKEN");
+    let text = text.replace("TOKEN", &format!("token = \"0123456789abcdef\"\n{socket}"));
+    folder.write(&text);
+    let running = Running::start(&folder.config());
+    assert!(running.admin.starts_with("unix:"), "{}", running.ready);
+    let anonymous = running.run(&["rollout", "status"]);
+    assert_eq!(anonymous.status.code(), Some(1));
+    assert!(stderr(&anonymous).contains("CROSSFADE_ADMIN_TOKEN"));
+    let known = running.run(&["rollout", "status", "--token", "0123456789abcdef"]);
+    assert_eq!(known.status.code(), Some(0), "{known:?}");
+}
+
+#[test]
+fn explain_judges_a_file_too() {
+    let folder = Folder::with_rollout("percent = 25");
+    let config = folder.config();
+    let arguments = [
+        "explain", "--path", "/feed", "--user", "alice", "--json", "--config",
+    ];
+    let judged = Command::new(BINARY)
+        .args(arguments)
+        .arg(config)
+        .output()
+        .unwrap();
+    let judged: serde_json::Value = serde_json::from_str(stdout(&judged)).unwrap();
+    assert_eq!(judged["rollout"]["bucket"], 2624);
+    assert_eq!(judged["rollout"]["transport"], "websocket");
+}
+
+#[test]
+fn the_log_holds_no_secret_and_no_control_byte() {
+    let canary = "canary-canary-canary-canary-canary";
+    let folder = Folder::with_rollout("percent = 25");
+    let text = folder.read();
+    let text = text.replace("[server]", &format!("[server]\nsecret = \"{canary}\""));
+    let text = text.replace("[admin]", "[admin]\ntoken = \"canary-token-canary\"");
+    folder.write(&format!(
+        "{text}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n"
+    ));
+    let mut running = Running::start(&folder.config());
+    let reason = "a\u{1b}[31m\r\nb";
+    let killed = [
+        "rollout",
+        "kill",
+        "--reason",
+        reason,
+        "--token",
+        "canary-token-canary",
+    ];
+    assert_eq!(running.run(&killed).status.code(), Some(0));
+    running.signal("INT");
+    let mut log = String::new();
+    running
+        .child
+        .stderr
+        .as_mut()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(log.contains("rollout changed"));
+    assert!(!log.contains("canary"), "{log}");
+    for line in log.lines() {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "{line}"
+        );
+    }
+}
