@@ -1,6 +1,6 @@
 //! Stories over real sockets, and rules over the whole house.
 
 mod floors;
+mod life;
 mod passthrough;
 mod support;
-mod life;
