@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::table::Table;
+use super::units;
 
 /// `replay`: the window in which a client that comes back misses nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum DeliverMode {
 
 pub(super) fn replay(table: &Table<'_>) -> Replay {
     Replay {
-        events: table.integer("events", 1_000, 1..=usize::MAX),
+        events: table.integer("events", 1_000, 1..=units::MANY),
         age: table.duration("age", "60s"),
         bytes: table.size("bytes", "4MiB"),
     }
@@ -71,6 +72,6 @@ pub(super) fn deliver(table: &Table<'_>) -> Deliver {
                 ("latest", DeliverMode::Latest),
             ],
         ),
-        max: table.integer("max", 50, 1..=usize::MAX),
+        max: table.integer("max", 50, 1..=units::MANY),
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration as finished values: what got past [`load`] is valid.
+//! The configuration as finished values: what got past [`parse`] is valid.
 //!
 //! Each page holds a table of `proxy.toml`: its finished type, whose comments are the reference
 //! that `docs/configuration.md` is made of, and its reader. A reader asks for every key by name
@@ -111,27 +111,6 @@ pub struct Value {
     pub value: serde_json::Value,
     /// `file:LINE:COLUMN`, `env:NAME`, `secret-file:PATH` or `default`.
     pub source: String,
-}
-
-/// Reads and judges a file, with this process's environment.
-///
-/// # Errors
-/// Every problem at once, in the order of the file.
-pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        vec![Problem {
-            severity: Severity::Error,
-            file: file.clone(),
-            line: 1,
-            column: 1,
-            key: "file".to_owned(),
-            message: format!("cannot be read: {error}"),
-            hint: "name an existing file: `--config FILE`".to_owned(),
-        }]
-    })?;
-    let env = |name: &str| std::env::var(name).ok();
-    parse(&text, &file, &env, &|path| std::fs::read_to_string(path))
 }
 
 /// Judges a text; the environment and files that placeholders name are asked through `env` and `read`.

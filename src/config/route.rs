@@ -77,8 +77,10 @@ impl Route {
                 format!("poll {:?}", (request, poll.emit, change))
             }
         });
-        let digest = Sha256::digest(format!("{:?}", (upstream, sharing, source)));
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        super::hex(&Sha256::digest(format!(
+            "{:?}",
+            (upstream, sharing, source)
+        )))
     }
 }
 

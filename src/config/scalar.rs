@@ -103,11 +103,7 @@ pub(super) fn integer(
     };
     let fitting = usize::try_from(number).ok().filter(|n| range.contains(n));
     if fitting.is_none() {
-        let (least, most) = (range.start(), range.end());
-        let mend = match *most {
-            usize::MAX => format!("write {least} or more"),
-            _ => format!("write {least} to {most}"),
-        };
+        let mend = format!("write {} to {}", range.start(), range.end());
         desk.error(node.span.start, &node.key, "is out of range", mend);
     }
     fitting

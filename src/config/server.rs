@@ -150,8 +150,8 @@ const PREFIX: &str = "/_crossfade";
 fn limits(table: &Table<'_>) -> Limits {
     table.ignore_later(["handshakes"]);
     Limits {
-        connections: table.integer("connections", 10_000, 1..=usize::MAX),
-        connections_per_ip: table.optional_integer("connections_per_ip", 1..=usize::MAX),
+        connections: table.integer("connections", 10_000, 1..=units::MANY),
+        connections_per_ip: table.optional_integer("connections_per_ip", 1..=units::MANY),
         header_bytes: table.size("header_bytes", "32KiB"),
         headers: table.integer("headers", 100, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),

@@ -10,6 +10,12 @@ use super::problem::Wrong;
 /// Longer than anything that makes sense, shorter than anything that overflows a clock.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// A terabyte: above it there is a slip, and sums might overflow.
+const LARGEST: usize = 1 << 40;
+
+/// More than anything that is counted.
+pub(super) const MANY: usize = 1_000_000_000;
+
 /// `"250ms"`, `"5s"`, `"7d"`, at least a millisecond.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     match window(text)? {
@@ -54,12 +60,14 @@ pub(super) fn size(text: &str) -> Result<usize, Wrong> {
         let number = text.trim().strip_suffix(unit)?.trim_end();
         let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let number = number.parse::<usize>().ok().filter(|_| digits)?;
-        number.checked_mul(*factor).filter(|bytes| *bytes > 0)
+        number
+            .checked_mul(*factor)
+            .filter(|bytes| (1..=LARGEST).contains(bytes))
     };
     UNITS.iter().find_map(parse).ok_or_else(|| {
         Wrong::new(
             "is no size",
-            "write a whole number above zero with its unit in quotes, such as \"64KiB\" or \"1MiB\"",
+            "write a whole number above zero, up to 1024GiB, with its unit in quotes, such as \"64KiB\" or \"1MiB\"",
         )
     })
 }
@@ -233,4 +241,93 @@ pub(super) fn is_of_the_sidecar(name: &HeaderName) -> bool {
         || families
             .iter()
             .any(|family| name.as_str().starts_with(family))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_whole_thousandths() {
+        for (percent, expected) in [
+            (0.0, 0),
+            (0.001, 1),
+            (12.345, 12_345),
+            (33.333, 33_333),
+            (64.1, 64_100),
+            (99.999, 99_999),
+            (100.0, 100_000),
+        ] {
+            assert_eq!(thousandths(percent), Ok(expected));
+        }
+        assert!((0..=100_000).all(|whole| thousandths(f64::from(whole) / 1000.0) == Ok(whole)));
+        for percent in [0.0001, 12.3456, 99.9999, 1e-7] {
+            assert!(thousandths(percent).is_err(), "{percent}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        let sizes = [
+            ("1B", 1),
+            ("64KiB", 65_536),
+            ("1 MiB", 1 << 20),
+            ("2GB", 2_000_000_000),
+        ];
+        assert!(sizes.iter().all(|(text, bytes)| size(text) == Ok(*bytes)));
+        for broken in [
+            "",
+            "B",
+            "1",
+            "0B",
+            "-1B",
+            "1.5MiB",
+            "1kb",
+            "99999999999999999999B",
+            "99999999999GiB",
+            "1025GiB",
+        ] {
+            assert!(size(broken).is_err(), "{broken}");
+        }
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(window("0s"), Ok(Duration::ZERO));
+        for broken in [
+            "",
+            "5",
+            "0s",
+            "1us",
+            "5M",
+            "400d",
+            "s",
+            "99999999999999999999s",
+        ] {
+            assert!(duration(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_slip_finds_its_word() {
+        let known = || ["listen", "drain_timeout", "kill", "percent"].into_iter();
+        for (slip, meant) in [
+            ("lisen", Some("listen")),
+            ("drain-timeout", Some("drain_timeout")),
+            ("Kill", Some("kill")),
+            ("percentage", Some("percent")),
+            ("token", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(slip, known()), meant, "{slip}");
+        }
+    }
+
+    #[test]
+    fn quoting_keeps_to_one_line_and_hides_passwords() {
+        assert_eq!(quote("a\n\u{1b}[1m"), "`a\\n\\u{1b}[1m`");
+        assert_eq!(quote("http://u:p@h/x@y"), "`http://***@y`");
+        assert_eq!(
+            quote(&"é".repeat(90)).chars().filter(|c| *c == 'é').count(),
+            80
+        );
+    }
 }

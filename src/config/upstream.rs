@@ -8,6 +8,7 @@ use super::address;
 use super::problem::Wrong;
 use super::table::Table;
 use super::tree::Node;
+use super::units;
 
 /// `[upstream.NAME]`: a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
         connect_timeout: table.duration("connect_timeout", "3s"),
         response_timeout: table.duration("response_timeout", "30s"),
         idle_timeout: table.duration("idle_timeout", "60s"),
-        keepalive: table.integer("keepalive", 512, 0..=usize::MAX),
+        keepalive: table.integer("keepalive", 512, 0..=units::MANY),
     })
 }
 

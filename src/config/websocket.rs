@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cors::{self, Cors};
 use super::table::Table;
+use super::units;
 
 /// `[websocket]`: the endpoint `PREFIX/ws`, and every WebSocket that crossfade itself terminates (not the backend's own, which are tunnelled).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) ->
         ping_timeout: table.duration("ping_timeout", "20s"),
         hello_timeout: table.duration("hello_timeout", "10s"),
         max_message: table.size("max_message", "64KiB"),
-        max_subs: table.integer("max_subs", 64, 1..=usize::MAX),
+        max_subs: table.integer("max_subs", 64, 1..=units::MANY),
         queue: table.table("queue", queue),
         cors: cors::of(table, all_cors),
     }
@@ -49,7 +50,7 @@ pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) ->
 
 fn queue(table: &Table<'_>) -> Queue {
     Queue {
-        messages: table.integer("messages", 256, 1..=usize::MAX) as u64,
+        messages: table.integer("messages", 256, 1..=units::MANY) as u64,
         bytes: table.size("bytes", "1MiB") as u64,
     }
 }
