@@ -78,8 +78,11 @@ fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Bytes {
     let length = data.map_or_else(<[u8]>::len, <[u8]>::len);
     let mut out = Draft::with_capacity(96 + length);
     out.push(b"{");
-    if let Some(name) = &event.name {
-        member(&mut out, "e", name);
+    // A wrapped event always says its name: here nothing else tells it from a document.
+    match &event.name {
+        Some(name) => member(&mut out, "e", name),
+        None if event.kind == Kind::Event => member(&mut out, "e", "message"),
+        None => {}
     }
     if is_whole {
         if let Some(id) = &event.id {
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(text_of(Raw::Plain.event(&text, SEEN)), "tick \"1\"");
         assert_eq!(
             text_of(Raw::Wrapped.event(&text, SEEN)),
-            r#"{"id":"8","o":"k3-45","x":"tick \"1\""}"#
+            r#"{"e":"message","id":"8","o":"k3-45","x":"tick \"1\""}"#
         );
         let document = event(Kind::Snapshot, None, "[1]");
         assert_eq!(text_of(Raw::Named.event(&document, SEEN)), "[1]");
