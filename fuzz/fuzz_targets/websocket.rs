@@ -27,7 +27,7 @@ fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Incoming> {
     let mut all = Vec::new();
     for chunk in chunks {
         inbound.feed(chunk);
-        while let Some(incoming) = inbound.next() {
+        while let Some(incoming) = inbound.read() {
             let is_end = matches!(incoming, Incoming::Close(_) | Incoming::Broken(_));
             all.push(incoming);
             if is_end {
