@@ -23,7 +23,6 @@ use super::respond::{self, Problem};
 use super::stream::Stream;
 use super::wire::Wire;
 use crate::config::Route;
-use crate::edge::caps::Permit;
 use crate::edge::hygiene::{hop, own};
 use crate::hub::Credentials;
 use crate::rollout::{Decision, Reason, Transport};
@@ -181,25 +180,19 @@ fn answer(
         mode: asked.mode,
         refuse_with,
         leftover: Bytes::new(),
+        permit: Some(connection.permit.clone()),
     };
-    // A small task of its own: everything of the engine is gone by the time the session begins.
-    let (shared, permit) = (exchange.shared.clone(), connection.permit.clone());
-    tokio::spawn(begin(upgrade, opening, shared, permit));
+    tokio::spawn(begin(upgrade, opening, exchange.shared.clone()));
     Ok(response)
 }
 
-async fn begin(
-    upgrade: OnUpgrade,
-    mut opening: Opening,
-    shared: Arc<session::Shared>,
-    permit: Arc<Permit>,
-) {
+async fn begin(upgrade: OnUpgrade, mut opening: Opening, shared: Arc<session::Shared>) {
     let Ok(Granted { stream, ahead }) = take_over(upgrade).await else {
         return;
     };
     opening.leftover = ahead;
-    session::run(stream, opening, shared).await;
-    drop(permit);
+    // A small task of its own: this one has room for the whole handshake.
+    tokio::spawn(session::run(stream, opening, shared));
 }
 
 /// A connection after its `101`.

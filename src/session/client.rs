@@ -168,5 +168,6 @@ pub(super) fn example() -> Opening {
         mode: super::opening::Mode::Multiplex,
         refuse_with: None,
         leftover: bytes::Bytes::new(),
+        permit: None,
     }
 }

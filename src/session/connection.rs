@@ -24,6 +24,7 @@ use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
 use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
 use crate::config::{Emit, Source, WebSocket};
+use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal};
 use crate::event::{End, GapWhy};
 use crate::hub::Credentials;
@@ -53,6 +54,7 @@ pub(super) struct Connection<Io> {
     pub(super) socket: Socket<Io>,
     pub(super) shared: Arc<Shared>,
     membership: Membership,
+    _permit: Option<Arc<Permit>>,
     pub(super) protocol: &'static dyn Protocol,
     /// As of the last look; reloads and stages ask for another one.
     pub(super) in_force: Arc<InForce>,
@@ -122,6 +124,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Connection {
             socket: Socket::new(io, limits, &opening.leftover),
             membership: shared.sessions.enter(member),
+            _permit: opening.permit.clone(),
             protocol,
             credentials: own_credentials(&opening),
             meters,

@@ -1,9 +1,12 @@
 //! What the front hands over with an accepted WebSocket: who it is and what it asked for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
+use crate::edge::caps::Permit;
 use crate::hub::Credentials;
 use crate::rollout::Candidate;
 
@@ -32,6 +35,8 @@ pub struct Opening {
     pub refuse_with: Option<u16>,
     /// Bytes that the client sent right behind the handshake.
     pub leftover: Bytes,
+    /// The connection's place under the caps, given back with its end.
+    pub permit: Option<Arc<Permit>>,
 }
 
 /// What a connection carries.
