@@ -211,8 +211,8 @@ impl Follower {
             let fed = decoder.feed(&chunk, &mut messages);
             self.last_event_id = decoder.last_event_id().cloned();
             self.retry = decoder.retry().or(self.retry);
+            *has_delivered |= !messages.is_empty();
             let drafts = self.drafts(&mut messages, sse, route.replay.events);
-            *has_delivered |= !drafts.events.is_empty();
             self.topic.publish(drafts.events);
             if drafts.is_final {
                 return self.finish(closed());

@@ -2,4 +2,5 @@
 
 mod poll;
 mod sse;
+mod storm;
 mod support;

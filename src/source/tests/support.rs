@@ -19,7 +19,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
 /// How long anything that must happen may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A backend and a hub with its route; the route's source, and more of its keys, come as TOML.
 pub struct World {
