@@ -1,7 +1,8 @@
 //! One WebSocket on a raw byte stream, handshake done: the two halves and how it ends.
 //!
 //! It ends as RFC 6455 section 7 wants it: a close frame each way, then the server shuts TCP down
-//! first, and what the client still sends is read away so that no reset overtakes the close frame.
+//! first. Where the client broke the protocol, what it still sends is read away, so that no reset
+//! overtakes the close frame.
 //! Time is the caller's: it drops a socket whose ending takes too long.
 
 use std::io;
@@ -40,8 +41,10 @@ enum Ending {
     No,
     /// Our close frame is on its way or written; the client's is awaited.
     Asked,
-    /// Both close frames are there, or none can come: write the rest, then shut down.
+    /// Both close frames are there: write the rest, then shut down.
     Agreed,
+    /// None can come any more: the same, and then read away what still comes.
+    Failed,
     /// TCP is shut down in our direction; the client's is awaited.
     Shut,
 }
@@ -129,7 +132,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
                     Incoming::Close(_) => self.ending = Ending::Agreed,
                     Incoming::Broken(code) => {
                         self.close(code, "");
-                        self.ending = Ending::Agreed;
+                        self.ending = Ending::Failed;
                     }
                     _ => {}
                 }
@@ -171,9 +174,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
                 ready!(self.poll_receive(cx))?;
             }
         }
-        if self.ending == Ending::Agreed {
+        if self.ending != Ending::Shut {
             ready!(self.poll_send(cx))?;
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if self.ending == Ending::Agreed {
+                return Poll::Ready(Ok(()));
+            }
             self.ending = Ending::Shut;
         }
         loop {
