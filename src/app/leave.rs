@@ -43,7 +43,7 @@ impl Handle {
             while self.doors.join_next().await.is_some() {}
         };
         if timeout_at(end - reserve, everyone).await.is_err() {
-            self.cut(reserve).await;
+            self.cut(reserve * 3 / 4).await;
         }
         self.shared.telemetry.left();
     }

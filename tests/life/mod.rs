@@ -2,6 +2,9 @@
 
 mod admin;
 mod commands;
+mod feed;
+mod live;
 mod reload;
 mod rollout;
+mod socket;
 mod world;

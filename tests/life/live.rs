@@ -1,0 +1,429 @@
+//! Live connections through reloads, the dial, drains and the end.
+
+use std::time::{Duration, Instant};
+
+use crossfade::app::Handle;
+use crossfade::rollout::unit;
+use serde_json::json;
+
+use super::feed::Feed;
+use super::socket::{JSON, Seen, Socket};
+use super::world::{Folder, ask, eventually, get, post};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A house before a feed; `rollout` are lines below `[rollout.web]`.
+struct World {
+    feed: Feed,
+    folder: Folder,
+    house: Handle,
+}
+
+impl World {
+    async fn start(rollout: &str) -> Self {
+        let feed = Feed::start().await;
+        let folder = Folder::with_rollout(rollout);
+        folder.write(&adapt(&folder.read(), &feed));
+        let house = folder.start().await;
+        World {
+            feed,
+            folder,
+            house,
+        }
+    }
+
+    fn public(&self) -> &str {
+        &self.house.public[0]
+    }
+
+    fn admin(&self) -> &str {
+        &self.house.admin
+    }
+
+    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
+        let socket = Socket::open(self.public(), path, fields).await;
+        socket.unwrap_or_else(|answer| panic!("{}", answer.status()))
+    }
+
+    /// Waits until so many are listed: a close frame has to be answered first.
+    async fn has_sessions(&self, count: usize) {
+        let total = async || get(self.admin(), "/v1/sessions").await.json["total"].clone();
+        eventually("sessions", || async { total().await == count }).await;
+    }
+
+    async fn reload(&self, rollout: &str) {
+        let text = adapt(&self.folder.text(rollout), &self.feed);
+        self.folder.write(&text);
+        assert!(self.house.reload().await.unwrap().changed);
+    }
+}
+
+fn adapt(text: &str, feed: &Feed) -> String {
+    let text = text.replace("127.0.0.1:9\"", &format!("{}\"", feed.backend.address));
+    text.replace("[server]", &format!("[server]\nsecret = \"{SECRET}\""))
+}
+
+/// A cookie of a unit whose bucket is in (`true`) or out of the first half.
+fn cookie(is_in: bool) -> String {
+    let mut values = (0u128..).map(|n| unit::mint(SECRET.as_bytes(), n.to_be_bytes()));
+    let fits = |unit: &str| (crossfade::rollout::bucket("web", unit) < 50_000) == is_in;
+    let (_, value) = values.find(|(unit, _)| fits(unit)).unwrap();
+    format!("cookie: crossfade_unit={value}")
+}
+
+fn origin(world: &World) -> String {
+    format!("origin: {}", world.public())
+}
+
+#[tokio::test]
+async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
+    let world = World::start("percent = 100").await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        let mut socket = world.open("/feed", &[JSON]).await;
+        socket.frame("ok").await;
+        clients.push(socket);
+    }
+    for round in 1..=100 {
+        let text = adapt(&world.folder.text("percent = 100"), &world.feed);
+        let pace = format!("replay = {{events = {}}}\nrollout = \"web\"", 500 + round);
+        let text = text.replace("rollout = \"web\"", &pace);
+        let text = match round % 2 {
+            0 => text,
+            _ => text.replace("name = \"rest\"", "name = \"other\""),
+        };
+        world.folder.write(&text);
+        assert!(world.house.reload().await.unwrap().changed);
+        world.feed.publish();
+    }
+    for socket in &mut clients {
+        for n in 1..=100 {
+            let event = socket.frame("ev").await;
+            assert_eq!(event["d"]["n"], n);
+        }
+    }
+    assert_eq!(world.house.shared().sessions.count(), 30);
+    let streams = world.feed.backend.seen().len();
+    assert_eq!(streams, 1, "one upstream stream all the time");
+}
+
+#[tokio::test]
+async fn a_removed_route_closes_its_own_connections_only() {
+    let world = World::start("percent = 100").await;
+    let mut gone = world.open("/feed", &[JSON]).await;
+    gone.frame("ok").await;
+    let text = world.folder.read();
+    let second =
+        "[[route]]\nname = \"second\"\npath = \"/second\"\nupstream = \"app\"\nsource = \"sse\"\n";
+    world.folder.write(&format!("{text}\n{second}"));
+    world.house.reload().await.unwrap();
+    let mut stays = world.open("/second", &[JSON]).await;
+    stays.frame("ok").await;
+
+    world.folder.write(&format!(
+        "{}\n{second}",
+        text.replace("path = \"/feed\"", "path = \"/moved\"")
+            .replace("\"feed\"", "\"moved\"")
+    ));
+    let applied = world.house.reload().await.unwrap();
+    assert_eq!(applied.routes.removed, ["feed"]);
+    assert_eq!(applied.closed, 1);
+    assert_eq!(gone.closed().await, 4201);
+    world.feed.publish();
+    assert_eq!(stays.frame("ev").await["d"]["n"], 1);
+}
+
+#[tokio::test]
+async fn a_kill_tells_everybody_within_a_second_and_closes_within_its_window() {
+    let world = World::start("percent = 100\nkill_drain = \"2s\"").await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut socket = world.open("/feed", &[JSON]).await;
+        socket.frame("ok").await;
+        clients.push(socket);
+    }
+    let mut raw = world.open("/feed", &[]).await;
+
+    let since = Instant::now();
+    let killed = post(world.admin(), "/v1/rollouts/web/kill", "").await;
+    assert_eq!(killed.json["sessions"], 21);
+    for socket in &mut clients {
+        let drain = socket.frame("drain").await;
+        assert_eq!(
+            (drain["next"].as_str(), drain["why"].as_str()),
+            (Some("native"), Some("killed"))
+        );
+        assert!(drain["in_ms"].as_u64().unwrap() <= 2000);
+    }
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        since.elapsed()
+    );
+    // Whoever asks now stays outside: a browser is told by a close, everybody else by 403.
+    let mut late = world.open("/feed", &[JSON]).await;
+    assert_eq!(late.closed().await, 4302);
+    let refused = Socket::open(world.public(), "/feed", &[])
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.status(), 403);
+    for socket in &mut clients {
+        assert_eq!(socket.closed().await, 4302);
+    }
+    assert_eq!(raw.closed().await, 4302);
+    assert!(
+        since.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        since.elapsed()
+    );
+    world.has_sessions(0).await;
+    let rollout = get(world.admin(), "/v1/rollouts/web").await.json;
+    assert_eq!(rollout["sessions"], 0);
+
+    post(world.admin(), "/v1/rollouts/web/resume", "").await;
+    world.open("/feed", &[JSON]).await.frame("ok").await;
+}
+
+#[tokio::test]
+async fn a_lowered_percentage_leads_out_who_is_out_and_nobody_else() {
+    let world = World::start("percent = 100\ndrain = \"1s\"").await;
+    let origin = origin(&world);
+    let mut inside = world.open("/feed", &[JSON, &origin, &cookie(true)]).await;
+    let mut outside = world.open("/feed", &[JSON, &origin, &cookie(false)]).await;
+    inside.frame("ok").await;
+    outside.frame("ok").await;
+    ask(
+        world.admin(),
+        "PATCH",
+        "/v1/rollouts/web",
+        &[],
+        r#"{"percent":50}"#,
+    )
+    .await;
+    assert_eq!(outside.frame("drain").await["next"], "native");
+    assert_eq!(outside.closed().await, 4300);
+    world.feed.publish();
+    assert_eq!(inside.frame("ev").await["d"]["n"], 1);
+
+    // A percentage that the file lowers does the same.
+    world.reload("percent = 0\ndrain = \"1s\"").await;
+    assert_eq!(inside.closed().await, 4300);
+}
+
+#[tokio::test]
+async fn where_another_route_stays_in_only_the_subscription_ends() {
+    let world = World::start("percent = 100\nkill_drain = \"1s\"").await;
+    let second = "\n[[route]]\npath = \"/second\"\nupstream = \"app\"\nsource = \"sse\"\n";
+    world.folder.write(&(world.folder.read() + second));
+    world.house.reload().await.unwrap();
+    let mut socket = world.open("/_crossfade/ws", &[JSON]).await;
+    socket.frame("welcome").await;
+    let first = socket.subscribe(1, "/feed").await;
+    let other = socket.subscribe(2, "/second").await;
+    post(world.admin(), "/v1/rollouts/web/kill", "").await;
+    let end = socket.frame("end").await;
+    assert_eq!(
+        (end["ch"].as_u64(), end["code"].as_str()),
+        (Some(first), Some("legacy"))
+    );
+    world.feed.publish();
+    assert_eq!(socket.frame("ev").await["ch"], other);
+    socket
+        .send(json!({"t": "sub", "id": 3, "path": "/feed"}))
+        .await;
+    let refused = socket.frame("err").await;
+    assert_eq!(
+        (refused["id"].as_u64(), refused["code"].as_str()),
+        (Some(3), Some("legacy"))
+    );
+}
+
+#[tokio::test]
+async fn an_admins_drain_empties_the_node_and_can_be_taken_back() {
+    let world = World::start("percent = 100").await;
+    let mut first = world.open("/feed", &[JSON]).await;
+    first.frame("ok").await;
+    let drained = post(world.admin(), "/v1/drain", r#"{"window":"500ms"}"#).await;
+    assert_eq!(
+        (drained.status, &drained.json["sessions"]),
+        (202, &json!(1))
+    );
+    let refused = Socket::open(world.public(), "/feed", &[JSON])
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let drain = first.frame("drain").await;
+    assert_eq!(drain["next"], "same");
+    assert_eq!(first.closed().await, 4200);
+    world.has_sessions(0).await;
+
+    ask(world.admin(), "DELETE", "/v1/drain", &[], "").await;
+    let mut second = world.open("/feed", &[JSON]).await;
+    second.frame("ok").await;
+    post(world.admin(), "/v1/drain", r#"{"window":"1h"}"#).await;
+    second.frame("drain").await;
+    let cancelled = ask(world.admin(), "DELETE", "/v1/drain", &[], "").await;
+    assert_eq!(cancelled.json["sessions"], 1);
+    world.feed.publish();
+    assert_eq!(second.frame("ev").await["d"]["n"], 1);
+    assert_eq!(get(world.admin(), "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_admin_api_shows_and_reaches_who_is_connected() {
+    let world = World::start("percent = 100").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut socket = world.open("/feed", &[JSON]).await;
+        socket.frame("ok").await;
+        clients.push(socket);
+    }
+    let page = get(world.admin(), "/v1/sessions?limit=2").await.json;
+    assert_eq!(
+        (&page["total"], page["sessions"].as_array().unwrap().len()),
+        (&json!(3), 2)
+    );
+    let first = &page["sessions"][0];
+    let keys: Vec<&String> = first.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "id",
+            "user",
+            "remote",
+            "protocol",
+            "transport",
+            "cohort",
+            "connected_at",
+            "queued",
+            "subscriptions"
+        ]
+    );
+    let subscription = &first["subscriptions"][0];
+    assert_eq!(
+        (&subscription["route"], &subscription["path"]),
+        (&json!("feed"), &json!("/feed"))
+    );
+    let next = page["next"].as_str().unwrap();
+    let rest = get(world.admin(), &format!("/v1/sessions?limit=2&after={next}"))
+        .await
+        .json;
+    assert_eq!(
+        (&rest["next"], rest["sessions"].as_array().unwrap().len()),
+        (&json!(null), 1)
+    );
+
+    let topics = get(world.admin(), "/v1/topics").await.json;
+    assert_eq!(topics["total"], 1);
+    let topic = &topics["topics"][0];
+    assert_eq!(
+        (&topic["subscribers"], &topic["live"]),
+        (&json!(3), &json!(true))
+    );
+    let keys: Vec<&String> = topic.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "route",
+            "path",
+            "scope",
+            "subscribers",
+            "at",
+            "live",
+            "why",
+            "history"
+        ]
+    );
+
+    let notice = r#"{"msg":"soon","level":"warn","d":{"x":1},"route":"feed"}"#;
+    let notified = post(world.admin(), "/v1/sessions/notify", notice).await;
+    assert_eq!(notified.json, json!({ "notified": 3 }));
+    let seen = clients[0].frame("notice").await;
+    assert_eq!(
+        seen,
+        json!({"t": "notice", "level": "warn", "msg": "soon", "d": {"x": 1}})
+    );
+
+    let id = first["id"].as_str().unwrap();
+    let order = json!({ "ids": [id], "code": 4403 }).to_string();
+    let closed = post(world.admin(), "/v1/sessions/close", &order).await;
+    assert_eq!(closed.json, json!({ "closed": 1 }));
+    assert_eq!(clients[0].closed().await, 4403);
+    world.has_sessions(2).await;
+    let all = post(world.admin(), "/v1/sessions/close", r#"{"all":true}"#).await;
+    assert_eq!(all.json, json!({ "closed": 2 }));
+    assert_eq!(clients[1].closed().await, 4200);
+    world.has_sessions(0).await;
+    let health = get(world.admin(), "/v1/health").await.json;
+    let source = &health["sources"][0];
+    assert_eq!(
+        (&source["route"], &source["kind"]),
+        (&json!("feed"), &json!("sse"))
+    );
+}
+
+#[tokio::test]
+async fn leaving_in_order_finishes_what_is_under_way_and_tells_everybody() {
+    let mut world = World::start("percent = 100").await;
+    let text = adapt(&world.folder.text("percent = 100"), &world.feed);
+    world
+        .folder
+        .write(&text.replace("[server]", "[server]\ndrain_timeout = \"4s\""));
+    world.house.reload().await.unwrap();
+    let public = world.public().to_owned();
+    let address = public.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut client = world.open("/feed", &[JSON]).await;
+    client.frame("ok").await;
+
+    let since = Instant::now();
+    let lame_duck = async {
+        // Still accepted at first: load balancers have to notice.
+        let mut peer = crate::support::Peer::connect(address).await;
+        let slow = peer.ask("GET /slow", "", "").await;
+        assert_eq!((slow.status(), slow.text().as_str()), (200, "done"));
+        // Under way when nothing more is accepted, 0.8 s after the start.
+        let rest = Duration::from_millis(700).saturating_sub(since.elapsed());
+        tokio::time::sleep(rest).await;
+        let slow = peer.ask("GET /slow", "", "").await;
+        assert_eq!((slow.status(), slow.text().as_str()), (200, "done"));
+        let refused = tokio::net::TcpStream::connect(address).await;
+        assert!(refused.is_err(), "nothing more is accepted");
+    };
+    let told = async {
+        let drain = client.frame("drain").await;
+        assert_eq!(
+            (drain["next"].as_str(), drain["why"].as_str()),
+            (Some("same"), Some("deploy"))
+        );
+        client.closed().await
+    };
+    let (_, _, code) = tokio::join!(world.house.drain(), lame_duck, told);
+    assert_eq!(code, 4200);
+    assert!(
+        since.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn leaving_at_once_says_going_away() {
+    let mut world = World::start("percent = 100").await;
+    let mut client = world.open("/feed", &[JSON]).await;
+    client.frame("ok").await;
+    let since = Instant::now();
+    let stop = world.house.stop();
+    let closed = async {
+        loop {
+            if let Seen::Closed(code) = client.next().await {
+                break code;
+            }
+        }
+    };
+    let ((), code) = tokio::join!(stop, closed);
+    assert_eq!(code, 1001);
+    assert!(since.elapsed() < Duration::from_secs(2));
+}

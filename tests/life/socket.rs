@@ -1,0 +1,104 @@
+//! A WebSocket client that says what it saw.
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::{Request, Response};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::support::within;
+
+/// An open WebSocket.
+pub struct Socket(WebSocketStream<TcpStream>);
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// A text message that is JSON.
+    Frame(Value),
+    /// The close frame's code; 1006 where there was none.
+    Closed(u16),
+}
+
+/// The client's half of `crossfade.v1.json`.
+pub const JSON: &str = "sec-websocket-protocol: crossfade.v1.json";
+
+impl Socket {
+    /// Shakes hands; the answer where that was refused.
+    pub async fn open(
+        public: &str,
+        path: &str,
+        fields: &[&str],
+    ) -> Result<Socket, Response<Option<Vec<u8>>>> {
+        let authority = public.strip_prefix("http://").unwrap();
+        let mut request = Request::builder()
+            .uri(format!("ws://{authority}{path}"))
+            .header("host", authority)
+            .header("upgrade", "websocket")
+            .header("connection", "upgrade")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        for field in fields {
+            let (name, value) = field.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let stream = TcpStream::connect(authority).await.unwrap();
+        let request = request.body(()).unwrap();
+        let shaken = tokio_tungstenite::client_async(request, stream);
+        match within("a handshake", shaken).await {
+            Ok((socket, _)) => Ok(Socket(socket)),
+            Err(Error::Http(answer)) => Err(*answer),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next message or the end; pings are answered on the way.
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            match within("a message", self.0.next()).await {
+                Some(Ok(Message::Text(text))) => {
+                    return Seen::Frame(serde_json::from_str(&text).unwrap());
+                }
+                Some(Ok(Message::Close(Some(frame)))) => return Seen::Closed(frame.code.into()),
+                Some(Ok(Message::Close(None))) => return Seen::Closed(1005),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Seen::Closed(1006),
+            }
+        }
+    }
+
+    /// The next frame of this type; others are passed over.
+    pub async fn frame(&mut self, kind: &str) -> Value {
+        loop {
+            match self.next().await {
+                Seen::Frame(frame) if frame["t"] == kind => return frame,
+                Seen::Frame(_) => {}
+                Seen::Closed(code) => panic!("closed with {code} instead of `{kind}`"),
+            }
+        }
+    }
+
+    /// The close code; frames on the way are passed over.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            if let Seen::Closed(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+
+    pub async fn send(&mut self, frame: Value) {
+        let text = frame.to_string();
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Subscribes on a multiplexed connection; its channel.
+    pub async fn subscribe(&mut self, id: u64, path: &str) -> u64 {
+        self.send(serde_json::json!({"t": "sub", "id": id, "path": path}))
+            .await;
+        let ok = self.frame("ok").await;
+        assert_eq!(ok["id"], id, "{ok}");
+        ok["ch"].as_u64().unwrap()
+    }
+}
