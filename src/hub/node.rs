@@ -128,6 +128,8 @@ impl Node {
             Scope::User(_) | Scope::Connection(_) => credentials,
         };
         let slot = topic.attach(signal, credentials);
+        // Only now: a feed reads with the credentials of who is there.
+        self.start(&topic);
         Ok((topic, slot))
     }
 
@@ -270,14 +272,19 @@ impl Node {
         let runtime = Handle::current();
         let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
         topics.insert(topic.clone());
-        let task = runtime.spawn(feed(self.clone(), topic.clone()));
-        // Set once, here; nobody else has the topic yet.
-        let _ = topic.feed.set(task.abort_handle());
         if !topics.sweeping {
             topics.sweeping = true;
             runtime.spawn(sweep(Arc::downgrade(self)));
         }
         topic
+    }
+
+    /// Starts a topic's feed, once.
+    fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
+        topic.feed.get_or_init(|| {
+            let task = feed(self.clone(), topic.clone());
+            topic.runtime.spawn(task).abort_handle()
+        });
     }
 
     /// A number that is not 0; live topics bear different ones until four billion have been given.
