@@ -1,10 +1,12 @@
 //! What passes through, passes as it is: both ways, at once, to the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
 use crate::support::backend::reply;
+use crate::support::peer::request;
 use crate::support::sidecar::EVERYTHING;
 use crate::support::{Backend, Peer, Sidecar, within};
 
@@ -12,13 +14,8 @@ use crate::support::{Backend, Peer, Sidecar, within};
 async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
     let backend = Backend::start(|request, peer| async move {
         let body = request.text().to_uppercase();
-        reply(
-            peer,
-            "201 Created",
-            "X-One: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n",
-            &body,
-        )
-        .await
+        let fields = "X-One: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n";
+        reply(peer, "201 Created", fields, &body).await
     })
     .await;
     let sidecar = Sidecar::passthrough(&backend).await;
@@ -31,10 +28,441 @@ async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
     assert_eq!(seen.line, "POST /a/b?c=%41&d HTTP/1.1");
     assert_eq!(seen.field("x-two"), Some("2"));
     assert_eq!(seen.field("content-length"), Some("3"));
+    assert_eq!(seen.field("transfer-encoding"), None);
     assert_eq!(seen.field("host"), Some("a.example"));
-    assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!(seen.field("x-forwarded-host"), Some("a.example"));
-    assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.field("x-request-id"), answer.field("x-request-id"));
     assert!(answer.field("x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn the_way_here_is_told_and_nobody_else_tells_it() {
+    let backend = Backend::ok().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let spoofed = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\n\
+                   X-Forwarded-Prefix: /x\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n\
+                   X_Forwarded_For: 1.2.3.4\r\nx.real.ip: 1.2.3.4\r\nX-Request-Id: mine\r\n";
+    let answer = sidecar.client().await.ask("GET /", spoofed, "").await;
+    assert_ne!(answer.field("x-request-id"), Some("mine"));
+    let seen = backend.only();
+    for (name, value) in [
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-forwarded-host", Some("a.example")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-real-ip", Some("127.0.0.1")),
+        ("x-forwarded-prefix", None),
+        ("x_forwarded_for", None),
+        ("x.real.ip", None),
+    ] {
+        assert_eq!(seen.field(name), value, "{name}");
+    }
+    assert!(!format!("{seen:?}").contains("1.2.3.4"));
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed() {
+    let backend = Backend::ok().await;
+    let server = "trusted_proxies = [\"127.0.0.0/8\"]";
+    let sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
+    let told = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: public.example\r\n\
+                X-Forwarded-Proto: https\r\nX-Request-Id: given-1\r\n";
+    let answer = sidecar.client().await.ask("GET /", told, "").await;
+    assert_eq!(answer.field("x-request-id"), Some("given-1"));
+    let seen = backend.only();
+    assert_eq!(
+        seen.field("x-forwarded-for"),
+        Some("203.0.113.9, 127.0.0.1")
+    );
+    assert_eq!(seen.field("x-forwarded-host"), Some("public.example"));
+    assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
+    assert_eq!(seen.field("x-real-ip"), Some("203.0.113.9"));
+    assert_eq!(seen.field("x-request-id"), Some("given-1"));
+}
+
+#[tokio::test]
+async fn fields_of_one_hop_end_here_in_both_directions() {
+    let backend = Backend::start(|_, peer| async move {
+        let fields = "Connection: x-gone\r\nKeep-Alive: timeout=5\r\nX-Gone: 1\r\nX-Here: 1\r\n";
+        reply(peer, "200 OK", fields, "ok").await
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let fields = "Connection: keep-alive, X-Gone, Host, X-Forwarded-For\r\nX-Gone: 1\r\nX-Here: 1\r\n\
+                  TE: trailers\r\nProxy-Authorization: Basic x\r\nUpgrade: h2c\r\n\
+                  HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nKeep-Alive: 1\r\n";
+    let answer = sidecar.client().await.ask("GET /", fields, "").await;
+    let seen = backend.only();
+    for (message, here) in [(&answer, "x-here"), (&seen, "x-here")] {
+        assert_eq!(message.field(here), Some("1"));
+        for gone in [
+            "connection",
+            "keep-alive",
+            "x-gone",
+            "te",
+            "proxy-authorization",
+            "upgrade",
+            "http2-settings",
+        ] {
+            assert_eq!(message.field(gone), None, "{gone} in {message:?}");
+        }
+    }
+    assert_eq!(seen.field("host"), Some("a.example"));
+    assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
+}
+
+/// A backend that answers with an event stream and sends an event whenever it is told to.
+async fn event_stream() -> (Backend, Arc<Notify>) {
+    let tell = Arc::new(Notify::new());
+    let told = tell.clone();
+    let backend = Backend::start(move |_, mut peer: Peer| {
+        let told = told.clone();
+        async move {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                        Transfer-Encoding: chunked\r\n\r\n";
+            peer.send(head).await;
+            for count in 1.. {
+                tokio::select! {
+                    () = told.notified() => {}
+                    _ = peer.rest() => return None,
+                }
+                let event = format!("data: {count}\n\n");
+                let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                if !peer.try_send(chunk).await {
+                    return None;
+                }
+            }
+            None
+        }
+    })
+    .await;
+    (backend, tell)
+}
+
+#[tokio::test]
+async fn an_event_stream_is_neither_buffered_nor_compressed_and_its_head_comes_at_once() {
+    let (backend, tell) = event_stream().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let fields = "Accept: text/event-stream\r\nAccept-Encoding: gzip, br\r\n";
+    client.send(request("GET /events", fields, "")).await;
+    let head = client.head().await;
+    assert_eq!(head.field("content-type"), Some("text/event-stream"));
+    assert_eq!(head.field("content-encoding"), None);
+    for count in 1..4 {
+        tell.notify_one();
+        let event = client.chunk().await.unwrap();
+        assert_eq!(event, format!("data: {count}\n\n").into_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_upstream_request_along() {
+    let (backend, tell) = event_stream().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    client.send(request("GET /events", "", "")).await;
+    client.head().await;
+    tell.notify_one();
+    client.chunk().await;
+    backend.has_open(1).await;
+    drop(client);
+    backend.has_open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_takes_its_request_along() {
+    let backend = Backend::by_hand(|mut peer, seen| async move {
+        let head = peer.head().await;
+        seen.lock().unwrap().push(head);
+        assert_eq!(peer.rest().await, b"");
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    client.send(request("GET /slow", "", "")).await;
+    backend.reached(1).await;
+    drop(client);
+    backend.has_open(0).await;
+}
+
+#[tokio::test]
+async fn a_request_body_streams_up_piece_by_piece() {
+    let got = Arc::new(Notify::new());
+    let get = got.clone();
+    let backend = Backend::by_hand(move |mut peer, _| {
+        let get = get.clone();
+        async move {
+            let head = peer.head().await;
+            assert_eq!(head.field("transfer-encoding"), Some("chunked"));
+            while let Some(chunk) = peer.chunk().await {
+                assert_eq!(chunk, b"piece");
+                get.notify_one();
+            }
+            reply(peer, "200 OK", "", "done").await;
+        }
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let fields = "Transfer-Encoding: chunked\r\n";
+    client.send(request("PUT /a", fields, "")).await;
+    for _ in 0..3 {
+        client.send("5\r\npiece\r\n").await;
+        within("the piece at the backend", got.notified()).await;
+    }
+    client.send("0\r\n\r\n").await;
+    assert_eq!(client.response().await.text(), "done");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_slows_the_backend_down() {
+    const ALL: usize = 256 << 20;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let backend = Backend::start(move |_, mut peer| {
+        let count = count.clone();
+        async move {
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {ALL}\r\n\r\n"))
+                .await;
+            let piece = vec![b'x'; 64 << 10];
+            while peer.try_send(&piece).await {
+                count.fetch_add(piece.len(), Ordering::SeqCst);
+            }
+            None
+        }
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    client.send(request("GET /big", "", "")).await;
+    client.head().await;
+    // It stands still once the buffers of both sockets are full.
+    let mut before = 0;
+    let stands = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            match sent.load(Ordering::SeqCst) {
+                now if now == before && now > 0 => break now,
+                now => before = now,
+            }
+        }
+    };
+    let stopped_at = within("the backend to be slowed down", stands).await;
+    assert!(stopped_at < ALL / 4, "{stopped_at} bytes went out");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_never_completed() {
+    let backend = Backend::start(|request, mut peer: Peer| async move {
+        match request.target() {
+            "/sized" => {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+                    .await
+            }
+            _ => {
+                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+                peer.send(head).await;
+            }
+        }
+        None
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    for target in ["/sized", "/chunked"] {
+        let mut client = sidecar.client().await;
+        client.send(request(&format!("GET {target}"), "", "")).await;
+        client.head().await;
+        let rest = String::from_utf8(client.rest().await).unwrap();
+        assert!(
+            rest.contains("abc") && !rest.contains("0\r\n\r\n"),
+            "{rest:?}"
+        );
+    }
+    let metrics = sidecar.metrics();
+    let broken = r#"crossfade_upstream_errors_total{reason="broken",upstream="app"} 2"#;
+    assert!(metrics.contains(broken), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_a_problem_document_with_a_side() {
+    let silent = Backend::by_hand(|mut peer, _| async move { drop(peer.rest().await) }).await;
+    let broken = Backend::start(|_, mut peer| async move {
+        peer.send("nonsense\r\n\r\n").await;
+        None
+    })
+    .await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let config = format!(
+        "[upstream.silent]\nservers = [\"http://{}\"]\nresponse_timeout = \"100ms\"\n\
+         [upstream.broken]\nservers = [\"http://{}\"]\n\
+         [upstream.nobody]\nservers = [\"http://{nobody}\"]\n\
+         [[route]]\npath = \"/silent\"\nupstream = \"silent\"\n\
+         [[route]]\npath = \"/broken\"\nupstream = \"broken\"\n\
+         [[route]]\npath = \"/nobody\"\nupstream = \"nobody\"\n",
+        silent.address, broken.address,
+    );
+    let sidecar = Sidecar::start("", &config).await;
+    let mut client = sidecar.client().await;
+    for (target, status, code, side) in [
+        ("/silent", 504, "upstream_timeout", "upstream"),
+        ("/broken", 502, "upstream_down", "upstream"),
+        ("/nobody", 502, "upstream_down", "upstream"),
+        ("/elsewhere", 404, "no_route", "edge"),
+        ("/a/../b", 400, "bad_request", "downstream"),
+    ] {
+        let answer = client.ask(&format!("GET {target}"), "", "").await;
+        assert_eq!(answer.status(), status, "{target}");
+        assert_eq!(
+            answer.field("content-type"),
+            Some("application/problem+json")
+        );
+        let problem = answer.json();
+        assert_eq!(problem["type"], format!("urn:crossfade:{code}"));
+        assert_eq!(
+            (&problem["code"], &problem["side"]),
+            (&code.into(), &side.into())
+        );
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["request_id"].as_str(), answer.field("x-request-id"));
+        assert!(problem["title"].is_string() && problem["detail"].is_string());
+    }
+    // A HEAD has the same head and no body, and the connection lives on.
+    let head = client.ask("HEAD /elsewhere", "", "").await;
+    assert_eq!(head.status(), 404);
+    assert_eq!(client.ask("GET /elsewhere", "", "").await.status(), 404);
+}
+
+#[tokio::test]
+async fn answers_without_a_body_keep_their_fields() {
+    let backend = Backend::start(|request, mut peer| async move {
+        let answer = match request.line.as_str() {
+            "HEAD /a HTTP/1.1" => "200 OK\r\ncontent-length: 1234",
+            "GET /304 HTTP/1.1" => "304 Not Modified\r\netag: \"x\"",
+            _ => "204 No Content\r\nx-here: 1",
+        };
+        peer.send(format!("HTTP/1.1 {answer}\r\n\r\n")).await;
+        Some(peer)
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let head = client.ask("HEAD /a", "", "").await;
+    assert_eq!(
+        (head.status(), head.field("content-length")),
+        (200, Some("1234"))
+    );
+    let unchanged = client.ask("GET /304", "If-None-Match: \"x\"\r\n", "").await;
+    assert_eq!(
+        (unchanged.status(), unchanged.field("etag")),
+        (304, Some("\"x\""))
+    );
+    assert_eq!(unchanged.field("content-length"), None);
+    let nothing = client.ask("DELETE /a", "", "").await;
+    assert_eq!(
+        (nothing.status(), nothing.field("x-here")),
+        (204, Some("1"))
+    );
+}
+
+#[tokio::test]
+async fn early_hints_are_dropped_and_trailers_pass() {
+    let backend = Backend::start(|request, mut peer| async move {
+        assert_eq!(request.trailers, [("x-sum".to_owned(), "1".to_owned())]);
+        let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\
+                      HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+                      2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
+        peer.send(answer).await;
+        Some(peer)
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let fields = "TE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n";
+    let body = "2\r\nab\r\n0\r\nx-sum: 1\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n";
+    client.send(request("POST /", fields, "") + body).await;
+    let answer = client.response().await;
+    assert_eq!((answer.status(), answer.text()), (200, "ok".into()));
+    assert_eq!(answer.trailers, [("x-sum".to_owned(), "2".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_expectation_is_met_and_does_not_travel() {
+    let backend =
+        Backend::start(
+            |request, peer| async move { reply(peer, "200 OK", "", &request.text()).await },
+        )
+        .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let head = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    client.send(head).await;
+    assert_eq!(client.head().await.status(), 100);
+    client.send("abc").await;
+    assert_eq!(client.response().await.text(), "abc");
+    assert_eq!(backend.only().field("expect"), None);
+    let refused = client.ask("PUT /", "Expect: 200-maybe\r\n", "").await;
+    assert_eq!(refused.status(), 417);
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_in_order() {
+    let backend =
+        Backend::start(
+            |request, peer| async move { reply(peer, "200 OK", "", request.target()).await },
+        )
+        .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    let all: String = (0..5)
+        .map(|n| request(&format!("GET /{n}"), "", ""))
+        .collect();
+    client.send(all).await;
+    for n in 0..5 {
+        assert_eq!(client.response().await.text(), format!("/{n}"));
+    }
+}
+
+#[tokio::test]
+async fn an_unasked_switch_of_protocols_is_a_broken_answer() {
+    let backend = Backend::start(|_, mut peer| async move {
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                      upgrade: websocket\r\n\r\nsecrets";
+        peer.send(switch).await;
+        None
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    assert_eq!(answer.status(), 502);
+    assert!(!answer.text().contains("secrets"));
+}
+
+#[tokio::test]
+async fn leaving_lets_what_is_under_way_finish() {
+    let go = Arc::new(Notify::new());
+    let gone = go.clone();
+    let backend = Backend::start(move |_, peer| {
+        let go = gone.clone();
+        async move {
+            go.notified().await;
+            reply(peer, "200 OK", "", "done").await
+        }
+    })
+    .await;
+    let mut sidecar = Sidecar::before(&backend, "drain_timeout = \"10s\"", EVERYTHING).await;
+    let mut busy = sidecar.client().await;
+    let mut unused = sidecar.client().await;
+    busy.send(request("GET /", "", "")).await;
+    backend.reached(1).await;
+    let leaving = tokio::spawn(async move { sidecar.handle.drain().await });
+    assert_eq!(
+        within("the unused connection to end", unused.rest()).await,
+        b""
+    );
+    go.notify_one();
+    let answer = busy.response().await;
+    assert_eq!((answer.status(), answer.text()), (200, "done".into()));
+    assert_eq!(within("the connection to end", busy.rest()).await, b"");
+    within("the end", leaving).await.unwrap();
 }

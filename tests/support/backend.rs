@@ -24,25 +24,41 @@ impl Backend {
         F: Fn(Message, Peer) -> Answered + Send + Sync + 'static,
         Answered: Future<Output = Option<Peer>> + Send + 'static,
     {
+        let answer = Arc::new(answer);
+        Backend::by_hand(move |mut peer, seen| {
+            let answer = answer.clone();
+            async move {
+                while let Some(request) = peer.request().await {
+                    seen.lock().unwrap().push(request.clone());
+                    match answer(request, peer).await {
+                        Some(kept) => peer = kept,
+                        None => break,
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Does with every connection what `script` says, reading included.
+    pub async fn by_hand<F, Done>(script: F) -> Backend
+    where
+        F: Fn(Peer, Arc<Mutex<Vec<Message>>>) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let open = Arc::new(AtomicUsize::new(0));
-        let (answer, record, count) = (Arc::new(answer), seen.clone(), open.clone());
+        let (script, record, count) = (Arc::new(script), seen.clone(), open.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, record, count) = (answer.clone(), record.clone(), count.clone());
+                let (script, record, count) = (script.clone(), record.clone(), count.clone());
                 connections.spawn(async move {
                     count.fetch_add(1, Ordering::SeqCst);
-                    let mut kept = Some(Peer::new(stream));
-                    while let Some(mut peer) = kept.take() {
-                        if let Some(request) = peer.request().await {
-                            record.lock().unwrap().push(request.clone());
-                            kept = answer(request, peer).await;
-                        }
-                    }
+                    script(Peer::new(stream), record).await;
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
