@@ -3,4 +3,6 @@
 mod floors;
 mod life;
 mod passthrough;
+mod smuggling;
 mod support;
+mod tunnel;

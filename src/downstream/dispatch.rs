@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use super::account::Account;
@@ -24,7 +25,9 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
         connection.traffic.clone(),
         connection.shared.telemetry.clone(),
     );
-    let outcome = walk(&connection, request, &mut account).await;
+    let (head, body) = request.into_parts();
+    let is_waited_for = request::names_websocket(&head) && body.is_end_stream();
+    let outcome = walk(&connection, head, body, &mut account).await;
     let mut response = outcome.unwrap_or_else(|problem| {
         if let Some(reason) = problem.reason {
             let telemetry = &connection.shared.telemetry;
@@ -35,7 +38,7 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
     });
     let id = exchange::id_value(&account.id);
     response.headers_mut().insert(REQUEST_ID, id);
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if is_waited_for && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         connection.traffic.decline_handshake();
     }
     account.follow(response)
@@ -43,10 +46,10 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
 
 async fn walk(
     connection: &Arc<Connection>,
-    request: Request<Incoming>,
+    mut head: Parts,
+    body: Incoming,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
-    let (mut head, body) = request.into_parts();
     let in_force = connection.shared.in_force.load_full();
     let server = &in_force.config.server;
     let peer = Peer::new(connection.address, &server.trusted_proxies);
@@ -63,8 +66,12 @@ async fn walk(
     {
         return Err(fault.into());
     }
-    let inspected = request::inspect(&head)?;
-    names::disambiguate(&mut head.headers, server.underscore_headers)?;
+    let inspected = request::inspect(&head)
+        .and_then(|inspected| {
+            names::disambiguate(&mut head.headers, server.underscore_headers)?;
+            Ok(inspected)
+        })
+        .inspect_err(|fault| connection.traffic.set_fault(*fault))?;
     let exchange = Exchange::new(connection, in_force.clone(), peer, inspected, &head);
     account.id.clone_from(&exchange.id);
     account.remote.clone_from(&exchange.client.ip);

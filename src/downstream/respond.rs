@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, SET_COOKIE, UPGRADE,
 };
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -66,7 +67,7 @@ impl Problem {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         let mut problem = Problem::new(status, "method_not_allowed", Side::Downstream, detail);
         let value = HeaderValue::from_static(allowed);
-        problem.headers.insert(hyper::header::ALLOW, value);
+        problem.headers.insert(ALLOW, value);
         problem
     }
 
@@ -90,9 +91,9 @@ impl Problem {
             .headers
             .insert(version, HeaderValue::from_static("13"));
         let websocket = HeaderValue::from_static("websocket");
-        problem.headers.insert(hyper::header::UPGRADE, websocket);
+        problem.headers.insert(UPGRADE, websocket);
         let upgrade = HeaderValue::from_static("upgrade");
-        problem.headers.insert(hyper::header::CONNECTION, upgrade);
+        problem.headers.insert(CONNECTION, upgrade);
         problem
     }
 
@@ -174,6 +175,9 @@ impl From<Fault> for Problem {
         let status = status(fault.status());
         let mut problem = Problem::new(status, fault.code(), Side::Downstream, fault.detail());
         problem.reason = Some(fault.reason());
+        // Who breaks a rule of form once is not trusted with a second request.
+        let close = HeaderValue::from_static("close");
+        problem.headers.insert(CONNECTION, close);
         problem
     }
 }

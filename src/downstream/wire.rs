@@ -263,7 +263,7 @@ impl AsyncRead for Wire {
                 State::Closed => return Poll::Ready(Ok(())),
             }
             let is_paused = wire.scanner.place() == Place::Paused;
-            if is_paused && wire.traffic.take_declined() {
+            if is_paused && wire.traffic.take_declined(cx.waker()) {
                 wire.scanner.resume();
                 let ahead = std::mem::take(&mut wire.held);
                 wire.take_in(&ahead);
@@ -318,8 +318,7 @@ impl AsyncWrite for Wire {
         if wire.linger.is_none() {
             ready!(Pin::new(&mut wire.io).poll_shutdown(cx))?;
         }
-        let is_cut_off = matches!(wire.state, State::Refused | State::Broken)
-            || wire.scanner.place() == Place::Body;
+        let is_cut_off = wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body;
         if is_cut_off {
             ready!(wire.poll_linger(cx));
         }

@@ -185,6 +185,14 @@ impl Peer {
         self.take(count)
     }
 
+    /// The next byte, or the end.
+    pub async fn byte(&mut self) -> Option<u8> {
+        match !self.read.is_empty() || self.fill().await {
+            true => self.take(1).pop(),
+            false => None,
+        }
+    }
+
     /// Everything up to the end of the connection, a reset included.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
 
 use crate::edge::hygiene::Fault;
 
@@ -14,6 +17,8 @@ struct Board {
     under_way: AtomicUsize,
     fault: OnceLock<Fault>,
     declined: AtomicBool,
+    /// The connection's task: the engine does not look again by itself.
+    waiting: AtomicWaker,
 }
 
 impl Traffic {
@@ -25,6 +30,7 @@ impl Traffic {
     /// The handshake that the wire waits behind was not granted.
     pub fn decline_handshake(&self) {
         self.0.declined.store(true, Ordering::Release);
+        self.0.waiting.wake();
     }
 
     /// An exchange is over: its answer has been handed to the engine or dropped.
@@ -43,13 +49,14 @@ impl Traffic {
         self.0.under_way.load(Ordering::Acquire) > 0
     }
 
-    /// The first fault counts.
-    pub(super) fn set_fault(&self, fault: Fault) {
+    /// The connection has no future; the first fault counts.
+    pub fn set_fault(&self, fault: Fault) {
         let _ = self.0.fault.set(fault);
     }
 
-    /// Whether a handshake was declined since the last look.
-    pub(super) fn take_declined(&self) -> bool {
+    /// Whether the handshake was declined; wakes the task when it is.
+    pub(super) fn take_declined(&self, waker: &Waker) -> bool {
+        self.0.waiting.register(waker);
         self.0.declined.swap(false, Ordering::AcqRel)
     }
 }

@@ -46,11 +46,10 @@ pub fn tokens<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'h str> + use<'h> {
-    let lines = headers.get_all(name).iter();
+    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     lines
-        .filter_map(|line: &HeaderValue| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .filter_map(|item| std::str::from_utf8(item.trim_ascii()).ok())
         .filter(|item| !item.is_empty())
 }
 

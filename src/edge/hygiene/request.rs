@@ -52,9 +52,13 @@ pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
 }
 
 fn asks_for_websocket(head: &Parts) -> bool {
+    names_websocket(head) && hop::has_token(&head.headers, &CONNECTION, "upgrade")
+}
+
+/// Whether the scan below the engine pauses behind this head: it looks at `Upgrade` alone.
+pub fn names_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version == Version::HTTP_11
-        && hop::has_token(&head.headers, &CONNECTION, "upgrade")
         && hop::has_token(&head.headers, &UPGRADE, "websocket")
 }
 
