@@ -108,7 +108,7 @@ async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64
                 let start = start(&mut rng, &seen);
                 let signal = Arc::new(Signal::default());
                 let joined = hub.join(target, credentials(who), start, None, signal);
-                let joined = joined.ok().expect("far below the caps");
+                let joined = joined.expect("far below the caps");
                 if !joined.prelude.iter().all(|event| is_own(event, &tag)) {
                     return Some(step);
                 }
