@@ -241,8 +241,7 @@ impl Log {
         count: usize,
         allowed: Queue,
     ) -> Progress {
-        self.lag.messages = self.lag.messages.max(allowed.messages);
-        self.lag.bytes = self.lag.bytes.max(allowed.bytes);
+        self.learn(allowed);
         if self.has_lost(*cursor) || self.overruns(joined.max(*cursor), allowed) {
             return Progress::Overrun;
         }
@@ -329,6 +328,14 @@ impl Log {
         while self.held() > target && self.entries.len() > 1 && self.drop_oldest() {}
         self.window = self.window.max(self.first);
         self.within_lag = self.within_lag.max(self.first);
+    }
+
+    /// Keeps what a subscriber may lag. One that may lag without bound does not say how much to keep.
+    fn learn(&mut self, allowed: Queue) {
+        if allowed.messages < u64::MAX && allowed.bytes < u64::MAX {
+            self.lag.messages = self.lag.messages.max(allowed.messages);
+            self.lag.bytes = self.lag.bytes.max(allowed.bytes);
+        }
     }
 
     fn drop_oldest(&mut self) -> bool {

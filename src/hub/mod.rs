@@ -12,6 +12,7 @@ mod publisher;
 mod signal;
 mod subscriber;
 mod topic;
+mod topics;
 
 #[cfg(test)]
 mod tests;

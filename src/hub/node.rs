@@ -1,6 +1,6 @@
 //! All topics of this node: how they come, linger and go, and what they may hold together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -10,9 +10,10 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::key::{Place, Principal, Scope, Target, TopicKey};
+use super::key::{Principal, Scope, Target, TopicKey};
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
+use super::topics::Topics;
 use super::{Credentials, Feeds, Limits, Publisher};
 use crate::config::{Route, Source};
 use crate::error::{Code, Refusal};
@@ -35,35 +36,6 @@ pub(super) struct Node {
     held: AtomicUsize,
     /// Taken before any lock of a topic.
     topics: Mutex<Topics>,
-}
-
-#[derive(Default)]
-struct Topics {
-    at: HashMap<Arc<Place>, Vec<Seat>>,
-    count: usize,
-    owners: HashMap<(Arc<str>, Principal), Owned>,
-    /// Those without subscribers, by when they lost the last one.
-    idle: BTreeMap<u64, Arc<Topic>>,
-    /// Numbers those moments.
-    idled: u64,
-    sweeping: bool,
-    last_round: Option<Instant>,
-}
-
-/// A topic's place in the house.
-struct Seat {
-    topic: Arc<Topic>,
-    /// Since when nobody subscribes, and the moment's number.
-    idle: Option<(u64, Instant)>,
-    /// A task waits for its linger time.
-    lingering: bool,
-}
-
-/// The topics of one route and principal.
-#[derive(Default)]
-struct Owned {
-    count: usize,
-    idle: BTreeMap<u64, Arc<Topic>>,
 }
 
 impl Node {
@@ -95,12 +67,8 @@ impl Node {
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let key = (self.key)(&target);
         let mut topics = lock(&self.topics);
-        let topic = match topics.seat(&key) {
-            Some(seat) => {
-                let topic = seat.topic.clone();
-                topics.occupy(&topic);
-                topic
-            }
+        let topic = match topics.enter(&key) {
+            Some(topic) => topic,
             None => {
                 let owner = (
                     target.route.name.clone(),
@@ -108,7 +76,9 @@ impl Node {
                 );
                 self.make_room(&mut topics, &owner)?;
                 let resume_id = match (&target.route.source, start) {
-                    (Some(Source::Sse(_)), Start::LastEventId(id)) => Some(id.clone()),
+                    (Some(Source::Sse(_)), Start::LastEventId(id)) if !id.is_empty() => {
+                        Some(id.clone())
+                    }
                     _ => None,
                 };
                 let ch = topics.channel(&key.place).or(channel);
@@ -248,22 +218,17 @@ impl Node {
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.
     fn make_room(&self, topics: &mut Topics, owner: &(Arc<str>, Principal)) -> Result<(), Refusal> {
-        if let Some(owned) = topics.owners.get(owner)
-            && owned.count >= self.limits.topics_per_principal
-        {
-            let idlest = owned.idle.values().next().cloned();
-            topics.evict(idlest, "too many topics of this route for one user")?;
+        if topics.count_of(owner) >= self.limits.topics_per_principal {
+            topics.evict_of(owner, "too many topics of this route for one user")?;
         }
-        if topics.count >= self.limits.topics {
-            let idlest = topics.idle.values().next().cloned();
-            topics.evict(idlest, "too many topics on this node")?;
+        if topics.count() >= self.limits.topics {
+            topics.evict("too many topics on this node")?;
         }
         if self.excess().is_some() {
             self.squeeze_largest(topics.all());
         }
         if self.excess().is_some() {
-            let idlest = topics.idle.values().next().cloned();
-            topics.evict(idlest, "the memory for topics is used up")?;
+            topics.evict("the memory for topics is used up")?;
         }
         Ok(())
     }
@@ -301,112 +266,6 @@ impl Node {
     }
 }
 
-impl Topics {
-    fn all(&self) -> Vec<Arc<Topic>> {
-        let seats = self.at.values().flatten();
-        seats.map(|seat| seat.topic.clone()).collect()
-    }
-
-    fn seat(&mut self, key: &TopicKey) -> Option<&mut Seat> {
-        let mut seats = self.at.get_mut(&key.place)?.iter_mut();
-        seats.find(|seat| seat.topic.key == *key)
-    }
-
-    fn seat_of(&mut self, topic: &Topic) -> Option<&mut Seat> {
-        let mut seats = self.at.get_mut(&topic.key.place)?.iter_mut();
-        seats.find(|seat| std::ptr::eq(&*seat.topic, topic))
-    }
-
-    /// The number of the topic that was at this place before a reload and still has subscribers.
-    fn channel(&self, place: &Place) -> Option<u32> {
-        let seat = self.at.get(place)?.last()?;
-        Some(seat.topic.ch)
-    }
-
-    fn insert(&mut self, topic: Arc<Topic>) {
-        self.count += 1;
-        let owned = self.owners.entry(topic.owner.clone()).or_default();
-        owned.count += 1;
-        let seats = self.at.entry(topic.key.place.clone()).or_default();
-        seats.push(Seat {
-            topic,
-            idle: None,
-            lingering: false,
-        });
-    }
-
-    /// Somebody comes to this topic.
-    fn occupy(&mut self, topic: &Topic) {
-        let idle = self.seat_of(topic).and_then(|seat| seat.idle.take());
-        if let Some((number, _)) = idle {
-            self.forget_idle(topic, number);
-        }
-    }
-
-    /// The last subscriber has gone; whether a linger task is wanted.
-    fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
-        let number = self.idled;
-        let Some(seat) = self.seat_of(topic) else {
-            return false;
-        };
-        if seat.idle.is_some() {
-            return false;
-        }
-        seat.idle = Some((number, Instant::now()));
-        let wanted = !seat.lingering;
-        seat.lingering = true;
-        self.idled += 1;
-        self.idle.insert(number, topic.clone());
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
-            owned.idle.insert(number, topic.clone());
-        }
-        wanted
-    }
-
-    /// Takes a topic out of the house and stops its feed. Does nothing where it is out already.
-    fn remove(&mut self, topic: &Topic) {
-        let Some(seats) = self.at.get_mut(&topic.key.place) else {
-            return;
-        };
-        let mut found = seats.iter();
-        let Some(index) = found.position(|seat| std::ptr::eq(&*seat.topic, topic)) else {
-            return;
-        };
-        let seat = seats.swap_remove(index);
-        if seats.is_empty() {
-            self.at.remove(&topic.key.place);
-        }
-        self.count -= 1;
-        if let Some((number, _)) = seat.idle {
-            self.forget_idle(topic, number);
-        }
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
-            owned.count -= 1;
-            if owned.count == 0 {
-                self.owners.remove(&topic.owner);
-            }
-        }
-        topic.close(None);
-    }
-
-    fn evict(&mut self, idlest: Option<Arc<Topic>>, detail: &'static str) -> Result<(), Refusal> {
-        match idlest {
-            Some(topic) => {
-                self.remove(&topic);
-                Ok(())
-            }
-            None => Err(Refusal::new(Code::TooManySubs, detail)),
-        }
-    }
-
-    fn forget_idle(&mut self, topic: &Topic, number: u64) {
-        self.idle.remove(&number);
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
-            owned.idle.remove(&number);
-        }
-    }
-}
-
 /// Whose number of topics a new one counts against.
 fn principal(scope: Scope, credentials: &Credentials) -> Principal {
     match scope {
@@ -437,11 +296,7 @@ async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
     while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
         let deadline = {
             let mut topics = lock(&node.topics);
-            let Some(seat) = topics.seat_of(&topic) else {
-                return;
-            };
-            let Some((_, since)) = seat.idle else {
-                seat.lingering = false;
+            let Some(since) = topics.idle_since(&topic) else {
                 return;
             };
             let deadline = since + topic.route.load().replay.age;
@@ -467,7 +322,7 @@ async fn sweep(node: Weak<Node>) {
             topic.with_trimmed_log(|_, _| ());
         }
         let mut topics = lock(&node.topics);
-        if topics.at.is_empty() {
+        if topics.is_empty() {
             topics.sweeping = false;
             return;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::key::Target;
 use super::place::{self, Placed};
-use super::topic::Topic;
+use super::topic::{Topic, now};
 use crate::config::Queue;
 use crate::event::{End, Event, Position, State};
 
@@ -148,16 +148,24 @@ impl Subscriber {
 
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
-        self.topic.with_log(|log, _| log.waiting(self.cursor))
+        self.topic.with_log(|log| log.waiting(self.cursor))
+    }
+
+    /// Whether a read would be an overrun: for a client that takes nothing, so that nothing is read for it.
+    pub fn is_overrun(&self, allowed: Queue) -> bool {
+        let seen = self.joined.max(self.cursor);
+        let lost = |log: &super::log::Log| log.has_lost(self.cursor) || log.overruns(seen, allowed);
+        self.is_behind() && self.topic.with_log(|log| lost(log))
     }
 
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
     /// What was there at joining does not count as lag, and the newest publish counts as one message
-    /// and no bytes: whoever had read everything before it can always take it, however large it is.
+    /// and no bytes: whoever had read everything before it can always take it, however large it is. The log keeps
+    /// for present subscribers what `allowed` says; a lag without bound (`u64::MAX`) asks for nothing to be kept.
     pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize, allowed: Queue) -> Progress {
         let was_pinned = self.is_pinned();
-        self.topic.with_log(|log, _| {
+        self.topic.with_log(|log| {
             let progress = log.read(&mut self.cursor, self.joined, out, count, allowed);
             if was_pinned && self.cursor >= self.joined {
                 log.unpin(self.joined);
@@ -187,7 +195,7 @@ impl Subscriber {
     /// Also `None` where the cursor is at the head, and where a gap waits that the client has to be told of.
     pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
         let was_pinned = self.is_pinned();
-        self.topic.with_log(|log, _| {
+        self.topic.with_log(|log| {
             if self.cursor == log.head() || log.last_gap() > self.cursor {
                 return None;
             }
@@ -205,8 +213,8 @@ impl Subscriber {
         find: impl FnOnce(&mut super::log::Log, std::time::Instant) -> Placed,
     ) -> Vec<Arc<Event>> {
         let was_pinned = self.is_pinned();
-        let placed = self.topic.with_log(|log, now| {
-            let placed = find(log, now);
+        let placed = self.topic.with_log(|log| {
+            let placed = find(log, now());
             if was_pinned {
                 log.unpin(self.joined);
             }
@@ -230,7 +238,7 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         if self.is_pinned() {
-            self.topic.with_log(|log, _| log.unpin(self.joined));
+            self.topic.with_log(|log| log.unpin(self.joined));
         }
         self.topic.node.leave(&self.topic, self.slot);
     }

@@ -158,9 +158,8 @@ impl Topic {
     }
 
     /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
-    pub fn with_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
-        let mut log = lock(&self.log);
-        look(&mut log, now())
+    pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+        look(&mut lock(&self.log))
     }
 
     /// Lets the log go of what is too old or too much, then looks at it.
@@ -365,7 +364,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The monotonic clock, as the runtime shows it.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

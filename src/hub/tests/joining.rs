@@ -48,6 +48,21 @@ async fn live_on_a_polled_topic_gets_the_document_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_that_emits_nothing_is_in_the_next_snapshot() {
+    let world = World::new(ROOMY);
+    let target = public(poll(), window(10));
+    let mut early = world.join(&target, Start::Live);
+    let feed = world.feed().await;
+    document(&feed, "[1]");
+    assert_eq!(read(&mut early.subscriber), ["1=[1]"]);
+    let unseen = DocumentChange::Events(Vec::new());
+    feed.document(Bytes::from("[1.0]"), unseen);
+    assert!(!early.subscriber.is_behind());
+    let late = world.join(&target, Start::Live);
+    assert_eq!(shorts(&late.prelude), ["1=[1.0]"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_position_in_the_window_replays_without_a_snapshot() {
     let world = World::new(ROOMY);
     let target = public(poll(), window(10));
@@ -203,6 +218,28 @@ async fn an_event_id_is_looked_up_in_the_history() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_id_whose_first_event_is_gone_is_not_trusted() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(400));
+    let _first = world.join(&target, Start::Live);
+    let feed = world.feed().await;
+    let same = || draft("x", Some("2"));
+    feed.publish(vec![draft("x", Some("1")), same()]);
+    feed.publish((0..398).map(|_| same()).collect());
+    let by = |id: &str| world.join(&target, Start::LastEventId(id.into()));
+    assert_eq!(
+        (by("2").recovered, by("2").subscriber.waiting().messages),
+        (true, 398)
+    );
+    // Gaps between events with one id belong to them.
+    feed.gap(GapWhy::TooLarge);
+    feed.publish(vec![same()]);
+    assert_eq!(by("2").subscriber.waiting().messages, 400);
+    feed.publish(vec![same(); 300]);
+    assert_eq!(shorts(&by("2").prelude), ["0>302 expired"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_id_goes_upstream_where_the_topic_is_new() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(4));
@@ -225,6 +262,10 @@ async fn an_event_id_goes_upstream_where_the_topic_is_new() {
     let polled = world.join(&polled, Start::LastEventId("7".into()));
     assert_eq!(shorts(&polled.prelude), ["0>0 expired"]);
     assert_eq!(world.feed().await.resume_id(), None);
+
+    let other = World::new(ROOMY);
+    let _first = other.join(&target, Start::LastEventId("".into()));
+    assert_eq!(other.feed().await.resume_id(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,7 @@ async fn lag_is_a_distance_in_messages_and_in_bytes() {
             bytes: 5 * 65
         }
     );
+    assert!(by_count.is_overrun(messages(4)) && !by_count.is_overrun(messages(5)));
     assert_eq!(try_read(&mut by_count, messages(4)), (Progress::Overrun, 0));
     assert_eq!(
         try_read(&mut by_count, messages(5)),
@@ -117,6 +118,7 @@ async fn a_replay_cannot_overrun_while_the_window_moves_on() {
         .subscriber;
     // All of the window is new now, but for what this one still has to read.
     publish(&feed, &["x"; 200]);
+    assert!(!back.is_overrun(messages(256)));
     let mut out = Vec::new();
     assert_eq!(back.read(&mut out, 600, messages(256)), Progress::More);
     assert_eq!(back.read(&mut out, 600, messages(256)), Progress::CaughtUp);
@@ -126,6 +128,34 @@ async fn a_replay_cannot_overrun_while_the_window_moves_on() {
             .zip(1..)
             .all(|(event, offset)| event.position.offset == offset)
     );
+    // What was kept for it alone is let go with the next publish.
+    publish(&feed, &["x"]);
+    assert_eq!(held(&world), 1_000 * 65);
+}
+
+/// Bytes that all logs hold.
+fn held(world: &World) -> usize {
+    let text = world.telemetry.render();
+    let mut lines = text.lines();
+    let held = lines.find_map(|line| line.strip_prefix("crossfade_queue_bytes "));
+    held.unwrap().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lag_without_bound_keeps_nothing() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(10));
+    let mut subscriber = world.join(&target, Start::Live).subscriber;
+    let feed = world.feed().await;
+    let any = Queue {
+        messages: u64::MAX,
+        bytes: u64::MAX,
+    };
+    publish(&feed, &["x"; 250]);
+    assert_eq!(try_read(&mut subscriber, any), (Progress::CaughtUp, 250));
+    publish(&feed, &["x"; 500]);
+    assert_eq!(held(&world), 256 * 65);
+    assert_eq!(try_read(&mut subscriber, any), (Progress::Overrun, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,11 +171,7 @@ async fn a_stalled_replay_keeps_no_more_than_window_and_lag() {
         let position = at(&first, first.position().offset + 1);
         stalled.push(world.join(&target, Start::After(position)).subscriber);
     }
-    let text = world.telemetry.render();
-    let held = text
-        .lines()
-        .find_map(|line| line.strip_prefix("crossfade_queue_bytes "));
-    let held: usize = held.unwrap().parse().unwrap();
+    let held = held(&world);
     assert!(held <= (1_000 + 257) * 65, "{held}");
     let progress = try_read(&mut stalled[0], messages(256)).0;
     assert_eq!(progress, Progress::Overrun);

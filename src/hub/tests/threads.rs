@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::*;
-use crate::config::Queue;
+use crate::config::{Queue, Replay, Share};
 use crate::error::Code;
 use crate::event::{End, Event, Kind, Position};
 use crate::hub::*;
@@ -138,27 +138,36 @@ async fn topics_come_and_go_from_many_threads_and_none_is_left() {
         topics: 40,
         ..ROOMY
     });
-    let mut replay = window(10);
-    replay.age = Duration::from_millis(1);
-    let route = route("feed", sse(), crate::config::Share::Public, replay);
+    let lasting = |name, age| {
+        let replay = Replay {
+            age: Duration::from_millis(age),
+            ..window(10)
+        };
+        route(name, sse(), Share::Public, replay)
+    };
+    // One goes with its last subscriber at once, the other lingers a little.
+    let routes = [lasting("fleeting", 0), lasting("lingering", 1)];
     let mut tasks = tokio::task::JoinSet::new();
     for seed in 0..8 {
-        let (hub, route) = (world.hub.clone(), route.clone());
+        let (hub, routes) = (world.hub.clone(), routes.clone());
         tasks.spawn_blocking(move || {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut present = Vec::new();
-            for _ in 0..3_000 {
-                let target = target(&route, &format!("/{}", rng.u8(..20)), Scope::Public);
+            for _ in 0..5_000 {
+                let route = &routes[rng.usize(..routes.len())];
+                let target = target(route, &format!("/{}", rng.u8(..4)), Scope::Public);
                 let signal = Arc::new(Signal::default());
                 let none = Credentials::default();
                 let joined = hub.join(target, none, Start::Live, None, signal);
                 present.push(joined.expect("fewer paths than topics").subscriber);
-                if present.len() > 3 {
+                if present.len() > 1 {
                     present.swap_remove(rng.usize(..present.len()));
                 }
-                if rng.u8(..) < 4 {
-                    hub.reconcile(|_| Some(route.clone()));
-                    hub.topics();
+                if rng.u8(..) < 32 {
+                    hub.reconcile(|name| routes.iter().find(|r| &*r.name == name).cloned());
+                    let epochs: Vec<_> = hub.topics().iter().map(|topic| topic.at.epoch).collect();
+                    let is_there = |s: &Subscriber| epochs.contains(&s.position().epoch);
+                    assert!(present.iter().all(is_there), "a topic left its subscriber");
                 }
             }
         });

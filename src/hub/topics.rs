@@ -1,0 +1,193 @@
+//! Which topics are there, which of them idle, and whose they are. Pure bookkeeping, under the node's lock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::key::{Place, Principal, TopicKey};
+use super::topic::Topic;
+use crate::error::{Code, Refusal};
+
+#[derive(Default)]
+pub(super) struct Topics {
+    /// Whether a task trims windows by age.
+    pub sweeping: bool,
+    /// When memory was last sought in all topics.
+    pub last_round: Option<Instant>,
+    at: HashMap<Arc<Place>, Vec<Seat>>,
+    count: usize,
+    owners: HashMap<(Arc<str>, Principal), Owned>,
+    /// Those without subscribers, by when they lost the last one.
+    idle: BTreeMap<u64, Arc<Topic>>,
+    /// Numbers those moments.
+    idled: u64,
+}
+
+/// A topic's place in the house.
+struct Seat {
+    topic: Arc<Topic>,
+    /// Since when nobody subscribes, and the moment's number.
+    idle: Option<(u64, Instant)>,
+    /// A task waits for its linger time.
+    lingering: bool,
+}
+
+/// The topics of one route and principal.
+#[derive(Default)]
+struct Owned {
+    count: usize,
+    idle: BTreeMap<u64, Arc<Topic>>,
+}
+
+impl Topics {
+    /// All topics.
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        let seats = self.at.values().flatten();
+        seats.map(|seat| seat.topic.clone()).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many there are of one route and principal.
+    pub fn count_of(&self, owner: &(Arc<str>, Principal)) -> usize {
+        self.owners.get(owner).map_or(0, |owned| owned.count)
+    }
+
+    /// The topic with this key, which somebody comes to now.
+    pub fn enter(&mut self, key: &TopicKey) -> Option<Arc<Topic>> {
+        let mut seats = self.at.get_mut(&key.place)?.iter_mut();
+        let seat = seats.find(|seat| seat.topic.key == *key)?;
+        let topic = seat.topic.clone();
+        if let Some((number, _)) = seat.idle.take() {
+            self.forget_idle(&topic, number);
+        }
+        Some(topic)
+    }
+
+    fn seat_of(&mut self, topic: &Topic) -> Option<&mut Seat> {
+        let mut seats = self.at.get_mut(&topic.key.place)?.iter_mut();
+        seats.find(|seat| std::ptr::eq(&*seat.topic, topic))
+    }
+
+    /// The number of the topic that was at this place before a reload and still has subscribers.
+    pub fn channel(&self, place: &Place) -> Option<u32> {
+        let seat = self.at.get(place)?.last()?;
+        Some(seat.topic.ch)
+    }
+
+    pub fn insert(&mut self, topic: Arc<Topic>) {
+        self.count += 1;
+        let owned = self.owners.entry(topic.owner.clone()).or_default();
+        owned.count += 1;
+        let seats = self.at.entry(topic.key.place.clone()).or_default();
+        seats.push(Seat {
+            topic,
+            idle: None,
+            lingering: false,
+        });
+    }
+
+    /// The last subscriber has gone; whether a linger task is wanted.
+    pub fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
+        let number = self.idled;
+        let Some(seat) = self.seat_of(topic) else {
+            return false;
+        };
+        if seat.idle.is_some() {
+            return false;
+        }
+        seat.idle = Some((number, Instant::now()));
+        let wanted = !seat.lingering;
+        seat.lingering = true;
+        self.idled += 1;
+        self.idle.insert(number, topic.clone());
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.idle.insert(number, topic.clone());
+        }
+        wanted
+    }
+
+    /// Takes a topic out of the house and stops its feed. Does nothing where it is out already.
+    pub fn remove(&mut self, topic: &Topic) {
+        let Some(seats) = self.at.get_mut(&topic.key.place) else {
+            return;
+        };
+        let mut found = seats.iter();
+        let Some(index) = found.position(|seat| std::ptr::eq(&*seat.topic, topic)) else {
+            return;
+        };
+        let seat = seats.swap_remove(index);
+        if seats.is_empty() {
+            self.at.remove(&topic.key.place);
+        }
+        self.count -= 1;
+        if let Some((number, _)) = seat.idle {
+            self.forget_idle(topic, number);
+        }
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.count -= 1;
+            if owned.count == 0 {
+                self.owners.remove(&topic.owner);
+            }
+        }
+        topic.close(None);
+    }
+
+    /// Since when nobody subscribes to this topic. Where somebody does, its linger task is over.
+    pub fn idle_since(&mut self, topic: &Topic) -> Option<Instant> {
+        let seat = self.seat_of(topic)?;
+        seat.lingering = seat.idle.is_some();
+        seat.idle.map(|(_, since)| since)
+    }
+
+    /// Removes the topic that idles longest.
+    ///
+    /// # Errors
+    /// `too_many_subs` with this detail, where none idles.
+    pub fn evict(&mut self, detail: &'static str) -> Result<(), Refusal> {
+        let idlest = self.idle.values().next().cloned();
+        self.make_way(idlest, detail)
+    }
+
+    /// The same among those of one route and principal.
+    ///
+    /// # Errors
+    /// As [`Topics::evict`].
+    pub fn evict_of(
+        &mut self,
+        owner: &(Arc<str>, Principal),
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        let owned = self.owners.get(owner);
+        let idlest = owned.and_then(|owned| owned.idle.values().next().cloned());
+        self.make_way(idlest, detail)
+    }
+
+    fn make_way(
+        &mut self,
+        idlest: Option<Arc<Topic>>,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        match idlest {
+            Some(topic) => {
+                self.remove(&topic);
+                Ok(())
+            }
+            None => Err(Refusal::new(Code::TooManySubs, detail)),
+        }
+    }
+
+    fn forget_idle(&mut self, topic: &Topic, number: u64) {
+        self.idle.remove(&number);
+        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+            owned.idle.remove(&number);
+        }
+    }
+}
