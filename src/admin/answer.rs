@@ -22,8 +22,14 @@ pub struct Fault {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// What few have.
+    more: Box<More>,
+}
+
+#[derive(Debug, Default)]
+struct More {
     /// Members beside the standard ones.
-    more: Map<String, Value>,
+    members: Map<String, Value>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -34,8 +40,7 @@ impl Fault {
             status,
             code,
             detail: detail.into(),
-            more: Map::new(),
-            header: None,
+            more: Box::default(),
         }
     }
 
@@ -64,7 +69,7 @@ impl Fault {
             "precondition_failed",
             detail,
         );
-        fault.header = Some((ETAG, etag(generation)));
+        fault.more.header = Some((ETAG, etag(generation)));
         fault
     }
 
@@ -72,7 +77,7 @@ impl Fault {
     pub fn method(allowed: &'static str) -> Self {
         let detail = format!("this resource knows {allowed}");
         let mut fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        fault.header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        fault.more.header = Some((ALLOW, HeaderValue::from_static(allowed)));
         fault
     }
 
@@ -80,7 +85,7 @@ impl Fault {
     pub fn unauthorized() -> Self {
         let detail = "send `Authorization: Bearer <admin.token>`";
         let mut fault = Fault::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        fault.header = Some((
+        fault.more.header = Some((
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"crossfade admin\""),
         ));
@@ -89,7 +94,7 @@ impl Fault {
 
     /// Adds a member to the problem document.
     pub fn with(mut self, name: &str, value: Value) -> Self {
-        self.more.insert(name.to_owned(), value);
+        self.more.members.insert(name.to_owned(), value);
         self
     }
 
@@ -105,14 +110,14 @@ impl Fault {
             "request_id": request_id,
         });
         if let Value::Object(members) = &mut document {
-            members.extend(self.more);
+            members.extend(self.more.members);
         }
         let mut answer = body(
             self.status,
             "application/problem+json",
             document.to_string(),
         );
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.more.header {
             answer.headers_mut().insert(name, value);
         }
         answer

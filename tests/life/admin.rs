@@ -367,6 +367,39 @@ async fn the_configuration_over_the_api() {
 }
 
 #[tokio::test]
+async fn no_writer_of_the_configuration_overwrites_another_one() {
+    let folder = Folder::with_rollout("percent = 0");
+    let house = folder.start().await;
+    let admin = &house.admin;
+    let tries = 8;
+    // Each writer adds one to what it read, and tries until it was not overtaken.
+    let writer = async || {
+        for _ in 0..tries {
+            loop {
+                let seen = get(admin, "/v1/config").await;
+                let toml = seen.json["toml"].as_str().unwrap();
+                let (head, rest) = toml.split_once("percent = ").unwrap();
+                let (number, tail) = rest.split_once('\n').unwrap();
+                let next = number.parse::<u32>().unwrap() + 1;
+                let text = format!("{head}percent = {next}\n{tail}");
+                let tag = format!("If-Match: {}", seen.header("etag"));
+                match ask(admin, "PUT", "/v1/config", &[&tag], &text).await.status {
+                    200 => break,
+                    412 => {}
+                    other => panic!("{other}"),
+                }
+            }
+        }
+    };
+    tokio::join!(writer(), writer(), writer(), writer());
+    assert!(
+        folder
+            .read()
+            .contains(&format!("percent = {}\n", 4 * tries))
+    );
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_is_read_only() {
     let folder = Folder::with_rollout("percent = 25");
     let house = folder.start().await;

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::within;
+
 use super::world::{Folder, ROUTES, eventually, get, listeners, metric};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
@@ -17,9 +19,14 @@ struct Running {
 
 impl Running {
     fn start(config: &Path) -> Self {
+        Running::start_with(config, &[])
+    }
+
+    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(BINARY)
             .args(["run", "--config"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -42,13 +49,13 @@ impl Running {
     }
 
     /// Waits for the end; the exit code and how long it took.
-    fn end(mut self) -> (Option<i32>, Duration) {
+    async fn end(mut self) -> (Option<i32>, Duration) {
         let since = Instant::now();
         let code = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status.code(),
                 None if since.elapsed() > Duration::from_secs(30) => panic!("it does not end"),
-                None => std::thread::sleep(Duration::from_millis(10)),
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         };
         (code, since.elapsed())
@@ -138,7 +145,7 @@ async fn sigterm_leaves_in_order_with_readiness_first() {
         get(&running.admin, "/readyz").await.status == 503
     })
     .await;
-    let (code, time) = running.end();
+    let (code, time) = running.end().await;
     assert_eq!(code, Some(0));
     assert!(time < Duration::from_secs(5), "{time:?}");
 }
@@ -155,10 +162,61 @@ async fn a_second_sigterm_or_an_interrupt_ends_it_at_once() {
             }
             running.signal(signal);
         }
-        let (code, time) = running.end();
+        let (code, time) = running.end().await;
         assert_eq!(code, Some(0), "{signals:?}");
         assert!(time < Duration::from_secs(2), "{signals:?} {time:?}");
     }
+}
+
+#[tokio::test]
+async fn systemd_is_told_of_ready_reloading_and_stopping() {
+    let folder = Folder::with_rollout("percent = 1");
+    let path = folder.0.path().join("notify.sock");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let told = async || {
+        let mut text = vec![0; 4096];
+        let length = within("a notification", socket.recv(&mut text)).await;
+        text.truncate(length.unwrap());
+        String::from_utf8(text).unwrap()
+    };
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let running = Running::start_with(&folder.config(), &environment);
+    assert_eq!(told().await.trim(), "READY=1");
+    folder.write(&folder.text("percent = 2"));
+    running.signal("HUP");
+    let reloading = told().await;
+    let (first, second) = reloading.trim().split_once('\n').unwrap();
+    assert_eq!(first, "RELOADING=1");
+    let instant = second.strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!(instant.parse::<u64>().unwrap() > 0);
+    assert_eq!(told().await.trim(), "READY=1");
+    running.signal("INT");
+    let mut last = told().await;
+    // The watch may have seen the same change as the signal.
+    while last.trim() != "STOPPING=1" {
+        last = told().await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_turns_while_it_runs() {
+    let folder = Folder::with_rollout("percent = 1");
+    let mut running = Running::start(&folder.config());
+    let quiet = "percent = 2\n[log]\nlevel = \"error\"";
+    folder.write(&folder.text(quiet));
+    let json = "percent = 3\n[log]\nformat = \"json\"";
+    let generation = async || metric(&running.admin, "crossfade_config_generation").await;
+    eventually("generation 2", || async { generation().await == 2.0 }).await;
+    folder.write(&folder.text(json));
+    eventually("generation 3", || async { generation().await == 3.0 }).await;
+    running.signal("INT");
+    let mut log = String::new();
+    let mut stderr = running.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    let (text, json): (Vec<&str>, Vec<&str>) = log.lines().partition(|l| !l.starts_with('{'));
+    assert!(text.iter().any(|l| l.contains("generation=1")), "{log}");
+    assert!(!log.contains("generation=2"), "{log}");
+    assert!(json.iter().any(|l| l.contains("\"generation\":3")), "{log}");
 }
 
 #[test]
