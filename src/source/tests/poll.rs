@@ -133,6 +133,33 @@ async fn an_observed_write_is_polled_at_once_and_once_more_after_a_poll_under_wa
 }
 
 #[tokio::test]
+async fn a_write_seen_before_a_poll_begins_is_covered_by_it() {
+    let world = World::new(SLOW).await;
+    let mut listener = world.join(Start::Live);
+    world.hub.refresh(|_| true);
+    world.answer_json("", "1").await;
+    assert_eq!(listener.next().await, "snap 1");
+    assert!(world.is_quiet(Duration::from_millis(300)).await);
+}
+
+#[tokio::test]
+async fn a_topic_whose_polls_succeed_is_never_called_stale() {
+    let world = World::new(r#"source = {kind = "poll", every = "200ms"}"#).await;
+    let mut listener = world.join(Start::Live);
+    world.answer_json("", "1").await;
+    listener.opened().await;
+    let polls = async {
+        for _ in 0..10 {
+            world.answer_json("", "1").await;
+        }
+    };
+    tokio::select! {
+        told = listener.state() => panic!("{told}"),
+        () = polls => {}
+    }
+}
+
+#[tokio::test]
 async fn a_reload_changes_the_pace_in_place() {
     let world = World::new(SLOW).await;
     let mut listener = world.join(Start::Live);
