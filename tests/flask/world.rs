@@ -85,6 +85,7 @@ impl World {
             .env("CROSSFADE_LISTEN", "127.0.0.1:0")
             .env("CROSSFADE_ADMIN", "127.0.0.1:0")
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("crossfade starts");

@@ -14,6 +14,8 @@ const CONFIG = (backend) => `
 listen = "127.0.0.1:0"
 [admin]
 listen = "127.0.0.1:0"
+[log]
+level = "warn"
 [upstream.app]
 servers = ["${backend}"]
 [[route]]
