@@ -78,11 +78,17 @@ fn origin(world: &World) -> String {
 #[tokio::test]
 async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
     let world = World::start("percent = 100").await;
-    let mut clients = Vec::new();
-    for _ in 0..30 {
+    const CLIENTS: usize = 30;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
         let mut socket = world.open("/feed", &[JSON]).await;
         socket.frame("ok").await;
-        clients.push(socket);
+        clients.spawn(async move {
+            for n in 1..=100 {
+                assert_eq!(socket.frame("ev").await["d"]["n"], n);
+            }
+            socket
+        });
     }
     for round in 1..=100 {
         let text = adapt(&world.folder.text("percent = 100"), &world.feed);
@@ -96,13 +102,9 @@ async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
         assert!(world.house.reload().await.unwrap().changed);
         world.feed.publish();
     }
-    for socket in &mut clients {
-        for n in 1..=100 {
-            let event = socket.frame("ev").await;
-            assert_eq!(event["d"]["n"], n);
-        }
-    }
-    assert_eq!(world.house.shared().sessions.count(), 30);
+    let clients = clients.join_all().await;
+    assert_eq!(clients.len(), CLIENTS);
+    assert_eq!(world.house.shared().sessions.count(), CLIENTS);
     let streams = world.feed.backend.seen().len();
     assert_eq!(streams, 1, "one upstream stream all the time");
 }
