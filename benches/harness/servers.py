@@ -117,12 +117,14 @@ class Server:
         return {"pid": self.process.pid, "target": target, "publish": {"stream": stream} if stream else self.publish}
 
     def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(3)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        # The first signal may begin a drain; the second ends it.
+        for end, patience in ((self.process.terminate, 0.5), (self.process.terminate, 3), (self.process.kill, None)):
+            end()
+            try:
+                self.process.wait(patience)
+                return
+            except subprocess.TimeoutExpired:
+                continue
 
 
 class Stage:

@@ -91,7 +91,7 @@ def fanout(stage: Stage, quick: bool, _: int) -> Findings:
 
 
 def ceiling(stage: Stage, quick: bool, _: int) -> Findings:
-    sizes = {1000: [CROSSFADE, NCHAN, BARE] if quick else [CROSSFADE, CROSSFADE_JSON, NCHAN, WS, SOCKETIO, BARE]}
+    sizes = {1000: [CROSSFADE, NCHAN] if quick else [CROSSFADE, CROSSFADE_JSON, NCHAN, WS, SOCKETIO, BARE]}
     if not quick:
         sizes = {100: [CROSSFADE, NCHAN], **sizes, 5000: [CROSSFADE, NCHAN]}
     rows = []
@@ -138,13 +138,13 @@ def flatten_ceiling(found: dict) -> dict:
 
 
 def idle(stage: Stage, quick: bool, descriptors: int) -> Findings:
-    subjects = [CROSSFADE, CROSSFADE_JSON, CROSSFADE_MANY, HAPROXY, WS, NCHAN, SOCKETIO]
-    sizes = [9500] if quick else [950, 9500, 19_000]
+    main = [CROSSFADE, CROSSFADE_JSON, CROSSFADE_MANY, HAPROXY, WS, NCHAN, SOCKETIO]
+    sizes = {950: main, 9500: main, 19_000: [CROSSFADE, NCHAN]}
+    if quick:
+        sizes = {9500: [CROSSFADE, CROSSFADE_MANY, HAPROXY, NCHAN]}
     rows = []
-    for clients in sizes:
-        # A proxy has two sockets for each connection.
-        able = [subject for subject in subjects if clients * (2 if subject is HAPROXY else 1) + 200 < descriptors]
-        for subject in able if clients <= 9500 else [s for s in able if s in (CROSSFADE, NCHAN, WS)]:
+    for clients, subjects in sizes.items():
+        for subject in _able(subjects, clients, descriptors):
             rows += _take_turns(
                 stage,
                 [subject],
@@ -160,10 +160,9 @@ def storm(stage: Stage, quick: bool, descriptors: int) -> Findings:
     subjects = [CROSSFADE, NCHAN, WS, SOCKETIO, HAPROXY]
     rows = []
     for clients in [5000] if quick else [500, 5000, 12_000]:
-        able = [s for s in subjects if clients * (2 if s is HAPROXY else 1) + 200 < descriptors]
         rows += _take_turns(
             stage,
-            able,
+            _able(subjects, clients, descriptors),
             f"{clients:,}",
             1 if quick else 3,
             "storm",
@@ -174,7 +173,8 @@ def storm(stage: Stage, quick: bool, descriptors: int) -> Findings:
 
 def stalled(stage: Stage, quick: bool, _: int) -> Findings:
     ours = [CROSSFADE, CROSSFADE_GAP]
-    sizes = [(1000, 100, [*ours, NCHAN])] if quick else [(100, 10, ours), (1000, 100, [*ours, NCHAN, WS]), (1000, 400, ours)]
+    growth = [CROSSFADE_GAP]
+    sizes = [(1000, 100, ours)] if quick else [(100, 10, growth), (1000, 100, [*ours, NCHAN, WS]), (1000, 400, growth)]
     rows = []
     for readers, count, subjects in sizes:
         for subject in subjects:
@@ -228,6 +228,11 @@ def polled(stage: Stage, quick: bool, _: int) -> Findings:
 
 
 ALL = {work.__name__: work for work in (fanout, ceiling, idle, storm, stalled, polled)}
+
+
+def _able(subjects: list[Subject], clients: int, descriptors: int) -> list[Subject]:
+    """Those that may open enough files; a proxy has two sockets for each connection."""
+    return [subject for subject in subjects if clients * (2 if subject is HAPROXY else 1) + 200 < descriptors]
 
 
 def _take_turns(stage, subjects, size, rounds, work, arguments, flatten=lambda reading: reading) -> list[Row]:
