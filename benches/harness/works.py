@@ -202,7 +202,7 @@ def _with_stalled(stage: Stage, subject: Subject, readers: int, count: int, stal
             "server": server,
             "readers": readers,
             "stalled": stalled_now,
-            "fill": {"rate": 150, "size": 16_384, "seconds": 3.0},
+            "fill": {"rate": 150, "size": 16_384, "seconds": 4.0},
             "measure": {"rate": 50, "size": EVENT_BYTES, "seconds": 3.0},
         },
         lambda suffered: {**suffered, **suffered.get("reading", {})},
