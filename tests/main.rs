@@ -3,6 +3,7 @@
 mod floors;
 mod handshake;
 mod life;
+mod limits;
 mod passthrough;
 mod smuggling;
 mod support;

@@ -7,7 +7,6 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use super::account::Account;
-use super::cohort::Cohort;
 use super::endpoints::{self, Own};
 use super::exchange::{self, Connection, Exchange};
 use super::respond::{Problem, REQUEST_ID};
@@ -122,11 +121,7 @@ async fn walk(
         }
         Some(found) => {
             account.action = "passthrough";
-            let cohort =
-                found.route.source.is_some().then(|| {
-                    Cohort::recognise(&exchange, &head.headers, found.route.rollout.iter())
-                });
-            passthrough::pass(connection, &exchange, &found, cohort, head, body, account).await
+            passthrough::pass(connection, &exchange, &found, head, body, account).await
         }
     }
 }

@@ -19,12 +19,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::listener::Listener;
 use crate::session::Shared;
 use stream::Stream;
+
+/// Finds out about clients that vanished without a word: tunnels and silent streams have no other clock.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15));
 
 /// How long accepting rests after the system refused to give a connection.
 const REST: Duration = Duration::from_millis(100);
@@ -48,6 +54,8 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>, stop: watch::Receive
                 Ok((stream, address)) => {
                     connections.spawn(connection::carry(stream, address, shared.clone(), stop.clone()));
                 }
+                // The client was gone before we came.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     shared.telemetry.accept_failed(&error);
                     tokio::time::sleep(REST).await;
@@ -65,8 +73,9 @@ async fn accept(listener: &Listener) -> io::Result<(Stream, Option<IpAddr>)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            // Frames and events leave at once.
-            stream.set_nodelay(true)?;
+            // Neither can fail on a socket that was just accepted; a connection would do without.
+            let _ = stream.set_nodelay(true);
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
             Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
         }
         Listener::Unix(listener) => {

@@ -22,19 +22,46 @@ use crate::upstream::{Body, Purpose};
 const TRANSPORT: HeaderName = HeaderName::from_static("crossfade-transport");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Passes one request through. `cohort` is there where the route is a bridged one.
+/// Passes one request through. Every answer of a bridged route names the transport that this
+/// client is to use.
 pub async fn pass(
     connection: &Connection,
     exchange: &Exchange,
     found: &Match,
-    cohort: Option<Cohort>,
+    head: Parts,
+    body: Incoming,
+    account: &mut Account,
+) -> Result<Response<Body>, Problem> {
+    let route = &found.route;
+    let marks = route.source.is_some().then(|| {
+        let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
+        (cohort.decide(exchange, route).transport, cohort.cookie)
+    });
+    let mut answer = go(connection, exchange, found, head, body, account).await;
+    if let Some((transport, cookie)) = marks {
+        let headers = match &mut answer {
+            Ok(response) => response.headers_mut(),
+            Err(problem) => &mut problem.headers,
+        };
+        headers.insert(TRANSPORT, HeaderValue::from_static(transport.as_str()));
+        if let Some(cookie) = &cookie {
+            respond::add_cookie(headers, cookie);
+        }
+    }
+    answer
+}
+
+async fn go(
+    connection: &Connection,
+    exchange: &Exchange,
+    found: &Match,
     head: Parts,
     body: Incoming,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
     let request = request(exchange, found, head, body, &connection.traffic)?;
-    let mut response = send(exchange, found, request, account).await?;
+    let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
         account.blame(&error);
@@ -42,14 +69,6 @@ pub async fn pass(
     }
     if response.status().is_success() || response.status().is_redirection() {
         refresh(exchange, &method);
-    }
-    if let Some(cohort) = cohort {
-        let transport = cohort.decide(exchange, &found.route).transport;
-        let value = HeaderValue::from_static(transport.as_str());
-        response.headers_mut().insert(TRANSPORT, value);
-        if let Some(cookie) = &cohort.cookie {
-            respond::add_cookie(response.headers_mut(), cookie);
-        }
     }
     Ok(response)
 }

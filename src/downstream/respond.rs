@@ -122,6 +122,13 @@ impl Problem {
         problem
     }
 
+    /// Who breaks a rule of form is not trusted with a second request.
+    fn and_close(mut self) -> Self {
+        let close = HeaderValue::from_static("close");
+        self.headers.insert(CONNECTION, close);
+        self
+    }
+
     fn retry_after(mut self, seconds: u32) -> Self {
         self.headers.insert(RETRY_AFTER, seconds.into());
         self
@@ -175,10 +182,7 @@ impl From<Fault> for Problem {
         let status = status(fault.status());
         let mut problem = Problem::new(status, fault.code(), Side::Downstream, fault.detail());
         problem.reason = Some(fault.reason());
-        // Who breaks a rule of form once is not trusted with a second request.
-        let close = HeaderValue::from_static("close");
-        problem.headers.insert(CONNECTION, close);
-        problem
+        problem.and_close()
     }
 }
 
@@ -224,7 +228,10 @@ impl From<&Error> for Problem {
         };
         let mut problem = Problem::new(self::status(status), code, error.side, detail);
         problem.reason = None;
-        problem
+        match error.side {
+            Side::Downstream => problem.and_close(),
+            _ => problem,
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network])
     let outside = |ip: &&IpAddr| !trusted.iter().any(|network| network.contains(**ip));
     let ip = hops.iter().rev().find(outside).or(hops.first());
     let told_host = headers.get(HOST).and_then(Host::parse);
-    let told_https = headers.get(PROTO).is_some_and(|proto| proto == "https");
+    let told_https = super::hop::tokens(headers, &PROTO).next() == Some("https");
     Client {
         ip: ip
             .map(IpAddr::to_string)
