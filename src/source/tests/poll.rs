@@ -37,6 +37,43 @@ async fn a_document_is_told_once_and_then_its_changes() {
 }
 
 #[tokio::test]
+async fn a_backend_that_forgets_to_change_its_etag_is_found_out() {
+    let world = World::new(r#"source = {kind = "poll", every = "10ms"}"#).await;
+    let mut listener = world.join(Start::Live);
+    world.answer_json("ETag: \"a\"\r\n", "1").await;
+    assert_eq!(listener.next().await, "snap 1");
+    let mut asked = 0;
+    while header(
+        &world.answer_status("304 Not Modified").await,
+        "if-none-match",
+    )
+    .is_some()
+    {
+        asked += 1;
+    }
+    assert_eq!(asked, 100);
+    // That was a 304 to a plain request; the next one is plain too.
+    let head = world.answer_json("ETag: \"a\"\r\n", "2").await;
+    assert_eq!(header(&head, "if-none-match"), None);
+    assert_eq!(listener.next().await, "message||2");
+    let head = world.request().await.head;
+    assert_eq!(header(&head, "if-none-match").as_deref(), Some("\"a\""));
+}
+
+#[tokio::test]
+async fn a_large_document_is_compared_too() {
+    let world = World::new(CHANGES).await;
+    let mut listener = world.join(Start::Live);
+    let filler = "x".repeat(200_000);
+    let list = |n| format!("[{{\"id\":1,\"n\":{n}}},{{\"id\":2,\"text\":\"{filler}\"}}]");
+    world.answer_json("", &list(1)).await;
+    assert_eq!(listener.next().await, format!("snap {}", list(1)));
+    world.answer_json("", &list(1)[..200_000]).await;
+    world.answer_json("", &list(2)).await;
+    assert_eq!(listener.next().await, r#"updated||{"id":1,"n":2}"#);
+}
+
+#[tokio::test]
 async fn last_modified_is_trusted_when_it_has_settled() {
     let world = World::new(FAST).await;
     let _listener = world.join(Start::Live);
