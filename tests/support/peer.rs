@@ -131,26 +131,30 @@ impl Peer {
         })
     }
 
-    /// Reads a whole request.
+    /// Reads a whole request, or finds that it breaks off.
     pub async fn request(&mut self) -> Option<Message> {
         let head = self.try_head().await?;
-        Some(self.body_of(head, false).await)
+        self.body_of(head, false).await
     }
 
     /// Reads a whole response that is no answer to HEAD.
     pub async fn response(&mut self) -> Message {
         let head = self.head().await;
         let bodiless = matches!(head.status(), 100..200 | 204 | 304);
-        self.body_of(head, !bodiless).await
+        self.body_of(head, !bodiless).await.expect("a whole body")
     }
 
-    async fn body_of(&mut self, mut message: Message, until_close: bool) -> Message {
+    /// `None` where the connection ends before the body.
+    async fn body_of(&mut self, mut message: Message, until_close: bool) -> Option<Message> {
         if message.field("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk().await {
-                message.body.extend(chunk);
+            loop {
+                match self.try_chunk().await? {
+                    chunk if chunk.is_empty() => break,
+                    chunk => message.body.extend(chunk),
+                }
             }
             loop {
-                let line = self.line().await;
+                let line = self.line().await?;
                 if line.is_empty() {
                     break;
                 }
@@ -158,31 +162,42 @@ impl Peer {
             }
         } else if let Some(length) = message.field("content-length") {
             let length = length.parse().expect("a length");
-            message.body = self.exactly(length).await;
+            message.body = self.try_exactly(length).await?;
         } else if until_close {
             message.body = self.rest().await;
         }
-        message
+        Some(message)
     }
 
     /// Reads one chunk of a chunked body; `None` at its end, before the trailers.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
-        let line = self.line().await;
+        let chunk = self.try_chunk().await.expect("a chunk");
+        Some(chunk).filter(|chunk| !chunk.is_empty())
+    }
+
+    async fn try_chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.line().await?;
         let size =
             usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
         if size == 0 {
-            return None;
+            return Some(Vec::new());
         }
-        let chunk = self.exactly(size).await;
-        assert_eq!(self.line().await, "", "a chunk ends in CR LF");
+        let chunk = self.try_exactly(size).await?;
+        assert_eq!(self.line().await?, "", "a chunk ends in CR LF");
         Some(chunk)
     }
 
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        self.try_exactly(count).await.expect("more bytes")
+    }
+
+    async fn try_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.read.len() < count {
-            assert!(self.fill().await, "closed early: {:?}", self.read);
+            if !self.fill().await {
+                return None;
+            }
         }
-        self.take(count)
+        Some(self.take(count))
     }
 
     /// The next byte, or the end.
@@ -199,15 +214,17 @@ impl Peer {
         std::mem::take(&mut self.read)
     }
 
-    async fn line(&mut self) -> String {
+    async fn line(&mut self) -> Option<String> {
         let end = loop {
             if let Some(end) = find(&self.read, b"\r\n") {
                 break end;
             }
-            assert!(self.fill().await, "closed inside a line");
+            if !self.fill().await {
+                return None;
+            }
         };
         let line = self.take(end + 2);
-        String::from_utf8_lossy(&line).trim_end().to_owned()
+        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! crossfade itself, as `crossfade run` would start it, on ports of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossfade::app::{self, Handle};
@@ -14,12 +13,8 @@ use super::{Backend, Peer};
 pub struct Sidecar {
     /// The first public address.
     pub address: SocketAddr,
-    /// The admin address.
-    pub admin: SocketAddr,
     /// The house itself.
     pub handle: Handle,
-    /// Its configuration.
-    pub file: PathBuf,
     _folder: TempDir,
 }
 
@@ -38,9 +33,7 @@ impl Sidecar {
         let handle = started.unwrap_or_else(|error| panic!("{error:?}"));
         Sidecar {
             address: address(&handle.public[0]),
-            admin: address(&handle.admin),
             handle,
-            file,
             _folder: folder,
         }
     }
