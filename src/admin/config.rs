@@ -75,7 +75,7 @@ fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
         }
         Err(Declined::RestartRequired(keys)) => {
             let detail = format!(
-                "nothing changed: {} need a restart; take them back, or restart",
+                "nothing changed; a restart is needed for {}: take it back, or restart",
                 keys.join(", ")
             );
             let fault = Fault::new(StatusCode::CONFLICT, "restart_required", detail);

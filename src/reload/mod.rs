@@ -27,7 +27,7 @@ pub use history::History;
 pub use watch::Watch;
 
 /// A valid file with its text.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Read {
     /// As it stands in the file, secrets included.
     pub text: String,
