@@ -7,6 +7,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+/// Bytes that may wait in the kernel behind what is in flight: two batches of a session.
+const UNSENT: u32 = 128 * 1024;
+
 /// One accepted connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -14,6 +17,17 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Lets the kernel take no more than it needs to keep the line busy: what a client is slow to
+    /// take then waits as a distance in a shared log, not as megabytes of socket buffer.
+    pub fn bound_unsent(&self) {
+        if let Stream::Tcp(stream) = self {
+            // A kernel that does not know it keeps its usual buffers.
+            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+        }
+    }
 }
 
 impl AsyncRead for Stream {
