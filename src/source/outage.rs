@@ -35,6 +35,13 @@ impl Outage {
         }
     }
 
+    /// A better reason for what falls due.
+    pub fn explain(&mut self, why: &'static str) {
+        if let Some((_, reason)) = &mut self.due {
+            *reason = why;
+        }
+    }
+
     /// Clients are told, if they have not been.
     pub fn tell(&mut self, why: &'static str) {
         self.due = None;

@@ -95,7 +95,7 @@ impl Poller {
                 Round::Failed(failure) if self.held.is_none() || self.pace.is_stale() => {
                     self.outage.tell(failure.why);
                 }
-                Round::Failed(_) => {}
+                Round::Failed(failure) => self.outage.explain(failure.why),
                 Round::Changed | Round::Unchanged { .. } => {
                     self.outage.end();
                     let overdue = self.pace.overdue(poll, finished - started);

@@ -340,7 +340,8 @@ async fn a_private_answer_on_a_public_topic_reaches_nobody() {
 #[tokio::test]
 async fn a_backend_that_asks_for_a_pause_or_keeps_failing_is_left_alone() {
     let world = World::new(FAST).await;
-    let _listener = world.join(Start::Live);
+    let mut listener = world.join(Start::Live);
+    world.answer_json("", "1").await;
     let asked = Instant::now();
     world
         .answer(
@@ -351,6 +352,7 @@ async fn a_backend_that_asks_for_a_pause_or_keeps_failing_is_left_alone() {
     world.answer_status("500 Oh").await;
     let pause = asked.elapsed();
     assert!(pause >= Duration::from_millis(950), "{pause:?}");
+    assert_eq!(listener.state().await, "stale upstream_down");
     for _ in 0..3 {
         world.hub.refresh(|_| true);
         world.answer_status("500 Oh").await;
