@@ -11,7 +11,11 @@ pub enum Ask {
     /// Read the file again.
     Reload(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
     /// Write this text into the file, then read it.
-    Replace(u64, String, oneshot::Sender<Result<Applied, Declined>>),
+    Replace(
+        Option<u64>,
+        String,
+        oneshot::Sender<Result<Applied, Declined>>,
+    ),
     /// Write the text that was in force before into the file, then read it.
     Undo(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
     /// What was accepted, oldest first.

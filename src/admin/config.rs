@@ -1,6 +1,7 @@
 //! `/v1/config`: what is in force, how it came to be, another one.
 
 use hyper::StatusCode;
+use hyper::header::IF_MATCH;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -36,13 +37,14 @@ pub async fn undo(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
 
 /// Another file.
 pub async fn replace(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let Some(seen) = asked.if_match()? else {
+    if !asked.headers.contains_key(IF_MATCH) {
         return Err(Fault::new(
             StatusCode::PRECONDITION_REQUIRED,
             "precondition_required",
             "send If-Match with the ETag of the GET /v1/config that you edited, so that nobody's change is lost",
         ));
-    };
+    }
+    let seen = asked.if_match()?;
     let text = String::from_utf8(asked.body.to_vec())
         .map_err(|_| Fault::bad_request("the body is not UTF-8"))?;
     tell(ask(admin, |reply| Ask::Replace(seen, text, reply)).await?)

@@ -50,7 +50,7 @@ pub fn answer(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         &question,
         &in_force,
         &stages,
-        Some(&admin.shared.secret),
+        Some(admin.shared.secret(&in_force.config)),
     )))
 }
 

@@ -65,9 +65,9 @@ fn deploy() -> u16 {
 /// Closes some.
 pub fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     let closing: Closing = asked.json()?;
-    if !(4000..=4499).contains(&closing.code) {
+    if !matches!(closing.code, 1000 | 1001 | 3000..=4999) {
         return Err(Fault::unprocessable(
-            "`code` is a close code from 4000 to 4499; its range tells the client what to do",
+            "`code` is 1000, 1001, or from 3000 to 4999; 4000 to 4499 tell the client what to do",
         ));
     }
     let whom = match (closing.ids, closing.user, closing.route, closing.all) {

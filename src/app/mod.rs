@@ -100,7 +100,7 @@ async fn start_with(
         telemetry.nothing_is_kept();
     }
     let (public, admin_listener) = bind(&config).await?;
-    let secret = secret::find(&config, state_dir, &telemetry);
+    let own_secret = secret::find(&config, state_dir, &telemetry);
 
     let sessions = Sessions::default();
     let bell = sessions.clone();
@@ -124,7 +124,7 @@ async fn start_with(
         upstreams,
         sessions,
         connections: Connections::default(),
-        secret,
+        own_secret,
         node: format!("{:016x}", fastrand::u64(..)),
         telemetry: telemetry.clone(),
         draining: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! The secret that signs cookies: configured, else kept, else random for this life.
+//! The secret that signs cookies where the configuration has none: kept, else random for this life.
 
 use std::io;
 use std::path::Path;
@@ -19,11 +19,11 @@ const LENGTH: usize = 32;
 
 /// Finds the secret, or makes one. One that would not outlive this process, or that other instances cannot know, is warned of.
 pub fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) -> Vec<u8> {
-    if let Some(secret) = &config.server.secret {
-        return secret.0.clone().into_bytes();
-    }
+    let is_needed = config.server.secret.is_none();
     let Some(path) = state_dir.map(|dir| dir.join(FILE)) else {
-        telemetry.secret_is_random();
+        if is_needed {
+            telemetry.secret_is_random();
+        }
         return make();
     };
     match read(&path) {
@@ -65,13 +65,10 @@ fn make() -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn find_in(dir: Option<&Path>, configured: Option<&str>) -> Vec<u8> {
-        let text = format!(
-            "{}[upstream.app]\nservers = [\"http://127.0.0.1:9\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\n",
-            configured.map_or(String::new(), |s| format!("[server]\nsecret = \"{s}\"\n")),
-        );
+    fn find_in(dir: Option<&Path>) -> Vec<u8> {
+        let text = "[upstream.app]\nservers = [\"http://127.0.0.1:9\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\n";
         let none = |_: &str| None;
-        let loaded = crate::config::parse(&text, "proxy.toml", &none, &|_| {
+        let loaded = crate::config::parse(text, "proxy.toml", &none, &|_| {
             Err(io::ErrorKind::NotFound.into())
         });
         find(&loaded.unwrap().config, dir, &Telemetry::default())
@@ -80,20 +77,17 @@ mod tests {
     #[test]
     fn a_secret_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let first = find_in(Some(dir.path()), None);
+        let first = find_in(Some(dir.path()));
         assert_eq!(first.len(), LENGTH);
-        assert_eq!(find_in(Some(dir.path()), None), first);
+        assert_eq!(find_in(Some(dir.path())), first);
         std::fs::write(dir.path().join(FILE), "short").unwrap();
-        let second = find_in(Some(dir.path()), None);
+        let second = find_in(Some(dir.path()));
         assert_ne!(second, first);
-        assert_eq!(find_in(Some(dir.path()), None), second);
+        assert_eq!(find_in(Some(dir.path())), second);
     }
 
     #[test]
-    fn the_configured_one_wins_and_without_both_it_is_random() {
-        let dir = tempfile::tempdir().unwrap();
-        let long = "0123456789abcdef0123456789abcdef";
-        assert_eq!(find_in(Some(dir.path()), Some(long)), long.as_bytes());
-        assert_ne!(find_in(None, None), find_in(None, None));
+    fn without_a_folder_it_is_random() {
+        assert_ne!(find_in(None), find_in(None));
     }
 }

@@ -31,7 +31,7 @@ pub enum Command {
         #[command(flatten)]
         whom: Whom,
         /// 4200 come back at once, 4100 come back later, 4300 go native, 4403 get new credentials.
-        #[arg(long, default_value_t = 4200, value_parser = clap::value_parser!(u16).range(4000..=4499))]
+        #[arg(long, default_value_t = 4200, value_parser = clap::value_parser!(u16).range(1000..=4999))]
         code: u16,
         #[command(flatten)]
         remote: Remote,

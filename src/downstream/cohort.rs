@@ -30,7 +30,7 @@ impl Cohort {
         headers: &HeaderMap,
         mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
     ) -> Cohort {
-        let secret = &exchange.shared.secret;
+        let secret = exchange.shared.secret(&exchange.in_force.config);
         let unit = own::cookie(headers, unit::COOKIE).and_then(|value| unit::verify(secret, value));
         let needs_unit =
             unit.is_none() && rollouts.any(|rollout| matches!(rollout.by, By::Cookie | By::User));

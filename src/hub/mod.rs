@@ -116,6 +116,11 @@ impl Hub {
         self.node.reconcile(find);
     }
 
+    /// Another budget for all replay windows together, bytes; what is above it is let go soon.
+    pub fn set_memory(&self, bytes: usize) {
+        self.node.set_memory(bytes);
+    }
+
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
         for topic in self.node.all() {

@@ -29,6 +29,8 @@ const ROUND: Duration = Duration::from_millis(100);
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
     limits: Limits,
+    /// `limits.memory` as the newest configuration has it.
+    memory: AtomicUsize,
     feeds: Feeds,
     key: fn(&Target) -> TopicKey,
     channels: AtomicU32,
@@ -47,6 +49,7 @@ impl Node {
     ) -> Self {
         Node {
             telemetry,
+            memory: AtomicUsize::new(limits.memory),
             limits,
             feeds,
             key,
@@ -211,9 +214,15 @@ impl Node {
         }
     }
 
+    /// Another budget; what is above it goes with the next publication or sweep.
+    pub fn set_memory(&self, bytes: usize) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
     fn excess(&self) -> Option<usize> {
         let held = self.held.load(Ordering::Relaxed);
-        held.checked_sub(self.limits.memory).filter(|&by| by > 0)
+        let memory = self.memory.load(Ordering::Relaxed);
+        held.checked_sub(memory).filter(|&by| by > 0)
     }
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.

@@ -112,7 +112,7 @@ impl Reloader {
             Ask::History(reply) => drop(reply.send(self.history.entries())),
             Ask::Reload(seen, reply) => drop(reply.send(self.reload(seen, Trigger::Api).await)),
             Ask::Replace(seen, text, reply) => {
-                let outcome = self.write(Some(seen), text, Trigger::Api).await;
+                let outcome = self.write(seen, text, Trigger::Api).await;
                 drop(reply.send(outcome));
             }
             Ask::Undo(seen, reply) => {
@@ -267,6 +267,7 @@ impl Reloader {
         shared
             .hub
             .reconcile(|name| by_name.get(name).map(|route| (*route).clone()));
+        shared.hub.set_memory(config.server.limits.memory);
         shared.upstreams.retain(&config);
         shared.sessions.recheck();
     }

@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use opening::{Mode, Opening, SingleForm};
 
+use crate::config::Config;
 use crate::edge::caps::Connections;
 use crate::hub::Hub;
 use crate::rollout::Stages;
@@ -46,8 +47,8 @@ pub struct Shared {
     pub sessions: registry::Sessions,
     /// Places for downstream connections of any kind.
     pub connections: Connections,
-    /// Signs the sticky cookie.
-    pub secret: Vec<u8>,
+    /// Signs the sticky cookie where the configuration has no secret; see [`Shared::secret`].
+    pub own_secret: Vec<u8>,
     /// This instance's random id (`welcome.node`).
     pub node: String,
     /// Metrics and logs.
@@ -62,6 +63,16 @@ impl Shared {
     /// The next connection's number.
     fn take_number(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// What signs the sticky cookie: the configuration's secret, else our own.
+    pub fn secret<'a>(&'a self, config: &'a Config) -> &'a [u8] {
+        match &config.server.secret {
+            Some(secret) => secret.0.as_bytes(),
+            None => &self.own_secret,
+        }
     }
 }
 

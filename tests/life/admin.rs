@@ -222,7 +222,7 @@ async fn what_a_change_may_not_say() {
         ("/v1/sessions/close", "{}"),
         ("/v1/sessions/close", r#"{"all":true,"user":"u"}"#),
         ("/v1/sessions/close", r#"{"all":false}"#),
-        ("/v1/sessions/close", r#"{"all":true,"code":1000}"#),
+        ("/v1/sessions/close", r#"{"all":true,"code":1006}"#),
         ("/v1/sessions/notify", r#"{"level":"info"}"#),
         ("/v1/sessions/notify", r#"{"msg":"x","level":"loud"}"#),
         ("/v1/sessions/notify", r#"{"msg":"x","to":"y"}"#),
@@ -411,7 +411,7 @@ async fn a_file_that_cannot_be_written_is_read_only() {
     std::fs::write(folder.config().join("x"), "").unwrap();
     let other = text.replace("percent = 25", "percent = 26");
     let put = ask(&house.admin, "PUT", "/v1/config", &["If-Match: *"], &other).await;
-    assert_problem(&put, 428, "precondition_required");
+    assert_problem(&put, 409, "read_only");
     let put = ask(
         &house.admin,
         "PUT",

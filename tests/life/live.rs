@@ -431,3 +431,24 @@ async fn leaving_at_once_says_going_away() {
     assert_eq!(code, 1001);
     assert!(since.elapsed() < Duration::from_secs(2));
 }
+
+#[tokio::test]
+async fn another_secret_makes_another_unit_and_needs_no_restart() {
+    let world = World::start("percent = 100").await;
+    let origin = origin(&world);
+    let kept = cookie(true);
+    let sets_cookie = async || {
+        let mut peer = crate::support::Peer::connect(world.public()[7..].parse().unwrap()).await;
+        let fields = format!("{kept}\r\n{origin}\r\n");
+        let answer = peer.ask("GET /_crossfade/transport", &fields, "").await;
+        assert_eq!(answer.status(), 200);
+        answer.field("set-cookie").is_some()
+    };
+    assert!(!sets_cookie().await, "the cookie is ours");
+    let text = world.folder.read();
+    world
+        .folder
+        .write(&text.replace(SECRET, "another-secret-another-secret-another"));
+    assert!(world.house.reload().await.unwrap().changed);
+    assert!(sets_cookie().await, "it no longer is");
+}

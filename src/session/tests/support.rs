@@ -66,7 +66,7 @@ impl World {
             upstreams: Upstreams::new(telemetry.clone()),
             sessions: Sessions::default(),
             connections: Default::default(),
-            secret: Vec::new(),
+            own_secret: Vec::new(),
             node: "node".into(),
             telemetry,
             draining: AtomicBool::new(false),
