@@ -1,7 +1,7 @@
 //! The other listener: API, metrics, probes.
 //!
 //! A request's way: the three open paths · `Host` · `Origin` · token · path and method (`Resource`) · its function. Functions
-//! return an [`Answer`](answer::Answer) or a [`Fault`](answer::Fault); only `answer` turns those into bytes.
+//! return an `Answer` or a `Fault`; only `answer` turns those into bytes.
 
 mod answer;
 mod ask;

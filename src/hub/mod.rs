@@ -1,4 +1,4 @@
-//! Who listens to what: one [`Topic`](topic::Topic) per shared upstream, found by its [`TopicKey`].
+//! Who listens to what: one topic per shared upstream, found by its [`TopicKey`].
 //!
 //! The hub knows nothing of sources: it declares [`Feed`], `source` implements it, `app` joins
 //! them with the factory given to [`Hub::new`].

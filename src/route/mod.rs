@@ -31,13 +31,16 @@ pub struct RouteTable {
     writes: Vec<Write>,
 }
 
+/// Path parameters by name, percent-decoded; `{*rest}` without its leading slash.
+pub type Parameters = Vec<(String, String)>;
+
 /// A route that fits a request.
 #[derive(Clone, Debug)]
 pub struct Match {
     /// The route.
     pub route: Arc<Route>,
-    /// Path parameters by name, percent-decoded; `{*rest}` without its leading slash.
-    pub params: Vec<(String, String)>,
+    /// What its path's placeholders stand for.
+    pub params: Parameters,
     /// Whether this request may be bridged (route has a source and the method is GET or HEAD): other methods of a bridged
     /// route pass through under its policies.
     pub bridged: bool,
@@ -98,11 +101,7 @@ impl RouteTable {
     /// Bridged routes (with the parameters that must be equal) whose `refresh_on` names this write.
     ///
     /// `path` is canonical, without query.
-    pub fn refreshed_by(
-        &self,
-        method: &Method,
-        path: &str,
-    ) -> Vec<(Arc<Route>, Vec<(String, String)>)> {
+    pub fn refreshed_by(&self, method: &Method, path: &str) -> Vec<(Arc<Route>, Parameters)> {
         let matching = self.writes.iter().filter(|write| write.method == method);
         matching
             .filter_map(|write| {

@@ -176,7 +176,7 @@ async fn a_connection_that_answered_before_the_body_ended_serves_nobody_else() {
     });
     let upstreams = Upstreams::new(Arc::default());
     let app = upstream(&[&address]);
-    let (feed, body) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
+    let (feed, body) = tokio::sync::mpsc::channel::<Bytes>(1);
     let body = http_body_util::StreamBody::new(futures_util::stream::unfold(
         body,
         |mut body| async move {
@@ -191,7 +191,7 @@ async fn a_connection_that_answered_before_the_body_ended_serves_nobody_else() {
     let early = send(request.unwrap()).await.unwrap();
     assert_eq!(early.status(), 200);
     head.await.unwrap();
-    feed.send(Bytes::from_static(b"late")).unwrap();
+    feed.send(Bytes::from_static(b"late")).await.unwrap();
     drop(feed);
     tail.await.unwrap();
     assert_eq!(send(get()).await.unwrap().status(), 200);
