@@ -177,6 +177,9 @@ async fn a_handshake_that_is_none_is_refused_before_the_backend_hears_of_it() {
         }
     }
     assert!(backend.seen().is_empty());
+    let counted =
+        r#"connects_total{protocol="json",reason="bad_handshake",result="refused",route="-"} 1"#;
+    assert!(sidecar.metrics().contains(counted), "{}", sidecar.metrics());
 }
 
 #[tokio::test]
@@ -259,6 +262,16 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
             let (answer, mut client) = asked(&sidecar, handshake(target, json)).await;
             assert_eq!(answer.status(), 101, "{target}");
             assert_eq!(close_code(&mut client).await, code, "{target}");
+        }
+        for (protocol, route, count) in [
+            ("raw", "/api/stream/{id}", 1),
+            ("json", "/api/stream/{id}", 1),
+            ("json", "-", 2),
+        ] {
+            let counted = format!(
+                "connects_total{{protocol=\"{protocol}\",reason=\"legacy\",result=\"refused\",route=\"{route}\"}} {count}"
+            );
+            assert!(sidecar.metrics().contains(&counted), "{counted}");
         }
         // What is not bridged goes on as before.
         let (answer, _) = asked(&sidecar, request("GET /api/stream/1", "", "")).await;

@@ -27,6 +27,8 @@ pub struct Account {
     pub remote: String,
     /// The route's name.
     pub route: Option<Arc<str>>,
+    /// The protocol of the session that it asks for, where it asks us for one.
+    pub asked_for: Option<&'static str>,
     /// What was done with it.
     pub action: &'static str,
     /// Whose side ended it otherwise than planned.
@@ -50,6 +52,7 @@ impl Account {
             path: String::new(),
             remote: String::new(),
             route: None,
+            asked_for: None,
             action: "refused",
             side: None,
             upstream: None,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -51,8 +52,9 @@ pub async fn carry(
         permit,
     });
     let service = service_fn(move |request| {
-        let answer = dispatch(connection.clone(), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        // The engine keeps room for this future as long as the connection lives: a box is small.
+        let answer = Box::pin(dispatch(connection.clone(), request));
+        answer.map(Ok::<_, Infallible>)
     });
     let serving = engine(limits)
         .serve_connection(TokioIo::new(wire), service)

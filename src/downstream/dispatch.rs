@@ -31,6 +31,10 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
         if let Some(reason) = problem.reason {
             let telemetry = &connection.shared.telemetry;
             telemetry.request_refused(reason, &account.id, &account.remote);
+            if let Some(protocol) = account.asked_for {
+                let route = account.route.as_deref().unwrap_or("-");
+                telemetry.handshake_refused(route, protocol, reason);
+            }
         }
         account.side.get_or_insert(problem.side);
         problem.into_response(&account.id)
@@ -97,6 +101,11 @@ async fn walk(
 
     // Edge: connection caps were kept at the door; the Origin of every handshake.
     if exchange.is_handshake {
+        account.asked_for = match &found {
+            Some(found) if !found.bridged => None,
+            Some(_) => Some(websocket::protocol(&head.headers)),
+            None => Some("json"),
+        };
         let cors = match &found {
             Some(found) => found.route.cors.as_deref(),
             None => in_force.config.websocket.cors.as_deref(),

@@ -115,11 +115,9 @@ impl Problem {
     }
 
     /// The rollout keeps this client on the legacy transport.
-    pub fn legacy(reason: &'static str) -> Self {
+    pub fn legacy() -> Self {
         let detail = "this client stays on the legacy transport";
-        let mut problem = Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail);
-        problem.reason = Some(reason);
-        problem
+        Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail)
     }
 
     /// Who breaks a rule of form is not trusted with a second request.

@@ -150,23 +150,26 @@ fn answer(
     let telemetry = &exchange.shared.telemetry;
     let label = asked.protocol_label();
     if exchange.shared.draining.load(Ordering::Relaxed) {
-        telemetry.handshake_refused(asked.route, label, "draining");
         return Err(Problem::draining(fastrand::u32(RETRY_SECONDS)));
     }
     let refuse_with = close_code(&asked.decision);
-    if refuse_with.is_some() {
-        telemetry.handshake_refused(asked.route, label, "legacy");
-        if !asked.offer.json {
-            let mut problem = Problem::legacy("legacy");
-            if let Some(cookie) = &asked.cohort.cookie {
-                respond::add_cookie(&mut problem.headers, cookie);
-            }
-            return Err(problem);
+    if refuse_with.is_some() && !asked.offer.json {
+        let mut problem = Problem::legacy();
+        if let Some(cookie) = &asked.cohort.cookie {
+            respond::add_cookie(&mut problem.headers, cookie);
         }
+        return Err(problem);
     }
     let Some(upgrade) = head.extensions.remove::<OnUpgrade>() else {
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
+    match refuse_with {
+        Some(_) => telemetry.handshake_refused(asked.route, label, "legacy"),
+        None => {
+            let reason = asked.decision.reason.as_str();
+            telemetry.handshake_accepted(asked.route, label, reason);
+        }
+    }
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
     let opening = Opening {
         remote: exchange.client.ip.clone(),
@@ -202,6 +205,14 @@ pub struct Granted {
     pub stream: Stream,
     /// What the client had sent behind its handshake.
     pub ahead: Bytes,
+}
+
+/// The protocol that a handshake on a bridged path asks for, as metrics name it.
+pub fn protocol(headers: &HeaderMap) -> &'static str {
+    match hop::has_token(headers, &SEC_WEBSOCKET_PROTOCOL, JSON) {
+        true => "json",
+        false => "raw",
+    }
 }
 
 /// Waits for the engine to let go of the connection.

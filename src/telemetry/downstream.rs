@@ -23,6 +23,13 @@ impl Telemetry {
             .inc();
     }
 
+    /// A realtime connection was granted; the reason is the rollout's.
+    pub fn handshake_accepted(&self, route: &str, protocol: &str, reason: &str) {
+        self.connects
+            .with_label_values(&[route, protocol, "accepted", reason])
+            .inc();
+    }
+
     /// An exchange ended otherwise than planned.
     pub fn exchange_failed(&self, error: &Error, request_id: &str) {
         let (side, kind) = (error.side.as_str(), error.kind.as_str());

@@ -1,0 +1,37 @@
+//! A connection's requests as bytes: the same verdict however they are cut, and nothing is let through that another
+//! parser would not take for requests of the same framing.
+
+#![no_main]
+
+use crossfade::edge::hygiene::Fault;
+use crossfade::edge::hygiene::scan::{Limits, Scanner};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (cut, bytes) = input;
+    let whole = scan(bytes.chunks(bytes.len().max(1)));
+    let pieces = scan(bytes.chunks(usize::from(cut).max(1)));
+    assert_eq!(whole, pieces);
+    let (heads, clear, _) = whole;
+    assert!(clear <= bytes.len());
+    assert!(heads <= clear / 16, "the shortest head has 16 bytes");
+});
+
+/// Heads, clear bytes, fault.
+fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<Fault>) {
+    let mut scanner = Scanner::new(Limits {
+        bytes: 512,
+        fields: 8,
+    });
+    let (mut heads, mut clear, mut before) = (0, 0, 0);
+    for piece in pieces {
+        let scanned = scanner.feed(piece);
+        heads += scanned.heads;
+        clear = scanned.clear.map_or(clear, |at| before + at);
+        before += piece.len();
+        if scanned.fault.is_some() || scanned.seen < piece.len() {
+            return (heads, clear, scanned.fault);
+        }
+    }
+    (heads, clear, None)
+}
