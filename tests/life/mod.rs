@@ -6,5 +6,5 @@ mod feed;
 mod live;
 mod reload;
 mod rollout;
-mod socket;
+pub mod socket;
 mod world;

@@ -79,6 +79,24 @@ impl Socket {
         }
     }
 
+    /// The next frame of one of two types; others are passed over.
+    pub async fn either(&mut self, one: &str, other: &str) -> Value {
+        loop {
+            match self.next().await {
+                Seen::Frame(frame) if frame["t"] == one || frame["t"] == other => return frame,
+                Seen::Frame(_) => {}
+                Seen::Closed(code) => panic!("closed with {code} instead of `{one}`"),
+            }
+        }
+    }
+
+    /// The next frame of this type, before any of that type.
+    pub async fn frame_unless(&mut self, kind: &str, bad: &str) -> Value {
+        let frame = self.either(kind, bad).await;
+        assert_eq!(frame["t"], kind, "{frame}");
+        frame
+    }
+
     /// The close code; frames on the way are passed over.
     pub async fn closed(&mut self) -> u16 {
         loop {

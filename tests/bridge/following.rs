@@ -1,0 +1,126 @@
+//! Nobody who follows loses, doubles or reorders anything without being told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::world::World;
+use crate::life::socket::{Seen, Socket};
+use crate::support::within;
+
+/// Clients, cuts of each one's own connection, and events.
+const CLIENTS: usize = 12;
+const EVENTS: u64 = 600;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_gets_everything_once_whoever_breaks_off() {
+    let world = World::start().await;
+    let mut first = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut socket = world.join(&[]).await;
+        socket.subscribe(1, "/ids").await;
+        first.push(socket);
+    }
+    let public = world.public();
+    let mut clients = JoinSet::new();
+    for socket in first {
+        clients.spawn(follow(public.clone(), socket));
+    }
+    for n in 1..=EVENTS {
+        world.publish();
+        if n % 150 == 0 {
+            world.cut();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut cuts = 0;
+    while let Some(client) = within("the clients", clients.join_next()).await {
+        cuts += client.unwrap();
+    }
+    assert!(cuts > CLIENTS, "{cuts} cuts prove little");
+}
+
+/// Reads to the last event, breaking off now and then; how often.
+async fn follow(public: String, mut socket: Socket) -> usize {
+    let (mut last, mut position, mut cuts) = (0, Value::Null, 0);
+    while last < EVENTS {
+        let event = socket.frame_unless("ev", "gap").await;
+        assert_eq!(event["d"]["n"], last + 1, "{event}");
+        last += 1;
+        position = event["o"].clone();
+        if fastrand::u32(..40) == 0 && last < EVENTS {
+            cuts += 1;
+            let origin = format!("origin: {public}");
+            let fields = ["sec-websocket-protocol: crossfade.v1.json", &origin];
+            let again = Socket::open(&public, "/_crossfade/ws", &fields).await;
+            socket = again.unwrap_or_else(|answer| panic!("{}", answer.status()));
+            socket
+                .send(json!({"t": "sub", "id": 1, "path": "/ids", "after": position}))
+                .await;
+            let ok = socket.frame("ok").await;
+            assert_eq!(ok["recovered"], true, "{ok}");
+        }
+    }
+    cuts
+}
+
+#[tokio::test]
+async fn a_stream_without_ids_tells_each_loss_once() {
+    let world = World::start().await;
+    let mut socket = world.join(&[]).await;
+    let ch = socket.subscribe(1, "/plain").await;
+    world.publish();
+    let event = socket.frame("ev").await;
+    world.cut();
+    let gap = socket.frame("gap").await;
+    assert_eq!(gap["ch"], ch);
+    assert_eq!(gap["from"], event["o"]);
+    assert_eq!(gap["why"], "upstream_reconnect");
+    world.publish();
+    let next = socket.frame_unless("ev", "gap").await;
+    assert_eq!(next["d"]["n"], 2);
+}
+
+#[tokio::test]
+async fn a_document_converges_and_staleness_is_told() {
+    let world = World::start().await;
+    world.show(r#"{"v":1}"#);
+    let mut socket = world.join(&[]).await;
+    socket.subscribe(1, "/document").await;
+    assert_eq!(socket.frame("snap").await["d"]["v"], 1);
+    world.show(r#"{"v":2}"#);
+    assert_eq!(socket.frame("ev").await["d"]["v"], 2);
+    world.show("<html>please log in</html>");
+    let state = socket.frame("state").await;
+    assert_eq!(state["live"], false);
+    world.show(r#"{"v":3}"#);
+    assert_eq!(socket.frame("state").await["live"], true);
+    assert_eq!(socket.frame("ev").await["d"]["v"], 3);
+}
+
+#[tokio::test]
+async fn raw_has_no_words_but_the_data() {
+    let world = World::start().await;
+    let mut raw = world.open("/ids", &[]).await;
+    let mut wrapped = world.open("/ids?cf_wrap=1", &[]).await;
+    world.backend.reached(1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.publish();
+    let Seen::Frame(data) = raw.next().await else {
+        panic!("closed");
+    };
+    assert_eq!(data["n"], 1);
+    let Seen::Frame(event) = wrapped.next().await else {
+        panic!("closed");
+    };
+    assert_eq!((&event["id"], &event["d"]["n"]), (&"1".into(), &1.into()));
+    let path = format!("/ids?cf_after={}", event["o"].as_str().unwrap());
+    let mut again = world.open(&path, &[]).await;
+    world.publish();
+    let Seen::Frame(data) = again.next().await else {
+        panic!("closed");
+    };
+    assert_eq!(data["n"], 2);
+    assert_eq!(world.backend.seen().len(), 1, "one stream for all of them");
+}

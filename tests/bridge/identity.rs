@@ -1,0 +1,47 @@
+//! Nobody sees another one's data.
+
+use serde_json::json;
+
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_principal_has_a_stream_of_its_own() {
+    let world = World::start().await;
+    let mut sockets = Vec::new();
+    for n in 0..30 {
+        let user = format!("user={}", n % 5);
+        let mut socket = world.join(&[&format!("cookie: {user}")]).await;
+        socket.subscribe(1, "/whose").await;
+        sockets.push((user, socket));
+    }
+    assert_eq!(world.backend.seen().len(), 5, "one stream per user");
+    for _ in 0..20 {
+        world.publish();
+        for (user, socket) in &mut sockets {
+            assert_eq!(socket.frame("ev").await["d"]["who"], *user);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_looks_private_is_delivered_to_nobody() {
+    let world = World::start().await;
+    let mut socket = world.join(&["cookie: user=1"]).await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/private"}))
+        .await;
+    let refused = socket.frame("err").await;
+    assert_eq!(
+        (&refused["id"], &refused["code"]),
+        (&1.into(), &"internal".into())
+    );
+    assert_eq!(world.backend.only().field("cookie"), None);
+    let alarm = r#"crossfade_share_refused_total{reason="set-cookie",route="private"} 1"#;
+    let metrics = world.sidecar.metrics();
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line.replace('_', "-") == alarm.replace('_', "-")),
+        "{metrics}"
+    );
+}

@@ -1,0 +1,7 @@
+//! The bridge over real sockets: streams and documents to WebSocket clients, and what they survive.
+
+mod bombs;
+mod following;
+mod identity;
+mod slow;
+mod world;
