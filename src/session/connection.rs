@@ -469,7 +469,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// A client that takes nothing is closed when its lag is more than its route allows.
     fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
         let allowed = self.rules().queue;
-        let slow = subs.iter().find(|sub| sub.is_too_slow(allowed));
+        let slow = subs
+            .iter()
+            .find(|sub| sub.is_too_slow(self.protocol, allowed));
         if let Some(slow) = slow {
             self.shared.telemetry.slow_client_closed(&slow.route().name);
             self.close(4113, "slow consumer", subs, now);

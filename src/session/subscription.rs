@@ -187,14 +187,19 @@ impl Subscription {
             .min()
     }
 
-    /// Whether its client, that takes nothing, lags so far that its route closes it.
-    pub fn is_too_slow(&self, allowed: Queue) -> bool {
+    /// Whether its client, that takes nothing, lags so far that it is closed for it.
+    pub fn is_too_slow(&self, protocol: &dyn Protocol, allowed: Queue) -> bool {
         let exempt = self.paused || self.resuming || self.unanswered.is_some();
-        if exempt || self.route.slow != Slow::Close || !self.subscriber.is_behind() {
-            return false;
+        !exempt && self.closes_when_slow(protocol) && self.subscriber.is_overrun(allowed)
+    }
+
+    /// As the route says; without words there is only the close, unless a document makes up for it.
+    fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
+        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
+        match protocol.has_words() {
+            true => self.route.slow == Slow::Close,
+            false => !is_polled,
         }
-        let waiting = self.subscriber.waiting();
-        waiting.messages > allowed.messages || waiting.bytes > allowed.bytes
     }
 
     /// Puts what comes next into the outbox.
@@ -346,21 +351,17 @@ impl Subscription {
     }
 
     fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
-        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
-        if !desk.protocol.has_words() && !is_polled {
+        if self.closes_when_slow(desk.protocol) {
             return Verdict::Lost(GapWhy::Slow);
         }
-        match self.route.slow {
-            // A raw client of a polled route just gets the document.
-            Slow::Close if desk.protocol.has_words() => return Verdict::Lost(GapWhy::Slow),
-            Slow::Latest => match self.subscriber.skip_to_document() {
-                Some(document) => self.prelude.push_back(document),
-                None => {
-                    let skipped = self.subscriber.skip_with_gap(desk.allowed);
-                    self.prelude.extend(skipped);
-                }
-            },
-            Slow::Close | Slow::Gap => {
+        let document = match self.route.slow {
+            Slow::Latest => self.subscriber.skip_to_document(),
+            // For a raw client of a polled route: the document follows the gap that it is not told of.
+            Slow::Close | Slow::Gap => None,
+        };
+        match document {
+            Some(document) => self.prelude.push_back(document),
+            None => {
                 let skipped = self.subscriber.skip_with_gap(desk.allowed);
                 self.prelude.extend(skipped);
             }

@@ -217,3 +217,30 @@ async fn staleness_is_told_and_taken_back() {
         (&true.into(), &serde_json::Value::Null)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_replay_is_no_slowness() {
+    let mut world = World::new(FILE);
+    let (mut first, feed, _) = stream(&mut world, "/stream").await;
+    let data = format!("\"{}\"", "x".repeat(300));
+    for _ in 0..900 {
+        feed.publish(vec![event("", "", &data)]);
+        first.read().await;
+    }
+    let ok_at = world.shared.hub.topics()[0].at;
+    let after = ok_at.to_string().replace("-900", "-100");
+    let mut late = world.connect_narrow(example(), 1024).await;
+    late.read().await;
+    late.send(&format!(
+        r#"{{"t":"sub","id":1,"path":"/stream","after":"{after}"}}"#
+    ))
+    .await;
+    // It does not read at first, and what comes meanwhile is within its allowance.
+    for _ in 0..50 {
+        feed.publish(vec![event("", "", &data)]);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(late.read().await["recovered"], true);
+    let expected: Vec<u64> = (101..=950).collect();
+    assert_eq!(offsets(&mut late, 850).await, expected);
+}
