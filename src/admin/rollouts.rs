@@ -12,6 +12,7 @@ use super::read::Asked;
 use crate::rollout::controller::{Refused, Status};
 use crate::rollout::record::Change;
 use crate::rollout::{by_word, percent_number, thousandths};
+use crate::session::registry::SessionInfo;
 use crate::state::rfc3339;
 
 /// `R` of the interface.
@@ -50,11 +51,12 @@ struct Nothing {}
 
 /// All of them, by name.
 pub fn list(admin: &Admin) -> Answer {
+    let sessions = admin.shared.sessions.list();
     let rollouts: Vec<Rollout> = admin
         .controller
         .list()
         .into_iter()
-        .map(|status| show(status, admin))
+        .map(|status| show(status, admin, &sessions))
         .collect();
     answer::json(&json!({ "rollouts": rollouts }))
 }
@@ -143,10 +145,11 @@ fn unknown(name: &str, admin: &Admin) -> Fault {
 
 fn tell(status: Status, admin: &Admin) -> Answer {
     let generation = status.record.generation;
-    answer::tagged(answer::json(&show(status, admin)), generation)
+    let sessions = admin.shared.sessions.list();
+    answer::tagged(answer::json(&show(status, admin, &sessions)), generation)
 }
 
-fn show(status: Status, admin: &Admin) -> Rollout {
+fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> Rollout {
     let Status {
         plan,
         record,
@@ -159,7 +162,6 @@ fn show(status: Status, admin: &Admin) -> Rollout {
         .filter(|route| route.rollout.as_ref().is_some_and(|r| r.name == plan.name))
         .map(|route| route.name.clone())
         .collect();
-    let sessions = admin.shared.sessions.list();
     let governed = sessions.iter().filter(|session| {
         let mut subscriptions = session.subscriptions.iter();
         subscriptions.any(|subscription| routes.contains(&subscription.route))

@@ -20,7 +20,7 @@ use crate::downstream;
 use crate::edge::caps::Connections;
 use crate::hub::{Hub, Limits};
 use crate::listener::Listener;
-use crate::reload::{self, History, Read, Reloader, Watch};
+use crate::reload::{self, History, Prints, Read, Reloader, Watch};
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
 use crate::session::{Shared, registry::Sessions};
@@ -80,15 +80,15 @@ pub struct Handle {
 /// See [`StartError`]; nothing is left behind then.
 pub async fn start(path: &Path, telemetry: Arc<Telemetry>) -> Result<Handle, StartError> {
     let since = Instant::now();
-    let watch = Watch::new(path);
-    let read = reload::read(path).map_err(StartError::Invalid)?;
-    start_with(path, read, watch, telemetry, since).await
+    let mut prints = Prints::new();
+    let read = reload::read_noting(path, &mut prints).map_err(StartError::Invalid)?;
+    start_with(path, read, Watch::new(prints), telemetry, since).await
 }
 
 async fn start_with(
     path: &Path,
     read: Read,
-    mut watch: Watch,
+    watch: Watch,
     telemetry: Arc<Telemetry>,
     since: Instant,
 ) -> Result<Handle, StartError> {
@@ -135,7 +135,6 @@ async fn start_with(
         telemetry.state_not_kept(path, &error);
     }
     telemetry.config_accepted(generation, Trigger::Start.as_str(), since.elapsed());
-    watch.follow(&read.loaded.files);
     let reloader = Reloader {
         path: path.to_owned(),
         current: read,

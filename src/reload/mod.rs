@@ -6,6 +6,7 @@
 mod history;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -24,7 +25,8 @@ use crate::route::{InForce, RouteTable};
 use crate::session::Shared;
 use crate::state::{rfc3339, unix_seconds, write_whole};
 pub use history::History;
-pub use watch::Watch;
+use watch::print;
+pub use watch::{Prints, Watch};
 
 /// A valid file with its text.
 #[derive(Clone)]
@@ -40,18 +42,31 @@ pub struct Read {
 /// # Errors
 /// All problems at once; a file without content is one: it is being written, or was lost.
 pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| vec![whole_file(path, &format!("cannot be read: {error}"))])?;
-    judge(path, text)
+    read_noting(path, &mut Prints::new())
 }
 
-fn judge(path: &Path, text: String) -> Result<Read, Vec<Problem>> {
+/// As [`read`], and notes how each file was just before it was read, also where that was in vain.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_noting(path: &Path, read: &mut Prints) -> Result<Read, Vec<Problem>> {
+    read.insert(path.to_owned(), print(path));
+    let text = fs::read_to_string(path)
+        .map_err(|error| vec![whole_file(path, &format!("cannot be read: {error}"))])?;
+    judge(path, text, read)
+}
+
+fn judge(path: &Path, text: String, read: &mut Prints) -> Result<Read, Vec<Problem>> {
     if text.trim().is_empty() {
         return Err(vec![whole_file(path, "is empty")]);
     }
     let env = |name: &str| std::env::var(name).ok();
-    let read = |path: &Path| fs::read_to_string(path);
-    let loaded = config::parse(&text, &path.display().to_string(), &env, &read)?;
+    let noted = RefCell::new(read);
+    let include = |path: &Path| {
+        noted.borrow_mut().insert(path.to_owned(), print(path));
+        fs::read_to_string(path)
+    };
+    let loaded = config::parse(&text, &path.display().to_string(), &env, &include)?;
     Ok(Read { text, loaded })
 }
 
@@ -138,8 +153,12 @@ impl Reloader {
     async fn reload(&mut self, seen: Option<u64>, trigger: Trigger) -> Result<Applied, Declined> {
         let since = Instant::now();
         self.check_seen(seen)?;
-        self.watch.settle();
-        let outcome = read(&self.path);
+        let mut prints = Prints::new();
+        let outcome = read_noting(&self.path, &mut prints);
+        match outcome.is_ok() {
+            true => self.watch.follow(prints),
+            false => self.watch.follow_too(prints),
+        }
         self.decide(outcome, trigger, since, |_| Ok(())).await
     }
 
@@ -152,14 +171,19 @@ impl Reloader {
     ) -> Result<Applied, Declined> {
         let since = Instant::now();
         self.check_seen(seen)?;
-        let outcome = judge(&self.path, text);
+        let mut prints = Prints::new();
+        let outcome = judge(&self.path, text, &mut prints);
         let path = self.path.clone();
         let applied = self
             .decide(outcome, trigger, since, |text| replace(&path, text))
-            .await;
-        // What we wrote ourselves is no change that the watch should report.
-        self.watch.settle();
-        applied
+            .await?;
+        // What we wrote ourselves is no change that the watch should report; what somebody else wrote since then is.
+        let written = print(&self.path);
+        if fs::read_to_string(&self.path).is_ok_and(|now| now == self.current.text) {
+            prints.insert(self.path.clone(), written);
+            self.watch.follow(prints);
+        }
+        Ok(applied)
     }
 
     fn check_seen(&self, seen: Option<u64>) -> Result<(), Declined> {
@@ -230,7 +254,6 @@ impl Reloader {
         let routes = compare(&old.config, &read.loaded.config);
         let closed = self.count_closed(&routes.removed);
         self.put_in_force(generation, &read.loaded.config);
-        self.watch.follow(&read.loaded.files);
         self.history
             .accept(now, trigger, &read.loaded.sha256, &read.text);
         self.accepted_at = now;

@@ -3,6 +3,7 @@
 //! That sees an editor that renames, a symlink swap as Kubernetes does it (what is looked at is where the path leads), a network
 //! mount, and a file that was deleted, alike. A change counts once it has held still.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,40 +21,37 @@ const STILL: Duration = Duration::from_millis(200);
 /// Looks at some files.
 #[derive(Debug)]
 pub struct Watch {
-    main: PathBuf,
-    included: Vec<PathBuf>,
-    known: Vec<Print>,
-    moving: Option<(Vec<Print>, Instant)>,
+    known: Prints,
+    moving: Option<(Prints, Instant)>,
     /// When to look again.
     next: Instant,
 }
 
 /// What tells two states of a file apart; `None` where there is none.
-type Print = Option<[i128; 7]>;
+pub type Print = Option<[i128; 7]>;
+
+/// Files, and how each was before it was read: whatever happens to it after that is a change.
+pub type Prints = BTreeMap<PathBuf, Print>;
 
 impl Watch {
-    /// Everything that changes from now on counts.
-    pub fn new(main: &Path) -> Self {
-        let mut watch = Watch {
-            main: main.to_owned(),
-            included: Vec::new(),
-            known: Vec::new(),
+    /// Everything that happened to these files since they were read counts.
+    pub fn new(read: Prints) -> Self {
+        Watch {
+            known: read,
             moving: None,
             next: Instant::now() + PACE,
-        };
-        watch.settle();
-        watch
+        }
     }
 
-    /// These files are included now.
-    pub fn follow(&mut self, included: &[PathBuf]) {
-        self.included = included.to_vec();
-        self.settle();
+    /// These files, and no others, are the configuration now.
+    pub fn follow(&mut self, read: Prints) {
+        self.known = read;
+        self.moving = None;
     }
 
-    /// What is there now is about to be read, or was written by us.
-    pub fn settle(&mut self) {
-        self.known = self.take();
+    /// These were read in vain; what is in force still rests on the others.
+    pub fn follow_too(&mut self, read: Prints) {
+        self.known.extend(read);
         self.moving = None;
     }
 
@@ -96,13 +94,14 @@ impl Watch {
         }
     }
 
-    fn take(&self) -> Vec<Print> {
-        let files = std::iter::once(&self.main).chain(&self.included);
-        files.map(|path| print(path)).collect()
+    fn take(&self) -> Prints {
+        let files = self.known.keys();
+        files.map(|path| (path.clone(), print(path))).collect()
     }
 }
 
-fn print(path: &Path) -> Print {
+/// How a file is now; a symlink counts for what it leads to.
+pub fn print(path: &Path) -> Print {
     let found = fs::metadata(path).ok()?;
     Some([
         found.dev().into(),
@@ -120,6 +119,10 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    fn prints(path: &Path) -> Prints {
+        Prints::from([(path.to_owned(), print(path))])
+    }
+
     struct Folder {
         folder: tempfile::TempDir,
         watch: Watch,
@@ -132,7 +135,7 @@ mod tests {
             let main = folder.path().join("proxy.toml");
             fs::write(&main, "one").unwrap();
             Folder {
-                watch: Watch::new(&main),
+                watch: Watch::new(prints(&main)),
                 now: Instant::now(),
                 folder,
             }
@@ -187,7 +190,7 @@ mod tests {
         }
         symlink(folder.path("v1"), folder.path("data")).unwrap();
         let through = folder.path("data").join("proxy.toml");
-        folder.watch = Watch::new(&through);
+        folder.watch = Watch::new(prints(&through));
         symlink(folder.path("v2"), folder.path("data_tmp")).unwrap();
         fs::rename(folder.path("data_tmp"), folder.path("data")).unwrap();
         assert!(folder.reports_once());
@@ -208,16 +211,20 @@ mod tests {
     fn included_files_count() {
         let mut folder = Folder::new();
         let switch = folder.path("switch");
-        folder.watch.follow(std::slice::from_ref(&switch));
+        folder.watch.follow_too(prints(&switch));
         fs::write(&switch, "true").unwrap();
         assert!(folder.reports_once());
     }
 
     #[test]
-    fn what_was_settled_is_not_reported() {
+    fn what_happens_between_reading_and_following_counts() {
         let mut folder = Folder::new();
-        fs::write(folder.path("proxy.toml"), "two").unwrap();
-        folder.watch.settle();
+        let main = folder.path("proxy.toml");
+        let read = prints(&main);
+        fs::write(&main, "two").unwrap();
+        folder.watch.follow(read);
+        assert!(folder.reports_once());
+        folder.watch.follow(prints(&main));
         assert!((0..4).all(|_| !folder.look_after(250)));
     }
 }

@@ -160,3 +160,19 @@ async fn every_key_that_needs_a_restart_is_named() {
     folder.write(&text);
     assert!(!house.reload().await.unwrap().changed);
 }
+
+#[tokio::test]
+async fn an_include_that_comes_later_than_the_file_is_waited_for() {
+    let folder = Folder::with_rollout("percent = 1");
+    let house = folder.start().await;
+    folder.write(&folder.text("percent = \"${file:percent}\""));
+    eventually("told of the missing include", || async {
+        metric(&house.admin, BROKEN).await == 1.0
+    })
+    .await;
+    std::fs::write(folder.0.path().join("percent"), "7\n").unwrap();
+    eventually("generation 2", || async {
+        generation(&house.admin).await == 2
+    })
+    .await;
+}
