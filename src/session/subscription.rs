@@ -259,7 +259,9 @@ impl Subscription {
 
     /// Whether an end before the answer is the answer: the backend refused, and gave nothing.
     fn is_refusal(&self, end: &End) -> bool {
-        let gave_nothing = self.prelude.is_empty() && !self.subscriber.is_behind();
+        // That a position was not known here is nothing to tell whom the backend refuses.
+        let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+        let gave_nothing = self.prelude.iter().all(is_gap) && !self.subscriber.is_behind();
         gave_nothing && end.code != Code::UpstreamClosed
     }
 

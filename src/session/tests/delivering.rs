@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::FILE;
-use super::support::{Client, World, document, event, first_document};
+use super::support::{Client, World, document, event, first_document, single};
 use crate::hub::Publisher;
 use crate::session::client::example;
+use crate::session::opening::SingleForm;
 
 async fn offsets(client: &mut Client, count: usize) -> Vec<u64> {
     let mut offsets = Vec::new();
@@ -177,6 +178,21 @@ async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
         }
     }
     assert_eq!((gaps, last), (1, 1001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_raw_reader_of_a_polled_list_just_gets_the_document() {
+    let mut world = World::new(FILE);
+    let raw = single("/list", SingleForm::Raw { wrap: false });
+    let mut client = world.connect_narrow(raw, 1024).await;
+    let feed = world.feed().await;
+    first_document(&feed, "0");
+    for n in 1..=1000 {
+        let item = format!(r#"{{"id":{n},"pad":"{n:0>300}"}}"#);
+        document(&feed, &n.to_string(), vec![event("created", "", &item)]);
+        tokio::task::yield_now().await;
+    }
+    while client.read_text().await != "1000" {}
 }
 
 #[tokio::test(start_paused = true)]

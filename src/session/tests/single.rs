@@ -127,6 +127,15 @@ async fn raw_closes_where_a_replay_is_impossible() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn raw_that_is_refused_learns_that_first() {
+    let mut world = World::new(FILE);
+    let opening = after(single("/stream", RAW), "zz-1");
+    let mut client = world.connect(opening).await;
+    world.feed().await.end(end(Code::Unauthorized, false));
+    assert_eq!(client.closed().await.0, 4001);
+}
+
+#[tokio::test(start_paused = true)]
 async fn raw_resumes_after_a_position() {
     let mut world = World::new(FILE);
     let wrapped = SingleForm::Raw { wrap: true };

@@ -105,6 +105,28 @@ async fn what_the_backend_refuses_is_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_comes_before_the_gap_of_who_asks_for_more() {
+    let mut world = World::new(FILE);
+    for (path, begin) in [
+        ("/stream", r#""after":"zz-3""#),
+        ("/list", r#""after":"zz-3""#),
+        ("/list", r#""last_event_id":"7""#),
+    ] {
+        let mut client = world.join().await;
+        let sub = format!(r#"{{"t":"sub","id":9,"path":"{path}",{begin}}}"#);
+        client.send(&sub).await;
+        world.feed().await.end(refused(Code::Forbidden));
+        let answer = client.read().await;
+        assert_eq!(
+            (&answer["t"], &answer["code"]),
+            (&"err".into(), &"forbidden".into())
+        );
+        drop(client);
+        world.shared.sessions.gone().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_the_answer_a_refusal_is_the_end() {
     let mut world = World::new(FILE);
     let mut client = world.join().await;
