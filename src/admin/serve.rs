@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
@@ -12,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Answer, Fault, REQUEST_ID};
 use super::read::Asked;
@@ -39,16 +41,10 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>) {
         let admin = admin.clone();
         let accepted: io::Result<()> = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    converse(stream, admin).await;
-                    drop(place);
-                });
+                tokio::spawn(converse(stream, admin, place));
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    converse(stream, admin).await;
-                    drop(place);
-                });
+                tokio::spawn(converse(stream, admin, place));
             }),
         };
         if accepted.is_err() {
@@ -57,8 +53,12 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>) {
     }
 }
 
-/// One connection's requests.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, admin: Arc<Admin>) {
+/// One connection's requests; it gives its place back at the end.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    admin: Arc<Admin>,
+    _place: OwnedSemaphorePermit,
+) {
     let service = service_fn(|request| {
         let admin = admin.clone();
         async move { Ok::<_, Infallible>(respond(request, &admin).await) }
@@ -68,8 +68,10 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, admin: Arc<Admin>
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // A caller that breaks off has its reasons; there is nobody left to tell.
-    let _ = connection.await;
+    // A caller that breaks off has its reasons; there is nobody left to tell. A bug of ours ends this connection only.
+    if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        admin.shared.telemetry.panicked("admin");
+    }
 }
 
 /// One request, and the id that its answer bears.

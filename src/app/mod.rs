@@ -5,12 +5,14 @@ mod secret;
 
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -189,9 +191,11 @@ fn open(
             stopped.clone(),
         ));
     }
+    let reloads = reloader.run(orders, signals);
+    let asked = admin::serve(admin_listener.listener, api.clone());
     let others = [
-        tokio::spawn(admin::serve(admin_listener.listener, api.clone())),
-        tokio::spawn(reloader.run(orders, signals)),
+        spawn_watched("admin", &shared, asked),
+        spawn_watched("reload", &shared, reloads),
     ];
     Handle {
         public: urls,
@@ -201,12 +205,24 @@ fn open(
         hangups,
         stop,
         doors,
-        others: others
-            .iter()
-            .map(tokio::task::JoinHandle::abort_handle)
-            .collect(),
+        others: others.into(),
         sockets,
     }
+}
+
+/// A task whose end by a bug of ours is told.
+fn spawn_watched(
+    name: &'static str,
+    shared: &Arc<Shared>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    let telemetry = shared.telemetry.clone();
+    let task = tokio::spawn(async move {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            telemetry.panicked(name);
+        }
+    });
+    task.abort_handle()
 }
 
 impl Handle {

@@ -306,6 +306,12 @@ fn the_release_managers_commands() {
     let unknown = running.run(&["rollout", "set", "5", "--rollout", "other"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(stderr(&unknown).contains("there is web"), "{unknown:?}");
+    let unknown = running.run(&["rollout", "set", "5", "--rollout", "other", "--json"]);
+    let problem: serde_json::Value = serde_json::from_str(stdout(&unknown)).unwrap();
+    assert_eq!(problem["code"], "not_found");
+    let one = running.run(&["rollout", "status", "--rollout", "web", "--json"]);
+    let one: serde_json::Value = serde_json::from_str(stdout(&one)).unwrap();
+    assert_eq!(one["name"], "web");
 }
 
 #[test]
