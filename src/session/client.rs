@@ -1,6 +1,7 @@
 //! Who is at the other end, as the handshake told, and what that makes of a path.
 
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
 
 use super::opening::Opening;
@@ -92,10 +93,6 @@ impl Client {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-        if !query.unwrap_or_default().bytes().all(is_plain) {
-            return Err(bad("the query holds what no URL may"));
-        }
         let path = canonical(path).map_err(|fault| bad(fault.detail()))?.path;
         let host = Host::parse(&self.host).map_or_else(String::new, |host| host.name);
         let found = in_force
@@ -106,7 +103,11 @@ impl Client {
             Some(_) => join(&path, take_parameters(query).query.as_deref()),
             None => join(&path, query),
         };
-        Ok((found, url))
+        // A fragment would be dropped silently.
+        match url.parse::<PathAndQuery>() {
+            Ok(_) if !url.contains('#') => Ok((found, url)),
+            _ => Err(bad("the path holds what no URL may")),
+        }
     }
 
     /// What this client's rollout says of a route.

@@ -19,26 +19,20 @@ use super::client::{Client, own_credentials};
 use super::heartbeat::{Beat, Heartbeat};
 use super::inbound::{Incoming, Limits};
 use super::leaving::Leaving;
-use super::opening::{Mode, Opening, SingleForm};
+use super::opening::{Mode, Opening};
 use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
-use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
-use crate::config::{Emit, Source, WebSocket};
+use super::subscription::Subscription;
+use crate::config::WebSocket;
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal};
-use crate::event::{End, GapWhy};
 use crate::hub::Credentials;
-use crate::protocol::json::Json;
-use crate::protocol::raw::Raw;
 use crate::protocol::{Message, Output, Protocol, Violation, frame};
 use crate::route::InForce;
 use crate::telemetry::Meters;
 
 /// Frames of one message; browsers do not fragment what fits.
 const FRAGMENTS: u32 = 128;
-
-/// Frames that subscriptions add in one round.
-const BATCH_FRAMES: usize = 64;
 
 /// Messages of the client in one round.
 const READS: usize = 32;
@@ -63,16 +57,16 @@ pub(super) struct Connection<Io> {
     pub(super) meters: Arc<Meters>,
     pub(super) calls: Vec<Call>,
     pub(super) leaving: Option<Box<Leaving>>,
-    heartbeat: Heartbeat,
+    pub(super) heartbeat: Heartbeat,
     /// Wakes for the nearest of all deadlines.
     sleep: Pin<Box<Sleep>>,
     beginning: Option<Box<Beginning>>,
     /// When the closing handshake has taken too long.
     pub(super) closing_until: Option<Instant>,
     /// The event whose latency is known when the outbox is empty.
-    oldest: Option<(std::time::Instant, Arc<Meters>)>,
+    pub(super) oldest: Option<(std::time::Instant, Arc<Meters>)>,
     /// Where the next round over the subscriptions starts.
-    turn: usize,
+    pub(super) turn: usize,
     /// `sub`s refused because there are too many already.
     pub(super) refused_subs: u32,
     pub(super) is_single: bool,
@@ -103,7 +97,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let in_force = shared.in_force.load_full();
         let rules = &in_force.config.websocket;
         let now = Instant::now();
-        let (protocol, is_single, place) = speak(&opening, &in_force);
+        let (protocol, is_single, place) = opening.speaks(&in_force);
         let number = shared.take_number();
         let id = format!("{}-{number}", shared.node);
         let client = Client::new(&opening, &in_force.routes);
@@ -194,7 +188,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let had_something = !self.socket.outbox().is_empty();
         match self.socket.poll_send(cx) {
-            Poll::Ready(Ok(())) => self.sent(),
+            Poll::Ready(Ok(())) => {
+                self.stalled = false;
+                self.sent();
+            }
             Poll::Ready(Err(_)) => return Round::Gone,
             Poll::Pending => self.stalled = true,
         }
@@ -372,120 +369,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
-    fn fill(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
-        if subs.is_empty() || self.socket.outbox().bytes() >= BATCH_BYTES {
-            return false;
-        }
-        let allowed = self.rules().queue;
-        let mut desk = Desk {
-            protocol: self.protocol,
-            now,
-            allowed,
-            out: self.socket.outbox_mut(),
-            frames: BATCH_FRAMES,
-            scratch: Vec::new(),
-            oldest: self.oldest.take(),
-        };
-        let mut has_more = false;
-        let mut ends: Vec<(u32, Verdict)> = Vec::new();
-        let count = subs.len();
-        let first = self.turn % count;
-        for index in (first..count).chain(0..first) {
-            if desk.is_full() {
-                has_more = true;
-                break;
-            }
-            self.turn = index + 1;
-            let Some(sub) = subs.get_mut(index) else {
-                break;
-            };
-            match sub.proceed(&mut desk) {
-                Verdict::Waits => {}
-                Verdict::HasMore => has_more = true,
-                verdict => ends.push((sub.ch, verdict)),
-            }
-        }
-        self.oldest = desk.oldest.take();
-        for (ch, verdict) in ends {
-            if self.closing_until.is_some() {
-                return false;
-            }
-            self.finish(ch, verdict, subs, now);
-        }
-        has_more
-    }
-
-    fn finish(&mut self, ch: u32, verdict: Verdict, subs: &mut Vec<Subscription>, now: Instant) {
-        let ended = subs.iter().position(|sub| sub.ch == ch);
-        let route = match ended.and_then(|index| subs.get(index)) {
-            Some(sub) => sub.route().clone(),
-            None => return,
-        };
-        match verdict {
-            Verdict::Waits | Verdict::HasMore => {}
-            Verdict::Refused(id, end) => {
-                subs.retain(|sub| sub.ch != ch);
-                let refusal = refusal_of(&end);
-                if self.is_single {
-                    self.refuse_single(&refusal, subs, now);
-                } else {
-                    self.refuse(Some(id), &refusal);
-                }
-            }
-            Verdict::Over(end) => {
-                subs.retain(|sub| sub.ch != ch);
-                self.end(ch, &end, subs, now);
-            }
-            Verdict::Lost(GapWhy::Slow) => {
-                self.shared.telemetry.slow_client_closed(&route.name);
-                self.close(4113, "slow consumer", subs, now);
-            }
-            Verdict::Lost(GapWhy::Config) => {
-                self.close(4113, r#"{"why":"config"}"#, subs, now);
-            }
-            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, subs, now),
-        }
-    }
-
-    /// Tells that a subscription, gone already, is over; a single stream's connection goes with it.
-    pub(super) fn end(&mut self, ch: u32, end: &End, subs: &mut Vec<Subscription>, now: Instant) {
-        self.say(&Output::End { ch, end });
-        if self.is_single {
-            let is_done =
-                end.is_final || (!self.protocol.has_words() && end.code == Code::UpstreamClosed);
-            let code = if is_done { 1000 } else { close_code(end.code) };
-            self.close(code, &reason(end.code, end.retry_ms), subs, now);
-        }
-    }
-
-    /// The implied `sub` of a single stream was refused: that is the connection's end.
-    fn refuse_single(&mut self, refusal: &Refusal, subs: &mut Vec<Subscription>, now: Instant) {
-        self.refuse(Some(0), refusal);
-        let code = close_code(refusal.code);
-        self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
-    }
-
-    /// A client that takes nothing is closed when its lag is more than its route allows.
-    fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        let allowed = self.rules().queue;
-        let slow = subs
-            .iter()
-            .find(|sub| sub.is_too_slow(self.protocol, allowed));
-        if let Some(slow) = slow {
-            self.shared.telemetry.slow_client_closed(&slow.route().name);
-            self.close(4113, "slow consumer", subs, now);
-        }
-    }
-
-    fn sent(&mut self) {
-        self.stalled = false;
-        if let Some((read, meters)) = self.oldest.take() {
-            let latency = read.elapsed() + self.heartbeat.one_way();
-            meters.event_latency.observe(latency.as_secs_f64());
-        }
-    }
-
     /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
     /// takes nothing.
     pub(super) fn close(
@@ -503,6 +386,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         for call in std::mem::take(&mut self.calls) {
             self.refuse(Some(call.id), &unknown);
         }
+        // Who is to come back at once does not come with everybody else.
+        let reason = match (code, reason) {
+            (4200..=4299, "") => r#"{"retry_ms":4000}"#,
+            _ => reason,
+        };
         match self.stalled {
             true => self.socket.close_first(code, reason),
             false => self.socket.close(code, reason),
@@ -605,51 +493,6 @@ impl<Io> Drop for Connection<Io> {
             &member.client.remote,
             self.opened.elapsed(),
         );
-    }
-}
-
-/// The protocol, whether it carries one stream, and how metrics name the place.
-fn speak(opening: &Opening, in_force: &InForce) -> (&'static dyn Protocol, bool, Arc<str>) {
-    let Mode::Single { url, form, .. } = &opening.mode else {
-        let place = format!("{}/ws", in_force.config.server.prefix);
-        return (&Json, false, place.into());
-    };
-    let client = Client::new(opening, &in_force.routes);
-    let route = client.find(in_force, &hyper::Method::GET, url).ok();
-    let route = route.map(|(found, _)| found.route);
-    let has_names = route.as_ref().is_some_and(
-        |route| matches!(&route.source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes),
-    );
-    let protocol: &'static dyn Protocol = match form {
-        SingleForm::Json => &Json,
-        SingleForm::Raw { wrap: true } => &Raw::Wrapped,
-        SingleForm::Raw { wrap: false } if has_names => &Raw::Named,
-        SingleForm::Raw { wrap: false } => &Raw::Plain,
-    };
-    let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
-    (protocol, true, place)
-}
-
-/// How a single stream's connection ends where a word would say so.
-fn close_code(code: Code) -> u16 {
-    match code {
-        Code::Unauthorized => 4001,
-        Code::TokenExpired => 4401,
-        Code::Forbidden => 4003,
-        Code::NotFound => 4004,
-        Code::BadFrame => 4000,
-        Code::RateLimited => 4129,
-        Code::Legacy => 4300,
-        Code::RouteRemoved => 4201,
-        _ => 4100,
-    }
-}
-
-/// What the close frame says beside its code.
-fn reason(code: Code, retry_ms: Option<u64>) -> String {
-    match retry_ms {
-        Some(retry_ms) => format!(r#"{{"retry_ms":{retry_ms}}}"#),
-        None => code.as_str().into(),
     }
 }
 

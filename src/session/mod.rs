@@ -4,6 +4,7 @@ mod call;
 mod client;
 mod coalesce;
 mod connection;
+mod delivery;
 mod filter;
 mod heartbeat;
 pub mod inbound;

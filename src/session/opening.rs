@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Method};
 
+use super::client::Client;
+use crate::config::{Emit, Source};
 use crate::edge::caps::Permit;
 use crate::hub::Credentials;
+use crate::protocol::Protocol;
+use crate::protocol::json::Json;
+use crate::protocol::raw::Raw;
 use crate::rollout::Candidate;
+use crate::route::InForce;
 
 /// A handshake that was answered with 101; the session takes over from here.
 #[derive(Clone, Debug)]
@@ -67,4 +73,28 @@ pub enum SingleForm {
         /// `?cf_wrap=1`.
         wrap: bool,
     },
+}
+
+impl Opening {
+    /// The protocol, whether it carries one stream, and how metrics name the place.
+    pub(super) fn speaks(&self, in_force: &InForce) -> (&'static dyn Protocol, bool, Arc<str>) {
+        let Mode::Single { url, form, .. } = &self.mode else {
+            let place = format!("{}/ws", in_force.config.server.prefix);
+            return (&Json, false, place.into());
+        };
+        let client = Client::new(self, &in_force.routes);
+        let found = client.find(in_force, &Method::GET, url).ok();
+        let route = found.map(|(found, _)| found.route);
+        let has_names = route.as_ref().is_some_and(
+            |route| matches!(&route.source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes),
+        );
+        let protocol: &'static dyn Protocol = match form {
+            SingleForm::Json => &Json,
+            SingleForm::Raw { wrap: true } => &Raw::Wrapped,
+            SingleForm::Raw { wrap: false } if has_names => &Raw::Named,
+            SingleForm::Raw { wrap: false } => &Raw::Plain,
+        };
+        let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
+        (protocol, true, place)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::world::World;
@@ -43,12 +43,11 @@ async fn everybody_gets_everything_once_whoever_breaks_off() {
 
 /// Reads to the last event, breaking off now and then; how often.
 async fn follow(public: String, mut socket: Socket) -> usize {
-    let (mut last, mut position, mut cuts) = (0, Value::Null, 0);
+    let (mut last, mut cuts) = (0, 0);
     while last < EVENTS {
         let event = socket.frame_unless("ev", "gap").await;
         assert_eq!(event["d"]["n"], last + 1, "{event}");
         last += 1;
-        position = event["o"].clone();
         if fastrand::u32(..40) == 0 && last < EVENTS {
             cuts += 1;
             let origin = format!("origin: {public}");
@@ -56,7 +55,7 @@ async fn follow(public: String, mut socket: Socket) -> usize {
             let again = Socket::open(&public, "/_crossfade/ws", &fields).await;
             socket = again.unwrap_or_else(|answer| panic!("{}", answer.status()));
             socket
-                .send(json!({"t": "sub", "id": 1, "path": "/ids", "after": position}))
+                .send(json!({"t": "sub", "id": 1, "path": "/ids", "after": event["o"]}))
                 .await;
             let ok = socket.frame("ok").await;
             assert_eq!(ok["recovered"], true, "{ok}");

@@ -2,6 +2,7 @@
 
 mod calls;
 mod delivering;
+mod failing;
 mod leaving;
 mod single;
 mod speaking;

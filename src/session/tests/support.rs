@@ -139,7 +139,7 @@ fn in_force(file: &str, generation: u64) -> InForce {
 }
 
 pub struct Client {
-    socket: WebSocketStream<DuplexStream>,
+    pub socket: WebSocketStream<DuplexStream>,
 }
 
 impl Client {

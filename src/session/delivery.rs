@@ -1,0 +1,158 @@
+//! What goes out: the subscriptions' turns, their ends, and what a single stream's end does to its
+//! connection.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
+use crate::error::{Code, Refusal};
+use crate::event::{End, GapWhy};
+use crate::protocol::Output;
+
+/// Frames that subscriptions add in one round.
+const BATCH_FRAMES: usize = 64;
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+    /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
+    pub(super) fn fill(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
+        if subs.is_empty() || self.socket.outbox().bytes() >= BATCH_BYTES {
+            return false;
+        }
+        let allowed = self.rules().queue;
+        let mut desk = Desk {
+            protocol: self.protocol,
+            now,
+            allowed,
+            out: self.socket.outbox_mut(),
+            frames: BATCH_FRAMES,
+            scratch: Vec::new(),
+            oldest: self.oldest.take(),
+        };
+        let mut has_more = false;
+        let mut ends: Vec<(u32, Verdict)> = Vec::new();
+        let count = subs.len();
+        let first = self.turn % count;
+        for index in (first..count).chain(0..first) {
+            if desk.is_full() {
+                has_more = true;
+                break;
+            }
+            self.turn = index + 1;
+            let Some(sub) = subs.get_mut(index) else {
+                break;
+            };
+            match sub.proceed(&mut desk) {
+                Verdict::Waits => {}
+                Verdict::HasMore => has_more = true,
+                verdict => ends.push((sub.ch, verdict)),
+            }
+        }
+        self.oldest = desk.oldest.take();
+        for (ch, verdict) in ends {
+            if self.closing_until.is_some() {
+                return false;
+            }
+            self.finish(ch, verdict, subs, now);
+        }
+        has_more
+    }
+
+    fn finish(&mut self, ch: u32, verdict: Verdict, subs: &mut Vec<Subscription>, now: Instant) {
+        let ended = subs.iter().position(|sub| sub.ch == ch);
+        let route = match ended.and_then(|index| subs.get(index)) {
+            Some(sub) => sub.route().clone(),
+            None => return,
+        };
+        match verdict {
+            Verdict::Waits | Verdict::HasMore => {}
+            Verdict::Refused(id, end) => {
+                subs.retain(|sub| sub.ch != ch);
+                let refusal = refusal_of(&end);
+                if self.is_single {
+                    self.refuse_single(&refusal, subs, now);
+                } else {
+                    self.refuse(Some(id), &refusal);
+                }
+            }
+            Verdict::Over(end) => {
+                subs.retain(|sub| sub.ch != ch);
+                self.end(ch, &end, subs, now);
+            }
+            Verdict::Lost(GapWhy::Slow) => {
+                self.shared.telemetry.slow_client_closed(&route.name);
+                self.close(4113, "slow consumer", subs, now);
+            }
+            Verdict::Lost(GapWhy::Config) => {
+                self.close(4113, r#"{"why":"config"}"#, subs, now);
+            }
+            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, subs, now),
+        }
+    }
+
+    /// Tells that a subscription, gone already, is over; a single stream's connection goes with it.
+    pub(super) fn end(&mut self, ch: u32, end: &End, subs: &mut Vec<Subscription>, now: Instant) {
+        self.say(&Output::End { ch, end });
+        if self.is_single {
+            let is_done =
+                end.is_final || (!self.protocol.has_words() && end.code == Code::UpstreamClosed);
+            let code = if is_done { 1000 } else { close_code(end.code) };
+            self.close(code, &reason(end.code, end.retry_ms), subs, now);
+        }
+    }
+
+    /// The implied `sub` of a single stream was refused: that is the connection's end.
+    pub(super) fn refuse_single(
+        &mut self,
+        refusal: &Refusal,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        self.refuse(Some(0), refusal);
+        let code = close_code(refusal.code);
+        self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
+    }
+
+    /// A client that takes nothing is closed when its lag is more than its route allows.
+    pub(super) fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let allowed = self.rules().queue;
+        let slow = subs
+            .iter()
+            .find(|sub| sub.is_too_slow(self.protocol, allowed));
+        if let Some(slow) = slow {
+            self.shared.telemetry.slow_client_closed(&slow.route().name);
+            self.close(4113, "slow consumer", subs, now);
+        }
+    }
+
+    /// Nothing waits any more: the latency of what did is known.
+    pub(super) fn sent(&mut self) {
+        if let Some((read, meters)) = self.oldest.take() {
+            let latency = read.elapsed() + self.heartbeat.one_way();
+            meters.event_latency.observe(latency.as_secs_f64());
+        }
+    }
+}
+
+/// How a single stream's connection ends where a word would say so.
+fn close_code(code: Code) -> u16 {
+    match code {
+        Code::Unauthorized => 4001,
+        Code::TokenExpired => 4401,
+        Code::Forbidden => 4003,
+        Code::NotFound => 4004,
+        Code::BadFrame => 4000,
+        Code::RateLimited => 4129,
+        Code::Legacy => 4300,
+        Code::RouteRemoved => 4201,
+        _ => 4100,
+    }
+}
+
+/// What the close frame says beside its code.
+fn reason(code: Code, retry_ms: Option<u64>) -> String {
+    match retry_ms {
+        Some(retry_ms) => format!(r#"{{"retry_ms":{retry_ms}}}"#),
+        None => code.as_str().into(),
+    }
+}
