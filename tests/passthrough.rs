@@ -465,3 +465,44 @@ async fn leaving_lets_what_is_under_way_finish() {
     assert_eq!(within("the connection to end", busy.rest()).await, b"");
     within("the end", leaving).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_old_client_gets_the_stream_without_chunks_until_the_end() {
+    let (backend, tell) = event_stream().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    client.send("GET /events HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let head = client.head().await;
+    assert_eq!(head.field("transfer-encoding"), None);
+    for count in 1..3 {
+        tell.notify_one();
+        let event = format!("data: {count}\n\n");
+        assert_eq!(client.exactly(event.len()).await, event.into_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_read_slows_the_client_down() {
+    const ALL: usize = 256 << 20;
+    let backend = Backend::by_hand(|mut peer, seen| async move {
+        let head = peer.head().await;
+        seen.lock().unwrap().push(head);
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    client
+        .send(format!(
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {ALL}\r\n\r\n"
+        ))
+        .await;
+    backend.reached(1).await;
+    let piece = vec![b'x'; 64 << 10];
+    let mut sent = 0;
+    let patience = std::time::Duration::from_millis(500);
+    while let Ok(true) = tokio::time::timeout(patience, client.try_send(&piece)).await {
+        sent += piece.len();
+        assert!(sent < ALL / 4, "nobody stopped the client");
+    }
+}
