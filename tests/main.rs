@@ -1,6 +1,7 @@
 //! Stories over real sockets, and rules over the whole house.
 
 mod bridge;
+mod cohort;
 mod floors;
 mod handshake;
 mod life;

@@ -2,6 +2,7 @@
 //! told to, and crossfade between them, started from a configuration's text.
 
 pub mod backend;
+pub mod bridge;
 pub mod peer;
 pub mod sidecar;
 
