@@ -8,6 +8,7 @@ mod single;
 mod speaking;
 mod subscribing;
 mod support;
+mod walk;
 
 /// Two streams and a polled list of every kind.
 const FILE: &str = r#"
