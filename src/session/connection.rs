@@ -43,6 +43,9 @@ const ROUNDS: usize = 8;
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
 
+/// How long it may take with a client that has been silent for too long already.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// See the module.
 pub(super) struct Connection<Io> {
     pub(super) socket: Socket<Io>,
@@ -359,7 +362,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 }
                 self.socket.send_first(frame::ping());
             }
-            Beat::Lost => self.close(4108, "heartbeat lost", subs, now),
+            Beat::Lost => {
+                self.close(4108, "heartbeat lost", subs, now);
+                self.closing_until = Some(now + FAREWELL);
+            }
         }
         if let Some(leaving) = &self.leaving
             && now >= leaving.at

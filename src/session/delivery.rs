@@ -122,6 +122,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Some(slow) = slow {
             self.shared.telemetry.slow_client_closed(&slow.route().name);
             self.close(4113, "slow consumer", subs, now);
+            // It may read on, and is to learn then why it was closed: it has as long as silence may last.
+            let lost = self.heartbeat.lost_at(self.rules().ping_timeout);
+            self.closing_until = self.closing_until.max(Some(lost));
         }
     }
 

@@ -85,6 +85,11 @@ impl Heartbeat {
         Beat::Ping
     }
 
+    /// When a client that stays silent from now on counts as lost.
+    pub fn lost_at(&self, timeout: Duration) -> Instant {
+        self.unanswered.unwrap_or(self.next_ping) + timeout
+    }
+
     /// When to ask again.
     pub fn deadline(&self, timeout: Duration) -> Instant {
         match self.unanswered {
@@ -107,6 +112,7 @@ mod tests {
         let mut heartbeat = Heartbeat::new(start, INTERVAL, 1.0);
         assert_eq!(heartbeat.deadline(TIMEOUT), start + INTERVAL);
         assert_eq!(heartbeat.beat(start, INTERVAL, TIMEOUT), Beat::No);
+        assert_eq!(heartbeat.lost_at(TIMEOUT), start + INTERVAL + TIMEOUT);
         let pinged = start + INTERVAL;
         assert_eq!(heartbeat.beat(pinged, INTERVAL, TIMEOUT), Beat::Ping);
         let due = pinged + TIMEOUT;

@@ -145,7 +145,18 @@ async fn lagging(
 async fn a_slow_reader_is_closed_with_what_it_has_in_order() {
     let mut world = World::new(FILE);
     let (mut client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    // It reads on before it would count as lost.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(client.closed().await.0, 4113);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stopped_for_good_is_let_go() {
+    let mut world = World::new(FILE);
+    let began = tokio::time::Instant::now();
+    let (_client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    world.shared.sessions.gone().await;
+    assert!(began.elapsed() <= Duration::from_secs(46));
 }
 
 #[tokio::test(start_paused = true)]

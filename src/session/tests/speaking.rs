@@ -105,7 +105,7 @@ async fn both_kinds_of_ping_come_and_silence_is_the_end() {
         .expect("read");
     let lasted = began.elapsed();
     assert!(lasted >= Duration::from_secs(32), "{lasted:?}");
-    assert!(lasted <= Duration::from_secs(48), "{lasted:?}");
+    assert!(lasted <= Duration::from_secs(46), "{lasted:?}");
     let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     assert!(holds(b"\x89\x00\x81\x0c{\"t\":\"ping\"}"));
     assert!(holds(&4108u16.to_be_bytes()));
