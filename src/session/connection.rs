@@ -178,8 +178,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let Ok(has_more_to_read) = self.read(subs, cx, now) else {
             return Round::Gone;
         };
-        // After reading: a request that has just come is not under way before it is polled.
-        self.answer_calls(cx);
+        // After reading: a request that has just come is not under way before it is polled. Answers
+        // for a client that takes nothing stay where they are.
+        if !self.stalled {
+            self.answer_calls(cx);
+        }
         self.keep_time(subs, now);
         let mut has_more = has_more_to_read;
         if self.closing_until.is_none() {
@@ -192,7 +195,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let had_something = !self.socket.outbox().is_empty();
         match self.socket.poll_send(cx) {
             Poll::Ready(Ok(())) => {
-                self.stalled = false;
+                if std::mem::take(&mut self.stalled) {
+                    // Notices have waited for this.
+                    self.member().signal.ring();
+                }
                 self.sent();
             }
             Poll::Ready(Err(_)) => return Round::Gone,
@@ -260,6 +266,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if let Err(refusal) = self.subscribe(0, wish, subs, now) {
                 self.refuse_single(&refusal, subs, now);
             }
+        }
+        // What changed between the handshake and the list of sessions rang no bell here.
+        if self.closing_until.is_none() {
+            self.recheck(subs, now);
         }
     }
 

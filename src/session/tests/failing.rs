@@ -1,8 +1,6 @@
 //! A bug of ours costs one connection, never the house.
 
 use bytes::Bytes;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::FILE;
 use super::support::{Client, World};
@@ -46,9 +44,7 @@ async fn a_panic_closes_its_own_connection_and_is_counted() {
     let mut connection = Connection::new(near, example(), world.shared.clone());
     connection.protocol = &Broken;
     tokio::spawn(connection);
-    let mut client = Client {
-        socket: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
-    };
+    let mut client = Client::on(far).await;
     assert_eq!(client.read().await["t"], "welcome");
     client.send("anything").await;
     assert_eq!(client.closed().await.0, 1011);

@@ -264,3 +264,37 @@ async fn a_removed_route_ends_its_subscriptions_only() {
     client.send(r#"{"t":"ping"}"#).await;
     assert_eq!(client.read().await["t"], "pong");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_between_handshake_and_session_is_not_missed() {
+    let world = World::new(ROLLED);
+    let (near, far) = tokio::io::duplex(4096);
+    let connection = crate::session::run(near, somebody(), world.shared.clone());
+    world.stage("web", 100_000, StageState::Killed);
+    tokio::spawn(connection);
+    let mut client = super::support::Client::on(far).await;
+    assert_eq!(client.read().await["t"], "welcome");
+    assert_eq!(client.read().await["t"], "drain");
+    assert_eq!(client.closed().await.0, 4302);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_waits_for_a_client_that_reads_again() {
+    let mut world = World::new(FILE);
+    let mut client = world.connect_narrow(example(), 64).await;
+    client.read().await;
+    let (feed, _) = client
+        .subscribe(&mut world, "/stream", |feed| feed.opened())
+        .await;
+    feed.publish(vec![event("", "", &format!("\"{}\"", "x".repeat(500)))]);
+    tokio::task::yield_now().await;
+    let notice = Arc::new(Notice {
+        level: "info".into(),
+        msg: "late".into(),
+        d: None,
+    });
+    assert_eq!(world.shared.sessions.notify(notice, None), 1);
+    tokio::task::yield_now().await;
+    assert_eq!(client.read().await["t"], "ev");
+    assert_eq!(client.read().await["msg"], "late");
+}

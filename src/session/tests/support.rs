@@ -112,9 +112,7 @@ impl World {
     pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
         let (near, far) = tokio::io::duplex(room);
         tokio::spawn(run(near, opening, self.shared.clone()));
-        Client {
-            socket: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
-        }
+        Client::on(far).await
     }
 
     /// A client of the multiplexed connection that has read its `welcome`.
@@ -139,10 +137,17 @@ fn in_force(file: &str, generation: u64) -> InForce {
 }
 
 pub struct Client {
-    pub socket: WebSocketStream<DuplexStream>,
+    socket: WebSocketStream<DuplexStream>,
 }
 
 impl Client {
+    /// At the far end of a pipe.
+    pub async fn on(far: DuplexStream) -> Client {
+        Client {
+            socket: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
+        }
+    }
+
     pub async fn send(&mut self, text: &str) {
         let sent = self.socket.send(Message::text(text)).await;
         sent.expect("the connection is there");
