@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_secs(1);
 #[derive(Deserialize)]
 struct Head {
     version: u64,
-    changed_at: f64,
+    changes: Vec<(u64, f64)>,
 }
 
 /// The viewers that are open now.
@@ -114,13 +114,12 @@ async fn watch(
         let Ok(head) = serde_json::from_slice::<Head>(text) else {
             return;
         };
-        if head.version > newest {
-            // What was there before the viewer came is no news.
-            if newest > 0 {
-                lanes.of(lane).saw(head.changed_at);
-            }
-            newest = head.version;
+        // What was there before the viewer came is no news.
+        if newest > 0 {
+            let missed = head.changes.iter().filter(|(version, _)| *version > newest);
+            missed.for_each(|(_, at)| lanes.of(lane).saw(*at));
         }
+        newest = newest.max(head.version);
     };
     loop {
         match lane {

@@ -1,5 +1,6 @@
 //! What the demonstration's legacy backend knows: a handful of caption jobs that move on.
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use tokio::sync::watch;
 
 /// Between two changes.
 const STEP: Duration = Duration::from_millis(400);
+/// Changes whose time the document tells, so that who comes seldom knows what was missed.
+const RECENT: usize = 8;
 
 const TITLES: [&str; 6] = [
     "Harbour at dawn, episode 4",
@@ -23,14 +26,15 @@ const TITLES: [&str; 6] = [
 pub struct Snapshot {
     /// Counts changes.
     pub version: u64,
-    /// The JSON document; carries `version` and `changed_at` (Unix milliseconds) too.
+    /// The JSON document; carries the newest changes' versions and times (Unix milliseconds) too.
     pub body: Bytes,
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     version: u64,
-    changed_at: f64,
+    /// Version and time, the oldest first.
+    changes: &'a VecDeque<(u64, f64)>,
     jobs: &'a [Job],
 }
 
@@ -70,14 +74,19 @@ pub fn start() -> watch::Receiver<Snapshot> {
             percent: (id * 37) % 90,
         })
         .collect();
-    let (sender, receiver) = watch::channel(snapshot(1, &jobs));
+    let mut changes = VecDeque::from([(1, now_ms())]);
+    let (sender, receiver) = watch::channel(snapshot(1, &changes, &jobs));
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(STEP);
         for version in 2.. {
             ticks.tick().await;
             let chosen = fastrand::usize(..jobs.len());
             jobs[chosen].advance();
-            if sender.send(snapshot(version, &jobs)).is_err() {
+            changes.push_back((version, now_ms()));
+            if changes.len() > RECENT {
+                changes.pop_front();
+            }
+            if sender.send(snapshot(version, &changes, &jobs)).is_err() {
                 return;
             }
         }
@@ -85,10 +94,10 @@ pub fn start() -> watch::Receiver<Snapshot> {
     receiver
 }
 
-fn snapshot(version: u64, jobs: &[Job]) -> Snapshot {
+fn snapshot(version: u64, changes: &VecDeque<(u64, f64)>, jobs: &[Job]) -> Snapshot {
     let document = Document {
         version,
-        changed_at: now_ms(),
+        changes,
         jobs,
     };
     let body = serde_json::to_vec(&document).unwrap_or_default().into();

@@ -18,10 +18,13 @@ class LaneView {
     this.rows = new Map();
   }
 
-  // A list arrived; `age` is how long ago its newest change happened.
+  // A list arrived. It tells when its newest changes happened: how old was each when it came here?
   show(document_) {
     if (document_.version <= this.version) return;
-    if (this.version) this.ages.push(Math.max(0, Date.now() - document_.changed_at));
+    if (this.version) {
+      const missed = document_.changes.filter(([version]) => version > this.version);
+      this.ages.push(...missed.map(([, at]) => Math.max(0, Date.now() - at)));
+    }
     this.ages.splice(0, this.ages.length - 20);
     this.version = document_.version;
     for (const job of document_.jobs) {
@@ -148,8 +151,9 @@ new EventSource("/demo/figures").onmessage = (event) => {
   verdict(report);
 };
 
-function verdict({ polling, sse, websocket }) {
+function verdict({ sse, websocket }) {
   const viewers = websocket.viewers + 1;
+  crowd(websocket.viewers);
   const text = document.getElementById("verdict");
   const b = (value) => element("b", value);
   const shown = views.websocket.smooth ?? 0;
@@ -164,19 +168,20 @@ function verdict({ polling, sse, websocket }) {
 
 const open = document.getElementById("open"), close = document.getElementById("close");
 
-open.onclick = async () => {
+function crowd(viewers) {
+  open.disabled = viewers > 0;
+  close.hidden = viewers === 0;
+  document.getElementById("crowd-note").textContent = viewers
+    ? `${(3 * viewers).toLocaleString("en")} simulated viewers are watching`
+    : "500 simulated viewers in each lane";
+}
+
+open.onclick = () => {
   open.disabled = true;
-  await fetch("/demo/viewers", { method: "POST", body: "500" });
-  close.hidden = false;
-  document.getElementById("crowd-note").textContent = "1,500 simulated viewers are watching";
+  fetch("/demo/viewers", { method: "POST", body: "500" });
 };
 
-close.onclick = async () => {
-  await fetch("/demo/viewers", { method: "DELETE" });
-  close.hidden = true;
-  open.disabled = false;
-  document.getElementById("crowd-note").textContent = "500 simulated viewers in each lane";
-};
+close.onclick = () => fetch("/demo/viewers", { method: "DELETE" });
 
 // ---- the private stream -----------------------------------------------------------------------
 
