@@ -283,6 +283,23 @@ async fn an_answer_that_breaks_off_is_never_completed() {
 }
 
 #[tokio::test]
+async fn a_backend_of_the_old_protocol_gets_our_own_framing() {
+    let backend = Backend::start(|_, mut peer: Peer| async move {
+        peer.send("HTTP/1.0 200 OK\r\n\r\nabc").await;
+        None
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut client = sidecar.client().await;
+    for _ in 0..2 {
+        let answer = client.ask("GET /", "", "").await;
+        assert_eq!(answer.line, "HTTP/1.1 200 OK");
+        assert_eq!(answer.field("transfer-encoding"), Some("chunked"));
+        assert_eq!(answer.text(), "abc");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_answered_is_a_problem_document_with_a_side() {
     let silent = Backend::by_hand(|mut peer, _| async move { drop(peer.rest().await) }).await;
     let broken = Backend::start(|_, mut peer| async move {
@@ -400,8 +417,11 @@ async fn an_expectation_is_met_and_does_not_travel() {
     client.send("abc").await;
     assert_eq!(client.response().await.text(), "abc");
     assert_eq!(backend.only().field("expect"), None);
-    let refused = client.ask("PUT /", "Expect: 200-maybe\r\n", "").await;
-    assert_eq!(refused.status(), 417);
+    for other in ["200-maybe", "100-continue\r\nExpect: 200-maybe"] {
+        let mut client = sidecar.client().await;
+        let fields = format!("Expect: {other}\r\n");
+        assert_eq!(client.ask("PUT /", &fields, "").await.status(), 417);
+    }
 }
 
 #[tokio::test]

@@ -407,12 +407,16 @@ async fn one_client_never_sees_the_answer_to_anothers_leftovers() {
     attacker.send(head).await;
     backend.reached(1).await;
     assert_eq!(attacker.head().await.status(), 200);
+    // The answer is over: what is still to come of the request has no way to go.
+    backend.has_open(0).await;
     attacker.try_send(format!("{SECOND}{SECOND}")).await;
     for _ in 0..20 {
         let mut victim = sidecar.client().await;
         let answer = victim.ask("GET /mine", "", "").await;
         assert_eq!(answer.text(), "/mine");
     }
+    let mut seen = backend.seen().into_iter().skip(1);
+    assert!(seen.all(|request| request.target() == "/mine"));
 }
 
 #[tokio::test]

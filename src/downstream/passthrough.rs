@@ -6,7 +6,7 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::account::Account;
 use super::body;
@@ -90,6 +90,9 @@ pub async fn send(
         account.blame(&error);
         Problem::from(&error)
     })?;
+    // Ours, whatever the backend speaks: an answer without a length is framed by the engine then,
+    // and one that breaks off is known by it.
+    *response.version_mut() = Version::HTTP_11;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         hop::strip(response.headers_mut());
         response.headers_mut().remove(TRANSFER_ENCODING);

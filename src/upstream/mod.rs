@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONNECTION, HOST};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::Telemetry;
-use lent::Lent;
+use lent::{Answer, Lent};
 use pool::{Pool, Settings};
 
 /// Any body on its way through.
@@ -135,7 +134,7 @@ impl Upstreams {
         upstream: &config::Upstream,
         purpose: Purpose,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<Answer>, Error> {
         let pool = self.pool(upstream);
         let (mut head, body) = request.into_parts();
         if let Some(host) = &upstream.host {
@@ -151,7 +150,7 @@ impl Upstreams {
             let server = pool.next_server(&upstream.servers);
             let request = address(&head, server, lent.clone())?;
             let error = match self.attempt(&pool, request, &lent, patience).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(answer.map(|body| Answer::new(body, lent))),
                 Err(error) => error,
             };
             let again = match error.kind {
@@ -172,7 +171,7 @@ impl Upstreams {
         request: Request<Lent>,
         lent: &Lent,
         patience: Option<Duration>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<hyper::body::Incoming>, Error> {
         let sending = pool.request(request, lent);
         let Some(patience) = patience else {
             return sending.await;

@@ -154,22 +154,17 @@ async fn a_body_that_stops_early_is_broken_and_never_just_short() {
 }
 
 #[tokio::test]
-async fn a_connection_that_answered_before_the_body_ended_serves_nobody_else() {
+async fn a_connection_that_answered_before_the_body_ended_is_closed_without_the_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (answered, head) = tokio::sync::oneshot::channel();
-    let (swallowed, tail) = tokio::sync::oneshot::channel();
     let connections = tokio::spawn(async move {
         let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         let (mut first, _) = listener.accept().await.unwrap();
         read_head(&mut first).await;
         first.write_all(ok).await.unwrap();
-        answered.send(()).unwrap();
         let mut rest = Vec::new();
-        while !rest.ends_with(b"0\r\n\r\n") {
-            assert_ne!(first.read_buf(&mut rest).await.unwrap(), 0);
-        }
-        swallowed.send(()).unwrap();
+        let _ = first.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{rest:?}");
         let (mut second, _) = listener.accept().await.unwrap();
         read_head(&mut second).await;
         second.write_all(ok).await.unwrap();
@@ -190,10 +185,9 @@ async fn a_connection_that_answered_before_the_body_ended_serves_nobody_else() {
     let send = |request| upstreams.send(&app, "r", Purpose::Passthrough, request);
     let early = send(request.unwrap()).await.unwrap();
     assert_eq!(early.status(), 200);
-    head.await.unwrap();
-    feed.send(Bytes::from_static(b"late")).await.unwrap();
+    // Whether anybody still takes it or not.
+    let _ = feed.send(Bytes::from_static(b"late")).await;
     drop(feed);
-    tail.await.unwrap();
     assert_eq!(send(get()).await.unwrap().status(), 200);
     connections.await.unwrap();
 }

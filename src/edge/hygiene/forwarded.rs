@@ -60,8 +60,12 @@ pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network])
     let hops: Vec<IpAddr> = hops(headers);
     let outside = |ip: &&IpAddr| !trusted.iter().any(|network| network.contains(**ip));
     let ip = hops.iter().rev().find(outside).or(hops.first());
-    let told_host = headers.get(HOST).and_then(Host::parse);
-    let told_https = super::hop::tokens(headers, &PROTO).next() == Some("https");
+    // In a list the proxy nearest to the client wrote first.
+    let first = |name: HeaderName| super::hop::tokens(headers, &name).next();
+    let told_host = first(HOST)
+        .and_then(|host| HeaderValue::from_str(host).ok())
+        .and_then(|host| Host::parse(&host));
+    let told_https = first(PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
     Client {
         ip: ip
             .map(IpAddr::to_string)
@@ -224,6 +228,19 @@ mod tests {
                 pair("x-forwarded-proto", "http"),
                 pair("x-real-ip", "192.0.2.7"),
             ]
+        );
+    }
+
+    #[test]
+    fn of_several_proxies_the_one_nearest_to_the_client_tells_host_and_scheme() {
+        let fields = [
+            ("x-forwarded-host", "public.example, inner.example"),
+            ("x-forwarded-proto", "HTTPS, http"),
+        ];
+        let (client, _) = rebuilt("10.0.0.1", &fields);
+        assert_eq!(
+            (client.host.name.as_str(), client.proto),
+            ("public.example", "https")
         );
     }
 

@@ -33,6 +33,13 @@ impl Host {
             value: value.clone(),
         })
     }
+
+    /// Whether both name the same place over plain HTTP.
+    fn is_at(&self, other: &Host) -> bool {
+        const HTTP: u16 = 80;
+        let port = |host: &Host| host.port.unwrap_or(HTTP);
+        self.name == other.name && port(self) == port(other)
+    }
 }
 
 /// The request's host.
@@ -51,7 +58,7 @@ pub fn of(head: &Parts) -> Result<Host, Fault> {
     };
     let target = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::Host)?;
     match Host::parse(&target) {
-        Some(target) if (&target.name, target.port) == (&host.name, host.port) => Ok(host),
+        Some(target) if target.is_at(&host) => Ok(host),
         _ => Err(Fault::Host),
     }
 }
@@ -132,7 +139,9 @@ mod tests {
 
     #[test]
     fn an_absolute_target_names_the_same_host() {
-        assert!(of_request("http://A.example/x", &["a.example"]).is_ok());
+        for target in ["http://A.example/x", "http://a.example:80/x"] {
+            assert!(of_request(target, &["a.example"]).is_ok(), "{target}");
+        }
         for (target, host) in [
             ("http://a.example/x", "b.example"),
             ("http://a.example:81/x", "a.example"),

@@ -27,9 +27,8 @@ pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
     if head.method == Method::CONNECT {
         return Err(Fault::Connect);
     }
-    if let Some(expected) = head.headers.get(EXPECT)
-        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
+    let mut expected = head.headers.get_all(EXPECT).iter();
+    if expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault::Expect);
     }
     if head.uri.scheme().is_some_and(|scheme| scheme != "http") {
