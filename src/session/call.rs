@@ -255,8 +255,9 @@ impl Errand {
         hop::strip(&mut head.headers);
         let body = match timeout(self.calls.timeout, Limited::new(body, ANSWER).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            // It was done, and that has to be said; what it said does not fit.
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Bytes::new(),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                self.without_body()?
+            }
             Ok(Err(_)) => {
                 let error = Error::upstream(Kind::Broken, "the answer broke off");
                 return Err(self.failed(&error));
@@ -268,6 +269,18 @@ impl Errand {
             headers: told(&head.headers),
             body,
         })
+    }
+
+    /// What stands for a body above the limit: a write was done, and that has to be said; a request
+    /// that only wanted the body has nothing.
+    fn without_body(&self) -> Result<Bytes, Refusal> {
+        match self.method.is_safe() {
+            true => Err(Refusal::new(
+                Code::PayloadTooLarge,
+                "the answer is above the limit of a message",
+            )),
+            false => Ok(Bytes::new()),
+        }
     }
 
     /// Requests that change nothing are as good as not executed when no answer comes.

@@ -224,7 +224,10 @@ impl Subscription {
         let settles = self.settling_until.is_some_and(|until| desk.now < until);
         if phase != Phase::Opening || !settles {
             self.settling_until = None;
-            self.tell_state(desk);
+            // That it is over says more than that it is stale.
+            if self.paused || !matches!(phase, Phase::Ended(_)) {
+                self.tell_state(desk);
+            }
         }
         if self.paused {
             return Verdict::Waits;

@@ -159,6 +159,29 @@ async fn every_status_is_an_answer_and_every_body_has_a_form() {
 }
 
 #[tokio::test]
+async fn an_answer_too_large_for_a_message_is_told_without_its_body() {
+    let backend = Backend::new().await;
+    let world = World::new(&backend.file());
+    let mut client = world.join().await;
+    let length = (1 << 20) + 1;
+    let body = "x".repeat(length);
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    for (method, member, value) in [
+        ("POST", "status", Value::from(200)),
+        ("GET", "code", "payload_too_large".into()),
+    ] {
+        ask(&mut client, &format!(r#""method":"{method}""#)).await;
+        let (_, mut stream) = backend.request().await;
+        // The sidecar stops reading at its limit.
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let told = client.read().await;
+        assert_eq!(told[member], value);
+        assert_eq!(told["x"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn what_may_have_been_executed_is_unknown() {
     let backend = Backend::new().await;
     let world = World::new(&backend.file());

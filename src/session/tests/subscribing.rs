@@ -164,6 +164,20 @@ async fn a_stream_that_is_over_at_once_is_told_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_has_nothing_to_say_just_ends() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    client.send(r#"{"t":"sub","id":9,"path":"/stream"}"#).await;
+    world.feed().await.end(End {
+        is_final: true,
+        ..refused(Code::UpstreamClosed)
+    });
+    assert_eq!(client.read().await["t"], "ok");
+    let end = client.read().await;
+    assert_eq!((&end["t"], &end["final"]), (&"end".into(), &true.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_subscribed_to_is_refused_by_name() {
     let mut world = World::new(FILE);
     let mut client = world.join().await;
