@@ -139,7 +139,12 @@ async function whichWay() {
   setTimeout(whichWay, 1000);
 }
 
-const badge = (text) => { document.querySelector("#websocket .badge").textContent = text; };
+let takenBack = false;
+
+function badge(text) {
+  takenBack = text !== "through crossfade";
+  document.querySelector("#websocket .badge").textContent = text;
+}
 
 // ---- what it costs ----------------------------------------------------------------------------
 
@@ -157,6 +162,11 @@ function verdict({ sse, websocket }) {
   const text = document.getElementById("verdict");
   const b = (value) => element("b", value);
   const shown = views.websocket.smooth ?? 0;
+  if (takenBack) {
+    text.textContent = "WebSocket is off: the viewers of the third column poll like those of the first, " +
+      "missed nothing on the way, and come back when it is on again.";
+    return;
+  }
   text.replaceChildren(
     ...(viewers > 1
       ? ["For ", b(viewers.toLocaleString("en")), " viewers in each lane the backend answered ",
