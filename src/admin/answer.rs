@@ -115,7 +115,7 @@ impl Fault {
         let mut answer = body(
             self.status,
             "application/problem+json",
-            document.to_string(),
+            format!("{document}\n"),
         );
         if let Some((name, value)) = self.more.header {
             answer.headers_mut().insert(name, value);
@@ -133,7 +133,8 @@ pub fn json(document: &impl Serialize) -> Answer {
 pub fn json_with(status: StatusCode, document: &impl Serialize) -> Answer {
     // Our documents are trees of strings and numbers with string keys: they always serialise.
     let text = serde_json::to_string(document).unwrap_or_default();
-    body(status, "application/json", text)
+    // A line of its own on a terminal, and `--json` need not add anything to what came.
+    body(status, "application/json", text + "\n")
 }
 
 /// Text of some type.

@@ -25,12 +25,14 @@ pub async fn history(admin: &Admin) -> Result<Answer, Fault> {
 
 /// Reads the file again.
 pub async fn reload(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    asked.nothing()?;
     let seen = asked.if_match()?;
     tell(ask(admin, |reply| Ask::Reload(seen, reply)).await?)
 }
 
 /// One step back.
 pub async fn undo(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    asked.nothing()?;
     let seen = asked.if_match()?;
     tell(ask(admin, |reply| Ask::Undo(seen, reply)).await?)
 }

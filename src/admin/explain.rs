@@ -95,7 +95,7 @@ pub fn explain(
     let rollout = found
         .bridged
         .then(|| explain_rollout(&found.route, question, stages, secret));
-    json!({
+    let mut document = json!({
         "route": found.route.name,
         "action": action,
         "canonical_path": path,
@@ -106,8 +106,11 @@ pub fn explain(
             "rate_limit": null,
         },
         "rollout": rollout,
-        "origin_allowed": question.origin.as_ref().map(|_| allows_origin(question, in_force, &found.route)),
-    })
+    });
+    if question.origin.is_some() {
+        document["origin_allowed"] = allows_origin(question, in_force, &found.route).into();
+    }
+    document
 }
 
 /// Whether a WebSocket handshake with this `Origin` would be let in.

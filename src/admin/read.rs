@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Request};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Fault;
@@ -17,6 +18,10 @@ const LARGEST: usize = 4 << 20;
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// A request that was read completely.
 pub struct Asked {
@@ -81,6 +86,15 @@ impl Asked {
             true => Ok(T::default()),
             false => self.json(),
         }
+    }
+
+    /// Nothing is asked for beyond the path: no body, or an empty object.
+    ///
+    /// # Errors
+    /// As [`Asked::json`].
+    pub fn nothing(&self) -> Result<(), Fault> {
+        let Nothing {} = self.json_or_default()?;
+        Ok(())
     }
 
     /// The generation that the caller saw; `None` where it does not care (no `If-Match`, or `*`).

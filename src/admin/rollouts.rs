@@ -45,10 +45,6 @@ struct Killing {
     reason: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 /// All of them, by name.
 pub fn list(admin: &Admin) -> Answer {
     let sessions = admin.shared.sessions.list();
@@ -93,7 +89,7 @@ pub async fn kill(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fa
 
 /// Back to the percentage set last.
 pub async fn resume(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let Nothing {} = asked.json_or_default()?;
+    asked.nothing()?;
     change(name, asked, admin, Change::Resume).await
 }
 

@@ -79,8 +79,8 @@ impl Opening {
     /// The protocol, whether it carries one stream, and how metrics name the place.
     pub(super) fn speaks(&self, in_force: &InForce) -> (&'static dyn Protocol, bool, Arc<str>) {
         let Mode::Single { url, form, .. } = &self.mode else {
-            let place = format!("{}/ws", in_force.config.server.prefix);
-            return (&Json, false, place.into());
+            // No route's own: so do its handshakes count too.
+            return (&Json, false, "-".into());
         };
         let client = Client::new(self, &in_force.routes);
         let found = client.find(in_force, &Method::GET, url).ok();

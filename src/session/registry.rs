@@ -1,7 +1,7 @@
 //! The present sessions, as the admin API and the rollout see them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +126,8 @@ pub(super) struct Member {
     /// The session holds it while it works; others look only.
     pub subscriptions: Mutex<Vec<Subscription>>,
     directives: Mutex<Vec<Directive>>,
+    /// Somebody ordered it to close.
+    is_to_close: AtomicBool,
     /// What stands in the outbox, as of the last write.
     outbox_messages: AtomicU32,
     outbox_bytes: AtomicU32,
@@ -163,9 +165,7 @@ impl Sessions {
             Whom::Route(route) => member.listens_to(route),
             Whom::All => true,
         });
-        meant
-            .filter(|member| member.direct(Directive::Close(code)))
-            .count()
+        meant.filter(|member| member.order_to_close(code)).count()
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.
@@ -251,6 +251,7 @@ impl Member {
             signal: Arc::default(),
             subscriptions: Mutex::default(),
             directives: Mutex::default(),
+            is_to_close: AtomicBool::new(false),
             outbox_messages: AtomicU32::new(0),
             outbox_bytes: AtomicU32::new(0),
         }
@@ -274,6 +275,11 @@ impl Member {
         self.outbox_messages
             .store(messages as u32, Ordering::Relaxed);
         self.outbox_bytes.store(bytes as u32, Ordering::Relaxed);
+    }
+
+    /// False where it was ordered before: until its client has answered, it is still among the others.
+    fn order_to_close(&self, code: u16) -> bool {
+        !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
     }
 
     /// Leaves a directive and wakes the session; false where too many wait already.

@@ -1,6 +1,7 @@
 //! Every metric family on one page. The registry puts `crossfade_` before each name.
 //!
-//! Labels hold configured names and fixed words only, never what a client sent. Absent until their policies exist:
+//! Labels hold configured names and fixed words only, never what a client sent; `route="-"` is what belongs to no route, such as
+//! the multiplexed connection itself. Absent until their policies exist:
 //! `guard_result`, `rate_limited_total`, `auth_total`, `namespace_messages_total`.
 
 /// One family: what it is called, what it says, what splits it.

@@ -347,7 +347,11 @@ async fn the_configuration_over_the_api() {
     let nothing = post(admin, "/v1/config/undo", "").await;
     assert_problem(&nothing, 409, "nothing_to_undo");
 
-    let same = post(admin, "/v1/config/reload", "").await;
+    for path in ["/v1/config/reload", "/v1/config/undo"] {
+        let odd = post(admin, path, r#"{"dry_run":true}"#).await;
+        assert_problem(&odd, 422, "invalid");
+    }
+    let same = post(admin, "/v1/config/reload", "{}").await;
     assert_eq!(same.json["changed"], false);
     assert_eq!(same.json["generation"], 3);
     let history = get(admin, "/v1/config/history").await.json;
@@ -465,6 +469,17 @@ async fn explain_tells_what_would_happen_and_why() {
             "name": "web", "unit": "alice", "bucket": 2624, "percent": 25, "transport": "websocket",
             "reason": "bucket",
         })
+    );
+    assert_eq!(
+        keys(&alice),
+        [
+            "route",
+            "action",
+            "canonical_path",
+            "params",
+            "policies",
+            "rollout"
+        ]
     );
     assert_eq!(
         explain("path=/feed&user=bob").await["rollout"]["transport"],

@@ -376,6 +376,24 @@ fn answers_are_printed_as_they_are_and_a_refusal_exits_1() {
     );
 }
 
+#[tokio::test]
+async fn json_is_the_answers_body_byte_for_byte() {
+    let folder = Folder::with_rollout("percent = 25");
+    let running = Running::start(&folder.config());
+    for (arguments, path) in [
+        (&["rollout", "status"][..], "/v1/rollouts"),
+        (&["config", "show"], "/v1/config"),
+        (&["config", "history"], "/v1/config/history"),
+        (&["sessions", "list"], "/v1/sessions"),
+        (&["explain", "--path", "/feed"], "/v1/explain?path=/feed"),
+    ] {
+        let printed = running.run(&[arguments, &["--json"][..]].concat());
+        let body = get(&running.admin, path).await.text;
+        assert!(body.ends_with("}\n"), "{body:?}");
+        assert_eq!(stdout(&printed), body);
+    }
+}
+
 #[test]
 fn nobody_there_and_a_missing_token_say_what_to_do() {
     let nobody = run(&["rollout", "status", "--admin", "http://127.0.0.1:1"]);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::feed::Feed;
 use super::socket::{JSON, Seen, Socket};
-use super::world::{Folder, ask, eventually, get, post};
+use super::world::{Folder, ask, eventually, get, metric, post};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -223,6 +223,13 @@ async fn where_another_route_stays_in_only_the_subscription_ends() {
     world.house.reload().await.unwrap();
     let mut socket = world.open("/_crossfade/ws", &[JSON]).await;
     socket.frame("welcome").await;
+    // No route's own connection bears the same label wherever it is counted.
+    for counted in [
+        r#"crossfade_sessions{cohort="websocket",protocol="json",route="-"}"#,
+        r#"crossfade_connects_total{protocol="json",reason="bucket",result="accepted",route="-"}"#,
+    ] {
+        assert!(metric(world.admin(), counted).await > 0.0, "{counted}");
+    }
     let first = socket.subscribe(1, "/feed").await;
     let other = socket.subscribe(2, "/second").await;
     post(world.admin(), "/v1/rollouts/web/kill", "").await;
@@ -357,8 +364,13 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
     assert_eq!(closed.json, json!({ "closed": 1 }));
     assert_eq!(clients[0].closed().await, 4403);
     world.has_sessions(2).await;
+    // Who was closed a moment ago is still among the sessions, and is not closed again.
+    let id = get(world.admin(), "/v1/sessions").await.json["sessions"][0]["id"].clone();
+    let order = json!({ "ids": [id] }).to_string();
+    let closed = post(world.admin(), "/v1/sessions/close", &order).await;
+    assert_eq!(closed.json, json!({ "closed": 1 }));
     let all = post(world.admin(), "/v1/sessions/close", r#"{"all":true}"#).await;
-    assert_eq!(all.json, json!({ "closed": 2 }));
+    assert_eq!(all.json, json!({ "closed": 1 }));
     assert_eq!(clients[1].closed().await, 4200);
     world.has_sessions(0).await;
     let health = get(world.admin(), "/v1/health").await.json;
