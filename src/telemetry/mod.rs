@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -32,7 +33,7 @@ pub use source::OpenStream;
 /// All counters and gauges, and the log's switches; made once by `app` and handed to every room.
 #[derive(Debug)]
 pub struct Telemetry {
-    registry: Registry,
+    book: Book,
     process: Registry,
     log: Option<LogControl>,
     access: AtomicBool,
@@ -93,50 +94,51 @@ const LATENCY_BUCKETS: [f64; 15] = [
 impl Telemetry {
     /// All families at zero. Without a [`LogControl`] the log is somebody else's: an embedding program's, or a test's.
     pub fn new(log: Option<LogControl>) -> Self {
-        let registry = Registry::new_custom(Some("crossfade".into()), None)
-            .expect("the prefix is a valid metric name");
+        let mut book = Book::default();
         let process = Registry::new();
-        add(&process, ProcessCollector::for_self());
-        let log_lines_dropped = counter(&registry, &names::LOG_LINES_DROPPED);
+        process
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("nothing else is there");
+        let log_lines_dropped = counter(&mut book, &names::LOG_LINES_DROPPED);
         if let Some(log) = &log {
             log.count_drops(log_lines_dropped.clone());
         }
-        let build = gauges(&registry, &names::BUILD_INFO);
+        let build = gauges(&mut book, &names::BUILD_INFO);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Telemetry {
-            sessions: gauges(&registry, &names::SESSIONS),
-            connects: counters(&registry, &names::CONNECTS),
-            messages: counters(&registry, &names::MESSAGES),
-            bytes: counters(&registry, &names::BYTES),
-            event_latency: histograms(&registry, &names::EVENT_LATENCY),
-            data_age: float_gauges(&registry, &names::DATA_AGE),
-            upstream_requests: counters(&registry, &names::UPSTREAM_REQUESTS),
-            upstream_streams: gauges(&registry, &names::UPSTREAM_STREAMS),
-            upstream_errors: counters(&registry, &names::UPSTREAM_ERRORS),
-            topics: gauges(&registry, &names::TOPICS),
-            subscribers: gauges(&registry, &names::SUBSCRIBERS),
-            replays: counters(&registry, &names::REPLAYS),
-            gaps: counters(&registry, &names::GAPS),
-            slow_closes: counters(&registry, &names::SLOW_CLOSES),
-            windows_squeezed: counters(&registry, &names::WINDOWS_SQUEEZED),
-            queue_bytes: gauge(&registry, &names::QUEUE_BYTES),
-            reloads: counters(&registry, &names::RELOADS),
-            reload_seconds: histogram(&registry, &names::RELOAD_SECONDS),
-            config_generation: gauge(&registry, &names::CONFIG_GENERATION),
-            rollout_percent: float_gauges(&registry, &names::ROLLOUT_PERCENT),
-            rollout_state: gauges(&registry, &names::ROLLOUT_STATE),
-            decisions: counters(&registry, &names::DECISIONS),
-            fallbacks: counters(&registry, &names::FALLBACKS),
-            reconnects: counters(&registry, &names::RECONNECTS),
-            refused: counters(&registry, &names::REFUSED),
-            share_refused: counters(&registry, &names::SHARE_REFUSED),
-            errors: counters(&registry, &names::ERRORS),
-            panics: counter(&registry, &names::PANICS),
-            cookies_dropped: counters(&registry, &names::COOKIES_DROPPED),
+            sessions: gauges(&mut book, &names::SESSIONS),
+            connects: counters(&mut book, &names::CONNECTS),
+            messages: counters(&mut book, &names::MESSAGES),
+            bytes: counters(&mut book, &names::BYTES),
+            event_latency: histograms(&mut book, &names::EVENT_LATENCY),
+            data_age: float_gauges(&mut book, &names::DATA_AGE),
+            upstream_requests: counters(&mut book, &names::UPSTREAM_REQUESTS),
+            upstream_streams: gauges(&mut book, &names::UPSTREAM_STREAMS),
+            upstream_errors: counters(&mut book, &names::UPSTREAM_ERRORS),
+            topics: gauges(&mut book, &names::TOPICS),
+            subscribers: gauges(&mut book, &names::SUBSCRIBERS),
+            replays: counters(&mut book, &names::REPLAYS),
+            gaps: counters(&mut book, &names::GAPS),
+            slow_closes: counters(&mut book, &names::SLOW_CLOSES),
+            windows_squeezed: counters(&mut book, &names::WINDOWS_SQUEEZED),
+            queue_bytes: gauge(&mut book, &names::QUEUE_BYTES),
+            reloads: counters(&mut book, &names::RELOADS),
+            reload_seconds: histogram(&mut book, &names::RELOAD_SECONDS),
+            config_generation: gauge(&mut book, &names::CONFIG_GENERATION),
+            rollout_percent: float_gauges(&mut book, &names::ROLLOUT_PERCENT),
+            rollout_state: gauges(&mut book, &names::ROLLOUT_STATE),
+            decisions: counters(&mut book, &names::DECISIONS),
+            fallbacks: counters(&mut book, &names::FALLBACKS),
+            reconnects: counters(&mut book, &names::RECONNECTS),
+            refused: counters(&mut book, &names::REFUSED),
+            share_refused: counters(&mut book, &names::SHARE_REFUSED),
+            errors: counters(&mut book, &names::ERRORS),
+            panics: counter(&mut book, &names::PANICS),
+            cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
             access: AtomicBool::new(true),
             log,
             process,
-            registry,
+            book,
         }
     }
 
@@ -156,12 +158,13 @@ impl Telemetry {
 
     /// All families in the Prometheus text format.
     pub fn render(&self) -> String {
-        let mut families = self.registry.gather();
+        let mut families = self.book.registry.gather();
         families.extend(self.process.gather());
         // Encoding fails only for a family without samples, and gathering leaves those out.
-        TextEncoder::new()
-            .encode_to_string(&families)
-            .unwrap_or_default()
+        let encoded = TextEncoder::new().encode_to_string(&families);
+        let mut text = encoded.unwrap_or_default();
+        self.book.announce_the_rest(&families, &mut text);
+        text
     }
 }
 
@@ -171,10 +174,48 @@ impl Default for Telemetry {
     }
 }
 
-fn add(registry: &Registry, collector: impl Collector + 'static) {
-    registry
-        .register(Box::new(collector))
-        .expect("each family is registered once");
+/// Puts this before each of our names.
+const PREFIX: &str = "crossfade";
+
+/// All our families, with what stands above their samples.
+#[derive(Debug)]
+struct Book {
+    registry: Registry,
+    /// Name, and the lines `HELP` and `TYPE`.
+    heads: Vec<(String, String)>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        let registry = Registry::new_custom(Some(PREFIX.into()), None);
+        Book {
+            registry: registry.expect("the prefix is a valid metric name"),
+            heads: Vec::new(),
+        }
+    }
+}
+
+impl Book {
+    fn add(&mut self, collector: impl Collector + 'static) {
+        for family in collector.collect() {
+            let name = format!("{PREFIX}_{}", family.name());
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let head = format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help());
+            self.heads.push((name, head));
+        }
+        self.registry
+            .register(Box::new(collector))
+            .expect("each family is registered once");
+    }
+
+    /// A family whose labels were not met yet is announced all the same: whoever writes a dashboard finds its name.
+    fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
+        for (name, head) in &self.heads {
+            if !seen.iter().any(|family| family.name() == name) {
+                text.push_str(head);
+            }
+        }
+    }
 }
 
 fn describe(family: &Family) -> Opts {
@@ -184,47 +225,47 @@ fn describe(family: &Family) -> Opts {
 /// The page of names is fixed text: a family that is not valid shows in the first test that makes a [`Telemetry`].
 const VALID: &str = "names and labels of every family are valid";
 
-fn counter(registry: &Registry, family: &Family) -> IntCounter {
+fn counter(book: &mut Book, family: &Family) -> IntCounter {
     let made = IntCounter::with_opts(describe(family)).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn counters(registry: &Registry, family: &Family) -> IntCounterVec {
+fn counters(book: &mut Book, family: &Family) -> IntCounterVec {
     let made = IntCounterVec::new(describe(family), family.labels).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn gauge(registry: &Registry, family: &Family) -> IntGauge {
+fn gauge(book: &mut Book, family: &Family) -> IntGauge {
     let made = IntGauge::with_opts(describe(family)).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn gauges(registry: &Registry, family: &Family) -> IntGaugeVec {
+fn gauges(book: &mut Book, family: &Family) -> IntGaugeVec {
     let made = IntGaugeVec::new(describe(family), family.labels).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn float_gauges(registry: &Registry, family: &Family) -> GaugeVec {
+fn float_gauges(book: &mut Book, family: &Family) -> GaugeVec {
     let made = GaugeVec::new(describe(family), family.labels).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn histogram(registry: &Registry, family: &Family) -> Histogram {
+fn histogram(book: &mut Book, family: &Family) -> Histogram {
     let opts = HistogramOpts::from(describe(family)).buckets(LATENCY_BUCKETS.to_vec());
     let made = Histogram::with_opts(opts).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
-fn histograms(registry: &Registry, family: &Family) -> HistogramVec {
+fn histograms(book: &mut Book, family: &Family) -> HistogramVec {
     let opts = HistogramOpts::from(describe(family)).buckets(LATENCY_BUCKETS.to_vec());
     let made = HistogramVec::new(opts, family.labels).expect(VALID);
-    add(registry, made.clone());
+    book.add(made.clone());
     made
 }
 
@@ -245,6 +286,24 @@ mod tests {
             "process_cpu_seconds_total",
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_family_is_announced_once_from_the_start() {
+        let telemetry = Telemetry::default();
+        for _ in 0..2 {
+            let text = telemetry.render();
+            for head in [
+                "# TYPE crossfade_slow_closes_total counter\n",
+                "# TYPE crossfade_sessions gauge\n",
+                "# TYPE crossfade_event_latency_seconds histogram\n",
+                "# HELP crossfade_gaps_total Losses that subscribers were told of\n",
+            ] {
+                assert_eq!(text.matches(head).count(), 1, "{head} in\n{text}");
+            }
+            telemetry.gap_told("feed", "slow");
+            telemetry.route_meters("feed", "json", "websocket");
         }
     }
 
