@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::header::{ACCEPT, CONNECTION, HOST};
+use hyper::body::Body as _;
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use crate::config::{self, Config};
@@ -208,7 +211,7 @@ fn patience(
     purpose: Purpose,
     headers: &HeaderMap,
 ) -> Option<Duration> {
-    let streams = |accept: &hyper::header::HeaderValue| {
+    let streams = |accept: &HeaderValue| {
         accept
             .as_bytes()
             .to_ascii_lowercase()
@@ -257,15 +260,30 @@ fn address(
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = head.headers.clone();
-    drop_framing(request.headers_mut());
+    frame(&mut request);
     Ok(request)
 }
 
-/// Framing is the client engine's to write, from the body's own size.
-fn drop_framing(headers: &mut HeaderMap) {
-    headers.remove(hyper::header::CONTENT_LENGTH);
-    headers.remove(hyper::header::TRANSFER_ENCODING);
-    if !headers.contains_key(hyper::header::UPGRADE) {
+/// Framing is the client engine's to write, from the body's own size, but for two habits of its:
+/// it sends no body of unknown size with GET and HEAD, and no length where a POST has no body
+/// (RFC 9110, section 8.6).
+fn frame(request: &mut Request<Lent>) {
+    let body = request.body();
+    let (is_empty, has_length) = (body.is_empty(), body.size_hint().exact().is_some());
+    let means_content = matches!(
+        *request.method(),
+        Method::POST | Method::PUT | Method::PATCH
+    );
+    let headers = request.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+    if is_empty && means_content {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    if !is_empty && !has_length {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !headers.contains_key(UPGRADE) {
         headers.remove(CONNECTION);
     }
 }
