@@ -192,7 +192,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 has_more |= self.fill(subs, now);
             }
         }
-        let had_something = !self.socket.outbox().is_empty();
+        let was_held = self.socket.is_held();
         match self.socket.poll_send(cx) {
             Poll::Ready(Ok(())) => {
                 if std::mem::take(&mut self.stalled) {
@@ -206,8 +206,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let outbox = self.socket.outbox();
         self.member().show_outbox(outbox.len(), outbox.bytes());
-        let has_sent = had_something && !self.stalled;
-        if self.closing_until.is_some() || has_sent || (has_more && !self.stalled) {
+        // What is published meanwhile rings, and what the client sends wakes: there is no need to
+        // look again, unless reading was held back by what has left now.
+        let may_do_more = !self.stalled && (has_more || was_held);
+        if self.closing_until.is_some() || may_do_more {
             return Round::Again;
         }
         let deadline = self.deadline(subs);

@@ -16,8 +16,11 @@ const BATCH_FRAMES: usize = 64;
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
     pub(super) fn fill(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
-        if subs.is_empty() || self.socket.outbox().bytes() >= BATCH_BYTES {
+        if subs.is_empty() {
             return false;
+        }
+        if self.socket.outbox().bytes() >= BATCH_BYTES {
+            return true;
         }
         let allowed = self.rules().queue;
         let mut desk = Desk {

@@ -11,6 +11,9 @@ use tokio::io::AsyncWrite;
 /// Frames in one vectored write.
 const SLICES: usize = 64;
 
+/// Room for so many frames stays when nothing waits: most events come one by one.
+const KEPT: usize = 4;
+
 /// Bytes copied together for a socket that cannot write several buffers at once.
 const TOGETHER: usize = 64 * 1024;
 
@@ -133,8 +136,10 @@ impl Outbox {
             self.written = 0;
             self.frames.pop_front();
         }
-        // An idle connection keeps nothing.
-        self.frames = VecDeque::new();
+        // An idle connection keeps next to nothing.
+        if self.frames.capacity() > KEPT {
+            self.frames = VecDeque::new();
+        }
     }
 }
 

@@ -117,6 +117,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
         self.ending != Ending::No
     }
 
+    /// Whether the client is not read because of what it is owed.
+    pub fn is_held(&self) -> bool {
+        self.owed > OWED
+    }
+
     /// The next message. A client that does not take what it is owed is not read further, so
     /// after a successful [`Socket::poll_send`] look here again.
     ///
@@ -138,7 +143,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
                 }
                 return Poll::Ready(Ok(incoming));
             }
-            if self.owed > OWED {
+            if self.is_held() {
                 ready!(self.poll_send(cx))?;
             }
             let mut chunk = [MaybeUninit::uninit(); CHUNK];
