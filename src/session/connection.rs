@@ -63,6 +63,8 @@ pub(super) struct Connection<Io> {
     pub(super) heartbeat: Heartbeat,
     /// Wakes for the nearest of all deadlines.
     sleep: Pin<Box<Sleep>>,
+    /// When it does.
+    rings_at: Instant,
     beginning: Option<Box<Beginning>>,
     /// When the closing handshake has taken too long.
     pub(super) closing_until: Option<Instant>,
@@ -75,6 +77,8 @@ pub(super) struct Connection<Io> {
     pub(super) is_single: bool,
     /// The client did not take all of the last write.
     stalled: bool,
+    /// The admin API was shown what it did not take.
+    shows_outbox: bool,
     panicked: bool,
     opened: Instant,
 }
@@ -127,7 +131,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             meters,
             calls: Vec::new(),
             leaving: None,
-            sleep: Box::pin(sleep_until(now + rules.ping_interval)),
+            sleep: Box::pin(sleep_until(now)),
+            rings_at: now,
             heartbeat,
             beginning: Some(Box::new(Beginning {
                 mode: opening.mode,
@@ -139,6 +144,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             refused_subs: 0,
             is_single,
             stalled: false,
+            shows_outbox: false,
             panicked: false,
             opened: now,
             in_force,
@@ -204,8 +210,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Poll::Ready(Err(_)) => return Round::Gone,
             Poll::Pending => self.stalled = true,
         }
-        let outbox = self.socket.outbox();
-        self.member().show_outbox(outbox.len(), outbox.bytes());
+        if self.stalled || self.shows_outbox {
+            let outbox = self.socket.outbox();
+            self.member().show_outbox(outbox.len(), outbox.bytes());
+            self.shows_outbox = self.stalled;
+        }
         // What is published meanwhile rings, and what the client sends wakes: there is no need to
         // look again, unless reading was held back by what has left now.
         let may_do_more = !self.stalled && (has_more || was_held);
@@ -213,7 +222,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             return Round::Again;
         }
         let deadline = self.deadline(subs);
-        match self.poll_sleep(deadline, cx) {
+        match self.poll_sleep(deadline, now, cx) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending if has_more_to_read => {
                 // Stalled, and yet there is something to read that must not wait for a write.
@@ -225,10 +234,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Carries the closing handshake through.
     fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
-        if self.socket.poll_end(cx).is_ready() || Instant::now() >= until {
+        let now = Instant::now();
+        if self.socket.poll_end(cx).is_ready() || now >= until {
             return Round::Gone;
         }
-        match self.poll_sleep(until, cx) {
+        match self.poll_sleep(until, now, cx) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending => Round::Waits,
         }
@@ -437,11 +447,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             .fold(heartbeat, Instant::min)
     }
 
-    fn poll_sleep(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        // One that rings too early costs a look; moving it each time would cost more.
-        if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
-            self.sleep.as_mut().reset(deadline);
+    /// Waits for `deadline`. A timer that rings earlier than needed costs a look; setting it, or only
+    /// asking it, at every event would cost more. The task's waker stays the same for its life.
+    fn poll_sleep(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if now < self.rings_at && self.rings_at <= deadline {
+            return Poll::Pending;
         }
+        self.rings_at = deadline;
+        self.sleep.as_mut().reset(deadline);
         self.sleep.as_mut().poll(cx)
     }
 
