@@ -86,9 +86,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.shared.telemetry.slow_client_closed(&route.name);
                 self.close(4113, "slow consumer", subs, now);
             }
-            Verdict::Lost(GapWhy::Config) => {
-                self.close(4113, r#"{"why":"config"}"#, subs, now);
-            }
             Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, subs, now),
         }
     }

@@ -406,11 +406,12 @@ impl Subscription {
     }
 
     /// Upstream loss cannot be told without words. Ours closes a stream, while a polled route's
-    /// document follows and makes up for it.
+    /// document follows and makes up for it. A reload that reads something else from now on closes
+    /// nothing: the operator asked for it.
     fn loss_without_words(&self, why: GapWhy) -> Option<GapWhy> {
         let is_ours = match why {
-            GapWhy::Expired | GapWhy::Epoch | GapWhy::Slow | GapWhy::Config => true,
-            GapWhy::UpstreamReconnect | GapWhy::TooLarge => false,
+            GapWhy::Expired | GapWhy::Epoch | GapWhy::Slow => true,
+            GapWhy::UpstreamReconnect | GapWhy::TooLarge | GapWhy::Config => false,
         };
         let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
         (is_ours && !is_polled).then_some(why)

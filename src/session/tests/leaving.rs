@@ -249,6 +249,23 @@ async fn a_reload_that_reads_something_else_keeps_the_channel() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reload_that_reads_something_else_closes_no_raw_stream() {
+    let mut world = World::new(ROLLED);
+    let raw = single("/stream", SingleForm::Raw { wrap: false });
+    let mut raw = world.connect(raw).await;
+    let old = world.feed().await;
+    old.opened();
+    old.publish(vec![event("", "", "1")]);
+    assert_eq!(raw.read_text().await, "1");
+    world.reload(&ROLLED.replace("127.0.0.1:9", "127.0.0.1:10"));
+    let new = world.feed().await;
+    new.opened();
+    raw.stays_silent().await;
+    new.publish(vec![event("", "", "2")]);
+    assert_eq!(raw.read_text().await, "2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removed_route_ends_its_subscriptions_only() {
     let mut world = World::new(FILE);
     let mut client = world.join().await;
