@@ -1,5 +1,6 @@
 //! The bridge over real sockets: streams and documents to WebSocket clients, and what they survive.
 
+mod asking;
 mod bombs;
 mod following;
 mod identity;
