@@ -143,3 +143,20 @@ async fn a_refused_connection_is_accepted_and_closed() {
         matches!(client.next().await, Message::Close(Some(frame)) if u16::from(frame.code) == 4302)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_say_goodbye_is_left_soon() {
+    let world = World::new(FILE);
+    let mut opening = example();
+    opening.refuse_with = Some(4300);
+    let began = tokio::time::Instant::now();
+    let (near, mut far) = tokio::io::duplex(4096);
+    tokio::spawn(crate::session::run(near, opening, world.shared.clone()));
+    let mut bytes = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes)
+        .await
+        .expect("read");
+    assert_eq!(bytes, [&[0x88, 2][..], &4300u16.to_be_bytes()].concat());
+    let lasted = began.elapsed();
+    assert_eq!(lasted.as_secs(), 3, "{lasted:?}");
+}
