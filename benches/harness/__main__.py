@@ -30,7 +30,7 @@ def main() -> int:
     print("\n" + report.summary(findings))
     for name, why in missing.items():
         print(f"not run: {name}: {why}")
-    if not (chosen.quick or chosen.works or chosen.without or chosen.binary):
+    if not (chosen.quick or chosen.works or chosen.without):
         build.HERE.joinpath("RESULTS.md").write_text(text)
     return 0
 

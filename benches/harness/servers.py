@@ -18,6 +18,9 @@ CROSSFADE = """
 listen = "127.0.0.1:0"
 workers = 1
 
+[server.limits]
+connections = 50000
+
 [admin]
 listen = "127.0.0.1:0"
 
