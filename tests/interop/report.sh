@@ -19,5 +19,9 @@ part() {
 report() {
     printf '\n== what ran and what did not\n'
     printf '  %s\n' "${report_lines[@]}"
+    local passed failed
+    passed=$(printf '%s\n' "${report_lines[@]}" | grep -c '^passed ' || true)
+    failed=$(printf '%s\n' "${report_lines[@]}" | grep -c '^FAILED ' || true)
+    printf 'parts: %s passed, %s failed\n' "$passed" "$failed"
     exit "$report_failed"
 }
