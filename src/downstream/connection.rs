@@ -1,23 +1,17 @@
 //! One accepted connection, from its place among the others to its last exchange.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::dispatch::dispatch;
 use super::exchange::{self, Connection};
+use super::http1;
 use super::respond::Problem;
 use super::stream::Stream;
 use super::wire::{Traffic, Wire};
-use crate::config::Limits;
 use crate::edge::caps::Full;
 use crate::edge::hygiene::forwarded::Peer;
 use crate::session::Shared;
@@ -32,7 +26,7 @@ pub async fn carry(
     stream: Stream,
     address: Option<IpAddr>,
     shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let config = shared.in_force.load().config.clone();
     let limits = &config.server.limits;
@@ -51,42 +45,7 @@ pub async fn carry(
         traffic,
         permit,
     });
-    let service = service_fn(move |request| {
-        // The engine keeps room for this future as long as the connection lives: a box is small.
-        let answer = Box::pin(dispatch(connection.clone(), request));
-        answer.map(Ok::<_, Infallible>)
-    });
-    let serving = engine(limits)
-        .serve_connection(TokioIo::new(wire), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    let stopped = async {
-        // An error means that whoever could stop us is gone: the same.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
-    tokio::select! {
-        _ = serving.as_mut() => {}
-        () = stopped => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
-}
-
-/// Everything about a head, and all time, is the wire's to judge; the engine's own limits lie beyond.
-fn engine(limits: &Limits) -> http1::Builder {
-    const ENGINE_FIELDS: usize = 100;
-    const ENGINE_BUFFER: usize = 400 * 1024;
-    let mut engine = http1::Builder::new();
-    engine
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(ENGINE_BUFFER.max(limits.header_bytes * 2));
-    if limits.headers > ENGINE_FIELDS {
-        engine.max_headers(limits.headers);
-    }
-    engine
+    http1::serve(wire, connection, limits, stop).await;
 }
 
 /// Says why there is no place, to whom it may reach, and closes.

@@ -7,6 +7,7 @@ mod connection;
 mod dispatch;
 mod endpoints;
 mod exchange;
+mod http1;
 mod passthrough;
 mod respond;
 mod stream;
