@@ -112,12 +112,12 @@ async fn probe(upstream: &Upstream) -> Value {
         .servers
         .iter()
         .zip(healthy)
-        .map(|(server, healthy)| json!({ "url": format!("http://{}", server.0), "healthy": healthy }))
+        .map(|(server, healthy)| json!({ "url": server.url(), "healthy": healthy }))
         .collect();
     json!({ "name": upstream.name, "status": status, "servers": servers })
 }
 
 async fn accepts(server: &Authority, patience: Duration) -> bool {
-    let connected = tokio::time::timeout(patience, TcpStream::connect(&server.0)).await;
+    let connected = tokio::time::timeout(patience, TcpStream::connect(&server.address)).await;
     matches!(connected, Ok(Ok(_)))
 }

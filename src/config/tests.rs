@@ -81,7 +81,10 @@ fn the_smallest_file_loads_with_the_documented_defaults() {
     assert_eq!(admin.listen, Listen::Tcp(([127, 0, 0, 1], 9900).into()));
     assert_eq!(
         upstreams["app"].servers,
-        [Authority("127.0.0.1:5000".to_owned())]
+        [Authority {
+            address: "127.0.0.1:5000".to_owned(),
+            is_https: false,
+        }]
     );
     let [bridged, rest] = &routes[..] else {
         panic!("two routes")

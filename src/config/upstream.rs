@@ -29,9 +29,22 @@ pub struct Upstream {
     pub keepalive: usize,
 }
 
-/// `host:port`, the host a name or an IP literal as it stands in a URL.
+/// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Authority(pub String);
+pub struct Authority {
+    /// `host:port`, the host a name or an IP literal as it stands in a URL.
+    pub address: String,
+    /// Whether it is spoken to over TLS.
+    pub is_https: bool,
+}
+
+impl Authority {
+    /// Its URL, without a path.
+    pub fn url(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+}
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
     table.refuse_later(["tls"], "TLS towards backends");
@@ -68,7 +81,10 @@ fn server(text: &str) -> Result<Authority, Wrong> {
             "is an https server, which is not supported by this version",
             "write its http address",
         )),
-        _ => Ok(Authority(format!("{}:{}", origin.host, origin.port))),
+        _ => Ok(Authority {
+            address: format!("{}:{}", origin.host, origin.port),
+            is_https: false,
+        }),
     }
 }
 
@@ -78,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_server_is_scheme_host_and_port() {
-        let plain = |text: &str| server(text).expect(text).0;
+        let plain = |text: &str| server(text).expect(text).address;
         assert_eq!(plain("http://App:5000"), "app:5000");
         assert_eq!(plain("http://app/"), "app:80");
         assert_eq!(plain("http://[::1]:5000"), "[::1]:5000");

@@ -252,7 +252,7 @@ fn address(
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri = Uri::builder()
         .scheme("http")
-        .authority(server.0.as_str())
+        .authority(server.address.as_str())
         .path_and_query(path)
         .build()
         .map_err(|error| Error::upstream(Kind::Other, format!("no usable address: {error}")))?;

@@ -36,7 +36,10 @@ fn upstream(servers: &[&str]) -> config::Upstream {
         name: "app".into(),
         servers: servers
             .iter()
-            .map(|server| config::Authority((*server).into()))
+            .map(|server| config::Authority {
+                address: (*server).into(),
+                is_https: false,
+            })
             .collect(),
         host: None,
         connect_timeout: Duration::from_secs(3),

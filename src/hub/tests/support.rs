@@ -156,7 +156,10 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         methods: Vec::new(),
         upstream: Arc::new(config::Upstream {
             name: "app".into(),
-            servers: vec![Authority("127.0.0.1:1".into())],
+            servers: vec![Authority {
+                address: "127.0.0.1:1".into(),
+                is_https: false,
+            }],
             host: None,
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(30),

@@ -260,7 +260,7 @@ impl Walk {
                 let route = &mut self.routes[polled as usize];
                 let mut changed = (**route).clone();
                 let mut upstream = (*changed.upstream).clone();
-                upstream.servers[0].0 = format!("127.0.0.1:{}", self.rereads);
+                upstream.servers[0].address = format!("127.0.0.1:{}", self.rereads);
                 changed.upstream = Arc::new(upstream);
                 *route = Arc::new(changed);
                 self.reconcile();
