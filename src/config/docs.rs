@@ -9,13 +9,15 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 16] = [
+const TABLES: [(&str, &str, &str); 18] = [
     (include_str!("server.rs"), "Server", "server"),
     (include_str!("server.rs"), "Limits", "server.limits"),
     (include_str!("websocket.rs"), "WebSocket", "websocket"),
     (include_str!("websocket.rs"), "Queue", "websocket.queue"),
     (include_str!("admin.rs"), "Admin", "admin"),
     (include_str!("upstream.rs"), "Upstream", "upstream.app"),
+    (include_str!("fleet.rs"), "Health", "upstream.app.health"),
+    (include_str!("fleet.rs"), "Budget", "upstream.app.budget"),
     (include_str!("route.rs"), "Route", "route.0"),
     (include_str!("source.rs"), "Sse", "route.0.source"),
     (include_str!("source.rs"), "Poll", "route.1.source"),

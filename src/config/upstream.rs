@@ -5,6 +5,7 @@ use hyper::header::HeaderValue;
 use serde_json::json;
 
 use super::address;
+use super::fleet::{self, Balance, Budget, Health};
 use super::problem::Wrong;
 use super::table::Table;
 use super::tree::Node;
@@ -27,6 +28,12 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Idle connections kept per server.
     pub keepalive: usize,
+    /// How requests are spread over several servers: `"round_robin"`, `"least_requests"` (whoever has the fewest in flight), or by a consistent hash, so that the same key meets the same server: `{hash = KEY}` with `"header:X-Tenant"`, `"cookie:NAME"`, `"path"` or `"ip"`. What lacks the key is spread by round robin; polls and streams that lack it are hashed by their path.
+    pub balance: Balance,
+    /// `[upstream.NAME.health]`.
+    pub health: Option<Health>,
+    /// `[upstream.NAME.budget]`.
+    pub budget: Budget,
 }
 
 /// One server of an upstream.
@@ -48,7 +55,6 @@ impl Authority {
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
     table.refuse_later(["tls"], "TLS towards backends");
-    table.ignore_later(["health", "balance", "budget"]);
     // `false` is what this version does anyway.
     if table.node("http2").map(Node::json) == Some(json!(false)) {
         table.ignore_later(["http2"]);
@@ -70,6 +76,9 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
         response_timeout: table.duration("response_timeout", "30s"),
         idle_timeout: table.duration("idle_timeout", "60s"),
         keepalive: table.integer("keepalive", 512, 0..=units::MANY),
+        balance: fleet::balance(table),
+        health: fleet::health(table),
+        budget: fleet::budget(table),
     })
 }
 
