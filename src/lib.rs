@@ -10,7 +10,7 @@
 //!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
 //!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
-//!   [`state`] keeps files whole, [`listener`] binds addresses.
+//!   [`state`] keeps files whole, [`listener`] binds addresses, [`memory`] tells what the system grants.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -24,6 +24,7 @@ pub mod error;
 pub mod event;
 pub mod hub;
 pub mod listener;
+pub mod memory;
 pub mod protocol;
 pub mod reload;
 pub mod rollout;

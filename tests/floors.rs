@@ -29,6 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("telemetry", 1),
     ("state", 1),
     ("listener", 1),
+    ("memory", 1),
     ("event", 0),
     ("error", 0),
 ];

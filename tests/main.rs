@@ -7,6 +7,7 @@ mod handshake;
 mod life;
 mod limits;
 mod passthrough;
+mod scarcity;
 mod smuggling;
 mod support;
 mod tunnel;

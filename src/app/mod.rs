@@ -1,6 +1,7 @@
 //! The composition root: builds the house, starts it, and takes it down in order.
 
 mod leave;
+mod pressure;
 mod secret;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger};
 use crate::config::{Config, Problem};
 use crate::downstream;
 use crate::edge::caps::Connections;
+use crate::edge::pressure::Pressure;
 use crate::hub::{Hub, Limits};
 use crate::listener::Listener;
 use crate::reload::{self, History, Prints, Read, Reloader, Watch};
@@ -126,6 +128,7 @@ async fn start_with(
         upstreams,
         sessions,
         connections: Connections::default(),
+        pressure: Pressure::default(),
         own_secret,
         node: format!("{:016x}", fastrand::u64(..)),
         telemetry: telemetry.clone(),
@@ -196,6 +199,7 @@ fn open(
     let others = [
         spawn_watched("admin", &shared, asked),
         spawn_watched("reload", &shared, reloads),
+        spawn_watched("memory", &shared, pressure::watch(shared.clone())),
     ];
     Handle {
         public: urls,

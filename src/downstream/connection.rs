@@ -4,22 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::exchange::{self, Connection};
-use super::http1;
-use super::respond::Problem;
+use super::exchange::Connection;
 use super::stream::Stream;
 use super::wire::{Traffic, Wire};
-use crate::edge::caps::Full;
+use super::{farewell, http1};
 use crate::edge::hygiene::forwarded::Peer;
 use crate::session::Shared;
 
-/// Seconds after which somebody who found no place may try again.
-const RETRY_SECONDS: u32 = 5;
 /// How long the answer to somebody without a place may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 pub async fn carry(
@@ -35,7 +30,10 @@ pub async fn carry(
     let counted = address.filter(|_| !peer.is_trusted);
     let permit = match shared.connections.admit(counted, limits) {
         Ok(permit) => Arc::new(permit),
-        Err(full) => return turn_away(stream, full, &shared).await,
+        Err(full) => {
+            shared.telemetry.connection_refused(full.reason());
+            return farewell::say(stream, full.reason(), "too many connections", PATIENCE).await;
+        }
     };
     let traffic = Traffic::default();
     let wire = Wire::new(stream, limits, traffic.clone());
@@ -46,20 +44,4 @@ pub async fn carry(
         permit,
     });
     http1::serve(wire, connection, limits, stop).await;
-}
-
-/// Says why there is no place, to whom it may reach, and closes.
-async fn turn_away(mut stream: Stream, full: Full, shared: &Shared) {
-    shared.telemetry.connection_refused(full.reason());
-    let problem = Problem::overloaded(full.reason(), RETRY_SECONDS);
-    let words = problem.into_last_words(&exchange::new_request_id());
-    let farewell = async {
-        stream.write_all(&words).await?;
-        stream.shutdown().await?;
-        // Closing at once would destroy the answer, should the request still be on its way.
-        let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }

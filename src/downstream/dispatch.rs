@@ -1,5 +1,6 @@
 //! THE ROAD: what happens to a request, in order.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
@@ -15,7 +16,11 @@ use super::{passthrough, tunnel, websocket};
 use crate::edge::cors;
 use crate::edge::hygiene::forwarded::Peer;
 use crate::edge::hygiene::{names, request};
+use crate::edge::pressure::Level;
 use crate::upstream::Body;
+
+/// Seconds after which somebody who found no room may try again, spread at random.
+const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
 /// Answers one request. Every answer bears its number, and its account is followed to the end.
 pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
@@ -80,6 +85,13 @@ async fn walk(
     account.remote.clone_from(&exchange.client.ip);
     account.path.clone_from(&exchange.path);
 
+    // Edge: connection caps were kept at the door; memory that runs short.
+    let level = connection.shared.pressure.level();
+    if level >= Level::Full || exchange.is_handshake && level >= Level::Tight {
+        let retry = fastrand::u32(RETRY_SECONDS);
+        return Err(Problem::overloaded("memory", "memory runs short", retry));
+    }
+
     // Our own endpoints.
     let own = endpoints::find(&server.prefix, &exchange.path)?;
     if let Some(Own::Transport) = own {
@@ -99,7 +111,7 @@ async fn walk(
     };
     account.route = found.as_ref().map(|found| found.route.name.clone());
 
-    // Edge: connection caps were kept at the door; the Origin of every handshake.
+    // Edge: the Origin of every handshake.
     if exchange.is_handshake {
         account.asked_for = match &found {
             Some(found) if !found.bridged => None,

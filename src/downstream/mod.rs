@@ -7,8 +7,10 @@ mod connection;
 mod dispatch;
 mod endpoints;
 mod exchange;
+mod farewell;
 mod http1;
 mod passthrough;
+mod reserve;
 mod respond;
 mod stream;
 mod tunnel;
@@ -26,6 +28,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::listener::Listener;
 use crate::session::Shared;
+use reserve::Reserve;
 use stream::Stream;
 
 /// Finds out about clients that vanished without a word: tunnels and silent streams have no other clock.
@@ -41,6 +44,7 @@ const REST: Duration = Duration::from_millis(100);
 /// it cuts what is left.
 pub async fn serve(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
+    let mut reserve = Reserve::new();
     let mut stopping = stop.clone();
     let stopped = async move {
         // An error means that whoever could stop us is gone: the same.
@@ -58,7 +62,11 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>, stop: watch::Receive
                 // The client was gone before we came.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    shared.telemetry.accept_failed(&error);
+                    let turned_away = match reserve::is_exhaustion(&error) {
+                        true => reserve.turn_away(&listener).await,
+                        false => 0,
+                    };
+                    shared.telemetry.accept_failed(&error, turned_away);
                     tokio::time::sleep(REST).await;
                 }
             },

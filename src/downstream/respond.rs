@@ -104,10 +104,9 @@ impl Problem {
         Problem::new(status, "draining", Side::Edge, detail).retry_after(retry_seconds)
     }
 
-    /// A cap on connections is reached.
-    pub fn overloaded(reason: &'static str, retry_seconds: u32) -> Self {
+    /// There is no room: a cap on connections is reached, or descriptors or memory run out.
+    pub fn overloaded(reason: &'static str, detail: &'static str, retry_seconds: u32) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let detail = "too many connections";
         let mut problem =
             Problem::new(status, "overloaded", Side::Edge, detail).retry_after(retry_seconds);
         problem.reason = Some(reason);

@@ -1,5 +1,6 @@
-//! Policies at the door: connection caps, hygiene, origins. The last two are pure.
+//! Policies at the door: connection caps, memory pressure, hygiene, origins. The last two are pure.
 
 pub mod caps;
 pub mod cors;
 pub mod hygiene;
+pub mod pressure;

@@ -121,6 +121,17 @@ impl Hub {
         self.node.set_memory(bytes);
     }
 
+    /// Bytes that all replay windows hold.
+    pub fn held(&self) -> usize {
+        self.node.held()
+    }
+
+    /// What the system leaves room for, in bytes, beside the budget of [`Hub::set_memory`]. What is above it is let go at once,
+    /// the largest windows first; subscribers that lag into them overrun.
+    pub fn set_ceiling(&self, bytes: usize) {
+        self.node.set_ceiling(bytes);
+    }
+
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
         for topic in self.node.all() {

@@ -31,6 +31,8 @@ pub(super) struct Node {
     limits: Limits,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
+    /// What the system leaves room for.
+    ceiling: AtomicUsize,
     feeds: Feeds,
     key: fn(&Target) -> TopicKey,
     channels: AtomicU32,
@@ -50,6 +52,7 @@ impl Node {
         Node {
             telemetry,
             memory: AtomicUsize::new(limits.memory),
+            ceiling: AtomicUsize::new(usize::MAX),
             limits,
             feeds,
             key,
@@ -214,6 +217,19 @@ impl Node {
         }
     }
 
+    /// What all windows hold, in bytes.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bounds all windows from without, beside the budget; what is above goes now, the largest first.
+    pub fn set_ceiling(&self, bytes: usize) {
+        self.ceiling.store(bytes, Ordering::Relaxed);
+        if self.excess().is_some() {
+            self.squeeze_largest(self.all());
+        }
+    }
+
     /// Another budget; what is above it goes with the next publication or sweep.
     pub fn set_memory(&self, bytes: usize) {
         self.memory.store(bytes, Ordering::Relaxed);
@@ -222,6 +238,7 @@ impl Node {
     fn excess(&self) -> Option<usize> {
         let held = self.held.load(Ordering::Relaxed);
         let memory = self.memory.load(Ordering::Relaxed);
+        let memory = memory.min(self.ceiling.load(Ordering::Relaxed));
         held.checked_sub(memory).filter(|&by| by > 0)
     }
 

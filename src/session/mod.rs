@@ -28,6 +28,7 @@ pub use opening::{Mode, Opening, SingleForm};
 
 use crate::config::Config;
 use crate::edge::caps::Connections;
+use crate::edge::pressure::Pressure;
 use crate::hub::Hub;
 use crate::rollout::Stages;
 use crate::route::InForce;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub sessions: registry::Sessions,
     /// Places for downstream connections of any kind.
     pub connections: Connections,
+    /// How near the system's memory limit is; only `app` stores into it.
+    pub pressure: Pressure,
     /// Signs the sticky cookie where the configuration has no secret; see [`Shared::secret`].
     pub own_secret: Vec<u8>,
     /// This instance's random id (`welcome.node`).

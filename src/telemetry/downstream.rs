@@ -2,6 +2,7 @@
 
 use super::Telemetry;
 use crate::error::Error;
+use crate::memory::Memory;
 
 impl Telemetry {
     /// A request was refused before or by a route's policies.
@@ -37,8 +38,18 @@ impl Telemetry {
         tracing::debug!(side, kind, detail = %error.detail, request_id, "exchange failed");
     }
 
-    /// The system gave no connection.
-    pub fn accept_failed(&self, error: &std::io::Error) {
-        tracing::warn!(%error, "no connection accepted");
+    /// Memory runs short, or no longer does.
+    pub fn memory_pressed(&self, number: u8, level: &'static str, memory: Memory) {
+        self.memory_pressure.set(number.into());
+        let (used, limit) = (memory.used, memory.limit);
+        tracing::warn!(level, used, limit, "memory pressure changed");
+    }
+
+    /// The system gave no connection; so many clients were told so.
+    pub fn accept_failed(&self, error: &std::io::Error, turned_away: usize) {
+        self.refused
+            .with_label_values(&["descriptors"])
+            .inc_by(turned_away as u64);
+        tracing::warn!(%error, turned_away, "no connection accepted");
     }
 }

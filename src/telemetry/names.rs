@@ -111,6 +111,12 @@ pub const QUEUE_BYTES: Family = family(
     &[],
     "Bytes in all replay windows and queues, against server.limits.memory",
 );
+/// `memory_pressure`.
+pub const MEMORY_PRESSURE: Family = family(
+    "memory_pressure",
+    &[],
+    "How near the system's memory limit is: 0 calm, 1 from 85 % (no new WebSockets), 2 from 92 % (replay windows are let go), 3 from 95 % (no requests)",
+);
 /// `reloads_total`.
 pub const RELOADS: Family = family(
     "reloads_total",

@@ -70,6 +70,7 @@ impl World {
             node: "node".into(),
             telemetry,
             draining: AtomicBool::new(false),
+            pressure: Default::default(),
             next_connection: AtomicU64::new(1),
         };
         World {

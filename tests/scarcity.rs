@@ -1,0 +1,295 @@
+//! When the system gives no more: descriptors, memory. The real binary, under limits of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossfade::edge::pressure::Level;
+use tokio::net::TcpStream;
+
+use crate::support::backend::reply;
+use crate::support::bridge::handshake;
+use crate::support::sidecar::EVERYTHING;
+use crate::support::{Backend, Peer, Sidecar, within};
+
+/// The binary, started by a shell that set limits first.
+struct Confined {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Confined {
+    fn start(before: &str, server: &str, rest: &str) -> Confined {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("proxy.toml");
+        let any = "listen = \"127.0.0.1:0\"";
+        let log = "[log]\nlevel = \"error\"";
+        let text = format!("[server]\n{any}\nworkers = 1\n{server}\n[admin]\n{any}\n{log}\n{rest}");
+        fs::write(&file, text).unwrap();
+        let run = format!("{before}; exec \"$0\" run --config \"$1\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &run, env!("CARGO_BIN_EXE_crossfade")])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut ready).unwrap();
+        let public = ready.split("public=http://").nth(1).unwrap_or(&ready);
+        let address = public.split_whitespace().next().unwrap().parse().unwrap();
+        Confined {
+            child,
+            address,
+            _folder: folder,
+        }
+    }
+
+    /// Seconds of a core that it has used.
+    fn cpu(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        ticks / 100.0
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn before(backend: &Backend, routes: &str) -> String {
+    let address = backend.address;
+    format!("[upstream.app]\nservers = [\"http://{address}\"]\n{routes}")
+}
+
+#[tokio::test]
+async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_served() {
+    let backend = Backend::ok().await;
+    let limits = "ulimit -n 80";
+    let sidecar = Confined::start(limits, "", &before(&backend, EVERYTHING));
+    let mut old = Peer::connect(sidecar.address).await;
+    assert_eq!(old.ask("GET /", "", "").await.status(), 200);
+
+    let mut crowd = Vec::new();
+    for _ in 0..120 {
+        crowd.push(TcpStream::connect(sidecar.address).await.unwrap());
+    }
+    let refused = within("a refusal", async {
+        loop {
+            let mut newcomer = Peer::connect(sidecar.address).await;
+            newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            if let Some(head) = newcomer.try_head().await {
+                break head;
+            }
+        }
+    })
+    .await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.field("retry-after"), Some("5"));
+
+    // Nobody spins on what cannot be accepted, and a connection that is here has its answers.
+    let (cpu, since) = (sidecar.cpu(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        assert_eq!(old.ask("GET /", "", "").await.status(), 200);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let busy = (sidecar.cpu() - cpu) / since.elapsed().as_secs_f64();
+    assert!(busy < 0.5, "{busy} of a core");
+
+    drop(crowd);
+    within("a place", async {
+        loop {
+            let mut newcomer = Peer::connect(sidecar.address).await;
+            newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            if newcomer
+                .try_head()
+                .await
+                .is_some_and(|head| head.status() == 200)
+            {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_that_runs_short_refuses_sessions_first_and_requests_last() {
+    let backend = Backend::start(|_, peer| reply(peer, "200 OK", "", "[]")).await;
+    let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nsource = {kind = \"poll\"}\n";
+    let sidecar = Sidecar::before(&backend, "", &(routes.to_owned() + EVERYTHING)).await;
+    let pressure = &sidecar.handle.shared().pressure;
+    for (level, session, tunnel, request) in [
+        (Level::Calm, 101, 200, 200),
+        (Level::Tight, 503, 503, 200),
+        (Level::Scarce, 503, 503, 200),
+        (Level::Full, 503, 503, 503),
+        (Level::Calm, 101, 200, 200),
+    ] {
+        pressure.set(level);
+        for (path, expected) in [("/list", session), ("/own", tunnel)] {
+            let mut client = sidecar.client().await;
+            client.send(handshake(path, "")).await;
+            let answer = client.head().await;
+            assert_eq!(answer.status(), expected, "{path} at {level:?}");
+            assert_eq!(answer.field("retry-after").is_some(), expected == 503);
+        }
+        let mut client = sidecar.client().await;
+        let answer = client.ask("GET /", "", "").await;
+        assert_eq!(answer.status(), request, "{level:?}");
+    }
+    assert!(
+        sidecar
+            .metrics()
+            .contains(r#"refused_total{reason="memory"} 7"#)
+    );
+}
+
+/// A control group of our own with a memory limit; `None` where the system lets us make none.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    fn with_limit(bytes: u64) -> Option<MemoryGroup> {
+        let name = format!(
+            "crossfade-test-{}-{:x}",
+            std::process::id(),
+            fastrand::u32(..)
+        );
+        for (root, limit) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let folder = Path::new(root).join(&name);
+            if !Path::new(root).join("cgroup.procs").exists() || fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            let group = MemoryGroup(folder);
+            if fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        // The process in it has been waited for; the kernel may take a moment more.
+        for _ in 0..50 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[tokio::test]
+async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
+    const LIMIT: u64 = 192 << 20;
+    let Some(group) = MemoryGroup::with_limit(LIMIT) else {
+        println!("not run: this system lets us make no control group with a memory limit");
+        return;
+    };
+    // Twice the limit in events of 64 KiB, all of which the window would like to keep.
+    let all_sent = Arc::new(AtomicBool::new(false));
+    let done = all_sent.clone();
+    let backend = Backend::by_hand(move |mut peer, seen| {
+        let done = done.clone();
+        async move {
+            let Some(request) = peer.request().await else {
+                return;
+            };
+            seen.lock().unwrap().push(request);
+            peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                .await;
+            let event = format!("data: {}\n\n", "x".repeat(64 << 10));
+            for _ in 0..6000 {
+                if !peer.try_send(&event).await {
+                    return;
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+            peer.rest().await;
+        }
+    })
+    .await;
+    let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nslow = \"gap\"\nsource = \"sse\"\n\
+                  replay = {events = 100000, age = \"10m\", bytes = \"2GiB\"}\n";
+    let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
+    let server = "[server.limits]\nmemory = \"2GiB\"";
+    let mut sidecar = Confined::start(&enter, server, &before(&backend, routes));
+    let mut reader = Peer::connect(sidecar.address).await;
+    reader.send(handshake("/feed", "")).await;
+    assert_eq!(reader.head().await.status(), 101);
+    let (stream, _) = reader.into_parts();
+    let draining = tokio::spawn(async move {
+        let mut stream = stream;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    });
+
+    within("all events", async {
+        while !all_sent.load(Ordering::SeqCst) {
+            assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    draining.abort();
+
+    // Somebody else in the same group takes more and more, until nearly nothing is left.
+    let hog = format!(
+        "{enter}; (for i in $(seq 75); do head -c 2M /dev/zero; sleep 0.02; done) | tail -c 150M | sleep 60"
+    );
+    let hog = Killed(
+        Command::new("sh")
+            .args(["-c", &hog])
+            .process_group(0)
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(first_other_than(101, &sidecar).await, 503);
+    drop(hog);
+    assert_eq!(first_other_than(503, &sidecar).await, 101);
+    assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
+}
+
+/// Opens sessions until the answer is another.
+async fn first_other_than(status: u16, sidecar: &Confined) -> u16 {
+    within("another answer", async {
+        loop {
+            let mut newcomer = Peer::connect(sidecar.address).await;
+            newcomer.send(handshake("/feed", "")).await;
+            let answer = newcomer.head().await.status();
+            if answer != status {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// A process group that ends with this.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill")
+            .args(["-s", "KILL", "--", &group])
+            .status();
+        let _ = self.0.wait();
+    }
+}
