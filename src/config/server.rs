@@ -63,7 +63,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Silence inside a request's body.
     pub body_idle_timeout: Duration,
-    /// Bytes per second of a request's body, over any ten seconds; a slower one is cut off.
+    /// Bytes per second of a request's body, over any ten seconds of waiting for it, and of an answer, over thirty seconds of waiting for the client to take it; who is slower is cut off.
     pub body_min_rate: u64,
     /// The budget for all queues and replay windows together.
     pub memory: usize,

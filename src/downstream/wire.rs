@@ -8,6 +8,7 @@
 
 mod clock;
 mod patience;
+mod taking;
 mod traffic;
 
 use std::io::{self, IoSlice};
@@ -25,6 +26,7 @@ use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::scan::{Limits, Place, Scanner};
 use clock::Clock;
 use patience::{Patience, Verdict};
+pub(super) use taking::Taking;
 pub use traffic::Traffic;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It means something only
@@ -37,8 +39,6 @@ pub const REFUSED_METHOD: &str = "REFUSED";
 const PIECE: usize = 2048;
 /// How much a client may send behind a handshake before it is answered.
 const AHEAD: usize = 64 * 1024;
-/// How long a client may take nothing of what waits for it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, and for how many bytes, a client that was cut off is still listened to: what it goes
 /// on sending would otherwise destroy the answer on its way (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -54,8 +54,7 @@ pub struct Wire {
     clear: usize,
     state: State,
     patience: Patience,
-    stalled: Option<Instant>,
-    write_clock: Clock,
+    taking: Taking,
     linger: Option<Instant>,
     linger_clock: Clock,
     lingered: usize,
@@ -88,8 +87,7 @@ impl Wire {
             clear: 0,
             state: State::Open,
             patience: Patience::new(limits),
-            stalled: None,
-            write_clock: Clock::default(),
+            taking: Taking::new(limits.body_min_rate),
             linger: None,
             linger_clock: Clock::default(),
             lingered: 0,
@@ -220,20 +218,16 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// Follows a write: one that stands still for too long fails.
+    /// Follows a write: one that takes too long fails.
     fn poll_written(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.stalled = None;
             self.patience.wrote();
-            return written;
         }
-        let since = *self.stalled.get_or_insert_with(Instant::now);
-        ready!(self.write_clock.poll_until(since + WRITE_TIMEOUT, cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.taking.poll(cx, written)
     }
 }
 
