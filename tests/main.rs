@@ -1,5 +1,6 @@
 //! Stories over real sockets, and rules over the whole house.
 
+mod ahead;
 mod bridge;
 mod cohort;
 mod floors;

@@ -4,7 +4,7 @@
 #![no_main]
 
 use crossfade::edge::hygiene::Fault;
-use crossfade::edge::hygiene::scan::{Limits, Scanner};
+use crossfade::edge::hygiene::scan::{Limits, Place, Scanner};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -25,12 +25,16 @@ fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<Fau
     });
     let (mut heads, mut clear, mut before) = (0, 0, 0);
     for piece in pieces {
-        let scanned = scanner.feed(piece);
-        heads += scanned.heads;
-        clear = scanned.clear.map_or(clear, |at| before + at);
-        before += piece.len();
-        if scanned.fault.is_some() || scanned.seen < piece.len() {
-            return (heads, clear, scanned.fault);
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let scanned = scanner.feed(rest);
+            heads += usize::from(scanned.head);
+            clear = scanned.clear.map_or(clear, |at| before + at);
+            before += scanned.seen;
+            rest = &rest[scanned.seen..];
+            if scanned.fault.is_some() || scanner.place() == Place::Paused {
+                return (heads, clear, scanned.fault);
+            }
         }
     }
     (heads, clear, None)

@@ -5,6 +5,10 @@
 //! reaches the engine: in its place the engine reads [`REFUSED`], and the service answers that by
 //! the table of answers, in its turn behind earlier requests. A head that is too large or comes
 //! too slowly gets its answer the same way. A body that breaks a rule ends in an error.
+//!
+//! One request at a time: what a client sends ahead waits here, not scanned, until the running
+//! exchange is over. The engine, which looks for the client's end only while it has nothing to
+//! read, so learns at once of a client that sent ahead and left.
 
 mod clock;
 mod patience;
@@ -23,7 +27,7 @@ use tokio::time::Instant;
 use super::stream::Stream;
 use crate::config;
 use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::scan::{Limits, Place, Scanner};
+use crate::edge::hygiene::scan::{Limits, Place, Scanned, Scanner};
 use clock::Clock;
 use patience::{Patience, Verdict};
 pub(super) use taking::Taking;
@@ -37,8 +41,8 @@ pub const REFUSED_METHOD: &str = "REFUSED";
 
 /// How much is read at once where it may have to be held back.
 const PIECE: usize = 2048;
-/// How much a client may send behind a handshake before it is answered.
-const AHEAD: usize = 64 * 1024;
+/// How much a client may send ahead before it is answered: then nothing more is read.
+const AHEAD: usize = 16 * 1024;
 /// How long, and for how many bytes, a client that was cut off is still listened to: what it goes
 /// on sending would otherwise destroy the answer on its way (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -52,6 +56,8 @@ pub struct Wire {
     /// Read and not delivered: first `clear` bytes that may be, then such that may not yet.
     held: BytesMut,
     clear: usize,
+    /// Whether the latter are not even scanned: they wait for an exchange, or a handshake, to end.
+    ahead: bool,
     state: State,
     patience: Patience,
     taking: Taking,
@@ -85,6 +91,7 @@ impl Wire {
             }),
             held: BytesMut::new(),
             clear: 0,
+            ahead: false,
             state: State::Open,
             patience: Patience::new(limits),
             taking: Taking::new(limits.body_min_rate),
@@ -126,9 +133,11 @@ impl Wire {
             self.state = State::HalfClosed;
             return Poll::Ready(Ok(()));
         }
-        let (clear, behind) = self.scan(piece);
+        let scanned = self.scan(piece);
+        let clear = scanned.clear.unwrap_or(0);
+        let behind = piece.get(clear..).unwrap_or_default();
         self.held.extend_from_slice(behind);
-        buf.set_filled(before + clear.unwrap_or(0));
+        buf.set_filled(before + clear);
         self.refuse_if_failed();
         Poll::Ready(Ok(()))
     }
@@ -140,33 +149,64 @@ impl Wire {
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut piece))?;
         if piece.filled().is_empty() {
             self.state = State::HalfClosed;
+        } else if self.must_wait() {
+            self.held.extend_from_slice(piece.filled());
+            self.ahead = true;
+        } else {
+            self.take_in(piece.filled());
         }
-        self.take_in(piece.filled());
         Poll::Ready(Ok(()))
     }
 
     /// Adds a piece to what is held.
     fn take_in(&mut self, piece: &[u8]) {
         let before = self.held.len();
-        let (clear, _) = self.scan(piece);
+        let scanned = self.scan(piece);
         self.held.extend_from_slice(piece);
-        if let Some(clear) = clear {
+        if let Some(clear) = scanned.clear {
             self.clear = before + clear;
         }
         self.refuse_if_failed();
     }
 
-    /// Scans a piece: how much of it is clear, with everything held before it, and what is not.
-    fn scan<'p>(&mut self, piece: &'p [u8]) -> (Option<usize>, &'p [u8]) {
+    fn scan(&mut self, piece: &[u8]) -> Scanned {
         let scanned = self.scanner.feed(piece);
-        self.traffic.expect_answers(scanned.heads);
+        self.traffic.expect_answers(usize::from(scanned.head));
         self.patience
-            .moved(self.scanner.place(), scanned.heads > 0, piece.len());
-        if let Some(fault) = scanned.fault {
-            self.fail(fault, scanned.in_body);
+            .moved(self.scanner.place(), scanned.head, piece.len());
+        match scanned.fault {
+            Some(fault) => self.fail(fault, scanned.in_body),
+            None => self.ahead = scanned.seen < piece.len(),
         }
-        let behind = piece.get(scanned.clear.unwrap_or(0)..).unwrap_or_default();
-        (scanned.clear, behind)
+        scanned
+    }
+
+    /// Whether the next byte belongs to what has to wait.
+    fn must_wait(&self) -> bool {
+        match self.scanner.place() {
+            Place::Paused => true,
+            Place::Between => self.traffic.is_busy(),
+            _ => false,
+        }
+    }
+
+    /// Lets in what was sent ahead, where its turn has come; else the task is woken when it has.
+    fn let_in(&mut self, cx: &mut Context<'_>) -> bool {
+        self.traffic.tell(cx.waker());
+        if self.scanner.place() == Place::Paused && self.traffic.take_declined() {
+            self.scanner.resume();
+        }
+        if !self.ahead || self.must_wait() {
+            return false;
+        }
+        self.ahead = false;
+        if self.state == State::Closed {
+            // The engine has not been told yet, and this request has its chance as well.
+            self.state = State::HalfClosed;
+        }
+        let ahead = self.held.split_off(self.clear);
+        self.take_in(&ahead);
+        true
     }
 
     fn fail(&mut self, fault: Fault, in_body: bool) {
@@ -183,6 +223,7 @@ impl Wire {
             return;
         }
         self.held.truncate(self.clear);
+        self.ahead = false;
         if self.state == State::Refused {
             self.held.extend_from_slice(REFUSED);
             self.clear = self.held.len();
@@ -243,6 +284,10 @@ impl AsyncRead for Wire {
             if wire.deliver(buf) || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
+            let waits = wire.ahead || wire.scanner.place() == Place::Paused;
+            if waits && wire.let_in(cx) {
+                continue;
+            }
             match wire.state {
                 State::Open => {}
                 State::Refused => return Poll::Pending,
@@ -253,20 +298,14 @@ impl AsyncRead for Wire {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
+                    continue;
                 }
                 State::Closed => return Poll::Ready(Ok(())),
             }
-            let is_paused = wire.scanner.place() == Place::Paused;
-            if is_paused && wire.traffic.take_declined(cx.waker()) {
-                wire.scanner.resume();
-                let ahead = std::mem::take(&mut wire.held);
-                wire.take_in(&ahead);
-                continue;
-            }
-            if is_paused && wire.held.len() >= AHEAD {
+            if wire.ahead && wire.held.len() >= AHEAD {
                 return Poll::Pending;
             }
-            let read = match wire.held.is_empty() && !is_paused {
+            let read = match wire.held.is_empty() && !wire.must_wait() {
                 true => wire.poll_read_through(cx, buf),
                 false => wire.poll_read_behind(cx),
             };
@@ -312,7 +351,8 @@ impl AsyncWrite for Wire {
         if wire.linger.is_none() {
             ready!(Pin::new(&mut wire.io).poll_shutdown(cx))?;
         }
-        let is_cut_off = wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body;
+        let is_cut_off =
+            wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body || wire.ahead;
         if is_cut_off {
             ready!(wire.poll_linger(cx));
         }

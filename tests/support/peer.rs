@@ -95,6 +95,11 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Says that nothing more will be sent; answers are still read.
+    pub async fn end_sending(&mut self) {
+        self.stream.shutdown().await.expect("open");
+    }
+
     /// Sends a request with a `Host`, these fields (each with its line end) and this body, and
     /// reads the whole answer.
     pub async fn ask(&mut self, line: &str, fields: &str, body: &str) -> Message {

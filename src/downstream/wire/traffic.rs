@@ -39,6 +39,7 @@ impl Traffic {
             .0
             .under_way
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        self.0.waiting.wake();
     }
 
     pub(super) fn expect_answers(&self, heads: usize) {
@@ -54,9 +55,13 @@ impl Traffic {
         let _ = self.0.fault.set(fault);
     }
 
-    /// Whether the handshake was declined; wakes the task when it is.
-    pub(super) fn take_declined(&self, waker: &Waker) -> bool {
+    /// Wakes this task when a handshake is declined or an exchange is over.
+    pub(super) fn tell(&self, waker: &Waker) {
         self.0.waiting.register(waker);
+    }
+
+    /// Whether the handshake was declined.
+    pub(super) fn take_declined(&self) -> bool {
         self.0.declined.swap(false, Ordering::AcqRel)
     }
 }

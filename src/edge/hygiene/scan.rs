@@ -29,13 +29,14 @@ pub struct Limits {
 /// What a piece of input came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scanned {
-    /// How much of the piece was looked at: all of it, unless the scan paused or failed.
+    /// How much of the piece was looked at: all of it, unless a request ended before its end, or
+    /// the scan paused or failed. What is behind is fed again when its turn has come.
     pub seen: usize,
     /// Everything up to here, and whatever came before this piece, follows the grammar; `None`
     /// where the piece brought nothing to its end. What comes after is to be held back.
     pub clear: Option<usize>,
-    /// How many heads were completed.
-    pub heads: usize,
+    /// Whether a head was completed.
+    pub head: bool,
     /// The rule that the input broke; it has no future then.
     pub fault: Option<Fault>,
     /// Whether it was broken behind a head that is clear.
@@ -113,12 +114,12 @@ impl Scanner {
         }
     }
 
-    /// Looks at the next piece of input.
+    /// Looks at the next piece of input, to the end of one request at most.
     pub fn feed(&mut self, piece: &[u8]) -> Scanned {
         let mut scanned = Scanned {
             seen: 0,
             clear: None,
-            heads: 0,
+            head: false,
             fault: None,
             in_body: false,
         };
@@ -127,9 +128,12 @@ impl Scanner {
                 Step::Paused => break,
                 Step::Took { bytes, clear, head } => {
                     scanned.seen += bytes;
-                    scanned.heads += usize::from(head);
+                    scanned.head |= head;
                     if clear {
                         scanned.clear = Some(scanned.seen);
+                    }
+                    if self.place() == Place::Between {
+                        break;
                     }
                 }
                 Step::Broke(fault) => {

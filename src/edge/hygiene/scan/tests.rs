@@ -21,14 +21,21 @@ fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
     let mut scanner = Scanner::new(LIMITS);
     let (mut heads, mut clear, mut before) = (0, 0, 0);
     for piece in pieces {
-        let scanned = scanner.feed(piece);
-        heads += scanned.heads;
-        clear = scanned.clear.map_or(clear, |at| before + at);
-        before += piece.len();
-        if let Some(fault) = scanned.fault {
-            assert_eq!(scanner.place(), Place::Failed);
-            assert!(scanned.in_body || fault != Fault::Chunk);
-            return (heads, clear, scanned.fault);
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let scanned = scanner.feed(rest);
+            heads += usize::from(scanned.head);
+            clear = scanned.clear.map_or(clear, |at| before + at);
+            before += scanned.seen;
+            rest = &rest[scanned.seen..];
+            if let Some(fault) = scanned.fault {
+                assert_eq!(scanner.place(), Place::Failed);
+                assert!(scanned.in_body || fault != Fault::Chunk);
+                return (heads, clear, scanned.fault);
+            }
+            if !rest.is_empty() {
+                assert_eq!(scanner.place(), Place::Between);
+            }
         }
     }
     (heads, clear, None)
@@ -301,7 +308,24 @@ fn the_scan_pauses_behind_a_handshake() {
     assert_eq!(scanner.place(), Place::Paused);
     assert_eq!(scanner.feed(b"x").seen, 0);
     scanner.resume();
-    assert_eq!(scanner.feed(b"GET / HTTP/1.1\r\n\r\n").heads, 1);
+    assert!(scanner.feed(b"GET / HTTP/1.1\r\n\r\n").head);
+}
+
+#[test]
+fn one_request_is_looked_at_at_a_time() {
+    let request = b"PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab";
+    let mut scanner = Scanner::new(LIMITS);
+    let both = [&request[..], b"GET / HT"].concat();
+    let first = scanner.feed(&both);
+    let end = request.len();
+    assert_eq!(
+        (first.seen, first.clear, first.head),
+        (end, Some(end), true)
+    );
+    assert_eq!(scanner.place(), Place::Between);
+    let second = scanner.feed(&both[end..]);
+    assert_eq!((second.seen, second.clear, second.head), (8, None, false));
+    assert_eq!(scanner.place(), Place::Head);
 }
 
 #[test]
