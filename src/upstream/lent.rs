@@ -1,15 +1,15 @@
-//! A request body that survives a failed attempt to connect, and ends with its answer.
+//! A request body that survives a failed attempt to connect.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Body;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// The engine gets a clone: where it never polled (no connection was made), the body is whole
 /// and the next attempt gets it.
@@ -21,8 +21,7 @@ struct State {
     moved: Option<Instant>,
     done: bool,
     failed: Option<Error>,
-    withdrawn: bool,
-    engine: Option<Waker>,
+    met_stale: bool,
 }
 
 impl Lent {
@@ -33,8 +32,7 @@ impl Lent {
             moved: None,
             done,
             failed: None,
-            withdrawn: false,
-            engine: None,
+            met_stale: false,
         })))
     }
 
@@ -58,17 +56,15 @@ impl Lent {
         self.lock().failed.clone()
     }
 
-    /// The answer is over: nothing more of this is sent. What has not gone yet would reach the
-    /// backend as the beginning of another request; the engine closes the connection instead.
-    fn withdraw(&self) {
-        let mut state = self.lock();
-        if state.done {
-            return;
-        }
-        state.withdrawn = true;
-        if let Some(engine) = state.engine.take() {
-            engine.wake();
-        }
+    /// Notes that the kept connection it went over was closed before an answer began.
+    pub(super) fn note_stale(&self) {
+        self.lock().met_stale = true;
+    }
+
+    /// Whether a kept connection failed it: then it goes over a new one only, and a safe request
+    /// goes again without counting as a retry.
+    pub(super) fn met_stale(&self) -> bool {
+        self.lock().met_stale
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,14 +81,7 @@ impl hyper::body::Body for Lent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut state = self.lock();
-        if state.withdrawn {
-            let error = Error::upstream(Kind::Other, "it answered before it had the whole request");
-            return Poll::Ready(Some(Err(error)));
-        }
-        let Poll::Ready(frame) = Pin::new(&mut state.body).poll_frame(cx) else {
-            state.engine = Some(cx.waker().clone());
-            return Poll::Pending;
-        };
+        let frame = ready!(Pin::new(&mut state.body).poll_frame(cx));
         state.moved = Some(Instant::now());
         let more = match &frame {
             Some(Ok(frame)) => frame.data_ref().is_some_and(Buf::has_remaining),
@@ -113,50 +102,5 @@ impl hyper::body::Body for Lent {
 
     fn size_hint(&self) -> SizeHint {
         self.lock().body.size_hint()
-    }
-}
-
-/// The body of an answer, which withdraws the rest of its request when it has ended.
-pub(super) struct Answer {
-    body: Incoming,
-    request: Lent,
-}
-
-impl Answer {
-    pub(super) fn new(body: Incoming, request: Lent) -> Self {
-        let answer = Answer { body, request };
-        answer.look();
-        answer
-    }
-
-    fn look(&self) {
-        if self.body.is_end_stream() {
-            self.request.withdraw();
-        }
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            None => self.request.withdraw(),
-            Some(_) => self.look(),
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

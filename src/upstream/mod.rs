@@ -1,5 +1,9 @@
 //! The way to the backend; the only room that names the client engine.
 
+mod answer;
+mod connect;
+mod http1;
+mod lane;
 mod lent;
 mod pool;
 
@@ -14,12 +18,13 @@ use hyper::body::Body as _;
 use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{HeaderMap, Method, Request, Response, Uri};
+use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::Telemetry;
-use lent::{Answer, Lent};
+use answer::Answer;
+use lent::Lent;
 use pool::{Pool, Settings};
 
 /// Any body on its way through.
@@ -152,8 +157,8 @@ impl Upstreams {
             attempt += 1;
             let server = pool.next_server(&upstream.servers);
             let request = address(&head, server, lent.clone())?;
-            let error = match self.attempt(&pool, request, &lent, patience).await {
-                Ok(answer) => return Ok(answer.map(|body| Answer::new(body, lent))),
+            let error = match self.attempt(&pool, server, request, &lent, patience).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let again = match error.kind {
@@ -171,11 +176,12 @@ impl Upstreams {
     async fn attempt(
         &self,
         pool: &Pool,
+        server: &config::Authority,
         request: Request<Lent>,
         lent: &Lent,
         patience: Option<Duration>,
-    ) -> Result<Response<hyper::body::Incoming>, Error> {
-        let sending = pool.request(request, lent);
+    ) -> Result<Response<Answer>, Error> {
+        let sending = pool.request(server, request, lent);
         let Some(patience) = patience else {
             return sending.await;
         };
@@ -249,17 +255,15 @@ fn address(
     server: &config::Authority,
     body: Lent,
 ) -> Result<Request<Lent>, Error> {
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let uri = Uri::builder()
-        .scheme("http")
-        .authority(server.address.as_str())
-        .path_and_query(path)
-        .build()
-        .map_err(|error| Error::upstream(Kind::Other, format!("no usable address: {error}")))?;
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = uri;
+    *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
+    if !head.headers.contains_key(HOST) {
+        let host = HeaderValue::from_str(&server.address)
+            .map_err(|_| Error::upstream(Kind::Other, "no usable address"))?;
+        request.headers_mut().insert(HOST, host);
+    }
     frame(&mut request);
     Ok(request)
 }
