@@ -7,24 +7,26 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import build, limits, report, works
+from . import build, limits, passing, report, works
 from .servers import KINDS, Stage
+
+WORKS = {**works.ALL, **passing.ALL}
 
 
 def main() -> int:
     chosen = parse_arguments()
     limits.require_two_cores()
     descriptors = limits.raise_descriptors()
-    missing = build.install_peers(set(KINDS) - chosen.without)
+    missing = build.install_peers((set(KINDS) | build.TOOLS) - chosen.without)
     missing.update({name: "left out by --without" for name in chosen.without})
     binaries = build.binaries(chosen.binary)
     missing["Centrifugo"] = "neither Debian nor the npm registry has it"
     busy = limits.busy_share()
     findings = []
     with Stage(binaries, set(KINDS) - set(missing)) as stage:
-        for name in chosen.works or works.ALL:
+        for name in chosen.works or WORKS:
             print(f"\n{name} …", file=sys.stderr, flush=True)
-            findings.append(works.ALL[name](stage, chosen.quick, descriptors))
+            findings.append(WORKS[name](stage, chosen.quick, descriptors))
             print(report.work_text(findings[-1]), flush=True)
     text = report.whole(findings, missing, busy, binaries)
     print("\n" + report.summary(findings))
@@ -37,13 +39,13 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benches/run", description="Measures crossfade beside its peers.")
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"one or more of {' '.join(works.ALL)}; default all")
-    parser.add_argument("--quick", action="store_true", help="the main size of each work, once, in under three minutes")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"one or more of {' '.join(WORKS)}; default all")
+    parser.add_argument("--quick", action="store_true", help="the main size of each work, once, in under five minutes")
     parser.add_argument("--without", default="", metavar="SERVER,…", help=f"leave out some of {' '.join(KINDS)}")
     parser.add_argument("--binary", type=Path, help="a crossfade that is built already")
     chosen = parser.parse_args()
     chosen.without = {name for name in chosen.without.split(",") if name}
-    for unknown in [*(set(chosen.works) - set(works.ALL)), *(chosen.without - set(KINDS))]:
+    for unknown in [*(set(chosen.works) - set(WORKS)), *(chosen.without - set(KINDS))]:
         parser.error(f"there is no {unknown}")
     return chosen
 

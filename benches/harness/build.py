@@ -8,8 +8,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent
+# Programs of the works themselves beside the servers.
+TOOLS = {"h2load"}
 POLICY = Path("/usr/sbin/policy-rc.d")
-DEBIAN = {"nchan": "libnginx-mod-nchan", "haproxy": "haproxy"}
+DEBIAN = {"nchan": "libnginx-mod-nchan", "nginx": "nginx", "haproxy": "haproxy", "h2load": "nghttp2-client"}
 NODE = {"ws", "socketio"}
 
 

@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Callable
 
-from . import build
+from . import build, passing
 from .works import CROSSFADE, CROSSFADE_MANY, CROSSFADE_GAP, HAPROXY, NCHAN, Findings, Row
 
 
@@ -23,7 +23,20 @@ TITLES = {
     "storm": "Everybody connects at once",
     "stalled": "Stalled readers: what they cost the others, and the server",
     "polled": "Polled data: what the backend bears, and how old the data is",
+    "passthrough": "Passed through: a request and its answer, on connections that are kept",
+    "tls": "Passed through, over TLS",
+    "sse": "Event streams passed through: one of the backend's for each client",
+    "idletls": "Idle WebSockets over TLS: memory of the server's processes for each",
 }
+PASSING = [
+    Column("CPU µs per request", "cpu_us_per_request"),
+    Column("p50 ms", "p50_ms", 2),
+    Column("p99 ms", "p99_ms", 2),
+    Column("p99.9 ms", "p999_ms", 1),
+    Column("requests/s", "requests_per_s", 0),
+    Column("its core %", "cpu_share", 0, 100),
+    Column("clients' core %", "load_cpu_share", 0, 100),
+]
 COLUMNS = {
     "fanout": [
         Column("CPU s per million", "cpu_s_per_million", 2),
@@ -56,8 +69,19 @@ COLUMNS = {
         Column("of them closed", "stalled_closed", 0),
     ],
     "polled": [Column("requests/s at the backend", "backend_requests_per_s", 0), Column("mean age ms", "mean_age_ms", 0)],
+    "passthrough": PASSING,
+    "tls": PASSING,
+    "sse": [
+        Column("CPU s per million", "cpu_s_per_million", 2),
+        Column("p50 ms", "p50_ms"),
+        Column("p99 ms", "p99_ms"),
+        Column("lost", "lost", 0),
+        Column("KiB per client (PSS)", "bytes_per_client", 1, 2**-10),
+        Column("clients' core %", "load_cpu_share", 0, 100),
+    ],
+    "idletls": [Column("bytes each (PSS)", "bytes_per_connection", 0), Column("base MiB", "base_bytes", 1, 2**-20)],
 }
-# Of crossfade's raw protocol to the row's server.
+# Of crossfade (where it has several rows: of the raw protocol, of passing through) to the row's server.
 RATIOS = {
     "fanout": [Column("CPU: crossfade ÷ it", "cpu_s_per_million", 2), Column("p99: crossfade ÷ it", "p99_ms", 2)],
     "ceiling": [Column("crossfade ÷ it", "deliveries_per_s", 2)],
@@ -65,6 +89,10 @@ RATIOS = {
     "storm": [Column("crossfade ÷ it", "handshakes_per_s", 2)],
     "stalled": [],
     "polled": [Column("requests: crossfade ÷ it", "backend_requests_per_s", 4)],
+    "passthrough": [Column("CPU: crossfade ÷ it", "cpu_us_per_request", 2), Column("p99: crossfade ÷ it", "p99_ms", 2)],
+    "tls": [Column("CPU: crossfade ÷ it", "cpu_us_per_request", 2), Column("p99: crossfade ÷ it", "p99_ms", 2)],
+    "sse": [Column("p50: crossfade ÷ it", "p50_ms", 2), Column("memory: crossfade ÷ it", "bytes_per_client", 2)],
+    "idletls": [Column("crossfade ÷ it", "bytes_per_connection", 2)],
 }
 
 
@@ -92,7 +120,7 @@ class Target:
 
 def _ratio(figure: str, peer: str) -> Callable[[Findings, str], float | None]:
     def value(findings: Findings, size: str) -> float | None:
-        ours, theirs = (findings.median(size, server, figure) for server in (CROSSFADE.name, peer))
+        ours, theirs = (findings.median(size, server, figure) for server in (findings.ours, peer))
         return ours / theirs if ours is not None and theirs else None
 
     return value
@@ -123,6 +151,21 @@ TARGETS = [
     Target("stalled", "100 among 1,100", "MiB per stalled reader (slow = gap)", 1.1, False, _figure("peak_per_stalled", 2**-20, CROSSFADE_GAP.name)),
     Target("polled", "2,000", "requests/s at the backend", 11.0, False, _figure("backend_requests_per_s")),
     Target("polled", "2,000", "mean age, s", 0.06, False, _figure("mean_age_ms", 1e-3)),
+    *(
+        Target(work, f"{prefix}{body} × {clients}", "CPU ÷ nginx's", limit, False, _ratio("cpu_us_per_request", "nginx"))
+        for work, prefix, limits in (
+            ("passthrough", "", {"1 KB": 1.3, "64 KB": 1.1}),
+            ("tls", "HTTP/1.1, ", {"1 KB": 1.3, "64 KB": 1.3}),
+            ("tls", "HTTP/2, ", {"1 KB": 1.3, "64 KB": 1.3}),
+        )
+        for body, limit in limits.items()
+        for clients in (64, 512)
+    ),
+    Target("passthrough", "64 KB × 64", "p99.9, ms", 35.0, False, _figure("p999_ms", 1, passing.OURS)),
+    Target("sse", "2,000 × 10/s", "p50 ÷ nginx's", 1.0, False, _ratio("p50_ms", "nginx")),
+    Target("sse", "2,000 × 10/s", "KiB per client", 8.0, False, _figure("bytes_per_client", 2**-10, passing.OURS)),
+    Target("idletls", "4,750", "KiB each, bridging", 12.0, False, _figure("bytes_per_connection", 2**-10, passing.BRIDGE)),
+    Target("idletls", "4,750", "KiB each, passing through", 12.0, False, _figure("bytes_per_connection", 2**-10, passing.OURS)),
 ]
 
 
@@ -216,7 +259,7 @@ def _cell(row: Row, column: Column) -> str:
 
 
 def _ratio_cell(findings: Findings, row: Row, column: Column) -> str:
-    ours, theirs = findings.median(row.size, CROSSFADE.name, column.figure), row.median(column.figure)
+    ours, theirs = findings.median(row.size, findings.ours, column.figure), row.median(column.figure)
     return f"{ours / theirs:.{column.digits}f}" if ours is not None and theirs else "–"
 
 

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build, limits
+from . import build, limits, proxies
 
 BACKLOG = 4096
-KINDS = ("crossfade", "nchan", "haproxy", "ws", "socketio", "bare")
+KINDS = ("crossfade", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
 
 CROSSFADE = """
 [server]
@@ -114,9 +114,11 @@ class Server:
     paths: dict[str, str]
     protocol: str
     publish: dict
+    # Its certificate, where it is spoken to over TLS.
+    ca: str | None = None
 
     def command(self, endpoint: str = "default", protocol: str | None = None, stream: str | None = None) -> dict:
-        target = {"address": self.address, "path": self.paths[endpoint], "protocol": protocol or self.protocol}
+        target = {"address": self.address, "path": self.paths[endpoint], "protocol": protocol or self.protocol, "ca": self.ca}
         return {"pid": self.process.pid, "target": target, "publish": {"stream": stream} if stream else self.publish}
 
     def stop(self) -> None:
@@ -154,12 +156,14 @@ class Stage:
         self.load.stdin.flush()
         return json.loads(self.load.stdout.readline())
 
-    def start(self, kind: str) -> Server:
-        return getattr(self, f"_start_{kind}")()
+    def start(self, kind: str, setting: str = "realtime") -> Server:
+        if setting == "realtime":
+            return getattr(self, f"_start_{kind}")()
+        return proxies.start(self, kind, tls=setting == "tls")
 
     def _start_crossfade(self) -> Server:
-        file = self._write("proxy.toml", CROSSFADE.format(backend=self.backend))
-        process = self._serve([str(self.binaries.crossfade), "run", "--config", file])
+        file = self.write("proxy.toml", CROSSFADE.format(backend=self.backend))
+        process = self.serve([str(self.binaries.crossfade), "run", "--config", file])
         ready = process.stdout.readline()
         if not ready.startswith("ready public=http://"):
             raise RuntimeError(f"crossfade did not start; its line was {ready!r}")
@@ -168,7 +172,7 @@ class Stage:
         return Server(process, address, paths, "raw", {"stream": "/events"})
 
     def _start_nchan(self) -> Server:
-        port = _free_port()
+        port = free_port()
         modules = next(Path(path) for path in ("/usr/lib/nginx/modules", "/usr/share/nginx/modules") if Path(path).is_dir())
         text = NCHAN.format(
             modules=modules,
@@ -178,17 +182,17 @@ class Stage:
             descriptors=limits.raise_descriptors(),
             connections=limits.raise_descriptors() * 5 // 4,
         )
-        process = self._serve(["nginx", "-e", f"{self.directory}/nginx.log", "-c", self._write("nginx.conf", text)])
-        address = _await_listener(port, process)
+        process = self.serve(["nginx", "-e", f"{self.directory}/nginx.log", "-c", self.write("nginx.conf", text)])
+        address = await_listener(port, process)
         return Server(process, address, {"default": "/sub"}, "raw", {"post": {"address": address, "path": "/pub"}})
 
     def _start_haproxy(self) -> Server:
-        port = _free_port()
+        port = free_port()
         text = HAPROXY.format(
             port=port, backlog=BACKLOG, backend=self.backend, connections=limits.raise_descriptors() // 2 - 100
         )
-        process = self._serve(["haproxy", "-db", "-f", self._write("haproxy.cfg", text)])
-        return Server(process, _await_listener(port, process), {"default": "/ws"}, "raw", {"stream": "/events/none"})
+        process = self.serve(["haproxy", "-db", "-f", self.write("haproxy.cfg", text)])
+        return Server(process, await_listener(port, process), {"default": "/ws"}, "raw", {"stream": "/events/none"})
 
     def _start_ws(self) -> Server:
         return self._start_relay(["node", str(build.HERE / "peers/ws-relay.js")], "/events/ws", "raw", "/")
@@ -203,15 +207,15 @@ class Stage:
         return self._start_relay([str(self.binaries.load), "bare"], "/events/bare", "raw", "/")
 
     def _start_relay(self, command: list[str], stream: str, protocol: str, path: str) -> Server:
-        process = self._serve([*command, self.backend, stream])
+        process = self.serve([*command, self.backend, stream])
         address = process.stdout.readline().removeprefix("ready ").strip()
         return Server(process, address, {"default": path}, protocol, {"stream": stream})
 
-    def _serve(self, command: list[str]) -> subprocess.Popen:
+    def serve(self, command: list[str]) -> subprocess.Popen:
         with open(self.directory / "stderr.log", "a") as errors:
             return _pinned(limits.SERVER_CORE, command, stdout=subprocess.PIPE, stderr=errors)
 
-    def _write(self, name: str, text: str) -> str:
+    def write(self, name: str, text: str) -> str:
         file = self.directory / name
         file.write_text(text)
         return str(file)
@@ -221,13 +225,13 @@ def _pinned(core: int, command: list[str], **options) -> subprocess.Popen:
     return subprocess.Popen(["taskset", "-c", str(core), *command], text=True, **options)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _await_listener(port: int, process: subprocess.Popen) -> str:
+def await_listener(port: int, process: subprocess.Popen) -> str:
     for _ in range(100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

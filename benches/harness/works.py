@@ -34,6 +34,8 @@ class Findings:
     work: str
     rows: list[Row]
     main_size: str
+    # The row that ratios are taken of.
+    ours: str = "crossfade, raw"
 
     def median(self, size: str, server: str, name: str) -> float | None:
         return next((row.median(name) for row in self.rows if (row.size, row.server) == (size, server)), None)
@@ -48,6 +50,8 @@ class Subject:
     endpoint: str = "default"
     protocol: str | None = None
     stream: str | None = None
+    # How the server is set up: for realtime, or to pass everything through, in the clear or over TLS.
+    setting: str = "realtime"
 
 
 CROSSFADE = Subject("crossfade, raw", "crossfade")
@@ -236,6 +240,11 @@ def _able(subjects: list[Subject], clients: int, descriptors: int) -> list[Subje
 
 
 def _take_turns(stage, subjects, size, rounds, work, arguments, flatten=lambda reading: reading) -> list[Row]:
+    """A work of the load generator, of all subjects in turn."""
+    return take_turns(stage, subjects, size, rounds, lambda server: flatten(stage.measure(work, **arguments(server))))
+
+
+def take_turns(stage, subjects, size, rounds, read) -> list[Row]:
     """Starts all servers, then measures one after the other, `rounds` times over, so that a drift of the machine meets all."""
     subjects = [subject for subject in subjects if subject.kind in stage.kinds]
     rows = [Row(size, subject.name) for subject in subjects]
@@ -244,7 +253,7 @@ def _take_turns(stage, subjects, size, rounds, work, arguments, flatten=lambda r
         for subject, row in zip(subjects, rows):
             try:
                 if subject.kind not in servers:
-                    servers[subject.kind] = stage.start(subject.kind)
+                    servers[subject.kind] = stage.start(subject.kind, subject.setting)
                     running.callback(servers[subject.kind].stop)
             except (OSError, RuntimeError) as error:
                 row.error = str(error)
@@ -252,7 +261,6 @@ def _take_turns(stage, subjects, size, rounds, work, arguments, flatten=lambda r
             for subject, row in zip(subjects, rows):
                 if row.error:
                     continue
-                server = servers[subject.kind].command(subject.endpoint, subject.protocol, subject.stream)
-                row.add(flatten(stage.measure(work, **arguments(server))))
+                row.add(read(servers[subject.kind].command(subject.endpoint, subject.protocol, subject.stream)))
                 print(f"  {size} {subject.name} {row.error}", file=sys.stderr, flush=True)
     return rows

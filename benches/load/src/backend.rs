@@ -1,5 +1,6 @@
-//! The legacy backend: an event stream at every path under `/events`, a polled document at `/list`, and a WebSocket that
-//! says nothing at `/ws` (for proxies that only pass one through). One thread, besides the publisher's.
+//! The legacy backend: an event stream at every path under `/events`, a polled document at `/list`, so many bytes at
+//! `/bytes/COUNT`, and a WebSocket that says nothing at `/ws` (for proxies that only pass one through). One thread, besides
+//! the publisher's.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -43,6 +44,7 @@ impl Backend {
             clock,
             publisher: Arc::clone(&backend.publisher),
             polls: Arc::clone(&backend.polls),
+            blobs: HashMap::new(),
         };
         thread::Builder::new()
             .name("backend".into())
@@ -68,12 +70,16 @@ struct Server {
     clock: Clock,
     publisher: Arc<Publisher>,
     polls: Arc<AtomicU64>,
+    /// Finished answers of `/bytes/COUNT`, by path.
+    blobs: HashMap<String, Arc<[u8]>>,
 }
 
 struct Connection {
     stream: TcpStream,
     upgraded: bool,
     received: Vec<u8>,
+    /// An answer, and how much of it the kernel has taken.
+    unsent: Option<(Arc<[u8]>, usize)>,
 }
 
 /// What becomes of a connection after it was served.
@@ -109,15 +115,18 @@ impl Server {
             stream.set_nodelay(true)?;
             let token = Token(self.next);
             self.next += 1;
-            self.poll
-                .registry()
-                .register(&mut stream, token, Interest::READABLE)?;
+            self.poll.registry().register(
+                &mut stream,
+                token,
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             self.connections.insert(
                 token,
                 Connection {
                     stream,
                     upgraded: false,
                     received: Vec::new(),
+                    unsent: None,
                 },
             );
         }
@@ -142,13 +151,21 @@ impl Server {
     }
 
     /// Reads all that is there and answers every whole request in it.
-    fn answer(&self, connection: &mut Connection) -> After {
+    fn answer(&mut self, connection: &mut Connection) -> After {
+        if connection.send_rest().is_err() {
+            return After::Closes;
+        }
         let mut chunk = [0; 4096];
         loop {
             match connection.stream.read(&mut chunk) {
                 Ok(0) => return After::Closes,
                 Ok(_) if connection.upgraded => {}
-                Ok(length) => connection.received.extend(&chunk[..length]),
+                Ok(length) => {
+                    connection.received.extend(&chunk[..length]);
+                    if length < chunk.len() {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return After::Closes,
             }
@@ -156,6 +173,13 @@ impl Server {
         while let Some(length) = http::head_length(&connection.received) {
             let head: Vec<u8> = connection.received.drain(..length).collect();
             let path = http::path(&head);
+            if path.starts_with("/bytes/") {
+                connection.unsent = Some((self.blob(path), 0));
+                if connection.send_rest().is_err() {
+                    return After::Closes;
+                }
+                continue;
+            }
             let answer = match path {
                 "/list" => self.document(),
                 "/ws" => {
@@ -178,6 +202,21 @@ impl Server {
         After::Stays
     }
 
+    fn blob(&mut self, path: &str) -> Arc<[u8]> {
+        if let Some(blob) = self.blobs.get(path) {
+            return Arc::clone(blob);
+        }
+        let length = path.trim_start_matches("/bytes/").parse().unwrap_or(0);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let mut answer = head.into_bytes();
+        answer.resize(answer.len() + length, b'x');
+        let blob: Arc<[u8]> = answer.into();
+        self.blobs.insert(path.to_owned(), Arc::clone(&blob));
+        blob
+    }
+
     /// A list that changes all the time: each answer is another one, and says when it was true.
     fn document(&self) -> String {
         let number = self.polls.fetch_add(1, Relaxed);
@@ -190,5 +229,22 @@ impl Server {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
+    }
+}
+
+impl Connection {
+    /// Sends what the kernel takes of an answer; the rest follows when there is room.
+    fn send_rest(&mut self) -> io::Result<()> {
+        while let Some((answer, sent)) = &mut self.unsent {
+            match self.stream.write(&answer[*sent..]) {
+                Ok(length) => *sent += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if *sent == answer.len() {
+                self.unsent = None;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,14 +1,20 @@
-//! The WebSocket clients: one epoll loop that reads, counts and times what they receive.
+//! The clients that are sent events: one epoll loop that reads, counts and times what they receive.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
 
+use memchr::memmem;
+
+use crate::channel::{self, Channel};
 use crate::frame::{self, Frame};
 use crate::histogram::Histogram;
 use crate::http;
@@ -20,12 +26,15 @@ const OPENING: usize = 128;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 const EINPROGRESS: i32 = 115;
 
-/// A server's WebSocket endpoint.
+/// A server's endpoint.
 #[derive(Clone, Deserialize)]
 pub struct Target {
     pub address: SocketAddr,
     pub path: String,
     pub protocol: Protocol,
+    /// A PEM file with the server's certificate, where it is spoken to over TLS.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
 }
 
 /// What clients speak on it.
@@ -40,6 +49,8 @@ pub enum Protocol {
     Welcome,
     /// Engine.IO 4 and Socket.IO 5 over WebSocket: ready when the namespace is joined.
     SocketIo,
+    /// No WebSocket at all: an event stream over HTTP, ready when its head is there.
+    Sse,
 }
 
 /// What all clients together saw. The works clear and read it.
@@ -63,6 +74,7 @@ pub struct Fleet {
     connections: Vec<Option<Connection>>,
     buffer: Box<[u8]>,
     target: Target,
+    tls: Option<Arc<ClientConfig>>,
     clock: Clock,
     open: usize,
     ready: usize,
@@ -70,7 +82,7 @@ pub struct Fleet {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Channel,
     phase: Phase,
     /// The start of a frame or head whose rest has not come yet.
     partial: Vec<u8>,
@@ -95,6 +107,7 @@ impl Fleet {
             connections: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
             target: target.clone(),
+            tls: target.ca.as_deref().map(channel::trust).transpose()?,
             clock,
             open: 0,
             ready: 0,
@@ -144,7 +157,7 @@ impl Fleet {
     }
 
     /// Opens `count` connections that join and then never read again; their sockets take as little as the kernel lets them.
-    pub fn open_stalled(&mut self, count: usize) -> io::Result<Vec<TcpStream>> {
+    pub fn open_stalled(&mut self, count: usize) -> io::Result<Vec<Channel>> {
         let first = self.connections.len();
         let deadline = Instant::now() + OPEN_TIMEOUT;
         let wanted = self.ready + count;
@@ -157,7 +170,9 @@ impl Fleet {
         let mut stalled = Vec::new();
         for slot in self.connections.iter_mut().skip(first) {
             if let Some(mut connection) = slot.take() {
-                self.poll.registry().deregister(&mut connection.stream)?;
+                self.poll
+                    .registry()
+                    .deregister(connection.stream.socket())?;
                 self.open -= 1;
                 self.ready -= 1;
                 stalled.push(connection.stream);
@@ -189,7 +204,7 @@ impl Fleet {
         )?;
         self.open += 1;
         self.connections.push(Some(Connection {
-            stream,
+            stream: Channel::new(stream, self.tls.as_ref())?,
             phase: Phase::Connecting,
             partial: Vec::new(),
             began_us,
@@ -320,7 +335,7 @@ impl Reader<'_> {
                 Ok(length) => {
                     head.copy_from_slice(&connection.partial);
                     connection.partial.clear();
-                    let drained = length < space.len();
+                    let drained = connection.stream.is_plain() && length < space.len();
                     if !self.consume(connection, &buffer[..kept + length]) {
                         return false;
                     }
@@ -334,25 +349,28 @@ impl Reader<'_> {
     }
 
     fn send_handshake(&self, connection: &mut Connection) -> bool {
-        match connection.stream.peer_addr() {
+        match connection.stream.socket().peer_addr() {
             Ok(_) => {}
             Err(error) => {
                 return error.kind() == io::ErrorKind::NotConnected
                     && connection
                         .stream
+                        .socket()
                         .take_error()
                         .is_ok_and(|error| error.is_none());
             }
         }
         let subprotocol = match self.target.protocol {
             Protocol::Json | Protocol::Welcome => Some("crossfade.v1.json"),
-            Protocol::Raw | Protocol::SocketIo => None,
+            Protocol::Raw | Protocol::SocketIo | Protocol::Sse => None,
         };
-        let request = frame::handshake(
-            &self.target.address.to_string(),
-            &self.target.path,
-            subprotocol,
-        );
+        let (host, path) = (self.target.address.to_string(), &self.target.path);
+        let request = match self.target.protocol {
+            Protocol::Sse => {
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n")
+            }
+            _ => frame::handshake(&host, path, subprotocol),
+        };
         connection.phase = Phase::Handshaking;
         connection.stream.write_all(request.as_bytes()).is_ok()
     }
@@ -365,18 +383,27 @@ impl Reader<'_> {
                 connection.partial.extend(rest);
                 return true;
             };
-            if http::status(rest) != Some(101) {
+            let is_stream = self.target.protocol == Protocol::Sse;
+            if http::status(rest) != Some(if is_stream { 200 } else { 101 }) {
                 return false;
             }
             self.tally
                 .handshakes
                 .add(now_us.saturating_sub(connection.began_us));
-            connection.phase = if self.target.protocol == Protocol::Raw {
-                Phase::Ready
-            } else {
-                Phase::Joining
+            connection.phase = match self.target.protocol {
+                Protocol::Raw | Protocol::Sse => Phase::Ready,
+                _ => Phase::Joining,
             };
             rest = &rest[length..];
+        }
+        if self.target.protocol == Protocol::Sse {
+            // A chunk's frame, where a proxy wrote one, lies between two events.
+            while let Some(end) = memmem::find(rest, b"\n\n") {
+                self.take(connection, &rest[..end], now_us);
+                rest = &rest[end + 2..];
+            }
+            connection.partial.extend(rest);
+            return true;
         }
         while let Some((frame, length)) = frame::next(rest) {
             rest = &rest[length..];
@@ -417,7 +444,7 @@ impl Reader<'_> {
     fn take_control(&self, connection: &mut Connection, payload: &[u8]) -> bool {
         let has = |part: &str| payload.starts_with(part.as_bytes());
         let joined = match self.target.protocol {
-            Protocol::Raw => false,
+            Protocol::Raw | Protocol::Sse => false,
             Protocol::Json if has("{\"t\":\"err\"") => return false,
             Protocol::Json => has("{\"t\":\"ok\""),
             Protocol::Welcome => has("{\"t\":\"welcome\""),

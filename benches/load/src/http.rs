@@ -21,9 +21,14 @@ pub fn status(head: &[u8]) -> Option<u16> {
 
 /// The length of the body that follows an answer's head; 0 where no `Content-Length` says it.
 pub fn body_length(head: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    text.lines()
-        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
+    const NAME: &[u8] = b"content-length:";
+    head.split(|byte| *byte == b'\n')
+        .find_map(|line| {
+            let (name, value) = line.split_at_checked(NAME.len())?;
+            let value = std::str::from_utf8(value).ok()?;
+            name.eq_ignore_ascii_case(NAME)
+                .then(|| value.trim().parse().ok())?
+        })
         .unwrap_or_default()
 }
 

@@ -4,8 +4,10 @@
 //! line of JSON on stdout. `load bare ADDR PATH` is the floor that the servers are compared with: see [`bare`].
 #![forbid(unsafe_code)]
 
+mod asker;
 mod backend;
 mod bare;
+mod channel;
 mod fleet;
 mod frame;
 mod histogram;

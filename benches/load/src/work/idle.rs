@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Server;
+use super::{Server, WARMING};
 use crate::fleet::Fleet;
 use crate::process::Tree;
 use crate::stamp::Clock;
-
-/// Opened and closed before the base is taken, so that what a server allocates once is not counted per connection.
-const WARMING: usize = 20;
 
 #[derive(Deserialize)]
 pub struct Idle {

@@ -1,11 +1,14 @@
 //! The works: each opens its clients, measures, closes them, and answers with one JSON object.
 
+mod ask;
 mod ceiling;
 mod fanout;
 mod idle;
 mod polled;
 mod stalled;
 mod storm;
+mod streams;
+mod used;
 
 use std::io;
 
@@ -17,6 +20,9 @@ use crate::fleet::Target;
 use crate::publisher::Destination;
 use crate::stamp::Clock;
 
+/// Opened and closed before the base is taken, so that what a server allocates once is not counted per connection.
+const WARMING: usize = 20;
+
 /// One line of stdin.
 #[derive(Deserialize)]
 #[serde(tag = "work", rename_all = "lowercase")]
@@ -27,6 +33,9 @@ pub enum Work {
     Storm(storm::Storm),
     Stalled(stalled::Stalled),
     Polled(polled::Polled),
+    Ask(ask::Ask),
+    Streams(streams::Streams),
+    Used(used::Used),
 }
 
 /// The server under test.
@@ -48,6 +57,9 @@ impl Work {
             Work::Storm(work) => to_json(work.run(clock)),
             Work::Stalled(work) => to_json(work.run(backend, clock)),
             Work::Polled(work) => to_json(work.run(backend, clock)),
+            Work::Ask(work) => to_json(work.run()),
+            Work::Streams(work) => to_json(work.run(backend, clock)),
+            Work::Used(work) => to_json(Ok(work.run())),
         }
     }
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use serde::{Deserialize, Serialize};
 
 use super::Server;
 use crate::backend::Backend;
+use crate::channel::Channel;
 use crate::fleet::Fleet;
 use crate::meter::{Meter, Reading};
 use crate::process::Tree;
@@ -99,7 +99,7 @@ impl Stalled {
 }
 
 /// Reads what lies in the socket, to its end or to where nothing more has come.
-fn was_closed(stream: &mut TcpStream) -> bool {
+fn was_closed(stream: &mut Channel) -> bool {
     let mut chunk = [0; 64 * 1024];
     loop {
         match stream.read(&mut chunk) {
