@@ -32,7 +32,7 @@ pub struct Server {
     pub workers: Option<usize>,
     /// `[server.limits]`.
     pub limits: Limits,
-    /// What happens to header names with `_` or `.`, which backends fold into `-`: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name).
+    /// What happens to header names with `_`, `.` or another byte that is no letter, digit or `-`, which backends fold into one: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name, or to that of a field about framing, routing or identity; two that fold into one are refused).
     pub underscore_headers: Underscores,
 }
 
@@ -44,7 +44,7 @@ pub enum Underscores {
     Drop,
     /// The request is refused.
     Reject,
-    /// The field goes upstream, unless it folds to a forwarded name.
+    /// The field goes upstream, unless it folds to a name that means something to a proxy.
     Allow,
 }
 

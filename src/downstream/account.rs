@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::{Method, Response};
 
 use super::wire::Traffic;
+use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
 use crate::telemetry::{Request, Telemetry};
 use crate::upstream::Body;
@@ -122,7 +123,12 @@ impl hyper::body::Body for Followed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(fields) = frame.trailers_mut()
+        {
+            trailers::downward(fields);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);

@@ -6,26 +6,32 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use hyper::header::{HeaderMap, HeaderName};
 
 use super::wire::Traffic;
-use crate::edge::hygiene::{Fault, hop, names};
+use crate::config::Underscores;
+use crate::edge::hygiene::{Fault, trailers};
 use crate::error::{Error, Kind};
 use crate::upstream::{self, Body};
 
 /// The body as the backend gets it: of the same length where that is known, its errors the
 /// client's, its trailers under the rules of fields.
-pub fn upward(body: Incoming, traffic: &Traffic) -> Body {
+pub fn upward(body: Incoming, traffic: &Traffic, names: Underscores) -> Body {
     if body.is_end_stream() {
         return upstream::empty();
     }
     let traffic = traffic.clone();
-    Upward { body, traffic }.boxed_unsync()
+    let upward = Upward {
+        body,
+        traffic,
+        names,
+    };
+    upward.boxed_unsync()
 }
 
 struct Upward {
     body: Incoming,
     traffic: Traffic,
+    names: Underscores,
 }
 
 impl hyper::body::Body for Upward {
@@ -37,11 +43,15 @@ impl hyper::body::Body for Upward {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| match frame {
-            Ok(frame) => Ok(match frame.into_trailers() {
-                Ok(trailers) => Frame::trailers(clean(trailers)),
-                Err(frame) => frame,
-            }),
+        Poll::Ready(frame.map(|frame| match frame.map(Frame::into_trailers) {
+            Ok(Ok(mut trailers)) => match trailers::upward(&mut trailers, self.names) {
+                Ok(()) => Ok(Frame::trailers(trailers)),
+                Err(fault) => {
+                    self.traffic.set_fault(fault);
+                    Err(Error::downstream(Kind::Broken, fault.detail()))
+                }
+            },
+            Ok(Err(frame)) => Ok(frame),
             Err(error) => Err(explain(&error, self.traffic.fault())),
         }))
     }
@@ -61,17 +71,4 @@ fn explain(error: &hyper::Error, fault: Option<Fault>) -> Error {
         Some(fault) => Error::downstream(Kind::Broken, fault.detail()),
         None => Error::downstream(Kind::Gone, format!("the body broke off: {error}")),
     }
-}
-
-fn clean(mut trailers: HeaderMap) -> HeaderMap {
-    hop::strip(&mut trailers);
-    let misplaced: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| names::is_forwarded(name.as_str()) || names::is_precious(name.as_str()))
-        .cloned()
-        .collect();
-    for name in misplaced {
-        trailers.remove(name);
-    }
-    trailers
 }

@@ -126,7 +126,8 @@ pub fn request(
             headers.entry(LAST_EVENT_ID).or_insert(id);
         }
     }
-    let mut request = Request::new(body::upward(incoming, traffic));
+    let names = exchange.in_force.config.server.underscore_headers;
+    let mut request = Request::new(body::upward(incoming, traffic, names));
     *request.method_mut() = head.method;
     *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
     *request.headers_mut() = headers;

@@ -179,6 +179,11 @@ impl From<Fault> for Problem {
         let status = status(fault.status());
         let mut problem = Problem::new(status, fault.code(), Side::Downstream, fault.detail());
         problem.reason = Some(fault.reason());
+        if fault == Fault::Trace {
+            let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            let value = HeaderValue::from_static(served);
+            problem.headers.insert(ALLOW, value);
+        }
         problem.and_close()
     }
 }

@@ -39,6 +39,8 @@ pub enum Fault {
     Host,
     /// `CONNECT`: this is no forward proxy.
     Connect,
+    /// `TRACE`: its answer would show what only this hop and the backend may see.
+    Trace,
     /// An expectation other than `100-continue`.
     Expect,
     /// A WebSocket handshake with a body.
@@ -54,6 +56,7 @@ impl Fault {
             Fault::TargetTooLong => 414,
             Fault::HeadTooLarge | Fault::TooManyFields => 431,
             Fault::HeadTimeout | Fault::BodyTimeout => 408,
+            Fault::Trace => 405,
             Fault::Expect => 417,
             _ => 400,
         }
@@ -65,6 +68,7 @@ impl Fault {
             Fault::TargetTooLong => "uri_too_long",
             Fault::HeadTooLarge | Fault::TooManyFields => "headers_too_large",
             Fault::HeadTimeout | Fault::BodyTimeout => "request_timeout",
+            Fault::Trace => "method_not_allowed",
             Fault::Expect => "expectation_failed",
             _ => "bad_request",
         }
@@ -91,6 +95,7 @@ impl Fault {
             Fault::BodyTimeout => "body_timeout",
             Fault::Host => "host",
             Fault::Connect => "connect",
+            Fault::Trace => "trace",
             Fault::Expect => "expect",
             Fault::UpgradeBody => "upgrade_body",
             Fault::AmbiguousName => "ambiguous_name",
@@ -118,6 +123,7 @@ impl Fault {
             Fault::BodyTimeout => "the request body did not arrive in time",
             Fault::Host => "Host is not one host[:port], or not the one of the target",
             Fault::Connect => "CONNECT is not served here",
+            Fault::Trace => "TRACE is not served here",
             Fault::Expect => "only 100-continue may be expected",
             Fault::UpgradeBody => "a WebSocket handshake has no body",
             Fault::AmbiguousName => "a header field's name may pass for another one",

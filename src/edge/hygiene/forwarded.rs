@@ -82,13 +82,14 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
     if !peer.is_trusted {
         let foreign: Vec<HeaderName> = headers
             .keys()
-            .filter(|name| is_about_the_way(name))
+            .filter(|name| names::is_forwarded(name.as_str()))
             .cloned()
             .collect();
         for name in foreign {
             headers.remove(name);
         }
     }
+    let told_way = headers.contains_key(FOR);
     let hop = peer
         .ip
         .map_or_else(|| "unknown".into(), |ip| ip.to_string());
@@ -101,8 +102,11 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
     for (name, value) in missing {
         headers.entry(name).or_insert(value);
     }
-    if let Ok(ip) = HeaderValue::from_str(&client.ip) {
-        headers.entry(REAL_IP).or_insert(ip);
+    // Proxies that tell the way by `X-Forwarded-For` let their client's own `X-Real-IP` pass.
+    if let Ok(ip) = HeaderValue::from_str(&client.ip)
+        && (told_way || !headers.contains_key(REAL_IP))
+    {
+        headers.insert(REAL_IP, ip);
     }
 }
 
@@ -121,11 +125,6 @@ fn address(text: &str) -> Option<IpAddr> {
     plain
         .or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()))
         .map(|ip| ip.to_canonical())
-}
-
-fn is_about_the_way(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-forwarded-") || names::is_forwarded(name)
 }
 
 /// One element of `Forwarded` (RFC 7239).
@@ -208,6 +207,8 @@ mod tests {
         ("forwarded", "for=1.2.3.4;host=evil.example"),
         ("x-real-ip", "1.2.3.4"),
         ("x_forwarded_for", "1.2.3.4"),
+        ("x-original-url", "/admin"),
+        ("x-rewrite-url", "/admin"),
     ];
 
     #[test]
@@ -277,6 +278,18 @@ mod tests {
                 pair("x-real-ip", "203.0.113.9"),
             ]
         );
+    }
+
+    #[test]
+    fn a_trusted_peer_that_tells_the_way_has_not_vouched_for_another_address() {
+        let real_ip = |fields: &[(&'static str, &'static str)]| {
+            let (_, sent) = rebuilt("10.0.0.1", fields);
+            let found = sent.into_iter().find(|(name, _)| name == "x-real-ip");
+            found.unwrap().1
+        };
+        let told = ("x-forwarded-for", "203.0.113.9");
+        assert_eq!(real_ip(&[told, ("x-real-ip", "6.6.6.6")]), "203.0.113.9");
+        assert_eq!(real_ip(&[("x-real-ip", "203.0.113.9")]), "203.0.113.9");
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE,
 };
 
 use super::names;
@@ -11,15 +10,17 @@ use super::names;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// No field of HTTP. CGI hands it on as `HTTP_PROXY`, which HTTP clients take for their settings.
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 
 /// Removes what concerns only the connection it came over, and what `Connection` nominates.
 ///
-/// A nomination of `Host`, of framing, or of a forwarded name is ignored: it would take away what
-/// the next hop relies on. Framing itself stays, for the engine to see: it writes it anew.
+/// A nomination of what the next hop relies on is ignored: names about framing, routing and
+/// identity, and forwarded ones. Framing itself stays, for the engine to see: it writes it anew.
 pub fn strip(headers: &mut HeaderMap) {
     let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        .filter(|name| !is_protected(name))
+        .filter(|name| !is_protected(name.as_str()))
         .collect();
     let always = [
         CONNECTION,
@@ -30,6 +31,7 @@ pub fn strip(headers: &mut HeaderMap) {
         TE,
         UPGRADE,
         HTTP2_SETTINGS,
+        PROXY,
     ];
     for name in always.iter().chain(&nominated) {
         headers.remove(name);
@@ -53,8 +55,8 @@ pub fn tokens<'h>(
         .filter(|item| !item.is_empty())
 }
 
-fn is_protected(name: &HeaderName) -> bool {
-    [HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) || names::is_forwarded(name.as_str())
+fn is_protected(name: &str) -> bool {
+    names::is_forwarded(name) || names::is_precious(name)
 }
 
 #[cfg(test)]
@@ -82,6 +84,7 @@ mod tests {
             ("te", "trailers"),
             ("upgrade", "h2c"),
             ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
+            ("proxy", "http://evil.example"),
             ("accept", "*/*"),
             ("trailer", "x-sum"),
         ];
@@ -108,6 +111,16 @@ mod tests {
                 "connection",
                 "host, content-length, transfer-encoding, x-forwarded-for, forwarded, x-real-ip",
             ),
+            (
+                "connection",
+                "cookie, Authorization,origin,content-type,X-Request-Id,x-forwarded-any",
+            ),
+            ("cookie", "a=1"),
+            ("authorization", "Bearer x"),
+            ("origin", "http://a"),
+            ("content-type", "text/plain"),
+            ("x-request-id", "1"),
+            ("x-forwarded-any", "1"),
             ("host", "a"),
             ("content-length", "0"),
             ("transfer-encoding", "chunked"),
@@ -115,6 +128,6 @@ mod tests {
             ("forwarded", "for=10.0.0.1"),
             ("x-real-ip", "10.0.0.1"),
         ];
-        assert_eq!(stripped(&fields).len(), 6);
+        assert_eq!(stripped(&fields).len(), 12);
     }
 }

@@ -8,7 +8,8 @@ use super::Fault;
 /// A `host[:port]`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Lower case, without port; an IPv6 address with its brackets.
+    /// Lower case, without port and without the dot that ends a full name; an IPv6 address with its
+    /// brackets.
     pub name: String,
     /// Where one was written.
     pub port: Option<u16>,
@@ -27,6 +28,8 @@ impl Host {
             }
             _ => (text, None),
         };
+        // `a.example.` is the same place, and has to reach the same route.
+        let name = name.strip_suffix('.').unwrap_or(name);
         is_host(name).then(|| Host {
             name: name.to_ascii_lowercase(),
             port,
@@ -63,12 +66,13 @@ pub fn of(head: &Parts) -> Result<Host, Fault> {
     }
 }
 
+/// A port in its only spelling: digits without a zero before them.
 fn parse_port(digits: &str) -> Option<u16> {
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok())?
 }
 
-/// A name of letters, digits, `-`, `.`, `_`, or an IPv6 address in brackets.
+/// A name of labels of letters, digits, `-`, `_`, or an IPv6 address in brackets.
 fn is_host(name: &str) -> bool {
     let bracketed = name
         .strip_prefix('[')
@@ -76,8 +80,9 @@ fn is_host(name: &str) -> bool {
     match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            !name.is_empty() && name.bytes().all(allowed)
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            name.split('.')
+                .all(|label| !label.is_empty() && label.bytes().all(allowed))
         }
     }
 }
@@ -105,6 +110,8 @@ mod tests {
             ("[::1]", "[::1]", None),
             ("[2001:DB8::1]:80", "[2001:db8::1]", Some(80)),
             ("my_app", "my_app", None),
+            ("a.example.", "a.example", None),
+            ("a.example.:81", "a.example", Some(81)),
             ("127.0.0.1:5000", "127.0.0.1", Some(5000)),
         ] {
             assert_eq!(of_request("/", &[host]), Ok((name.into(), port)), "{host}");
@@ -122,6 +129,12 @@ mod tests {
             &["a:b"],
             &["a:99999"],
             &["a:+1"],
+            &["a:0"],
+            &["a:080"],
+            &["."],
+            &[".a"],
+            &["a..b"],
+            &["a.."],
             &["a b"],
             &["user@a"],
             &["a/b"],

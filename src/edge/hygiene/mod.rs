@@ -2,7 +2,7 @@
 //!
 //! [`scan`] judges the bytes below the server engine, [`request`] what the engine made of them,
 //! [`path`] which resource is meant. What passes is made anew for the backend by [`hop`],
-//! [`forwarded`], [`names`] and [`own`]. Everything refused is a [`Fault`].
+//! [`forwarded`], [`names`], [`trailers`] and [`own`]. Everything refused is a [`Fault`].
 
 mod fault;
 pub mod forwarded;
@@ -13,5 +13,6 @@ pub mod own;
 pub mod path;
 pub mod request;
 pub mod scan;
+pub mod trailers;
 
 pub use fault::Fault;

@@ -1,4 +1,5 @@
-//! Field names that a backend may take for others: CGI and WSGI fold `-`, `_` (some also `.`) into one.
+//! Field names that a backend may take for others. CGI and its heirs (WSGI, Rack, PHP) fold `-` into
+//! `_`, some of them every byte that is no letter and no digit.
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -6,11 +7,13 @@ use hyper::header::HeaderName;
 use super::Fault;
 use crate::config::Underscores;
 
-/// Names that only a proxy may set, besides everything that begins with `x-forwarded-`.
-const FORWARDED: [&str; 2] = ["forwarded", "x-real-ip"];
+/// Names that only a proxy may set, besides everything that begins with `x-forwarded-`. The last
+/// two replace the path in some frameworks: the one decided upon here would not be the one served.
+const FORWARDED: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
 
-/// Names whose aliases never go upstream, whatever the configuration says: framing and routing.
-const PRECIOUS: [&str; 8] = [
+/// Names about framing, routing and identity. Their aliases never go upstream, whatever the
+/// configuration says, and nobody takes them away by nominating them in `Connection`.
+const PRECIOUS: [&str; 10] = [
     "host",
     "connection",
     "content-length",
@@ -19,24 +22,29 @@ const PRECIOUS: [&str; 8] = [
     "upgrade",
     "cookie",
     "authorization",
+    "origin",
+    "x-request-id",
 ];
 
 /// Whether the name is one of the forwarded names or may pass for one.
 pub fn is_forwarded(name: &str) -> bool {
-    let folded = fold(name);
-    folded.starts_with("x-forwarded-") || FORWARDED.contains(&folded.as_str())
+    const PREFIX: &str = "x-forwarded-";
+    name.get(..PREFIX.len())
+        .is_some_and(|start| folds_to(start, PREFIX))
+        || FORWARDED.iter().any(|known| folds_to(name, known))
 }
 
-/// Whether the name is, or may pass for, one about framing, routing or identity: such a field has
-/// no business in a trailer.
+/// Whether the name is, or may pass for, one about framing, routing or identity.
 pub fn is_precious(name: &str) -> bool {
-    PRECIOUS.contains(&fold(name).as_str())
+    PRECIOUS.iter().any(|known| folds_to(name, known))
 }
 
-/// Removes names with `_` or `.` as `policy` says; aliases of forwarded and precious names always.
+/// Removes names of more than letters, digits and `-` as `policy` says; aliases of forwarded and
+/// precious names always.
 ///
 /// # Errors
-/// [`Fault::AmbiguousName`] where the policy is to reject.
+/// [`Fault::AmbiguousName`] where the policy is to reject, or where two names that are allowed fold
+/// into one: which of them counts would be the backend's guess.
 pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), Fault> {
     let ambiguous: Vec<HeaderName> = headers
         .keys()
@@ -52,17 +60,31 @@ pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), 
             && !is_precious(name.as_str());
         if !keep {
             headers.remove(name);
+        } else if headers
+            .keys()
+            .any(|other| *other != name && folds_to(name.as_str(), other.as_str()))
+        {
+            return Err(Fault::AmbiguousName);
         }
     }
     Ok(())
 }
 
 fn is_ambiguous(name: &str) -> bool {
-    name.bytes().any(|byte| matches!(byte, b'_' | b'.'))
+    !name.bytes().all(is_plain)
 }
 
-fn fold(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+/// Whether a backend may take one name for the other.
+fn folds_to(name: &str, other: &str) -> bool {
+    let fold = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
+    };
+    name.len() == other.len() && name.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 #[cfg(test)]
@@ -80,7 +102,19 @@ mod tests {
         Ok(left)
     }
 
-    const ALIASES: [&str; 8] = [
+    const ALIASES: [&str; 20] = [
+        "forwarded_",
+        "x!forwarded!for",
+        "x-forwarded-for.",
+        "x~forwarded~host",
+        "x_forwarded_prefix",
+        "x.real.ip",
+        "x_original_url",
+        "x.rewrite-url",
+        "x_request.id",
+        "content.type",
+        "transfer_encoding",
+        "_host",
         "x_forwarded_for",
         "x-forwarded_for",
         "x.forwarded.for",
@@ -106,7 +140,23 @@ mod tests {
         assert_eq!(left(Underscores::Reject, &["x-mine"]).unwrap(), ["x-mine"]);
         let names: Vec<_> = ALIASES.into_iter().chain(["x_mine"]).collect();
         let kept = left(Underscores::Allow, &names).unwrap();
-        assert_eq!(kept, ["cookie.", "x_mine"]);
+        assert_eq!(kept, ["_host", "cookie.", "forwarded_", "x_mine"]);
+    }
+
+    #[test]
+    fn names_that_fold_into_one_are_refused_where_they_are_allowed() {
+        for names in [
+            &["x_user", "x-user"][..],
+            &["x-user", "x.user"],
+            &["x_user", "x.user"],
+            &["x!user", "x_user", "x-other"],
+        ] {
+            let both = left(Underscores::Allow, names);
+            assert_eq!(both, Err(Fault::AmbiguousName), "{names:?}");
+        }
+        assert!(left(Underscores::Allow, &["x_user", "x_user2"]).is_ok());
+        let dropped = left(Underscores::Drop, &["x_user", "x.user", "x-user"]);
+        assert_eq!(dropped.unwrap(), ["x-user"]);
     }
 
     #[test]
@@ -116,10 +166,18 @@ mod tests {
             "x_forwarded.for",
             "Forwarded",
             "X_Real-IP",
+            "x-original-url",
+            "X*Forwarded*Proto",
         ] {
             assert!(is_forwarded(name), "{name}");
         }
-        for name in ["x-forward", "forwarded-by", "x-real-ip2", "x-request-id"] {
+        for name in [
+            "x-forward",
+            "forwarded-by",
+            "x-real-ip2",
+            "x-request-id",
+            "x-forwarded",
+        ] {
             assert!(!is_forwarded(name), "{name}");
         }
     }

@@ -9,8 +9,9 @@ use super::Fault;
 pub struct Canonical<'a> {
     /// The path, without query.
     pub path: Cow<'a, str>,
-    /// Whether it holds `;` or an encoded slash, backslash or semicolon: frameworks disagree about
-    /// what those separate, so a route with authentication does not take them.
+    /// Whether it holds `;` or an encoded slash, backslash, semicolon or percent sign: frameworks
+    /// disagree about what those separate, and about how often they decode, so a route with
+    /// authentication does not take them.
     pub is_ambiguous: bool,
 }
 
@@ -18,8 +19,9 @@ pub struct Canonical<'a> {
 ///
 /// # Errors
 /// [`Fault::Path`] where the canonical path has other segments than the one sent: dot segments,
-/// plain, encoded or before a `;` or an encoded separator; also for broken escapes, NUL and
-/// backslashes, which some read as slashes.
+/// plain, encoded or before a `;` or an encoded separator; also for broken escapes, NUL,
+/// backslashes, which some read as slashes, and UTF-8 in longer form than needed, which some read
+/// as the dots and slashes that it stands for.
 pub fn canonical(raw: &str) -> Result<Canonical<'_>, Fault> {
     if !raw.starts_with('/') {
         return Err(Fault::Target);
@@ -28,11 +30,11 @@ pub fn canonical(raw: &str) -> Result<Canonical<'_>, Fault> {
         true => Cow::Borrowed(raw),
         false => Cow::Owned(rewrite(raw.as_bytes())?),
     };
-    let separators = ["%2F", "%5C", "%3B", ";"];
-    let is_ambiguous = separators.iter().any(|separator| path.contains(separator));
-    let has_dots = match is_ambiguous {
+    const SEPARATORS: [&str; 4] = ["%2F", "%5C", "%3B", ";"];
+    let is_separated = SEPARATORS.iter().any(|separator| path.contains(separator));
+    let has_dots = match is_separated {
         false => path.split('/').any(is_dots),
-        true => ["%2F", "%5C", "%3B", ";"]
+        true => SEPARATORS
             .iter()
             .fold(path.to_string(), |path, separator| {
                 path.replace(separator, "/")
@@ -43,12 +45,14 @@ pub fn canonical(raw: &str) -> Result<Canonical<'_>, Fault> {
     if has_dots {
         return Err(Fault::Path);
     }
+    let is_ambiguous = is_separated || path.contains("%25");
     Ok(Canonical { path, is_ambiguous })
 }
 
 fn rewrite(raw: &[u8]) -> Result<String, Fault> {
     let mut path = String::with_capacity(raw.len() + 8);
     let mut bytes = raw.iter();
+    let mut before = 0;
     while let Some(&byte) = bytes.next() {
         let (byte, is_escape) = match byte {
             b'%' => {
@@ -62,6 +66,10 @@ fn rewrite(raw: &[u8]) -> Result<String, Fault> {
             b'\\' => return Err(Fault::Path),
             byte => (byte, false),
         };
+        if is_overlong(before, byte) {
+            return Err(Fault::Path);
+        }
+        before = byte;
         match byte {
             0 => return Err(Fault::Path),
             byte if is_unreserved(byte) || (!is_escape && is_plain(byte)) => {
@@ -76,6 +84,14 @@ fn rewrite(raw: &[u8]) -> Result<String, Fault> {
         }
     }
     Ok(path)
+}
+
+/// Whether these two bytes begin a character in more bytes than UTF-8 gives it.
+fn is_overlong(first: u8, second: u8) -> bool {
+    matches!(
+        (first, second),
+        (0xc0 | 0xc1, 0x80..=0xbf) | (0xe0, 0x80..=0x9f) | (0xf0, 0x80..=0x8f)
+    )
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -117,6 +133,8 @@ mod tests {
             ("/a;x=1", "/a;x=1"),
             ("/{id}", "/%7Bid%7D"),
             ("/a%20b+c", "/a%20b+c"),
+            ("/%e4/%c0%e0/%e2%82%ac", "/%E4/%C0%E0/%E2%82%AC"),
+            ("/%c3%a9/\u{20ac}", "/%C3%A9/%E2%82%AC"),
             ("/%25%32%65", "/%252e"),
             ("/...", "/..."),
             ("/.well-known/x", "/.well-known/x"),
@@ -149,6 +167,11 @@ mod tests {
             "/a%2",
             "/a%zz",
             "/%u0041",
+            "/%c0%ae%c0%ae/a",
+            "/a%c0%afb",
+            "/a%C1%9Cb",
+            "/%e0%80%ae",
+            "/%f0%80%80%ae",
         ] {
             assert_eq!(path(raw), Err(Fault::Path), "{raw}");
         }
@@ -159,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_frameworks_disagree_about_is_told() {
-        for raw in ["/a%2fb", "/a%5Cb", "/a;b", "/a%3bb"] {
+        for raw in ["/a%2fb", "/a%5Cb", "/a;b", "/a%3bb", "/a%252e%252e/b"] {
             assert!(canonical(raw).unwrap().is_ambiguous, "{raw}");
         }
         assert!(!canonical("/a%20b").unwrap().is_ambiguous);

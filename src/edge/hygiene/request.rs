@@ -27,6 +27,9 @@ pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
     if head.method == Method::CONNECT {
         return Err(Fault::Connect);
     }
+    if head.method == Method::TRACE {
+        return Err(Fault::Trace);
+    }
     let mut expected = head.headers.get_all(EXPECT).iter();
     if expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault::Expect);
@@ -85,7 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn connect_and_other_expectations_are_refused() {
+    fn connect_trace_and_other_expectations_are_refused() {
+        let trace = Request::builder().method("TRACE").header("host", "a");
+        assert_eq!(inspected(trace.uri("/")), Err(Fault::Trace));
         let connect = Request::connect("a:443").header("host", "a:443");
         assert_eq!(inspected(connect), Err(Fault::Connect));
         assert!(inspected(get("/").header("expect", "100-Continue")).is_ok());
