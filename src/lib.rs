@@ -22,6 +22,7 @@ pub mod downstream;
 pub mod edge;
 pub mod error;
 pub mod event;
+pub mod handover;
 pub mod hub;
 pub mod listener;
 pub mod memory;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,17 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+/// A bound address that somebody else has made, or is to have.
+#[derive(Debug)]
+pub struct Given {
+    /// Which key it serves: `server.listen` or `admin.listen`.
+    pub key: String,
+    /// The address as the configuration has it; port 0 stays 0.
+    pub address: String,
+    /// The socket itself.
+    pub descriptor: OwnedFd,
+}
+
 /// Connections that the system may hold until they are accepted: a whole fleet of browsers comes back at once.
 const BACKLOG: u32 = 4096;
 
@@ -30,6 +42,36 @@ impl Listener {
         match listen {
             Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
             Listen::Unix(path) => bind_unix(path, mode).await.map(Listener::Unix),
+        }
+    }
+
+    /// Takes a listener that is bound already, as it is.
+    ///
+    /// # Errors
+    /// Where it is no listening stream socket.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        if socket.r#type()? != socket2::Type::STREAM || !socket.is_listener()? {
+            return Err(io::Error::other("the socket given is no listener"));
+        }
+        socket.set_nonblocking(true)?;
+        match socket.local_addr()?.is_unix() {
+            true => {
+                let listener = std::os::unix::net::UnixListener::from(OwnedFd::from(socket));
+                UnixListener::from_std(listener).map(Listener::Unix)
+            }
+            false => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+        }
+    }
+
+    /// The same listener once more, for another process.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Listener::Unix(listener) => listener.as_fd().try_clone_to_owned(),
         }
     }
 
@@ -57,6 +99,14 @@ impl Listener {
                 address.as_pathname().map(Path::to_owned)
             }
         }
+    }
+}
+
+/// An address as the configuration writes it.
+pub fn name(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 
@@ -103,6 +153,24 @@ mod tests {
         assert!(Listener::bind(&listen, 0o600).await.is_err());
         drop(first);
         Listener::bind(&listen, 0o600).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_listener_outlives_the_one_who_gives_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let unix = Listen::Unix(folder.path().join("s"));
+        for listen in [Listen::Tcp(([127, 0, 0, 1], 0).into()), unix] {
+            let first = Listener::bind(&listen, 0o600).await.unwrap();
+            let (url, path) = (first.url().unwrap(), first.path());
+            let given = first.descriptor().unwrap();
+            drop(first);
+            let second = Listener::adopt(given).unwrap();
+            assert_eq!((second.url().unwrap(), second.path()), (url, path));
+        }
+        let (stream, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(Listener::adopt(stream.into()).is_err());
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(Listener::adopt(file.into()).is_err());
     }
 
     #[tokio::test]

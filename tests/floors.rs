@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 5),
     ("app", 5),
     ("reload", 5),
+    ("handover", 5),
     ("downstream", 4),
     ("admin", 4),
     ("rollout::controller", 3),

@@ -4,6 +4,7 @@ mod ahead;
 mod bridge;
 mod cohort;
 mod floors;
+mod handover;
 mod handshake;
 mod life;
 mod limits;

@@ -15,6 +15,7 @@ mod rollouts;
 mod serve;
 mod sessions;
 mod topics;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
 pub use explain::{Question, explain, parse_header};
 pub use serve::serve;
+pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
 
 use crate::rollout::controller::Controller;
 use crate::session::Shared;
@@ -37,6 +39,8 @@ pub struct Admin {
     pub controller: Controller,
     /// Whoever owns the configuration.
     pub asks: mpsc::Sender<Ask>,
+    /// Whoever can start another process in this one's place.
+    pub upgrades: Option<mpsc::Sender<Upgrade>>,
     /// Since when the process serves.
     pub started: Instant,
     /// Set once the process is on its way out: not ready any more, whatever else it still does.

@@ -37,6 +37,8 @@ pub enum Resource {
     Topics,
     /// `/v1/drain`.
     Drain,
+    /// `/v1/upgrade`.
+    Upgrade,
     /// `/v1/config`.
     Config,
     /// `/v1/config/reload`.
@@ -69,6 +71,7 @@ impl Resource {
             ["v1", "sessions", "notify"] => NotifySessions,
             ["v1", "topics"] => Topics,
             ["v1", "drain"] => Drain,
+            ["v1", "upgrade"] => Upgrade,
             ["v1", "config"] => Config,
             ["v1", "config", "reload"] => Reload,
             ["v1", "config", "undo"] => Undo,
@@ -86,7 +89,9 @@ impl Resource {
             Rollout(_) => "GET, HEAD, PATCH",
             Config => "GET, HEAD, PUT",
             Drain => "POST, DELETE",
-            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Reload | Undo => "POST",
+            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Upgrade | Reload | Undo => {
+                "POST"
+            }
         }
     }
 
@@ -158,6 +163,6 @@ mod tests {
             found.push(std::mem::discriminant(&resource));
         }
         // As many as the enum has: a new one must be documented too.
-        assert_eq!(found.len(), 20);
+        assert_eq!(found.len(), 21);
     }
 }

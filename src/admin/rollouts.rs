@@ -119,6 +119,11 @@ async fn change(name: &str, asked: &Asked, admin: &Admin, change: Change) -> Res
         Ok(status) => Ok(tell(status, admin)),
         Err(Refused::Unknown) => Err(unknown(name, admin)),
         Err(Refused::Stale(generation)) => Err(Fault::stale(generation)),
+        Err(Refused::GivenAway) => Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "a new process takes over at this moment; ask again",
+        )),
         Err(Refused::FileKills) => Err(Fault::new(
             StatusCode::CONFLICT,
             "killed_by_file",

@@ -14,12 +14,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 
 use super::answer::{self, Answer, Fault, REQUEST_ID};
 use super::read::Asked;
 use super::resource::Resource;
-use super::{Admin, config, door, explain, health, rollouts, sessions, topics};
+use super::{Admin, config, door, explain, health, rollouts, sessions, topics, upgrade};
 use crate::listener::Listener;
 
 /// Connections at once: people, a scraper, a probe. More wait.
@@ -31,33 +32,56 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests after the system refused it.
 const REST: Duration = Duration::from_millis(100);
 
-/// Serves until the task is dropped.
-pub async fn serve(listener: Listener, admin: Arc<Admin>) {
+/// Serves until the task is dropped. Once `stop` turns true nothing more is accepted, and the call returns when what was asked
+/// is answered.
+pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut conversations = JoinSet::new();
+    let mut stopping = stop.clone();
+    let stopped = async move {
+        // An error means that whoever could stop us is gone: the same.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    tokio::pin!(stopped);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            Some((place.ok()?, accept(&listener).await))
         };
-        let admin = admin.clone();
-        let accepted: io::Result<()> = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(converse(stream, admin, place));
-            }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(converse(stream, admin, place));
-            }),
+        let (place, accepted) = tokio::select! {
+            () = &mut stopped => break,
+            Some(_) = conversations.join_next() => continue,
+            Some(next) = next => next,
         };
-        if accepted.is_err() {
-            tokio::time::sleep(REST).await;
+        match accepted {
+            Ok(stream) => {
+                conversations.spawn(converse(stream, admin.clone(), place, stop.clone()));
+            }
+            Err(_) => tokio::time::sleep(REST).await,
         }
     }
+    drop(listener);
+    while conversations.join_next().await.is_some() {}
 }
+
+async fn accept(listener: &Listener) -> io::Result<Box<dyn Stream>> {
+    Ok(match listener {
+        Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
+        Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+    })
+}
+
+/// A connection of whatever kind.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Stream for Io {}
 
 /// One connection's requests; it gives its place back at the end.
 async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: Box<dyn Stream>,
     admin: Arc<Admin>,
     _place: OwnedSemaphorePermit,
+    mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
         let admin = admin.clone();
@@ -68,6 +92,20 @@ async fn converse(
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
+    let connection = async {
+        let stopped = async {
+            // As where connections are accepted.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
     // A caller that breaks off has its reasons; there is nobody left to tell. A bug of ours ends this connection only.
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         admin.shared.telemetry.panicked("admin");
@@ -133,6 +171,7 @@ async fn dispatch(
         Resource::Topics => Ok(topics::list(admin)),
         Resource::Drain if method == Method::DELETE => Ok(sessions::cancel_drain(admin)),
         Resource::Drain => sessions::drain(&asked, admin),
+        Resource::Upgrade => upgrade::upgrade(&asked, admin).await,
         Resource::Config if method == Method::PUT => config::replace(&asked, admin).await,
         Resource::Config => config::show(admin).await,
         Resource::Reload => config::reload(&asked, admin).await,

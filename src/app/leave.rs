@@ -6,16 +6,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Handle;
 use crate::session::registry::Whom;
 
 /// How long after the readiness went connections are still accepted, at most.
-const LAME_DUCK: Duration = Duration::from_secs(5);
+pub(super) const LAME_DUCK: Duration = Duration::from_secs(5);
 
 /// How long a forced close may take: the close frames have to reach their sockets.
-const FORCED: Duration = Duration::from_secs(1);
+pub(super) const FORCED: Duration = Duration::from_secs(1);
 
 /// Going away (RFC 6455, section 7.4.1).
 const GOING_AWAY: u16 = 1001;
@@ -30,7 +30,13 @@ impl Handle {
         sleep_until(start + LAME_DUCK.min(timeout / 5)).await;
 
         self.close_doors();
-        // The rest of the time, less what the last close frames and answers need.
+        self.empty(end, Duration::ZERO).await;
+        self.shared.telemetry.left();
+    }
+
+    /// Sessions leave over a window, exchanges under way are finished, unused connections end after `patience`, and what is
+    /// left shortly before `end` is cut. Returns the time before `end` that is for the last close frames and answers.
+    pub(super) async fn empty(&mut self, end: Instant, patience: Duration) -> Duration {
         let left = end.saturating_duration_since(Instant::now());
         let reserve = FORCED.min(left / 4);
         let window = (left - reserve) * 3 / 4;
@@ -39,19 +45,22 @@ impl Handle {
             .telemetry
             .drain_began("deploy", sessions, window);
         let everyone = async {
+            sleep(patience).await;
+            self.stop.send_replace(true);
             self.shared.sessions.gone().await;
             while self.doors.join_next().await.is_some() {}
         };
         if timeout_at(end - reserve, everyone).await.is_err() {
             self.cut(reserve * 3 / 4).await;
         }
-        self.shared.telemetry.left();
+        reserve
     }
 
     /// Leaves at once: whoever is here is closed with 1001.
     pub async fn stop(&mut self) {
         self.announce();
         self.close_doors();
+        self.stop.send_replace(true);
         self.cut(FORCED).await;
         self.shared.telemetry.left();
     }
@@ -63,9 +72,10 @@ impl Handle {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
 
-    fn close_doors(&self) {
+    pub(super) fn close_doors(&mut self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        self.stop.send_replace(true);
+        self.given.clear();
+        self.shut.send_replace(true);
     }
 
     async fn cut(&mut self, patience: Duration) {

@@ -3,6 +3,7 @@
 mod leave;
 mod pressure;
 mod secret;
+mod upgrade;
 
 use std::fmt;
 use std::io;
@@ -15,16 +16,16 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger};
-use crate::config::{Config, Problem};
+use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger, Upgrade};
+use crate::config::{Config, Listen, Problem};
 use crate::downstream;
 use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
 use crate::hub::{Hub, Limits};
-use crate::listener::Listener;
-use crate::reload::{self, History, Prints, Read, Reloader, Watch};
+use crate::listener::{self, Given, Listener};
+use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
 use crate::session::{Shared, registry::Sessions};
@@ -61,6 +62,25 @@ pub enum StartError {
     State(PathBuf, io::Error),
 }
 
+/// What a process need not make itself: another process, or the service manager, has given it.
+#[derive(Debug, Default)]
+pub struct Endowment {
+    /// Listeners, by key and address.
+    pub given: Vec<Given>,
+    /// What signs cookies where the configuration has no secret.
+    pub secret: Option<Vec<u8>>,
+}
+
+/// A house that is whole and does not serve yet: nothing outside of this process has changed but that addresses are bound.
+pub struct Built {
+    /// What outlives a reload.
+    pub shared: Arc<Shared>,
+    controller: Controller,
+    reloader: Reloader,
+    public: Vec<Bound>,
+    admin: Bound,
+}
+
 /// A running house. Dropping it cuts everything.
 pub struct Handle {
     /// Public addresses as the ready line names them.
@@ -71,10 +91,20 @@ pub struct Handle {
     api: Arc<Admin>,
     hangups: mpsc::Sender<()>,
     /// Turns true when nothing more is to be accepted.
+    shut: watch::Sender<bool>,
+    /// Turns true when connections are to end after their exchange.
     stop: watch::Sender<bool>,
     /// One task for each public listener.
     doors: JoinSet<()>,
+    /// Turns true when another process answers the admin API.
+    stop_admin: watch::Sender<bool>,
+    admin_door: JoinHandle<()>,
     others: Vec<AbortHandle>,
+    /// The listeners once more, for a process that takes over.
+    given: Vec<Given>,
+    /// Orders to upgrade.
+    upgrades: mpsc::Receiver<Upgrade>,
+    /// Socket files to remove at the end.
     sockets: Vec<PathBuf>,
 }
 
@@ -83,19 +113,21 @@ pub struct Handle {
 /// # Errors
 /// See [`StartError`]; nothing is left behind then.
 pub async fn start(path: &Path, telemetry: Arc<Telemetry>) -> Result<Handle, StartError> {
-    let since = Instant::now();
-    let mut prints = Prints::new();
-    let read = reload::read_noting(path, &mut prints).map_err(StartError::Invalid)?;
-    start_with(path, read, Watch::new(prints), telemetry, since).await
+    let built = build(path, telemetry, Endowment::default()).await?;
+    Ok(built.open(false).await)
 }
 
-async fn start_with(
+/// Builds everything up to the point where it could serve.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left behind then.
+pub async fn build(
     path: &Path,
-    read: Read,
-    watch: Watch,
     telemetry: Arc<Telemetry>,
-    since: Instant,
-) -> Result<Handle, StartError> {
+    mut endowment: Endowment,
+) -> Result<Built, StartError> {
+    let mut prints = Prints::new();
+    let read = reload::read_noting(path, &mut prints).map_err(StartError::Invalid)?;
     let config = Arc::new(read.loaded.config.clone());
     telemetry.set_log(config.log.level, config.log.json, config.log.access);
     telemetry.warned(&read.loaded.warnings);
@@ -103,8 +135,10 @@ async fn start_with(
     if state_dir.is_none() {
         telemetry.nothing_is_kept();
     }
-    let (public, admin_listener) = bind(&config).await?;
-    let own_secret = secret::find(&config, state_dir, &telemetry);
+    let (public, admin) = bind(&config, &mut endowment.given).await?;
+    let own_secret = endowment
+        .secret
+        .unwrap_or_else(|| secret::find(&config, state_dir, &telemetry));
 
     let sessions = Sessions::default();
     let bell = sessions.clone();
@@ -131,25 +165,26 @@ async fn start_with(
         pressure: Pressure::default(),
         own_secret,
         node: format!("{:016x}", fastrand::u64(..)),
-        telemetry: telemetry.clone(),
+        telemetry,
         draining: AtomicBool::new(false),
         next_connection: AtomicU64::new(1),
     });
-    controller.save().await;
-    if let (Err(error), Some(path)) = (history.save().await, history.path()) {
-        telemetry.state_not_kept(path, &error);
-    }
-    telemetry.config_accepted(generation, Trigger::Start.as_str(), since.elapsed());
     let reloader = Reloader {
         path: path.to_owned(),
         current: read,
         accepted_at: now,
         history,
-        watch,
+        watch: Watch::new(prints),
         shared: shared.clone(),
         controller: controller.clone(),
     };
-    Ok(open(shared, controller, reloader, public, admin_listener))
+    Ok(Built {
+        shared,
+        controller,
+        reloader,
+        public,
+        admin,
+    })
 }
 
 fn build_hub(config: &Config, telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
@@ -163,54 +198,87 @@ fn build_hub(config: &Config, telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
     (Hub::new(limits, feeds, telemetry.clone()), upstreams)
 }
 
-/// From here on it is served.
-fn open(
-    shared: Arc<Shared>,
-    controller: Controller,
-    reloader: Reloader,
-    public: Vec<Bound>,
-    admin_listener: Bound,
-) -> Handle {
-    let (asks, orders) = mpsc::channel(ASKS);
-    let (hangups, signals) = mpsc::channel(1);
-    let (stop, stopped) = watch::channel(false);
-    let api = Arc::new(Admin {
-        shared: shared.clone(),
-        controller,
-        asks,
-        started: Instant::now(),
-        leaving: AtomicBool::new(false),
-    });
-    let everything = public.iter().chain([&admin_listener]);
-    let sockets = everything
-        .filter_map(|bound| bound.listener.path())
-        .collect();
-    let urls = public.iter().map(|bound| bound.url.clone()).collect();
-    let mut doors = JoinSet::new();
-    for bound in public {
-        doors.spawn(downstream::serve(
-            bound.listener,
-            shared.clone(),
-            stopped.clone(),
-        ));
+impl Built {
+    /// Takes over where the rollouts of another process stand.
+    pub fn inherit_rollouts(&self, text: &str) {
+        let in_force = self.shared.in_force.load();
+        let inherited = self.controller.inherit(text, &in_force.config.rollouts);
+        if let Err(why) = inherited {
+            self.shared.telemetry.rollouts_not_inherited(&why);
+        }
     }
-    let reloads = reloader.run(orders, signals);
-    let asked = admin::serve(admin_listener.listener, api.clone());
-    let others = [
-        spawn_watched("admin", &shared, asked),
-        spawn_watched("reload", &shared, reloads),
-        spawn_watched("memory", &shared, pressure::watch(shared.clone())),
-    ];
-    Handle {
-        public: urls,
-        admin: admin_listener.url,
-        shared,
-        api,
-        hangups,
-        stop,
-        doors,
-        others: others.into(),
-        sockets,
+
+    /// From here on it is served, and what it keeps is written. `may_upgrade`: somebody answers [`Handle::upgrade_asked`].
+    pub async fn open(self, may_upgrade: bool) -> Handle {
+        let Built {
+            shared,
+            controller,
+            reloader,
+            public,
+            admin,
+        } = self;
+        let since = Instant::now();
+        controller.save().await;
+        reloader.save().await;
+        let generation = reloader.history.generation();
+        let trigger = Trigger::Start.as_str();
+        shared
+            .telemetry
+            .config_accepted(generation, trigger, since.elapsed());
+
+        let (asks, orders) = mpsc::channel(ASKS);
+        let (hangups, signals) = mpsc::channel(1);
+        let (ask_to_upgrade, upgrades) = mpsc::channel(1);
+        let (shut, is_shut) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let (stop_admin, admin_stopped) = watch::channel(false);
+        let api = Arc::new(Admin {
+            shared: shared.clone(),
+            controller,
+            asks,
+            upgrades: may_upgrade.then_some(ask_to_upgrade),
+            started: Instant::now(),
+            leaving: AtomicBool::new(false),
+        });
+        let everything = public.iter().chain([&admin]);
+        let sockets = everything
+            .clone()
+            .filter_map(|bound| bound.listener.path())
+            .collect();
+        let given = everything.filter_map(Bound::give).collect();
+        let urls = public.iter().map(|bound| bound.url.clone()).collect();
+        let mut doors = JoinSet::new();
+        for bound in public {
+            doors.spawn(downstream::serve(
+                bound.listener,
+                shared.clone(),
+                is_shut.clone(),
+                stopped.clone(),
+            ));
+        }
+        let reloads = reloader.run(orders, signals);
+        let asked = admin::serve(admin.listener, api.clone(), admin_stopped);
+        let admin_door = spawn_watched("admin", &shared, asked);
+        let others = [
+            spawn_watched("reload", &shared, reloads).abort_handle(),
+            spawn_watched("memory", &shared, pressure::watch(shared.clone())).abort_handle(),
+        ];
+        Handle {
+            public: urls,
+            admin: admin.url,
+            shared,
+            api,
+            hangups,
+            shut,
+            stop,
+            doors,
+            stop_admin,
+            admin_door,
+            others: others.into(),
+            given,
+            upgrades,
+            sockets,
+        }
     }
 }
 
@@ -219,14 +287,13 @@ fn spawn_watched(
     name: &'static str,
     shared: &Arc<Shared>,
     work: impl Future<Output = ()> + Send + 'static,
-) -> AbortHandle {
+) -> JoinHandle<()> {
     let telemetry = shared.telemetry.clone();
-    let task = tokio::spawn(async move {
+    tokio::spawn(async move {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
             telemetry.panicked(name);
         }
-    });
-    task.abort_handle()
+    })
 }
 
 impl Handle {
@@ -259,6 +326,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.admin_door.abort();
         for task in &self.others {
             task.abort();
         }
@@ -271,36 +339,64 @@ impl Drop for Handle {
 
 /// A bound address and its name.
 struct Bound {
+    key: &'static str,
+    address: String,
     listener: Listener,
     url: String,
 }
 
-async fn bind(config: &Config) -> Result<(Vec<Bound>, Bound), StartError> {
+impl Bound {
+    /// The same for another process; `None` where the system has no descriptor left, and then that binds for itself.
+    fn give(&self) -> Option<Given> {
+        Some(Given {
+            key: self.key.to_owned(),
+            address: self.address.clone(),
+            descriptor: self.listener.descriptor().ok()?,
+        })
+    }
+}
+
+async fn bind(config: &Config, given: &mut Vec<Given>) -> Result<(Vec<Bound>, Bound), StartError> {
     let mut public = Vec::new();
     for listen in &config.server.listen {
-        public.push(bind_one("server.listen", listen, EVERYBODY).await?);
+        public.push(bind_one("server.listen", listen, EVERYBODY, given).await?);
     }
-    let admin = bind_one("admin.listen", &config.admin.listen, crate::state::PRIVATE).await?;
+    let admin = &config.admin.listen;
+    let admin = bind_one("admin.listen", admin, crate::state::PRIVATE, given).await?;
     Ok((public, admin))
 }
 
+/// Takes the address from among those given, or binds it.
 async fn bind_one(
     key: &'static str,
-    listen: &crate::config::Listen,
+    listen: &Listen,
     mode: u32,
+    given: &mut Vec<Given>,
 ) -> Result<Bound, StartError> {
+    let address = listener::name(listen);
+    let mut theirs = given.iter();
+    let known = theirs.position(|given| given.key == key && given.address == address);
     let bound = async {
-        let listener = Listener::bind(listen, mode).await?;
+        let listener = match known.map(|at| given.remove(at)) {
+            Some(given) => Listener::adopt(given.descriptor)?,
+            None => Listener::bind(listen, mode).await?,
+        };
         let url = listener.url()?;
-        Ok(Bound { listener, url })
+        Ok((listener, url))
     };
-    bound.await.map_err(|error: io::Error| StartError::Bind {
-        key,
-        why: match listen {
-            crate::config::Listen::Tcp(address) => format!("{address}: {error}"),
-            crate::config::Listen::Unix(path) => format!("unix:{}: {error}", path.display()),
-        },
-    })
+    match bound.await {
+        Ok((listener, url)) => Ok(Bound {
+            key,
+            address,
+            listener,
+            url,
+        }),
+        Err(error) => {
+            let error: io::Error = error;
+            let why = format!("{address}: {error}");
+            Err(StartError::Bind { key, why })
+        }
+    }
 }
 
 fn prepare_state(config: &Config) -> Result<Option<&Path>, StartError> {

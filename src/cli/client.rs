@@ -29,6 +29,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Client {
     remote: Remote,
     place: Place,
+    patience: Duration,
 }
 
 enum Place {
@@ -67,7 +68,16 @@ impl Client {
                 )));
             }
         };
-        Ok(Client { place, remote })
+        Ok(Client {
+            place,
+            remote,
+            patience: PATIENCE,
+        })
+    }
+
+    /// For an order that takes its time.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Client { patience, ..self }
     }
 
     /// Whether the answer's body is wanted as it is.
@@ -133,6 +143,10 @@ impl Client {
             text.push('\n');
             text.push_str(&line_of(problem));
         }
+        if let Some(stderr) = problem["stderr"].as_str().filter(|words| !words.is_empty()) {
+            text.push_str("\nThe new process said last:\n");
+            text.push_str(stderr);
+        }
         Failure::No(text)
     }
 
@@ -149,11 +163,11 @@ impl Client {
                 Place::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
             }
         };
-        let outcome = tokio::time::timeout(PATIENCE, exchange).await;
+        let outcome = tokio::time::timeout(self.patience, exchange).await;
         let why = match outcome {
             Ok(Ok(raw)) => return Ok(raw),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            Err(_) => format!("no answer within {} s", self.patience.as_secs()),
         };
         Err(Failure::No(format!(
             "error: cannot ask {}: {why}\nIs crossfade running there? Name its admin address with --admin (the ready line shows it).",

@@ -11,6 +11,7 @@ mod run;
 mod sessions;
 mod table;
 mod topics;
+mod upgrade;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ struct Cli {
 enum Command {
     /// Runs the sidecar.
     #[command(after_help = "Prints one line when it serves: ready public=… admin=…
-SIGHUP reloads, SIGTERM leaves in order, a second one (or SIGINT) at once.
+SIGHUP reloads, SIGUSR2 upgrades, SIGTERM leaves in order, a second one (or SIGINT) at once.
 
 Example:
   crossfade run --config /etc/crossfade/proxy.toml")]
@@ -114,6 +115,17 @@ Example:
   crossfade drain --window 1m
   crossfade drain --cancel")]
     Drain(sessions::Drain),
+    /// Lets a new binary take over the listening sockets and the replay windows; the running process then leaves.
+    #[command(
+        after_help = "The same as SIGUSR2. The new process is started with the arguments and the environment of the running one. Where it
+does not get ready within 30 s, the old one serves on untouched: exit 1, with the end of what the new one wrote to stderr.
+FILE must be writable by root and the running process's own user only.
+
+Example:
+  crossfade upgrade
+  crossfade upgrade --binary /opt/crossfade/1.2.0/crossfade"
+    )]
+    Upgrade(upgrade::Upgrade),
     /// Tells the health of the edge, the backends and the sources.
     #[command(after_help = "Exit 0 when ok or degraded, 1 when down or unreachable.
 
@@ -174,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Config(command) => wait(config::run(command)),
         Command::Sessions(command) => wait(sessions::run(command)),
         Command::Topics(command) => wait(topics::run(command)),
+        Command::Upgrade(upgrade) => wait(upgrade::run(upgrade)),
         Command::Drain(drain) => wait(sessions::drain(drain)),
         Command::Health { remote } => wait(health::run(remote)),
         Command::Explain(explain) => wait(explain::run(explain)),

@@ -1,6 +1,7 @@
 //! `crossfade run`: the runtime, the signals, the ready line.
 
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,30 +10,67 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Outcome};
-use crate::app::{self, Handle, StartError};
+use crate::admin::Upgrade;
+use crate::app::{self, Endowment, Handle, StartError};
+use crate::handover::image::Image;
+use crate::handover::new::{self, Predecessor};
+use crate::handover::old::Successor;
 use crate::reload;
 use crate::telemetry::{LogControl, Telemetry};
 
 /// Blocking work (a state file on a slow disk) may take this long after everything else is over.
 const LEFTOVERS: Duration = Duration::from_millis(200);
 
-/// Runs until a signal ends it.
+/// Runs until a signal ends it, or another process takes over.
 pub fn run(config: &Path) -> Outcome {
+    let no = |why: String| Failure::No(format!("error: {why}"));
+    let link = new::link().map_err(no)?;
+    let image = Image::of_this_process()
+        .map_err(|error| no(format!("this program does not know its own file: {error}")))?;
     raise_descriptor_limit();
     let telemetry = Arc::new(Telemetry::new(LogControl::install()));
     let read = reload::read(config).map_err(|problems| refused(StartError::Invalid(problems)))?;
     let runtime = build_runtime(read.loaded.config.server.workers)
-        .map_err(|error| Failure::No(format!("error: no runtime: {error}")))?;
+        .map_err(|error| no(format!("no runtime: {error}")))?;
     let outcome = runtime.block_on(async {
-        let mut signals = Signals::new()
-            .map_err(|error| Failure::No(format!("error: signals cannot be received: {error}")))?;
-        let mut house = app::start(config, telemetry).await.map_err(refused)?;
-        announce(&house);
-        serve(&mut house, &mut signals).await;
+        let mut signals =
+            Signals::new().map_err(|error| no(format!("signals cannot be received: {error}")))?;
+        let house = match link {
+            Some(link) => take_over(config, telemetry, link).await?,
+            None => begin(config, telemetry).await?,
+        };
+        serve(house, &image, &mut signals).await;
         Ok(())
     });
     runtime.shutdown_timeout(LEFTOVERS);
     outcome
+}
+
+/// Nobody was here before.
+async fn begin(config: &Path, telemetry: Arc<Telemetry>) -> Result<Handle, Failure> {
+    let endowment = Endowment::default();
+    let built = app::build(config, telemetry, endowment).await;
+    let house = built.map_err(refused)?.open(true).await;
+    announce(&house);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    Ok(house)
+}
+
+/// In the place of the process that started this one.
+async fn take_over(
+    config: &Path,
+    telemetry: Arc<Telemetry>,
+    link: UnixStream,
+) -> Result<Handle, Failure> {
+    let (predecessor, endowment) = Predecessor::meet(link).await.map_err(|error| {
+        Failure::No(format!(
+            "error: the process that is to be taken over from: {error}"
+        ))
+    })?;
+    let built = app::build(config, telemetry, endowment)
+        .await
+        .map_err(refused)?;
+    Ok(predecessor.succeed(built, announce).await)
 }
 
 /// Runs a server of another command, with all cores and descriptors.
@@ -70,7 +108,7 @@ fn build_runtime(workers: Option<usize>) -> io::Result<Runtime> {
     builder.thread_name("crossfade").enable_all().build()
 }
 
-/// The one line on stdout, and systemd.
+/// The one line on stdout.
 fn announce(house: &Handle) {
     let line = format!(
         "ready public={} admin={}\n",
@@ -80,13 +118,13 @@ fn announce(house: &Handle) {
     let mut out = io::stdout().lock();
     // Whoever started us may not read it.
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -95,25 +133,66 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 }
 
-/// SIGHUP reloads. SIGTERM leaves in order; a second one, or SIGINT at any time, at once.
-async fn serve(house: &mut Handle, signals: &mut Signals) {
-    loop {
-        tokio::select! {
-            _ = signals.hangup.recv() => house.hang_up(),
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => return house.stop().await,
+/// Why it leaves.
+enum Exit {
+    /// SIGTERM.
+    Asked,
+    /// SIGINT.
+    AtOnce,
+    /// Another process serves.
+    Succeeded(Successor),
+}
+
+/// SIGHUP reloads, SIGUSR2 upgrades. SIGTERM leaves in order; a second one, or SIGINT at any time, at once.
+async fn serve(mut house: Handle, image: &Image, signals: &mut Signals) {
+    let exit = stay(&mut house, image, signals).await;
+    let leaving = async {
+        match exit {
+            Exit::Asked => house.drain().await,
+            Exit::AtOnce => house.stop().await,
+            Exit::Succeeded(successor) => house.give_way(successor).await,
         }
-    }
+    };
     let in_order = tokio::select! {
-        () = house.drain() => true,
+        () = leaving => true,
         _ = signals.terminate.recv() => false,
         _ = signals.interrupt.recv() => false,
     };
     if !in_order {
         house.stop().await;
+    }
+}
+
+/// Serves until there is a reason to leave. An upgrade that a signal overtakes is forgotten, its new process ended.
+async fn stay(house: &mut Handle, image: &Image, signals: &mut Signals) -> Exit {
+    loop {
+        let upgrade = tokio::select! {
+            _ = signals.hangup.recv() => {
+                house.hang_up();
+                continue;
+            }
+            _ = signals.terminate.recv() => return Exit::Asked,
+            _ = signals.interrupt.recv() => return Exit::AtOnce,
+            _ = signals.upgrade.recv() => Upgrade::default(),
+            upgrade = house.upgrade_asked() => upgrade,
+        };
+        let upgrading = house.upgrade(image, upgrade);
+        tokio::pin!(upgrading);
+        loop {
+            tokio::select! {
+                successor = &mut upgrading => match successor {
+                    Some(successor) => return Exit::Succeeded(successor),
+                    None => break,
+                },
+                _ = signals.hangup.recv() => house.hang_up(),
+                _ = signals.terminate.recv() => return Exit::Asked,
+                _ = signals.interrupt.recv() => return Exit::AtOnce,
+            }
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 
 use super::account::Account;
 use super::endpoints::{self, Own};
@@ -29,6 +31,7 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
         connection.traffic.clone(),
         connection.shared.telemetry.clone(),
     );
+    let is_reusable = request.version() <= Version::HTTP_11;
     let (head, body) = request.into_parts();
     let is_waited_for = request::names_websocket(&head) && body.is_end_stream();
     let outcome = walk(&connection, head, body, &mut account).await;
@@ -46,6 +49,14 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
     });
     let id = exchange::id_value(&account.id);
     response.headers_mut().insert(REQUEST_ID, id);
+    if is_reusable
+        && connection.shared.draining.load(Ordering::Relaxed)
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        // Nobody's next request should meet a connection that is being closed.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     if is_waited_for && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         connection.traffic.decline_handshake();
     }

@@ -39,21 +39,25 @@ const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
 /// How long accepting rests after the system refused to give a connection.
 const REST: Duration = Duration::from_millis(100);
 
-/// Serves one public address. Once `stop` turns true nothing more is accepted, the listener is closed, unused connections
-/// end, and the call returns when every HTTP exchange under way is over; sessions are tasks of their own by then. Dropping
-/// it cuts what is left.
-pub async fn serve(listener: Listener, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+/// Serves one public address. Once `shut` turns true nothing more is accepted and the listener is closed; once `stop` does,
+/// unused connections end, and the call returns when every HTTP exchange under way is over; sessions are tasks of their own by
+/// then. Dropping it cuts what is left.
+pub async fn serve(
+    listener: Listener,
+    shared: Arc<Shared>,
+    mut shut: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let mut reserve = Reserve::new();
-    let mut stopping = stop.clone();
-    let stopped = async move {
+    let is_shut = async move {
         // An error means that whoever could stop us is gone: the same.
-        let _ = stopping.wait_for(|stop| *stop).await;
+        let _ = shut.wait_for(|shut| *shut).await;
     };
-    tokio::pin!(stopped);
+    tokio::pin!(is_shut);
     loop {
         tokio::select! {
-            () = &mut stopped => break,
+            () = &mut is_shut => break,
             Some(ended) = connections.join_next() => note(&shared, ended),
             accepted = accept(&listener) => match accepted {
                 Ok((stream, address)) => {

@@ -260,16 +260,21 @@ impl Reloader {
         self.current = read;
         // In force already; what follows only makes it outlive the process.
         self.controller.save().await;
-        if let Err(error) = self.history.save().await {
-            let path = self.history.path().unwrap_or(Path::new("")).to_owned();
-            self.shared.telemetry.state_not_kept(&path, &error);
-        }
+        self.save().await;
         Ok(Applied {
             generation,
             changed: true,
             routes,
             closed,
         })
+    }
+
+    /// Lets what was accepted outlive the process.
+    pub async fn save(&self) {
+        if let Err(error) = self.history.save().await {
+            let path = self.history.path().unwrap_or(Path::new("")).to_owned();
+            self.shared.telemetry.state_not_kept(&path, &error);
+        }
     }
 
     fn put_in_force(&self, generation: u64, config: &Config) {

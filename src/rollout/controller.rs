@@ -44,6 +44,8 @@ struct Kept {
     plans: Plans,
     /// Counts changes of anything in here.
     version: u64,
+    /// Another process is their owner now: nothing changes here any more, and nothing is written.
+    is_given_away: bool,
 }
 
 struct StateFile {
@@ -84,6 +86,8 @@ pub enum Refused {
     Stale(u64),
     /// A resume while the file says `kill = true`.
     FileKills,
+    /// Another process has taken over.
+    GivenAway,
 }
 
 impl Controller {
@@ -108,6 +112,7 @@ impl Controller {
                 records,
                 plans: Plans::new(),
                 version: 0,
+                is_given_away: false,
             }),
             file: file.map(|path| StateFile {
                 path,
@@ -179,10 +184,44 @@ impl Controller {
         Some(status.record.history.into())
     }
 
+    /// Gives everything away: where the rollouts stand, as the state file would say it. From now on nothing changes here.
+    ///
+    /// # Errors
+    /// Where it cannot be written down.
+    pub fn leave(&self) -> io::Result<String> {
+        let mut kept = self.kept();
+        let text = to_disk(&kept.records)?;
+        kept.is_given_away = true;
+        String::from_utf8(text).map_err(io::Error::other)
+    }
+
+    /// Nobody took it after all.
+    pub fn stay(&self) {
+        self.kept().is_given_away = false;
+    }
+
+    /// Takes over from a process that has left, and lets what the file says otherwise act on it.
+    ///
+    /// # Errors
+    /// Why the text makes no sense; nothing changed then.
+    pub fn inherit(&self, text: &str, plans: &Plans) -> Result<(), String> {
+        let records = parse(text.as_bytes())?;
+        {
+            let mut kept = self.kept();
+            kept.records = records;
+            kept.version += 1;
+        }
+        self.adopt(plans);
+        Ok(())
+    }
+
     /// Lets what changed in the file act, at once; [`Controller::save`] makes it outlive the process.
     pub fn adopt(&self, plans: &Plans) {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
+        if kept.is_given_away {
+            return;
+        }
         for (name, plan) in plans {
             let known = kept.records.get_mut(name);
             let (changed, record) = match known {
@@ -207,6 +246,9 @@ impl Controller {
     fn apply(&self, name: &str, seen: Option<u64>, change: &Change) -> Result<(), Refused> {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
+        if kept.is_given_away {
+            return Err(Refused::GivenAway);
+        }
         if !kept.plans.contains_key(name) {
             return Err(Refused::Unknown);
         }
@@ -249,6 +291,9 @@ impl Controller {
         let mut written = file.written.lock().await;
         let (version, text) = {
             let kept = self.kept();
+            if kept.is_given_away {
+                return;
+            }
             (kept.version, to_disk(&kept.records))
         };
         if *written == version && file.sound.load(Ordering::Relaxed) {

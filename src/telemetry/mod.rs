@@ -11,6 +11,7 @@ mod log;
 pub mod names;
 mod session;
 mod source;
+mod upgrade;
 mod upstream;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub struct Telemetry {
     pub(crate) queue_bytes: IntGauge,
     pub(crate) memory_pressure: IntGauge,
     pub(crate) reloads: IntCounterVec,
+    pub(crate) upgrades: IntCounterVec,
     pub(crate) reload_seconds: Histogram,
     pub(crate) config_generation: IntGauge,
     pub(crate) rollout_percent: GaugeVec,
@@ -125,6 +127,7 @@ impl Telemetry {
             queue_bytes: gauge(&mut book, &names::QUEUE_BYTES),
             memory_pressure: gauge(&mut book, &names::MEMORY_PRESSURE),
             reloads: counters(&mut book, &names::RELOADS),
+            upgrades: counters(&mut book, &names::UPGRADES),
             reload_seconds: histogram(&mut book, &names::RELOAD_SECONDS),
             config_generation: gauge(&mut book, &names::CONFIG_GENERATION),
             rollout_percent: float_gauges(&mut book, &names::ROLLOUT_PERCENT),

@@ -123,6 +123,12 @@ pub const RELOADS: Family = family(
     &["result"],
     "Reloads of the configuration; result is ok, unchanged, invalid or restart_required",
 );
+/// `upgrades_total`.
+pub const UPGRADES: Family = family(
+    "upgrades_total",
+    &["result"],
+    "Upgrades of the binary; done is counted by the new process, failed by the old one that serves on",
+);
 /// `reload_seconds`.
 pub const RELOAD_SECONDS: Family = family(
     "reload_seconds",

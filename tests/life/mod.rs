@@ -7,4 +7,4 @@ mod live;
 mod reload;
 mod rollout;
 pub mod socket;
-mod world;
+pub mod world;

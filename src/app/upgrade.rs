@@ -1,0 +1,86 @@
+//! Another process takes this one's place.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Handle;
+use super::leave::{FORCED, LAME_DUCK};
+use crate::admin::{NotUpgraded, Upgrade};
+use crate::handover::image::Image;
+use crate::handover::old::{self, Estate, Successor};
+
+/// How long callers of the admin API get to take their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+impl Handle {
+    /// The next order to upgrade; never where this house was opened without it.
+    pub async fn upgrade_asked(&mut self) -> Upgrade {
+        match self.upgrades.recv().await {
+            Some(upgrade) => upgrade,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a new process and hands everything over to it. Where that fails, or this is dropped half-way, nothing has
+    /// changed; whoever ordered it is answered.
+    pub async fn upgrade(&self, image: &Image, upgrade: Upgrade) -> Option<Successor> {
+        let Upgrade { binary, reply } = upgrade;
+        let telemetry = &self.shared.telemetry;
+        telemetry.upgrade_began(binary.as_deref());
+        let outcome = match self.shared.draining.load(Ordering::SeqCst) {
+            true => Err(NotUpgraded::Refused(
+                "a drain is under way: cancel it, or let the process leave and start the new one",
+            )),
+            false if std::process::id() == 1 => Err(NotUpgraded::Refused(
+                "this is process 1, and its container ends with it: start a new container, then drain this one",
+            )),
+            false => {
+                let estate = Estate {
+                    shared: &self.shared,
+                    controller: &self.api.controller,
+                    given: &self.given,
+                };
+                old::hand_over(image, binary.as_deref(), &estate).await
+            }
+        };
+        let (answer, successor) = match outcome {
+            Ok(successor) => {
+                let upgraded = successor.upgraded.clone();
+                telemetry.upgrade_done(upgraded.pid, &upgraded.version, upgraded.topics);
+                (Ok(upgraded), Some(successor))
+            }
+            Err(why) => {
+                telemetry.upgrade_failed(&why.to_string());
+                (Err(why), None)
+            }
+        };
+        if let Some(reply) = reply {
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+        successor
+    }
+
+    /// Leaves, since another process serves: nothing more is accepted, exchanges under way are finished, sessions leave over a
+    /// window. All within `drain_timeout`; where that is given up half-way, [`Handle::stop`] ends it.
+    pub async fn give_way(&mut self, successor: Successor) {
+        let in_all = self.drain_timeout();
+        let end = Instant::now() + in_all;
+        // They are the other's now.
+        self.sockets.clear();
+        for task in &self.others {
+            task.abort();
+        }
+        self.api.leaving.store(true, Ordering::SeqCst);
+        self.close_doors();
+        self.stop_admin.send_replace(true);
+        // Who uses a connection within this time is told to open another one, instead of finding it closed.
+        let reserve = self.empty(end, LAME_DUCK.min(in_all / 5)).await;
+        // What it still needs is told while sessions leave; the rest of the time is for the slowest backend.
+        let _ = timeout_at(end - reserve, successor.release()).await;
+        let _ = timeout(LAST_ANSWERS.min(FORCED), &mut self.admin_door).await;
+        self.shared.telemetry.left();
+    }
+}

@@ -1,0 +1,71 @@
+//! What two processes tell each other. Members may be added; a message that one side does not know is passed over.
+
+use serde::{Deserialize, Serialize};
+
+/// The layout of listeners and of the order of messages.
+pub const PROTOCOL: u32 = 1;
+
+/// The layout of what is told of topics. Where the two differ, topics begin anew.
+pub const WINDOWS: u32 = 1;
+
+/// From the new process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Up {
+    /// The first word.
+    Hello {
+        /// See [`PROTOCOL`].
+        protocol: u32,
+        /// See [`WINDOWS`].
+        windows: u32,
+        /// What it calls itself.
+        version: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// Its configuration is valid and all its addresses are bound; nothing is accepted yet.
+    Ready,
+    /// All topics told so far are in place.
+    Settled,
+    /// It accepts.
+    Serving,
+    /// Another upgrade waits: sessions are to leave at once.
+    Hurry,
+    /// From a version to come.
+    #[serde(other)]
+    Unknown,
+}
+
+/// From the old process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Down {
+    /// Answers `Hello`. As many descriptors follow as there are listeners, after the one of stderr.
+    Sockets {
+        /// In the order in which their descriptors come.
+        listeners: Vec<Doorstep>,
+        /// Signs cookies where the configuration has no secret; base64.
+        secret: String,
+    },
+    /// All topics that there were have been told.
+    Told,
+    /// Accept. From now on the old process changes nothing that outlives it.
+    Go {
+        /// Where every rollout stands, as the state file would say it.
+        rollouts: String,
+    },
+    /// The service manager knows who the main process is now.
+    Known,
+    /// From a version to come.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doorstep {
+    /// Which key it serves.
+    pub key: String,
+    /// The address as the configuration has it; port 0 stays 0, so that it finds its like.
+    pub address: String,
+}

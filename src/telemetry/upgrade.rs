@@ -1,0 +1,49 @@
+//! Happenings of an upgrade: one process takes another's place.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::Telemetry;
+
+impl Telemetry {
+    /// A new process is asked to take over.
+    pub fn upgrade_began(&self, binary: Option<&Path>) {
+        let binary = binary.map(|path| path.display().to_string());
+        tracing::info!(binary, "upgrade: starting a new process");
+    }
+
+    /// A new process serves; this one leaves.
+    pub fn upgrade_done(&self, pid: u32, version: &str, topics: usize) {
+        tracing::warn!(
+            pid,
+            version,
+            topics,
+            "upgrade: the new process serves, this one leaves"
+        );
+    }
+
+    /// No new process serves; this one goes on.
+    pub fn upgrade_failed(&self, why: &str) {
+        self.upgrades.with_label_values(&["failed"]).inc();
+        tracing::error!(why, "upgrade failed: the running process serves on");
+    }
+
+    /// This process has taken over from another.
+    pub fn upgraded(&self, version: &str, topics: usize) {
+        self.upgrades.with_label_values(&["done"]).inc();
+        tracing::info!(version, topics, "took over from the process before");
+    }
+
+    /// The process before went before it had handed everything over.
+    pub fn predecessor_lost(&self, error: &dyn Display) {
+        tracing::error!(%error, "the process before ended too early: serving with what it left");
+    }
+
+    /// What the process before says of its rollouts makes no sense.
+    pub fn rollouts_not_inherited(&self, why: &str) {
+        tracing::error!(
+            why,
+            "rollouts not taken over from the process before: starting from what is on disk"
+        );
+    }
+}

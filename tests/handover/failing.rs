@@ -1,0 +1,106 @@
+//! A new process that is none, or goes wrong: the old one serves on, and says why.
+
+use super::world::{BINARY, Dynasty, script};
+use crate::life::world::{get, metric};
+use crate::support::{Backend, Peer};
+
+async fn still_serves(dynasty: &Dynasty) {
+    let address = dynasty.public.strip_prefix("http://").unwrap();
+    let mut client = Peer::connect(address.parse().unwrap()).await;
+    assert_eq!(client.ask("GET /any", "", "").await.text(), "ok");
+    assert_eq!(get(&dynasty.admin, "/readyz").await.status, 200);
+}
+
+const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+
+/// Says its name, then does this instead of running.
+fn impostor(dynasty: &Dynasty, deed: &str) -> String {
+    let text = format!("[ \"$1\" = --version ] && exec {BINARY} --version\n{deed}");
+    script(dynasty.folder.path(), "impostor", &text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_does_not_get_ready_leaves_the_old_process_serving() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    for (deed, words) in [
+        ("echo out of luck >&2; exit 3", "out of luck"),
+        ("echo garbage >&0; echo noise >&2; sleep 9", "noise"),
+        ("exec 0<&-; echo deaf >&2; exit 0", "deaf"),
+        ("kill -9 $$", "ended before it was ready"),
+    ] {
+        let binary = impostor(&dynasty, deed);
+        let said = dynasty.fail_to_upgrade(&["--binary", &binary]).await;
+        assert!(said.contains(words), "{deed}: {said}");
+        assert!(said.contains("the old process serves on"), "{said}");
+        still_serves(&dynasty).await;
+    }
+    let failed = "crossfade_upgrades_total{result=\"failed\"}";
+    assert_eq!(metric(&dynasty.admin, failed).await, 4.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_crossfade_is_not_started_as_one() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    for (binary, words) in [
+        ("/bin/false", "is no crossfade"),
+        ("/nowhere/crossfade", "cannot be used"),
+        ("/tmp", "is no executable file"),
+    ] {
+        let said = dynasty.fail_to_upgrade(&["--binary", binary]).await;
+        assert!(said.contains(words), "{binary}: {said}");
+    }
+    let open = impostor(&dynasty, "");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let said = dynasty.fail_to_upgrade(&["--binary", &open]).await;
+    assert!(said.contains("may write"), "{said}");
+    still_serves(&dynasty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_became_invalid_stops_the_upgrade() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    let good = std::fs::read_to_string(dynasty.config()).unwrap();
+    std::fs::write(
+        dynasty.config(),
+        good.clone() + "\n[server.limits]\nfoo = 1\n",
+    )
+    .unwrap();
+    let said = dynasty.fail_to_upgrade(&[]).await;
+    assert!(said.contains("server.limits.foo"), "{said}");
+    still_serves(&dynasty).await;
+    std::fs::write(dynasty.config(), good).unwrap();
+    dynasty.upgrade().await;
+    still_serves(&dynasty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgrade() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"2s\"", EVERYTHING);
+    crate::life::world::post(&dynasty.admin, "/v1/drain", "").await;
+    let said = dynasty.fail_to_upgrade(&[]).await;
+    assert!(said.contains("a drain is under way"), "{said}");
+    crate::life::world::ask(&dynasty.admin, "DELETE", "/v1/drain", &[], "").await;
+
+    let started = dynasty.folder.path().join("started");
+    let deed = format!(
+        "echo $$ > {0}.new && mv {0}.new {0}; exec sleep 60",
+        started.display()
+    );
+    let binary = impostor(&dynasty, &deed);
+    let pid = dynasty.pid();
+    let arguments = ["--binary", &*binary];
+    let (outcome, newcomer) = tokio::join!(dynasty.try_upgrade(&arguments), async {
+        crate::support::until("the new process", || started.exists()).await;
+        super::world::signal(pid, "TERM");
+        std::fs::read_to_string(&started).unwrap()
+    });
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    let newcomer = format!("/proc/{}/comm", newcomer.trim());
+    let is_gone = || std::fs::read_to_string(&newcomer).is_ok_and(|name| name == "sleep\n");
+    crate::support::until("the new process's end", || !is_gone()).await;
+}

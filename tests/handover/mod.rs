@@ -1,0 +1,5 @@
+//! One process takes another's place: sockets, replay windows, and what happens where that fails.
+
+mod failing;
+mod sockets;
+mod world;

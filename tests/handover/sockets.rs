@@ -1,0 +1,158 @@
+//! Listeners change hands while requests come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::world::{Dynasty, signal};
+use crate::life::world::{ask, eventually, get, metric, post};
+use crate::support::backend::reply;
+use crate::support::{Backend, Peer, within};
+
+const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_process_takes_the_place_of_the_old_one() {
+    let backend = Backend::ok().await;
+    let socket = tempfile::tempdir().unwrap();
+    let path = socket.path().join("public.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\", \"unix:{}\"]\ndrain_timeout = \"2s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [upstream.app]\nservers = [\"http://{}\"]\n{EVERYTHING}",
+        path.display(),
+        backend.address
+    );
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let mut dynasty = Dynasty::start_in(folder, &[]);
+    dynasty.upgrade().await;
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    assert!(path.exists(), "the socket file is the new one's");
+    within(
+        "an answer over the socket",
+        tokio::net::UnixStream::connect(&path),
+    )
+    .await
+    .unwrap();
+    dynasty.is_ready().await;
+    let done = "crossfade_upgrades_total{result=\"done\"}";
+    assert_eq!(metric(&dynasty.admin, done).await, 1.0);
+
+    // And by signal: nobody is answered, but somebody else serves.
+    dynasty.signal("USR2");
+    let addresses = dynasty.reads_ready();
+    assert_eq!(addresses, (dynasty.public.clone(), dynasty.admin.clone()));
+    let old = dynasty.pid();
+    eventually("the second one's end", || async {
+        !std::path::Path::new(&format!("/proc/{old}/fd/0")).exists()
+    })
+    .await;
+    let health = get(&dynasty.admin, "/v1/health").await;
+    assert_eq!(health.status, 200, "{}", health.text);
+    signal_whoever_listens(&dynasty);
+}
+
+/// The last heir is nobody's child that we know of: it says its own number.
+fn signal_whoever_listens(dynasty: &Dynasty) {
+    let config = dynasty.config().display().to_string();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = process.file_name().to_string_lossy().into_owned();
+        let command = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        if let Ok(pid) = name.parse()
+            && command.contains(&config)
+        {
+            signal(pid, "KILL");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_admin_set_in_memory_goes_over() {
+    let backend = Backend::ok().await;
+    let routes = "[rollout.web]\npercent = 10\n[[route]]\npath = \"/s\"\nupstream = \"app\"\nsource = \"sse\"\nrollout = \"web\"\n";
+    let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"1s\"", routes);
+    post(&dynasty.admin, "/v1/rollouts/web/kill", "").await;
+    dynasty.upgrade().await;
+    let rollout = get(&dynasty.admin, "/v1/rollouts/web").await;
+    assert_eq!(rollout.json["state"], "killed", "{}", rollout.text);
+    ask(
+        &dynasty.admin,
+        "PATCH",
+        "/v1/rollouts/web",
+        &[],
+        "{\"percent\":42}",
+    )
+    .await;
+    post(&dynasty.admin, "/v1/rollouts/web/resume", "").await;
+    dynasty.upgrade().await;
+    let rollout = get(&dynasty.admin, "/v1/rollouts/web").await;
+    assert_eq!(rollout.json["percent"], 42, "{}", rollout.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_finished_by_the_process_that_took_it() {
+    let released = Arc::new(tokio::sync::Notify::new());
+    let gate = released.clone();
+    let backend = Backend::start(move |_, peer| {
+        let gate = gate.clone();
+        async move {
+            gate.notified().await;
+            reply(peer, "200 OK", "", "slow").await
+        }
+    });
+    let backend = backend.await;
+    let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"20s\"", EVERYTHING);
+    let address = dynasty
+        .public
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut client = Peer::connect(address).await;
+    client
+        .send(crate::support::peer::request("GET /slow", "", ""))
+        .await;
+    backend.reached(1).await;
+    dynasty.upgrade().await;
+    released.notify_one();
+    assert_eq!(client.response().await.text(), "slow");
+    assert_eq!(dynasty.first_ends().await, Some(0));
+}
+
+/// Requests over fresh and kept connections while the binary is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_processes_come_and_go() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"1s\"", EVERYTHING);
+    let address = dynasty
+        .public
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut clients = tokio::task::JoinSet::new();
+    for is_kept in [true, true, false, false] {
+        let (over, answered) = (over.clone(), answered.clone());
+        clients.spawn(async move {
+            let mut client = Peer::connect(address).await;
+            while !over.load(Ordering::Relaxed) {
+                let answer = client.ask("GET /any", "", "").await;
+                assert_eq!(answer.text(), "ok");
+                answered.fetch_add(1, Ordering::Relaxed);
+                if !is_kept || answer.field("connection") == Some("close") {
+                    client = Peer::connect(address).await;
+                }
+            }
+        });
+    }
+    for _ in 0..5 {
+        let before = answered.load(Ordering::Relaxed);
+        dynasty.upgrade().await;
+        crate::support::until("answers", || answered.load(Ordering::Relaxed) > before + 50).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request failed");
+    }
+}

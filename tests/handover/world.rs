@@ -1,0 +1,184 @@
+//! The real binary before a backend, replaced by itself again and again.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::life::world::{eventually, get};
+use crate::support::Backend;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
+
+/// The first process, and whoever took over since. All are ended with this.
+pub struct Dynasty {
+    pub folder: TempDir,
+    pub public: String,
+    pub admin: String,
+    first: Child,
+    /// Those after the first.
+    heirs: Vec<u32>,
+    /// Ready lines of the heirs.
+    ready: BufReader<std::process::ChildStdout>,
+}
+
+/// What `crossfade upgrade` came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Dynasty {
+    /// `server` is what belongs into `[server]`, `routes` the rest. No access log.
+    pub fn start(backend: &Backend, server: &str, routes: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = format!("[upstream.app]\nservers = [\"http://{}\"]", backend.address);
+        let any = "listen = \"127.0.0.1:0\"";
+        let text = format!(
+            "[server]\n{any}\n{server}\n[admin]\n{any}\n[log]\naccess = false\n{upstream}\n{routes}\n"
+        );
+        std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+        Dynasty::start_in(folder, &[])
+    }
+
+    /// With the `proxy.toml` of this folder, and these variables.
+    pub fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
+        let mut first = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(folder.path().join("proxy.toml"))
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = BufReader::new(first.stdout.take().unwrap());
+        let (public, admin) = addresses(&mut ready);
+        Dynasty {
+            folder,
+            public,
+            admin,
+            first,
+            heirs: Vec::new(),
+            ready,
+        }
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("proxy.toml")
+    }
+
+    /// `crossfade upgrade` with these arguments.
+    pub async fn try_upgrade(&mut self, arguments: &[&str]) -> Outcome {
+        let mut command = tokio::process::Command::new(BINARY);
+        command
+            .args(["upgrade", "--json", "--admin", &self.admin])
+            .args(arguments)
+            .env_remove("CROSSFADE_ADMIN_TOKEN");
+        let output = command.output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let outcome = Outcome {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        if outcome.code == Some(0) {
+            let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+            self.heirs.push(answer["pid"].as_u64().unwrap() as u32);
+        }
+        outcome
+    }
+
+    /// One that has to succeed; the heir says the same addresses.
+    pub async fn upgrade(&mut self) {
+        let outcome = self.try_upgrade(&[]).await;
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let said = addresses(&mut self.ready);
+        assert_eq!(said, (self.public.clone(), self.admin.clone()));
+    }
+
+    /// An upgrade that has to fail; what the command wrote to stderr.
+    pub async fn fail_to_upgrade(&mut self, arguments: &[&str]) -> String {
+        let outcome = self.try_upgrade(arguments).await;
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        outcome.stderr
+    }
+
+    /// The process that serves.
+    pub fn pid(&self) -> u32 {
+        self.heirs.last().copied().unwrap_or(self.first.id())
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Ready lines that heirs have said beyond those asked for.
+    pub fn reads_ready(&mut self) -> (String, String) {
+        addresses(&mut self.ready)
+    }
+
+    /// An heir that this test learned of by other means.
+    pub fn adopt(&mut self, pid: u32) {
+        self.heirs.push(pid);
+    }
+
+    /// Waits for the first process's end; its exit code.
+    pub async fn first_ends(&mut self) -> Option<i32> {
+        let mut code = None;
+        for _ in 0..2000 {
+            if let Some(status) = self.first.try_wait().unwrap() {
+                code = Some(status.code());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        code.expect("the first process ends")
+    }
+
+    pub async fn is_ready(&self) {
+        eventually("readiness", || async {
+            get(&self.admin, "/readyz").await.status == 200
+        })
+        .await;
+    }
+}
+
+impl Drop for Dynasty {
+    fn drop(&mut self) {
+        // Whoever has ended by itself is no longer there to be told.
+        let _ = self.first.kill();
+        let _ = self.first.wait();
+        for heir in &self.heirs {
+            signal(*heir, "KILL");
+        }
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name, &pid.to_string()]);
+    // Whoever has ended already needs no signal.
+    let _ = kill.stderr(Stdio::null()).status();
+}
+
+/// An executable script.
+pub fn script(folder: &Path, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+fn addresses(from: &mut impl BufRead) -> (String, String) {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    let rest = line.trim_end().strip_prefix("ready public=");
+    let (public, admin) = rest
+        .and_then(|rest| rest.split_once(" admin="))
+        .unwrap_or_else(|| panic!("no ready line: {line:?}"));
+    (public.to_owned(), admin.to_owned())
+}
