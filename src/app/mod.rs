@@ -246,7 +246,12 @@ impl Built {
             .filter_map(|bound| bound.listener.path())
             .collect();
         let given = everything.filter_map(Bound::give).collect();
-        let urls = public.iter().map(|bound| bound.url.clone()).collect();
+        let is_tls = shared.in_force.load().config.server.tls.is_some();
+        let urls = public.iter().map(|bound| match is_tls {
+            true => bound.url.replacen("http://", "https://", 1),
+            false => bound.url.clone(),
+        });
+        let urls = urls.collect();
         let mut doors = JoinSet::new();
         for bound in public {
             doors.spawn(downstream::serve(

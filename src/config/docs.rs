@@ -9,8 +9,9 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 18] = [
+const TABLES: [(&str, &str, &str); 19] = [
     (include_str!("server.rs"), "Server", "server"),
+    (include_str!("tls.rs"), "Tls", "server.tls"),
     (include_str!("server.rs"), "Limits", "server.limits"),
     (include_str!("websocket.rs"), "WebSocket", "websocket"),
     (include_str!("websocket.rs"), "Queue", "websocket.queue"),

@@ -16,6 +16,7 @@ mod desk;
 mod fleet;
 mod keys;
 mod log;
+mod pem;
 mod placeholder;
 mod problem;
 mod rollout;
@@ -27,6 +28,7 @@ mod share;
 mod source;
 mod table;
 mod template;
+mod tls;
 mod tree;
 mod units;
 mod upstream;
@@ -54,9 +56,10 @@ pub use log::Log;
 pub use problem::{Problem, Severity, report};
 pub use rollout::{By, Rollout};
 pub use route::Route;
-pub use server::{Limits, Listen, Network, Secret, Server, Underscores};
+pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Underscores};
 pub use share::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Poll, Source, Sse};
+pub use tls::Tls;
 pub use upstream::{Authority, Upstream};
 pub use websocket::{Queue, WebSocket};
 
@@ -160,6 +163,7 @@ impl Config {
             ("server.prefix", a.prefix != b.prefix),
             ("server.workers", a.workers != b.workers),
             ("server.state_dir", a.state_dir != b.state_dir),
+            ("server.tls", a.tls.is_some() != b.tls.is_some()),
             ("admin.listen", self.admin.listen != new.admin.listen),
         ];
         let named = changed.into_iter().filter(|(_, is_changed)| *is_changed);

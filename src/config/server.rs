@@ -8,7 +8,8 @@ use super::address;
 use super::problem::Wrong;
 use super::scalar;
 use super::table::Table;
-use super::tree::{Form, Node};
+use super::tls::{self, Tls};
+use super::tree::Form;
 use super::{Value, template, units};
 
 /// `[server]`: the sidecar itself.
@@ -30,10 +31,26 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Worker threads. Default: one per core. A change needs a restart.
     pub workers: Option<usize>,
+    /// `[server.tls]`.
+    pub tls: Option<Tls>,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// Whether connections begin with the PROXY protocol, version 1 or 2: `"off"`, `"optional"`, or `"require"`. It is believed from `trusted_proxies` and on unix sockets only; anybody else who sends it, or a connection that lacks it where it is required, is closed.
+    pub proxy_protocol: ProxyProtocol,
     /// What happens to header names with `_`, `.` or another byte that is no letter, digit or `-`, which backends fold into one: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name, or to that of a field about framing, routing or identity; two that fold into one are refused).
     pub underscore_headers: Underscores,
+}
+
+/// See [`Server::proxy_protocol`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Such bytes are a request like any other, and a broken one.
+    #[default]
+    Off,
+    /// With it or without.
+    Optional,
+    /// Every connection begins with it.
+    Require,
 }
 
 /// See [`Server::underscore_headers`].
@@ -59,7 +76,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header fields of a request.
     pub headers: usize,
-    /// From the first byte of a request's head to its last.
+    /// From the first byte of a request's head to its last; likewise for a TLS handshake with what stands before it.
     pub header_timeout: Duration,
     /// Silence inside a request's body.
     pub body_idle_timeout: Duration,
@@ -117,18 +134,26 @@ fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
 }
 
 pub(super) fn read(table: &Table<'_>) -> Server {
-    table.refuse_later(["tls"], "TLS towards clients");
-    // `"off"` is what this version does anyway.
-    if table.node("proxy_protocol").map(Node::json) == Some(json!("off")) {
-        table.ignore_later(["proxy_protocol"]);
-    } else {
-        table.refuse_later(["proxy_protocol"], "the PROXY protocol");
+    let listen = listeners(table);
+    let trusted_proxies = table.texts("trusted_proxies", network);
+    let proxy_protocol = proxy_protocol(table);
+    let has_unix = listen
+        .iter()
+        .any(|listen| matches!(listen, Listen::Unix(_)));
+    if proxy_protocol != ProxyProtocol::Off && trusted_proxies.is_empty() && !has_unix {
+        table.warning(
+            "proxy_protocol",
+            "is believed from nobody: every connection that begins with it is closed",
+            "name the proxies that send it in `trusted_proxies`",
+        );
     }
     Server {
-        listen: listeners(table),
+        listen,
         public_url: table.text("public_url", public_url),
         prefix: table.text_or("prefix", PREFIX, prefix),
-        trusted_proxies: table.texts("trusted_proxies", network),
+        trusted_proxies,
+        tls: table.optional_table("tls", tls::read).flatten(),
+        proxy_protocol,
         state_dir: state_dir(table),
         secret: table.secret("secret"),
         drain_timeout: table.duration("drain_timeout", "25s"),
@@ -159,6 +184,15 @@ fn limits(table: &Table<'_>) -> Limits {
         body_min_rate: table.text_or("body_min_rate", "100B/s", units::byte_rate),
         memory: table.size("memory", "256MiB"),
     }
+}
+
+fn proxy_protocol(table: &Table<'_>) -> ProxyProtocol {
+    let words = [
+        ("off", ProxyProtocol::Off),
+        ("optional", ProxyProtocol::Optional),
+        ("require", ProxyProtocol::Require),
+    ];
+    table.word("proxy_protocol", words)
 }
 
 fn listeners(table: &Table<'_>) -> Vec<Listen> {

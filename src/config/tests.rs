@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod certificates;
+
 const SMALLEST: &str = r#"
 [upstream.app]
 servers = ["http://127.0.0.1:5000"]
@@ -23,7 +25,7 @@ upstream = "app"
 
 const EXAMPLE: &str = include_str!("../../proxy.toml.example");
 
-/// A world with two variables and two files.
+/// A world with two variables, two files, and certificates.
 pub(super) fn judge(text: &str) -> Result<Loaded, Vec<Problem>> {
     let env = |name: &str| match name {
         "PERCENT" => Some("12.5".to_owned()),
@@ -33,6 +35,7 @@ pub(super) fn judge(text: &str) -> Result<Loaded, Vec<Problem>> {
     let read = |path: &Path| match path.to_str() {
         Some("/run/secrets/token") => Ok("from-a-file\n".to_owned()),
         Some("/run/kill") => Ok("true\n".to_owned()),
+        Some(path) if path.starts_with("/etc/crossfade/") => certificates::file(path),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
     };
     parse(text, "proxy.toml", &env, &read)
@@ -154,9 +157,17 @@ pub(super) fn generic(key: &str) -> String {
     parts.join(".")
 }
 
+/// With `[server.tls]`, whose files are in the world of these tests alone.
+fn example_over_tls() -> String {
+    let (before, table) = EXAMPLE.split_once("\n# [server.tls]").expect("the table");
+    let (table, after) = table.split_once("\n\n").expect("an end");
+    let table = table.replace("\n# ", "\n");
+    format!("{before}\n[server.tls]{table}\n\n{after}")
+}
+
 #[test]
 fn the_example_sets_every_key() {
-    let set: Vec<_> = accepted(EXAMPLE)
+    let set: Vec<_> = accepted(&example_over_tls())
         .values
         .iter()
         .filter(|value| value.source != "default")

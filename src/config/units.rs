@@ -142,7 +142,8 @@ pub(super) fn pointer(text: &str) -> Result<String, Wrong> {
 /// An HTTP method, as it stands in a request line.
 pub(super) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
-    if upper != text {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if upper != text && is_word {
         let mend = format!("methods are case-sensitive: write \"{upper}\"");
         return Err(Wrong::new("is no method", mend));
     }

@@ -5,43 +5,97 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::exchange::Connection;
+use super::arrival::{self, Dropped};
+use super::exchange::{Connection, Origin};
+use super::line::Line;
+use super::respond::Problem;
 use super::stream::Stream;
 use super::wire::{Traffic, Wire};
 use super::{farewell, http1};
-use crate::edge::hygiene::forwarded::Peer;
+use crate::config::{ProxyProtocol, Server};
+use crate::edge::caps::Permit;
 use crate::session::Shared;
 
-/// How long the answer to somebody without a place may take.
+/// How long the answer to somebody who is sent away may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 pub async fn carry(
-    stream: Stream,
+    line: Line,
     address: Option<IpAddr>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) {
     let config = shared.in_force.load().config.clone();
-    let limits = &config.server.limits;
-    let peer = Peer::new(address, &config.server.trusted_proxies);
-    // A proxy speaks for many.
-    let counted = address.filter(|_| !peer.is_trusted);
-    let permit = match shared.connections.admit(counted, limits) {
-        Ok(permit) => Arc::new(permit),
-        Err(full) => {
-            shared.telemetry.connection_refused(full.reason());
-            return farewell::say(stream, full.reason(), "too many connections", PATIENCE).await;
-        }
+    let server = &config.server;
+    let mut origin = Origin::new(address);
+    // Boxed: handshakes take much room, and nothing of them stays.
+    let (stream, permit) = match Box::pin(arrive(line, &mut origin, &shared, server)).await {
+        Ok(arrived) => arrived,
+        Err(dropped) => return Box::pin(part(dropped, origin, &shared, server)).await,
     };
     let traffic = Traffic::default();
-    let wire = Wire::new(stream, limits, traffic.clone());
+    let wire = Wire::new(stream, &server.limits, traffic.clone());
     let connection = Arc::new(Connection {
         shared,
-        address,
+        origin,
         traffic,
-        permit,
+        permit: Arc::new(permit),
     });
-    http1::serve(wire, connection, limits, stop).await;
+    http1::serve(wire, connection, &server.limits, stop).await;
+}
+
+/// Finds a place for a connection, whose it is, and what its bytes mean.
+async fn arrive(
+    mut line: Line,
+    origin: &mut Origin,
+    shared: &Shared,
+    server: &Server,
+) -> Result<(Stream, Permit), Dropped> {
+    let (limits, trusted) = (&server.limits, &server.trusted_proxies);
+    let deadline = Instant::now() + limits.header_timeout;
+    let mode = server.proxy_protocol;
+    // Whose it is may be told in a moment; that there is a place at all comes first.
+    let counted = origin.counted(trusted);
+    let counted = counted.filter(|_| mode == ProxyProtocol::Off);
+    let mut permit = match shared.connections.admit(counted, limits) {
+        Ok(permit) => permit,
+        Err(full) => return Err(Dropped::Full(full, line)),
+    };
+    if mode != ProxyProtocol::Off {
+        let is_trusted = origin.peer(trusted).is_trusted;
+        let source = arrival::read_proxy_header(&mut line, mode, is_trusted, deadline).await?;
+        origin.learn(source);
+        if let Err(full) = permit.count_for(origin.counted(trusted), limits) {
+            return Err(Dropped::Full(full, line));
+        }
+    }
+    let stream = match &server.tls {
+        None => Stream::Plain(line),
+        Some(tls) => {
+            origin.proto = "https";
+            arrival::accept_tls(line, tls.engine(), deadline).await?
+        }
+    };
+    Ok((stream, permit))
+}
+
+/// Parts from somebody who was not let in.
+async fn part(dropped: Dropped, origin: Origin, shared: &Shared, server: &Server) {
+    let refused = |reason| shared.telemetry.connection_refused(reason, origin.address);
+    match dropped {
+        Dropped::Gone => {}
+        Dropped::Refused(reason) => refused(reason),
+        Dropped::Plain(line) => {
+            refused("plain_http");
+            farewell::say(line, None, Problem::plain_http(), PATIENCE).await;
+        }
+        Dropped::Full(full, line) => {
+            refused(full.reason());
+            let problem = farewell::no_room(full.reason(), "too many connections");
+            farewell::say(line, server.tls.as_ref(), problem, PATIENCE).await;
+        }
+    }
 }

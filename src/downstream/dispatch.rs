@@ -16,7 +16,6 @@ use super::respond::{Problem, REQUEST_ID};
 use super::wire::REFUSED_METHOD;
 use super::{passthrough, tunnel, websocket};
 use crate::edge::cors;
-use crate::edge::hygiene::forwarded::Peer;
 use crate::edge::hygiene::{names, request};
 use crate::edge::pressure::Level;
 use crate::upstream::Body;
@@ -71,11 +70,12 @@ async fn walk(
 ) -> Result<Response<Body>, Problem> {
     let in_force = connection.shared.in_force.load_full();
     let server = &in_force.config.server;
-    let peer = Peer::new(connection.address, &server.trusted_proxies);
+    let peer = connection.origin.peer(&server.trusted_proxies);
 
     // Hygiene. What broke a rule below the engine arrives here as a stand-in.
     account.id = exchange::request_id(peer, &head.headers);
     account.remote = connection
+        .origin
         .address
         .map_or("unix".into(), |ip| ip.to_string());
     if let Some(fault) = connection

@@ -8,10 +8,12 @@ use hyper::http::request::Parts;
 
 use super::respond::REQUEST_ID;
 use super::wire::Traffic;
+use crate::config::Network;
 use crate::edge::caps::Permit;
 use crate::edge::hygiene::forwarded::{self, Client, Peer};
 use crate::edge::hygiene::host::Host;
 use crate::edge::hygiene::own;
+use crate::edge::hygiene::proxy::Source;
 use crate::edge::hygiene::request::Inspected;
 use crate::route::InForce;
 use crate::session::Shared;
@@ -23,12 +25,59 @@ const ID_LIMIT: usize = 128;
 pub struct Connection {
     /// What outlives a reload.
     pub shared: Arc<Shared>,
-    /// The other end's address; `None` on a unix socket.
-    pub address: Option<IpAddr>,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The notice board of its wire.
     pub traffic: Traffic,
     /// Its place among the connections; goes with an upgrade.
     pub permit: Arc<Permit>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The client's address, or the socket's other end where nobody named another; `None` on a unix socket.
+    pub address: Option<IpAddr>,
+    /// A proxy says that it speaks for somebody, and not for whom.
+    pub is_unnamed: bool,
+    /// `http`, or `https` over TLS.
+    pub proto: &'static str,
+}
+
+impl Origin {
+    /// A connection from this address, as far as the socket tells.
+    pub fn new(address: Option<IpAddr>) -> Self {
+        Origin {
+            address,
+            is_unnamed: false,
+            proto: "http",
+        }
+    }
+
+    /// What the PROXY protocol tells; without it nothing changes.
+    pub fn learn(&mut self, source: Option<Source>) {
+        match source {
+            None | Some(Source::Proxy) => {}
+            Some(Source::Client(ip)) => self.address = Some(ip),
+            Some(Source::Unnamed) => self.is_unnamed = true,
+        }
+    }
+
+    /// Whose requests these are. What somebody without a name forwards is not believed, whoever carries it.
+    pub fn peer(&self, trusted: &[Network]) -> Peer {
+        let peer = Peer::new(self.address, trusted);
+        Peer {
+            is_trusted: peer.is_trusted && !self.is_unnamed,
+            proto: self.proto,
+            ..peer
+        }
+    }
+
+    /// The address that its connections are counted by; a proxy speaks for many.
+    pub fn counted(&self, trusted: &[Network]) -> Option<IpAddr> {
+        self.address
+            .filter(|_| !self.is_unnamed && !self.peer(trusted).is_trusted)
+    }
 }
 
 /// A request that passed hygiene.

@@ -1,6 +1,7 @@
 //! The public listeners: accept, route, judge, answer. The only room that names the server engine.
 
 mod account;
+mod arrival;
 mod body;
 mod cohort;
 mod connection;
@@ -9,6 +10,7 @@ mod endpoints;
 mod exchange;
 mod farewell;
 mod http1;
+mod line;
 mod passthrough;
 mod reserve;
 mod respond;
@@ -28,8 +30,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::listener::Listener;
 use crate::session::Shared;
+use line::Line;
 use reserve::Reserve;
-use stream::Stream;
 
 /// Finds out about clients that vanished without a word: tunnels and silent streams have no other clock.
 const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -60,14 +62,14 @@ pub async fn serve(
             () = &mut is_shut => break,
             Some(ended) = connections.join_next() => note(&shared, ended),
             accepted = accept(&listener) => match accepted {
-                Ok((stream, address)) => {
-                    connections.spawn(connection::carry(stream, address, shared.clone(), stop.clone()));
+                Ok((line, address)) => {
+                    connections.spawn(connection::carry(line, address, shared.clone(), stop.clone()));
                 }
                 // The client was gone before we came.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let turned_away = match reserve::is_exhaustion(&error) {
-                        true => reserve.turn_away(&listener).await,
+                        true => reserve.turn_away(&listener, &shared).await,
                         false => 0,
                     };
                     shared.telemetry.accept_failed(&error, turned_away);
@@ -82,18 +84,18 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &Listener) -> io::Result<(Stream, Option<IpAddr>)> {
+async fn accept(listener: &Listener) -> io::Result<(Line, Option<IpAddr>)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
             // Neither can fail on a socket that was just accepted; a connection would do without.
             let _ = stream.set_nodelay(true);
             let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
-            Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
+            Ok((Line::tcp(stream), Some(address.ip().to_canonical())))
         }
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Stream::Unix(stream), None))
+            Ok((Line::unix(stream), None))
         }
     }
 }

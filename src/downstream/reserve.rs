@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::line::Line;
 use super::{accept, farewell};
 use crate::listener::Listener;
+use crate::session::Shared;
 
 /// How many clients can be told at once.
 const DESCRIPTORS: usize = 16;
@@ -30,19 +32,17 @@ impl Reserve {
 
     /// Spends the reserve on clients that wait: each gets a `503` and is closed. Returns how many they were. The reserve is
     /// filled again as far as descriptors have come free.
-    pub async fn turn_away(&mut self, listener: &Listener) -> usize {
+    pub async fn turn_away(&mut self, listener: &Listener, shared: &Shared) -> usize {
+        let config = shared.in_force.load().config.clone();
         let spent = self.0.len();
         self.0.clear();
         let mut waiting = Vec::with_capacity(spent);
         while waiting.len() < spent
-            && let Some(Ok((stream, _))) = accept_waiting(listener).await
+            && let Some(Ok((line, _))) = accept_waiting(listener).await
         {
-            waiting.push(farewell::say(
-                stream,
-                "descriptors",
-                "no descriptors are left",
-                PATIENCE,
-            ));
+            let problem = farewell::no_room("descriptors", "no descriptors are left");
+            let tls = config.server.tls.as_ref();
+            waiting.push(farewell::say(line, tls, problem, PATIENCE));
         }
         let count = waiting.len();
         join_all(waiting).await;
@@ -69,7 +69,7 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 /// A client that waits already; `None` where there is none.
 async fn accept_waiting(
     listener: &Listener,
-) -> Option<io::Result<(super::Stream, Option<std::net::IpAddr>)>> {
+) -> Option<io::Result<(Line, Option<std::net::IpAddr>)>> {
     let accepting = accept(listener);
     tokio::pin!(accepting);
     poll_fn(|cx| match accepting.as_mut().poll(cx) {

@@ -104,6 +104,13 @@ impl Problem {
         Problem::new(status, "draining", Side::Edge, detail).retry_after(retry_seconds)
     }
 
+    /// HTTP without TLS where TLS is spoken.
+    pub fn plain_http() -> Self {
+        let detail = "this address speaks TLS: ask it by https";
+        let status = StatusCode::BAD_REQUEST;
+        Problem::new(status, "bad_request", Side::Downstream, detail)
+    }
+
     /// There is no room: a cap on connections is reached, or descriptors or memory run out.
     pub fn overloaded(reason: &'static str, detail: &'static str, retry_seconds: u32) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;

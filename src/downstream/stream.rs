@@ -1,31 +1,37 @@
-//! An accepted connection's bytes, whatever the kind of socket.
+//! An accepted connection's bytes, in the clear whatever they are on the line.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
-/// Bytes that may wait in the kernel behind what is in flight: two batches of a session.
-const UNSENT: u32 = 128 * 1024;
+use super::line::Line;
 
-/// One accepted connection.
+/// One accepted connection. What was written over TLS may wait here until it is flushed.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a unix socket.
-    Unix(UnixStream),
+    /// As it is on the line.
+    Plain(Line),
+    /// Over TLS, its handshake done.
+    Tls(Box<TlsStream<Line>>),
 }
 
 impl Stream {
-    /// Lets the kernel take no more than it needs to keep the line busy: what a client is slow to
-    /// take then waits as a distance in a shared log, not as megabytes of socket buffer.
-    pub fn bound_unsent(&self) {
-        if let Stream::Tcp(stream) = self {
-            // A kernel that does not know it keeps its usual buffers.
-            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    /// The socket below.
+    pub fn line(&self) -> &Line {
+        match self {
+            Stream::Plain(line) => line,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The socket below.
+    pub fn line_mut(&mut self) -> &mut Line {
+        match self {
+            Stream::Plain(line) => line,
+            Stream::Tls(stream) => stream.get_mut().0,
         }
     }
 }
@@ -37,8 +43,8 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Plain(line) => Pin::new(line).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -50,8 +56,8 @@ impl AsyncWrite for Stream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Plain(line) => Pin::new(line).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -61,8 +67,8 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Plain(line) => Pin::new(line).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -72,15 +78,15 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Plain(line) => Pin::new(line).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Plain(line) => Pin::new(line).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

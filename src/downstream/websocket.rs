@@ -194,7 +194,7 @@ async fn begin(upgrade: OnUpgrade, mut opening: Opening, shared: Arc<session::Sh
         return;
     };
     opening.leftover = ahead;
-    stream.bound_unsent();
+    stream.line().bound_unsent();
     // A small task of its own: this one has room for the whole handshake.
     tokio::spawn(session::run(stream, opening, shared));
 }

@@ -60,7 +60,6 @@ pub struct Wire {
     ahead: bool,
     state: State,
     patience: Patience,
-    taking: Taking,
     linger: Option<Instant>,
     linger_clock: Clock,
     lingered: usize,
@@ -81,7 +80,8 @@ enum State {
 
 impl Wire {
     /// A wire at the beginning of a connection.
-    pub fn new(io: Stream, limits: &config::Limits, traffic: Traffic) -> Self {
+    pub fn new(mut io: Stream, limits: &config::Limits, traffic: Traffic) -> Self {
+        io.line_mut().demand(limits.body_min_rate);
         Wire {
             io,
             traffic,
@@ -94,7 +94,6 @@ impl Wire {
             ahead: false,
             state: State::Open,
             patience: Patience::new(limits),
-            taking: Taking::new(limits.body_min_rate),
             linger: None,
             linger_clock: Clock::default(),
             lingered: 0,
@@ -102,7 +101,8 @@ impl Wire {
     }
 
     /// The socket, and what the client sent behind its handshake.
-    pub fn into_parts(self) -> (Stream, Bytes) {
+    pub fn into_parts(mut self) -> (Stream, Bytes) {
+        self.io.line_mut().demand_nothing();
         (self.io, self.held.freeze())
     }
 
@@ -259,16 +259,10 @@ impl Wire {
         Poll::Ready(())
     }
 
-    /// Follows a write: one that takes too long fails.
-    fn poll_written(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
         if written.is_ready() {
             self.patience.wrote();
         }
-        self.taking.poll(cx, written)
     }
 }
 
@@ -325,7 +319,8 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let written = Pin::new(&mut wire.io).poll_write(cx, buf);
-        wire.poll_written(cx, written)
+        wire.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -335,7 +330,8 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let written = Pin::new(&mut wire.io).poll_write_vectored(cx, bufs);
-        wire.poll_written(cx, written)
+        wire.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -50,19 +50,11 @@ impl Connections {
     /// # Errors
     /// The cap that is reached.
     pub fn admit(&self, address: Option<IpAddr>, limits: &Limits) -> Result<Permit, Full> {
-        let address = address
-            .map(block)
-            .filter(|_| limits.connections_per_ip.is_some());
         let mut counts = self.lock();
         if counts.all >= limits.connections {
             return Err(Full::All);
         }
-        if let (Some(address), Some(limit)) = (address, limits.connections_per_ip) {
-            if counts.by_address.get(&address).is_some_and(|n| *n >= limit) {
-                return Err(Full::Address);
-            }
-            *counts.by_address.entry(address).or_default() += 1;
-        }
+        let address = counts.count(address, limits)?;
         counts.all += 1;
         Ok(Permit {
             connections: self.clone(),
@@ -77,6 +69,33 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// One more of an address; `None` where its connections are not counted.
+    fn count(&mut self, address: Option<IpAddr>, limits: &Limits) -> Result<Option<IpAddr>, Full> {
+        let (Some(address), Some(limit)) = (address.map(block), limits.connections_per_ip) else {
+            return Ok(None);
+        };
+        let count = self.by_address.entry(address).or_default();
+        // Nothing is entered in vain: a limit is one at least.
+        if *count >= limit {
+            return Err(Full::Address);
+        }
+        *count += 1;
+        Ok(Some(address))
+    }
+}
+
+impl Permit {
+    /// Counts a connection for an address that became known only after it had its place; once at most.
+    ///
+    /// # Errors
+    /// [`Full::Address`]; the place itself stays.
+    pub fn count_for(&mut self, address: Option<IpAddr>, limits: &Limits) -> Result<(), Full> {
+        self.address = self.connections.lock().count(address, limits)?;
+        Ok(())
     }
 }
 
@@ -123,6 +142,21 @@ mod tests {
             body_min_rate: 100,
             memory: 256 << 20,
         }
+    }
+
+    #[test]
+    fn an_address_that_is_told_later_counts_from_then_on() {
+        let connections = Connections::default();
+        let limits = limits(10, Some(1));
+        let mut first = connections.admit(None, &limits).unwrap();
+        first.count_for(ip("192.0.2.1"), &limits).unwrap();
+        let mut second = connections.admit(None, &limits).unwrap();
+        let full = second.count_for(ip("192.0.2.1"), &limits);
+        assert_eq!(full.unwrap_err(), Full::Address);
+        second.count_for(ip("192.0.2.2"), &limits).unwrap();
+        drop((first, second));
+        assert_eq!(connections.count(), 0);
+        assert!(connections.lock().by_address.is_empty());
     }
 
     fn ip(text: &str) -> Option<IpAddr> {

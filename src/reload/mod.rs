@@ -233,7 +233,7 @@ impl Reloader {
 
     async fn accept(
         &mut self,
-        read: Read,
+        mut read: Read,
         trigger: Trigger,
         before: impl FnOnce(&str) -> io::Result<()>,
     ) -> Result<Applied, Declined> {
@@ -247,6 +247,10 @@ impl Reloader {
                 generation: old.generation,
                 ..Applied::default()
             });
+        }
+        if let (Some(new), Some(old)) = (&mut read.loaded.config.server.tls, &old.config.server.tls)
+        {
+            new.keep_engine(old);
         }
         before(&read.text).map_err(|error| Declined::ReadOnly(error.to_string()))?;
         let now = unix_seconds(SystemTime::now());

@@ -65,7 +65,7 @@ impl Outbox {
         self.bytes
     }
 
-    /// Writes until nothing waits or the socket takes no more.
+    /// Writes until nothing waits, neither here nor behind TLS, or the socket takes no more.
     pub fn poll_write<Io>(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         Io: AsyncWrite + Unpin,
@@ -93,7 +93,7 @@ impl Outbox {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Ready(Ok(()))
+        Pin::new(io).poll_flush(cx)
     }
 
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {

@@ -1,5 +1,7 @@
 //! What happens at the public door.
 
+use std::net::IpAddr;
+
 use super::Telemetry;
 use crate::error::Error;
 use crate::memory::Memory;
@@ -12,9 +14,12 @@ impl Telemetry {
     }
 
     /// A connection was refused before its first request.
-    pub fn connection_refused(&self, reason: &str) {
+    pub fn connection_refused(&self, reason: &str, remote: Option<IpAddr>) {
         self.refused.with_label_values(&[reason]).inc();
-        tracing::debug!(reason, "connection refused");
+        if let Some(not_told) = self.arrivals.admit() {
+            let remote = remote.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+            tracing::info!(reason, remote, not_told, "connection refused");
+        }
     }
 
     /// A realtime connection was asked for and not granted.

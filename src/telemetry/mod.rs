@@ -5,6 +5,7 @@
 
 mod access;
 mod downstream;
+mod flood;
 mod hub;
 mod life;
 mod log;
@@ -38,6 +39,8 @@ pub struct Telemetry {
     process: Registry,
     log: Option<LogControl>,
     access: AtomicBool,
+    /// Connections that were not let in may be many.
+    arrivals: flood::Flood,
     pub(crate) sessions: IntGaugeVec,
     pub(crate) connects: IntCounterVec,
     pub(crate) messages: IntCounterVec,
@@ -141,6 +144,7 @@ impl Telemetry {
             panics: counter(&mut book, &names::PANICS),
             cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
             access: AtomicBool::new(true),
+            arrivals: flood::Flood::default(),
             log,
             process,
             book,

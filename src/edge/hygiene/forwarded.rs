@@ -21,15 +21,19 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// Whether what it forwards is believed.
     pub is_trusted: bool,
+    /// The scheme of the connection itself: `http`, or `https` over TLS.
+    pub proto: &'static str,
 }
 
 impl Peer {
     /// A peer on a unix socket is a proxy of this machine that file permissions let in: trusted.
+    /// Over TLS or not is told by whoever knows.
     pub fn new(ip: Option<IpAddr>, trusted: &[Network]) -> Self {
         let is_trusted = ip.is_none_or(|ip| trusted.iter().any(|network| network.contains(ip)));
         Peer {
             ip: ip.map(|ip| ip.to_canonical()),
             is_trusted,
+            proto: "http",
         }
     }
 }
@@ -54,7 +58,7 @@ pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network])
         return Client {
             ip: own.unwrap_or_else(|| "unix".into()),
             host: host.clone(),
-            proto: "http",
+            proto: peer.proto,
         };
     }
     let hops: Vec<IpAddr> = hops(headers);
@@ -65,14 +69,18 @@ pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network])
     let told_host = first(HOST)
         .and_then(|host| HeaderValue::from_str(host).ok())
         .and_then(|host| Host::parse(&host));
-    let told_https = first(PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+    let proto = match first(PROTO) {
+        Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
+        Some(_) => "http",
+        None => peer.proto,
+    };
     Client {
         ip: ip
             .map(IpAddr::to_string)
             .or(own)
             .unwrap_or_else(|| "unix".into()),
         host: told_host.unwrap_or_else(|| host.clone()),
-        proto: if told_https { "https" } else { "http" },
+        proto,
     }
 }
 
@@ -290,6 +298,21 @@ mod tests {
         let told = ("x-forwarded-for", "203.0.113.9");
         assert_eq!(real_ip(&[told, ("x-real-ip", "6.6.6.6")]), "203.0.113.9");
         assert_eq!(real_ip(&[("x-real-ip", "203.0.113.9")]), "203.0.113.9");
+    }
+
+    #[test]
+    fn over_tls_the_scheme_is_https_unless_a_trusted_peer_tells_another() {
+        let over_tls = |from: &str, fields: &[(&'static str, &'static str)]| {
+            let peer = Peer {
+                proto: "https",
+                ..peer(from)
+            };
+            client(&headers(fields), peer, &own_host(), &networks()).proto
+        };
+        let told = [("x-forwarded-proto", "http")];
+        assert_eq!(over_tls("192.0.2.7", &told), "https");
+        assert_eq!(over_tls("10.0.0.1", &[]), "https");
+        assert_eq!(over_tls("10.0.0.1", &told), "http");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a request must look like before anything believes it. Pure.
 //!
-//! [`scan`] judges the bytes below the server engine, [`request`] what the engine made of them,
-//! [`path`] which resource is meant. What passes is made anew for the backend by [`hop`],
-//! [`forwarded`], [`names`], [`trailers`] and [`own`]. Everything refused is a [`Fault`].
+//! [`proxy`] reads what stands before a connection's first byte. [`scan`] judges the bytes below
+//! the server engine, [`request`] what the engine made of them, [`path`] which resource is meant.
+//! What passes is made anew for the backend by [`hop`], [`forwarded`], [`names`],
+//! [`trailers`] and [`own`].
+//! Everything refused in a request is a [`Fault`].
 
 mod fault;
 pub mod forwarded;
@@ -11,6 +13,7 @@ pub mod host;
 pub mod names;
 pub mod own;
 pub mod path;
+pub mod proxy;
 pub mod request;
 pub mod scan;
 pub mod trailers;

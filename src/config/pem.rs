@@ -1,0 +1,135 @@
+//! Certificates and keys, read from the PEM files that keys of the configuration name.
+
+use std::path::PathBuf;
+
+use rustls::pki_types::pem::{Error, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::desk::Desk;
+use super::scalar;
+use super::tree::{Form, Node};
+
+/// A file as a key of the configuration names it.
+pub(super) struct Pem<'a> {
+    desk: &'a Desk<'a>,
+    node: &'a Node,
+    /// Where it is; relative paths start at the configuration file.
+    pub path: PathBuf,
+    /// All that it holds.
+    pub text: String,
+}
+
+impl<'a> Pem<'a> {
+    /// Reads the file that a string names; `None` (reported) where there is none.
+    pub fn read(desk: &'a Desk<'a>, node: &'a Node) -> Option<Self> {
+        let Form::Text(text) = &node.form else {
+            scalar::refuse_kind(desk, node, "a string");
+            return None;
+        };
+        let place = node.span.start;
+        if text.text.contains("-----BEGIN") {
+            let mend = "write the path of the file that holds it";
+            desk.error(
+                place,
+                &node.key,
+                "is PEM text, not the path of a file",
+                mend,
+            );
+            return None;
+        }
+        let path = desk.world.folder.join(&text.text);
+        desk.watch(std::iter::once(path.clone()));
+        let pem = |text| Pem {
+            desk,
+            node,
+            path: path.clone(),
+            text,
+        };
+        match (desk.world.read)(&path) {
+            Ok(text) => Some(pem(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                pem(String::new()).refuse(
+                    "is no PEM file: it is not text",
+                    "convert it: `openssl x509 -inform DER -in FILE`, or `openssl pkey -inform DER -in FILE`",
+                );
+                None
+            }
+            Err(error) => {
+                let what = format!("cannot be read: {error}");
+                pem(String::new()).refuse(&what, "create it, or let this user read it");
+                None
+            }
+        }
+    }
+
+    /// Reports what is wrong with the file.
+    pub fn refuse(&self, what: &str, mend: &str) {
+        let what = format!("{} {what}", scalar::written(self.node));
+        self.desk
+            .error(self.node.span.start, &self.node.key, what, mend);
+    }
+
+    /// Reports what is to be known about the file.
+    pub fn warn(&self, what: &str, mend: &str) {
+        let what = format!("{} {what}", scalar::written(self.node));
+        self.desk
+            .warning(self.node.span.start, &self.node.key, what, mend);
+    }
+
+    /// Its certificates, in their order; at least one.
+    pub fn certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
+        let found: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(self.text.as_bytes()).collect();
+        match found {
+            Ok(found) if !found.is_empty() => return Some(found),
+            Ok(_) if self.text.contains("PRIVATE KEY-----") => self.refuse(
+                "holds a private key and no certificate",
+                "name the certificate's file: perhaps the two are exchanged",
+            ),
+            Ok(_) => self.refuse(
+                "holds no certificate",
+                "name a PEM file with `-----BEGIN CERTIFICATE-----` in it",
+            ),
+            Err(error) => self.refuse_syntax(&error),
+        }
+        None
+    }
+
+    /// Its first private key.
+    pub fn private_key(&self) -> Option<PrivateKeyDer<'static>> {
+        let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
+        if is_encrypted.iter().any(|mark| self.text.contains(mark)) {
+            self.refuse(
+                "holds an encrypted private key",
+                "decrypt it (`openssl pkey -in FILE -out PLAIN`) and let only this user read it",
+            );
+            return None;
+        }
+        match PrivateKeyDer::from_pem_slice(self.text.as_bytes()) {
+            Ok(key) => return Some(key),
+            Err(Error::NoItemsFound) if self.text.contains("BEGIN CERTIFICATE") => {
+                self.refuse(
+                    "holds a certificate and no private key",
+                    "name the key's file: perhaps the two are exchanged",
+                );
+            }
+            Err(Error::NoItemsFound) => self.refuse(
+                "holds no private key",
+                "name a PEM file with `-----BEGIN PRIVATE KEY-----` in it",
+            ),
+            Err(error) => self.refuse_syntax(&error),
+        }
+        None
+    }
+
+    /// The library's own words may repeat bytes of a key.
+    fn refuse_syntax(&self, error: &Error) {
+        let what = match error {
+            Error::MissingSectionEnd { .. } => "is broken PEM: a section has no end",
+            Error::IllegalSectionStart { .. } => "is broken PEM: a section has no proper beginning",
+            Error::Base64Decode(_) => "is broken PEM: a section is no base64",
+            _ => "is broken PEM",
+        };
+        self.refuse(what, "write the file anew: it may have been cut or edited");
+    }
+}

@@ -1,0 +1,148 @@
+//! What stands between a socket that was accepted and its first request: the PROXY protocol, then TLS.
+//!
+//! All of it has one deadline. What is no arrival is closed, counted by reason, and told in a log that cannot be flooded.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use super::line::Line;
+use super::stream::Stream;
+use crate::config::ProxyProtocol;
+use crate::edge::caps::Full;
+use crate::edge::hygiene::proxy::{self, Beginning, Malformed, Source};
+
+/// How much is read at once while it is not known what it is.
+const PIECE: usize = 512;
+/// How long, and for how many bytes, a client whose handshake failed is listened to: closing at once could destroy the alert
+/// that tells it why.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 * 1024;
+
+/// Why a connection ended before its first request.
+#[derive(Debug)]
+pub enum Dropped {
+    /// The client left, without having done anything wrong.
+    Gone,
+    /// For this reason, a word in `refused_total{reason}`.
+    Refused(&'static str),
+    /// Plain HTTP where TLS is spoken; it can be told so.
+    Plain(Line),
+    /// A cap on connections; it can be told so.
+    Full(Full, Line),
+}
+
+/// Reads the PROXY protocol's header where there may be one; `None` where there is none. What stands behind it is left.
+pub async fn read_proxy_header(
+    line: &mut Line,
+    mode: ProxyProtocol,
+    is_trusted: bool,
+    deadline: Instant,
+) -> Result<Option<Source>, Dropped> {
+    match mode {
+        ProxyProtocol::Off => return Ok(None),
+        ProxyProtocol::Require if !is_trusted => return Err(Dropped::Refused("proxy_untrusted")),
+        ProxyProtocol::Optional | ProxyProtocol::Require => {}
+    }
+    let mut ahead = BytesMut::new();
+    loop {
+        let begun = proxy::begin(&ahead);
+        let is_header = !matches!(
+            begun,
+            Ok(Beginning::Bare | Beginning::Partial { is_header: false })
+        );
+        match begun {
+            _ if is_header && !is_trusted => return Err(Dropped::Refused("proxy_untrusted")),
+            Err(Malformed) => return Err(Dropped::Refused("proxy_malformed")),
+            Ok(Beginning::Bare) if mode == ProxyProtocol::Require => {
+                return Err(Dropped::Refused("proxy_missing"));
+            }
+            Ok(Beginning::Bare) => {
+                line.put_back(ahead.freeze());
+                return Ok(None);
+            }
+            Ok(Beginning::Header(length, source)) => {
+                line.put_back(ahead.split_off(length).freeze());
+                return Ok(Some(source));
+            }
+            Ok(Beginning::Partial { .. }) => {}
+        }
+        // A header is known to be too long before this grows.
+        ahead.reserve(PIECE);
+        match timeout_at(deadline, line.read_buf(&mut ahead)).await {
+            Ok(Ok(count)) if count > 0 => {}
+            Ok(_) => return Err(Dropped::Gone),
+            Err(_) if ahead.is_empty() => return Err(Dropped::Gone),
+            Err(_) => return Err(Dropped::Refused("proxy_timeout")),
+        }
+    }
+}
+
+/// Shakes hands.
+pub async fn accept_tls(
+    mut line: Line,
+    engine: &Arc<ServerConfig>,
+    deadline: Instant,
+) -> Result<Stream, Dropped> {
+    const HANDSHAKE: u8 = 22;
+    let first = match timeout_at(deadline, read_piece(&mut line)).await {
+        Ok(Ok(first)) if !first.is_empty() => first,
+        Ok(_) | Err(_) => return Err(Dropped::Gone),
+    };
+    let kind = first.first().copied();
+    line.put_back(first);
+    match kind {
+        Some(HANDSHAKE) => {}
+        // A method.
+        Some(b'A'..=b'Z') => return Err(Dropped::Plain(line)),
+        _ => return Err(Dropped::Refused("tls_garbage")),
+    }
+    let accepting = TlsAcceptor::from(engine.clone()).accept(line);
+    match timeout_at(deadline, accepting.into_fallible()).await {
+        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Err((error, line))) => {
+            linger(line).await;
+            Err(Dropped::Refused(reason(&error)))
+        }
+        Err(_) => Err(Dropped::Refused("tls_timeout")),
+    }
+}
+
+async fn read_piece(line: &mut Line) -> io::Result<Bytes> {
+    let mut piece = [0; PIECE];
+    let count = line.read(&mut piece).await?;
+    Ok(Bytes::copy_from_slice(
+        piece.get(..count).unwrap_or_default(),
+    ))
+}
+
+fn reason(error: &io::Error) -> &'static str {
+    use rustls::Error;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => "tls_garbage",
+        Some(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => "tls_certificate",
+        _ => "tls_failed",
+    }
+}
+
+async fn linger(mut line: Line) {
+    let listening = async {
+        line.shutdown().await?;
+        let (mut piece, mut rest) = ([0; PIECE], LINGER_BYTES);
+        while rest > 0 {
+            match line.read(&mut piece).await? {
+                0 => break,
+                count => rest = rest.saturating_sub(count),
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    // However it ends, this was the end.
+    let _ = timeout(LINGER, listening).await;
+}

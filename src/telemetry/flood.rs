@@ -1,0 +1,82 @@
+//! A bound on log lines that anybody outside can cause at will.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines that may come at once after a silence.
+const BURST: u32 = 5;
+/// After how long one more may come: with the burst, no second has more than ten.
+const PACE: Duration = Duration::from_millis(200);
+
+/// Lets few enough lines through, and counts the others.
+#[derive(Debug)]
+pub(super) struct Flood(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    left: u32,
+    refilled: Instant,
+    held_back: u64,
+}
+
+impl Default for Flood {
+    fn default() -> Self {
+        Flood(Mutex::new(State {
+            left: BURST,
+            refilled: Instant::now(),
+            held_back: 0,
+        }))
+    }
+}
+
+impl Flood {
+    /// Whether a line may be written now; and then how many were not since the last one.
+    pub fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(state.refilled);
+        let paces = passed.as_millis() / PACE.as_millis();
+        if paces >= u128::from(BURST - state.left) {
+            (state.left, state.refilled) = (BURST, now);
+        } else {
+            let paces = paces as u32;
+            state.left += paces;
+            state.refilled += PACE * paces;
+        }
+        if state.left == 0 {
+            state.held_back += 1;
+            return None;
+        }
+        state.left -= 1;
+        Some(std::mem::take(&mut state.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_of_a_flood_has_more_than_ten_lines_and_none_is_without() {
+        let flood = Flood::default();
+        let begun = Instant::now() + Duration::from_secs(60);
+        let mut written: Vec<u64> = Vec::new();
+        let mut held_back = 0;
+        for millisecond in 0..10_000 {
+            if let Some(before) = flood.admit_at(begun + Duration::from_millis(millisecond)) {
+                written.push(millisecond);
+                held_back += before;
+            }
+        }
+        for from in 0..9_000 {
+            let in_second = |at: &&u64| (from..from + 1_000).contains(*at);
+            let count = written.iter().filter(in_second).count();
+            assert!((1..=10).contains(&count), "{count} lines from {from} ms on");
+        }
+        let last = flood.admit_at(begun + Duration::from_secs(11)).unwrap();
+        assert_eq!(held_back + last + written.len() as u64, 10_000);
+    }
+}
