@@ -1,6 +1,7 @@
 //! Stories over real sockets, and rules over the whole house.
 
 mod ahead;
+mod answers;
 mod bridge;
 mod cohort;
 mod floors;

@@ -16,11 +16,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::lent::Lent;
+use super::strict::{Question, Strict};
 
 /// A connection and the handle that gives it requests.
 pub(super) struct Http1 {
     sender: SendRequest<Lent>,
-    driver: Connection<TokioIo<TcpStream>, Lent>,
+    driver: Connection<TokioIo<Strict<TcpStream>>, Lent>,
+    question: Question,
 }
 
 /// Why a request has no answer.
@@ -34,8 +36,14 @@ pub(super) enum Unanswered {
 impl Http1 {
     /// Puts the engine over a new connection.
     pub(super) async fn over(stream: TcpStream) -> Result<Self, hyper::Error> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Http1 { sender, driver })
+        let question = Question::default();
+        let strict = Strict::new(stream, question.clone());
+        let (sender, driver) = http1::handshake(TokioIo::new(strict)).await?;
+        Ok(Http1 {
+            sender,
+            driver,
+            question,
+        })
     }
 
     /// Sends one request and drives the connection until the head of its answer is there. The
@@ -44,6 +52,7 @@ impl Http1 {
         mut self,
         request: Request<Lent>,
     ) -> Result<(Response<Incoming>, Option<Self>), Unanswered> {
+        self.question.ask(&request);
         // Whatever it waits for comes from the driver, which this task polls first: it needs
         // neither a waker nor a share of the task's budget.
         let mut sending = pin!(tokio::task::unconstrained(
@@ -62,8 +71,13 @@ impl Http1 {
                 .poll(&mut Context::from_waker(Waker::noop()))
         })
         .await?;
-        let sender = self.sender;
-        Ok((answer, driver.map(|driver| Http1 { sender, driver })))
+        let (sender, question) = (self.sender, self.question);
+        let connection = driver.map(|driver| Http1 {
+            sender,
+            driver,
+            question,
+        });
+        Ok((answer, connection))
     }
 
     /// Sends one request that asks for another protocol. The connection is driven apart, because
@@ -72,6 +86,7 @@ impl Http1 {
         mut self,
         request: Request<Lent>,
     ) -> Result<(Response<Incoming>, Task), Unanswered> {
+        self.question.ask(&request);
         let sending = self.sender.try_send_request(request);
         let task = Task::of(self.driver.with_upgrades());
         Ok((sending.await?, task))

@@ -6,6 +6,7 @@ mod http1;
 mod lane;
 mod lent;
 mod pool;
+mod strict;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -168,7 +168,8 @@ async fn exchange(
 fn was_closed(error: &hyper::Error) -> bool {
     let is_io = error
         .source()
-        .is_some_and(|cause| cause.is::<std::io::Error>());
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|cause| cause.kind() != std::io::ErrorKind::InvalidData);
     error.is_incomplete_message() || error.is_canceled() || is_io
 }
 

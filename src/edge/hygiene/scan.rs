@@ -3,8 +3,9 @@
 //! Two parsers that disagree about where a request ends are how one client's bytes become
 //! another's request. So there is one grammar here, without any leniency, and whatever it does not
 //! fit never reaches the engine, let alone a backend. RFC 9112 is the source; where it lets a
-//! recipient be tolerant, this one is not.
+//! recipient be tolerant, this one is not. [`answer`] does the same for what backends send.
 
+pub mod answer;
 mod head;
 mod line;
 
@@ -277,6 +278,7 @@ impl Step {
     }
 }
 
+/// How much of a piece belongs to what is missing, and how much is missing then.
 fn take(rest: &[u8], left: u64) -> (usize, u64) {
     let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
     (taken, left - taken as u64)

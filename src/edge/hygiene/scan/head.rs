@@ -53,10 +53,10 @@ impl Head {
     pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
         let (name, value) = self.split(line, limit)?;
         if name.eq_ignore_ascii_case(b"content-length") {
-            let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            let number = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
-            let number = number.filter(|_| is_number && self.length.is_none());
-            self.length = Some(number.ok_or(Fault::ContentLength)?);
+            if self.length.is_some() {
+                return Err(Fault::ContentLength);
+            }
+            self.length = Some(content_length(value)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if value != b"chunked" || self.is_chunked || self.is_http10 {
                 return Err(Fault::TransferEncoding);
@@ -107,23 +107,35 @@ impl Head {
         if self.fields > limit {
             return Err(Fault::TooManyFields);
         }
-        if line
-            .first()
-            .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
-        {
-            return Err(Fault::Fold);
-        }
-        let colon = line.iter().position(|byte| *byte == b':');
-        let (name, rest) = line.split_at(colon.ok_or(Fault::FieldName)?);
-        if !is_token(name) {
-            return Err(Fault::FieldName);
-        }
-        let value = rest.strip_prefix(b":").unwrap_or(rest);
-        if !value.iter().all(|byte| is_field_byte(*byte)) {
-            return Err(Fault::ControlByte);
-        }
-        Ok((name, trim_blanks(value)))
+        split_field(line)
     }
+}
+
+/// Name and value of a field line (RFC 9112, section 5).
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    if line
+        .first()
+        .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+    {
+        return Err(Fault::Fold);
+    }
+    let colon = line.iter().position(|byte| *byte == b':');
+    let (name, rest) = line.split_at(colon.ok_or(Fault::FieldName)?);
+    if !is_token(name) {
+        return Err(Fault::FieldName);
+    }
+    let value = rest.strip_prefix(b":").unwrap_or(rest);
+    if !value.iter().all(|byte| is_field_byte(*byte)) {
+        return Err(Fault::ControlByte);
+    }
+    Ok((name, trim_blanks(value)))
+}
+
+/// The one number that `Content-Length` may hold.
+pub(super) fn content_length(value: &[u8]) -> Result<u64, Fault> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+    number.filter(|_| is_number).ok_or(Fault::ContentLength)
 }
 
 /// The size of a chunk: hexadecimal digits, then at most an extension, which nobody reads.
@@ -171,7 +183,7 @@ fn is_token(text: &[u8]) -> bool {
 }
 
 /// Visible characters, spaces, tabs, and bytes above ASCII.
-fn is_field_byte(byte: u8) -> bool {
+pub(super) fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
