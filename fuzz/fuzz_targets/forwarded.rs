@@ -1,0 +1,67 @@
+//! The fields that tell the way here: nothing of them is a stranger's, and what a trusted proxy told stays readable.
+
+#![no_main]
+
+use std::net::IpAddr;
+
+use crossfade::config::{Network, Underscores};
+use crossfade::edge::hygiene::forwarded::{Peer, client, rebuild};
+use crossfade::edge::hygiene::host::Host;
+use crossfade::edge::hygiene::{hop, names};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+
+// Who sends: a stranger, a trusted proxy, a unix socket. Each line is a field.
+fuzz_target!(|input: (u8, &[u8])| {
+    let (who, lines) = input;
+    let trusted = [Network {
+        address: IpAddr::from([10, 0, 0, 0]),
+        bits: 8,
+    }];
+    let ip = [Some([192, 0, 2, 7]), Some([10, 0, 0, 1]), None][usize::from(who % 3)];
+    let peer = Peer::new(ip.map(IpAddr::from), &trusted);
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n').take(64) {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        let value = HeaderValue::from_bytes(value.strip_prefix(b":").unwrap_or(value));
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
+            headers.append(name, value);
+        }
+    }
+    let policy = match who & 0x80 {
+        0 => Underscores::Drop,
+        _ => Underscores::Allow,
+    };
+    if names::disambiguate(&mut headers, policy).is_err() {
+        return;
+    }
+    hop::strip(&mut headers);
+    let host = Host::parse(&HeaderValue::from_static("a.example:8080")).expect("a host");
+    let told = client(&headers, peer, &host, &trusted);
+    rebuild(&mut headers, peer, &told);
+
+    assert!(told.ip == "unix" || told.ip.parse::<IpAddr>().is_ok());
+    for name in ["x-forwarded-for", "forwarded"] {
+        assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
+    }
+    if peer.is_trusted {
+        return;
+    }
+    for (name, value) in &headers {
+        if names::is_forwarded(name.as_str()) {
+            let value = value.to_str().expect("our own words");
+            assert!(
+                [
+                    "192.0.2.7",
+                    "a.example:8080",
+                    "http",
+                    "for=192.0.2.7;host=\"a.example:8080\";proto=http"
+                ]
+                .contains(&value),
+                "{name}: {value}"
+            );
+        }
+    }
+});
