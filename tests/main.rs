@@ -7,6 +7,7 @@ mod cohort;
 mod floors;
 mod handover;
 mod handshake;
+mod http2;
 mod life;
 mod limits;
 mod passthrough;

@@ -36,7 +36,7 @@ pub struct Tls {
 }
 
 /// What clients may choose to speak, what we like best first.
-const PROTOCOLS: [&[u8]; 1] = [HTTP_1_1];
+const PROTOCOLS: [&[u8]; 2] = [b"h2", HTTP_1_1];
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Tls {

@@ -5,33 +5,67 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
+use super::http2::Upload;
 use super::wire::Traffic;
 use crate::config::Underscores;
 use crate::edge::hygiene::{Fault, trailers};
 use crate::error::{Error, Kind};
 use crate::upstream::{self, Body};
 
-/// The body as the backend gets it: of the same length where that is known, its errors the
-/// client's, its trailers under the rules of fields.
-pub fn upward(body: Incoming, traffic: &Traffic, names: Underscores) -> Body {
-    if body.is_end_stream() {
-        return upstream::empty();
+/// A request's body as it comes in.
+pub enum Arriving {
+    /// There is none.
+    Nothing,
+    /// Over HTTP/1, where the wire judges and times it.
+    Http1(Incoming, Traffic),
+    /// Over a stream of HTTP/2.
+    Http2(Box<Upload>),
+}
+
+impl Arriving {
+    /// The body that the engine of HTTP/1 gives.
+    pub fn http1(body: Incoming, traffic: &Traffic) -> Arriving {
+        match body.is_end_stream() {
+            true => Arriving::Nothing,
+            false => Arriving::Http1(body, traffic.clone()),
+        }
     }
-    let traffic = traffic.clone();
-    let upward = Upward {
-        body,
-        traffic,
-        names,
-    };
-    upward.boxed_unsync()
+
+    /// Whether there is nothing of it.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Arriving::Nothing)
+    }
+
+    /// The body as the backend gets it: of the same length where that is known, its errors the
+    /// client's, its trailers under the rules of fields.
+    pub fn upward(self, names: Underscores) -> Body {
+        match self {
+            Arriving::Nothing => upstream::empty(),
+            body => Upward { body, names }.boxed_unsync(),
+        }
+    }
 }
 
 struct Upward {
-    body: Incoming,
-    traffic: Traffic,
+    body: Arriving,
     names: Underscores,
+}
+
+impl Upward {
+    fn clean(&self, mut trailers: HeaderMap) -> Result<Frame<Bytes>, Error> {
+        match trailers::upward(&mut trailers, self.names) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(fault) => {
+                if let Arriving::Http1(_, traffic) = &self.body {
+                    traffic.set_fault(fault);
+                }
+                Err(Error::downstream(Kind::Broken, fault.detail()))
+            }
+        }
+    }
 }
 
 impl hyper::body::Body for Upward {
@@ -42,26 +76,34 @@ impl hyper::body::Body for Upward {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| match frame.map(Frame::into_trailers) {
-            Ok(Ok(mut trailers)) => match trailers::upward(&mut trailers, self.names) {
-                Ok(()) => Ok(Frame::trailers(trailers)),
-                Err(fault) => {
-                    self.traffic.set_fault(fault);
-                    Err(Error::downstream(Kind::Broken, fault.detail()))
-                }
-            },
-            Ok(Err(frame)) => Ok(frame),
-            Err(error) => Err(explain(&error, self.traffic.fault())),
+        let frame = match &mut self.body {
+            Arriving::Nothing => None,
+            Arriving::Http1(body, traffic) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map_err(|error| explain(&error, traffic.fault())))
+            }
+            Arriving::Http2(upload) => ready!(upload.poll_frame(cx)),
+        };
+        Poll::Ready(frame.map(|frame| match frame?.into_trailers() {
+            Ok(trailers) => self.clean(trailers),
+            Err(frame) => Ok(frame),
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Arriving::Nothing => true,
+            Arriving::Http1(body, _) => body.is_end_stream(),
+            Arriving::Http2(upload) => upload.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Arriving::Nothing => SizeHint::with_exact(0),
+            Arriving::Http1(body, _) => body.size_hint(),
+            Arriving::Http2(upload) => upload.size_hint(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::line::Line;
 use super::respond::Problem;
 use super::stream::Stream;
 use super::wire::{Traffic, Wire};
-use super::{farewell, http1};
+use super::{farewell, http1, http2, preface};
 use crate::config::{ProxyProtocol, Server};
 use crate::edge::caps::Permit;
 use crate::session::Shared;
@@ -26,25 +26,44 @@ pub async fn carry(
     line: Line,
     address: Option<IpAddr>,
     shared: Arc<Shared>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
     let config = shared.in_force.load().config.clone();
     let server = &config.server;
     let mut origin = Origin::new(address);
     // Boxed: handshakes take much room, and nothing of them stays.
-    let (stream, permit) = match Box::pin(arrive(line, &mut origin, &shared, server)).await {
+    let (mut stream, permit) = match Box::pin(arrive(line, &mut origin, &shared, server)).await {
         Ok(arrived) => arrived,
         Err(dropped) => return Box::pin(part(dropped, origin, &shared, server)).await,
     };
+    let limits = &server.limits;
+    let Some(beginning) = preface::read(&mut stream, limits.header_timeout, &mut stop).await else {
+        return;
+    };
+    let connection = |traffic| {
+        Arc::new(Connection {
+            shared,
+            origin,
+            traffic,
+            permit: Arc::new(permit),
+        })
+    };
+    if beginning.is_http2 {
+        let connection = connection(None);
+        // The larger of the two by far: no connection of HTTP/1 keeps room for it.
+        return Box::pin(http2::serve(
+            stream,
+            beginning.ahead,
+            connection,
+            limits,
+            stop,
+        ))
+        .await;
+    }
     let traffic = Traffic::default();
-    let wire = Wire::new(stream, &server.limits, traffic.clone());
-    let connection = Arc::new(Connection {
-        shared,
-        origin,
-        traffic,
-        permit: Arc::new(permit),
-    });
-    http1::serve(wire, connection, &server.limits, stop).await;
+    let wire = Wire::new(stream, limits, traffic.clone()).begun_with(beginning);
+    let connection = connection(Some(traffic.clone()));
+    http1::serve(wire, traffic, connection, limits, stop).await;
 }
 
 /// Finds a place for a connection, whose it is, and what its bytes mean.

@@ -4,19 +4,18 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 
 use super::account::Account;
+use super::body::Arriving;
 use super::endpoints::{self, Own};
 use super::exchange::{self, Connection, Exchange};
 use super::respond::{Problem, REQUEST_ID};
-use super::wire::REFUSED_METHOD;
 use super::{passthrough, tunnel, websocket};
 use crate::edge::cors;
-use crate::edge::hygiene::{names, request};
+use crate::edge::hygiene::{Fault, names, request};
 use crate::edge::pressure::Level;
 use crate::upstream::Body;
 
@@ -24,7 +23,7 @@ use crate::upstream::Body;
 const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
 /// Answers one request. Every answer bears its number, and its account is followed to the end.
-pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
     let mut account = Account::open(
         request.method().clone(),
         connection.traffic.clone(),
@@ -32,7 +31,7 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
     );
     let is_reusable = request.version() <= Version::HTTP_11;
     let (head, body) = request.into_parts();
-    let is_waited_for = request::names_websocket(&head) && body.is_end_stream();
+    let is_waited_for = request::names_websocket(&head) && body.is_nothing();
     let outcome = walk(&connection, head, body, &mut account).await;
     let mut response = outcome.unwrap_or_else(|problem| {
         if let Some(reason) = problem.reason {
@@ -48,16 +47,18 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
     });
     let id = exchange::id_value(&account.id);
     response.headers_mut().insert(REQUEST_ID, id);
-    if is_reusable
-        && connection.shared.draining.load(Ordering::Relaxed)
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
+    let is_granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_reusable && connection.shared.draining.load(Ordering::Relaxed) && !is_granted {
         // Nobody's next request should meet a connection that is being closed.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    if is_waited_for && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        connection.traffic.decline_handshake();
+    if let Some(traffic) = connection
+        .traffic
+        .as_ref()
+        .filter(|_| is_waited_for && !is_granted)
+    {
+        traffic.decline_handshake();
     }
     account.follow(response)
 }
@@ -65,24 +66,20 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Incoming>) -
 async fn walk(
     connection: &Arc<Connection>,
     mut head: Parts,
-    body: Incoming,
+    body: Arriving,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let in_force = connection.shared.in_force.load_full();
     let server = &in_force.config.server;
     let peer = connection.origin.peer(&server.trusted_proxies);
 
-    // Hygiene. What broke a rule below the engine arrives here as a stand-in.
+    // Hygiene. What broke a rule below the engine arrives here as a mark.
     account.id = exchange::request_id(peer, &head.headers);
     account.remote = connection
         .origin
         .address
         .map_or("unix".into(), |ip| ip.to_string());
-    if let Some(fault) = connection
-        .traffic
-        .fault()
-        .filter(|_| head.method.as_str() == REFUSED_METHOD)
-    {
+    if let Some(fault) = head.extensions.remove::<Fault>() {
         return Err(fault.into());
     }
     let inspected = request::inspect(&head)
@@ -90,7 +87,11 @@ async fn walk(
             names::disambiguate(&mut head.headers, server.underscore_headers)?;
             Ok(inspected)
         })
-        .inspect_err(|fault| connection.traffic.set_fault(*fault))?;
+        .inspect_err(|fault| {
+            if let Some(traffic) = &connection.traffic {
+                traffic.set_fault(*fault);
+            }
+        })?;
     let exchange = Exchange::new(connection, in_force.clone(), peer, inspected, &head);
     account.id.clone_from(&exchange.id);
     account.remote.clone_from(&exchange.client.ip);
@@ -153,7 +154,7 @@ async fn walk(
         }
         Some(found) => {
             account.action = "passthrough";
-            passthrough::pass(connection, &exchange, &found, head, body, account).await
+            passthrough::pass(&exchange, &found, head, body, account).await
         }
     }
 }

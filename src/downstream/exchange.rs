@@ -27,8 +27,8 @@ pub struct Connection {
     pub shared: Arc<Shared>,
     /// Where it comes from.
     pub origin: Origin,
-    /// The notice board of its wire.
-    pub traffic: Traffic,
+    /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
+    pub traffic: Option<Traffic>,
     /// Its place among the connections; goes with an upgrade.
     pub permit: Arc<Permit>,
 }

@@ -4,24 +4,29 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 
+use super::body::Arriving;
 use super::dispatch::dispatch;
 use super::exchange::Connection;
-use super::wire::Wire;
+use super::wire::{REFUSED_METHOD, Traffic, Wire};
 use crate::config::Limits;
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 pub async fn serve(
     wire: Wire,
+    traffic: Traffic,
     connection: Arc<Connection>,
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = arriving(request, &traffic);
         // The engine keeps room for this future as long as the connection lives: a box is small.
         let answer = Box::pin(dispatch(connection.clone(), request));
         answer.map(Ok::<_, Infallible>)
@@ -42,6 +47,17 @@ pub async fn serve(
             let _ = serving.await;
         }
     }
+}
+
+/// The request as the road takes it. What stands for a refused head is marked with the reason.
+fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> {
+    let mut request = request.map(|body| Arriving::http1(body, traffic));
+    if request.method().as_str() == REFUSED_METHOD
+        && let Some(fault) = traffic.fault()
+    {
+        request.extensions_mut().insert(fault);
+    }
+    request
 }
 
 /// Everything about a head, and all time, is the wire's to judge; the engine's own limits lie beyond.

@@ -10,12 +10,15 @@ mod endpoints;
 mod exchange;
 mod farewell;
 mod http1;
+mod http2;
 mod line;
 mod passthrough;
+mod preface;
 mod reserve;
 mod respond;
 mod stream;
 mod tunnel;
+mod upgrade;
 mod websocket;
 mod wire;
 

@@ -3,17 +3,15 @@
 
 use std::time::Instant;
 
-use hyper::body::Incoming;
 use hyper::header::{EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::account::Account;
-use super::body;
+use super::body::Arriving;
 use super::cohort::Cohort;
-use super::exchange::{self, Connection, Exchange};
+use super::exchange::{self, Exchange};
 use super::respond::{self, Problem, REQUEST_ID};
-use super::wire::Traffic;
 use crate::edge::hygiene::{Fault, forwarded, hop, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
@@ -25,11 +23,10 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Passes one request through. Every answer of a bridged route names the transport that this
 /// client is to use.
 pub async fn pass(
-    connection: &Connection,
     exchange: &Exchange,
     found: &Match,
     head: Parts,
-    body: Incoming,
+    body: Arriving,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let route = &found.route;
@@ -37,7 +34,7 @@ pub async fn pass(
         let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
         (cohort.decide(exchange, route).transport, cohort.cookie)
     });
-    let mut answer = go(connection, exchange, found, head, body, account).await;
+    let mut answer = go(exchange, found, head, body, account).await;
     if let Some((transport, cookie)) = marks {
         let headers = match &mut answer {
             Ok(response) => response.headers_mut(),
@@ -52,15 +49,14 @@ pub async fn pass(
 }
 
 async fn go(
-    connection: &Connection,
     exchange: &Exchange,
     found: &Match,
     head: Parts,
-    body: Incoming,
+    body: Arriving,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
-    let request = request(exchange, found, head, body, &connection.traffic)?;
+    let request = request(exchange, found, head, body)?;
     let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
@@ -106,8 +102,7 @@ pub fn request(
     exchange: &Exchange,
     found: &Match,
     head: Parts,
-    incoming: Incoming,
-    traffic: &Traffic,
+    body: Arriving,
 ) -> Result<Request<Body>, Problem> {
     let mut headers = head.headers;
     hop::strip(&mut headers);
@@ -127,7 +122,7 @@ pub fn request(
         }
     }
     let names = exchange.in_force.config.server.underscore_headers;
-    let mut request = Request::new(body::upward(incoming, traffic, names));
+    let mut request = Request::new(body.upward(names));
     *request.method_mut() = head.method;
     *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
     *request.headers_mut() = headers;

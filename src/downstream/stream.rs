@@ -19,6 +19,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Whether HTTP/2 was agreed upon in the TLS handshake.
+    pub fn has_agreed_on_http2(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// The socket below.
     pub fn line(&self) -> &Line {
         match self {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE,
 };
@@ -15,10 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::account::Account;
+use super::body::Arriving;
 use super::exchange::{Connection, Exchange};
 use super::passthrough;
 use super::respond::Problem;
-use super::websocket::{self, Granted};
+use super::upgrade::{Granted, Upgrade};
+use super::websocket;
 use crate::edge::hygiene::hop;
 use crate::error::{Error, Kind};
 use crate::route::Match;
@@ -33,14 +34,14 @@ pub async fn open(
     exchange: &Exchange,
     found: &Match,
     head: Parts,
-    body: Incoming,
+    body: Arriving,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let key = websocket::key(&head.headers)?;
     let expected = derive_accept_key(key.as_bytes());
     let mut head = head;
-    let downstream = head.extensions.remove::<OnUpgrade>();
-    let mut request = passthrough::request(exchange, found, head, body, &connection.traffic)?;
+    let downstream = Upgrade::of(&mut head.extensions);
+    let mut request = passthrough::request(exchange, found, head, body)?;
     ask_for_websocket(request.headers_mut());
     let mut response = passthrough::send(exchange, found, request, account).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -80,15 +81,15 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
 
 /// Carries bytes until both halves have ended. What the client sent before the `101` was held
 /// back by the wire and goes first.
-async fn carry(connection: Arc<Connection>, downstream: OnUpgrade, upstream: OnUpgrade) {
+async fn carry(connection: Arc<Connection>, downstream: Upgrade, upstream: OnUpgrade) {
     let Ok(upgraded) = upstream.await else {
         return;
     };
     let upstream = TokioIo::new(upgraded);
-    let Ok(Granted { stream, ahead }) = websocket::take_over(downstream).await else {
+    let Ok(Granted { socket, ahead }) = downstream.granted().await else {
         return;
     };
-    let (from_client, to_client) = tokio::io::split(stream);
+    let (from_client, to_client) = tokio::io::split(socket);
     let (from_backend, mut to_backend) = tokio::io::split(upstream);
     if to_backend.write_all(&ahead).await.is_err() {
         return;

@@ -12,16 +12,13 @@ use hyper::header::{
     UPGRADE,
 };
 use hyper::http::request::Parts;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cohort::Cohort;
 use super::exchange::{Connection, Exchange};
 use super::respond::{self, Problem};
-use super::stream::Stream;
-use super::wire::Wire;
+use super::upgrade::{Granted, Upgrade};
 use crate::config::Route;
 use crate::edge::hygiene::{hop, own};
 use crate::hub::Credentials;
@@ -160,7 +157,7 @@ fn answer(
         }
         return Err(problem);
     }
-    let Some(upgrade) = head.extensions.remove::<OnUpgrade>() else {
+    let Some(upgrade) = Upgrade::of(&mut head.extensions) else {
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
     match refuse_with {
@@ -189,22 +186,14 @@ fn answer(
     Ok(response)
 }
 
-async fn begin(upgrade: OnUpgrade, mut opening: Opening, shared: Arc<session::Shared>) {
-    let Ok(Granted { stream, ahead }) = take_over(upgrade).await else {
+async fn begin(upgrade: Upgrade, mut opening: Opening, shared: Arc<session::Shared>) {
+    let Ok(Granted { socket, ahead }) = upgrade.granted().await else {
         return;
     };
     opening.leftover = ahead;
-    stream.line().bound_unsent();
+    socket.bound_unsent();
     // A small task of its own: this one has room for the whole handshake.
-    tokio::spawn(session::run(stream, opening, shared));
-}
-
-/// A connection after its `101`.
-pub struct Granted {
-    /// The socket itself.
-    pub stream: Stream,
-    /// What the client had sent behind its handshake.
-    pub ahead: Bytes,
+    tokio::spawn(session::run(socket, opening, shared));
 }
 
 /// The protocol that a handshake on a bridged path asks for, as metrics name it.
@@ -213,21 +202,6 @@ pub fn protocol(headers: &HeaderMap) -> &'static str {
         true => "json",
         false => "raw",
     }
-}
-
-/// Waits for the engine to let go of the connection.
-///
-/// # Errors
-/// The connection broke before the `101` was out.
-pub async fn take_over(upgrade: OnUpgrade) -> Result<Granted, hyper::Error> {
-    let parts = upgrade.await?.downcast::<TokioIo<Wire>>();
-    let parts = parts.expect("every public connection is a wire");
-    let (stream, held) = parts.io.into_inner().into_parts();
-    // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
-    Ok(Granted {
-        stream,
-        ahead: [parts.read_buf, held].concat().into(),
-    })
 }
 
 /// The handshake's key: one, 16 bytes in base64; the version must be 13.

@@ -10,8 +10,8 @@
 //! exchange is over. The engine, which looks for the client's end only while it has nothing to
 //! read, so learns at once of a client that sent ahead and left.
 
-mod clock;
-mod patience;
+pub mod clock;
+pub mod patience;
 mod taking;
 mod traffic;
 
@@ -24,6 +24,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::preface::Beginning;
 use super::stream::Stream;
 use crate::config;
 use crate::edge::hygiene::Fault;
@@ -98,6 +99,13 @@ impl Wire {
             linger_clock: Clock::default(),
             lingered: 0,
         }
+    }
+
+    /// The first bytes were read before it was clear that this is HTTP/1.
+    pub fn begun_with(mut self, beginning: Beginning) -> Self {
+        self.patience.begun(beginning.since);
+        self.take_in(&beginning.ahead);
+        self
     }
 
     /// The socket, and what the client sent behind its handshake.

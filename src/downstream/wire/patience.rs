@@ -10,13 +10,13 @@ use crate::config::Limits;
 use crate::edge::hygiene::scan::Place;
 
 /// How long an unused connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Over how much time of waiting the rate of a body is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// The next request.
     Unused,
     /// A head.
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 
 /// The clocks of a connection's reading half.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     head: Duration,
     body_idle: Duration,
     body_rate: u64,
@@ -51,7 +51,7 @@ struct Window {
 }
 
 impl Patience {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         Patience {
             head: limits.header_timeout,
@@ -66,8 +66,14 @@ impl Patience {
         }
     }
 
+    /// The first byte of the connection came then.
+    pub fn begun(&mut self, since: Instant) {
+        self.place = Place::Head;
+        self.since = since;
+    }
+
     /// Bytes came; they end in this place. `anew` says that they went through others before.
-    pub(super) fn moved(&mut self, place: Place, anew: bool, bytes: usize) {
+    pub fn moved(&mut self, place: Place, anew: bool, bytes: usize) {
         let now = Instant::now();
         self.used = now;
         if anew || place != self.place {
@@ -84,17 +90,12 @@ impl Patience {
     }
 
     /// Bytes went the other way.
-    pub(super) fn wrote(&mut self) {
+    pub fn wrote(&mut self) {
         self.used = Instant::now();
     }
 
     /// Called while nothing comes; ready once that has taken too long.
-    pub(super) fn poll(
-        &mut self,
-        place: Place,
-        is_busy: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Verdict> {
+    pub fn poll(&mut self, place: Place, is_busy: bool, cx: &mut Context<'_>) -> Poll<Verdict> {
         match place {
             Place::Head => {
                 let deadline = self.since + self.head;

@@ -17,6 +17,8 @@ pub enum Fault {
     ControlByte,
     /// A field without a proper name, or with white space before the colon.
     FieldName,
+    /// White space before or behind a field's value, where nothing may be trimmed.
+    FieldValue,
     /// A field continued on a second line.
     Fold,
     /// Several `Content-Length`, or one that is no number.
@@ -84,6 +86,7 @@ impl Fault {
             Fault::LineEnd => "line_end",
             Fault::ControlByte => "control_byte",
             Fault::FieldName => "field_name",
+            Fault::FieldValue => "field_value",
             Fault::Fold => "fold",
             Fault::ContentLength => "content_length",
             Fault::TransferEncoding => "transfer_encoding",
@@ -112,6 +115,7 @@ impl Fault {
             Fault::LineEnd => "a line of the request head does not end in CR LF",
             Fault::ControlByte => "a control byte stands in the request head",
             Fault::FieldName => "a header field has no proper name before its colon",
+            Fault::FieldValue => "a header field's value begins or ends with white space",
             Fault::Fold => "a header field continues on a second line",
             Fault::ContentLength => "Content-Length is not one number",
             Fault::TransferEncoding => "Transfer-Encoding is not exactly chunked",

@@ -14,7 +14,7 @@ use head::Head;
 use line::{Ended, Line};
 
 /// Longest request target.
-const TARGET_LIMIT: usize = 8 * 1024;
+pub(super) const TARGET_LIMIT: usize = 8 * 1024;
 /// Longest line with a chunk's size and extensions.
 const CHUNK_LINE_LIMIT: usize = 256;
 

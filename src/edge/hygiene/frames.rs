@@ -1,0 +1,539 @@
+//! The heads of HTTP/2 frames, and how many of each kind a client may send.
+//!
+//! The engine bounds what a client can make it remember. It does not bound what a client can make
+//! it do: frames that carry nothing and cost something may come as fast as the line allows. So
+//! every kind has a budget here, below the engine: some at once, some per second, and more for a
+//! client that does real work, which opens streams and takes data.
+
+use std::time::Duration;
+
+/// The nine bytes before a frame's payload (RFC 9113, section 4.1).
+const HEAD: usize = 9;
+/// Why a stream is reset stands behind the head.
+const CODE: usize = 4;
+/// Codes of resets that do not blame the client.
+const NO_ERROR: u32 = 0;
+const INTERNAL_ERROR: u32 = 2;
+const CANCEL: u32 = 8;
+
+/// `CONTINUATION` frames in one header block: the largest block that is taken fits into a few.
+const CONTINUATIONS: u32 = 16;
+
+/// What a client does to its connection. Each is answered with `ENHANCE_YOUR_CALM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Abuse {
+    /// Streams opened and reset at once, by the client or by frames that make us do it
+    /// (CVE-2023-44487, CVE-2025-8671).
+    Resets,
+    /// Header blocks in too many pieces (CVE-2024-27316).
+    Continuations,
+    /// Settings that each ask for an answer (CVE-2019-9515).
+    Settings,
+    /// Pings likewise (CVE-2019-9512).
+    Pings,
+    /// `DATA` frames without data (CVE-2019-9518).
+    EmptyData,
+    /// Window updates that open nothing worth mentioning.
+    WindowUpdates,
+    /// Priorities, of streams that may not exist (CVE-2019-9513).
+    Priorities,
+    /// Frames of kinds that are not in the standard.
+    Unknown,
+    /// A header block that does not come to its end in time.
+    SlowHead,
+}
+
+impl Abuse {
+    /// The word in `refused_total{reason}`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Abuse::Resets => "h2_resets",
+            Abuse::Continuations => "h2_continuations",
+            Abuse::Settings => "h2_settings",
+            Abuse::Pings => "h2_pings",
+            Abuse::EmptyData => "h2_empty_data",
+            Abuse::WindowUpdates => "h2_window_updates",
+            Abuse::Priorities => "h2_priorities",
+            Abuse::Unknown => "h2_unknown_frames",
+            Abuse::SlowHead => "h2_slow_head",
+        }
+    }
+}
+
+/// A frame's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of payload.
+    pub length: u32,
+    /// Which kind of frame.
+    pub kind: Kind,
+    flags: u8,
+    /// Zero for the connection's own.
+    pub stream: u32,
+    /// Why, in a reset; zero elsewhere.
+    code: u32,
+}
+
+/// Kinds of frames (RFC 9113, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Content.
+    Data,
+    /// The beginning of a header block.
+    Headers,
+    /// What nobody obeys any more.
+    Priority,
+    /// The end of a stream before its time.
+    Reset,
+    /// Settings, or their acknowledgement.
+    Settings,
+    /// A ping, or its answer.
+    Ping,
+    /// The end of the connection is near.
+    GoAway,
+    /// More may be sent.
+    WindowUpdate,
+    /// The next piece of a header block.
+    Continuation,
+    /// Anything else.
+    Other,
+}
+
+impl Head {
+    fn read(bytes: [u8; HEAD + CODE]) -> Head {
+        let [l0, l1, l2, kind, flags, s0, s1, s2, s3, code @ ..] = bytes;
+        Head {
+            length: u32::from_be_bytes([0, l0, l1, l2]),
+            kind: Kind::of(kind),
+            flags,
+            stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
+            code: u32::from_be_bytes(code),
+        }
+    }
+
+    fn has_code(&self) -> bool {
+        self.kind == Kind::Reset && self.length as usize == CODE
+    }
+
+    /// Whether it resets a stream that broke the rules of HTTP/2.
+    pub fn blames_the_client(self) -> bool {
+        self.kind == Kind::Reset && !matches!(self.code, NO_ERROR | INTERNAL_ERROR | CANCEL)
+    }
+
+    fn ends_stream(self) -> bool {
+        self.flags & 0x1 != 0
+    }
+
+    fn ends_block(self) -> bool {
+        self.flags & 0x4 != 0
+    }
+
+    /// Whether padding is all that it can carry at most.
+    fn is_empty(self) -> bool {
+        let is_padded = self.flags & 0x8 != 0;
+        self.length == 0 || is_padded && self.length <= 1
+    }
+}
+
+impl Kind {
+    fn of(byte: u8) -> Kind {
+        match byte {
+            0 => Kind::Data,
+            1 => Kind::Headers,
+            2 => Kind::Priority,
+            3 => Kind::Reset,
+            4 => Kind::Settings,
+            6 => Kind::Ping,
+            7 => Kind::GoAway,
+            8 => Kind::WindowUpdate,
+            9 => Kind::Continuation,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// Finds the frames in one direction of a connection, in pieces of any size.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// A head, and in a reset its code.
+    bytes: [u8; HEAD + CODE],
+    have: usize,
+    head: Option<Head>,
+    /// Bytes of the payload under way that are missing.
+    left: u32,
+}
+
+impl Walk {
+    /// Goes through a piece. `see` gets every head when it is whole.
+    ///
+    /// # Errors
+    /// What `see` says; the rest is not looked at then.
+    pub fn feed<E>(
+        &mut self,
+        mut piece: &[u8],
+        mut see: impl FnMut(Head) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !piece.is_empty() {
+            if self.left > 0 {
+                let count = piece.len().min(self.left as usize);
+                // Not more than `left`, which is 32 bits wide.
+                self.left -= count as u32;
+                piece = piece.get(count..).unwrap_or_default();
+                continue;
+            }
+            let wanted = match self.have {
+                ..HEAD => HEAD,
+                _ => HEAD + CODE,
+            };
+            let count = piece.len().min(wanted - self.have);
+            let (taken, rest) = piece.split_at(count);
+            if let Some(room) = self.bytes.get_mut(self.have..self.have + count) {
+                room.copy_from_slice(taken);
+            }
+            self.have += count;
+            piece = rest;
+            if self.have < wanted {
+                continue;
+            }
+            let head = Head::read(self.bytes);
+            if self.have == HEAD && head.has_code() {
+                continue;
+            }
+            // What stands behind a whole head is there only of a reset.
+            self.left = head.length - (self.have - HEAD) as u32;
+            self.have = 0;
+            self.bytes = [0; HEAD + CODE];
+            self.head = Some(head);
+            see(head)?;
+        }
+        Ok(())
+    }
+
+    /// The frame whose payload is under way, and how much of it has come.
+    pub fn under_way(&self) -> Option<(Head, u32)> {
+        let head = self.head.filter(|_| self.left > 0)?;
+        Some((head, head.length - self.left))
+    }
+}
+
+/// What a client may still do.
+#[derive(Debug)]
+pub struct Budget {
+    resets: Bucket,
+    settings: Bucket,
+    pings: Bucket,
+    empty_data: Bucket,
+    window_updates: Bucket,
+    priorities: Bucket,
+    unknown: Bucket,
+    last_stream: u32,
+    block: Block,
+}
+
+/// The header block under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    No,
+    /// With so many `CONTINUATION`s so far.
+    Open(u32),
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget {
+            // Two for a reset, one back for a stream: whoever resets less than half is never cut.
+            resets: Bucket::new(400, 20),
+            settings: Bucket::new(32, 1),
+            // Estimators of bandwidth ping once per round trip while data runs.
+            pings: Bucket::new(256, 32),
+            empty_data: Bucket::new(64, 4),
+            // Whoever takes data opens windows: twice per frame where it is done carelessly.
+            window_updates: Bucket::new(1024, 64),
+            priorities: Bucket::new(512, 16),
+            unknown: Bucket::new(64, 4),
+            last_stream: 0,
+            block: Block::No,
+        }
+    }
+}
+
+impl Budget {
+    /// A frame of the client, at a time of the connection's life.
+    ///
+    /// # Errors
+    /// The budget that it overdraws.
+    pub fn receive(&mut self, head: Head, now: Duration) -> Result<(), Abuse> {
+        match head.kind {
+            Kind::Data if head.is_empty() && !head.ends_stream() => {
+                self.empty_data.take(1, now, Abuse::EmptyData)
+            }
+            Kind::Data => {
+                self.pings.earn(1);
+                Ok(())
+            }
+            Kind::Headers => {
+                if head.stream > self.last_stream {
+                    self.last_stream = head.stream;
+                    self.resets.earn(1);
+                    self.priorities.earn(2);
+                }
+                self.block = match head.ends_block() {
+                    true => Block::No,
+                    false => Block::Open(0),
+                };
+                Ok(())
+            }
+            Kind::Continuation => self.continue_block(head),
+            Kind::Reset => self.resets.take(2, now, Abuse::Resets),
+            Kind::Settings => self.settings.take(1, now, Abuse::Settings),
+            Kind::Ping => self.pings.take(1, now, Abuse::Pings),
+            Kind::WindowUpdate => self.window_updates.take(1, now, Abuse::WindowUpdates),
+            Kind::Priority => self.priorities.take(1, now, Abuse::Priorities),
+            Kind::GoAway => Ok(()),
+            Kind::Other => self.unknown.take(1, now, Abuse::Unknown),
+        }
+    }
+
+    /// A frame that the engine sends.
+    ///
+    /// # Errors
+    /// It resets streams for a client that makes it do so.
+    pub fn send(&mut self, head: Head, now: Duration) -> Result<(), Abuse> {
+        match head.kind {
+            Kind::Data => {
+                self.window_updates.earn(8);
+                self.pings.earn(1);
+                Ok(())
+            }
+            // Early answers and cancelled streams are nobody's fault.
+            _ if head.blames_the_client() => self.resets.take(2, now, Abuse::Resets),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a header block has begun and not ended.
+    pub fn in_block(&self) -> bool {
+        self.block != Block::No
+    }
+
+    fn continue_block(&mut self, head: Head) -> Result<(), Abuse> {
+        self.block = match (self.block, head.ends_block()) {
+            (_, true) => Block::No,
+            (Block::Open(count), false) if count >= CONTINUATIONS => {
+                return Err(Abuse::Continuations);
+            }
+            (Block::Open(count), false) => Block::Open(count + 1),
+            // The engine refuses what continues nothing.
+            (Block::No, false) => Block::No,
+        };
+        Ok(())
+    }
+}
+
+/// So many at once, so many more per second.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: u32,
+    most: u32,
+    per_second: u32,
+    filled: Duration,
+}
+
+impl Bucket {
+    fn new(most: u32, per_second: u32) -> Self {
+        Bucket {
+            left: most,
+            most,
+            per_second,
+            filled: Duration::ZERO,
+        }
+    }
+
+    fn earn(&mut self, count: u32) {
+        self.left = self.left.saturating_add(count).min(self.most);
+    }
+
+    fn take(&mut self, count: u32, now: Duration, abuse: Abuse) -> Result<(), Abuse> {
+        if self.left < count {
+            self.fill(now);
+        }
+        self.left = self.left.checked_sub(count).ok_or(abuse)?;
+        Ok(())
+    }
+
+    fn fill(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.filled).as_secs();
+        let earned = passed.saturating_mul(self.per_second.into());
+        self.earn(u32::try_from(earned).unwrap_or(u32::MAX));
+        self.filled += Duration::from_secs(passed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut bytes = length[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn head(kind: u8, flags: u8, stream: u32, length: u32) -> Head {
+        Head {
+            length,
+            kind: Kind::of(kind),
+            flags,
+            stream,
+            code: 0,
+        }
+    }
+
+    /// How many of these frames pass within so many seconds, one round of them every `1/rate` s.
+    fn passes(rate: u32, seconds: u32, round: &[Head]) -> Result<(), Abuse> {
+        let (mut budget, mut stream) = (Budget::default(), 1);
+        for number in 0..rate * seconds {
+            let now = Duration::from_secs(1) * number / rate;
+            for head in round {
+                stream += 2 * u32::from(head.kind == Kind::Headers);
+                budget.receive(Head { stream, ..*head }, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn heads_are_found_however_the_bytes_are_cut() {
+        let bytes = [
+            frame(4, 0, 0, &[0; 12]),
+            frame(1, 4, 1, b"abc"),
+            frame(3, 0, 1, &[0, 0, 0, 8]),
+            frame(0, 1, 1, b""),
+            frame(0, 0, 0x8000_0003, &[7; 300]),
+        ]
+        .concat();
+        let expected = [
+            head(4, 0, 0, 12),
+            head(1, 4, 1, 3),
+            Head {
+                code: CANCEL,
+                ..head(3, 0, 1, 4)
+            },
+            head(0, 1, 1, 0),
+            head(0, 0, 3, 300),
+        ];
+        for size in 1..bytes.len() {
+            let mut walk = Walk::default();
+            let mut seen = Vec::new();
+            for piece in bytes.chunks(size) {
+                let all = walk.feed(piece, |head| {
+                    seen.push(head);
+                    Ok::<_, ()>(())
+                });
+                assert_eq!(all, Ok(()));
+            }
+            assert_eq!(seen, expected, "pieces of {size}");
+            assert_eq!(walk.under_way(), None);
+        }
+    }
+
+    #[test]
+    fn a_frame_under_way_is_known_by_what_has_come_of_it() {
+        let mut walk = Walk::default();
+        let bytes = frame(0, 0, 5, &[0; 100]);
+        walk.feed(&bytes[..50], |_| Ok::<_, ()>(())).unwrap();
+        assert_eq!(walk.under_way(), Some((head(0, 0, 5, 100), 41)));
+    }
+
+    #[test]
+    fn what_clients_do_is_within_the_budget() {
+        let request = head(1, 5, 1, 30);
+        let reset = head(3, 0, 1, 4);
+        // A browser that leaves a page; a gateway that gives up half of its requests.
+        assert_eq!(passes(100, 1, &[request, reset]), Ok(()));
+        assert_eq!(passes(2000, 30, &[request, request, reset]), Ok(()));
+        // A ping per round trip of a busy line, and one per second on an idle one.
+        assert_eq!(
+            passes(5000, 10, &[head(0, 0, 1, 100), head(6, 0, 0, 8)]),
+            Ok(())
+        );
+        assert_eq!(passes(1, 3600, &[head(6, 0, 0, 8)]), Ok(()));
+        assert_eq!(passes(1, 3600, &[head(4, 0, 0, 6)]), Ok(()));
+    }
+
+    #[test]
+    fn whoever_takes_data_may_open_windows_for_every_frame_of_it() {
+        let mut budget = Budget::default();
+        for _ in 0..100_000 {
+            budget.send(head(0, 0, 1, 20), Duration::ZERO).unwrap();
+            for stream in [0, 1] {
+                let update = head(8, 0, stream, 4);
+                budget.receive(update, Duration::ZERO).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn floods_overdraw_it() {
+        let request = head(1, 5, 1, 30);
+        for (round, abuse) in [
+            (vec![request, head(3, 0, 1, 4)], Abuse::Resets),
+            (vec![head(4, 0, 0, 0)], Abuse::Settings),
+            (vec![head(6, 0, 0, 8)], Abuse::Pings),
+            (vec![head(0, 0, 1, 0)], Abuse::EmptyData),
+            (vec![head(0, 8, 1, 1)], Abuse::EmptyData),
+            (vec![head(8, 0, 0, 4)], Abuse::WindowUpdates),
+            (vec![head(2, 0, 1, 5)], Abuse::Priorities),
+            (vec![head(16, 0, 0, 5)], Abuse::Unknown),
+            (vec![head(9, 0, 1, 0)], Abuse::Continuations),
+        ] {
+            let mut rounds = Vec::new();
+            if abuse == Abuse::Continuations {
+                rounds.push(head(1, 0, 1, 30));
+                rounds.extend(vec![round[0]; 20]);
+            } else {
+                rounds = round;
+            }
+            assert_eq!(passes(1000, 3, &rounds), Err(abuse));
+        }
+    }
+
+    #[test]
+    fn resets_that_the_client_provokes_count_as_its_own() {
+        let provoked = |code| {
+            let mut budget = Budget::default();
+            let reset = Head {
+                code,
+                ..head(3, 0, 1, 4)
+            };
+            (0..1000).try_for_each(|_| budget.send(reset, Duration::ZERO))
+        };
+        assert_eq!(provoked(1), Err(Abuse::Resets));
+        assert_eq!(provoked(NO_ERROR), Ok(()));
+    }
+
+    #[test]
+    fn a_block_is_open_until_its_last_piece() {
+        let mut budget = Budget::default();
+        assert!(!budget.in_block());
+        budget.receive(head(1, 0, 1, 10), Duration::ZERO).unwrap();
+        assert!(budget.in_block());
+        budget.receive(head(9, 4, 1, 10), Duration::ZERO).unwrap();
+        assert!(!budget.in_block());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_fall(bytes: Vec<u8>, size in 1..64_usize) {
+            let (mut walk, mut budget) = (Walk::default(), Budget::default());
+            for piece in bytes.chunks(size) {
+                if walk.feed(piece, |head| budget.receive(head, Duration::ZERO)).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
