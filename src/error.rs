@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// Where the fault lies: the client's half, ours, or the backend's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +155,10 @@ pub enum Kind {
     TooLarge,
     /// The other side went away.
     Gone,
+    /// No server of the upstream is healthy: nothing was sent.
+    NoneHealthy,
+    /// The upstream's budget has no room: nothing was sent.
+    Busy,
     /// Not one of these.
     Other,
 }
@@ -167,6 +172,8 @@ impl Kind {
             Kind::Broken => "broken",
             Kind::TooLarge => "too_large",
             Kind::Gone => "gone",
+            Kind::NoneHealthy => "none_healthy",
+            Kind::Busy => "busy",
             Kind::Other => "other",
         }
     }
@@ -181,6 +188,8 @@ pub struct Error {
     pub kind: Kind,
     /// One sentence for a person; never a secret, never a body.
     pub detail: Cow<'static, str>,
+    /// When it may be worth another try, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -190,6 +199,27 @@ impl Error {
             side: Side::Upstream,
             kind,
             detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    /// No server of the upstream is healthy.
+    pub fn none_healthy(retry_after: Duration) -> Self {
+        Error {
+            side: Side::Upstream,
+            kind: Kind::NoneHealthy,
+            detail: "no server of the upstream is healthy".into(),
+            retry_after: Some(retry_after),
+        }
+    }
+
+    /// The upstream gets as much as it is meant to get.
+    pub fn busy() -> Self {
+        Error {
+            side: Side::Edge,
+            kind: Kind::Busy,
+            detail: "the upstream's budget is used up".into(),
+            retry_after: Some(Duration::from_secs(1)),
         }
     }
 
@@ -199,6 +229,7 @@ impl Error {
             side: Side::Downstream,
             kind,
             detail: detail.into(),
+            retry_after: None,
         }
     }
 }

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use super::Admin;
 use super::answer::{self, Answer};
-use crate::config::{Authority, Upstream};
+use crate::config::Upstream;
 use crate::state::{rfc3339, unix_seconds};
-
-/// How long a server may take to accept a connection, at most.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `/readyz`.
 pub fn ready(admin: &Admin) -> Answer {
@@ -55,7 +51,14 @@ fn measure_age(admin: &Admin) {
 /// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live.
 pub async fn health(admin: &Admin) -> Answer {
     let in_force = admin.shared.in_force.load_full();
-    let upstreams = join_all(in_force.config.upstreams.values().map(|u| probe(u))).await;
+    let upstreams = join_all(
+        in_force
+            .config
+            .upstreams
+            .values()
+            .map(|u| describe(admin, u)),
+    )
+    .await;
     let sources: Vec<Value> = admin
         .shared
         .hub
@@ -99,25 +102,17 @@ pub async fn health(admin: &Admin) -> Answer {
     answer::json_with(code, &document)
 }
 
-/// Healthy is who accepts a connection now.
-async fn probe(upstream: &Upstream) -> Value {
-    let patience = upstream.connect_timeout.min(PATIENCE);
-    let healthy = join_all(upstream.servers.iter().map(|s| accepts(s, patience))).await;
-    let status = match (healthy.contains(&true), healthy.contains(&false)) {
+async fn describe(admin: &Admin, upstream: &Upstream) -> Value {
+    let servers = admin.shared.upstreams.report(upstream).await;
+    let has = |healthy| servers.iter().any(|server| server.is_healthy == healthy);
+    let status = match (has(true), has(false)) {
         (true, false) => "ok",
         (true, true) => "degraded",
         _ => "down",
     };
-    let servers: Vec<Value> = upstream
-        .servers
+    let servers: Vec<Value> = servers
         .iter()
-        .zip(healthy)
-        .map(|(server, healthy)| json!({ "url": server.url(), "healthy": healthy }))
+        .map(|server| json!({ "url": server.url, "healthy": server.is_healthy }))
         .collect();
     json!({ "name": upstream.name, "status": status, "servers": servers })
-}
-
-async fn accepts(server: &Authority, patience: Duration) -> bool {
-    let connected = tokio::time::timeout(patience, TcpStream::connect(&server.address)).await;
-    matches!(connected, Ok(Ok(_)))
 }

@@ -189,6 +189,7 @@ pub async fn build(
 
 fn build_hub(config: &Config, telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
     let upstreams = Upstreams::new(telemetry.clone());
+    upstreams.adopt(config);
     let limits = Limits {
         memory: config.server.limits.memory,
         topics: TOPICS,

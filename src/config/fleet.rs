@@ -21,6 +21,13 @@ pub enum Balance {
     Hash(HashKey),
 }
 
+impl Balance {
+    /// Whether a request has to say whose it is.
+    pub fn wants_address(&self) -> bool {
+        *self == Balance::Hash(HashKey::Ip)
+    }
+}
+
 /// What of a request a consistent hash is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
@@ -34,7 +41,7 @@ pub enum HashKey {
     Ip,
 }
 
-/// `health`: each server is asked by itself, whether there are requests or not. A server is out after three failed checks in a row and back after two good ones; its first check decides at once, and where no server is healthy one good check brings it back. Without it crossfade learns from the requests alone.
+/// `health`: each server is asked by itself, whether there are requests or not. A server is out after three failed checks in a row and back after two good ones; its first check decides at once where there is another, and where no server is healthy one good check brings it back. Without it crossfade learns from the requests alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// What is asked for by GET, such as `"/healthz"`; 2xx and 3xx are healthy. Required.

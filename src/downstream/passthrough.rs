@@ -15,7 +15,7 @@ use super::respond::{self, Problem, REQUEST_ID};
 use crate::edge::hygiene::{Fault, forwarded, hop, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
-use crate::upstream::{Body, Purpose};
+use crate::upstream::{Body, ClientAddress, Purpose};
 
 const TRANSPORT: HeaderName = HeaderName::from_static("crossfade-transport");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -126,6 +126,12 @@ pub fn request(
     *request.method_mut() = head.method;
     *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
     *request.headers_mut() = headers;
+    if found.route.upstream.balance.wants_address() {
+        let client = exchange.client.ip.as_str();
+        request
+            .extensions_mut()
+            .insert(ClientAddress(client.into()));
+    }
     Ok(request)
 }
 

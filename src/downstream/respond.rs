@@ -226,6 +226,16 @@ impl From<&Error> for Problem {
             (Side::Upstream, Kind::Connect) => {
                 (502, "upstream_down", "the backend cannot be reached")
             }
+            (Side::Upstream, Kind::NoneHealthy) => (
+                503,
+                "upstream_down",
+                "no server of the backend is healthy; come back",
+            ),
+            (Side::Edge, Kind::Busy) => (
+                503,
+                "overloaded",
+                "the backend gets as much as it may get; come back",
+            ),
             (Side::Upstream, _) => (502, "upstream_down", "the backend's answer was broken"),
             (Side::Downstream, Kind::Timeout) => (
                 408,
@@ -236,7 +246,11 @@ impl From<&Error> for Problem {
             (Side::Edge, _) => (500, "internal", "an error of this server"),
         };
         let mut problem = Problem::new(self::status(status), code, error.side, detail);
-        problem.reason = None;
+        problem.reason = (error.kind == Kind::Busy).then_some("upstream_budget");
+        if let Some(wait) = error.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            problem = problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX));
+        }
         match error.side {
             Side::Downstream => problem.and_close(),
             _ => problem,

@@ -23,7 +23,7 @@ use super::websocket;
 use crate::edge::hygiene::hop;
 use crate::error::{Error, Kind};
 use crate::route::Match;
-use crate::upstream::{self, Body};
+use crate::upstream::{self, Body, Hold};
 
 /// How long one half may go on after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(10);
@@ -56,8 +56,9 @@ pub async fn open(
     let Some(downstream) = downstream else {
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
-    tokio::spawn(carry(connection.clone(), downstream, upstream));
     let (mut head, _) = response.into_parts();
+    let held = head.extensions.remove::<Hold>();
+    tokio::spawn(carry((connection.clone(), held), downstream, upstream));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
     Ok(Response::from_parts(head, upstream::empty()))
@@ -81,7 +82,7 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
 
 /// Carries bytes until both halves have ended. What the client sent before the `101` was held
 /// back by the wire and goes first.
-async fn carry(connection: Arc<Connection>, downstream: Upgrade, upstream: OnUpgrade) {
+async fn carry(held: (Arc<Connection>, Option<Hold>), downstream: Upgrade, upstream: OnUpgrade) {
     let Ok(upgraded) = upstream.await else {
         return;
     };
@@ -104,8 +105,8 @@ async fn carry(connection: Arc<Connection>, downstream: Upgrade, upstream: OnUpg
         () = &mut up => drop(tokio::time::timeout(HALF_OPEN, down).await),
         () = &mut down => drop(tokio::time::timeout(HALF_OPEN, up).await),
     }
-    // The connection kept its place until here.
-    drop(connection);
+    // The connection kept its place until here, and so did the backend's half.
+    drop(held);
 }
 
 /// Copies one half to its end, and passes the end on.

@@ -300,7 +300,7 @@ impl Reloader {
             .hub
             .reconcile(|name| by_name.get(name).map(|route| (*route).clone()));
         shared.hub.set_memory(config.server.limits.memory);
-        shared.upstreams.retain(&config);
+        shared.upstreams.adopt(&config);
         shared.sessions.recheck();
     }
 

@@ -27,7 +27,7 @@ use crate::hub::Credentials;
 use crate::protocol::{Output, Protocol, Req, ResBody};
 use crate::rollout::Transport;
 use crate::route::InForce;
-use crate::upstream::{Body, Purpose, empty, full};
+use crate::upstream::{Body, ClientAddress, Purpose, empty, full};
 
 /// Largest body of an answer, as of every message to a client.
 const ANSWER: usize = 1 << 20;
@@ -126,6 +126,9 @@ pub(super) fn start(
     let errand = Errand {
         shared: shared.clone(),
         may_repeat: calls.idempotent && request.key.is_some(),
+        client: (route.upstream.balance)
+            .wants_address()
+            .then(|| ClientAddress(client.remote.as_str().into())),
         route,
         calls,
         method,
@@ -196,6 +199,7 @@ struct Errand {
     url: String,
     headers: HeaderMap,
     body: Option<Bytes>,
+    client: Option<ClientAddress>,
     may_repeat: bool,
 }
 
@@ -241,6 +245,9 @@ impl Errand {
             .body(body)
             .map_err(|_| Refusal::new(Code::BadFrame, "the path is no URL"))?;
         *request.headers_mut() = self.headers.clone();
+        if let Some(client) = &self.client {
+            request.extensions_mut().insert(client.clone());
+        }
         Ok(request)
     }
 
@@ -287,6 +294,10 @@ impl Errand {
     fn failed(&self, error: &Error) -> Refusal {
         match error.kind {
             Kind::Connect => Refusal::new(Code::UpstreamDown, "the backend cannot be reached"),
+            Kind::NoneHealthy | Kind::Busy => Refusal {
+                retry_ms: error.retry_after.map(|wait| wait.as_millis() as u64),
+                ..Refusal::new(Code::UpstreamDown, error.detail.clone())
+            },
             Kind::Timeout => self.too_late(),
             _ if self.method.is_safe() => {
                 Refusal::new(Code::UpstreamDown, "the backend gave no whole answer")

@@ -53,7 +53,7 @@ impl From<&Error> for Failure {
         Failure::new(match error.kind {
             Kind::Timeout => TIMEOUT,
             Kind::TooLarge | Kind::Other => INVALID,
-            Kind::Connect | Kind::Broken | Kind::Gone => DOWN,
+            Kind::Connect | Kind::Broken | Kind::Gone | Kind::NoneHealthy | Kind::Busy => DOWN,
         })
     }
 }

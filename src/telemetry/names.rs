@@ -71,7 +71,37 @@ pub const UPSTREAM_STREAMS: Family = family(
 pub const UPSTREAM_ERRORS: Family = family(
     "upstream_errors_total",
     &["upstream", "reason"],
-    "Requests to backends that broke; reason is connect, timeout, broken, too_large, gone or other",
+    "Requests to backends that broke; reason is connect, none_healthy, timeout, broken, too_large, gone or other",
+);
+/// `upstream_healthy`.
+pub const UPSTREAM_HEALTHY: Family = family(
+    "upstream_healthy",
+    &["upstream", "server"],
+    "1 while a server may get requests, 0 while its checks or its answers speak against it",
+);
+/// `upstream_ejections_total`.
+pub const UPSTREAM_EJECTIONS: Family = family(
+    "upstream_ejections_total",
+    &["upstream", "server"],
+    "How often a server was left alone because of what it answered",
+);
+/// `upstream_retries_total`.
+pub const UPSTREAM_RETRIES: Family = family(
+    "upstream_retries_total",
+    &["upstream", "reason"],
+    "Requests that went on to another server (reason connect) or were sent once more (broken)",
+);
+/// `upstream_retries_refused_total`.
+pub const UPSTREAM_RETRIES_REFUSED: Family = family(
+    "upstream_retries_refused_total",
+    &["upstream"],
+    "Requests that were not sent once more because too many were lately",
+);
+/// `upstream_waits_total`.
+pub const UPSTREAM_WAITS: Family = family(
+    "upstream_waits_total",
+    &["upstream", "kind"],
+    "Requests that had to wait for room in the upstream's budget",
 );
 /// `topics`.
 pub const TOPICS: Family = family("topics", &["route"], "Shared feeds that exist now");

@@ -1,5 +1,7 @@
 //! What happens on the backend's half.
 
+use std::time::Duration;
+
 use super::Telemetry;
 use crate::error::Error;
 
@@ -20,6 +22,83 @@ impl Telemetry {
             .with_label_values(&[upstream, error.kind.as_str()])
             .inc();
         tracing::debug!(upstream, reason = error.kind.as_str(), detail = %error.detail, "upstream failed");
+    }
+
+    /// A request goes to another server, or over another connection, after this.
+    pub fn request_repeated(&self, upstream: &str, error: &Error) {
+        let reason = error.kind.as_str();
+        self.upstream_failed(upstream, error);
+        self.upstream_retries
+            .with_label_values(&[upstream, reason])
+            .inc();
+    }
+
+    /// A request could have been sent once more, and the retry budget was used up.
+    pub fn retry_refused(&self, upstream: &str) {
+        self.upstream_retries_refused
+            .with_label_values(&[upstream])
+            .inc();
+        tracing::debug!(upstream, "no retry: too many lately");
+    }
+
+    /// A request had to wait for the upstream's budget.
+    pub fn budget_waited(&self, upstream: &str, kind: &str) {
+        self.upstream_waits
+            .with_label_values(&[upstream, kind])
+            .inc();
+    }
+
+    /// A server is part of an upstream, and this is what is known of it.
+    pub fn server_known(&self, upstream: &str, server: &str, is_healthy: bool) {
+        self.upstream_healthy
+            .with_label_values(&[upstream, server])
+            .set(is_healthy.into());
+    }
+
+    /// A server is no longer part of an upstream.
+    pub fn server_removed(&self, upstream: &str, server: &str) {
+        // It may be another upstream's of the same name by now, or never have been told.
+        let _ = self
+            .upstream_healthy
+            .remove_label_values(&[upstream, server]);
+    }
+
+    /// A server failed too often in a row; `term` is how long it is left alone, where there are others.
+    pub fn server_ejected(&self, upstream: &str, server: &str, term: Option<Duration>) {
+        self.server_known(upstream, server, false);
+        self.upstream_ejections
+            .with_label_values(&[upstream, server])
+            .inc();
+        match term {
+            Some(term) => tracing::warn!(
+                upstream,
+                server,
+                seconds = term.as_secs(),
+                "a server failed five times in a row and is left alone"
+            ),
+            None => tracing::error!(
+                upstream,
+                server,
+                "the last server of an upstream failed five times in a row; it is tried until it answers"
+            ),
+        }
+    }
+
+    /// A server does not pass its checks.
+    pub fn server_unhealthy(&self, upstream: &str, server: &str, why: &str) {
+        self.server_known(upstream, server, false);
+        tracing::warn!(
+            upstream,
+            server,
+            why,
+            "a server does not pass its health checks and gets no requests"
+        );
+    }
+
+    /// A server may be used again; `by` says by what: what it answers, or its checks.
+    pub fn server_back(&self, upstream: &str, server: &str, by: &str) {
+        self.server_known(upstream, server, true);
+        tracing::info!(upstream, server, by, "a server is back");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod connect;
+mod fleet;
 mod http1;
 mod lane;
 mod lent;
@@ -19,12 +20,14 @@ use hyper::body::Body as _;
 use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::Telemetry;
 use answer::Answer;
+use fleet::{Checker, Fleet, Held};
+pub use fleet::{ClientAddress, Hold, ServerHealth};
 use lent::Lent;
 use pool::{Pool, Settings};
 
@@ -68,34 +71,49 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
-/// All pools; kept across reloads where an upstream did not change. Cheap to clone.
+/// All fleets and pools; kept across reloads where an upstream did not change. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<RwLock<HashMap<Settings, Arc<Pool>>>>,
+    fleets: Arc<RwLock<HashMap<String, Manned>>>,
     telemetry: Arc<Telemetry>,
 }
+
+/// An upstream's fleet, and who looks after it.
+struct Manned {
+    upstream: config::Upstream,
+    fleet: Arc<Fleet>,
+    _checker: Option<Checker>,
+}
+
+/// An answer, and what it holds until it has ended.
+type Taken = (Response<Answer>, Hold);
 
 impl Upstreams {
     /// No pools yet.
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
         Upstreams {
             pools: Arc::default(),
+            fleets: Arc::default(),
             telemetry,
         }
     }
 
     /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
-    /// already or, with a fixed `host`, overwritten here. Framing headers are written anew.
+    /// already or, with a fixed `host`, overwritten here. Framing headers are written anew. A [`ClientAddress`] in
+    /// the extensions is what a hash by `"ip"` goes by.
     /// Counts `upstream_requests_total{route,…}`.
     ///
-    /// A server that cannot be connected to is passed over for the next one, once. A safe request
-    /// without a body whose connection broke before the answer began is sent once more: an unused
-    /// connection may have been closed by the backend at that very moment.
+    /// A server that cannot be connected to is passed over for the next one, each server once. A safe request
+    /// without a body whose kept connection was closed before the answer began is sent once more, over a new one and
+    /// within the retry budget: the backend may have closed it at that very moment.
     ///
-    /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`).
+    /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`), and a [`Hold`] to be kept while
+    /// that lives.
     ///
     /// # Errors
-    /// `Connect`: nothing was sent. `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
+    /// `Connect`: nothing was sent. `NoneHealthy`: neither, and no server is known to be well. `Busy`: the budget had no room.
+    /// `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
     /// Where the request's own body broke, that body's error. The answer's body fails with `Broken` where it stops before its end.
     pub async fn send(
         &self,
@@ -105,8 +123,8 @@ impl Upstreams {
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
         let outcome = self.send_uncounted(upstream, purpose, request).await;
-        let (head, body) = match outcome {
-            Ok(answer) => answer.into_parts(),
+        let (answer, hold) = match outcome {
+            Ok(taken) => taken,
             Err(error) => {
                 if error.side == Side::Upstream {
                     self.telemetry.upstream_failed(&upstream.name, &error);
@@ -114,14 +132,18 @@ impl Upstreams {
                 return Err(error);
             }
         };
+        let (mut head, body) = answer.into_parts();
         self.telemetry.upstream_answered(
             route,
             &upstream.name,
             purpose.as_str(),
             head.status.as_u16(),
         );
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            head.extensions.insert(hold.clone());
+        }
         let (telemetry, name) = (self.telemetry.clone(), upstream.name.clone());
-        let body = body.map_err(move |error| {
+        let body = Held::new(body, hold, move |error| {
             let error = Error::upstream(Kind::Broken, format!("the answer broke off: {error}"));
             telemetry.upstream_failed(&name, &error);
             error
@@ -129,13 +151,34 @@ impl Upstreams {
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
 
-    /// Forgets the pools that no upstream of this configuration uses; requests under way go on.
-    pub fn retain(&self, config: &Config) {
+    /// Puts this configuration's upstreams in force, and forgets those that it does not have; requests
+    /// under way go on. What is known of a server stays where its URL does.
+    pub fn adopt(&self, config: &Config) {
         let used: Vec<Settings> = config.upstreams.values().map(|u| Settings::of(u)).collect();
         self.pools
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|settings, _| used.contains(settings));
+        let mut fleets = self.fleets.write().unwrap_or_else(PoisonError::into_inner);
+        fleets.retain(|name, manned| {
+            let stays = config.upstreams.contains_key(name);
+            if !stays {
+                manned.fleet.disband();
+            }
+            stays
+        });
+        for (name, upstream) in &config.upstreams {
+            let before = fleets.get(name);
+            if before.is_none_or(|manned| manned.upstream != **upstream) {
+                let manned = self.man(upstream, before.map(|manned| &*manned.fleet));
+                fleets.insert(name.clone(), manned);
+            }
+        }
+    }
+
+    /// How the servers of an upstream are, one by one.
+    pub async fn report(&self, upstream: &config::Upstream) -> Vec<ServerHealth> {
+        self.fleet(upstream).report(upstream.connect_timeout).await
     }
 
     async fn send_uncounted(
@@ -143,8 +186,10 @@ impl Upstreams {
         upstream: &config::Upstream,
         purpose: Purpose,
         request: Request<Body>,
-    ) -> Result<Response<Answer>, Error> {
+    ) -> Result<Taken, Error> {
         let pool = self.pool(upstream);
+        let fleet = self.fleet(upstream);
+        let place = fleet.admit(purpose).await.ok_or_else(Error::busy)?;
         let (mut head, body) = request.into_parts();
         if let Some(host) = &upstream.host {
             head.headers.insert(HOST, host.clone());
@@ -153,24 +198,47 @@ impl Upstreams {
         let lent = Lent::new(body);
         let repeatable = lent.is_empty() && is_safe(&head.method);
 
-        let mut attempt = 0;
+        let mut trip = fleet.set_out(&head, purpose);
+        let mut lease = trip
+            .next()
+            .map_err(|none| Error::none_healthy(none.retry_after))?;
         loop {
-            attempt += 1;
-            let server = pool.next_server(&upstream.servers);
+            let server = lease.server();
             let request = address(&head, server, lent.clone())?;
+            let met_stale = lent.met_stale();
             let error = match self.attempt(&pool, server, request, &lent, patience).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    lease.answered(answer.status());
+                    return Ok((answer, Hold::new(lease, place)));
+                }
                 Err(error) => error,
             };
+            let was_stale = lent.met_stale() && !met_stale;
+            if !was_stale {
+                lease.failed(&error);
+            }
+            drop(lease);
             let again = match error.kind {
-                Kind::Connect => upstream.servers.len() > 1,
-                Kind::Broken => repeatable,
+                Kind::Connect => true,
+                Kind::Broken => was_stale && repeatable && trip.may_repeat(),
                 _ => false,
             };
-            if attempt > 1 || !again {
-                return Err(error);
-            }
-            self.telemetry.upstream_failed(&upstream.name, &error);
+            let next = match again {
+                true => trip.next().ok(),
+                false => None,
+            };
+            let Some(next) = next else {
+                return Err(match error.kind {
+                    // Nothing was sent, and there is nobody left to whom it could be.
+                    Kind::Connect if fleet.is_down() => Error {
+                        detail: error.detail,
+                        ..Error::none_healthy(fleet.retry_after())
+                    },
+                    _ => error,
+                });
+            };
+            self.telemetry.request_repeated(&upstream.name, &error);
+            lease = next;
         }
     }
 
@@ -209,6 +277,29 @@ impl Upstreams {
             .entry(settings)
             .or_insert_with_key(|settings| Arc::new(Pool::new(settings)))
             .clone()
+    }
+
+    /// The fleet in force under this upstream's name.
+    fn fleet(&self, upstream: &config::Upstream) -> Arc<Fleet> {
+        let known = self.fleets.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(manned) = known.get(&upstream.name) {
+            return manned.fleet.clone();
+        }
+        drop(known);
+        let mut fleets = self.fleets.write().unwrap_or_else(PoisonError::into_inner);
+        let manned = fleets
+            .entry(upstream.name.clone())
+            .or_insert_with(|| self.man(upstream, None));
+        manned.fleet.clone()
+    }
+
+    fn man(&self, upstream: &config::Upstream, before: Option<&Fleet>) -> Manned {
+        let fleet = Arc::new(Fleet::new(upstream, before, &self.telemetry));
+        Manned {
+            _checker: Checker::start(upstream, fleet.clone(), self.pool(upstream)),
+            upstream: upstream.clone(),
+            fleet,
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -40,7 +39,6 @@ impl Settings {
 pub(super) struct Pool {
     settings: Settings,
     lanes: RwLock<HashMap<Authority, Arc<Lane>>>,
-    turn: AtomicUsize,
 }
 
 impl Pool {
@@ -48,14 +46,7 @@ impl Pool {
         Pool {
             settings: settings.clone(),
             lanes: RwLock::default(),
-            turn: AtomicUsize::new(0),
         }
-    }
-
-    /// The server whose turn it is; `config` never lets the list be empty.
-    pub(super) fn next_server<'a>(&self, servers: &'a [Authority]) -> &'a Authority {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &servers[turn % servers.len()]
     }
 
     /// One request over one connection, up to the head of its answer. The URI is path and query.

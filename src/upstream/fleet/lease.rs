@@ -1,0 +1,141 @@
+//! A request's claim on a server, from the choice to the last byte of the answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::{Body as _, Frame, SizeHint};
+
+use super::Fleet;
+use super::budget::Place;
+use super::ejection::Outcome;
+use super::server::Server;
+use crate::config::Authority;
+use crate::error::{Error, Kind, Side};
+use crate::upstream::answer::Answer;
+
+/// See the page's head. Its server counts one request more until this is dropped.
+pub struct Lease {
+    fleet: Arc<Fleet>,
+    server: Arc<Server>,
+    begun: Instant,
+    /// Whether this request is to find out how the server is.
+    is_probe: bool,
+    is_decided: bool,
+}
+
+impl Lease {
+    pub(super) fn new(
+        fleet: Arc<Fleet>,
+        server: Arc<Server>,
+        now: Instant,
+        is_probe: bool,
+    ) -> Self {
+        server.in_flight.fetch_add(1, Ordering::Relaxed);
+        Lease {
+            fleet,
+            server,
+            begun: now,
+            is_probe,
+            is_decided: false,
+        }
+    }
+
+    /// Whom the request goes to.
+    pub fn server(&self) -> &Authority {
+        &self.server.authority
+    }
+
+    /// The head of an answer is there.
+    pub fn answered(&mut self, status: StatusCode) {
+        let outcome = match status {
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Outcome::Unwell,
+            _ => Outcome::Good,
+        };
+        self.decide(outcome);
+    }
+
+    /// No answer came. What the client's half did wrong says nothing of the server.
+    pub fn failed(&mut self, error: &Error) {
+        if error.side == Side::Upstream
+            && matches!(error.kind, Kind::Connect | Kind::Timeout | Kind::Broken)
+        {
+            let took = self.begun.elapsed();
+            self.decide(Outcome::Failed { took });
+        }
+    }
+
+    fn decide(&mut self, outcome: Outcome) {
+        self.is_decided = true;
+        self.fleet.take(&self.server, outcome, self.is_probe);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.server.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.is_probe && !self.is_decided {
+            self.server.record().ejection.probe_lost();
+        }
+    }
+}
+
+/// What an answer holds until it has ended: its server counts a request, the budget a place.
+#[derive(Clone)]
+pub struct Hold {
+    _held: Arc<(Lease, Place)>,
+}
+
+impl Hold {
+    /// Of a request that was answered.
+    pub fn new(lease: Lease, place: Place) -> Self {
+        Hold {
+            _held: Arc::new((lease, place)),
+        }
+    }
+}
+
+/// The body of an answer, and what it holds.
+pub struct Held<F> {
+    body: Answer,
+    hold: Option<Hold>,
+    broke: F,
+}
+
+impl<F: Fn(hyper::Error) -> Error> Held<F> {
+    /// `broke` tells of a body that stopped before its end.
+    pub fn new(body: Answer, hold: Hold, broke: F) -> Self {
+        let hold = (!body.is_end_stream()).then_some(hold);
+        Held { body, hold, broke }
+    }
+}
+
+impl<F: Fn(hyper::Error) -> Error + Unpin> hyper::body::Body for Held<F> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.hold = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| (self.broke)(error))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,342 @@
+//! The servers of one upstream: which one a request goes to, and whether it goes at all.
+//!
+//! Two sources of knowledge: what the servers answer ([`ejection`]) and what they say when they are asked
+//! ([`checks`]). Streams and tunnels stay where they are, whatever becomes known of their server.
+
+mod balance;
+mod budget;
+mod checker;
+mod checks;
+mod ejection;
+mod key;
+mod lease;
+mod retries;
+mod ring;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::http::request::Parts;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::{self, Balance, Upstream};
+use crate::telemetry::Telemetry;
+use crate::upstream::Purpose;
+use balance::Candidate;
+use budget::{Admitted, Budget};
+pub(super) use checker::Checker;
+use ejection::{Outcome, Turn};
+pub use key::ClientAddress;
+pub use lease::Hold;
+pub(super) use lease::{Held, Lease};
+use retries::Retries;
+use ring::Ring;
+use server::Server;
+
+/// When to come back where no server is healthy and none is checked.
+const COME_BACK: Duration = Duration::from_secs(1);
+/// How long a server may take to accept a connection for the health report, at most.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// See the page's head.
+pub(super) struct Fleet {
+    name: String,
+    servers: Vec<Arc<Server>>,
+    balance: Balance,
+    ring: Option<Ring>,
+    turn: AtomicUsize,
+    retries: Arc<Mutex<Retries>>,
+    budget: Arc<Budget>,
+    /// Between two checks, where there are any.
+    interval: Option<Duration>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// A request on its way to a server.
+pub(super) struct Trip<'f> {
+    fleet: &'f Arc<Fleet>,
+    /// Hash of the request, where the fleet spreads by one.
+    key: Option<Vec<u8>>,
+    /// Servers that it has been to.
+    tried: Vec<usize>,
+}
+
+/// No server may be tried.
+pub(super) struct NoneLeft {
+    /// When that may be otherwise.
+    pub retry_after: Duration,
+}
+
+/// How a server is, for the health report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerHealth {
+    /// Its URL as configured.
+    pub url: String,
+    /// Whether it gets requests, and accepts connections now.
+    pub is_healthy: bool,
+}
+
+impl Fleet {
+    /// The fleet that this configuration wants. Servers that `before` has too are taken over with all that is known of
+    /// them; others join it slowly where it has somebody who is well.
+    pub fn new(upstream: &Upstream, before: Option<&Fleet>, telemetry: &Arc<Telemetry>) -> Self {
+        let now = Instant::now();
+        let mut known: HashMap<_, Vec<_>> = HashMap::new();
+        let old = before.map_or(&[][..], |before| &before.servers);
+        for server in old.iter().rev() {
+            known.entry(&server.authority).or_default().push(server);
+        }
+        let stays = |server: &&Arc<Server>| upstream.servers.contains(&server.authority);
+        let is_joined = old.iter().filter(stays).any(|s| s.record().is_usable());
+        let one = |authority: &config::Authority| {
+            let kept = known.get_mut(authority).and_then(Vec::pop).cloned();
+            kept.unwrap_or_else(|| {
+                let newcomer = is_joined.then_some(now);
+                Arc::new(Server::new(authority.clone(), newcomer))
+            })
+        };
+        let servers: Vec<Arc<Server>> = upstream.servers.iter().map(one).collect();
+        let budget = before.map(|before| &before.budget);
+        let budget = budget.filter(|budget| budget.is(&upstream.budget)).cloned();
+        let fleet = Fleet {
+            name: upstream.name.clone(),
+            ring: matches!(upstream.balance, Balance::Hash(_)).then(|| {
+                let addresses = servers.iter().map(|s| s.authority.address.as_str());
+                Ring::new(addresses)
+            }),
+            servers,
+            balance: upstream.balance.clone(),
+            turn: AtomicUsize::new(0),
+            retries: before.map_or_else(
+                || Arc::new(Mutex::new(Retries::new(now))),
+                |before| before.retries.clone(),
+            ),
+            budget: budget.unwrap_or_else(|| Arc::new(Budget::new(upstream.budget.clone()))),
+            interval: upstream.health.as_ref().map(|health| health.interval),
+            telemetry: telemetry.clone(),
+        };
+        fleet.announce(old);
+        fleet
+    }
+
+    /// The gauges of who is here, and no more of who is gone.
+    fn announce(&self, before: &[Arc<Server>]) {
+        for gone in before {
+            if !self.servers.iter().any(|s| s.authority == gone.authority) {
+                self.telemetry
+                    .server_removed(&self.name, &gone.authority.url());
+            }
+        }
+        for server in &self.servers {
+            let mut record = server.record();
+            if self.interval.is_none() {
+                record.forget_checks();
+            }
+            let url = server.authority.url();
+            self.telemetry
+                .server_known(&self.name, &url, record.is_usable());
+        }
+    }
+
+    /// The upstream is gone from the configuration.
+    pub fn disband(&self) {
+        for server in &self.servers {
+            let url = server.authority.url();
+            self.telemetry.server_removed(&self.name, &url);
+        }
+    }
+
+    /// Waits until the budget has room for the request; `None` where it has none in time.
+    pub async fn admit(&self, purpose: Purpose) -> Option<budget::Place> {
+        let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
+        if has_waited {
+            self.telemetry.budget_waited(&self.name, purpose.as_str());
+        }
+        Some(place)
+    }
+
+    /// A request sets out.
+    pub fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Trip<'_> {
+        self.retries().count(Instant::now());
+        let key = match &self.balance {
+            Balance::Hash(key) => key::find(key, head, purpose).map(|key| key.into_owned()),
+            Balance::RoundRobin | Balance::LeastRequests => None,
+        };
+        Trip {
+            fleet: self,
+            key,
+            tried: Vec::new(),
+        }
+    }
+
+    /// Whether no server is healthy.
+    pub fn is_down(&self) -> bool {
+        !self.servers.iter().any(|s| s.record().is_usable())
+    }
+
+    /// What a client is told of when to come back, where that is so.
+    pub fn retry_after(&self) -> Duration {
+        let is_ejected_only = |s: &Arc<Server>| !s.record().checks.is_out();
+        match self.interval {
+            Some(interval) if !self.servers.iter().any(is_ejected_only) => interval.max(COME_BACK),
+            _ => COME_BACK,
+        }
+    }
+
+    /// Takes in what came of a request to one of the servers.
+    fn take(&self, server: &Server, outcome: Outcome, is_probe: bool) {
+        // Who is well needs no look at the others, and most are well.
+        let others = (outcome != Outcome::Good || is_probe) && self.has_others(server);
+        let turn = server
+            .record()
+            .take(outcome, is_probe, others, Instant::now());
+        let url = || server.authority.url();
+        match turn {
+            Some(Turn::Out { term }) => {
+                let term = others.then_some(term);
+                self.telemetry.server_ejected(&self.name, &url(), term);
+            }
+            Some(Turn::Back) => self.telemetry.server_back(&self.name, &url(), "answers"),
+            None => {}
+        }
+    }
+
+    /// Takes in a check of one of the servers.
+    fn take_check(&self, server: &Server, outcome: Result<(), String>) {
+        let others = self.has_others(server);
+        let changed = server
+            .record()
+            .check(outcome.is_ok(), others, Instant::now());
+        let url = || server.authority.url();
+        match (changed, outcome) {
+            (Some(true), _) => self.telemetry.server_back(&self.name, &url(), "checks"),
+            (Some(false), Err(why)) => self.telemetry.server_unhealthy(&self.name, &url(), &why),
+            _ => {}
+        }
+    }
+
+    fn has_others(&self, server: &Server) -> bool {
+        let is_other = |other: &Arc<Server>| !std::ptr::eq(&**other, server);
+        let mut others = self.servers.iter().filter(|other| is_other(other));
+        others.any(|other| other.record().is_usable())
+    }
+
+    /// How every server is. Who might get a request now is tried: whoever asks wants to know how it is
+    /// now, not how it was when somebody last needed it.
+    pub async fn report(&self, patience: Duration) -> Vec<ServerHealth> {
+        let patience = patience.min(REPORT);
+        let reports = self.servers.iter().map(|server| async move {
+            let others = self.has_others(server);
+            let is_shunned = server.record().is_shunned(others, Instant::now());
+            let is_healthy = !is_shunned && accepts(&server.authority.address, patience).await;
+            ServerHealth {
+                url: server.authority.url(),
+                is_healthy,
+            }
+        });
+        futures_util::future::join_all(reports).await
+    }
+
+    fn retries(&self) -> std::sync::MutexGuard<'_, Retries> {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trip<'_> {
+    /// The server for the next attempt; it is not one of those that were tried.
+    ///
+    /// Where nobody is left who is well, one that is left alone is tried: a request that would
+    /// fail anyway costs its client nothing more.
+    pub fn next(&mut self) -> Result<Lease, NoneLeft> {
+        let now = Instant::now();
+        let chosen = self.choose(now, fastrand::f64());
+        let chosen = chosen.or_else(|| self.last_resort(now));
+        let Some((place, is_probe)) = chosen else {
+            return Err(NoneLeft {
+                retry_after: self.fleet.retry_after(),
+            });
+        };
+        let server = self.fleet.servers[place].clone();
+        if is_probe {
+            server.record().ejection.probe(now);
+        }
+        self.tried.push(place);
+        Ok(Lease::new(self.fleet.clone(), server, now, is_probe))
+    }
+
+    /// Whether the request may be sent once more, after it may have been sent already. It goes to
+    /// another server where there is one.
+    pub fn may_repeat(&mut self) -> bool {
+        let fleet = self.fleet;
+        if !fleet.retries().take(Instant::now()) || !fleet.budget.take_more() {
+            fleet.telemetry.retry_refused(&fleet.name);
+            return false;
+        }
+        let is_left = |(place, server): (usize, &Arc<Server>)| {
+            !self.tried.contains(&place) && server.record().is_usable()
+        };
+        if !fleet.servers.iter().enumerate().any(is_left) {
+            self.tried.clear();
+        }
+        true
+    }
+
+    fn choose(&self, now: Instant, roll: f64) -> Option<(usize, bool)> {
+        let fleet = self.fleet;
+        if let (Some(ring), Some(key)) = (&fleet.ring, &self.key) {
+            let mut walk = ring.walk(key).filter(|place| !self.tried.contains(place));
+            return walk.find_map(|place| {
+                let record = fleet.servers[place].record();
+                let may_be = record.is_usable() || record.is_due(now);
+                may_be.then(|| (place, !record.is_usable()))
+            });
+        }
+        let mut candidates = Vec::with_capacity(fleet.servers.len());
+        for (place, server) in fleet.servers.iter().enumerate() {
+            if self.tried.contains(&place) {
+                continue;
+            }
+            let mut record = server.record();
+            if record.is_due(now) {
+                return Some((place, true));
+            }
+            if record.is_usable() {
+                candidates.push(Candidate {
+                    place,
+                    in_flight: server.load(),
+                    share: record.share(now),
+                });
+            }
+        }
+        let turn = fleet.turn.fetch_add(1, Ordering::Relaxed);
+        let choice = match fleet.balance {
+            Balance::LeastRequests => balance::least_requests(&mut candidates, turn, roll),
+            Balance::RoundRobin | Balance::Hash(_) => {
+                balance::round_robin(&mut candidates, turn, roll)
+            }
+        };
+        choice.map(|place| (place, false))
+    }
+
+    fn last_resort(&self, now: Instant) -> Option<(usize, bool)> {
+        let count = self.fleet.servers.len();
+        let first = self.fleet.turn.fetch_add(1, Ordering::Relaxed);
+        let mut places = (0..count).map(|n| first.wrapping_add(n) % count);
+        let place = places.find(|place| {
+            let server = &self.fleet.servers[*place];
+            !self.tried.contains(place) && server.record().may_be_tried(now)
+        })?;
+        Some((place, true))
+    }
+}
+
+async fn accepts(address: &str, patience: Duration) -> bool {
+    matches!(
+        timeout(patience, TcpStream::connect(address)).await,
+        Ok(Ok(_))
+    )
+}
