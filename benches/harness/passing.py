@@ -31,7 +31,7 @@ def tls(stage: Stage, quick: bool, _: int) -> Findings:
     for body, clients in MAIN_SIZES if quick else SIZES:
         rows += take_turns(
             stage,
-            subjects,
+            _asked_for(body, subjects),
             f"HTTP/2, {body} × {clients}",
             2 if quick else 5,
             lambda server: _h2load(stage, server, body, clients),
@@ -77,14 +77,17 @@ ALL = {work.__name__: work for work in (passthrough, tls, sse, idletls)}
 
 
 def _ask(stage: Stage, subjects: list[Subject], body: str, clients: int, quick: bool, size: str) -> list:
-    asking = [Subject(subject.name, subject.kind, body, setting=subject.setting) for subject in subjects]
     return take_turns(
         stage,
-        asking,
+        _asked_for(body, subjects),
         size,
         2 if quick else 5,
         lambda server: stage.measure("ask", server=server, clients=clients, warm_s=0.3, seconds=1.0),
     )
+
+
+def _asked_for(body: str, subjects: list[Subject]) -> list[Subject]:
+    return [Subject(subject.name, subject.kind, body, setting=subject.setting) for subject in subjects]
 
 
 def _h2load(stage: Stage, server: dict, body: str, under_way: int) -> dict:

@@ -143,7 +143,7 @@ def _crossfade(stage: Stage, tls: str | None) -> Server:
 
 def _nginx(stage: Stage, tls: str | None) -> Server:
     port = servers.free_port()
-    listens = f" ssl http2; ssl_certificate {tls}; ssl_certificate_key {tls}" if tls else ""
+    listens = f" ssl http2; ssl_certificate {tls}; ssl_certificate_key {tls}; ssl_protocols TLSv1.2 TLSv1.3" if tls else ""
     text = NGINX.format(
         directory=stage.directory,
         descriptors=limits.raise_descriptors(),
