@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::{Method, Response};
 
 use super::wire::Traffic;
+use crate::edge::hygiene::text::Text;
 use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
 use crate::telemetry::{Request, Telemetry};
@@ -19,13 +20,13 @@ use crate::upstream::Body;
 /// What is known of an exchange; dropping it writes the access line.
 pub struct Account {
     /// What `X-Request-Id` says.
-    pub id: String,
+    pub id: Text,
     /// The request's method.
     pub method: Method,
     /// Its path without query.
-    pub path: String,
+    pub path: Arc<str>,
     /// The client's address.
-    pub remote: String,
+    pub remote: Text,
     /// The route's name.
     pub route: Option<Arc<str>>,
     /// The protocol of the session that it asks for, where it asks us for one.
@@ -47,12 +48,18 @@ pub struct Account {
 
 impl Account {
     /// Opens an account.
-    pub fn open(method: Method, traffic: Option<Traffic>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn open(
+        method: Method,
+        id: Text,
+        remote: Text,
+        traffic: Option<Traffic>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Account {
-            id: String::new(),
+            id,
             method,
-            path: String::new(),
-            remote: String::new(),
+            path: Arc::default(),
+            remote,
             route: None,
             asked_for: None,
             action: "refused",

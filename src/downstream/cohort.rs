@@ -39,7 +39,7 @@ impl Cohort {
         Cohort {
             candidate: Candidate {
                 cookie: unit.or(made_unit),
-                ip: exchange.client.ip.clone(),
+                ip: exchange.client.ip.to_string(),
                 user: None,
                 tenant: None,
                 overrides: overrides(exchange, headers),

@@ -16,6 +16,7 @@ use super::wire::{Traffic, Wire};
 use super::{farewell, http1, http2, preface};
 use crate::config::{ProxyProtocol, Server};
 use crate::edge::caps::Permit;
+use crate::edge::hygiene::forwarded;
 use crate::session::Shared;
 
 /// How long the answer to somebody who is sent away may take.
@@ -43,6 +44,7 @@ pub async fn carry(
     let connection = |traffic| {
         Arc::new(Connection {
             shared,
+            peer: forwarded::text(origin.address),
             origin,
             traffic,
             permit: Arc::new(permit),

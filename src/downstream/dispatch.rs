@@ -15,8 +15,10 @@ use super::exchange::{self, Connection, Exchange};
 use super::respond::{Problem, REQUEST_ID};
 use super::{passthrough, tunnel, websocket};
 use crate::edge::cors;
+use crate::edge::hygiene::forwarded::Peer;
 use crate::edge::hygiene::{Fault, names, request};
 use crate::edge::pressure::Level;
+use crate::route::InForce;
 use crate::upstream::Body;
 
 /// Seconds after which somebody who found no room may try again, spread at random.
@@ -24,15 +26,20 @@ const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
 /// Answers one request. Every answer bears its number, and its account is followed to the end.
 pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
+    let in_force = connection.shared.in_force.load_full();
+    let trusted = &in_force.config.server.trusted_proxies;
+    let peer = connection.origin.peer(trusted);
     let mut account = Account::open(
         request.method().clone(),
+        exchange::request_id(peer, request.headers()),
+        connection.peer.clone(),
         connection.traffic.clone(),
         connection.shared.telemetry.clone(),
     );
     let is_reusable = request.version() <= Version::HTTP_11;
     let (head, body) = request.into_parts();
     let is_waited_for = request::names_websocket(&head) && body.is_nothing();
-    let outcome = walk(&connection, head, body, &mut account).await;
+    let outcome = walk(&connection, in_force, peer, head, body, &mut account).await;
     let mut response = outcome.unwrap_or_else(|problem| {
         if let Some(reason) = problem.reason {
             let telemetry = &connection.shared.telemetry;
@@ -45,8 +52,8 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
         account.side.get_or_insert(problem.side);
         problem.into_response(&account.id)
     });
-    let id = exchange::id_value(&account.id);
-    response.headers_mut().insert(REQUEST_ID, id);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, account.id.value());
     let is_granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_reusable && connection.shared.draining.load(Ordering::Relaxed) && !is_granted {
         // Nobody's next request should meet a connection that is being closed.
@@ -65,20 +72,15 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
 
 async fn walk(
     connection: &Arc<Connection>,
+    in_force: Arc<InForce>,
+    peer: Peer,
     mut head: Parts,
     body: Arriving,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
-    let in_force = connection.shared.in_force.load_full();
     let server = &in_force.config.server;
-    let peer = connection.origin.peer(&server.trusted_proxies);
 
     // Hygiene. What broke a rule below the engine arrives here as a mark.
-    account.id = exchange::request_id(peer, &head.headers);
-    account.remote = connection
-        .origin
-        .address
-        .map_or("unix".into(), |ip| ip.to_string());
     if let Some(fault) = head.extensions.remove::<Fault>() {
         return Err(fault.into());
     }
@@ -92,8 +94,8 @@ async fn walk(
                 traffic.set_fault(*fault);
             }
         })?;
-    let exchange = Exchange::new(connection, in_force.clone(), peer, inspected, &head);
-    account.id.clone_from(&exchange.id);
+    let id = account.id.clone();
+    let exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
     account.remote.clone_from(&exchange.client.ip);
     account.path.clone_from(&exchange.path);
 

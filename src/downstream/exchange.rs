@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 
@@ -12,9 +13,9 @@ use crate::config::Network;
 use crate::edge::caps::Permit;
 use crate::edge::hygiene::forwarded::{self, Client, Peer};
 use crate::edge::hygiene::host::Host;
-use crate::edge::hygiene::own;
 use crate::edge::hygiene::proxy::Source;
 use crate::edge::hygiene::request::Inspected;
+use crate::edge::hygiene::text::Text;
 use crate::route::InForce;
 use crate::session::Shared;
 
@@ -27,6 +28,8 @@ pub struct Connection {
     pub shared: Arc<Shared>,
     /// Where it comes from.
     pub origin: Origin,
+    /// Its address as text.
+    pub peer: Text,
     /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
     pub traffic: Option<Traffic>,
     /// Its place among the connections; goes with an upgrade.
@@ -87,15 +90,17 @@ pub struct Exchange {
     /// The configuration that this exchange is judged by.
     pub in_force: Arc<InForce>,
     /// Its number.
-    pub id: String,
+    pub id: Text,
     /// Who sent the connection's bytes.
     pub peer: Peer,
+    /// The peer's address as text.
+    pub peer_text: Text,
     /// Whom it comes from, what it asked for and how, as far as that is believed.
     pub client: Client,
     /// `Host` as it was sent.
     pub host: Host,
     /// The canonical path.
-    pub path: String,
+    pub path: Arc<str>,
     /// The query as it was.
     pub query: Option<String>,
     /// Whether it is a WebSocket handshake.
@@ -108,47 +113,48 @@ impl Exchange {
         connection: &Connection,
         in_force: Arc<InForce>,
         peer: Peer,
+        id: Text,
         inspected: Inspected,
         head: &Parts,
     ) -> Self {
         let trusted = &in_force.config.server.trusted_proxies;
         Exchange {
             shared: connection.shared.clone(),
-            id: request_id(peer, &head.headers),
-            client: forwarded::client(&head.headers, peer, &inspected.host, trusted),
+            id,
+            client: forwarded::client(
+                &head.headers,
+                peer,
+                &connection.peer,
+                &inspected.host,
+                trusted,
+            ),
             peer,
+            peer_text: connection.peer.clone(),
             host: inspected.host,
-            path: inspected.path.path.into_owned(),
+            path: inspected.path.path.into(),
             query: head.uri.query().map(str::to_owned),
             is_handshake: inspected.is_handshake,
             in_force,
         }
     }
-
-    /// Path and query.
-    pub fn url(&self) -> String {
-        own::join(&self.path, self.query.as_deref())
-    }
 }
 
 /// The id that a trusted proxy gave, or a new one.
-pub fn request_id(peer: Peer, headers: &HeaderMap) -> String {
+pub fn request_id(peer: Peer, headers: &HeaderMap) -> Text {
     let given = headers
         .get(REQUEST_ID)
         .filter(|_| peer.is_trusted)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| {
-            (1..=ID_LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
-        });
-    given.map_or_else(new_request_id, str::to_owned)
+        .map(HeaderValue::as_bytes)
+        .filter(|id| (1..=ID_LIMIT).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
+    let given = given.and_then(|id| Text::new(Bytes::copy_from_slice(id)));
+    given.unwrap_or_else(new_request_id)
 }
 
 /// 128 random bits in hexadecimal.
-pub fn new_request_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
-}
-
-/// The id as a field's value.
-pub fn id_value(id: &str) -> HeaderValue {
-    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("-"))
+pub fn new_request_id() -> Text {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let random = fastrand::u128(..);
+    let digit = |place: u32| DIGITS[(random >> (4 * place)) as usize % DIGITS.len()];
+    // Such digits are always a text.
+    Text::new((0..32).map(digit).collect::<Vec<u8>>()).unwrap_or(Text::fixed("-"))
 }

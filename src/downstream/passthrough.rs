@@ -10,7 +10,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use super::account::Account;
 use super::body::Arriving;
 use super::cohort::Cohort;
-use super::exchange::{self, Exchange};
+use super::exchange::Exchange;
 use super::respond::{self, Problem, REQUEST_ID};
 use crate::edge::hygiene::{Fault, forwarded, hop, own};
 use crate::error::{Error, Kind};
@@ -109,13 +109,14 @@ pub fn request(
     // The engine has answered it by now, or will when the body is asked for.
     headers.remove(EXPECT);
     own::strip_cookies(&mut headers);
-    forwarded::rebuild(&mut headers, exchange.peer, &exchange.client);
-    headers.insert(REQUEST_ID, exchange::id_value(&exchange.id));
+    let (peer, text) = (exchange.peer, &exchange.peer_text);
+    forwarded::rebuild(&mut headers, peer, text, &exchange.client);
+    headers.insert(REQUEST_ID, exchange.id.value());
 
-    let mut url = exchange.url();
+    let mut url = url(exchange, head.uri)?;
     if found.route.source.is_some() {
         let parameters = own::take_parameters(exchange.query.as_deref());
-        url = own::join(&exchange.path, parameters.query.as_deref());
+        url = parse(own::join(&exchange.path, parameters.query.as_deref()))?;
         let last_event_id = parameters.last_event_id.filter(|_| found.bridged);
         if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
             headers.entry(LAST_EVENT_ID).or_insert(id);
@@ -124,15 +125,28 @@ pub fn request(
     let names = exchange.in_force.config.server.underscore_headers;
     let mut request = Request::new(body.upward(names));
     *request.method_mut() = head.method;
-    *request.uri_mut() = Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))?;
+    *request.uri_mut() = url;
     *request.headers_mut() = headers;
     if found.route.upstream.balance.wants_address() {
-        let client = exchange.client.ip.as_str();
+        let client = &*exchange.client.ip;
         request
             .extensions_mut()
             .insert(ClientAddress(client.into()));
     }
     Ok(request)
+}
+
+/// Path and query as they go upstream; as they came, where the path was canonical.
+fn url(exchange: &Exchange, came: Uri) -> Result<Uri, Problem> {
+    if came.path() != &*exchange.path {
+        return parse(own::join(&exchange.path, exchange.query.as_deref()));
+    }
+    let url = came.into_parts().path_and_query.map(Uri::from);
+    url.ok_or(Problem::from(Fault::Target))
+}
+
+fn parse(url: String) -> Result<Uri, Problem> {
+    Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))
 }
 
 /// A write that the backend took triggers the polls that it changes.

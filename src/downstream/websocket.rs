@@ -169,7 +169,7 @@ fn answer(
     }
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
     let opening = Opening {
-        remote: exchange.client.ip.clone(),
+        remote: exchange.client.ip.to_string(),
         host: exchange.host.value.clone(),
         proto: exchange.client.proto,
         origin: head.headers.get(ORIGIN).cloned(),

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 
 use super::host::Host;
 use super::names;
+use super::text::Text;
 use crate::config::Network;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -42,21 +44,32 @@ impl Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client's address in plain text form; `unix` where nobody told one.
-    pub ip: String,
+    pub ip: Text,
     /// The host that the client asked for.
     pub host: Host,
     /// The scheme that the client used.
     pub proto: &'static str,
 }
 
+/// A peer's address as text, made once for all its requests: `unix` on a unix socket.
+pub fn text(ip: Option<IpAddr>) -> Text {
+    ip.map_or(Text::fixed("unix"), |ip| ip.to_canonical().into())
+}
+
 /// Reads the client's address, host and scheme off the request, believing trusted peers only.
+/// `own` is the peer's address as [`text`].
 ///
 /// The address is the right-most one in `X-Forwarded-For` that is no trusted proxy's.
-pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network]) -> Client {
-    let own = peer.ip.map(|ip| ip.to_string());
+pub fn client(
+    headers: &HeaderMap,
+    peer: Peer,
+    own: &Text,
+    host: &Host,
+    trusted: &[Network],
+) -> Client {
     if !peer.is_trusted {
         return Client {
-            ip: own.unwrap_or_else(|| "unix".into()),
+            ip: own.clone(),
             host: host.clone(),
             proto: peer.proto,
         };
@@ -75,18 +88,15 @@ pub fn client(headers: &HeaderMap, peer: Peer, host: &Host, trusted: &[Network])
         None => peer.proto,
     };
     Client {
-        ip: ip
-            .map(IpAddr::to_string)
-            .or(own)
-            .unwrap_or_else(|| "unix".into()),
+        ip: ip.map_or_else(|| own.clone(), |ip| Text::from(*ip)),
         host: told_host.unwrap_or_else(|| host.clone()),
         proto,
     }
 }
 
 /// Writes the forwarded fields for the backend: anew, unless the peer is trusted; then what it
-/// sent stays and the peer is appended.
-pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
+/// sent stays and the peer is appended. `own` is the peer's address as [`text`].
+pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client) {
     if !peer.is_trusted {
         let foreign: Vec<HeaderName> = headers
             .keys()
@@ -98,11 +108,13 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
         }
     }
     let told_way = headers.contains_key(FOR);
-    let hop = peer
-        .ip
-        .map_or_else(|| "unknown".into(), |ip| ip.to_string());
-    append(headers, FOR, &hop);
-    append(headers, FORWARDED, &element(peer, client));
+    let hop = match peer.ip {
+        Some(_) => own.clone(),
+        None => Text::fixed("unknown"),
+    };
+    let element = element(peer, &hop, client);
+    append(headers, FOR, hop.value());
+    append(headers, FORWARDED, element);
     let missing = [
         (HOST, client.host.value.clone()),
         (PROTO, HeaderValue::from_static(client.proto)),
@@ -111,10 +123,8 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, client: &Client) {
         headers.entry(name).or_insert(value);
     }
     // Proxies that tell the way by `X-Forwarded-For` let their client's own `X-Real-IP` pass.
-    if let Ok(ip) = HeaderValue::from_str(&client.ip)
-        && (told_way || !headers.contains_key(REAL_IP))
-    {
-        headers.insert(REAL_IP, ip);
+    if told_way || !headers.contains_key(REAL_IP) {
+        headers.insert(REAL_IP, client.ip.value());
     }
 }
 
@@ -136,26 +146,36 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// One element of `Forwarded` (RFC 7239).
-fn element(peer: Peer, client: &Client) -> String {
-    let hop = match peer.ip {
-        Some(IpAddr::V4(ip)) => ip.to_string(),
-        Some(IpAddr::V6(ip)) => format!("\"[{ip}]\""),
-        None => "unknown".into(),
+fn element(peer: Peer, hop: &Text, client: &Client) -> HeaderValue {
+    let (open, close) = match peer.ip {
+        Some(IpAddr::V6(_)) => ("\"[", "]\""),
+        _ => ("", ""),
     };
     let host = client.host.value.to_str().unwrap_or_default();
-    format!("for={hop};host=\"{host}\";proto={}", client.proto)
+    let parts = [
+        "for=",
+        open,
+        hop,
+        close,
+        ";host=\"",
+        host,
+        "\";proto=",
+        client.proto,
+    ];
+    let element = Bytes::from(parts.concat());
+    // All parts were values of fields before.
+    HeaderValue::from_maybe_shared(element).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
 /// Appends an item to a comma-separated field, over all its lines.
-fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
-    let mut items: Vec<&str> = Vec::new();
-    items.extend(
-        headers
-            .get_all(&name)
-            .iter()
-            .filter_map(|line| line.to_str().ok()),
-    );
-    items.push(item);
+fn append(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
+    let lines = headers.get_all(&name).iter();
+    let mut items: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    if items.is_empty() {
+        headers.insert(name, item);
+        return;
+    }
+    items.extend(item.to_str().ok());
     if let Ok(value) = HeaderValue::from_str(&items.join(", ")) {
         headers.insert(name, value);
     }
@@ -193,8 +213,9 @@ mod tests {
         fields: &[(&'static str, &'static str)],
     ) -> (Client, Vec<(String, String)>) {
         let mut headers = headers(fields);
-        let client = client(&headers, peer(from), &own_host(), &networks());
-        rebuild(&mut headers, peer(from), &client);
+        let own = text(peer(from).ip);
+        let client = client(&headers, peer(from), &own, &own_host(), &networks());
+        rebuild(&mut headers, peer(from), &own, &client);
         let mut sent: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -222,7 +243,7 @@ mod tests {
     #[test]
     fn an_unknown_peer_forwards_nothing() {
         let (client, sent) = rebuilt("192.0.2.7", SPOOFED);
-        assert_eq!(client.ip, "192.0.2.7");
+        assert_eq!(&*client.ip, "192.0.2.7");
         assert_eq!(
             (client.host.name.as_str(), client.proto),
             ("app.example", "http")
@@ -264,7 +285,7 @@ mod tests {
         ];
         let (client, sent) = rebuilt("10.0.0.1", &fields);
         assert_eq!(
-            client.ip, "203.0.113.9",
+            &*client.ip, "203.0.113.9",
             "right-most that is no proxy of ours"
         );
         assert_eq!(
@@ -307,7 +328,8 @@ mod tests {
                 proto: "https",
                 ..peer(from)
             };
-            client(&headers(fields), peer, &own_host(), &networks()).proto
+            let own = text(peer.ip);
+            client(&headers(fields), peer, &own, &own_host(), &networks()).proto
         };
         let told = [("x-forwarded-proto", "http")];
         assert_eq!(over_tls("192.0.2.7", &told), "https");
@@ -318,15 +340,15 @@ mod tests {
     #[test]
     fn an_address_left_of_nonsense_is_not_believed() {
         let fields = [("x-forwarded-for", "6.6.6.6, nonsense, 10.0.0.9")];
-        assert_eq!(rebuilt("10.0.0.1", &fields).0.ip, "10.0.0.9");
+        assert_eq!(&*rebuilt("10.0.0.1", &fields).0.ip, "10.0.0.9");
         let fields = [("x-forwarded-for", "[2001:db8::1]:443")];
-        assert_eq!(rebuilt("10.0.0.1", &fields).0.ip, "2001:db8::1");
-        assert_eq!(rebuilt("10.0.0.1", &[]).0.ip, "10.0.0.1");
+        assert_eq!(&*rebuilt("10.0.0.1", &fields).0.ip, "2001:db8::1");
+        assert_eq!(&*rebuilt("10.0.0.1", &[]).0.ip, "10.0.0.1");
     }
 
     #[test]
     fn a_mapped_address_is_the_one_it_maps() {
-        assert_eq!(rebuilt("::ffff:192.0.2.7", &[]).0.ip, "192.0.2.7");
+        assert_eq!(&*rebuilt("::ffff:192.0.2.7", &[]).0.ip, "192.0.2.7");
         assert!(peer("::ffff:10.1.1.1").is_trusted);
         assert!(Peer::new(None, &[]).is_trusted, "a unix socket");
     }

@@ -1,17 +1,23 @@
 //! Fields that end at the next hop (RFC 9110, section 7.6.1).
 
 use hyper::HeaderMap;
-use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE,
-};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 
 use super::names;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-/// No field of HTTP. CGI hands it on as `HTTP_PROXY`, which HTTP clients take for their settings.
-const PROXY: HeaderName = HeaderName::from_static("proxy");
+/// Names that concern only one connection. `proxy` is no field of HTTP: CGI hands it on as
+/// `HTTP_PROXY`, which HTTP clients take for their settings.
+const ENDS_HERE: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "upgrade",
+    "http2-settings",
+    "proxy",
+];
 
 /// Removes what concerns only the connection it came over, and what `Connection` nominates.
 ///
@@ -22,18 +28,12 @@ pub fn strip(headers: &mut HeaderMap) {
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !is_protected(name.as_str()))
         .collect();
-    let always = [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        UPGRADE,
-        HTTP2_SETTINGS,
-        PROXY,
-    ];
-    for name in always.iter().chain(&nominated) {
+    let ended: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| ENDS_HERE.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    for name in ended.iter().chain(&nominated) {
         headers.remove(name);
     }
 }

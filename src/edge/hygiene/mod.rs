@@ -18,6 +18,7 @@ pub mod path;
 pub mod proxy;
 pub mod request;
 pub mod scan;
+pub mod text;
 pub mod trailers;
 
 pub use fault::Fault;
