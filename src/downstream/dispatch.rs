@@ -18,6 +18,7 @@ use crate::edge::cors;
 use crate::edge::hygiene::forwarded::Peer;
 use crate::edge::hygiene::{Fault, names, request};
 use crate::edge::pressure::Level;
+use crate::error::Side;
 use crate::route::InForce;
 use crate::upstream::Body;
 
@@ -41,7 +42,13 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
     let is_waited_for = request::names_websocket(&head) && body.is_nothing();
     let outcome = walk(&connection, in_force, peer, head, body, &mut account).await;
     let mut response = outcome.unwrap_or_else(|problem| {
-        if let Some(reason) = problem.reason {
+        // A body that broke a rule is known by the exchange that it broke.
+        let broken = || Some(connection.traffic.as_ref()?.fault()?.reason());
+        let reason = match problem.side {
+            Side::Downstream => problem.reason.or_else(broken),
+            _ => problem.reason,
+        };
+        if let Some(reason) = reason {
             let telemetry = &connection.shared.telemetry;
             telemetry.request_refused(reason, &account.id, &account.remote);
             if let Some(protocol) = account.asked_for {

@@ -52,16 +52,22 @@ impl Head {
     /// Reads one field line (RFC 9112, section 5).
     pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
         let (name, value) = self.split(line, limit)?;
+        // Blanks around a value may be tabs, but not everybody takes them off.
+        let has_tab = line.contains(&b'\t');
         if name.eq_ignore_ascii_case(b"content-length") {
-            if self.length.is_some() {
+            if self.length.is_some() || has_tab {
                 return Err(Fault::ContentLength);
             }
             self.length = Some(content_length(value)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            if value != b"chunked" || self.is_chunked || self.is_http10 {
+            if value != b"chunked" || self.is_chunked || self.is_http10 || has_tab {
                 return Err(Fault::TransferEncoding);
             }
             self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"host") {
+            if has_tab {
+                return Err(Fault::Host);
+            }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             let mut protocols = value.split(|byte| *byte == b',');
             self.names_websocket |=

@@ -54,7 +54,7 @@ fn proper_requests_pass_whole() {
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 1),
         ("PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 1),
         (
-            "PUT / HTTP/1.1\r\ncontent-length:\t 003 \r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
+            "PUT / HTTP/1.1\r\ncontent-length:  003 \r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
             2,
         ),
         (
@@ -189,6 +189,9 @@ fn framing_is_said_once_and_plainly() {
         ("Content-Length: 3 3", Fault::ContentLength),
         ("Content-Length: ", Fault::ContentLength),
         ("Content-Length: 99999999999999999999", Fault::ContentLength),
+        ("Content-Length:\t3", Fault::ContentLength),
+        ("Transfer-Encoding: chunked\t", Fault::TransferEncoding),
+        ("Host:\ta", Fault::Host),
         ("Transfer-Encoding: identity", Fault::TransferEncoding),
         ("Transfer-Encoding: gzip, chunked", Fault::TransferEncoding),
         (
