@@ -24,8 +24,17 @@ impl Backend {
         F: Fn(Message, Peer) -> Answered + Send + Sync + 'static,
         Answered: Future<Output = Option<Peer>> + Send + 'static,
     {
+        Backend::start_at(([127, 0, 0, 1], 0).into(), answer).await
+    }
+
+    /// As [`Backend::start`], at an address where another one was.
+    pub async fn start_at<F, Answered>(address: SocketAddr, answer: F) -> Backend
+    where
+        F: Fn(Message, Peer) -> Answered + Send + Sync + 'static,
+        Answered: Future<Output = Option<Peer>> + Send + 'static,
+    {
         let answer = Arc::new(answer);
-        Backend::by_hand(move |mut peer, seen| {
+        Backend::listen(address, move |mut peer, seen| {
             let answer = answer.clone();
             async move {
                 while let Some(request) = peer.request().await {
@@ -46,7 +55,15 @@ impl Backend {
         F: Fn(Peer, Arc<Mutex<Vec<Message>>>) -> Done + Send + Sync + 'static,
         Done: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Backend::listen(([127, 0, 0, 1], 0).into(), script).await
+    }
+
+    async fn listen<F, Done>(address: SocketAddr, script: F) -> Backend
+    where
+        F: Fn(Peer, Arc<Mutex<Vec<Message>>>) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let open = Arc::new(AtomicUsize::new(0));

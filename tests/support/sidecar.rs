@@ -15,7 +15,8 @@ pub struct Sidecar {
     pub address: SocketAddr,
     /// The house itself.
     pub handle: Handle,
-    _folder: TempDir,
+    server: String,
+    folder: TempDir,
 }
 
 impl Sidecar {
@@ -25,17 +26,24 @@ impl Sidecar {
     pub async fn start(server: &str, rest: &str) -> Sidecar {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("proxy.toml");
-        let any = "listen = \"127.0.0.1:0\"";
-        let text =
-            format!("[server]\n{any}\n{server}\n[admin]\n{any}\n[log]\naccess = false\n{rest}\n");
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(&file, whole(server, rest)).unwrap();
         let started = app::start(&file, Arc::new(Telemetry::default())).await;
         let handle = started.unwrap_or_else(|error| panic!("{error:?}"));
         Sidecar {
             address: address(&handle.public[0]),
             handle,
-            _folder: folder,
+            server: server.to_owned(),
+            folder,
         }
+    }
+
+    /// Puts another text in force, apart from what belongs into `[server]`.
+    pub async fn reload(&self, rest: &str) {
+        let file = self.folder.path().join("proxy.toml");
+        std::fs::write(&file, whole(&self.server, rest)).unwrap();
+        // The watch may have seen it first.
+        let reloaded = self.handle.reload().await;
+        reloaded.unwrap_or_else(|declined| panic!("{declined:?}"));
     }
 
     /// In front of one backend (`upstream = "app"`), with these routes.
@@ -63,6 +71,11 @@ impl Sidecar {
 
 /// The route for all that no other route takes.
 pub const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+
+fn whole(server: &str, rest: &str) -> String {
+    let any = "listen = \"127.0.0.1:0\"";
+    format!("[server]\n{any}\n{server}\n[admin]\n{any}\n[log]\naccess = false\n{rest}\n")
+}
 
 fn address(url: &str) -> SocketAddr {
     let authority = url.strip_prefix("http://").expect("a TCP listener");
