@@ -156,7 +156,11 @@ impl Driver {
             Poll::Ready(Some(Ok((request, respond)))) => {
                 return Poll::Ready(Event::Request(request, respond));
             }
-            Poll::Ready(_) => return Poll::Ready(Event::Over),
+            Poll::Ready(Some(Err(error))) => {
+                self.note(&error);
+                return Poll::Ready(Event::Over);
+            }
+            Poll::Ready(None) => return Poll::Ready(Event::Over),
             Poll::Pending => {}
         }
         let is_busy = self.engine.has_streams();
@@ -179,6 +183,15 @@ impl Driver {
         self.is_leaving = true;
         self.used = Instant::now();
         self.engine.graceful_shutdown();
+    }
+
+    /// The engine has ended the connection: for what it bounds itself, or a broken rule.
+    fn note(&self, error: &h2::Error) {
+        match error.reason() {
+            Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => self.refused("h2_flood"),
+            Some(_) if error.is_library() => self.refused("h2_protocol"),
+            _ => {}
+        }
     }
 
     fn refused(&self, reason: &str) {
