@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod clocks;
 mod frames;
 mod passing;
 mod websocket;

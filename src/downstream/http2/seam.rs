@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::super::stream::Stream;
-use super::super::wire::Taking;
 use super::super::wire::clock::Clock;
 use super::board::Board;
 use crate::config::Limits;
@@ -36,12 +35,13 @@ pub struct Seam {
     /// Since when a header block is under way.
     block: Option<Instant>,
     block_clock: Clock,
-    taking: Taking,
 }
 
 impl Seam {
     /// A seam at the beginning of a connection of which `ahead` was read.
-    pub fn new(io: Stream, ahead: Bytes, limits: &Limits, board: Arc<Board>) -> Self {
+    pub fn new(mut io: Stream, ahead: Bytes, limits: &Limits, board: Arc<Board>) -> Self {
+        // A connection that takes nothing ends below.
+        io.line_mut().demand(limits.body_min_rate);
         Seam {
             io,
             ahead,
@@ -54,7 +54,6 @@ impl Seam {
             head_timeout: limits.header_timeout,
             block: None,
             block_clock: Clock::default(),
-            taking: Taking::new(limits.body_min_rate),
         }
     }
 
@@ -144,7 +143,7 @@ impl AsyncWrite for Seam {
         if let Poll::Ready(Ok(count)) = &written {
             seam.send(buf.get(..*count).unwrap_or_default());
         }
-        seam.taking.poll(cx, written)
+        written
     }
 
     fn poll_write_vectored(
@@ -162,7 +161,7 @@ impl AsyncWrite for Seam {
                 left -= taken;
             }
         }
-        seam.taking.poll(cx, written)
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -242,7 +242,7 @@ impl Default for Budget {
     fn default() -> Self {
         Budget {
             // Two for a reset, one back for a stream: whoever resets less than half is never cut.
-            resets: Bucket::new(400, 20),
+            resets: Bucket::new(256, 20),
             settings: Bucket::new(32, 1),
             // Estimators of bandwidth ping once per round trip while data runs.
             pings: Bucket::new(256, 32),
