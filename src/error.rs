@@ -179,6 +179,37 @@ impl Kind {
     }
 }
 
+/// Why no connection could be made, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// Its name leads to no address.
+    NoAddress,
+    /// Its certificate's time is over.
+    Expired,
+    /// Its certificate's time has not come.
+    NotYetValid,
+    /// Its certificate is by nobody who is trusted.
+    UnknownIssuer,
+    /// Its certificate is for another name.
+    WrongName,
+    /// No TLS came about for another reason.
+    Handshake,
+}
+
+impl Obstacle {
+    /// The word used in logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Obstacle::NoAddress => "dns",
+            Obstacle::Expired => "tls_expired",
+            Obstacle::NotYetValid => "tls_not_yet_valid",
+            Obstacle::UnknownIssuer => "tls_unknown_issuer",
+            Obstacle::WrongName => "tls_wrong_name",
+            Obstacle::Handshake => "tls",
+        }
+    }
+}
+
 /// Something broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -186,6 +217,8 @@ pub struct Error {
     pub side: Side,
     /// What broke.
     pub kind: Kind,
+    /// What stood in the way, with `Connect`.
+    pub obstacle: Option<Obstacle>,
     /// One sentence for a person; never a secret, never a body.
     pub detail: Cow<'static, str>,
     /// When it may be worth another try, where that is known.
@@ -198,6 +231,7 @@ impl Error {
         Error {
             side: Side::Upstream,
             kind,
+            obstacle: None,
             detail: detail.into(),
             retry_after: None,
         }
@@ -208,6 +242,7 @@ impl Error {
         Error {
             side: Side::Upstream,
             kind: Kind::NoneHealthy,
+            obstacle: None,
             detail: "no server of the upstream is healthy".into(),
             retry_after: Some(retry_after),
         }
@@ -218,6 +253,7 @@ impl Error {
         Error {
             side: Side::Edge,
             kind: Kind::Busy,
+            obstacle: None,
             detail: "the upstream's budget is used up".into(),
             retry_after: Some(Duration::from_secs(1)),
         }
@@ -228,9 +264,22 @@ impl Error {
         Error {
             side: Side::Downstream,
             kind,
+            obstacle: None,
             detail: detail.into(),
             retry_after: None,
         }
+    }
+
+    /// The backend's half: no connection could be made, and why.
+    pub fn unconnected(obstacle: Obstacle, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut error = Error::upstream(Kind::Connect, detail);
+        error.obstacle = Some(obstacle);
+        error
+    }
+
+    /// The most precise fixed word for it, for logs and metric labels.
+    pub fn reason(&self) -> &'static str {
+        self.obstacle.map_or(self.kind.as_str(), Obstacle::as_str)
     }
 }
 
@@ -240,7 +289,7 @@ impl fmt::Display for Error {
             f,
             "{} {}: {}",
             self.side.as_str(),
-            self.kind.as_str(),
+            self.reason(),
             self.detail
         )
     }

@@ -9,7 +9,7 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 19] = [
+const TABLES: [(&str, &str, &str); 20] = [
     (include_str!("server.rs"), "Server", "server"),
     (include_str!("tls.rs"), "Tls", "server.tls"),
     (include_str!("server.rs"), "Limits", "server.limits"),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str, &str); 19] = [
     (include_str!("websocket.rs"), "Queue", "websocket.queue"),
     (include_str!("admin.rs"), "Admin", "admin"),
     (include_str!("upstream.rs"), "Upstream", "upstream.app"),
+    (include_str!("trust.rs"), "Trust", "upstream.app.tls"),
     (include_str!("fleet.rs"), "Health", "upstream.app.health"),
     (include_str!("fleet.rs"), "Budget", "upstream.app.budget"),
     (include_str!("route.rs"), "Route", "route.0"),

@@ -30,6 +30,7 @@ mod table;
 mod template;
 mod tls;
 mod tree;
+mod trust;
 mod units;
 mod upstream;
 mod websocket;
@@ -60,6 +61,7 @@ pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Undersc
 pub use share::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Poll, Source, Sse};
 pub use tls::Tls;
+pub use trust::Trust;
 pub use upstream::{Authority, Upstream};
 pub use websocket::{Queue, WebSocket};
 

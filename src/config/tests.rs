@@ -157,11 +157,12 @@ pub(super) fn generic(key: &str) -> String {
     parts.join(".")
 }
 
-/// With `[server.tls]`, whose files are in the world of these tests alone.
+/// With the tables `tls`, whose files are in the world of these tests alone.
 fn example_over_tls() -> String {
     let (before, table) = EXAMPLE.split_once("\n# [server.tls]").expect("the table");
     let (table, after) = table.split_once("\n\n").expect("an end");
     let table = table.replace("\n# ", "\n");
+    let after = after.replacen("\n# tls = ", "\ntls = ", 1);
     format!("{before}\n[server.tls]{table}\n\n{after}")
 }
 

@@ -2,13 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
-use serde_json::json;
 
 use super::address;
 use super::fleet::{self, Balance, Budget, Health};
 use super::problem::Wrong;
 use super::table::Table;
-use super::tree::Node;
+use super::trust::{self, Trust};
 use super::units;
 
 /// `[upstream.NAME]`: a backend.
@@ -16,7 +15,7 @@ use super::units;
 pub struct Upstream {
     /// NAME.
     pub name: String,
-    /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme, host and port, no path. Required.
+    /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme (http or https), host and port, no path. A name is looked up again when its time to live is over, and requests then go to its new addresses. Required.
     pub servers: Vec<Authority>,
     /// `"preserve"` sends the client's Host upstream; anything else is a fixed one.
     pub host: Option<HeaderValue>,
@@ -28,6 +27,10 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Idle connections kept per server.
     pub keepalive: usize,
+    /// Whether the servers are spoken to by HTTP/2: https servers where they choose it, http servers always. WebSockets go by HTTP/1.1 all the same.
+    pub http2: bool,
+    /// `[upstream.NAME.tls]`.
+    pub tls: Trust,
     /// How requests are spread over several servers: `"round_robin"`, `"least_requests"` (whoever has the fewest in flight), or by a consistent hash, so that the same key meets the same server: `{hash = KEY}` with `"header:X-Tenant"`, `"cookie:NAME"`, `"path"` or `"ip"`. What lacks the key is spread by round robin; polls and streams that lack it are hashed by their path.
     pub balance: Balance,
     /// `[upstream.NAME.health]`.
@@ -46,6 +49,19 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// Its host alone, as it stands in a URL.
+    pub fn host(&self) -> &str {
+        self.address
+            .rsplit_once(':')
+            .map_or(&self.address, |(host, _)| host)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        let port = self.address.rsplit_once(':').map(|(_, port)| port.parse());
+        port.and_then(Result::ok).unwrap_or(80)
+    }
+
     /// Its URL, without a path.
     pub fn url(&self) -> String {
         let scheme = if self.is_https { "https" } else { "http" };
@@ -54,20 +70,20 @@ impl Authority {
 }
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
-    table.refuse_later(["tls"], "TLS towards backends");
-    // `false` is what this version does anyway.
-    if table.node("http2").map(Node::json) == Some(json!(false)) {
-        table.ignore_later(["http2"]);
-    } else {
-        table.refuse_later(["http2"], "HTTP/2 towards backends");
-    }
-    let servers = table.texts("servers", server);
+    let servers: Vec<Authority> = table.texts("servers", server);
     table.demand("servers", "[\"http://127.0.0.1:5000\"]");
     table.refuse_empty("servers", "\"http://127.0.0.1:5000\"");
     let fixed = |text: &str| match text {
         "preserve" => Ok(None),
         _ => address::host_header(text).map(Some),
     };
+    if table.says("tls") && !servers.iter().any(|server| server.is_https) {
+        table.warning(
+            "tls",
+            "has no effect: no server is an https one",
+            "write `https://` in `servers`, or remove it",
+        );
+    }
     Arc::new(Upstream {
         name: name.to_owned(),
         servers,
@@ -76,6 +92,8 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
         response_timeout: table.duration("response_timeout", "30s"),
         idle_timeout: table.duration("idle_timeout", "60s"),
         keepalive: table.integer("keepalive", 512, 0..=units::MANY),
+        http2: table.switch("http2", false),
+        tls: table.table("tls", trust::read),
         balance: fleet::balance(table),
         health: fleet::health(table),
         budget: fleet::budget(table),
@@ -85,16 +103,10 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
 fn server(text: &str) -> Result<Authority, Wrong> {
     let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
     let origin = address::origin(&bare)?;
-    match origin.scheme {
-        "https" => Err(Wrong::new(
-            "is an https server, which is not supported by this version",
-            "write its http address",
-        )),
-        _ => Ok(Authority {
-            address: format!("{}:{}", origin.host, origin.port),
-            is_https: false,
-        }),
-    }
+    Ok(Authority {
+        address: format!("{}:{}", origin.host, origin.port),
+        is_https: origin.scheme == "https",
+    })
 }
 
 #[cfg(test)]
@@ -107,9 +119,11 @@ mod tests {
         assert_eq!(plain("http://App:5000"), "app:5000");
         assert_eq!(plain("http://app/"), "app:80");
         assert_eq!(plain("http://[::1]:5000"), "[::1]:5000");
+        let safe = server("https://app").unwrap();
+        assert_eq!((safe.url(), safe.host()), ("https://app:443".into(), "app"));
+        assert_eq!(server("http://[::1]").unwrap().host(), "[::1]");
         for broken in [
             "app:5000",
-            "https://app",
             "http://app/x",
             "http://u:p@app",
             "ftp://app",

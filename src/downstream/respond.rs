@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::edge::cors::OriginRefused;
 use crate::edge::hygiene::Fault;
-use crate::error::{Code, Error, Kind, Refusal, Side};
+use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::upstream::{self, Body};
 
 /// The request's number, on every answer and in every log line about it.
@@ -223,9 +223,7 @@ impl From<&Error> for Problem {
                 "upstream_timeout",
                 "the backend did not answer in time",
             ),
-            (Side::Upstream, Kind::Connect) => {
-                (502, "upstream_down", "the backend cannot be reached")
-            }
+            (Side::Upstream, Kind::Connect) => (502, "upstream_down", unreachable(error.obstacle)),
             (Side::Upstream, Kind::NoneHealthy) => (
                 503,
                 "upstream_down",
@@ -255,6 +253,18 @@ impl From<&Error> for Problem {
             Side::Downstream => problem.and_close(),
             _ => problem,
         }
+    }
+}
+
+fn unreachable(obstacle: Option<Obstacle>) -> &'static str {
+    match obstacle {
+        None => "the backend cannot be reached",
+        Some(Obstacle::NoAddress) => "the backend's name leads to no address",
+        Some(Obstacle::Expired) => "the backend's certificate has expired",
+        Some(Obstacle::NotYetValid) => "the backend's certificate is not valid yet",
+        Some(Obstacle::UnknownIssuer) => "the backend's certificate is by an unknown issuer",
+        Some(Obstacle::WrongName) => "the backend's certificate is for another name",
+        Some(Obstacle::Handshake) => "no TLS with the backend came about",
     }
 }
 

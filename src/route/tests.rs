@@ -19,6 +19,8 @@ fn route(path: &str) -> Route {
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            http2: false,
+            tls: crate::config::Trust::default(),
             keepalive: 512,
             balance: Default::default(),
             health: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Telemetry;
-use crate::error::Error;
+use crate::error::{Error, Obstacle};
 
 impl Telemetry {
     /// A backend's answer began.
@@ -19,9 +19,32 @@ impl Telemetry {
     /// A backend failed, before or during its answer.
     pub fn upstream_failed(&self, upstream: &str, error: &Error) {
         self.upstream_errors
-            .with_label_values(&[upstream, error.kind.as_str()])
+            .with_label_values(&[upstream, error.reason()])
             .inc();
-        tracing::debug!(upstream, reason = error.kind.as_str(), detail = %error.detail, "upstream failed");
+        tracing::debug!(upstream, reason = error.reason(), detail = %error.detail, "upstream failed");
+    }
+}
+
+impl Telemetry {
+    /// The name of a server leads to other addresses than before.
+    pub fn upstream_moved(&self, upstream: &str, host: &str, addresses: usize) {
+        tracing::info!(upstream, host, addresses, "upstream has other addresses");
+    }
+
+    /// The name of a server leads nowhere at the moment: its last addresses are kept. Logged where
+    /// that is news.
+    pub fn upstream_name_lost(&self, upstream: &str, host: &str, detail: &str, is_news: bool) {
+        self.upstream_errors
+            .with_label_values(&[upstream, Obstacle::NoAddress.as_str()])
+            .inc();
+        if is_news {
+            tracing::warn!(
+                upstream,
+                host,
+                detail,
+                "upstream's name is not found, its last addresses are kept"
+            );
+        }
     }
 
     /// A request goes to another server, or over another connection, after this.

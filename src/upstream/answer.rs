@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::http1::{Http1, Task};
+use super::http1::{Http1, State, Task};
+use super::http2::Place;
 use super::lane::Lane;
 
 /// Whoever reads it drives the connection. At its end the connection is kept for the next
@@ -29,6 +30,8 @@ pub(super) enum Way {
     Held(Box<Http1>, Arc<Lane>),
     /// A task that ends with the answer.
     Apart { _task: Task },
+    /// The task of a connection that others use too.
+    Shared { _place: Place },
 }
 
 impl Answer {
@@ -46,12 +49,12 @@ impl Answer {
         let Way::Held(connection, _) = &mut self.way else {
             return;
         };
-        let is_over = connection.drive(cx).is_ready();
-        if !is_over && !connection.is_ready() {
+        let state = connection.drive(cx);
+        if state == State::Busy {
             return;
         }
         if let Way::Held(connection, lane) = std::mem::replace(&mut self.way, Way::Complete)
-            && !is_over
+            && state == State::Ready
         {
             lane.keep(connection);
         }

@@ -1,4 +1,4 @@
-//! From a server's name to a connection.
+//! From addresses to a TCP connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,43 +8,22 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::config::Authority;
-use crate::error::{Error, Kind};
-
-/// How long an address may hesitate before the next one is tried beside it (RFC 8305, section 8).
+/// How long an address may hesitate before the next one is tried beside it (RFC 8305, section 5).
+/// One after the other would let a single dead address use up all of `connect_timeout`.
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// A backend that vanished without a word is found out on idle and on busy connections alike.
 const SILENCE: Duration = Duration::from_secs(15);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
+#[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Connects to the first of a server's addresses that accepts; `patience` is for all of it.
-pub(super) async fn connect(server: &Authority, patience: Duration) -> Result<TcpStream, Error> {
-    let all = async {
-        let addresses = tokio::net::lookup_host(&server.address).await?;
-        race(addresses.collect()).await
-    };
-    match tokio::time::timeout(patience, all).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Error::upstream(Kind::Connect, error.to_string())),
-        Err(_) => Err(Error::upstream(
-            Kind::Connect,
-            format!(
-                "no connection within {}",
-                humantime::format_duration(patience)
-            ),
-        )),
-    }
-}
-
-/// Addresses in turn; one that hesitates does not hold up the next, one that fails makes way at
-/// once.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut rest = interleave(addresses).into_iter();
+/// Connects to the first address that accepts; one that fails makes way at once.
+pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAddr, TcpStream)> {
+    let mut rest = addresses.into_iter();
     let mut trying = FuturesUnordered::new();
-    let mut failed = io::Error::other("its name has no address");
+    let mut failed = io::Error::other("its name leads to no address");
     loop {
         match rest.next() {
             Some(address) => trying.push(open(address)),
@@ -54,7 +33,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         let has_more = rest.len() > 0;
         tokio::select! {
             Some(outcome) = trying.next() => match outcome {
-                Ok(stream) => return Ok(stream),
+                Ok(connected) => return Ok(connected),
                 Err(error) => failed = error,
             },
             () = tokio::time::sleep(STAGGER), if has_more => {}
@@ -62,24 +41,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// The families by turns, the first address's first (RFC 8305, section 4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (first, second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv4() == first_is_v4);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut mixed = Vec::with_capacity(first.len() + second.len());
-    loop {
-        let pair = (first.next(), second.next());
-        mixed.extend(pair.0.into_iter().chain(pair.1));
-        if first.len() + second.len() == 0 {
-            return mixed;
-        }
-    }
-}
-
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr) -> io::Result<(SocketAddr, TcpStream)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
@@ -90,30 +52,26 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     socket.set_tcp_keepalive(&alive)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(stream)
+    Ok((address, stream))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
 
-    #[test]
-    fn families_take_turns_and_the_first_goes_first() {
-        let addresses = |text: &str| -> Vec<SocketAddr> {
-            text.split_whitespace()
-                .map(|a| a.parse().unwrap())
-                .collect()
+    #[tokio::test]
+    async fn an_address_that_refuses_makes_way_and_the_last_error_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
         };
-        for (given, tried) in [
-            ("", ""),
-            ("1.1.1.1:1 2.2.2.2:1", "1.1.1.1:1 2.2.2.2:1"),
-            (
-                "[::1]:1 [::2]:1 1.1.1.1:1 2.2.2.2:1 3.3.3.3:1",
-                "[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 3.3.3.3:1",
-            ),
-            ("1.1.1.1:1 [::1]:1 [::2]:1", "1.1.1.1:1 [::1]:1 [::2]:1"),
-        ] {
-            assert_eq!(interleave(addresses(given)), addresses(tried), "{given}");
-        }
+        let (address, _) = connect(vec![closed, open]).await.unwrap();
+        assert_eq!(address, open);
+        let error = connect(vec![closed]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(connect(Vec::new()).await.is_err());
     }
 }

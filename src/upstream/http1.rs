@@ -4,25 +4,42 @@
 //! its own: the request's task polls it while it waits for the answer, and then whoever reads the
 //! answer. So a request and its answer cost no switch from task to task.
 
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::lent::Lent;
+use super::stream::Stream;
 use super::strict::{Question, Strict};
 
 /// A connection and the handle that gives it requests.
 pub(super) struct Http1 {
     sender: SendRequest<Lent>,
-    driver: Connection<TokioIo<Strict<TcpStream>>, Lent>,
+    /// `None` when it is over.
+    driver: Option<Driver>,
     question: Question,
+    /// The other end.
+    pub(super) address: SocketAddr,
+}
+
+type Driver = Connection<TokioIo<Strict<Stream>>, Lent>;
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// A request or its answer is under way.
+    Busy,
+    /// It can carry a request.
+    Ready,
+    /// It has ended.
+    Over,
 }
 
 /// Why a request has no answer.
@@ -35,85 +52,87 @@ pub(super) enum Unanswered {
 
 impl Http1 {
     /// Puts the engine over a new connection.
-    pub(super) async fn over(stream: TcpStream) -> Result<Self, hyper::Error> {
+    pub(super) async fn over(stream: Stream) -> Result<Box<Self>, hyper::Error> {
+        let address = stream.address;
         let question = Question::default();
         let strict = Strict::new(stream, question.clone());
         let (sender, driver) = http1::handshake(TokioIo::new(strict)).await?;
-        Ok(Http1 {
+        Ok(Box::new(Http1 {
             sender,
-            driver,
+            driver: Some(driver),
             question,
-        })
+            address,
+        }))
     }
 
-    /// Sends one request and drives the connection until the head of its answer is there. The
-    /// connection comes back with it, unless it has ended.
+    /// Sends one request and drives the connection until the head of its answer is there.
     pub(super) async fn ask(
-        mut self,
+        &mut self,
         request: Request<Lent>,
-    ) -> Result<(Response<Incoming>, Option<Self>), Unanswered> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         self.question.ask(&request);
         // Whatever it waits for comes from the driver, which this task polls first: it needs
         // neither a waker nor a share of the task's budget.
         let mut sending = pin!(tokio::task::unconstrained(
             self.sender.try_send_request(request)
         ));
-        let mut driver = Some(self.driver);
+        let driver = &mut self.driver;
         let answer = std::future::poll_fn(|cx| {
-            if driver
-                .as_mut()
-                .is_some_and(|driver| Pin::new(driver).poll(cx).is_ready())
-            {
-                driver = None;
-            }
+            drive(driver, cx);
             sending
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
-        })
-        .await?;
-        let (sender, question) = (self.sender, self.question);
-        let connection = driver.map(|driver| Http1 {
-            sender,
-            driver,
-            question,
         });
-        Ok((answer, connection))
+        Ok(answer.await?)
     }
 
     /// Sends one request that asks for another protocol. The connection is driven apart, because
     /// only so can it be taken over.
     pub(super) async fn ask_for_upgrade(
-        mut self,
+        mut self: Box<Self>,
         request: Request<Lent>,
     ) -> Result<(Response<Incoming>, Task), Unanswered> {
         self.question.ask(&request);
         let sending = self.sender.try_send_request(request);
-        let task = Task::of(self.driver.with_upgrades());
+        let task = Task::of(self.driver.map(Connection::with_upgrades));
         Ok((sending.await?, task))
     }
 
-    /// Moves what can be moved; ready when the connection is over.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Why it ended was told to the request or to its answer's body.
-        Pin::new(&mut self.driver).poll(cx).map(drop)
+    /// Moves what can be moved.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> State {
+        drive(&mut self.driver, cx);
+        self.state()
     }
 
     /// Moves what can be moved without anybody to wake; whether the connection is still good for
     /// another request.
     pub(super) fn is_alive(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-            && self.is_ready()
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.drive(&mut nobody) == State::Ready
     }
 
-    /// Whether request and answer are over and it can carry the next.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+    /// How it stands after it was driven.
+    pub(super) fn state(&self) -> State {
+        match (&self.driver, self.sender.is_ready()) {
+            (None, _) => State::Over,
+            (Some(_), true) => State::Ready,
+            (Some(_), false) => State::Busy,
+        }
     }
 
     /// Gives the connection a task of its own, for what is left of this exchange.
-    pub(super) fn leave(self) -> Task {
+    pub(super) fn leave(self: Box<Self>) -> Task {
         Task::of(self.driver)
+    }
+}
+
+/// What is over is dropped, so that whoever waits for it is told.
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+    // Why it ended is told to the request or to its answer's body.
+    if let Some(moving) = driver
+        && Pin::new(moving).poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }
 
@@ -130,11 +149,16 @@ impl From<TrySendError<Request<Lent>>> for Unanswered {
 pub(super) struct Task(Option<JoinHandle<()>>);
 
 impl Task {
-    fn of(driver: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) -> Self {
-        Task(Some(tokio::spawn(async {
-            // Why it ended was told to the request or to its answer's body.
-            let _ = driver.await;
-        })))
+    fn of<D>(driver: Option<D>) -> Self
+    where
+        D: Future<Output = Result<(), hyper::Error>> + Send + 'static,
+    {
+        Task(driver.map(|driver| {
+            tokio::spawn(async {
+                // Why it ended is told to the request or to its answer's body.
+                let _ = driver.await;
+            })
+        }))
     }
 
     /// Lets it run to its own end.

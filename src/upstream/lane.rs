@@ -1,20 +1,32 @@
 //! The connections to one server that nobody uses at the moment.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::addresses::Addresses;
 use super::http1::Http1;
+use super::http2::Trunk;
+use crate::config::Authority;
+use crate::error::Error;
 
 /// How often idle connections are looked at, at most: one that its backend has closed holds a
 /// descriptor no longer than this.
 const SWEEP: Duration = Duration::from_secs(1);
 
 pub(super) struct Lane {
+    pub(super) addresses: Addresses,
+    /// Its HTTP/2 connections.
+    pub(super) trunk: Trunk,
+    /// Held by whoever makes one of them; when that failed last, and why.
+    pub(super) dialing: tokio::sync::Mutex<Option<(Instant, Error)>>,
     idle_timeout: Duration,
     limit: usize,
+    is_http1_only: AtomicBool,
     idle: Mutex<State>,
 }
 
@@ -26,12 +38,26 @@ struct State {
 }
 
 impl Lane {
-    pub(super) fn new(idle_timeout: Duration, limit: usize) -> Self {
+    pub(super) fn new(server: &Authority, idle_timeout: Duration, limit: usize) -> Self {
         Lane {
+            addresses: Addresses::of(server),
+            trunk: Trunk::default(),
+            dialing: tokio::sync::Mutex::default(),
             idle_timeout,
             limit,
+            is_http1_only: AtomicBool::new(false),
             idle: Mutex::default(),
         }
+    }
+
+    /// Whether it did not choose HTTP/2 when it could, last time.
+    pub(super) fn knows_http1_only(&self) -> bool {
+        self.is_http1_only.load(Ordering::Relaxed)
+    }
+
+    /// Notes which one it chose.
+    pub(super) fn note_choice(&self, is_http2: bool) {
+        self.is_http1_only.store(!is_http2, Ordering::Relaxed);
     }
 
     /// The newest one that is still alive.
@@ -46,7 +72,7 @@ impl Lane {
 
     /// Keeps a connection that is ready for another request; beyond the limit the oldest goes.
     pub(super) fn keep(self: &Arc<Self>, connection: Box<Http1>) {
-        if self.limit == 0 {
+        if self.limit == 0 || !self.addresses.name(&connection.address) {
             return;
         }
         let mut state = self.lock();
@@ -55,29 +81,51 @@ impl Lane {
             false => state.kept.pop_front(),
         };
         state.kept.push_back((Instant::now(), connection));
-        let begins = !std::mem::replace(&mut state.is_swept, true);
         drop(state);
         drop(oldest);
-        if begins {
+        self.watch();
+    }
+
+    /// Sees to it that idle connections are looked at from now on.
+    pub(super) fn watch(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().is_swept, true) {
             let period = SWEEP.min(self.idle_timeout);
             tokio::spawn(sweep(Arc::downgrade(self), period));
         }
     }
 
-    /// Closes what was idle for too long and what its backend has closed; whether any are left.
-    fn sweep(&self) -> bool {
+    /// Closes what was idle for too long, what its backend has closed, and what leads to addresses
+    /// that the server no longer has.
+    pub(super) fn clear(&self) {
+        self.clear_and(|_| {});
+    }
+
+    fn clear_and(&self, then: impl FnOnce(&mut State)) {
         let mut gone = Vec::new();
         let mut state = self.lock();
         for (since, mut connection) in std::mem::take(&mut state.kept) {
-            match since.elapsed() < self.idle_timeout && connection.is_alive() {
+            let is_good = since.elapsed() < self.idle_timeout
+                && self.addresses.name(&connection.address)
+                && connection.is_alive();
+            match is_good {
                 true => state.kept.push_back((since, connection)),
                 false => gone.push(connection),
             }
         }
-        state.is_swept = !state.kept.is_empty();
-        let is_left = state.is_swept;
+        then(&mut state);
         drop(state);
         drop(gone);
+    }
+
+    /// Clears; whether there is anything left to come back for.
+    fn sweep(&self) -> bool {
+        let is_named = |address: &SocketAddr| self.addresses.name(address);
+        let mut is_left = false;
+        self.clear_and(|state| {
+            let is_shared = self.trunk.sweep(self.idle_timeout, is_named);
+            is_left = is_shared || !state.kept.is_empty();
+            state.is_swept = is_left;
+        });
         is_left
     }
 

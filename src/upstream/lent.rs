@@ -3,10 +3,10 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::Body;
 use crate::error::Error;
@@ -21,7 +21,7 @@ struct State {
     moved: Option<Instant>,
     done: bool,
     failed: Option<Error>,
-    met_stale: bool,
+    met_stale: Option<Instant>,
 }
 
 impl Lent {
@@ -32,7 +32,7 @@ impl Lent {
             moved: None,
             done,
             failed: None,
-            met_stale: false,
+            met_stale: None,
         })))
     }
 
@@ -56,14 +56,19 @@ impl Lent {
         self.lock().failed.clone()
     }
 
-    /// Notes that the kept connection it went over was closed before an answer began.
-    pub(super) fn note_stale(&self) {
-        self.lock().met_stale = true;
+    /// Whether nothing was taken yet, so that it can still be sent as it is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.last_moved().is_none()
     }
 
-    /// Whether a kept connection failed it: then it goes over a new one only, and a safe request
-    /// goes again without counting as a retry.
-    pub(super) fn met_stale(&self) -> bool {
+    /// Notes that the connection it went over was closed before an answer began.
+    pub(super) fn note_stale(&self) {
+        self.lock().met_stale = Some(Instant::now());
+    }
+
+    /// When a kept connection failed it: then it goes over one that was made later, and a safe
+    /// request goes again without counting as a retry.
+    pub(super) fn met_stale(&self) -> Option<Instant> {
         self.lock().met_stale
     }
 

@@ -1,17 +1,22 @@
 //! The way to the backend; the only room that names the client engine.
 
+mod addresses;
 mod answer;
 mod connect;
 mod fleet;
 mod http1;
+mod http2;
 mod lane;
 mod lent;
 mod pool;
+mod resolve;
+mod stream;
 mod strict;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -21,10 +26,13 @@ use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::Telemetry;
+pub use resolve::Resolver;
+
 use answer::Answer;
 use fleet::{Checker, Fleet, Held};
 pub use fleet::{ClientAddress, Hold, ServerHealth};
@@ -76,6 +84,7 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 pub struct Upstreams {
     pools: Arc<RwLock<HashMap<Settings, Arc<Pool>>>>,
     fleets: Arc<RwLock<HashMap<String, Manned>>>,
+    resolver: Resolver,
     telemetry: Arc<Telemetry>,
 }
 
@@ -90,11 +99,17 @@ struct Manned {
 type Taken = (Response<Answer>, Hold);
 
 impl Upstreams {
-    /// No pools yet.
+    /// No pools yet; names are looked up as the system says.
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Upstreams::asking(Resolver::system(), telemetry)
+    }
+
+    /// No pools yet; names are looked up there.
+    pub fn asking(resolver: Resolver, telemetry: Arc<Telemetry>) -> Self {
         Upstreams {
             pools: Arc::default(),
             fleets: Arc::default(),
+            resolver,
             telemetry,
         }
     }
@@ -205,7 +220,7 @@ impl Upstreams {
         loop {
             let server = lease.server();
             let request = address(&head, server, lent.clone())?;
-            let met_stale = lent.met_stale();
+            let met_stale = lent.met_stale().is_some();
             let error = match self.attempt(&pool, server, request, &lent, patience).await {
                 Ok(answer) => {
                     lease.answered(answer.status());
@@ -213,7 +228,7 @@ impl Upstreams {
                 }
                 Err(error) => error,
             };
-            let was_stale = lent.met_stale() && !met_stale;
+            let was_stale = lent.met_stale().is_some() && !met_stale;
             if !was_stale {
                 lease.failed(&error);
             }
@@ -275,7 +290,13 @@ impl Upstreams {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(settings)
-            .or_insert_with_key(|settings| Arc::new(Pool::new(settings)))
+            .or_insert_with_key(|settings| {
+                Arc::new(Pool::new(
+                    settings,
+                    self.resolver.clone(),
+                    self.telemetry.clone(),
+                ))
+            })
             .clone()
     }
 
@@ -329,7 +350,7 @@ fn patience(
 async fn out_of_patience(lent: &Lent, patience: Duration) {
     let mut since = Instant::now();
     loop {
-        tokio::time::sleep_until((since + patience).into()).await;
+        tokio::time::sleep_until(since + patience).await;
         match lent.last_moved() {
             Some(moved) if moved > since => since = moved,
             _ => return,

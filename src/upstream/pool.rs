@@ -7,14 +7,25 @@ use std::time::Duration;
 
 use hyper::header::UPGRADE;
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
+use super::addresses::{Guide, addresses};
 use super::answer::{Answer, Way};
 use super::connect::connect;
-use super::http1::{Http1, Unanswered};
+use super::http1::{Http1, State, Unanswered};
+use super::http2::{self, Place};
 use super::lane::Lane;
 use super::lent::Lent;
-use crate::config::{Authority, Upstream};
+use super::resolve::Resolver;
+use super::stream::Stream;
+use super::tls::Tls;
+use crate::config::{Authority, Trust, Upstream};
 use crate::error::{Error, Kind};
+use crate::telemetry::Telemetry;
+
+/// How often a request goes on another connection because a backend refused to begin with it.
+const REFUSALS: usize = 2;
 
 /// What of an upstream's definition a pool depends on; the rest may change under it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +34,8 @@ pub(super) struct Settings {
     connect_timeout: Duration,
     idle_timeout: Duration,
     keepalive: usize,
+    http2: bool,
+    trust: Trust,
 }
 
 impl Settings {
@@ -32,31 +45,49 @@ impl Settings {
             connect_timeout: upstream.connect_timeout,
             idle_timeout: upstream.idle_timeout,
             keepalive: upstream.keepalive,
+            http2: upstream.http2,
+            trust: upstream.tls.clone(),
         }
     }
 }
 
 pub(super) struct Pool {
     settings: Settings,
+    guide: Guide,
+    tls: OnceCell<Tls>,
     lanes: RwLock<HashMap<Authority, Arc<Lane>>>,
 }
 
+/// A connection for one request.
+enum Carrier {
+    Http1(Box<Http1>),
+    Http2(Place),
+}
+
 impl Pool {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, resolver: Resolver, telemetry: Arc<Telemetry>) -> Self {
         Pool {
             settings: settings.clone(),
+            guide: Guide {
+                upstream: settings.name.clone(),
+                resolver,
+                telemetry,
+            },
+            tls: OnceCell::new(),
             lanes: RwLock::default(),
         }
     }
 
-    /// One request over one connection, up to the head of its answer. The URI is path and query.
+    /// One request over one connection, up to the head of its answer. The URI is path and query;
+    /// `Host` is there.
     ///
-    /// A kept connection that turns out to be closed before a byte was written costs nothing: the
-    /// next one is taken. One that breaks later, before an answer began, is noted in `lent`: a
-    /// request that may be repeated is then sent over a new one, by the caller.
+    /// A kept connection that turns out to be closed before a byte was written, and a backend that
+    /// says that it has not begun with the request, cost nothing: another connection is taken. One
+    /// that breaks later, before an answer began, is noted in `lent`: a request that may be
+    /// repeated is then sent over a newer one, by the caller.
     ///
     /// # Errors
-    /// `Connect`: nothing was sent. `Broken`: it may have been executed. Where the request's own
+    /// `Connect`: nothing was executed, and the body is whole. `Broken`: it may have been executed. Where the request's own
     /// body broke, that body's error.
     pub(super) async fn request(
         &self,
@@ -65,39 +96,146 @@ impl Pool {
         lent: &Lent,
     ) -> Result<Response<Answer>, Error> {
         let lane = self.lane(server);
+        let may_use_http2 = self.settings.http2 && !request.headers().contains_key(UPGRADE);
+        let mut refusals = 0;
         loop {
-            let kept = match lent.met_stale() {
-                false => lane.take(),
-                true => None,
+            let (carrier, is_kept) = self.carrier(server, &lane, lent, may_use_http2).await?;
+            let mut spare = None;
+            let outcome = match carrier {
+                Carrier::Http1(connection) => exchange(connection, request, lent, &lane).await,
+                Carrier::Http2(place) => {
+                    spare = Some(request.clone());
+                    http2::convert(&mut request, server.is_https);
+                    multiplex(place, request).await
+                }
             };
-            let is_kept = kept.is_some();
-            let connection = match kept {
-                Some(connection) => *connection,
-                None => self.connect(server).await?,
-            };
-            match exchange(connection, request, lent, &lane).await {
+            let error = match outcome {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::Unsent(unsent)) if is_kept => request = *unsent,
+                Err(Unanswered::Unsent(unsent)) if is_kept => {
+                    request = spare.unwrap_or(*unsent);
+                    continue;
+                }
                 Err(Unanswered::Unsent(_)) => {
                     let detail = "it closed the connection before the request was sent";
                     return Err(Error::upstream(Kind::Connect, detail));
                 }
-                Err(Unanswered::Broken(error)) => {
-                    if is_kept && was_closed(&error) {
-                        lent.note_stale();
-                    }
-                    let broken = || Error::upstream(Kind::Broken, explain(&error));
-                    return Err(lent.failed().unwrap_or_else(broken));
-                }
+                Err(Unanswered::Broken(error)) => error,
+            };
+            if let Some(failed) = lent.failed() {
+                return Err(failed);
             }
+            if http2::was_refused(&error) && lent.is_whole() {
+                refusals += 1;
+                lent.note_stale();
+                match spare {
+                    Some(spare) if refusals < REFUSALS => request = spare,
+                    _ => return Err(Error::upstream(Kind::Connect, explain(&error))),
+                }
+                continue;
+            }
+            if is_kept && was_closed(&error) {
+                lent.note_stale();
+            }
+            return Err(Error::upstream(Kind::Broken, explain(&error)));
         }
     }
 
-    async fn connect(&self, server: &Authority) -> Result<Http1, Error> {
-        let stream = connect(server, self.settings.connect_timeout).await?;
-        Http1::over(stream)
+    /// A kept connection where there is one, and else a new one; which of them it is.
+    async fn carrier(
+        &self,
+        server: &Authority,
+        lane: &Arc<Lane>,
+        lent: &Lent,
+        may_use_http2: bool,
+    ) -> Result<(Carrier, bool), Error> {
+        let stale = lent.met_stale();
+        if may_use_http2 && let Some(place) = lane.trunk.take(stale) {
+            return Ok((Carrier::Http2(place), true));
+        }
+        if stale.is_none()
+            && let Some(connection) = lane.take()
+        {
+            return Ok((Carrier::Http1(connection), true));
+        }
+        if may_use_http2 && !lane.knows_http1_only() {
+            return self.share(server, lane, stale).await;
+        }
+        let stream = self.dial(server, lane, may_use_http2).await?;
+        if may_use_http2 {
+            lane.note_choice(stream.is_http2);
+        }
+        Ok((self.put_engine(lane, stream).await?, false))
+    }
+
+    /// A place on a new connection that others may use too: it is made once for all who wait.
+    async fn share(
+        &self,
+        server: &Authority,
+        lane: &Arc<Lane>,
+        stale: Option<Instant>,
+    ) -> Result<(Carrier, bool), Error> {
+        let asked = Instant::now();
+        let mut last = lane.dialing.lock().await;
+        if let Some(place) = lane.trunk.take(stale) {
+            return Ok((Carrier::Http2(place), true));
+        }
+        if let Some((failed, error)) = &*last
+            && *failed > asked
+        {
+            return Err(error.clone());
+        }
+        let made = match self.dial(server, lane, true).await {
+            Ok(stream) => {
+                lane.note_choice(stream.is_http2);
+                self.put_engine(lane, stream).await
+            }
+            Err(error) => Err(error),
+        };
+        *last = made
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
+        Ok((made?, false))
+    }
+
+    async fn put_engine(&self, lane: &Arc<Lane>, stream: Stream) -> Result<Carrier, Error> {
+        let carrier = match stream.is_http2 {
+            true => {
+                let place = lane.trunk.add(stream).await;
+                lane.watch();
+                place.map(Carrier::Http2)
+            }
+            false => Http1::over(stream).await.map(Carrier::Http1),
+        };
+        carrier.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))
+    }
+
+    /// A new connection, within `connect_timeout` in all.
+    async fn dial(
+        &self,
+        server: &Authority,
+        lane: &Arc<Lane>,
+        may_use_http2: bool,
+    ) -> Result<Stream, Error> {
+        let patience = self.settings.connect_timeout;
+        let dialing = async {
+            let connected = connect(addresses(lane, &self.guide).await?).await;
+            let (address, stream) =
+                connected.map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
+            if !server.is_https {
+                return Ok(Stream::plain(address, stream, may_use_http2));
+            }
+            let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
+            let stream = tls.await?.shake(stream, server, may_use_http2).await?;
+            Ok(Stream::tls(address, stream))
+        };
+        tokio::time::timeout(patience, dialing)
             .await
-            .map_err(|error| Error::upstream(Kind::Connect, explain(&error)))
+            .unwrap_or_else(|_| {
+                let patience = humantime::format_duration(patience);
+                let detail = format!("no connection within {patience}");
+                Err(Error::upstream(Kind::Connect, detail))
+            })
     }
 
     fn lane(&self, server: &Authority) -> Arc<Lane> {
@@ -115,13 +253,21 @@ impl Pool {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(server.clone())
-            .or_insert_with(|| Arc::new(Lane::new(idle_timeout, keepalive)))
+            .or_insert_with(|| Arc::new(Lane::new(server, idle_timeout, keepalive)))
             .clone()
     }
 }
 
+async fn multiplex(
+    mut place: Place,
+    request: Request<Lent>,
+) -> Result<Response<Answer>, Unanswered> {
+    let answer = place.ask(request).await?;
+    Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
+}
+
 async fn exchange(
-    connection: Http1,
+    mut connection: Box<Http1>,
     request: Request<Lent>,
     lent: &Lent,
     lane: &Arc<Lane>,
@@ -137,30 +283,33 @@ async fn exchange(
         };
         return Ok(answer.map(|body| Answer::new(body, way)));
     }
-    let (answer, connection) = connection.ask(request).await?;
-    let way = match connection.map(Box::new) {
-        None => Way::Complete,
+    let answer = connection.ask(request).await?;
+    let way = match connection.state() {
+        State::Over => Way::Complete,
         // A backend that answers before it has read the whole body may take the rest for the next
         // request: such a connection serves nobody else. And a client may send everything before
         // it reads anything, so the body cannot wait for the answer's reader.
-        Some(connection) if !lent.is_done() => Way::Apart {
+        _ if !lent.is_done() => Way::Apart {
             _task: connection.leave(),
         },
-        Some(connection) if connection.is_ready() => {
+        State::Ready => {
             lane.keep(connection);
             Way::Complete
         }
-        Some(connection) => Way::Held(connection, lane.clone()),
+        State::Busy => Way::Held(connection, lane.clone()),
     };
     Ok(answer.map(|body| Answer::new(body, way)))
 }
 
 /// Whether the other end closed the connection, instead of answering nonsense.
 fn was_closed(error: &hyper::Error) -> bool {
-    let is_io = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
-        .is_some_and(|cause| cause.kind() != std::io::ErrorKind::InvalidData);
+    let was_lost = |cause: &std::io::Error| cause.kind() != std::io::ErrorKind::InvalidData;
+    let is_io = error.source().is_some_and(|cause| {
+        cause.downcast_ref().is_some_and(was_lost)
+            || cause
+                .downcast_ref()
+                .is_some_and(|cause: &h2::Error| cause.is_io() || cause.is_go_away())
+    });
     error.is_incomplete_message() || error.is_canceled() || is_io
 }
 

@@ -46,6 +46,8 @@ fn upstream(servers: &[&str]) -> config::Upstream {
         response_timeout: Duration::from_millis(100),
         idle_timeout: Duration::from_secs(60),
         keepalive: 8,
+        http2: false,
+        tls: config::Trust::default(),
         balance: Default::default(),
         health: None,
         budget: Default::default(),

@@ -32,7 +32,7 @@ pub fn file(path: &str) -> io::Result<String> {
     Ok(match path.trim_start_matches("/etc/crossfade/") {
         "tls.crt" => tls.certificate.clone(),
         "tls.key" => tls.key.clone(),
-        "other.crt" | "clients.crt" => other.certificate.clone(),
+        "other.crt" | "clients.crt" | "backends.crt" => other.certificate.clone(),
         "expired.crt" => expired.certificate.clone(),
         "expired.key" => expired.key.clone(),
         "cut.crt" => half(&tls.certificate),

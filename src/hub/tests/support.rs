@@ -164,6 +164,8 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            http2: false,
+            tls: crate::config::Trust::default(),
             keepalive: 1,
             balance: Default::default(),
             health: None,

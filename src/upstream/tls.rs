@@ -1,0 +1,115 @@
+//! TLS towards https servers.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::{Authority, Trust};
+use crate::error::{Error, Obstacle};
+
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Shakes hands for one upstream. Sessions are resumed.
+pub(super) struct Tls {
+    /// Offers HTTP/2 and HTTP/1.1.
+    either: TlsConnector,
+    /// Offers HTTP/1.1 alone.
+    plain: TlsConnector,
+    name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// # Errors
+    /// Where no authority is named and the system has none.
+    pub(super) async fn new(trust: &Trust) -> Result<Self, Error> {
+        let roots = match trust.roots() {
+            Some(roots) => roots.clone(),
+            None => Arc::new(system_roots().await?),
+        };
+        let engine = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::unconnected(Obstacle::Handshake, error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let offering = |protocols: &[&[u8]]| {
+            let mut engine = engine.clone();
+            engine.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(engine))
+        };
+        Ok(Tls {
+            either: offering(&[HTTP_2, HTTP_1_1]),
+            plain: offering(&[HTTP_1_1]),
+            name: trust.server_name.clone(),
+        })
+    }
+
+    /// Makes a connection to a server one of TLS.
+    pub(super) async fn shake(
+        &self,
+        stream: TcpStream,
+        server: &Authority,
+        offers_http2: bool,
+    ) -> Result<TlsStream<TcpStream>, Error> {
+        let connector = match offers_http2 {
+            true => &self.either,
+            false => &self.plain,
+        };
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => own_name(server)?,
+        };
+        connector.connect(name, stream).await.map_err(|error| {
+            Error::unconnected(
+                obstacle(&error),
+                format!("the TLS handshake failed: {error}"),
+            )
+        })
+    }
+}
+
+/// Whether HTTP/2 was agreed upon.
+pub(super) fn chose_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
+}
+
+fn own_name(server: &Authority) -> Result<ServerName<'static>, Error> {
+    let host = server.host().trim_matches(['[', ']']);
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::unconnected(Obstacle::WrongName, "its host is no name for TLS"))
+}
+
+async fn system_roots() -> Result<RootCertStore, Error> {
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+    let mut roots = RootCertStore::empty();
+    // Systems carry certificates that nobody can read any more; the others count.
+    roots.add_parsable_certificates(found.map(|found| found.certs).unwrap_or_default());
+    match roots.is_empty() {
+        false => Ok(roots),
+        true => Err(Error::unconnected(
+            Obstacle::UnknownIssuer,
+            "this system trusts no authority: name one by `tls.ca`",
+        )),
+    }
+}
+
+fn obstacle(error: &io::Error) -> Obstacle {
+    use CertificateError as Wrong;
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
+            Wrong::Expired | Wrong::ExpiredContext { .. } => Obstacle::Expired,
+            Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => Obstacle::NotYetValid,
+            Wrong::UnknownIssuer => Obstacle::UnknownIssuer,
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => Obstacle::WrongName,
+            _ => Obstacle::Handshake,
+        },
+        _ => Obstacle::Handshake,
+    }
+}
