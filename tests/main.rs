@@ -12,6 +12,7 @@ mod handshake;
 mod http2;
 mod life;
 mod limits;
+mod ops;
 mod passthrough;
 mod rfc;
 mod scarcity;

@@ -4,6 +4,7 @@ mod leave;
 mod pressure;
 mod secret;
 mod upgrade;
+mod watchdog;
 
 use std::fmt;
 use std::io;
@@ -254,21 +255,25 @@ impl Built {
         });
         let urls = urls.collect();
         let mut doors = JoinSet::new();
+        let mut parts = Vec::new();
         for bound in public {
-            doors.spawn(downstream::serve(
+            parts.push(doors.spawn(downstream::serve(
                 bound.listener,
                 shared.clone(),
                 is_shut.clone(),
                 stopped.clone(),
-            ));
+            )));
         }
         let reloads = reloader.run(orders, signals);
         let asked = admin::serve(admin.listener, api.clone(), admin_stopped);
         let admin_door = spawn_watched("admin", &shared, asked);
-        let others = [
+        let mut others = vec![
             spawn_watched("reload", &shared, reloads).abort_handle(),
             spawn_watched("memory", &shared, pressure::watch(shared.clone())).abort_handle(),
         ];
+        parts.push(admin_door.abort_handle());
+        parts.extend(others.iter().cloned());
+        others.extend(watchdog::spawn(parts, api.clone()));
         Handle {
             public: urls,
             admin: admin.url,
@@ -280,7 +285,7 @@ impl Built {
             doors,
             stop_admin,
             admin_door,
-            others: others.into(),
+            others,
             given,
             upgrades,
             sockets,

@@ -23,12 +23,18 @@ const LEFTOVERS: Duration = Duration::from_millis(200);
 
 /// Runs until a signal ends it, or another process takes over.
 pub fn run(config: &Path) -> Outcome {
+    let telemetry = Arc::new(Telemetry::new(LogControl::install()));
+    let outcome = run_with(config, telemetry.clone());
+    telemetry.flush_log();
+    outcome
+}
+
+fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let no = |why: String| Failure::No(format!("error: {why}"));
     let link = new::link().map_err(no)?;
     let image = Image::of_this_process()
         .map_err(|error| no(format!("this program does not know its own file: {error}")))?;
     raise_descriptor_limit();
-    let telemetry = Arc::new(Telemetry::new(LogControl::install()));
     let read = reload::read(config).map_err(|problems| refused(StartError::Invalid(problems)))?;
     let runtime = build_runtime(read.loaded.config.server.workers)
         .map_err(|error| no(format!("no runtime: {error}")))?;

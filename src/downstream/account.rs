@@ -2,15 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
-use hyper::{Method, Response};
+use hyper::{Method, Response, Version};
 
 use super::wire::Traffic;
+use crate::config::Upstream;
 use crate::edge::hygiene::text::Text;
 use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
@@ -31,15 +33,23 @@ pub struct Account {
     pub route: Option<Arc<str>>,
     /// The protocol of the session that it asks for, where it asks us for one.
     pub asked_for: Option<&'static str>,
+    /// The backend, where it was asked.
+    pub backend: Option<Arc<Upstream>>,
+    /// Which transport the client was told to use.
+    pub cohort: &'static str,
     /// What was done with it.
     pub action: &'static str,
     /// Whose side ended it otherwise than planned.
     pub side: Option<Side>,
     /// From the request sent upstream to the answer's head.
     pub upstream: Option<Duration>,
+    /// The version of HTTP that it came in.
+    pub version: Version,
+    bytes_in: Option<Arc<AtomicU64>>,
     begun: Instant,
+    first_byte: Duration,
     status: u16,
-    bytes: u64,
+    bytes_out: u64,
     is_whole: bool,
     /// The HTTP/1 wire's notice board, which counts what is under way.
     traffic: Option<Traffic>,
@@ -62,13 +72,18 @@ impl Account {
             remote,
             route: None,
             asked_for: None,
+            backend: None,
+            cohort: "",
             action: "refused",
             side: None,
             upstream: None,
+            version: Version::HTTP_11,
+            bytes_in: None,
             begun: Instant::now(),
+            first_byte: Duration::ZERO,
             // As nginx has it for a client that left before the answer.
             status: 499,
-            bytes: 0,
+            bytes_out: 0,
             is_whole: false,
             traffic,
             telemetry,
@@ -78,6 +93,7 @@ impl Account {
     /// Follows the answer to its last byte.
     pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
         self.status = response.status().as_u16();
+        self.first_byte = self.begun.elapsed();
         self.is_whole = self.method == Method::HEAD || response.body().is_end_stream();
         response.map(|body| {
             let followed = Followed {
@@ -86,6 +102,15 @@ impl Account {
             };
             followed.boxed_unsync()
         })
+    }
+
+    /// Counts the request's body on its way upstream.
+    pub fn count(&mut self, body: Body) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        let count = self.bytes_in.get_or_insert_default().clone();
+        Counted { body, count }.boxed_unsync()
     }
 
     /// Something broke.
@@ -108,15 +133,63 @@ impl Drop for Account {
             id: &self.id,
             method: self.method.as_str(),
             path: &self.path,
+            protocol: protocol(self.version),
             route: self.route.as_deref().unwrap_or("-"),
+            upstream: self.backend.as_ref().map_or("", |backend| &backend.name),
+            cohort: self.cohort,
             action: self.action,
             side: self.side.or(gone).map_or("", Side::as_str),
             status: self.status,
             remote: &self.remote,
             total: self.begun.elapsed(),
-            upstream: self.upstream,
-            bytes: self.bytes,
+            first_byte: self.first_byte,
+            upstream_time: self.upstream,
+            bytes_in: self
+                .bytes_in
+                .as_ref()
+                .map_or(0, |count| count.load(Ordering::Relaxed)),
+            bytes_out: self.bytes_out,
         });
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+struct Counted {
+    body: Body,
+    count: Arc<AtomicU64>,
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(data) = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
+            self.count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -142,7 +215,7 @@ impl hyper::body::Body for Followed {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.account.bytes += bytes as u64;
+                self.account.bytes_out += bytes as u64;
                 self.account.is_whole = self.body.is_end_stream();
             }
             Some(Err(error)) => self.account.blame(error),

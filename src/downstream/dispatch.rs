@@ -38,6 +38,7 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
         connection.shared.telemetry.clone(),
     );
     let is_reusable = request.version() <= Version::HTTP_11;
+    account.version = request.version();
     let (head, body) = request.into_parts();
     let is_waited_for = request::names_websocket(&head) && body.is_nothing();
     let outcome = walk(&connection, in_force, peer, head, body, &mut account).await;

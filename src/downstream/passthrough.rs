@@ -34,6 +34,9 @@ pub async fn pass(
         let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
         (cohort.decide(exchange, route).transport, cohort.cookie)
     });
+    account.cohort = marks
+        .as_ref()
+        .map_or("", |(transport, _)| transport.as_str());
     let mut answer = go(exchange, found, head, body, account).await;
     if let Some((transport, cookie)) = marks {
         let headers = match &mut answer {
@@ -77,6 +80,8 @@ pub async fn send(
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let (upstreams, route) = (&exchange.shared.upstreams, &found.route);
+    account.backend = Some(route.upstream.clone());
+    let request = request.map(|body| account.count(body));
     let begun = Instant::now();
     let answer = upstreams
         .send(&route.upstream, &route.name, Purpose::Passthrough, request)

@@ -1,7 +1,10 @@
 //! The backend's own WebSockets: after both sides have agreed, bytes go both ways untouched.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE,
@@ -10,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::account::Account;
@@ -20,9 +23,12 @@ use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
 use super::websocket;
+use crate::config::Route;
 use crate::edge::hygiene::hop;
-use crate::error::{Error, Kind};
+use crate::edge::hygiene::text::Text;
+use crate::error::{Error, Kind, Side};
 use crate::route::Match;
+use crate::telemetry::Tunnel;
 use crate::upstream::{self, Body, Hold};
 
 /// How long one half may go on after the other has ended.
@@ -58,10 +64,26 @@ pub async fn open(
     };
     let (mut head, _) = response.into_parts();
     let held = head.extensions.remove::<Hold>();
-    tokio::spawn(carry((connection.clone(), held), downstream, upstream));
+    let journey = Journey {
+        id: exchange.id.clone(),
+        route: found.route.clone(),
+        remote: exchange.client.ip.clone(),
+    };
+    let held = Held(connection.clone(), held);
+    tokio::spawn(carry(held, downstream, upstream, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
     Ok(Response::from_parts(head, upstream::empty()))
+}
+
+/// The places that both halves keep until the end.
+struct Held(Arc<Connection>, Option<Hold>);
+
+/// How the log names a tunnel.
+struct Journey {
+    id: Text,
+    route: Arc<Route>,
+    remote: Text,
 }
 
 fn ask_for_websocket(headers: &mut HeaderMap) {
@@ -82,7 +104,8 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
 
 /// Carries bytes until both halves have ended. What the client sent before the `101` was held
 /// back by the wire and goes first.
-async fn carry(held: (Arc<Connection>, Option<Hold>), downstream: Upgrade, upstream: OnUpgrade) {
+async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Journey) {
+    let begun = Instant::now();
     let Ok(upgraded) = upstream.await else {
         return;
     };
@@ -95,18 +118,55 @@ async fn carry(held: (Arc<Connection>, Option<Hold>), downstream: Upgrade, upstr
     if to_backend.write_all(&ahead).await.is_err() {
         return;
     }
+    let (mut bytes_in, mut bytes_out) = (ahead.len() as u64, 0);
     drop(ahead);
-    let up = copy(from_client, to_backend);
-    let down = copy(from_backend, to_client);
-    tokio::pin!(up, down);
+    let up = copy(Counted(from_client, &mut bytes_in), to_backend);
+    let down = copy(Counted(from_backend, &mut bytes_out), to_client);
     // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own
     // keep-alive finds those who vanished.
-    tokio::select! {
-        () = &mut up => drop(tokio::time::timeout(HALF_OPEN, down).await),
-        () = &mut down => drop(tokio::time::timeout(HALF_OPEN, up).await),
-    }
+    let side = {
+        tokio::pin!(up, down);
+        tokio::select! {
+            () = &mut up => {
+                let _ = tokio::time::timeout(HALF_OPEN, down).await;
+                Side::Downstream
+            }
+            () = &mut down => {
+                let _ = tokio::time::timeout(HALF_OPEN, up).await;
+                Side::Upstream
+            }
+        }
+    };
+    let Held(connection, _) = &held;
+    connection.shared.telemetry.tunnel_finished(&Tunnel {
+        id: &journey.id,
+        route: &journey.route.name,
+        upstream: &journey.route.upstream.name,
+        remote: &journey.remote,
+        side: side.as_str(),
+        total: begun.elapsed(),
+        bytes_in,
+        bytes_out,
+    });
     // The connection kept its place until here, and so did the backend's half.
     drop(held);
+}
+
+/// A reader that counts.
+struct Counted<'c, R>(R, &'c mut u64);
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Counted(inner, count) = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(inner).poll_read(cx, buffer);
+        **count += (buffer.filled().len() - before) as u64;
+        polled
+    }
 }
 
 /// Copies one half to its end, and passes the end on.

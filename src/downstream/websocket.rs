@@ -169,6 +169,7 @@ fn answer(
     }
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
     let opening = Opening {
+        request_id: exchange.id.to_string(),
         remote: exchange.client.ip.to_string(),
         host: exchange.host.value.clone(),
         proto: exchange.client.proto,

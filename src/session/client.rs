@@ -158,6 +158,7 @@ fn varied(headers: &HeaderMap, routes: &RouteTable) -> Vec<(HeaderName, HeaderVa
 #[cfg(test)]
 pub(super) fn example() -> Opening {
     Opening {
+        request_id: "f00d".into(),
         remote: "192.0.2.7".into(),
         host: HeaderValue::from_static("app.example"),
         proto: "http",

@@ -25,11 +25,11 @@ use super::socket::Socket;
 use super::subscription::Subscription;
 use crate::config::WebSocket;
 use crate::edge::caps::Permit;
-use crate::error::{Code, Refusal};
+use crate::error::{Code, Refusal, Side};
 use crate::hub::Credentials;
 use crate::protocol::{Message, Output, Protocol, Violation, frame};
 use crate::route::InForce;
-use crate::telemetry::Meters;
+use crate::telemetry::{Meters, Session};
 
 /// Frames of one message; browsers do not fragment what fits.
 const FRAGMENTS: u32 = 128;
@@ -42,6 +42,12 @@ const ROUNDS: usize = 8;
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
+
+/// A close frame without a code (RFC 6455, section 7.1.5).
+const NO_CODE: u16 = 1005;
+
+/// The end without a close frame.
+const BROKE_OFF: u16 = 1006;
 
 /// How long it may take with a client that has been silent for too long already.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -80,7 +86,19 @@ pub(super) struct Connection<Io> {
     /// The admin API was shown what it did not take.
     shows_outbox: bool,
     panicked: bool,
+    /// For the line that it leaves in the log.
+    life: Box<Life>,
+}
+
+/// What the log says of a connection when it is over.
+struct Life {
+    /// The handshake's.
+    request_id: String,
+    /// The route's name, or `-`.
+    place: Arc<str>,
     opened: Instant,
+    /// Who began the end, and with which close code.
+    ended_by: Option<(Side, u16)>,
 }
 
 /// What happens in the first round.
@@ -146,7 +164,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             stalled: false,
             shows_outbox: false,
             panicked: false,
-            opened: now,
+            life: Box::new(Life {
+                request_id: opening.request_id,
+                place,
+                opened: now,
+                ended_by: None,
+            }),
             in_force,
             shared,
         }
@@ -353,7 +376,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                         self.close(4009, "too many control frames", subs, now);
                     }
                 }
-                Incoming::Close(_) | Incoming::Broken(_) => self.closed(subs, now),
+                Incoming::Close(code) => {
+                    self.life.ended_by = Some((Side::Downstream, code.unwrap_or(NO_CODE)));
+                    self.closed(subs, now);
+                }
+                Incoming::Broken(code) => {
+                    self.life.ended_by = Some((Side::Edge, code));
+                    self.closed(subs, now);
+                }
             }
         }
         Ok(true)
@@ -423,6 +453,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             true => self.socket.close_first(code, reason),
             false => self.socket.close(code, reason),
         }
+        self.life.ended_by = Some((Side::Edge, code));
         self.shared.telemetry.session_closing(code);
         self.closed(subs, now);
     }
@@ -518,12 +549,20 @@ impl<Io> Drop for Connection<Io> {
         self.meters.sessions.dec();
         let member = &self.membership.member;
         lock(&member.subscriptions).clear();
-        self.shared.telemetry.session_finished(
-            &member.id,
-            member.protocol,
-            &member.client.remote,
-            self.opened.elapsed(),
-        );
+        let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
+        let (bytes_in, bytes_out) = self.socket.counts();
+        self.shared.telemetry.session_finished(&Session {
+            id: &member.id,
+            request_id: &self.life.request_id,
+            route: &self.life.place,
+            protocol: member.protocol,
+            remote: &member.client.remote,
+            side: side.as_str(),
+            code,
+            total: self.life.opened.elapsed(),
+            bytes_in,
+            bytes_out,
+        });
     }
 }
 

@@ -19,6 +19,8 @@ use crate::route::InForce;
 /// A handshake that was answered with 101; the session takes over from here.
 #[derive(Clone, Debug)]
 pub struct Opening {
+    /// What the handshake's `X-Request-Id` said.
+    pub request_id: String,
     /// The client's address in plain text form, without a port.
     pub remote: String,
     /// The `Host` field as the client sent it.

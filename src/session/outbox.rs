@@ -25,6 +25,8 @@ pub struct Outbox {
     /// How much of the first frame is written.
     written: usize,
     bytes: usize,
+    /// Bytes that the socket has taken, ever.
+    taken: u64,
 }
 
 impl Outbox {
@@ -63,6 +65,11 @@ impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes that the socket has taken since the beginning.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Writes until nothing waits, neither here nor behind TLS, or the socket takes no more.
@@ -126,6 +133,7 @@ impl Outbox {
 
     fn advance(&mut self, mut count: usize) {
         self.bytes = self.bytes.saturating_sub(count);
+        self.taken += count as u64;
         while let Some(first) = self.frames.front() {
             let rest = first.len() - self.written;
             if count < rest {

@@ -32,6 +32,8 @@ pub struct Socket<Io> {
     /// Bytes in the outbox that answer what the client sent.
     owed: usize,
     ending: Ending,
+    /// Bytes read from the client.
+    read: u64,
 }
 
 /// How far the end of the connection is.
@@ -49,6 +51,13 @@ enum Ending {
     Shut,
 }
 
+impl<Io> Socket<Io> {
+    /// Bytes read from the client, and written to it.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.read, self.outbox.taken())
+    }
+}
+
 impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
     /// Takes over after the 101; `leftover` is what the client sent right behind its handshake.
     pub fn new(io: Io, limits: Limits, leftover: &[u8]) -> Self {
@@ -62,6 +71,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
             outbox: Outbox::default(),
             owed: 0,
             ending: Ending::No,
+            read: leftover.len() as u64,
         }
     }
 
@@ -152,6 +162,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
             if buffer.filled().is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            self.read += buffer.filled().len() as u64;
             self.inbound.feed(buffer.filled());
         }
     }

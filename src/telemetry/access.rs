@@ -1,11 +1,17 @@
-//! The line that every finished request leaves.
+//! The line that every finished request, tunnel and session leaves.
+//!
+//! Nothing in here may hold a query, a cookie or a token; what a client chose is shortened.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Telemetry;
 
-/// A request that is over. Nothing in here may hold a query, a cookie or a token.
+/// Longest foreign text in a field, bytes.
+const LONGEST: usize = 4096;
+
+/// A request that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// What `X-Request-Id` said.
@@ -14,8 +20,14 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Path without its query (queries carry tokens).
     pub path: &'a str,
+    /// `HTTP/1.1` and its like.
+    pub protocol: &'a str,
     /// The route's name, `-` where there is none.
     pub route: &'a str,
+    /// The backend's name, empty where it was not asked.
+    pub upstream: &'a str,
+    /// Which transport the client was told to use, where a rollout or a bridged route said so.
+    pub cohort: &'a str,
     /// What was done: `passthrough`, `tunnel`, `websocket`, `own`, `refused`.
     pub action: &'a str,
     /// Whose side ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
@@ -26,31 +38,127 @@ pub struct Request<'a> {
     pub remote: &'a str,
     /// From the request's head to the answer's last byte.
     pub total: Duration,
+    /// From the request's head to the answer's head.
+    pub first_byte: Duration,
     /// From the request sent upstream to the answer's head, where it went there.
-    pub upstream: Option<Duration>,
+    pub upstream_time: Option<Duration>,
+    /// Body bytes that the client sent, as far as they were read.
+    pub bytes_in: u64,
     /// Body bytes sent downstream.
-    pub bytes: u64,
+    pub bytes_out: u64,
+}
+
+/// A connection of the backend's own protocol that is over; its handshake left a line before.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunnel<'a> {
+    /// What the handshake's `X-Request-Id` said.
+    pub id: &'a str,
+    /// The route's name.
+    pub route: &'a str,
+    /// The backend's name.
+    pub upstream: &'a str,
+    /// The client's address.
+    pub remote: &'a str,
+    /// Which side ended first: `downstream` or `upstream`.
+    pub side: &'a str,
+    /// From the `101` to the end.
+    pub total: Duration,
+    /// Bytes from the client to the backend.
+    pub bytes_in: u64,
+    /// Bytes from the backend to the client.
+    pub bytes_out: u64,
+}
+
+/// A realtime connection that is over; its handshake left a line before.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    /// The connection's own id, as in `welcome` and the admin API.
+    pub id: &'a str,
+    /// What the handshake's `X-Request-Id` said.
+    pub request_id: &'a str,
+    /// The route's name, `-` for `PREFIX/ws`.
+    pub route: &'a str,
+    /// `json`, `raw`.
+    pub protocol: &'a str,
+    /// The client's address.
+    pub remote: &'a str,
+    /// Who began the end: `downstream` or `edge`.
+    pub side: &'a str,
+    /// The close code of whoever did; 1006 where the connection just broke.
+    pub code: u16,
+    /// From the handshake to the end.
+    pub total: Duration,
+    /// Bytes read from the client.
+    pub bytes_in: u64,
+    /// Bytes written to the client.
+    pub bytes_out: u64,
 }
 
 impl Telemetry {
     /// A request is over: its access line, unless `log.access` is off.
     pub fn request_finished(&self, request: &Request<'_>) {
-        if !self.access.load(Ordering::Relaxed) {
+        if !self.wants_access() {
             return;
         }
         tracing::info!(
             request_id = shorten(request.id),
             method = shorten(request.method),
-            path = shorten(request.path),
+            path = shorten(&without_parameters(request.path)),
+            protocol = request.protocol,
             route = request.route,
+            upstream = request.upstream,
+            cohort = request.cohort,
             action = request.action,
             side = request.side,
             status = request.status,
-            remote = request.remote,
+            remote = shorten(request.remote),
             total_ms = milliseconds(request.total),
-            upstream_ms = request.upstream.map(milliseconds),
-            bytes = request.bytes,
+            first_byte_ms = milliseconds(request.first_byte),
+            upstream_ms = request.upstream_time.map(milliseconds),
+            bytes_in = request.bytes_in,
+            bytes_out = request.bytes_out,
             "request",
+        );
+    }
+
+    /// A tunnel is over: its access line.
+    pub fn tunnel_finished(&self, tunnel: &Tunnel<'_>) {
+        if !self.wants_access() {
+            return;
+        }
+        tracing::info!(
+            request_id = shorten(tunnel.id),
+            route = tunnel.route,
+            upstream = tunnel.upstream,
+            side = tunnel.side,
+            remote = shorten(tunnel.remote),
+            total_ms = milliseconds(tunnel.total),
+            bytes_in = tunnel.bytes_in,
+            bytes_out = tunnel.bytes_out,
+            "tunnel",
+        );
+    }
+
+    /// A session is over: its access line.
+    pub fn session_finished(&self, session: &Session<'_>) {
+        if !self.wants_access() {
+            return;
+        }
+        tracing::info!(
+            request_id = shorten(session.request_id),
+            session = session.id,
+            route = session.route,
+            protocol = session.protocol,
+            // Everybody else was refused.
+            cohort = "websocket",
+            side = session.side,
+            code = session.code,
+            reason = close_reason(session.code),
+            remote = shorten(session.remote),
+            total_ms = milliseconds(session.total),
+            bytes_in = session.bytes_in,
+            bytes_out = session.bytes_out,
+            "session",
         );
     }
 
@@ -60,9 +168,53 @@ impl Telemetry {
     }
 }
 
+/// What a close code means, in one word. The text of a close frame is the client's to choose, and stays out of the log.
+fn close_reason(code: u16) -> &'static str {
+    match code {
+        1000 => "done",
+        1001 => "going_away",
+        1002 => "protocol_error",
+        1005 | 1006 => "gone",
+        1007 => "invalid_utf8",
+        1011 => "bug",
+        4000 => "bad_frame",
+        4001 => "unauthorized",
+        4003 => "forbidden",
+        4004 => "not_found",
+        4008 => "no_hello",
+        4009 => "too_big",
+        4029 => "too_many_connections",
+        4100 => "overloaded",
+        4108 => "heartbeat_lost",
+        4113 => "slow",
+        4129 => "rate_limited",
+        4200 => "drain",
+        4201 => "route_moved",
+        4300 => "legacy",
+        4301 => "rolled_back",
+        4302 => "killed",
+        4401 => "token_expired",
+        4403 => "revoked",
+        _ => "other",
+    }
+}
+
+/// The path with the values of its parameters hidden: `;jsessionid=...` is a credential.
+fn without_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
+    let segments = path
+        .split('/')
+        .map(|segment| match segment.split_once(';') {
+            Some((name, _)) => Cow::Owned(format!("{name};***")),
+            None => Cow::Borrowed(segment),
+        });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
 /// At most 4 KiB of a foreign text, cut between characters.
 pub fn shorten(text: &str) -> &str {
-    const LONGEST: usize = 4096;
     text.get(..text.floor_char_boundary(LONGEST))
         .unwrap_or(text)
 }
@@ -74,7 +226,7 @@ fn milliseconds(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::shorten;
+    use super::{shorten, without_parameters};
 
     #[test]
     fn foreign_text_is_cut_between_characters() {
@@ -83,5 +235,12 @@ mod tests {
         assert_eq!(shorten(&long).len(), 4096);
         let odd = format!("a{long}");
         assert_eq!(shorten(&odd).len(), 4095);
+    }
+
+    #[test]
+    fn parameters_of_a_path_are_hidden() {
+        assert_eq!(without_parameters("/a/b"), "/a/b");
+        let path = "/a;jsessionid=secret;x=1/b;v=2";
+        assert_eq!(without_parameters(path), "/a;***/b;***");
     }
 }

@@ -176,6 +176,13 @@ impl Telemetry {
             .inc();
     }
 
+    /// A part of the house ended unasked: the service manager gets no more signs of life.
+    pub fn watchdog_starves(&self) {
+        tracing::error!(
+            "a listener or the reload task has ended by a bug: the watchdog is told nothing more"
+        );
+    }
+
     /// A task ended by a bug of ours.
     pub fn panicked(&self, place: &str) {
         self.panics.inc();

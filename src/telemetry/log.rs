@@ -1,9 +1,15 @@
 //! Where log lines go: stderr, as text or JSON, one line each, with every control byte escaped.
+//!
+//! Who logs never waits: lines gather in a bounded queue, and a thread of its own writes them. What does not fit, because
+//! nobody reads the pipe or the disk is full, is dropped and counted.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use prometheus::IntCounter;
 use tracing::{Event, Level, Subscriber};
@@ -15,23 +21,27 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, reload};
 
 use super::Telemetry;
+use super::queue::Queue;
+
+/// How long the end of the process waits for its last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The log's switches, which a reload may turn.
 #[derive(Clone, Debug)]
 pub struct LogControl {
     level: reload::Handle<LevelFilter, Registry>,
     json: Arc<AtomicBool>,
-    drops: Arc<OnceLock<IntCounter>>,
+    queue: Arc<Queue>,
 }
 
 impl LogControl {
-    /// Sends the process's log to stderr, text at `info` until told otherwise.
+    /// Sends the process's log to stderr, text at `info` until told otherwise; panics are told there too, by their place.
     ///
     /// `None` where the process has a log already.
     pub fn install() -> Option<Self> {
         let (filter, level) = reload::Layer::new(LevelFilter::INFO);
         let json = Arc::new(AtomicBool::new(false));
-        let drops = Arc::new(OnceLock::new());
+        let queue = Queue::start(io::stderr()).ok()?;
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .event_format(Lines {
@@ -44,22 +54,35 @@ impl LogControl {
                     .with_current_span(false)
                     .with_span_list(false),
             })
-            .with_writer(Stderr {
-                drops: drops.clone(),
-            });
+            .with_writer(Stderr(queue.clone()));
         let subscriber = Registry::default().with(filter).with(lines);
         tracing::subscriber::set_global_default(subscriber).ok()?;
-        Some(LogControl { level, json, drops })
+        std::panic::set_hook(Box::new(tell_panic));
+        Some(LogControl { level, json, queue })
     }
 
     /// Lines that stderr does not take are counted here from now on.
     pub(super) fn count_drops(&self, counter: IntCounter) {
-        // A second `Telemetry` over one log leaves the count with the first.
-        let _ = self.drops.set(counter);
+        self.queue.count_drops(counter);
     }
 }
 
+/// Says where, not what: a message may quote what a client sent, and the default hook would wait for stderr.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location();
+    let file = place.map_or("", |place| place.file());
+    let line = place.map_or(0, |place| place.line());
+    tracing::error!(file, line, "panic: a bug in crossfade");
+}
+
 impl Telemetry {
+    /// Waits until the log's last lines are written, or given up: for whoever ends the process.
+    pub fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.queue.flush(LAST_LINES);
+        }
+    }
+
     /// Turns the log's switches: least severity, JSON or text, access lines or none.
     pub fn set_log(&self, level: Level, json: bool, access: bool) {
         self.access.store(access, Ordering::Relaxed);
@@ -97,31 +120,23 @@ where
     }
 }
 
-/// Escapes, then writes to stderr; what stderr does not take is counted and forgotten.
-struct Stderr {
-    drops: Arc<OnceLock<IntCounter>>,
-}
+/// Takes finished lines for stderr.
+struct Stderr(Arc<Queue>);
 
-struct Line<'a> {
-    drops: &'a OnceLock<IntCounter>,
-}
+struct Line<'a>(&'a Queue);
 
 impl<'a> MakeWriter<'a> for Stderr {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { drops: &self.drops }
+        Line(&self.0)
     }
 }
 
 impl Write for Line<'_> {
     /// Called once for each event, with its whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if io::stderr().lock().write_all(&escape(line)).is_err()
-            && let Some(drops) = self.drops.get()
-        {
-            drops.inc();
-        }
+        self.0.push(&escape(line));
         Ok(line.len())
     }
 
@@ -132,11 +147,14 @@ impl Write for Line<'_> {
 
 /// Writes control characters (C0 but the line's end, DEL, C1) as `\u00XX`, which is right inside JSON strings and plain to
 /// read in text.
-fn escape(line: &[u8]) -> Vec<u8> {
+fn escape(line: &[u8]) -> Cow<'_, [u8]> {
     let (body, end) = match line.split_last() {
         Some((b'\n', body)) => (body, "\n"),
         _ => (line, ""),
     };
+    if body.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return Cow::Borrowed(line);
+    }
     let mut out = String::with_capacity(line.len());
     for c in String::from_utf8_lossy(body).chars() {
         if c.is_control() {
@@ -146,7 +164,7 @@ fn escape(line: &[u8]) -> Vec<u8> {
         }
     }
     out.push_str(end);
-    out.into_bytes()
+    Cow::Owned(out.into_bytes())
 }
 
 #[cfg(test)]
@@ -156,11 +174,12 @@ mod tests {
     #[test]
     fn control_bytes_are_escaped_and_the_line_ends_once() {
         let hostile = "a\x1b[31mb\r\nc\x7fd\u{9b}e\0\n";
-        let shown = String::from_utf8(escape(hostile.as_bytes())).unwrap();
+        let shown = String::from_utf8(escape(hostile.as_bytes()).into()).unwrap();
         assert_eq!(
             shown,
             "a\\u001b[31mb\\u000d\\u000ac\\u007fd\\u009be\\u0000\n"
         );
+        assert_eq!(*escape(b"plain\n"), *b"plain\n");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod hub;
 mod life;
 mod log;
 pub mod names;
+mod queue;
 mod session;
 mod source;
 mod upgrade;
@@ -26,7 +27,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use access::{Request, shorten};
+pub use access::{Request, Session, Tunnel, shorten};
 pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;

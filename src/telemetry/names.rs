@@ -235,7 +235,7 @@ pub const COOKIES_DROPPED: Family = family(
 pub const LOG_LINES_DROPPED: Family = family(
     "log_lines_dropped_total",
     &[],
-    "Log lines that stderr did not take (a full disk)",
+    "Log lines that stderr did not take: a full disk, or nobody reads the pipe",
 );
 /// `build_info`.
 pub const BUILD_INFO: Family = family("build_info", &["version"], "1; the version that runs");

@@ -1,27 +1,11 @@
 //! Happenings of realtime connections.
 
-use std::time::Duration;
-
 use super::Telemetry;
 
 impl Telemetry {
     /// A connection is closed from our side.
     pub fn session_closing(&self, code: u16) {
         tracing::debug!(code, "closing a connection");
-    }
-
-    /// A connection is over.
-    pub fn session_finished(&self, id: &str, protocol: &str, remote: &str, lasted: Duration) {
-        if self.wants_access() {
-            tracing::info!(
-                target: "crossfade::access",
-                session = id,
-                protocol,
-                remote,
-                total_ms = lasted.as_millis() as u64,
-                "session",
-            );
-        }
     }
 
     /// A client read too slowly.

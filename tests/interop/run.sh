@@ -42,6 +42,12 @@ else
     part 'autobahn' bash tests/interop/autobahn.sh
 fi
 
+if bash tests/interop/units.sh --can-run; then
+    part 'systemd units' bash tests/interop/units.sh
+else
+    not_run 'systemd units: there is no systemd-analyze that judges files (on Debian: the package systemd)'
+fi
+
 if [ ! -d fuzz ]; then
     not_run 'fuzz: there is no target yet'
 elif ! bash tests/interop/fuzz.sh --can-run; then

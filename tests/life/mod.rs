@@ -2,7 +2,7 @@
 
 mod admin;
 mod commands;
-mod feed;
+pub mod feed;
 mod live;
 mod reload;
 mod rollout;

@@ -5,6 +5,7 @@ use hyper::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::within;
@@ -104,6 +105,16 @@ impl Socket {
                 return code;
             }
         }
+    }
+
+    /// Closes with this code and text.
+    pub async fn say_goodbye(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: reason.to_owned().into(),
+        };
+        self.0.close(Some(frame)).await.unwrap();
+        self.closed().await;
     }
 
     pub async fn send(&mut self, frame: Value) {

@@ -1,0 +1,364 @@
+//! What the log says, what it never says, and that nobody waits for it.
+
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::process::{Process, command, ready};
+use crate::life::socket::{JSON, Socket};
+use crate::life::world::{Folder, get, metric, post};
+use crate::support::backend::reply;
+use crate::support::bridge::handshake;
+use crate::support::peer::request;
+use crate::support::{Backend, Message, Peer, until, within};
+
+/// No secret of the corpus is without it.
+const CANARY: &str = "canary-8c1f";
+
+/// A backend with a stream, a polled list, a socket of its own, and a page for all else; it leaks canaries where it can.
+async fn backend() -> Backend {
+    Backend::start(|request, mut peer| async move {
+        if request.field("upgrade").is_some() {
+            let accept = derive_accept_key(request.field("sec-websocket-key").unwrap().as_bytes());
+            peer.send(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\nhello"
+            ))
+            .await;
+            peer.rest().await;
+            return None;
+        }
+        if request.field("accept") == Some("text/event-stream") {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            peer.try_send(format!("{head}data: {CANARY}\x1b[31m\n\n"))
+                .await;
+            peer.rest().await;
+            return None;
+        }
+        let fields = format!("Set-Cookie: s={CANARY}\r\nX-Secret: {CANARY}\r\n");
+        match request.target().starts_with("/list") {
+            // No JSON: the poll fails, and says why.
+            true => reply(peer, "200 OK", &fields, &format!("<p>{CANARY}\x07")).await,
+            false => reply(peer, "200 OK", &fields, CANARY).await,
+        }
+    })
+    .await
+}
+
+fn folder(backend: &Backend, log: &str) -> Folder {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    folder.write(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nsecret = \"{CANARY}-cookie-secret-of-32-bytes\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[log]\n{log}\n\
+         [upstream.app]\nservers = [\"http://{}\"]\n\
+         [[route]]\nname = \"feed\"\npath = \"/feed\"\nupstream = \"app\"\nsource = \"sse\"\n\
+         [[route]]\nname = \"list\"\npath = \"/list/{{id}}\"\nupstream = \"app\"\n\
+         source = {{kind = \"poll\", every = \"100ms\"}}\n\
+         [[route]]\nname = \"rest\"\npath = \"/{{*path}}\"\nupstream = \"app\"\n",
+        backend.address
+    ));
+    folder
+}
+
+fn address(public: &str) -> SocketAddr {
+    public.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// The request, answered or refused.
+async fn send(process: &Process, request: impl AsRef<[u8]>) {
+    let mut peer = Peer::connect(address(&process.public)).await;
+    peer.try_send(request).await;
+    peer.try_head().await;
+}
+
+/// Requests that carry a secret where secrets are, and bytes that a terminal would obey.
+fn hostile() -> Vec<Vec<u8>> {
+    let paths = [
+        format!("/page?token={CANARY}"),
+        format!("/page?a=1&access_token={CANARY}#frag"),
+        format!("/page;jsessionid={CANARY}"),
+        format!("/page;jsessionid={CANARY}/more;x={CANARY}?b"),
+        format!("/feed?cf_after={CANARY}&cf_last_event_id={CANARY}"),
+        format!("/list/1?key={CANARY}"),
+        format!("/_crossfade/transport?t={CANARY}"),
+        format!("/%1b%5b31m%0a%0d?{CANARY}"),
+        format!("/a//../%2e%2e/b?{CANARY}"),
+        format!("http://a.example/absolute?{CANARY}"),
+        format!("http://user:{CANARY}@a.example/absolute"),
+    ];
+    let fields = [
+        format!("Authorization: Bearer {CANARY}\r\n"),
+        format!("Authorization: Basic {CANARY}\r\n"),
+        format!("Cookie: session={CANARY}; crossfade_unit={CANARY}\r\n"),
+        format!("X-Api-Key: {CANARY}\r\n"),
+        format!("X-Request-Id: {CANARY}\x1b[2J\r\n"),
+        format!("X-Request-Id: {CANARY}\r\n"),
+        format!("X-Forwarded-For: {CANARY}\r\nForwarded: for={CANARY}\r\n"),
+        format!("traceparent: 00-{CANARY}\r\ntracestate: {CANARY}\r\n"),
+        format!("Referer: https://a.example/?{CANARY}\r\nUser-Agent: {CANARY}\r\n"),
+        format!("X_Api_Key: {CANARY}\r\n"),
+        format!("Transfer-Encoding: {CANARY}\r\n"),
+        format!("Content-Length: {CANARY}\r\n"),
+        format!("Bad Name: {CANARY}\r\n"),
+        format!("X: \0{CANARY}\x1b]0;title\x07\r\n"),
+        format!(" folded: {CANARY}\r\n"),
+    ];
+    let mut corpus: Vec<Vec<u8>> = Vec::new();
+    for path in &paths {
+        corpus.push(request(&format!("GET {path}"), "", "").into());
+        corpus.push(handshake(path, "").into());
+        for field in &fields {
+            corpus.push(request(&format!("GET {path}"), field, "").into());
+        }
+    }
+    for field in &fields {
+        corpus.push(handshake("/feed", field).into());
+        corpus.push(request("POST /page", field, CANARY).into());
+    }
+    for item in [
+        format!("crossfade.v1.json, cf.bearer.{CANARY}"),
+        format!("cf.bearer.{CANARY}="),
+        format!("{CANARY}, crossfade.v1.raw"),
+    ] {
+        let field = format!("Sec-WebSocket-Protocol: {item}\r\n");
+        corpus.push(handshake("/feed", &field).into());
+        corpus.push(handshake("/_crossfade/ws", &field).into());
+    }
+    corpus.extend([
+        format!("GET /\x1b[31m?{CANARY} HTTP/1.1\r\nHost: a\r\n\r\n").into(),
+        format!("GET /\u{9b}31m?{CANARY} HTTP/1.1\r\nHost: a\r\n\r\n").into(),
+        format!("GET / HTTP/1.1\r\nHost: a\x07{CANARY}\r\n\r\n").into(),
+        format!("G\x1bET /?{CANARY} HTTP/1.1\r\nHost: a\r\n\r\n").into(),
+        format!("GET /?{CANARY}\r\n\r\n").into(),
+        format!("\x16\x03\x01{CANARY}\r\n\r\n").into(),
+        format!("PROXY TCP4 {CANARY}\r\n\r\n").into(),
+    ]);
+    corpus
+}
+
+/// Everything that is typed into a session.
+async fn speak(process: &Process) {
+    let token = URL_SAFE_NO_PAD.encode(CANARY);
+    let bearer = format!("sec-websocket-protocol: crossfade.v1.json, cf.bearer.{token}");
+    let cookie = format!("cookie: s={CANARY}");
+    let origin = format!("origin: {}", process.public);
+    let fields = [bearer.as_str(), &cookie, &origin];
+    let opened = Socket::open(&process.public, "/_crossfade/ws", &fields).await;
+    let mut socket = opened.unwrap_or_else(|answer| panic!("{}", answer.status()));
+    let token = format!("{CANARY}\x1b[31m");
+    for frame in [
+        json!({"t": "hello", "token": token}),
+        json!({"t": "auth", "id": 1, "token": token}),
+        json!({"t": "sub", "id": 2, "path": format!("/list/1?token={CANARY}")}),
+        json!({"t": "sub", "id": 3, "path": "/feed", "last_event_id": token}),
+        json!({"t": "sub", "id": 4, "path": format!("/\u{1b}{CANARY}")}),
+        json!({"t": "req", "id": 5, "method": "POST", "path": "/page", "d": token, "headers": {"authorization": CANARY}}),
+        json!({"t": CANARY}),
+    ] {
+        socket.send(frame).await;
+    }
+    socket.send(json!({"t": "ping"})).await;
+    socket.frame("pong").await;
+    socket.say_goodbye(4321, CANARY).await;
+}
+
+async fn drive(log: &str) -> (Vec<u8>, usize) {
+    let backend = backend().await;
+    let folder = folder(&backend, log);
+    let process = Process::start(&folder.config(), &[]);
+    let corpus = hostile();
+    for request in &corpus {
+        send(&process, request).await;
+    }
+    speak(&process).await;
+    process.line(&["session", "4321"]).await;
+    // The admin API has secrets of its own.
+    post(
+        &process.admin,
+        "/v1/sessions/notify",
+        &format!("{{\"msg\":\"{CANARY}\"}}"),
+    )
+    .await;
+    get(
+        &process.admin,
+        &format!("/v1/explain?path=/x&user={CANARY}"),
+    )
+    .await;
+    folder.write(&format!("[server]\n{CANARY} = 1\n"));
+    post(&process.admin, "/v1/config/reload", "").await;
+    process.signal("INT");
+    let (code, stderr) = process.end().await;
+    assert_eq!(code, Some(0));
+    (stderr, corpus.len())
+}
+
+fn judge(stderr: &[u8], requests: usize, finished: &str) {
+    let text = std::str::from_utf8(stderr).expect("UTF-8");
+    let lines = text.lines().filter(|line| line.contains(finished)).count();
+    assert!(lines >= requests, "{lines} access lines of {requests}");
+    let encoded = URL_SAFE_NO_PAD.encode(CANARY);
+    for line in text.split('\n') {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        // What an operator wrote into the file is told as it is; its key is no secret.
+        let is_secret = line.contains(CANARY) && !line.contains("proxy.toml");
+        assert!(!is_secret && !line.contains(&encoded), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_and_no_control_byte_reaches_the_log_as_text() {
+    let (stderr, requests) = drive("level = \"trace\"").await;
+    judge(&stderr, requests - 7, " request request_id=");
+}
+
+#[tokio::test]
+async fn no_secret_and_no_control_byte_reaches_the_log_as_json() {
+    let (stderr, requests) = drive("level = \"trace\"\nformat = \"json\"").await;
+    judge(&stderr, requests - 7, "\"message\":\"request\"");
+    for line in String::from_utf8(stderr).unwrap().lines() {
+        let parsed: Result<Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok(), "{line}");
+    }
+}
+
+async fn parsed(process: &Process, parts: &[&str]) -> Value {
+    serde_json::from_str(&process.line(parts).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_leaves_one_line_that_says_everything() {
+    let backend = backend().await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    let mut client = Peer::connect(address(&process.public)).await;
+    let answer = client.ask("POST /page?x=1", "", "12345").await;
+    let id = answer.field("x-request-id").unwrap();
+    let line = parsed(&process, &[id]).await;
+    for (key, value) in [
+        ("message", json!("request")),
+        ("level", json!("INFO")),
+        ("method", json!("POST")),
+        ("path", json!("/page")),
+        ("protocol", json!("HTTP/1.1")),
+        ("route", json!("rest")),
+        ("upstream", json!("app")),
+        ("cohort", json!("")),
+        ("action", json!("passthrough")),
+        ("side", json!("")),
+        ("status", json!(200)),
+        ("remote", json!("127.0.0.1")),
+        ("bytes_in", json!(5)),
+        ("bytes_out", json!(CANARY.len())),
+    ] {
+        assert_eq!(line[key], value, "{key} in {line}");
+    }
+    let time = |key: &str| {
+        line[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key} in {line}"))
+    };
+    assert!(time("upstream_ms") <= time("first_byte_ms"), "{line}");
+    assert!(time("first_byte_ms") <= time("total_ms"), "{line}");
+
+    let answer = client.ask("GET /list/7", "", "").await;
+    let line = parsed(&process, &[answer.field("x-request-id").unwrap()]).await;
+    assert_eq!(line["cohort"], "websocket", "{line}");
+}
+
+#[tokio::test]
+async fn a_session_leaves_a_line_when_it_ends() {
+    let backend = backend().await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    let opened = Socket::open(&process.public, "/feed", &[JSON]).await;
+    let mut socket = opened.unwrap_or_else(|answer| panic!("{}", answer.status()));
+    let conn = socket.frame("welcome").await["conn"].clone();
+    socket.frame("ev").await;
+    socket.send(json!({"t": "ping"})).await;
+    socket.frame("pong").await;
+    post(
+        &process.admin,
+        "/v1/sessions/close",
+        r#"{"all":true,"code":4200}"#,
+    )
+    .await;
+    assert_eq!(socket.closed().await, 4200);
+    let line = parsed(&process, &["\"message\":\"session\""]).await;
+    for (key, value) in [
+        ("session", conn),
+        ("route", json!("feed")),
+        ("protocol", json!("json")),
+        ("cohort", json!("websocket")),
+        ("side", json!("edge")),
+        ("code", json!(4200)),
+        ("reason", json!("drain")),
+        ("remote", json!("127.0.0.1")),
+    ] {
+        assert_eq!(line[key], value, "{key} in {line}");
+    }
+    assert!(line["bytes_in"].as_u64() > Some(0), "{line}");
+    assert!(line["bytes_out"].as_u64() > Some(100), "{line}");
+    assert!(line["total_ms"].is_f64(), "{line}");
+    let id = line["request_id"].as_str().unwrap();
+    let handshake = parsed(&process, &["\"message\":\"request\"", id]).await;
+    assert_eq!(handshake["action"], "websocket", "{handshake}");
+    assert_eq!(handshake["status"], 101, "{handshake}");
+}
+
+#[tokio::test]
+async fn a_tunnel_leaves_a_line_when_it_ends() {
+    let backend = backend().await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    let mut client = Peer::connect(address(&process.public)).await;
+    client.send(handshake("/socket?token=1", "")).await;
+    let answer = client.head().await;
+    assert_eq!(answer.status(), 101);
+    client.send("12345").await;
+    assert_eq!(client.exactly(5).await, b"hello");
+    drop(client);
+    let line = parsed(&process, &["\"message\":\"tunnel\""]).await;
+    for (key, value) in [
+        ("request_id", json!(answer.field("x-request-id").unwrap())),
+        ("route", json!("rest")),
+        ("upstream", json!("app")),
+        ("side", json!("downstream")),
+        ("remote", json!("127.0.0.1")),
+        ("bytes_in", json!(5)),
+        ("bytes_out", json!(5)),
+    ] {
+        assert_eq!(line[key], value, "{key} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_costs_lines_and_no_request() {
+    let backend = backend().await;
+    let folder = folder(&backend, "");
+    let mut child = command(&folder.config())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (public, admin) = ready(&mut child);
+    // The pipe takes 64 KiB, the queue a mebibyte: 600 lines of 4 KiB are more than both.
+    let long = format!("GET /{}", "x".repeat(4000));
+    let mut client = Peer::connect(address(&public)).await;
+    for _ in 0..600 {
+        let answer: Message = within("an answer", client.ask(&long, "", "")).await;
+        assert_eq!(answer.status(), 200);
+    }
+    let dropped = metric(&admin, "crossfade_log_lines_dropped_total").await;
+    assert!(dropped > 0.0, "{dropped}");
+    // It ends in time, too.
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-s", "INT", &id])
+        .status();
+    assert!(sent.unwrap().success());
+    let child = std::sync::Mutex::new(child);
+    until("its end", || {
+        child.lock().unwrap().try_wait().unwrap().is_some()
+    })
+    .await;
+    assert_eq!(child.lock().unwrap().wait().unwrap().code(), Some(0));
+}
