@@ -19,8 +19,8 @@ use crate::edge::hygiene::proxy::{self, Beginning, Malformed, Source};
 
 /// How much is read at once while it is not known what it is.
 const PIECE: usize = 512;
-/// How long, and for how many bytes, a client whose handshake failed is listened to: closing at once could destroy the alert
-/// that tells it why.
+/// How long, and for how many bytes, a client whose handshake failed is still listened to: closing at once could destroy the
+/// alert that tells it why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 16 * 1024;
 
@@ -31,6 +31,8 @@ pub enum Dropped {
     Gone,
     /// For this reason, a word in `refused_total{reason}`.
     Refused(&'static str),
+    /// Likewise, in a handshake: an alert is on its way.
+    Alerted(&'static str, Line),
     /// Plain HTTP where TLS is spoken; it can be told so.
     Plain(Line),
     /// A cap on connections; it can be told so.
@@ -105,10 +107,7 @@ pub async fn accept_tls(
     let accepting = TlsAcceptor::from(engine.clone()).accept(line);
     match timeout_at(deadline, accepting.into_fallible()).await {
         Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err((error, line))) => {
-            linger(line).await;
-            Err(Dropped::Refused(reason(&error)))
-        }
+        Ok(Err((error, line))) => Err(Dropped::Alerted(reason(&error), line)),
         Err(_) => Err(Dropped::Refused("tls_timeout")),
     }
 }
@@ -131,7 +130,8 @@ fn reason(error: &io::Error) -> &'static str {
     }
 }
 
-async fn linger(mut line: Line) {
+/// Closes a connection so that what was said last is read.
+pub async fn linger(mut line: Line) {
     let listening = async {
         line.shutdown().await?;
         let (mut piece, mut rest) = ([0; PIECE], LINGER_BYTES);

@@ -109,6 +109,10 @@ async fn part(dropped: Dropped, origin: Origin, shared: &Shared, server: &Server
     match dropped {
         Dropped::Gone => {}
         Dropped::Refused(reason) => refused(reason),
+        Dropped::Alerted(reason, line) => {
+            refused(reason);
+            arrival::linger(line).await;
+        }
         Dropped::Plain(line) => {
             refused("plain_http");
             farewell::say(line, None, Problem::plain_http(), PATIENCE).await;

@@ -1,9 +1,9 @@
-//! One end of a TCP connection that speaks HTTP/1.1 by hand.
+//! One end of a connection that speaks HTTP/1.1 by hand.
 
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::within;
@@ -62,8 +62,8 @@ impl Message {
 
 /// One end of a connection.
 #[derive(Debug)]
-pub struct Peer {
-    stream: TcpStream,
+pub struct Peer<S = TcpStream> {
+    stream: S,
     read: Vec<u8>,
 }
 
@@ -73,8 +73,10 @@ impl Peer {
         stream.set_nodelay(true).unwrap();
         Peer::new(stream)
     }
+}
 
-    pub fn new(stream: TcpStream) -> Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub fn new(stream: S) -> Peer<S> {
         Peer {
             stream,
             read: Vec::new(),
@@ -82,7 +84,7 @@ impl Peer {
     }
 
     /// The socket, and what was read ahead.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.read)
     }
 

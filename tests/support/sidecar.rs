@@ -63,6 +63,13 @@ impl Sidecar {
         Peer::connect(self.address).await
     }
 
+    /// Changes its configuration's text; the house may notice before it is told.
+    pub fn edit(&self, change: impl FnOnce(&str) -> String) {
+        let file = self.folder.path().join("proxy.toml");
+        let text = change(&std::fs::read_to_string(&file).unwrap());
+        std::fs::write(file, text).unwrap();
+    }
+
     /// What `/metrics` says.
     pub fn metrics(&self) -> String {
         self.handle.shared().telemetry.render()
@@ -78,6 +85,6 @@ fn whole(server: &str, rest: &str) -> String {
 }
 
 fn address(url: &str) -> SocketAddr {
-    let authority = url.strip_prefix("http://").expect("a TCP listener");
+    let (_, authority) = url.split_once("://").expect("a TCP listener");
     authority.parse().unwrap()
 }
