@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::arrival::{self, Dropped};
-use super::exchange::{Connection, Origin};
+use super::exchange::{Connection, Remote};
 use super::line::Line;
 use super::respond::Problem;
 use super::stream::Stream;
@@ -31,11 +31,11 @@ pub async fn carry(
 ) {
     let config = shared.in_force.load().config.clone();
     let server = &config.server;
-    let mut origin = Origin::new(address);
+    let mut remote = Remote::new(address);
     // Boxed: handshakes take much room, and nothing of them stays.
-    let (mut stream, permit) = match Box::pin(arrive(line, &mut origin, &shared, server)).await {
+    let (mut stream, permit) = match Box::pin(arrive(line, &mut remote, &shared, server)).await {
         Ok(arrived) => arrived,
-        Err(dropped) => return Box::pin(part(dropped, origin, &shared, server)).await,
+        Err(dropped) => return Box::pin(part(dropped, remote, &shared, server)).await,
     };
     let limits = &server.limits;
     let Some(beginning) = preface::read(&mut stream, limits.header_timeout, &mut stop).await else {
@@ -44,8 +44,8 @@ pub async fn carry(
     let connection = |traffic| {
         Arc::new(Connection {
             shared,
-            peer: forwarded::text(origin.address),
-            origin,
+            peer: forwarded::text(remote.address),
+            remote,
             traffic,
             permit: Arc::new(permit),
         })
@@ -71,7 +71,7 @@ pub async fn carry(
 /// Finds a place for a connection, whose it is, and what its bytes mean.
 async fn arrive(
     mut line: Line,
-    origin: &mut Origin,
+    remote: &mut Remote,
     shared: &Shared,
     server: &Server,
 ) -> Result<(Stream, Permit), Dropped> {
@@ -79,24 +79,24 @@ async fn arrive(
     let deadline = Instant::now() + limits.header_timeout;
     let mode = server.proxy_protocol;
     // Whose it is may be told in a moment; that there is a place at all comes first.
-    let counted = origin.counted(trusted);
+    let counted = remote.counted(trusted);
     let counted = counted.filter(|_| mode == ProxyProtocol::Off);
     let mut permit = match shared.connections.admit(counted, limits) {
         Ok(permit) => permit,
         Err(full) => return Err(Dropped::Full(full, line)),
     };
     if mode != ProxyProtocol::Off {
-        let is_trusted = origin.peer(trusted).is_trusted;
+        let is_trusted = remote.peer(trusted).is_trusted;
         let source = arrival::read_proxy_header(&mut line, mode, is_trusted, deadline).await?;
-        origin.learn(source);
-        if let Err(full) = permit.count_for(origin.counted(trusted), limits) {
+        remote.learn(source);
+        if let Err(full) = permit.count_for(remote.counted(trusted), limits) {
             return Err(Dropped::Full(full, line));
         }
     }
     let stream = match &server.tls {
         None => Stream::Plain(line),
         Some(tls) => {
-            origin.proto = "https";
+            remote.proto = "https";
             arrival::accept_tls(line, tls.engine(), deadline).await?
         }
     };
@@ -104,8 +104,8 @@ async fn arrive(
 }
 
 /// Parts from somebody who was not let in.
-async fn part(dropped: Dropped, origin: Origin, shared: &Shared, server: &Server) {
-    let refused = |reason| shared.telemetry.connection_refused(reason, origin.address);
+async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server) {
+    let refused = |reason| shared.telemetry.connection_refused(reason, remote.address);
     match dropped {
         Dropped::Gone => {}
         Dropped::Refused(reason) => refused(reason),

@@ -29,7 +29,7 @@ const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
     let in_force = connection.shared.in_force.load_full();
     let trusted = &in_force.config.server.trusted_proxies;
-    let peer = connection.origin.peer(trusted);
+    let peer = connection.remote.peer(trusted);
     let mut account = Account::open(
         request.method().clone(),
         exchange::request_id(peer, request.headers()),

@@ -27,7 +27,7 @@ pub struct Connection {
     /// What outlives a reload.
     pub shared: Arc<Shared>,
     /// Where it comes from.
-    pub origin: Origin,
+    pub remote: Remote,
     /// Its address as text.
     pub peer: Text,
     /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
@@ -36,9 +36,9 @@ pub struct Connection {
     pub permit: Arc<Permit>,
 }
 
-/// Where a connection comes from.
+/// A connection's other end.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct Remote {
     /// The client's address, or the socket's other end where nobody named another; `None` on a unix socket.
     pub address: Option<IpAddr>,
     /// A proxy says that it speaks for somebody, and not for whom.
@@ -47,10 +47,10 @@ pub struct Origin {
     pub proto: &'static str,
 }
 
-impl Origin {
+impl Remote {
     /// A connection from this address, as far as the socket tells.
     pub fn new(address: Option<IpAddr>) -> Self {
-        Origin {
+        Remote {
             address,
             is_unnamed: false,
             proto: "http",

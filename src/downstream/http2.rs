@@ -196,7 +196,7 @@ impl Driver {
 
     fn refused(&self, reason: &str) {
         let telemetry = &self.connection.shared.telemetry;
-        telemetry.connection_refused(reason, self.connection.origin.address);
+        telemetry.connection_refused(reason, self.connection.remote.address);
     }
 
     /// Says why, to whom it may reach, and closes.

@@ -1,0 +1,35 @@
+//! The PROXY protocol's header: where it ends and whom it names do not depend on the pieces that it comes in.
+
+#![no_main]
+
+use crossfade::edge::hygiene::proxy::{self, Beginning, LONGEST};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let whole = proxy::begin(bytes);
+    if let Ok(Beginning::Header(length, _)) = whole {
+        assert!((8..=LONGEST).contains(&length) && length <= bytes.len());
+        // What follows is not looked at, and nothing less is a header.
+        let header = &bytes[..length];
+        assert_eq!(proxy::begin(header), whole);
+        let shorter = proxy::begin(&header[..length - 1]);
+        assert!(matches!(shorter, Ok(Beginning::Partial { .. })));
+    }
+    if let Ok(Beginning::Partial { is_header }) = whole {
+        assert!(bytes.len() < LONGEST);
+        // Whoever waits for more has not seen a whole line.
+        assert!(!is_header || bytes.len() >= 6);
+    }
+    // What is decided stays decided.
+    let mut decided = None;
+    for cut in 0..bytes.len().min(64) {
+        match (decided, proxy::begin(&bytes[..cut])) {
+            (None, Ok(Beginning::Partial { .. })) => {}
+            (None, found) => decided = Some(found),
+            (Some(before), found) => assert_eq!(before, found),
+        }
+    }
+    if let Some(decided) = decided {
+        assert_eq!(decided, whole);
+    }
+});
