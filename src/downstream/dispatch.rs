@@ -92,7 +92,7 @@ async fn walk(
     if let Some(fault) = head.extensions.remove::<Fault>() {
         return Err(fault.into());
     }
-    let inspected = request::inspect(&head)
+    let inspected = request::inspect(&head, connection.remote.proto)
         .and_then(|inspected| {
             names::disambiguate(&mut head.headers, server.underscore_headers)?;
             Ok(inspected)

@@ -1,6 +1,7 @@
 //! What is carried over TLS is what is carried without: streams, sessions, tunnels, and how they end.
 
 use futures_util::{SinkExt, StreamExt};
+use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -126,6 +127,44 @@ async fn a_tunnel_over_tls_carries_frames_both_ways_to_the_end() {
     socket.close(None).await.unwrap();
     while socket.next().await.is_some() {}
     backend.has_open(0).await;
+}
+
+#[tokio::test]
+async fn who_offers_http2_gets_it() {
+    let authority = Authority::new();
+    let (backend, sidecar) = super::certificates::passthrough(&authority).await;
+    let mut config = authority.client(None);
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+    let stream = connect(sidecar.address, "app.example", config)
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut send, driver) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(driver);
+    for _ in 0..2 {
+        let asked = Request::get("https://app.example/a").body(()).unwrap();
+        let (answer, _) = send.send_request(asked, true).unwrap();
+        let (head, mut body) = within("an answer", answer).await.unwrap().into_parts();
+        assert_eq!(head.status, 200);
+        assert_eq!(
+            within("its body", body.data()).await.unwrap().unwrap(),
+            "ok"
+        );
+    }
+    let seen = &backend.seen()[1];
+    assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
+    assert_eq!(seen.field("x-forwarded-host"), Some("app.example"));
+}
+
+#[tokio::test]
+async fn a_target_may_be_a_whole_url_of_the_connections_own_scheme() {
+    let authority = Authority::new();
+    let (_backend, sidecar) = super::certificates::passthrough(&authority).await;
+    for (scheme, status) in [("https", 200), ("http", 400)] {
+        let mut client = authority.connect(sidecar.address).await;
+        let line = format!("GET {scheme}://a.example/x");
+        assert_eq!(client.ask(&line, "", "").await.status(), status);
+    }
 }
 
 /// As without TLS: `close_notify` ends one half, and who ends it while a backend is waited for has left.

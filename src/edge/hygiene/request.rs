@@ -19,11 +19,11 @@ pub struct Inspected {
     pub is_handshake: bool,
 }
 
-/// Judges a request by all rules that need no configuration.
+/// Judges a request by all rules that need no configuration. `proto` is the connection's own scheme.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
+pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, Fault> {
     if head.method == Method::CONNECT {
         return Err(Fault::Connect);
     }
@@ -34,7 +34,7 @@ pub fn inspect(head: &Parts) -> Result<Inspected, Fault> {
     if expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault::Expect);
     }
-    if head.uri.scheme().is_some_and(|scheme| scheme != "http") {
+    if head.uri.scheme_str().is_some_and(|scheme| scheme != proto) {
         return Err(Fault::Target);
     }
     let host = host::of(head)?;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn inspected(request: Builder) -> Result<Inspected, Fault> {
-        inspect(&request.body(()).unwrap().into_parts().0)
+        inspect(&request.body(()).unwrap().into_parts().0, "http")
     }
 
     fn get(target: &str) -> Builder {
@@ -105,6 +105,12 @@ mod tests {
             assert_eq!(inspected(get(target)), Err(Fault::Target), "{target}");
         }
         assert_eq!(inspected(get("/a/../b")), Err(Fault::Path));
+        let over_tls = |target: &str| {
+            let head = get(target).body(()).unwrap().into_parts().0;
+            inspect(&head, "https").map(drop)
+        };
+        assert_eq!(over_tls("https://a/x"), Ok(()));
+        assert_eq!(over_tls("http://a/x"), Err(Fault::Target));
     }
 
     #[test]
