@@ -5,7 +5,7 @@
 
 mod board;
 mod download;
-mod lane;
+mod duplex;
 mod seam;
 mod stream;
 mod upload;
@@ -31,7 +31,7 @@ use super::wire::patience::KEEP_ALIVE;
 use crate::config::Limits;
 use crate::edge::hygiene::frames::Abuse;
 use board::Board;
-pub use lane::Lane;
+pub use duplex::Duplex;
 pub use seam::PREFACE;
 use seam::Seam;
 use stream::Common;

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::http2::Lane;
+use super::http2::Duplex;
 use super::stream::Stream;
 use super::wire::Wire;
 
@@ -21,12 +21,12 @@ pub enum Upgrade {
     /// The whole connection, after its `101`.
     Http1(OnUpgrade),
     /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
-    Http2(oneshot::Receiver<Lane>),
+    Http2(oneshot::Receiver<Duplex>),
 }
 
 /// The mark of an HTTP/2 handshake on its request.
 #[derive(Clone)]
-pub struct Promised(Arc<Mutex<Option<oneshot::Receiver<Lane>>>>);
+pub struct Promised(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
 
 /// What has been granted.
 pub struct Granted {
@@ -42,12 +42,12 @@ pub enum Socket {
     /// The connection that was upgraded.
     Whole(Stream),
     /// A stream of an HTTP/2 connection.
-    Lane(Lane),
+    Duplex(Duplex),
 }
 
 impl Promised {
     /// A mark, and where the stream is to be delivered.
-    pub fn new() -> (oneshot::Sender<Lane>, Promised) {
+    pub fn new() -> (oneshot::Sender<Duplex>, Promised) {
         let (deliver, promise) = oneshot::channel();
         (deliver, Promised(Arc::new(Mutex::new(Some(promise)))))
     }
@@ -82,7 +82,7 @@ impl Upgrade {
                 })
             }
             Upgrade::Http2(promise) => Ok(Granted {
-                socket: Socket::Lane(promise.await.map_err(io::Error::other)?),
+                socket: Socket::Duplex(promise.await.map_err(io::Error::other)?),
                 ahead: Bytes::new(),
             }),
         }
@@ -92,7 +92,7 @@ impl Upgrade {
 impl Socket {
     /// Keeps what a client is slow to take out of the kernel's buffers.
     pub fn bound_unsent(&self) {
-        // A lane shares its connection's buffer, and has a window of its own.
+        // A duplex shares its connection's buffer, and has a window of its own.
         if let Socket::Whole(stream) = self {
             stream.line().bound_unsent();
         }
@@ -107,7 +107,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Whole(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Lane(lane) => Pin::new(lane).poll_read(cx, buf),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_read(cx, buf),
         }
     }
 }
@@ -120,7 +120,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Socket::Whole(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Lane(lane) => Pin::new(lane).poll_write(cx, buf),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_write(cx, buf),
         }
     }
 
@@ -131,28 +131,28 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Socket::Whole(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Lane(lane) => Pin::new(lane).poll_write_vectored(cx, bufs),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Socket::Whole(stream) => stream.is_write_vectored(),
-            Socket::Lane(lane) => lane.is_write_vectored(),
+            Socket::Duplex(duplex) => duplex.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Whole(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Lane(lane) => Pin::new(lane).poll_flush(cx),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Whole(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Lane(lane) => Pin::new(lane).poll_shutdown(cx),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_shutdown(cx),
         }
     }
 }

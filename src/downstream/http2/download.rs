@@ -10,7 +10,7 @@ use h2::{Reason, SendStream};
 use hyper::body::{Body as _, Frame};
 
 use super::super::wire::Taking;
-use super::lane::poll_room;
+use super::duplex::poll_room;
 use crate::error::Error;
 use crate::upstream::Body;
 

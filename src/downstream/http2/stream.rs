@@ -25,7 +25,7 @@ use super::super::exchange::Connection;
 use super::super::upgrade::Promised;
 use super::board::Board;
 use super::download;
-use super::lane::Lane;
+use super::duplex::Duplex;
 use super::upload::Upload;
 use crate::config::Limits;
 use crate::edge::hygiene::{http2, scan};
@@ -76,7 +76,7 @@ pub async fn carry(
     };
     let (mut head, body) = response.into_parts();
     let granted = waits
-        .lane
+        .duplex
         .filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
     if granted.is_some() {
         head.status = StatusCode::OK;
@@ -91,7 +91,7 @@ pub async fn carry(
     match granted {
         Some((deliver, from)) => {
             // Where nobody waits for it any more it is dropped, and so reset.
-            let _ = deliver.send(Lane::new(to, from));
+            let _ = deliver.send(Duplex::new(to, from));
         }
         None if is_whole => {}
         None => {
@@ -105,7 +105,7 @@ pub async fn carry(
 #[derive(Default)]
 struct Waits {
     /// Where the stream goes when its handshake is granted.
-    lane: Option<(oneshot::Sender<Lane>, RecvStream)>,
+    duplex: Option<(oneshot::Sender<Duplex>, RecvStream)>,
     /// Somebody wants the body of a client that waits to be asked for it.
     wanted: Option<oneshot::Receiver<()>>,
 }
@@ -127,7 +127,7 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
             let (deliver, promised) = Promised::new();
             head.extensions.insert(promised);
             become_handshake(head);
-            waits.lane = Some((deliver, from));
+            waits.duplex = Some((deliver, from));
             Arriving::Nothing
         }
         Ok(false) if from.is_end_stream() => Arriving::Nothing,

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const PIECE: usize = 16 * 1024;
 
 /// Both halves of a stream, after its `200`. Dropping it before its end resets the stream.
-pub struct Lane {
+pub struct Duplex {
     to: SendStream<Bytes>,
     from: RecvStream,
     /// Read and not delivered.
@@ -20,9 +20,9 @@ pub struct Lane {
     is_shut: bool,
 }
 
-impl Lane {
+impl Duplex {
     pub(super) fn new(to: SendStream<Bytes>, from: RecvStream) -> Self {
-        Lane {
+        Duplex {
             to,
             from,
             held: Bytes::new(),
@@ -31,44 +31,44 @@ impl Lane {
     }
 }
 
-impl AsyncRead for Lane {
+impl AsyncRead for Duplex {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let lane = self.get_mut();
-        while lane.held.is_empty() {
-            match ready!(lane.from.poll_data(cx)) {
-                Some(data) => lane.held = data.map_err(io_error)?,
+        let duplex = self.get_mut();
+        while duplex.held.is_empty() {
+            match ready!(duplex.from.poll_data(cx)) {
+                Some(data) => duplex.held = data.map_err(io_error)?,
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let count = lane.held.len().min(buf.remaining());
-        buf.put_slice(&lane.held.split_to(count));
-        if lane.held.is_empty() {
+        let count = duplex.held.len().min(buf.remaining());
+        buf.put_slice(&duplex.held.split_to(count));
+        if duplex.held.is_empty() {
             // Its memory goes with it.
-            lane.held = Bytes::new();
+            duplex.held = Bytes::new();
         }
         // What has been delivered may come again.
-        let released = lane.from.flow_control().release_capacity(count);
+        let released = duplex.from.flow_control().release_capacity(count);
         Poll::Ready(released.map_err(io_error))
     }
 }
 
-impl AsyncWrite for Lane {
+impl AsyncWrite for Duplex {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let lane = self.get_mut();
+        let duplex = self.get_mut();
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let room = ready!(poll_room(&mut lane.to, buf.len().min(PIECE), cx))?;
+        let room = ready!(poll_room(&mut duplex.to, buf.len().min(PIECE), cx))?;
         let data = buf.copy_to_bytes(room);
-        lane.to.send_data(data, false).map_err(io_error)?;
+        duplex.to.send_data(data, false).map_err(io_error)?;
         Poll::Ready(Ok(room))
     }
 
@@ -78,10 +78,10 @@ impl AsyncWrite for Lane {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let lane = self.get_mut();
-        if !std::mem::replace(&mut lane.is_shut, true) {
-            lane.to.reserve_capacity(0);
-            lane.to.send_data(Bytes::new(), true).map_err(io_error)?;
+        let duplex = self.get_mut();
+        if !std::mem::replace(&mut duplex.is_shut, true) {
+            duplex.to.reserve_capacity(0);
+            duplex.to.send_data(Bytes::new(), true).map_err(io_error)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -117,8 +117,10 @@ fn io_error(error: h2::Error) -> io::Error {
     }
 }
 
-impl std::fmt::Debug for Lane {
+impl std::fmt::Debug for Duplex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Lane").field(&self.from.stream_id()).finish()
+        f.debug_tuple("Duplex")
+            .field(&self.from.stream_id())
+            .finish()
     }
 }
