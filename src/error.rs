@@ -70,6 +70,27 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Code; 17] = [
+        Code::BadFrame,
+        Code::Unauthorized,
+        Code::TokenExpired,
+        Code::Forbidden,
+        Code::Legacy,
+        Code::NotFound,
+        Code::TooManySubs,
+        Code::RateLimited,
+        Code::PayloadTooLarge,
+        Code::UpstreamDown,
+        Code::UpstreamTimeout,
+        Code::OutcomeUnknown,
+        Code::Draining,
+        Code::Conflict,
+        Code::Internal,
+        Code::UpstreamClosed,
+        Code::RouteRemoved,
+    ];
+
     /// The word as it stands on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

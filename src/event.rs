@@ -86,6 +86,16 @@ pub enum GapWhy {
 }
 
 impl GapWhy {
+    /// All of them.
+    pub const ALL: [GapWhy; 6] = [
+        GapWhy::Expired,
+        GapWhy::Epoch,
+        GapWhy::Slow,
+        GapWhy::UpstreamReconnect,
+        GapWhy::TooLarge,
+        GapWhy::Config,
+    ];
+
     /// The word on the wire and in the metric label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -24,6 +24,7 @@ use crate::config::{Config, Listen, Problem};
 use crate::downstream;
 use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
+use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
 use crate::listener::{self, Given, Listener};
 use crate::reload::{self, History, Prints, Reloader, Watch};
@@ -103,6 +104,8 @@ pub struct Handle {
     others: Vec<AbortHandle>,
     /// The listeners once more, for a process that takes over.
     given: Vec<Given>,
+    /// The process that this one has replaced, while it leaves.
+    leaver: Option<Leaver>,
     /// Orders to upgrade.
     upgrades: mpsc::Receiver<Upgrade>,
     /// Socket files to remove at the end.
@@ -287,6 +290,7 @@ impl Built {
             admin_door,
             others,
             given,
+            leaver: None,
             upgrades,
             sockets,
         }

@@ -6,15 +6,24 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Handle;
-use super::leave::{FORCED, LAME_DUCK};
+use super::leave::LAME_DUCK;
 use crate::admin::{NotUpgraded, Upgrade};
 use crate::handover::image::Image;
-use crate::handover::old::{self, Estate, Successor};
+use crate::handover::new::Leaver;
+use crate::handover::old::{self, Estate, Released, Successor};
 
 /// How long callers of the admin API get to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// Over how long sessions leave where another upgrade waits for them.
+const HURRY: Duration = Duration::from_millis(500);
+
 impl Handle {
+    /// Remembers the process that this one has replaced.
+    pub fn follow(&mut self, leaver: Leaver) {
+        self.leaver = Some(leaver);
+    }
+
     /// The next order to upgrade; never where this house was opened without it.
     pub async fn upgrade_asked(&mut self) -> Upgrade {
         match self.upgrades.recv().await {
@@ -37,6 +46,10 @@ impl Handle {
                 "this is process 1, and its container ends with it: start a new container, then drain this one",
             )),
             false => {
+                // A topic has one reader at a time: what the process before still reads cannot be passed on.
+                if let Some(leaver) = &self.leaver {
+                    leaver.hurry_out().await;
+                }
                 let estate = Estate {
                     shared: &self.shared,
                     controller: &self.api.controller,
@@ -65,7 +78,7 @@ impl Handle {
 
     /// Leaves, since another process serves: nothing more is accepted, exchanges under way are finished, sessions leave over a
     /// window. All within `drain_timeout`; where that is given up half-way, [`Handle::stop`] ends it.
-    pub async fn give_way(&mut self, successor: Successor) {
+    pub async fn give_way(&mut self, mut successor: Successor) {
         let in_all = self.drain_timeout();
         let end = Instant::now() + in_all;
         // They are the other's now.
@@ -77,10 +90,20 @@ impl Handle {
         self.close_doors();
         self.stop_admin.send_replace(true);
         // Who uses a connection within this time is told to open another one, instead of finding it closed.
-        let reserve = self.empty(end, LAME_DUCK.min(in_all / 5)).await;
-        // What it still needs is told while sessions leave; the rest of the time is for the slowest backend.
-        let _ = timeout_at(end - reserve, successor.release()).await;
-        let _ = timeout(LAST_ANSWERS.min(FORCED), &mut self.admin_door).await;
+        let sessions = self.shared.sessions.clone();
+        let telling = async {
+            // What is told while sessions leave; the rest of the time is for a stream that cannot be resumed.
+            let told = async {
+                while let Released::Hurried = successor.release().await {
+                    sessions.drain(HURRY, "deploy");
+                }
+            };
+            let _ = timeout_at(end, told).await;
+        };
+        // Who uses a connection within this time is told to open another one, instead of finding it closed.
+        let emptying = self.empty(end, LAME_DUCK.min(in_all / 5));
+        tokio::join!(emptying, telling);
+        let _ = timeout(LAST_ANSWERS, &mut self.admin_door).await;
         self.shared.telemetry.left();
     }
 }

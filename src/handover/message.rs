@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::carried::News;
+
 /// The layout of listeners and of the order of messages.
 pub const PROTOCOL: u32 = 1;
 
@@ -29,6 +31,16 @@ pub enum Up {
     Settled,
     /// It accepts.
     Serving,
+    /// The stream of this topic is open here: it is to be let go.
+    Taken {
+        /// The topic's number on this way.
+        topic: u64,
+    },
+    /// A write was observed: the topic is to be polled now.
+    Refresh {
+        /// The topic's number on this way.
+        topic: u64,
+    },
     /// Another upgrade waits: sessions are to leave at once.
     Hurry,
     /// From a version to come.
@@ -46,6 +58,13 @@ pub enum Down {
         listeners: Vec<Doorstep>,
         /// Signs cookies where the configuration has no secret; base64.
         secret: String,
+    },
+    /// What is told of one topic.
+    Topic {
+        /// The topic's number on this way.
+        topic: u64,
+        /// What is new.
+        news: News,
     },
     /// All topics that there were have been told.
     Told,

@@ -10,6 +10,7 @@ mod link;
 mod message;
 pub mod new;
 pub mod old;
+mod telling;
 
 use std::time::Duration;
 

@@ -1,31 +1,54 @@
-//! The new process's side.
+//! The new process's side: it takes, then listens to what the old one still reads until that is all its own.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
 
 use super::VARIABLE;
 use super::link::{receive, receive_descriptor, send};
 use super::message::{Down, PROTOCOL, Up, WINDOWS};
 use crate::app::{Built, Endowment, Handle};
+use crate::hub::carried::News;
+use crate::hub::{Heir, Wish};
 use crate::listener::Given;
+use crate::session::Shared;
 
 /// Listeners of one process, at most.
 const LISTENERS: usize = 1024;
 
-/// How long the service manager's being told is waited for.
-const TELLING: Duration = Duration::from_secs(2);
+/// Wishes that may wait for the old process.
+const WISHES: usize = 1024;
 
 /// The process that started this one.
 pub struct Predecessor {
     link: UnixStream,
     /// Its standard error, which is ours from when we serve.
     stderr: OwnedFd,
+}
+
+/// What is known of the old process while this one serves.
+pub struct Leaver {
+    /// Asks its sessions to leave at once.
+    hurry: mpsc::Sender<()>,
+    /// Turns true when it has let everything go.
+    is_gone: watch::Receiver<bool>,
+}
+
+impl Leaver {
+    /// Waits until it has let everything go, and does not wait for its sessions.
+    pub async fn hurry_out(&self) {
+        // Gone, or hurried already.
+        let _ = self.hurry.try_send(());
+        let mut is_gone = self.is_gone.clone();
+        let _ = is_gone.wait_for(|is_gone| *is_gone).await;
+    }
 }
 
 /// The way to it, where a process like us has started this one. Standard input is nobody's any more then.
@@ -88,36 +111,142 @@ impl Predecessor {
     /// Says that everything is built, takes over what the old process keeps in memory, and opens the doors.
     ///
     /// An old process that ends before its time leaves its sockets to us: then we serve with what we have.
-    pub async fn succeed(mut self, built: Built, announce: impl FnOnce(&Handle)) -> Handle {
-        let telemetry = built.shared.telemetry.clone();
-        if let Err(error) = self.inherit(&built).await {
-            telemetry.predecessor_lost(&error);
-        }
+    pub async fn succeed(self, built: Built, announce: impl FnOnce(&Handle)) -> Handle {
+        let shared = built.shared.clone();
+        let (reader, writer) = self.link.into_split();
+        let (wish, wishes) = mpsc::channel(WISHES);
+        let mut legacy = Legacy {
+            reader,
+            shared: shared.clone(),
+            heirs: HashMap::new(),
+            wish,
+        };
+        let writer = match legacy.begin(writer, &built).await {
+            Ok(writer) => Some(writer),
+            Err(error) => {
+                shared.telemetry.predecessor_lost(&error);
+                None
+            }
+        };
         // From now on our words are no longer the old one's to pass on. Without it they would go nowhere in time.
         let _ = rustix::stdio::dup2_stderr(&self.stderr);
-        let house = built.open(true).await;
+        let mut house = built.open(true).await;
         announce(&house);
-        telemetry.upgraded(env!("CARGO_PKG_VERSION"), 0);
-        if send(&mut self.link, &Up::Serving).await.is_ok() {
-            // It says so when the service manager knows us; gone or slow, we are ready all the same.
-            let _ = timeout(TELLING, receive::<Down>(&mut self.link)).await;
+        let version = env!("CARGO_PKG_VERSION");
+        shared.telemetry.upgraded(version, legacy.heirs.len());
+        match writer {
+            Some(mut writer) => {
+                if send(&mut writer, &Up::Serving).await.is_ok() {
+                    legacy.is_known().await;
+                }
+                house.follow(legacy.go_on(writer, wishes));
+            }
+            None => legacy.lose(),
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         house
     }
+}
 
-    /// Until the old process lets go.
-    async fn inherit(&mut self, built: &Built) -> io::Result<()> {
-        send(&mut self.link, &Up::Ready).await?;
+/// What the old process leaves, and still adds to.
+struct Legacy {
+    reader: OwnedReadHalf,
+    shared: Arc<Shared>,
+    heirs: HashMap<u64, Heir>,
+    wish: mpsc::Sender<Wish>,
+}
+
+impl Legacy {
+    /// Until the old process lets us serve.
+    async fn begin(
+        &mut self,
+        mut writer: OwnedWriteHalf,
+        built: &Built,
+    ) -> io::Result<OwnedWriteHalf> {
+        send(&mut writer, &Up::Ready).await?;
         loop {
-            match receive(&mut self.link).await? {
-                Down::Told => send(&mut self.link, &Up::Settled).await?,
+            match receive(&mut self.reader).await? {
+                Down::Topic { topic, news } => self.hear(topic, news),
+                Down::Told => send(&mut writer, &Up::Settled).await?,
                 Down::Go { rollouts } => {
                     built.inherit_rollouts(&rollouts);
-                    return Ok(());
+                    return Ok(writer);
                 }
                 Down::Sockets { .. } | Down::Known | Down::Unknown => {}
             }
+        }
+    }
+
+    /// Waits until the service manager has been told who the main process is; that is the old one's next word, or its last.
+    async fn is_known(&mut self) {
+        loop {
+            match receive(&mut self.reader).await {
+                Ok(Down::Topic { topic, news }) => self.hear(topic, news),
+                Ok(Down::Known) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, topic: u64, news: News) {
+        if let News::Exists(identity) = &news {
+            let in_force = self.shared.in_force.load();
+            let mut routes = in_force.config.routes.iter();
+            let find = |name: &str| routes.find(|route| *route.name == *name).cloned();
+            let heir = self
+                .shared
+                .hub
+                .inherit(topic, identity, find, self.wish.clone());
+            if let Some(heir) = heir {
+                self.heirs.insert(topic, heir);
+            }
+            return;
+        }
+        let is_last = matches!(news, News::Released | News::Ended(_));
+        if let Some(heir) = self.heirs.get(&topic) {
+            heir.hear(news);
+        }
+        if is_last {
+            self.heirs.remove(&topic);
+        }
+    }
+
+    /// Listens and wishes in a task of its own, until the old process has nothing more to say.
+    fn go_on(mut self, mut writer: OwnedWriteHalf, mut wishes: mpsc::Receiver<Wish>) -> Leaver {
+        let (gone, is_gone) = watch::channel(false);
+        let (hurry, mut hurried) = mpsc::channel(1);
+        let wishing = tokio::spawn(async move {
+            loop {
+                let word = tokio::select! {
+                    Some(wish) = wishes.recv() => match wish {
+                        Wish::Taken(topic) => Up::Taken { topic },
+                        Wish::Refresh(topic) => Up::Refresh { topic },
+                    },
+                    Some(()) = hurried.recv() => Up::Hurry,
+                    else => return,
+                };
+                if send(&mut writer, &word).await.is_err() {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok(down) = receive(&mut self.reader).await {
+                if let Down::Topic { topic, news } = down {
+                    self.hear(topic, news);
+                }
+            }
+            self.lose();
+            wishing.abort();
+            gone.send_replace(true);
+        });
+        Leaver { hurry, is_gone }
+    }
+
+    /// Nobody else reads what is left.
+    fn lose(self) {
+        for heir in self.heirs.into_values() {
+            heir.lose();
         }
     }
 }

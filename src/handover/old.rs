@@ -1,23 +1,34 @@
-//! The old process's side.
+//! The old process's side: it gives, then tells of its topics until nobody listens to them here any more.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::image::{self, Image, Newcomer};
 use super::link::{receive, send, send_descriptor};
-use super::message::{Doorstep, Down, PROTOCOL, Up};
+use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
+use super::telling::Telling;
 use crate::admin::{NotUpgraded, Upgraded};
+use crate::hub::Mirror;
 use crate::listener::Given;
 use crate::rollout::controller::Controller;
 use crate::session::Shared;
+
+/// Words of the other process that may wait for us.
+const WORDS: usize = 16;
+
+/// How long two processes read a stream that cannot be resumed; at most a tenth of `drain_timeout`.
+const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What the old process has to give.
 pub struct Estate<'a> {
@@ -33,13 +44,37 @@ pub struct Estate<'a> {
 pub struct Successor {
     /// Who it is.
     pub upgraded: Upgraded,
-    link: UnixStream,
+    telling: Telling,
+    words: mpsc::Receiver<Up>,
+    /// Whether somebody waits for us to be gone.
+    is_hurried: bool,
+}
+
+/// What became of a successor's waiting.
+pub enum Released {
+    /// It knows everything.
+    All,
+    /// Our sessions are to leave at once.
+    Hurried,
 }
 
 impl Successor {
-    /// Resolves when it needs nothing more of us: every topic is its own.
-    pub async fn release(self) {
-        drop(self.link);
+    /// Serves its wishes until every topic is its own, or it is in a hurry, which is told once.
+    pub async fn release(&mut self) -> Released {
+        self.telling.depart();
+        loop {
+            tokio::select! {
+                () = self.telling.is_over() => return Released::All,
+                word = self.words.recv() => match word {
+                    Some(Up::Hurry) if !self.is_hurried => {
+                        self.is_hurried = true;
+                        return Released::Hurried;
+                    }
+                    Some(word) => self.telling.heed(&word),
+                    None => return Released::All,
+                }
+            }
+        }
     }
 }
 
@@ -59,8 +94,6 @@ pub async fn hand_over(
     let cannot = |error: io::Error| NotUpgraded::Unfit(format!("{}: {error}", path.display()));
     let (here, there) = UnixStream::pair().map_err(cannot)?;
     let there = there.into_std().map_err(cannot)?;
-    // Whoever reads it at the other side decides for itself whether it waits.
-    there.set_nonblocking(false).map_err(cannot)?;
     let newcomer = Newcomer::start(image, &path, OwnedFd::from(there)).map_err(cannot)?;
     let why = match timeout(PATIENCE, meet(here, estate)).await {
         Ok(Ok(successor)) => {
@@ -73,8 +106,10 @@ pub async fn hand_over(
             PATIENCE.as_secs()
         ),
     };
-    estate.controller.stay();
     let (how, stderr) = newcomer.bury().await;
+    // Only now nobody else can be the owner any more.
+    estate.controller.stay();
+    estate.shared.hub.reopen();
     Err(NotUpgraded::NotReady {
         why: format!("{why} ({how})"),
         stderr,
@@ -93,31 +128,65 @@ fn told(error: &io::Error) -> String {
 async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Result<Successor> {
     let Up::Hello {
         protocol: PROTOCOL,
+        windows,
         version,
         pid,
-        ..
     } = receive(&mut link).await?
     else {
         return Err(io::Error::other("it takes over in another way"));
     };
     give_sockets(&mut link, estate).await?;
-    wait_for(&mut link, |up| matches!(up, Up::Ready)).await?;
-    send(&mut link, &Down::Told).await?;
-    wait_for(&mut link, |up| matches!(up, Up::Settled)).await?;
+    let (reader, writer) = link.into_split();
+    let mut words = listen(reader);
+    let drain = estate.shared.in_force.load().config.server.drain_timeout;
+    let mut telling = Telling::new(writer, OVERLAP.min(drain / 10));
+    hear(&mut words, |word| matches!(word, Up::Ready)).await?;
+
+    // A version that does not understand what is told of topics begins anew: clients are told of the gap.
+    let (topics, mut coming) = estate.shared.hub.mirror();
+    let topics: Vec<Mirror> = match windows {
+        WINDOWS => topics,
+        _ => Vec::new(),
+    };
+    let count = topics.len();
+    for mirror in topics {
+        telling.begin(mirror).await?;
+    }
+    telling.say(&Down::Told).await?;
+    loop {
+        tokio::select! {
+            Some(mirror) = coming.recv() => if windows == WINDOWS {
+                telling.begin(mirror).await?;
+            },
+            word = words.recv() => match word {
+                Some(Up::Settled) => break,
+                Some(word) => telling.heed(&word),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            },
+        }
+    }
+    estate.shared.hub.close();
+    while let Ok(mirror) = coming.try_recv() {
+        if windows == WINDOWS {
+            telling.begin(mirror).await?;
+        }
+    }
     let rollouts = estate.controller.leave()?;
-    send(&mut link, &Down::Go { rollouts }).await?;
-    wait_for(&mut link, |up| matches!(up, Up::Serving)).await?;
+    telling.say(&Down::Go { rollouts }).await?;
+    hear(&mut words, |word| matches!(word, Up::Serving)).await?;
     // The service manager must know the new one before that speaks to it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
     // It serves whether or not it hears this.
-    let _ = send(&mut link, &Down::Known).await;
+    let _ = telling.say(&Down::Known).await;
     Ok(Successor {
         upgraded: Upgraded {
             pid,
             version,
-            topics: 0,
+            topics: count,
         },
-        link,
+        telling,
+        words,
+        is_hurried: false,
     })
 }
 
@@ -138,7 +207,23 @@ async fn give_sockets(link: &mut UnixStream, estate: &Estate<'_>) -> io::Result<
     Ok(())
 }
 
-async fn wait_for(link: &mut UnixStream, is_it: impl Fn(&Up) -> bool) -> io::Result<()> {
-    while !is_it(&receive(link).await?) {}
-    Ok(())
+/// What the other process says, until it is gone.
+fn listen(mut reader: OwnedReadHalf) -> mpsc::Receiver<Up> {
+    let (heard, words) = mpsc::channel(WORDS);
+    tokio::spawn(async move {
+        while let Ok(word) = receive(&mut reader).await
+            && heard.send(word).await.is_ok()
+        {}
+    });
+    words
+}
+
+async fn hear(words: &mut mpsc::Receiver<Up>, is_it: impl Fn(&Up) -> bool) -> io::Result<()> {
+    loop {
+        match words.recv().await {
+            Some(word) if is_it(&word) => return Ok(()),
+            Some(_) => {}
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }

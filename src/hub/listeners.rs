@@ -73,6 +73,16 @@ impl Listeners {
         newest.map_or_else(Credentials::default, |held| (*held.credentials).clone())
     }
 
+    /// Keeps credentials that nobody present has brought.
+    pub fn remember(&mut self, credentials: Credentials) {
+        if self.credentials.is_empty() {
+            self.credentials.push(Held {
+                credentials: Arc::new(credentials),
+                holders: 0,
+            });
+        }
+    }
+
     fn hold(&mut self, credentials: Credentials) -> Arc<Credentials> {
         self.credentials.retain(|held| held.holders > 0);
         let known = self

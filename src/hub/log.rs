@@ -6,6 +6,8 @@
 //! the replay window (who comes back), the allowed lag (who is here), and the pins (who is here and
 //! still reads what was there when it joined).
 
+pub(super) mod carry;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +21,9 @@ const USUAL_LAG: Queue = Queue {
     messages: 256,
     bytes: 1 << 20,
 };
+
+/// Positions beyond the head that may be on their way from another process: more than it can have published meanwhile.
+const UNDERWAY: u64 = 1 << 16;
 
 pub(super) struct Log {
     ch: u32,
@@ -43,8 +48,16 @@ pub(super) struct Log {
     /// Newest entry that is a snapshot, 0 for none.
     last_snapshot: u64,
     document: Option<Document>,
+    /// Counts documents.
+    documents: u64,
     /// The document at the head, made when first asked for.
     snapshot: Option<Arc<Event>>,
+    /// The id of the newest event, kept or not.
+    last_id: Option<Arc<str>>,
+    /// Another process still adds to it: a position beyond the head is one that is on its way here.
+    is_followed: bool,
+    /// The furthest such position that somebody has come with.
+    promised: u64,
     closed: bool,
 }
 
@@ -82,7 +95,11 @@ impl Log {
             last_gap: 0,
             last_snapshot: 0,
             document: None,
+            documents: 0,
             snapshot: None,
+            last_id: None,
+            is_followed: false,
+            promised: 0,
             closed: false,
         }
     }
@@ -160,6 +177,7 @@ impl Log {
     pub fn append_document(&mut self, data: Data, drafts: Option<Vec<Draft>>, at: Instant) {
         self.previous = self.head();
         let first = self.document.replace(Document { data, at }).is_none();
+        self.documents += 1;
         self.snapshot = None;
         match drafts {
             Some(drafts) if !first => {
@@ -206,6 +224,19 @@ impl Log {
         let begin = self.entries.iter().skip(start).position(bears)?;
         let offset = self.first + (start + begin) as u64;
         (offset + 1 >= self.window).then_some(offset)
+    }
+
+    /// Whether this offset of this epoch has been given to an event, here or in the process that this log comes from.
+    pub fn knows(&mut self, offset: u64) -> bool {
+        let ahead = offset.saturating_sub(self.head());
+        if ahead == 0 {
+            return true;
+        }
+        let is_underway = self.is_followed && ahead <= UNDERWAY;
+        if is_underway {
+            self.promised = self.promised.max(offset);
+        }
+        is_underway
     }
 
     /// Moves up over gaps that follow directly: one gap before what comes next is enough.
@@ -263,8 +294,9 @@ impl Log {
 
     /// Entries and bytes after `cursor`, as far as they are kept.
     pub fn waiting(&self, cursor: u64) -> Queue {
+        let cursor = cursor.min(self.head());
         Queue {
-            messages: self.head().saturating_sub(cursor),
+            messages: self.head() - cursor,
             bytes: self.total() - self.sum_at(cursor),
         }
     }
@@ -351,6 +383,9 @@ impl Log {
     }
 
     fn push(&mut self, kind: Kind, draft: Draft, at: Instant) {
+        if kind == Kind::Event {
+            self.last_id.clone_from(&draft.id);
+        }
         let position = self.position(self.head() + 1);
         let event = Arc::new(Event::new(self.ch, position, kind, draft, at));
         let sum = self.total() + event.weight() as u64;

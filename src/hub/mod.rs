@@ -3,9 +3,12 @@
 //! The hub knows nothing of sources: it declares [`Feed`], `source` implements it, `app` joins
 //! them with the factory given to [`Hub::new`].
 
+pub mod carried;
+mod heir;
 mod key;
 mod listeners;
 mod log;
+mod mirror;
 mod node;
 mod place;
 mod publisher;
@@ -21,7 +24,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use heir::{Heir, Legacy, Wish};
 pub use key::{Credentials, Principal, Scope, Target, TopicKey};
+pub use mirror::{Mirror, Refresher};
 pub use publisher::{DocumentChange, Publisher};
 pub use signal::Signal;
 pub use subscriber::{Joined, Phase, Progress, Start, Subscriber};
@@ -136,7 +141,10 @@ impl Hub {
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
         for topic in self.node.all() {
             if matches(&topic.target) {
-                topic.refresh.notify_one();
+                match topic.inheritance.get().filter(|other| other.is_kept()) {
+                    Some(inheritance) => inheritance.wish_for_refresh(),
+                    None => topic.refresh.notify_one(),
+                }
             }
         }
     }

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::carried::Identity;
+use super::heir::Inheritance;
 use super::key::{Principal, Scope, Target, TopicKey};
+use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
 use super::topics::Topics;
@@ -25,6 +29,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// Between two rounds over all topics for memory: what cannot be freed is not sought all the time.
 const ROUND: Duration = Duration::from_millis(100);
+
+/// When somebody may ask again whom another process could serve by then, milliseconds.
+const CLOSED_MS: u64 = 1000;
 
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
@@ -87,6 +94,12 @@ impl Node {
                     }
                     _ => None,
                 };
+                if topics.is_closed {
+                    return Err(Refusal {
+                        retry_ms: Some(CLOSED_MS),
+                        ..Refusal::new(Code::Draining, "another process takes over at this moment")
+                    });
+                }
                 let ch = topics.channel(&key.place).or(channel);
                 let birth = Birth {
                     key,
@@ -94,6 +107,7 @@ impl Node {
                     target,
                     ch: ch.unwrap_or_else(|| self.next_channel()),
                     resume_id,
+                    epoch: None,
                 };
                 self.open(&mut topics, birth)
             }
@@ -104,8 +118,10 @@ impl Node {
             Scope::User(_) | Scope::Connection(_) => credentials,
         };
         let slot = topic.attach(signal, credentials);
-        // Only now: a feed reads with the credentials of who is there.
-        self.start(&topic);
+        // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
+        if !topic.is_kept() {
+            self.start(&topic);
+        }
         Ok((topic, slot))
     }
 
@@ -127,6 +143,75 @@ impl Node {
             let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
             topic.runtime.spawn(task);
         }
+    }
+
+    /// Puts a topic of another process into the house, where nobody subscribes to it yet; `None` where it is there already or
+    /// there is no room.
+    pub fn adopt(
+        self: &Arc<Self>,
+        identity: Identity,
+        inheritance: Inheritance,
+    ) -> Option<Arc<Topic>> {
+        let Identity {
+            key,
+            target,
+            credentials,
+            epoch,
+            resume_id,
+        } = identity;
+        let mut topics = lock(&self.topics);
+        let owner = (
+            target.route.name.clone(),
+            principal(target.scope, &credentials),
+        );
+        if topics.has(&key) || self.make_room(&mut topics, &owner).is_err() {
+            return None;
+        }
+        let birth = Birth {
+            key,
+            owner,
+            target,
+            ch: self.next_channel(),
+            resume_id,
+            epoch: Some(epoch),
+        };
+        let topic = self.open(&mut topics, birth);
+        topic.remember(credentials);
+        topic.with_log(|log| log.set_followed(true));
+        // It has just been made.
+        let _ = topic.inheritance.set(inheritance);
+        if topics.vacate(&topic) {
+            let task = linger(Arc::downgrade(self), Arc::downgrade(&topic));
+            topic.runtime.spawn(task);
+        }
+        Some(topic)
+    }
+
+    /// Stops reading a topic that nobody subscribes to.
+    pub fn let_go(&self, topic: &Topic) {
+        let mut topics = lock(&self.topics);
+        if topic.subscribers() == 0 {
+            topics.remove(topic);
+        }
+    }
+
+    /// Those who listened elsewhere until now may come from now on.
+    pub fn linger_anew(&self, topic: &Topic) {
+        lock(&self.topics).linger_anew(topic);
+    }
+
+    /// All topics; those that come from now on are shown to `newcomers`.
+    pub fn watch_births(&self, newcomers: mpsc::UnboundedSender<Mirror>) -> Vec<Arc<Topic>> {
+        let mut topics = lock(&self.topics);
+        topics.newcomers = Some(newcomers);
+        topics.all()
+    }
+
+    /// Whether new topics are refused.
+    pub fn set_closed(&self, is_closed: bool) {
+        let mut topics = lock(&self.topics);
+        topics.is_closed = is_closed;
+        topics.newcomers = None;
     }
 
     /// Ends a topic: who comes from now on gets a new one.
@@ -263,6 +348,13 @@ impl Node {
         let runtime = Handle::current();
         let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
         topics.insert(topic.clone());
+        // Nobody listens where the upgrade has failed.
+        if let Some(newcomers) = &topics.newcomers
+            && let Some(mirror) = Mirror::of(self, topic.clone())
+            && newcomers.send(mirror).is_err()
+        {
+            topics.newcomers = None;
+        }
         if !topics.sweeping {
             topics.sweeping = true;
             runtime.spawn(sweep(Arc::downgrade(self)));
@@ -271,7 +363,7 @@ impl Node {
     }
 
     /// Starts a topic's feed, once.
-    fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
+    pub fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
         topic.feed.get_or_init(|| {
             let task = feed(self.clone(), topic.clone());
             topic.runtime.spawn(task).abort_handle()
@@ -324,6 +416,11 @@ async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
             let mut topics = lock(&node.topics);
             let Some(since) = topics.idle_since(&topic) else {
                 return;
+            };
+            // Those who listen to the process that still reads it will come here.
+            let since = match topic.is_kept() {
+                true => Instant::now(),
+                false => since,
             };
             let deadline = since + topic.route.load().replay.age;
             if deadline <= Instant::now() {

@@ -38,7 +38,9 @@ pub(super) fn begin(log: &mut Log, start: Start, resume_id: Option<&str>, now: I
             },
             None => expired(log, log.position(0), now),
         },
-        Start::After(position) | Start::Moved(position) if knows(log, position) => {
+        Start::After(position) | Start::Moved(position)
+            if position.epoch == log.position(0).epoch && log.knows(position.offset) =>
+        {
             match position.offset + 1 < log.window() {
                 true => expired(log, position, now),
                 false => after(log, position.offset),
@@ -114,8 +116,4 @@ fn lose(log: &mut Log, from: Position, cursor: u64, why: GapWhy, now: Instant) -
         lost: Some(why),
         prelude: [gap].into_iter().chain(snapshot).collect(),
     }
-}
-
-fn knows(log: &Log, position: Position) -> bool {
-    position.epoch == log.position(0).epoch && position.offset <= log.head()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::topic::Topic;
-use super::{Credentials, Target, node};
+use super::{Credentials, Legacy, Target, node};
 use crate::config::Route;
 use crate::event::{Data, Draft, End, GapWhy};
 
@@ -39,6 +39,20 @@ impl Publisher {
     /// The `Last-Event-ID` that the first subscriber brought, where the topic is new.
     pub fn resume_id(&self) -> Option<Arc<str>> {
         self.topic.resume_id.clone()
+    }
+
+    /// Where to go on, where another process has read this topic before.
+    pub fn legacy(&self) -> Option<Legacy> {
+        self.topic.legacy()
+    }
+
+    /// Resolves when no other process publishes on this topic any more; to be called once the backend's stream is open. False
+    /// where something may be missing between what that process read and this stream's beginning.
+    pub async fn take_over(&self) -> bool {
+        match self.topic.inheritance.get() {
+            Some(inheritance) => inheritance.taken().await,
+            None => false,
+        }
     }
 
     /// The backend's first response head arrived and is good: subscriptions may be answered, the topic is live.

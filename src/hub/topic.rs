@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::carried::Standing;
+use super::heir::Inheritance;
 use super::key::{Principal, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
@@ -34,6 +36,10 @@ pub(super) struct Topic {
     pub superseded: AtomicBool,
     pub refresh: Notify,
     pub feed: OnceLock<AbortHandle>,
+    /// How it came here, where that is from another process.
+    pub inheritance: OnceLock<Inheritance>,
+    /// Wakes whoever tells another process of it.
+    mirror: OnceLock<Arc<Signal>>,
     pub meters: TopicMeters,
     /// Where its tasks run, whoever drops the last subscriber.
     pub runtime: Handle,
@@ -68,6 +74,8 @@ pub(super) struct Birth {
     pub target: Arc<Target>,
     pub ch: u32,
     pub resume_id: Option<Arc<str>>,
+    /// The epoch of a topic that has begun elsewhere.
+    pub epoch: Option<Epoch>,
 }
 
 impl Topic {
@@ -78,10 +86,12 @@ impl Topic {
             target,
             ch,
             resume_id,
+            epoch,
         } = birth;
         // Without the system's randomness an unpredictable number from the clock is good enough:
         // an epoch is no secret, it only has to differ from the last one.
-        let epoch = Epoch(getrandom::u32().unwrap_or_else(|_| fastrand::u32(..)));
+        let fresh = || Epoch(getrandom::u32().unwrap_or_else(|_| fastrand::u32(..)));
+        let epoch = epoch.unwrap_or_else(fresh);
         let meters = node.telemetry.topic_meters(&target.route.name);
         meters.topics.inc();
         Topic {
@@ -96,6 +106,8 @@ impl Topic {
             superseded: AtomicBool::new(false),
             refresh: Notify::new(),
             feed: OnceLock::new(),
+            inheritance: OnceLock::new(),
+            mirror: OnceLock::new(),
             meters,
             runtime,
             head: AtomicU64::new(0),
@@ -234,6 +246,9 @@ impl Topic {
         if let Some(feed) = self.feed.get() {
             feed.abort();
         }
+        if let Some(inheritance) = self.inheritance.get() {
+            inheritance.wish_to_take();
+        }
         self.wake();
     }
 
@@ -251,7 +266,47 @@ impl Topic {
         listeners.detach(slot);
         self.meters.subscribers.dec();
         self.subscribers.store(listeners.count(), Ordering::Release);
+        self.ring_mirror();
         listeners.count()
+    }
+
+    /// The credentials to read with until somebody brings others.
+    pub fn remember(&self, credentials: Credentials) {
+        lock(&self.listeners).remember(credentials);
+    }
+
+    /// What rings when there is something to tell another process.
+    pub fn mirror_signal(&self) -> Arc<Signal> {
+        self.mirror.get_or_init(Arc::default).clone()
+    }
+
+    /// How it stands with its backend, to be told to another process.
+    pub fn standing(&self) -> Standing {
+        let is_open = self.phase.load(Ordering::Acquire) != OPENING;
+        let condition = lock(&self.condition);
+        Standing {
+            is_open,
+            live: condition.state.live,
+            why: condition.state.why.map(str::to_owned),
+            since: condition.state.since,
+            last_ok: condition.last_ok,
+        }
+    }
+
+    /// It stands as another process says.
+    pub fn stand(&self, standing: &Standing) {
+        if !standing.is_open {
+            return;
+        }
+        self.change(|condition| {
+            condition.state.live = standing.live;
+            condition.state.why = match (&standing.why, standing.live) {
+                (Some(why), false) => Some(known_why(why)),
+                _ => None,
+            };
+            condition.last_ok = standing.last_ok;
+        });
+        lock(&self.condition).state.since = standing.since;
     }
 
     pub fn credentials(&self) -> Credentials {
@@ -316,6 +371,13 @@ impl Topic {
 
     fn wake(&self) {
         lock(&self.listeners).ring();
+        self.ring_mirror();
+    }
+
+    fn ring_mirror(&self) {
+        if let Some(mirror) = self.mirror.get() {
+            mirror.ring();
+        }
     }
 
     /// Shows the log's head and size to those without its lock.
@@ -356,6 +418,13 @@ pub struct TopicInfo {
     pub events: usize,
     /// Bytes of the replay window.
     pub bytes: usize,
+}
+
+/// A word for `state.why` from another process, as one of ours.
+fn known_why(why: &str) -> &'static str {
+    const WORDS: [&str; 3] = ["connecting", "upstream_timeout", "upstream_invalid"];
+    let known = WORDS.into_iter().find(|word| *word == why);
+    known.unwrap_or("upstream_down")
 }
 
 /// Takes a lock; one that a panic left behind guards values that are whole between two calls.

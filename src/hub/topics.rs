@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::key::{Place, Principal, TopicKey};
+use super::mirror::Mirror;
 use super::topic::Topic;
 use crate::error::{Code, Refusal};
 
@@ -13,6 +15,10 @@ use crate::error::{Code, Refusal};
 pub(super) struct Topics {
     /// Whether a task trims windows by age.
     pub sweeping: bool,
+    /// No new ones come: another process takes over.
+    pub is_closed: bool,
+    /// Whoever tells another process of those that come.
+    pub newcomers: Option<mpsc::UnboundedSender<Mirror>>,
     /// When memory was last sought in all topics.
     pub last_round: Option<Instant>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
@@ -58,6 +64,12 @@ impl Topics {
     /// How many there are of one route and principal.
     pub fn count_of(&self, owner: &(Arc<str>, Principal)) -> usize {
         self.owners.get(owner).map_or(0, |owned| owned.count)
+    }
+
+    /// Whether there is one with this key.
+    pub fn has(&self, key: &TopicKey) -> bool {
+        let seats = self.at.get(&key.place);
+        seats.is_some_and(|seats| seats.iter().any(|seat| seat.topic.key == *key))
     }
 
     /// The topic with this key, which somebody comes to now.
@@ -138,6 +150,15 @@ impl Topics {
             }
         }
         topic.close(None);
+    }
+
+    /// Where nobody subscribes to this topic, its linger time begins anew.
+    pub fn linger_anew(&mut self, topic: &Topic) {
+        if let Some(seat) = self.seat_of(topic)
+            && let Some((_, since)) = &mut seat.idle
+        {
+            *since = Instant::now();
+        }
     }
 
     /// Since when nobody subscribes to this topic. Where somebody does, its linger task is over.

@@ -2,4 +2,5 @@
 
 mod failing;
 mod sockets;
+mod windows;
 mod world;

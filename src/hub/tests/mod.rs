@@ -1,6 +1,7 @@
 //! What the hub promises, seen from its three sides: feed, subscriber, configuration.
 
 mod bounds;
+mod carry;
 mod first;
 mod identity;
 mod joining;

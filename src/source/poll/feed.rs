@@ -39,13 +39,23 @@ pub struct PollFeed {
 
 impl Feed for PollFeed {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let legacy = topic.legacy();
+        let document = legacy.as_ref().and_then(|legacy| legacy.document.clone());
+        // What was asked for with it is not known here: the first poll brings a whole document.
+        let held = document.and_then(|text| {
+            Some(Held {
+                document: Document::parse(text).ok()?,
+                validators: Validators::default(),
+            })
+        });
         let poller = Poller {
             outage: Outage::new(topic.clone(), self.telemetry.clone()),
             feed: *self,
             topic,
             pace: Pace::default(),
-            has_begun: false,
-            held: None,
+            has_begun: held.is_some(),
+            is_inherited: legacy.is_some(),
+            held,
             not_modified: 0,
             is_mass_delete: false,
             is_oversized: false,
@@ -62,6 +72,8 @@ struct Poller {
     /// The head of a document has been seen once. From then on only a whole document is good news.
     has_begun: bool,
     held: Option<Held>,
+    /// Another process has polled it until now.
+    is_inherited: bool,
     /// 304s since the last whole answer.
     not_modified: u32,
     /// The last answer had lost most of its items, and was not believed.
@@ -78,6 +90,9 @@ struct Held {
 
 impl Poller {
     async fn poll(mut self) {
+        if self.is_inherited {
+            self.fall_in().await;
+        }
         loop {
             let route = self.topic.route();
             let Some(Source::Poll(poll)) = &route.source else {
@@ -103,6 +118,20 @@ impl Poller {
                 }
             }
             self.wait(next, started, finished, &route).await;
+        }
+    }
+
+    /// All topics come from the other process at about the same instant, and are not all polled at once.
+    async fn fall_in(&mut self) {
+        let route = self.topic.route();
+        if let Some(Source::Poll(poll)) = &route.source {
+            let next = Next {
+                after_start: self.pace.interval(poll).mul_f64(fastrand::f64()),
+                after_end: Duration::ZERO,
+                may_refresh: true,
+            };
+            let now = Instant::now();
+            self.wait(next, now, now, &route).await;
         }
     }
 

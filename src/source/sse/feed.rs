@@ -16,7 +16,7 @@ use super::recent::Recent;
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
-use crate::hub::{Feed, Publisher, Scope};
+use crate::hub::{Feed, Legacy, Publisher, Scope};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::Outage;
 use crate::source::request::request;
@@ -38,7 +38,8 @@ pub struct SseFeed {
 
 impl Feed for SseFeed {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let follower = Follower {
+        let legacy = topic.legacy();
+        let mut follower = Follower {
             outage: Outage::new(topic.clone(), self.telemetry.clone()),
             last_event_id: topic.resume_id(),
             feed: *self,
@@ -46,9 +47,13 @@ impl Feed for SseFeed {
             backoff: Backoff::default(),
             recent: Recent::default(),
             retry: None,
-            was_open: false,
+            was_open: legacy.as_ref().is_some_and(|legacy| legacy.was_open),
+            is_to_take_over: legacy.is_some(),
             owed: None,
         };
+        if let Some(legacy) = legacy {
+            follower.go_on_from(legacy);
+        }
         Box::pin(follower.follow())
     }
 }
@@ -64,6 +69,8 @@ struct Follower {
     retry: Option<Duration>,
     /// Clients have been told that the topic is live: from then on there is something to lose.
     was_open: bool,
+    /// Another process has read this topic until now.
+    is_to_take_over: bool,
     /// A loss to be told as soon as the stream goes on: it lasts until then.
     owed: Option<GapWhy>,
 }
@@ -107,6 +114,7 @@ impl Follower {
             Ok(()) => {}
             Err(stop) => return stop,
         }
+        self.go_on().await;
         let route = self.topic.route();
         let open = self.feed.telemetry.stream_opened(&route.name);
         let begun = Instant::now();
@@ -148,7 +156,7 @@ impl Follower {
         HeaderValue::from_bytes(self.last_event_id.as_ref()?.as_bytes()).ok()
     }
 
-    /// Judges the head. Where it is a stream the topic is live, and told of what was lost.
+    /// Judges the head: whether it is a stream.
     fn admit(&mut self, answer: &Response<Body>) -> Result<(), Stop> {
         let (status, headers) = (answer.status(), answer.headers());
         let route = self.topic.route();
@@ -160,7 +168,6 @@ impl Follower {
                 if status.is_success()
                     && answer::has_type(headers, |essence| essence == EVENT_STREAM) =>
             {
-                self.go_on();
                 Ok(())
             }
             Verdict::Good => Err(self
@@ -175,9 +182,11 @@ impl Follower {
         }
     }
 
-    fn go_on(&mut self) {
+    /// The stream goes on: the topic is live, and told of what was lost.
+    async fn go_on(&mut self) {
         let is_resumed = self.sendable_id().is_some();
-        if !is_resumed && self.was_open {
+        let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
+        if !is_resumed && self.was_open && !is_covered {
             self.owed.get_or_insert(GapWhy::UpstreamReconnect);
         }
         if let Some(why) = self.owed.take() {
@@ -185,10 +194,26 @@ impl Follower {
         }
         if !std::mem::replace(&mut self.was_open, true) {
             self.topic.opened();
-        } else if is_resumed {
+        } else if is_resumed || is_covered {
             self.recent.resumed();
         }
         self.outage.end();
+    }
+
+    /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has told
+    /// everything that it has read. Events with ids that both have read are then known. False where something may be missing.
+    async fn take_over(&mut self) -> bool {
+        let is_covered = self.topic.take_over().await;
+        if let Some(legacy) = self.topic.legacy() {
+            self.go_on_from(legacy);
+        }
+        is_covered
+    }
+
+    fn go_on_from(&mut self, legacy: Legacy) {
+        let capacity = self.topic.route().replay.events;
+        self.recent = Recent::of(&legacy.events, capacity);
+        self.last_event_id = legacy.last_event_id;
     }
 
     /// Reads until the stream is lost, or over.
@@ -226,19 +251,20 @@ impl Follower {
     /// What the messages become; nothing after one that ends the stream for good.
     fn drafts(&mut self, messages: &mut Vec<Message>, sse: &Sse, replay: usize) -> Drafts {
         let mut drafts = Drafts::default();
-        for message in messages.drain(..) {
+        for mut message in messages.drain(..) {
+            let upstream = message.name.take();
+            let upstream = upstream.as_deref().unwrap_or("message");
+            message.name = match sse.events.get(upstream).map_or(upstream, String::as_str) {
+                "message" => None,
+                name => Some(Arc::from(name)),
+            };
+            // By the client's name: what another process has read is known by no other.
             if self.recent.is_repeated(&message, replay) {
                 continue;
             }
-            let name = message.name.as_deref().unwrap_or("message");
-            drafts.is_final = sse.final_events.iter().any(|last| last == name);
-            let name = match sse.events.get(name) {
-                Some(other) if other == "message" => None,
-                Some(other) => Some(Arc::from(other.as_str())),
-                None => message.name,
-            };
+            drafts.is_final = sse.final_events.iter().any(|last| last == upstream);
             drafts.events.push(Draft {
-                name,
+                name: message.name,
                 id: message.id,
                 data: Data::classify(message.data),
             });

@@ -3,8 +3,12 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::decode::Message;
+use crate::event::{Event, Kind};
 
 /// More than this many are not remembered, however long the replay window.
 const MOST: usize = 10_000;
@@ -24,6 +28,21 @@ pub struct Recent {
 }
 
 impl Recent {
+    /// What another process has delivered, oldest first, among `capacity`. An event that shows the id of the one before it had
+    /// none of its own, as far as can be told.
+    pub fn of(events: &[Arc<Event>], capacity: usize) -> Self {
+        let mut recent = Recent::default();
+        let mut shown = None;
+        for event in events.iter().filter(|event| event.kind == Kind::Event) {
+            if event.id.is_some() && event.id != shown {
+                shown.clone_from(&event.id);
+                let mark = recent.mark(&event.id, &event.name, event.data.bytes());
+                recent.remember(mark, capacity);
+            }
+        }
+        recent
+    }
+
     /// The stream was asked to go on after an event.
     pub fn resumed(&mut self) {
         self.is_resuming = true;
@@ -34,9 +53,7 @@ impl Recent {
         if !message.has_own_id {
             return false;
         }
-        let mark = self
-            .hasher
-            .hash_one((&message.id, &message.name, &message.data));
+        let mark = self.mark(&message.id, &message.name, &message.data);
         if self.is_resuming {
             let times = self.seen.iter().filter(|seen| **seen == mark).take(2);
             if times.count() == 1 {
@@ -44,18 +61,26 @@ impl Recent {
             }
             self.is_resuming = false;
         }
+        self.remember(mark, capacity);
+        false
+    }
+
+    fn mark(&self, id: &Option<Arc<str>>, name: &Option<Arc<str>>, data: &Bytes) -> u64 {
+        self.hasher.hash_one((id, name, data))
+    }
+
+    fn remember(&mut self, mark: u64, capacity: usize) {
         while self.seen.len() >= capacity.clamp(1, MOST) {
             self.seen.pop_front();
         }
         self.seen.push_back(mark);
-        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::event::{Data, Draft, Epoch, Position};
 
     fn message(id: Option<&str>, data: &'static str) -> Message {
         Message {
@@ -88,6 +113,41 @@ mod tests {
             (Some("3"), "c"),
         ];
         assert_eq!(fresh(&mut recent, &again), ["d", "c"]);
+    }
+
+    #[test]
+    fn what_another_process_delivered_is_known_by_the_ids_it_showed() {
+        let event = |offset, id: Option<&str>, data: &'static str| {
+            let epoch = Epoch(1);
+            let draft = Draft {
+                name: None,
+                id: id.map(Into::into),
+                data: Data::classify(Bytes::from_static(data.as_bytes())),
+            };
+            let at = std::time::Instant::now();
+            Arc::new(Event::new(
+                1,
+                Position { epoch, offset },
+                Kind::Event,
+                draft,
+                at,
+            ))
+        };
+        let told = [
+            event(1, None, "0"),
+            event(2, Some("1"), "a"),
+            event(3, Some("1"), "without its own"),
+            event(4, Some("2"), "{}"),
+        ];
+        let mut recent = Recent::of(&told, 10);
+        recent.resumed();
+        let again = [
+            (Some("1"), "a"),
+            (None, "0"),
+            (Some("2"), "{}"),
+            (Some("1"), "without its own"),
+        ];
+        assert_eq!(fresh(&mut recent, &again), ["0", "without its own"]);
     }
 
     #[test]

@@ -1,0 +1,385 @@
+//! How a topic is told of to another process: every member may come from a version that is not ours, so all is checked anew
+//! where it arrives.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use super::key::{Principal, Scope, Target};
+use super::log::carry::{Arrival, Arrived, Extract};
+use super::{Credentials, TopicKey};
+use crate::config::Route;
+use crate::error::Code;
+use crate::event::{Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+
+/// What is told of one topic.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// It exists.
+    Exists(Box<Topic>),
+    /// What was published on it.
+    Grown(Grown),
+    /// How it stands with its backend.
+    Stands(Standing),
+    /// Whoever hears this is to open the backend's stream; the old process reads on until that is open.
+    Overlap,
+    /// The old process reads it no longer, and has told everything.
+    Released,
+    /// It is over for good.
+    Ended(Ended),
+    /// From a version to come.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A topic's identity, and what reading it takes.
+#[derive(Serialize, Deserialize)]
+pub struct Topic {
+    route: String,
+    /// The route's fingerprint: where it differs the topic is another one.
+    reads: String,
+    params: Vec<(String, String)>,
+    url: String,
+    host: Text,
+    proto: String,
+    vary: Vec<(String, Text)>,
+    scope: Whose,
+    epoch: u32,
+    resume_id: Option<String>,
+    cookie: Option<Text>,
+    authorization: Option<Text>,
+}
+
+/// A [`Scope`] that may be handed over: connections are not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Whose {
+    Public,
+    User(Text),
+}
+
+/// Bytes, as base64.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Text(String);
+
+/// Entries of a log, the newest last.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Grown {
+    /// Offset of the first entry; where there is none, of the next one.
+    first: u64,
+    window: u64,
+    entries: Vec<Entry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Document>,
+    last_id: Option<Arc<str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    #[serde(default, skip_serializing_if = "Form::is_event")]
+    form: Form,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    data: String,
+    /// Whether the data is JSON.
+    #[serde(default)]
+    json: bool,
+    age_ms: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    #[default]
+    Event,
+    Snapshot,
+    Gap {
+        from: u64,
+        why: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    data: String,
+    json: bool,
+    age_ms: u64,
+}
+
+/// How a topic stands with its backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The backend has answered, or is known not to.
+    pub is_open: bool,
+    /// See [`crate::event::State::live`].
+    pub live: bool,
+    /// See [`crate::event::State::why`].
+    pub why: Option<String>,
+    /// See [`crate::event::State::since`].
+    pub since: u64,
+    /// Unix seconds of the last success.
+    pub last_ok: Option<u64>,
+}
+
+/// How it ended; see [`End`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ended {
+    code: String,
+    status: u16,
+    retry_ms: Option<u64>,
+    is_final: bool,
+}
+
+/// What a [`Topic`] comes to here.
+pub(super) struct Identity {
+    pub key: TopicKey,
+    pub target: Arc<Target>,
+    pub credentials: Credentials,
+    pub epoch: Epoch,
+    pub resume_id: Option<Arc<str>>,
+}
+
+impl Topic {
+    /// Writes a topic's identity down; `None` where it cannot be another process's: connections stay where they are.
+    pub(super) fn write(
+        key: &TopicKey,
+        target: &Target,
+        credentials: &Credentials,
+        epoch: Epoch,
+        resume_id: Option<&str>,
+    ) -> Option<Self> {
+        let vary = target.vary.iter();
+        Some(Topic {
+            route: target.route.name.to_string(),
+            reads: key.reads.clone(),
+            params: target.params.clone(),
+            url: target.url.clone(),
+            host: Text::of(target.host.as_bytes()),
+            proto: target.proto.to_owned(),
+            vary: vary
+                .map(|(name, value)| (name.to_string(), Text::of(value.as_bytes())))
+                .collect(),
+            scope: match target.scope {
+                Scope::Public => Whose::Public,
+                Scope::User(Principal(hash)) => Whose::User(Text::of(&hash)),
+                Scope::Connection(_) => return None,
+            },
+            epoch: epoch.0,
+            resume_id: resume_id.map(str::to_owned),
+            cookie: credentials.cookie.as_ref().map(Text::of_value),
+            authorization: credentials.authorization.as_ref().map(Text::of_value),
+        })
+    }
+
+    /// Reads it back, on the routes that are configured here. `None` where a route reads something else now, or where anything
+    /// does not fit together: credentials that are not the principal's above all.
+    pub(super) fn read(&self, find: impl FnOnce(&str) -> Option<Arc<Route>>) -> Option<Identity> {
+        let route = find(&self.route).filter(|route| route.source.is_some())?;
+        let value = |text: &Text| HeaderValue::from_bytes(&text.bytes()?).ok();
+        let optional = |text: &Option<Text>| match text {
+            Some(text) => value(text).map(Some),
+            None => Some(None),
+        };
+        let vary = self.vary.iter().map(|(name, text)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, value(text)?))
+        });
+        let credentials = Credentials {
+            cookie: optional(&self.cookie)?,
+            authorization: optional(&self.authorization)?,
+        };
+        let scope = match &self.scope {
+            Whose::Public => Scope::Public,
+            Whose::User(hash) => Scope::User(Principal(hash.bytes()?.try_into().ok()?)),
+        };
+        if !is_holder(&credentials, scope) {
+            return None;
+        }
+        let target = Target {
+            params: self.params.clone(),
+            url: self.url.clone(),
+            host: value(&self.host)?,
+            proto: ["http", "https"].into_iter().find(|p| *p == self.proto)?,
+            vary: vary.collect::<Option<Vec<_>>>()?,
+            scope,
+            route,
+        };
+        let key = TopicKey::of(&target);
+        (key.reads == self.reads).then(|| Identity {
+            key,
+            target: Arc::new(target),
+            credentials,
+            epoch: Epoch(self.epoch),
+            resume_id: self.resume_id.as_deref().map(Arc::from),
+        })
+    }
+}
+
+/// Whether these are the credentials that a topic of this scope is read with.
+fn is_holder(credentials: &Credentials, scope: Scope) -> bool {
+    match scope {
+        Scope::Public => *credentials == Credentials::default(),
+        Scope::User(principal) => credentials.principal() == principal,
+        Scope::Connection(_) => false,
+    }
+}
+
+impl std::fmt::Debug for Topic {
+    /// Without its credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topic")
+            .field("route", &self.route)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Text {
+    fn of(bytes: &[u8]) -> Self {
+        Text(STANDARD.encode(bytes))
+    }
+
+    fn of_value(value: &HeaderValue) -> Self {
+        Text::of(value.as_bytes())
+    }
+
+    fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.0).ok()
+    }
+}
+
+impl Grown {
+    pub(super) fn write(extract: Extract, now: Instant) -> Self {
+        let age = |at: Instant| now.saturating_duration_since(at).as_millis() as u64;
+        Grown {
+            first: extract.first,
+            window: extract.window,
+            entries: extract
+                .entries
+                .iter()
+                .map(|event| Entry::write(event, age(event.at)))
+                .collect(),
+            document: extract.document.map(|(data, at)| Document {
+                data: text(&data),
+                json: matches!(data, Data::Json(_)),
+                age_ms: age(at),
+            }),
+            last_id: extract.last_id,
+        }
+    }
+
+    pub(super) fn read(self, epoch: Epoch, now: Instant) -> Arrival {
+        let since = |age_ms| {
+            let age = Duration::from_millis(age_ms);
+            now.checked_sub(age).unwrap_or(now)
+        };
+        let entries = self.entries.into_iter().map(|entry| {
+            let at = since(entry.age_ms);
+            entry.read(epoch, at)
+        });
+        Arrival {
+            first: self.first,
+            window: self.window,
+            entries: entries.collect(),
+            document: self
+                .document
+                .map(|document| (data(document.data, document.json), since(document.age_ms))),
+            last_id: self.last_id,
+        }
+    }
+}
+
+impl Entry {
+    fn write(event: &Event, age_ms: u64) -> Self {
+        Entry {
+            form: match event.kind {
+                Kind::Event => Form::Event,
+                Kind::Snapshot => Form::Snapshot,
+                Kind::Gap { from, why } => Form::Gap {
+                    from: from.offset,
+                    why: why.as_str().to_owned(),
+                },
+            },
+            name: event.name.clone(),
+            id: event.id.clone(),
+            data: text(&event.data),
+            json: matches!(event.data, Data::Json(_)),
+            age_ms,
+        }
+    }
+
+    fn read(self, epoch: Epoch, at: Instant) -> Arrived {
+        let kind = match self.form {
+            Form::Event => Kind::Event,
+            Form::Snapshot => Kind::Snapshot,
+            Form::Gap { from, why } => Kind::Gap {
+                from: Position {
+                    epoch,
+                    offset: from,
+                },
+                why: GapWhy::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == why)
+                    .unwrap_or(GapWhy::UpstreamReconnect),
+            },
+        };
+        let draft = Draft {
+            name: self.name,
+            id: self.id,
+            data: data(self.data, self.json),
+        };
+        (kind, draft, at)
+    }
+}
+
+impl Form {
+    fn is_event(&self) -> bool {
+        *self == Form::Event
+    }
+}
+
+impl Ended {
+    pub(super) fn write(end: &End) -> Self {
+        Ended {
+            code: end.code.as_str().to_owned(),
+            status: end.status,
+            retry_ms: end.retry_ms,
+            is_final: end.is_final,
+        }
+    }
+
+    pub(super) fn read(self) -> End {
+        let code = Code::ALL
+            .into_iter()
+            .find(|code| code.as_str() == self.code);
+        End {
+            code: code.unwrap_or(Code::Internal),
+            status: self.status,
+            retry_ms: self.retry_ms,
+            is_final: self.is_final,
+        }
+    }
+}
+
+/// A payload's text; it is UTF-8 always.
+fn text(data: &Data) -> String {
+    String::from_utf8_lossy(data.bytes()).into_owned()
+}
+
+/// JSON only where it was so already and still is: it goes into frames as it stands.
+fn data(text: String, is_json: bool) -> Data {
+    match is_json {
+        true => Data::classify(Bytes::from(text)),
+        false => Data::Text(Bytes::from(text)),
+    }
+}

@@ -1,0 +1,228 @@
+//! A log that is told of elsewhere: whoever reads there gets what they would have got here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::config::{Queue, Replay};
+use crate::event::{Data, Draft, Epoch, Event, GapWhy, Position};
+use crate::hub::carried::Grown;
+use crate::hub::log::Log;
+use crate::hub::log::carry::Told;
+use crate::hub::place::{self, Placed};
+use crate::hub::subscriber::{Progress, Start};
+
+const EPOCH: Epoch = Epoch(7);
+
+const ANY_LAG: Queue = Queue {
+    messages: u64::MAX,
+    bytes: u64::MAX,
+};
+
+const REPLAY: Replay = Replay {
+    events: 6,
+    age: Duration::from_secs(60),
+    bytes: 1 << 20,
+};
+
+/// What happens to a log.
+#[derive(Clone, Debug)]
+enum Step {
+    Events(Vec<(Option<u8>, bool)>),
+    Gap,
+    Document(bool),
+    /// What is too much is let go here.
+    Trim,
+    /// Everything so far is told.
+    Tell,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let event = (proptest::option::of(0..6u8), any::<bool>());
+    let step = prop_oneof![
+        4 => proptest::collection::vec(event, 1..4).prop_map(Step::Events),
+        1 => Just(Step::Gap),
+        1 => any::<bool>().prop_map(Step::Document),
+        1 => Just(Step::Trim),
+        2 => Just(Step::Tell),
+    ];
+    proptest::collection::vec(step, 0..30)
+}
+
+/// The same log, here and where it is told of.
+struct Pair {
+    here: Log,
+    there: Log,
+    told: Told,
+    count: u32,
+    at: Instant,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Pair {
+            here: Log::new(1, EPOCH),
+            there: Log::new(2, EPOCH),
+            told: Told::default(),
+            count: 0,
+            at: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        self.count += 1;
+        let text = |count| Data::classify(Bytes::from(format!("{{\"n\":{count}}}")));
+        match step {
+            Step::Events(events) => {
+                let drafts = events.into_iter().map(|(id, is_named)| Draft {
+                    name: is_named.then(|| "named".into()),
+                    id: id.map(|id| id.to_string().into()),
+                    data: text(self.count),
+                });
+                self.here.append(drafts.collect(), self.at);
+            }
+            Step::Gap => self.here.append_gap(GapWhy::TooLarge, self.at),
+            Step::Document(is_whole) => {
+                let drafts = (!is_whole).then(|| vec![Draft::plain(text(self.count))]);
+                self.here.append_document(text(self.count), drafts, self.at);
+            }
+            Step::Trim => self.here.trim(&REPLAY, self.at, false),
+            Step::Tell => self.tell(),
+        }
+    }
+
+    /// By way of the bytes that go over.
+    fn tell(&mut self) {
+        let Some(extract) = self.here.extract(&mut self.told) else {
+            return;
+        };
+        let bytes = serde_json::to_vec(&Grown::write(extract, self.at)).unwrap();
+        let grown: Grown = serde_json::from_slice(&bytes).unwrap();
+        self.there.take_in(grown.read(EPOCH, self.at));
+    }
+}
+
+/// An event without the number of its channel.
+fn told(event: &Arc<Event>) -> String {
+    let Event {
+        position,
+        kind,
+        name,
+        id,
+        data,
+        ..
+    } = &**event;
+    format!("{position} {kind:?} {name:?} {id:?} {data:?}")
+}
+
+/// Everything that somebody is told who begins like this and reads to the end.
+fn walk(log: &mut Log, start: Start, resume_id: Option<&str>, at: Instant) -> Vec<String> {
+    let joined = log.head();
+    let Placed {
+        mut cursor,
+        recovered,
+        lost,
+        prelude,
+    } = place::begin(log, start, resume_id, at);
+    let mut all: Vec<String> = vec![format!("{recovered} {lost:?} at {joined}")];
+    all.extend(prelude.iter().map(told));
+    let mut out = Vec::new();
+    let progress = log.read(&mut cursor, joined, &mut out, usize::MAX, ANY_LAG);
+    assert_eq!(progress, Progress::CaughtUp);
+    all.extend(out.iter().map(told));
+    all
+}
+
+proptest! {
+    #[test]
+    fn whoever_reads_there_gets_what_they_would_have_got_here(steps in steps()) {
+        let mut pair = Pair::new();
+        for step in steps {
+            pair.take(step);
+        }
+        // As when nobody subscribes any more: then it is told to its end.
+        pair.take(Step::Trim);
+        pair.tell();
+        pair.there.trim(&REPLAY, pair.at, false);
+        prop_assert_eq!(pair.here.last_id(), pair.there.last_id());
+        let positions = (0..pair.here.head() + 2).map(|offset| Position { epoch: EPOCH, offset });
+        let foreign = Position { epoch: Epoch(8), offset: 1 };
+        let starts = positions
+            .chain([foreign])
+            .flat_map(|at| [Start::After(at), Start::Moved(at)])
+            .chain((0..7).map(|id| Start::LastEventId(id.to_string().into())))
+            .chain([Start::Live]);
+        for start in starts {
+            let here = walk(&mut pair.here, start.clone(), Some("6"), pair.at);
+            let there = walk(&mut pair.there, start.clone(), Some("6"), pair.at);
+            prop_assert_eq!(here, there, "{:?}", start);
+        }
+    }
+
+    /// Nothing that comes over the way can break the log.
+    #[test]
+    fn nonsense_is_taken_in_without_a_panic(first: u64, window: u64, count in 0..5usize, again: u64) {
+        let mut log = Log::new(1, EPOCH);
+        for first in [first, again] {
+            let entry = serde_json::json!({"data": "x", "age_ms": u64::MAX});
+            let grown = serde_json::json!({
+                "first": first, "window": window, "entries": vec![entry; count], "last_id": null,
+            });
+            let grown: Grown = serde_json::from_value(grown).unwrap();
+            log.take_in(grown.read(EPOCH, Instant::now()));
+            prop_assert!(log.window() <= log.head() + 1);
+            let after = Start::After(Position { epoch: EPOCH, offset: first });
+            place::begin(&mut log, after, None, Instant::now());
+        }
+    }
+}
+
+#[test]
+fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
+    let mut pair = Pair::new();
+    pair.take(Step::Events(vec![(None, false)]));
+    pair.tell();
+    pair.there.set_followed(true);
+    pair.take(Step::Events(vec![(None, false)]));
+    let ahead = |offset| {
+        Start::After(Position {
+            epoch: EPOCH,
+            offset,
+        })
+    };
+    let placed = place::begin(&mut pair.there, ahead(2), None, pair.at);
+    assert!(placed.recovered && placed.prelude.is_empty());
+    assert_eq!(placed.cursor, 2);
+    pair.tell();
+    pair.take(Step::Events(vec![(None, false)]));
+    pair.tell();
+    let mut cursor = placed.cursor;
+    let mut out = Vec::new();
+    pair.there.read(&mut cursor, 2, &mut out, 9, ANY_LAG);
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].position.offset, 3);
+    for offset in [1 << 20, u64::MAX] {
+        let placed = place::begin(&mut pair.there, ahead(offset), None, pair.at);
+        assert_eq!(placed.lost, Some(GapWhy::Epoch));
+    }
+}
+
+#[test]
+fn a_position_that_never_came_belongs_to_no_other_event() {
+    let mut pair = Pair::new();
+    pair.take(Step::Events(vec![(None, false)]));
+    pair.tell();
+    pair.there.set_followed(true);
+    let after = Position {
+        epoch: EPOCH,
+        offset: 5,
+    };
+    place::begin(&mut pair.there, Start::After(after), None, pair.at);
+    pair.there.set_followed(false);
+    pair.there.keep_promises(pair.at);
+    assert_eq!(pair.there.head(), 6, "told as a loss behind it");
+    let placed = place::begin(&mut pair.there, Start::After(after), None, pair.at);
+    assert!(!placed.recovered);
+}

@@ -1,0 +1,359 @@
+//! Replay windows change hands: who resumes gets everything, once and in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::world::Dynasty;
+use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::world::{eventually, get};
+use crate::support::backend::reply;
+use crate::support::{Backend, Message, Peer, until};
+
+const ROUTES: &str = r#"
+[[route]]
+path = "/ids"
+name = "ids"
+upstream = "app"
+source = "sse"
+
+[[route]]
+path = "/plain"
+name = "plain"
+upstream = "app"
+source = "sse"
+
+[[route]]
+path = "/counter"
+name = "counter"
+upstream = "app"
+source = {kind = "poll", every = "50ms"}
+refresh_on = ["POST /write"]
+
+[[route]]
+path = "/{*path}"
+upstream = "app"
+"#;
+
+/// A stream with ids, one without, and a document; all show how far it has counted.
+struct World {
+    backend: Backend,
+    count: Arc<watch::Sender<u64>>,
+}
+
+impl World {
+    async fn start() -> Self {
+        let count = Arc::new(watch::Sender::new(0));
+        let shown = count.clone();
+        let backend = Backend::start(move |request, peer| {
+            let count = shown.subscribe();
+            async move { answer(request, peer, count).await }
+        });
+        World {
+            backend: backend.await,
+            count,
+        }
+    }
+
+    fn publish(&self) -> u64 {
+        self.count.send_modify(|count| *count += 1);
+        *self.count.borrow()
+    }
+
+    fn asked_for(&self, path: &str) -> usize {
+        let seen = self.backend.seen();
+        seen.iter().filter(|seen| seen.target() == path).count()
+    }
+}
+
+async fn answer(request: Message, mut peer: Peer, mut count: watch::Receiver<u64>) -> Option<Peer> {
+    let has_ids = match request.target() {
+        "/ids" => true,
+        "/plain" => false,
+        "/counter" => {
+            let body = format!("{{\"n\":{}}}", *count.borrow());
+            return reply(peer, "200 OK", "content-type: application/json\r\n", &body).await;
+        }
+        _ => return reply(peer, "200 OK", "", "ok").await,
+    };
+    let last = request
+        .field("last-event-id")
+        .and_then(|id| id.parse().ok());
+    let mut sent: u64 = last.unwrap_or(*count.borrow());
+    peer.try_send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        .await;
+    loop {
+        let now = *count.borrow_and_update();
+        while sent < now {
+            sent += 1;
+            let id = if has_ids {
+                format!("id: {sent}\n")
+            } else {
+                String::new()
+            };
+            if !peer
+                .try_send(format!("{id}data: {{\"n\":{sent}}}\n\n"))
+                .await
+            {
+                return None;
+            }
+        }
+        count.changed().await.ok()?;
+    }
+}
+
+/// A client that does what the protocol says: stays until it is closed, then comes back with its position.
+struct Follower {
+    path: &'static str,
+    public: String,
+    socket: Socket,
+    after: Option<String>,
+    /// What it was shown, in order.
+    seen: Vec<u64>,
+    /// Frames that tell of a loss, or of a resume that was none.
+    losses: Vec<Value>,
+    resumes: usize,
+}
+
+impl Follower {
+    async fn join(public: &str, path: &'static str) -> Self {
+        Follower {
+            path,
+            public: public.to_owned(),
+            socket: open(public, path, None).await,
+            after: None,
+            seen: Vec::new(),
+            losses: Vec::new(),
+            resumes: 0,
+        }
+    }
+
+    /// Takes one frame, or comes back where it is closed.
+    async fn step(&mut self) {
+        match self.socket.next().await {
+            Seen::Frame(frame) => self.take(frame),
+            Seen::Closed(code) => {
+                if !(4200..4300).contains(&code) {
+                    self.losses.push(json!({"closed": code}));
+                }
+                self.resumes += 1;
+                self.socket = open(&self.public, self.path, self.after.as_deref()).await;
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Value) {
+        match frame["t"].as_str().unwrap() {
+            "ok" if self.after.is_some() && frame["recovered"] != true => self.losses.push(frame),
+            // Where a first subscription begins.
+            "ok" if self.after.is_none() => self.after = frame["at"].as_str().map(str::to_owned),
+            "gap" | "end" | "err" => self.losses.push(frame),
+            "ev" | "snap" => {
+                self.after = frame["o"].as_str().map(str::to_owned);
+                self.seen.push(frame["d"]["n"].as_u64().unwrap());
+            }
+            _ => {}
+        }
+    }
+
+    async fn sees(&mut self, n: u64) {
+        while self.seen.last() != Some(&n) {
+            self.step().await;
+        }
+    }
+}
+
+async fn open(public: &str, path: &str, after: Option<&str>) -> Socket {
+    let origin = format!("origin: {public}");
+    let query = after.map(|after| format!("?cf_after={after}"));
+    let path = format!("{path}{}", query.unwrap_or_default());
+    let opened = Socket::open(public, &path, &[&origin, JSON]).await;
+    let mut socket = opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()));
+    socket.frame("welcome").await;
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_survives_the_upgrade_and_what_was_published_meanwhile_is_there() {
+    for path in ["/ids", "/plain", "/counter"] {
+        let world = World::start().await;
+        let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
+        let mut stays = Follower::join(&dynasty.public, path).await;
+        let mut returns = Follower::join(&dynasty.public, path).await;
+        eventually("a live topic", || async {
+            let topics = get(&dynasty.admin, "/v1/topics").await;
+            topics.json["topics"][0]["live"] == true
+        })
+        .await;
+        for _ in 0..3 {
+            let n = world.publish();
+            stays.sees(n).await;
+            returns.sees(n).await;
+        }
+        // It is away while the process changes, and misses something before and after.
+        let before = returns.after.clone().unwrap();
+        drop(returns.socket);
+        let n = world.publish();
+        stays.sees(n).await;
+        dynasty.upgrade().await;
+        let n = world.publish();
+        stays.sees(n).await;
+        returns.socket = open(&dynasty.public, path, Some(&before)).await;
+        returns.sees(n).await;
+        assert_eq!(returns.losses, [Value::Null; 0], "{path}");
+        // A polled route shows its document first.
+        let seen: Vec<u64> = returns.seen.iter().copied().filter(|n| *n > 0).collect();
+        assert_eq!(seen, [1, 2, 3, 4, 5], "{path}");
+        // The first process leaves: the other one reads for itself from here on.
+        assert_eq!(dynasty.first_ends().await, Some(0));
+        let n = world.publish();
+        stays.sees(n).await;
+        returns.sees(n).await;
+        assert_eq!(
+            (stays.losses.len(), stays.resumes),
+            (0, 1),
+            "{path}: {:?}",
+            stays.losses
+        );
+        assert!(stays.seen.is_sorted(), "{path}: {:?}", stays.seen);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
+    let world = World::start().await;
+    let routes = ROUTES.replace("every = \"50ms\"", "every = \"1h\"");
+    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"60s\"", &routes);
+    let mut stays = Follower::join(&dynasty.public, "/counter").await;
+    stays.sees(0).await;
+    dynasty.upgrade().await;
+    let n = world.publish();
+    let address = dynasty
+        .public
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    Peer::connect(address)
+        .await
+        .ask("POST /write", "", "x")
+        .await;
+    stays.sees(n).await;
+    assert_eq!(stays.resumes, 0);
+}
+
+/// 0 lost, 0 duplicated where there are ids or a poll, in order; whatever the number of processes.
+async fn soak(upgrades: usize, followers: usize) {
+    let world = Arc::new(World::start().await);
+    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"2s\"", ROUTES);
+    let over = Arc::new(AtomicBool::new(false));
+    let last = Arc::new(AtomicU64::new(u64::MAX));
+    let mut crowd = JoinSet::new();
+    for path in ["/ids", "/plain", "/counter"] {
+        for _ in 0..followers {
+            let mut follower = Follower::join(&dynasty.public, path).await;
+            let last = last.clone();
+            crowd.spawn(async move {
+                while follower
+                    .seen
+                    .last()
+                    .is_none_or(|n| *n < last.load(Ordering::SeqCst))
+                {
+                    follower.step().await;
+                }
+                follower
+            });
+        }
+    }
+    eventually("three live topics", || async {
+        let topics = get(&dynasty.admin, "/v1/topics").await;
+        let topics = topics.json["topics"].as_array().unwrap().clone();
+        topics.len() == 3 && topics.iter().all(|topic| topic["live"] == true)
+    })
+    .await;
+    let (source, stop) = (world.clone(), over.clone());
+    let publishing = tokio::spawn(async move {
+        while !stop.load(Ordering::Relaxed) {
+            source.publish();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut clients = JoinSet::new();
+    let address = dynasty
+        .public
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    for is_kept in [true, false] {
+        let (over, answered) = (over.clone(), answered.clone());
+        clients.spawn(async move {
+            let mut client = Peer::connect(address).await;
+            while !over.load(Ordering::Relaxed) {
+                let answer = client.ask("GET /any", "", "").await;
+                assert_eq!(answer.text(), "ok");
+                answered.fetch_add(1, Ordering::Relaxed);
+                if !is_kept || answer.field("connection") == Some("close") {
+                    client = Peer::connect(address).await;
+                }
+            }
+        });
+    }
+    for _ in 0..upgrades {
+        let before = answered.load(Ordering::Relaxed);
+        dynasty.upgrade().await;
+        until("answers", || answered.load(Ordering::Relaxed) > before + 20).await;
+    }
+    dynasty.first_ends().await;
+    over.store(true, Ordering::Relaxed);
+    publishing.await.unwrap();
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request failed");
+    }
+    let n = world.publish();
+    last.store(n, Ordering::SeqCst);
+    // Those that stand there already have nothing more to wait for.
+    while let Some(follower) = crowd.join_next().await {
+        let Follower {
+            path,
+            seen,
+            losses,
+            resumes,
+            ..
+        } = follower.unwrap();
+        assert_eq!(losses, [Value::Null; 0], "{path}");
+        assert!(resumes >= 1, "{path}: it was never led to another process");
+        let is_dense = seen.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        match path {
+            "/ids" => assert!(is_dense, "{seen:?}"),
+            "/counter" => assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}"),
+            _ => assert!(has_all(&seen), "{seen:?}"),
+        }
+    }
+}
+
+/// Whether nothing is missing, though some may have come again.
+fn has_all(seen: &[u64]) -> bool {
+    let mut highest = seen[0];
+    seen.iter().all(|n| {
+        let is_next = *n <= highest + 1;
+        highest = highest.max(*n);
+        is_next
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_processes_come_and_go() {
+    soak(4, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: run by hand, cargo test --test stories handover -- --ignored"]
+async fn nothing_is_lost_over_twenty_upgrades() {
+    soak(20, 20).await;
+}
