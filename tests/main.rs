@@ -21,3 +21,4 @@ mod smuggling;
 mod support;
 mod tls;
 mod tunnel;
+mod upstream;

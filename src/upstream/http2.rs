@@ -3,10 +3,11 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::header::{HOST, HeaderValue, TE, TRANSFER_ENCODING};
@@ -47,6 +48,9 @@ struct Load {
     streams: AtomicUsize,
     /// Allowed by the backend.
     limit: AtomicUsize,
+    /// Woken for the first answer: by then the backend has said what it allows.
+    driver: AtomicWaker,
+    is_told: AtomicBool,
     /// When there was last one.
     used: Mutex<Instant>,
 }
@@ -83,10 +87,13 @@ impl Trunk {
         let load = Arc::new(Load {
             streams: AtomicUsize::new(0),
             limit: AtomicUsize::new(STREAMS),
+            driver: AtomicWaker::new(),
+            is_told: AtomicBool::new(false),
             used: Mutex::new(Instant::now()),
         });
         let told = load.clone();
         tokio::spawn(std::future::poll_fn(move |cx| {
+            told.driver.register(cx.waker());
             let polled = Pin::new(&mut driver).poll(cx);
             let limit = driver.current_max_send_streams().min(STREAMS);
             told.limit.store(limit, Ordering::Relaxed);
@@ -159,7 +166,11 @@ impl Place {
         &mut self,
         request: Request<Lent>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        Ok(self.sender.try_send_request(request).await?)
+        let answer = self.sender.try_send_request(request).await?;
+        if !self.load.is_told.swap(true, Ordering::Relaxed) {
+            self.load.driver.wake();
+        }
+        Ok(answer)
     }
 }
 

@@ -106,7 +106,8 @@ fn obstacle(error: &io::Error) -> Obstacle {
         Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
             Wrong::Expired | Wrong::ExpiredContext { .. } => Obstacle::Expired,
             Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => Obstacle::NotYetValid,
-            Wrong::UnknownIssuer => Obstacle::UnknownIssuer,
+            // The latter where an authority of that name is trusted and its key is another.
+            Wrong::UnknownIssuer | Wrong::BadSignature => Obstacle::UnknownIssuer,
             Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => Obstacle::WrongName,
             _ => Obstacle::Handshake,
         },

@@ -1,0 +1,161 @@
+//! https servers: who is believed, and what is told of those who are not.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::world::{Authority, Modern};
+use crate::support::sidecar::EVERYTHING;
+use crate::support::{Message, Sidecar, within};
+
+const HTTP_1: &[&str] = &["http/1.1"];
+
+/// A sidecar before an https backend that should be `app.internal`.
+struct Scene {
+    sidecar: Sidecar,
+    folder: TempDir,
+}
+
+impl Scene {
+    async fn before(backend: &Modern, trusted: &Authority) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        fs::write(&ca, trusted.pem()).unwrap();
+        let tls = format!("tls = {{ca = {ca:?}, server_name = \"app.internal\"}}");
+        Scene {
+            sidecar: sidecar(backend, &tls).await,
+            folder,
+        }
+    }
+
+    async fn ask(&self) -> Message {
+        self.sidecar.client().await.ask("GET /", "", "").await
+    }
+}
+
+async fn sidecar(backend: &Modern, tls: &str) -> Sidecar {
+    let address = backend.address;
+    let upstream = format!("[upstream.app]\nservers = [\"https://{address}\"]\n{tls}\n");
+    Sidecar::start("", &(upstream + EVERYTHING)).await
+}
+
+#[track_caller]
+fn assert_refused(sidecar: &Sidecar, answer: &Message, reason: &str, detail: &str) {
+    assert_eq!(answer.status(), 502, "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(problem["side"], "upstream", "{problem}");
+    assert_eq!(problem["code"], "upstream_down", "{problem}");
+    assert_eq!(problem["detail"], detail, "{problem}");
+    let counted = format!("upstream_errors_total{{reason=\"{reason}\",upstream=\"app\"}} 1");
+    let metrics = sidecar.metrics();
+    assert!(metrics.contains(&counted), "{reason}\n{metrics}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_by_the_given_authority_is_believed() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &authority).await;
+    let answer = scene.ask().await;
+    assert_eq!(
+        (answer.status(), answer.text()),
+        (200, "HTTP/1.1 ".to_owned())
+    );
+    let seen = backend.only();
+    assert_eq!(seen.sni.as_deref(), Some("app.internal"));
+    assert_eq!(seen.headers["host"], "a.example");
+}
+
+#[tokio::test]
+async fn large_bodies_pass_over_tls_both_ways() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &authority).await;
+    let body = "0123456789abcdef".repeat(64 * 1024);
+    let mut client = scene.sidecar.client().await;
+    let answer = within("the echo", client.ask("POST /", "", &body)).await;
+    assert!(answer.text() == format!("HTTP/1.1 {body}"));
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_refused() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("app.internal", 2020, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &authority).await;
+    let detail = "the backend's certificate has expired";
+    assert_refused(&scene.sidecar, &scene.ask().await, "tls_expired", detail);
+    assert!(backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused_and_neither_name_is_told() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("other.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &authority).await;
+    let answer = scene.ask().await;
+    let detail = "the backend's certificate is for another name";
+    assert_refused(&scene.sidecar, &answer, "tls_wrong_name", detail);
+    assert!(!answer.text().contains("internal"), "{}", answer.text());
+    assert!(backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_authority_that_nobody_named_is_refused() {
+    let acceptor = Authority::new().vouch("app.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let detail = "the backend's certificate is by an unknown issuer";
+    let scene = Scene::before(&backend, &Authority::new()).await;
+    assert_refused(
+        &scene.sidecar,
+        &scene.ask().await,
+        "tls_unknown_issuer",
+        detail,
+    );
+    // Nor does the system know it.
+    let sidecar = sidecar(&backend, "tls = {server_name = \"app.internal\"}").await;
+    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    assert_refused(&sidecar, &answer, "tls_unknown_issuer", detail);
+    assert!(backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_told_apart() {
+    let backend = Modern::start(None, false).await;
+    let scene = Scene::before(&backend, &Authority::new()).await;
+    let detail = "no TLS with the backend came about";
+    assert_refused(&scene.sidecar, &scene.ask().await, "tls", detail);
+}
+
+#[tokio::test]
+async fn another_authority_in_the_file_is_in_force_without_a_restart() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &Authority::new()).await;
+    assert_eq!(scene.ask().await.status(), 502);
+    fs::write(scene.folder.path().join("ca.pem"), authority.pem()).unwrap();
+    within("the file to be read again", async {
+        while scene.ask().await.status() != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_are_resumed() {
+    let authority = Authority::new();
+    let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
+    let backend = Modern::start(Some(acceptor), false).await;
+    let scene = Scene::before(&backend, &authority).await;
+    for _ in 0..3 {
+        let mut client = scene.sidecar.client().await;
+        assert_eq!(client.ask("GET /close", "", "").await.status(), 200);
+    }
+    let resumed: Vec<_> = backend.seen().iter().map(|seen| seen.is_resumed).collect();
+    assert_eq!(resumed, [false, true, true]);
+}
