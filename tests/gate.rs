@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::http2::frames::{END_HEADERS, END_STREAM, HEADERS, RESET, Raw, block, frame};
 use crate::support::peer::request;
 use crate::support::sidecar::EVERYTHING;
 use crate::support::{Backend, Message, Peer, Sidecar, until};
@@ -282,6 +283,65 @@ async fn trailers_are_judged_as_fields_are() {
     let strict = Sidecar::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
     assert_eq!(passed(&strict, &backend, sent).await.0, 400);
     assert_eq!(backend.seen().len(), 1, "the second was never completed");
+}
+
+/// Sends one head over HTTP/2; what reached the backend of it.
+async fn passed_http2(
+    sidecar: &Sidecar,
+    backend: &Backend,
+    fields: &[(&str, &str)],
+) -> Option<Message> {
+    let before = backend.seen().len();
+    let mut raw = Raw::connect(sidecar.address).await;
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields));
+    raw.send(&head).await;
+    while let Some(frame) = raw.next().await {
+        if matches!(frame.kind, HEADERS | RESET) {
+            break;
+        }
+    }
+    backend.seen().split_off(before).pop()
+}
+
+#[tokio::test]
+async fn the_same_holds_over_http2() {
+    let backend = Backend::ok().await;
+    let usual = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a.example"),
+    ];
+    for policy in ["drop", "allow"] {
+        let server = format!("underscore_headers = \"{policy}\"");
+        let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+        for alias in ALIASES.map(str::to_lowercase) {
+            let fields = [&usual[..], &[(":path", "/"), (alias.as_str(), "evil")]].concat();
+            let seen = passed_http2(&sidecar, &backend, &fields).await;
+            let seen = seen.unwrap_or_else(|| panic!("{alias} did not pass"));
+            assert!(!format!("{seen:?}").contains("evil"), "{policy}: {seen:?}");
+            assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
+            assert_eq!(seen.field("x-real-ip"), Some("127.0.0.1"));
+        }
+    }
+    let sidecar = Sidecar::passthrough(&backend).await;
+    for (sent, reached) in PATHS.iter().filter(|(sent, _)| sent.starts_with('/')) {
+        let fields = [&usual[..], &[(":path", *sent)]].concat();
+        let seen = passed_http2(&sidecar, &backend, &fields).await;
+        assert_eq!(seen.as_ref().map(Message::target), *reached, "{sent}");
+    }
+    for host in [
+        "a b", "u@a", "a/b", "a,b", "a:b", "a:080", "a..b", ".a", "[::1", "",
+    ] {
+        let fields = [&usual[..2], &[(":authority", host), (":path", "/")]].concat();
+        let seen = passed_http2(&sidecar, &backend, &fields).await;
+        assert!(seen.is_none(), "{host:?}: {seen:?}");
+    }
+    for (method, expectation) in [("TRACE", None), ("POST", Some("200-ok"))] {
+        let mut fields = vec![(":method", method), (":path", "/")];
+        fields.extend(&usual[1..]);
+        fields.extend(expectation.map(|value| ("expect", value)));
+        assert!(passed_http2(&sidecar, &backend, &fields).await.is_none());
+    }
 }
 
 /// Socket.IO of the backend's own: its polling is plain HTTP, its WebSocket a tunnel.

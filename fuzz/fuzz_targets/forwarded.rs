@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crossfade::config::{Network, Underscores};
-use crossfade::edge::hygiene::forwarded::{Peer, client, rebuild};
+use crossfade::edge::hygiene::forwarded::{Peer, client, rebuild, text};
 use crossfade::edge::hygiene::host::Host;
 use crossfade::edge::hygiene::{hop, names};
 use hyper::HeaderMap;
@@ -39,10 +39,12 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     hop::strip(&mut headers);
     let host = Host::parse(&HeaderValue::from_static("a.example:8080")).expect("a host");
-    let told = client(&headers, peer, &host, &trusted);
-    rebuild(&mut headers, peer, &told);
+    let own = text(peer.ip);
+    let told = client(&headers, peer, &own, &host, &trusted);
+    rebuild(&mut headers, peer, &own, &told);
 
-    assert!(told.ip == "unix" || told.ip.parse::<IpAddr>().is_ok());
+    let ip: &str = &told.ip;
+    assert!(ip == "unix" || ip.parse::<IpAddr>().is_ok());
     for name in ["x-forwarded-for", "forwarded"] {
         assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
     }

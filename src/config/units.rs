@@ -235,6 +235,10 @@ pub(super) fn is_of_the_sidecar(name: &HeaderName) -> bool {
         "proxy-connection",
         "last-event-id",
         "forwarded",
+        "x-real-ip",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-request-id",
     ];
     let families = ["sec-websocket-", "x-forwarded-"];
     known.contains(name)

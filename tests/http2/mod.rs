@@ -1,8 +1,8 @@
 //! HTTP/2 on the public listeners, by prior knowledge.
 
 mod abuse;
-mod client;
+pub mod client;
 mod clocks;
-mod frames;
+pub mod frames;
 mod passing;
 mod websocket;
