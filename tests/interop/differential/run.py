@@ -2,8 +2,8 @@
 
     run.py CROSSFADE [--record FILE] [--only NAME]
 
-Prints what each of them did. Fails where crossfade did not do what the corpus says, or let through anything that is
-not exactly one request in canonical shape. A peer that is not installed is named and left out.
+Prints what each of them did. Fails where crossfade did not do what the corpus says, let through anything that is
+not exactly one request in canonical shape, or logged control bytes or credentials. A peer that is not installed is named and left out.
 """
 
 import argparse
@@ -337,7 +337,7 @@ listen = "127.0.0.1:{port}"
 [admin]
 listen = "127.0.0.1:0"
 [log]
-level = "error"
+level = "debug"
 [upstream.app]
 servers = ["http://127.0.0.1:{backend}"]
 [[route]]
@@ -391,6 +391,15 @@ class Proxies:
             else:
                 logs = "\n".join(log.read_text() for log in self.folder.glob("*.log"))
                 raise SystemExit(f"a proxy does not listen:\n{logs}")
+
+    def leaks(self):
+        """What crossfade's log must not hold, whatever was sent: control bytes, and the corpus's credentials."""
+        for log in sorted(self.folder.glob("crossfade*.log")):
+            data = log.read_bytes()
+            if not data:
+                yield f"{log.name}: it is empty"
+            for found in re.finditer(rb"[\x00-\x08\x0b-\x1f\x7f]|keep(=1|\b(?!-))", data):
+                yield f"{log.name}: {show(data[max(0, found.start() - 40) : found.end()])}"
 
     def stop(self):
         for program in self.programs:
@@ -459,6 +468,7 @@ async def main():
             await asyncio.gather(*(walk(name, lane) for name in proxies.ports for lane in range(LANES)))
         finally:
             proxies.stop()
+        failures += proxies.leaks()
     report(cases, seen, proxies, failures, options.record)
     return 1 if failures else 0
 
