@@ -43,7 +43,7 @@ fn describe(health: &Value) -> String {
                 if server["healthy"] == true {
                     "ok"
                 } else {
-                    "unreachable"
+                    "unhealthy"
                 }
                 .to_owned(),
                 String::new(),

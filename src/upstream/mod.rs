@@ -92,7 +92,14 @@ pub struct Upstreams {
 struct Manned {
     upstream: config::Upstream,
     fleet: Arc<Fleet>,
-    _checker: Option<Checker>,
+    checker: Option<Checker>,
+}
+
+impl Manned {
+    /// Whether it is what this configuration wants.
+    fn is(&self, upstream: &config::Upstream) -> bool {
+        self.upstream == *upstream && self.checker.is_some() == upstream.health.is_some()
+    }
 }
 
 /// An answer, and what it holds until it has ended.
@@ -184,16 +191,19 @@ impl Upstreams {
         });
         for (name, upstream) in &config.upstreams {
             let before = fleets.get(name);
-            if before.is_none_or(|manned| manned.upstream != **upstream) {
-                let manned = self.man(upstream, before.map(|manned| &*manned.fleet));
-                fleets.insert(name.clone(), manned);
+            if before.is_some_and(|manned| manned.is(upstream)) {
+                continue;
             }
+            let mut manned = self.man(upstream, before.map(|manned| &*manned.fleet));
+            let (fleet, pool) = (manned.fleet.clone(), self.pool(upstream));
+            manned.checker = Checker::start(upstream, fleet, pool);
+            fleets.insert(name.clone(), manned);
         }
     }
 
     /// How the servers of an upstream are, one by one.
     pub async fn report(&self, upstream: &config::Upstream) -> Vec<ServerHealth> {
-        self.fleet(upstream).report(upstream.connect_timeout).await
+        self.fleet(upstream).report(&self.pool(upstream)).await
     }
 
     async fn send_uncounted(
@@ -300,7 +310,8 @@ impl Upstreams {
             .clone()
     }
 
-    /// The fleet in force under this upstream's name.
+    /// The fleet in force under this upstream's name. A request that outlived its upstream gets one
+    /// that nobody checks.
     fn fleet(&self, upstream: &config::Upstream) -> Arc<Fleet> {
         let known = self.fleets.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(manned) = known.get(&upstream.name) {
@@ -315,11 +326,10 @@ impl Upstreams {
     }
 
     fn man(&self, upstream: &config::Upstream, before: Option<&Fleet>) -> Manned {
-        let fleet = Arc::new(Fleet::new(upstream, before, &self.telemetry));
         Manned {
-            _checker: Checker::start(upstream, fleet.clone(), self.pool(upstream)),
             upstream: upstream.clone(),
-            fleet,
+            fleet: Arc::new(Fleet::new(upstream, before, &self.telemetry)),
+            checker: None,
         }
     }
 }

@@ -27,6 +27,9 @@ use crate::telemetry::Telemetry;
 /// How often a request goes on another connection because a backend refused to begin with it.
 const REFUSALS: usize = 2;
 
+/// How long a server may take to accept a connection that nobody needs, at most.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// What of an upstream's definition a pool depends on; the rest may change under it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Settings {
@@ -138,6 +141,18 @@ impl Pool {
             }
             return Err(Error::upstream(Kind::Broken, explain(&error)));
         }
+    }
+
+    /// Whether a server accepts a connection now; it is closed at once.
+    pub(super) async fn accepts(&self, server: &Authority) -> bool {
+        let lane = self.lane(server);
+        let dialing = async {
+            connect(addresses(&lane, &self.guide).await.ok()?)
+                .await
+                .ok()
+        };
+        let patience = self.settings.connect_timeout.min(GLANCE);
+        matches!(tokio::time::timeout(patience, dialing).await, Ok(Some(_)))
     }
 
     /// A kept connection where there is one, and else a new one; which of them it is.

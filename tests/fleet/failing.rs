@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::world::{Manner, Server, before, get, health, stream, until_so, upstream, who};
 use crate::support::{until, within};
@@ -264,14 +264,17 @@ async fn what_is_known_outlives_a_reload_that_keeps_the_server() {
     sidecar
         .reload(&upstream(&[&c, &b, &a], "keepalive = 3"))
         .await;
-    let mut newcomer = 0;
+    let (joined, mut newcomer) = (Instant::now(), 0);
     for _ in 0..100 {
         let answer = who(&sidecar, "").await;
         assert_ne!(answer, "a");
         newcomer += usize::from(answer == "c");
     }
-    // It starts slowly: half of all would be its share. Ten seconds are enough for all of it.
-    assert!((1..40).contains(&newcomer), "{newcomer}");
+    // Half of all would be its share, of which it has a tenth at first and all after ten seconds.
+    let grown = (joined.elapsed().as_secs_f64() / 10.0).clamp(0.1, 1.0);
+    let most = 5.0 + 1.5 * 100.0 * grown;
+    assert!((newcomer as f64) < most, "{newcomer} of {most}");
+    until_so("the newcomer", async || who(&sidecar, "").await == "c").await;
     assert_eq!(a.hits(), 5);
     sidecar.reload(&upstream(&[&b], "")).await;
     let metrics = sidecar.metrics();

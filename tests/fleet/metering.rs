@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::support::bridge::handshake;
+
 use super::world::{Manner, Server, before, get, stream, until_so};
 
 #[tokio::test]
@@ -41,6 +43,21 @@ async fn who_would_wait_too_long_is_told_so() {
             .contains("crossfade_refused_total{reason=\"upstream_budget\"} 1")
     );
     drop(held);
+    until_so("its place", async || {
+        get(&sidecar, "/", "").await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_its_place_while_it_lives() {
+    let a = Server::start("a").await;
+    let sidecar = before(&[&a], "budget = {concurrency = 1}").await;
+    let mut tunnel = sidecar.client().await;
+    tunnel.send(handshake("/socket", "")).await;
+    assert_eq!(tunnel.head().await.status(), 101);
+    assert_eq!(get(&sidecar, "/", "").await.status(), 503);
+    drop(tunnel);
     until_so("its place", async || {
         get(&sidecar, "/", "").await.status() == 200
     })

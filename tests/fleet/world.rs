@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::support::backend::reply;
 use crate::support::peer::request;
@@ -103,6 +104,16 @@ async fn answer(name: &str, manner: Manner, request: &Message, mut peer: Peer) -
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+    if let Some(key) = request.field("sec-websocket-key") {
+        let accept = derive_accept_key(key.as_bytes());
+        peer.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        ))
+        .await;
+        peer.rest().await;
+        return None;
     }
     match manner {
         Manner::Well => reply(peer, "200 OK", "", name).await,

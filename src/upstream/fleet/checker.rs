@@ -85,10 +85,13 @@ async fn ask(
     let (head, body) = request.into_parts();
     let lent = Lent::new(body);
     let request = address(&head, &server.authority, lent.clone()).map_err(|e| e.to_string())?;
-    let answer = pool
-        .request(&server.authority, request, &lent)
-        .await
-        .map_err(|error| error.detail.into_owned())?;
+    let again = request.clone();
+    let mut answer = pool.request(&server.authority, request, &lent).await;
+    if answer.is_err() && lent.met_stale().is_some() {
+        // A kept connection was closed at that very moment, which says nothing of its server.
+        answer = pool.request(&server.authority, again, &lent).await;
+    }
+    let answer = answer.map_err(|error| error.detail.into_owned())?;
     let status = answer.status();
     // Whatever it says; a body that goes on is left, and its connection with it.
     let body = Limited::new(answer.into_body(), BODY).collect();

@@ -20,12 +20,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::http::request::Parts;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::config::{self, Balance, Upstream};
 use crate::telemetry::Telemetry;
 use crate::upstream::Purpose;
+use crate::upstream::pool::Pool;
 use balance::Candidate;
 use budget::{Admitted, Budget};
 pub(super) use checker::Checker;
@@ -39,8 +38,6 @@ use server::Server;
 
 /// When to come back where no server is healthy and none is checked.
 const COME_BACK: Duration = Duration::from_secs(1);
-/// How long a server may take to accept a connection for the health report, at most.
-const REPORT: Duration = Duration::from_secs(1);
 
 /// See the page's head.
 pub(super) struct Fleet {
@@ -61,7 +58,9 @@ pub(super) struct Trip<'f> {
     fleet: &'f Arc<Fleet>,
     /// Hash of the request, where the fleet spreads by one.
     key: Option<Vec<u8>>,
-    /// Servers that it has been to.
+    /// Where it is.
+    place: Option<usize>,
+    /// Where it was before.
     tried: Vec<usize>,
 }
 
@@ -169,6 +168,7 @@ impl Fleet {
         Trip {
             fleet: self,
             key,
+            place: None,
             tried: Vec::new(),
         }
     }
@@ -227,12 +227,11 @@ impl Fleet {
 
     /// How every server is. Who might get a request now is tried: whoever asks wants to know how it is
     /// now, not how it was when somebody last needed it.
-    pub async fn report(&self, patience: Duration) -> Vec<ServerHealth> {
-        let patience = patience.min(REPORT);
+    pub async fn report(&self, pool: &Pool) -> Vec<ServerHealth> {
         let reports = self.servers.iter().map(|server| async move {
             let others = self.has_others(server);
             let is_shunned = server.record().is_shunned(others, Instant::now());
-            let is_healthy = !is_shunned && accepts(&server.authority.address, patience).await;
+            let is_healthy = !is_shunned && pool.accepts(&server.authority).await;
             ServerHealth {
                 url: server.authority.url(),
                 is_healthy,
@@ -252,6 +251,7 @@ impl Trip<'_> {
     /// Where nobody is left who is well, one that is left alone is tried: a request that would
     /// fail anyway costs its client nothing more.
     pub fn next(&mut self) -> Result<Lease, NoneLeft> {
+        self.tried.extend(self.place.take());
         let now = Instant::now();
         let chosen = self.choose(now, fastrand::f64());
         let chosen = chosen.or_else(|| self.last_resort(now));
@@ -264,7 +264,7 @@ impl Trip<'_> {
         if is_probe {
             server.record().ejection.probe(now);
         }
-        self.tried.push(place);
+        self.place = Some(place);
         Ok(Lease::new(self.fleet.clone(), server, now, is_probe))
     }
 
@@ -276,6 +276,7 @@ impl Trip<'_> {
             fleet.telemetry.retry_refused(&fleet.name);
             return false;
         }
+        self.tried.extend(self.place.take());
         let is_left = |(place, server): (usize, &Arc<Server>)| {
             !self.tried.contains(&place) && server.record().is_usable()
         };
@@ -287,6 +288,11 @@ impl Trip<'_> {
 
     fn choose(&self, now: Instant, roll: f64) -> Option<(usize, bool)> {
         let fleet = self.fleet;
+        if let ([only], []) = (&fleet.servers[..], &self.tried[..]) {
+            let record = only.record();
+            let is_due = record.is_due(now);
+            return (record.is_usable() || is_due).then_some((0, is_due));
+        }
         if let (Some(ring), Some(key)) = (&fleet.ring, &self.key) {
             let mut walk = ring.walk(key).filter(|place| !self.tried.contains(place));
             return walk.find_map(|place| {
@@ -332,11 +338,4 @@ impl Trip<'_> {
         })?;
         Some((place, true))
     }
-}
-
-async fn accepts(address: &str, patience: Duration) -> bool {
-    matches!(
-        timeout(patience, TcpStream::connect(address)).await,
-        Ok(Ok(_))
-    )
 }
