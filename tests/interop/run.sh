@@ -42,6 +42,12 @@ else
     part 'autobahn' bash tests/interop/autobahn.sh
 fi
 
+if bash tests/interop/testssl.sh --can-run; then
+    part 'testssl' bash tests/interop/testssl.sh
+else
+    not_run 'testssl: the tool is not installed (on Debian: the package testssl.sh)'
+fi
+
 if bash tests/interop/units.sh --can-run; then
     part 'systemd units' bash tests/interop/units.sh
 else
