@@ -111,6 +111,8 @@ fn engine(limits: &Limits) -> Builder {
     let list = limits.header_bytes.saturating_mul(2);
     engine
         .max_concurrent_streams(STREAMS)
+        // A browser that leaves a page gives up all its streams at once, perhaps before we saw them.
+        .max_pending_accept_reset_streams(STREAMS as usize)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)

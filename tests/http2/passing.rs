@@ -5,7 +5,9 @@ use futures_util::future::join_all;
 use hyper::http::{HeaderMap, HeaderValue, Method};
 
 use super::client::{Client, next, whole};
-use super::frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, RESET, Raw, asks, block, frame};
+use super::frames::{
+    END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, Raw, asks, block, frame, get,
+};
 use crate::support::backend::reply;
 use crate::support::sidecar::EVERYTHING;
 use crate::support::{Backend, Sidecar, within};
@@ -413,7 +415,7 @@ async fn what_begins_like_the_preface_and_is_none_is_http_1() {
 }
 
 #[tokio::test]
-async fn a_panic_or_an_error_of_one_stream_ends_no_other() {
+async fn an_error_of_one_stream_ends_no_other() {
     let backend = Backend::start(|request, mut peer| async move {
         if request.target() == "/breaks" {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
@@ -429,6 +431,30 @@ async fn a_panic_or_an_error_of_one_stream_ends_no_other() {
     let error = whole(response).await.err().expect("a reset");
     assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
     assert_eq!(client.get("/").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn a_client_may_give_up_all_its_streams_at_once() {
+    let backend = Backend::start(|_, mut peer| async move {
+        peer.rest().await;
+        None
+    })
+    .await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let mut raw = Raw::connect(sidecar.address).await;
+    let mut all = Vec::new();
+    for number in 0..100 {
+        let head = frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &get("/"));
+        all.extend(head);
+    }
+    for number in 0..100 {
+        all.extend(frame(RESET, 0, number * 2 + 1, &8_u32.to_be_bytes()));
+    }
+    raw.send(&all).await;
+    raw.send(&frame(PING, 0, 0, b"are you?")).await;
+    let pong = raw.next_of(PING).await.expect("still open");
+    assert_eq!(pong.payload, b"are you?");
+    backend.has_open(0).await;
 }
 
 #[tokio::test]

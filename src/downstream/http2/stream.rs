@@ -15,7 +15,7 @@ use hyper::header::{
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
@@ -147,7 +147,6 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
 /// From here on it is a handshake as any other, with a key of our own (RFC 8441, section 5).
 fn become_handshake(head: &mut Parts) {
     head.method = Method::GET;
-    head.version = Version::HTTP_11;
     let websocket = HeaderValue::from_static("websocket");
     head.headers.insert(UPGRADE, websocket);
     let upgrade = HeaderValue::from_static("Upgrade");

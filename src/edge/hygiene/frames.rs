@@ -81,7 +81,7 @@ pub enum Kind {
     Data,
     /// The beginning of a header block.
     Headers,
-    /// What nobody obeys any more.
+    /// What a client would like first; nobody here obeys.
     Priority,
     /// The end of a stream before its time.
     Reset,
@@ -140,7 +140,8 @@ impl Kind {
         match byte {
             0 => Kind::Data,
             1 => Kind::Headers,
-            2 => Kind::Priority,
+            // The second is RFC 9218's.
+            2 | 16 => Kind::Priority,
             3 => Kind::Reset,
             4 => Kind::Settings,
             6 => Kind::Ping,
@@ -250,7 +251,8 @@ impl Default for Budget {
             // Whoever takes data opens windows: twice per frame where it is done carelessly.
             window_updates: Bucket::new(1024, 64),
             priorities: Bucket::new(512, 16),
-            unknown: Bucket::new(64, 4),
+            // Browsers send some on purpose, so that servers stay used to them.
+            unknown: Bucket::new(256, 4),
             last_stream: 0,
             block: Block::No,
         }
@@ -276,6 +278,7 @@ impl Budget {
                     self.last_stream = head.stream;
                     self.resets.earn(1);
                     self.priorities.earn(2);
+                    self.unknown.earn(2);
                 }
                 self.block = match head.ends_block() {
                     true => Block::No,
@@ -462,6 +465,9 @@ mod tests {
         );
         assert_eq!(passes(1, 3600, &[head(6, 0, 0, 8)]), Ok(()));
         assert_eq!(passes(1, 3600, &[head(4, 0, 0, 6)]), Ok(()));
+        // A page whose pictures come into view; a browser that sends frames which mean nothing.
+        let (update, nothing) = (head(16, 0, 0, 6), head(0x0b, 0, 1, 3));
+        assert_eq!(passes(1000, 5, &[request, update, nothing]), Ok(()));
     }
 
     #[test]
@@ -487,7 +493,8 @@ mod tests {
             (vec![head(0, 8, 1, 1)], Abuse::EmptyData),
             (vec![head(8, 0, 0, 4)], Abuse::WindowUpdates),
             (vec![head(2, 0, 1, 5)], Abuse::Priorities),
-            (vec![head(16, 0, 0, 5)], Abuse::Unknown),
+            (vec![head(16, 0, 0, 5)], Abuse::Priorities),
+            (vec![head(0xbe, 0, 0, 5)], Abuse::Unknown),
             (vec![head(9, 0, 1, 0)], Abuse::Continuations),
         ] {
             let mut rounds = Vec::new();

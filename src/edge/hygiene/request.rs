@@ -60,7 +60,7 @@ fn asks_for_websocket(head: &Parts) -> bool {
 /// Whether the scan below the engine pauses behind this head: it looks at `Upgrade` alone.
 pub fn names_websocket(head: &Parts) -> bool {
     head.method == Method::GET
-        && head.version == Version::HTTP_11
+        && head.version >= Version::HTTP_11
         && hop::has_token(&head.headers, &UPGRADE, "websocket")
 }
 
