@@ -63,7 +63,8 @@ fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> 
 /// Everything about a head, and all time, is the wire's to judge; the engine's own limits lie beyond.
 fn engine(limits: &Limits) -> http1::Builder {
     const ENGINE_FIELDS: usize = 100;
-    const ENGINE_BUFFER: usize = 400 * 1024;
+    /// How far the engine reads, and writes, ahead of the slower side.
+    const ENGINE_BUFFER: usize = 128 * 1024;
     let mut engine = http1::Builder::new();
     engine
         .timer(TokioTimer::new())

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -77,9 +78,24 @@ impl Line {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        match &mut self.taking {
-            Some(taking) => taking.poll(cx, written),
-            None => written,
+        let Some(taking) = &mut self.taking else {
+            return written;
+        };
+        let written = taking.poll(cx, written);
+        if let Poll::Ready(Err(error)) = &written
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            self.abandon();
+        }
+        written
+    }
+
+    /// Closing will throw away what the client has not taken. The kernel would keep it, megabytes of
+    /// it, for as long as somebody answers there.
+    fn abandon(&self) {
+        if let End::Tcp(stream) = &self.end {
+            // Where this fails the connection is gone already.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

@@ -19,6 +19,9 @@ use super::lent::Lent;
 use super::stream::Stream;
 use super::strict::{Question, Strict};
 
+/// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
+const READ_AHEAD: usize = 128 * 1024;
+
 /// A connection and the handle that gives it requests.
 pub(super) struct Http1 {
     sender: SendRequest<Lent>,
@@ -56,7 +59,10 @@ impl Http1 {
         let address = stream.address;
         let question = Question::default();
         let strict = Strict::new(stream, question.clone());
-        let (sender, driver) = http1::handshake(TokioIo::new(strict)).await?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(READ_AHEAD)
+            .handshake(TokioIo::new(strict))
+            .await?;
         Ok(Box::new(Http1 {
             sender,
             driver: Some(driver),

@@ -31,7 +31,9 @@ pub fn canonical(raw: &str) -> Result<Canonical<'_>, Fault> {
         false => Cow::Owned(rewrite(raw.as_bytes())?),
     };
     const SEPARATORS: [&str; 4] = ["%2F", "%5C", "%3B", ";"];
-    let is_separated = SEPARATORS.iter().any(|separator| path.contains(separator));
+    // Most paths hold neither, and this is asked of all.
+    let is_simple = !path.bytes().any(|byte| matches!(byte, b'%' | b';'));
+    let is_separated = !is_simple && SEPARATORS.iter().any(|separator| path.contains(separator));
     let has_dots = match is_separated {
         false => path.split('/').any(is_dots),
         true => SEPARATORS
@@ -45,7 +47,7 @@ pub fn canonical(raw: &str) -> Result<Canonical<'_>, Fault> {
     if has_dots {
         return Err(Fault::Path);
     }
-    let is_ambiguous = is_separated || path.contains("%25");
+    let is_ambiguous = is_separated || (!is_simple && path.contains("%25"));
     Ok(Canonical { path, is_ambiguous })
 }
 
