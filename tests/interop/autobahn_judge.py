@@ -1,4 +1,4 @@
-"""Judges an Autobahn report: autobahn_judge.py REPORT [RESULT.md]. Exits 1 where a case failed or was not run."""
+"""Judges an Autobahn report: autobahn_judge.py SUBJECT REPORT [RESULT.md]. Exits 1 where a case failed or was not run."""
 
 import json
 import pathlib
@@ -22,7 +22,7 @@ GROUPS = {
 }
 
 
-def main(report, result=None):
+def main(subject, report, result=None):
     (cases,) = json.loads(pathlib.Path(report, "index.json").read_text()).values()
     failed = {}
     groups = {}
@@ -40,20 +40,20 @@ def main(report, result=None):
     if len(cases) != CASES:
         print(f"autobahn: {CASES} cases were expected")
     if result:
-        pathlib.Path(result).write_text(table(line, groups))
+        pathlib.Path(result).write_text(table(subject, line, groups))
     return 1 if failed or len(cases) != CASES else 0
 
 
-def table(line, groups):
+def table(subject, line, groups):
     rows = [
         f"| {group} | {GROUPS[group]} | {count['OK']} | {count['NON-STRICT']} | {count['INFORMATIONAL']} | {count['FAILED']} |"
         for group, count in sorted(groups.items(), key=lambda item: int(item[0]))
     ]
     return "\n".join(
         [
-            "# Autobahn test suite 0.8.2, fuzzing client, against `examples/echo.rs`",
+            f"# Autobahn test suite 0.8.2, fuzzing client, against {subject}",
             "",
-            f"{line}. Made by `bash tests/interop/autobahn.sh --record`.",
+            f"{line}. Made by `bash tests/interop/autobahn.sh --record`{' with `--tunnel`' if 'tunnel' in subject else ''}.",
             "",
             "| group | what | OK | non-strict | informational | failed |",
             "|---|---|---|---|---|---|",

@@ -35,11 +35,24 @@ else
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
 fi
 
+# Steps in Python that put a load program of Debian's before the binary that cargo test has built.
+load_step() {
+    local name=$1 program=$2 package=$3 script=$4
+    if ! command -v "$program" >/dev/null; then
+        not_run "$name: $program is not installed (on Debian: the package $package)"
+    else
+        part "$name" env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 python3 "$script"
+    fi
+}
+load_step 'slow clients (slowhttptest)' slowhttptest slowhttptest tests/interop/slow_clients.py
+load_step 'HTTP/2 load (h2load)' h2load nghttp2-client tests/interop/h2load.py
+
 autobahn=$(bash tests/interop/python27.sh) || autobahn=
 if [ -z "$autobahn" ]; then
     not_run 'autobahn: the suite needs Python 2.7 with pip, and there is none (looked for python2.7 and in pyenv)'
 else
     part 'autobahn' bash tests/interop/autobahn.sh
+    part 'autobahn through a tunnel' bash tests/interop/autobahn.sh --tunnel
 fi
 
 if bash tests/interop/testssl.sh --can-run; then
