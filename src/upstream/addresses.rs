@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use super::lane::Lane;
+use super::depot::Depot;
 use super::resolve::Resolver;
 use crate::config::Authority;
 use crate::error::{Error, Obstacle};
@@ -89,9 +89,9 @@ impl Addresses {
     }
 }
 
-/// The addresses of a lane's server; looked up at first, and from then on whenever their time is over.
-pub(super) async fn addresses(lane: &Arc<Lane>, guide: &Guide) -> Result<Vec<SocketAddr>, Error> {
-    let addresses = &lane.addresses;
+/// The addresses of a depot's server; looked up at first, and from then on whenever their time is over.
+pub(super) async fn addresses(depot: &Arc<Depot>, guide: &Guide) -> Result<Vec<SocketAddr>, Error> {
+    let addresses = &depot.addresses;
     if let Some(known) = addresses.known() {
         return Ok(addresses.in_order(&known));
     }
@@ -105,12 +105,16 @@ pub(super) async fn addresses(lane: &Arc<Lane>, guide: &Guide) -> Result<Vec<Soc
     })?;
     let order = addresses.in_order(&found.addresses);
     addresses.learn(found.addresses);
-    tokio::spawn(keep_current(Arc::downgrade(lane), guide.clone(), found.ttl));
+    tokio::spawn(keep_current(
+        Arc::downgrade(depot),
+        guide.clone(),
+        found.ttl,
+    ));
     Ok(order)
 }
 
 /// Looks the addresses up again and again. The old ones are kept where that fails.
-async fn keep_current(lane: Weak<Lane>, guide: Guide, mut ttl: Duration) {
+async fn keep_current(depot: Weak<Depot>, guide: Guide, mut ttl: Duration) {
     let Guide {
         upstream,
         resolver,
@@ -119,11 +123,11 @@ async fn keep_current(lane: Weak<Lane>, guide: Guide, mut ttl: Duration) {
     let mut is_failing = false;
     loop {
         tokio::time::sleep(ttl.clamp(SOONEST, LATEST)).await;
-        let Some(host) = lane.upgrade().map(|lane| lane.addresses.host.clone()) else {
+        let Some(host) = depot.upgrade().map(|depot| depot.addresses.host.clone()) else {
             return;
         };
         let found = resolver.look_up(&host).await;
-        let Some(lane) = lane.upgrade() else {
+        let Some(depot) = depot.upgrade() else {
             return;
         };
         match found {
@@ -131,9 +135,9 @@ async fn keep_current(lane: Weak<Lane>, guide: Guide, mut ttl: Duration) {
                 is_failing = false;
                 ttl = found.ttl;
                 let count = found.addresses.len();
-                if lane.addresses.learn(found.addresses) {
+                if depot.addresses.learn(found.addresses) {
                     telemetry.upstream_moved(&upstream, &host, count);
-                    lane.clear();
+                    depot.clear();
                 }
             }
             Err(detail) => {

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
+use super::depot::Depot;
 use super::http1::{Http1, State, Task};
 use super::http2::Place;
-use super::lane::Lane;
 
 /// Whoever reads it drives the connection. At its end the connection is kept for the next
 /// request, or closed where it can carry none; dropped before its end, it closes the connection.
@@ -26,8 +26,8 @@ pub(super) struct Answer {
 pub(super) enum Way {
     /// Nobody: all is there.
     Complete,
-    /// The reader; the connection then goes back to its lane.
-    Held(Box<Http1>, Arc<Lane>),
+    /// The reader; the connection then goes back to its depot.
+    Held(Box<Http1>, Arc<Depot>),
     /// A task that ends with the answer.
     Apart { _task: Task },
     /// The task of a connection that others use too.
@@ -53,10 +53,10 @@ impl Answer {
         if state == State::Busy {
             return;
         }
-        if let Way::Held(connection, lane) = std::mem::replace(&mut self.way, Way::Complete)
+        if let Way::Held(connection, depot) = std::mem::replace(&mut self.way, Way::Complete)
             && state == State::Ready
         {
-            lane.keep(connection);
+            depot.keep(connection);
         }
     }
 

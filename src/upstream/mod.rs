@@ -3,10 +3,10 @@
 mod addresses;
 mod answer;
 mod connect;
+mod depot;
 mod fleet;
 mod http1;
 mod http2;
-mod lane;
 mod lent;
 mod pool;
 mod resolve;

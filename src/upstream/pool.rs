@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::addresses::{Guide, addresses};
 use super::answer::{Answer, Way};
 use super::connect::connect;
+use super::depot::Depot;
 use super::http1::{Http1, State, Unanswered};
 use super::http2::{self, Place};
-use super::lane::Lane;
 use super::lent::Lent;
 use super::resolve::Resolver;
 use super::stream::Stream;
@@ -58,7 +58,7 @@ pub(super) struct Pool {
     settings: Settings,
     guide: Guide,
     tls: OnceCell<Tls>,
-    lanes: RwLock<HashMap<Authority, Arc<Lane>>>,
+    depots: RwLock<HashMap<Authority, Arc<Depot>>>,
 }
 
 /// A connection for one request.
@@ -77,7 +77,7 @@ impl Pool {
                 telemetry,
             },
             tls: OnceCell::new(),
-            lanes: RwLock::default(),
+            depots: RwLock::default(),
         }
     }
 
@@ -98,14 +98,14 @@ impl Pool {
         mut request: Request<Lent>,
         lent: &Lent,
     ) -> Result<Response<Answer>, Error> {
-        let lane = self.lane(server);
+        let depot = self.depot(server);
         let may_use_http2 = self.settings.http2 && !request.headers().contains_key(UPGRADE);
         let mut refusals = 0;
         loop {
-            let (carrier, is_kept) = self.carrier(server, &lane, lent, may_use_http2).await?;
+            let (carrier, is_kept) = self.carrier(server, &depot, lent, may_use_http2).await?;
             let mut spare = None;
             let outcome = match carrier {
-                Carrier::Http1(connection) => exchange(connection, request, lent, &lane).await,
+                Carrier::Http1(connection) => exchange(connection, request, lent, &depot).await,
                 Carrier::Http2(place) => {
                     spare = Some(request.clone());
                     http2::convert(&mut request, server.is_https);
@@ -145,9 +145,9 @@ impl Pool {
 
     /// Whether a server accepts a connection now; it is closed at once.
     pub(super) async fn accepts(&self, server: &Authority) -> bool {
-        let lane = self.lane(server);
+        let depot = self.depot(server);
         let dialing = async {
-            connect(addresses(&lane, &self.guide).await.ok()?)
+            connect(addresses(&depot, &self.guide).await.ok()?)
                 .await
                 .ok()
         };
@@ -159,39 +159,39 @@ impl Pool {
     async fn carrier(
         &self,
         server: &Authority,
-        lane: &Arc<Lane>,
+        depot: &Arc<Depot>,
         lent: &Lent,
         may_use_http2: bool,
     ) -> Result<(Carrier, bool), Error> {
         let stale = lent.met_stale();
-        if may_use_http2 && let Some(place) = lane.trunk.take(stale) {
+        if may_use_http2 && let Some(place) = depot.trunk.take(stale) {
             return Ok((Carrier::Http2(place), true));
         }
         if stale.is_none()
-            && let Some(connection) = lane.take()
+            && let Some(connection) = depot.take()
         {
             return Ok((Carrier::Http1(connection), true));
         }
-        if may_use_http2 && !lane.knows_http1_only() {
-            return self.share(server, lane, stale).await;
+        if may_use_http2 && !depot.knows_http1_only() {
+            return self.share(server, depot, stale).await;
         }
-        let stream = self.dial(server, lane, may_use_http2).await?;
+        let stream = self.dial(server, depot, may_use_http2).await?;
         if may_use_http2 {
-            lane.note_choice(stream.is_http2);
+            depot.note_choice(stream.is_http2);
         }
-        Ok((self.put_engine(lane, stream).await?, false))
+        Ok((self.put_engine(depot, stream).await?, false))
     }
 
     /// A place on a new connection that others may use too: it is made once for all who wait.
     async fn share(
         &self,
         server: &Authority,
-        lane: &Arc<Lane>,
+        depot: &Arc<Depot>,
         stale: Option<Instant>,
     ) -> Result<(Carrier, bool), Error> {
         let asked = Instant::now();
-        let mut last = lane.dialing.lock().await;
-        if let Some(place) = lane.trunk.take(stale) {
+        let mut last = depot.dialing.lock().await;
+        if let Some(place) = depot.trunk.take(stale) {
             return Ok((Carrier::Http2(place), true));
         }
         if let Some((failed, error)) = &*last
@@ -199,10 +199,10 @@ impl Pool {
         {
             return Err(error.clone());
         }
-        let made = match self.dial(server, lane, true).await {
+        let made = match self.dial(server, depot, true).await {
             Ok(stream) => {
-                lane.note_choice(stream.is_http2);
-                self.put_engine(lane, stream).await
+                depot.note_choice(stream.is_http2);
+                self.put_engine(depot, stream).await
             }
             Err(error) => Err(error),
         };
@@ -213,11 +213,11 @@ impl Pool {
         Ok((made?, false))
     }
 
-    async fn put_engine(&self, lane: &Arc<Lane>, stream: Stream) -> Result<Carrier, Error> {
+    async fn put_engine(&self, depot: &Arc<Depot>, stream: Stream) -> Result<Carrier, Error> {
         let carrier = match stream.is_http2 {
             true => {
-                let place = lane.trunk.add(stream).await;
-                lane.watch();
+                let place = depot.trunk.add(stream).await;
+                depot.watch();
                 place.map(Carrier::Http2)
             }
             false => Http1::over(stream).await.map(Carrier::Http1),
@@ -229,12 +229,12 @@ impl Pool {
     async fn dial(
         &self,
         server: &Authority,
-        lane: &Arc<Lane>,
+        depot: &Arc<Depot>,
         may_use_http2: bool,
     ) -> Result<Stream, Error> {
         let patience = self.settings.connect_timeout;
         let dialing = async {
-            let connected = connect(addresses(lane, &self.guide).await?).await;
+            let connected = connect(addresses(depot, &self.guide).await?).await;
             let (address, stream) =
                 connected.map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
             if !server.is_https {
@@ -253,10 +253,10 @@ impl Pool {
             })
     }
 
-    fn lane(&self, server: &Authority) -> Arc<Lane> {
-        let known = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = known.get(server) {
-            return lane.clone();
+    fn depot(&self, server: &Authority) -> Arc<Depot> {
+        let known = self.depots.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(depot) = known.get(server) {
+            return depot.clone();
         }
         drop(known);
         let Settings {
@@ -264,11 +264,11 @@ impl Pool {
             keepalive,
             ..
         } = self.settings;
-        self.lanes
+        self.depots
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(server.clone())
-            .or_insert_with(|| Arc::new(Lane::new(server, idle_timeout, keepalive)))
+            .or_insert_with(|| Arc::new(Depot::new(server, idle_timeout, keepalive)))
             .clone()
     }
 }
@@ -285,7 +285,7 @@ async fn exchange(
     mut connection: Box<Http1>,
     request: Request<Lent>,
     lent: &Lent,
-    lane: &Arc<Lane>,
+    depot: &Arc<Depot>,
 ) -> Result<Response<Answer>, Unanswered> {
     if request.headers().contains_key(UPGRADE) {
         let (answer, task) = connection.ask_for_upgrade(request).await?;
@@ -308,10 +308,10 @@ async fn exchange(
             _task: connection.leave(),
         },
         State::Ready => {
-            lane.keep(connection);
+            depot.keep(connection);
             Way::Complete
         }
-        State::Busy => Way::Held(connection, lane.clone()),
+        State::Busy => Way::Held(connection, depot.clone()),
     };
     Ok(answer.map(|body| Answer::new(body, way)))
 }

@@ -18,7 +18,7 @@ use crate::error::Error;
 /// descriptor no longer than this.
 const SWEEP: Duration = Duration::from_secs(1);
 
-pub(super) struct Lane {
+pub(super) struct Depot {
     pub(super) addresses: Addresses,
     /// Its HTTP/2 connections.
     pub(super) trunk: Trunk,
@@ -37,9 +37,9 @@ struct State {
     is_swept: bool,
 }
 
-impl Lane {
+impl Depot {
     pub(super) fn new(server: &Authority, idle_timeout: Duration, limit: usize) -> Self {
-        Lane {
+        Depot {
             addresses: Addresses::of(server),
             trunk: Trunk::default(),
             dialing: tokio::sync::Mutex::default(),
@@ -134,11 +134,11 @@ impl Lane {
     }
 }
 
-/// Sweeps a lane until it is empty or forgotten.
-async fn sweep(lane: Weak<Lane>, period: Duration) {
+/// Sweeps a depot until it is empty or forgotten.
+async fn sweep(depot: Weak<Depot>, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
-        if !lane.upgrade().is_some_and(|lane| lane.sweep()) {
+        if !depot.upgrade().is_some_and(|depot| depot.sweep()) {
             return;
         }
     }
