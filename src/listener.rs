@@ -1,5 +1,7 @@
 //! Bound addresses, public or admin.
 
+pub mod activated;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,8 +28,18 @@ pub struct Given {
     pub key: String,
     /// The address as the configuration has it; port 0 stays 0.
     pub address: String,
+    /// It belongs to the service manager, which goes on having it: a socket's file is not ours to remove.
+    pub is_lent: bool,
     /// The socket itself.
     pub descriptor: OwnedFd,
+}
+
+impl Given {
+    /// The socket's file, where it is ours to remove.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.address.strip_prefix("unix:")?;
+        (!self.is_lent).then(|| Path::new(path))
+    }
 }
 
 /// Connections that the system may hold until they are accepted: a whole fleet of browsers comes back at once.

@@ -26,6 +26,7 @@ use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
 use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
+use crate::listener::activated::{self, Activated};
 use crate::listener::{self, Given, Listener};
 use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::Controller;
@@ -45,6 +46,10 @@ const TOPICS_PER_PRINCIPAL: usize = 1_000;
 /// Permissions of a public Unix socket: whoever may reach its folder may connect, as with nginx.
 const EVERYBODY: u32 = 0o666;
 
+/// The keys that name listeners.
+const PUBLIC: &str = "server.listen";
+const ADMIN: &str = "admin.listen";
+
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
 
@@ -62,6 +67,8 @@ pub enum StartError {
     },
     /// `state_dir` cannot be used.
     State(PathBuf, io::Error),
+    /// The service manager gives a socket that no key names; its address.
+    Unnamed(String),
 }
 
 /// What a process need not make itself: another process, or the service manager, has given it.
@@ -69,6 +76,8 @@ pub enum StartError {
 pub struct Endowment {
     /// Listeners, by key and address.
     pub given: Vec<Given>,
+    /// Listeners whose key is still to be found.
+    pub activated: Vec<Activated>,
     /// What signs cookies where the configuration has no secret.
     pub secret: Option<Vec<u8>>,
 }
@@ -77,10 +86,13 @@ pub struct Endowment {
 pub struct Built {
     /// What outlives a reload.
     pub shared: Arc<Shared>,
-    controller: Controller,
+    /// Where the rollouts stand.
+    pub controller: Controller,
     reloader: Reloader,
     public: Vec<Bound>,
     admin: Bound,
+    /// What was given and is not wanted any more.
+    unwanted: Vec<Given>,
 }
 
 /// A running house. Dropping it cuts everything.
@@ -101,6 +113,8 @@ pub struct Handle {
     /// Turns true when another process answers the admin API.
     stop_admin: watch::Sender<bool>,
     admin_door: JoinHandle<()>,
+    /// What only the process in charge does: reloads, and signs of life for the service manager.
+    duties: Vec<AbortHandle>,
     others: Vec<AbortHandle>,
     /// The listeners once more, for a process that takes over.
     given: Vec<Given>,
@@ -139,6 +153,9 @@ pub async fn build(
     if state_dir.is_none() {
         telemetry.nothing_is_kept();
     }
+    endowment
+        .given
+        .extend(assign(endowment.activated, &config)?);
     let (public, admin) = bind(&config, &mut endowment.given).await?;
     let own_secret = endowment
         .secret
@@ -188,6 +205,7 @@ pub async fn build(
         reloader,
         public,
         admin,
+        unwanted: endowment.given,
     })
 }
 
@@ -213,15 +231,28 @@ impl Built {
         }
     }
 
+    /// The listeners once more, for a process that takes over.
+    pub fn give(&self) -> Vec<Given> {
+        let everything = self.public.iter().chain([&self.admin]);
+        everything.filter_map(Bound::give).collect()
+    }
+
     /// From here on it is served, and what it keeps is written. `may_upgrade`: somebody answers [`Handle::upgrade_asked`].
     pub async fn open(self, may_upgrade: bool) -> Handle {
+        let given = self.give();
         let Built {
             shared,
             controller,
             reloader,
             public,
             admin,
+            unwanted,
         } = self;
+        for path in unwanted.iter().filter_map(Given::file) {
+            // The process before may have tidied up.
+            let _ = std::fs::remove_file(path);
+        }
+        drop(unwanted);
         let since = Instant::now();
         controller.save().await;
         reloader.save().await;
@@ -246,11 +277,7 @@ impl Built {
             leaving: AtomicBool::new(false),
         });
         let everything = public.iter().chain([&admin]);
-        let sockets = everything
-            .clone()
-            .filter_map(|bound| bound.listener.path())
-            .collect();
-        let given = everything.filter_map(Bound::give).collect();
+        let sockets = everything.filter_map(Bound::file).collect();
         let is_tls = shared.in_force.load().config.server.tls.is_some();
         let urls = public.iter().map(|bound| match is_tls {
             true => bound.url.replacen("http://", "https://", 1),
@@ -270,13 +297,12 @@ impl Built {
         let reloads = reloader.run(orders, signals);
         let asked = admin::serve(admin.listener, api.clone(), admin_stopped);
         let admin_door = spawn_watched("admin", &shared, asked);
-        let mut others = vec![
-            spawn_watched("reload", &shared, reloads).abort_handle(),
-            spawn_watched("memory", &shared, pressure::watch(shared.clone())).abort_handle(),
-        ];
+        let mut duties = vec![spawn_watched("reload", &shared, reloads).abort_handle()];
+        let memory = spawn_watched("memory", &shared, pressure::watch(shared.clone()));
+        let others = vec![memory.abort_handle()];
         parts.push(admin_door.abort_handle());
-        parts.extend(others.iter().cloned());
-        others.extend(watchdog::spawn(parts, api.clone()));
+        parts.extend(duties.iter().chain(&others).cloned());
+        duties.extend(watchdog::spawn(parts, api.clone()));
         Handle {
             public: urls,
             admin: admin.url,
@@ -288,6 +314,7 @@ impl Built {
             doors,
             stop_admin,
             admin_door,
+            duties,
             others,
             given,
             leaver: None,
@@ -342,7 +369,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.admin_door.abort();
-        for task in &self.others {
+        for task in self.duties.iter().chain(&self.others) {
             task.abort();
         }
         for socket in &self.sockets {
@@ -356,28 +383,43 @@ impl Drop for Handle {
 struct Bound {
     key: &'static str,
     address: String,
+    is_lent: bool,
     listener: Listener,
     url: String,
 }
 
 impl Bound {
+    /// The socket's file, where it is ours to remove.
+    fn file(&self) -> Option<PathBuf> {
+        self.listener.path().filter(|_| !self.is_lent)
+    }
+
     /// The same for another process; `None` where the system has no descriptor left, and then that binds for itself.
     fn give(&self) -> Option<Given> {
         Some(Given {
             key: self.key.to_owned(),
             address: self.address.clone(),
+            is_lent: self.is_lent,
             descriptor: self.listener.descriptor().ok()?,
         })
     }
 }
 
+/// Which key each socket of the service manager serves.
+fn assign(activated: Vec<Activated>, config: &Config) -> Result<Vec<Given>, StartError> {
+    let public = config.server.listen.iter();
+    let mut keys: Vec<_> = public.map(|listen| (PUBLIC, listen)).collect();
+    keys.push((ADMIN, &config.admin.listen));
+    activated::assign(activated, &keys).map_err(StartError::Unnamed)
+}
+
 async fn bind(config: &Config, given: &mut Vec<Given>) -> Result<(Vec<Bound>, Bound), StartError> {
     let mut public = Vec::new();
     for listen in &config.server.listen {
-        public.push(bind_one("server.listen", listen, EVERYBODY, given).await?);
+        public.push(bind_one(PUBLIC, listen, EVERYBODY, given).await?);
     }
     let admin = &config.admin.listen;
-    let admin = bind_one("admin.listen", admin, crate::state::PRIVATE, given).await?;
+    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, given).await?;
     Ok((public, admin))
 }
 
@@ -391,8 +433,10 @@ async fn bind_one(
     let address = listener::name(listen);
     let mut theirs = given.iter();
     let known = theirs.position(|given| given.key == key && given.address == address);
+    let theirs = known.map(|at| given.remove(at));
+    let is_lent = theirs.as_ref().is_some_and(|given| given.is_lent);
     let bound = async {
-        let listener = match known.map(|at| given.remove(at)) {
+        let listener = match theirs {
             Some(given) => Listener::adopt(given.descriptor)?,
             None => Listener::bind(listen, mode).await?,
         };
@@ -403,6 +447,7 @@ async fn bind_one(
         Ok((listener, url)) => Ok(Bound {
             key,
             address,
+            is_lent,
             listener,
             url,
         }),
@@ -435,6 +480,11 @@ impl fmt::Display for StartError {
                     "{key}: cannot listen on {why}; choose another address, or stop who uses it"
                 )
             }
+            StartError::Unnamed(address) => write!(
+                f,
+                "server.listen: the service manager has bound {address}, which is no address of this configuration: nobody would \
+                 answer there; name it in server.listen, or take it out of the socket unit"
+            ),
             StartError::State(folder, error) => write!(
                 f,
                 "server.state_dir: {} cannot be used: {error}; let this user write there",

@@ -83,8 +83,8 @@ impl Handle {
         let end = Instant::now() + in_all;
         // They are the other's now.
         self.sockets.clear();
-        for task in &self.others {
-            task.abort();
+        for duty in &self.duties {
+            duty.abort();
         }
         self.api.leaving.store(true, Ordering::SeqCst);
         self.close_doors();

@@ -15,6 +15,7 @@ use crate::app::{self, Endowment, Handle, StartError};
 use crate::handover::image::Image;
 use crate::handover::new::{self, Predecessor};
 use crate::handover::old::Successor;
+use crate::listener::activated::{self, Activated};
 use crate::reload;
 use crate::telemetry::{LogControl, Telemetry};
 
@@ -32,6 +33,8 @@ pub fn run(config: &Path) -> Outcome {
 fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let no = |why: String| Failure::No(format!("error: {why}"));
     let link = new::link().map_err(no)?;
+    let activated = activated::take()
+        .map_err(|error| no(format!("a socket of the service manager: {error}")))?;
     let image = Image::of_this_process()
         .map_err(|error| no(format!("this program does not know its own file: {error}")))?;
     raise_descriptor_limit();
@@ -43,7 +46,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
             Signals::new().map_err(|error| no(format!("signals cannot be received: {error}")))?;
         let house = match link {
             Some(link) => take_over(config, telemetry, link).await?,
-            None => begin(config, telemetry).await?,
+            None => begin(config, telemetry, activated).await?,
         };
         serve(house, &image, &mut signals).await;
         Ok(())
@@ -53,8 +56,15 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
 }
 
 /// Nobody was here before.
-async fn begin(config: &Path, telemetry: Arc<Telemetry>) -> Result<Handle, Failure> {
-    let endowment = Endowment::default();
+async fn begin(
+    config: &Path,
+    telemetry: Arc<Telemetry>,
+    activated: Vec<Activated>,
+) -> Result<Handle, Failure> {
+    let endowment = Endowment {
+        activated,
+        ..Endowment::default()
+    };
     let built = app::build(config, telemetry, endowment).await;
     let house = built.map_err(refused)?.open(true).await;
     announce(&house);

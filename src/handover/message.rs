@@ -87,4 +87,7 @@ pub struct Doorstep {
     pub key: String,
     /// The address as the configuration has it; port 0 stays 0, so that it finds its like.
     pub address: String,
+    /// It belongs to the service manager.
+    #[serde(default)]
+    pub is_lent: bool,
 }

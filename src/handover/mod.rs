@@ -11,6 +11,8 @@ mod message;
 pub mod new;
 pub mod old;
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -97,12 +97,14 @@ impl Predecessor {
             given.push(Given {
                 key: doorstep.key,
                 address: doorstep.address,
+                is_lent: doorstep.is_lent,
                 descriptor: receive_descriptor(&link).await?,
             });
         }
         let secret = STANDARD.decode(secret).map_err(io::Error::other)?;
         let endowment = Endowment {
             given,
+            activated: Vec::new(),
             secret: Some(secret),
         };
         Ok((Predecessor { link, stderr }, endowment))

@@ -40,6 +40,14 @@ pub struct Estate<'a> {
     pub given: &'a [Given],
 }
 
+impl Estate<'_> {
+    /// Nobody took it.
+    pub(super) fn forget(&self) {
+        self.controller.stay();
+        self.shared.hub.reopen();
+    }
+}
+
 /// The process that serves in our place.
 pub struct Successor {
     /// Who it is.
@@ -108,8 +116,7 @@ pub async fn hand_over(
     };
     let (how, stderr) = newcomer.bury().await;
     // Only now nobody else can be the owner any more.
-    estate.controller.stay();
-    estate.shared.hub.reopen();
+    estate.forget();
     Err(NotUpgraded::NotReady {
         why: format!("{why} ({how})"),
         stderr,
@@ -125,7 +132,7 @@ fn told(error: &io::Error) -> String {
     }
 }
 
-async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Result<Successor> {
+pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Result<Successor> {
     let Up::Hello {
         protocol: PROTOCOL,
         windows,
@@ -194,6 +201,7 @@ async fn give_sockets(link: &mut UnixStream, estate: &Estate<'_>) -> io::Result<
     let listeners = estate.given.iter().map(|given| Doorstep {
         key: given.key.clone(),
         address: given.address.clone(),
+        is_lent: given.is_lent,
     });
     let sockets = Down::Sockets {
         listeners: listeners.collect(),

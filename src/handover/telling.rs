@@ -85,7 +85,9 @@ impl Telling {
             overlap: self.overlap,
         };
         voice.tell(introduction).await?;
-        voice.tell_news().await?;
+        if !voice.tell_news().await? {
+            return Ok(());
+        }
         self.told.insert(topic, told);
         self.tasks.spawn(async move {
             // An end of the way means an end of the other process: nobody is left to be told.
@@ -153,7 +155,9 @@ impl Voice {
         loop {
             // Asked first: what comes after the last word would not be told.
             let is_over = self.mirror.is_over();
-            self.tell_news().await?;
+            if !self.tell_news().await? {
+                return Ok(());
+            }
             if is_over {
                 let farewell = self.mirror.farewell();
                 return self.tell(farewell).await;
@@ -183,11 +187,18 @@ impl Voice {
         }
     }
 
-    async fn tell_news(&mut self) -> io::Result<()> {
+    /// False where there is more than fits into a frame: then the topic is the other process's no longer, and begins anew there.
+    async fn tell_news(&mut self) -> io::Result<bool> {
         for news in self.mirror.news() {
-            self.tell(news).await?;
+            match self.tell(news).await {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.tell(Mirror::abandonment()).await?;
+                    return Ok(false);
+                }
+                told => told?,
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn tell(&self, news: News) -> io::Result<()> {

@@ -9,7 +9,7 @@ use super::Hub;
 use super::carried::{Ended, Grown, News, Standing, Topic as Carried};
 use super::key::Scope;
 use super::log::carry::Told;
-use super::node::Node;
+use super::node::{self, Node};
 use super::signal::Signal;
 use super::subscriber::Phase;
 use super::topic::{Topic, now};
@@ -103,6 +103,11 @@ impl Mirror {
             Phase::Ended(end) => News::Ended(Ended::write(&end)),
             Phase::Opening | Phase::Open => News::Released,
         }
+    }
+
+    /// The last word on a topic that cannot be told of any further.
+    pub fn abandonment() -> News {
+        News::Ended(Ended::write(&node::internal()))
     }
 
     /// Whether nobody subscribes.

@@ -156,3 +156,131 @@ async fn no_request_fails_while_processes_come_and_go() {
         client.expect("no request failed");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_of_the_service_manager_is_served_and_stays_its_own() {
+    let backend = Backend::ok().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("public.sock");
+    // As systemd does: bound once, and kept.
+    let bound = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let text = format!(
+        "[server]\nlisten = \"unix:{}\"\ndrain_timeout = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [upstream.app]\nservers = [\"http://{}\"]\n{EVERYTHING}",
+        path.display(),
+        backend.address
+    );
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let given = bound.try_clone().unwrap();
+    let mut dynasty = Dynasty::start_activated(folder, given.into());
+    assert_eq!(dynasty.public, format!("unix:{}", path.display()));
+    answers(&path).await;
+    dynasty.upgrade().await;
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    answers(&path).await;
+    let heir = dynasty.pid();
+    dynasty.signal("TERM");
+    eventually("the heir's end", || async {
+        !std::path::Path::new(&format!("/proc/{heir}/fd/0")).exists()
+    })
+    .await;
+    assert!(path.exists(), "the file is the service manager's");
+}
+
+async fn answers(path: &std::path::Path) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    let request = "GET /any HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_the_configuration_does_not_name_is_refused() {
+    let backend = Backend::ok().await;
+    let folder = tempfile::tempdir().unwrap();
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = bound.local_addr().unwrap();
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [upstream.app]\nservers = [\"http://{}\"]\n{EVERYTHING}",
+        backend.address
+    );
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let mut command = super::world::activate(folder.path(), bound.into());
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(&address.to_string()) && said.contains("nobody would answer"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_changed_in_the_file_change_with_the_upgrade() {
+    let backend = Backend::ok().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let file = folder.path().join("proxy.toml");
+    let write = |unix: &std::path::Path| {
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\", \"unix:{}\"]\ndrain_timeout = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [upstream.app]\nservers = [\"http://{}\"]\n{EVERYTHING}",
+            unix.display(),
+            backend.address
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write(&one);
+    let mut dynasty = Dynasty::start_in(folder, &[]);
+    answers(&one).await;
+    write(&two);
+    let outcome = dynasty.try_upgrade(&[]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let (public, _) = dynasty.reads_ready();
+    let tcp = dynasty.public.split(',').next().unwrap();
+    assert_eq!(public, format!("{tcp},unix:{}", two.display()));
+    answers(&two).await;
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    assert!(!one.exists(), "nobody listens there any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_manager_hears_of_the_new_process_before_that_speaks() {
+    let backend = Backend::ok().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [upstream.app]\nservers = [\"http://{}\"]\n{EVERYTHING}",
+        backend.address
+    );
+    std::fs::write(folder.path().join("proxy.toml"), text).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let mut dynasty = Dynasty::start_in(folder, &environment);
+    dynasty.upgrade().await;
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    let heard = async || {
+        let mut buffer = [0; 256];
+        let count = within("a word", manager.recv(&mut buffer)).await.unwrap();
+        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+    };
+    assert_eq!(heard().await, "READY=1");
+    assert_eq!(heard().await, format!("MAINPID={}", dynasty.pid()));
+    assert_eq!(heard().await, "READY=1");
+    dynasty.signal("TERM");
+    assert_eq!(
+        heard().await,
+        "STOPPING=1",
+        "nothing comes from the old one in between"
+    );
+}

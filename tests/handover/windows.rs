@@ -63,11 +63,6 @@ impl World {
         self.count.send_modify(|count| *count += 1);
         *self.count.borrow()
     }
-
-    fn asked_for(&self, path: &str) -> usize {
-        let seen = self.backend.seen();
-        seen.iter().filter(|seen| seen.target() == path).count()
-    }
 }
 
 async fn answer(request: Message, mut peer: Peer, mut count: watch::Receiver<u64>) -> Option<Peer> {
@@ -244,6 +239,41 @@ async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
         .await;
     stays.sees(n).await;
     assert_eq!(stays.resumes, 0);
+}
+
+/// What the old process had read went over before it could be killed, and the new one reads on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_can_be_resumed() {
+    let world = World::start().await;
+    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"20s\"", ROUTES);
+    let mut ids = Follower::join(&dynasty.public, "/ids").await;
+    let mut counter = Follower::join(&dynasty.public, "/counter").await;
+    eventually("two live topics", || async {
+        let topics = get(&dynasty.admin, "/v1/topics").await;
+        let topics = topics.json["topics"].as_array().unwrap().clone();
+        topics.len() == 2 && topics.iter().all(|topic| topic["live"] == true)
+    })
+    .await;
+    let n = world.publish();
+    ids.sees(n).await;
+    counter.sees(n).await;
+    let old = dynasty.pid();
+    dynasty.upgrade().await;
+    // They come back with what they saw here, wherever the other process stands.
+    let n = world.publish();
+    ids.sees(n).await;
+    counter.sees(n).await;
+    super::world::signal(old, "KILL");
+    assert_eq!(dynasty.first_ends().await, None);
+    let n = world.publish();
+    ids.sees(n).await;
+    counter.sees(n).await;
+    for follower in [ids, counter] {
+        let path = follower.path;
+        assert_eq!(follower.losses, [json!({"closed": 1006})], "{path}");
+        let seen: Vec<u64> = follower.seen.into_iter().filter(|n| *n > 0).collect();
+        assert_eq!(seen, [1, 2, 3], "{path}");
+    }
 }
 
 /// 0 lost, 0 duplicated where there are ids or a poll, in order; whatever the number of processes.

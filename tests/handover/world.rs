@@ -1,6 +1,7 @@
 //! The real binary before a backend, replaced by itself again and again.
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -47,13 +48,22 @@ impl Dynasty {
 
     /// With the `proxy.toml` of this folder, and these variables.
     pub fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
-        let mut first = Command::new(BINARY)
+        let mut command = Command::new(BINARY);
+        command
             .args(["run", "--config"])
             .arg(folder.path().join("proxy.toml"))
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .envs(environment.iter().copied());
+        Dynasty::start_by(command, folder)
+    }
+
+    /// As a service manager starts it that has bound a socket.
+    pub fn start_activated(folder: TempDir, socket: OwnedFd) -> Self {
+        let command = activate(folder.path(), socket);
+        Dynasty::start_by(command, folder)
+    }
+
+    fn start_by(mut command: Command, folder: TempDir) -> Self {
+        let mut first = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = BufReader::new(first.stdout.take().unwrap());
         let (public, admin) = addresses(&mut ready);
         Dynasty {
@@ -120,11 +130,6 @@ impl Dynasty {
         addresses(&mut self.ready)
     }
 
-    /// An heir that this test learned of by other means.
-    pub fn adopt(&mut self, pid: u32) {
-        self.heirs.push(pid);
-    }
-
     /// Waits for the first process's end; its exit code.
     pub async fn first_ends(&mut self) -> Option<i32> {
         let mut code = None;
@@ -155,6 +160,15 @@ impl Drop for Dynasty {
             signal(*heir, "KILL");
         }
     }
+}
+
+/// `crossfade run` in this folder with one socket, the way that systemd gives it: as descriptor 3.
+pub fn activate(folder: &Path, socket: OwnedFd) -> Command {
+    let config = folder.join("proxy.toml").display().to_string();
+    let start = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" run --config \"$1\" 3<&0 </dev/null";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", start, BINARY, &config]).stdin(socket);
+    command
 }
 
 pub fn signal(pid: u32, name: &str) {
