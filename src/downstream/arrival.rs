@@ -54,12 +54,10 @@ pub async fn read_proxy_header(
     let mut ahead = BytesMut::new();
     loop {
         let begun = proxy::begin(&ahead);
-        let is_header = !matches!(
-            begun,
-            Ok(Beginning::Bare | Beginning::Partial { is_header: false })
-        );
         match begun {
-            _ if is_header && !is_trusted => return Err(Dropped::Refused("proxy_untrusted")),
+            _ if is_header(&begun) && !is_trusted => {
+                return Err(Dropped::Refused("proxy_untrusted"));
+            }
             Err(Malformed) => return Err(Dropped::Refused("proxy_malformed")),
             Ok(Beginning::Bare) if mode == ProxyProtocol::Require => {
                 return Err(Dropped::Refused("proxy_missing"));
@@ -85,6 +83,15 @@ pub async fn read_proxy_header(
     }
 }
 
+/// Whether it is a header, whole or broken, or the beginning of one.
+fn is_header(begun: &Result<Beginning, Malformed>) -> bool {
+    let is_other = matches!(
+        begun,
+        Ok(Beginning::Bare | Beginning::Partial { is_header: false })
+    );
+    !is_other
+}
+
 /// Shakes hands.
 pub async fn accept_tls(
     mut line: Line,
@@ -96,10 +103,12 @@ pub async fn accept_tls(
         Ok(Ok(first)) if !first.is_empty() => first,
         Ok(_) | Err(_) => return Err(Dropped::Gone),
     };
-    let kind = first.first().copied();
+    let (kind, begun) = (first.first().copied(), proxy::begin(&first));
     line.put_back(first);
     match kind {
         Some(HANDSHAKE) => {}
+        // A header that nobody reads here: a proxy's settings do not fit ours.
+        _ if is_header(&begun) => return Err(Dropped::Refused("proxy_untrusted")),
         // A method.
         Some(b'A'..=b'Z') => return Err(Dropped::Plain(line)),
         _ => return Err(Dropped::Refused("tls_garbage")),

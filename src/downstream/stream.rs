@@ -98,3 +98,78 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    use super::*;
+
+    /// Both ends of a connection, hands shaken.
+    async fn pair() -> (Stream, client::TlsStream<UnixStream>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["a".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let ours = ServerConfig::builder_with_provider(default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let theirs = ClientConfig::builder_with_provider(default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (a, b) = UnixStream::pair().unwrap();
+        let name = ServerName::try_from("a").unwrap();
+        let (server, client) = tokio::join!(
+            TlsAcceptor::from(Arc::new(ours)).accept(Line::unix(a)),
+            TlsConnector::from(Arc::new(theirs)).connect(name, b),
+        );
+        (Stream::Tls(Box::new(server.unwrap())), client.unwrap())
+    }
+
+    /// Everything was written as far as the writer knows; nobody takes it.
+    #[tokio::test(start_paused = true)]
+    async fn over_tls_too_who_takes_nothing_is_given_up() {
+        let (mut server, _client) = pair().await;
+        server.line_mut().demand(100);
+        let begun = Instant::now();
+        let failed = loop {
+            if let Err(error) = server.write(&[7; 1000]).await {
+                break error;
+            }
+            if let Err(error) = server.flush().await {
+                break error;
+            }
+        };
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_or_a_tunnel_waits_as_long_as_it_takes() {
+        let (mut server, _client) = pair().await;
+        server.line_mut().demand(100);
+        server.line_mut().demand_nothing();
+        let writing = async { while server.write(&[7; 1000]).await.is_ok() {} };
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, writing).await.is_err());
+    }
+}

@@ -3,16 +3,17 @@
 use futures_util::{SinkExt, StreamExt};
 use hyper::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{accept_async, client_async};
 
-use super::certificates::{Authority, connect};
+use super::certificates::{Authority, connect, shake_hands};
 use crate::support::backend::reply;
 use crate::support::bridge::{handshake, quiet_stream, routes};
 use crate::support::peer::request;
 use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, within};
+use crate::support::{Backend, Peer, Sidecar, within};
 
 #[tokio::test]
 async fn a_bridged_route_is_a_websocket_over_tls() {
@@ -127,6 +128,30 @@ async fn a_tunnel_over_tls_carries_frames_both_ways_to_the_end() {
     socket.close(None).await.unwrap();
     while socket.next().await.is_some() {}
     backend.has_open(0).await;
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_stands_before_tls() {
+    let backend = Backend::ok().await;
+    let authority = Authority::new();
+    let before = "proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let server = format!("{before}{}", authority.server(""));
+    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+    for is_apart in [true, false] {
+        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        // Not apart, the kernel may give header and handshake in one piece.
+        stream.set_nodelay(is_apart).unwrap();
+        let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n";
+        stream.write_all(header).await.unwrap();
+        let stream = shake_hands(stream, "app.example", authority.client(None)).await;
+        let mut client = Peer::new(stream.unwrap());
+        assert_eq!(client.ask("GET /", "", "").await.status(), 200);
+    }
+    for seen in backend.seen() {
+        assert_eq!(seen.field("x-real-ip"), Some("192.0.2.7"));
+        assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
+    }
+    assert_eq!(backend.seen().len(), 2);
 }
 
 #[tokio::test]

@@ -129,6 +129,15 @@ pub async fn connect(
 ) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
+    shake_hands(stream, name, config).await
+}
+
+/// As [`connect`], on a connection that is there.
+pub async fn shake_hands(
+    stream: TcpStream,
+    name: &str,
+    config: ClientConfig,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     within("a handshake", connector.connect(name, stream)).await

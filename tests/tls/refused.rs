@@ -34,6 +34,16 @@ async fn plain_http_is_told_and_closed() {
 }
 
 #[tokio::test]
+async fn a_header_of_the_proxy_protocol_that_nobody_expects_is_named_as_such() {
+    let authority = Authority::new();
+    let (_backend, sidecar) = passthrough(&authority).await;
+    let mut client = sidecar.client().await;
+    client.send("PROXY TCP4 192.0.2.7 10.0.0.1 1 1\r\n").await;
+    assert_eq!(client.rest().await, b"");
+    assert!(counted(&sidecar, "proxy_untrusted"));
+}
+
+#[tokio::test]
 async fn garbage_is_closed_without_a_word() {
     let authority = Authority::new();
     let (_backend, sidecar) = passthrough(&authority).await;
