@@ -98,11 +98,11 @@ pub async fn serve(
 fn answer(common: Arc<Common>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let telemetry = common.connection.shared.telemetry.clone();
     let carried = AssertUnwindSafe(stream::carry(common, request, respond)).catch_unwind();
-    tokio::spawn(async move {
-        if carried.await.is_err() {
+    tokio::spawn(carried.map(move |outcome| {
+        if outcome.is_err() {
             telemetry.panicked("stream");
         }
-    });
+    }));
 }
 
 fn engine(limits: &Limits) -> Builder {

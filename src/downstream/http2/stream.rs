@@ -1,6 +1,7 @@
 //! One stream: its request goes the road, its answer comes back.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -70,7 +71,8 @@ pub async fn carry(
     let mut waits = Waits::default();
     let body = arriving(&common, &mut head, from, &mut waits);
     let request = Request::from_parts(head, body);
-    let answer = dispatch(common.connection.clone(), request);
+    // A box: what answers a request is large, and gone while its answer may flow for hours.
+    let answer = Box::pin(dispatch(common.connection.clone(), request));
     let Some(response) = answered(answer, &mut respond, &mut waits).await else {
         return;
     };
@@ -159,12 +161,11 @@ fn become_handshake(head: &mut Parts) {
 
 /// Waits for the answer; `None` where the client has reset the stream, or is gone.
 async fn answered(
-    answer: impl Future<Output = Response<Body>>,
+    mut answer: Pin<Box<impl Future<Output = Response<Body>>>>,
     respond: &mut SendResponse<Bytes>,
     waits: &mut Waits,
 ) -> Option<Response<Body>> {
-    tokio::pin!(answer);
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if let Poll::Ready(response) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
@@ -199,4 +200,19 @@ fn finish(headers: &mut HeaderMap, body: &Body) {
         let now = httpdate::fmt_http_date(std::time::SystemTime::now());
         HeaderValue::try_from(now).unwrap_or(HeaderValue::from_static(""))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_stream_that_is_open_for_long_takes_little_room() {
+        let carried = room(carry);
+        assert!(carried <= 1280, "{carried} bytes");
+    }
 }

@@ -534,13 +534,23 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_make_it_fall(bytes: Vec<u8>, size in 1..64_usize) {
-            let (mut walk, mut budget) = (Walk::default(), Budget::default());
-            for piece in bytes.chunks(size) {
-                if walk.feed(piece, |head| budget.receive(head, Duration::ZERO)).is_err() {
-                    break;
-                }
-            }
+        fn no_bytes_make_it_fall_and_no_cut_changes_what_they_mean(
+            bytes in proptest::collection::vec(0..20_u8, 0..400),
+            size in 1..64_usize,
+        ) {
+            let judge = |size: usize| {
+                let (mut walk, mut budget) = (Walk::default(), Budget::default());
+                let mut heads = Vec::new();
+                let judged = bytes.chunks(size).try_for_each(|piece| {
+                    walk.feed(piece, |head| {
+                        heads.push(head);
+                        budget.send(head, Duration::ZERO)?;
+                        budget.receive(head, Duration::ZERO)
+                    })
+                });
+                (heads, judged)
+            };
+            proptest::prop_assert_eq!(judge(size), judge(bytes.len().max(1)));
         }
     }
 }
