@@ -1,6 +1,7 @@
 //! The nouns that travel: an [`Event`] at its [`Position`], and what a client is told beside it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -151,6 +152,32 @@ pub enum Kind {
     },
 }
 
+/// What led to an event: a place in a sampled trace, told once where it arrives.
+#[derive(Debug)]
+pub struct Cause {
+    /// The trace's number.
+    pub trace: u128,
+    /// The span's number.
+    pub span: u64,
+    is_told: AtomicBool,
+}
+
+impl Cause {
+    /// A place in a trace that nobody has told of yet.
+    pub fn new(trace: u128, span: u64) -> Self {
+        Cause {
+            trace,
+            span,
+            is_told: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its arrival is the caller's to tell: true for the first who asks, false for all others.
+    pub fn claim(&self) -> bool {
+        !self.is_told.swap(true, Ordering::Relaxed)
+    }
+}
+
 /// A form in which an event is encoded at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -179,6 +206,8 @@ pub struct Event {
     pub data: Data,
     /// When the sidecar had read it from the backend completely.
     pub at: Instant,
+    /// What led to it, where somebody follows that.
+    pub cause: Option<Arc<Cause>>,
     frames: [OnceLock<Bytes>; 3],
 }
 
@@ -194,6 +223,7 @@ impl Event {
             id,
             data,
             at,
+            cause: None,
             frames: Default::default(),
         }
     }

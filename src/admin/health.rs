@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::answer::{self, Answer};
 use crate::config::Upstream;
+use crate::session::Shared;
 use crate::state::{rfc3339, unix_seconds};
 
 /// `/readyz`.
@@ -25,9 +26,9 @@ pub fn ready(admin: &Admin) -> Answer {
 }
 
 /// `/metrics`.
-pub fn metrics(admin: &Admin) -> Answer {
-    measure_age(admin);
-    let text = admin.shared.telemetry.render();
+pub fn metrics(shared: &Shared) -> Answer {
+    measure_age(shared);
+    let text = shared.telemetry.render();
     answer::body(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -36,16 +37,16 @@ pub fn metrics(admin: &Admin) -> Answer {
 }
 
 /// The age of polled data grows by itself, so it is measured when somebody looks.
-fn measure_age(admin: &Admin) {
+fn measure_age(shared: &Shared) {
     let now = unix_seconds(SystemTime::now());
     let mut ages: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-    for topic in admin.shared.hub.topics() {
+    for topic in shared.hub.topics() {
         if let ("poll", Some(last_ok)) = (topic.kind, topic.last_ok) {
             let age = ages.entry(topic.route).or_default();
             *age = (*age).max(now.saturating_sub(last_ok));
         }
     }
-    admin.shared.telemetry.data_ages(&ages);
+    shared.telemetry.data_ages(&ages);
 }
 
 /// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live.

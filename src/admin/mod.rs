@@ -12,6 +12,7 @@ mod health;
 mod read;
 mod resource;
 mod rollouts;
+mod scrape;
 mod serve;
 mod sessions;
 mod topics;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
 pub use explain::{Question, explain, parse_header};
+pub use scrape::Scrape;
 pub use serve::serve;
 pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
 

@@ -149,7 +149,7 @@ async fn dispatch(
     match resource {
         Resource::Live => Ok(answer::body(StatusCode::OK, "text/plain", "ok")),
         Resource::Ready => Ok(health::ready(admin)),
-        Resource::Metrics => Ok(health::metrics(admin)),
+        Resource::Metrics => Ok(health::metrics(&admin.shared)),
         Resource::OpenApi => Ok(answer::body(
             StatusCode::OK,
             "application/json",

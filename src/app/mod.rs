@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger, Upgrade};
+use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade};
 use crate::config::{Config, Listen, Problem};
 use crate::downstream;
 use crate::edge::caps::Connections;
@@ -172,6 +172,9 @@ pub async fn build(
     let generation = history.generation();
 
     let (hub, upstreams) = build_hub(&config, &telemetry);
+    if config.tracing.endpoint.is_some() {
+        upstreams.trace(&config.tracing, &telemetry);
+    }
     let shared = Arc::new(Shared {
         in_force: ArcSwap::from_pointee(InForce {
             generation,
@@ -190,7 +193,14 @@ pub async fn build(
         draining: AtomicBool::new(false),
         next_connection: AtomicU64::new(1),
     });
+    let scrape = (config.metrics.listen).map(|address| {
+        Scrape::open(address, &shared).map_err(|error| StartError::Bind {
+            key: "metrics.listen",
+            why: format!("{address}: {error}"),
+        })
+    });
     let reloader = Reloader {
+        scrape: scrape.transpose()?,
         path: path.to_owned(),
         current: read,
         accepted_at: now,

@@ -41,6 +41,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let read = reload::read(config).map_err(|problems| refused(StartError::Invalid(problems)))?;
     let runtime = build_runtime(read.loaded.config.server.workers)
         .map_err(|error| no(format!("no runtime: {error}")))?;
+    let witness = telemetry.clone();
     let outcome = runtime.block_on(async {
         let mut signals =
             Signals::new().map_err(|error| no(format!("signals cannot be received: {error}")))?;
@@ -49,6 +50,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
             None => begin(config, telemetry, activated).await?,
         };
         serve(house, &image, &mut signals).await;
+        witness.stop_tracing().await;
         Ok(())
     });
     runtime.shutdown_timeout(LEFTOVERS);

@@ -9,7 +9,7 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 20] = [
+const TABLES: [(&str, &str, &str); 22] = [
     (include_str!("server.rs"), "Server", "server"),
     (include_str!("tls.rs"), "Tls", "server.tls"),
     (include_str!("server.rs"), "Limits", "server.limits"),
@@ -34,6 +34,8 @@ const TABLES: [(&str, &str, &str); 20] = [
     (include_str!("cors.rs"), "Cors", "cors.default"),
     (include_str!("rollout.rs"), "Rollout", "rollout.web"),
     (include_str!("log.rs"), "Log", "log"),
+    (include_str!("metrics.rs"), "Metrics", "metrics"),
+    (include_str!("tracing.rs"), "Tracing", "tracing"),
 ];
 
 const HEAD: &str = "\

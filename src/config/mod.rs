@@ -16,6 +16,7 @@ mod desk;
 mod fleet;
 mod keys;
 mod log;
+mod metrics;
 mod pem;
 mod placeholder;
 mod problem;
@@ -29,6 +30,7 @@ mod source;
 mod table;
 mod template;
 mod tls;
+mod tracing;
 mod tree;
 mod trust;
 mod units;
@@ -54,6 +56,7 @@ pub use cors::{Cors, OriginPattern};
 pub use delivery::{Deliver, DeliverMode, Replay, Slow};
 pub use fleet::{Balance, Budget, HashKey, Health};
 pub use log::Log;
+pub use metrics::Metrics;
 pub use problem::{Problem, Severity, report};
 pub use rollout::{By, Rollout};
 pub use route::Route;
@@ -61,6 +64,7 @@ pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Undersc
 pub use share::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Poll, Source, Sse};
 pub use tls::Tls;
+pub use tracing::{Collector, Tracing};
 pub use trust::Trust;
 pub use upstream::{Authority, Upstream};
 pub use websocket::{Queue, WebSocket};
@@ -90,6 +94,10 @@ pub struct Config {
     pub rollouts: BTreeMap<String, Arc<Rollout>>,
     /// `[log]`.
     pub log: Log,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[tracing]`.
+    pub tracing: Tracing,
 }
 
 /// A valid file and what is to be known about it.
@@ -179,7 +187,6 @@ fn everything(root: &Table<'_>) -> Config {
     root.refuse_later(["socketio", "sockjs"], "other clients' protocols");
     root.refuse_later(["redis"], "a fleet of sidecars");
     root.refuse_later(["publish"], "publishing by HTTP");
-    root.ignore_later(["metrics", "tracing"]);
     let server = root.table("server", server::read);
     let cors = root.named("cors", cors::read);
     let upstreams = root.named("upstream", upstream::read);
@@ -205,6 +212,8 @@ fn everything(root: &Table<'_>) -> Config {
         websocket: root.table("websocket", |table| websocket::read(table, &cors)),
         admin,
         log: root.table("log", log::read),
+        metrics: root.table("metrics", metrics::read),
+        tracing: root.table("tracing", tracing::read),
         server,
         upstreams,
         routes,

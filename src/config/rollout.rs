@@ -70,7 +70,7 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
     }
     Arc::new(Rollout {
         name: name.into(),
-        percent: percent(table),
+        percent: percent(table, 0.0),
         by,
         salt: table.text_or("salt", name, units::something),
         always,
@@ -83,8 +83,8 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
     })
 }
 
-fn percent(table: &Table<'_>) -> u32 {
-    let percent = table.number("percent", 0.0, 0.0..=100.0);
+pub(super) fn percent(table: &Table<'_>, default: f64) -> u32 {
+    let percent = table.number("percent", default, 0.0..=100.0);
     units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
         table.error("percent", what, mend);
         0

@@ -16,7 +16,7 @@ use crate::config::Upstream;
 use crate::edge::hygiene::text::Text;
 use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
-use crate::telemetry::{Request, Telemetry};
+use crate::telemetry::{Request, Span, Telemetry};
 use crate::upstream::Body;
 
 /// What is known of an exchange; dropping it writes the access line.
@@ -43,6 +43,8 @@ pub struct Account {
     pub side: Option<Side>,
     /// From the request sent upstream to the answer's head.
     pub upstream: Option<Duration>,
+    /// Its span.
+    pub span: Span,
     /// The version of HTTP that it came in.
     pub version: Version,
     bytes_in: Option<Arc<AtomicU64>>,
@@ -77,6 +79,7 @@ impl Account {
             action: "refused",
             side: None,
             upstream: None,
+            span: Span::default(),
             version: Version::HTTP_11,
             bytes_in: None,
             begun: Instant::now(),
@@ -125,6 +128,9 @@ impl Drop for Account {
         if let Some(traffic) = &self.traffic {
             traffic.answered();
         }
+        let route = self.route.as_deref().unwrap_or("-");
+        self.span
+            .served(&self.path, route, self.action, self.status);
         if !self.telemetry.wants_access() {
             return;
         }
@@ -134,7 +140,7 @@ impl Drop for Account {
             method: self.method.as_str(),
             path: &self.path,
             protocol: protocol(self.version),
-            route: self.route.as_deref().unwrap_or("-"),
+            route,
             upstream: self.backend.as_ref().map_or("", |backend| &backend.name),
             cohort: self.cohort,
             action: self.action,

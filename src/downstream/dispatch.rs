@@ -37,6 +37,8 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
         connection.traffic.clone(),
         connection.shared.telemetry.clone(),
     );
+    let telemetry = &connection.shared.telemetry;
+    account.span = telemetry.trace_request(request.method(), request.headers(), peer.is_trusted);
     let is_reusable = request.version() <= Version::HTTP_11;
     account.version = request.version();
     let (head, body) = request.into_parts();

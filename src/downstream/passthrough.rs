@@ -81,7 +81,8 @@ pub async fn send(
 ) -> Result<Response<Body>, Problem> {
     let (upstreams, route) = (&exchange.shared.upstreams, &found.route);
     account.backend = Some(route.upstream.clone());
-    let request = request.map(|body| account.count(body));
+    let mut request = request.map(|body| account.count(body));
+    account.span.mark(request.extensions_mut());
     let begun = Instant::now();
     let answer = upstreams
         .send(&route.upstream, &route.name, Purpose::Passthrough, request)

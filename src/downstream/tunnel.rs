@@ -69,7 +69,7 @@ pub async fn open(
         route: found.route.clone(),
         remote: exchange.client.ip.clone(),
     };
-    let held = Held(connection.clone(), held);
+    let held = (connection.clone(), held);
     tokio::spawn(carry(held, downstream, upstream, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
@@ -77,7 +77,7 @@ pub async fn open(
 }
 
 /// The places that both halves keep until the end.
-struct Held(Arc<Connection>, Option<Hold>);
+type Held = (Arc<Connection>, Option<Hold>);
 
 /// How the log names a tunnel.
 struct Journey {
@@ -137,7 +137,7 @@ async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Jo
             }
         }
     };
-    let Held(connection, _) = &held;
+    let (connection, _) = &held;
     connection.shared.telemetry.tunnel_finished(&Tunnel {
         id: &journey.id,
         route: &journey.route.name,

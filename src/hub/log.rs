@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::subscriber::Progress;
 use crate::config::{Queue, Replay};
-use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Cause, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
 
 /// The lag kept for subscribers before one of them has said how far it may lag.
 const USUAL_LAG: Queue = Queue {
@@ -59,6 +59,8 @@ pub(super) struct Log {
     /// The furthest such position that somebody has come with.
     promised: u64,
     closed: bool,
+    /// What led to the entries that are appended now.
+    cause: Option<Arc<Cause>>,
 }
 
 struct Entry {
@@ -101,7 +103,13 @@ impl Log {
             is_followed: false,
             promised: 0,
             closed: false,
+            cause: None,
         }
+    }
+
+    /// Names what leads to the entries that come from now on.
+    pub fn because(&mut self, cause: Option<Arc<Cause>>) {
+        self.cause = cause;
     }
 
     /// Offset of the newest entry, 0 before the first.
@@ -387,7 +395,9 @@ impl Log {
             self.last_id.clone_from(&draft.id);
         }
         let position = self.position(self.head() + 1);
-        let event = Arc::new(Event::new(self.ch, position, kind, draft, at));
+        let mut event = Event::new(self.ch, position, kind, draft, at);
+        event.cause.clone_from(&self.cause);
+        let event = Arc::new(event);
         let sum = self.total() + event.weight() as u64;
         self.entries.push_back(Entry { event, sum });
         self.snapshot = None;

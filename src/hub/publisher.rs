@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::topic::Topic;
 use super::{Credentials, Legacy, Target, node};
 use crate::config::Route;
-use crate::event::{Data, Draft, End, GapWhy};
+use crate::event::{Cause, Data, Draft, End, GapWhy};
 
 /// The feed's half of a topic. All calls return at once; each wakes the subscribers once.
 #[derive(Clone)]
@@ -58,6 +58,11 @@ impl Publisher {
     /// The backend's first response head arrived and is good: subscriptions may be answered, the topic is live.
     pub fn opened(&self) {
         self.topic.opened();
+    }
+
+    /// What is published from now on has this cause.
+    pub fn because(&self, cause: Option<Arc<Cause>>) {
+        self.topic.because(cause);
     }
 
     /// Appends events, in order, at one instant.

@@ -18,7 +18,7 @@ use super::node::Node;
 use super::subscriber::Phase;
 use super::{Credentials, Signal};
 use crate::config::{Route, Source};
-use crate::event::{End, Epoch, GapWhy, Position, State};
+use crate::event::{Cause, End, Epoch, GapWhy, Position, State};
 use crate::telemetry::TopicMeters;
 
 pub(super) struct Topic {
@@ -200,6 +200,11 @@ impl Topic {
         if grown {
             self.wake();
         }
+    }
+
+    /// See [`Log::because`].
+    pub fn because(&self, cause: Option<Arc<Cause>>) {
+        lock(&self.log).because(cause);
     }
 
     /// Frees up to `excess` bytes, down to the newest entry.

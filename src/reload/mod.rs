@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::admin::{Applied, Ask, Declined, Routes, Snapshot, Trigger};
+use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
 use crate::config::{self, Config, Loaded, Problem, Route, Severity};
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
@@ -94,6 +94,8 @@ pub struct Reloader {
     pub history: History,
     /// Looks at the files.
     pub watch: Watch,
+    /// The metrics' own address, where there is one.
+    pub scrape: Option<Scrape>,
     /// Where the new one goes.
     pub shared: Arc<Shared>,
     /// Follows the rollouts' keys.
@@ -203,10 +205,17 @@ impl Reloader {
         before: impl FnOnce(&str) -> io::Result<()>,
     ) -> Result<Applied, Declined> {
         announce_reloading();
+        let outcome = outcome.and_then(|read| Ok((self.scrape_at(&read)?, read)));
         let telemetry = self.shared.telemetry.clone();
         let word = trigger.as_str();
         let outcome = match outcome {
-            Ok(read) => self.accept(read, trigger, before).await,
+            Ok((scrape, read)) => {
+                let accepted = self.accept(read, trigger, before).await;
+                if let (Ok(_), Some(scrape)) = (&accepted, scrape) {
+                    self.scrape = scrape;
+                }
+                accepted
+            }
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
                 telemetry.config_invalid(word, &lines, since.elapsed());
@@ -229,6 +238,30 @@ impl Reloader {
         }
         announce_ready();
         outcome
+    }
+
+    /// Serves the metrics at their new address already, where it changes: an address that is taken is a problem of the file.
+    /// `None` where it stays.
+    fn scrape_at(&self, read: &Read) -> Result<Option<Option<Scrape>>, Vec<Problem>> {
+        let (old, new) = (&self.current.loaded.config, &read.loaded.config);
+        if old.metrics == new.metrics {
+            return Ok(None);
+        }
+        let opened = new.metrics.listen.map(|address| {
+            Scrape::open(address, &self.shared).map_err(|error| Problem {
+                severity: Severity::Error,
+                file: self.path.display().to_string(),
+                line: 1,
+                column: 1,
+                key: "metrics.listen".to_owned(),
+                message: format!("{address}: {error}"),
+                hint: "choose another address, or stop who uses it".to_owned(),
+            })
+        });
+        opened
+            .transpose()
+            .map(Some)
+            .map_err(|problem| vec![problem])
     }
 
     async fn accept(
@@ -291,7 +324,10 @@ impl Reloader {
         });
         // A new rollout's stage has to be there before the first request asks for it.
         self.controller.adopt(&config.rollouts);
-        shared.in_force.store(in_force);
+        let before = shared.in_force.swap(in_force);
+        if before.config.tracing != config.tracing {
+            shared.upstreams.trace(&config.tracing, &shared.telemetry);
+        }
         let log = &config.log;
         shared.telemetry.set_log(log.level, log.json, log.access);
         let by_name: BTreeMap<&str, &Arc<Route>> =

@@ -218,7 +218,10 @@ impl Errand {
     }
 
     async fn attempt(&self) -> Result<Reply, Refusal> {
-        let request = self.request()?;
+        let mut request = self.request()?;
+        // Ends with the attempt.
+        let span = (self.shared.telemetry).trace_own("req", &self.route.name);
+        span.mark(request.extensions_mut());
         let upstreams = &self.shared.upstreams;
         let sent = upstreams.send(
             &self.route.upstream,

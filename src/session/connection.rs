@@ -22,7 +22,7 @@ use super::leaving::Leaving;
 use super::opening::{Mode, Opening};
 use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
-use super::subscription::Subscription;
+use super::subscription::{Subscription, Traced};
 use crate::config::WebSocket;
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
@@ -76,6 +76,8 @@ pub(super) struct Connection<Io> {
     pub(super) closing_until: Option<Instant>,
     /// The event whose latency is known when the outbox is empty.
     pub(super) oldest: Option<(std::time::Instant, Arc<Meters>)>,
+    /// An event of the outbox whose way is traced, likewise.
+    pub(super) traced: Option<Box<Traced>>,
     /// Where the next round over the subscriptions starts.
     pub(super) turn: usize,
     /// `sub`s refused because there are too many already.
@@ -158,6 +160,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             })),
             closing_until: None,
             oldest: None,
+            traced: None,
             turn: 0,
             refused_subs: 0,
             is_single,

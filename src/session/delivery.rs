@@ -31,6 +31,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             frames: BATCH_FRAMES,
             scratch: Vec::new(),
             oldest: self.oldest.take(),
+            traced: self.traced.take(),
         };
         let mut has_more = false;
         let mut ends: Vec<(u32, Verdict)> = Vec::new();
@@ -52,6 +53,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
         }
         self.oldest = desk.oldest.take();
+        self.traced = desk.traced.take();
         for (ch, verdict) in ends {
             if self.closing_until.is_some() {
                 return false;
@@ -130,6 +132,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Nothing waits any more: the latency of what did is known.
     pub(super) fn sent(&mut self) {
+        if let Some(traced) = self.traced.take() {
+            let (route, protocol) = (&traced.route.name, self.protocol.name());
+            let telemetry = &self.shared.telemetry;
+            telemetry.trace_delivery(&traced.cause, route, protocol, traced.read);
+        }
         if let Some((read, meters)) = self.oldest.take() {
             let latency = read.elapsed() + self.heartbeat.one_way();
             meters.event_latency.observe(latency.as_secs_f64());

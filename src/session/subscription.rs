@@ -12,7 +12,7 @@ use super::outbox::Outbox;
 use super::registry::SubscriptionInfo;
 use crate::config::{DeliverMode, Emit, Queue, Route, Slow, Source};
 use crate::error::{Code, Refusal};
-use crate::event::{End, Event, GapWhy, Kind, Position};
+use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
 use crate::hub::{Joined, Phase, Progress, Subscriber};
 use crate::protocol::{Output, Protocol, View};
 use crate::telemetry::Meters;
@@ -54,6 +54,14 @@ struct Unanswered {
     until: Instant,
 }
 
+/// An event on its way to a socket, whose trace ends there.
+pub(super) struct Traced {
+    pub cause: Arc<Cause>,
+    pub route: Arc<Route>,
+    /// When it was read from the backend.
+    pub read: std::time::Instant,
+}
+
 /// What a subscription needs of its session to go on.
 pub(super) struct Desk<'a> {
     pub protocol: &'static dyn Protocol,
@@ -66,6 +74,8 @@ pub(super) struct Desk<'a> {
     pub scratch: Vec<Arc<Event>>,
     /// The event that waited longest among those added, with where its latency is counted.
     pub oldest: Option<(std::time::Instant, Arc<Meters>)>,
+    /// An event whose way through the house is traced.
+    pub traced: Option<Box<Traced>>,
 }
 
 /// Bytes that may be added in one round, as a soft limit.
@@ -398,6 +408,13 @@ impl Subscription {
             self.meters.bytes_out.inc_by(frame.len() as u64);
             desk.out.push(frame);
             desk.frames = desk.frames.saturating_sub(1);
+            if let Some(cause) = event.cause.as_ref().filter(|cause| cause.claim()) {
+                desk.traced = Some(Box::new(Traced {
+                    cause: cause.clone(),
+                    route: self.route.clone(),
+                    read: event.at,
+                }));
+            }
             if desk.oldest.is_none() && event.kind == Kind::Event {
                 desk.oldest = Some((event.at, self.meters.clone()));
             }

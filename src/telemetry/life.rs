@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,11 @@ impl Telemetry {
             "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),
             _ => tracing::warn!(rollout, by, action, to, why, "rollout changed"),
         }
+    }
+
+    /// `/metrics` has an address of its own.
+    pub fn metrics_served(&self, address: SocketAddr) {
+        tracing::info!(%address, "metrics are served");
     }
 
     /// Sessions were told to leave over a window.

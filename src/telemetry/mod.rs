@@ -13,6 +13,7 @@ pub mod names;
 mod queue;
 mod session;
 mod source;
+mod trace;
 mod upgrade;
 mod upstream;
 
@@ -32,6 +33,7 @@ pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;
 pub use source::OpenStream;
+pub use trace::{Span, Trace};
 
 /// All counters and gauges, and the log's switches; made once by `app` and handed to every room.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub struct Telemetry {
     pub(crate) errors: IntCounterVec,
     pub(crate) panics: IntCounter,
     pub(crate) cookies_dropped: IntCounterVec,
+    pub(crate) trace_spans: IntCounterVec,
+    tracing: trace::Tracing,
 }
 
 /// What one kind of session counts, ready to be used without a look-up.
@@ -154,6 +158,8 @@ impl Telemetry {
             errors: counters(&mut book, &names::ERRORS),
             panics: counter(&mut book, &names::PANICS),
             cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
+            trace_spans: counters(&mut book, &names::TRACE_SPANS),
+            tracing: trace::Tracing::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
             log,

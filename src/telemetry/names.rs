@@ -237,5 +237,11 @@ pub const LOG_LINES_DROPPED: Family = family(
     &[],
     "Log lines that stderr did not take: a full disk, or nobody reads the pipe",
 );
+/// `trace_spans_total`.
+pub const TRACE_SPANS: Family = family(
+    "trace_spans_total",
+    &["result"],
+    "Spans; result is exported, dropped (no room to wait) or failed (the collector did not take them)",
+);
 /// `build_info`.
 pub const BUILD_INFO: Family = family("build_info", &["version"], "1; the version that runs");

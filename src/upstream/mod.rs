@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answer;
+pub mod collector;
 mod connect;
 mod depot;
 mod fleet;
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Span, Telemetry};
 pub use resolve::Resolver;
 
 use answer::Answer;
@@ -124,7 +125,7 @@ impl Upstreams {
     /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
     /// already or, with a fixed `host`, overwritten here. Framing headers are written anew. A [`ClientAddress`] in
     /// the extensions is what a hash by `"ip"` goes by.
-    /// Counts `upstream_requests_total{route,…}`.
+    /// Counts `upstream_requests_total{route,…}`. A place in a trace that [`Span::mark`] named goes with it; the span ends with the answer's head.
     ///
     /// A server that cannot be connected to is passed over for the next one, each server once. A safe request
     /// without a body whose kept connection was closed before the answer began is sent once more, over a new one and
@@ -142,9 +143,19 @@ impl Upstreams {
         upstream: &config::Upstream,
         route: &str,
         purpose: Purpose,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
+        let place = Span::marked(request.extensions_mut());
+        let kind = purpose.as_str();
+        let mut span =
+            (self.telemetry).trace_upstream(place, &upstream.name, kind, request.method());
+        span.write(request.headers_mut());
         let outcome = self.send_uncounted(upstream, purpose, request).await;
+        match &outcome {
+            Ok((answer, _)) => span.answered(answer.status()),
+            Err(error) => span.failed(error),
+        }
+        drop(span);
         let (answer, hold) = match outcome {
             Ok(taken) => taken,
             Err(error) => {

@@ -54,6 +54,20 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// For a collector of spans.
+    pub(super) fn collector() -> Self {
+        Settings {
+            name: "tracing.endpoint".to_owned(),
+            connect_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_secs(60),
+            keepalive: 1,
+            http2: false,
+            trust: Trust::default(),
+        }
+    }
+}
+
 pub(super) struct Pool {
     settings: Settings,
     guide: Guide,

@@ -3,3 +3,4 @@
 mod logs;
 mod process;
 mod systemd;
+mod traces;

@@ -171,10 +171,11 @@ impl Poller {
                 self.topic.opened();
             }
         };
+        let span = self.feed.telemetry.trace_own("poll", &route.name);
         let fetching = fetch(
             &self.feed.upstreams,
             &self.topic,
-            (route, poll),
+            (route, poll, &span),
             validators.as_ref(),
             begun,
         );
@@ -196,7 +197,10 @@ impl Poller {
                 max_age,
             } => {
                 self.not_modified = 0;
-                let round = match self.take(body, validators, poll).await {
+                self.topic.because(span.cause());
+                let taken = self.take(body, validators, poll).await;
+                self.topic.because(None);
+                let round = match taken {
                     Ok(true) => Round::Changed,
                     Ok(false) => Round::Unchanged { max_age },
                     Err(error) => self.unusable(route, &error),

@@ -17,6 +17,7 @@ use crate::event::End;
 use crate::hub::{Publisher, Scope};
 use crate::source::answer::{self, Verdict};
 use crate::source::request::request;
+use crate::telemetry::Span;
 use crate::upstream::{self, Body, Purpose, Upstreams};
 
 const ACCEPTED: &str = "application/json, */*;q=0.5";
@@ -76,11 +77,12 @@ impl From<Error> for Miss {
 pub async fn fetch(
     upstreams: &Upstreams,
     topic: &Publisher,
-    (route, poll): (&Route, &Poll),
+    (route, poll, span): (&Route, &Poll, &Span),
     validators: Option<&Validators>,
     begun: impl FnOnce(),
 ) -> Result<Fetched, Miss> {
-    let (request, is_conditional) = conditional(topic, poll, validators)?;
+    let (mut request, is_conditional) = conditional(topic, poll, validators)?;
+    span.mark(request.extensions_mut());
     let sending = upstreams.send(&route.upstream, &route.name, Purpose::Poll, request);
     let answer = sending
         .await

@@ -20,7 +20,7 @@ use crate::hub::{Feed, Legacy, Publisher, Scope};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::Outage;
 use crate::source::request::request;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Span, Telemetry};
 use crate::upstream::{Body, Purpose, Upstreams};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -50,6 +50,7 @@ impl Feed for SseFeed {
             was_open: legacy.as_ref().is_some_and(|legacy| legacy.was_open),
             is_to_take_over: legacy.is_some(),
             owed: None,
+            opening: Span::default(),
         };
         if let Some(legacy) = legacy {
             follower.go_on_from(legacy);
@@ -73,6 +74,8 @@ struct Follower {
     is_to_take_over: bool,
     /// A loss to be told as soon as the stream goes on: it lasts until then.
     owed: Option<GapWhy>,
+    /// The stream's span, as long as it is read.
+    opening: Span,
 }
 
 /// Why reading ended.
@@ -121,13 +124,16 @@ impl Follower {
         let mut has_delivered = false;
         let stop = self.read(answer.into_body(), &mut has_delivered).await;
         drop(open);
+        self.opening = Span::default();
         self.backoff.stream_ended(begun.elapsed(), has_delivered);
         stop
     }
 
     async fn ask(&mut self) -> Result<Response<Body>, Failure> {
-        let request = self.request().map_err(|error| Failure::from(&error))?;
+        let mut request = self.request().map_err(|error| Failure::from(&error))?;
         let route = self.topic.route();
+        self.opening = self.feed.telemetry.trace_own("stream", &route.name);
+        self.opening.mark(request.extensions_mut());
         let Some(Source::Sse(sse)) = &route.source else {
             return Err(Failure::new(answer::INVALID));
         };
@@ -238,7 +244,13 @@ impl Follower {
             self.retry = decoder.retry().or(self.retry);
             *has_delivered |= !messages.is_empty();
             let drafts = self.drafts(&mut messages, sse, route.replay.events);
-            self.topic.publish(drafts.events);
+            if !drafts.events.is_empty() {
+                let mut span = self.feed.telemetry.trace_own("read", &route.name);
+                span.link(&self.opening);
+                self.topic.because(span.cause());
+                self.topic.publish(drafts.events);
+                self.topic.because(None);
+            }
             if drafts.is_final {
                 return self.finish(closed());
             }

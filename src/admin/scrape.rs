@@ -1,0 +1,95 @@
+//! `/metrics` on an address of its own.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::answer::{Answer, Fault};
+use super::health;
+use crate::listener;
+use crate::session::Shared;
+
+/// Scrapers at once; who comes above that is let go.
+const SCRAPERS: usize = 32;
+
+/// From a connection's beginning to its first head, and from one head to the next.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after the system refused it.
+const REST: Duration = Duration::from_millis(100);
+
+/// The address while it is served; dropping it closes it.
+#[derive(Debug)]
+pub struct Scrape {
+    task: AbortHandle,
+}
+
+impl Scrape {
+    /// Binds the address and serves it. It may be bound by another process too, which is about to leave.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(address: SocketAddr, shared: &Arc<Shared>) -> io::Result<Scrape> {
+        let listener = listener::bind_shared(address)?;
+        shared.telemetry.metrics_served(listener.local_addr()?);
+        let task = tokio::spawn(serve(listener, shared.clone()));
+        Ok(Scrape {
+            task: task.abort_handle(),
+        })
+    }
+}
+
+impl Drop for Scrape {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut scrapers = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            Some(_) = scrapers.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if scrapers.len() < SCRAPERS => {
+                scrapers.spawn(converse(stream, shared.clone()));
+            }
+            Ok(_) => {}
+            Err(_) => tokio::time::sleep(REST).await,
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(|request| {
+        let answer = answer(&request, &shared);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // A scraper that breaks off has its reasons.
+    let _ = connection.await;
+}
+
+fn answer(request: &Request<Incoming>, shared: &Shared) -> Answer {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/metrics" if is_read => health::metrics(shared),
+        _ => Fault::not_found("only GET /metrics is here").answer("-"),
+    }
+}
