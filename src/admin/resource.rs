@@ -87,11 +87,10 @@ impl Resource {
             Live | Ready | Metrics | OpenApi | Health | Explain | Rollouts | RolloutHistory(_)
             | Sessions | Topics | ConfigHistory => "GET, HEAD",
             Rollout(_) => "GET, HEAD, PATCH",
+            Upgrade => "GET, HEAD, POST",
             Config => "GET, HEAD, PUT",
             Drain => "POST, DELETE",
-            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Upgrade | Reload | Undo => {
-                "POST"
-            }
+            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Reload | Undo => "POST",
         }
     }
 

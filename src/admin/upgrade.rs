@@ -57,15 +57,31 @@ impl fmt::Display for NotUpgraded {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
+    /// Whom the caller means to replace: of two who order it at once one upgrades, and a stray request nobody.
+    pid: u32,
     binary: Option<PathBuf>,
+}
+
+/// Which process would be replaced.
+pub fn show(admin: &Admin) -> Answer {
+    answer::json(&json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "available": admin.upgrades.is_some(),
+    }))
 }
 
 /// Starts the new process and answers once it serves, or does not.
 pub async fn upgrade(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let Wish { binary } = asked.json_or_default()?;
+    let Wish { pid, binary } = asked.json()?;
+    if pid != std::process::id() {
+        return Err(refused(
+            "another process serves here: ask GET /v1/upgrade for its pid",
+        ));
+    }
     let Some(upgrades) = &admin.upgrades else {
         return Err(refused("this process was not started by `crossfade run`"));
     };

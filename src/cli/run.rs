@@ -35,8 +35,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let link = new::link().map_err(no)?;
     let activated = activated::take()
         .map_err(|error| no(format!("a socket of the service manager: {error}")))?;
-    let image = Image::of_this_process()
-        .map_err(|error| no(format!("this program does not know its own file: {error}")))?;
+    let image = Image::of_this_process();
     raise_descriptor_limit();
     let read = reload::read(config).map_err(|problems| refused(StartError::Invalid(problems)))?;
     let runtime = build_runtime(read.loaded.config.server.workers)

@@ -23,8 +23,12 @@ pub struct Upgrade {
 pub async fn run(upgrade: Upgrade) -> Outcome {
     let binary = upgrade.binary.as_deref().map(absolute).transpose()?;
     let client = Client::new(upgrade.remote)?.with_patience(PATIENCE);
-    let wish = binary.map(|path| json!({ "binary": path }));
-    let answer = client.post("/v1/upgrade", wish).await?;
+    let running = client.get("/v1/upgrade").await?;
+    let mut wish = json!({ "pid": running.json["pid"] });
+    if let Some(path) = binary {
+        wish["binary"] = json!(path);
+    }
+    let answer = client.post("/v1/upgrade", Some(wish)).await?;
     if client.wants_json() {
         print(&answer.text);
         return Ok(());

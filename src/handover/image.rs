@@ -28,37 +28,40 @@ const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", 
 /// How this process was started.
 #[derive(Clone, Debug)]
 pub struct Image {
-    path: PathBuf,
+    /// `None` where the system does not tell, as without `/proc`.
+    path: Option<PathBuf>,
     arguments: Vec<OsString>,
 }
 
 impl Image {
     /// To be asked at the start: once the file is replaced, the system no longer tells its path.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn of_this_process() -> io::Result<Self> {
+    pub fn of_this_process() -> Self {
         let mut arguments = std::env::args_os();
         let called = arguments.next().map(PathBuf::from).unwrap_or_default();
-        let path = std::env::current_exe()?;
+        let path = std::env::current_exe().ok();
         // A name that leads here by way of a symlink leads to the new version once that is turned.
         let is_path = called.components().count() > 1;
-        let named = Some(std::path::absolute(&called)?)
-            .filter(|named| is_path && is_same_file(named, &path));
-        Ok(Image {
-            path: named.unwrap_or(path),
+        let named = std::path::absolute(&called).ok().filter(|named| {
+            let is_it = path.as_ref().is_none_or(|path| is_same_file(named, path));
+            is_path && is_it
+        });
+        Image {
+            path: named.or(path),
             arguments: arguments.collect(),
-        })
+        }
     }
 
     /// The file to start: the one asked for, else the one that this process was started from.
     ///
     /// # Errors
-    /// Why the file that was asked for is not run, in a sentence.
+    /// Why no file is run, in a sentence.
     pub fn choose(&self, asked: Option<&Path>) -> Result<PathBuf, String> {
-        match asked {
-            None => Ok(self.path.clone()),
-            Some(asked) => trusted(asked),
+        match (asked, &self.path) {
+            (Some(asked), _) => trusted(asked),
+            (None, Some(path)) => Ok(path.clone()),
+            (None, None) => {
+                Err("this process does not know its own file: name one with --binary".to_owned())
+            }
         }
     }
 }

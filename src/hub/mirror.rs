@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use tokio::sync::mpsc;
+
 use super::Hub;
 use super::carried::{Ended, Grown, News, Standing, Topic as Carried};
 use super::key::Scope;
@@ -14,6 +16,9 @@ use super::signal::Signal;
 use super::subscriber::Phase;
 use super::topic::{Topic, now};
 use crate::config::Source;
+
+/// New topics that may wait to be told of.
+const NEWCOMERS: usize = 1024;
 
 /// Tells another process of one topic.
 pub struct Mirror {
@@ -25,9 +30,10 @@ pub struct Mirror {
 }
 
 impl Hub {
-    /// Begins to tell of every topic that may be handed over: those that there are, and those that come.
-    pub fn mirror(&self) -> (Vec<Mirror>, tokio::sync::mpsc::UnboundedReceiver<Mirror>) {
-        let (newcomers, coming) = tokio::sync::mpsc::unbounded_channel();
+    /// Begins to tell of every topic that may be handed over: those that there are, and those that come. One that comes while
+    /// [`NEWCOMERS`] wait is not told of: it begins anew over there.
+    pub fn mirror(&self) -> (Vec<Mirror>, mpsc::Receiver<Mirror>) {
+        let (newcomers, coming) = mpsc::channel(NEWCOMERS);
         let topics = self.node.watch_births(newcomers);
         let mirrors = topics
             .into_iter()

@@ -201,7 +201,7 @@ impl Node {
     }
 
     /// All topics; those that come from now on are shown to `newcomers`.
-    pub fn watch_births(&self, newcomers: mpsc::UnboundedSender<Mirror>) -> Vec<Arc<Topic>> {
+    pub fn watch_births(&self, newcomers: mpsc::Sender<Mirror>) -> Vec<Arc<Topic>> {
         let mut topics = lock(&self.topics);
         topics.newcomers = Some(newcomers);
         topics.all()
@@ -351,7 +351,7 @@ impl Node {
         // Nobody listens where the upgrade has failed.
         if let Some(newcomers) = &topics.newcomers
             && let Some(mirror) = Mirror::of(self, topic.clone())
-            && newcomers.send(mirror).is_err()
+            && let Err(mpsc::error::TrySendError::Closed(_)) = newcomers.try_send(mirror)
         {
             topics.newcomers = None;
         }

@@ -18,7 +18,7 @@ pub(super) struct Topics {
     /// No new ones come: another process takes over.
     pub is_closed: bool,
     /// Whoever tells another process of those that come.
-    pub newcomers: Option<mpsc::UnboundedSender<Mirror>>,
+    pub newcomers: Option<mpsc::Sender<Mirror>>,
     /// When memory was last sought in all topics.
     pub last_round: Option<Instant>,
     at: HashMap<Arc<Place>, Vec<Seat>>,

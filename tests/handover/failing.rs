@@ -59,6 +59,22 @@ async fn what_is_no_crossfade_is_not_started_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_has_to_name_the_process_that_it_means() {
+    let backend = Backend::ok().await;
+    let dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    let shown = get(&dynasty.admin, "/v1/upgrade").await;
+    assert_eq!(shown.json["pid"], dynasty.pid(), "{}", shown.text);
+    for (wish, status) in [("", 400), ("{}", 422), ("{\"pid\":1}", 409)] {
+        let answer = crate::life::world::post(&dynasty.admin, "/v1/upgrade", wish).await;
+        assert_eq!(answer.status, status, "{wish}: {}", answer.text);
+    }
+    assert_eq!(
+        get(&dynasty.admin, "/v1/upgrade").await.json["pid"],
+        dynasty.pid()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_became_invalid_stops_the_upgrade() {
     let backend = Backend::ok().await;
     let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);

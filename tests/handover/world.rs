@@ -1,6 +1,6 @@
 //! The real binary before a backend, replaced by itself again and again.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -182,7 +182,15 @@ pub fn signal(pid: u32, name: &str) {
 pub fn script(folder: &Path, name: &str, text: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    // By another process: while this one has it open, a child that is being forked would have it too, and then it is busy.
+    let mut tee = Command::new("tee");
+    tee.arg(&path).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut tee = tee.spawn().unwrap();
+    let whole = format!("#!/bin/sh\n{text}\n");
+    let mut input = tee.stdin.take().unwrap();
+    input.write_all(whole.as_bytes()).unwrap();
+    drop(input);
+    assert!(tee.wait().unwrap().success());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()
 }
