@@ -126,15 +126,12 @@ impl Fleet {
     fn announce(&self, before: &[Arc<Server>]) {
         for gone in before {
             if !self.servers.iter().any(|s| s.authority == gone.authority) {
-                self.telemetry
-                    .server_removed(&self.name, &gone.authority.url());
+                self.dismiss(gone);
             }
         }
         for server in &self.servers {
             let mut record = server.record();
-            if self.interval.is_none() {
-                record.forget_checks();
-            }
+            record.set_checked(self.interval.is_some());
             let url = server.authority.url();
             self.telemetry
                 .server_known(&self.name, &url, record.is_usable());
@@ -144,9 +141,14 @@ impl Fleet {
     /// The upstream is gone from the configuration.
     pub fn disband(&self) {
         for server in &self.servers {
-            let url = server.authority.url();
-            self.telemetry.server_removed(&self.name, &url);
+            self.dismiss(server);
         }
+    }
+
+    fn dismiss(&self, server: &Server) {
+        server.record().leave();
+        let url = server.authority.url();
+        self.telemetry.server_removed(&self.name, &url);
     }
 
     /// Waits until the budget has room for the request; `None` where it has none in time.

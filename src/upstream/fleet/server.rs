@@ -28,6 +28,10 @@ pub struct Record {
     pub checks: Checks,
     /// Since when it gets requests beside others; its share grows with the time.
     newcomer: Option<Instant>,
+    /// Whether its checks count: the last one may come when nobody asks for any more.
+    is_checked: bool,
+    /// Whether it is no longer part of its upstream; what comes of requests under way is no news then.
+    is_gone: bool,
 }
 
 impl Server {
@@ -90,6 +94,9 @@ impl Record {
         others: bool,
         now: Instant,
     ) -> Option<Turn> {
+        if self.is_gone {
+            return None;
+        }
         let turn = self.ejection.take(outcome, is_probe, others, now);
         if turn == Some(Turn::Back) {
             self.newcomer = others.then_some(now);
@@ -100,6 +107,9 @@ impl Record {
     /// Takes in a check; whether the server is well, where that changed. Checks that are good twice
     /// in a row also end what its answers had brought upon it.
     pub fn check(&mut self, is_good: bool, others: bool, now: Instant) -> Option<bool> {
+        if !self.is_checked || self.is_gone {
+            return None;
+        }
         let was_usable = self.is_usable();
         self.checks.take(is_good, others);
         if self.checks.is_sure() {
@@ -112,9 +122,17 @@ impl Record {
         (is_usable != was_usable).then_some(is_usable)
     }
 
-    /// Nobody checks it any more: what the checks said is forgotten.
-    pub fn forget_checks(&mut self) {
-        self.checks = Checks::default();
+    /// It is checked from now on, or no more: then what its checks said is forgotten.
+    pub fn set_checked(&mut self, is_checked: bool) {
+        self.is_checked = is_checked;
+        if !is_checked {
+            self.checks = Checks::default();
+        }
+    }
+
+    /// It is no longer part of its upstream.
+    pub fn leave(&mut self) {
+        self.is_gone = true;
     }
 
     /// Whether it gets no requests now, however it is. An ejected server's time counts only where
@@ -122,5 +140,80 @@ impl Record {
     pub fn is_shunned(&self, others: bool, now: Instant) -> bool {
         let serves_time = others && self.ejection.is_out() && !self.ejection.is_due(now);
         self.checks.is_out() || serves_time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const REFUSED: Outcome = Outcome::Failed {
+        took: Duration::ZERO,
+    };
+
+    fn checked() -> Record {
+        let mut record = Record::default();
+        record.set_checked(true);
+        record
+    }
+
+    #[test]
+    fn it_has_to_be_well_by_its_answers_and_by_its_checks() {
+        let now = Instant::now();
+        let mut record = checked();
+        for _ in 0..5 {
+            record.take(REFUSED, false, true, now);
+        }
+        assert!(!record.is_usable());
+        assert_eq!(record.check(true, true, now), None, "one is no proof");
+        assert_eq!(record.check(true, true, now), Some(true));
+        assert_eq!(record.share(now), 0.1, "a newcomer among others");
+        assert_eq!(record.share(now + balance::SLOW_START), 1.0);
+
+        for _ in 0..3 {
+            record.check(false, true, now);
+        }
+        assert!(!record.is_usable());
+        assert!(!record.is_due(now) && !record.may_be_tried(now));
+        record.take(Outcome::Good, false, true, now);
+        assert!(!record.is_usable(), "its own word counts more");
+    }
+
+    #[test]
+    fn a_check_that_nobody_asks_for_any_more_changes_nothing() {
+        let now = Instant::now();
+        let mut record = checked();
+        record.check(false, true, now);
+        assert!(!record.is_usable());
+        record.set_checked(false);
+        assert!(record.is_usable());
+        assert_eq!(record.check(false, true, now), None);
+        assert!(record.is_usable());
+    }
+
+    #[test]
+    fn who_is_gone_is_no_news() {
+        let now = Instant::now();
+        let mut record = checked();
+        record.leave();
+        for _ in 0..9 {
+            assert_eq!(record.take(REFUSED, false, true, now), None);
+            assert_eq!(record.check(false, true, now), None);
+        }
+    }
+
+    #[test]
+    fn an_ejected_server_is_shunned_only_while_another_takes_its_requests() {
+        let now = Instant::now();
+        let mut record = checked();
+        for _ in 0..5 {
+            record.take(REFUSED, false, true, now);
+        }
+        assert!(record.is_shunned(true, now));
+        assert!(!record.is_shunned(false, now));
+        let due = now + Duration::from_secs(30);
+        assert!(!record.is_shunned(true, due));
     }
 }
