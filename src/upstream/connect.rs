@@ -68,8 +68,9 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap()
         };
-        let (address, _) = connect(vec![closed, open]).await.unwrap();
+        let (address, stream) = connect(vec![closed, open]).await.unwrap();
         assert_eq!(address, open);
+        assert!(stream.nodelay().unwrap());
         let error = connect(vec![closed]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(connect(Vec::new()).await.is_err());
