@@ -1,6 +1,8 @@
 //! The process as an operator has it: under a service manager, with its log, its metrics and its traces.
 
 mod logs;
+mod metrics;
+mod panics;
 mod process;
 mod systemd;
 mod traces;

@@ -1,0 +1,74 @@
+//! A bug costs one connection. The bug is the test's own: a log subscriber that panics at a certain line, in the very task
+//! that wrote it.
+
+use std::fmt::Debug;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::support::{Backend, Sidecar, until};
+
+/// The line that nobody survives.
+const FATAL: &str = "/fatal";
+
+struct Buggy;
+
+struct Looking {
+    is_fatal: bool,
+}
+
+impl Visit for Looking {
+    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+        self.is_fatal |= format!("{value:?}").contains(FATAL);
+    }
+}
+
+impl Subscriber for Buggy {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut looking = Looking { is_fatal: false };
+        event.record(&mut looking);
+        assert!(!looking.is_fatal, "the bug of this test");
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn a_panic_in_a_connections_task_ends_that_connection_and_is_counted() {
+    let _bug = tracing::subscriber::set_default(Buggy);
+    let backend = Backend::ok().await;
+    let route = "[[route]]\nname = \"/fatal\"\npath = \"/boom\"\nupstream = \"app\"\n\
+                 [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+    let sidecar = Sidecar::before(&backend, "", route).await;
+    let mut witness = sidecar.client().await;
+    assert_eq!(witness.ask("GET /", "", "").await.status(), 200);
+    let mut victim = sidecar.client().await;
+    victim
+        .send(crate::support::peer::request("GET /boom", "", ""))
+        .await;
+    assert_eq!(victim.rest().await, b"", "its connection is closed");
+    until("the count", || {
+        sidecar.metrics().contains("crossfade_panics_total 1\n")
+    })
+    .await;
+    assert_eq!(witness.ask("GET /", "", "").await.status(), 200);
+    assert_eq!(
+        sidecar.client().await.ask("GET /", "", "").await.status(),
+        200
+    );
+}
