@@ -38,18 +38,9 @@ impl Handle {
         let Upgrade { binary, reply } = upgrade;
         let telemetry = &self.shared.telemetry;
         telemetry.upgrade_began(binary.as_deref());
-        let outcome = match self.shared.draining.load(Ordering::SeqCst) {
-            true => Err(NotUpgraded::Refused(
-                "a drain is under way: cancel it, or let the process leave and start the new one",
-            )),
-            false if std::process::id() == 1 => Err(NotUpgraded::Refused(
-                "this is process 1, and its container ends with it: start a new container, then drain this one",
-            )),
-            false => {
-                // A topic has one reader at a time: what the process before still reads cannot be passed on.
-                if let Some(leaver) = &self.leaver {
-                    leaver.hurry_out().await;
-                }
+        let outcome = match self.may_upgrade().await {
+            Err(why) => Err(NotUpgraded::Refused(why)),
+            Ok(()) => {
                 let estate = Estate {
                     shared: &self.shared,
                     controller: &self.api.controller,
@@ -74,6 +65,27 @@ impl Handle {
             let _ = reply.send(answer);
         }
         successor
+    }
+
+    /// Whether another process can take over now; waits for the one before this to let go.
+    async fn may_upgrade(&self) -> Result<(), &'static str> {
+        if self.shared.draining.load(Ordering::SeqCst) {
+            return Err(
+                "a drain is under way: cancel it, or let the process leave and start the new one",
+            );
+        }
+        if std::process::id() == 1 {
+            return Err(
+                "this is process 1, and its container ends with it: start a new container, then drain this one",
+            );
+        }
+        // A topic has one reader at a time: what the process before still reads cannot be passed on.
+        let Some(leaver) = &self.leaver else {
+            return Ok(());
+        };
+        let patience = self.drain_timeout() + LAST_ANSWERS;
+        let gone = timeout(patience, leaver.hurry_out()).await;
+        gone.map_err(|_| "the process before this one does not let go of its topics: end it first")
     }
 
     /// Leaves, since another process serves: nothing more is accepted, exchanges under way are finished, sessions leave over a

@@ -173,7 +173,9 @@ impl Voice {
                 }
             }
             let taken = self.taken.clone();
-            let until = both_read_until.unwrap_or_else(Instant::now);
+            let now = Instant::now();
+            // Who has come back meanwhile is waited for without a clock.
+            let until = both_read_until.filter(|until| *until > now);
             tokio::select! {
                 () = self.mirror.rung() => {}
                 changed = self.is_departed.changed() => if changed.is_err() {
@@ -182,7 +184,7 @@ impl Voice {
                 () = taken.notified(), if overlaps && both_read_until.is_none() => {
                     both_read_until = Some(Instant::now() + self.overlap);
                 }
-                () = sleep_until(until), if both_read_until.is_some() => {}
+                () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
             }
         }
     }

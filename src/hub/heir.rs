@@ -126,8 +126,9 @@ impl Heir {
             News::Overlap => self.node.start(&self.topic),
             News::Released => self.release(Keeper::We),
             News::Ended(ended) => {
-                self.release(Keeper::We);
+                // First, so that nothing is read any more.
                 self.node.end(&self.topic, ended.read());
+                self.release(Keeper::We);
             }
         }
     }

@@ -270,7 +270,14 @@ async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_ca
     counter.sees(n).await;
     for follower in [ids, counter] {
         let path = follower.path;
-        assert_eq!(follower.losses, [json!({"closed": 1006})], "{path}");
+        // Unless its random instant to leave came before that.
+        let is_cut = |loss: &Value| *loss == json!({"closed": 1006});
+        assert!(
+            follower.losses.iter().all(is_cut),
+            "{path}: {:?}",
+            follower.losses
+        );
+        assert_eq!(follower.resumes, 1, "{path}");
         let seen: Vec<u64> = follower.seen.into_iter().filter(|n| *n > 0).collect();
         assert_eq!(seen, [1, 2, 3], "{path}");
     }
