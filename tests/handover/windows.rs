@@ -263,6 +263,18 @@ async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_ca
     let n = world.publish();
     ids.sees(n).await;
     counter.sees(n).await;
+    // What only the old process knew would go with it, and be told as a gap.
+    let seen = [ids.after.clone(), counter.after.clone()];
+    eventually("what they saw, over there", || async {
+        let topics = get(&dynasty.admin, "/v1/topics").await;
+        let topics = topics.json["topics"].as_array().unwrap().clone();
+        let has_heard = |after: &Option<String>| {
+            let mut topics = topics.iter();
+            topics.any(|topic| topic["at"].as_str() == after.as_deref())
+        };
+        seen.iter().all(has_heard)
+    })
+    .await;
     super::world::signal(old, "KILL");
     assert_eq!(dynasty.first_ends().await, None);
     let n = world.publish();
