@@ -12,6 +12,7 @@ mod farewell;
 mod http1;
 mod http2;
 mod line;
+mod one_way;
 mod passthrough;
 mod preface;
 mod reserve;

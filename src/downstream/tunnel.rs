@@ -13,12 +13,13 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::account::Account;
 use super::body::Arriving;
 use super::exchange::{Connection, Exchange};
+use super::one_way;
 use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
@@ -120,8 +121,8 @@ async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Jo
     }
     let (mut bytes_in, mut bytes_out) = (ahead.len() as u64, 0);
     drop(ahead);
-    let up = copy(Counted(from_client, &mut bytes_in), to_backend);
-    let down = copy(Counted(from_backend, &mut bytes_out), to_client);
+    let up = one_way::carry(Counted(from_client, &mut bytes_in), to_backend);
+    let down = one_way::carry(Counted(from_backend, &mut bytes_out), to_client);
     // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own
     // keep-alive finds those who vanished.
     let side = {
@@ -167,11 +168,4 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
         **count += (buffer.filled().len() - before) as u64;
         polled
     }
-}
-
-/// Copies one half to its end, and passes the end on.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    // Either side may break at any time; there is nobody left to tell.
-    let _ = tokio::io::copy(&mut from, &mut to).await;
-    let _ = to.shutdown().await;
 }
