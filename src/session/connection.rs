@@ -14,12 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Shared;
+use super::beginning::Beginning;
 use super::call::Call;
 use super::client::{Client, own_credentials};
+use super::ending::{Life, NO_CODE};
 use super::heartbeat::{Beat, Heartbeat};
 use super::inbound::{Incoming, Limits};
 use super::leaving::Leaving;
-use super::opening::{Mode, Opening};
+use super::opening::Opening;
 use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
 use super::subscription::{Subscription, Traced};
@@ -29,7 +31,7 @@ use crate::error::{Code, Refusal, Side};
 use crate::hub::Credentials;
 use crate::protocol::{Message, Output, Protocol, Violation, frame};
 use crate::route::InForce;
-use crate::telemetry::{Meters, Session};
+use crate::telemetry::Meters;
 
 /// Frames of one message; browsers do not fragment what fits.
 const FRAGMENTS: u32 = 128;
@@ -40,15 +42,6 @@ const READS: usize = 32;
 /// Rounds before other tasks have their turn.
 const ROUNDS: usize = 8;
 
-/// How long the closing handshake may take.
-const CLOSING: Duration = Duration::from_secs(3);
-
-/// A close frame without a code (RFC 6455, section 7.1.5).
-const NO_CODE: u16 = 1005;
-
-/// The end without a close frame.
-const BROKE_OFF: u16 = 1006;
-
 /// How long it may take with a client that has been silent for too long already.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -56,7 +49,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) struct Connection<Io> {
     pub(super) socket: Socket<Io>,
     pub(super) shared: Arc<Shared>,
-    membership: Membership,
+    pub(super) membership: Membership,
     _permit: Option<Arc<Permit>>,
     pub(super) protocol: &'static dyn Protocol,
     /// As of the last look; reloads and stages ask for another one.
@@ -84,33 +77,16 @@ pub(super) struct Connection<Io> {
     pub(super) refused_subs: u32,
     pub(super) is_single: bool,
     /// The client did not take all of the last write.
-    stalled: bool,
+    pub(super) stalled: bool,
     /// The admin API was shown what it did not take.
     shows_outbox: bool,
     panicked: bool,
     /// For the line that it leaves in the log.
-    life: Box<Life>,
-}
-
-/// What the log says of a connection when it is over.
-struct Life {
-    /// The handshake's.
-    request_id: String,
-    /// The route's name, or `-`.
-    place: Arc<str>,
-    opened: Instant,
-    /// Who began the end, and with which close code.
-    ended_by: Option<(Side, u16)>,
-}
-
-/// What happens in the first round.
-struct Beginning {
-    mode: Mode,
-    refuse_with: Option<u16>,
+    pub(super) life: Box<Life>,
 }
 
 /// What a round came to.
-enum Round {
+pub(super) enum Round {
     /// Something happened that may have made more possible.
     Again,
     /// Everything waits for somebody else.
@@ -258,59 +234,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// Carries the closing handshake through.
-    fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
-        let now = Instant::now();
-        if self.socket.poll_end(cx).is_ready() || now >= until {
-            return Round::Gone;
-        }
-        match self.poll_sleep(until, now, cx) {
-            Poll::Ready(()) => Round::Again,
-            Poll::Pending => Round::Waits,
-        }
-    }
-
-    fn begin(&mut self, beginning: Beginning, subs: &mut Vec<Subscription>, now: Instant) {
-        if let Some(code) = beginning.refuse_with {
-            self.close(code, "", subs, now);
-            return;
-        }
-        let member = self.member().clone();
-        let rules = self.rules();
-        let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
-        let (max_bytes, max_subs) = (rules.max_message, rules.max_subs);
-        self.say(&Output::Welcome {
-            conn: &member.id,
-            node: &self.shared.node.clone(),
-            ping_ms: interval.as_millis() as u64,
-            timeout_ms: timeout.as_millis() as u64,
-            max_bytes,
-            max_subs,
-            auth_exp: None,
-        });
-        if let Mode::Single {
-            url,
-            after,
-            last_event_id,
-            ..
-        } = beginning.mode
-        {
-            let wish = super::requests::Wish {
-                path: url,
-                after,
-                last_event_id,
-                filter: Vec::new(),
-            };
-            if let Err(refusal) = self.subscribe(0, wish, subs, now) {
-                self.refuse_single(&refusal, subs, now);
-            }
-        }
-        // What changed between the handshake and the list of sessions rang no bell here.
-        if self.closing_until.is_none() {
-            self.recheck(subs, now);
-        }
-    }
-
     /// Does what others want.
     fn obey(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
         let member = self.member().clone();
@@ -430,45 +353,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
-    /// takes nothing.
-    pub(super) fn close(
-        &mut self,
-        code: u16,
-        reason: &str,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        if self.closing_until.is_some() {
-            return;
-        }
-        // Whether they were executed nobody here will know.
-        let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
-        for call in std::mem::take(&mut self.calls) {
-            self.refuse(Some(call.id), &unknown);
-        }
-        // Who is to come back at once does not come with everybody else.
-        let reason = match (code, reason) {
-            (4200..=4299, "") => r#"{"retry_ms":4000}"#,
-            _ => reason,
-        };
-        match self.stalled {
-            true => self.socket.close_first(code, reason),
-            false => self.socket.close(code, reason),
-        }
-        self.life.ended_by = Some((Side::Edge, code));
-        self.shared.telemetry.session_closing(code);
-        self.closed(subs, now);
-    }
-
-    /// The end has begun, from either side.
-    fn closed(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        subs.clear();
-        self.calls = Vec::new();
-        self.leaving = None;
-        self.closing_until.get_or_insert(now + CLOSING);
-    }
-
     fn deadline(&self, subs: &[Subscription]) -> Instant {
         let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
         let leaving = self.leaving.as_ref().map(|leaving| leaving.at);
@@ -483,7 +367,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Waits for `deadline`. A timer that rings earlier than needed costs a look; setting it, or only
     /// asking it, at every event would cost more. The task's waker stays the same for its life.
-    fn poll_sleep(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_sleep(
+        &mut self,
+        deadline: Instant,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         if now < self.rings_at && self.rings_at <= deadline {
             return Poll::Pending;
         }
@@ -544,28 +433,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
                 Poll::Pending
             }
         }
-    }
-}
-
-impl<Io> Drop for Connection<Io> {
-    fn drop(&mut self) {
-        self.meters.sessions.dec();
-        let member = &self.membership.member;
-        lock(&member.subscriptions).clear();
-        let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
-        let (bytes_in, bytes_out) = self.socket.counts();
-        self.shared.telemetry.session_finished(&Session {
-            id: &member.id,
-            request_id: &self.life.request_id,
-            route: &self.life.place,
-            protocol: member.protocol,
-            remote: &member.client.remote,
-            side: side.as_str(),
-            code,
-            total: self.life.opened.elapsed(),
-            bytes_in,
-            bytes_out,
-        });
     }
 }
 

@@ -1,10 +1,12 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
+mod beginning;
 mod call;
 mod client;
 mod coalesce;
 mod connection;
 mod delivery;
+mod ending;
 mod filter;
 mod heartbeat;
 pub mod inbound;
