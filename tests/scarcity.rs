@@ -183,15 +183,15 @@ impl MemoryGroup {
     }
 }
 
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        // The process in it has been waited for; the kernel may take a moment more.
-        for _ in 0..50 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
+impl MemoryGroup {
+    /// Takes it away once the last process in it is gone.
+    async fn remove(self) {
+        within("an empty group", async {
+            while fs::remove_dir(&self.0).is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        })
+        .await;
     }
 }
 
@@ -263,6 +263,8 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
     drop(hog);
     assert_eq!(first_other_than(503, &sidecar).await, 101);
     assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
+    drop(sidecar);
+    group.remove().await;
 }
 
 /// Opens sessions until the answer is another.
