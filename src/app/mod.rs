@@ -1,5 +1,6 @@
 //! The composition root: builds the house, starts it, and takes it down in order.
 
+mod bound;
 mod leave;
 mod pressure;
 mod secret;
@@ -15,19 +16,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use bound::{Bound, assign, bind};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade};
-use crate::config::{Config, Listen, Problem};
+use crate::config::{Config, Problem};
 use crate::downstream;
 use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
 use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
-use crate::listener::activated::{self, Activated};
-use crate::listener::{self, Given, Listener};
+use crate::listener::Given;
+use crate::listener::activated::Activated;
 use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
@@ -42,13 +44,6 @@ const TOPICS: usize = 10_000;
 
 /// Topics of one route and one principal.
 const TOPICS_PER_PRINCIPAL: usize = 1_000;
-
-/// Permissions of a public Unix socket: whoever may reach its folder may connect, as with nginx.
-const EVERYBODY: u32 = 0o666;
-
-/// The keys that name listeners.
-const PUBLIC: &str = "server.listen";
-const ADMIN: &str = "admin.listen";
 
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
@@ -385,86 +380,6 @@ impl Drop for Handle {
         for socket in &self.sockets {
             // Somebody may have tidied up already.
             let _ = std::fs::remove_file(socket);
-        }
-    }
-}
-
-/// A bound address and its name.
-struct Bound {
-    key: &'static str,
-    address: String,
-    is_lent: bool,
-    listener: Listener,
-    url: String,
-}
-
-impl Bound {
-    /// The socket's file, where it is ours to remove.
-    fn file(&self) -> Option<PathBuf> {
-        self.listener.path().filter(|_| !self.is_lent)
-    }
-
-    /// The same for another process; `None` where the system has no descriptor left, and then that binds for itself.
-    fn give(&self) -> Option<Given> {
-        Some(Given {
-            key: self.key.to_owned(),
-            address: self.address.clone(),
-            is_lent: self.is_lent,
-            descriptor: self.listener.descriptor().ok()?,
-        })
-    }
-}
-
-/// Which key each socket of the service manager serves.
-fn assign(activated: Vec<Activated>, config: &Config) -> Result<Vec<Given>, StartError> {
-    let public = config.server.listen.iter();
-    let mut keys: Vec<_> = public.map(|listen| (PUBLIC, listen)).collect();
-    keys.push((ADMIN, &config.admin.listen));
-    activated::assign(activated, &keys).map_err(StartError::Unnamed)
-}
-
-async fn bind(config: &Config, given: &mut Vec<Given>) -> Result<(Vec<Bound>, Bound), StartError> {
-    let mut public = Vec::new();
-    for listen in &config.server.listen {
-        public.push(bind_one(PUBLIC, listen, EVERYBODY, given).await?);
-    }
-    let admin = &config.admin.listen;
-    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, given).await?;
-    Ok((public, admin))
-}
-
-/// Takes the address from among those given, or binds it.
-async fn bind_one(
-    key: &'static str,
-    listen: &Listen,
-    mode: u32,
-    given: &mut Vec<Given>,
-) -> Result<Bound, StartError> {
-    let address = listener::name(listen);
-    let mut theirs = given.iter();
-    let known = theirs.position(|given| given.key == key && given.address == address);
-    let theirs = known.map(|at| given.remove(at));
-    let is_lent = theirs.as_ref().is_some_and(|given| given.is_lent);
-    let bound = async {
-        let listener = match theirs {
-            Some(given) => Listener::adopt(given.descriptor)?,
-            None => Listener::bind(listen, mode).await?,
-        };
-        let url = listener.url()?;
-        Ok((listener, url))
-    };
-    match bound.await {
-        Ok((listener, url)) => Ok(Bound {
-            key,
-            address,
-            is_lent,
-            listener,
-            url,
-        }),
-        Err(error) => {
-            let error: io::Error = error;
-            let why = format!("{address}: {error}");
-            Err(StartError::Bind { key, why })
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Mirror {
 
 impl Hub {
     /// Begins to tell of every topic that may be handed over: those that there are, and those that come. One that comes while
-    /// [`NEWCOMERS`] wait is not told of: it begins anew over there.
+    /// too many wait is not told of: it begins anew over there.
     pub fn mirror(&self) -> (Vec<Mirror>, mpsc::Receiver<Mirror>) {
         let (newcomers, coming) = mpsc::channel(NEWCOMERS);
         let topics = self.node.watch_births(newcomers);

@@ -1,0 +1,100 @@
+//! The addresses that a house serves: bound by itself, or given.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::StartError;
+use crate::config::{Config, Listen};
+use crate::listener::activated::{self, Activated};
+use crate::listener::{self, Given, Listener};
+
+/// Permissions of a public Unix socket: whoever may reach its folder may connect, as with nginx.
+const EVERYBODY: u32 = 0o666;
+
+/// The keys that name listeners.
+const PUBLIC: &str = "server.listen";
+const ADMIN: &str = "admin.listen";
+
+/// A bound address and its name.
+pub(super) struct Bound {
+    pub key: &'static str,
+    pub address: String,
+    pub is_lent: bool,
+    pub listener: Listener,
+    pub url: String,
+}
+
+impl Bound {
+    /// The socket's file, where it is ours to remove.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.listener.path().filter(|_| !self.is_lent)
+    }
+
+    /// The same for another process; `None` where the system has no descriptor left, and then that binds for itself.
+    pub fn give(&self) -> Option<Given> {
+        Some(Given {
+            key: self.key.to_owned(),
+            address: self.address.clone(),
+            is_lent: self.is_lent,
+            descriptor: self.listener.descriptor().ok()?,
+        })
+    }
+}
+
+/// Which key each socket of the service manager serves.
+pub(super) fn assign(activated: Vec<Activated>, config: &Config) -> Result<Vec<Given>, StartError> {
+    let public = config.server.listen.iter();
+    let mut keys: Vec<_> = public.map(|listen| (PUBLIC, listen)).collect();
+    keys.push((ADMIN, &config.admin.listen));
+    activated::assign(activated, &keys).map_err(StartError::Unnamed)
+}
+
+/// All addresses of a configuration, those given first.
+pub(super) async fn bind(
+    config: &Config,
+    given: &mut Vec<Given>,
+) -> Result<(Vec<Bound>, Bound), StartError> {
+    let mut public = Vec::new();
+    for listen in &config.server.listen {
+        public.push(bind_one(PUBLIC, listen, EVERYBODY, given).await?);
+    }
+    let admin = &config.admin.listen;
+    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, given).await?;
+    Ok((public, admin))
+}
+
+/// Takes the address from among those given, or binds it.
+async fn bind_one(
+    key: &'static str,
+    listen: &Listen,
+    mode: u32,
+    given: &mut Vec<Given>,
+) -> Result<Bound, StartError> {
+    let address = listener::name(listen);
+    let mut theirs = given.iter();
+    let known = theirs.position(|given| given.key == key && given.address == address);
+    let theirs = known.map(|at| given.remove(at));
+    let is_lent = theirs.as_ref().is_some_and(|given| given.is_lent);
+    let bound = async {
+        let listener = match theirs {
+            Some(given) => Listener::adopt(given.descriptor)?,
+            None => Listener::bind(listen, mode).await?,
+        };
+        let url = listener.url()?;
+        Ok((listener, url))
+    };
+    match bound.await {
+        Ok((listener, url)) => Ok(Bound {
+            key,
+            address,
+            is_lent,
+            listener,
+            url,
+        }),
+        Err(error) => {
+            let error: io::Error = error;
+            let why = format!("{address}: {error}");
+            Err(StartError::Bind { key, why })
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use super::*;
+
+/// What an answer comes to, the same however it is cut.
+fn scan(asked: Asked, input: &[u8]) -> Result<At, Flaw> {
+    let fed = |pieces: &[&[u8]]| {
+        let mut answers = Answers::new();
+        answers.expect(asked);
+        let fed = pieces.iter().try_for_each(|piece| answers.feed(piece));
+        fed.map(|()| answers.at)
+    };
+    let whole = fed(&[input]);
+    for cut in 1..input.len().min(400) {
+        let (before, after) = input.split_at(cut);
+        assert_eq!(fed(&[before, after]), whole, "cut at {cut}");
+    }
+    whole
+}
+
+fn get(answer: &str) -> Result<At, Flaw> {
+    scan(Asked::Other, answer.as_bytes())
+}
+
+#[test]
+fn proper_answers_pass() {
+    for (answer, at) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", At::Over),
+        ("HTTP/1.1 200\r\nContent-Length:0\r\n\r\n", At::Over),
+        ("HTTP/1.1 200 \r\n\r\nanything", At::Open),
+        ("HTTP/1.0 200 Fine\r\n\r\nanything", At::Open),
+        ("HTTP/1.1 404 Pas trouv\u{e9}\r\nx: \r\n\r\n", At::Open),
+        ("HTTP/1.1 204 No\r\n\r\n", At::Over),
+        ("HTTP/1.1 304 No\r\ncontent-length: 5\r\n\r\n", At::Over),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2  \r\nok\r\n0\r\nx-sum: 1\r\n\r\n",
+            At::Over,
+        ),
+        (
+            "HTTP/1.1 103 Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok",
+            At::Sized(1),
+        ),
+        // What comes behind an answer is the engine's to be surprised at.
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP",
+            At::Over,
+        ),
+        ("HTTP/1.1 204 No\r\n\r\nbody", At::Over),
+    ] {
+        assert_eq!(get(answer), Ok(at), "{answer:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_decides_what_follows_the_head() {
+    let long = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n";
+    assert_eq!(scan(Asked::Head, long), Ok(At::Over));
+    assert_eq!(scan(Asked::Other, long), Ok(At::Sized(99)));
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n\x81\0\r\n";
+    assert_eq!(scan(Asked::Upgrade, switch), Ok(At::Open));
+    assert_eq!(scan(Asked::Other, switch), Err(Flaw::Switch));
+    assert_eq!(scan(Asked::Head, switch), Err(Flaw::Switch));
+}
+
+#[test]
+fn answers_come_one_after_the_other() {
+    let mut answers = Answers::new();
+    for _ in 0..3 {
+        answers.expect(Asked::Other);
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        assert_eq!(answers.feed(answer), Ok(()));
+    }
+    answers.expect(Asked::Other);
+    assert_eq!(answers.feed(b"x\r\n"), Err(Flaw::StatusLine));
+    assert_eq!(answers.feed(b"HTTP/1.1"), Err(Flaw::StatusLine), "it stays");
+}
+
+#[test]
+fn a_status_line_has_one_shape() {
+    for line in [
+        "HTTP/1.1",
+        "HTTP/1.1 20",
+        "HTTP/1.1 2000",
+        "HTTP/1.1 20x",
+        "HTTP/1.1 +20",
+        "HTTP/1.1 099",
+        "HTTP/1.1  200",
+        "HTTP/1.1 200OK",
+        "HTTP/1.2 200 OK",
+        "HTTP/2 200 OK",
+        "http/1.1 200 OK",
+        " HTTP/1.1 200 OK",
+        "",
+        "HTTP/1.1 200 O\0K",
+        "HTTP/1.1 200 O\rK",
+        "<html>",
+        "HTTP/1.1 200 OK\r",
+    ] {
+        let answer = format!("{line}\r\nx: y\r\n\r\n");
+        assert_eq!(get(&answer), Err(Flaw::StatusLine), "{line:?}");
+    }
+    assert_eq!(get("HTTP/1.1 200 OK\n\n"), Err(Flaw::StatusLine));
+}
+
+#[test]
+fn what_the_engine_would_forgive_is_a_flaw() {
+    for (fields, fault) in [
+        (
+            "content-length: 2\r\ncontent-length: 2",
+            Fault::ContentLength,
+        ),
+        (
+            "content-length: 2\r\ncontent-length: 3",
+            Fault::ContentLength,
+        ),
+        ("content-length: 2, 2", Fault::ContentLength),
+        ("content-length: +2", Fault::ContentLength),
+        ("content-length: 2.0", Fault::ContentLength),
+        ("content-length:", Fault::ContentLength),
+        ("content-length: 99999999999999999999", Fault::ContentLength),
+        (
+            "content-length: 2\r\ntransfer-encoding: chunked",
+            Fault::Framing,
+        ),
+        (
+            "transfer-encoding: chunked\r\ncontent-length: 2",
+            Fault::Framing,
+        ),
+        ("transfer-encoding: gzip", Fault::TransferEncoding),
+        ("transfer-encoding: gzip, chunked", Fault::TransferEncoding),
+        ("transfer-encoding: identity", Fault::TransferEncoding),
+        ("transfer-encoding: xchunked", Fault::TransferEncoding),
+        ("transfer-encoding:", Fault::TransferEncoding),
+        (
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+            Fault::TransferEncoding,
+        ),
+        ("x: a\r\n b", Fault::Fold),
+        ("\tx: a", Fault::Fold),
+        ("x : a", Fault::FieldName),
+        ("x y: a", Fault::FieldName),
+        ("x", Fault::FieldName),
+        (": a", Fault::FieldName),
+        ("x\0: a", Fault::FieldName),
+        ("x: a\0b", Fault::ControlByte),
+        ("x: a\rset-cookie: b", Fault::ControlByte),
+        ("x: a\u{7f}", Fault::ControlByte),
+        ("x: a\nset-cookie: b", Fault::LineEnd),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nok");
+        assert_eq!(get(&answer), Err(Flaw::Shape(fault)), "{fields:?}");
+    }
+    let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(get(old), Err(Flaw::Shape(Fault::TransferEncoding)));
+}
+
+#[test]
+fn chunks_follow_the_grammar() {
+    for chunks in [
+        "x\r\n",
+        "\r\n",
+        "-1\r\n",
+        "0x2\r\nok\r\n",
+        " 2\r\nok\r\n",
+        "2\nok\r\n",
+        "2\r\nok\n0\r\n\r\n",
+        "2\r\nokay\r\n",
+        "2;\0\r\nok\r\n",
+        "ffffffffffffffff\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
+        assert_eq!(get(&answer), Err(Flaw::Shape(Fault::Chunk)), "{chunks:?}");
+    }
+    for (trailer, fault) in [
+        ("content-length: 2", Fault::Framing),
+        ("x : 2", Fault::FieldName),
+        ("x: \0", Fault::ControlByte),
+        ("x: 1\ny: 2", Fault::LineEnd),
+    ] {
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n");
+        assert_eq!(get(&answer), Err(Flaw::Shape(fault)), "{trailer:?}");
+    }
+}
+
+#[test]
+fn nothing_is_without_an_end() {
+    let hints = "HTTP/1.1 103 Hints\r\n\r\n";
+    let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(get(&(hints.repeat(INTERIM_LIMIT) + ok)), Ok(At::Over));
+    let flood = hints.repeat(INTERIM_LIMIT + 1);
+    assert_eq!(get(&flood), Err(Flaw::Interim));
+    let fields = "x: 1\r\n".repeat(FIELDS_LIMIT);
+    assert!(get(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).is_ok());
+    let many = get(&format!("HTTP/1.1 200 OK\r\n{fields}x: 1\r\n\r\n"));
+    assert_eq!(many, Err(Flaw::Shape(Fault::TooManyFields)));
+    let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(HEAD_LIMIT));
+    assert_eq!(get(&endless), Err(Flaw::Shape(Fault::HeadTooLarge)));
+    let endless = format!("HTTP/1.1 {}", "a".repeat(HEAD_LIMIT));
+    assert_eq!(get(&endless), Err(Flaw::Shape(Fault::HeadTooLarge)));
+}
