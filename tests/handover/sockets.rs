@@ -1,9 +1,8 @@
 //! Listeners change hands while requests come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::world::{Dynasty, signal};
+use super::world::{Askers, Dynasty, signal};
 use crate::life::world::{ask, eventually, get, metric, post};
 use crate::support::backend::reply;
 use crate::support::{Backend, Peer, within};
@@ -123,38 +122,11 @@ async fn a_request_under_way_is_finished_by_the_process_that_took_it() {
 async fn no_request_fails_while_processes_come_and_go() {
     let backend = Backend::ok().await;
     let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"1s\"", EVERYTHING);
-    let address = dynasty
-        .public
-        .strip_prefix("http://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let over = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
-    let mut clients = tokio::task::JoinSet::new();
-    for is_kept in [true, true, false, false] {
-        let (over, answered) = (over.clone(), answered.clone());
-        clients.spawn(async move {
-            let mut client = Peer::connect(address).await;
-            while !over.load(Ordering::Relaxed) {
-                let answer = client.ask("GET /any", "", "").await;
-                assert_eq!(answer.text(), "ok");
-                answered.fetch_add(1, Ordering::Relaxed);
-                if !is_kept || answer.field("connection") == Some("close") {
-                    client = Peer::connect(address).await;
-                }
-            }
-        });
-    }
+    let askers = Askers::start(&dynasty, &[true, true, false, false]);
     for _ in 0..5 {
-        let before = answered.load(Ordering::Relaxed);
-        dynasty.upgrade().await;
-        crate::support::until("answers", || answered.load(Ordering::Relaxed) > before + 50).await;
+        askers.upgrade(&mut dynasty, 50).await;
     }
-    over.store(true, Ordering::Relaxed);
-    while let Some(client) = clients.join_next().await {
-        client.expect("no request failed");
-    }
+    askers.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::life::world::{eventually, get};
-use crate::support::Backend;
+use crate::support::{Backend, Peer, until};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
 
@@ -203,4 +206,58 @@ fn addresses(from: &mut impl BufRead) -> (String, String) {
         .and_then(|rest| rest.split_once(" admin="))
         .unwrap_or_else(|| panic!("no ready line: {line:?}"));
     (public.to_owned(), admin.to_owned())
+}
+
+/// Clients that ask again as soon as they have their answer, over the old process and the new.
+pub struct Askers {
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: JoinSet<()>,
+}
+
+impl Askers {
+    /// One client for each `is_kept`: whether its connection is kept, or each request has a new one.
+    pub fn start(dynasty: &Dynasty, kept: &[bool]) -> Self {
+        let address = dynasty.public.strip_prefix("http://").unwrap();
+        let address = address.parse().unwrap();
+        let (over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut clients = JoinSet::new();
+        for is_kept in kept.iter().copied() {
+            let (over, answered) = (over.clone(), answered.clone());
+            clients.spawn(async move {
+                let mut client = Peer::connect(address).await;
+                while !over.load(Ordering::Relaxed) {
+                    let answer = client.ask("GET /any", "", "").await;
+                    assert_eq!(answer.text(), "ok");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    if !is_kept || answer.field("connection") == Some("close") {
+                        client = Peer::connect(address).await;
+                    }
+                }
+            });
+        }
+        Askers {
+            over,
+            answered,
+            clients,
+        }
+    }
+
+    /// Upgrades, and waits for more than so many answers since before.
+    pub async fn upgrade(&self, dynasty: &mut Dynasty, answers: usize) {
+        let before = self.answered.load(Ordering::Relaxed);
+        dynasty.upgrade().await;
+        until("answers", || {
+            self.answered.load(Ordering::Relaxed) > before + answers
+        })
+        .await;
+    }
+
+    /// Ends them; every one of their requests had its answer.
+    pub async fn end(mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        while let Some(client) = self.clients.join_next().await {
+            client.expect("no request failed");
+        }
+    }
 }
