@@ -30,6 +30,16 @@ const FLOORS: &[(&str, u8)] = &[
     ("route", 2),
     ("protocol", 2),
     ("rollout", 2),
+    ("edge::auth::api_key", 2),
+    ("edge::auth::credential", 2),
+    ("edge::auth::csrf", 2),
+    ("edge::auth::denied", 2),
+    ("edge::auth::identity", 2),
+    ("edge::auth::jwt", 2),
+    ("edge::auth::revocation", 2),
+    ("edge::auth::ticket", 2),
+    ("edge::auth", 3),
+    ("edge::rate_limit", 3),
     ("edge", 2),
     ("config", 1),
     ("telemetry", 1),
@@ -43,7 +53,8 @@ const FLOORS: &[(&str, u8)] = &[
 /// On floor 3, who may import which sibling.
 const SIBLINGS: &[(&str, &[&str])] = &[
     ("source", &["hub", "upstream"]),
-    ("session", &["hub", "upstream"]),
+    ("edge", &["upstream"]),
+    ("session", &["hub", "upstream", "edge"]),
 ];
 
 /// Words that a pure room may not contain.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::Method;
 use serde_json::json;
 
 use super::address::{self, Origin};
@@ -8,13 +10,37 @@ use super::problem::Wrong;
 use super::table::Table;
 use super::units;
 
-/// `[cors.NAME]`: who may open a WebSocket from another origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `[cors.NAME]`: which other origins may use what is here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     /// NAME.
     pub name: String,
     /// Allowed origins, such as `"https://app.example.com"`; `"https://*.example.com"` stands for one label, `"*"` for everybody who sends no cookie. Empty: only the server's own host.
     pub origins: Vec<OriginPattern>,
+    /// Whether their requests may carry cookies.
+    pub credentials: bool,
+    /// Methods that they may use.
+    pub methods: Vec<Method>,
+    /// Request headers that they may send; `"*"` (without credentials) for all but `authorization`.
+    pub headers: Vec<String>,
+    /// Response headers that they may read.
+    pub expose: Vec<String>,
+    /// How long a browser may remember a preflight's answer.
+    pub max_age: Duration,
+    /// `"enforce"`: crossfade answers preflights, and its headers replace the backend's. `"passthrough"` and `"off"`: requests over HTTP are the backend's own matter. The Origin of a WebSocket handshake is judged in every mode.
+    pub mode: CorsMode,
+}
+
+/// See [`Cors::mode`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CorsMode {
+    /// By the policy.
+    #[default]
+    Enforce,
+    /// The backend's own headers stay.
+    Passthrough,
+    /// As a route without a policy.
+    Off,
 }
 
 /// One allowed origin; scheme and host in lower case, the port always there.
@@ -71,6 +97,12 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Cors> {
     Arc::new(Cors {
         name: name.to_owned(),
         origins,
+        credentials,
+        methods: Vec::new(),
+        headers: Vec::new(),
+        expose: Vec::new(),
+        max_age: Duration::from_secs(600),
+        mode: CorsMode::Enforce,
     })
 }
 

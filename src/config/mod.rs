@@ -9,6 +9,7 @@
 
 mod address;
 mod admin;
+mod auth;
 mod calls;
 mod cors;
 mod delivery;
@@ -20,6 +21,8 @@ mod metrics;
 mod pem;
 mod placeholder;
 mod problem;
+mod rate_limit;
+mod require;
 mod rollout;
 mod route;
 mod routes;
@@ -47,17 +50,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hyper::header::HeaderName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use admin::Admin;
+pub use auth::{
+    ApiKey, Auth, AuthKind, CredentialSource, Csrf, Forward, IdentityHeaders, Jwt, KeySource,
+    PublicKey,
+};
 pub use calls::{Calls, RefreshOn};
-pub use cors::{Cors, OriginPattern};
+pub use cors::{Cors, CorsMode, OriginPattern};
 pub use delivery::{Deliver, DeliverMode, Replay, Slow};
 pub use fleet::{Balance, Budget, HashKey, Health};
 pub use log::Log;
 pub use metrics::Metrics;
 pub use problem::{Problem, Severity, report};
+pub use rate_limit::{LimitBy, Rate, RateLimit};
+pub use require::Require;
 pub use rollout::{By, Rollout};
 pub use route::Route;
 pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Underscores};
@@ -90,6 +100,12 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// `[cors.NAME]`.
     pub cors: BTreeMap<String, Arc<Cors>>,
+    /// `[auth.NAME]`.
+    pub auths: BTreeMap<String, Arc<Auth>>,
+    /// `[rate_limit.NAME]`.
+    pub rate_limits: BTreeMap<String, Arc<RateLimit>>,
+    /// Names of every `identity`: nobody but this sidecar sends them upstream.
+    pub identity_headers: Vec<HeaderName>,
     /// `[rollout.NAME]`.
     pub rollouts: BTreeMap<String, Arc<Rollout>>,
     /// `[log]`.
@@ -218,6 +234,9 @@ fn everything(root: &Table<'_>) -> Config {
         upstreams,
         routes,
         cors,
+        auths: BTreeMap::new(),
+        rate_limits: BTreeMap::new(),
+        identity_headers: Vec::new(),
         rollouts,
     }
 }

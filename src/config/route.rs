@@ -7,10 +7,13 @@ use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::address;
+use super::auth::Auth;
 use super::calls::{self, Calls, RefreshOn};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
 use super::problem::Wrong;
+use super::rate_limit::RateLimit;
+use super::require::Require;
 use super::rollout::Rollout;
 use super::share::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
@@ -41,8 +44,14 @@ pub struct Route {
     pub accept: Vec<Tripwire>,
     /// Request headers that go upstream with the source, and keep apart those who differ in them.
     pub vary: Vec<HeaderName>,
+    /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, everybody comes in.
+    pub auth: Vec<Arc<Auth>>,
+    /// `[route.require]`.
+    pub require: Option<Require>,
     /// Which `[cors.NAME]`. Default: `[cors.default]` where it exists.
     pub cors: Option<Arc<Cors>>,
+    /// Which `[rate_limit.NAME]`. Default: `[rate_limit.default]` where it exists.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Which `[rollout.NAME]`. Default: on for everybody.
     pub rollout: Option<Arc<Rollout>>,
     /// `[route.replay]`.
@@ -116,7 +125,10 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         share,
         accept,
         vary,
+        auth: Vec::new(),
+        require: None,
         cors: cors::of(table, names.cors),
+        rate_limit: None,
         rollout: table.reference("rollout", "rollout", names.rollouts),
         replay: table.table("replay", delivery::replay),
         slow: delivery::slow(table),

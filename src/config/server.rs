@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::address;
 use super::problem::Wrong;
+use super::rate_limit::Rate;
 use super::scalar;
 use super::table::Table;
 use super::tls::{self, Tls};
@@ -72,6 +73,8 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections of one address. Default: unlimited.
     pub connections_per_ip: Option<usize>,
+    /// WebSocket handshakes in all, such as `"2000/s burst 10000"`; who comes above it waits a moment, or is told when to come back. Default: unlimited.
+    pub handshakes: Option<Rate>,
     /// Size of a request's head.
     pub header_bytes: usize,
     /// Header fields of a request.
@@ -177,6 +180,7 @@ fn limits(table: &Table<'_>) -> Limits {
     Limits {
         connections: table.integer("connections", 10_000, 1..=units::MANY),
         connections_per_ip: table.optional_integer("connections_per_ip", 1..=units::MANY),
+        handshakes: None,
         header_bytes: table.size("header_bytes", "32KiB"),
         headers: table.integer("headers", 100, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),

@@ -16,6 +16,8 @@ pub enum Share {
     User,
     /// Nobody.
     Connection,
+    /// Those who have the same values of these claims.
+    Claims(Vec<String>),
 }
 
 /// A sign in an answer that it is not for everybody.

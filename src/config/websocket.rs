@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::Auth;
 use super::cors::{self, Cors};
+use super::rate_limit::RateLimit;
 use super::table::Table;
 use super::units;
 
 /// `[websocket]`: the endpoint `PREFIX/ws`, and every WebSocket that crossfade itself terminates (not the backend's own, which are tunnelled).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WebSocket {
     /// Between two pings of the sidecar.
     pub ping_interval: Duration,
@@ -21,6 +23,10 @@ pub struct WebSocket {
     pub max_subs: usize,
     /// `[websocket.queue]`.
     pub queue: Queue,
+    /// The `[auth.NAME]` of `PREFIX/ws`, or a list of them. Default: none; each `sub` and `req` is judged by its own route.
+    pub auth: Vec<Arc<Auth>>,
+    /// The `[rate_limit.NAME]` of `PREFIX/ws`. Default: `[rate_limit.default]` where it exists.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// The `[cors.NAME]` of `PREFIX/ws`. Default: `[cors.default]` where it exists.
     pub cors: Option<Arc<Cors>>,
 }
@@ -44,6 +50,8 @@ pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) ->
         max_message: table.size("max_message", "64KiB"),
         max_subs: table.integer("max_subs", 64, 1..=units::MANY),
         queue: table.table("queue", queue),
+        auth: Vec::new(),
+        rate_limit: None,
         cors: cors::of(table, all_cors),
     }
 }

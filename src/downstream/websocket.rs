@@ -302,6 +302,7 @@ fn credentials(headers: &mut HeaderMap) -> Credentials {
             .ok()
             .filter(|cookie| !cookie.is_empty()),
         authorization: headers.get(AUTHORIZATION).cloned(),
+        identity: Vec::new(),
     }
 }
 

@@ -135,6 +135,7 @@ mod tests {
         Limits {
             connections,
             connections_per_ip,
+            handshakes: None,
             header_bytes: 32 << 10,
             headers: 100,
             header_timeout: Duration::from_secs(10),

@@ -54,6 +54,8 @@ pub struct Topic {
     resume_id: Option<String>,
     cookie: Option<Text>,
     authorization: Option<Text>,
+    #[serde(default)]
+    identity: Vec<(String, Text)>,
 }
 
 /// A [`Scope`] that may be handed over: connections are not.
@@ -61,7 +63,12 @@ pub struct Topic {
 #[serde(rename_all = "snake_case")]
 enum Whose {
     Public,
+    /// Everything that the credentials are.
     User(Text),
+    /// Somebody whom an `[auth]` knows: the old process has seen to that.
+    Subject(Text),
+    /// Those with the same claims, likewise.
+    Claims(Text),
 }
 
 /// Bytes, as base64.
@@ -171,13 +178,20 @@ impl Topic {
                 .collect(),
             scope: match target.scope {
                 Scope::Public => Whose::Public,
-                Scope::User(Principal(hash)) => Whose::User(Text::of(&hash)),
+                Scope::User(Principal(hash)) if target.route.auth.is_empty() => {
+                    Whose::User(Text::of(&hash))
+                }
+                Scope::User(Principal(hash)) => Whose::Subject(Text::of(&hash)),
+                Scope::Claims(Principal(hash)) => Whose::Claims(Text::of(&hash)),
                 Scope::Connection(_) => return None,
             },
             epoch: epoch.0,
             resume_id: resume_id.map(str::to_owned),
             cookie: credentials.cookie.as_ref().map(Text::of_value),
             authorization: credentials.authorization.as_ref().map(Text::of_value),
+            identity: (credentials.identity.iter())
+                .map(|(name, value)| (name.to_string(), Text::of_value(value)))
+                .collect(),
         })
     }
 
@@ -190,19 +204,30 @@ impl Topic {
             Some(text) => value(text).map(Some),
             None => Some(None),
         };
-        let vary = self.vary.iter().map(|(name, text)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, value(text)?))
-        });
+        let fields = |fields: &[(String, Text)]| {
+            let field = |(name, text): &(String, Text)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                Some((name, value(text)?))
+            };
+            fields.iter().map(field).collect::<Option<Vec<_>>>()
+        };
         let credentials = Credentials {
             cookie: optional(&self.cookie)?,
             authorization: optional(&self.authorization)?,
+            identity: fields(&self.identity)?,
         };
+        let principal = |hash: &Text| Some(Principal(hash.bytes()?.try_into().ok()?));
+        // What was found out by authentication there holds only where there is authentication here, and the other way round.
+        let is_known = !route.auth.is_empty();
         let scope = match &self.scope {
-            Whose::Public => Scope::Public,
-            Whose::User(hash) => Scope::User(Principal(hash.bytes()?.try_into().ok()?)),
+            Whose::Public if credentials == Credentials::default() => Scope::Public,
+            Whose::User(hash) if !is_known => Scope::User(principal(hash)?),
+            Whose::Subject(hash) if is_known => Scope::User(principal(hash)?),
+            Whose::Claims(hash) if is_known => Scope::Claims(principal(hash)?),
+            Whose::Public | Whose::User(_) | Whose::Subject(_) | Whose::Claims(_) => return None,
         };
-        if !is_holder(&credentials, scope) {
+        let is_anonymous = matches!(self.scope, Whose::User(_));
+        if is_anonymous && scope != Scope::User(credentials.principal()) {
             return None;
         }
         let target = Target {
@@ -210,7 +235,7 @@ impl Topic {
             url: self.url.clone(),
             host: value(&self.host)?,
             proto: ["http", "https"].into_iter().find(|p| *p == self.proto)?,
-            vary: vary.collect::<Option<Vec<_>>>()?,
+            vary: fields(&self.vary)?,
             scope,
             route,
         };
@@ -222,15 +247,6 @@ impl Topic {
             epoch: Epoch(self.epoch),
             resume_id: self.resume_id.as_deref().map(Arc::from),
         })
-    }
-}
-
-/// Whether these are the credentials that a topic of this scope is read with.
-fn is_holder(credentials: &Credentials, scope: Scope) -> bool {
-    match scope {
-        Scope::Public => *credentials == Credentials::default(),
-        Scope::User(principal) => credentials.principal() == principal,
-        Scope::Connection(_) => false,
     }
 }
 

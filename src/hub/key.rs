@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Route, Source};
 
-/// The SHA-256 over exactly the credentials that a source takes from a client.
+/// Whose a topic is: the SHA-256 over exactly the credentials that a source takes from a client; on routes with authentication
+/// over the subject, or over the claims that bind those who share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub [u8; 32]);
 
@@ -19,10 +20,12 @@ pub struct Credentials {
     pub cookie: Option<HeaderValue>,
     /// `Authorization`, from the handshake or made from a token.
     pub authorization: Option<HeaderValue>,
+    /// Who that is, as this sidecar tells the backend.
+    pub identity: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Credentials {
-    /// Everybody without credentials is one principal.
+    /// Whose they are where nobody vouches: what is sent is all that there is. Everybody without credentials is one principal.
     pub fn principal(&self) -> Principal {
         let mut hash = Sha256::new();
         for part in [&self.cookie, &self.authorization] {
@@ -53,15 +56,23 @@ pub enum Scope {
     User(Principal),
     /// One connection's, by its number.
     Connection(u64),
+    /// Anyone's among those with the same claims.
+    Claims(Principal),
 }
 
 impl Scope {
+    /// Whether several principals read one answer: what looks private in it is for none of them.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Scope::Public | Scope::Claims(_))
+    }
+
     /// The word in the admin API.
     pub fn as_str(&self) -> &'static str {
         match self {
             Scope::Public => "public",
             Scope::User(_) => "user",
             Scope::Connection(_) => "connection",
+            Scope::Claims(_) => "claims",
         }
     }
 }

@@ -55,6 +55,18 @@ impl Listeners {
         self.release(&listener.credentials);
     }
 
+    /// Somebody present has newer credentials: the next request goes with them.
+    pub fn renew(&mut self, slot: u32, credentials: Credentials) {
+        let credentials = self.hold(credentials);
+        let listener = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        let old = match listener {
+            Some(listener) => std::mem::replace(&mut listener.credentials, credentials),
+            // Nobody is there to hold them.
+            None => credentials,
+        };
+        self.release(&old);
+    }
+
     /// Subscribers now.
     pub fn count(&self) -> usize {
         self.slots.len() - self.free.len()

@@ -115,7 +115,7 @@ impl Node {
         // A public topic's feed has nobody's credentials to send.
         let credentials = match topic.target.scope {
             Scope::Public => Credentials::default(),
-            Scope::User(_) | Scope::Connection(_) => credentials,
+            Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) => credentials,
         };
         let slot = topic.attach(signal, credentials);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
@@ -387,7 +387,7 @@ impl Node {
 /// Whose number of topics a new one counts against.
 fn principal(scope: Scope, credentials: &Credentials) -> Principal {
     match scope {
-        Scope::User(principal) => principal,
+        Scope::User(principal) | Scope::Claims(principal) => principal,
         Scope::Public | Scope::Connection(_) => credentials.principal(),
     }
 }

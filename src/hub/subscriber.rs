@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::key::Target;
+use super::key::{Credentials, Scope, Target};
 use super::place::{self, Placed};
 use super::topic::{Topic, now};
 use crate::config::Queue;
@@ -139,6 +139,13 @@ impl Subscriber {
     /// Takes over what the client was told at another topic, so that it is told of the difference.
     pub fn take_over(&mut self, elsewhere: &Subscriber) {
         self.told_live = elsewhere.told_live;
+    }
+
+    /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
+    pub fn renew(&self, credentials: Credentials) {
+        if self.topic.target.scope != Scope::Public {
+            self.topic.renew(self.slot, credentials);
+        }
     }
 
     /// Cheap (no lock): whether a read would give anything.

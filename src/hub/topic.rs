@@ -275,6 +275,11 @@ impl Topic {
         listeners.count()
     }
 
+    /// A subscriber has newer credentials.
+    pub fn renew(&self, slot: u32, credentials: Credentials) {
+        lock(&self.listeners).renew(slot, credentials);
+    }
+
     /// The credentials to read with until somebody brings others.
     pub fn remember(&self, credentials: Credentials) {
         lock(&self.listeners).remember(credentials);

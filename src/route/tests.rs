@@ -30,7 +30,10 @@ fn route(path: &str) -> Route {
         share: Share::User,
         accept: Vec::new(),
         vary: Vec::new(),
+        auth: Vec::new(),
+        require: None,
         cors: None,
+        rate_limit: None,
         rollout: None,
         replay: Replay {
             events: 1000,

@@ -61,6 +61,7 @@ impl Client {
             Share::Public => Scope::Public,
             Share::User => Scope::User(credentials.principal()),
             Share::Connection => Scope::Connection(connection),
+            Share::Claims(_) => return Err(Refusal::new(Code::Forbidden, "nobody is known here")),
         };
         let vary = found.route.vary.iter().flat_map(|name| {
             let values = self.vary.iter().filter(move |(field, _)| field == name);
@@ -126,6 +127,7 @@ pub(super) fn own_credentials(opening: &Opening) -> Credentials {
     let mut credentials = Credentials {
         cookie: opening.credentials.cookie.as_ref().map(own),
         authorization: opening.credentials.authorization.as_ref().map(own),
+        identity: Vec::new(),
     };
     // A token that is no header value names nobody.
     if let Some(bearer) = opening.bearer.as_deref().and_then(bearer) {

@@ -47,6 +47,9 @@ pub fn request(
                 headers.insert(name, value.clone());
             }
         }
+        for (name, value) in &credentials.identity {
+            headers.insert(name.clone(), value.clone());
+        }
     }
     Ok(request)
 }

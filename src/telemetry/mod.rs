@@ -5,6 +5,7 @@
 
 mod access;
 mod downstream;
+mod edge;
 mod flood;
 mod hub;
 mod life;
@@ -76,6 +77,9 @@ pub struct Telemetry {
     pub(crate) fallbacks: IntCounterVec,
     pub(crate) reconnects: IntCounterVec,
     pub(crate) refused: IntCounterVec,
+    pub(crate) rate_limited: IntCounterVec,
+    pub(crate) auth: IntCounterVec,
+    pub(crate) auth_fetches: IntCounterVec,
     pub(crate) share_refused: IntCounterVec,
     pub(crate) errors: IntCounterVec,
     pub(crate) panics: IntCounter,
@@ -154,6 +158,9 @@ impl Telemetry {
             fallbacks: counters(&mut book, &names::FALLBACKS),
             reconnects: counters(&mut book, &names::RECONNECTS),
             refused: counters(&mut book, &names::REFUSED),
+            rate_limited: counters(&mut book, &names::RATE_LIMITED),
+            auth: counters(&mut book, &names::AUTH),
+            auth_fetches: counters(&mut book, &names::AUTH_FETCHES),
             share_refused: counters(&mut book, &names::SHARE_REFUSED),
             errors: counters(&mut book, &names::ERRORS),
             panics: counter(&mut book, &names::PANICS),

@@ -1,8 +1,7 @@
 //! Every metric family on one page. The registry puts `crossfade_` before each name.
 //!
 //! Labels hold configured names and fixed words only, never what a client sent; `route="-"` is what belongs to no route, such as
-//! the multiplexed connection itself. Absent until their policies exist:
-//! `guard_result`, `rate_limited_total`, `auth_total`, `namespace_messages_total`.
+//! the multiplexed connection itself. Absent until their policies exist: `guard_result`, `namespace_messages_total`.
 
 /// One family: what it is called, what it says, what splits it.
 #[derive(Debug)]
@@ -206,6 +205,24 @@ pub const REFUSED: Family = family(
     "refused_total",
     &["reason"],
     "Requests refused before they reached a route's policies or by them",
+);
+/// `rate_limited_total`.
+pub const RATE_LIMITED: Family = family(
+    "rate_limited_total",
+    &["policy"],
+    "What a [rate_limit.NAME] held back: requests, handshakes, messages, subscriptions and connections",
+);
+/// `auth_total`.
+pub const AUTH: Family = family(
+    "auth_total",
+    &["auth", "result"],
+    "Credentials judged by an [auth.NAME]; result is ok, missing, invalid, expired, revoked or unavailable",
+);
+/// `auth_fetches_total`.
+pub const AUTH_FETCHES: Family = family(
+    "auth_fetches_total",
+    &["auth", "result"],
+    "What an [auth.NAME] asked others for: key sets, and answers of the authority; result is ok, refused or failed",
 );
 /// `share_refused_total`.
 pub const SHARE_REFUSED: Family = family(

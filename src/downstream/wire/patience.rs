@@ -140,6 +140,7 @@ mod tests {
         Patience::new(&Limits {
             connections: 1,
             connections_per_ip: None,
+            handshakes: None,
             header_bytes: 1024,
             headers: 10,
             header_timeout: Duration::from_secs(5),

@@ -20,6 +20,7 @@ fn policy() -> Cors {
                 port: 443,
             },
         ],
+        ..Cors::default()
     }
 }
 
@@ -27,6 +28,7 @@ fn anybody() -> Cors {
     Cors {
         name: "any".into(),
         origins: vec![OriginPattern::Any],
+        ..Cors::default()
     }
 }
 

@@ -55,10 +55,9 @@ pub fn join(path: &str, query: Option<&str>) -> String {
 
 /// Takes crossfade's own cookies out of `Cookie`; other bytes stay as they were.
 pub fn strip_cookies(headers: &mut HeaderMap) {
-    let is_own = |pair: &&[u8]| pair.trim_ascii().starts_with(COOKIES.as_bytes());
     let pairs = |line: &HeaderValue| -> bool {
         let mut pairs = line.as_bytes().split(|byte| *byte == b';');
-        pairs.any(|pair| is_own(&pair))
+        pairs.any(is_own_cookie)
     };
     if !headers.get_all(COOKIE).iter().any(pairs) {
         return;
@@ -69,7 +68,7 @@ pub fn strip_cookies(headers: &mut HeaderMap) {
         .filter_map(|line| {
             let pairs = line.as_bytes().split(|byte| *byte == b';');
             let left: Vec<&[u8]> = pairs
-                .filter(|pair| !is_own(pair))
+                .filter(|pair| !is_own_cookie(pair))
                 .map(<[u8]>::trim_ascii)
                 .collect();
             let left = left.join(&b"; "[..]);
@@ -82,6 +81,11 @@ pub fn strip_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a pair of `Cookie` is crossfade's own.
+pub fn is_own_cookie(pair: &[u8]) -> bool {
+    pair.trim_ascii().starts_with(COOKIES.as_bytes())
+}
+
 /// The value of a cookie by its name; the first of several.
 pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     cookies(headers).find_map(|(found, value)| (found == name).then_some(value))
@@ -92,7 +96,8 @@ pub fn cookie_in_any_case<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h 
     cookies(headers).find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
 }
 
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+/// All cookies, in the order in which they came; those that are no text are left out.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter();
     lines
         .filter_map(|line| line.to_str().ok())

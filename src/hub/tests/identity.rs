@@ -34,7 +34,7 @@ impl Feed for Tagging {
                 tokio::time::sleep(pause).await;
                 let connection = match topic.target().scope {
                     Scope::Connection(number) => number,
-                    Scope::Public | Scope::User(_) => 0,
+                    Scope::Public | Scope::User(_) | Scope::Claims(_) => 0,
                 };
                 let now = name(&topic.credentials());
                 let tag = format!("{first}|{now}|{connection}");
@@ -167,6 +167,7 @@ fn scope(route: &Route, who: &str, connection: u64) -> (Scope, String) {
             let tag = format!("{who}|{who}|{connection}");
             (Scope::Connection(connection), tag)
         }
+        Share::Claims(_) => unreachable!("no route of this walk"),
     }
 }
 
@@ -272,6 +273,7 @@ fn everything_that_a_source_takes_from_a_client_is_in_the_key() {
         let credentials = Credentials {
             cookie: value(cookie),
             authorization: value(authorization),
+            identity: Vec::new(),
         };
         credentials.principal()
     };

@@ -175,7 +175,10 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         share,
         accept: Vec::new(),
         vary: Vec::new(),
+        auth: Vec::new(),
+        require: None,
         cors: None,
+        rate_limit: None,
         rollout: None,
         replay,
         slow: config::Slow::Close,
@@ -216,6 +219,7 @@ pub fn cookie(value: &str) -> Credentials {
     Credentials {
         cookie: Some(HeaderValue::from_str(value).unwrap()),
         authorization: None,
+        identity: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::config::{Poll, Route};
 use crate::error::{Error, Kind};
 use crate::event::End;
-use crate::hub::{Publisher, Scope};
+use crate::hub::Publisher;
 use crate::source::answer::{self, Verdict};
 use crate::source::request::request;
 use crate::telemetry::Span;
@@ -88,7 +88,7 @@ pub async fn fetch(
         .await
         .map_err(|error| Miss::Failed((&error).into()))?;
     let (status, headers) = (answer.status(), answer.headers());
-    let is_shared = topic.target().scope == Scope::Public;
+    let is_shared = topic.target().scope.is_shared();
     let accepted = is_shared.then_some(&*route.accept);
     match answer::judge(status, headers, accepted, SystemTime::now()) {
         Verdict::Good => {}

@@ -16,7 +16,7 @@ use super::recent::Recent;
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
-use crate::hub::{Feed, Legacy, Publisher, Scope};
+use crate::hub::{Feed, Legacy, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::Outage;
 use crate::source::request::request;
@@ -166,7 +166,7 @@ impl Follower {
     fn admit(&mut self, answer: &Response<Body>) -> Result<(), Stop> {
         let (status, headers) = (answer.status(), answer.headers());
         let route = self.topic.route();
-        let is_shared = self.topic.target().scope == Scope::Public;
+        let is_shared = self.topic.target().scope.is_shared();
         let accepted = is_shared.then_some(&*route.accept);
         match answer::judge(status, headers, accepted, SystemTime::now()) {
             Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),

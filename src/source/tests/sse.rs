@@ -29,6 +29,7 @@ async fn the_request_carries_what_a_source_may_take_and_no_more() {
     let credentials = Credentials {
         cookie: Some(HeaderValue::from_static("s=1")),
         authorization: Some(HeaderValue::from_static("Bearer t")),
+        identity: Vec::new(),
     };
     let mut target = world.target(Scope::User(credentials.principal()));
     target.vary = vec![(ACCEPT_LANGUAGE, HeaderValue::from_static("de"))];

@@ -1,0 +1,1 @@
+//! API keys. Pure: the time is an argument.

@@ -1,0 +1,312 @@
+//! What somebody presents, and where. Pure.
+//!
+//! Cookie lines, `Authorization` and their like are read here and nowhere else: the first place of a policy's `from` that
+//! holds a credential decides, and one that is there twice is none.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use super::Denied;
+use crate::config::{Auth, AuthKind, CredentialSource, Forward};
+use crate::edge::hygiene::own;
+
+/// Where API keys are sent besides `Authorization`.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Longest token, bytes.
+pub const LONGEST_TOKEN: usize = 8 << 10;
+
+/// What is presented beside header fields.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Of the `cf.bearer.` item of a handshake.
+    pub subprotocol: Option<String>,
+    /// Of a `hello`, or its like.
+    pub message: Option<String>,
+    /// Query parameters that some policy's `from` names, decoded.
+    pub query: Vec<(String, String)>,
+    /// Of a handshake's `?ticket=`.
+    pub ticket: Option<String>,
+}
+
+/// A credential, and by which policy it is judged.
+#[derive(Clone)]
+pub struct Found {
+    /// The policy.
+    pub auth: Arc<Auth>,
+    /// The credential.
+    pub credential: Credential,
+    /// Where it stood.
+    pub place: Place,
+}
+
+/// A credential, as its kind of authority wants it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A token, or an API key.
+    Token(String),
+    /// What an authority is asked with.
+    Inputs(Inputs),
+    /// A ticket of ours.
+    Ticket(String),
+}
+
+/// The fields that go to an authority.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// `Cookie`.
+    pub cookie: Option<HeaderValue>,
+    /// All others, in the order of the policy.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The kind of place that a credential stood in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A header field that no foreign page can set unasked.
+    Header,
+    /// A cookie, which browsers send by themselves.
+    Cookie,
+    /// A subprotocol item.
+    Subprotocol,
+    /// A message.
+    Message,
+    /// A query parameter.
+    Query,
+    /// A ticket.
+    Ticket,
+}
+
+impl Place {
+    /// Whether the backend would not see the credential where it stood: it is given to it as `Authorization: Bearer`.
+    pub fn is_ours_alone(self) -> bool {
+        matches!(self, Place::Subprotocol | Place::Message | Place::Query)
+    }
+}
+
+impl Credential {
+    /// SHA-256 of everything that it is made of.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        match self {
+            Credential::Token(token) => part(token.as_bytes()),
+            Credential::Ticket(ticket) => {
+                part(b"ticket");
+                part(ticket.as_bytes());
+            }
+            Credential::Inputs(inputs) => {
+                part(
+                    inputs
+                        .cookie
+                        .as_ref()
+                        .map_or(&b""[..], HeaderValue::as_bytes),
+                );
+                for (name, value) in &inputs.fields {
+                    part(name.as_str().as_bytes());
+                    part(value.as_bytes());
+                }
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+/// The credential that decides; `None` where there is none in any place of any of these policies.
+///
+/// # Errors
+/// [`Denied::Invalid`] where a place holds more than one, or something that can be none.
+pub fn find(
+    auths: &[Arc<Auth>],
+    headers: &HeaderMap,
+    extras: &Extras,
+) -> Result<Option<Found>, Denied> {
+    for auth in auths {
+        for source in &auth.from {
+            if let Some((credential, place)) = look(auth, source, headers, extras)? {
+                return Ok(Some(Found {
+                    auth: auth.clone(),
+                    credential,
+                    place,
+                }));
+            }
+        }
+        // The cookies of an authority that is asked are named by its own keys.
+        if let AuthKind::Forward(forward) = &auth.kind
+            && let Some(found) = inputs(auth, forward, headers, None)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a credential may still come in a message.
+pub fn awaits_message(auths: &[Arc<Auth>]) -> bool {
+    auths
+        .iter()
+        .any(|auth| auth.from.contains(&CredentialSource::Message))
+}
+
+fn look(
+    auth: &Arc<Auth>,
+    source: &CredentialSource,
+    headers: &HeaderMap,
+    extras: &Extras,
+) -> Result<Option<(Credential, Place)>, Denied> {
+    let (token, place) = match source {
+        CredentialSource::Header => match &auth.kind {
+            // Looked for with its cookies.
+            AuthKind::Forward(_) => return Ok(None),
+            AuthKind::ApiKey(_) => match one(headers, &API_KEY)? {
+                Some(key) => (Some(text(key)?.to_owned()), Place::Header),
+                None => (bearer(headers)?, Place::Header),
+            },
+            AuthKind::Jwt(_) => (bearer(headers)?, Place::Header),
+        },
+        CredentialSource::Cookie(name) => (only_cookie(headers, name)?, Place::Cookie),
+        CredentialSource::Subprotocol => (extras.subprotocol.clone(), Place::Subprotocol),
+        CredentialSource::Message => (extras.message.clone(), Place::Message),
+        CredentialSource::Query(name) => (only_parameter(extras, name)?, Place::Query),
+        CredentialSource::Ticket => {
+            let ticket = extras.ticket.clone().map(Credential::Ticket);
+            return Ok(ticket.map(|ticket| (ticket, Place::Ticket)));
+        }
+    };
+    let Some(token) = token else {
+        return Ok(None);
+    };
+    if token.len() > LONGEST_TOKEN {
+        return Err(Denied::Invalid("the token is longer than 8 KiB".into()));
+    }
+    if let AuthKind::Forward(forward) = &auth.kind {
+        let found = inputs(auth, forward, headers, Some(&token))?;
+        return Ok(found.map(|found| (found.credential, place)));
+    }
+    Ok(Some((Credential::Token(token), place)))
+}
+
+/// What an authority is asked with; a token from elsewhere stands in for `Authorization`.
+fn inputs(
+    auth: &Arc<Auth>,
+    forward: &Forward,
+    headers: &HeaderMap,
+    token: Option<&str>,
+) -> Result<Option<Found>, Denied> {
+    let mut fields = Vec::new();
+    for name in &forward.headers {
+        let value = match token {
+            Some(token) if *name == AUTHORIZATION => Some(as_bearer(token)?),
+            _ => one(headers, name)?.cloned(),
+        };
+        fields.extend(value.map(|value| (name.clone(), value)));
+    }
+    let cookie = cookies(headers, forward.cookies.as_deref());
+    // A browser sends what it was told at a login window by itself, like a cookie.
+    let is_told = |(name, value): &(HeaderName, HeaderValue)| {
+        *name != AUTHORIZATION || !value.as_bytes().to_ascii_lowercase().starts_with(b"basic ")
+    };
+    let place = match fields.iter().any(is_told) {
+        true => Place::Header,
+        false => Place::Cookie,
+    };
+    let is_there = cookie.is_some() || !fields.is_empty();
+    Ok(is_there.then(|| Found {
+        auth: auth.clone(),
+        credential: Credential::Inputs(Inputs { cookie, fields }),
+        place,
+    }))
+}
+
+/// The token of `Authorization: Bearer`; `None` for another scheme.
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
+    let Some(value) = one(headers, &AUTHORIZATION)? else {
+        return Ok(None);
+    };
+    let (scheme, token) = match text(value)?.split_once(' ') {
+        Some((scheme, token)) => (scheme, token.trim_matches(' ')),
+        None => (text(value)?, ""),
+    };
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Ok(None);
+    }
+    match token.is_empty() || token.contains([' ', ',']) {
+        true => Err(Denied::Invalid(
+            "Authorization holds no token behind Bearer".into(),
+        )),
+        false => Ok(Some(token.to_owned())),
+    }
+}
+
+/// `Authorization: Bearer` with this token.
+///
+/// # Errors
+/// It cannot stand in a header.
+pub fn as_bearer(token: &str) -> Result<HeaderValue, Denied> {
+    let value = HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut value =
+        value.map_err(|_| Denied::Invalid("the token cannot stand in a header".into()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Which of several lines would count is the reader's guess: none does.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Denied> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (first, None) => Ok(first),
+        _ => Err(Denied::Invalid(
+            format!("{name} is there more than once").into(),
+        )),
+    }
+}
+
+fn text(value: &HeaderValue) -> Result<&str, Denied> {
+    let text = value.to_str();
+    text.map_err(|_| Denied::Invalid("a credential holds bytes beyond ASCII".into()))
+}
+
+/// A cookie's value. One that is there twice with different values may have been planted by another host of the domain.
+fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, Denied> {
+    let mut values = own::cookies(headers).filter(|(found, _)| *found == name);
+    let Some((_, first)) = values.next() else {
+        return Ok(None);
+    };
+    match values.all(|(_, value)| value == first) {
+        true => Ok(Some(first.to_owned()).filter(|value| !value.is_empty())),
+        false => Err(Denied::Invalid(
+            "a cookie is there twice with different values".into(),
+        )),
+    }
+}
+
+fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied> {
+    let mut values = extras.query.iter().filter(|(found, _)| found == name);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some((_, value)), None) => Ok(Some(value.clone()).filter(|value| !value.is_empty())),
+        _ => Err(Denied::Invalid(
+            "a query parameter with a token is there twice".into(),
+        )),
+    }
+}
+
+/// The `Cookie` field with these cookies alone, in the order in which they came; ours are left out.
+fn cookies(headers: &HeaderMap, names: Option<&[String]>) -> Option<HeaderValue> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+    let is_wanted = |pair: &&[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let named = |names: &[String]| names.iter().any(|wanted| wanted.as_bytes() == name);
+        !pair.is_empty() && !own::is_own_cookie(pair) && names.is_none_or(named)
+    };
+    let wanted: Vec<&[u8]> = pairs.map(<[u8]>::trim_ascii).filter(is_wanted).collect();
+    let line = wanted.join(&b"; "[..]);
+    (!line.is_empty()).then(|| HeaderValue::from_bytes(&line).ok())?
+}

@@ -1,0 +1,1 @@
+//! Authorities that are asked: one question for all who wait for the same answer.

@@ -1,0 +1,256 @@
+//! Who somebody is, once an authority has vouched for it. Pure.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::config::Require;
+
+/// Somebody whom an `[auth.NAME]` knows.
+#[derive(Clone, PartialEq)]
+pub struct Identity {
+    /// NAME of the `[auth]` that vouches.
+    pub auth: Arc<str>,
+    /// The user: a token's subject, a session's user, the owner of a key.
+    pub user: String,
+    /// Their tenant.
+    pub tenant: Option<String>,
+    /// Their roles.
+    pub roles: Vec<String>,
+    /// All that the authority says of them.
+    pub claims: Map<String, Value>,
+    /// Unix seconds of their credential's end (`exp`); `None` where it has none of its own.
+    pub expires: Option<u64>,
+    /// Seconds beyond it that clocks are forgiven.
+    pub leeway: u64,
+    /// A token's `jti`.
+    pub token_id: Option<String>,
+    /// Unix seconds at which a token was issued (`iat`).
+    pub issued: Option<u64>,
+    /// SHA-256 of the credential, whatever it was.
+    pub credential: [u8; 32],
+}
+
+/// Why somebody who is known may not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// None of the roles.
+    Role,
+    /// Another value of a claim, or none.
+    Claim,
+}
+
+impl Unfit {
+    /// One sentence for a person.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Unfit::Role => "none of the roles that this route requires",
+            Unfit::Claim => "not the claims that this route requires",
+        }
+    }
+}
+
+impl Identity {
+    /// What tells this subject from every other: who vouches, the tenant, the user. The bytes of their credentials are no part
+    /// of it, so a refreshed token or another cookie makes nobody else of them.
+    pub fn principal(&self) -> [u8; 32] {
+        digest(
+            ["subject", &self.auth, &self.user]
+                .into_iter()
+                .chain(self.tenant.as_deref()),
+        )
+    }
+
+    /// Somebody among those who have the same values of these claims.
+    ///
+    /// `None` where they lack one: they are pooled with nobody.
+    pub fn pool(&self, claims: &[String]) -> Option<[u8; 32]> {
+        let mut parts = vec!["claims".to_owned(), self.auth.to_string()];
+        for name in claims {
+            parts.push(name.clone());
+            parts.push(self.claim(name)?.to_string());
+        }
+        Some(digest(parts.iter().map(String::as_str)))
+    }
+
+    /// A claim by its name, or by a JSON Pointer; `null` is as good as none.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        lookup(&self.claims, name)
+    }
+
+    /// Whether they are what a route requires.
+    ///
+    /// # Errors
+    /// What they lack.
+    pub fn fits(&self, require: &Require) -> Result<(), Unfit> {
+        let has_role = || require.roles.iter().any(|role| self.roles.contains(role));
+        if !require.roles.is_empty() && !has_role() {
+            return Err(Unfit::Role);
+        }
+        let has = |(name, wanted): &(String, Vec<Value>)| match self.claim(name) {
+            Some(Value::Array(held)) => held.iter().any(|value| wanted.contains(value)),
+            Some(value) => wanted.contains(value),
+            None => false,
+        };
+        match require.claims.iter().all(has) {
+            true => Ok(()),
+            false => Err(Unfit::Claim),
+        }
+    }
+
+    /// Whether somebody else is the same subject.
+    pub fn is_same_subject(&self, other: &Identity) -> bool {
+        (&self.auth, &self.tenant, &self.user) == (&other.auth, &other.tenant, &other.user)
+    }
+
+    /// Unix seconds from which on the credential is not good any more, clocks forgiven.
+    pub fn ends(&self) -> Option<u64> {
+        Some(self.expires?.saturating_add(self.leeway))
+    }
+}
+
+/// Claims and tokens are people's own.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("auth", &self.auth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A member of a document by its name, or by a JSON Pointer (RFC 6901); `null` is as good as none.
+pub fn lookup<'v>(document: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    let found = match name.strip_prefix('/') {
+        None => document.get(name),
+        Some(path) => {
+            let (first, rest) = match path.split_once('/') {
+                Some((first, rest)) => (first, Some(rest)),
+                None => (path, None),
+            };
+            let member = document.get(&first.replace("~1", "/").replace("~0", "~"));
+            match rest {
+                None => member,
+                Some(rest) => member.and_then(|member| member.pointer(&format!("/{rest}"))),
+            }
+        }
+    };
+    found.filter(|value| !value.is_null())
+}
+
+/// SHA-256 over parts that cannot run into each other.
+pub fn digest<'p>(parts: impl Iterator<Item = &'p str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn alice() -> Identity {
+        let claims = json!({
+            "sub": "alice", "tenantId": "t1", "level": 3, "none": null,
+            "groups": ["ops", "dev"], "realm": {"a/b": {"roles": ["x"]}},
+        });
+        Identity {
+            auth: "jwt".into(),
+            user: "alice".into(),
+            tenant: Some("t1".into()),
+            roles: vec!["user".into(), "editor".into()],
+            claims: claims.as_object().unwrap().clone(),
+            expires: Some(100),
+            leeway: 5,
+            token_id: None,
+            issued: None,
+            credential: [0; 32],
+        }
+    }
+
+    fn require(roles: &[&str], claims: &[(&str, Value)]) -> Require {
+        Require {
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            claims: (claims.iter())
+                .map(|(name, value)| {
+                    let values = value.as_array().cloned();
+                    ((*name).to_owned(), values.unwrap_or(vec![value.clone()]))
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn any_role_will_do_and_every_claim_is_needed() {
+        let fits = |roles: &[&str], claims: &[(&str, Value)]| alice().fits(&require(roles, claims));
+        assert_eq!(fits(&[], &[]), Ok(()));
+        assert_eq!(fits(&["admin", "editor"], &[]), Ok(()));
+        assert_eq!(fits(&["admin"], &[]), Err(Unfit::Role));
+        assert_eq!(fits(&["Editor"], &[]), Err(Unfit::Role));
+        assert_eq!(
+            fits(&[], &[("tenantId", json!("t1")), ("level", json!(3))]),
+            Ok(())
+        );
+        assert_eq!(fits(&[], &[("tenantId", json!(["t0", "t1"]))]), Ok(()));
+        assert_eq!(fits(&[], &[("groups", json!("dev"))]), Ok(()));
+        assert_eq!(fits(&[], &[("/realm/a~1b/roles", json!("x"))]), Ok(()));
+        for (name, value) in [
+            ("tenantId", json!("t2")),
+            ("level", json!("3")),
+            ("none", json!(null)),
+            ("missing", json!("")),
+            ("/realm/a/b/roles", json!("x")),
+            ("groups", json!("")),
+        ] {
+            let outcome = fits(&[], &[("sub", json!("alice")), (name, value)]);
+            assert_eq!(outcome, Err(Unfit::Claim), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_who_vouches_the_tenant_and_the_user_and_no_more() {
+        let principal = |change: fn(&mut Identity)| {
+            let mut identity = alice();
+            change(&mut identity);
+            identity.principal()
+        };
+        let alice = alice().principal();
+        assert_eq!(principal(|i| i.credential = [1; 32]), alice);
+        assert_eq!(principal(|i| i.expires = None), alice);
+        assert_eq!(principal(|i| i.roles.clear()), alice);
+        let others = [
+            principal(|i| i.auth = "other".into()),
+            principal(|i| i.user = "bob".into()),
+            principal(|i| i.tenant = None),
+            principal(|i| i.tenant = Some("t2".into())),
+            // Where one ends and the other begins is no way around.
+            principal(|i| (i.auth, i.user) = ("jwta".into(), "lice".into())),
+            principal(|i| (i.user, i.tenant) = ("alicet1".into(), None)),
+        ];
+        assert!(!others.contains(&alice));
+    }
+
+    #[test]
+    fn who_lacks_a_claim_is_pooled_with_nobody() {
+        let pool = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            alice().pool(&names)
+        };
+        assert!(pool(&["tenantId"]).is_some());
+        assert_ne!(pool(&["tenantId"]), pool(&["sub"]));
+        assert_eq!(pool(&["tenantId", "missing"]), None);
+        assert_eq!(pool(&["none"]), None);
+        let mut number = alice();
+        number.claims.insert("tenantId".into(), json!(1));
+        let mut text = alice();
+        text.claims.insert("tenantId".into(), json!("1"));
+        let names = ["tenantId".to_owned()];
+        assert_ne!(number.pool(&names), text.pool(&names));
+    }
+}

@@ -1,0 +1,1 @@
+//! Tickets: one handshake each, within thirty seconds.

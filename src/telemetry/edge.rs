@@ -1,0 +1,46 @@
+//! What the edge's policies decide.
+
+use super::Telemetry;
+
+impl Telemetry {
+    /// An `[auth.NAME]` judged a credential; `result` is a fixed word.
+    pub fn authenticated(&self, auth: &str, result: &'static str) {
+        self.auth.with_label_values(&[auth, result]).inc();
+    }
+
+    /// A key set arrived.
+    pub fn keys_fetched(&self, auth: &str, keys: usize) {
+        self.auth_fetches.with_label_values(&[auth, "ok"]).inc();
+        tracing::info!(auth, keys, "key set fetched");
+    }
+
+    /// A key set did not arrive, or was none.
+    pub fn keys_not_fetched(&self, auth: &str, why: &str, are_old_ones_kept: bool) {
+        self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
+        match are_old_ones_kept {
+            true => tracing::warn!(auth, why, "key set not fetched; the last one holds"),
+            false => tracing::error!(
+                auth,
+                why,
+                "key set not fetched, and there is none: requests with tokens are answered with 503"
+            ),
+        }
+    }
+
+    /// The authority said who somebody is, or that it does not know them.
+    pub fn authority_answered(&self, auth: &str, is_known: bool) {
+        let result = if is_known { "ok" } else { "refused" };
+        self.auth_fetches.with_label_values(&[auth, result]).inc();
+    }
+
+    /// The authority could not be asked, or its answer was none.
+    pub fn authority_failed(&self, auth: &str, why: &str) {
+        self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
+        tracing::warn!(auth, why, "the authority gave no usable answer");
+    }
+
+    /// A rate limit held something back.
+    pub fn rate_limited(&self, policy: &str) {
+        self.rate_limited.with_label_values(&[policy]).inc();
+    }
+}
