@@ -1,13 +1,71 @@
-//! Which origins may open a WebSocket. Pure.
-//!
-//! A browser sends a page's cookies with a WebSocket handshake to anybody, and no answer of ours
-//! could keep the page from reading what comes: the check belongs before the upgrade.
+//! An `Origin`, taken apart, and where it stands to those that a policy lists.
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, ORIGIN};
+use hyper::header::{COOKIE, HeaderValue, ORIGIN};
 
-use super::hygiene::host::Host;
-use crate::config::{Cors, OriginPattern};
+use super::OriginRefused;
+use crate::config::OriginPattern;
+use crate::edge::hygiene::host::Host;
+
+/// What a request's `Origin` is to this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing<'a> {
+    /// There is none: no browser's page sends it, or one of our own that only reads.
+    Absent,
+    /// Listed by name or by wildcard: exactly these bytes.
+    Listed(&'a HeaderValue),
+    /// Nobody in particular, and `"*"` is listed.
+    Anybody,
+    /// Not listed: the server's own place.
+    Own,
+    /// None of these.
+    Refused(OriginRefused),
+}
+
+impl<'a> Standing<'a> {
+    /// `"*"` lists nobody who sends a cookie.
+    pub(super) fn of(
+        headers: &'a HeaderMap,
+        host: &Host,
+        public_url: Option<&str>,
+        listed: &[OriginPattern],
+    ) -> Self {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let value = match (origins.next(), origins.next()) {
+            (None, _) => return Standing::Absent,
+            (Some(one), None) => one,
+            (Some(_), Some(_)) => return Standing::Refused(OriginRefused::Several),
+        };
+        let Ok(text) = value.to_str() else {
+            return Standing::Refused(OriginRefused::Malformed);
+        };
+        let is_bare = !headers.contains_key(COOKIE);
+        if is_bare && !text.is_empty() && listed.contains(&OriginPattern::Any) {
+            return Standing::Anybody;
+        }
+        let Some(origin) = Origin::parse(text) else {
+            return Standing::Refused(OriginRefused::Malformed);
+        };
+        if listed.iter().any(|pattern| origin.fits(pattern)) {
+            return Standing::Listed(value);
+        }
+        let is_own =
+            origin.is_at(&host.name, host.port) || public_url.is_some_and(|url| origin.is_of(url));
+        match is_own {
+            true => Standing::Own,
+            false => Standing::Refused(OriginRefused::Foreign),
+        }
+    }
+
+    /// What `Access-Control-Allow-Origin` says of it, if anything.
+    pub(super) fn granted(self) -> Option<HeaderValue> {
+        match self {
+            Standing::Listed(origin) => Some(origin.clone()),
+            Standing::Anybody => Some(HeaderValue::from_static("*")),
+            Standing::Absent | Standing::Own | Standing::Refused(_) => None,
+        }
+    }
+}
 
 /// An `Origin` as browsers serialise it: `scheme://host[:port]`, all in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,61 +73,6 @@ struct Origin<'a> {
     scheme: &'a str,
     host: &'a str,
     port: Option<u16>,
-}
-
-/// Why a handshake is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginRefused {
-    /// It is not among those allowed.
-    Foreign,
-    /// There is none, and a cookie is sent.
-    Missing,
-    /// More than one, or none that a browser would send.
-    Malformed,
-}
-
-impl OriginRefused {
-    /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
-        match self {
-            OriginRefused::Foreign => "this origin may not open a WebSocket here",
-            OriginRefused::Missing => "a handshake with a cookie needs an Origin",
-            OriginRefused::Malformed => "Origin is not one origin",
-        }
-    }
-}
-
-/// Judges a WebSocket handshake by its `Origin`.
-///
-/// Allowed: the origin whose host and port are those that the client asked for (`host`; from a
-/// trusted proxy its `X-Forwarded-Host`) or of `public_url`; a listed one; none at all where no
-/// cookie is sent.
-///
-/// # Errors
-/// Everything else.
-pub fn judge(
-    headers: &HeaderMap,
-    host: &Host,
-    public_url: Option<&str>,
-    cors: Option<&Cors>,
-) -> Result<(), OriginRefused> {
-    let sends_cookie = headers.contains_key(COOKIE);
-    let mut origins = headers.get_all(ORIGIN).iter();
-    let text = match (origins.next(), origins.next()) {
-        (None, _) if sends_cookie => return Err(OriginRefused::Missing),
-        (None, _) => return Ok(()),
-        (Some(one), None) => one.to_str().map_err(|_| OriginRefused::Malformed)?,
-        (Some(_), Some(_)) => return Err(OriginRefused::Malformed),
-    };
-    let listed = cors.map_or(&[][..], |cors| &cors.origins);
-    if !sends_cookie && !text.is_empty() && listed.contains(&OriginPattern::Any) {
-        return Ok(());
-    }
-    let origin = Origin::parse(text).ok_or(OriginRefused::Malformed)?;
-    let allowed = origin.is_at(&host.name, host.port)
-        || public_url.is_some_and(|url| origin.is_of(url))
-        || listed.iter().any(|pattern| origin.fits(pattern));
-    allowed.then_some(()).ok_or(OriginRefused::Foreign)
 }
 
 impl<'a> Origin<'a> {
@@ -158,6 +161,3 @@ fn is_serialised_host(host: &str) -> bool {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
