@@ -1,0 +1,245 @@
+//! How many connections a user, or an address, may have at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::key::Key;
+use crate::config::RateLimit;
+
+/// The WebSocket connections that stand, by the policies that count them. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Arc<Mutex<HashMap<Seat, usize>>>);
+
+/// What is counted: a policy's user, or a policy's address. Nothing is kept of those without a connection.
+type Seat = (Arc<str>, Key);
+
+/// One connection's place; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    policy: Arc<str>,
+    per_user: Option<usize>,
+    user: Option<Key>,
+    address: Option<Key>,
+}
+
+/// Which cap a connection would be over. The newest is refused, those that stand stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// `connections_per_user`.
+    User,
+    /// `connections_per_ip`.
+    Address,
+}
+
+impl Crowded {
+    /// The word in `refused_total{reason}`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Crowded::User => "connections_per_user",
+            Crowded::Address => "connections_per_ip",
+        }
+    }
+}
+
+impl Places {
+    /// Takes a place in both counts at once, or in none. A user or an address that is not known is not counted.
+    ///
+    /// # Errors
+    /// The cap that is reached.
+    pub fn take(
+        &self,
+        policy: &RateLimit,
+        user: Option<&[u8; 32]>,
+        address: Option<IpAddr>,
+    ) -> Result<Place, Crowded> {
+        let mut place = Place {
+            places: self.clone(),
+            policy: policy.name.as_str().into(),
+            per_user: policy.connections_per_user,
+            user: None,
+            address: None,
+        };
+        let mut counts = self.lock();
+        let address = policy.connections_per_ip.zip(address.map(Key::address));
+        let user = policy.connections_per_user.zip(user.map(Key::user));
+        let is_full = |of: &Option<(usize, Key)>| {
+            of.is_some_and(|(most, key)| {
+                let seat = (place.policy.clone(), key);
+                counts.get(&seat).copied().unwrap_or(0) >= most
+            })
+        };
+        let crowded = match (is_full(&address), is_full(&user)) {
+            (true, _) => Some(Crowded::Address),
+            (_, true) => Some(Crowded::User),
+            _ => None,
+        };
+        if let Some(crowded) = crowded {
+            return Err(crowded);
+        }
+        place.address = address.map(|(_, key)| key);
+        place.user = user.map(|(_, key)| key);
+        for key in [place.address, place.user].into_iter().flatten() {
+            *counts.entry((place.policy.clone(), key)).or_default() += 1;
+        }
+        Ok(place)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Seat, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Counts the connection for a user who became known only after it stood. Whom a place is counted for stays so.
+    ///
+    /// # Errors
+    /// [`Crowded::User`]; the place itself stays.
+    pub fn count_for(&mut self, user: &[u8; 32]) -> Result<(), Crowded> {
+        let (Some(most), None) = (self.per_user, self.user) else {
+            return Ok(());
+        };
+        let user = Key::user(user);
+        let mut counts = self.places.lock();
+        let count = counts.entry((self.policy.clone(), user)).or_default();
+        // Nothing is entered in vain: a cap is one at least.
+        if *count >= most {
+            return Err(Crowded::User);
+        }
+        *count += 1;
+        self.user = Some(user);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.user.is_none() && self.address.is_none() {
+            return;
+        }
+        let mut counts = self.places.lock();
+        for key in [self.user, self.address].into_iter().flatten() {
+            let seat = (self.policy.clone(), key);
+            if let Some(count) = counts.get_mut(&seat) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(&seat);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    const ALICE: [u8; 32] = [1; 32];
+    const BOB: [u8; 32] = [2; 32];
+
+    fn policy(name: &str, per_user: Option<usize>, per_ip: Option<usize>) -> RateLimit {
+        RateLimit {
+            name: name.into(),
+            connections_per_user: per_user,
+            connections_per_ip: per_ip,
+            ..RateLimit::default()
+        }
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_sixth_connection_of_a_user_is_refused_until_one_leaves() {
+        let places = Places::default();
+        let policy = policy("default", Some(5), None);
+        let take = |user| places.take(&policy, Some(user), ip("192.0.2.1"));
+        let mut five: Vec<Place> = (0..5).map(|_| take(&ALICE).unwrap()).collect();
+        assert_eq!(take(&ALICE).unwrap_err(), Crowded::User);
+        let bob = take(&BOB).unwrap();
+        five.pop();
+        five.push(take(&ALICE).unwrap());
+        drop((five, bob));
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_is_a_whole_block_and_each_policy_counts_for_itself() {
+        let places = Places::default();
+        let one = policy("one", None, Some(1));
+        let other = policy("other", None, Some(1));
+        let first = places.take(&one, None, ip("2001:db8::1")).unwrap();
+        let same = places.take(&one, None, ip("2001:db8::2"));
+        assert_eq!(same.unwrap_err(), Crowded::Address);
+        let second = places.take(&other, None, ip("2001:db8::2")).unwrap();
+        drop((first, second));
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn who_is_refused_by_one_count_takes_nothing_from_the_other() {
+        let places = Places::default();
+        let policy = policy("default", Some(1), Some(2));
+        let first = places.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
+        for _ in 0..5 {
+            let again = places.take(&policy, Some(&ALICE), ip("192.0.2.1"));
+            assert_eq!(again.unwrap_err(), Crowded::User);
+        }
+        let bob = places.take(&policy, Some(&BOB), ip("192.0.2.1")).unwrap();
+        drop((first, bob));
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn a_user_who_says_hello_later_counts_from_then_on() {
+        let places = Places::default();
+        let policy = policy("default", Some(1), None);
+        let mut first = places.take(&policy, None, None).unwrap();
+        let mut second = places.take(&policy, None, None).unwrap();
+        first.count_for(&ALICE).unwrap();
+        // New credentials of the same user.
+        first.count_for(&ALICE).unwrap();
+        assert_eq!(second.count_for(&ALICE).unwrap_err(), Crowded::User);
+        drop(first);
+        second.count_for(&ALICE).unwrap();
+        drop(second);
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn of_many_who_race_for_the_last_places_just_as_many_get_one() {
+        const PLACES: usize = 5;
+        let places = Places::default();
+        let policy = policy("default", Some(PLACES), Some(PLACES + 1));
+        for _ in 0..50 {
+            let start = Barrier::new(8);
+            let won: Vec<Place> = thread::scope(|scope| {
+                let racer = || {
+                    start.wait();
+                    let take = |_| places.take(&policy, Some(&ALICE), ip("192.0.2.1")).ok();
+                    (0..3).filter_map(take).collect::<Vec<Place>>()
+                };
+                let racers: Vec<_> = (0..8).map(|_| scope.spawn(racer)).collect();
+                let won = racers.into_iter().flat_map(|racer| racer.join().unwrap());
+                won.collect()
+            });
+            assert_eq!(won.len(), PLACES);
+            drop(won);
+            assert!(places.lock().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_nobody_limits_is_not_counted() {
+        let places = Places::default();
+        let policy = policy("default", None, None);
+        let mut place = places.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
+        place.count_for(&BOB).unwrap();
+        assert!(places.lock().is_empty());
+    }
+}
