@@ -16,7 +16,10 @@ pub(super) const LONGEST_KEY_ID: usize = 256;
 
 /// Members of a header that would change what is verified, or how. Nobody gets to say that here.
 const REFUSED: [(&str, &str); 3] = [
-    ("crit", "the token's header has `crit`, and nothing of it is understood here"),
+    (
+        "crit",
+        "the token's header has `crit`, and nothing of it is understood here",
+    ),
     ("b64", "the token's header has `b64`, which is not accepted"),
     ("zip", "the token's header has `zip`, which is not accepted"),
 ];
@@ -78,9 +81,7 @@ fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Denied> {
     match header.get("kid") {
         None => Ok(None),
         Some(Value::String(id)) if id.len() <= LONGEST_KEY_ID => Ok(Some(id.clone())),
-        Some(_) => Err(invalid(
-            "the token's `kid` is no text of at most 256 bytes",
-        )),
+        Some(_) => Err(invalid("the token's `kid` is no text of at most 256 bytes")),
     }
 }
 

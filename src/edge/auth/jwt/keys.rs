@@ -147,7 +147,10 @@ fn read(jwk: &Value, allowed: &[Algorithm]) -> Result<Key, &'static str> {
     if jwk.get("use").is_some_and(|wanted| wanted != "sig") {
         return Err("is not for signatures");
     }
-    let verifies = |all: &Value| all.as_array().is_some_and(|all| all.contains(&"verify".into()));
+    let verifies = |all: &Value| {
+        all.as_array()
+            .is_some_and(|all| all.contains(&"verify".into()))
+    };
     if !jwk.get("key_ops").is_none_or(verifies) {
         return Err("is not for verifying");
     }

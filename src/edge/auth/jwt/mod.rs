@@ -28,13 +28,7 @@ pub enum Verdict {
 }
 
 /// Whose token it is, at `now` in Unix seconds, by the word of the `[auth]` of this name.
-pub fn verify(
-    auth: &Arc<str>,
-    jwt: &config::Jwt,
-    keys: &Keys,
-    token: &str,
-    now: u64,
-) -> Verdict {
+pub fn verify(auth: &Arc<str>, jwt: &config::Jwt, keys: &Keys, token: &str, now: u64) -> Verdict {
     let form = match form::read(token, &jwt.algorithms) {
         Ok(form) => form,
         Err(denied) => return Verdict::Denied(denied),

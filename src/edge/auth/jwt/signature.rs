@@ -46,16 +46,10 @@ pub(super) fn is_good(
     }
 }
 
-fn is_secrets(
-    key: &DecodingKey,
-    hash: hmac::Algorithm,
-    message: &[u8],
-    signature: &[u8],
-) -> bool {
+fn is_secrets(key: &DecodingKey, hash: hmac::Algorithm, message: &[u8], signature: &[u8]) -> bool {
     let secret = key.try_get_as_bytes();
-    secret.is_ok_and(|secret| {
-        hmac::verify(&hmac::Key::new(hash, secret), message, signature).is_ok()
-    })
+    secret
+        .is_ok_and(|secret| hmac::verify(&hmac::Key::new(hash, secret), message, signature).is_ok())
 }
 
 fn is_rsa(
