@@ -10,7 +10,7 @@ use super::problem::Wrong;
 use super::table::Table;
 use super::units;
 
-/// `[cors.NAME]`: which other origins may use what is here.
+/// `[cors.NAME]`: which other origins may use what is here, over HTTP and by WebSocket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     /// NAME.
@@ -19,11 +19,11 @@ pub struct Cors {
     pub origins: Vec<OriginPattern>,
     /// Whether their requests may carry cookies.
     pub credentials: bool,
-    /// Methods that they may use.
+    /// Methods that they may use; `"*"` (without credentials) for all.
     pub methods: Vec<Method>,
     /// Request headers that they may send; `"*"` (without credentials) for all but `authorization`.
     pub headers: Vec<String>,
-    /// Response headers that they may read.
+    /// Response headers that they may read; `"*"` (without credentials) for all.
     pub expose: Vec<String>,
     /// How long a browser may remember a preflight's answer.
     pub max_age: Duration,
@@ -69,42 +69,59 @@ pub enum OriginPattern {
 }
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Cors> {
-    let origins = table.texts("origins", origin);
-    let credentials = table.switch("credentials", false);
-    if credentials && origins.contains(&OriginPattern::Any) {
+    let cors = Cors {
+        name: name.to_owned(),
+        origins: table.texts("origins", origin),
+        credentials: table.switch("credentials", false),
+        methods: table.texts_or("methods", &METHODS, units::method),
+        headers: table.texts_or("headers", &HEADERS, star_or_header),
+        expose: table.texts_or("expose", &EXPOSE, star_or_header),
+        max_age: table.window("max_age", "10m"),
+        mode: table.word(
+            "mode",
+            [
+                ("enforce", CorsMode::Enforce),
+                ("passthrough", CorsMode::Passthrough),
+                ("off", CorsMode::Off),
+            ],
+        ),
+    };
+    if cors.credentials && cors.origins.contains(&OriginPattern::Any) {
         let mend = "list the origins, or set `credentials = false`";
         table.error("origins", "allows \"*\" together with credentials", mend);
     }
-    table.texts("methods", units::method);
-    table.texts("headers", star_or_header);
-    table.texts("expose", star_or_header);
-    table.text("max_age", units::window);
-    table.word("mode", [("enforce", ()), ("passthrough", ()), ("off", ())]);
-    for key in [
-        "credentials",
-        "methods",
-        "headers",
-        "expose",
-        "max_age",
-        "mode",
-    ] {
-        if table.says(key) {
-            let what =
-                "has no effect in this version: of `[cors.NAME]` only `origins` is enforced yet";
-            table.warning(key, what, "remove it, or leave it for later");
+    let stars = [
+        ("methods", cors.methods.iter().any(|one| one == STAR)),
+        ("headers", cors.headers.iter().any(|one| one == STAR)),
+        ("expose", cors.expose.iter().any(|one| one == STAR)),
+    ];
+    for (key, _) in stars
+        .iter()
+        .filter(|(_, is_there)| *is_there && cors.credentials)
+    {
+        let what = "holds \"*\" together with credentials, which browsers then take for a name";
+        table.error(key, what, "list them, or set `credentials = false`");
+    }
+    if cors.mode != CorsMode::Enforce {
+        let enforced = ["credentials", "methods", "headers", "expose", "max_age"];
+        for key in enforced.into_iter().filter(|key| table.says(key)) {
+            let mend = "write `mode = \"enforce\"`, or remove it";
+            table.warning(key, "has no effect in this mode", mend);
         }
     }
-    Arc::new(Cors {
-        name: name.to_owned(),
-        origins,
-        credentials,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        expose: Vec::new(),
-        max_age: Duration::from_secs(600),
-        mode: CorsMode::Enforce,
-    })
+    Arc::new(cors)
 }
+
+const STAR: &str = "*";
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+const HEADERS: [&str; 5] = [
+    "authorization",
+    "content-type",
+    "last-event-id",
+    "x-csrftoken",
+    "x-requested-with",
+];
+const EXPOSE: [&str; 2] = ["etag", "x-request-id"];
 
 /// The policy that a table's `cors` names, else `[cors.default]`.
 pub(super) fn of(table: &Table<'_>, all: &BTreeMap<String, Arc<Cors>>) -> Option<Arc<Cors>> {
@@ -120,7 +137,7 @@ pub(super) fn of(table: &Table<'_>, all: &BTreeMap<String, Arc<Cors>>) -> Option
 }
 
 fn origin(text: &str) -> Result<OriginPattern, Wrong> {
-    if text == "*" {
+    if text == STAR {
         return Ok(OriginPattern::Any);
     }
     if text == "null" {
@@ -128,6 +145,7 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         return Err(Wrong::new("is nobody's origin", mend));
     }
     let lower = text.to_ascii_lowercase();
+    refuse_several(&lower)?;
     if let Some(bare) = lower
         .strip_suffix('/')
         .filter(|bare| address::origin(bare).is_ok())
@@ -135,10 +153,22 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         let mend = format!("an origin ends before the slash: \"{bare}\"");
         return Err(Wrong::new("is no origin", mend));
     }
-    let starless = lower.replacen("://*.", "://", 1);
+    if lower.ends_with(':') {
+        let bare = lower.trim_end_matches(':');
+        let mend = format!("write its digits, or leave the colon out: \"{bare}\"");
+        return Err(Wrong::new("has a port without digits", mend));
+    }
+    let starless = match lower.strip_prefix("*.") {
+        Some(behind) => behind.to_owned(),
+        None => lower.replacen("://*.", "://", 1),
+    };
     if starless.contains('*') {
         let mend = "`*` stands for the first label alone, such as \"https://*.example.com\"";
         return Err(Wrong::new("has a `*` elsewhere than in front", mend));
+    }
+    if lower.starts_with("*.") {
+        let mend = format!("write the scheme too: \"https://{lower}\"");
+        return Err(Wrong::new("is not scheme, host and port", mend));
     }
     let Origin { scheme, host, port } = address::origin(&starless)?;
     let scheme = scheme.to_owned();
@@ -156,10 +186,31 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
     })
 }
 
-fn star_or_header(text: &str) -> Result<(), Wrong> {
+fn refuse_several(text: &str) -> Result<(), Wrong> {
+    let between = |c: char| c == ',' || c == ';' || c.is_whitespace();
+    let parts: Vec<_> = text
+        .split(between)
+        .filter(|part| !part.is_empty())
+        .collect();
+    match &parts[..] {
+        [] | [_] if parts.concat() == text => Ok(()),
+        [one] => {
+            let mend = format!("write it alone: \"{one}\"");
+            Err(Wrong::new("has something around it", mend))
+        }
+        _ => {
+            let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+            let mend = format!("write each in quotes of its own: {}", quoted.join(", "));
+            Err(Wrong::new("holds more than one origin", mend))
+        }
+    }
+}
+
+/// Browsers write them in lower case.
+fn star_or_header(text: &str) -> Result<String, Wrong> {
     match text {
-        "*" => Ok(()),
-        _ => units::header_name(text).map(drop),
+        STAR => Ok(STAR.to_owned()),
+        _ => units::header_name(text).map(|name| name.as_str().to_owned()),
     }
 }
 
@@ -205,6 +256,22 @@ mod tests {
             ("https://*", "the first label alone"),
             ("https://a.*.example.com", "the first label alone"),
             ("https://u@example.com", "scheme, host and port"),
+            ("*.example.com", "\"https://*.example.com\""),
+            ("https://app.example.com:", "\"https://app.example.com\""),
+            ("https://app.example.com:x", "scheme, host and port"),
+            (
+                "https://a.test,https://b.test",
+                "\"https://a.test\", \"https://b.test\"",
+            ),
+            (
+                "https://a.test https://b.test",
+                "\"https://a.test\", \"https://b.test\"",
+            ),
+            (" https://a.test", "alone: \"https://a.test\""),
+            ("https://a.test,", "alone: \"https://a.test\""),
+            ("https://*a.test", "the first label alone"),
+            ("https://a.test*", "the first label alone"),
+            ("file://", "begin with http:// or https://"),
             ("", "scheme, host and port"),
         ] {
             let wrong = origin(slip).expect_err(slip);

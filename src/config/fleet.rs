@@ -113,19 +113,15 @@ fn hash_key(text: &str) -> Result<HashKey, Wrong> {
     };
     match text.split_once(':') {
         Some(("header", name)) => units::header_name(name).map(HashKey::Header),
-        Some(("cookie", name)) if is_token(name) => Ok(HashKey::Cookie(name.to_owned())),
+        Some(("cookie", name)) if units::is_token(name) => Ok(HashKey::Cookie(name.to_owned())),
         None if text == "path" => Ok(HashKey::Path),
         None if text == "ip" => Ok(HashKey::Ip),
         _ => Err(bad()),
     }
 }
 
-fn is_token(name: &str) -> bool {
-    let of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty() && name.bytes().all(of_token)
-}
-
-fn check_path(text: &str) -> Result<String, Wrong> {
+/// Path and query of a request of our own.
+pub(super) fn check_path(text: &str) -> Result<String, Wrong> {
     let is_sendable = text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     match text.starts_with('/') && is_sendable {
         true => Ok(text.to_owned()),

@@ -11,7 +11,7 @@ use super::problem::Wrong;
 use super::scalar;
 use super::server::Secret;
 use super::table::Table;
-use super::tree::{Entry, Form};
+use super::tree::{Entry, Form, Node};
 use super::units;
 
 impl Table<'_> {
@@ -67,18 +67,56 @@ impl Table<'_> {
         kind: &str,
         all: &BTreeMap<String, Arc<T>>,
     ) -> Option<Arc<T>> {
-        let name = self.text(key, |name| Ok(name.to_owned()))?;
+        let node = self.node(key);
+        self.note(key, node, Json::Null);
+        self.referred(node?, kind, all)
+    }
+
+    /// What one name stands for, or each of a list; an empty list where the key is absent.
+    pub fn references<T>(
+        &self,
+        key: &'static str,
+        kind: &str,
+        all: &BTreeMap<String, Arc<T>>,
+    ) -> Vec<Arc<T>> {
+        let node = self.node(key);
+        self.note(key, node, Json::Null);
+        self.refuse_empty(key, "`\"NAME\"`");
+        let Some(node) = node else {
+            return Vec::new();
+        };
+        let items = match &node.form {
+            Form::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let found = items
+            .iter()
+            .filter_map(|item| self.referred(item, kind, all));
+        let mut distinct = Vec::<Arc<T>>::new();
+        for found in found {
+            match distinct.iter().any(|before| Arc::ptr_eq(before, &found)) {
+                true => self.error(key, "names one of them twice", "name each once"),
+                false => distinct.push(found),
+            }
+        }
+        distinct
+    }
+
+    fn referred<T>(
+        &self,
+        node: &Node,
+        kind: &str,
+        all: &BTreeMap<String, Arc<T>>,
+    ) -> Option<Arc<T>> {
+        let name = scalar::text(self.desk, node, |name| Ok(name.to_owned()))?;
         let found = all.get(&name).cloned();
-        let node = self.peek(key).map(|entry| &entry.node);
         if found.is_none() {
-            let written = node.map_or(String::new(), scalar::written);
-            let what = format!("{written} names no `[{kind}.NAME]`");
+            let what = format!("{} names no `[{kind}.NAME]`", scalar::written(node));
             let mend = match units::closest(&name, all.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean \"{known}\"?"),
                 None => format!("write that `[{kind}.NAME]`, or name another"),
             };
-            self.desk
-                .absent(self.place_of(key), &self.path(key), what, mend);
+            self.desk.absent(node.span.start, &node.key, what, mend);
         }
         found
     }
@@ -121,6 +159,21 @@ impl Table<'_> {
         let node = self.node(key);
         self.note(key, node, json!([]));
         node.map_or(Vec::new(), |node| scalar::texts(self.desk, node, parse))
+    }
+
+    /// A list of strings with a default that is written like it.
+    pub fn texts_or<T>(
+        &self,
+        key: &'static str,
+        default: &[&str],
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let node = self.node(key);
+        self.note(key, node, json!(default));
+        match node {
+            Some(node) => scalar::texts(self.desk, node, parse),
+            None => default.iter().filter_map(|text| parse(text).ok()).collect(),
+        }
     }
 
     /// A string above: `"250ms"`, `"5s"`, `"7d"`; never zero.

@@ -15,6 +15,7 @@ mod cors;
 mod delivery;
 mod desk;
 mod fleet;
+mod idle;
 mod keys;
 mod log;
 mod metrics;
@@ -198,18 +199,20 @@ impl Config {
 }
 
 fn everything(root: &Table<'_>) -> Config {
-    root.refuse_later(["auth"], "authentication");
-    root.refuse_later(["rate_limit"], "rate limits");
     root.refuse_later(["socketio", "sockjs"], "other clients' protocols");
     root.refuse_later(["redis"], "a fleet of sidecars");
     root.refuse_later(["publish"], "publishing by HTTP");
     let server = root.table("server", server::read);
     let cors = root.named("cors", cors::read);
     let upstreams = root.named("upstream", upstream::read);
+    let auths = root.named("auth", |table, name| auth::read(table, name, &upstreams));
+    let rate_limits = root.named("rate_limit", rate_limit::read);
     let rollouts = root.named("rollout", rollout::read);
     let names = Names {
         upstreams: &upstreams,
         cors: &cors,
+        auths: &auths,
+        rate_limits: &rate_limits,
         rollouts: &rollouts,
     };
     let routes = root.tables("route", |table, index| {
@@ -220,12 +223,11 @@ fn everything(root: &Table<'_>) -> Config {
         })
     });
     let routes = routes::settle(root.desk, &server.prefix, routes);
-    if !root.desk.has_errors() {
-        warn_of_idlers(root, &routes, &rollouts);
-    }
     let admin = root.table("admin", |table| admin::read(table, &server.listen));
-    Config {
-        websocket: root.table("websocket", |table| websocket::read(table, &cors)),
+    let config = Config {
+        websocket: root.table("websocket", |table| {
+            websocket::read(table, &cors, &auths, &rate_limits)
+        }),
         admin,
         log: root.table("log", log::read),
         metrics: root.table("metrics", metrics::read),
@@ -234,36 +236,23 @@ fn everything(root: &Table<'_>) -> Config {
         upstreams,
         routes,
         cors,
-        auths: BTreeMap::new(),
-        rate_limits: BTreeMap::new(),
-        identity_headers: Vec::new(),
+        identity_headers: identity_headers(&auths),
+        auths,
+        rate_limits,
         rollouts,
-    }
+    };
+    idle::judge(root, &config);
+    config
 }
 
-fn warn_of_idlers(
-    root: &Table<'_>,
-    routes: &[Arc<Route>],
-    rollouts: &BTreeMap<String, Arc<Rollout>>,
-) {
-    if routes.is_empty() {
-        let mend = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
-        root.warning(
-            "route",
-            "is missing: every request is answered with 404",
-            mend,
-        );
-    }
-    let governing: Vec<_> = routes
-        .iter()
-        .filter_map(|route| route.rollout.as_ref())
-        .collect();
-    for (name, rollout) in rollouts {
-        if !governing.contains(&rollout) {
-            let mend = format!("write `rollout = \"{name}\"` in a route, or remove it");
-            root.warning(&format!("rollout.{name}"), "governs no route", mend);
+fn identity_headers(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for name in auths.values().flat_map(|auth| auth.identity.names()) {
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
+    names
 }
 
 /// The text with literal secrets as `***`, also where the whole setting is commented out.
@@ -285,12 +274,18 @@ fn mask_comment(line: &str) -> String {
         .strip_prefix('#')
         .and_then(|rest| rest.split_once('='));
     match (setting, line.split_once('=')) {
-        (Some((key, _)), Some((before, _))) if matches!(key.trim(), "secret" | "token") => {
+        (Some((key, _)), Some((before, _))) if is_secret(key) => {
             let end = if line.ends_with('\n') { "\n" } else { "" };
             format!("{before}= \"***\"{end}")
         }
         _ => line.to_owned(),
     }
+}
+
+/// By its last word: `secret`, `auth.jwt.secret`.
+fn is_secret(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or_default().trim();
+    matches!(last, "secret" | "token")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rustls::pki_types::pem::{Error, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 
 use super::desk::Desk;
 use super::scalar;
@@ -13,13 +13,35 @@ use super::tree::{Form, Node};
 pub(super) struct Pem<'a> {
     desk: &'a Desk<'a>,
     node: &'a Node,
+    /// As problems name it.
+    subject: String,
     /// Where it is; relative paths start at the configuration file.
     pub path: PathBuf,
     /// All that it holds.
     pub text: String,
 }
 
+const BEGINNING: &str = "-----BEGIN";
+
 impl<'a> Pem<'a> {
+    /// As [`Pem::read`], and the string may be the PEM text itself.
+    pub fn read_or_text(desk: &'a Desk<'a>, node: &'a Node) -> Option<Self> {
+        match &node.form {
+            Form::Text(text) if text.text.contains(BEGINNING) => Some(Pem {
+                desk,
+                node,
+                subject: match text.origin {
+                    Some(_) => scalar::written(node),
+                    // What stands there may be a private key.
+                    None => "the PEM text".to_owned(),
+                },
+                path: PathBuf::new(),
+                text: text.text.clone(),
+            }),
+            _ => Self::read(desk, node),
+        }
+    }
+
     /// Reads the file that a string names; `None` (reported) where there is none.
     pub fn read(desk: &'a Desk<'a>, node: &'a Node) -> Option<Self> {
         let Form::Text(text) = &node.form else {
@@ -27,7 +49,7 @@ impl<'a> Pem<'a> {
             return None;
         };
         let place = node.span.start;
-        if text.text.contains("-----BEGIN") {
+        if text.text.contains(BEGINNING) {
             let mend = "write the path of the file that holds it";
             desk.error(
                 place,
@@ -42,6 +64,7 @@ impl<'a> Pem<'a> {
         let pem = |text| Pem {
             desk,
             node,
+            subject: scalar::written(node),
             path: path.clone(),
             text,
         };
@@ -64,14 +87,14 @@ impl<'a> Pem<'a> {
 
     /// Reports what is wrong with the file.
     pub fn refuse(&self, what: &str, mend: &str) {
-        let what = format!("{} {what}", scalar::written(self.node));
+        let what = format!("{} {what}", self.subject);
         self.desk
             .error(self.node.span.start, &self.node.key, what, mend);
     }
 
     /// Reports what is to be known about the file.
     pub fn warn(&self, what: &str, mend: &str) {
-        let what = format!("{} {what}", scalar::written(self.node));
+        let what = format!("{} {what}", self.subject);
         self.desk
             .warning(self.node.span.start, &self.node.key, what, mend);
     }
@@ -116,6 +139,32 @@ impl<'a> Pem<'a> {
             Err(Error::NoItemsFound) => self.refuse(
                 "holds no private key",
                 "name a PEM file with `-----BEGIN PRIVATE KEY-----` in it",
+            ),
+            Err(error) => self.refuse_syntax(&error),
+        }
+        None
+    }
+
+    /// Its first public key.
+    pub fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
+        let holds = |mark: &str| self.text.contains(mark);
+        match SubjectPublicKeyInfoDer::from_pem_slice(self.text.as_bytes()) {
+            _ if holds("PRIVATE KEY-----") => self.refuse(
+                "holds a private key, which has no business here",
+                "write the public one: `openssl pkey -in FILE -pubout`",
+            ),
+            Ok(key) => return Some(key),
+            Err(Error::NoItemsFound) if holds("BEGIN RSA PUBLIC KEY") => self.refuse(
+                "holds a public key in an old form",
+                "convert it: `openssl rsa -RSAPublicKey_in -in FILE -pubout`",
+            ),
+            Err(Error::NoItemsFound) if holds("BEGIN CERTIFICATE") => self.refuse(
+                "holds a certificate and no public key",
+                "write its key: `openssl x509 -in FILE -pubkey -noout`",
+            ),
+            Err(Error::NoItemsFound) => self.refuse(
+                "holds no public key",
+                "name a PEM file with `-----BEGIN PUBLIC KEY-----` in it, or write that text",
             ),
             Err(error) => self.refuse_syntax(&error),
         }

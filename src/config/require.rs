@@ -1,10 +1,81 @@
 use serde_json::Value;
 
-/// `require`: what somebody has to be, beyond being known.
+use super::scalar;
+use super::table::Table;
+use super::tree::{Form, Node};
+use super::units;
+
+/// `require`: what somebody has to be, beyond being known; who is not is answered with 403. It needs `auth`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Require {
     /// Any one of these roles; empty: no role is asked for.
     pub roles: Vec<String>,
-    /// Each of these claims (a name, or a JSON Pointer) has to be one of these values, or a list that holds one.
+    /// Each of these claims (a name, or a JSON Pointer) has to be this value, or one of a list; a claim that is a list itself has to hold one: `{tenantId = "t1", level = [3, 4]}`.
     pub claims: Vec<(String, Vec<Value>)>,
+}
+
+pub(super) fn read(route: &Table<'_>) -> Option<Require> {
+    let require = route.optional_table("require", |table| {
+        table.refuse_empty("roles", "\"admin\"");
+        if !table.says("roles") && !table.says("claims") {
+            let what = "asks for nothing: everybody who is known comes in";
+            let mend = "write `roles = [\"admin\"]` or `claims = {…}`, or remove it";
+            table.desk.error(table.place, &table.key, what, mend);
+        }
+        Require {
+            roles: table.texts("roles", units::something),
+            claims: claims(table),
+        }
+    });
+    if route.says("require") && !route.says("auth") {
+        let what = "is in vain: nobody is known without `auth`";
+        route.error("require", what, "write `auth = \"NAME\"` beside it");
+    }
+    require
+}
+
+fn claims(table: &Table<'_>) -> Vec<(String, Vec<Value>)> {
+    let node = table.node("claims");
+    table.note("claims", node, serde_json::json!({}));
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let Form::Table(entries) = &node.form else {
+        scalar::refuse_kind(table.desk, node, "a table");
+        return Vec::new();
+    };
+    let mut claims = Vec::new();
+    for (name, entry) in entries {
+        if let Err(wrong) = units::member(name) {
+            let what = format!("{} {}", units::quote(name), wrong.what);
+            let key = &entry.node.key;
+            table.desk.error(entry.place, key, what, wrong.mend);
+        }
+        claims.push((name.clone(), values(table, &entry.node)));
+    }
+    claims
+}
+
+/// One value, or each of a list.
+fn values(table: &Table<'_>, node: &Node) -> Vec<Value> {
+    let items = match &node.form {
+        Form::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    if items.is_empty() {
+        let what = "is an empty list: nobody comes in";
+        let mend = "write the values that are let in";
+        table.desk.error(node.span.start, &node.key, what, mend);
+    }
+    let one = |item: &Node| match item.form {
+        Form::Text(_) | Form::Integer(_) | Form::Number(_) | Form::Switch(_) => Some(item.json()),
+        Form::Failed => None,
+        Form::Date(_) | Form::List(_) | Form::Table(_) => {
+            let what = format!("is compared with single values, not with {}", item.kind());
+            let mend = "write a string, a number or a boolean, or a list of them";
+            table.desk.error(item.span.start, &item.key, what, mend);
+            None
+        }
+    };
+    items.iter().filter_map(one).collect()
 }

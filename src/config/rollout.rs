@@ -14,7 +14,7 @@ pub struct Rollout {
     pub name: Arc<str>,
     /// 0 to 100, up to three decimals (held in thousandths). An admin may set another one while it runs.
     pub percent: u32,
-    /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"`, `"cookie"` or `"ip"`.
+    /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"` (needs `auth` in every route that it governs; who has none is refused), `"cookie"` or `"ip"`.
     pub by: By,
     /// Mixed into the bucket. Default: the rollout's name.
     pub salt: String,
@@ -58,10 +58,6 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
             ("ip", By::Ip),
         ],
     );
-    if by == By::Tenant {
-        let what = "is \"tenant\", and without authentication nobody has one: all would be refused";
-        table.error("by", what, "write \"user\", \"cookie\" or \"ip\"");
-    }
     let always = table.texts("always", units::something);
     let never = table.texts("never", units::something);
     if always.iter().any(|unit| never.contains(unit)) {

@@ -7,14 +7,14 @@ use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::address;
-use super::auth::Auth;
+use super::auth::{self, Auth};
 use super::calls::{self, Calls, RefreshOn};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
 use super::problem::Wrong;
-use super::rate_limit::RateLimit;
-use super::require::Require;
-use super::rollout::Rollout;
+use super::rate_limit::{self, RateLimit};
+use super::require::{self, Require};
+use super::rollout::{By, Rollout};
 use super::share::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
 use super::table::Table;
@@ -38,7 +38,7 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// What makes it a bridged route: how its upstream is read. Without one everything passes through untouched.
     pub source: Option<Source>,
-    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (connections with the same credentials) or `"connection"`. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody.
+    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, or `{claims = ["tenantId"]}` (those who have the same values of these claims; needs `auth`, and who lacks one is refused). `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody; `{claims}` takes `accept` likewise.
     pub share: Share,
     /// Tripwires silenced.
     pub accept: Vec<Tripwire>,
@@ -73,7 +73,7 @@ impl Route {
     ///
     /// Two definitions with the same fingerprint may share a topic, so a reload keeps it. Pace
     /// (`every`, `jitter`, timeouts), limits (`replay`, `slow`, `deliver`, `max_body`,
-    /// `mass_delete_guard`) and policies (`cors`, `rollout`, `calls`) are no part of it. It is a
+    /// `mass_delete_guard`) and policies (`cors`, `auth`, `require`, `rate_limit`, `rollout`, `calls`) are no part of it. It is a
     /// digest because a poll's body may hold a secret.
     pub fn reads(&self) -> String {
         let upstream = (&self.upstream.servers, &self.upstream.host);
@@ -97,13 +97,12 @@ impl Route {
 pub(super) struct Names<'n> {
     pub upstreams: &'n BTreeMap<String, Arc<Upstream>>,
     pub cors: &'n BTreeMap<String, Arc<Cors>>,
+    pub auths: &'n BTreeMap<String, Arc<Auth>>,
+    pub rate_limits: &'n BTreeMap<String, Arc<RateLimit>>,
     pub rollouts: &'n BTreeMap<String, Arc<Rollout>>,
 }
 
 pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option<Route> {
-    table.refuse_later(["auth"], "authentication");
-    table.refuse_later(["require"], "authorisation");
-    table.refuse_later(["rate_limit"], "rate limits");
     table.ignore_later(["hint"]);
     let path = table.required("path", "\"/api/{id}\"", template::template);
     let name = table.text_or(
@@ -125,21 +124,23 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         share,
         accept,
         vary,
-        auth: Vec::new(),
-        require: None,
+        auth: table.references("auth", "auth", names.auths),
+        require: require::read(table),
         cors: cors::of(table, names.cors),
-        rate_limit: None,
+        rate_limit: rate_limit::of(table, names.rate_limits, table.says("auth")),
         rollout: table.reference("rollout", "rollout", names.rollouts),
         replay: table.table("replay", delivery::replay),
         slow: delivery::slow(table),
         deliver: table.optional_table("deliver", delivery::deliver),
         calls: calls::read(table),
-        filter: table.texts("filter", filter_field),
+        filter: table.texts("filter", units::member),
         refresh_on: table.texts("refresh_on", calls::refresh_on),
         upstream: upstream?,
     };
     judge_source(table, &route);
     judge_replay(table, &route);
+    judge_tenants(table, &route);
+    refuse_claimed(table, &route, names.auths);
     path.map(|_| route)
 }
 
@@ -209,6 +210,50 @@ fn judge_replay(table: &Table<'_>, route: &Route) {
     }
 }
 
+/// A rollout by tenants is for those who have one.
+fn judge_tenants(table: &Table<'_>, route: &Route) {
+    let by_tenant = |rollout: &Arc<Rollout>| rollout.by == By::Tenant;
+    if !route.rollout.as_ref().is_some_and(by_tenant) {
+        return;
+    }
+    if !table.says("auth") {
+        let what = "goes by tenants, and nobody has one without `auth`: all would be refused";
+        let mend = "write `auth = \"NAME\"` beside it, or let the rollout go by \"user\", \"cookie\" or \"ip\"";
+        table.error("rollout", what, mend);
+    }
+    for auth in route.auth.iter().filter(|auth| !auth.knows_tenants()) {
+        let name = &auth.name;
+        let what =
+            format!("goes by tenants, and `[auth.{name}]` tells none: whom it lets in is refused");
+        let mend = format!(
+            "say in `[auth.{name}]` where the tenant stands, or let the rollout go by \"user\""
+        );
+        table.warning("rollout", what, mend);
+    }
+}
+
+/// Headers that tell the backend who somebody is are not for clients to set.
+fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc<Auth>>) {
+    let calls = route.calls.as_ref();
+    let lists = [
+        ("vary", route.vary.as_slice()),
+        ("calls.headers", calls.map_or(&[], |calls| &calls.headers)),
+    ];
+    for (key, names) in lists {
+        for name in names {
+            let is_it = |identity: &HeaderName| auth::fold(identity) == auth::fold(name);
+            let claimed = auths.values().find(|auth| auth.identity.names().any(is_it));
+            if let Some(auth) = claimed {
+                let what = format!(
+                    "names {name}, by which `[auth.{}]` tells the backend who somebody is",
+                    auth.name
+                );
+                table.error(key, what, "remove it: clients cannot send it");
+            }
+        }
+    }
+}
+
 /// A lower-case name, or `*.` and a name.
 fn host(text: &str) -> Result<String, Wrong> {
     let lower = text.to_ascii_lowercase();
@@ -219,13 +264,5 @@ fn host(text: &str) -> Result<String, Wrong> {
             "is no host",
             "write a bare name such as \"app.example.com\" or \"*.example.com\", without scheme and port",
         )),
-    }
-}
-
-/// `event`, a member's name, or a JSON Pointer.
-fn filter_field(text: &str) -> Result<String, Wrong> {
-    match text.starts_with('/') {
-        true => units::pointer(text),
-        false => units::something(text),
     }
 }

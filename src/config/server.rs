@@ -176,11 +176,10 @@ pub(super) fn read(table: &Table<'_>) -> Server {
 const PREFIX: &str = "/_crossfade";
 
 fn limits(table: &Table<'_>) -> Limits {
-    table.ignore_later(["handshakes"]);
     Limits {
         connections: table.integer("connections", 10_000, 1..=units::MANY),
         connections_per_ip: table.optional_integer("connections_per_ip", 1..=units::MANY),
-        handshakes: None,
+        handshakes: table.text("handshakes", units::rate),
         header_bytes: table.size("header_bytes", "32KiB"),
         headers: table.integer("headers", 100, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),

@@ -40,8 +40,14 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         return (Share::User, Vec::new());
     };
     if let Form::Table(_) = node.form {
-        let accept = Table::read(table.desk, node, public).unwrap_or_default();
-        return (Share::Public, accept);
+        let read = Table::read(table.desk, node, detailed);
+        let (share, accept) = read.unwrap_or((Share::User, Vec::new()));
+        if matches!(share, Share::Claims(_)) && !table.says("auth") {
+            let what = "goes by claims, and nobody has any without `auth`";
+            let mend = "write `auth = \"NAME\"` beside it, or `share = \"user\"`";
+            table.error("share", what, mend);
+        }
+        return (share, accept);
     }
     table.note("share", Some(node), json!("user"));
     let words = [
@@ -59,22 +65,33 @@ pub(super) fn vary(table: &Table<'_>, share: &Share) -> Vec<HeaderName> {
     table.texts("vary", |text| varying(text, is_public))
 }
 
-fn public(table: &Table<'_>) -> Vec<Tripwire> {
-    table.refuse_later(["claims"], "sharing by claims, which needs authentication");
-    if !table.switch("public", false) && !table.says("claims") {
-        table.error(
-            "public",
-            "is not true",
-            "write `public = true`, or `share = \"user\"`",
-        );
-    }
+/// `{public = true, accept = […]}` or `{claims = […], accept = […]}`.
+fn detailed(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
+    let claims = table.texts("claims", units::member);
+    let is_public = table.switch("public", false);
+    table.refuse_empty("claims", "\"tenantId\"");
+    let share = match (is_public, table.says("claims")) {
+        (false, true) => Share::Claims(claims),
+        (true, true) => {
+            let what = "stands beside `public = true`, which shares with everybody";
+            table.error("claims", what, "keep one of them");
+            Share::User
+        }
+        (true, false) => Share::Public,
+        (false, false) => {
+            let mend = "write `public = true`, `claims = [\"tenantId\"]`, or `share = \"user\"`";
+            table.error("public", "is not true", mend);
+            Share::User
+        }
+    };
     let words = [
         ("no-store", Tripwire::NoStore),
         ("private", Tripwire::Private),
         ("set-cookie", Tripwire::SetCookie),
         ("vary", Tripwire::Vary),
     ];
-    table.texts("accept", |text| units::word(text, &words))
+    let accept = table.texts("accept", |text| units::word(text, &words));
+    (share, accept)
 }
 
 fn varying(text: &str, is_public: bool) -> Result<HeaderName, Wrong> {

@@ -223,15 +223,16 @@ impl<'a> Table<'a> {
             .map_or(self.place, |entry| entry.node.span.start)
     }
 
-    /// A key, or one inside a table of its own (`replay.age`).
+    /// A key, or one inside tables of its own (`replay.age`).
     pub fn peek(&self, key: &str) -> Option<&'a Entry> {
-        match key.split_once('.') {
-            None => self.entries?.get(key),
-            Some((outer, inner)) => match &self.entries?.get(outer)?.node.form {
-                Form::Table(entries) => entries.get(inner),
-                _ => None,
-            },
+        let (mut entries, mut key) = (self.entries?, key);
+        while let Some((outer, inner)) = key.split_once('.') {
+            let Form::Table(within) = &entries.get(outer)?.node.form else {
+                return None;
+            };
+            (entries, key) = (within, inner);
         }
+        entries.get(key)
     }
 
     /// Notes a value as it is to be shown.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::auth::Auth;
 use super::cors::{self, Cors};
-use super::rate_limit::RateLimit;
+use super::rate_limit::{self, RateLimit};
 use super::table::Table;
 use super::units;
 
@@ -40,9 +40,12 @@ pub struct Queue {
     pub bytes: u64,
 }
 
-pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) -> WebSocket {
-    table.refuse_later(["auth"], "authentication");
-    table.refuse_later(["rate_limit"], "rate limits");
+pub(super) fn read(
+    table: &Table<'_>,
+    all_cors: &BTreeMap<String, Arc<Cors>>,
+    auths: &BTreeMap<String, Arc<Auth>>,
+    rate_limits: &BTreeMap<String, Arc<RateLimit>>,
+) -> WebSocket {
     WebSocket {
         ping_interval: table.duration("ping_interval", "25s"),
         ping_timeout: table.duration("ping_timeout", "20s"),
@@ -50,8 +53,9 @@ pub(super) fn read(table: &Table<'_>, all_cors: &BTreeMap<String, Arc<Cors>>) ->
         max_message: table.size("max_message", "64KiB"),
         max_subs: table.integer("max_subs", 64, 1..=units::MANY),
         queue: table.table("queue", queue),
-        auth: Vec::new(),
-        rate_limit: None,
+        auth: table.references("auth", "auth", auths),
+        // Their users are known by the routes of their subscriptions.
+        rate_limit: rate_limit::of(table, rate_limits, true),
         cors: cors::of(table, all_cors),
     }
 }

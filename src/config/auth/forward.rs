@@ -1,31 +1,110 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
+use serde_json::Value as Json;
 
+use crate::config::fleet;
+use crate::config::problem::Wrong;
+use crate::config::scalar;
+use crate::config::table::Table;
+use crate::config::units;
 use crate::config::upstream::Upstream;
 
-/// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials.
+/// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials. A 2xx answer that is a JSON object with a user vouches for them; any other answer of the backend does not (401), and while it is out of reach nobody new comes in (503).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// Which `[upstream.NAME]`. Required.
     pub upstream: Arc<Upstream>,
-    /// Path and query of the question. Required.
+    /// Path and query of the question, such as `"/api/me"`. Required.
     pub path: String,
-    /// Cookies that go with it; `None` for all.
+    /// Cookies that go with it, such as `["session"]`: those that tell who somebody is, so that no other makes the answer be asked for again. Default: all.
     pub cookies: Option<Vec<String>>,
     /// Header fields that go with it.
     pub headers: Vec<HeaderName>,
-    /// Where the user stands in the answer: a member's name, or a JSON Pointer. Required.
+    /// Where the user stands in the answer: a member's name, or a JSON Pointer such as `"/user/id"`. Required.
     pub user: String,
-    /// Where the tenant stands, likewise.
+    /// Where the tenant stands, likewise. Default: nobody has one.
     pub tenant: Option<String>,
-    /// Where the roles stand, likewise.
+    /// Where the roles stand, likewise: a list, or words separated by spaces. Default: nobody has any.
     pub roles: Option<String>,
     /// How long an answer holds.
     pub cache: Duration,
-    /// How often those who are connected are asked for again, past the cache.
+    /// How often the backend is asked again for those who are connected, past the cache; a second or more.
     pub recheck: Duration,
-    /// How long those who are connected stay while the authority is out of reach.
+    /// How long those who are connected stay while the backend is out of reach.
     pub stale_if_error: Duration,
+}
+
+/// `None` (reported) where something is missing.
+pub(super) fn read(
+    table: &Table<'_>,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+) -> Option<Forward> {
+    table.demand("upstream", "\"app\"");
+    let upstream = table.reference("upstream", "upstream", upstreams);
+    let path = table.required("path", "\"/api/me\"", fleet::check_path);
+    let cookies = cookies(table);
+    let headers = table.texts_or("headers", &["authorization"], header);
+    if headers.is_empty() && cookies.as_ref().is_some_and(Vec::is_empty) {
+        let what = "is empty, and so is `headers`: nobody could show who they are";
+        table.error(
+            "cookies",
+            what,
+            "name the session's cookie, or leave one of them out",
+        );
+    }
+    let user = table.required("user", "\"user_id\"", units::member);
+    let (tenant, roles) = (
+        table.text("tenant", units::member),
+        table.text("roles", units::member),
+    );
+    let cache = table.window("cache", "30s");
+    let recheck = table.text_or("recheck", "60s", recheck);
+    let stale_if_error = table.window("stale_if_error", "60s");
+    Some(Forward {
+        upstream: upstream?,
+        path: path?,
+        cookies,
+        headers,
+        user: user?,
+        tenant,
+        roles,
+        cache,
+        recheck,
+        stale_if_error,
+    })
+}
+
+fn cookies(table: &Table<'_>) -> Option<Vec<String>> {
+    let node = table.node("cookies");
+    table.note("cookies", node, Json::Null);
+    Some(scalar::texts(table.desk, node?, units::cookie_name))
+}
+
+fn header(text: &str) -> Result<HeaderName, Wrong> {
+    let name = units::header_name(text)?;
+    match name.as_str() {
+        "cookie" => Err(Wrong::new(
+            "is a header of its own kind",
+            "name the cookies in `cookies`",
+        )),
+        "origin" => Err(Wrong::new("tells nobody's name", "remove it")),
+        _ if units::is_of_the_sidecar(&name) => Err(Wrong::new(
+            "is set by the sidecar or by HTTP itself",
+            "remove it",
+        )),
+        _ => Ok(name),
+    }
+}
+
+/// Each session asks so often.
+fn recheck(text: &str) -> Result<Duration, Wrong> {
+    match units::duration(text)? {
+        short if short < Duration::from_secs(1) => {
+            Err(Wrong::new("is too short", "write \"1s\" or more"))
+        }
+        fitting => Ok(fitting),
+    }
 }
