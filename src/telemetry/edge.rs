@@ -33,10 +33,12 @@ impl Telemetry {
         self.auth_fetches.with_label_values(&[auth, result]).inc();
     }
 
-    /// The authority could not be asked, or its answer was none.
-    pub fn authority_failed(&self, auth: &str, why: &str) {
+    /// The authority could not be asked, or its answer was none; told where that is news.
+    pub fn authority_failed(&self, auth: &str, why: &str, is_news: bool) {
         self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
-        tracing::warn!(auth, why, "the authority gave no usable answer");
+        if is_news {
+            tracing::warn!(auth, why, "the authority gave no usable answer");
+        }
     }
 
     /// A rate limit held something back.

@@ -54,6 +54,8 @@ pub enum Purpose {
     Sse,
     /// A `req`: no response timeout here, the caller keeps the route's own.
     Call,
+    /// A question of the edge: who is this? The caller keeps the time.
+    Auth,
 }
 
 impl Purpose {
@@ -64,6 +66,7 @@ impl Purpose {
             Purpose::Poll => "poll",
             Purpose::Sse => "sse",
             Purpose::Call => "call",
+            Purpose::Auth => "auth",
         }
     }
 }
@@ -359,7 +362,7 @@ fn patience(
             .any(|w| w == b"text/event-stream")
     };
     match purpose {
-        Purpose::Sse | Purpose::Call => None,
+        Purpose::Sse | Purpose::Call | Purpose::Auth => None,
         Purpose::Poll => Some(upstream.response_timeout),
         Purpose::Passthrough => {
             (!headers.get_all(ACCEPT).iter().any(streams)).then_some(upstream.response_timeout)

@@ -73,7 +73,7 @@ impl Budget {
                 drop(turn);
                 place
             }
-            Purpose::Passthrough | Purpose::Call => {
+            Purpose::Passthrough | Purpose::Call | Purpose::Auth => {
                 let deadline = now() + PATIENCE;
                 let place = timeout_at(deadline.into(), self.place()).await.ok()??;
                 self.turn(Some(deadline)).await.then_some(place)?

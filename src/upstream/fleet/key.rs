@@ -31,7 +31,7 @@ pub fn find<'h>(key: &HashKey, head: &'h Parts, purpose: Purpose) -> Option<Cow<
     let found = found.filter(|value| !value.is_empty());
     match purpose {
         Purpose::Poll | Purpose::Sse => found.or_else(|| Some(path().into())),
-        Purpose::Passthrough | Purpose::Call => found,
+        Purpose::Passthrough | Purpose::Call | Purpose::Auth => found,
     }
 }
 

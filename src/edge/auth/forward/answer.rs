@@ -1,0 +1,203 @@
+//! What an authority's answer means.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::config::Forward;
+use crate::edge::auth::identity::{Identity, lookup};
+
+/// Longest body of an answer, bytes.
+pub const LONGEST: usize = 64 << 10;
+
+const HTML: &str =
+    "it answered with an HTML page, probably a login form, where JSON with a user is expected";
+
+/// What an authority said.
+pub enum Answer {
+    /// This is who it is.
+    Known(Arc<Identity>),
+    /// It does not know them.
+    Unknown,
+    /// It took the question for something else. Whoever asked is not known, and an operator has something to mend.
+    Beside(Cow<'static, str>),
+    /// It said nothing that could be used: nobody can tell.
+    Failed(Cow<'static, str>),
+}
+
+/// What the head alone says; `None` where the body decides.
+pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
+    if status.is_success() {
+        return is_html(headers).then_some(Answer::Beside(HTML.into()));
+    }
+    if status.is_redirection() {
+        return Some(Answer::Unknown);
+    }
+    Some(match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Unknown,
+        StatusCode::NOT_FOUND => {
+            Answer::Failed("it answered 404: nothing is at the path of this `[auth]`".into())
+        }
+        _ => Answer::Failed(format!("it answered {}", status.as_u16()).into()),
+    })
+}
+
+/// What the body of a success says. `credential` is the digest of what the authority was asked with.
+pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {
+    let claims: Map<String, Value> = match serde_json::from_slice(body) {
+        Ok(claims) => claims,
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => return Answer::Beside(HTML.into()),
+        Err(_) => return Answer::Beside("its answer is no JSON object".into()),
+    };
+    let Some(user) = lookup(&claims, &forward.user).and_then(name) else {
+        let why = format!("its answer has no user at `{}`", forward.user);
+        return Answer::Beside(why.into());
+    };
+    let tenant = forward
+        .tenant
+        .as_deref()
+        .map(|at| (at, lookup(&claims, at)));
+    let tenant = match tenant {
+        Some((at, Some(found))) => match name(found) {
+            // Two tenants without a name would be one.
+            None => {
+                let why = format!("the tenant in its answer, at `{at}`, is no name");
+                return Answer::Beside(why.into());
+            }
+            named => named,
+        },
+        _ => None,
+    };
+    let roles = forward.roles.as_deref().and_then(|at| lookup(&claims, at));
+    let roles = match roles {
+        Some(Value::Array(list)) => list.iter().filter_map(name).collect(),
+        Some(one) => name(one).into_iter().collect(),
+        None => Vec::new(),
+    };
+    Answer::Known(Arc::new(Identity {
+        auth: auth.clone(),
+        user,
+        tenant,
+        roles,
+        claims,
+        expires: None,
+        leeway: 0,
+        token_id: None,
+        issued: None,
+        credential,
+    }))
+}
+
+/// Text that is not empty, or a whole number. One with more digits than 64 bits hold was rounded when it was read, and with
+/// it two people would be one.
+fn name(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = text.and_then(|text| text.split(|byte| *byte == b';').next());
+    essence.is_some_and(|essence| {
+        let essence = essence.trim_ascii();
+        essence.eq_ignore_ascii_case(b"text/html")
+            || essence.eq_ignore_ascii_case(b"application/xhtml+xml")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::forward;
+    use super::*;
+
+    fn read(body: &str) -> Answer {
+        let forward = Forward {
+            tenant: Some("/org/id".into()),
+            roles: Some("roles".into()),
+            ..forward("127.0.0.1:1")
+        };
+        of_body(&"session".into(), &forward, body.as_bytes(), [7; 32])
+    }
+
+    fn known(body: &Value) -> Arc<Identity> {
+        match read(&body.to_string()) {
+            Answer::Known(identity) => identity,
+            _ => panic!("{body} names nobody"),
+        }
+    }
+
+    #[test]
+    fn a_user_is_text_or_a_whole_number_and_all_that_is_said_of_them_is_kept() {
+        let body =
+            json!({"user": "alice", "org": {"id": 3}, "roles": ["admin", 7, "", null, {}], "x": 1});
+        let alice = known(&body);
+        assert_eq!(
+            (alice.user.as_str(), alice.tenant.as_deref()),
+            ("alice", Some("3"))
+        );
+        assert_eq!(alice.roles, ["admin", "7"]);
+        assert_eq!(json!(alice.claims), body);
+        assert_eq!((alice.expires, alice.credential), (None, [7; 32]));
+        assert_eq!(known(&json!({"user": 42})).user, "42");
+        assert_eq!(
+            known(&json!({"user": -1, "org": {"id": null}})).tenant,
+            None
+        );
+        let one = known(&json!({"user": "a", "roles": "site admin"}));
+        assert_eq!(one.roles, ["site admin"], "a word of it is no role");
+    }
+
+    #[test]
+    fn a_success_that_names_nobody_is_beside_the_question_and_says_why() {
+        for (body, why) in [
+            ("", "no JSON object"),
+            ("\"alice\"", "no JSON object"),
+            ("[{\"user\":\"alice\"}]", "no JSON object"),
+            ("{\"user\":\"alice\"} x", "no JSON object"),
+            ("\n <!doctype html>", "HTML page"),
+            ("{}", "no user at `user`"),
+            ("{\"user\":null}", "no user"),
+            ("{\"user\":\"\"}", "no user"),
+            ("{\"user\":true}", "no user"),
+            ("{\"user\":{\"id\":1}}", "no user"),
+            ("{\"user\":18446744073709551617}", "no user"),
+            ("{\"user\":1.5}", "no user"),
+            ("{\"user\":\"a\",\"org\":{\"id\":{}}}", "the tenant"),
+            ("{\"user\":\"a\",\"org\":{\"id\":\"\"}}", "the tenant"),
+        ] {
+            match read(body) {
+                Answer::Beside(found) => assert!(found.contains(why), "{body}: {found}"),
+                _ => panic!("{body} is an answer"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_may_say_it_all() {
+        let head = |status: u16, content_type: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            of_head(StatusCode::from_u16(status).unwrap(), &headers)
+        };
+        for status in [200, 201, 204, 299] {
+            assert!(head(status, "application/json").is_none());
+            let html = head(status, "Text/HTML; charset=utf-8");
+            assert!(matches!(html, Some(Answer::Beside(_))));
+        }
+        for status in [300, 301, 302, 303, 307, 308, 401, 403] {
+            assert!(matches!(head(status, "text/html"), Some(Answer::Unknown)));
+        }
+        for status in [101, 400, 404, 405, 429, 500, 503, 599] {
+            let answer = head(status, "application/json");
+            assert!(matches!(answer, Some(Answer::Failed(_))), "{status}");
+        }
+    }
+}
