@@ -35,6 +35,17 @@ else
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
 fi
 
+# Debian's name first; CHROMIUM names another one. Nothing is installed for it but the browser.
+chromium=$(command -v "${CHROMIUM:-chromium}" chromium-browser google-chrome | head -n 1) || chromium=
+if ! command -v node >/dev/null; then
+    not_run 'origins in a browser: there is no node'
+elif [ -z "$chromium" ]; then
+    not_run 'origins in a browser: there is no Chromium (on Debian: the package chromium)'
+else
+    part 'origins in a browser (Chromium)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" CHROMIUM="$chromium" \
+        node --test --test-reporter=spec tests/interop/browser/origins.test.mjs
+fi
+
 # Steps in Python that put a load program of Debian's before the binary that cargo test has built.
 load_step() {
     local name=$1 program=$2 package=$3 script=$4
