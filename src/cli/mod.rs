@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod explain;
 mod health;
+mod key;
 mod rollout;
 mod run;
 mod sessions;
@@ -135,6 +136,13 @@ Example:
         #[command(flatten)]
         remote: Remote,
     },
+    /// API keys: makes one.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  crossfade key new --name ci"
+    )]
+    Key(key::Command),
     /// Tells which route, policies and side of the rollout a request would get, and why; sends nothing.
     #[command(
         after_help = "Asks the running sidecar, or judges a file with --config.
@@ -189,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Upgrade(upgrade) => wait(upgrade::run(upgrade)),
         Command::Drain(drain) => wait(sessions::drain(drain)),
         Command::Health { remote } => wait(health::run(remote)),
+        Command::Key(command) => key::run(command),
         Command::Explain(explain) => wait(explain::run(explain)),
     };
     let (text, code) = match outcome {

@@ -27,7 +27,7 @@ pub struct Cors {
     pub expose: Vec<String>,
     /// How long a browser may remember a preflight's answer.
     pub max_age: Duration,
-    /// `"enforce"`: crossfade answers preflights, and its headers replace the backend's. `"passthrough"` and `"off"`: requests over HTTP are the backend's own matter. The Origin of a WebSocket handshake is judged in every mode.
+    /// Who decides over HTTP: `"enforce"` (crossfade answers preflights, and its headers replace the backend's), `"passthrough"` or `"off"` (both leave it to the backend). The Origin of a WebSocket handshake is judged in every mode.
     pub mode: CorsMode,
 }
 

@@ -9,7 +9,7 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 22] = [
+const TABLES: [(&str, &str, &str); 30] = [
     (include_str!("server.rs"), "Server", "server"),
     (include_str!("tls.rs"), "Tls", "server.tls"),
     (include_str!("server.rs"), "Limits", "server.limits"),
@@ -31,7 +31,23 @@ const TABLES: [(&str, &str, &str); 22] = [
     (include_str!("delivery.rs"), "Replay", "route.0.replay"),
     (include_str!("delivery.rs"), "Deliver", "route.0.deliver"),
     (include_str!("calls.rs"), "Calls", "route.0.calls"),
+    (include_str!("auth/mod.rs"), "Auth", "auth.jwt"),
+    (include_str!("auth/jwt.rs"), "Jwt", "auth.jwt"),
+    (include_str!("auth/forward.rs"), "Forward", "auth.session"),
+    (include_str!("auth/api_key.rs"), "ApiKeys", "auth.keys"),
+    (include_str!("auth/mod.rs"), "Csrf", "auth.jwt.csrf"),
+    (
+        include_str!("auth/mod.rs"),
+        "IdentityHeaders",
+        "auth.jwt.identity",
+    ),
+    (include_str!("require.rs"), "Require", "route.0.require"),
     (include_str!("cors.rs"), "Cors", "cors.default"),
+    (
+        include_str!("rate_limit.rs"),
+        "RateLimit",
+        "rate_limit.default",
+    ),
     (include_str!("rollout.rs"), "Rollout", "rollout.web"),
     (include_str!("log.rs"), "Log", "log"),
     (include_str!("metrics.rs"), "Metrics", "metrics"),

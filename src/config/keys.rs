@@ -81,7 +81,7 @@ impl Table<'_> {
     ) -> Vec<Arc<T>> {
         let node = self.node(key);
         self.note(key, node, Json::Null);
-        self.refuse_empty(key, "`\"NAME\"`");
+        self.refuse_empty(key, "\"NAME\"");
         let Some(node) = node else {
             return Vec::new();
         };

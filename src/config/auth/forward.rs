@@ -9,6 +9,7 @@ use crate::config::fleet;
 use crate::config::problem::Wrong;
 use crate::config::scalar;
 use crate::config::table::Table;
+use crate::config::tree::Form;
 use crate::config::units;
 use crate::config::upstream::Upstream;
 
@@ -47,13 +48,14 @@ pub(super) fn read(
     let path = table.required("path", "\"/api/me\"", fleet::check_path);
     let cookies = cookies(table);
     let headers = table.texts_or("headers", &["authorization"], header);
-    if headers.is_empty() && cookies.as_ref().is_some_and(Vec::is_empty) {
+    let is_emptied = |key: &str| {
+        let form = table.peek(key).map(|entry| &entry.node.form);
+        matches!(form, Some(Form::List(items)) if items.is_empty())
+    };
+    if is_emptied("cookies") && is_emptied("headers") {
         let what = "is empty, and so is `headers`: nobody could show who they are";
-        table.error(
-            "cookies",
-            what,
-            "name the session's cookie, or leave one of them out",
-        );
+        let mend = "name the session's cookie, or leave one of them out";
+        table.error("cookies", what, mend);
     }
     let user = table.required("user", "\"user_id\"", units::member);
     let (tenant, roles) = (

@@ -117,3 +117,26 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (content, rest) = rest.split_at_checked(length)?;
     (found == tag).then_some((content, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{KeyPair, PublicKeyData};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_key_or_none(bytes: Vec<u8>) {
+            let _ = understand(&bytes);
+        }
+
+        #[test]
+        fn a_key_with_broken_bytes_is_a_key_or_none(at in 0_usize..91, byte: u8, end in 0_usize..=91) {
+            let mut der = KeyPair::generate().expect("a key").subject_public_key_info();
+            der[at] = byte;
+            der.truncate(end);
+            let _ = understand(&der);
+        }
+    }
+}
