@@ -14,18 +14,27 @@ use super::limiter::Wait;
 use super::measure::Measure;
 use super::store::Store;
 
-/// So many keys each have a bucket without further ado (about a megabyte). Who comes above that gets one only when it asks for
-/// more than a little.
-const FEW: usize = 16_384;
+/// How many buckets are kept, and what happens above that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// So many keys each have a bucket without further ado. Who comes above that gets one only when it asks for more than a
+    /// little.
+    pub(super) few: usize,
+    /// Above this, the full ones are let go at once.
+    pub(super) many: usize,
+    /// Above this, who has none shares one with neighbours.
+    pub(super) full: usize,
+    /// Above this, whoever has none shares the one of everybody.
+    pub(super) overfull: usize,
+}
 
-/// Above this, the full ones are let go at once.
-pub(super) const MANY: usize = 500_000;
-
-/// Above this, who has none shares one with neighbours.
-const FULL: usize = 1_000_000;
-
-/// Above this, nobody gets one at all: whoever has none shares the one of everybody.
-const OVERFULL: usize = 2 * FULL;
+/// A bucket takes about 50 bytes.
+pub(super) const ROOM: Room = Room {
+    few: 16_384,
+    many: 500_000,
+    full: 1_000_000,
+    overfull: 2_000_000,
+};
 
 /// Windows of estimates are at least this long: each costs cleaning a sketch.
 const WINDOW: u64 = 1_000_000_000;
@@ -45,13 +54,14 @@ pub(super) struct Buckets<C: Clock> {
     /// Made for the first crowd.
     estimates: OnceLock<Estimates>,
     measure: Measure,
+    room: Room,
     /// Cells that a key may use in two windows and be light.
     light: u32,
     start: C::Instant,
 }
 
 impl<C: Clock> Buckets<C> {
-    pub(super) fn new(measure: Measure, clock: C) -> Buckets<C> {
+    pub(super) fn new(measure: Measure, room: Room, clock: C) -> Buckets<C> {
         let store = Store::default();
         let start = clock.now();
         Buckets {
@@ -60,6 +70,7 @@ impl<C: Clock> Buckets<C> {
             estimates: OnceLock::new(),
             light: measure.burst.get() / 8,
             measure,
+            room,
             start,
         }
     }
@@ -73,7 +84,7 @@ impl<C: Clock> Buckets<C> {
             return Err(self.never());
         }
         let in_store = self.store.count();
-        let key = match in_store < FEW || self.store.contains(&key) {
+        let key = match in_store < self.room.few || self.store.contains(&key) {
             true => key,
             false => match self.newcomer(key, cells.get(), in_store) {
                 Some(key) => key,
@@ -99,10 +110,10 @@ impl<C: Clock> Buckets<C> {
         if used <= u64::from(self.light) {
             return None;
         }
-        if in_store >= OVERFULL {
+        if in_store >= self.room.overfull {
             return Some(Key::EVERYBODY);
         }
-        if in_store >= FULL {
+        if in_store >= self.room.full {
             return Some(key.wider());
         }
         let before = used.saturating_sub(more.into()).min(u64::from(self.light));
@@ -131,6 +142,11 @@ impl<C: Clock> Buckets<C> {
     pub(super) fn prune(&self) {
         self.exact.retain_recent();
         self.exact.shrink_to_fit();
+    }
+
+    /// Whether there are so many that pruning should not wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.count() > self.room.many
     }
 
     /// About how many buckets are kept.

@@ -67,7 +67,7 @@ impl Key {
         match head >> TAG {
             ADDRESS => Key::number(NETWORK, low >> 8),
             BLOCK => Key::number(SITE, low >> 16),
-            tag @ (USER | CONNECTION) => Key::number(CROWD, tag << 32 | low % CROWDS),
+            tag @ (USER | CONNECTION) => Key::number(CROWD, (tag << 32) | (low % CROWDS)),
             _ => self,
         }
     }
@@ -79,9 +79,9 @@ impl Key {
     fn hash(tag: u64, hash: &[u8; 32]) -> Key {
         let word = |at: usize| {
             let bytes = hash.iter().skip(at).take(8);
-            bytes.fold(0, |word: u64, byte| word << 8 | u64::from(*byte))
+            bytes.fold(0, |word: u64, byte| (word << 8) | u64::from(*byte))
         };
-        Key([tag << TAG | word(0) >> 8, word(8)])
+        Key([(tag << TAG) | (word(0) >> 8), word(8)])
     }
 }
 

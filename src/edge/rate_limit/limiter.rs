@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use governor::clock;
 
-use super::buckets::{Buckets, MANY};
+use super::buckets::{Buckets, ROOM, Room};
 use super::clock::Clock;
 use super::key::Key;
 use super::measure::Measure;
@@ -42,9 +42,14 @@ impl Limiter {
 impl<C: clock::Clock + Clone> Limiter<C> {
     /// A limiter by another clock.
     pub fn with_clock(rate: Rate, clock: C) -> Limiter<C> {
+        Limiter::with_room(rate, ROOM, clock)
+    }
+
+    /// A limiter that remembers another number of keys.
+    pub(super) fn with_room(rate: Rate, room: Room, clock: C) -> Limiter<C> {
         Limiter {
-            own: Buckets::new(Measure::new(&rate, 1), clock.clone()),
-            sites: Buckets::new(Measure::new(&rate, SITE), clock),
+            own: Buckets::new(Measure::new(&rate, 1), room, clock.clone()),
+            sites: Buckets::new(Measure::new(&rate, SITE), room, clock),
             rate,
         }
     }
@@ -78,7 +83,7 @@ impl<C: clock::Clock> Limiter<C> {
 
     /// Whether there are so many keys that pruning should not wait.
     pub fn is_crowded(&self) -> bool {
-        self.own.count() > MANY || self.sites.count() > MANY
+        self.own.is_crowded() || self.sites.is_crowded()
     }
 
     /// About how many keys are remembered.
