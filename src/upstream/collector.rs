@@ -51,7 +51,7 @@ impl Upstreams {
         collector: &config::Collector,
         telemetry: &Arc<Telemetry>,
     ) -> Option<SpanExporter> {
-        let settings = Settings::collector();
+        let settings = Settings::outside("tracing.endpoint", 1);
         let client = Client {
             pool: Pool::new(&settings, self.resolver.clone(), telemetry.clone()),
             server: collector.server.clone(),

@@ -9,6 +9,7 @@ mod fleet;
 mod http1;
 mod http2;
 mod lent;
+pub mod outside;
 mod pool;
 mod resolve;
 mod stream;

@@ -55,13 +55,13 @@ impl Settings {
 }
 
 impl Settings {
-    /// For a collector of spans.
-    pub(super) fn collector() -> Self {
+    /// For a server of no upstream's.
+    pub(super) fn outside(name: &str, keepalive: usize) -> Self {
         Settings {
-            name: "tracing.endpoint".to_owned(),
+            name: name.to_owned(),
             connect_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(60),
-            keepalive: 1,
+            keepalive,
             http2: false,
             trust: Trust::default(),
         }

@@ -108,6 +108,11 @@ impl Keys {
         self.keys.len()
     }
 
+    /// Whether one of them has this name.
+    pub fn holds(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(kid))
+    }
+
     /// Whether one of them has signed this. A name chooses one key and no other; where one side has no name, the few that
     /// are for this algorithm are tried.
     pub(super) fn judge(&self, form: &Form<'_>) -> Judgement {

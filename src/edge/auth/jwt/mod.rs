@@ -11,7 +11,7 @@ mod signature;
 
 use std::sync::Arc;
 
-pub use keys::Keys;
+pub use keys::{Keys, LARGEST_SET};
 
 use super::{Denied, Identity};
 use crate::config;

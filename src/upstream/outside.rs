@@ -1,0 +1,94 @@
+//! A document behind a URL that is no upstream's, such as a key set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
+use hyper::{Request, Response, Uri};
+use tokio::time::timeout;
+
+use super::lent::Lent;
+use super::pool::{Pool, Settings};
+use super::{Upstreams, address, empty};
+use crate::config::Authority;
+use crate::telemetry::Telemetry;
+
+/// Where it is, and the way there. Nothing is asked, or connected to, before somebody wants it.
+pub struct Outside {
+    pool: Pool,
+    server: Authority,
+    uri: Uri,
+}
+
+impl Upstreams {
+    /// The way to a URL that the configuration names; `name` is how logs and metrics call it.
+    pub fn outside(&self, name: &str, uri: &Uri, telemetry: &Arc<Telemetry>) -> Outside {
+        let is_https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        Outside {
+            // It is asked seldom: a kept connection would be closed before it is of use again.
+            pool: Pool::new(
+                &Settings::outside(name, 0),
+                self.resolver.clone(),
+                telemetry.clone(),
+            ),
+            server: Authority {
+                address: format!("{host}:{port}"),
+                is_https,
+            },
+            uri: uri.clone(),
+        }
+    }
+}
+
+impl Outside {
+    /// Asks for it once, over a connection of its own. A redirect is an answer like any other: nobody follows it.
+    ///
+    /// # Errors
+    /// Why there is no whole answer of at most `limit` bytes within `patience`, for a person.
+    pub async fn get(
+        &self,
+        accept: &'static str,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Response<Bytes>, String> {
+        match timeout(patience, self.ask(accept, limit)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!(
+                "no whole answer within {}",
+                humantime::format_duration(patience)
+            )),
+        }
+    }
+
+    async fn ask(&self, accept: &'static str, limit: usize) -> Result<Response<Bytes>, String> {
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let host = match self.uri.port() {
+            Some(_) => &self.server.address,
+            None => self.server.host(),
+        };
+        let request = Request::get(path)
+            .header(HOST, host)
+            .header(ACCEPT, HeaderValue::from_static(accept))
+            .header(USER_AGENT, HeaderValue::from_static("crossfade"))
+            .body(empty())
+            .map_err(|error| error.to_string())?;
+        let (head, body) = request.into_parts();
+        let lent = Lent::new(body);
+        let request = address(&head, &self.server, lent.clone())
+            .map_err(|error| error.detail.into_owned())?;
+        let answer = self.pool.request(&self.server, request, &lent).await;
+        let (head, body) = answer
+            .map_err(|error| error.detail.into_owned())?
+            .into_parts();
+        let body = Limited::new(body, limit).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => format!("the answer is larger than {limit} bytes"),
+            false => format!("the answer broke off: {error}"),
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}
