@@ -1,14 +1,20 @@
 //! `crossfade check`.
 
+mod fetch;
+mod live;
+
 use std::path::Path;
 
 use super::{Failure, Outcome, print};
-use crate::config;
+use crate::config::{self, Loaded, Problem, Severity};
 use crate::reload;
 
-/// Judges a file: problems on stderr as lines, or on stdout as one JSON document.
-pub fn check(file: &Path, json: bool) -> Outcome {
-    let outcome = reload::read(file).map(|read| read.loaded);
+/// Judges a file, and with `live` what stands behind it: problems on stderr as lines, or on stdout as one JSON document.
+pub async fn check(file: &Path, json: bool, live: bool) -> Outcome {
+    let mut outcome = reload::read(file).map(|read| read.loaded);
+    if live && let Ok(loaded) = outcome {
+        outcome = try_out(loaded, file).await;
+    }
     if json {
         print(&config::report(&outcome).to_string());
         return match outcome {
@@ -21,12 +27,25 @@ pub fn check(file: &Path, json: bool) -> Outcome {
             for warning in &loaded.warnings {
                 eprintln!("{warning}");
             }
-            print(&format!("{}: valid", file.display()));
+            let tried = if live { ", and all of it answers" } else { "" };
+            print(&format!("{}: valid{tried}", file.display()));
             Ok(())
         }
         Err(problems) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Err(Failure::No(lines.join("\n")))
         }
+    }
+}
+
+/// A valid file that does not fit what runs is refused like one that is not valid.
+async fn try_out(mut loaded: Loaded, file: &Path) -> Result<Loaded, Vec<Problem>> {
+    let found = live::problems(&loaded, file).await;
+    loaded.warnings.extend(found);
+    loaded.warnings.sort_by_key(|p| (p.line, p.column));
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    match loaded.warnings.iter().any(is_error) {
+        true => Err(loaded.warnings),
+        false => Ok(loaded),
     }
 }

@@ -61,7 +61,8 @@ Example:
 Exit 0 when the file is valid (warnings included), else 1.
 
 Example:
-  crossfade check proxy.toml"
+  crossfade check proxy.toml
+  crossfade check proxy.toml --live"
     )]
     Check {
         /// The configuration file.
@@ -70,6 +71,9 @@ Example:
         /// Prints {\"ok\",\"problems\"} on stdout.
         #[arg(long)]
         json: bool,
+        /// Also tries upstreams, authorities, key sets, clocks and CORS against what runs, with GETs that carry no credentials.
+        #[arg(long)]
+        live: bool,
     },
     /// Shows the main job without a configuration: a legacy backend, the sidecar, and a page.
     #[command(
@@ -188,7 +192,7 @@ type Outcome = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { config } => run::run(&config),
-        Command::Check { file, json } => check::check(&file, json),
+        Command::Check { file, json, live } => wait(check::check(&file, json, live)),
         Command::Demo { listen } => run::on_all_cores(demo::run(listen)),
         Command::Rollout(command) => wait(rollout::run(command)),
         Command::Config(command) => wait(config::run(command)),

@@ -7,4 +7,5 @@ mod live;
 mod reload;
 mod rollout;
 pub mod socket;
+mod tried;
 pub mod world;

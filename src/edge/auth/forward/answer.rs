@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
@@ -26,6 +27,11 @@ pub enum Answer {
     Beside(Cow<'static, str>),
     /// It said nothing that could be used: nobody can tell.
     Failed(Cow<'static, str>),
+}
+
+/// What head and body of an answer say together.
+pub fn judge(auth: &Arc<str>, forward: &Forward, head: &Parts, body: &[u8]) -> Answer {
+    of_head(head.status, &head.headers).unwrap_or_else(|| of_body(auth, forward, body, [0; 32]))
 }
 
 /// What the head alone says; `None` where the body decides.
@@ -74,7 +80,7 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
     let roles = forward.roles.as_deref().and_then(|at| lookup(&claims, at));
     let roles = match roles {
         Some(Value::Array(list)) => list.iter().filter_map(name).collect(),
-        Some(one) => name(one).into_iter().collect(),
+        Some(one) => words(&name(one).unwrap_or_default()),
         None => Vec::new(),
     };
     Answer::Known(Arc::new(Identity {
@@ -89,6 +95,12 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
         issued: None,
         credential,
     }))
+}
+
+/// As scopes are written.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
 }
 
 /// Text that is not empty, or a whole number. One with more digits than 64 bits hold was rounded when it was read, and with
@@ -136,14 +148,13 @@ mod tests {
 
     #[test]
     fn a_user_is_text_or_a_whole_number_and_all_that_is_said_of_them_is_kept() {
-        let body =
-            json!({"user": "alice", "org": {"id": 3}, "roles": ["admin", 7, "", null, {}], "x": 1});
+        let body = json!({"user": "alice", "org": {"id": 3}, "roles": ["site admin", 7, "", null, {}], "x": 1});
         let alice = known(&body);
         assert_eq!(
             (alice.user.as_str(), alice.tenant.as_deref()),
             ("alice", Some("3"))
         );
-        assert_eq!(alice.roles, ["admin", "7"]);
+        assert_eq!(alice.roles, ["site admin", "7"]);
         assert_eq!(json!(alice.claims), body);
         assert_eq!((alice.expires, alice.credential), (None, [7; 32]));
         assert_eq!(known(&json!({"user": 42})).user, "42");
@@ -151,8 +162,8 @@ mod tests {
             known(&json!({"user": -1, "org": {"id": null}})).tenant,
             None
         );
-        let one = known(&json!({"user": "a", "roles": "site admin"}));
-        assert_eq!(one.roles, ["site admin"], "a word of it is no role");
+        let words = known(&json!({"user": "a", "roles": "editor admin,ops"}));
+        assert_eq!(words.roles, ["editor", "admin", "ops"]);
     }
 
     #[test]

@@ -25,10 +25,10 @@ use super::identity::Identity;
 use crate::config;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Purpose, Upstreams};
-use answer::Answer;
+pub use answer::{Answer, judge};
 use flights::{Landing, State};
-pub use question::Context;
 use question::Question;
+pub use question::{Context, request};
 
 /// From the question to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -26,6 +26,18 @@ pub struct Context {
     pub remote: String,
 }
 
+/// The request that asks who has these credentials.
+///
+/// # Errors
+/// `Other` where the path cannot be sent.
+pub fn request(
+    forward: &Forward,
+    inputs: Inputs,
+    context: Context,
+) -> Result<Request<Body>, Error> {
+    Question::new("", inputs, context).request(forward)
+}
+
 /// Who is this?
 pub struct Question {
     inputs: Inputs,

@@ -1,0 +1,99 @@
+//! One request of `check --live`, and what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::Request;
+use hyper::header::{AGE, DATE, HeaderValue};
+use hyper::http::response::Parts;
+use tokio::time::timeout;
+
+use crate::config::{Authority, Upstream};
+use crate::telemetry::Telemetry;
+use crate::upstream::{Body, Purpose, Upstreams};
+
+/// Each request takes no longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What of a body is read where it is wanted.
+const BODY: usize = 64 << 10;
+
+/// Whoever sends the requests.
+pub struct Fetcher(Upstreams);
+
+impl Fetcher {
+    /// With connections of its own.
+    pub fn new() -> Self {
+        Fetcher(Upstreams::new(Arc::new(Telemetry::default())))
+    }
+
+    /// The head of the answer.
+    ///
+    /// # Errors
+    /// Why there is none, for a person.
+    pub async fn send(&self, upstream: &Upstream, request: Request<Body>) -> Result<Parts, String> {
+        let (head, _) = self.fetch(upstream, request, false).await?;
+        Ok(head)
+    }
+
+    /// Head and body of the answer.
+    ///
+    /// # Errors
+    /// Why there is none, or none that is as short as it should be.
+    pub async fn read(
+        &self,
+        upstream: &Upstream,
+        request: Request<Body>,
+    ) -> Result<(Parts, Bytes), String> {
+        self.fetch(upstream, request, true).await
+    }
+
+    async fn fetch(
+        &self,
+        upstream: &Upstream,
+        request: Request<Body>,
+        wants_body: bool,
+    ) -> Result<(Parts, Bytes), String> {
+        let fetching = async {
+            let sent = self.0.send(upstream, "", Purpose::Auth, request).await;
+            let (head, body) = sent.map_err(|e| e.detail.into_owned())?.into_parts();
+            if !wants_body {
+                return Ok((head, Bytes::new()));
+            }
+            let body = Limited::new(body, BODY).collect().await;
+            let body = body.map_err(|_| "its answer is longer than 64 KiB, or broke off")?;
+            Ok((head, body.to_bytes()))
+        };
+        let fetched = timeout(PATIENCE, fetching).await;
+        fetched.unwrap_or_else(|_| Err("no answer within 5 s".to_owned()))
+    }
+}
+
+/// The upstream with one of its servers alone, which nothing but its answer judges.
+pub fn alone(upstream: &Upstream, server: &Authority) -> Upstream {
+    Upstream {
+        name: format!("{} {}", upstream.name, server.url()),
+        servers: vec![server.clone()],
+        balance: Default::default(),
+        budget: Default::default(),
+        health: None,
+        ..upstream.clone()
+    }
+}
+
+/// Seconds that their clock is ahead of ours; negative where it is behind. `None` where the answer does not tell: it has no
+/// `Date`, or comes from a cache.
+pub fn clock_ahead(head: &Parts, now: SystemTime) -> Option<i64> {
+    if head.headers.contains_key(AGE) {
+        return None;
+    }
+    let date = head.headers.get(DATE).map(HeaderValue::to_str)?.ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Some(match date.duration_since(now) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    })
+}

@@ -1,0 +1,353 @@
+//! `crossfade check --live`: whether what runs is what the file takes it for.
+//!
+//! Every request is a GET without credentials. Of what comes back no value is ever printed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use futures_util::{StreamExt, stream};
+use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, Uri};
+
+use super::fetch::{Fetcher, alone, clock_ahead};
+use crate::config::{
+    Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
+    OriginPattern, Problem, Severity, Trust, Upstream, Value,
+};
+use crate::edge::auth::credential::Inputs;
+use crate::edge::auth::forward::{self, Answer, Context};
+use crate::edge::auth::jwt::Keys;
+use crate::upstream::{Body, empty};
+
+/// Requests at once: what is tried may be in use.
+const AT_ONCE: usize = 4;
+
+/// Seconds that clocks may differ before it is told, and before tokens suffer from it.
+const DRIFT: u64 = 5;
+const WRONG: u64 = 30;
+
+/// What is wrong with what a key stands for.
+struct Finding {
+    severity: Severity,
+    key: String,
+    what: String,
+    mend: &'static str,
+}
+
+type Findings = Vec<Finding>;
+
+/// Tries everything; every problem is told at the key that it belongs to.
+pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
+    let config = &loaded.config;
+    let fetcher = &Fetcher::new();
+    let mut tries: Vec<Pin<Box<dyn Future<Output = Findings> + '_>>> = Vec::new();
+    for upstream in config.upstreams.values() {
+        for server in &upstream.servers {
+            tries.push(Box::pin(reach(fetcher, upstream, server)));
+        }
+    }
+    for auth in config.auths.values() {
+        match &auth.kind {
+            AuthKind::Forward(forward) => {
+                tries.push(Box::pin(ask(fetcher, config, auth, forward)));
+            }
+            AuthKind::Jwt(jwt) => {
+                if let KeySource::Url(url) = &jwt.key {
+                    tries.push(Box::pin(fetch_keys(fetcher, auth, jwt, url)));
+                }
+            }
+            AuthKind::ApiKey(_) => {}
+        }
+    }
+    for (cors, upstream, path) in policies(config) {
+        tries.push(Box::pin(cross(fetcher, cors, upstream, path)));
+    }
+    let found: Vec<Findings> = stream::iter(tries).buffered(AT_ONCE).collect().await;
+    let problem = |finding: Finding| {
+        let (line, column) = place(&loaded.values, &finding.key);
+        Problem {
+            severity: finding.severity,
+            file: file.display().to_string(),
+            line,
+            column,
+            key: finding.key,
+            message: finding.what,
+            hint: finding.mend.to_owned(),
+        }
+    };
+    found.into_iter().flatten().map(problem).collect()
+}
+
+/// Whether a server answers, and as a server that is checked has to.
+async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Findings {
+    let key = format!("upstream.{}.servers", upstream.name);
+    let health = upstream.health.as_ref();
+    let path = health.map_or("/", |health| &health.path);
+    let request = get(path, host(upstream, server));
+    let url = server.url();
+    let head = match fetcher.send(&alone(upstream, server), request).await {
+        Ok(head) => head,
+        Err(why) => {
+            let what = format!("{url} cannot be reached: {why}");
+            return vec![error(key, what, "start it, or mend its address")];
+        }
+    };
+    let mut findings = clock(&key, &url, &head);
+    let is_well = head.status.is_success() || head.status.is_redirection();
+    if health.is_some() && !is_well {
+        let status = head.status.as_u16();
+        let key = format!("upstream.{}.health.path", upstream.name);
+        let what = format!("{url} answers {status} there: it would get no requests");
+        let mend = "name a path that a server which is well answers with 2xx";
+        findings.push(error(key, what, mend));
+    }
+    findings
+}
+
+/// Whether an authority refuses who shows nothing, in words that are understood.
+async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward) -> Findings {
+    let key = format!("auth.{}.path", auth.name);
+    let refusal = "let it answer 401, with JSON or nothing, where nobody is logged in";
+    let request = match forward::request(forward, Inputs::default(), context(config, forward)) {
+        Ok(request) => request,
+        Err(why) => return vec![error(key, why.detail.into_owned(), "mend the path")],
+    };
+    let (head, body) = match fetcher.read(&forward.upstream, request).await {
+        Ok(answer) => answer,
+        Err(why) => {
+            let what = format!("cannot be asked: {why}");
+            return vec![error(key, what, "start the backend, or mend the path")];
+        }
+    };
+    match forward::judge(&auth.name, forward, &head, &body) {
+        Answer::Unknown if head.status.is_redirection() => {
+            let what = format!(
+                "answers {} to who shows nothing, probably the way to a login form",
+                head.status.as_u16()
+            );
+            vec![warning(key, what, refusal)]
+        }
+        Answer::Unknown => Vec::new(),
+        Answer::Known(_) => {
+            let what = format!(
+                "names a user to who shows nothing: everybody would be somebody (`{}`)",
+                forward.user
+            );
+            vec![error(key, what, refusal)]
+        }
+        Answer::Beside(why) => vec![warning(key, format!("refuses nobody: {why}"), refusal)],
+        Answer::Failed(why) => {
+            let mend = "name a path where the backend tells who is logged in";
+            vec![error(
+                key,
+                format!("cannot tell who somebody is: {why}"),
+                mend,
+            )]
+        }
+    }
+}
+
+/// Whether a key set is there, with a key that may be used.
+async fn fetch_keys(fetcher: &Fetcher, auth: &Auth, jwt: &Jwt, url: &Uri) -> Findings {
+    let key = format!("auth.{}.jwks_url", auth.name);
+    let mend = "name the URL of a key set (RFC 7517) with keys for these `algorithms`";
+    let upstream = key_server(&key, url);
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let request = get(path, url.authority().map_or("", |a| a.as_str()));
+    let (head, body) = match fetcher.read(&upstream, request).await {
+        Ok(answer) => answer,
+        Err(why) => return vec![error(key, format!("cannot be fetched: {why}"), mend)],
+    };
+    let mut findings = clock(&key, "the key server", &head);
+    let fault = match head.status.as_u16() {
+        200 => Keys::parse(&body, &jwt.algorithms).err(),
+        status => Some(format!("it answers {status}")),
+    };
+    if let Some(why) = fault {
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        let page = if is_page { ", but a page" } else { "" };
+        findings.push(error(key, format!("gives no keys: {why}{page}"), mend));
+    }
+    findings
+}
+
+/// Whether the backend's own CORS and the policy go together.
+async fn cross(fetcher: &Fetcher, cors: &Cors, upstream: &Upstream, path: &str) -> Findings {
+    let (Some(origin), Some(server)) = (cors.origins.first(), upstream.servers.first()) else {
+        return Vec::new();
+    };
+    let origin = example(origin);
+    let mut request = get(path, host(upstream, server));
+    let Ok(value) = HeaderValue::from_str(&origin) else {
+        return Vec::new();
+    };
+    request.headers_mut().insert(ORIGIN, value);
+    // Who cannot be reached is told of elsewhere.
+    let Ok(head) = fetcher.send(upstream, request).await else {
+        return Vec::new();
+    };
+    let key = format!("cors.{}.origins", cors.name);
+    let of_upstream = format!("{path} of upstream `{}`", upstream.name);
+    let own = head
+        .headers
+        .keys()
+        .find(|name| name.as_str().starts_with("access-control-"));
+    match (cors.mode, own) {
+        (CorsMode::Enforce, Some(own)) => {
+            let what = format!("{of_upstream} sends {own} of its own, which will be replaced");
+            let mend = "take CORS out of the backend, or write `mode = \"passthrough\"`";
+            vec![warning(key, what, mend)]
+        }
+        (CorsMode::Passthrough, _) if !head.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) => {
+            let what = format!("{of_upstream} allows nothing to {origin} by itself");
+            let mend = "set up CORS in the backend, or write `mode = \"enforce\"`";
+            vec![warning(key, what, mend)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Every policy with every upstream and path that it stands before; a path with parameters is `/`.
+fn policies(config: &Config) -> Vec<(&Cors, &Upstream, &str)> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for route in &config.routes {
+        let Some(cors) = &route.cors else {
+            continue;
+        };
+        let is_read = route.methods.is_empty() || route.methods.contains(&Method::GET);
+        let path = match route.path.contains('{') || !is_read {
+            true => "/",
+            false => &route.path,
+        };
+        if cors.mode != CorsMode::Off && seen.insert((&cors.name, &route.upstream.name, path)) {
+            found.push((&**cors, &*route.upstream, path));
+        }
+    }
+    found
+}
+
+fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
+    let Some(ahead) = clock_ahead(head, SystemTime::now()) else {
+        return Vec::new();
+    };
+    let direction = if ahead > 0 { "ahead" } else { "behind" };
+    let by = ahead.unsigned_abs();
+    let differ = format!("the clock of {whose} is {by} s {direction} of this machine's");
+    let mend = "set both by NTP";
+    match by {
+        0..=DRIFT => Vec::new(),
+        _ if by > WRONG => {
+            let what = format!("{differ}: one of them is wrong, and tokens will be refused");
+            vec![error(key.to_owned(), what, mend)]
+        }
+        _ => vec![warning(key.to_owned(), differ, mend)],
+    }
+}
+
+fn get(path: &str, host: &str) -> Request<Body> {
+    let mut request = Request::new(empty());
+    // What the file says is valid; elsewhere the answer tells.
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.insert(HOST, host);
+    }
+    request
+}
+
+fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
+    let fixed = upstream.host.as_ref().and_then(|host| host.to_str().ok());
+    fixed.unwrap_or(&server.address)
+}
+
+/// As somebody at the public URL would be asked for.
+fn context(config: &Config, forward: &Forward) -> Context {
+    let public = config.server.public_url.as_deref().unwrap_or_default();
+    let is_https = public.starts_with("https:");
+    let authority = public.split_once("://").map(|(_, authority)| authority);
+    let server = forward.upstream.servers.first();
+    let host = authority.or(server.map(|server| &*server.address));
+    let host = host.and_then(|host| HeaderValue::from_str(host).ok());
+    Context {
+        host: host.unwrap_or(HeaderValue::from_static("localhost")),
+        proto: if is_https { "https" } else { "http" },
+        remote: "127.0.0.1".to_owned(),
+    }
+}
+
+/// An origin that the policy allows.
+fn example(pattern: &OriginPattern) -> String {
+    let (scheme, host, port) = match pattern {
+        OriginPattern::Exact { scheme, host, port } => (scheme, host.clone(), port),
+        OriginPattern::OneLabel {
+            scheme,
+            suffix,
+            port,
+        } => (scheme, format!("any{suffix}"), port),
+        OriginPattern::Any => return "https://any.example".to_owned(),
+    };
+    match (scheme.as_str(), port) {
+        ("https", 443) | ("http", 80) => format!("{scheme}://{host}"),
+        _ => format!("{scheme}://{host}:{port}"),
+    }
+}
+
+fn key_server(name: &str, url: &Uri) -> Upstream {
+    let is_https = url.scheme_str() == Some("https");
+    let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+    let patience = std::time::Duration::from_secs(5);
+    Upstream {
+        name: name.to_owned(),
+        servers: vec![Authority {
+            address: format!("{}:{port}", url.host().unwrap_or_default()),
+            is_https,
+        }],
+        host: None,
+        connect_timeout: patience,
+        response_timeout: patience,
+        idle_timeout: patience,
+        keepalive: 0,
+        http2: false,
+        tls: Trust::default(),
+        balance: Default::default(),
+        health: None,
+        budget: Default::default(),
+    }
+}
+
+fn error(key: String, what: String, mend: &'static str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        key,
+        what,
+        mend,
+    }
+}
+
+fn warning(key: String, what: String, mend: &'static str) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        ..error(key, what, mend)
+    }
+}
+
+/// Where a key stands; where it does not stand in the file, its table.
+fn place(values: &[Value], key: &str) -> (usize, usize) {
+    let position = |value: &Value| {
+        let (line, column) = value.source.strip_prefix("file:")?.split_once(':')?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    };
+    let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+    let is_in = |value: &&Value| {
+        let rest = value.key.strip_prefix(table);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let exact = values.iter().filter(|value| value.key == key);
+    let near = values.iter().filter(is_in);
+    exact.chain(near).find_map(position).unwrap_or((1, 1))
+}

@@ -1,0 +1,191 @@
+//! `crossfade check --live`: whether what runs is what the file takes it for.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::world::Folder;
+
+const JSON: &str = "application/json";
+const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"a",
+"x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// A backend that answers each path in its own way, and lives as long as the test process.
+fn backend(answer: fn(&str, &str) -> String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            std::thread::spawn(move || serve(stream, answer));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, answer: fn(&str, &str) -> String) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    // Whoever asked may be gone.
+    let _ = stream.write_all(answer(path, &head).as_bytes());
+}
+
+fn says(status: u16, content_type: &str, more: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nConnection: close\r\n{more}Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn date(ahead: u64) -> String {
+    let date = SystemTime::now() + Duration::from_secs(ahead);
+    format!("Date: {}\r\n", httpdate::fmt_http_date(date))
+}
+
+fn check(folder: &Folder, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_crossfade"))
+        .arg("check")
+        .arg(folder.config())
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn file(app: &str, more: &str) -> String {
+    format!(
+        r#"[upstream.app]
+servers = ["http://{app}"]
+health = {{path = "/healthz", interval = "5s"}}
+{more}
+[[route]]
+path = "/api/{{*rest}}"
+upstream = "app"
+"#
+    )
+}
+
+#[test]
+fn what_runs_as_the_file_says_is_valid() {
+    let app = backend(|path, head| {
+        assert!(!head.to_lowercase().contains("cookie"), "{head}");
+        match path {
+            "/me" => says(401, JSON, "", "{}"),
+            "/keys" => says(200, JSON, &date(0), KEYS),
+            _ => says(200, JSON, &date(0), "{}"),
+        }
+    });
+    let more = format!(
+        r#"
+[auth.session]
+kind = "forward"
+upstream = "app"
+path = "/me"
+user = "user"
+[auth.token]
+kind = "jwt"
+issuer = "i"
+audience = "a"
+jwks_url = "http://{app}/keys"
+[cors.default]
+origins = ["https://app.example.com"]
+"#
+    );
+    let folder = Folder::with(&file(&app, &more));
+    let checked = check(&folder, &["--live"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let out = String::from_utf8(checked.stdout).unwrap();
+    assert!(out.ends_with(": valid, and all of it answers\n"), "{out}");
+    let errors = String::from_utf8(checked.stderr).unwrap();
+    assert!(!errors.contains("path"), "{errors}");
+}
+
+#[test]
+fn what_runs_otherwise_is_told_at_the_key_that_it_belongs_to() {
+    let app = backend(|path, _| match path {
+        "/healthz" => says(500, JSON, &date(45), ""),
+        "/open" => says(200, JSON, "", r#"{"user":"secret-name"}"#),
+        "/page" => says(200, "text/html", "", "<form>"),
+        "/login" => says(302, "text/html", "Location: /form\r\n", ""),
+        "/none" => says(200, JSON, "", r#"{"user":null}"#),
+        "/broken" => says(500, JSON, "", ""),
+        "/keys/page" => says(200, "text/html", "", "<html>"),
+        "/keys/empty" => says(200, JSON, "", r#"{"keys":[]}"#),
+        "/keys/gone" => says(410, JSON, "", ""),
+        "/" => says(200, JSON, "Access-Control-Allow-Origin: *\r\n", ""),
+        "/plain" => says(200, JSON, "", ""),
+        _ => says(404, JSON, "", ""),
+    });
+    let mut more = String::from("[upstream.away]\nservers = [\"http://127.0.0.1:9\"]\n");
+    for path in ["open", "page", "login", "none", "broken", "lost"] {
+        more.push_str(&format!(
+            "[auth.{path}]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/{path}\"\nuser = \"user\"\n"
+        ));
+    }
+    more.push_str("[auth.away]\nkind = \"forward\"\nupstream = \"away\"\npath = \"/me\"\nuser = \"user\"\n");
+    for path in ["page", "empty", "gone"] {
+        more.push_str(&format!(
+            "[auth.k{path}]\nkind = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"http://{app}/keys/{path}\"\n"
+        ));
+    }
+    more.push_str(
+        r#"[cors.default]
+origins = ["https://*.example.com"]
+[cors.own]
+origins = ["https://app.example.com"]
+mode = "passthrough"
+[[route]]
+path = "/plain"
+upstream = "app"
+cors = "own"
+"#,
+    );
+    let folder = Folder::with(&file(&app, &more));
+    let checked = check(&folder, &["--live"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(!told.contains("secret-name"), "{told}");
+    let config = folder.config();
+    for (place, said) in [
+        ("2:11: error: upstream.app.servers: ", "s ahead of this machine's"),
+        ("3:18: error: upstream.app.health.path: ", "answers 500 there"),
+        ("5:11: error: upstream.away.servers: ", "http://127.0.0.1:9 cannot be reached: "),
+        (" error: auth.open.path: ", "names a user to who shows nothing"),
+        (" warning: auth.page.path: ", "HTML page"),
+        (" warning: auth.login.path: ", "answers 302"),
+        (" warning: auth.none.path: ", "no user at `user`"),
+        (" error: auth.broken.path: ", "it answered 500"),
+        (" error: auth.lost.path: ", "it answered 404"),
+        (" error: auth.away.path: ", "cannot be asked: "),
+        (" error: auth.kpage.jwks_url: ", "but a page"),
+        (" error: auth.kempty.jwks_url: ", "it holds no keys"),
+        (" error: auth.kgone.jwks_url: ", "it answers 410"),
+        (" warning: cors.default.origins: ", "access-control-allow-origin of its own"),
+        (" warning: cors.own.origins: ", "allows nothing to https://app.example.com"),
+    ] {
+        let is_it = |line: &&str| line.contains(place) && line.contains(said);
+        let line = told.lines().find(is_it);
+        let line = line.unwrap_or_else(|| panic!("{place}{said}\n{told}"));
+        assert!(line.starts_with(&format!("{}:", config.display())), "{line}");
+        assert!(line.contains("; "), "no mend: {line}");
+        assert!(!line.contains(":1:1:"), "no place: {line}");
+    }
+
+    let json = check(&folder, &["--live", "--json"]);
+    assert_eq!(json.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    let lines = told.lines().count();
+    assert_eq!(report["problems"].as_array().unwrap().len(), lines, "{told}");
+    assert_eq!(check(&folder, &[]).status.code(), Some(0), "the file is valid");
+}
