@@ -102,8 +102,8 @@ pub fn explain(
         "params": params,
         "policies": {
             "cors": found.route.cors.as_ref().map(|cors| &cors.name),
-            "auth": null,
-            "rate_limit": null,
+            "auth": found.route.auth.first().map(|auth| &auth.name),
+            "rate_limit": found.route.rate_limit.as_ref().map(|limit| &limit.name),
         },
         "rollout": rollout,
     });

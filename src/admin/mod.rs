@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod read;
 mod resource;
+mod revoke;
 mod rollouts;
 mod scrape;
 mod serve;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
 pub use explain::{Question, explain, parse_header};
+pub use revoke::REVOCATIONS;
 pub use scrape::Scrape;
 pub use serve::serve;
 pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
@@ -47,6 +49,8 @@ pub struct Admin {
     pub started: Instant,
     /// Set once the process is on its way out: not ready any more, whatever else it still does.
     pub leaving: AtomicBool,
+    /// Whoever writes revocations down: one after the other, each all that there are by then.
+    pub keeping: tokio::sync::Mutex<()>,
 }
 
 impl Admin {

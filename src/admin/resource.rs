@@ -33,6 +33,8 @@ pub enum Resource {
     CloseSessions,
     /// `/v1/sessions/notify`.
     NotifySessions,
+    /// `/v1/revoke`.
+    Revoke,
     /// `/v1/topics`.
     Topics,
     /// `/v1/drain`.
@@ -69,6 +71,7 @@ impl Resource {
             ["v1", "sessions"] => Sessions,
             ["v1", "sessions", "close"] => CloseSessions,
             ["v1", "sessions", "notify"] => NotifySessions,
+            ["v1", "revoke"] => Revoke,
             ["v1", "topics"] => Topics,
             ["v1", "drain"] => Drain,
             ["v1", "upgrade"] => Upgrade,
@@ -90,7 +93,7 @@ impl Resource {
             Upgrade => "GET, HEAD, POST",
             Config => "GET, HEAD, PUT",
             Drain => "POST, DELETE",
-            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Reload | Undo => "POST",
+            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Revoke | Reload | Undo => "POST",
         }
     }
 
@@ -128,7 +131,6 @@ mod tests {
             "/v1/rollouts/%ff",
             "/livez/",
             "//livez",
-            "/v1/revoke",
             "/v1/maintenance",
         ] {
             assert_eq!(Resource::find(path), None, "{path}");
@@ -162,6 +164,6 @@ mod tests {
             found.push(std::mem::discriminant(&resource));
         }
         // As many as the enum has: a new one must be documented too.
-        assert_eq!(found.len(), 21);
+        assert_eq!(found.len(), 22);
     }
 }

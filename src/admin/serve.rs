@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::answer::{self, Answer, Fault, REQUEST_ID};
 use super::read::Asked;
 use super::resource::Resource;
-use super::{Admin, config, door, explain, health, rollouts, sessions, topics, upgrade};
+use super::{Admin, config, door, explain, health, revoke, rollouts, sessions, topics, upgrade};
 use crate::listener::Listener;
 
 /// Connections at once: people, a scraper, a probe. More wait.
@@ -168,6 +168,7 @@ async fn dispatch(
         Resource::Sessions => sessions::list(&asked, admin),
         Resource::CloseSessions => sessions::close(&asked, admin),
         Resource::NotifySessions => sessions::notify(&asked, admin),
+        Resource::Revoke => revoke::revoke(&asked, admin).await,
         Resource::Topics => Ok(topics::list(admin)),
         Resource::Drain if method == Method::DELETE => Ok(sessions::cancel_drain(admin)),
         Resource::Drain => sessions::drain(&asked, admin),

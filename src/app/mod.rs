@@ -3,6 +3,7 @@
 mod bound;
 mod leave;
 mod pressure;
+mod revocations;
 mod secret;
 mod upgrade;
 mod watchdog;
@@ -24,8 +25,10 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade};
 use crate::config::{Config, Problem};
 use crate::downstream;
+use crate::edge::auth::Authenticator;
 use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
+use crate::edge::rate_limit::Limiters;
 use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
 use crate::listener::Given;
@@ -167,6 +170,14 @@ pub async fn build(
     let generation = history.generation();
 
     let (hub, upstreams) = build_hub(&config, &telemetry);
+    let authenticator = Authenticator::new(
+        upstreams.clone(),
+        telemetry.clone(),
+        revocations::find(state_dir, &telemetry),
+    );
+    authenticator.adopt(&config);
+    let limiters = Arc::new(Limiters::default());
+    limiters.adopt(&config.rate_limits);
     if config.tracing.endpoint.is_some() {
         upstreams.trace(&config.tracing, &telemetry);
     }
@@ -177,6 +188,9 @@ pub async fn build(
             config: config.clone(),
         }),
         stages: controller.stages(),
+        authenticator: Arc::new(authenticator),
+        limiters: limiters.clone(),
+        handshakes: Default::default(),
         hub,
         upstreams,
         sessions,
@@ -280,6 +294,7 @@ impl Built {
             upgrades: may_upgrade.then_some(ask_to_upgrade),
             started: Instant::now(),
             leaving: AtomicBool::new(false),
+            keeping: tokio::sync::Mutex::default(),
         });
         let everything = public.iter().chain([&admin]);
         let sockets = everything.filter_map(Bound::file).collect();
@@ -304,7 +319,8 @@ impl Built {
         let admin_door = spawn_watched("admin", &shared, asked);
         let mut duties = vec![spawn_watched("reload", &shared, reloads).abort_handle()];
         let memory = spawn_watched("memory", &shared, pressure::watch(shared.clone()));
-        let others = vec![memory.abort_handle()];
+        let limits = spawn_watched("limits", &shared, shared.limiters.clone().keep());
+        let others = vec![memory.abort_handle(), limits.abort_handle()];
         parts.push(admin_door.abort_handle());
         parts.extend(duties.iter().chain(&others).cloned());
         duties.extend(watchdog::spawn(parts, api.clone()));

@@ -1,6 +1,7 @@
 //! A client's body on its way upstream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,9 +11,9 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::http2::Upload;
 use super::wire::Traffic;
-use crate::config::Underscores;
 use crate::edge::hygiene::{Fault, trailers};
 use crate::error::{Error, Kind};
+use crate::route::InForce;
 use crate::upstream::{self, Body};
 
 /// A request's body as it comes in.
@@ -41,22 +42,27 @@ impl Arriving {
 
     /// The body as the backend gets it: of the same length where that is known, its errors the
     /// client's, its trailers under the rules of fields.
-    pub fn upward(self, names: Underscores) -> Body {
+    pub fn upward(self, in_force: &Arc<InForce>) -> Body {
         match self {
             Arriving::Nothing => upstream::empty(),
-            body => Upward { body, names }.boxed_unsync(),
+            body => {
+                let in_force = in_force.clone();
+                Upward { body, in_force }.boxed_unsync()
+            }
         }
     }
 }
 
 struct Upward {
     body: Arriving,
-    names: Underscores,
+    in_force: Arc<InForce>,
 }
 
 impl Upward {
     fn clean(&self, mut trailers: HeaderMap) -> Result<Frame<Bytes>, Error> {
-        match trailers::upward(&mut trailers, self.names) {
+        let config = &self.in_force.config;
+        let (policy, taken) = (config.server.underscore_headers, &config.identity_headers);
+        match trailers::upward(&mut trailers, policy, taken) {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(fault) => {
                 if let Arriving::Http1(_, traffic) = &self.body {

@@ -8,6 +8,7 @@ use hyper::header::HeaderValue;
 
 use super::exchange::Exchange;
 use crate::config::{By, Rollout, Route};
+use crate::edge::auth::Identity;
 use crate::edge::hygiene::own;
 use crate::rollout::{self, Candidate, Decision, Reason, Transport, unit};
 
@@ -28,20 +29,25 @@ impl Cohort {
     pub fn recognise<'r>(
         exchange: &Exchange,
         headers: &HeaderMap,
+        identity: Option<&Identity>,
         mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
     ) -> Cohort {
         let secret = exchange.shared.secret(&exchange.in_force.config);
         let unit = own::cookie(headers, unit::COOKIE).and_then(|value| unit::verify(secret, value));
-        let needs_unit =
-            unit.is_none() && rollouts.any(|rollout| matches!(rollout.by, By::Cookie | By::User));
+        let needs_unit = unit.is_none()
+            && rollouts.any(|rollout| match rollout.by {
+                By::Cookie => true,
+                By::User => identity.is_none(),
+                By::Tenant | By::Ip => false,
+            });
         let made = needs_unit.then(|| unit::mint(secret, fastrand_bytes()));
         let (made_unit, value) = made.unzip();
         Cohort {
             candidate: Candidate {
                 cookie: unit.or(made_unit),
                 ip: exchange.client.ip.to_string(),
-                user: None,
-                tenant: None,
+                user: identity.map(|identity| identity.user.clone()),
+                tenant: identity.and_then(|identity| identity.tenant.clone()),
                 overrides: overrides(exchange, headers),
             },
             cookie: value.and_then(|value| cookie(&value, exchange.client.proto)),

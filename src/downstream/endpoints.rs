@@ -4,16 +4,23 @@ use std::sync::Arc;
 
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use hyper::http::request::Parts;
-use hyper::{Method, Response};
+use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::cohort::Cohort;
+use super::edge::{Entrant, Policies};
 use super::exchange::Exchange;
 use super::respond::{self, Problem};
-use crate::config::Rollout;
-use crate::edge::hygiene::{own, path};
+use crate::config::{Auth, CredentialSource, Rollout};
+use crate::edge::auth::credential::Extras;
+use crate::edge::auth::ticket::LIFE;
+use crate::edge::auth::{Admission, Identity, Ticketed};
+use crate::edge::hygiene::path::Canonical;
+use crate::edge::hygiene::{Fault, own, path};
 use crate::rollout::{self, Decision, Reason, Transport};
+use crate::route::Match;
+use crate::session::Presented;
 use crate::upstream::{self, Body};
 
 /// How long a client may go by what it was told, milliseconds.
@@ -26,6 +33,8 @@ pub enum Own {
     WebSocket,
     /// `PREFIX/transport`.
     Transport,
+    /// `PREFIX/ticket`.
+    Ticket,
 }
 
 /// The endpoint that a canonical path names; `None` where the path is not under the prefix.
@@ -39,30 +48,109 @@ pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
     match rest {
         "/ws" => Ok(Some(Own::WebSocket)),
         "/transport" => Ok(Some(Own::Transport)),
+        "/ticket" => Ok(Some(Own::Ticket)),
         rest if rest.is_empty() || rest.starts_with('/') => Err(Problem::no_route()),
         _ => Ok(None),
     }
 }
 
+/// The place that an endpoint of ours is asked about: its path and query, and the route there; `None` where it is asked
+/// about `PREFIX/ws`.
+///
+/// # Errors
+/// `?path=` names nothing.
+pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
+    let Some(url) = asked_path(exchange.query.as_deref()) else {
+        return Ok(None);
+    };
+    let (raw, query) = match url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (url.as_str(), None),
+    };
+    let Canonical { path, is_ambiguous } = path::canonical(raw)?;
+    let (routes, host) = (&exchange.in_force.routes, &exchange.host.name);
+    let found = routes
+        .find(host, &Method::GET, &path)
+        .ok_or_else(Problem::no_route)?;
+    if routes.is_in_doubt(host, &Method::GET, &path, is_ambiguous, &found.route) {
+        return Err(Fault::Path.into());
+    }
+    Ok(Some(About {
+        url: own::join(&path, query),
+        found,
+    }))
+}
+
+/// What `?path=` names.
+pub struct About {
+    /// Canonical path, and query.
+    url: String,
+    /// The route there.
+    pub found: Match,
+}
+
 /// `PREFIX/transport[?path=…]`: which transport this client is to use, and where.
-pub fn transport(exchange: &Exchange, head: &Parts) -> Result<Response<Body>, Problem> {
+pub fn transport(
+    exchange: &Exchange,
+    head: &Parts,
+    about: Option<&About>,
+    identity: Option<&Identity>,
+) -> Result<Response<Body>, Problem> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Problem::method_not_allowed("GET, HEAD"));
     }
-    let answer = match asked_path(exchange.query.as_deref()) {
-        Some(url) => for_path(exchange, &head.headers, &url)?,
-        None => for_all(exchange, &head.headers),
+    let answer = match about {
+        Some(about) => for_path(exchange, &head.headers, about, identity),
+        None => for_all(exchange, &head.headers, identity),
     };
-    let mut response = Response::new(upstream::full(document(exchange, &answer)));
+    let mut response = json(document(exchange, &answer));
     let headers = response.headers_mut();
-    let kind = HeaderValue::from_static("application/json");
-    headers.insert(CONTENT_TYPE, kind);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("cookie"));
     if let Some(cookie) = &answer.cohort.cookie {
         respond::add_cookie(headers, cookie);
     }
     Ok(response)
+}
+
+/// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, by whoever brings credentials.
+pub fn ticket(
+    exchange: &Exchange,
+    head: &Parts,
+    policies: Policies<'_>,
+    entrant: &Entrant,
+) -> Result<Response<Body>, Problem> {
+    if head.method != Method::POST {
+        return Err(Problem::method_not_allowed("POST"));
+    }
+    let Some(admission) = &entrant.admission else {
+        return Err(Problem::no_tickets());
+    };
+    let takes = |auth: &Auth| auth.from.contains(&CredentialSource::Ticket);
+    if !policies.auth.iter().any(|auth| takes(auth)) || !takes(&admission.found.auth) {
+        return Err(Problem::no_tickets());
+    }
+    let mut headers = head.headers.clone();
+    let presented = Presented::take(&mut headers, Extras::default(), std::iter::empty());
+    let ticketed = Ticketed {
+        cookie: presented.cookie(),
+        authorization: admission.authorization().or(presented.authorization()),
+    };
+    let authenticator = &exchange.shared.authenticator;
+    let ticket = authenticator.give_ticket(Admission::clone(admission), ticketed);
+    let ticket = ticket.ok_or_else(|| Problem::overloaded("tickets", "no randomness", 1))?;
+    let document = json!({"ticket": ticket, "expires_in_ms": LIFE.as_millis() as u64});
+    let mut response = json(document.to_string());
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+fn json(document: String) -> Response<Body> {
+    let mut response = Response::new(upstream::full(document));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/json");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 struct Answer {
@@ -73,19 +161,15 @@ struct Answer {
     url: String,
 }
 
-fn for_path(exchange: &Exchange, headers: &HeaderMap, url: &str) -> Result<Answer, Problem> {
-    let (raw, query) = match url.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (url, None),
-    };
-    let path = path::canonical(raw)?.path;
-    let found = exchange
-        .in_force
-        .routes
-        .find(&exchange.host.name, &Method::GET, &path)
-        .ok_or_else(Problem::no_route)?;
+fn for_path(
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    about: &About,
+    identity: Option<&Identity>,
+) -> Answer {
+    let About { url, found } = about;
     let rollout = found.route.rollout.clone();
-    let cohort = Cohort::recognise(exchange, headers, rollout.iter());
+    let cohort = Cohort::recognise(exchange, headers, identity, rollout.iter());
     let decision = match found.bridged {
         true => cohort.decide(exchange, &found.route),
         // Nothing but the legacy transport is there.
@@ -96,18 +180,18 @@ fn for_path(exchange: &Exchange, headers: &HeaderMap, url: &str) -> Result<Answe
             bucket: None,
         },
     };
-    Ok(Answer {
+    Answer {
         cohort,
         decision,
         rollout,
-        url: own::join(&path, query),
-    })
+        url: url.clone(),
+    }
 }
 
-fn for_all(exchange: &Exchange, headers: &HeaderMap) -> Answer {
+fn for_all(exchange: &Exchange, headers: &HeaderMap, identity: Option<&Identity>) -> Answer {
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
-    let cohort = Cohort::recognise(exchange, headers, rollouts);
+    let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
     let (decision, route) = cohort.decide_for_all(exchange);
     Answer {
         cohort,

@@ -101,7 +101,9 @@ pub struct Exchange {
     pub host: Host,
     /// The canonical path.
     pub path: Arc<str>,
-    /// The query as it was.
+    /// Whether frameworks may disagree about that path.
+    pub is_ambiguous: bool,
+    /// The query; once the place is known, without what is crossfade's own.
     pub query: Option<String>,
     /// Whether it is a WebSocket handshake.
     pub is_handshake: bool,
@@ -131,6 +133,7 @@ impl Exchange {
             peer,
             peer_text: connection.peer.clone(),
             host: inspected.host,
+            is_ambiguous: inspected.path.is_ambiguous,
             path: inspected.path.path.into(),
             query: head.uri.query().map(str::to_owned),
             is_handshake: inspected.is_handshake,

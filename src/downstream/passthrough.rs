@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use hyper::header::{EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    AUTHORIZATION, COOKIE, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
@@ -12,7 +14,8 @@ use super::body::Arriving;
 use super::cohort::Cohort;
 use super::exchange::Exchange;
 use super::respond::{self, Problem, REQUEST_ID};
-use crate::edge::hygiene::{Fault, forwarded, hop, own};
+use super::websocket::Came;
+use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
 use crate::upstream::{Body, ClientAddress, Purpose};
@@ -27,17 +30,19 @@ pub async fn pass(
     found: &Match,
     head: Parts,
     body: Arriving,
+    came: &Came,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let route = &found.route;
     let marks = route.source.is_some().then(|| {
-        let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
+        let identity = came.entrant.identity();
+        let cohort = Cohort::recognise(exchange, &head.headers, identity, route.rollout.iter());
         (cohort.decide(exchange, route).transport, cohort.cookie)
     });
     account.cohort = marks
         .as_ref()
         .map_or("", |(transport, _)| transport.as_str());
-    let mut answer = go(exchange, found, head, body, account).await;
+    let mut answer = go(exchange, found, head, body, came, account).await;
     if let Some((transport, cookie)) = marks {
         let headers = match &mut answer {
             Ok(response) => response.headers_mut(),
@@ -56,10 +61,11 @@ async fn go(
     found: &Match,
     head: Parts,
     body: Arriving,
+    came: &Came,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
-    let request = request(exchange, found, head, body)?;
+    let request = request(exchange, found, head, body, came)?;
     let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
@@ -109,6 +115,7 @@ pub fn request(
     found: &Match,
     head: Parts,
     body: Arriving,
+    came: &Came,
 ) -> Result<Request<Body>, Problem> {
     let mut headers = head.headers;
     hop::strip(&mut headers);
@@ -118,18 +125,14 @@ pub fn request(
     let (peer, text) = (exchange.peer, &exchange.peer_text);
     forwarded::rebuild(&mut headers, peer, text, &exchange.client);
     headers.insert(REQUEST_ID, exchange.id.value());
-
-    let mut url = url(exchange, head.uri)?;
-    if found.route.source.is_some() {
-        let parameters = own::take_parameters(exchange.query.as_deref());
-        url = parse(own::join(&exchange.path, parameters.query.as_deref()))?;
-        let last_event_id = parameters.last_event_id.filter(|_| found.bridged);
-        if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
-            headers.entry(LAST_EVENT_ID).or_insert(id);
-        }
+    identify(&mut headers, exchange, came);
+    let last_event_id = came.parameters.last_event_id.clone();
+    let last_event_id = last_event_id.filter(|_| found.bridged);
+    if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
+        headers.entry(LAST_EVENT_ID).or_insert(id);
     }
-    let names = exchange.in_force.config.server.underscore_headers;
-    let mut request = Request::new(body.upward(names));
+    let url = url(exchange, head.uri)?;
+    let mut request = Request::new(body.upward(&exchange.in_force));
     *request.method_mut() = head.method;
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
@@ -142,9 +145,34 @@ pub fn request(
     Ok(request)
 }
 
-/// Path and query as they go upstream; as they came, where the path was canonical.
+/// Tells the backend who this is, after every field that only passes for it has left: what is added here nobody can
+/// nominate away.
+fn identify(headers: &mut HeaderMap, exchange: &Exchange, came: &Came) {
+    names::remove_aliases(headers, &exchange.in_force.config.identity_headers);
+    let Some(admission) = &came.entrant.admission else {
+        return;
+    };
+    if let Some(authorization) = admission.authorization() {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    if let Some(ticketed) = &admission.ticketed {
+        for (name, value) in [
+            (COOKIE, &ticketed.cookie),
+            (AUTHORIZATION, &ticketed.authorization),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+    for (name, value) in admission.fields(None) {
+        headers.insert(name, value);
+    }
+}
+
+/// Path and query as they go upstream; as they came, where nothing of them is ours and the path was canonical.
 fn url(exchange: &Exchange, came: Uri) -> Result<Uri, Problem> {
-    if came.path() != &*exchange.path {
+    if came.path() != &*exchange.path || came.query() != exchange.query.as_deref() {
         return parse(own::join(&exchange.path, exchange.query.as_deref()));
     }
     let url = came.into_parts().path_and_query.map(Uri::from);

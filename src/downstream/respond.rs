@@ -7,18 +7,23 @@ use std::borrow::Cow;
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER, SET_COOKIE, UPGRADE,
+    RETRY_AFTER, SET_COOKIE, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
+use crate::edge::auth::Denied;
 use crate::edge::cors::OriginRefused;
 use crate::edge::hygiene::Fault;
+use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::upstream::{self, Body};
 
 /// The request's number, on every answer and in every log line about it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Seconds after which somebody may look whether another connection of theirs has ended.
+const CROWDED_SECONDS: u32 = 10;
 
 /// An answer of our own that says no.
 #[derive(Clone, Debug)]
@@ -124,6 +129,68 @@ impl Problem {
     pub fn legacy() -> Self {
         let detail = "this client stays on the legacy transport";
         Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail)
+    }
+
+    /// Nobody vouches for who this is. What is wanted is told in any case (RFC 9110, section 15.5.2; RFC 6750, section 3).
+    pub fn denied(denied: &Denied) -> Self {
+        let mut problem = Problem::from(Refusal::from(denied));
+        problem.reason = Some(match denied {
+            Denied::Unavailable(_) => "auth_unavailable",
+            _ => "unauthorized",
+        });
+        let challenge = match denied {
+            Denied::Missing => "Bearer realm=\"crossfade\"",
+            Denied::Unavailable(wait) => {
+                problem.code = "auth_unavailable";
+                return problem.retry_after(u32::try_from(wait.as_secs()).unwrap_or(1).max(1));
+            }
+            Denied::Invalid(_) | Denied::Expired | Denied::Revoked => {
+                "Bearer realm=\"crossfade\", error=\"invalid_token\""
+            }
+        };
+        let challenge = HeaderValue::from_static(challenge);
+        problem.headers.insert(WWW_AUTHENTICATE, challenge);
+        problem
+    }
+
+    /// It is known who this is, and that is not enough.
+    pub fn forbidden(detail: &'static str) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", Side::Edge, detail)
+    }
+
+    /// A write with a cookie that lacks what a foreign page cannot know.
+    pub fn csrf(detail: &'static str) -> Self {
+        let mut problem = Problem::forbidden(detail);
+        problem.reason = Some("csrf");
+        problem
+    }
+
+    /// More than this client may ask for.
+    pub fn rate_limited(policy: &str, exceeded: &Exceeded) -> Self {
+        let detail = "more than this client may ask for; come back";
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut problem = Problem::new(status, "rate_limited", Side::Edge, detail);
+        let fields = fields::fields(policy, &exceeded.rate, &exceeded.wait, fastrand::f64());
+        problem.headers.extend(fields);
+        problem
+    }
+
+    /// The newest connection of a user, or an address, that has as many as it may have.
+    pub fn crowded(crowded: Crowded) -> Self {
+        let detail = match crowded {
+            Crowded::User => "more connections than this user may have",
+            Crowded::Address => "more connections than this address may have",
+        };
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut problem = Problem::new(status, "rate_limited", Side::Edge, detail);
+        problem.reason = Some(crowded.reason());
+        problem.retry_after(CROWDED_SECONDS)
+    }
+
+    /// Nothing there takes tickets.
+    pub fn no_tickets() -> Self {
+        let detail = "nothing there takes tickets: its `auth` has no \"ticket\" in `from`";
+        Problem::new(StatusCode::NOT_FOUND, "not_found", Side::Edge, detail)
     }
 
     /// Who breaks a rule of form is not trusted with a second request.

@@ -19,14 +19,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::account::Account;
 use super::body::Arriving;
 use super::exchange::{Connection, Exchange};
+use super::offer;
 use super::one_way;
 use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
-use super::websocket;
+use super::websocket::{self, Came};
 use crate::config::Route;
 use crate::edge::hygiene::hop;
 use crate::edge::hygiene::text::Text;
+use crate::edge::rate_limit::Place;
 use crate::error::{Error, Kind, Side};
 use crate::route::Match;
 use crate::telemetry::Tunnel;
@@ -42,13 +44,17 @@ pub async fn open(
     found: &Match,
     head: Parts,
     body: Arriving,
+    came: Came,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let key = websocket::key(&head.headers)?;
     let expected = derive_accept_key(key.as_bytes());
     let mut head = head;
     let downstream = Upgrade::of(&mut head.extensions);
-    let mut request = passthrough::request(exchange, found, head, body)?;
+    let mut request = passthrough::request(exchange, found, head, body, &came)?;
+    if came.entrant.admission.is_some() {
+        offer::strip(request.headers_mut());
+    }
     ask_for_websocket(request.headers_mut());
     let mut response = passthrough::send(exchange, found, request, account).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -70,7 +76,7 @@ pub async fn open(
         route: found.route.clone(),
         remote: exchange.client.ip.clone(),
     };
-    let held = (connection.clone(), held);
+    let held = (connection.clone(), held, came.entrant.place);
     tokio::spawn(carry(held, downstream, upstream, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
@@ -78,7 +84,7 @@ pub async fn open(
 }
 
 /// The places that both halves keep until the end.
-type Held = (Arc<Connection>, Option<Hold>);
+type Held = (Arc<Connection>, Option<Hold>, Option<Place>);
 
 /// How the log names a tunnel.
 struct Journey {
@@ -138,7 +144,7 @@ async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Jo
             }
         }
     };
-    let (connection, _) = &held;
+    let (connection, _, _) = &held;
     connection.shared.telemetry.tunnel_finished(&Tunnel {
         id: &journey.id,
         route: &journey.route.name,

@@ -1,10 +1,9 @@
 //! WebSocket handshakes that crossfade itself answers: a bridged route's own path, and `PREFIX/ws`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
@@ -16,34 +15,17 @@ use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cohort::Cohort;
+use super::edge::Entrant;
 use super::exchange::{Connection, Exchange};
+use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
 use super::upgrade::{Granted, Upgrade};
 use crate::config::Route;
+use crate::edge::hygiene::own::Parameters;
 use crate::edge::hygiene::{hop, own};
-use crate::hub::Credentials;
 use crate::rollout::{Decision, Reason, Transport};
-use crate::session::{self, Mode, Opening, SingleForm};
+use crate::session::{self, Mode, Opening, Presented, SingleForm};
 use crate::upstream::{self, Body};
-
-/// The subprotocol with subscriptions, positions and notices.
-const JSON: &str = "crossfade.v1.json";
-/// The subprotocol of bare data.
-const RAW: &str = "crossfade.v1.raw";
-/// A subprotocol item that carries a token; never echoed, never logged.
-const BEARER: &str = "cf.bearer.";
-
-/// Seconds after which a client that finds us leaving comes back, spread at random.
-const RETRY_SECONDS: std::ops::RangeInclusive<u32> = 1..=5;
-
-/// What a client offers in `Sec-WebSocket-Protocol`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Offer {
-    json: bool,
-    raw: bool,
-    any: bool,
-    bearer: Option<String>,
-}
 
 /// A handshake on a bridged route's own path.
 pub fn single(
@@ -51,14 +33,18 @@ pub fn single(
     exchange: &Exchange,
     route: &Arc<Route>,
     head: Parts,
+    came: Came,
 ) -> Result<Response<Body>, Problem> {
-    let offer = Offer::read(&head.headers)?;
+    let Came {
+        offer,
+        parameters,
+        entrant,
+    } = came;
     let protocol = match (offer.json, offer.raw || !offer.any) {
         (true, _) => Some(JSON),
         (false, true) => offer.raw.then_some(RAW),
         (false, false) => return Err(Problem::bad_handshake("no subprotocol is known")),
     };
-    let parameters = own::take_parameters(exchange.query.as_deref());
     let form = match offer.json {
         true => SingleForm::Json,
         false => SingleForm::Raw {
@@ -66,12 +52,13 @@ pub fn single(
         },
     };
     let mode = Mode::Single {
-        url: own::join(&exchange.path, parameters.query.as_deref()),
+        url: own::join(&exchange.path, exchange.query.as_deref()),
         after: parameters.after,
         last_event_id: parameters.last_event_id,
         form,
     };
-    let cohort = Cohort::recognise(exchange, &head.headers, route.rollout.iter());
+    let identity = entrant.identity();
+    let cohort = Cohort::recognise(exchange, &head.headers, identity, route.rollout.iter());
     let decision = cohort.decide(exchange, route);
     let asked = Asked {
         route: &route.name,
@@ -80,6 +67,7 @@ pub fn single(
         mode,
         cohort,
         decision,
+        entrant,
     };
     answer(connection, exchange, head, asked)
 }
@@ -89,17 +77,15 @@ pub fn multiplex(
     connection: &Arc<Connection>,
     exchange: &Exchange,
     head: Parts,
+    came: Came,
 ) -> Result<Response<Body>, Problem> {
-    if !exchange.is_handshake {
-        return Err(Problem::upgrade_required());
-    }
-    let offer = Offer::read(&head.headers)?;
+    let Came { offer, entrant, .. } = came;
     if offer.any && !offer.json {
         return Err(Problem::bad_handshake("no subprotocol is known"));
     }
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
-    let cohort = Cohort::recognise(exchange, &head.headers, rollouts);
+    let cohort = Cohort::recognise(exchange, &head.headers, entrant.identity(), rollouts);
     let (decision, _) = cohort.decide_for_all(exchange);
     let asked = Asked {
         route: "-",
@@ -108,8 +94,19 @@ pub fn multiplex(
         mode: Mode::Multiplex,
         cohort,
         decision,
+        entrant,
     };
     answer(connection, exchange, head, asked)
+}
+
+/// What came with a handshake, besides its head.
+pub struct Came {
+    /// Its subprotocols.
+    pub offer: Offer,
+    /// Its parameters that are ours.
+    pub parameters: Parameters,
+    /// Whom the edge let in.
+    pub entrant: Entrant,
 }
 
 /// A handshake taken apart.
@@ -121,6 +118,7 @@ struct Asked<'a> {
     mode: Mode,
     cohort: Cohort,
     decision: Decision,
+    entrant: Entrant,
 }
 
 impl Asked<'_> {
@@ -146,10 +144,12 @@ fn answer(
     let accept = derive_accept_key(key(&head.headers)?.as_bytes());
     let telemetry = &exchange.shared.telemetry;
     let label = asked.protocol_label();
-    if exchange.shared.draining.load(Ordering::Relaxed) {
-        return Err(Problem::draining(fastrand::u32(RETRY_SECONDS)));
-    }
-    let refuse_with = close_code(&asked.decision);
+    // Who is to say who they are is judged by their rollout then.
+    let decided = match asked.entrant.awaits_hello {
+        true => None,
+        false => close_code(&asked.decision),
+    };
+    let refuse_with = asked.entrant.close.or(decided);
     if refuse_with.is_some() && !asked.offer.json {
         let mut problem = Problem::legacy();
         if let Some(cookie) = &asked.cohort.cookie {
@@ -161,7 +161,10 @@ fn answer(
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
     match refuse_with {
-        Some(_) => telemetry.handshake_refused(asked.route, label, "legacy"),
+        Some(_) => {
+            let reason = asked.entrant.close.map_or("legacy", refused_by);
+            telemetry.handshake_refused(asked.route, label, reason);
+        }
         None => {
             let reason = asked.decision.reason.as_str();
             telemetry.handshake_accepted(asked.route, label, reason);
@@ -174,8 +177,14 @@ fn answer(
         host: exchange.host.value.clone(),
         proto: exchange.client.proto,
         origin: head.headers.get(ORIGIN).cloned(),
-        credentials: credentials(&mut head.headers),
-        bearer: asked.offer.bearer,
+        presented: Presented::take(
+            &mut head.headers,
+            asked.entrant.extras,
+            exchange.in_force.config.auths.values(),
+        ),
+        admission: asked.entrant.admission,
+        awaits_hello: asked.entrant.awaits_hello,
+        place: asked.entrant.place,
         candidate: asked.cohort.candidate,
         headers: kept(head.headers),
         mode: asked.mode,
@@ -231,29 +240,6 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue
     }
 }
 
-impl Offer {
-    fn read(headers: &HeaderMap) -> Result<Offer, Problem> {
-        let mut offer = Offer::default();
-        for item in hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
-            offer.any = true;
-            offer.json |= item == JSON;
-            offer.raw |= item == RAW;
-            if let Some(token) = item.strip_prefix(BEARER) {
-                offer.bearer = Some(decode_token(token)?);
-            }
-        }
-        Ok(offer)
-    }
-}
-
-fn decode_token(token: &str) -> Result<String, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    bytes
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or_else(|| Problem::bad_handshake("the cf.bearer. item holds no token"))
-}
-
 /// The code to close with for a client on the legacy side.
 fn close_code(decision: &Decision) -> Option<u16> {
     match (decision.transport, decision.reason) {
@@ -288,21 +274,13 @@ fn switch(
     response
 }
 
-/// The client's credentials as they go upstream; crossfade's own cookies are left out.
-fn credentials(headers: &mut HeaderMap) -> Credentials {
-    own::strip_cookies(headers);
-    let lines: Vec<&[u8]> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let cookie = lines.join(&b"; "[..]);
-    Credentials {
-        cookie: HeaderValue::from_bytes(&cookie)
-            .ok()
-            .filter(|cookie| !cookie.is_empty()),
-        authorization: headers.get(AUTHORIZATION).cloned(),
-        identity: Vec::new(),
+/// The word for a close code that the edge refuses with.
+fn refused_by(code: u16) -> &'static str {
+    match code {
+        4003 => "forbidden",
+        4029 => "connections_per_user",
+        4401 => "token_expired",
+        _ => "unauthorized",
     }
 }
 

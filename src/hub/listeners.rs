@@ -85,6 +85,14 @@ impl Listeners {
         newest.map_or_else(Credentials::default, |held| (*held.credentials).clone())
     }
 
+    /// One subscriber's own.
+    pub fn credentials_of(&self, slot: u32) -> Credentials {
+        let listener = self.slots.get(slot as usize).and_then(Option::as_ref);
+        listener.map_or_else(Credentials::default, |listener| {
+            (*listener.credentials).clone()
+        })
+    }
+
     /// Keeps credentials that nobody present has brought.
     pub fn remember(&mut self, credentials: Credentials) {
         if self.credentials.is_empty() {

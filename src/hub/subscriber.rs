@@ -141,6 +141,11 @@ impl Subscriber {
         self.told_live = elsewhere.told_live;
     }
 
+    /// The credentials that this subscriber brought, or has renewed.
+    pub fn credentials(&self) -> Credentials {
+        self.topic.credentials_of(self.slot)
+    }
+
     /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
     pub fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {

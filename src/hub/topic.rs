@@ -275,6 +275,11 @@ impl Topic {
         listeners.count()
     }
 
+    /// What one subscriber has brought.
+    pub fn credentials_of(&self, slot: u32) -> Credentials {
+        lock(&self.listeners).credentials_of(slot)
+    }
+
     /// A subscriber has newer credentials.
     pub fn renew(&self, slot: u32, credentials: Credentials) {
         lock(&self.listeners).renew(slot, credentials);

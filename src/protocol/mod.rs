@@ -108,6 +108,22 @@ pub enum Input {
     Pong,
 }
 
+impl Input {
+    /// The client's number for the answer, where it wants one.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            Input::Hello { id, .. } => *id,
+            Input::Sub { id, .. }
+            | Input::Unsub { id, .. }
+            | Input::Pause { id, .. }
+            | Input::Resume { id, .. }
+            | Input::Auth { id, .. } => Some(*id),
+            Input::Req(request) => Some(request.id),
+            Input::Ping | Input::Pong => None,
+        }
+    }
+}
+
 /// A client's request upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Req {

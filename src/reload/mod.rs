@@ -322,6 +322,8 @@ impl Reloader {
             routes: RouteTable::new(&config.routes),
             config: config.clone(),
         });
+        shared.authenticator.adopt(&config);
+        shared.limiters.adopt(&config.rate_limits);
         // A new rollout's stage has to be there before the first request asks for it.
         self.controller.adopt(&config.rollouts);
         let before = shared.in_force.swap(in_force);

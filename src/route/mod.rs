@@ -3,6 +3,7 @@
 //! One leaf per path shape in a tree of segments; host and method are resolved inside the leaf,
 //! and a leaf without a fitting route falls through to the next best shape.
 
+mod lookalike;
 mod shape;
 mod tree;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use hyper::Method;
 
 use crate::config::{Config, Route};
+use lookalike::Lookalikes;
 use shape::{Shape, decode};
 use tree::{Named, Node};
 
@@ -27,6 +29,7 @@ pub struct InForce {
 /// All routes, ready to be asked.
 pub struct RouteTable {
     root: Node,
+    lookalikes: Option<Lookalikes>,
     bridged: Vec<Arc<Route>>,
     writes: Vec<Write>,
 }
@@ -65,6 +68,7 @@ impl RouteTable {
         }
         RouteTable {
             root,
+            lookalikes: Lookalikes::new(routes),
             bridged: routes
                 .iter()
                 .filter(|route| route.source.is_some())
@@ -91,6 +95,22 @@ impl RouteTable {
             params: names.zip(values.into_iter().map(decode)).collect(),
             bridged: named.route.source.is_some() && matches!(*method, Method::GET | Method::HEAD),
         })
+    }
+
+    /// Whether the backend may take this path for one that is guarded otherwise than the route that was found for it:
+    /// such a request is nobody's to decide. `is_ambiguous` as [`crate::edge::hygiene::path`] says.
+    pub fn is_in_doubt(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &str,
+        is_ambiguous: bool,
+        found: &Route,
+    ) -> bool {
+        let Some(lookalikes) = &self.lookalikes else {
+            return false;
+        };
+        (is_ambiguous && !found.auth.is_empty()) || lookalikes.betrays(host, method, path, found)
     }
 
     /// Routes with a source, in file order.

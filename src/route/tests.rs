@@ -269,3 +269,122 @@ proptest! {
         prop_assert_eq!(found.as_ref().map(|m| m.route.path.as_str()), by_hand.map(String::as_str));
     }
 }
+
+mod lookalikes {
+    use super::*;
+    use crate::config::{Auth, AuthKind, Require};
+    use crate::edge::hygiene::path::canonical;
+
+    fn guarded(path: &str, role: &str) -> Route {
+        Route {
+            auth: vec![Arc::new(Auth {
+                name: "keys".into(),
+                kind: AuthKind::ApiKey(Vec::new()),
+                from: Vec::new(),
+                csrf: None,
+                identity: Default::default(),
+            })],
+            require: Some(Require {
+                roles: vec![role.to_owned()],
+                claims: Vec::new(),
+            }),
+            ..route(path)
+        }
+    }
+
+    fn table() -> RouteTable {
+        let routes = [
+            guarded("/admin/{*rest}", "admin"),
+            route("/admin/login"),
+            guarded("/api/{id}", "user"),
+            guarded("/api/Matters/{id}/secret", "admin"),
+            route("/{*path}"),
+        ];
+        let routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+        RouteTable::new(&routes)
+    }
+
+    /// As the road does it: refused for its form, in doubt, or by the route that it names.
+    fn fate(raw: &str) -> String {
+        let Ok(canonical) = canonical(raw) else {
+            return "refused".to_owned();
+        };
+        let table = table();
+        let found = table.find("a", &Method::GET, &canonical.path).unwrap();
+        let in_doubt = table.is_in_doubt(
+            "a",
+            &Method::GET,
+            &canonical.path,
+            canonical.is_ambiguous,
+            &found.route,
+        );
+        match in_doubt {
+            true => "refused".to_owned(),
+            false => found.route.path.clone(),
+        }
+    }
+
+    #[test]
+    fn no_spelling_goes_around_a_guard() {
+        for raw in [
+            "/ADMIN/secret",
+            "/Admin/secret",
+            "//admin/secret",
+            "/admin//secret",
+            "///admin///secret/",
+            "/%41dmin/secret",
+            "/admin%2fsecret",
+            "/admin%2Fsecret",
+            "/admin%5csecret",
+            "/admin;x=1/secret",
+            "/admin;/secret",
+            "/;x/admin/secret",
+            "/admin%3bx/secret",
+            "/%2561dmin/secret",
+            "/%252fadmin/secret",
+            "/admin%252fsecret",
+            "/x/%252e%252e/admin/secret",
+            "/x%252f..%252fadmin%252fsecret",
+            "/admin/../admin/secret",
+            "/./admin/secret",
+            "/x/..;/admin/secret",
+            "/%2e/admin/secret",
+            "/%2fadmin/secret",
+            "//%61dmin/secret",
+            "/admin\\secret",
+            "/API/5",
+            "/api/5/",
+            "/api/5;x",
+            "/api/matters/7/secret",
+            "/api/MATTERS/7/SECRET/",
+        ] {
+            let fate = fate(raw);
+            let is_guarded = fate.starts_with("/admin/{") || fate.starts_with("/api/");
+            assert!(fate == "refused" || is_guarded, "{raw}: {fate}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_stays_open_and_what_is_plain_is_not_held_up() {
+        for (raw, route) in [
+            ("/", "/{*path}"),
+            ("/static/App.JS", "/{*path}"),
+            ("/static//a;b/", "/{*path}"),
+            ("/a%20b", "/{*path}"),
+            ("/admin/login", "/admin/login"),
+            ("/admin/secret", "/admin/{*rest}"),
+            ("/admin/Secret/", "/admin/{*rest}"),
+            ("/api/AbC", "/api/{id}"),
+            ("/api/a%20b", "/api/{id}"),
+        ] {
+            assert_eq!(fate(raw), route, "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_has_an_answer(raw in "/[ -~]{0,30}") {
+            fate(&raw);
+        }
+    }
+}

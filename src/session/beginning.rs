@@ -1,18 +1,29 @@
-//! The first round of a session: a welcome, and what the handshake asked for.
+//! The first rounds of a session: a welcome, at once or in answer to a `hello`, and what the handshake asked for.
+
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::identity::{Hello, may};
+use super::leaving::exit;
 use super::opening::Mode;
 use super::requests::Wish;
 use super::subscription::Subscription;
+use crate::config::Route;
+use crate::edge::auth::Admission;
 use crate::protocol::Output;
+use crate::rollout::Transport;
 
 /// What happens in the first round.
 pub(super) struct Beginning {
     pub mode: Mode,
     pub refuse_with: Option<u16>,
+    /// Whom the handshake has let in.
+    pub admission: Option<Arc<Admission>>,
+    /// A `hello` says who it is.
+    pub awaits_hello: bool,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
@@ -26,10 +37,27 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             self.close(code, "", subs, now);
             return;
         }
+        if let Some(admission) = beginning.admission {
+            self.remember(Admission::clone(&admission));
+        }
+        let until = now + self.rules().hello_timeout;
+        let mode = beginning.mode;
+        self.access.hello = Some(Box::new(Hello { mode, until }));
+        if !beginning.awaits_hello {
+            self.welcome(subs, now);
+        }
+    }
+
+    /// Says the first frame to whoever is known well enough, and does what the handshake asked for.
+    pub(super) fn welcome(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let Some(hello) = self.access.hello.take() else {
+            return;
+        };
         let member = self.member().clone();
         let rules = self.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
-        let (max_bytes, max_subs) = (rules.max_message, rules.max_subs);
+        let (max_bytes, max_subs) = (self.max_message(), rules.max_subs);
+        let own = self.admission_of(&self.own_auths());
         self.say(&Output::Welcome {
             conn: &member.id,
             node: &self.shared.node.clone(),
@@ -37,14 +65,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             timeout_ms: timeout.as_millis() as u64,
             max_bytes,
             max_subs,
-            auth_exp: None,
+            auth_exp: own.and_then(|own| own.identity.expires),
         });
         if let Mode::Single {
             url,
             after,
             last_event_id,
             ..
-        } = beginning.mode
+        } = hello.mode
         {
             let wish = Wish {
                 path: url,
@@ -60,5 +88,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.closing_until.is_none() {
             self.recheck(subs, now);
         }
+    }
+
+    /// Why somebody who has just said who they are is sent away: what the route requires, or their rollout.
+    pub(super) fn turned_away(&self, admission: &Admission) -> Option<u16> {
+        let identity = &admission.identity;
+        let stages = self.shared.stages.load();
+        let decide = |route: &Arc<Route>| {
+            let decision = self.member().client.decide(route, &stages, Some(identity));
+            (decision.transport == Transport::Legacy).then(|| exit(decision.reason).0)
+        };
+        if let Some(route) = self.own_route() {
+            let code = may(&route, identity).is_err().then_some(4003);
+            return code.or_else(|| decide(&route));
+        }
+        let mut bridged = self.in_force.routes.bridged();
+        let first = decide(bridged.next()?)?;
+        let all_refuse = bridged.all(|route| decide(route).is_some());
+        all_refuse.then_some(first)
     }
 }

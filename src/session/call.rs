@@ -19,11 +19,13 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::client::Client;
+use super::identity::may;
+use super::presented::Presented;
 use crate::config::{Calls, Route};
-use crate::edge::hygiene::hop;
+use crate::edge::auth::{Admission, csrf};
+use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
-use crate::hub::Credentials;
 use crate::protocol::{Output, Protocol, Req, ResBody};
 use crate::rollout::Transport;
 use crate::route::InForce;
@@ -86,6 +88,24 @@ impl Answer {
     }
 }
 
+/// Who sends a request.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub client: &'a Client,
+    pub presented: &'a Presented,
+    /// Whom the route's policy has let in, where it has one.
+    pub admission: Option<&'a Admission>,
+}
+
+/// The method of a request.
+///
+/// # Errors
+/// It is none.
+pub(super) fn method_of(request: &Req) -> Result<Method, Refusal> {
+    Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| Refusal::new(Code::BadFrame, "the method is none"))
+}
+
 /// Judges a request and sends it on its way.
 ///
 /// # Errors
@@ -93,13 +113,11 @@ impl Answer {
 pub(super) fn start(
     shared: &Arc<Shared>,
     in_force: &InForce,
-    client: &Client,
-    credentials: &Credentials,
+    caller: Caller<'_>,
     request: Req,
 ) -> Result<Call, Refusal> {
-    let method = Method::from_bytes(request.method.as_bytes())
-        .map_err(|_| Refusal::new(Code::BadFrame, "the method is none"))?;
-    let (found, url) = client.find(in_force, &method, &request.path)?;
+    let method = method_of(&request)?;
+    let (found, url) = caller.client.find(in_force, &method, &request.path)?;
     let route = found.route;
     let calls = match &route.calls {
         Some(calls) if calls.methods.contains(&method) => calls.clone(),
@@ -110,7 +128,13 @@ pub(super) fn start(
             ));
         }
     };
-    if client.decide(&route, &shared.stages.load()).transport == Transport::Legacy {
+    let identity = caller.admission.map(|admission| &*admission.identity);
+    if let Some(admission) = caller.admission {
+        judge_csrf(&method, &request, admission, caller.presented)?;
+        may(&route, &admission.identity)?;
+    }
+    let stages = shared.stages.load();
+    if caller.client.decide(&route, &stages, identity).transport == Transport::Legacy {
         return Err(Refusal::new(
             Code::Legacy,
             "this route's rollout keeps the client on the legacy transport",
@@ -122,13 +146,22 @@ pub(super) fn start(
             "the body is above the route's limit",
         ));
     }
-    let headers = headers_of(client, credentials, &calls, &request)?;
+    let mut headers = headers_of(caller, &calls, &request)?;
+    names::remove_aliases(&mut headers, &in_force.config.identity_headers);
+    if let Some(admission) = caller.admission {
+        headers.extend(
+            admission
+                .fields(None)
+                .into_iter()
+                .map(|(name, value)| (Some(name), value)),
+        );
+    }
     let errand = Errand {
         shared: shared.clone(),
         may_repeat: calls.idempotent && request.key.is_some(),
         client: (route.upstream.balance)
             .wants_address()
-            .then(|| ClientAddress(client.remote.as_str().into())),
+            .then(|| ClientAddress(caller.client.remote.as_str().into())),
         route,
         calls,
         method,
@@ -142,25 +175,48 @@ pub(super) fn start(
     })
 }
 
-fn headers_of(
-    client: &Client,
-    credentials: &Credentials,
-    calls: &Calls,
+/// A write by somebody who came in by a cookie has to bring what a foreign page cannot know.
+fn judge_csrf(
+    method: &Method,
     request: &Req,
-) -> Result<HeaderMap, Refusal> {
+    admission: &Admission,
+    presented: &Presented,
+) -> Result<(), Refusal> {
+    match &admission.found.auth.csrf {
+        Some(csrf) if admission.is_by_cookie() => {
+            let cookie = presented.cookie();
+            let judged = csrf::judge_call(method, cookie.as_ref(), &request.headers, csrf);
+            judged.map_err(|refused| Refusal::new(Code::Forbidden, refused.detail()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn headers_of(caller: Caller<'_>, calls: &Calls, request: &Req) -> Result<HeaderMap, Refusal> {
+    let Caller {
+        client,
+        presented,
+        admission,
+    } = caller;
     let bad = |detail| Refusal::new(Code::BadFrame, detail);
+    let credentials = match admission {
+        Some(admission) => presented.verified(admission, None),
+        None => presented.unverified(),
+    };
+    // The backend may want to see for itself what a write has to bring.
+    let csrf = admission.and_then(|admission| admission.found.auth.csrf.as_ref());
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
         let name: HeaderName = name.parse().map_err(|_| bad("a header name is none"))?;
-        if !calls.headers.contains(&name) {
+        if !calls.headers.contains(&name) && csrf.is_none_or(|csrf| csrf.header != name) {
             continue;
         }
         let value = value.parse().map_err(|_| bad("a header value is none"))?;
         headers.append(name, value);
     }
     let of_the_edge = [
-        (COOKIE, credentials.cookie.clone()),
-        (AUTHORIZATION, credentials.authorization.clone()),
+        (COOKIE, credentials.cookie),
+        (AUTHORIZATION, credentials.authorization),
         (ORIGIN, client.origin.clone()),
         (HOST, Some(client.host.clone())),
         (ACCEPT_ENCODING, Some(HeaderValue::from_static("identity"))),

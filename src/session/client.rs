@@ -6,13 +6,23 @@ use hyper::{HeaderMap, Method};
 
 use super::opening::Opening;
 use crate::config::Share;
+use crate::edge::auth::Identity;
 use crate::edge::hygiene::host::Host;
-use crate::edge::hygiene::own::{join, take_parameters};
+use crate::edge::hygiene::own::{Taken, join, take_parameters};
 use crate::edge::hygiene::path::canonical;
 use crate::error::{Code, Refusal};
-use crate::hub::{Credentials, Scope, Target};
+use crate::hub::{Credentials, Principal, Scope, Target};
 use crate::rollout::{self, Candidate, Decision, Stages};
 use crate::route::{InForce, Match, RouteTable};
+
+/// Somebody, as far as a route's policy knows.
+#[derive(Clone, Copy)]
+pub(super) enum Person<'a> {
+    /// Its policy has let them in.
+    Known(&'a Identity),
+    /// It has none: they are all that they send.
+    Unknown(&'a Credentials),
+}
 
 /// What does not change during a connection.
 #[derive(Debug)]
@@ -42,26 +52,35 @@ impl Client {
         }
     }
 
-    /// What to read for a subscription to `path`, path and query as on the public address.
+    /// What to read for a subscription to `url` on a route, on behalf of somebody whom its policy has let in.
     ///
     /// # Errors
-    /// `bad_frame` where the path is none, `not_found` where no bridged route is there.
+    /// `not_found` where the route is not bridged, `forbidden` for somebody who lacks a claim that it shares by.
     pub fn target(
         &self,
-        in_force: &InForce,
-        path: &str,
+        found: Match,
+        url: String,
         connection: u64,
-        credentials: &Credentials,
+        person: Person<'_>,
     ) -> Result<Target, Refusal> {
-        let (found, url) = self.find(in_force, &Method::GET, path)?;
         if !found.bridged {
             return Err(Refusal::new(Code::NotFound, "no bridged route is there"));
         }
-        let scope = match found.route.share {
-            Share::Public => Scope::Public,
-            Share::User => Scope::User(credentials.principal()),
-            Share::Connection => Scope::Connection(connection),
-            Share::Claims(_) => return Err(Refusal::new(Code::Forbidden, "nobody is known here")),
+        let scope = match (&found.route.share, person) {
+            (Share::Public, _) => Scope::Public,
+            (Share::Connection, _) => Scope::Connection(connection),
+            (Share::User, Person::Known(identity)) => Scope::User(Principal(identity.principal())),
+            (Share::User, Person::Unknown(credentials)) => Scope::User(credentials.principal()),
+            (Share::Claims(claims), Person::Known(identity)) => {
+                let pool = identity.pool(claims);
+                let lacks =
+                    || Refusal::new(Code::Forbidden, "not the claims that this route shares by");
+                Scope::Claims(Principal(pool.ok_or_else(lacks)?))
+            }
+            (Share::Claims(_), Person::Unknown(_)) => {
+                let detail = "nobody is known here, and this route shares by claims";
+                return Err(Refusal::new(Code::Forbidden, detail));
+            }
         };
         let vary = found.route.vary.iter().flat_map(|name| {
             let values = self.vary.iter().filter(move |(field, _)| field == name);
@@ -94,16 +113,22 @@ impl Client {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let path = canonical(path).map_err(|fault| bad(fault.detail()))?.path;
+        let canonical = canonical(path).map_err(|fault| bad(fault.detail()))?;
+        let (path, is_ambiguous) = (canonical.path, canonical.is_ambiguous);
         let host = Host::parse(&self.host).map_or_else(String::new, |host| host.name);
         let found = in_force
             .routes
             .find(&host, method, &path)
             .ok_or_else(|| Refusal::new(Code::NotFound, "no route is there"))?;
-        let url = match found.route.source {
-            Some(_) => join(&path, take_parameters(query).query.as_deref()),
-            None => join(&path, query),
+        let routes = &in_force.routes;
+        if routes.is_in_doubt(&host, method, &path, is_ambiguous, &found.route) {
+            return Err(bad("the path could be read in more than one way"));
+        }
+        let taken = Taken {
+            positions: found.route.source.is_some(),
+            auths: &found.route.auth,
         };
+        let url = join(&path, take_parameters(query, taken).query.as_deref());
         // A fragment would be dropped silently.
         match url.parse::<PathAndQuery>() {
             Ok(_) if !url.contains('#') => Ok((found, url)),
@@ -111,36 +136,31 @@ impl Client {
         }
     }
 
-    /// What this client's rollout says of a route.
-    pub fn decide(&self, route: &crate::config::Route, stages: &Stages) -> Decision {
-        rollout::decide(route.rollout.as_deref(), stages, &self.candidate)
+    /// What a route's rollout says of this client; a person that its policy knows is who is judged.
+    pub fn decide(
+        &self,
+        route: &crate::config::Route,
+        stages: &Stages,
+        identity: Option<&Identity>,
+    ) -> Decision {
+        let rollout = route.rollout.as_deref();
+        match identity {
+            None => rollout::decide(rollout, stages, &self.candidate),
+            Some(identity) => {
+                let candidate = Candidate {
+                    user: Some(identity.user.clone()),
+                    tenant: identity.tenant.clone(),
+                    ..self.candidate.clone()
+                };
+                rollout::decide(rollout, stages, &candidate)
+            }
+        }
     }
 }
 
 /// A copy that shares no memory with the handshake.
 pub(super) fn own(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
-}
-
-/// Credentials of their own memory; a token from the subprotocol replaces `Authorization`.
-pub(super) fn own_credentials(opening: &Opening) -> Credentials {
-    let mut credentials = Credentials {
-        cookie: opening.credentials.cookie.as_ref().map(own),
-        authorization: opening.credentials.authorization.as_ref().map(own),
-        identity: Vec::new(),
-    };
-    // A token that is no header value names nobody.
-    if let Some(bearer) = opening.bearer.as_deref().and_then(bearer) {
-        credentials.authorization = Some(bearer);
-    }
-    credentials
-}
-
-/// `Authorization: Bearer` with this token; `None` where it cannot stand in a header.
-pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 fn varied(headers: &HeaderMap, routes: &RouteTable) -> Vec<(HeaderName, HeaderValue)> {
@@ -165,8 +185,10 @@ pub(super) fn example() -> Opening {
         host: HeaderValue::from_static("app.example"),
         proto: "http",
         origin: None,
-        credentials: Credentials::default(),
-        bearer: None,
+        presented: Default::default(),
+        admission: None,
+        awaits_hello: false,
+        place: None,
         candidate: Candidate::default(),
         headers: HeaderMap::new(),
         mode: super::opening::Mode::Multiplex,

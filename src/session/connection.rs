@@ -16,9 +16,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Shared;
 use super::beginning::Beginning;
 use super::call::Call;
-use super::client::{Client, own_credentials};
+use super::client::Client;
 use super::ending::{Life, NO_CODE};
 use super::heartbeat::{Beat, Heartbeat};
+use super::identity::Access;
 use super::inbound::{Incoming, Limits};
 use super::leaving::Leaving;
 use super::opening::Opening;
@@ -28,7 +29,6 @@ use super::subscription::{Subscription, Traced};
 use crate::config::WebSocket;
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
-use crate::hub::Credentials;
 use crate::protocol::{Message, Output, Protocol, Violation, frame};
 use crate::route::InForce;
 use crate::telemetry::Meters;
@@ -54,8 +54,8 @@ pub(super) struct Connection<Io> {
     pub(super) protocol: &'static dyn Protocol,
     /// As of the last look; reloads and stages ask for another one.
     pub(super) in_force: Arc<InForce>,
-    /// What later `sub`s and `req`s go upstream with.
-    pub(super) credentials: Credentials,
+    /// Who it is, and what is still to be found out of it.
+    pub(super) access: Box<Access>,
     pub(super) meters: Arc<Meters>,
     pub(super) calls: Vec<Call>,
     pub(super) leaving: Option<Box<Leaving>>,
@@ -113,7 +113,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             .route_meters(&place, protocol.name(), "websocket");
         meters.sessions.inc();
         let limits = Limits {
-            message: rules.max_message,
+            message: largest(rules, &in_force, &place, is_single),
             fragments: FRAGMENTS,
         };
         let part = 0.5 + fastrand::f64() / 2.0;
@@ -123,7 +123,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             membership: shared.sessions.enter(member),
             _permit: opening.permit.clone(),
             protocol,
-            credentials: own_credentials(&opening),
+            access: Box::new(Access::new(opening.presented, opening.place)),
             meters,
             calls: Vec::new(),
             leaving: None,
@@ -133,6 +133,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             beginning: Some(Box::new(Beginning {
                 mode: opening.mode,
                 refuse_with: opening.refuse_with,
+                admission: opening.admission,
+                awaits_hello: opening.awaits_hello,
             })),
             closing_until: None,
             oldest: None,
@@ -183,9 +185,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.member().signal.poll_rung(cx) {
             self.obey(subs, now);
         }
-        let Ok(has_more_to_read) = self.read(subs, cx, now) else {
+        self.learn(subs, cx);
+        let Ok(mut has_more_to_read) = self.read(subs, cx, now) else {
             return Round::Gone;
         };
+        // What was asked for a frame just now has to know whom to wake; and where it is answered there may be more to read.
+        has_more_to_read |= self.learn(subs, cx);
         // After reading: a request that has just come is not under way before it is polled. Answers
         // for a client that takes nothing stay where they are.
         if !self.stalled {
@@ -283,7 +288,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         now: Instant,
     ) -> std::io::Result<bool> {
         for _ in 0..READS {
-            if self.closing_until.is_some() {
+            if self.closing_until.is_some() || self.access.asking.is_some() {
                 return Ok(false);
             }
             let incoming = match self.socket.poll_receive(cx) {
@@ -319,7 +324,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let (Message::Text(bytes) | Message::Binary(bytes)) = message;
         self.meters.messages_in.inc();
         self.meters.bytes_in.inc_by(bytes.len() as u64);
-        match self.protocol.decode(message) {
+        let size = bytes.len();
+        let decoded = self.protocol.decode(message);
+        let id = match &decoded {
+            Ok(input) => input.id(),
+            Err(Violation::Frame { id, .. }) => *id,
+            Err(Violation::Close { .. }) => None,
+        };
+        if !self.allows_message(id, size, subs, now) {
+            return;
+        }
+        match decoded {
             Ok(input) => self.handle(input, subs, now),
             Err(Violation::Frame { id, detail }) => {
                 let refusal = Refusal::new(Code::BadFrame, detail);
@@ -335,6 +350,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         match self.heartbeat.beat(now, interval, timeout) {
             Beat::No => {}
             Beat::Ping => {
+                // The clock on the wall may have been set meanwhile.
+                self.access.watch_at = Some(now);
                 if let Some(ping) = self.protocol.encode(&Output::Ping) {
                     self.socket.send_first(ping);
                 }
@@ -344,6 +361,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.close(4108, "heartbeat lost", subs, now);
                 self.closing_until = Some(now + FAREWELL);
             }
+        }
+        if self
+            .access
+            .hello
+            .as_ref()
+            .is_some_and(|hello| now >= hello.until)
+        {
+            self.close(4008, "no hello in time", subs, now);
+        }
+        if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {
+            self.watch(subs, now);
         }
         if let Some(leaving) = &self.leaving
             && now >= leaving.at
@@ -359,7 +387,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         // A stalled client's subscriptions wait for it, not for the time.
         let subs = if self.stalled { &[] } else { subs };
         let nearest = subs.iter().filter_map(Subscription::deadline).min();
-        [leaving, nearest]
+        [leaving, nearest, self.access.deadline()]
             .into_iter()
             .flatten()
             .fold(heartbeat, Instant::min)
@@ -411,6 +439,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     pub(super) fn rules(&self) -> &WebSocket {
         &self.in_force.config.websocket
     }
+}
+
+/// Largest message of a client, before there is a connection to ask.
+fn largest(rules: &WebSocket, in_force: &InForce, place: &str, is_single: bool) -> usize {
+    let mut routes = in_force.routes.bridged();
+    let own = routes.find(|route| is_single && *route.name == *place);
+    let policy = match own {
+        Some(route) => route.rate_limit.as_ref(),
+        None => rules.rate_limit.as_ref(),
+    };
+    let most = policy.and_then(|policy| policy.max_message);
+    most.map_or(rules.max_message, |most| most.min(rules.max_message))
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {

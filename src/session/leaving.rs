@@ -3,15 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::client::Person;
 use super::connection::Connection;
+use super::identity::{Standing, claims_of, may};
+use super::registry::Member;
 use super::subscription::Subscription;
 use crate::config::{Rollout, Route};
-use crate::error::Code;
+use crate::edge::auth::Identity;
+use crate::error::{Code, Refusal};
 use crate::event::End;
-use crate::hub::{Start, TopicKey};
+use crate::hub::{Scope, Start, TopicKey};
 use crate::protocol::Output;
 use crate::rollout::{Decision, Reason, Transport};
 
@@ -54,8 +59,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let in_force = self.shared.in_force.load_full();
         if in_force.generation != self.in_force.generation {
             self.in_force = in_force;
-            self.follow_routes(subs, now);
+            self.follow_policies(subs, now);
+            if self.closing_until.is_none() {
+                self.follow_routes(subs, now);
+            }
         }
+        self.drop_revoked(subs, now);
         if self.closing_until.is_none() {
             self.obey_rollouts(subs, now);
         }
@@ -66,34 +75,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let member = self.member().clone();
         let mut ended: Vec<(u32, End)> = Vec::new();
         for sub in subs.iter_mut() {
-            let old = sub.subscriber().target().clone();
-            let found =
-                member
-                    .client
-                    .target(&self.in_force, &old.url, member.number, &self.credentials);
-            let Ok(mut target) = found else {
-                ended.push((sub.ch, ended_by(Code::RouteRemoved, None)));
-                continue;
-            };
-            // A running subscription keeps the credentials that it began with.
-            if std::mem::discriminant(&target.scope) == std::mem::discriminant(&old.scope) {
-                target.scope = old.scope;
-            }
-            let route = target.route.clone();
-            if TopicKey::of(&target) == TopicKey::of(&old) {
-                sub.follow(route);
-                continue;
-            }
-            let joined = self.shared.hub.join(
-                Arc::new(target),
-                self.credentials.clone(),
-                Start::Moved(sub.subscriber().position()),
-                Some(sub.ch),
-                member.signal.clone(),
-            );
-            match joined {
-                Ok(joined) => sub.move_to(joined, route, now),
-                Err(refusal) => ended.push((sub.ch, ended_by(refusal.code, refusal.retry_ms))),
+            if let Err(refusal) = self.follow_route(sub, &member, now) {
+                ended.push((sub.ch, ended_by(refusal.code, refusal.retry_ms)));
             }
         }
         for (ch, end) in ended {
@@ -102,19 +85,85 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
+    /// # Errors
+    /// Why the subscription ends.
+    fn follow_route(
+        &mut self,
+        sub: &mut Subscription,
+        member: &Member,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let old = sub.subscriber().target().clone();
+        let removed = |_| Refusal::new(Code::RouteRemoved, "its route is gone");
+        let found = member.client.find(&self.in_force, &Method::GET, &old.url);
+        let (found, url) = found.map_err(removed)?;
+        let route = found.route.clone();
+        let admission = match self.standing(&route.auth) {
+            Standing::Unasked => None,
+            Standing::Known(admission) => Some(admission),
+            Standing::Denied(denied) => return Err(Refusal::from(&denied)),
+            Standing::Asks(_) => {
+                // Whoever was let in by the same policy stays until its authority has said otherwise.
+                let names = route.auth.iter().map(|auth| &auth.name);
+                let before = names
+                    .filter_map(|name| sub.admitted_by(name).cloned())
+                    .next();
+                let unknown = || Refusal::new(Code::Unauthorized, "this route asks who it is now");
+                Some(before.ok_or_else(unknown)?)
+            }
+        };
+        let identity = admission.as_ref().map(|admission| &*admission.identity);
+        if let Some(identity) = identity {
+            may(&route, identity)?;
+        }
+        let credentials = match &admission {
+            Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
+            // Where nobody asks, a running subscription keeps the credentials that it began with.
+            None if sub.admission().is_none() && old.scope != Scope::Public => {
+                sub.subscriber().credentials()
+            }
+            None => self.access.presented.unverified(),
+        };
+        let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
+        let target = member.client.target(found, url, member.number, person);
+        let target = target.map_err(|refusal| match refusal.code {
+            Code::NotFound => removed(refusal),
+            _ => refusal,
+        })?;
+        let is_moved = TopicKey::of(&target) != TopicKey::of(&old);
+        sub.follow(route, admission);
+        if !is_moved {
+            return Ok(());
+        }
+        let joined = self.shared.hub.join(
+            Arc::new(target),
+            credentials,
+            Start::Moved(sub.subscriber().position()),
+            Some(sub.ch),
+            member.signal.clone(),
+        )?;
+        sub.move_to(joined, now);
+        Ok(())
+    }
+
     /// Decides again who is in: the whole session where nothing is left for it, else each
     /// subscription for itself.
     fn obey_rollouts(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
         let stages = self.shared.stages.load_full();
         let member = self.member().clone();
-        let refuses = |route: &Arc<Route>| {
-            let decision = member.client.decide(route, &stages);
+        let judge = |route: &Route, identity: Option<&Identity>| {
+            let decision = member.client.decide(route, &stages, identity);
             (decision.transport == Transport::Legacy).then_some(decision)
+        };
+        let refuses = |route: &Arc<Route>| {
+            let known = self.admission_of(&route.auth);
+            judge(route, known.as_ref().map(|known| &*known.identity))
         };
         let out: Vec<(u32, Arc<Route>, Decision)> = subs
             .iter()
             .filter_map(|sub| {
-                let decision = refuses(sub.route())?;
+                let identity = sub.admission().map(|admission| &*admission.identity);
+                let decision = judge(sub.route(), identity)?;
                 Some((sub.ch, sub.route().clone(), decision))
             })
             .collect();
@@ -182,7 +231,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 }
 
 /// Close code and the word for it.
-fn exit(reason: Reason) -> (u16, &'static str) {
+pub(super) fn exit(reason: Reason) -> (u16, &'static str) {
     match reason {
         Reason::Killed => (4302, "killed"),
         Reason::RolledBack => (4301, "rolled_back"),

@@ -9,10 +9,13 @@ mod delivery;
 mod ending;
 mod filter;
 mod heartbeat;
+mod identity;
 pub mod inbound;
 mod leaving;
 mod opening;
 mod outbox;
+mod pace;
+mod presented;
 pub mod registry;
 mod requests;
 pub mod socket;
@@ -27,10 +30,13 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use opening::{Mode, Opening, SingleForm};
+pub use presented::Presented;
 
 use crate::config::Config;
+use crate::edge::auth::Authenticator;
 use crate::edge::caps::Connections;
 use crate::edge::pressure::Pressure;
+use crate::edge::rate_limit::{self, Limiters};
 use crate::hub::Hub;
 use crate::rollout::Stages;
 use crate::route::InForce;
@@ -43,6 +49,12 @@ pub struct Shared {
     pub in_force: ArcSwap<InForce>,
     /// Every rollout's stage; only `rollout::controller` stores into it.
     pub stages: Arc<ArcSwap<Stages>>,
+    /// Who is who.
+    pub authenticator: Arc<Authenticator>,
+    /// How much everybody may ask for.
+    pub limiters: Arc<Limiters>,
+    /// The door for all handshakes.
+    pub handshakes: rate_limit::Admission,
     /// Topics.
     pub hub: Hub,
     /// Backends.

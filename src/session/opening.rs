@@ -7,9 +7,11 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
 use super::client::Client;
+use super::presented::Presented;
 use crate::config::{Emit, Source};
+use crate::edge::auth::Admission;
 use crate::edge::caps::Permit;
-use crate::hub::Credentials;
+use crate::edge::rate_limit::Place;
 use crate::protocol::Protocol;
 use crate::protocol::json::Json;
 use crate::protocol::raw::Raw;
@@ -17,7 +19,6 @@ use crate::rollout::Candidate;
 use crate::route::InForce;
 
 /// A handshake that was answered with 101; the session takes over from here.
-#[derive(Clone, Debug)]
 pub struct Opening {
     /// What the handshake's `X-Request-Id` said.
     pub request_id: String,
@@ -29,10 +30,14 @@ pub struct Opening {
     pub proto: &'static str,
     /// The `Origin` field; it goes upstream with every `req`.
     pub origin: Option<HeaderValue>,
-    /// `Cookie` without crossfade's own cookies, and `Authorization`.
-    pub credentials: Credentials,
-    /// The token of a `cf.bearer.` subprotocol item, decoded; it replaces `Authorization`.
-    pub bearer: Option<String>,
+    /// What may be a credential.
+    pub presented: Presented,
+    /// Who it is, where a policy has asked.
+    pub admission: Option<Arc<Admission>>,
+    /// A `hello` has to say who it is, before anything else.
+    pub awaits_hello: bool,
+    /// A place under the caps of a policy.
+    pub place: Option<Place>,
     /// Who asks, for the rollout.
     pub candidate: Candidate,
     /// The handshake's header fields; the session keeps those that a route's `vary` names.

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use super::client::Client;
 use super::subscription::Subscription;
-use crate::config::Queue;
+use crate::config::{Auth, Queue};
+use crate::edge::auth::Admission;
 use crate::event::Position;
 use crate::hub::Signal;
 
@@ -42,7 +43,7 @@ struct Present {
 pub struct SessionInfo {
     /// What `welcome.conn` said.
     pub id: String,
-    /// The user, once there is authentication.
+    /// The user, where a policy has asked who it is.
     pub user: Option<String>,
     /// The client's address.
     pub remote: String,
@@ -125,6 +126,8 @@ pub(super) struct Member {
     pub signal: Arc<Signal>,
     /// The session holds it while it works; others look only.
     pub subscriptions: Mutex<Vec<Subscription>>,
+    /// Who it is, by each policy that has asked.
+    admissions: Mutex<Vec<Arc<Admission>>>,
     directives: Mutex<Vec<Directive>>,
     /// Somebody ordered it to close.
     is_to_close: AtomicBool,
@@ -161,11 +164,38 @@ impl Sessions {
     pub fn close(&self, whom: &Whom, code: u16) -> usize {
         let meant = self.members().into_iter().filter(|member| match whom {
             Whom::Ids(ids) => ids.contains(&member.id),
-            Whom::User(user) => member.client.candidate.user.as_ref() == Some(user),
+            Whom::User(user) => {
+                let admissions = lock(&member.admissions);
+                admissions.iter().any(|known| known.identity.user == *user)
+            }
             Whom::Route(route) => member.listens_to(route),
             Whom::All => true,
         });
         meant.filter(|member| member.order_to_close(code)).count()
+    }
+
+    /// Lets every session look again at whom it has let in. Returns how many have somebody for whom `is_meant` says so.
+    pub fn recheck_people(&self, is_meant: impl Fn(&Admission) -> bool) -> usize {
+        let meant = self.members().into_iter().filter(|member| {
+            let admissions = lock(&member.admissions);
+            admissions.iter().any(|known| is_meant(known))
+        });
+        meant
+            .filter(|member| member.direct(Directive::Recheck))
+            .count()
+    }
+
+    /// The credentials that one session has come in with; `None` where there is no such session.
+    pub fn credentials_of(&self, id: &str) -> Option<Vec<[u8; 32]>> {
+        let members = self.members();
+        let member = members.iter().find(|member| member.id == id)?;
+        let admissions = lock(&member.admissions);
+        Some(
+            admissions
+                .iter()
+                .map(|known| known.identity.credential)
+                .collect(),
+        )
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.
@@ -250,11 +280,64 @@ impl Member {
             connected_at,
             signal: Arc::default(),
             subscriptions: Mutex::default(),
+            admissions: Mutex::default(),
             directives: Mutex::default(),
             is_to_close: AtomicBool::new(false),
             outbox_messages: AtomicU32::new(0),
             outbox_bytes: AtomicU32::new(0),
         }
+    }
+
+    /// From now on this is who its policy knows here.
+    pub fn admit(&self, admission: Arc<Admission>) {
+        let mut admissions = lock(&self.admissions);
+        let auth = &admission.found.auth.name;
+        match admissions
+            .iter_mut()
+            .find(|known| known.found.auth.name == *auth)
+        {
+            Some(known) => *known = admission,
+            None => {
+                if admissions.is_empty() {
+                    // Most connections have one, ever.
+                    admissions.reserve_exact(1);
+                }
+                admissions.push(admission);
+            }
+        }
+    }
+
+    /// A policy knows nobody here any more.
+    pub fn dismiss(&self, auth: &str) {
+        lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
+    }
+
+    /// Who a policy knows here.
+    pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
+        let admissions = lock(&self.admissions);
+        let mut known = admissions.iter();
+        known.find(|known| *known.found.auth.name == *auth).cloned()
+    }
+
+    /// Everybody who is known here.
+    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+        lock(&self.admissions).clone()
+    }
+
+    /// The policies that know somebody here.
+    pub fn policies(&self) -> Vec<Arc<Auth>> {
+        let admissions = lock(&self.admissions);
+        admissions
+            .iter()
+            .map(|known| known.found.auth.clone())
+            .collect()
+    }
+
+    /// The user, as the first policy that asked knows them.
+    fn user(&self) -> Option<String> {
+        let admissions = lock(&self.admissions);
+        let first = admissions.first();
+        first.map(|known| known.identity.user.clone())
     }
 
     /// What the others want; notices stay while the client does not take what it has.
@@ -320,7 +403,7 @@ impl Member {
         }
         SessionInfo {
             id: self.id.clone(),
-            user: self.client.candidate.user.clone(),
+            user: self.user(),
             remote: self.client.remote.clone(),
             protocol: self.protocol,
             transport: "websocket",

@@ -1,19 +1,26 @@
 //! What a client asks for, and what it is answered.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::call::{self, Call};
-use super::client::bearer;
+use super::call::{self, Caller};
+use super::client::Person;
 use super::connection::Connection;
 use super::filter::Filter;
+use super::identity::{Standing, Then, claims_of, may};
 use super::subscription::Subscription;
+use crate::config::{RateLimit, Route};
+use crate::edge::auth::Admission;
+use crate::edge::rate_limit::Kind;
 use crate::error::{Code, Refusal};
 use crate::hub::Start;
 use crate::protocol::{Input, Output, Req};
 use crate::rollout::Transport;
+use crate::route::Match;
 
 /// Requests of one connection that may be under way.
 const CALLS: usize = 16;
@@ -31,9 +38,12 @@ pub(super) struct Wish {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     pub(super) fn handle(&mut self, input: Input, subs: &mut Vec<Subscription>, now: Instant) {
+        if self.access.hello.is_some() {
+            return self.hear_first(input, subs, now);
+        }
         match input {
-            Input::Hello { id, token } => self.authenticate(id, token.as_deref()),
-            Input::Auth { id, token } => self.authenticate(Some(id), Some(&token)),
+            Input::Hello { id, token } => self.renew(id, token, subs, now),
+            Input::Auth { id, token } => self.renew(Some(id), Some(token), subs, now),
             Input::Sub {
                 id,
                 path,
@@ -72,19 +82,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Input::Resume { id, ch } => {
                 self.with_sub(id, ch, subs, Subscription::resume);
             }
-            Input::Req(request) => {
-                let id = request.id;
-                match self.call(request) {
-                    Ok(call) => self.calls.push(call),
-                    Err(refusal) => self.refuse(Some(id), &refusal),
-                }
-            }
+            Input::Req(request) => self.call(request),
             Input::Ping => self.reply(&Output::Pong),
             Input::Pong => {}
         }
     }
 
-    /// Joins what the wish names; it is answered when the upstream is known to answer.
+    /// Until it is known who it is, nothing else is answered.
+    fn hear_first(&mut self, input: Input, subs: &mut Vec<Subscription>, now: Instant) {
+        match input {
+            Input::Hello { token, .. } => self.hear_hello(token, subs, now),
+            Input::Pong => {}
+            other => {
+                let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
+                self.refuse(other.id(), &refusal);
+            }
+        }
+    }
+
+    /// Joins what the wish names, for whom the route's policy lets in; it is answered when the upstream is known to answer.
     ///
     /// # Errors
     /// Why not; nothing is joined then.
@@ -104,11 +120,53 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 "no more subscriptions on this connection",
             ));
         }
+        let own = self.own_policy().filter(|_| !self.is_single);
+        let whose = self.admission_of(&self.own_auths());
+        self.allow(own.as_deref(), Kind::Subscriptions, whose.as_deref())?;
+        let member = self.member().clone();
+        let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
+        match self.standing(&found?.0.route.auth) {
+            Standing::Unasked => self.subscribe_as(id, wish, None, subs, now),
+            Standing::Known(admission) => self.subscribe_as(id, wish, Some(admission), subs, now),
+            Standing::Denied(denied) => Err(Refusal::from(&denied)),
+            Standing::Asks(asking) => {
+                self.ask(asking, Then::Subscribe(id, wish));
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Connection::subscribe`], for somebody who was let in.
+    ///
+    /// # Errors
+    /// Why not; nothing is joined then.
+    pub(super) fn subscribe_as(
+        &mut self,
+        id: u64,
+        wish: Wish,
+        admission: Option<Arc<Admission>>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let member = self.member().clone();
         let client = &member.client;
-        let target = client.target(&self.in_force, &wish.path, member.number, &self.credentials)?;
-        let route = target.route.clone();
-        let decision = client.decide(&route, &self.shared.stages.load());
+        let (found, url) = client.find(&self.in_force, &Method::GET, &wish.path)?;
+        let route = found.route.clone();
+        let identity = admission.as_ref().map(|admission| &*admission.identity);
+        if let Some(identity) = identity {
+            may(&route, identity)?;
+        }
+        if !self.is_single {
+            let limit = self.limit_of(&route);
+            self.allow(limit.as_deref(), Kind::Subscriptions, admission.as_deref())?;
+        }
+        let credentials = match &admission {
+            Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
+            None => self.access.presented.unverified(),
+        };
+        let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
+        let target = client.target(found, url, member.number, person)?;
+        let decision = client.decide(&route, &self.shared.stages.load(), identity);
         if let Some(rollout) = &route.rollout
             && !self.is_single
         {
@@ -139,8 +197,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             self.shared.telemetry.resume_asked(&route.name);
         }
         let joined = self.shared.hub.join(
-            std::sync::Arc::new(target),
-            self.credentials.clone(),
+            Arc::new(target),
+            credentials,
             start,
             None,
             member.signal.clone(),
@@ -160,38 +218,28 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if subs.is_empty() {
             subs.reserve_exact(1);
         }
-        subs.push(Subscription::new(id, joined, route, filter, meters, now));
+        let sub = Subscription::new(id, joined, route, filter, admission, meters, now);
+        subs.push(sub);
         Ok(())
     }
 
-    fn refuse_sub(
+    /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
+    pub(super) fn refuse_sub(
         &mut self,
         id: u64,
         refusal: &Refusal,
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) {
+        if self.is_single && id == 0 && subs.is_empty() {
+            return self.refuse_single(refusal, subs, now);
+        }
         self.refuse(Some(id), refusal);
         if refusal.code == Code::TooManySubs {
             self.refused_subs += 1;
             if self.refused_subs > PATIENCE {
                 self.close(4129, "too many subscriptions", subs, now);
             }
-        }
-    }
-
-    /// New credentials for what comes; running subscriptions keep theirs.
-    fn authenticate(&mut self, id: Option<u64>, token: Option<&str>) {
-        match token.map(bearer) {
-            None => {}
-            Some(Some(authorization)) => self.credentials.authorization = Some(authorization),
-            Some(None) => {
-                let refusal = Refusal::new(Code::BadFrame, "the token cannot stand in a header");
-                return self.refuse(id, &refusal);
-            }
-        }
-        if let Some(id) = id {
-            self.reply(&Output::Ok { id, sub: None });
         }
     }
 
@@ -217,20 +265,60 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    fn call(&self, request: Req) -> Result<Call, Refusal> {
+    /// Sends a request on its way, for whom its route's policy lets in.
+    fn call(&mut self, request: Req) {
+        let id = Some(request.id);
         if self.calls.len() >= CALLS {
             let mut refusal = Refusal::new(Code::RateLimited, "too many requests under way");
             refusal.retry_ms = Some(1000);
-            return Err(refusal);
+            return self.refuse(id, &refusal);
+        }
+        let found = match self.called(&request) {
+            Ok(found) => found,
+            Err(refusal) => return self.refuse(id, &refusal),
+        };
+        match self.standing(&found.route.auth) {
+            Standing::Unasked => self.call_as(request, None),
+            Standing::Known(admission) => self.call_as(request, Some(admission)),
+            Standing::Denied(denied) => self.refuse(id, &Refusal::from(&denied)),
+            Standing::Asks(asking) => self.ask(asking, Then::Call(request)),
+        }
+    }
+
+    fn allows_call(&mut self, request: &Req, admission: Option<&Admission>) -> Result<(), Refusal> {
+        let route = self.called(request)?.route;
+        self.allow(route.rate_limit.as_deref(), Kind::Requests, admission)
+    }
+
+    /// A route's own limits, where they are not those of the connection, which have counted already.
+    fn limit_of(&self, route: &Route) -> Option<Arc<RateLimit>> {
+        let own = self.own_policy();
+        let limit = route.rate_limit.clone();
+        limit.filter(|limit| own.is_none_or(|own| own.name != limit.name))
+    }
+
+    fn called(&self, request: &Req) -> Result<Match, Refusal> {
+        let method = call::method_of(request)?;
+        let client = &self.member().client;
+        Ok(client.find(&self.in_force, &method, &request.path)?.0)
+    }
+
+    /// As [`Connection::call`], for somebody who was let in.
+    pub(super) fn call_as(&mut self, request: Req, admission: Option<Arc<Admission>>) {
+        let id = request.id;
+        if let Err(refusal) = self.allows_call(&request, admission.as_deref()) {
+            return self.refuse(Some(id), &refusal);
         }
         let member = self.member();
-        call::start(
-            &self.shared,
-            &self.in_force,
-            &member.client,
-            &self.credentials,
-            request,
-        )
+        let caller = Caller {
+            client: &member.client,
+            presented: &self.access.presented,
+            admission: admission.as_deref(),
+        };
+        match call::start(&self.shared, &self.in_force, caller, request) {
+            Ok(call) => self.calls.push(call),
+            Err(refusal) => self.refuse(Some(id), &refusal),
+        }
     }
 }
 

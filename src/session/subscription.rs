@@ -11,9 +11,10 @@ use super::filter::{Filter, Seen};
 use super::outbox::Outbox;
 use super::registry::SubscriptionInfo;
 use crate::config::{DeliverMode, Emit, Queue, Route, Slow, Source};
+use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
 use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
-use crate::hub::{Joined, Phase, Progress, Subscriber};
+use crate::hub::{Credentials, Joined, Phase, Progress, Subscriber};
 use crate::protocol::{Output, Protocol, View};
 use crate::telemetry::Meters;
 
@@ -34,6 +35,8 @@ pub(super) struct Subscription {
     route: Arc<Route>,
     meters: Arc<Meters>,
     filter: Option<Box<Filter>>,
+    /// Who has subscribed, where the route asks.
+    admission: Option<Arc<Admission>>,
     /// The `sub` is not answered yet.
     unanswered: Option<Box<Unanswered>>,
     /// What goes out before the log.
@@ -103,6 +106,7 @@ impl Subscription {
         joined: Joined,
         route: Arc<Route>,
         filter: Option<Filter>,
+        admission: Option<Arc<Admission>>,
         meters: Arc<Meters>,
         now: Instant,
     ) -> Self {
@@ -118,6 +122,7 @@ impl Subscription {
             route,
             meters,
             filter: filter.map(Box::new),
+            admission,
             unanswered: Some(Box::new(Unanswered {
                 id,
                 at,
@@ -142,16 +147,33 @@ impl Subscription {
         &self.subscriber
     }
 
+    /// Who has subscribed.
+    pub fn admission(&self) -> Option<&Arc<Admission>> {
+        self.admission.as_ref()
+    }
+
+    /// Who has subscribed, where this policy has let them in.
+    pub fn admitted_by(&self, auth: &str) -> Option<&Arc<Admission>> {
+        let admission = self.admission.as_ref();
+        admission.filter(|admission| *admission.found.auth.name == *auth)
+    }
+
+    /// The same person, with newer credentials.
+    pub fn renew(&mut self, admission: Arc<Admission>, credentials: Credentials) {
+        self.admission = Some(admission);
+        self.subscriber.renew(credentials);
+    }
+
     /// New pace, limits and policies.
-    pub fn follow(&mut self, route: Arc<Route>) {
+    pub fn follow(&mut self, route: Arc<Route>, admission: Option<Arc<Admission>>) {
         self.route = route;
+        self.admission = admission;
     }
 
     /// Goes on at another topic, under its old number.
-    pub fn move_to(&mut self, mut joined: Joined, route: Arc<Route>, now: Instant) {
+    pub fn move_to(&mut self, mut joined: Joined, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
-        self.route = route;
         self.prelude.extend(joined.prelude);
         self.settling_until = Some(now + ANSWER_WITHIN);
         if let Some(unanswered) = &mut self.unanswered {

@@ -41,6 +41,11 @@ impl Telemetry {
         }
     }
 
+    /// An admin took somebody, a login or a token back; so many sessions had come in by it.
+    pub fn revoked(&self, what: &str, sessions: usize) {
+        tracing::warn!(what, sessions, "revoked");
+    }
+
     /// A rate limit held something back.
     pub fn rate_limited(&self, policy: &str) {
         self.rate_limited.with_label_values(&[policy]).inc();

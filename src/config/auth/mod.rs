@@ -93,7 +93,39 @@ impl IdentityHeaders {
     }
 }
 
+/// Where an authority's word names somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The roles.
+    pub roles: &'a str,
+}
+
 impl Auth {
+    /// The claims that become user, tenant and roles.
+    pub fn mapping(&self) -> Mapping<'_> {
+        match &self.kind {
+            AuthKind::Jwt(jwt) => Mapping {
+                user: &jwt.user,
+                tenant: &jwt.tenant,
+                roles: &jwt.roles,
+            },
+            AuthKind::Forward(forward) => Mapping {
+                user: &forward.user,
+                tenant: forward.tenant.as_deref().unwrap_or_default(),
+                roles: forward.roles.as_deref().unwrap_or_default(),
+            },
+            AuthKind::ApiKey(_) => Mapping {
+                user: "sub",
+                tenant: "tenant",
+                roles: "roles",
+            },
+        }
+    }
+
     /// How often live connections are checked again; `None` where a token says how long it holds.
     pub fn recheck(&self) -> Option<Duration> {
         match &self.kind {

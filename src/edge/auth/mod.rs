@@ -1,6 +1,8 @@
 //! Who somebody is: what they present, who vouches for it, and what they may do.
 
+mod admission;
 pub mod api_key;
+mod authenticator;
 pub mod credential;
 pub mod csrf;
 mod denied;
@@ -8,9 +10,12 @@ pub mod forward;
 pub mod identity;
 pub mod jwks;
 pub mod jwt;
+mod known;
 pub mod revocation;
 pub mod ticket;
 
+pub use admission::{Admission, Ticketed};
+pub use authenticator::{Asking, Authenticator, Check, context, unix_now};
 pub use credential::{Credential, Found, Place};
 pub use denied::Denied;
 pub use identity::Identity;

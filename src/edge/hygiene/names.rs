@@ -70,6 +70,21 @@ pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), 
     Ok(())
 }
 
+/// Removes every field that is, or may pass for, one of these: nobody but this house sends them upstream.
+pub fn remove_aliases(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if names.is_empty() {
+        return;
+    }
+    let is_alias = |name: &&HeaderName| {
+        let mut known = names.iter();
+        known.any(|known| folds_to(name.as_str(), known.as_str()))
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
 fn is_ambiguous(name: &str) -> bool {
     !name.bytes().all(is_plain)
 }
@@ -157,6 +172,32 @@ mod tests {
         assert!(left(Underscores::Allow, &["x_user", "x_user2"]).is_ok());
         let dropped = left(Underscores::Drop, &["x_user", "x.user", "x-user"]);
         assert_eq!(dropped.unwrap(), ["x-user"]);
+    }
+
+    #[test]
+    fn nobody_sends_what_passes_for_an_identity() {
+        let identity = [
+            HeaderName::from_static("x-user"),
+            HeaderName::from_static("x-roles"),
+        ];
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-user",
+            "x_user",
+            "x.user",
+            "x!user",
+            "x-roles",
+            "x_roles",
+            "x-user-agent",
+            "xuser",
+        ] {
+            headers.append(name, "admin".parse().unwrap());
+            headers.append(name, "again".parse().unwrap());
+        }
+        remove_aliases(&mut headers, &identity);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort();
+        assert_eq!(left, ["x-user-agent", "xuser"]);
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! What of a request is addressed to crossfade itself and never goes upstream.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
 use percent_encoding::percent_decode;
 
+use crate::config::{Auth, CredentialSource};
+
 /// Cookies that crossfade sets begin with this.
 const COOKIES: &str = "crossfade_";
 
-/// The `cf_*` parameters of a bridged path, and the query without them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What of a query is crossfade's own, and the query without it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
     /// What is left of the query, as it was; `None` where nothing is.
     pub query: Option<String>,
@@ -20,10 +23,35 @@ pub struct Parameters {
     pub last_event_id: Option<String>,
     /// `cf_wrap=1`.
     pub wrap: bool,
+    /// Tokens, by the parameter's name.
+    pub tokens: Vec<(String, String)>,
+    /// `ticket`.
+    pub ticket: Option<String>,
 }
 
-/// Takes crossfade's own parameters out of a query; the last of several counts.
-pub fn take_parameters(query: Option<&str>) -> Parameters {
+/// Which parameters are ours at some place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken<'a> {
+    /// `cf_after`, `cf_last_event_id`, `cf_wrap`: on bridged paths.
+    pub positions: bool,
+    /// Those that these policies' `from` names.
+    pub auths: &'a [Arc<Auth>],
+}
+
+impl Taken<'_> {
+    fn is_token(&self, name: &str) -> bool {
+        let mut sources = self.auths.iter().flat_map(|auth| &auth.from);
+        sources.any(|source| matches!(source, CredentialSource::Query(known) if known == name))
+    }
+
+    fn is_ticket(&self, name: &str) -> bool {
+        let mut auths = self.auths.iter();
+        name == "ticket" && auths.any(|auth| auth.from.contains(&CredentialSource::Ticket))
+    }
+}
+
+/// Takes crossfade's own parameters out of a query; the last of several counts, but for tokens: there each is told.
+pub fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
     let mut own = Parameters::default();
     let Some(query) = query else {
         return own;
@@ -32,10 +60,13 @@ pub fn take_parameters(query: Option<&str>) -> Parameters {
         .split('&')
         .filter(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = || decode(value).into_owned();
             match decode(name).as_ref() {
-                "cf_after" => own.after = Some(decode(value).into_owned()),
-                "cf_last_event_id" => own.last_event_id = Some(decode(value).into_owned()),
-                "cf_wrap" => own.wrap = value == "1",
+                "cf_after" if taken.positions => own.after = Some(decoded()),
+                "cf_last_event_id" if taken.positions => own.last_event_id = Some(decoded()),
+                "cf_wrap" if taken.positions => own.wrap = value == "1",
+                name if taken.is_token(name) => own.tokens.push((name.to_owned(), decoded())),
+                name if taken.is_ticket(name) => own.ticket = Some(decoded()),
                 _ => return true,
             }
             false
@@ -119,19 +150,60 @@ fn decode(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    const BRIDGED: Taken<'_> = Taken {
+        positions: true,
+        auths: &[],
+    };
+
     #[test]
     fn own_parameters_leave_and_the_rest_stays_as_it_was() {
-        let own = take_parameters(Some(
-            "a=%41&cf_after=k3-41&&b&cf_wrap=1&cf_last_event_id=x%20y+z",
-        ));
-        assert_eq!(own.query.as_deref(), Some("a=%41&&b"));
+        let own = take_parameters(
+            Some("a=%41&cf_after=k3-41&&b&cf_wrap=1&cf_last_event_id=x%20y+z&token=t"),
+            BRIDGED,
+        );
+        assert_eq!(own.query.as_deref(), Some("a=%41&&b&token=t"));
         assert_eq!(own.after.as_deref(), Some("k3-41"));
         assert_eq!(own.last_event_id.as_deref(), Some("x y z"));
         assert!(own.wrap);
-        let encoded = take_parameters(Some("cf%5Fafter=1"));
+        let encoded = take_parameters(Some("cf%5Fafter=1"), BRIDGED);
         assert_eq!((encoded.query, encoded.after.as_deref()), (None, Some("1")));
-        assert!(!take_parameters(Some("cf_wrap=0")).wrap);
-        assert_eq!(take_parameters(None), Parameters::default());
+        assert!(!take_parameters(Some("cf_wrap=0"), BRIDGED).wrap);
+        assert!(take_parameters(None, BRIDGED) == Parameters::default());
+        let elsewhere = take_parameters(Some("cf_after=1"), Taken::default());
+        assert_eq!(elsewhere.query.as_deref(), Some("cf_after=1"));
+    }
+
+    #[test]
+    fn credentials_of_a_query_leave_in_every_spelling() {
+        let from = |sources: &[CredentialSource]| {
+            vec![Arc::new(Auth {
+                name: "a".into(),
+                kind: crate::config::AuthKind::ApiKey(Vec::new()),
+                from: sources.to_vec(),
+                csrf: None,
+                identity: Default::default(),
+            })]
+        };
+        let both = from(&[
+            CredentialSource::Query("token".into()),
+            CredentialSource::Ticket,
+        ]);
+        let taken = Taken {
+            positions: false,
+            auths: &both,
+        };
+        let query = Some("a=1&%74oken=x%2By&ticket=t&Token=kept&token=z");
+        let own = take_parameters(query, taken);
+        assert_eq!(own.query.as_deref(), Some("a=1&Token=kept"));
+        let tokens = ["x+y", "z"].map(|token| ("token".to_owned(), token.to_owned()));
+        assert_eq!(own.tokens, tokens);
+        assert_eq!(own.ticket.as_deref(), Some("t"));
+        let neither = from(&[CredentialSource::Header]);
+        let taken = Taken {
+            positions: false,
+            auths: &neither,
+        };
+        assert_eq!(take_parameters(query, taken).query.as_deref(), query);
     }
 
     fn cookies(lines: &[&'static str]) -> Vec<String> {

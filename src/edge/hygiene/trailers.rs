@@ -32,11 +32,16 @@ const MISPLACED: [&str; 21] = [
     "www-authenticate",
 ];
 
-/// Cleans the trailers of a request.
+/// Cleans the trailers of a request; `taken` are the names that only this house may send.
 ///
 /// # Errors
 /// [`Fault::AmbiguousName`] where `policy` says so.
-pub fn upward(trailers: &mut HeaderMap, policy: Underscores) -> Result<(), Fault> {
+pub fn upward(
+    trailers: &mut HeaderMap,
+    policy: Underscores,
+    taken: &[HeaderName],
+) -> Result<(), Fault> {
+    names::remove_aliases(trailers, taken);
     names::disambiguate(trailers, policy)?;
     downward(trailers);
     Ok(())
@@ -68,7 +73,8 @@ mod tests {
         for name in fields {
             trailers.insert(*name, "1".parse().unwrap());
         }
-        upward(&mut trailers, policy)?;
+        let taken = [HeaderName::from_static("x-user")];
+        upward(&mut trailers, policy, &taken)?;
         let mut left: Vec<String> = trailers.keys().map(HeaderName::to_string).collect();
         left.sort();
         Ok(left)
@@ -103,6 +109,8 @@ mod tests {
             "trailer",
             "expect",
             "proxy-authorization",
+            "x-user",
+            "x_user",
         ];
         assert_eq!(left(Underscores::Drop, &wrong).unwrap(), [""; 0]);
         assert_eq!(left(Underscores::Allow, &wrong).unwrap(), [""; 0]);

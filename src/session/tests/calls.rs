@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::support::{Client, World, event};
+use super::support::{Client, World, event, presented};
 use crate::session::client::example;
 
 /// A backend that answers each connection's one request as the test says.
@@ -91,8 +91,7 @@ async fn a_request_goes_upstream_with_what_the_client_may_send() {
     let backend = Backend::new().await;
     let world = World::new(&backend.file());
     let mut opening = example();
-    opening.credentials.cookie = Some("session=1".parse().expect("a value"));
-    opening.bearer = Some("token".into());
+    opening.presented = presented("session=1", Some("token"));
     opening.origin = Some("https://app.example".parse().expect("a value"));
     let mut client = world.connect(opening).await;
     client.read().await;

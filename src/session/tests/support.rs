@@ -16,6 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::config;
+use crate::edge::auth::Authenticator;
+use crate::edge::auth::credential::Extras;
+use crate::edge::auth::revocation::Revocations;
+use crate::edge::rate_limit::Limiters;
 use crate::event::{Data, Draft};
 use crate::hub::{DocumentChange, Feed, Hub, Limits, Publisher};
 use crate::rollout::{Stage, StageState, Stages};
@@ -23,7 +27,7 @@ use crate::route::{InForce, RouteTable};
 use crate::session::client::example;
 use crate::session::opening::{Mode, Opening, SingleForm};
 use crate::session::registry::Sessions;
-use crate::session::{Shared, run};
+use crate::session::{Presented, Shared, run};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
@@ -59,11 +63,20 @@ impl World {
             topics_per_principal: 100,
         };
         let factory = Box::new(move |_| Box::new(Scripted(sender.clone())) as Box<dyn Feed>);
+        let upstreams = Upstreams::new(telemetry.clone());
+        let (in_force, revocations) = (in_force(file, 1), Revocations::default());
+        let authenticator = Authenticator::new(upstreams.clone(), telemetry.clone(), revocations);
+        authenticator.adopt(&in_force.config);
+        let limiters = Limiters::default();
+        limiters.adopt(&in_force.config.rate_limits);
         let shared = Shared {
-            in_force: ArcSwap::from_pointee(in_force(file, 1)),
+            in_force: ArcSwap::from_pointee(in_force),
             stages: Arc::default(),
+            authenticator: Arc::new(authenticator),
+            limiters: Arc::new(limiters),
+            handshakes: Default::default(),
             hub: Hub::new(limits, factory, telemetry.clone()),
-            upstreams: Upstreams::new(telemetry.clone()),
+            upstreams,
             sessions: Sessions::default(),
             connections: Default::default(),
             own_secret: Vec::new(),
@@ -89,6 +102,8 @@ impl World {
     pub fn reload(&self, file: &str) {
         let generation = self.shared.in_force.load().generation + 1;
         let next = Arc::new(in_force(file, generation));
+        self.shared.authenticator.adopt(&next.config);
+        self.shared.limiters.adopt(&next.config.rate_limits);
         self.shared.in_force.store(next.clone());
         self.shared.hub.reconcile(|name| {
             let mut routes = next.config.routes.iter();
@@ -232,6 +247,17 @@ pub fn single(url: &str, form: SingleForm) -> Opening {
         },
         ..example()
     }
+}
+
+/// What a handshake with this cookie, and this `cf.bearer.` item, presents.
+pub fn presented(cookie: &str, bearer: Option<&str>) -> Presented {
+    let mut headers = hyper::HeaderMap::new();
+    headers.insert(hyper::header::COOKIE, cookie.parse().expect("a value"));
+    let extras = Extras {
+        subprotocol: bearer.map(str::to_owned),
+        ..Extras::default()
+    };
+    Presented::take(&mut headers, extras, std::iter::empty())
 }
 
 pub fn event(name: &str, id: &str, data: &str) -> Draft {

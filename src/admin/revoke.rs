@@ -1,0 +1,100 @@
+//! `/v1/revoke`: somebody, their login or one token is taken back; whoever is here by it goes at once.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Admin;
+use super::answer::{self, Answer, Fault};
+use super::read::Asked;
+use crate::edge::auth::Admission;
+use crate::edge::auth::revocation::Revoked;
+use crate::session::registry::Whom;
+use crate::state;
+
+/// The file of `state_dir` that keeps what was taken back.
+pub const REVOCATIONS: &str = "revocations.json";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoking {
+    user: Option<String>,
+    session: Option<String>,
+    jti: Option<String>,
+}
+
+/// Takes back, in force at once; done when it is also on disk, where there is one.
+pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+    let closed = match asked.json()? {
+        Revoking {
+            user: Some(user),
+            session: None,
+            jti: None,
+        } => take_back(&[Revoked::User(&user)], admin).await,
+        Revoking {
+            user: None,
+            session: Some(id),
+            jti: None,
+        } => return revoke_session(&id, admin).await,
+        Revoking {
+            user: None,
+            session: None,
+            jti: Some(jti),
+        } => take_back(&[Revoked::Token(&jti)], admin).await,
+        _ => {
+            let detail = "send exactly one of `user`, `session`, `jti`";
+            return Err(Fault::unprocessable(detail));
+        }
+    };
+    Ok(answer::json(&json!({ "closed": closed })))
+}
+
+/// The login by which one connection came in, and with it every connection of that login.
+async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
+    let sessions = &admin.shared.sessions;
+    let credentials = sessions
+        .credentials_of(id)
+        .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
+    let closed = match credentials.is_empty() {
+        // Nobody has vouched for it: there is nothing that could be taken back but the connection.
+        true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403),
+        false => {
+            let what: Vec<Revoked<'_>> = credentials.into_iter().map(Revoked::Credential).collect();
+            take_back(&what, admin).await
+        }
+    };
+    Ok(answer::json(&json!({ "closed": closed })))
+}
+
+async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {
+    let authenticator = &admin.shared.authenticator;
+    for revoked in what {
+        authenticator.revoke(*revoked);
+    }
+    let is_meant = |known: &Admission| authenticator.is_revoked(known);
+    let closed = admin.shared.sessions.recheck_people(is_meant);
+    let word = match what.first() {
+        Some(Revoked::User(_)) => "user",
+        Some(Revoked::Token(_)) => "jti",
+        Some(Revoked::Credential(_)) | None => "session",
+    };
+    admin.shared.telemetry.revoked(word, closed);
+    keep(admin).await;
+    closed
+}
+
+/// Writes down what was taken back, so that it outlives the process.
+async fn keep(admin: &Admin) {
+    let config = admin.shared.in_force.load().config.clone();
+    let Some(folder) = &config.server.state_dir else {
+        return;
+    };
+    let path = folder.join(REVOCATIONS);
+    let _turn = admin.keeping.lock().await;
+    let text = admin.shared.authenticator.revocations();
+    let file = path.clone();
+    let writing = move || state::write_whole(&file, text.as_bytes(), state::PRIVATE);
+    let written = tokio::task::spawn_blocking(writing).await;
+    if let Ok(Err(error)) = written {
+        admin.shared.telemetry.state_not_kept(&path, &error);
+    }
+}

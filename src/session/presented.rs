@@ -1,0 +1,128 @@
+//! What the client has presented, kept as long as its connection: each subscription and request is judged by its own route's
+//! policy, which may look at any of it.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+
+use super::client::own;
+use crate::config::{Auth, AuthKind};
+use crate::edge::auth::credential::{API_KEY, Extras, as_bearer};
+use crate::edge::auth::{Admission, Denied};
+use crate::edge::hygiene::own::strip_cookies;
+use crate::hub::Credentials;
+
+/// See the module. Nothing is allocated for who presents nothing.
+#[derive(Clone, Default)]
+pub struct Presented {
+    /// `Cookie` without crossfade's own, `Authorization`, and what policies ask for.
+    fields: Vec<(HeaderName, HeaderValue)>,
+    /// What did not stand in fields.
+    pub(super) extras: Extras,
+}
+
+impl Presented {
+    /// Takes what may be a credential out of a handshake, in memory of its own.
+    pub fn take<'a>(
+        headers: &mut HeaderMap,
+        extras: Extras,
+        auths: impl Iterator<Item = &'a Arc<Auth>>,
+    ) -> Self {
+        strip_cookies(headers);
+        let mut names = vec![COOKIE, AUTHORIZATION];
+        for name in auths.flat_map(|auth| asked_by(auth)) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let mut fields = Vec::new();
+        for name in names {
+            let values = headers.get_all(&name).iter();
+            fields.extend(values.map(|value| (name.clone(), own(value))));
+        }
+        fields.shrink_to_fit();
+        Presented { fields, extras }
+    }
+
+    /// The fields, as policies look at them.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.fields.len());
+        for (name, value) in &self.fields {
+            headers.append(name.clone(), value.clone());
+        }
+        headers
+    }
+
+    /// All cookies in one line.
+    pub fn cookie(&self) -> Option<HeaderValue> {
+        let mut lines = self.fields.iter().filter(|(name, _)| *name == COOKIE);
+        let (_, first) = lines.next()?;
+        let rest: Vec<&[u8]> = lines.map(|(_, value)| value.as_bytes()).collect();
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let line = [&[first.as_bytes()], &rest[..]].concat().join(&b"; "[..]);
+        HeaderValue::from_bytes(&line).ok()
+    }
+
+    /// `Authorization` as it came.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut fields = self.fields.iter();
+        let found = fields.find(|(name, _)| *name == AUTHORIZATION);
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// A token that came in a message, for what comes after it.
+    ///
+    /// # Errors
+    /// It can stand in no header, so it is no token.
+    pub(super) fn take_token(&mut self, token: String) -> Result<(), Denied> {
+        as_bearer(&token)?;
+        self.extras.message = Some(token);
+        Ok(())
+    }
+
+    /// What goes upstream on a route that asks for nothing: all of it, and a token in place of `Authorization`.
+    pub(super) fn unverified(&self) -> Credentials {
+        let token = self
+            .extras
+            .message
+            .as_ref()
+            .or(self.extras.subprotocol.as_ref());
+        // A token that is no header value names nobody.
+        let token = token.and_then(|token| as_bearer(token).ok());
+        Credentials {
+            cookie: self.cookie(),
+            authorization: token.or_else(|| self.authorization()),
+            identity: Vec::new(),
+        }
+    }
+
+    /// What goes upstream for somebody who was let in; of those who share by claims only what these claims say.
+    pub(super) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
+        let (cookie, authorization) = match &admission.ticketed {
+            Some(ticketed) => (ticketed.cookie.clone(), ticketed.authorization.clone()),
+            None => (
+                self.cookie(),
+                admission.authorization().or_else(|| self.authorization()),
+            ),
+        };
+        Credentials {
+            cookie,
+            authorization,
+            identity: admission.fields(claims),
+        }
+    }
+}
+
+static API_KEYS: [HeaderName; 1] = [API_KEY];
+
+/// The fields in which a policy looks for credentials, besides those that are kept in any case.
+fn asked_by(auth: &Auth) -> &[HeaderName] {
+    match &auth.kind {
+        AuthKind::Jwt(_) => &[],
+        AuthKind::ApiKey(_) => &API_KEYS,
+        AuthKind::Forward(forward) => &forward.headers,
+    }
+}
