@@ -139,7 +139,8 @@ async fn walk(
     }
 
     // Route: an endpoint of ours, or a route of the file; and the policies that hold there.
-    let place = Place::find(&exchange, &head)?;
+    let place = Place::find(&exchange, &head);
+    let place = place.inspect_err(|_| *marks = edge::marks_of_nowhere(&exchange, &head))?;
     account.route = place.found.as_ref().map(|found| found.route.name.clone());
     if exchange.is_handshake {
         account.asked_for = match &place.found {

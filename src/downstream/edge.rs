@@ -109,6 +109,19 @@ pub fn judge_origin(
     }
 }
 
+/// What is put onto the answer where there is no place whose policy could say so: by `[cors.default]`, so that a page may read
+/// what was wrong.
+pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
+    let config = &exchange.in_force.config;
+    let default = config.cors.get("default").map(|cors| &**cors);
+    let (host, public_url) = (&exchange.client.host, config.server.public_url.as_deref());
+    match cors::rule(&head.method, &head.headers, host, public_url, default) {
+        Ok(Ruling::Passes(marks)) => marks,
+        Ok(Ruling::Preflight(_)) => Marks::default(),
+        Err(refused) => refused.marks,
+    }
+}
+
 /// Finds out who it is, and whether they are what the place wants. `offer` is there for handshakes.
 pub async fn admit(
     exchange: &Exchange,

@@ -38,7 +38,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             return;
         }
         if let Some(admission) = beginning.admission {
-            self.remember(Admission::clone(&admission));
+            self.remember(admission);
         }
         let until = now + self.rules().hello_timeout;
         let mode = beginning.mode;

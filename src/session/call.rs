@@ -22,7 +22,7 @@ use super::client::Client;
 use super::identity::may;
 use super::presented::Presented;
 use crate::config::{Calls, Route};
-use crate::edge::auth::{Admission, csrf};
+use crate::edge::auth::{Admission, Identity, csrf};
 use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
@@ -95,6 +95,8 @@ pub(super) struct Caller<'a> {
     pub presented: &'a Presented,
     /// Whom the route's policy has let in, where it has one.
     pub admission: Option<&'a Admission>,
+    /// Whom its rollout judges.
+    pub judged: Option<&'a Identity>,
 }
 
 /// The method of a request.
@@ -128,13 +130,17 @@ pub(super) fn start(
             ));
         }
     };
-    let identity = caller.admission.map(|admission| &*admission.identity);
     if let Some(admission) = caller.admission {
         judge_csrf(&method, &request, admission, caller.presented)?;
         may(&route, &admission.identity)?;
     }
     let stages = shared.stages.load();
-    if caller.client.decide(&route, &stages, identity).transport == Transport::Legacy {
+    if caller
+        .client
+        .decide(&route, &stages, caller.judged)
+        .transport
+        == Transport::Legacy
+    {
         return Err(Refusal::new(
             Code::Legacy,
             "this route's rollout keeps the client on the legacy transport",
@@ -197,6 +203,7 @@ fn headers_of(caller: Caller<'_>, calls: &Calls, request: &Req) -> Result<Header
         client,
         presented,
         admission,
+        ..
     } = caller;
     let bad = |detail| Refusal::new(Code::BadFrame, detail);
     let credentials = match admission {

@@ -25,6 +25,9 @@ use crate::protocol::{Output, Req};
 /// How long before a token's end its client is told.
 const NOTICE: Duration = Duration::from_secs(30);
 
+/// Between two questions to an authority that cannot tell.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// A session's half of the edge.
 pub(super) struct Access {
     pub presented: Presented,
@@ -36,6 +39,8 @@ pub(super) struct Access {
     rechecking: Option<Box<Rechecking>>,
     /// When to look at people again.
     pub watch_at: Option<Instant>,
+    /// An authority that could not tell is left alone until then.
+    ask_again_at: Option<Instant>,
     /// The end of a token that the client was told of.
     noticed: Option<u64>,
     /// A place under the caps of a policy, given back with the connection.
@@ -93,6 +98,7 @@ impl Access {
             asking: None,
             rechecking: None,
             watch_at: None,
+            ask_again_at: None,
             noticed: None,
             place,
             pace: Pace::default(),
@@ -107,8 +113,20 @@ impl Access {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    /// Looks for a credential that these policies take, and judges it.
+    /// Looks for a credential that these policies take, judges it, and remembers whose it is.
     pub(super) fn standing(&mut self, auths: &[Arc<Auth>]) -> Standing {
+        let standing = self.judge(auths);
+        if let Standing::Known(admission) = &standing {
+            let name = &admission.found.auth.name;
+            let known = self.member().admission(name);
+            if known.is_none_or(|known| !Arc::ptr_eq(&known, admission)) {
+                self.remember(admission.clone());
+            }
+        }
+        standing
+    }
+
+    fn judge(&self, auths: &[Arc<Auth>]) -> Standing {
         let Some(first) = auths.first() else {
             return Standing::Unasked;
         };
@@ -138,7 +156,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let client = &member.client;
         let context = || context(&client.host, client.proto, &client.remote);
         match self.shared.authenticator.check(found, context) {
-            Check::Done(Ok(admission)) => Standing::Known(self.remember(admission)),
+            Check::Done(Ok(admission)) => Standing::Known(Arc::new(admission)),
             Check::Done(Err(denied)) => Standing::Denied(denied),
             Check::Asks(asking) => Standing::Asks(asking),
         }
@@ -151,11 +169,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// From now on this is who the policy knows here.
-    pub(super) fn remember(&mut self, admission: Admission) -> Arc<Admission> {
-        let admission = Arc::new(admission);
-        self.member().admit(admission.clone());
+    pub(super) fn remember(&mut self, admission: Arc<Admission>) {
+        self.member().admit(admission);
         self.access.watch_at = Some(Instant::now());
-        admission
+    }
+
+    /// Whom a route's rollout judges: whoever its policy has let in, else whoever the connection's own has.
+    pub(super) fn judged(&self, admitted: Option<&Arc<Admission>>) -> Option<Arc<Admission>> {
+        admitted
+            .cloned()
+            .or_else(|| self.admission_of(&self.own_auths()))
     }
 
     /// A frame waits until this is answered.
@@ -196,7 +219,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             (Then::Welcome, outcome) => self.greet(outcome, subs, now),
             (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, subs, now),
             (Then::Subscribe(id, wish), Ok(admission)) => {
-                let admission = self.remember(admission);
+                let admission = Arc::new(admission);
+                self.remember(admission.clone());
                 if let Err(refusal) = self.subscribe_as(id, wish, Some(admission), subs, now) {
                     self.refuse_sub(id, &refusal, subs, now);
                 }
@@ -205,7 +229,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.refuse_sub(id, &Refusal::from(&denied), subs, now);
             }
             (Then::Call(request), Ok(admission)) => {
-                let admission = self.remember(admission);
+                let admission = Arc::new(admission);
+                self.remember(admission.clone());
                 self.call_as(request, Some(admission));
             }
             (Then::Call(request), Err(denied)) => {
@@ -226,7 +251,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         {
             return self.greet(Err(denied), subs, now);
         }
-        match self.standing(&self.own_auths()) {
+        match self.judge(&self.own_auths()) {
             Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), subs, now),
             Standing::Denied(denied) => self.greet(Err(denied), subs, now),
             Standing::Asks(asking) => self.ask(asking, Then::Welcome),
@@ -243,7 +268,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     ) {
         match outcome {
             Ok(admission) => {
-                let admission = self.remember(admission);
+                let admission = Arc::new(admission);
+                self.remember(admission.clone());
                 let turned_away = self.turned_away(&admission);
                 match turned_away.or_else(|| self.crowded_out(&admission)) {
                     Some(code) => self.close(code, "", subs, now),
@@ -303,10 +329,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             auths = self.member().policies();
         }
         auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
-        match self.standing(&auths) {
+        match self.judge(&auths) {
             Standing::Unasked => self.accept(id),
             Standing::Known(admission) => {
-                // `standing` has let them in already; what others hold of them follows.
                 let outcome = Ok(Admission::clone(&admission));
                 self.renewed(id, before, outcome, subs, now);
             }
@@ -332,7 +357,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 let held = subs
                     .iter()
                     .find_map(|sub| sub.admitted_by(&admission.found.auth.name));
-                let known = held.cloned().or_else(|| self.first_of(&admission));
+                let known = held.cloned();
+                let known = known.or_else(|| self.member().admission(&admission.found.auth.name));
                 if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
                     return self.close(4401, "another subject", subs, now);
                 }
@@ -344,7 +370,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
     fn replace(&mut self, admission: Admission, subs: &mut Vec<Subscription>, now: Instant) {
-        let admission = self.remember(admission);
+        let admission = Arc::new(admission);
+        self.remember(admission.clone());
         let mut ended: Vec<u32> = Vec::new();
         for sub in subs.iter_mut() {
             if sub.admitted_by(&admission.found.auth.name).is_none() {
@@ -379,6 +406,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         match outcome {
             Ok(admission) if admission.identity.is_same_subject(&known.identity) => {
+                if admission.vouched_at == known.vouched_at {
+                    // Nobody could tell, and for a while that is forgiven.
+                    self.access.ask_again_at = Some(now + ASK_AGAIN);
+                }
                 self.replace(admission, subs, now);
             }
             Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
@@ -448,6 +479,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
             if let Some(every) = auth.recheck() {
                 let due = admission.vouched_at + every;
+                let due = self.access.ask_again_at.map_or(due, |at| due.max(at));
                 if now >= due && self.access.rechecking.is_none() {
                     self.recheck_person(&admission);
                 } else {
@@ -539,11 +571,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             // The handshake waits for such an answer better than a session can.
             Standing::Asks(_) => self.close(4201, "", subs, now),
         }
-    }
-
-    /// Somebody known by the policy of this admission since before it.
-    fn first_of(&self, admission: &Admission) -> Option<Arc<Admission>> {
-        self.member().admission(&admission.found.auth.name)
     }
 
     fn accept(&mut self, id: Option<u64>) {

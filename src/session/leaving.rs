@@ -156,14 +156,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             (decision.transport == Transport::Legacy).then_some(decision)
         };
         let refuses = |route: &Arc<Route>| {
-            let known = self.admission_of(&route.auth);
+            let known = self.judged(self.admission_of(&route.auth).as_ref());
             judge(route, known.as_ref().map(|known| &*known.identity))
         };
         let out: Vec<(u32, Arc<Route>, Decision)> = subs
             .iter()
             .filter_map(|sub| {
-                let identity = sub.admission().map(|admission| &*admission.identity);
-                let decision = judge(sub.route(), identity)?;
+                let known = self.judged(sub.admission());
+                let decision = judge(sub.route(), known.as_ref().map(|known| &*known.identity))?;
                 Some((sub.ch, sub.route().clone(), decision))
             })
             .collect();

@@ -166,7 +166,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
         let target = client.target(found, url, member.number, person)?;
-        let decision = client.decide(&route, &self.shared.stages.load(), identity);
+        let judged = self.judged(admission.as_ref());
+        let judged = judged.as_ref().map(|admission| &*admission.identity);
+        let decision = client.decide(&route, &self.shared.stages.load(), judged);
         if let Some(rollout) = &route.rollout
             && !self.is_single
         {
@@ -310,10 +312,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             return self.refuse(Some(id), &refusal);
         }
         let member = self.member();
+        let judged = self.judged(admission.as_ref());
         let caller = Caller {
             client: &member.client,
             presented: &self.access.presented,
             admission: admission.as_deref(),
+            judged: judged.as_ref().map(|judged| &*judged.identity),
         };
         match call::start(&self.shared, &self.in_force, caller, request) {
             Ok(call) => self.calls.push(call),
