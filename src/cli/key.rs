@@ -78,17 +78,17 @@ impl Made {
         if let Some(expires) = &new.expires {
             line += &format!(" expires={expires}");
         }
-        let refuse = |what: &str| Failure::Usage(format!("error: {what}"));
-        let read = ApiKey::parse(&line)
-            .map_err(|wrong| refuse(&format!("these arguments make a line that {wrong}")))?;
-        let as_asked = ApiKey {
-            expires: read.expires,
-            ..made
-        };
-        match read == as_asked && read.expires.is_some() == new.expires.is_some() {
+        let read = ApiKey::parse(&line).ok();
+        let is_as_asked = read.is_some_and(|read| {
+            let expires = read.expires;
+            expires.is_some() == new.expires.is_some() && read == ApiKey { expires, ..made }
+        });
+        match is_as_asked {
             true => Ok(Made { key, line }),
-            false => Err(refuse(
-                "--name, --tenant, --roles and --expires are words without spaces, and roles without commas",
+            false => Err(Failure::Usage(
+                "error: --name, --tenant and --roles are words without spaces; --expires is a day (2027-01-31) or a time \
+                 (2027-01-31T12:00:00Z), in UTC"
+                    .to_owned(),
             )),
         }
     }

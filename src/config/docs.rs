@@ -35,9 +35,9 @@ const TABLES: [(&str, &str, &str); 30] = [
     (include_str!("auth/jwt.rs"), "Jwt", "auth.jwt"),
     (include_str!("auth/forward.rs"), "Forward", "auth.session"),
     (include_str!("auth/api_key.rs"), "ApiKeys", "auth.keys"),
-    (include_str!("auth/mod.rs"), "Csrf", "auth.jwt.csrf"),
+    (include_str!("auth/headers.rs"), "Csrf", "auth.session.csrf"),
     (
-        include_str!("auth/mod.rs"),
+        include_str!("auth/headers.rs"),
         "IdentityHeaders",
         "auth.jwt.identity",
     ),

@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::route::Names;
 use super::table::Table;
-use super::{Auth, Config, Cors, RateLimit, Rollout, Route};
+use super::{Auth, Cors, RateLimit, Rollout, Route, WebSocket};
 
 /// Warns, in a file that has no errors.
-pub(super) fn judge(root: &Table<'_>, config: &Config) {
+pub(super) fn judge(
+    root: &Table<'_>,
+    routes: &[Arc<Route>],
+    websocket: &WebSocket,
+    names: &Names<'_>,
+) {
     if root.desk.has_errors() {
         return;
     }
-    if config.routes.is_empty() {
+    if routes.is_empty() {
         let mend = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
         root.warning(
             "route",
@@ -19,65 +25,32 @@ pub(super) fn judge(root: &Table<'_>, config: &Config) {
             mend,
         );
     }
-    let Used {
-        auths,
-        rate_limits,
-        cors,
-        rollouts,
-    } = Used::of(config);
+    let rollouts = routes.iter().filter_map(|route| route.rollout.as_ref());
+    let rollouts: Vec<_> = rollouts.collect();
     let is_used = |rollout: &Arc<Rollout>| rollouts.contains(&rollout);
-    warn(
-        root,
-        "rollout",
-        "governs no route",
-        &config.rollouts,
-        is_used,
-    );
+    warn(root, "rollout", "governs no route", names.rollouts, is_used);
+
+    let auths = routes.iter().flat_map(|route| &route.auth);
+    let auths: Vec<_> = auths.chain(&websocket.auth).collect();
     let is_used = |auth: &Arc<Auth>| auths.contains(&auth);
-    warn(root, "auth", "protects no route", &config.auths, is_used);
-    let is_used = |limit: &Arc<RateLimit>| rate_limits.contains(&limit);
+    warn(root, "auth", "protects no route", names.auths, is_used);
+
+    let limits = routes.iter().filter_map(|route| route.rate_limit.as_ref());
+    let limits: Vec<_> = limits.chain(&websocket.rate_limit).collect();
+    let is_used = |limit: &Arc<RateLimit>| limits.contains(&limit);
     warn(
         root,
         "rate_limit",
         "limits no route",
-        &config.rate_limits,
+        names.rate_limits,
         is_used,
     );
+
+    let cors = routes.iter().filter_map(|route| route.cors.as_ref());
+    let cors: Vec<_> = cors.chain(&websocket.cors).collect();
     let is_used = |policy: &Arc<Cors>| cors.contains(&policy);
-    warn(root, "cors", "is named by no route", &config.cors, is_used);
-    warn_of_sizes(root, config);
-}
-
-/// What routes and `[websocket]` name.
-struct Used<'c> {
-    auths: Vec<&'c Arc<Auth>>,
-    rate_limits: Vec<&'c Arc<RateLimit>>,
-    cors: Vec<&'c Arc<Cors>>,
-    rollouts: Vec<&'c Arc<Rollout>>,
-}
-
-impl<'c> Used<'c> {
-    fn of(config: &'c Config) -> Self {
-        let routes = || config.routes.iter().map(|route: &Arc<Route>| &**route);
-        let socket = &config.websocket;
-        Used {
-            auths: routes()
-                .flat_map(|route| &route.auth)
-                .chain(&socket.auth)
-                .collect(),
-            rate_limits: routes()
-                .filter_map(|route| route.rate_limit.as_ref())
-                .chain(&socket.rate_limit)
-                .collect(),
-            cors: routes()
-                .filter_map(|route| route.cors.as_ref())
-                .chain(&socket.cors)
-                .collect(),
-            rollouts: routes()
-                .filter_map(|route| route.rollout.as_ref())
-                .collect(),
-        }
-    }
+    warn(root, "cors", "is named by no route", names.cors, is_used);
+    warn_of_sizes(root, websocket.max_message, names.rate_limits);
 }
 
 fn warn<T>(
@@ -93,9 +66,8 @@ fn warn<T>(
     }
 }
 
-fn warn_of_sizes(root: &Table<'_>, config: &Config) {
-    let most = config.websocket.max_message;
-    for (name, limit) in &config.rate_limits {
+fn warn_of_sizes(root: &Table<'_>, most: usize, limits: &BTreeMap<String, Arc<RateLimit>>) {
+    for (name, limit) in limits {
         if limit.max_message.is_some_and(|size| size > most) {
             let what = "has no effect: it is above `websocket.max_message`";
             let mend = "lower it, or raise that one";

@@ -223,12 +223,12 @@ fn everything(root: &Table<'_>) -> Config {
         })
     });
     let routes = routes::settle(root.desk, &server.prefix, routes);
-    let admin = root.table("admin", |table| admin::read(table, &server.listen));
-    let config = Config {
-        websocket: root.table("websocket", |table| {
-            websocket::read(table, &cors, &auths, &rate_limits)
-        }),
-        admin,
+    let websocket = root.table("websocket", |table| websocket::read(table, &names));
+    auth::refuse_stripped(root, &auths, &rollouts);
+    idle::judge(root, &routes, &websocket, &names);
+    Config {
+        websocket,
+        admin: root.table("admin", |table| admin::read(table, &server.listen)),
         log: root.table("log", log::read),
         metrics: root.table("metrics", metrics::read),
         tracing: root.table("tracing", tracing::read),
@@ -236,23 +236,11 @@ fn everything(root: &Table<'_>) -> Config {
         upstreams,
         routes,
         cors,
-        identity_headers: identity_headers(&auths),
+        identity_headers: auth::identity_headers(&auths),
         auths,
         rate_limits,
         rollouts,
-    };
-    idle::judge(root, &config);
-    config
-}
-
-fn identity_headers(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
-    let mut names: Vec<HeaderName> = Vec::new();
-    for name in auths.values().flat_map(|auth| auth.identity.names()) {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
     }
-    names
 }
 
 /// The text with literal secrets as `***`, also where the whole setting is commented out.

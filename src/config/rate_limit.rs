@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::problem::Wrong;
 use super::table::Table;
 use super::units;
 
@@ -59,11 +60,11 @@ pub struct Rate {
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<RateLimit> {
     Arc::new(RateLimit {
         name: name.to_owned(),
-        requests: table.text("requests", units::rate),
-        connects: table.text("connects", units::rate),
-        messages: table.text("messages", units::rate),
-        bytes: table.text("bytes", units::size_rate),
-        subscriptions: table.text("subscriptions", units::rate),
+        requests: table.text("requests", rate),
+        connects: table.text("connects", rate),
+        messages: table.text("messages", rate),
+        bytes: table.text("bytes", size_rate),
+        subscriptions: table.text("subscriptions", rate),
         by: table.word(
             "by",
             [
@@ -103,5 +104,98 @@ pub(super) fn of(
 impl RateLimit {
     fn counts_users(&self) -> bool {
         self.by == LimitBy::User || self.connections_per_user.is_some()
+    }
+}
+
+/// `"20/s"`, `"100/m burst 200"`.
+pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
+    let count = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().ok(),
+        false => None,
+    };
+    let wrong = || {
+        let mend = "write so many per s, m or h in quotes, such as \"20/s\" or \"100/m burst 200\"";
+        Wrong::new("is no rate", mend)
+    };
+    parse_rate(text, count).ok_or_else(wrong)
+}
+
+/// `"1MiB/s burst 4MiB"`.
+fn size_rate(text: &str) -> Result<Rate, Wrong> {
+    let count = |text: &str| u32::try_from(units::size(text).ok()?).ok();
+    let wrong = || {
+        let mend = "write sizes below 4GiB per s, m or h in quotes, such as \"1MiB/s burst 4MiB\"";
+        Wrong::new("is no rate of bytes", mend)
+    };
+    parse_rate(text, count).ok_or_else(wrong)
+}
+
+fn parse_rate(text: &str, count: impl Fn(&str) -> Option<u32>) -> Option<Rate> {
+    let count = |text: &str| NonZeroU32::new(count(text)?);
+    let (rate, burst) = match text.split_once(" burst ") {
+        Some((rate, burst)) => (rate.trim(), Some(burst.trim())),
+        None => (text.trim(), None),
+    };
+    let (many, unit) = rate.split_once('/')?;
+    let per = match unit.trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    let many = count(many.trim())?;
+    Some(Rate {
+        count: many,
+        per: Duration::from_secs(per),
+        burst: burst.map_or(Some(many), count)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_count_a_time_and_a_burst() {
+        let told = |rate: Result<Rate, Wrong>| {
+            let rate = rate.expect("a rate");
+            (rate.count.get(), rate.per.as_secs(), rate.burst.get())
+        };
+        for (text, expected) in [
+            ("20/s", (20, 1, 20)),
+            ("100/m burst 200", (100, 60, 200)),
+            (" 5 / h  burst  1 ", (5, 3_600, 1)),
+            ("4294967295/s", (u32::MAX, 1, u32::MAX)),
+        ] {
+            assert_eq!(told(rate(text)), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("1MiB/s burst 4MiB", (1 << 20, 1, 4 << 20)),
+            ("64 KB/m", (64_000, 60, 64_000)),
+        ] {
+            assert_eq!(told(size_rate(text)), expected, "{text}");
+        }
+        for broken in [
+            "",
+            "20",
+            "/s",
+            "0/s",
+            "20/s burst 0",
+            "20/s burst",
+            "20/sec",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "20/sburst 5",
+            "20/s burst 5 burst 6",
+            "4294967296/s",
+            "20 per s",
+            "1MiB/s",
+        ] {
+            assert!(rate(broken).is_err(), "{broken}");
+        }
+        for broken in ["20/s", "0B/s", "4GiB/s", "1MiB/s burst 0B", "1MiB"] {
+            assert!(size_rate(broken).is_err(), "{broken}");
+        }
     }
 }

@@ -241,9 +241,7 @@ fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc
     ];
     for (key, names) in lists {
         for name in names {
-            let is_it = |identity: &HeaderName| auth::fold(identity) == auth::fold(name);
-            let claimed = auths.values().find(|auth| auth.identity.names().any(is_it));
-            if let Some(auth) = claimed {
+            if let Some(auth) = auth::owner(auths, name) {
                 let what = format!(
                     "names {name}, by which `[auth.{}]` tells the backend who somebody is",
                     auth.name

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::address;
 use super::problem::Wrong;
-use super::rate_limit::Rate;
+use super::rate_limit::{self, Rate};
 use super::scalar;
 use super::table::Table;
 use super::tls::{self, Tls};
@@ -179,7 +179,7 @@ fn limits(table: &Table<'_>) -> Limits {
     Limits {
         connections: table.integer("connections", 10_000, 1..=units::MANY),
         connections_per_ip: table.optional_integer("connections_per_ip", 1..=units::MANY),
-        handshakes: table.text("handshakes", units::rate),
+        handshakes: table.text("handshakes", rate_limit::rate),
         header_bytes: table.size("header_bytes", "32KiB"),
         headers: table.integer("headers", 100, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::Auth;
 use super::cors::{self, Cors};
 use super::rate_limit::{self, RateLimit};
+use super::route::Names;
 use super::table::Table;
 use super::units;
 
@@ -40,12 +40,7 @@ pub struct Queue {
     pub bytes: u64,
 }
 
-pub(super) fn read(
-    table: &Table<'_>,
-    all_cors: &BTreeMap<String, Arc<Cors>>,
-    auths: &BTreeMap<String, Arc<Auth>>,
-    rate_limits: &BTreeMap<String, Arc<RateLimit>>,
-) -> WebSocket {
+pub(super) fn read(table: &Table<'_>, names: &Names<'_>) -> WebSocket {
     WebSocket {
         ping_interval: table.duration("ping_interval", "25s"),
         ping_timeout: table.duration("ping_timeout", "20s"),
@@ -53,10 +48,10 @@ pub(super) fn read(
         max_message: table.size("max_message", "64KiB"),
         max_subs: table.integer("max_subs", 64, 1..=units::MANY),
         queue: table.table("queue", queue),
-        auth: table.references("auth", "auth", auths),
+        auth: table.references("auth", "auth", names.auths),
         // Their users are known by the routes of their subscriptions.
-        rate_limit: rate_limit::of(table, rate_limits, true),
-        cors: cors::of(table, all_cors),
+        rate_limit: rate_limit::of(table, names.rate_limits, true),
+        cors: cors::of(table, names.cors),
     }
 }
 
