@@ -46,7 +46,7 @@ fn crowded(rate: Rate) -> (Limiter<FakeRelativeClock>, FakeRelativeClock) {
 /// Strangers enough that whoever comes after them comes into a crowd.
 fn crowd(limiter: &Limiter<FakeRelativeClock>) {
     for number in 0..1000 {
-        let _ = limiter.check(Key::connection(1 << 40 | number), 1);
+        let _ = limiter.check(Key::connection((1 << 40) | number), 1);
     }
     assert!(limiter.count() >= SMALL.few);
 }
@@ -58,7 +58,7 @@ fn burst(limiter: &Limiter<FakeRelativeClock>, key: Key) -> usize {
 
 fn block(number: u128) -> Key {
     let site = 0x2001_0db8_0007_u128 << 80;
-    Key::address(Ipv6Addr::from_bits(site | number << 64).into())
+    Key::address(Ipv6Addr::from_bits(site | (number << 64)).into())
 }
 
 #[test]
@@ -76,17 +76,17 @@ fn over_a_minute_what_is_allowed_is_the_rate_and_the_burst() {
         } else {
             limiter(rate)
         };
-        let size = (rate.count.get() / 1000).max(1);
+        let size = (rate.count.get() / 100).max(1);
         let mut allowed = 0;
-        for _ in 0..60_000 {
+        for _ in 0..12_000 {
             allowed += usize::from(limiter.check(Key::user(&[9; 32]), size).is_ok());
             allowed += usize::from(limiter.check(Key::user(&[9; 32]), size).is_ok());
-            clock.advance(Duration::from_millis(1));
+            clock.advance(Duration::from_millis(5));
         }
         let allowed = allowed as f64 * f64::from(size);
         let due = 60.0 * f64::from(rate.count.get()) / rate.per.as_secs_f64();
         let most = due + f64::from(rate.burst.get());
-        let can_ask = 120_000.0 * f64::from(size);
+        let can_ask = 24_000.0 * f64::from(size);
         assert!(allowed <= most.min(can_ask), "{rate:?}: {allowed}");
         assert!(
             allowed >= (most * 0.99 - 1.0).min(can_ask),
@@ -98,7 +98,7 @@ fn over_a_minute_what_is_allowed_is_the_rate_and_the_burst() {
 #[test]
 fn ten_thousand_keys_never_throttle_each_other() {
     let (limiter, clock) = limiter(rate(20, 1, 20));
-    for _ in 0..5 {
+    for _ in 0..2 {
         for number in 0..10_000 {
             let key = Key::connection(number);
             assert_eq!(burst(&limiter, key), 20, "key {number}");
@@ -206,7 +206,7 @@ fn keys_that_ask_on_and_on_share_when_there_is_no_room_and_are_still_limited() {
     assert!((SMALL.full..=SMALL.full + 2000).contains(&count), "{count}");
     // Newcomers share what their crowd has.
     let allowed = (0..100_000).filter(|number| {
-        let newcomer = Key::connection(1 << 40 | number);
+        let newcomer = Key::connection((1 << 40) | number);
         limiter.check(newcomer, 2).is_ok()
     });
     assert!(allowed.count() < 4096 * 4);
@@ -249,9 +249,7 @@ fn threads_that_ask_for_one_key_get_one_burst_together() {
                 }
             });
             let allowed = allowed.into_inner();
-            // In a crowd, what is under way while a key's bucket begins is counted twice at worst.
-            let least = if is_crowd { 396 } else { 400 };
-            assert!((least..=400).contains(&allowed), "{allowed}");
+            assert_eq!(allowed, 400);
         }
     }
 }
