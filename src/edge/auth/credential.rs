@@ -80,6 +80,18 @@ pub enum Place {
     Ticket,
 }
 
+impl Found {
+    /// Whether a page of somebody else's could have made a browser send all of it: there is a cookie in it, or what was told
+    /// at a login window, and nothing beside it that only a page of the application's own can set.
+    pub fn is_ambient(&self) -> bool {
+        match (&self.credential, self.place) {
+            (_, Place::Cookie) => true,
+            (Credential::Inputs(inputs), Place::Query) => inputs.cookie.is_some(),
+            _ => false,
+        }
+    }
+}
+
 impl Place {
     /// Whether the backend would not see the credential where it stood: it is given to it as `Authorization: Bearer`.
     pub fn is_ours_alone(self) -> bool {
@@ -102,6 +114,7 @@ impl Credential {
                 part(ticket.as_bytes());
             }
             Credential::Inputs(inputs) => {
+                part(b"inputs");
                 part(
                     inputs
                         .cookie
@@ -139,9 +152,13 @@ pub fn find(
         }
         // The cookies of an authority that is asked are named by its own keys.
         if let AuthKind::Forward(forward) = &auth.kind
-            && let Some(found) = inputs(auth, forward, headers, None)?
+            && let Some(inputs) = inputs(headers, forward, None)?
         {
-            return Ok(Some(found));
+            return Ok(Some(Found {
+                auth: auth.clone(),
+                place: inputs.place(),
+                credential: Credential::Inputs(inputs),
+            }));
         }
     }
     Ok(None)
@@ -162,8 +179,11 @@ fn look(
 ) -> Result<Option<(Credential, Place)>, Denied> {
     let (token, place) = match source {
         CredentialSource::Header => match &auth.kind {
-            // Looked for with its cookies.
-            AuthKind::Forward(_) => return Ok(None),
+            // What somebody has set decides here; cookies, and what a browser sends by itself, only after all places.
+            AuthKind::Forward(forward) => {
+                let found = inputs(headers, forward, None)?.filter(Inputs::is_told);
+                return Ok(found.map(|found| (Credential::Inputs(found), Place::Header)));
+            }
             AuthKind::ApiKey(_) => match one(headers, &API_KEY)? {
                 Some(key) => (Some(text(key)?.to_owned()), Place::Header),
                 None => (bearer(headers)?, Place::Header),
@@ -182,23 +202,25 @@ fn look(
     let Some(token) = token else {
         return Ok(None);
     };
+    if token.is_empty() {
+        return Err(Denied::Invalid("the token is empty".into()));
+    }
     if token.len() > LONGEST_TOKEN {
         return Err(Denied::Invalid("the token is longer than 8 KiB".into()));
     }
     if let AuthKind::Forward(forward) = &auth.kind {
-        let found = inputs(auth, forward, headers, Some(&token))?;
-        return Ok(found.map(|found| (found.credential, place)));
+        let found = inputs(headers, forward, Some(&token))?;
+        return Ok(found.map(|found| (Credential::Inputs(found), place)));
     }
     Ok(Some((Credential::Token(token), place)))
 }
 
 /// What an authority is asked with; a token from elsewhere stands in for `Authorization`.
 fn inputs(
-    auth: &Arc<Auth>,
-    forward: &Forward,
     headers: &HeaderMap,
+    forward: &Forward,
     token: Option<&str>,
-) -> Result<Option<Found>, Denied> {
+) -> Result<Option<Inputs>, Denied> {
     let mut fields = Vec::new();
     for name in &forward.headers {
         let value = match token {
@@ -208,20 +230,38 @@ fn inputs(
         fields.extend(value.map(|value| (name.clone(), value)));
     }
     let cookie = cookies(headers, forward.cookies.as_deref());
-    // A browser sends what it was told at a login window by itself, like a cookie.
-    let is_told = |(name, value): &(HeaderName, HeaderValue)| {
-        *name != AUTHORIZATION || !value.as_bytes().to_ascii_lowercase().starts_with(b"basic ")
-    };
-    let place = match fields.iter().any(is_told) {
-        true => Place::Header,
-        false => Place::Cookie,
-    };
     let is_there = cookie.is_some() || !fields.is_empty();
-    Ok(is_there.then(|| Found {
-        auth: auth.clone(),
-        credential: Credential::Inputs(Inputs { cookie, fields }),
-        place,
-    }))
+    Ok(is_there.then_some(Inputs { cookie, fields }))
+}
+
+impl Inputs {
+    /// Whether there is a field that no foreign page can make a browser send, and no proxy adds by itself.
+    fn is_told(&self) -> bool {
+        let is_told = |(name, value): &(HeaderName, HeaderValue)| match name.as_str() {
+            "authorization" => !is_from_a_login_window(value),
+            name => name.starts_with("x-") && !name.starts_with("x-forwarded-"),
+        };
+        self.fields.iter().any(is_told)
+    }
+
+    /// Where they stood, all together.
+    fn place(&self) -> Place {
+        let mut fields = self.fields.iter();
+        let is_ambient = |(name, value): &(HeaderName, HeaderValue)| {
+            *name == AUTHORIZATION && is_from_a_login_window(value)
+        };
+        match (self.cookie.is_some() || fields.any(is_ambient)) && !self.is_told() {
+            true => Place::Cookie,
+            false => Place::Header,
+        }
+    }
+}
+
+/// What a browser was told at a login window it sends by itself, like a cookie.
+fn is_from_a_login_window(authorization: &HeaderValue) -> bool {
+    let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next();
+    let scheme = scheme.unwrap_or_default().to_ascii_lowercase();
+    matches!(&*scheme, b"basic" | b"digest" | b"negotiate" | b"ntlm")
 }
 
 /// The token of `Authorization: Bearer`; `None` for another scheme.
@@ -236,11 +276,11 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Ok(None);
     }
-    match token.is_empty() || token.contains([' ', ',']) {
-        true => Err(Denied::Invalid(
+    match is_one_word(token) {
+        true => Ok(Some(token.to_owned())),
+        false => Err(Denied::Invalid(
             "Authorization holds no token behind Bearer".into(),
         )),
-        false => Ok(Some(token.to_owned())),
     }
 }
 
@@ -249,11 +289,18 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
 /// # Errors
 /// It cannot stand in a header.
 pub fn as_bearer(token: &str) -> Result<HeaderValue, Denied> {
-    let value = HeaderValue::from_str(&format!("Bearer {token}"));
-    let mut value =
-        value.map_err(|_| Denied::Invalid("the token cannot stand in a header".into()))?;
+    let value = is_one_word(token).then(|| HeaderValue::from_str(&format!("Bearer {token}")));
+    let Some(Ok(mut value)) = value else {
+        return Err(Denied::Invalid("the token cannot stand in a header".into()));
+    };
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Spaces and commas would begin something else behind it.
+fn is_one_word(token: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
+    !token.is_empty() && token.bytes().all(is_plain)
 }
 
 /// Which of several lines would count is the reader's guess: none does.
@@ -274,14 +321,22 @@ fn text(value: &HeaderValue) -> Result<&str, Denied> {
 
 /// A cookie's value. One that is there twice with different values may have been planted by another host of the domain.
 fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, Denied> {
-    let mut values = own::cookies(headers).filter(|(found, _)| *found == name);
-    let Some((_, first)) = values.next() else {
+    let mut values = pairs(headers).filter_map(|pair| {
+        let (found, value) = pair.split_at_checked(end_of_name(pair)?)?;
+        (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).map(<[u8]>::trim_ascii))?
+    });
+    let Some(first) = values.next() else {
         return Ok(None);
     };
-    match values.all(|(_, value)| value == first) {
-        true => Ok(Some(first.to_owned()).filter(|value| !value.is_empty())),
-        false => Err(Denied::Invalid(
+    if !values.all(|value| value == first) {
+        return Err(Denied::Invalid(
             "a cookie is there twice with different values".into(),
+        ));
+    }
+    match std::str::from_utf8(first) {
+        Ok(value) if value.is_ascii() => Ok(Some(value.to_owned()).filter(|v| !v.is_empty())),
+        _ => Err(Denied::Invalid(
+            "a credential holds bytes beyond ASCII".into(),
         )),
     }
 }
@@ -299,14 +354,32 @@ fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied>
 
 /// The `Cookie` field with these cookies alone, in the order in which they came; ours are left out.
 fn cookies(headers: &HeaderMap, names: Option<&[String]>) -> Option<HeaderValue> {
-    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     let is_wanted = |pair: &&[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let name = pair.get(..end_of_name(pair).unwrap_or(pair.len()));
+        let name = name.unwrap_or_default().trim_ascii();
         let named = |names: &[String]| names.iter().any(|wanted| wanted.as_bytes() == name);
-        !pair.is_empty() && !own::is_own_cookie(pair) && names.is_none_or(named)
+        names.is_none_or(named)
     };
-    let wanted: Vec<&[u8]> = pairs.map(<[u8]>::trim_ascii).filter(is_wanted).collect();
+    let wanted: Vec<&[u8]> = pairs(headers).filter(is_wanted).collect();
     let line = wanted.join(&b"; "[..]);
-    (!line.is_empty()).then(|| HeaderValue::from_bytes(&line).ok())?
+    let mut value = (!line.is_empty()).then(|| HeaderValue::from_bytes(&line).ok())??;
+    value.set_sensitive(true);
+    Some(value)
 }
+
+/// All cookies but ours, byte by byte: what is no text hides none of its neighbours. Backends take spaces around a name
+/// for nothing, so here they are none either.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    lines
+        .flat_map(|line| line.split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !own::is_own_cookie(pair))
+}
+
+fn end_of_name(pair: &[u8]) -> Option<usize> {
+    pair.iter().position(|byte| *byte == b'=')
+}
+
+#[cfg(test)]
+mod tests;

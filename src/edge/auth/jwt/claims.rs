@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::form::{Form, invalid};
 use super::json;
 use crate::config::Jwt;
-use crate::edge::auth::identity::lookup;
-use crate::edge::auth::{Credential, Denied, Identity};
+use crate::edge::auth::credential::Credential;
+use crate::edge::auth::denied::Denied;
+use crate::edge::auth::identity::{Identity, lookup};
 
 /// The last second of the year 9999: what lies beyond is no time.
 const LATEST: f64 = 253_402_300_799.0;

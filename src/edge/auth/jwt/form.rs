@@ -8,8 +8,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::json;
-use crate::edge::auth::Denied;
 use crate::edge::auth::credential::LONGEST_TOKEN;
+use crate::edge::auth::denied::Denied;
 
 /// Longest `kid`, bytes.
 pub(super) const LONGEST_KEY_ID: usize = 256;

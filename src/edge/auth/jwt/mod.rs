@@ -46,4 +46,4 @@ pub fn verify(auth: &Arc<str>, jwt: &config::Jwt, keys: &Keys, token: &str, now:
 }
 
 #[cfg(test)]
-pub(in crate::edge::auth) mod tests;
+pub(super) mod tests;
