@@ -132,7 +132,9 @@ fn what_runs_otherwise_is_told_at_the_key_that_it_belongs_to() {
             "[auth.{path}]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/{path}\"\nuser = \"user\"\n"
         ));
     }
-    more.push_str("[auth.away]\nkind = \"forward\"\nupstream = \"away\"\npath = \"/me\"\nuser = \"user\"\n");
+    more.push_str(
+        "[auth.away]\nkind = \"forward\"\nupstream = \"away\"\npath = \"/me\"\nuser = \"user\"\n",
+    );
     for path in ["page", "empty", "gone"] {
         more.push_str(&format!(
             "[auth.k{path}]\nkind = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"http://{app}/keys/{path}\"\n"
@@ -157,10 +159,22 @@ cors = "own"
     assert!(!told.contains("secret-name"), "{told}");
     let config = folder.config();
     for (place, said) in [
-        ("2:11: error: upstream.app.servers: ", "s ahead of this machine's"),
-        ("3:18: error: upstream.app.health.path: ", "answers 500 there"),
-        ("5:11: error: upstream.away.servers: ", "http://127.0.0.1:9 cannot be reached: "),
-        (" error: auth.open.path: ", "names a user to who shows nothing"),
+        (
+            "2:11: error: upstream.app.servers: ",
+            "s ahead of this machine's",
+        ),
+        (
+            "3:18: error: upstream.app.health.path: ",
+            "answers 500 there",
+        ),
+        (
+            "5:11: error: upstream.away.servers: ",
+            "http://127.0.0.1:9 cannot be reached: ",
+        ),
+        (
+            " error: auth.open.path: ",
+            "names a user to who shows nothing",
+        ),
         (" warning: auth.page.path: ", "HTML page"),
         (" warning: auth.login.path: ", "answers 302"),
         (" warning: auth.none.path: ", "no user at `user`"),
@@ -170,13 +184,22 @@ cors = "own"
         (" error: auth.kpage.jwks_url: ", "but a page"),
         (" error: auth.kempty.jwks_url: ", "it holds no keys"),
         (" error: auth.kgone.jwks_url: ", "it answers 410"),
-        (" warning: cors.default.origins: ", "access-control-allow-origin of its own"),
-        (" warning: cors.own.origins: ", "allows nothing to https://app.example.com"),
+        (
+            " warning: cors.default.origins: ",
+            "access-control-allow-origin of its own",
+        ),
+        (
+            " warning: cors.own.origins: ",
+            "allows nothing to https://app.example.com",
+        ),
     ] {
         let is_it = |line: &&str| line.contains(place) && line.contains(said);
         let line = told.lines().find(is_it);
         let line = line.unwrap_or_else(|| panic!("{place}{said}\n{told}"));
-        assert!(line.starts_with(&format!("{}:", config.display())), "{line}");
+        assert!(
+            line.starts_with(&format!("{}:", config.display())),
+            "{line}"
+        );
         assert!(line.contains("; "), "no mend: {line}");
         assert!(!line.contains(":1:1:"), "no place: {line}");
     }
@@ -186,6 +209,14 @@ cors = "own"
     let report: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(report["ok"], false);
     let lines = told.lines().count();
-    assert_eq!(report["problems"].as_array().unwrap().len(), lines, "{told}");
-    assert_eq!(check(&folder, &[]).status.code(), Some(0), "the file is valid");
+    assert_eq!(
+        report["problems"].as_array().unwrap().len(),
+        lines,
+        "{told}"
+    );
+    assert_eq!(
+        check(&folder, &[]).status.code(),
+        Some(0),
+        "the file is valid"
+    );
 }
