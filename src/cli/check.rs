@@ -1,6 +1,7 @@
 //! `crossfade check`.
 
 mod fetch;
+mod finding;
 mod live;
 
 use std::path::Path;

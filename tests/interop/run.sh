@@ -46,6 +46,28 @@ else
         node --test --test-reporter=spec tests/interop/browser/origins.test.mjs
 fi
 
+# Applications of three frameworks behind a route that asks for a key: no spelling of its path leads around it.
+spellings=tests/interop/spellings
+spelling_step() {
+    part "spellings of a path ($1)" env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 python3 $spellings/spellings.py "$@"
+}
+if [ -z "${CROSSFADE_FLASK_VENV:-}" ]; then
+    not_run 'spellings of a path (flask): Flask is not installed'
+else
+    spelling_step flask "$CROSSFADE_FLASK_VENV/bin/python" $spellings/flask_app.py
+fi
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    not_run 'spellings of a path (express): there is no node with npm'
+elif part 'install express' npm --prefix $spellings/express ci --silent --no-audit --no-fund; then
+    spelling_step express node $spellings/express/app.mjs
+fi
+if ! command -v mvn >/dev/null || ! command -v java >/dev/null; then
+    not_run 'spellings of a path (spring): there is no Java with Maven (on Debian: the package maven)'
+elif part 'build the Spring application' mvn -q -B -ntp -f $spellings/spring/pom.xml package && [ -e $spellings/spring/target/spellings.jar ]; then
+    spelling_step spring java -jar $spellings/spring/target/spellings.jar \
+        --server.port=0 --server.address=127.0.0.1 --spring.main.banner-mode=off --logging.level.root=off
+fi
+
 # Steps in Python that put a load program of Debian's before the binary that cargo test has built.
 load_step() {
     local name=$1 program=$2 package=$3 script=$4

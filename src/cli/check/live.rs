@@ -5,17 +5,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
-use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri};
 
-use super::fetch::{Fetcher, alone, clock_ahead};
+use super::fetch::{Fetcher, alone};
+use super::finding::{Finding, Findings, clock, error, warning};
 use crate::config::{
     Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
-    OriginPattern, Problem, Severity, Trust, Upstream, Value,
+    OriginPattern, Problem, Trust, Upstream,
 };
 use crate::edge::auth::credential::Inputs;
 use crate::edge::auth::forward::{self, Answer, Context};
@@ -24,20 +23,6 @@ use crate::upstream::{Body, empty};
 
 /// Requests at once: what is tried may be in use.
 const AT_ONCE: usize = 4;
-
-/// Seconds that clocks may differ before it is told, and before tokens suffer from it.
-const DRIFT: u64 = 5;
-const WRONG: u64 = 30;
-
-/// What is wrong with what a key stands for.
-struct Finding {
-    severity: Severity,
-    key: String,
-    what: String,
-    mend: &'static str,
-}
-
-type Findings = Vec<Finding>;
 
 /// Tries everything; every problem is told at the key that it belongs to.
 pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
@@ -66,19 +51,8 @@ pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
         tries.push(Box::pin(cross(fetcher, cors, upstream, path)));
     }
     let found: Vec<Findings> = stream::iter(tries).buffered(AT_ONCE).collect().await;
-    let problem = |finding: Finding| {
-        let (line, column) = place(&loaded.values, &finding.key);
-        Problem {
-            severity: finding.severity,
-            file: file.display().to_string(),
-            line,
-            column,
-            key: finding.key,
-            message: finding.what,
-            hint: finding.mend.to_owned(),
-        }
-    };
-    found.into_iter().flatten().map(problem).collect()
+    let placed = |finding: Finding| finding.at(&loaded.values, file);
+    found.into_iter().flatten().map(placed).collect()
 }
 
 /// Whether a server answers, and as a server that is checked has to.
@@ -230,24 +204,6 @@ fn policies(config: &Config) -> Vec<(&Cors, &Upstream, &str)> {
     found
 }
 
-fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
-    let Some(ahead) = clock_ahead(head, SystemTime::now()) else {
-        return Vec::new();
-    };
-    let direction = if ahead > 0 { "ahead" } else { "behind" };
-    let by = ahead.unsigned_abs();
-    let differ = format!("the clock of {whose} is {by} s {direction} of this machine's");
-    let mend = "set both by NTP";
-    match by {
-        0..=DRIFT => Vec::new(),
-        _ if by > WRONG => {
-            let what = format!("{differ}: one of them is wrong, and tokens will be refused");
-            vec![error(key.to_owned(), what, mend)]
-        }
-        _ => vec![warning(key.to_owned(), differ, mend)],
-    }
-}
-
 fn get(path: &str, host: &str) -> Request<Body> {
     let mut request = Request::new(empty());
     // What the file says is valid; elsewhere the answer tells.
@@ -318,36 +274,4 @@ fn key_server(name: &str, url: &Uri) -> Upstream {
         health: None,
         budget: Default::default(),
     }
-}
-
-fn error(key: String, what: String, mend: &'static str) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        key,
-        what,
-        mend,
-    }
-}
-
-fn warning(key: String, what: String, mend: &'static str) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        ..error(key, what, mend)
-    }
-}
-
-/// Where a key stands; where it does not stand in the file, its table.
-fn place(values: &[Value], key: &str) -> (usize, usize) {
-    let position = |value: &Value| {
-        let (line, column) = value.source.strip_prefix("file:")?.split_once(':')?;
-        Some((line.parse().ok()?, column.parse().ok()?))
-    };
-    let table = key.rsplit_once('.').map_or("", |(table, _)| table);
-    let is_in = |value: &&Value| {
-        let rest = value.key.strip_prefix(table);
-        rest.is_some_and(|rest| rest.starts_with('.'))
-    };
-    let exact = values.iter().filter(|value| value.key == key);
-    let near = values.iter().filter(is_in);
-    exact.chain(near).find_map(position).unwrap_or((1, 1))
 }

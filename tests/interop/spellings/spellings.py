@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 BINARY = os.environ.get("CROSSFADE_BINARY", "target/debug/crossfade")
 PATIENCE_S = 30
@@ -223,14 +224,15 @@ def reaching(port, application):
     for spelling, target, lines in requests(port):
         answer = ask(port, target, lines)
         after = hits(application)
-        if after != before or answer.endswith(b"secret"):
+        if after != before or b"\r\nsecret" in answer:
             found.append(spelling)
         before = after
     return found
 
 
 def hits(port):
-    return int(ask(port, "/hits", []).rpartition(b"\r\n\r\n")[2])
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/hits", timeout=PATIENCE_S) as answer:
+        return int(answer.read())
 
 
 def ask(port, target, lines):

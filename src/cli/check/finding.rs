@@ -1,0 +1,93 @@
+//! What `check --live` found, and where it is told.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use hyper::http::response::Parts;
+
+use super::fetch::clock_ahead;
+use crate::config::{Problem, Severity, Value};
+
+/// Seconds that clocks may differ before it is told, and before tokens suffer from it.
+const DRIFT: u64 = 5;
+const WRONG: u64 = 30;
+
+/// What is wrong with what a key stands for.
+pub struct Finding {
+    severity: Severity,
+    key: String,
+    what: String,
+    mend: &'static str,
+}
+
+/// All that one try has found.
+pub type Findings = Vec<Finding>;
+
+impl Finding {
+    /// As a problem of the file.
+    pub fn at(self, values: &[Value], file: &Path) -> Problem {
+        let (line, column) = place(values, &self.key);
+        Problem {
+            severity: self.severity,
+            file: file.display().to_string(),
+            line,
+            column,
+            key: self.key,
+            message: self.what,
+            hint: self.mend.to_owned(),
+        }
+    }
+}
+
+/// What cannot stay so.
+pub fn error(key: String, what: String, mend: &'static str) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        key,
+        what,
+        mend,
+    }
+}
+
+/// What is well to know.
+pub fn warning(key: String, what: String, mend: &'static str) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        ..error(key, what, mend)
+    }
+}
+
+/// Whether their clock is ours; tokens live by both.
+pub fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
+    let Some(ahead) = clock_ahead(head, SystemTime::now()) else {
+        return Vec::new();
+    };
+    let direction = if ahead > 0 { "ahead" } else { "behind" };
+    let by = ahead.unsigned_abs();
+    let differ = format!("the clock of {whose} is {by} s {direction} of this machine's");
+    let mend = "set both by NTP";
+    match by {
+        0..=DRIFT => Vec::new(),
+        _ if by > WRONG => {
+            let what = format!("{differ}: one of them is wrong, and tokens will be refused");
+            vec![error(key.to_owned(), what, mend)]
+        }
+        _ => vec![warning(key.to_owned(), differ, mend)],
+    }
+}
+
+/// Where a key stands; where it does not stand in the file, its table.
+fn place(values: &[Value], key: &str) -> (usize, usize) {
+    let position = |value: &Value| {
+        let (line, column) = value.source.strip_prefix("file:")?.split_once(':')?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    };
+    let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+    let is_in = |value: &&Value| {
+        let rest = value.key.strip_prefix(table);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let exact = values.iter().filter(|value| value.key == key);
+    let near = values.iter().filter(is_in);
+    exact.chain(near).find_map(position).unwrap_or((1, 1))
+}
