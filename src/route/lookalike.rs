@@ -12,7 +12,11 @@ use super::{fits_host, fits_method};
 use crate::config::Route;
 
 /// All routes by their folded templates; protected ones come first where two fold into one.
-pub(super) struct Lookalikes(Node);
+pub(super) struct Lookalikes {
+    root: Node,
+    /// A guarded template is not in lower case itself: then even a plain path may be meant for it.
+    looks_at_all: bool,
+}
 
 impl Lookalikes {
     /// `None` where nothing is protected: then it is all the same.
@@ -22,17 +26,23 @@ impl Lookalikes {
         if guarded.is_empty() {
             return None;
         }
+        let looks_at_all = guarded.iter().any(|route| {
+            let parts = route.path.split('/').filter(|part| !part.starts_with('{'));
+            parts
+                .flat_map(str::bytes)
+                .any(|byte| byte.is_ascii_uppercase())
+        });
         let mut root = Node::default();
         for route in guarded.into_iter().chain(open) {
             let (shape, names) = Shape::parse(&route.path.to_ascii_lowercase());
             root.insert(shape.parts(), Named::new(route.clone(), names));
         }
-        Some(Lookalikes(root))
+        Some(Lookalikes { root, looks_at_all })
     }
 
     /// Whether any reading of this canonical path leads to a route that is guarded otherwise than `found`.
     pub(super) fn betrays(&self, host: &str, method: &Method, path: &str, found: &Route) -> bool {
-        if is_plain(path) {
+        if !self.looks_at_all && is_plain(path) {
             return false;
         }
         let fits = |route: &Route| {
@@ -40,7 +50,9 @@ impl Lookalikes {
         };
         readings(path).iter().any(|reading| {
             let mut values = Vec::new();
-            let hit = self.0.find(reading.strip_prefix('/'), &mut values, &fits);
+            let hit = self
+                .root
+                .find(reading.strip_prefix('/'), &mut values, &fits);
             hit.is_some_and(|hit| is_guarded_otherwise(&hit.route, found))
         })
     }

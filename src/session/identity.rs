@@ -131,7 +131,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             return Standing::Unasked;
         };
         let presented = &self.access.presented;
-        let found = match credential::find(auths, &presented.headers(), &presented.extras) {
+        let found = match credential::find_newest(auths, &presented.headers(), &presented.extras) {
             Ok(found) => found,
             Err(denied) => return Standing::Denied(denied),
         };

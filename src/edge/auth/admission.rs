@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::credential::{self, Credential, Found, Place};
+use super::credential::{self, Credential, Found};
 use super::identity::Identity;
 
 /// Somebody who was let in.
@@ -36,7 +36,7 @@ pub struct Ticketed {
 impl Admission {
     /// Whether a browser may have sent the credential by itself.
     pub fn is_by_cookie(&self) -> bool {
-        self.found.place == Place::Cookie
+        self.found.is_ambient()
     }
 
     /// `Authorization` for the backend, where it would not see the token in the place where it stood.
@@ -59,7 +59,9 @@ impl Admission {
         let (identity, names) = (&self.identity, &self.found.auth.identity);
         let is_told = |mapped: &str| claims.is_none_or(|claims| claims.iter().any(|c| c == mapped));
         let mapping = self.found.auth.mapping();
-        let roles = identity.roles.join(",");
+        // One with a comma in it would be two at the backend.
+        let roles = identity.roles.iter().filter(|role| !role.contains(','));
+        let roles = roles.map(String::as_str).collect::<Vec<_>>().join(",");
         let told = [
             (&names.user, Some(identity.user.as_str()), mapping.user),
             (&names.tenant, identity.tenant.as_deref(), mapping.tenant),

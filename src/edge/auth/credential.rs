@@ -164,6 +164,29 @@ pub fn find(
     Ok(None)
 }
 
+/// As [`find`], on a connection that may have sent newer credentials since its handshake: what came in a message decides, where
+/// a policy takes messages at all.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_newest(
+    auths: &[Arc<Auth>],
+    headers: &HeaderMap,
+    extras: &Extras,
+) -> Result<Option<Found>, Denied> {
+    let source = CredentialSource::Message;
+    for auth in auths.iter().filter(|auth| auth.from.contains(&source)) {
+        if let Some((credential, place)) = look(auth, &source, headers, extras)? {
+            return Ok(Some(Found {
+                auth: auth.clone(),
+                credential,
+                place,
+            }));
+        }
+    }
+    find(auths, headers, extras)
+}
+
 /// Whether a credential may still come in a message.
 pub fn awaits_message(auths: &[Arc<Auth>]) -> bool {
     auths
