@@ -94,14 +94,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             auths = self.member().policies();
         }
         auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
-        match self.judge(&auths) {
-            Standing::Unasked => self.accept(id),
-            Standing::Known(admission) => {
-                let outcome = Ok(Admission::clone(&admission));
-                self.renewed(id, before, outcome, subs, now);
+        // Whose token it is, it says itself: the first policy that takes it decides.
+        let mut denied = None;
+        for auth in &auths {
+            match self.judge(std::slice::from_ref(auth)) {
+                Standing::Unasked => {}
+                Standing::Known(admission) => {
+                    let outcome = Ok(Admission::clone(&admission));
+                    return self.renewed(id, before, outcome, subs, now);
+                }
+                Standing::Denied(why) => denied = Some(why),
+                Standing::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
             }
-            Standing::Denied(denied) => self.renewed(id, before, Err(denied), subs, now),
-            Standing::Asks(asking) => self.ask(asking, Then::Renew(id, before)),
+        }
+        match denied {
+            Some(denied) => self.renewed(id, before, Err(denied), subs, now),
+            None => self.accept(id),
         }
     }
 
