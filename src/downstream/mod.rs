@@ -5,6 +5,7 @@ mod arrival;
 mod body;
 mod cohort;
 mod connection;
+mod destination;
 mod dispatch;
 mod edge;
 mod endpoints;

@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::identity::{Hello, may};
+use super::hello::Hello;
+use super::identity::may;
 use super::leaving::exit;
 use super::opening::Mode;
 use super::requests::Wish;

@@ -1,15 +1,14 @@
-//! Who is at the other end, by each policy that has asked, and for how long: what is found out at first, looked at again while
-//! the connection lives, and what becomes of it when somebody is not who they were.
+//! Who is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or the
+//! connection itself needs it. [`super::hello`] is how they say it, [`super::watch`] how long it holds.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::opening::Mode;
+use super::hello::Hello;
 use super::pace::Pace;
 use super::presented::Presented;
 use super::requests::Wish;
@@ -18,15 +17,8 @@ use crate::config::{Auth, By, Route, Share};
 use crate::edge::auth::{Admission, Asking, Check, Denied, Identity, context, credential};
 use crate::edge::rate_limit::Place;
 use crate::error::{Code, Refusal};
-use crate::event::End;
 use crate::hub::{Principal, Scope};
-use crate::protocol::{Output, Req};
-
-/// How long before a token's end its client is told.
-const NOTICE: Duration = Duration::from_secs(30);
-
-/// Between two questions to an authority that cannot tell.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+use crate::protocol::Req;
 
 /// A session's half of the edge.
 pub(super) struct Access {
@@ -36,23 +28,17 @@ pub(super) struct Access {
     /// What a frame of the client waits for; no other is read meanwhile.
     pub asking: Option<Box<Question>>,
     /// Somebody is asked for again.
-    rechecking: Option<Box<Rechecking>>,
+    pub rechecking: Option<Box<Rechecking>>,
     /// When to look at people again.
     pub watch_at: Option<Instant>,
     /// An authority that could not tell is left alone until then.
-    ask_again_at: Option<Instant>,
+    pub ask_again_at: Option<Instant>,
     /// The end of a token that the client was told of.
-    noticed: Option<u64>,
+    pub noticed: Option<u64>,
     /// A place under the caps of a policy, given back with the connection.
-    place: Option<Place>,
+    pub place: Option<Place>,
     /// How fast the client has spoken.
     pub pace: Pace,
-}
-
-/// The first word that is awaited, and what it opens.
-pub(super) struct Hello {
-    pub mode: Mode,
-    pub until: Instant,
 }
 
 /// Who is this? And what for.
@@ -73,9 +59,10 @@ pub(super) enum Then {
     Call(Req),
 }
 
-struct Rechecking {
-    auth: Arc<str>,
-    asking: Asking,
+/// Is this still who it was?
+pub(super) struct Rechecking {
+    pub auth: Arc<str>,
+    pub asking: Asking,
 }
 
 /// How somebody stands with a place's policies.
@@ -126,7 +113,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         standing
     }
 
-    fn judge(&self, auths: &[Arc<Auth>]) -> Standing {
+    /// As [`Connection::standing`], and remembers nobody.
+    pub(super) fn judge(&self, auths: &[Arc<Auth>]) -> Standing {
         let Some(first) = auths.first() else {
             return Standing::Unasked;
         };
@@ -239,59 +227,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// The first word has come.
-    pub(super) fn hear_hello(
-        &mut self,
-        token: Option<String>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        if let Some(token) = token
-            && let Err(denied) = self.access.presented.take_token(token)
-        {
-            return self.greet(Err(denied), subs, now);
-        }
-        match self.judge(&self.own_auths()) {
-            Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), subs, now),
-            Standing::Denied(denied) => self.greet(Err(denied), subs, now),
-            Standing::Asks(asking) => self.ask(asking, Then::Welcome),
-            // The policy was taken away meanwhile.
-            Standing::Unasked => self.welcome(subs, now),
-        }
-    }
-
-    fn greet(
-        &mut self,
-        outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        match outcome {
-            Ok(admission) => {
-                let admission = Arc::new(admission);
-                self.remember(admission.clone());
-                let turned_away = self.turned_away(&admission);
-                match turned_away.or_else(|| self.crowded_out(&admission)) {
-                    Some(code) => self.close(code, "", subs, now),
-                    None => self.welcome(subs, now),
-                }
-            }
-            Err(denied) => self.close(denied.close_code(), "", subs, now),
-        }
-    }
-
-    /// Counts the connection for a user who has just said who they are.
-    fn crowded_out(&mut self, admission: &Admission) -> Option<u16> {
-        let principal = admission.identity.principal();
-        let place = self.access.place.as_mut()?;
-        place.count_for(&principal).is_err().then(|| {
-            let policy = self.own_policy();
-            let name = policy.as_ref().map_or("", |policy| &policy.name);
-            self.shared.telemetry.rate_limited(name);
-            4029
-        })
-    }
-
     /// The policies of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
     pub(super) fn own_auths(&self) -> Vec<Arc<Auth>> {
         match self.own_route() {
@@ -306,277 +241,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let mut routes = self.in_force.routes.bridged();
         let own = routes.find(|route| self.is_single && route.name == *place);
         own.cloned()
-    }
-
-    /// A token in place of another: of the same person.
-    pub(super) fn renew(
-        &mut self,
-        id: Option<u64>,
-        token: Option<String>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        let Some(token) = token else {
-            return self.accept(id);
-        };
-        let before = self.access.presented.extras.message.clone();
-        if let Err(denied) = self.access.presented.take_token(token) {
-            let refusal = Refusal::new(Code::BadFrame, denied.detail());
-            return self.refuse(id, &refusal);
-        }
-        let mut auths = self.own_auths();
-        if auths.is_empty() {
-            auths = self.member().policies();
-        }
-        auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
-        match self.judge(&auths) {
-            Standing::Unasked => self.accept(id),
-            Standing::Known(admission) => {
-                let outcome = Ok(Admission::clone(&admission));
-                self.renewed(id, before, outcome, subs, now);
-            }
-            Standing::Denied(denied) => self.renewed(id, before, Err(denied), subs, now),
-            Standing::Asks(asking) => self.ask(asking, Then::Renew(id, before)),
-        }
-    }
-
-    fn renewed(
-        &mut self,
-        id: Option<u64>,
-        before: Option<String>,
-        outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        match outcome {
-            Err(denied) => {
-                self.access.presented.extras.message = before;
-                self.refuse(id, &Refusal::from(&denied));
-            }
-            Ok(admission) => {
-                let held = subs
-                    .iter()
-                    .find_map(|sub| sub.admitted_by(&admission.found.auth.name));
-                let known = held.cloned();
-                let known = known.or_else(|| self.member().admission(&admission.found.auth.name));
-                if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
-                    return self.close(4401, "another subject", subs, now);
-                }
-                self.replace(admission, subs, now);
-                self.accept(id);
-            }
-        }
-    }
-
-    /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
-    fn replace(&mut self, admission: Admission, subs: &mut Vec<Subscription>, now: Instant) {
-        let admission = Arc::new(admission);
-        self.remember(admission.clone());
-        let mut ended: Vec<u32> = Vec::new();
-        for sub in subs.iter_mut() {
-            if sub.admitted_by(&admission.found.auth.name).is_none() {
-                continue;
-            }
-            let route = sub.route().clone();
-            let scope = sub.subscriber().target().scope;
-            if may(&route, &admission.identity).is_err() || !still_fits(&route, scope, &admission) {
-                ended.push(sub.ch);
-                continue;
-            }
-            let credentials = self
-                .access
-                .presented
-                .verified(&admission, claims_of(&route));
-            sub.renew(admission.clone(), credentials);
-        }
-        for ch in ended {
-            self.end_sub(ch, Code::Forbidden, subs, now);
-        }
-    }
-
-    fn rechecked(
-        &mut self,
-        auth: &Arc<str>,
-        outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
-    ) {
-        let now = Instant::now();
-        let Some(known) = self.member().admission(auth) else {
-            return;
-        };
-        match outcome {
-            Ok(admission) if admission.identity.is_same_subject(&known.identity) => {
-                if admission.vouched_at == known.vouched_at {
-                    // Nobody could tell, and for a while that is forgiven.
-                    self.access.ask_again_at = Some(now + ASK_AGAIN);
-                }
-                self.replace(admission, subs, now);
-            }
-            Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
-            // It was good before: its session is over.
-            Err(Denied::Invalid(_) | Denied::Missing) => {
-                self.lose(auth, &Denied::Expired, subs, now);
-            }
-            Err(denied) => self.lose(auth, &denied, subs, now),
-        }
-    }
-
-    /// Somebody is not who they were: the connection goes with them, or only what they had subscribed to.
-    pub(super) fn lose(
-        &mut self,
-        auth: &Arc<str>,
-        denied: &Denied,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        self.member().dismiss(auth);
-        if self.is_single || self.rules().auth.iter().any(|own| own.name == *auth) {
-            return self.close(denied.close_code(), "", subs, now);
-        }
-        let theirs = subs.iter().filter(|sub| sub.admitted_by(auth).is_some());
-        let theirs: Vec<u32> = theirs.map(|sub| sub.ch).collect();
-        let code = Refusal::from(denied).code;
-        for ch in theirs {
-            self.end_sub(ch, code, subs, now);
-        }
-    }
-
-    fn end_sub(&mut self, ch: u32, code: Code, subs: &mut Vec<Subscription>, now: Instant) {
-        subs.retain(|sub| sub.ch != ch);
-        let end = End {
-            code,
-            status: code.status(),
-            retry_ms: None,
-            is_final: false,
-        };
-        self.end(ch, &end, subs, now);
-    }
-
-    /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
-    pub(super) fn watch(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        self.access.watch_at = None;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let unix = since.unwrap_or_default();
-        for admission in self.member().admissions() {
-            if self.closing_until.is_some() {
-                return;
-            }
-            let auth = &admission.found.auth;
-            if let (Some(expires), Some(ends)) =
-                (admission.identity.expires, admission.identity.ends())
-            {
-                let (expires, ends) = (Duration::from_secs(expires), Duration::from_secs(ends));
-                if unix >= ends {
-                    self.lose(&auth.name, &Denied::Expired, subs, now);
-                    continue;
-                }
-                if unix + NOTICE < expires {
-                    self.watch_until(now + (expires - NOTICE - unix));
-                } else {
-                    self.notice_end(expires.as_secs());
-                    self.watch_until(now + (ends - unix));
-                }
-            }
-            if let Some(every) = auth.recheck() {
-                let due = admission.vouched_at + every;
-                let due = self.access.ask_again_at.map_or(due, |at| due.max(at));
-                if now >= due && self.access.rechecking.is_none() {
-                    self.recheck_person(&admission);
-                } else {
-                    self.watch_until(due.max(now + Duration::from_millis(100)));
-                }
-            }
-        }
-    }
-
-    fn watch_until(&mut self, at: Instant) {
-        let before = self.access.watch_at.unwrap_or(at);
-        self.access.watch_at = Some(before.min(at));
-    }
-
-    fn notice_end(&mut self, expires: u64) {
-        if self.access.noticed.replace(expires) == Some(expires) {
-            return;
-        }
-        let d = serde_json::value::to_raw_value(&serde_json::json!({"auth_exp": expires}));
-        self.say(&Output::Notice {
-            level: "warn",
-            msg: "auth_expiring",
-            d: d.ok().as_deref(),
-        });
-    }
-
-    fn recheck_person(&mut self, admission: &Admission) {
-        let member = self.member().clone();
-        let client = &member.client;
-        let context = context(&client.host, client.proto, &client.remote);
-        let asking = self.shared.authenticator.recheck(admission, context);
-        self.access.rechecking = asking.map(|asking| {
-            let auth = admission.found.auth.name.clone();
-            Box::new(Rechecking { auth, asking })
-        });
-    }
-
-    /// Whoever an admin took back is out.
-    pub(super) fn drop_revoked(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        for admission in self.member().admissions() {
-            let is_here = self.closing_until.is_none();
-            if is_here && self.shared.authenticator.is_revoked(&admission) {
-                self.lose(&admission.found.auth.name, &Denied::Revoked, subs, now);
-            }
-        }
-    }
-
-    /// Judges everybody anew whose policy was changed by a reload.
-    pub(super) fn follow_policies(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        let config = self.in_force.config.clone();
-        for admission in self.member().admissions() {
-            let before = &admission.found.auth;
-            let Some(auth) = config.auths.get(&*before.name) else {
-                // Whatever still asks for somebody asks by another policy.
-                self.member().dismiss(&before.name);
-                continue;
-            };
-            if auth == before || self.closing_until.is_some() {
-                continue;
-            }
-            let mut found = admission.found.clone();
-            found.auth = auth.clone();
-            let member = self.member().clone();
-            let client = &member.client;
-            let context = || context(&client.host, client.proto, &client.remote);
-            match self.shared.authenticator.check(found, context) {
-                Check::Done(outcome) => self.rechecked(&before.name, outcome, subs),
-                Check::Asks(asking) => {
-                    let auth = before.name.clone();
-                    self.access.rechecking = Some(Box::new(Rechecking { auth, asking }));
-                }
-            }
-        }
-        let own = self.own_auths();
-        if self.closing_until.is_none()
-            && self.access.hello.is_none()
-            && !own.is_empty()
-            && self.admission_of(&own).is_none()
-        {
-            self.enter_anew(&own, subs, now);
-        }
-    }
-
-    /// A reload asks for somebody where nobody did, or by another policy.
-    fn enter_anew(&mut self, own: &[Arc<Auth>], subs: &mut Vec<Subscription>, now: Instant) {
-        match self.standing(own) {
-            Standing::Unasked | Standing::Known(_) => {}
-            Standing::Denied(denied) => self.close(denied.close_code(), "", subs, now),
-            // The handshake waits for such an answer better than a session can.
-            Standing::Asks(_) => self.close(4201, "", subs, now),
-        }
-    }
-
-    fn accept(&mut self, id: Option<u64>) {
-        if let Some(id) = id {
-            self.reply(&Output::Ok { id, sub: None });
-        }
     }
 }
 
@@ -608,7 +272,7 @@ pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
 }
 
 /// Whether a subscription's topic is still one of this person's.
-fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
+pub(super) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
     let identity = &admission.identity;
     match scope {
         Scope::Public | Scope::Connection(_) => true,

@@ -9,6 +9,7 @@ mod delivery;
 mod ending;
 mod filter;
 mod heartbeat;
+mod hello;
 mod identity;
 pub mod inbound;
 mod leaving;
@@ -22,6 +23,7 @@ pub mod socket;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -80,6 +80,9 @@ load_step() {
 load_step 'slow clients (slowhttptest)' slowhttptest slowhttptest tests/interop/slow_clients.py
 load_step 'HTTP/2 load (h2load)' h2load nghttp2-client tests/interop/h2load.py
 
+part 'everybody comes back at once (1,000 clients)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+    python3 tests/interop/reconnect.py --clients 1000 --sessions 200
+
 autobahn=$(bash tests/interop/python27.sh) || autobahn=
 if [ -z "$autobahn" ]; then
     not_run 'autobahn: the suite needs Python 2.7 with pip, and there is none (looked for python2.7 and in pyenv)'

@@ -1,5 +1,6 @@
-//! Nobody reads what was fetched with another one's credentials: principals × routes × scopes, in
-//! random order. Feeds tag what they publish with the credentials that they see.
+//! Nobody reads what was fetched with another one's credentials: people × routes × scopes, in random order. They renew their
+//! credentials, come back as somebody else, and try positions that they have seen at others'. Feeds tag what they publish
+//! with whose credentials they see, and refuse the first who comes now and then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,12 +10,21 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::support::*;
-use crate::config::{Replay, Route, Share};
-use crate::event::{Event, Position};
+use crate::config::{Auth, AuthKind, Replay, Route, Share};
+use crate::edge::auth::Identity;
+use crate::error::Code;
+use crate::event::{End, Event, Position};
 use crate::hub::*;
 
-/// Everybody; the first one has no credentials.
-const NAMES: [&str; 6] = ["", "alice", "bob", "carol", "dave", "eve"];
+/// Everybody with their tenant; the first one has no credentials.
+const PEOPLE: [(&str, &str); 6] = [
+    ("", ""),
+    ("alice", "red"),
+    ("bob", "red"),
+    ("carol", "blue"),
+    ("dave", "blue"),
+    ("eve", "green"),
+];
 const PATHS: [&str; 2] = ["/mine", "/mine?page=2"];
 const CLIENTS: usize = 24;
 
@@ -28,7 +38,11 @@ impl Feed for Tagging {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let mut rng = Rng::with_seed(self.seed);
-            let first = name(&topic.credentials());
+            let whose = |topic: &Publisher| name(&topic.target().route, &topic.credentials());
+            let first = whose(&topic);
+            if rng.u8(..) < 16 {
+                return topic.end(refused());
+            }
             loop {
                 let pause = Duration::from_millis(rng.u64(10..200));
                 tokio::time::sleep(pause).await;
@@ -36,7 +50,7 @@ impl Feed for Tagging {
                     Scope::Connection(number) => number,
                     Scope::Public | Scope::User(_) | Scope::Claims(_) => 0,
                 };
-                let now = name(&topic.credentials());
+                let now = whose(&topic);
                 let tag = format!("{first}|{now}|{connection}");
                 if rng.u8(..) < 8 {
                     return topic.end(node::internal());
@@ -56,20 +70,76 @@ impl Feed for Tagging {
     }
 }
 
-fn name(credentials: &Credentials) -> String {
+/// What of somebody's credentials may not be mixed on this route: all of them where nobody asks, else the user or the tenant.
+fn name(route: &Route, credentials: &Credentials) -> String {
     let cookie = credentials.cookie.as_ref();
-    cookie.map_or_else(String::new, |value| value.to_str().unwrap().into())
+    let all = cookie.map_or("", |value| value.to_str().unwrap());
+    let mut parts = all.split('/');
+    let (user, tenant) = (parts.next(), parts.next());
+    let kept = match (route.auth.is_empty(), &route.share) {
+        (true, _) => Some(all),
+        (false, Share::Claims(_)) => tenant,
+        (false, _) => user,
+    };
+    kept.unwrap_or_default().to_owned()
 }
 
-fn credentials(name: &str) -> Credentials {
-    match name {
-        "" => Credentials::default(),
-        name => cookie(name),
+/// Somebody, with the token that they have just then.
+#[derive(Clone, Copy)]
+struct Person {
+    user: &'static str,
+    tenant: &'static str,
+    token: u8,
+}
+
+impl Person {
+    fn any(rng: &mut Rng) -> Person {
+        let (user, tenant) = PEOPLE[rng.usize(..PEOPLE.len())];
+        let token = rng.u8(..3);
+        Person {
+            user,
+            tenant,
+            token,
+        }
+    }
+
+    fn credentials(self) -> Credentials {
+        match self.user {
+            "" => Credentials::default(),
+            user => cookie(&format!("{user}/{}/{}", self.tenant, self.token)),
+        }
+    }
+
+    fn identity(self) -> Identity {
+        let claims = serde_json::json!({"sub": self.user, "tenant": self.tenant});
+        Identity {
+            auth: "auth".into(),
+            user: self.user.into(),
+            tenant: None,
+            roles: Vec::new(),
+            claims: claims.as_object().unwrap().clone(),
+            expires: None,
+            leeway: 0,
+            token_id: None,
+            issued: None,
+            credential: [self.token; 32],
+        }
+    }
+}
+
+/// The backend knows nobody by these credentials.
+fn refused() -> End {
+    End {
+        code: Code::Unauthorized,
+        status: 401,
+        retry_ms: None,
+        is_final: false,
     }
 }
 
 struct Client {
     subscriber: Subscriber,
+    person: Person,
     /// What every event's tag has to be.
     tag: String,
 }
@@ -101,22 +171,35 @@ async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64
         let at = rng.usize(..CLIENTS);
         match rng.u8(..10) {
             0 | 1 => {
-                let who = NAMES[rng.usize(..NAMES.len())];
+                let person = Person::any(&mut rng);
                 let route = &routes[rng.usize(..routes.len())];
-                let (scope, tag) = scope(route, who, step + 1);
+                let (scope, tag) = scope(route, person, step + 1);
                 let target = target(route, PATHS[rng.usize(..PATHS.len())], scope);
                 let start = start(&mut rng, &seen);
                 let signal = Arc::new(Signal::default());
-                let joined = hub.join(target, credentials(who), start, None, signal);
+                let joined = hub.join(target, person.credentials(), start, None, signal);
                 let joined = joined.expect("far below the caps");
                 if !joined.prelude.iter().all(|event| is_own(event, &tag)) {
                     return Some(step);
                 }
                 let subscriber = joined.subscriber;
-                clients[at] = Some(Client { subscriber, tag });
+                clients[at] = Some(Client {
+                    subscriber,
+                    person,
+                    tag,
+                });
             }
             2 => clients[at] = None,
-            3 => tokio::time::sleep(Duration::from_millis(4)).await,
+            3 => {
+                // A newer token of the same person; only routes that know people take it.
+                if let Some(client) = &mut clients[at]
+                    && !client.subscriber.target().route.auth.is_empty()
+                {
+                    client.person.token = rng.u8(..3);
+                    client.subscriber.renew(client.person.credentials());
+                }
+            }
+            4 => tokio::time::sleep(Duration::from_millis(4)).await,
             _ => {
                 let Some(client) = &mut clients[at] else {
                     continue;
@@ -148,26 +231,48 @@ fn routes() -> Vec<Arc<Route>> {
         bytes: 4_096,
     };
     let mut routes = Vec::new();
-    for share in [Share::Public, Share::User, Share::Connection] {
-        routes.push(route("stream", sse(), share.clone(), replay));
-        routes.push(route("list", poll(), share, replay));
+    let auth = Arc::new(Auth {
+        name: "auth".into(),
+        kind: AuthKind::ApiKey(Vec::new()),
+        from: Vec::new(),
+        csrf: None,
+        identity: Default::default(),
+    });
+    let claims = Share::Claims(vec!["tenant".into()]);
+    for share in [Share::Public, Share::User, Share::Connection, claims] {
+        for (name, source) in [("stream", sse()), ("list", poll())] {
+            let open = route(name, source, share.clone(), replay);
+            let guarded = Route {
+                name: format!("guarded {name}").into(),
+                auth: vec![auth.clone()],
+                ..Route::clone(&open)
+            };
+            if !matches!(share, Share::Claims(_)) {
+                routes.push(open);
+            }
+            routes.push(Arc::new(guarded));
+        }
     }
     routes
 }
 
 /// The scope as a session makes it, and the tag that this client may see.
-fn scope(route: &Route, who: &str, connection: u64) -> (Scope, String) {
-    match route.share {
+fn scope(route: &Route, person: Person, connection: u64) -> (Scope, String) {
+    let name = name(route, &person.credentials());
+    let tag = |connection: u64| format!("{name}|{name}|{connection}");
+    let is_known = !route.auth.is_empty();
+    match &route.share {
         Share::Public => (Scope::Public, "||0".into()),
-        Share::User => {
-            let scope = Scope::User(credentials(who).principal());
-            (scope, format!("{who}|{who}|0"))
+        Share::User if is_known => {
+            let principal = Principal(person.identity().principal());
+            (Scope::User(principal), tag(0))
         }
-        Share::Connection => {
-            let tag = format!("{who}|{who}|{connection}");
-            (Scope::Connection(connection), tag)
+        Share::User => (Scope::User(person.credentials().principal()), tag(0)),
+        Share::Connection => (Scope::Connection(connection), tag(connection)),
+        Share::Claims(claims) => {
+            let pool = person.identity().pool(claims).unwrap();
+            (Scope::Claims(Principal(pool)), tag(0))
         }
-        Share::Claims(_) => unreachable!("no route of this walk"),
     }
 }
 
@@ -199,6 +304,7 @@ fn a_key_without_the_principal_is_noticed() {
     fn careless(target: &Target) -> TopicKey {
         let scope = match target.scope {
             Scope::User(_) => Scope::User(Principal([0; 32])),
+            Scope::Claims(_) => Scope::Claims(Principal([0; 32])),
             scope => scope,
         };
         TopicKey::of(&Target {

@@ -3,6 +3,8 @@
 //! `edge_cost` makes all measurements and prints a table; `edge_cost NAME SIDE` makes one, once, and prints its figures. Each runs
 //! in a process of its own: what one leaves behind in the allocator would be the next one's memory.
 
+mod people;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::net::Ipv6Addr;
@@ -38,7 +40,21 @@ const GOVERNOR: &str = "governor alone";
 const CHECK: &[&str] = &["ns", "p99 ns"];
 const FLOOD: &[&str] = &["ns", "MiB", "MiB pruned", "prune ms"];
 
+const RING: &str = "ring, the signature alone";
+
 const MEASUREMENTS: &[Measurement] = &[
+    Measurement {
+        name: "known-person-origin-limit-role",
+        peer: RING,
+        figures: CHECK,
+        run: people::known_person,
+    },
+    Measurement {
+        name: "new-es256-token-origin-limit-role",
+        peer: RING,
+        figures: CHECK,
+        run: people::new_token,
+    },
     Measurement {
         name: "known-key",
         peer: GOVERNOR,
@@ -70,6 +86,9 @@ const MEASUREMENTS: &[Measurement] = &[
         run: |side| million(side, Duration::ZERO),
     },
 ];
+
+/// Checks of a limit in a round.
+const CALLS: u32 = 1_000_000;
 
 /// Both sides take turns; the median counts.
 const ROUNDS: usize = 5;
@@ -169,12 +188,16 @@ const USUAL: Rate = Rate {
 
 /// The same client again and again, which has its bucket.
 fn known_key(side: Side) -> Vec<f64> {
-    with_limit(side, VAST, |check| cost(|| check(Key::connection(1))))
+    with_limit(side, VAST, |check| {
+        cost(CALLS, || check(Key::connection(1)))
+    })
 }
 
 /// The same client again and again, far above its limit.
 fn refused_key(side: Side) -> Vec<f64> {
-    with_limit(side, USUAL, |check| cost(|| check(Key::connection(1))))
+    with_limit(side, USUAL, |check| {
+        cost(CALLS, || check(Key::connection(1)))
+    })
 }
 
 /// A client that asks for little, where so many are about that it has no bucket.
@@ -183,7 +206,7 @@ fn light_key(side: Side) -> Vec<f64> {
         for stranger in 0..20_000 {
             check(Key::connection((1 << 40) | stranger));
         }
-        cost(|| check(Key::connection(1)))
+        cost(CALLS, || check(Key::connection(1)))
     })
 }
 
@@ -207,17 +230,16 @@ fn quota(rate: Rate) -> Quota {
 }
 
 /// Nanoseconds of one call, and of the slowest in a hundred, the clock's own among these.
-fn cost(mut call: impl FnMut() -> bool) -> Vec<f64> {
-    const CALLS: u32 = 1_000_000;
-    for _ in 0..CALLS / 10 {
+fn cost(calls: u32, mut call: impl FnMut() -> bool) -> Vec<f64> {
+    for _ in 0..calls / 10 {
         black_box(call());
     }
     let start = Instant::now();
-    for _ in 0..CALLS {
+    for _ in 0..calls {
         black_box(call());
     }
-    let each = start.elapsed().as_nanos() as f64 / f64::from(CALLS);
-    let mut singles: Vec<u128> = (0..CALLS / 5)
+    let each = start.elapsed().as_nanos() as f64 / f64::from(calls);
+    let mut singles: Vec<u128> = (0..calls / 5)
         .map(|_| {
             let start = Instant::now();
             black_box(call());

@@ -1,0 +1,152 @@
+//! What a request is for, and the policies that hold there.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::Method;
+use hyper::http::request::Parts;
+
+use super::edge::Policies;
+use super::endpoints::{self, About, Own};
+use super::exchange::Exchange;
+use super::offer::Offer;
+use super::respond::Problem;
+use super::websocket;
+use crate::config::{CorsMode, Route};
+use crate::edge::cors;
+use crate::edge::hygiene::Fault;
+use crate::route::{InForce, Match};
+
+/// Seconds after which a client that finds us leaving comes back, spread at random.
+const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
+
+/// What a request is for.
+pub enum Destination {
+    /// `PREFIX/ws`.
+    Multiplex,
+    /// `PREFIX/transport`, and what it is asked about.
+    Transport(Option<About>),
+    /// `PREFIX/ticket`, likewise.
+    Ticket(Option<About>),
+    /// A route of the file.
+    Route(Match, Asks),
+}
+
+/// How a request asks a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// As it says.
+    Plainly,
+    /// Whether another method would be allowed.
+    Ahead,
+}
+
+impl Destination {
+    /// Finds it by host, method and path.
+    ///
+    /// # Errors
+    /// There is none, or there may be two.
+    pub fn find(exchange: &Exchange, head: &Parts) -> Result<Destination, Problem> {
+        let prefix = &exchange.in_force.config.server.prefix;
+        Ok(match endpoints::find(prefix, &exchange.path)? {
+            Some(Own::WebSocket) => Destination::Multiplex,
+            Some(Own::Transport) => Destination::Transport(endpoints::about(exchange)?),
+            Some(Own::Ticket) => Destination::Ticket(endpoints::about(exchange)?),
+            None => {
+                let (found, asks) = route(exchange, head)?;
+                Destination::Route(found, asks)
+            }
+        })
+    }
+
+    /// The route of the file.
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Destination::Route(found, _) => Some(&found.route),
+            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => None,
+        }
+    }
+
+    /// The policies that hold there.
+    pub fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
+        match self {
+            Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
+                Policies::of_websocket(&in_force.config)
+            }
+            Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
+                Policies::of_route(&about.found.route)
+            }
+            Destination::Route(found, Asks::Plainly) => Policies::of_route(&found.route),
+            // Browsers send no credentials with it, and whoever is to answer has to see it.
+            Destination::Route(found, Asks::Ahead) => Policies {
+                auth: &[],
+                require: None,
+                ..Policies::of_route(&found.route)
+            },
+        }
+    }
+
+    /// The protocol that a handshake asks us for, as metrics name it; `None` where it is the backend's own.
+    pub fn asked_for(&self, head: &Parts) -> Option<&'static str> {
+        match self {
+            Destination::Route(found, _) if !found.bridged => None,
+            Destination::Route(..) => Some(websocket::protocol(&head.headers)),
+            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => {
+                Some("json")
+            }
+        }
+    }
+
+    /// The form of a handshake, before anybody is asked who sends it; `None` where it is none.
+    ///
+    /// # Errors
+    /// 400 and 426 for its form, 503 where no new sessions are taken.
+    pub fn expect_handshake(
+        &self,
+        exchange: &Exchange,
+        head: &Parts,
+    ) -> Result<Option<Offer>, Problem> {
+        if !exchange.is_handshake {
+            return match self {
+                Destination::Multiplex => Err(Problem::upgrade_required()),
+                _ => Ok(None),
+            };
+        }
+        websocket::key(&head.headers)?;
+        let is_ours = self.asked_for(head).is_some();
+        if is_ours && exchange.shared.draining.load(Ordering::Relaxed) {
+            return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
+        }
+        Offer::read(&head.headers).map(Some)
+    }
+}
+
+/// A preflight that is answered here, or that is the backend's to answer, goes by the route that it asks about. Any other
+/// request is what it says, whatever else it names.
+fn route(exchange: &Exchange, head: &Parts) -> Result<(Match, Asks), Problem> {
+    let asked = cors::preflight_method(&head.method, &head.headers);
+    if let Some(asked) = asked
+        && let Ok(found) = find(exchange, &asked)
+        && found
+            .route
+            .cors
+            .as_ref()
+            .is_some_and(|cors| cors.mode != CorsMode::Off)
+    {
+        return Ok((found, Asks::Ahead));
+    }
+    Ok((find(exchange, &head.method)?, Asks::Plainly))
+}
+
+fn find(exchange: &Exchange, method: &Method) -> Result<Match, Problem> {
+    let routes = &exchange.in_force.routes;
+    let (host, path) = (&exchange.host.name, &exchange.path);
+    let found = routes
+        .find(host, method, path)
+        .ok_or_else(Problem::no_route)?;
+    match routes.is_in_doubt(host, method, path, exchange.is_ambiguous, &found.route) {
+        true => Err(Fault::Path.into()),
+        false => Ok(found),
+    }
+}

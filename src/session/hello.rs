@@ -1,0 +1,180 @@
+//! Saying who one is over the connection: the first word, and newer credentials of the same person.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::identity::{Standing, Then, claims_of, may, still_fits};
+use super::opening::Mode;
+use super::subscription::Subscription;
+use crate::edge::auth::{Admission, Denied, credential};
+use crate::error::{Code, Refusal};
+use crate::protocol::Output;
+
+/// The first word that is awaited, and what it opens.
+pub(super) struct Hello {
+    pub mode: Mode,
+    pub until: Instant,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+    /// The first word has come.
+    pub(super) fn hear_hello(
+        &mut self,
+        token: Option<String>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        if let Some(token) = token
+            && let Err(denied) = self.access.presented.take_token(token)
+        {
+            return self.greet(Err(denied), subs, now);
+        }
+        match self.judge(&self.own_auths()) {
+            Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), subs, now),
+            Standing::Denied(denied) => self.greet(Err(denied), subs, now),
+            Standing::Asks(asking) => self.ask(asking, Then::Welcome),
+            // The policy was taken away meanwhile.
+            Standing::Unasked => self.welcome(subs, now),
+        }
+    }
+
+    pub(super) fn greet(
+        &mut self,
+        outcome: Result<Admission, Denied>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        match outcome {
+            Ok(admission) => {
+                let admission = Arc::new(admission);
+                self.remember(admission.clone());
+                let turned_away = self.turned_away(&admission);
+                match turned_away.or_else(|| self.crowded_out(&admission)) {
+                    Some(code) => self.close(code, "", subs, now),
+                    None => self.welcome(subs, now),
+                }
+            }
+            Err(denied) => self.close(denied.close_code(), "", subs, now),
+        }
+    }
+
+    /// Counts the connection for a user who has just said who they are.
+    fn crowded_out(&mut self, admission: &Admission) -> Option<u16> {
+        let principal = admission.identity.principal();
+        let place = self.access.place.as_mut()?;
+        place.count_for(&principal).is_err().then(|| {
+            let policy = self.own_policy();
+            let name = policy.as_ref().map_or("", |policy| &policy.name);
+            self.shared.telemetry.rate_limited(name);
+            4029
+        })
+    }
+
+    /// A token in place of another: of the same person.
+    pub(super) fn renew(
+        &mut self,
+        id: Option<u64>,
+        token: Option<String>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        let Some(token) = token else {
+            return self.accept(id);
+        };
+        let before = self.access.presented.extras.message.clone();
+        if let Err(denied) = self.access.presented.take_token(token) {
+            let refusal = Refusal::new(Code::BadFrame, denied.detail());
+            return self.refuse(id, &refusal);
+        }
+        let mut auths = self.own_auths();
+        if auths.is_empty() {
+            auths = self.member().policies();
+        }
+        auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
+        // Whose token it is, it says itself: the first policy that takes it decides.
+        let mut denied = None;
+        for auth in &auths {
+            match self.judge(std::slice::from_ref(auth)) {
+                Standing::Unasked => {}
+                Standing::Known(admission) => {
+                    let outcome = Ok(Admission::clone(&admission));
+                    return self.renewed(id, before, outcome, subs, now);
+                }
+                Standing::Denied(why) => denied = Some(why),
+                Standing::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
+            }
+        }
+        match denied {
+            Some(denied) => self.renewed(id, before, Err(denied), subs, now),
+            None => self.accept(id),
+        }
+    }
+
+    pub(super) fn renewed(
+        &mut self,
+        id: Option<u64>,
+        before: Option<String>,
+        outcome: Result<Admission, Denied>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        match outcome {
+            Err(denied) => {
+                self.access.presented.extras.message = before;
+                self.refuse(id, &Refusal::from(&denied));
+            }
+            Ok(admission) => {
+                let held = subs
+                    .iter()
+                    .find_map(|sub| sub.admitted_by(&admission.found.auth.name));
+                let known = held.cloned();
+                let known = known.or_else(|| self.member().admission(&admission.found.auth.name));
+                if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
+                    return self.close(4401, "another subject", subs, now);
+                }
+                self.replace(admission, subs, now);
+                self.accept(id);
+            }
+        }
+    }
+
+    /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
+    pub(super) fn replace(
+        &mut self,
+        admission: Admission,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
+        let admission = Arc::new(admission);
+        self.remember(admission.clone());
+        let mut ended: Vec<u32> = Vec::new();
+        for sub in subs.iter_mut() {
+            if sub.admitted_by(&admission.found.auth.name).is_none() {
+                continue;
+            }
+            let route = sub.route().clone();
+            let scope = sub.subscriber().target().scope;
+            if may(&route, &admission.identity).is_err() || !still_fits(&route, scope, &admission) {
+                ended.push(sub.ch);
+                continue;
+            }
+            let credentials = self
+                .access
+                .presented
+                .verified(&admission, claims_of(&route));
+            sub.renew(admission.clone(), credentials);
+        }
+        for ch in ended {
+            self.end_sub(ch, Code::Forbidden, subs, now);
+        }
+    }
+
+    fn accept(&mut self, id: Option<u64>) {
+        if let Some(id) = id {
+            self.reply(&Output::Ok { id, sub: None });
+        }
+    }
+}
