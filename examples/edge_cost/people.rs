@@ -111,7 +111,7 @@ impl World {
                 "192.0.2.1",
             )
         };
-        let Check::Done(Ok(admission)) = self.authenticator.check(found, told) else {
+        let Check::Done(Ok(admission)) = self.authenticator.check(&route.auth, found, told) else {
             return false;
         };
         let require = route.require.as_ref();

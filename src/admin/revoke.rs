@@ -51,14 +51,19 @@ pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
 /// The login by which one connection came in, and with it every connection of that login.
 async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
     let sessions = &admin.shared.sessions;
-    let credentials = sessions
-        .credentials_of(id)
+    let admissions = sessions
+        .admissions_of(id)
         .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
-    let closed = match credentials.is_empty() {
+    let closed = match admissions.is_empty() {
         // Nobody has vouched for it: there is nothing that could be taken back but the connection.
         true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403),
         false => {
-            let what: Vec<Revoked<'_>> = credentials.into_iter().map(Revoked::Credential).collect();
+            // A token by its id too: its bytes may be written in more than one way.
+            let what = admissions.iter().flat_map(|known| {
+                let id = known.identity.token_id.as_deref().map(Revoked::Token);
+                [Some(Revoked::Credential(known.identity.credential)), id]
+            });
+            let what: Vec<Revoked<'_>> = what.flatten().collect();
             take_back(&what, admin).await
         }
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::Method;
+use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
 
 use super::edge::Policies;
@@ -47,14 +48,18 @@ impl Destination {
     ///
     /// # Errors
     /// There is none, or there may be two.
-    pub fn find(exchange: &Exchange, head: &Parts) -> Result<Destination, Problem> {
+    pub fn find(
+        exchange: &Exchange,
+        head: &Parts,
+        has_no_body: bool,
+    ) -> Result<Destination, Problem> {
         let prefix = &exchange.in_force.config.server.prefix;
         Ok(match endpoints::find(prefix, &exchange.path)? {
             Some(Own::WebSocket) => Destination::Multiplex,
             Some(Own::Transport) => Destination::Transport(endpoints::about(exchange)?),
             Some(Own::Ticket) => Destination::Ticket(endpoints::about(exchange)?),
             None => {
-                let (found, asks) = route(exchange, head)?;
+                let (found, asks) = route(exchange, head, has_no_body)?;
                 Destination::Route(found, asks)
             }
         })
@@ -84,6 +89,20 @@ impl Destination {
                 require: None,
                 ..Policies::of_route(&found.route)
             },
+        }
+    }
+
+    /// Whether a socket may be behind it at all.
+    pub fn takes_handshakes(&self) -> bool {
+        matches!(self, Destination::Multiplex | Destination::Route(..))
+    }
+
+    /// Whether a handshake gets a socket of ours; any other is the backend's, and so is what it says there.
+    pub fn is_bridged(&self) -> bool {
+        match self {
+            Destination::Multiplex => true,
+            Destination::Route(found, _) => found.bridged,
+            Destination::Transport(_) | Destination::Ticket(_) => false,
         }
     }
 
@@ -124,19 +143,33 @@ impl Destination {
 
 /// A preflight that is answered here, or that is the backend's to answer, goes by the route that it asks about. Any other
 /// request is what it says, whatever else it names.
-fn route(exchange: &Exchange, head: &Parts) -> Result<(Match, Asks), Problem> {
+fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match, Asks), Problem> {
+    let plain = find(exchange, &head.method);
     let asked = cors::preflight_method(&head.method, &head.headers);
     if let Some(asked) = asked
         && let Ok(found) = find(exchange, &asked)
-        && found
-            .route
-            .cors
-            .as_ref()
-            .is_some_and(|cors| cors.mode != CorsMode::Off)
     {
-        return Ok((found, Asks::Ahead));
+        let mode = |route: &Route| route.cors.as_ref().map(|cors| cors.mode);
+        let is_bare = has_no_body
+            && !head.headers.contains_key(COOKIE)
+            && !head.headers.contains_key(AUTHORIZATION);
+        // What the backend gets to see unjudged holds nothing, and comes to no other route that would have judged it.
+        let may_pass = || match &plain {
+            Ok(plain) => {
+                Arc::ptr_eq(&plain.route, &found.route)
+                    || mode(&plain.route) == Some(CorsMode::Passthrough)
+            }
+            Err(_) => true,
+        };
+        match mode(&found.route) {
+            Some(CorsMode::Enforce) => return Ok((found, Asks::Ahead)),
+            Some(CorsMode::Passthrough) if is_bare && may_pass() => {
+                return Ok((found, Asks::Ahead));
+            }
+            _ => {}
+        }
     }
-    Ok((find(exchange, &head.method)?, Asks::Plainly))
+    Ok((plain?, Asks::Plainly))
 }
 
 fn find(exchange: &Exchange, method: &Method) -> Result<Match, Problem> {

@@ -11,15 +11,17 @@ use hyper::{Request, Response, StatusCode, Version};
 use super::account::Account;
 use super::body::Arriving;
 use super::destination::Destination;
-use super::edge;
+use super::edge::{self, Teller};
 use super::endpoints;
 use super::exchange::{self, Connection, Exchange};
+use super::offer::Offer;
 use super::respond::{Problem, REQUEST_ID};
 use super::websocket::Came;
 use super::{limits, passthrough, tunnel, websocket};
+use crate::edge::auth::credential::Extras;
 use crate::edge::cors::Marks;
 use crate::edge::hygiene::forwarded::Peer;
-use crate::edge::hygiene::own::{self, Taken};
+use crate::edge::hygiene::own::{self, Parameters, Taken};
 use crate::edge::hygiene::{Fault, names, request};
 use crate::edge::pressure::Level;
 use crate::error::Side;
@@ -135,10 +137,12 @@ async fn walk(
     }
 
     // Route: an endpoint of ours, or a route of the file; and the policies that hold there.
-    let destination = Destination::find(&exchange, &head);
+    let destination = Destination::find(&exchange, &head, body.is_nothing());
     let destination =
         destination.inspect_err(|_| *marks = edge::marks_of_nowhere(&exchange, &head))?;
     account.route = destination.route().map(|route| route.name.clone());
+    // What we answer by ourselves under the prefix is no socket, whatever it asks for.
+    exchange.is_handshake &= destination.takes_handshakes();
     if exchange.is_handshake {
         account.asked_for = destination.asked_for(&head);
     }
@@ -150,8 +154,7 @@ async fn walk(
         return Ok(answer);
     }
     let offer = destination.expect_handshake(&exchange, &head)?;
-    let name = account.route.as_deref().unwrap_or("-");
-    limits::by_place(&exchange, policies, name)?;
+    limits::by_place(&exchange, policies)?;
     if offer.is_some() && account.asked_for.is_some() {
         limits::handshake(&exchange).await?;
     }
@@ -159,12 +162,23 @@ async fn walk(
         positions: destination
             .route()
             .is_some_and(|route| route.source.is_some()),
-        auths: policies.auth,
+        // A preflight names the same tokens, though nobody judges them.
+        auths: match destination.route() {
+            Some(route) => &route.auth,
+            None => policies.auth,
+        },
     };
     let parameters = own::take_parameters(exchange.query.as_deref(), taken);
     exchange.query.clone_from(&parameters.query);
-    let mut entrant = edge::admit(&exchange, &head, policies, &parameters, offer.as_ref()).await?;
-    limits::by_user(&exchange, policies, name, offer.as_ref(), &mut entrant)?;
+    let teller = match &offer {
+        Some(offer) if offer.json && destination.is_bridged() => Teller::Close,
+        _ => Teller::Status,
+    };
+    let seat = limits::take_seat(&exchange, policies)?;
+    let extras = extras(offer.as_ref(), &parameters);
+    let mut entrant = edge::admit(&exchange, &head, policies, extras, teller).await?;
+    entrant.seat = seat;
+    limits::by_user(&exchange, policies, teller, &mut entrant)?;
     let came = Came {
         offer: offer.unwrap_or_default(),
         parameters,
@@ -179,7 +193,7 @@ async fn walk(
         }
         Destination::Ticket(_) => {
             account.action = "own";
-            endpoints::ticket(&exchange, &head, policies, &came.entrant)
+            endpoints::ticket(&exchange, &head, &came.entrant)
         }
         Destination::Multiplex => {
             account.action = "websocket";
@@ -197,5 +211,15 @@ async fn walk(
             account.action = "passthrough";
             passthrough::pass(&exchange, found, head, body, &came, account).await
         }
+    }
+}
+
+/// What was presented beside header fields; a ticket is for one handshake, and nothing else.
+fn extras(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
+    Extras {
+        subprotocol: offer.and_then(|offer| offer.bearer.clone()),
+        message: None,
+        query: parameters.tokens.clone(),
+        ticket: offer.and_then(|_| parameters.ticket.clone()),
     }
 }

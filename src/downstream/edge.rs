@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
 use super::exchange::Exchange;
-use super::offer::Offer;
+use super::limits;
 use super::respond::Problem;
 use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
 use crate::edge::auth::credential::{self, Extras};
+use crate::edge::auth::identity::Unfit;
 use crate::edge::auth::{Admission, Check, Denied, Identity, context, csrf};
 use crate::edge::cors::{self, Marks, Ruling};
-use crate::edge::hygiene::own::Parameters;
-use crate::edge::rate_limit::Place;
+use crate::edge::rate_limit::Seat;
 use crate::upstream::{self, Body};
 
 /// The policies of a place.
@@ -28,29 +29,52 @@ pub struct Policies<'a> {
     pub require: Option<&'a Require>,
     /// How much they may ask for.
     pub rate_limit: Option<&'a RateLimit>,
+    /// The route, where it is one's.
+    pub route: Option<&'a Route>,
 }
 
-/// Somebody who came in.
+/// Whoever asks for something, as far as the edge has got with them.
 #[derive(Default)]
 pub struct Entrant {
-    /// Who it is; `None` where nobody asks, or where a `hello` is awaited.
-    pub admission: Option<Arc<Admission>>,
+    /// How they stand.
+    pub entry: Entry,
     /// What was presented beside header fields.
     pub extras: Extras,
-    /// A `hello` has to tell who it is.
-    pub awaits_hello: bool,
-    /// A place under a policy's caps, kept as long as the connection.
-    pub place: Option<Place>,
-    /// Accept, and close with this code: the client knows how to read it.
-    pub close: Option<u16>,
+    /// A seat under a policy's caps, kept as long as the connection.
+    pub seat: Option<Seat>,
+}
+
+/// How somebody stands with the policies of a place.
+#[derive(Default)]
+pub enum Entry {
+    /// None asks who it is.
+    #[default]
+    Unasked,
+    /// They are let in.
+    Admitted(Arc<Admission>),
+    /// A `hello` has to tell who it is: only a socket of our own waits for one.
+    Awaited,
+    /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
+    TurnedAway(u16),
 }
 
 impl Entrant {
+    /// Whom a policy has let in, and by what.
+    pub fn admission(&self) -> Option<&Arc<Admission>> {
+        match &self.entry {
+            Entry::Admitted(admission) => Some(admission),
+            Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+        }
+    }
+
     /// Who it is.
     pub fn identity(&self) -> Option<&Identity> {
-        self.admission
-            .as_ref()
-            .map(|admission| &*admission.identity)
+        self.admission().map(|admission| &*admission.identity)
+    }
+
+    /// Whether a backend may see this: nothing is still to be told, by them or to them.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.entry, Entry::Unasked | Entry::Admitted(_))
     }
 }
 
@@ -62,6 +86,7 @@ impl<'a> Policies<'a> {
             auth: &route.auth,
             require: route.require.as_ref(),
             rate_limit: route.rate_limit.as_deref(),
+            route: Some(route),
         }
     }
 
@@ -73,6 +98,7 @@ impl<'a> Policies<'a> {
             auth: &websocket.auth,
             require: None,
             rate_limit: websocket.rate_limit.as_deref(),
+            route: None,
         }
     }
 }
@@ -122,59 +148,95 @@ pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
     }
 }
 
-/// Finds out who it is, and whether they are what the place wants. `offer` is there for handshakes.
+/// How a request may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// By a status: nothing is ours to accept, or the client knows no better.
+    Status,
+    /// By a close code, on a socket of our own.
+    Close,
+}
+
+/// Finds out who it is, and whether they are what the place wants.
 pub async fn admit(
     exchange: &Exchange,
     head: &Parts,
     policies: Policies<'_>,
-    parameters: &Parameters,
-    offer: Option<&Offer>,
+    extras: Extras,
+    teller: Teller,
 ) -> Result<Entrant, Problem> {
-    let mut entrant = Entrant {
-        extras: Extras {
-            subprotocol: offer.and_then(|offer| offer.bearer.clone()),
-            message: None,
-            query: parameters.tokens.clone(),
-            // One handshake each, and nothing else.
-            ticket: offer.and_then(|_| parameters.ticket.clone()),
-        },
-        ..Entrant::default()
-    };
     if policies.auth.is_empty() {
-        return Ok(entrant);
+        return Ok(Entrant {
+            extras,
+            ..Entrant::default()
+        });
     }
-    match identify(exchange, &head.headers, policies.auth, &entrant.extras).await {
-        Ok(admission) => entrant.admission = Some(Arc::new(admission)),
-        Err(Denied::Missing) if speaks(offer) && credential::awaits_message(policies.auth) => {
-            entrant.awaits_hello = true;
-            return Ok(entrant);
+    let entry = match identify(exchange, &head.headers, policies.auth, &extras).await {
+        Ok(admission) => {
+            judge_csrf(exchange, head, &admission)?;
+            match (judge_person(exchange, policies, &admission), teller) {
+                (Ok(()), _) => Entry::Admitted(Arc::new(admission)),
+                (Err(_), Teller::Close) => Entry::TurnedAway(4003),
+                (Err(unfit), Teller::Status) => return Err(Problem::forbidden(unfit.detail())),
+            }
         }
         Err(denied) => {
-            let is_for_now = matches!(denied, Denied::Unavailable(_));
-            if speaks(offer) && !is_for_now {
-                entrant.close = Some(denied.close_code());
-                return Ok(entrant);
+            let may_say = teller == Teller::Close && credential::awaits_message(policies.auth);
+            match denied {
+                Denied::Missing if may_say => Entry::Awaited,
+                // What a browser sends by itself was not meant to say who it is, where that may still be said.
+                Denied::Invalid(_) if may_say && is_told_nothing(&head.headers, &extras) => {
+                    Entry::Awaited
+                }
+                denied => {
+                    limits::of_denied(exchange, policies)?;
+                    match (teller, &denied) {
+                        (Teller::Close, Denied::Unavailable(_)) | (Teller::Status, _) => {
+                            return Err(Problem::denied(&denied));
+                        }
+                        (Teller::Close, _) => Entry::TurnedAway(denied.close_code()),
+                    }
+                }
             }
-            return Err(Problem::denied(&denied));
         }
+    };
+    Ok(Entrant {
+        entry,
+        extras,
+        seat: None,
+    })
+}
+
+/// Whether somebody may have what the place gives: a handshake has to have all that its topic will want.
+fn judge_person(
+    exchange: &Exchange,
+    policies: Policies<'_>,
+    admission: &Admission,
+) -> Result<(), Unfit> {
+    let identity = &admission.identity;
+    match policies.route.filter(|_| exchange.is_handshake) {
+        Some(route) => identity.may_follow(route),
+        None => match policies.require {
+            Some(require) => identity.fits(require),
+            None => Ok(()),
+        },
     }
-    judge_csrf(exchange, head, &entrant)?;
-    if let (Some(admission), Some(require)) = (&entrant.admission, policies.require)
-        && let Err(unfit) = admission.identity.fits(require)
-    {
-        match speaks(offer) {
-            true => entrant.close = Some(4003),
-            false => return Err(Problem::forbidden(unfit.detail())),
-        }
-    }
-    Ok(entrant)
+}
+
+/// Whether nothing is there but what a browser sends by itself.
+fn is_told_nothing(headers: &HeaderMap, extras: &Extras) -> bool {
+    let has_extras = extras.subprotocol.is_some() || extras.ticket.is_some();
+    !has_extras
+        && extras.query.is_empty()
+        && !headers.contains_key(AUTHORIZATION)
+        && !headers.contains_key(credential::API_KEY)
 }
 
 /// Who somebody is by what they present.
 ///
 /// # Errors
 /// Nobody vouches for them.
-pub async fn identify(
+async fn identify(
     exchange: &Exchange,
     headers: &HeaderMap,
     auths: &[Arc<Auth>],
@@ -187,27 +249,19 @@ pub async fn identify(
     };
     let client = &exchange.client;
     let context = || context(&exchange.host.value, client.proto, &client.ip);
-    match authenticator.check(found, context) {
+    match authenticator.check(auths, found, context) {
         Check::Done(outcome) => outcome,
         Check::Asks(asking) => asking.await,
     }
 }
 
 /// A write that a browser may have sent by itself has to bring what a foreign page cannot know.
-fn judge_csrf(exchange: &Exchange, head: &Parts, entrant: &Entrant) -> Result<(), Problem> {
-    let Some(admission) = entrant.admission.as_ref().filter(|a| a.is_by_cookie()) else {
-        return Ok(());
-    };
+fn judge_csrf(exchange: &Exchange, head: &Parts, admission: &Admission) -> Result<(), Problem> {
     match &admission.found.auth.csrf {
-        Some(csrf) if !exchange.is_handshake => {
+        Some(csrf) if admission.is_by_cookie() && !exchange.is_handshake => {
             let judged = csrf::judge(&head.method, &head.headers, csrf);
             judged.map_err(|refused| Problem::csrf(refused.detail()))
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a refusal may be told by a close code.
-fn speaks(offer: Option<&Offer>) -> bool {
-    offer.is_some_and(|offer| offer.json)
 }

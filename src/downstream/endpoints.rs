@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::cohort::Cohort;
-use super::edge::{Entrant, Policies};
+use super::edge::Entrant;
 use super::exchange::Exchange;
 use super::respond::{self, Problem};
-use crate::config::{Auth, CredentialSource, Rollout};
+use crate::config::Rollout;
 use crate::edge::auth::credential::Extras;
 use crate::edge::auth::ticket::LIFE;
 use crate::edge::auth::{Admission, Identity, Ticketed};
@@ -116,17 +116,15 @@ pub fn transport(
 pub fn ticket(
     exchange: &Exchange,
     head: &Parts,
-    policies: Policies<'_>,
     entrant: &Entrant,
 ) -> Result<Response<Body>, Problem> {
     if head.method != Method::POST {
         return Err(Problem::method_not_allowed("POST"));
     }
-    let Some(admission) = &entrant.admission else {
+    let Some(admission) = entrant.admission() else {
         return Err(Problem::no_tickets());
     };
-    let takes = |auth: &Auth| auth.from.contains(&CredentialSource::Ticket);
-    if !policies.auth.iter().any(|auth| takes(auth)) || !takes(&admission.found.auth) {
+    if !admission.found.auth.takes_tickets() {
         return Err(Problem::no_tickets());
     }
     let mut headers = head.headers.clone();

@@ -1,53 +1,74 @@
 //! How much is taken on, and of whom: the stations of the edge that count.
 
-use std::net::IpAddr;
-
-use super::edge::{Entrant, Policies};
+use super::edge::{Entrant, Entry, Policies, Teller};
 use super::exchange::Exchange;
-use super::offer::Offer;
 use super::respond::Problem;
 use crate::config::{LimitBy, RateLimit};
 use crate::edge::auth::Identity;
-use crate::edge::rate_limit::{Crowded, Key, Kind};
+use crate::edge::rate_limit::{Crowded, Key, Kind, Seat};
+
+/// How limits and metrics name what is no route of the file.
+pub const NO_ROUTE: &str = "-";
 
 /// Limits that need not know who it is: by address, and by route.
-pub fn by_place(exchange: &Exchange, policies: Policies<'_>, route: &str) -> Result<(), Problem> {
+pub fn by_place(exchange: &Exchange, policies: Policies<'_>) -> Result<(), Problem> {
     match policies.rate_limit {
-        Some(limit) if limit.by != LimitBy::User => check(exchange, limit, None, route),
+        Some(limit) if limit.by != LimitBy::User => check(exchange, limit, policies, None),
         _ => Ok(()),
     }
 }
 
-/// Limits by user, and a place among the connections of this user and this address.
+/// A seat among the connections of this address, for a handshake: before anybody is asked who it is.
+pub fn take_seat(exchange: &Exchange, policies: Policies<'_>) -> Result<Option<Seat>, Problem> {
+    let Some(limit) = policies.rate_limit.filter(|_| exchange.is_handshake) else {
+        return Ok(None);
+    };
+    let address = exchange.client.ip.parse().ok();
+    let taken = exchange.shared.limiters.of(limit).take_seat(None, address);
+    taken.map(Some).map_err(|crowded| {
+        exchange.shared.telemetry.rate_limited(&limit.name);
+        Problem::crowded(crowded)
+    })
+}
+
+/// Who presents what is no good is nobody, and guesses from an address: by that it counts where others count by user.
+pub fn of_denied(exchange: &Exchange, policies: Policies<'_>) -> Result<(), Problem> {
+    match policies.rate_limit {
+        Some(limit) if limit.by == LimitBy::User => check(exchange, limit, policies, None),
+        _ => Ok(()),
+    }
+}
+
+/// Limits by user, and a seat among the connections of this user.
 pub fn by_user(
     exchange: &Exchange,
     policies: Policies<'_>,
-    route: &str,
-    offer: Option<&Offer>,
+    teller: Teller,
     entrant: &mut Entrant,
 ) -> Result<(), Problem> {
-    let Some(limit) = policies.rate_limit.filter(|_| entrant.close.is_none()) else {
+    // Who was turned away has been counted; who is to say who they are is when they have.
+    let is_judged = entrant.is_let_in();
+    let Some(limit) = policies.rate_limit.filter(|_| is_judged) else {
         return Ok(());
     };
+    let principal = entrant.identity().map(Identity::principal);
     if limit.by == LimitBy::User {
-        check(exchange, limit, entrant.identity(), route)?;
+        check(exchange, limit, policies, principal.as_ref())?;
     }
-    let Some(offer) = offer else {
+    let (Some(principal), Some(seat)) = (principal, &mut entrant.seat) else {
         return Ok(());
     };
-    let user = entrant.identity().map(Identity::principal);
-    let limiters = exchange.shared.limiters.of(limit);
-    match limiters.take_place(user.as_ref(), address(exchange)) {
-        Ok(place) => entrant.place = Some(place),
-        Err(crowded) => {
-            exchange.shared.telemetry.rate_limited(&limit.name);
-            match crowded {
-                Crowded::User if offer.json => entrant.close = Some(4029),
-                crowded => return Err(Problem::crowded(crowded)),
+    let counted = seat.count_for(&principal);
+    counted.or_else(|crowded: Crowded| {
+        exchange.shared.telemetry.rate_limited(&limit.name);
+        match teller {
+            Teller::Close => {
+                entrant.entry = Entry::TurnedAway(4029);
+                Ok(())
             }
+            Teller::Status => Err(Problem::crowded(crowded)),
         }
-    }
-    Ok(())
+    })
 }
 
 /// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others are told when.
@@ -63,26 +84,18 @@ pub async fn handshake(exchange: &Exchange) -> Result<(), Problem> {
 fn check(
     exchange: &Exchange,
     limit: &RateLimit,
-    identity: Option<&Identity>,
-    route: &str,
+    policies: Policies<'_>,
+    principal: Option<&[u8; 32]>,
 ) -> Result<(), Problem> {
     let kind = match exchange.is_handshake {
         true => Kind::Connects,
         false => Kind::Requests,
     };
-    let key = match (limit.by, identity) {
-        (LimitBy::Route, _) => Key::route(route),
-        (LimitBy::User, Some(identity)) => Key::user(&identity.principal()),
-        (LimitBy::Ip | LimitBy::User, _) => address(exchange).map_or(Key::EVERYBODY, Key::address),
-    };
+    let route = policies.route.map_or(NO_ROUTE, |route| &route.name);
+    let key = Key::of(limit.by, principal, route, Key::remote(&exchange.client.ip));
     let limiters = exchange.shared.limiters.of(limit);
     limiters.check(kind, key, 1).map_err(|exceeded| {
         exchange.shared.telemetry.rate_limited(&limit.name);
         Problem::rate_limited(&limit.name, &exceeded)
     })
-}
-
-/// `None` where a proxy on a unix socket told none.
-fn address(exchange: &Exchange) -> Option<IpAddr> {
-    exchange.client.ip.parse().ok()
 }

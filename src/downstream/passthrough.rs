@@ -15,6 +15,7 @@ use super::cohort::Cohort;
 use super::exchange::Exchange;
 use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
+use crate::edge::auth::Denied;
 use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
@@ -117,6 +118,10 @@ pub fn request(
     body: Arriving,
     came: &Came,
 ) -> Result<Request<Body>, Problem> {
+    // Only a socket of ours has words for those whom nobody has let in yet: no backend sees them.
+    if !came.entrant.is_let_in() {
+        return Err(Problem::denied(&Denied::Missing));
+    }
     let mut headers = head.headers;
     hop::strip(&mut headers);
     // The engine has answered it by now, or will when the body is asked for.
@@ -149,17 +154,19 @@ pub fn request(
 /// nominate away.
 fn identify(headers: &mut HeaderMap, exchange: &Exchange, came: &Came) {
     names::remove_aliases(headers, &exchange.in_force.config.identity_headers);
-    let Some(admission) = &came.entrant.admission else {
+    let Some(admission) = came.entrant.admission() else {
         return;
     };
     if let Some(authorization) = admission.authorization() {
         headers.insert(AUTHORIZATION, authorization);
     }
     if let Some(ticketed) = &admission.ticketed {
+        // Those alone that the ticket stands for: whatever else came beside it was not judged.
         for (name, value) in [
             (COOKIE, &ticketed.cookie),
             (AUTHORIZATION, &ticketed.authorization),
         ] {
+            headers.remove(&name);
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }

@@ -26,9 +26,10 @@ use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
 use super::websocket::{self, Came};
 use crate::config::Route;
+use crate::edge::auth::{Admission, Denied, context};
 use crate::edge::hygiene::hop;
 use crate::edge::hygiene::text::Text;
-use crate::edge::rate_limit::Place;
+use crate::edge::rate_limit::Seat;
 use crate::error::{Error, Kind, Side};
 use crate::route::Match;
 use crate::telemetry::Tunnel;
@@ -52,7 +53,7 @@ pub async fn open(
     let mut head = head;
     let downstream = Upgrade::of(&mut head.extensions);
     let mut request = passthrough::request(exchange, found, head, body, &came)?;
-    if came.entrant.admission.is_some() {
+    if came.entrant.admission().is_some() {
         offer::strip(request.headers_mut());
     }
     ask_for_websocket(request.headers_mut());
@@ -76,15 +77,28 @@ pub async fn open(
         route: found.route.clone(),
         remote: exchange.client.ip.clone(),
     };
-    let held = (connection.clone(), held, came.entrant.place);
-    tokio::spawn(carry(held, downstream, upstream, journey));
+    let admission = came
+        .entrant
+        .admission()
+        .map(|known| Admission::clone(known));
+    let client = &exchange.client;
+    let context = context(&exchange.host.value, client.proto, &client.ip);
+    let authenticator = exchange.shared.authenticator.clone();
+    let over = async move {
+        match admission {
+            Some(admission) => authenticator.until_over(admission, context).await,
+            None => std::future::pending().await,
+        }
+    };
+    let held = (connection.clone(), held, came.entrant.seat);
+    tokio::spawn(carry(held, downstream, upstream, over, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
     Ok(Response::from_parts(head, upstream::empty()))
 }
 
-/// The places that both halves keep until the end.
-type Held = (Arc<Connection>, Option<Hold>, Option<Place>);
+/// What both halves keep until the end.
+type Held = (Arc<Connection>, Option<Hold>, Option<Seat>);
 
 /// How the log names a tunnel.
 struct Journey {
@@ -109,9 +123,16 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
         && only(&SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == expected)
 }
 
-/// Carries bytes until both halves have ended. What the client sent before the `101` was held
+/// Carries bytes until both halves have ended, or whoever they are carried for is not let in any more: what the backend speaks
+/// there is not ours, so no close code tells why, and both connections end. What the client sent before the `101` was held
 /// back by the wire and goes first.
-async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Journey) {
+async fn carry(
+    held: Held,
+    downstream: Upgrade,
+    upstream: OnUpgrade,
+    over: impl Future<Output = Denied>,
+    journey: Journey,
+) {
     let begun = Instant::now();
     let Ok(upgraded) = upstream.await else {
         return;
@@ -142,6 +163,7 @@ async fn carry(held: Held, downstream: Upgrade, upstream: OnUpgrade, journey: Jo
                 let _ = tokio::time::timeout(HALF_OPEN, up).await;
                 Side::Upstream
             }
+            _ = over => Side::Edge,
         }
     };
     let (connection, _, _) = &held;

@@ -15,7 +15,7 @@ use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::cohort::Cohort;
-use super::edge::Entrant;
+use super::edge::{Entrant, Entry};
 use super::exchange::{Connection, Exchange};
 use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
@@ -24,6 +24,7 @@ use crate::config::Route;
 use crate::edge::hygiene::own::Parameters;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
+use crate::route::InForce;
 use crate::session::{self, Mode, Opening, Presented, SingleForm};
 use crate::upstream::{self, Body};
 
@@ -145,11 +146,11 @@ fn answer(
     let telemetry = &exchange.shared.telemetry;
     let label = asked.protocol_label();
     // Who is to say who they are is judged by their rollout then.
-    let decided = match asked.entrant.awaits_hello {
-        true => None,
-        false => close_code(&asked.decision),
+    let refuse_with = match asked.entrant.entry {
+        Entry::TurnedAway(code) => Some(code),
+        Entry::Awaited => None,
+        Entry::Unasked | Entry::Admitted(_) => close_code(&asked.decision),
     };
-    let refuse_with = asked.entrant.close.or(decided);
     if refuse_with.is_some() && !asked.offer.json {
         let mut problem = Problem::legacy();
         if let Some(cookie) = &asked.cohort.cookie {
@@ -162,7 +163,10 @@ fn answer(
     };
     match refuse_with {
         Some(_) => {
-            let reason = asked.entrant.close.map_or("legacy", refused_by);
+            let reason = match asked.entrant.entry {
+                Entry::TurnedAway(code) => refused_by(code),
+                _ => "legacy",
+            };
             telemetry.handshake_refused(asked.route, label, reason);
         }
         None => {
@@ -170,6 +174,18 @@ fn answer(
             telemetry.handshake_accepted(asked.route, label, reason);
         }
     }
+    let Entrant {
+        entry,
+        mut extras,
+        seat,
+    } = asked.entrant;
+    // It was good for this handshake.
+    extras.ticket = None;
+    let awaits_hello = matches!(entry, Entry::Awaited);
+    let admission = match entry {
+        Entry::Admitted(admission) => Some(admission),
+        Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+    };
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
     let opening = Opening {
         request_id: exchange.id.to_string(),
@@ -179,12 +195,12 @@ fn answer(
         origin: head.headers.get(ORIGIN).cloned(),
         presented: Presented::take(
             &mut head.headers,
-            asked.entrant.extras,
+            extras,
             exchange.in_force.config.auths.values(),
         ),
-        admission: asked.entrant.admission,
-        awaits_hello: asked.entrant.awaits_hello,
-        place: asked.entrant.place,
+        admission,
+        awaits_hello,
+        seat,
         candidate: asked.cohort.candidate,
         headers: kept(head.headers),
         mode: asked.mode,
@@ -192,18 +208,24 @@ fn answer(
         leftover: Bytes::new(),
         permit: Some(connection.permit.clone()),
     };
-    tokio::spawn(begin(upgrade, opening, exchange.shared.clone()));
+    let in_force = exchange.in_force.clone();
+    tokio::spawn(begin(upgrade, opening, in_force, exchange.shared.clone()));
     Ok(response)
 }
 
-async fn begin(upgrade: Upgrade, mut opening: Opening, shared: Arc<session::Shared>) {
+async fn begin(
+    upgrade: Upgrade,
+    mut opening: Opening,
+    in_force: Arc<InForce>,
+    shared: Arc<session::Shared>,
+) {
     let Ok(Granted { socket, ahead }) = upgrade.granted().await else {
         return;
     };
     opening.leftover = ahead;
     socket.bound_unsent();
     // A small task of its own: this one has room for the whole handshake.
-    tokio::spawn(session::run(socket, opening, shared));
+    tokio::spawn(session::run(socket, opening, in_force, shared));
 }
 
 /// The protocol that a handshake on a bridged path asks for, as metrics name it.

@@ -115,6 +115,10 @@ impl Client {
         };
         let canonical = canonical(path).map_err(|fault| bad(fault.detail()))?;
         let (path, is_ambiguous) = (canonical.path, canonical.is_ambiguous);
+        let own = path.strip_prefix(&*in_force.config.server.prefix);
+        if own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Err(Refusal::new(Code::NotFound, "no route is there"));
+        }
         let host = Host::parse(&self.host).map_or_else(String::new, |host| host.name);
         let found = in_force
             .routes
@@ -188,7 +192,7 @@ pub(super) fn example() -> Opening {
         presented: Default::default(),
         admission: None,
         awaits_hello: false,
-        place: None,
+        seat: None,
         candidate: Candidate::default(),
         headers: HeaderMap::new(),
         mode: super::opening::Mode::Multiplex,

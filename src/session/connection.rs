@@ -19,10 +19,12 @@ use super::call::Call;
 use super::client::Client;
 use super::ending::{Life, NO_CODE};
 use super::heartbeat::{Beat, Heartbeat};
+use super::hello::Hello;
 use super::identity::Access;
 use super::inbound::{Incoming, Limits};
 use super::leaving::Leaving;
 use super::opening::Opening;
+use super::pace::max_message;
 use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
 use super::subscription::{Subscription, Traced};
@@ -96,8 +98,8 @@ pub(super) enum Round {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    pub fn new(io: Io, opening: Opening, shared: Arc<Shared>) -> Self {
-        let in_force = shared.in_force.load_full();
+    /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
+    pub fn new(io: Io, opening: Opening, in_force: Arc<InForce>, shared: Arc<Shared>) -> Self {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
         let (protocol, is_single, place) = opening.speaks(&in_force);
@@ -113,7 +115,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             .route_meters(&place, protocol.name(), "websocket");
         meters.sessions.inc();
         let limits = Limits {
-            message: largest(rules, &in_force, &place, is_single),
+            message: max_message(&in_force, &place, is_single),
             fragments: FRAGMENTS,
         };
         let part = 0.5 + fastrand::f64() / 2.0;
@@ -123,7 +125,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             membership: shared.sessions.enter(member),
             _permit: opening.permit.clone(),
             protocol,
-            access: Box::new(Access::new(opening.presented, opening.place)),
+            access: Box::new(Access::new(opening.presented, opening.seat)),
             meters,
             calls: Vec::new(),
             leaving: None,
@@ -331,17 +333,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Err(Violation::Frame { id, .. }) => *id,
             Err(Violation::Close { .. }) => None,
         };
-        if !self.allows_message(id, size, subs, now) {
-            return;
-        }
-        match decoded {
-            Ok(input) => self.handle(input, subs, now),
-            Err(Violation::Frame { id, detail }) => {
-                let refusal = Refusal::new(Code::BadFrame, detail);
-                self.refuse(id, &refusal);
+        if self.allows_message(id, size) {
+            match decoded {
+                Ok(input) => self.handle(input, subs, now),
+                Err(Violation::Frame { id, detail }) => {
+                    let refusal = Refusal::new(Code::BadFrame, detail);
+                    self.refuse(id, &refusal);
+                }
+                Err(Violation::Close { code, reason }) => self.close(code, reason, subs, now),
             }
-            Err(Violation::Close { code, reason }) => self.close(code, reason, subs, now),
         }
+        self.end_flood(subs, now);
     }
 
     fn keep_time(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
@@ -362,12 +364,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.closing_until = Some(now + FAREWELL);
             }
         }
-        if self
-            .access
-            .hello
-            .as_ref()
-            .is_some_and(|hello| now >= hello.until)
-        {
+        let is_late = |hello: &Box<Hello>| now >= hello.until;
+        // Who waits for an authority has said it in time.
+        if self.access.asking.is_none() && self.access.hello.as_ref().is_some_and(is_late) {
             self.close(4008, "no hello in time", subs, now);
         }
         if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {
@@ -439,18 +438,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     pub(super) fn rules(&self) -> &WebSocket {
         &self.in_force.config.websocket
     }
-}
-
-/// Largest message of a client, before there is a connection to ask.
-fn largest(rules: &WebSocket, in_force: &InForce, place: &str, is_single: bool) -> usize {
-    let mut routes = in_force.routes.bridged();
-    let own = routes.find(|route| is_single && *route.name == *place);
-    let policy = match own {
-        Some(route) => route.rate_limit.as_ref(),
-        None => rules.rate_limit.as_ref(),
-    };
-    let most = policy.and_then(|policy| policy.max_message);
-    most.map_or(rules.max_message, |most| most.min(rules.max_message))
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {

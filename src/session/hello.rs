@@ -51,26 +51,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Ok(admission) => {
                 let admission = Arc::new(admission);
                 self.remember(admission.clone());
-                let turned_away = self.turned_away(&admission);
-                match turned_away.or_else(|| self.crowded_out(&admission)) {
+                match self.turned_away(&admission) {
                     Some(code) => self.close(code, "", subs, now),
+                    None if !self.take_seat_for(&admission) => self.close(4029, "", subs, now),
                     None => self.welcome(subs, now),
                 }
             }
             Err(denied) => self.close(denied.close_code(), "", subs, now),
         }
-    }
-
-    /// Counts the connection for a user who has just said who they are.
-    fn crowded_out(&mut self, admission: &Admission) -> Option<u16> {
-        let principal = admission.identity.principal();
-        let place = self.access.place.as_mut()?;
-        place.count_for(&principal).is_err().then(|| {
-            let policy = self.own_policy();
-            let name = policy.as_ref().map_or("", |policy| &policy.name);
-            self.shared.telemetry.rate_limited(name);
-            4029
-        })
     }
 
     /// A token in place of another: of the same person.
@@ -127,16 +115,39 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.refuse(id, &Refusal::from(&denied));
             }
             Ok(admission) => {
-                let held = subs
-                    .iter()
-                    .find_map(|sub| sub.admitted_by(&admission.found.auth.name));
-                let known = held.cloned();
-                let known = known.or_else(|| self.member().admission(&admission.found.auth.name));
+                let auth = &admission.found.auth.name;
+                let held = subs.iter().find_map(|sub| sub.admitted_by(auth)).cloned();
+                let known = held.or_else(|| self.member().admission(auth));
+                // Whichever policy has let them in at the door: it is one person's connection.
+                let own = self.own_auths();
+                let is_own = own.iter().any(|own| own.name == *auth);
+                let known = known.or_else(|| self.admission_of(&own).filter(|_| is_own));
                 if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
                     return self.close(4401, "another subject", subs, now);
                 }
+                let auth = auth.clone();
                 self.replace(admission, subs, now);
+                self.renew_others(&auth, subs, now);
                 self.accept(id);
+            }
+        }
+    }
+
+    /// Every other policy that knows somebody here and takes the token too knows them by it from now on.
+    fn renew_others(&mut self, renewed: &str, subs: &mut Vec<Subscription>, now: Instant) {
+        for known in self.member().admissions() {
+            let auth = known.found.auth.clone();
+            if *auth.name == *renewed || !credential::awaits_message(std::slice::from_ref(&auth)) {
+                continue;
+            }
+            match self.judge(std::slice::from_ref(&auth)) {
+                Standing::Known(admission)
+                    if admission.identity.is_same_subject(&known.identity) =>
+                {
+                    self.replace(Admission::clone(&admission), subs, now);
+                }
+                // It goes on by what it has until that ends.
+                _ => {}
             }
         }
     }

@@ -13,9 +13,9 @@ use super::pace::Pace;
 use super::presented::Presented;
 use super::requests::Wish;
 use super::subscription::Subscription;
-use crate::config::{Auth, By, Route, Share};
+use crate::config::{Auth, Route, Share};
 use crate::edge::auth::{Admission, Asking, Check, Denied, Identity, context, credential};
-use crate::edge::rate_limit::Place;
+use crate::edge::rate_limit::Seat;
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
 use crate::protocol::Req;
@@ -27,16 +27,16 @@ pub(super) struct Access {
     pub hello: Option<Box<Hello>>,
     /// What a frame of the client waits for; no other is read meanwhile.
     pub asking: Option<Box<Question>>,
-    /// Somebody is asked for again.
-    pub rechecking: Option<Box<Rechecking>>,
+    /// Those who are asked for again.
+    pub rechecking: Vec<Rechecking>,
     /// When to look at people again.
     pub watch_at: Option<Instant>,
     /// An authority that could not tell is left alone until then.
     pub ask_again_at: Option<Instant>,
-    /// The end of a token that the client was told of.
-    pub noticed: Option<u64>,
-    /// A place under the caps of a policy, given back with the connection.
-    pub place: Option<Place>,
+    /// The ends of tokens that the client was told of, by the policy that takes them.
+    pub noticed: Vec<(Arc<str>, u64)>,
+    /// A seat under the caps of a policy, given back with the connection.
+    pub seat: Option<Seat>,
     /// How fast the client has spoken.
     pub pace: Pace,
 }
@@ -78,23 +78,25 @@ pub(super) enum Standing {
 }
 
 impl Access {
-    pub fn new(presented: Presented, place: Option<Place>) -> Self {
+    pub fn new(presented: Presented, seat: Option<Seat>) -> Self {
         Access {
             presented,
             hello: None,
             asking: None,
-            rechecking: None,
+            rechecking: Vec::new(),
             watch_at: None,
             ask_again_at: None,
-            noticed: None,
-            place,
+            noticed: Vec::new(),
+            seat,
             pace: Pace::default(),
         }
     }
 
     /// When something is due here.
     pub fn deadline(&self) -> Option<Instant> {
-        let hello = self.hello.as_ref().map(|hello| hello.until);
+        // Who waits for an authority has said it in time.
+        let hello = self.hello.as_ref().filter(|_| self.asking.is_none());
+        let hello = hello.map(|hello| hello.until);
         [hello, self.watch_at].into_iter().flatten().min()
     }
 }
@@ -118,17 +120,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let Some(first) = auths.first() else {
             return Standing::Unasked;
         };
-        let presented = &self.access.presented;
-        let found = match credential::find_newest(auths, &presented.headers(), &presented.extras) {
+        let (headers, extras) = self.access.presented.as_came();
+        let found = match credential::find_newest(auths, &headers, extras) {
             Ok(found) => found,
             Err(denied) => return Standing::Denied(denied),
         };
         // A ticket was good once; what it stands for holds until something newer comes in a message.
         let is_newer =
             (found.as_ref()).is_some_and(|found| found.place == credential::Place::Message);
-        let ticket = self
-            .admission_of(auths)
-            .filter(|known| known.ticketed.is_some());
+        let ticket = self.admission_of(auths).filter(|known| {
+            known.ticketed.is_some() && auths.iter().any(|auth| *auth == known.found.auth)
+        });
         if let Some(known) = ticket.filter(|_| !is_newer) {
             return Standing::Known(known);
         }
@@ -137,13 +139,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let name = &found.auth.name;
         let known = self.member().admission(name);
-        if let Some(known) = known.filter(|known| known.found.credential == found.credential) {
+        let is_judged = |known: &Arc<Admission>| {
+            known.found.credential == found.credential && known.found.auth == found.auth
+        };
+        if let Some(known) = known.filter(is_judged) {
             return Standing::Known(known);
         }
         let member = self.member().clone();
         let client = &member.client;
         let context = || context(&client.host, client.proto, &client.remote);
-        match self.shared.authenticator.check(found, context) {
+        match self.shared.authenticator.check(auths, found, context) {
             Check::Done(Ok(admission)) => Standing::Known(Arc::new(admission)),
             Check::Done(Err(denied)) => Standing::Denied(denied),
             Check::Asks(asking) => Standing::Asks(asking),
@@ -177,13 +182,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Whether what was asked is answered; acts on it.
     pub(super) fn learn(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> bool {
         let mut has_learnt = false;
-        if let Some(rechecking) = &mut self.access.rechecking
-            && let Poll::Ready(outcome) = rechecking.asking.as_mut().poll(cx)
-        {
+        let mut index = 0;
+        while let Some(rechecking) = self.access.rechecking.get_mut(index) {
+            let Poll::Ready(outcome) = rechecking.asking.as_mut().poll(cx) else {
+                index += 1;
+                continue;
+            };
             has_learnt = true;
-            let auth = rechecking.auth.clone();
-            self.access.rechecking = None;
-            self.rechecked(&auth, outcome, subs);
+            let rechecking = self.access.rechecking.swap_remove(index);
+            self.rechecked(&rechecking.auth, outcome, subs);
         }
         if let Some(question) = &mut self.access.asking
             && let Poll::Ready(outcome) = question.asking.as_mut().poll(cx)
@@ -206,10 +213,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         match (then, outcome) {
             (Then::Welcome, outcome) => self.greet(outcome, subs, now),
             (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, subs, now),
+            // The route may ask for somebody else by now, so its policies look again.
             (Then::Subscribe(id, wish), Ok(admission)) => {
-                let admission = Arc::new(admission);
-                self.remember(admission.clone());
-                if let Err(refusal) = self.subscribe_as(id, wish, Some(admission), subs, now) {
+                self.remember(Arc::new(admission));
+                if let Err(refusal) = self.enter(id, wish, subs, now) {
                     self.refuse_sub(id, &refusal, subs, now);
                 }
             }
@@ -217,9 +224,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.refuse_sub(id, &Refusal::from(&denied), subs, now);
             }
             (Then::Call(request), Ok(admission)) => {
-                let admission = Arc::new(admission);
-                self.remember(admission.clone());
-                self.call_as(request, Some(admission));
+                self.remember(Arc::new(admission));
+                self.call_in(request);
             }
             (Then::Call(request), Err(denied)) => {
                 self.refuse(Some(request.id), &Refusal::from(&denied));
@@ -231,36 +237,51 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     pub(super) fn own_auths(&self) -> Vec<Arc<Auth>> {
         match self.own_route() {
             Some(route) => route.auth.clone(),
+            None if self.is_single => Vec::new(),
             None => self.rules().auth.clone(),
         }
     }
 
-    /// The route of the one stream.
+    /// The route of the one stream; `None` where there are many, or a reload has taken it away.
     pub(super) fn own_route(&self) -> Option<Arc<Route>> {
-        let place = &self.life.place;
+        if !self.is_single {
+            return None;
+        }
         let mut routes = self.in_force.routes.bridged();
-        let own = routes.find(|route| self.is_single && route.name == *place);
-        own.cloned()
+        routes.find(|route| route.name == self.life.place).cloned()
+    }
+
+    /// Whose the connection is: whom its own policies have let in, or, where it has none, whom a route's has first.
+    pub(super) fn owner(&self) -> Option<Arc<Admission>> {
+        let own = self.own_auths();
+        match own.is_empty() {
+            true => self.member().admissions().into_iter().next(),
+            false => self.admission_of(&own),
+        }
+    }
+
+    /// Counts the connection for a user who has just become known; false where they have too many.
+    pub(super) fn take_seat_for(&mut self, admission: &Admission) -> bool {
+        let Some(seat) = &mut self.access.seat else {
+            return true;
+        };
+        let is_counted = seat.count_for(&admission.identity.principal()).is_ok();
+        if !is_counted {
+            let policy = self.own_policy();
+            let name = policy.as_ref().map_or("", |policy| &policy.name);
+            self.shared.telemetry.rate_limited(name);
+        }
+        is_counted
     }
 }
 
-/// Whether somebody may use a route: what it requires, and what its rollout goes by.
+/// Whether somebody may use a route.
 ///
 /// # Errors
-/// `forbidden`.
+/// `forbidden`, and what they lack.
 pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
-    if let Some(require) = &route.require {
-        let fits = identity.fits(require);
-        fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))?;
-    }
-    let by_tenant = (route.rollout.as_ref()).is_some_and(|rollout| rollout.by == By::Tenant);
-    match by_tenant && identity.tenant.is_none() {
-        true => Err(Refusal::new(
-            Code::Forbidden,
-            "this route's rollout goes by tenant, and there is none",
-        )),
-        false => Ok(()),
-    }
+    let fits = identity.may_follow(route);
+    fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
 }
 
 /// The claims that a route's topics are shared by.

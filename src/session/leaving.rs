@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::client::Person;
 use super::connection::Connection;
 use super::identity::{Standing, claims_of, may};
+use super::opening::Mode;
 use super::registry::Member;
 use super::subscription::Subscription;
 use crate::config::{Rollout, Route};
@@ -59,6 +60,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let in_force = self.shared.in_force.load_full();
         if in_force.generation != self.in_force.generation {
             self.in_force = in_force;
+            self.follow_name(subs);
             self.follow_policies(subs, now);
             if self.closing_until.is_none() {
                 self.follow_routes(subs, now);
@@ -67,6 +69,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.drop_revoked(subs, now);
         if self.closing_until.is_none() {
             self.obey_rollouts(subs, now);
+        }
+    }
+
+    /// The one stream's route may have another name now.
+    fn follow_name(&mut self, subs: &[Subscription]) {
+        let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
+        let url = match (hello, subs.first()) {
+            (Some(Mode::Single { url, .. }), _) => url.clone(),
+            (None, Some(sub)) if self.is_single => sub.subscriber().target().url.clone(),
+            _ => return,
+        };
+        let client = &self.member().client;
+        if let Ok((found, _)) = client.find(&self.in_force, &Method::GET, &url) {
+            self.life.place = found.route.name.clone();
         }
     }
 
@@ -131,8 +147,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             _ => refusal,
         })?;
         let is_moved = TopicKey::of(&target) != TopicKey::of(&old);
-        sub.follow(route, admission);
+        sub.follow(route, admission.clone());
         if !is_moved {
+            if let Some(admission) = admission {
+                sub.renew(admission, credentials);
+            }
             return Ok(());
         }
         let joined = self.shared.hub.join(

@@ -101,10 +101,11 @@ impl Shared {
 pub fn run<Io>(
     io: Io,
     opening: Opening,
+    in_force: Arc<InForce>,
     shared: Arc<Shared>,
 ) -> impl Future<Output = ()> + Send + 'static
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    connection::Connection::new(io, opening, shared)
+    connection::Connection::new(io, opening, in_force, shared)
 }

@@ -11,7 +11,7 @@ use super::presented::Presented;
 use crate::config::{Emit, Source};
 use crate::edge::auth::Admission;
 use crate::edge::caps::Permit;
-use crate::edge::rate_limit::Place;
+use crate::edge::rate_limit::Seat;
 use crate::protocol::Protocol;
 use crate::protocol::json::Json;
 use crate::protocol::raw::Raw;
@@ -36,8 +36,8 @@ pub struct Opening {
     pub admission: Option<Arc<Admission>>,
     /// A `hello` has to say who it is, before anything else.
     pub awaits_hello: bool,
-    /// A place under the caps of a policy.
-    pub place: Option<Place>,
+    /// A seat under the caps of a policy.
+    pub seat: Option<Seat>,
     /// Who asks, for the rollout.
     pub candidate: Candidate,
     /// The handshake's header fields; the session keeps those that a route's `vary` names.

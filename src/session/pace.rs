@@ -1,97 +1,150 @@
 //! How fast a client may speak: what is too much is answered with when to come back, and who goes on and on is closed.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::subscription::Subscription;
-use crate::config::{LimitBy, RateLimit};
+use crate::config::{LimitBy, RateLimit, Route};
 use crate::edge::auth::Admission;
 use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind};
 use crate::error::{Code, Refusal};
+use crate::route::InForce;
+
+/// How limits and metrics name what is no route of the file.
+pub(super) const NO_ROUTE: &str = "-";
 
 /// What this connection was refused lately.
 #[derive(Default)]
-pub(super) struct Pace(Vec<(Kind, Excess)>);
+pub(super) struct Pace {
+    excesses: Vec<(Kind, Excess)>,
+    /// It went on and on; milliseconds until it may come back.
+    flood: Option<u64>,
+}
+
+fn policy_of<'a>(
+    in_force: &'a InForce,
+    place: &str,
+    is_single: bool,
+) -> Option<&'a Arc<RateLimit>> {
+    if !is_single {
+        return in_force.config.websocket.rate_limit.as_ref();
+    }
+    let mut routes = in_force.routes.bridged();
+    routes
+        .find(|route| *route.name == *place)?
+        .rate_limit
+        .as_ref()
+}
+
+/// Largest message of a client, also before there is a connection to ask.
+pub(super) fn max_message(in_force: &InForce, place: &str, is_single: bool) -> usize {
+    let most = in_force.config.websocket.max_message;
+    let own = policy_of(in_force, place, is_single).and_then(|policy| policy.max_message);
+    own.map_or(most, |own| own.min(most))
+}
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Largest message of the client.
     pub(super) fn max_message(&self) -> usize {
-        let most = self.rules().max_message;
-        let own = self.own_policy().and_then(|policy| policy.max_message);
-        own.map_or(most, |own| own.min(most))
+        max_message(&self.in_force, &self.life.place, self.is_single)
     }
 
     /// The limits of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
-    pub(super) fn own_policy(&self) -> Option<std::sync::Arc<RateLimit>> {
-        match self.own_route() {
-            Some(route) => route.rate_limit.clone(),
-            None => self.rules().rate_limit.clone(),
-        }
+    pub(super) fn own_policy(&self) -> Option<Arc<RateLimit>> {
+        policy_of(&self.in_force, &self.life.place, self.is_single).cloned()
     }
 
     /// Counts a message; false where it is too much, and has been answered.
-    pub(super) fn allows_message(
-        &mut self,
-        id: Option<u64>,
-        bytes: usize,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn allows_message(&mut self, id: Option<u64>, bytes: usize) -> bool {
         let Some(policy) = self.own_policy() else {
             return true;
         };
+        let place = match self.is_single {
+            true => self.life.place.clone(),
+            false => NO_ROUTE.into(),
+        };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let whose = self.admission_of(&self.own_auths());
+        let whose = self.owner();
         for (kind, count) in [(Kind::Messages, 1), (Kind::Bytes, bytes)] {
-            if let Err((exceeded, refusal)) = self.charge(&policy, kind, count, whose.as_deref()) {
+            if let Err(refusal) = self.charge(&policy, &place, kind, count, whose.as_deref()) {
                 self.refuse(id, &refusal);
-                if self.is_flood(kind, &exceeded, count, now) {
-                    self.close(4129, &retry(&refusal), subs, now);
-                }
                 return false;
             }
         }
         true
     }
 
-    /// Takes one `sub` or `req` from what a policy allows.
+    /// Takes one `sub` or `req` from what a route allows, as far as nobody has to be known for it.
     ///
     /// # Errors
     /// It is too much now; when to come back.
-    pub(super) fn allow(
-        &mut self,
-        policy: Option<&RateLimit>,
-        kind: Kind,
-        admission: Option<&Admission>,
-    ) -> Result<(), Refusal> {
-        match policy {
-            Some(policy) => {
-                let charged = self.charge(policy, kind, 1, admission);
-                charged.map_err(|(_, refusal)| refusal)
-            }
-            None => Ok(()),
+    pub(super) fn allow_at_place(&mut self, route: &Route, kind: Kind) -> Result<(), Refusal> {
+        match self.limit_of(route, kind) {
+            Some(limit) if limit.by != LimitBy::User => self.allow(&limit, &route.name, kind, None),
+            _ => Ok(()),
         }
     }
 
-    fn charge(
-        &self,
+    /// The same of what it allows each user.
+    ///
+    /// # Errors
+    /// As [`Connection::allow_at_place`].
+    pub(super) fn allow_by_user(
+        &mut self,
+        route: &Route,
+        kind: Kind,
+        user: Option<&Admission>,
+    ) -> Result<(), Refusal> {
+        match self.limit_of(route, kind) {
+            Some(limit) if limit.by == LimitBy::User => self.allow(&limit, &route.name, kind, user),
+            _ => Ok(()),
+        }
+    }
+
+    /// A route's own limits: a subscription counts once where the connection has the same, and the handshake of a single stream
+    /// has counted for it.
+    fn limit_of(&self, route: &Route, kind: Kind) -> Option<Arc<RateLimit>> {
+        let limit = route.rate_limit.clone();
+        if kind != Kind::Subscriptions {
+            return limit;
+        }
+        let own = self.own_policy();
+        limit.filter(|limit| !self.is_single && own.is_none_or(|own| own.name != limit.name))
+    }
+
+    /// Takes one from what a policy allows.
+    ///
+    /// # Errors
+    /// As [`Connection::allow_at_place`].
+    pub(super) fn allow(
+        &mut self,
         policy: &RateLimit,
+        route: &str,
+        kind: Kind,
+        user: Option<&Admission>,
+    ) -> Result<(), Refusal> {
+        self.charge(policy, route, kind, 1, user)
+    }
+
+    fn charge(
+        &mut self,
+        policy: &RateLimit,
+        route: &str,
         kind: Kind,
         count: u32,
-        admission: Option<&Admission>,
-    ) -> Result<(), (Exceeded, Refusal)> {
+        user: Option<&Admission>,
+    ) -> Result<(), Refusal> {
         let member = self.member();
-        let key = match (policy.by, admission) {
-            (LimitBy::Route, _) => Key::route(&policy.name),
-            (LimitBy::User, Some(admission)) => Key::user(&admission.identity.principal()),
+        let otherwise = match kind {
             // What goes upstream counts as over HTTP; what only this connection says counts for it alone.
-            _ if kind == Kind::Requests => {
-                let address = member.client.remote.parse();
-                address.map_or(Key::EVERYBODY, Key::address)
-            }
+            Kind::Requests => Key::remote(&member.client.remote),
             _ => Key::connection(member.number),
         };
+        let principal = user.map(|user| user.identity.principal());
+        let key = Key::of(policy.by, principal.as_ref(), route, otherwise);
         let limiters = self.shared.limiters.of(policy);
         limiters.check(kind, key, count).map_err(|exceeded| {
             self.shared.telemetry.rate_limited(&policy.name);
@@ -99,15 +152,27 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 true => "more than may come at once",
                 false => "faster than may be; come back",
             };
-            let mut refusal = Refusal::new(Code::RateLimited, detail);
             let wait = exceeded.wait.time.as_millis() as u64;
-            refusal.retry_ms = Some(wait.max(1));
-            (exceeded, refusal)
+            let wait = wait.max(1);
+            if self.is_flood(kind, &exceeded, count, Instant::now()) {
+                self.access.pace.flood = Some(wait);
+            }
+            let mut refusal = Refusal::new(Code::RateLimited, detail);
+            refusal.retry_ms = Some(wait);
+            refusal
         })
     }
 
+    /// Closes whoever went on and on above a limit; they were told each time.
+    pub(super) fn end_flood(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        if let Some(retry_ms) = self.access.pace.flood.take() {
+            let reason = format!(r#"{{"retry_ms":{retry_ms}}}"#);
+            self.close(4129, &reason, subs, now);
+        }
+    }
+
     fn is_flood(&mut self, kind: Kind, exceeded: &Exceeded, count: u32, now: Instant) -> bool {
-        let paces = &mut self.access.pace.0;
+        let paces = &mut self.access.pace.excesses;
         let at = match paces.iter().position(|(known, _)| *known == kind) {
             Some(at) => at,
             None => {
@@ -118,8 +183,4 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let excess = paces.get_mut(at);
         excess.is_some_and(|(_, excess)| excess.is_persistent(count, now))
     }
-}
-
-fn retry(refusal: &Refusal) -> String {
-    format!(r#"{{"retry_ms":{}}}"#, refusal.retry_ms.unwrap_or(1000))
 }

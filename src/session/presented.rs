@@ -9,7 +9,7 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use super::client::own;
 use crate::config::{Auth, AuthKind};
 use crate::edge::auth::credential::{API_KEY, Extras, as_bearer};
-use crate::edge::auth::{Admission, Denied};
+use crate::edge::auth::{Admission, Credential, Denied, Place};
 use crate::edge::hygiene::own::strip_cookies;
 use crate::hub::Credentials;
 
@@ -46,12 +46,17 @@ impl Presented {
     }
 
     /// The fields, as policies look at them.
-    pub(super) fn headers(&self) -> HeaderMap {
+    fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.fields.len());
         for (name, value) in &self.fields {
             headers.append(name.clone(), value.clone());
         }
         headers
+    }
+
+    /// All of it, as policies look at it.
+    pub(super) fn as_came(&self) -> (HeaderMap, &Extras) {
+        (self.headers(), &self.extras)
     }
 
     /// All cookies in one line.
@@ -99,19 +104,31 @@ impl Presented {
         }
     }
 
-    /// What goes upstream for somebody who was let in; of those who share by claims only what these claims say.
+    /// What goes upstream for somebody who was let in.
+    ///
+    /// Of those who share by claims only what these claims say, and of what they presented only what was judged: with
+    /// another cookie beside it the backend might answer all of them as somebody else.
     pub(super) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
+        let identity = admission.fields(claims);
         let (cookie, authorization) = match &admission.ticketed {
             Some(ticketed) => (ticketed.cookie.clone(), ticketed.authorization.clone()),
-            None => (
-                self.cookie(),
-                admission.authorization().or_else(|| self.authorization()),
-            ),
+            None => (self.cookie(), self.authorization()),
+        };
+        let (cookie, authorization) = match (claims, &admission.ticketed) {
+            (Some(_), _) => admission.judged(cookie, authorization),
+            (None, Some(_)) => (cookie, authorization),
+            (None, None) => {
+                // Beside a cookie that says who it is, another `Authorization` might say that it is somebody else.
+                let is_by_cookie = matches!(admission.found.credential, Credential::Token(_))
+                    && admission.found.place == Place::Cookie;
+                let sent = authorization.filter(|_| !is_by_cookie);
+                (cookie, admission.authorization().or(sent))
+            }
         };
         Credentials {
             cookie,
             authorization,
-            identity: admission.fields(claims),
+            identity,
         }
     }
 }

@@ -185,17 +185,11 @@ impl Sessions {
             .count()
     }
 
-    /// The credentials that one session has come in with; `None` where there is no such session.
-    pub fn credentials_of(&self, id: &str) -> Option<Vec<[u8; 32]>> {
+    /// Whom one session has let in; `None` where there is no such session.
+    pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Admission>>> {
         let members = self.members();
         let member = members.iter().find(|member| member.id == id)?;
-        let admissions = lock(&member.admissions);
-        Some(
-            admissions
-                .iter()
-                .map(|known| known.identity.credential)
-                .collect(),
-        )
+        Some(member.admissions())
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.

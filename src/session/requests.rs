@@ -12,8 +12,9 @@ use super::client::Person;
 use super::connection::Connection;
 use super::filter::Filter;
 use super::identity::{Standing, Then, claims_of, may};
+use super::pace::NO_ROUTE;
 use super::subscription::Subscription;
-use crate::config::{RateLimit, Route};
+use crate::config::Route;
 use crate::edge::auth::Admission;
 use crate::edge::rate_limit::Kind;
 use crate::error::{Code, Refusal};
@@ -120,15 +121,42 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 "no more subscriptions on this connection",
             ));
         }
-        let own = self.own_policy().filter(|_| !self.is_single);
-        let whose = self.admission_of(&self.own_auths());
-        self.allow(own.as_deref(), Kind::Subscriptions, whose.as_deref())?;
+        let whose = self.owner();
+        // The handshake of a single stream has counted for it.
+        if let Some(own) = self.own_policy().filter(|_| !self.is_single) {
+            self.allow(&own, NO_ROUTE, Kind::Subscriptions, whose.as_deref())?;
+        }
         let member = self.member().clone();
         let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
-        match self.standing(&found?.0.route.auth) {
+        let route = found?.0.route;
+        self.allow_at_place(&route, Kind::Subscriptions)?;
+        self.enter(id, wish, subs, now)
+    }
+
+    /// The rest of [`Connection::subscribe`], where it was counted: also when somebody has just become known.
+    ///
+    /// # Errors
+    /// Why not; nothing is joined then.
+    pub(super) fn enter(
+        &mut self,
+        id: u64,
+        wish: Wish,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let member = self.member().clone();
+        let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
+        let route = found?.0.route;
+        match self.standing(&route.auth) {
             Standing::Unasked => self.subscribe_as(id, wish, None, subs, now),
-            Standing::Known(admission) => self.subscribe_as(id, wish, Some(admission), subs, now),
-            Standing::Denied(denied) => Err(Refusal::from(&denied)),
+            Standing::Known(admission) => {
+                self.seat(&admission)?;
+                self.subscribe_as(id, wish, Some(admission), subs, now)
+            }
+            Standing::Denied(denied) => {
+                self.allow_by_user(&route, Kind::Subscriptions, None)?;
+                Err(Refusal::from(&denied))
+            }
             Standing::Asks(asking) => {
                 self.ask(asking, Then::Subscribe(id, wish));
                 Ok(())
@@ -140,7 +168,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     ///
     /// # Errors
     /// Why not; nothing is joined then.
-    pub(super) fn subscribe_as(
+    fn subscribe_as(
         &mut self,
         id: u64,
         wish: Wish,
@@ -156,10 +184,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Some(identity) = identity {
             may(&route, identity)?;
         }
-        if !self.is_single {
-            let limit = self.limit_of(&route);
-            self.allow(limit.as_deref(), Kind::Subscriptions, admission.as_deref())?;
-        }
+        self.allow_by_user(&route, Kind::Subscriptions, admission.as_deref())?;
         let credentials = match &admission {
             Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
             None => self.access.presented.unverified(),
@@ -279,24 +304,48 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Ok(found) => found,
             Err(refusal) => return self.refuse(id, &refusal),
         };
-        match self.standing(&found.route.auth) {
-            Standing::Unasked => self.call_as(request, None),
-            Standing::Known(admission) => self.call_as(request, Some(admission)),
-            Standing::Denied(denied) => self.refuse(id, &Refusal::from(&denied)),
-            Standing::Asks(asking) => self.ask(asking, Then::Call(request)),
+        match self.allow_at_place(&found.route, Kind::Requests) {
+            Ok(()) => self.call_in(request),
+            Err(refusal) => self.refuse(id, &refusal),
         }
     }
 
-    fn allows_call(&mut self, request: &Req, admission: Option<&Admission>) -> Result<(), Refusal> {
-        let route = self.called(request)?.route;
-        self.allow(route.rate_limit.as_deref(), Kind::Requests, admission)
+    /// The rest of [`Connection::call`], where it was counted: also when somebody has just become known.
+    pub(super) fn call_in(&mut self, request: Req) {
+        let id = Some(request.id);
+        if let Err(refusal) = self.send(request) {
+            self.refuse(id, &refusal);
+        }
     }
 
-    /// A route's own limits, where they are not those of the connection, which have counted already.
-    fn limit_of(&self, route: &Route) -> Option<Arc<RateLimit>> {
-        let own = self.own_policy();
-        let limit = route.rate_limit.clone();
-        limit.filter(|limit| own.is_none_or(|own| own.name != limit.name))
+    fn send(&mut self, request: Req) -> Result<(), Refusal> {
+        let route = self.called(&request)?.route;
+        match self.standing(&route.auth) {
+            Standing::Unasked => self.call_as(request, &route, None),
+            Standing::Known(admission) => {
+                self.seat(&admission)?;
+                self.call_as(request, &route, Some(admission))
+            }
+            Standing::Denied(denied) => {
+                self.allow_by_user(&route, Kind::Requests, None)?;
+                Err(Refusal::from(&denied))
+            }
+            Standing::Asks(asking) => {
+                self.ask(asking, Then::Call(request));
+                Ok(())
+            }
+        }
+    }
+
+    /// A seat among the connections of whom a route has let in, where the connection itself asks nobody who it is.
+    fn seat(&mut self, admission: &Admission) -> Result<(), Refusal> {
+        match self.own_auths().is_empty() && !self.take_seat_for(admission) {
+            true => Err(Refusal::new(
+                Code::RateLimited,
+                "this user has too many connections",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn called(&self, request: &Req) -> Result<Match, Refusal> {
@@ -305,12 +354,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Ok(client.find(&self.in_force, &method, &request.path)?.0)
     }
 
-    /// As [`Connection::call`], for somebody who was let in.
-    pub(super) fn call_as(&mut self, request: Req, admission: Option<Arc<Admission>>) {
-        let id = request.id;
-        if let Err(refusal) = self.allows_call(&request, admission.as_deref()) {
-            return self.refuse(Some(id), &refusal);
-        }
+    fn call_as(
+        &mut self,
+        request: Req,
+        route: &Route,
+        admission: Option<Arc<Admission>>,
+    ) -> Result<(), Refusal> {
+        self.allow_by_user(route, Kind::Requests, admission.as_deref())?;
         let member = self.member();
         let judged = self.judged(admission.as_ref());
         let caller = Caller {
@@ -319,10 +369,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             admission: admission.as_deref(),
             judged: judged.as_ref().map(|judged| &*judged.identity),
         };
-        match call::start(&self.shared, &self.in_force, caller, request) {
-            Ok(call) => self.calls.push(call),
-            Err(refusal) => self.refuse(Some(id), &refusal),
-        }
+        let call = call::start(&self.shared, &self.in_force, caller, request)?;
+        self.calls.push(call);
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::identity::{Rechecking, Standing};
 use super::subscription::Subscription;
 use crate::config::Auth;
-use crate::edge::auth::{Admission, Check, Denied, context};
+use crate::edge::auth::{Admission, Check, Credential, Denied, Found, Place, context, credential};
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::protocol::Output;
@@ -33,6 +33,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 return;
             }
             let auth = &admission.found.auth;
+            if self.shared.authenticator.is_revoked(&admission) {
+                self.lose(&auth.name, &Denied::Revoked, subs, now);
+                continue;
+            }
             if let (Some(expires), Some(ends)) =
                 (admission.identity.expires, admission.identity.ends())
             {
@@ -44,18 +48,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 if unix + NOTICE < expires {
                     self.watch_until(now + (expires - NOTICE - unix));
                 } else {
-                    self.notice_end(expires.as_secs());
+                    self.notice_end(&auth.name, expires.as_secs());
                     self.watch_until(now + (ends - unix));
                 }
             }
-            if let Some(every) = auth.recheck() {
-                let due = admission.vouched_at + every;
-                let due = self.access.ask_again_at.map_or(due, |at| due.max(at));
-                if now >= due && self.access.rechecking.is_none() {
-                    self.recheck_person(&admission);
-                } else {
-                    self.watch_until(due.max(now + Duration::from_millis(100)));
-                }
+            let due = match (auth.recheck(), self.is_in_force(auth)) {
+                (Some(every), true) => admission.vouched_at + every,
+                (None, true) => continue,
+                // Nobody could tell when the policy was changed.
+                (_, false) => now,
+            };
+            let due = self.access.ask_again_at.map_or(due, |at| due.max(at));
+            let mut asked = self.access.rechecking.iter().map(|asked| &asked.auth);
+            if now < due || asked.any(|asked| *asked == auth.name) {
+                self.watch_until(due.max(now + Duration::from_millis(100)));
+            } else if self.is_in_force(auth) {
+                self.recheck_person(&admission);
+            } else {
+                self.follow_policy(&admission, subs);
             }
         }
     }
@@ -65,10 +75,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.access.watch_at = Some(before.min(at));
     }
 
-    fn notice_end(&mut self, expires: u64) {
-        if self.access.noticed.replace(expires) == Some(expires) {
+    fn notice_end(&mut self, auth: &Arc<str>, expires: u64) {
+        let noticed = &mut self.access.noticed;
+        if noticed.iter().any(|(by, at)| by == auth && *at == expires) {
             return;
         }
+        noticed.retain(|(by, _)| by != auth);
+        noticed.push((auth.clone(), expires));
         let d = serde_json::value::to_raw_value(&serde_json::json!({"auth_exp": expires}));
         self.say(&Output::Notice {
             level: "warn",
@@ -82,10 +95,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let client = &member.client;
         let context = context(&client.host, client.proto, &client.remote);
         let asking = self.shared.authenticator.recheck(admission, context);
-        self.access.rechecking = asking.map(|asking| {
-            let auth = admission.found.auth.name.clone();
-            Box::new(Rechecking { auth, asking })
-        });
+        let auth = admission.found.auth.name.clone();
+        let asked = asking.map(|asking| Rechecking { auth, asking });
+        self.access.rechecking.extend(asked);
+    }
+
+    /// Whether a policy is still what it was when somebody was judged by it.
+    fn is_in_force(&self, auth: &Arc<Auth>) -> bool {
+        self.in_force.config.auths.get(&*auth.name) == Some(auth)
     }
 
     pub(super) fn rechecked(
@@ -100,6 +117,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         match outcome {
             Ok(admission) if admission.identity.is_same_subject(&known.identity) => {
+                let is_newer = admission.found.place == Place::Message;
+                let ticketed = known.ticketed.clone().filter(|_| !is_newer);
+                let admission = Admission {
+                    ticketed: admission.ticketed.clone().or(ticketed),
+                    ..admission
+                };
                 if admission.vouched_at == known.vouched_at {
                     // Nobody could tell, and for a while that is forgiven.
                     self.access.ask_again_at = Some(now + ASK_AGAIN);
@@ -107,6 +130,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.replace(admission, subs, now);
             }
             Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
+            // A reload must not send away whom it does not concern: as they were, until somebody can tell.
+            Err(Denied::Unavailable(_)) if !self.is_in_force(&known.found.auth) => {
+                self.access.ask_again_at = Some(now + ASK_AGAIN);
+                self.watch_until(now + ASK_AGAIN);
+            }
             // It was good before: its session is over.
             Err(Denied::Invalid(_) | Denied::Missing) => {
                 self.lose(auth, &Denied::Expired, subs, now);
@@ -175,18 +203,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if auth == before || self.closing_until.is_some() {
                 continue;
             }
-            let mut found = admission.found.clone();
-            found.auth = auth.clone();
-            let member = self.member().clone();
-            let client = &member.client;
-            let context = || context(&client.host, client.proto, &client.remote);
-            match self.shared.authenticator.check(found, context) {
-                Check::Done(outcome) => self.rechecked(&before.name, outcome, subs),
-                Check::Asks(asking) => {
-                    let auth = before.name.clone();
-                    self.access.rechecking = Some(Box::new(Rechecking { auth, asking }));
-                }
-            }
+            self.follow_policy(&admission, subs);
         }
         let own = self.own_auths();
         if self.closing_until.is_none()
@@ -195,6 +212,54 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             && self.admission_of(&own).is_none()
         {
             self.enter_anew(&own, subs, now);
+        }
+    }
+
+    /// What was presented is looked for and judged as the policy is now. Whom an authority has vouched for stays for the time
+    /// of one recheck at most: all at once would be a storm.
+    fn follow_policy(&mut self, admission: &Admission, subs: &mut Vec<Subscription>) {
+        let name = admission.found.auth.name.clone();
+        let Some(auth) = self.in_force.config.auths.get(&*name).cloned() else {
+            return;
+        };
+        let found = match admission.ticketed {
+            Some(_) => Some(Found {
+                auth: auth.clone(),
+                ..admission.found.clone()
+            }),
+            None => {
+                let (headers, extras) = self.access.presented.as_came();
+                match credential::find_newest(std::slice::from_ref(&auth), &headers, extras) {
+                    Ok(found) => found,
+                    Err(denied) => return self.rechecked(&name, Err(denied), subs),
+                }
+            }
+        };
+        let Some(found) = found else {
+            return self.rechecked(&name, Err(Denied::Missing), subs);
+        };
+        if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential)
+            && matches!(admission.found.credential, Credential::Inputs(_))
+        {
+            let ago = every.mul_f64(fastrand::f64());
+            let vouched_at = Instant::now().checked_sub(ago);
+            let dated = Admission {
+                found,
+                vouched_at: vouched_at.unwrap_or(admission.vouched_at),
+                ..admission.clone()
+            };
+            return self.rechecked(&name, Ok(dated), subs);
+        }
+        let member = self.member().clone();
+        let client = &member.client;
+        let context = || context(&client.host, client.proto, &client.remote);
+        let auths = std::slice::from_ref(&auth);
+        match self.shared.authenticator.check(auths, found, context) {
+            Check::Done(outcome) => self.rechecked(&name, outcome, subs),
+            Check::Asks(asking) => {
+                let rechecking = Rechecking { auth: name, asking };
+                self.access.rechecking.push(rechecking);
+            }
         }
     }
 

@@ -91,6 +91,11 @@ impl Auth {
         }
     }
 
+    /// Whether a ticket may stand for a credential of this kind.
+    pub fn takes_tickets(&self) -> bool {
+        self.from.contains(&CredentialSource::Ticket)
+    }
+
     fn reads_cookies(&self) -> bool {
         let is_cookie = |source: &CredentialSource| matches!(source, CredentialSource::Cookie(_));
         let asks_with_cookies = match &self.kind {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::credential::{self, Credential, Found};
+use super::credential::{self, Credential, Found, Place};
 use super::identity::Identity;
 
 /// Somebody who was let in.
@@ -36,7 +36,7 @@ pub struct Ticketed {
 impl Admission {
     /// Whether a browser may have sent the credential by itself.
     pub fn is_by_cookie(&self) -> bool {
-        self.found.is_ambient()
+        self.ticketed.is_none() && self.found.is_ambient()
     }
 
     /// `Authorization` for the backend, where it would not see the token in the place where it stood.
@@ -46,11 +46,35 @@ impl Admission {
                 credential::as_bearer(token).ok()
             }
             Credential::Inputs(inputs) if self.found.place.is_ours_alone() => {
-                let mut fields = inputs.fields.iter();
-                let found = fields.find(|(name, _)| *name == hyper::header::AUTHORIZATION);
-                found.map(|(_, value)| value.clone())
+                inputs.authorization()
             }
             _ => None,
+        }
+    }
+
+    /// Of `Cookie` and `Authorization` as they came what was judged, and nothing beside it.
+    pub fn judged(
+        &self,
+        cookie: Option<HeaderValue>,
+        authorization: Option<HeaderValue>,
+    ) -> (Option<HeaderValue>, Option<HeaderValue>) {
+        let token = match &self.found.credential {
+            Credential::Token(token) => token,
+            Credential::Inputs(inputs) => return (inputs.cookie.clone(), inputs.authorization()),
+            Credential::Ticket(_) => return (None, None),
+        };
+        match self.found.place {
+            Place::Cookie => {
+                let line = cookie.as_ref();
+                let judged =
+                    line.and_then(|line| credential::cookie_of(&self.found.auth, token, line));
+                (judged, None)
+            }
+            Place::Header => {
+                let is_it = |sent: &HeaderValue| sent.as_bytes().ends_with(token.as_bytes());
+                (None, authorization.filter(is_it))
+            }
+            _ => (None, credential::as_bearer(token).ok()),
         }
     }
 
@@ -60,7 +84,8 @@ impl Admission {
         let is_told = |mapped: &str| claims.is_none_or(|claims| claims.iter().any(|c| c == mapped));
         let mapping = self.found.auth.mapping();
         // One with a comma in it would be two at the backend.
-        let roles = identity.roles.iter().filter(|role| !role.contains(','));
+        let is_one = |role: &&String| !role.contains(',') && as_value(role).is_some();
+        let roles = identity.roles.iter().filter(is_one);
         let roles = roles.map(String::as_str).collect::<Vec<_>>().join(",");
         let told = [
             (&names.user, Some(identity.user.as_str()), mapping.user),
@@ -74,10 +99,15 @@ impl Admission {
         let told = told.into_iter().filter(|(_, _, mapped)| is_told(mapped));
         // What cannot stand in a field is not told: half of it might be somebody else.
         let field = |(name, value, _): (&Option<HeaderName>, Option<&str>, &str)| {
-            Some((name.clone()?, HeaderValue::from_str(value?).ok()?))
+            Some((name.clone()?, as_value(value?)?))
         };
         told.filter_map(field).collect()
     }
+}
+
+/// A name as the value of a field, in UTF-8.
+fn as_value(name: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(name.as_bytes()).ok()
 }
 
 /// Credentials are nobody else's.

@@ -63,7 +63,7 @@ fn identity(auth: &Arc<str>, key: &ApiKey, presented: &str) -> Identity {
         claims,
         expires: key.expires,
         leeway: 0,
-        token_id: None,
+        token_id: Some(key.id.clone()),
         issued: None,
         credential: Credential::Token(presented.to_owned()).digest(),
     }
@@ -108,7 +108,10 @@ mod tests {
             Value::from(identity.claims),
             json!({"sub": "alice", "tenant": "t1", "roles": ["robot"]})
         );
-        assert_eq!((identity.expires, identity.token_id), (None, None));
+        assert_eq!(
+            (identity.expires, identity.token_id.as_deref()),
+            (None, Some("a1"))
+        );
         assert_eq!(
             identity.credential,
             Credential::Token(ALICE.into()).digest()

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::credential::{Credential, Found};
@@ -40,6 +41,7 @@ pub struct Authenticator {
     known: KnownTokens,
     tickets: Tickets<Admission>,
     revocations: Mutex<Revocations>,
+    changed: watch::Sender<()>,
 }
 
 /// One `[auth.NAME]` at work.
@@ -69,6 +71,7 @@ impl Authenticator {
             known: KnownTokens::default(),
             tickets: Tickets::default(),
             revocations: Mutex::new(revocations),
+            changed: watch::Sender::new(()),
         }
     }
 
@@ -84,6 +87,7 @@ impl Authenticator {
         });
         let engines: HashMap<_, _> = engines.collect();
         self.engines.store(Arc::new(engines));
+        self.changed.send_modify(|_| {});
     }
 
     fn build(&self, auth: &Arc<Auth>) -> Engine {
@@ -118,8 +122,13 @@ impl Authenticator {
         }
     }
 
-    /// Judges what was found.
-    pub fn check(self: &Arc<Self>, found: Found, context: impl FnOnce() -> Context) -> Check {
+    /// Judges what was found, where these policies hold.
+    pub fn check(
+        self: &Arc<Self>,
+        auths: &[Arc<Auth>],
+        found: Found,
+        context: impl FnOnce() -> Context,
+    ) -> Check {
         let engines = self.engines.load();
         let Some(engine) = engines.get(&found.auth.name) else {
             // Taken out of the file at this moment.
@@ -128,11 +137,8 @@ impl Authenticator {
         let now = unix_now();
         match (&found.credential, &engine.kind) {
             (Credential::Ticket(ticket), _) => {
-                let redeemed = self.tickets.redeem(std::time::Instant::now(), ticket);
-                let fits = redeemed.filter(|ticket| ticket.found.auth.name == found.auth.name);
-                let redeemed =
-                    fits.ok_or(Denied::Invalid("the ticket is none, or was used".into()));
-                self.done(&found.auth.name, redeemed)
+                let name = found.auth.name.clone();
+                self.done(&name, self.redeem(auths, ticket, now))
             }
             (Credential::Token(token), Kind::ApiKey) => {
                 let AuthKind::ApiKey(keys) = &engine.auth.kind else {
@@ -150,6 +156,25 @@ impl Authenticator {
             }
             // The policy has become one of another kind at this moment.
             _ => self.done(&found.auth.name, Err(Denied::Missing)),
+        }
+    }
+
+    /// Whoever a ticket stands for, where one of these policies has admitted them as it is now, and they still are.
+    fn redeem(&self, auths: &[Arc<Auth>], ticket: &str, now: u64) -> Result<Admission, Denied> {
+        let redeemed = self.tickets.redeem(std::time::Instant::now(), ticket);
+        let is_of = |admission: &Admission| {
+            let mut takes = auths.iter().filter(|auth| auth.takes_tickets());
+            takes.any(|auth| *auth == admission.found.auth)
+        };
+        let admission = redeemed
+            .filter(is_of)
+            .ok_or(Denied::Invalid("the ticket is none, or was used".into()))?;
+        if admission.identity.ends().is_some_and(|ends| now >= ends) {
+            return Err(Denied::Expired);
+        }
+        match self.is_revoked(&admission) {
+            true => Err(Denied::Revoked),
+            false => Ok(admission),
         }
     }
 
@@ -297,25 +322,48 @@ impl Authenticator {
 
     /// Takes somebody, a token or a credential back, from now on.
     pub fn revoke(&self, what: Revoked<'_>) {
-        lock(&self.revocations).revoke(what, unix_now());
+        let now = unix_now();
+        lock(&self.revocations).revoke(what, now);
         let engines = self.engines.load();
         for engine in engines.values() {
-            if let Kind::Forward(authority) = &engine.kind {
-                match what {
-                    Revoked::User(user) => authority.forget_user(user),
-                    Revoked::Credential(digest) => authority.forget_credential(&digest),
-                    Revoked::Token(_) => {}
+            match (&engine.kind, &engine.auth.kind, what) {
+                (Kind::Forward(authority), _, Revoked::User(user)) => authority.forget_user(user),
+                (Kind::Forward(authority), _, Revoked::Credential(digest)) => {
+                    authority.forget_credential(&digest);
                 }
+                // A key does not say when it was issued: those that there are now are meant, and none that comes later.
+                (Kind::ApiKey, AuthKind::ApiKey(keys), Revoked::User(user)) => {
+                    for key in keys.iter().filter(|key| key.user == user) {
+                        lock(&self.revocations).revoke(Revoked::Token(&key.id), now);
+                    }
+                }
+                _ => {}
             }
         }
+        self.changed.send_modify(|_| {});
     }
 
     /// Whether somebody who is here was taken back.
     pub fn is_revoked(&self, admission: &Admission) -> bool {
-        // What an authority was asked holds from then; a token or a key speaks for itself.
-        let is_asked = matches!(admission.found.credential, Credential::Inputs(_));
-        let vouched_at = is_asked.then_some(admission.vouched_unix);
-        lock(&self.revocations).is_revoked(&admission.identity, vouched_at, unix_now())
+        let since = match (&admission.found.credential, &admission.found.auth.kind) {
+            // What an authority was asked holds from then.
+            (Credential::Inputs(_), _) => Some(admission.vouched_unix),
+            // Each key of a user was taken back by its id.
+            (_, AuthKind::ApiKey(_)) => Some(u64::MAX),
+            _ => admission.identity.issued,
+        };
+        lock(&self.revocations).is_revoked(&admission.identity, since, unix_now())
+    }
+
+    /// Told whenever people or policies may have changed.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// A policy as it is now.
+    pub(super) fn policy(&self, name: &str) -> Option<Arc<Auth>> {
+        let engines = self.engines.load();
+        engines.get(name).map(|engine| engine.auth.clone())
     }
 
     /// All that was taken back, as `state_dir` keeps it.

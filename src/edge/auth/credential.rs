@@ -258,11 +258,18 @@ fn inputs(
 }
 
 impl Inputs {
+    /// `Authorization`.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut fields = self.fields.iter();
+        let found = fields.find(|(name, _)| *name == AUTHORIZATION);
+        found.map(|(_, value)| value.clone())
+    }
+
     /// Whether there is a field that no foreign page can make a browser send, and no proxy adds by itself.
     fn is_told(&self) -> bool {
         let is_told = |(name, value): &(HeaderName, HeaderValue)| match name.as_str() {
             "authorization" => !is_from_a_login_window(value),
-            name => name.starts_with("x-") && !name.starts_with("x-forwarded-"),
+            name => name == API_KEY.as_str(),
         };
         self.fields.iter().any(is_told)
     }
@@ -373,6 +380,22 @@ fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied>
             "a query parameter with a token is there twice".into(),
         )),
     }
+}
+
+/// The one cookie in a line in which a policy has found this token, alone.
+pub(super) fn cookie_of(auth: &Auth, token: &str, line: &HeaderValue) -> Option<HeaderValue> {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(COOKIE, line.clone());
+    let mut names = auth.from.iter().filter_map(|source| match source {
+        CredentialSource::Cookie(name) => Some(name),
+        _ => None,
+    });
+    let holds = |name: &&String| {
+        let found = only_cookie(&headers, name);
+        found.is_ok_and(|value| value.as_deref() == Some(token))
+    };
+    let name = names.find(holds)?;
+    cookies(&headers, Some(std::slice::from_ref(name)))
 }
 
 /// The `Cookie` field with these cookies alone, in the order in which they came; ours are left out.

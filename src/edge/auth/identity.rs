@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::Require;
+use crate::config::{By, Require, Route, Share};
 
 /// Somebody whom an `[auth.NAME]` knows.
 #[derive(Clone, PartialEq)]
@@ -40,6 +40,10 @@ pub enum Unfit {
     Role,
     /// Another value of a claim, or none.
     Claim,
+    /// A claim that the route shares by is missing.
+    Share,
+    /// The route's rollout goes by tenant, and there is none.
+    Tenant,
 }
 
 impl Unfit {
@@ -48,31 +52,44 @@ impl Unfit {
         match self {
             Unfit::Role => "none of the roles that this route requires",
             Unfit::Claim => "not the claims that this route requires",
+            Unfit::Share => "a claim that this route shares by is missing",
+            Unfit::Tenant => "this route's rollout goes by tenant, and there is none",
         }
     }
 }
 
 impl Identity {
-    /// What tells this subject from every other: who vouches, the tenant, the user. The bytes of their credentials are no part
-    /// of it, so a refreshed token or another cookie makes nobody else of them.
+    /// What tells this subject from every other: who vouches (a name is unique with its issuer only), the tenant, the user.
+    /// The bytes of their credentials are no part of it, so a refreshed token or another cookie makes nobody else of them.
     pub fn principal(&self) -> [u8; 32] {
-        digest(
-            ["subject", &self.auth, &self.user]
-                .into_iter()
-                .chain(self.tenant.as_deref()),
-        )
+        let tenant = self.tenant.as_deref();
+        let tenants = [
+            tenant.map_or("no tenant", |_| "tenant"),
+            tenant.unwrap_or_default(),
+        ];
+        let parts = ["subject", &self.auth, self.issuer(), &self.user];
+        digest(parts.into_iter().chain(tenants))
     }
 
-    /// Somebody among those who have the same values of these claims.
+    /// Somebody among those who have the same values of these claims, from the same issuer.
     ///
     /// `None` where they lack one: they are pooled with nobody.
     pub fn pool(&self, claims: &[String]) -> Option<[u8; 32]> {
-        let mut parts = vec!["claims".to_owned(), self.auth.to_string()];
+        let mut parts = vec![
+            "claims".to_owned(),
+            self.auth.to_string(),
+            self.issuer().to_owned(),
+        ];
         for name in claims {
             parts.push(name.clone());
             parts.push(self.claim(name)?.to_string());
         }
         Some(digest(parts.iter().map(String::as_str)))
+    }
+
+    fn issuer(&self) -> &str {
+        let issuer = self.claims.get("iss").and_then(Value::as_str);
+        issuer.unwrap_or_default()
     }
 
     /// A claim by its name, or by a JSON Pointer; `null` is as good as none.
@@ -100,9 +117,31 @@ impl Identity {
         }
     }
 
-    /// Whether somebody else is the same subject.
+    /// Whether they may follow a route's topic: what it requires, what it shares by, and what its rollout goes by.
+    ///
+    /// # Errors
+    /// What they lack.
+    pub fn may_follow(&self, route: &Route) -> Result<(), Unfit> {
+        if let Some(require) = &route.require {
+            self.fits(require)?;
+        }
+        if let Share::Claims(claims) = &route.share
+            && self.pool(claims).is_none()
+        {
+            return Err(Unfit::Share);
+        }
+        let by_tenant = (route.rollout.as_ref()).is_some_and(|rollout| rollout.by == By::Tenant);
+        match by_tenant && self.tenant.is_none() {
+            true => Err(Unfit::Tenant),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether somebody else is the same subject, whichever policy has let them in.
     pub fn is_same_subject(&self, other: &Identity) -> bool {
-        (&self.auth, &self.tenant, &self.user) == (&other.auth, &other.tenant, &other.user)
+        let is_one_policy = self.auth == other.auth;
+        (&self.tenant, &self.user) == (&other.tenant, &other.user)
+            && (!is_one_policy || self.issuer() == other.issuer())
     }
 
     /// Unix seconds from which on the credential is not good any more, clocks forgiven.

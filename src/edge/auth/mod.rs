@@ -12,10 +12,12 @@ pub mod jwks;
 pub mod jwt;
 mod known;
 pub mod revocation;
+mod tenure;
 pub mod ticket;
 
 pub use admission::{Admission, Ticketed};
 pub use authenticator::{Asking, Authenticator, Check, context, unix_now};
 pub use credential::{Credential, Found, Place};
 pub use denied::Denied;
+pub use forward::Context;
 pub use identity::Identity;

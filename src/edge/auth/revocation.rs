@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use super::identity::digest;
 
-/// How long a revocation holds, seconds: nothing that it concerns should live longer.
-const LIFE: u64 = 24 * 60 * 60;
+/// How long a revocation holds, seconds: a year, which nothing that is taken back should outlive.
+const LIFE: u64 = 366 * 24 * 60 * 60;
 
 /// Revocations that are kept; the oldest go.
 const MOST: usize = 100_000;
@@ -21,7 +21,7 @@ const MOST: usize = 100_000;
 /// Of the file's form.
 const LAYOUT: u32 = 1;
 
-/// Everything that was taken back within the last 24 hours.
+/// Everything that was taken back within the last year.
 #[derive(Clone, Default, PartialEq)]
 pub struct Revocations {
     /// Unix seconds of each, the last where there are several.
@@ -56,10 +56,9 @@ impl Revocations {
 
     /// Whether somebody's credential was taken back, or they were.
     ///
-    /// `vouched_at` is when an authority that was asked said so: what it says after a user was revoked counts again, and
-    /// what is remembered from before does not. For a credential that speaks for itself it is `None`: there the moment
-    /// counts at which it was issued, and one that does not say when is taken to be old.
-    pub fn is_revoked(&self, identity: &Identity, vouched_at: Option<u64>, now: u64) -> bool {
+    /// `since` is when an authority that was asked said so, or when a token was issued: what is of after a user was revoked
+    /// counts again. A token that does not say when (`None`) is taken to be old.
+    pub fn is_revoked(&self, identity: &Identity, since: Option<u64>, now: u64) -> bool {
         if self.at.is_empty() {
             return false;
         }
@@ -68,7 +67,6 @@ impl Revocations {
             at.filter(|at| is_in_force(*at, now))
         };
         let token = identity.token_id.as_deref().map(Revoked::Token);
-        let since = vouched_at.or(identity.issued);
         at(Revoked::Credential(identity.credential)).is_some()
             || token.and_then(at).is_some()
             || at(Revoked::User(&identity.user))
@@ -173,7 +171,7 @@ mod tests {
     #[test]
     fn a_revoked_user_gets_in_again_with_what_was_issued_later() {
         let revocations = revoked(Revoked::User("alice"));
-        let is_revoked = |issued| revocations.is_revoked(&alice(issued), None, NOON);
+        let is_revoked = |issued| revocations.is_revoked(&alice(issued), issued, NOON);
         assert!(is_revoked(Some(NOON - 100)));
         assert!(is_revoked(Some(NOON)));
         assert!(is_revoked(None), "who does not say when is taken to be old");
@@ -209,7 +207,10 @@ mod tests {
         ] {
             let revocations = revoked(what);
             let later = alice(Some(NOON + 60));
-            assert_eq!(revocations.is_revoked(&later, None, NOON + 60), is_hers);
+            assert_eq!(
+                revocations.is_revoked(&later, later.issued, NOON + 60),
+                is_hers
+            );
         }
         let nameless = Identity {
             token_id: None,
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_holds_for_a_day() {
+    fn a_revocation_holds_for_a_year() {
         let mut revocations = revoked(Revoked::Token("j1"));
         let is_revoked =
             |revocations: &Revocations, now| revocations.is_revoked(&alice(None), None, now);
@@ -231,7 +232,7 @@ mod tests {
         let mut again = revoked(Revoked::User("alice"));
         again.revoke(Revoked::User("alice"), NOON + 100);
         let between = alice(Some(NOON + 50));
-        assert!(again.is_revoked(&between, None, NOON + 100));
+        assert!(again.is_revoked(&between, between.issued, NOON + 100));
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Taken<'_> {
 
     fn is_ticket(&self, name: &str) -> bool {
         let mut auths = self.auths.iter();
-        name == "ticket" && auths.any(|auth| auth.from.contains(&CredentialSource::Ticket))
+        name == "ticket" && auths.any(|auth| auth.takes_tickets())
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
+use crate::config::LimitBy;
+
 /// An address, a user, a route or a connection: a tag of 8 bits and 120 bits beside it.
 ///
 /// Small, because a million of them may be kept. Nobody can choose what falls together with somebody else's: numbers are kept
@@ -47,6 +49,20 @@ impl Key {
     /// Everybody on a route, or whatever else has a name.
     pub fn route(name: &str) -> Key {
         Key::hash(ROUTE, &Sha256::digest(name).into())
+    }
+
+    /// Whose quota something counts against by a policy's `by`; `otherwise` where nobody is known whose it could be.
+    pub fn of(by: LimitBy, principal: Option<&[u8; 32]>, route: &str, otherwise: Key) -> Key {
+        match (by, principal) {
+            (LimitBy::Route, _) => Key::route(route),
+            (LimitBy::User, Some(principal)) => Key::user(principal),
+            (LimitBy::User | LimitBy::Ip, _) => otherwise,
+        }
+    }
+
+    /// A client's address as text; a proxy on a unix socket may have told none.
+    pub fn remote(remote: &str) -> Key {
+        remote.parse().map_or(Key::EVERYBODY, Key::address)
     }
 
     /// One connection by its number in this process.
@@ -132,6 +148,18 @@ mod tests {
         assert_ne!(site, address("2001:db8:8::1").site());
         assert_eq!(address("192.0.2.1").site(), None);
         assert_eq!(Key::user(&[7; 32]).site(), None);
+    }
+
+    #[test]
+    fn a_policy_says_whose_quota_it_is() {
+        let (alice, door) = ([1; 32], address("192.0.2.1"));
+        let of = |by, principal| Key::of(by, principal, "feed", door);
+        assert_eq!(of(LimitBy::User, Some(&alice)), Key::user(&alice));
+        assert_eq!(of(LimitBy::User, None), door);
+        assert_eq!(of(LimitBy::Ip, Some(&alice)), door);
+        assert_eq!(of(LimitBy::Route, Some(&alice)), Key::route("feed"));
+        assert_eq!(Key::remote("192.0.2.1"), door);
+        assert_eq!(Key::remote("unix"), Key::EVERYBODY);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How much one client may ask for: exact limits behind bounded estimates.
 //!
-//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Place`]s are
+//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Seat`]s are
 //! connections that stand at once, [`Admission`] is the one door for all handshakes, [`Excess`] tells a client that hurries
 //! from one that floods, [`fields`] is what a `429` says of it.
 //!
@@ -16,8 +16,8 @@ pub mod fields;
 mod key;
 mod limiter;
 mod measure;
-mod places;
 mod policies;
+mod seats;
 mod store;
 
 #[cfg(test)]
@@ -28,5 +28,5 @@ pub use clock::Clock;
 pub use excess::Excess;
 pub use key::Key;
 pub use limiter::{Limiter, Wait};
-pub use places::{Crowded, Place, Places};
 pub use policies::{Exceeded, Kind, Limiters, PolicyLimiters};
+pub use seats::{Crowded, Seat, Seats};

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::key::Key;
 use super::limiter::{Limiter, Wait};
-use super::places::{Crowded, Place, Places};
+use super::seats::{Crowded, Seat, Seats};
 use crate::config::{Rate, RateLimit};
 
 /// Quotas that are whole again are forgotten this often.
@@ -26,7 +26,7 @@ pub struct Limiters {
     policies: ArcSwap<HashMap<String, Arc<PolicyLimiters>>>,
     /// Held by who replaces them.
     replacing: Mutex<()>,
-    places: Places,
+    seats: Seats,
 }
 
 /// What is limited by a rate.
@@ -50,7 +50,7 @@ pub struct PolicyLimiters {
     policy: RateLimit,
     /// By [`Kind`].
     limiters: [Option<Arc<Limiter>>; 5],
-    places: Places,
+    seats: Seats,
 }
 
 /// A limit that was reached.
@@ -70,7 +70,7 @@ impl Limiters {
         let old = self.policies.load();
         let adopted = policies.values().map(|policy| {
             let before = old.get(&policy.name);
-            let limiters = PolicyLimiters::new(policy, before, &self.places);
+            let limiters = PolicyLimiters::new(policy, before, &self.seats);
             (policy.name.clone(), Arc::new(limiters))
         });
         self.policies.store(Arc::new(adopted.collect()));
@@ -85,7 +85,7 @@ impl Limiters {
         let _replacing = self.replacing();
         let mut policies = HashMap::clone(&self.policies.load());
         let limiters = policies.entry(policy.name.clone()).or_insert_with(|| {
-            let limiters = PolicyLimiters::new(policy, None, &self.places);
+            let limiters = PolicyLimiters::new(policy, None, &self.seats);
             Arc::new(limiters)
         });
         let limiters = limiters.clone();
@@ -130,7 +130,7 @@ impl Limiters {
 
 impl PolicyLimiters {
     /// Keeps what there was before of the same rate.
-    fn new(policy: &RateLimit, before: Option<&Arc<PolicyLimiters>>, places: &Places) -> Self {
+    fn new(policy: &RateLimit, before: Option<&Arc<PolicyLimiters>>, seats: &Seats) -> Self {
         let rates = [
             (Kind::Requests, policy.requests),
             (Kind::Connects, policy.connects),
@@ -149,7 +149,7 @@ impl PolicyLimiters {
         PolicyLimiters {
             policy: policy.clone(),
             limiters: rates.map(limiter),
-            places: places.clone(),
+            seats: seats.clone(),
         }
     }
 
@@ -172,16 +172,16 @@ impl PolicyLimiters {
         })
     }
 
-    /// A place for one more connection, see [`Places::take`].
+    /// A seat for one more connection, see [`Seats::take`].
     ///
     /// # Errors
     /// The cap that is reached.
-    pub fn take_place(
+    pub fn take_seat(
         &self,
         user: Option<&[u8; 32]>,
         address: Option<IpAddr>,
-    ) -> Result<Place, Crowded> {
-        self.places.take(&self.policy, user, address)
+    ) -> Result<Seat, Crowded> {
+        self.seats.take(&self.policy, user, address)
     }
 
     fn limiter(&self, kind: Kind) -> Option<&Arc<Limiter>> {
@@ -286,13 +286,13 @@ mod tests {
             ..policy("default", 5, 7)
         };
         limiters.adopt(&policies([policy.clone()]));
-        let place = limiters.of(&policy).take_place(Some(&[1; 32]), None);
+        let seat = limiters.of(&policy).take_seat(Some(&[1; 32]), None);
         limiters.adopt(&policies([]));
         limiters.adopt(&policies([policy.clone()]));
-        let second = limiters.of(&policy).take_place(Some(&[1; 32]), None);
+        let second = limiters.of(&policy).take_seat(Some(&[1; 32]), None);
         assert_eq!(second.unwrap_err(), Crowded::User);
-        drop(place);
-        let third = limiters.of(&policy).take_place(Some(&[1; 32]), None);
+        drop(seat);
+        let third = limiters.of(&policy).take_seat(Some(&[1; 32]), None);
         third.unwrap();
     }
 

@@ -41,7 +41,12 @@ async fn a_panic_closes_its_own_connection_and_is_counted() {
     let world = World::new(FILE);
     let mut witness = world.join().await;
     let (near, far) = tokio::io::duplex(4096);
-    let mut connection = Connection::new(near, example(), world.shared.clone());
+    let mut connection = Connection::new(
+        near,
+        example(),
+        world.shared.in_force.load_full(),
+        world.shared.clone(),
+    );
     connection.protocol = &Broken;
     tokio::spawn(connection);
     let mut client = Client::on(far).await;

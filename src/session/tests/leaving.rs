@@ -286,7 +286,12 @@ async fn a_removed_route_ends_its_subscriptions_only() {
 async fn a_kill_between_handshake_and_session_is_not_missed() {
     let world = World::new(ROLLED);
     let (near, far) = tokio::io::duplex(4096);
-    let connection = crate::session::run(near, somebody(), world.shared.clone());
+    let connection = crate::session::run(
+        near,
+        somebody(),
+        world.shared.in_force.load_full(),
+        world.shared.clone(),
+    );
     world.stage("web", 100_000, StageState::Killed);
     tokio::spawn(connection);
     let mut client = super::support::Client::on(far).await;

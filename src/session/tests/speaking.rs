@@ -97,7 +97,12 @@ async fn both_kinds_of_ping_come_and_silence_is_the_end() {
     let world = World::new(FILE);
     let began = tokio::time::Instant::now();
     let (near, mut far) = tokio::io::duplex(4096);
-    tokio::spawn(crate::session::run(near, example(), world.shared.clone()));
+    tokio::spawn(crate::session::run(
+        near,
+        example(),
+        world.shared.in_force.load_full(),
+        world.shared.clone(),
+    ));
     let mut bytes = Vec::new();
     // Nobody answers: the connection ends by itself.
     tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes)
@@ -151,7 +156,12 @@ async fn a_client_that_does_not_say_goodbye_is_left_soon() {
     opening.refuse_with = Some(4300);
     let began = tokio::time::Instant::now();
     let (near, mut far) = tokio::io::duplex(4096);
-    tokio::spawn(crate::session::run(near, opening, world.shared.clone()));
+    tokio::spawn(crate::session::run(
+        near,
+        opening,
+        world.shared.in_force.load_full(),
+        world.shared.clone(),
+    ));
     let mut bytes = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes)
         .await

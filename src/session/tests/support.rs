@@ -127,7 +127,12 @@ impl World {
     /// Through a pipe that holds only so many bytes.
     pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
         let (near, far) = tokio::io::duplex(room);
-        tokio::spawn(run(near, opening, self.shared.clone()));
+        tokio::spawn(run(
+            near,
+            opening,
+            self.shared.in_force.load_full(),
+            self.shared.clone(),
+        ));
         Client::on(far).await
     }
 

@@ -113,7 +113,8 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Denie
 fn name_of(value: &Value, claim: &str) -> Result<String, Denied> {
     match value {
         Value::String(text) if !text.contains(char::is_control) => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
+        // Rounded ones would make one person of two.
+        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
         _ => Err(wrong(claim, "is no name")),
     }
 }

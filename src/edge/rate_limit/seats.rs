@@ -9,15 +9,15 @@ use crate::config::RateLimit;
 
 /// The WebSocket connections that stand, by the policies that count them. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Places(Arc<Mutex<HashMap<Seat, usize>>>);
+pub struct Seats(Arc<Mutex<HashMap<Counted, usize>>>);
 
 /// What is counted: a policy's user, or a policy's address. Nothing is kept of those without a connection.
-type Seat = (Arc<str>, Key);
+type Counted = (Arc<str>, Key);
 
-/// One connection's place; dropping it gives the place back.
+/// One connection's seat; dropping it gives the seat back.
 #[derive(Debug)]
-pub struct Place {
-    places: Places,
+pub struct Seat {
+    seats: Seats,
     policy: Arc<str>,
     per_user: Option<usize>,
     user: Option<Key>,
@@ -43,8 +43,8 @@ impl Crowded {
     }
 }
 
-impl Places {
-    /// Takes a place in both counts at once, or in none. A user or an address that is not known is not counted.
+impl Seats {
+    /// Takes a seat in both counts at once, or in none. A user or an address that is not known is not counted.
     ///
     /// # Errors
     /// The cap that is reached.
@@ -53,9 +53,9 @@ impl Places {
         policy: &RateLimit,
         user: Option<&[u8; 32]>,
         address: Option<IpAddr>,
-    ) -> Result<Place, Crowded> {
-        let mut place = Place {
-            places: self.clone(),
+    ) -> Result<Seat, Crowded> {
+        let mut seat = Seat {
+            seats: self.clone(),
             policy: policy.name.as_str().into(),
             per_user: policy.connections_per_user,
             user: None,
@@ -66,8 +66,8 @@ impl Places {
         let user = policy.connections_per_user.zip(user.map(Key::user));
         let is_full = |of: &Option<(usize, Key)>| {
             of.is_some_and(|(most, key)| {
-                let seat = (place.policy.clone(), key);
-                counts.get(&seat).copied().unwrap_or(0) >= most
+                let counted = (seat.policy.clone(), key);
+                counts.get(&counted).copied().unwrap_or(0) >= most
             })
         };
         let crowded = match (is_full(&address), is_full(&user)) {
@@ -78,30 +78,30 @@ impl Places {
         if let Some(crowded) = crowded {
             return Err(crowded);
         }
-        place.address = address.map(|(_, key)| key);
-        place.user = user.map(|(_, key)| key);
-        for key in [place.address, place.user].into_iter().flatten() {
-            *counts.entry((place.policy.clone(), key)).or_default() += 1;
+        seat.address = address.map(|(_, key)| key);
+        seat.user = user.map(|(_, key)| key);
+        for key in [seat.address, seat.user].into_iter().flatten() {
+            *counts.entry((seat.policy.clone(), key)).or_default() += 1;
         }
-        Ok(place)
+        Ok(seat)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Seat, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Counted, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place {
-    /// Counts the connection for a user who became known only after it stood. Whom a place is counted for stays so.
+impl Seat {
+    /// Counts the connection for a user who became known only after it stood. Whom a seat is counted for stays so.
     ///
     /// # Errors
-    /// [`Crowded::User`]; the place itself stays.
+    /// [`Crowded::User`]; the seat itself stays.
     pub fn count_for(&mut self, user: &[u8; 32]) -> Result<(), Crowded> {
         let (Some(most), None) = (self.per_user, self.user) else {
             return Ok(());
         };
         let user = Key::user(user);
-        let mut counts = self.places.lock();
+        let mut counts = self.seats.lock();
         let count = counts.entry((self.policy.clone(), user)).or_default();
         // Nothing is entered in vain: a cap is one at least.
         if *count >= most {
@@ -113,18 +113,18 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         if self.user.is_none() && self.address.is_none() {
             return;
         }
-        let mut counts = self.places.lock();
+        let mut counts = self.seats.lock();
         for key in [self.user, self.address].into_iter().flatten() {
-            let seat = (self.policy.clone(), key);
-            if let Some(count) = counts.get_mut(&seat) {
+            let counted = (self.policy.clone(), key);
+            if let Some(count) = counts.get_mut(&counted) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    counts.remove(&seat);
+                    counts.remove(&counted);
                 }
             }
         }
@@ -156,51 +156,51 @@ mod tests {
 
     #[test]
     fn the_sixth_connection_of_a_user_is_refused_until_one_leaves() {
-        let places = Places::default();
+        let seats = Seats::default();
         let policy = policy("default", Some(5), None);
-        let take = |user| places.take(&policy, Some(user), ip("192.0.2.1"));
-        let mut five: Vec<Place> = (0..5).map(|_| take(&ALICE).unwrap()).collect();
+        let take = |user| seats.take(&policy, Some(user), ip("192.0.2.1"));
+        let mut five: Vec<Seat> = (0..5).map(|_| take(&ALICE).unwrap()).collect();
         assert_eq!(take(&ALICE).unwrap_err(), Crowded::User);
         let bob = take(&BOB).unwrap();
         five.pop();
         five.push(take(&ALICE).unwrap());
         drop((five, bob));
-        assert!(places.lock().is_empty());
+        assert!(seats.lock().is_empty());
     }
 
     #[test]
     fn an_address_is_a_whole_block_and_each_policy_counts_for_itself() {
-        let places = Places::default();
+        let seats = Seats::default();
         let one = policy("one", None, Some(1));
         let other = policy("other", None, Some(1));
-        let first = places.take(&one, None, ip("2001:db8::1")).unwrap();
-        let same = places.take(&one, None, ip("2001:db8::2"));
+        let first = seats.take(&one, None, ip("2001:db8::1")).unwrap();
+        let same = seats.take(&one, None, ip("2001:db8::2"));
         assert_eq!(same.unwrap_err(), Crowded::Address);
-        let second = places.take(&other, None, ip("2001:db8::2")).unwrap();
+        let second = seats.take(&other, None, ip("2001:db8::2")).unwrap();
         drop((first, second));
-        assert!(places.lock().is_empty());
+        assert!(seats.lock().is_empty());
     }
 
     #[test]
     fn who_is_refused_by_one_count_takes_nothing_from_the_other() {
-        let places = Places::default();
+        let seats = Seats::default();
         let policy = policy("default", Some(1), Some(2));
-        let first = places.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
+        let first = seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
         for _ in 0..5 {
-            let again = places.take(&policy, Some(&ALICE), ip("192.0.2.1"));
+            let again = seats.take(&policy, Some(&ALICE), ip("192.0.2.1"));
             assert_eq!(again.unwrap_err(), Crowded::User);
         }
-        let bob = places.take(&policy, Some(&BOB), ip("192.0.2.1")).unwrap();
+        let bob = seats.take(&policy, Some(&BOB), ip("192.0.2.1")).unwrap();
         drop((first, bob));
-        assert!(places.lock().is_empty());
+        assert!(seats.lock().is_empty());
     }
 
     #[test]
     fn a_user_who_says_hello_later_counts_from_then_on() {
-        let places = Places::default();
+        let seats = Seats::default();
         let policy = policy("default", Some(1), None);
-        let mut first = places.take(&policy, None, None).unwrap();
-        let mut second = places.take(&policy, None, None).unwrap();
+        let mut first = seats.take(&policy, None, None).unwrap();
+        let mut second = seats.take(&policy, None, None).unwrap();
         first.count_for(&ALICE).unwrap();
         // New credentials of the same user.
         first.count_for(&ALICE).unwrap();
@@ -208,21 +208,21 @@ mod tests {
         drop(first);
         second.count_for(&ALICE).unwrap();
         drop(second);
-        assert!(places.lock().is_empty());
+        assert!(seats.lock().is_empty());
     }
 
     #[test]
     fn of_many_who_race_for_the_last_places_just_as_many_get_one() {
         const PLACES: usize = 5;
-        let places = Places::default();
+        let seats = Seats::default();
         let policy = policy("default", Some(PLACES), Some(PLACES + 1));
         for _ in 0..50 {
             let start = Barrier::new(8);
-            let won: Vec<Place> = thread::scope(|scope| {
+            let won: Vec<Seat> = thread::scope(|scope| {
                 let racer = || {
                     start.wait();
-                    let take = |_| places.take(&policy, Some(&ALICE), ip("192.0.2.1")).ok();
-                    (0..3).filter_map(take).collect::<Vec<Place>>()
+                    let take = |_| seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).ok();
+                    (0..3).filter_map(take).collect::<Vec<Seat>>()
                 };
                 let racers: Vec<_> = (0..8).map(|_| scope.spawn(racer)).collect();
                 let won = racers.into_iter().flat_map(|racer| racer.join().unwrap());
@@ -230,16 +230,16 @@ mod tests {
             });
             assert_eq!(won.len(), PLACES);
             drop(won);
-            assert!(places.lock().is_empty());
+            assert!(seats.lock().is_empty());
         }
     }
 
     #[test]
     fn what_nobody_limits_is_not_counted() {
-        let places = Places::default();
+        let seats = Seats::default();
         let policy = policy("default", None, None);
-        let mut place = places.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
-        place.count_for(&BOB).unwrap();
-        assert!(places.lock().is_empty());
+        let mut seat = seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
+        seat.count_for(&BOB).unwrap();
+        assert!(seats.lock().is_empty());
     }
 }
