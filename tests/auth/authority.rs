@@ -1,0 +1,208 @@
+//! Sessions that the backend itself knows: asked once, asked again while somebody is connected, and out of reach.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::world::{ROUTES, WS, World, problem};
+use crate::life::socket::{JSON, Socket};
+use crate::support::{until, within};
+
+const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
+
+/// The usual routes, by a session cookie.
+async fn world(policy: &str, websocket: &str) -> World {
+    let policy = format!(
+        "[auth.login]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/api/me\"\n\
+         cookies = [\"session\"]\nuser = \"/user/id\"\ntenant = \"/user/tenant\"\n\
+         roles = \"/user/roles\"\n{policy}\n\
+         identity = {{user = \"X-User\", tenant = \"X-Tenant\", roles = \"X-Roles\"}}\n\
+         [websocket]\n{websocket}\n"
+    );
+    let world = World::with("", &[&policy, ROUTES].concat()).await;
+    let alice = json!({"user": {"id": "alice", "tenant": 7, "roles": ["editor"]}});
+    world.stage.knows("a1", 200, &alice.to_string());
+    let bob = json!({"user": {"id": "bob"}}).to_string();
+    world.stage.knows("b1", 200, &bob);
+    world
+}
+
+fn questions(world: &World) -> usize {
+    world.asked_for("/api/me").len()
+}
+
+#[tokio::test]
+async fn a_session_is_asked_for_once_whatever_comes_by_it() {
+    let world = world("", "auth = \"login\"").await;
+    let requests = (0..20).map(|_| world.ask("GET /app/page", &[ALICE]));
+    for answer in futures_util::future::join_all(requests).await {
+        assert_eq!(answer.status(), 200);
+    }
+    let mut sockets: Vec<Socket> = Vec::new();
+    for _ in 0..5 {
+        sockets.push(world.welcomed("/stream", &[ALICE]).await.0);
+        let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+        many.subscribe(1, "/editors").await;
+        sockets.push(many);
+        sockets.push(world.open("/app/socket", &[ALICE]).await);
+    }
+    assert_eq!(questions(&world), 1);
+    // It hears of the session alone, as a question of its own.
+    let question = world.asked_for("/api/me").remove(0);
+    assert_eq!(question.line, "GET /api/me HTTP/1.1");
+    assert_eq!(question.field("cookie"), Some("session=a1"));
+    let page = world.asked_for("/app/page").remove(0);
+    let told = ["x-user", "x-tenant", "x-roles"].map(|name| page.field(name));
+    assert_eq!(told, [Some("alice"), Some("7"), Some("editor")]);
+    assert_eq!(page.field("cookie"), Some("theme=dark; session=a1"));
+    let bob = world.ask("GET /editors", &["cookie: session=b1"]).await;
+    assert_eq!(bob.status(), 403);
+    assert_eq!(questions(&world), 2);
+    let sessions = world.admin("/v1/sessions").await.json;
+    assert_eq!(sessions["sessions"][0]["user"], "alice");
+}
+
+#[tokio::test]
+async fn an_answer_that_names_nobody_lets_nobody_in() {
+    let world = world("", "").await;
+    for (session, status, body, expected) in [
+        ("no-user", 200, "{}", 401),
+        ("null", 200, r#"{"user": {"id": null}}"#, 401),
+        ("empty", 200, r#"{"user": {"id": ""}}"#, 401),
+        ("text", 200, "alice", 401),
+        ("html", 200, "<html>please log in</html>", 401),
+        ("unknown", 401, "", 401),
+        ("forbidden", 403, "", 401),
+        ("redirect", 302, "", 401),
+        ("broken", 500, "", 503),
+        ("busy", 503, "", 503),
+    ] {
+        world.stage.knows(session, status, body);
+        let cookie = format!("cookie: session={session}");
+        let origin = format!("origin: {}", world.public());
+        let fields = [&*cookie, &*origin];
+        for answer in [
+            world.ask("GET /app/page", &fields).await,
+            world.shake("/stream", &fields).await,
+            world.shake("/app/socket", &fields).await,
+        ] {
+            assert_eq!(problem(&answer).0, expected, "{session}");
+            match expected {
+                503 => assert!(answer.field("retry-after").is_some()),
+                _ => assert!(answer.field("www-authenticate").is_some()),
+            }
+        }
+        let public = world.public();
+        let opened = Socket::open(&public, "/stream", &[JSON, &fields[0], &fields[1]]).await;
+        match (opened, expected) {
+            (Ok(mut socket), 401) => assert_eq!(socket.closed().await, 4001, "{session}"),
+            (Err(answer), 503) => assert_eq!(answer.status(), 503),
+            _ => panic!("{session}"),
+        }
+    }
+    assert_eq!(questions(&world), world.backend.seen().len());
+}
+
+#[tokio::test]
+async fn who_logs_out_is_gone_from_live_connections_with_the_next_recheck() {
+    let policy = "recheck = \"1s\"\ncache = \"1s\"";
+    let guarded = world(policy, "auth = \"login\"").await;
+    let (mut one, _) = guarded.welcomed("/stream", &[ALICE]).await;
+    let mut raw = guarded.open("/other", &[ALICE]).await;
+    let (mut many, _) = guarded.welcomed(WS, &[ALICE]).await;
+    many.subscribe(1, "/stream").await;
+    let (mut bob, _) = guarded.welcomed("/stream", &["cookie: session=b1"]).await;
+    // Whoever stays logged in stays.
+    let before = questions(&guarded);
+    until("a recheck", || questions(&guarded) > before + 1).await;
+    let event = json!({"n": guarded.publish()});
+    assert_eq!(one.frame("ev").await["d"], event);
+    guarded.stage.knows("a1", 401, "");
+    let closed = async {
+        for socket in [&mut one, &mut raw, &mut many] {
+            assert_eq!(socket.closed().await, 4401);
+        }
+    };
+    let recheck = Duration::from_secs(3);
+    tokio::time::timeout(recheck, closed).await.unwrap();
+    bob.frame("ev").await;
+    let event = json!({"n": guarded.publish()});
+    assert_eq!(bob.frame("ev").await["d"], event);
+    assert_eq!(guarded.ask("GET /app/page", &[ALICE]).await.status(), 401);
+}
+
+#[tokio::test]
+async fn where_the_connection_asks_for_nobody_only_the_subscriptions_of_who_logs_out_end() {
+    let world = world("recheck = \"1s\"", "").await;
+    let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+    let ch = many.subscribe(1, "/stream").await;
+    let news = many.subscribe(2, "/news").await;
+    world.stage.knows("a1", 401, "");
+    let end = many.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&json!(ch), &json!("token_expired"))
+    );
+    world.publish();
+    let event = many.frame("ev").await;
+    assert_eq!(event["ch"], news, "{event}");
+    many.send(json!({"t": "sub", "id": 3, "path": "/stream"}))
+        .await;
+    let refused = many.frame_unless("err", "ok").await;
+    assert_eq!(refused["status"], 401, "{refused}");
+}
+
+#[tokio::test]
+async fn while_nobody_can_tell_who_is_here_stays_for_a_while_and_nobody_new_comes_in() {
+    let policy = "recheck = \"1s\"\ncache = \"0s\"\nstale_if_error = \"2s\"";
+    let world = world(policy, "auth = \"login\"").await;
+    let (mut one, _) = world.welcomed("/stream", &[ALICE]).await;
+    let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+    many.subscribe(1, "/other").await;
+    one.frame("ok").await;
+    world.stage.fails(Some(500));
+    let before = questions(&world);
+    until("a recheck in vain", || questions(&world) > before).await;
+    let event = json!({"n": world.publish()});
+    for socket in [&mut one, &mut many] {
+        let seen: Value = socket.frame("ev").await;
+        assert_eq!(seen["d"], event);
+    }
+    let bob = "cookie: session=b1";
+    for answer in [
+        world.ask("GET /app/page", &[bob]).await,
+        world.ask("GET /app/page", &[ALICE]).await,
+    ] {
+        assert_eq!(problem(&answer).0, 503);
+    }
+    // Two seconds over the recheck that was due, and not another one that is not.
+    let closed = async {
+        for socket in [&mut one, &mut many] {
+            assert_eq!(socket.closed().await, 4100);
+        }
+    };
+    let stale = Duration::from_secs(4);
+    tokio::time::timeout(stale, closed).await.unwrap();
+    assert_eq!(world.asked_for("/app/page").len(), 0);
+    world.stage.fails(None);
+    within("the authority", async {
+        while world.ask("GET /app/page", &[ALICE]).await.status() != 200 {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outage_that_ends_in_time_is_noticed_by_nobody() {
+    let policy = "recheck = \"1s\"\nstale_if_error = \"20s\"";
+    let world = world(policy, "auth = \"login\"").await;
+    let (mut one, _) = world.welcomed("/stream", &[ALICE]).await;
+    one.frame("ok").await;
+    world.stage.fails(Some(502));
+    let before = questions(&world);
+    until("a recheck in vain", || questions(&world) > before).await;
+    world.stage.fails(None);
+    let before = questions(&world);
+    until("a recheck", || questions(&world) > before).await;
+    let event = json!({"n": world.publish()});
+    assert_eq!(one.frame_unless("ev", "end").await["d"], event);
+}
