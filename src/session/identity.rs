@@ -188,6 +188,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Whether what was asked is answered; acts on it.
     pub(super) fn learn(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> bool {
+        if self.closing_until.is_some() {
+            // Nothing comes behind a close.
+            return false;
+        }
         let mut has_learnt = false;
         if let Some(rechecking) = &mut self.access.rechecking
             && let Poll::Ready(outcome) = rechecking.asking.as_mut().poll(cx)
@@ -197,7 +201,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             self.access.rechecking = None;
             self.rechecked(&auth, outcome, subs);
         }
-        if let Some(question) = &mut self.access.asking
+        if self.closing_until.is_none()
+            && let Some(question) = &mut self.access.asking
             && let Poll::Ready(outcome) = question.asking.as_mut().poll(cx)
         {
             has_learnt = true;
@@ -407,8 +412,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         match outcome {
             Ok(admission) if admission.identity.is_same_subject(&known.identity) => {
                 if admission.vouched_at == known.vouched_at {
-                    // Nobody could tell, and for a while that is forgiven.
-                    self.access.ask_again_at = Some(now + ASK_AGAIN);
+                    // Nobody could tell, and for a while that is forgiven; once more at its end, and not later.
+                    let good_for = admission.found.auth.good_for();
+                    let end = good_for.and_then(|time| admission.vouched_at.checked_add(time));
+                    let soon = now + ASK_AGAIN;
+                    self.access.ask_again_at = Some(end.map_or(soon, |end| end.min(soon)));
                 }
                 self.replace(admission, subs, now);
             }
