@@ -1,6 +1,6 @@
 //! Tickets: what a page that cannot set header fields puts into the URL of one handshake.
 
-use super::world::{LOGIN, ROUTES, WS, World, bearer, problem, token_of};
+use super::world::{LOGIN, OWN, ROUTES, WS, World, bearer, problem, token_of};
 use crate::life::socket::JSON;
 use crate::support::Message;
 
@@ -36,7 +36,6 @@ async fn a_ticket_opens_one_handshake_and_the_backend_hears_the_token_it_stands_
         let before = world.backend.seen().len();
         let target = format!("{path}?a=1&ticket={ticket}");
         let fields: Vec<&str> = protocol.into_iter().collect();
-        let origin = format!("origin: {}", world.public());
         let first = world.shake(&target, &fields).await;
         assert_eq!(first.status(), 101, "{path}");
         world.backend.reached(before + 1).await;
@@ -46,7 +45,7 @@ async fn a_ticket_opens_one_handshake_and_the_backend_hears_the_token_it_stands_
         let token = request.field("authorization").unwrap();
         assert!(token.starts_with("Bearer ey"), "{token}");
         // Once.
-        let again = world.shake(&target, &[&origin]).await;
+        let again = world.shake(&target, &[OWN]).await;
         assert_eq!(problem(&again).0, 401, "{path}");
         assert!(!again.text().contains(&ticket));
         assert_eq!(world.backend.seen().len(), before + 1);

@@ -215,7 +215,7 @@ async fn a_token_among_the_subprotocols_counts_and_is_never_echoed() {
     for (path, offered, chosen) in [
         ("/stream", "crossfade.v1.json, ", Some("crossfade.v1.json")),
         ("/stream", "crossfade.v1.raw, ", Some("crossfade.v1.raw")),
-        ("/document", "", None),
+        ("/document", "crossfade.v1.raw, ", Some("crossfade.v1.raw")),
         ("/app/socket", "", None),
     ] {
         let offer = format!("sec-websocket-protocol: {offered}{secret}");
@@ -233,6 +233,9 @@ async fn a_token_among_the_subprotocols_counts_and_is_never_echoed() {
         assert!(!offer.contains("cf.bearer"), "{line}");
     }
     let before = world.backend.seen().len();
+    // A browser would not take an answer that chooses none of what it offered.
+    let alone = format!("sec-websocket-protocol: {secret}");
+    assert_eq!(world.shake("/stream", &[&alone]).await.status(), 400);
     let bad = format!("sec-websocket-protocol: cf.bearer.{}", encode("x.y.z"));
     assert_eq!(world.shake("/app/socket", &[&bad]).await.status(), 401);
     let bad = item(&token(json!({"iss": "https://evil.test"})));

@@ -19,6 +19,9 @@ use crate::support::{Backend, Message, Peer, Sidecar};
 
 pub const WS: &str = "/_crossfade/ws";
 
+/// The origin of a handshake by hand's own page.
+pub const OWN: &str = "origin: http://a.example";
+
 const SECRET: &str = "a secret that is longer than thirty-two bytes";
 
 /// Tokens of the login.
