@@ -119,7 +119,7 @@ impl Authenticator {
     }
 
     /// Judges what was found.
-    pub fn check(self: &Arc<Self>, found: Found, context: impl FnOnce() -> Context) -> Check {
+    pub fn check(self: &Arc<Self>, found: Found, context: impl Fn() -> Context) -> Check {
         let engines = self.engines.load();
         let Some(engine) = engines.get(&found.auth.name) else {
             // Taken out of the file at this moment.
@@ -145,7 +145,14 @@ impl Authenticator {
                 self.check_token(found, jwt, verifiers, now)
             }
             (Credential::Inputs(inputs), Kind::Forward(authority)) => {
-                let asked = authority.ask(inputs.clone(), context());
+                let mut asked = authority.ask(inputs.clone(), context());
+                // An answer of the second in which its user was taken back would keep them out as long as it is remembered.
+                if let Asked::Now(Ok(vouched)) = &asked
+                    && self.is_out(vouched)
+                {
+                    authority.forget_user(&vouched.identity.user);
+                    asked = authority.ask(inputs.clone(), context());
+                }
                 self.await_authority(found, asked)
             }
             // The policy has become one of another kind at this moment.
@@ -316,6 +323,13 @@ impl Authenticator {
         let is_asked = matches!(admission.found.credential, Credential::Inputs(_));
         let vouched_at = is_asked.then_some(admission.vouched_unix);
         lock(&self.revocations).is_revoked(&admission.identity, vouched_at, unix_now())
+    }
+
+    /// Whether the authority has to say anew who this is.
+    fn is_out(&self, vouched: &Vouched) -> bool {
+        let user = &vouched.identity.user;
+        let revocations = lock(&self.revocations);
+        !revocations.is_empty() && revocations.is_out(user, Some(vouched.unix), unix_now())
     }
 
     /// All that was taken back, as `state_dir` keeps it.
