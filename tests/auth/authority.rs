@@ -1,6 +1,6 @@
 //! Sessions that the backend itself knows: asked once, asked again while somebody is connected, and out of reach.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -206,4 +206,95 @@ async fn an_outage_that_ends_in_time_is_noticed_by_nobody() {
     until("a recheck", || questions(&world) > before).await;
     let event = json!({"n": world.publish()});
     assert_eq!(one.frame_unless("ev", "end").await["d"], event);
+}
+
+#[tokio::test]
+async fn all_connections_of_a_session_are_rechecked_by_one_question() {
+    let world = world("recheck = \"1s\"", "auth = \"login\"").await;
+    let begun = Instant::now();
+    let mut sockets: Vec<Socket> = Vec::new();
+    for _ in 0..10 {
+        sockets.push(world.welcomed("/stream", &[ALICE]).await.0);
+    }
+    assert_eq!(questions(&world), 1);
+    until("rechecks", || questions(&world) >= 4).await;
+    // What one has heard within half of the time serves the others.
+    let most = 1 + 2 * (begun.elapsed().as_secs() + 1);
+    assert!(questions(&world) as u64 <= most);
+    let event = json!({"n": world.publish()});
+    for socket in &mut sockets {
+        assert_eq!(socket.frame("ev").await["d"], event);
+    }
+}
+
+#[tokio::test]
+async fn what_a_recheck_hears_of_somebody_is_acted_upon() {
+    let world = world("recheck = \"1s\"", "").await;
+    let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+    let editors = many.subscribe(1, "/editors").await;
+    let stream = many.subscribe(2, "/stream").await;
+    let reader = json!({"user": {"id": "alice", "tenant": 7, "roles": ["reader"]}});
+    world.stage.knows("a1", 200, &reader.to_string());
+    let end = many.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&json!(editors), &json!("forbidden"))
+    );
+    world.publish();
+    assert_eq!(many.frame("ev").await["ch"], stream);
+    // The same cookie is somebody else's now.
+    let bob = json!({"user": {"id": "bob", "tenant": 7}}).to_string();
+    world.stage.knows("a1", 200, &bob);
+    let end = many.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&json!(stream), &json!("token_expired"))
+    );
+}
+
+#[tokio::test]
+async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
+    let policy = "[upstream.login]\nservers = [\"http://127.0.0.1:9\"]\n\
+         [auth.login]\nkind = \"forward\"\nupstream = \"login\"\npath = \"/me\"\n\
+         user = \"user\"\n";
+    let world = World::with("", &[policy, ROUTES].concat()).await;
+    for answer in [
+        world.ask("GET /app/page", &[ALICE]).await,
+        world.shake("/stream", &[ALICE, OWN]).await,
+        world.shake("/stream", &[ALICE, OWN, JSON]).await,
+    ] {
+        let (status, code, _) = problem(&answer);
+        assert_eq!((status, &*code), (503, "auth_unavailable"));
+        assert!(answer.field("retry-after").is_some());
+    }
+    assert_eq!(world.backend.seen().len(), 0);
+    assert_eq!(world.ask("GET /open/page", &[ALICE]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_session_that_an_admin_takes_back_stays_out_and_a_user_has_to_be_vouched_for_anew() {
+    let world = world("cache = \"30s\"", "auth = \"login\"").await;
+    let stolen = "cookie: session=a2";
+    let alice = json!({"user": {"id": "alice", "tenant": 7}}).to_string();
+    world.stage.knows("a2", 200, &alice);
+    let (mut one, _) = world.welcomed(WS, &[stolen]).await;
+    let sessions = world.admin("/v1/sessions").await.json;
+    let id = &sessions["sessions"][0]["id"];
+    let (mut other, _) = world.welcomed(WS, &[ALICE]).await;
+    let answer = world.tell("/v1/revoke", &json!({ "session": id })).await;
+    assert_eq!(answer.json, json!({"closed": 1}));
+    assert_eq!(one.closed().await, 4403);
+    assert_eq!(world.ask("GET /app/page", &[stolen]).await.status(), 401);
+    other.subscribe(1, "/stream").await;
+    let answer = world.tell("/v1/revoke", &json!({"user": "alice"})).await;
+    assert_eq!(answer.json, json!({"closed": 1}));
+    assert_eq!(other.closed().await, 4403);
+    let before = questions(&world);
+    // The backend still says that it is her, and says so later: that counts.
+    within("a newer word", async {
+        while world.ask("GET /app/page", &[ALICE]).await.status() != 200 {}
+    })
+    .await;
+    assert!(questions(&world) > before);
+    assert_eq!(world.ask("GET /app/page", &[stolen]).await.status(), 401);
 }

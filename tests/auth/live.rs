@@ -219,3 +219,52 @@ async fn who_is_no_longer_what_a_route_requires_loses_that_route() {
         .await;
     assert_eq!(one.closed().await, 4003);
 }
+
+#[tokio::test]
+async fn where_no_message_may_bring_a_token_none_is_taken_from_one() {
+    let websocket = "[websocket]\nauth = \"login\"\n";
+    let policy = format!("{websocket}{LOGIN}from = [\"header\"]\n");
+    let world = World::with("", &[&policy, ROUTES].concat()).await;
+    let alice = token_of("alice");
+    let (mut one, _) = world.welcomed("/stream", &[&bearer(&alice)]).await;
+    let (mut many, _) = world.welcomed(WS, &[&bearer(&alice)]).await;
+    for socket in [&mut one, &mut many] {
+        for token in [&alice, &token_of("bob")] {
+            let answer = renew(socket, 2, token).await;
+            assert_eq!(
+                (&answer["t"], &answer["code"]),
+                (&json!("err"), &json!("unauthorized"))
+            );
+        }
+    }
+    many.subscribe(3, "/news").await;
+    let request = world.asked_for("/news").remove(0);
+    let token = format!("Bearer {alice}");
+    assert_eq!(request.field("authorization"), Some(&*token));
+}
+
+#[tokio::test]
+async fn a_reload_closes_only_those_whose_policy_no_longer_lets_them_in() {
+    let world = guarded().await;
+    let by = bearer(&token_of("alice"));
+    let (mut one, _) = world.welcomed("/stream", &[&by]).await;
+    let (mut many, _) = world.welcomed(WS, &[&by]).await;
+    many.subscribe(1, "/other").await;
+    one.frame("ok").await;
+    let reload = async |from: &str, to: &str| {
+        world.sidecar.edit(|text| text.replace(from, to));
+        world.sidecar.handle.reload().await.unwrap();
+    };
+    reload("leeway = \"0s\"", "leeway = \"1s\"").await;
+    let event = json!({"n": world.publish()});
+    for socket in [&mut one, &mut many] {
+        assert_eq!(socket.frame("ev").await["d"], event);
+    }
+    reload("\"app\"\nsecret", "\"another\"\nsecret").await;
+    for socket in [&mut one, &mut many] {
+        assert_eq!(socket.closed().await, 4401);
+    }
+    let before = world.backend.seen().len();
+    assert_eq!(world.ask("GET /app/page", &[&by]).await.status(), 401);
+    assert_eq!(world.backend.seen().len(), before);
+}

@@ -112,3 +112,24 @@ async fn a_ticket_is_given_to_whom_the_route_knows_and_only_where_it_takes_them(
     assert_eq!(world.backend.seen().len(), 0);
     assert_eq!(without.backend.seen().len(), 0);
 }
+
+#[tokio::test]
+async fn a_ticket_by_cookie_is_a_write_and_stands_for_the_cookies_of_its_page() {
+    let policy = format!(
+        "{LOGIN}from = [\"cookie:token\", \"ticket\"]\n\
+         csrf = {{header = \"X-CSRFToken\", cookie = \"csrftoken\"}}\n"
+    );
+    let world = World::with("", &[&policy, ROUTES].concat()).await;
+    let cookie = format!("cookie: token={}; csrftoken=t0k", token_of("alice"));
+    assert_eq!(give(&world, "/stream", &[&cookie]).await.status(), 403);
+    let both = [&*cookie, "x-csrftoken: t0k"];
+    let answer = give(&world, "/stream", &both).await;
+    assert_eq!(answer.status(), 201);
+    let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
+    let target = format!("/stream?ticket={ticket}");
+    assert_eq!(world.shake(&target, &[]).await.status(), 101);
+    world.backend.reached(1).await;
+    let request = world.backend.only();
+    assert_eq!(request.field("cookie"), cookie.strip_prefix("cookie: "));
+    assert_eq!(request.field("x-user"), Some("alice"));
+}

@@ -105,6 +105,7 @@ async fn a_json_client_may_say_who_it_is_first_and_nothing_else_before() {
             json!({"t": "sub", "id": 5, "path": "/other"}),
             json!({"t": "req", "id": 6, "method": "POST", "path": "/tasks/7"}),
             json!({"t": "auth", "id": 7, "token": token_of("alice")}),
+            json!({"t": "ping"}),
         ] {
             socket.send(early.clone()).await;
             let Seen::Frame(refused) = socket.next().await else {
