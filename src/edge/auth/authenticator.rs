@@ -49,7 +49,7 @@ struct Engine {
 }
 
 enum Kind {
-    Jwt(Jwt, Verifiers),
+    Jwt(Box<Jwt>, Verifiers),
     Forward(Arc<Authority>),
     ApiKey,
 }
@@ -102,7 +102,7 @@ impl Authenticator {
                         Verifiers::Local(Keys::local(jwt).map(Arc::new))
                     }
                 };
-                Kind::Jwt(jwt.clone(), verifiers)
+                Kind::Jwt(Box::new(jwt.clone()), verifiers)
             }
             AuthKind::Forward(forward) => Kind::Forward(Arc::new(Authority::new(
                 auth.name.clone(),
