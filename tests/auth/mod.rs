@@ -6,6 +6,7 @@ mod authority;
 mod csrf;
 mod keys;
 mod live;
+mod places;
 mod revoke;
 mod tickets;
 mod tokens;

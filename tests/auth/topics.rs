@@ -14,6 +14,14 @@ upstream = "app"
 source = "sse"
 auth = "login"
 share = {claims = ["tenantId"]}
+
+[[route]]
+path = "/counts"
+name = "counts"
+upstream = "app"
+source = {kind = "poll", every = "50ms", jitter = 0}
+auth = "login"
+share = {claims = ["tenantId"]}
 "#;
 
 async fn shared() -> World {
@@ -174,4 +182,37 @@ async fn somebody_of_another_tenant_is_another_subject() {
     assert_eq!(alice.closed().await, 4401);
     let request = world.backend.only();
     assert_eq!(request.field("x-tenant"), Some("t1"));
+}
+
+#[tokio::test]
+async fn a_shared_poll_goes_by_somebody_who_is_there() {
+    let world = shared().await;
+    let goes_by = |token: &str| {
+        let wanted = format!("Bearer {token}");
+        let last = world.asked_for("/counts").pop();
+        last.is_some_and(|request| request.field("authorization") == Some(&*wanted))
+    };
+    let (first, second, third) = (of("alice", "t1"), of("bob", "t1"), of("carol", "t1"));
+    let mut alice = world.join(&first).await;
+    let ch = alice.subscribe(1, "/counts").await;
+    let (mut bob, mut carol) = (world.join(&second).await, world.join(&third).await);
+    for socket in [&mut bob, &mut carol] {
+        assert_eq!(socket.subscribe(1, "/counts").await, ch);
+        socket.frame("snap").await;
+    }
+    alice.say_goodbye(1000, "").await;
+    until("polls of those who are left", || !goes_by(&first)).await;
+    // Whoever it goes by now is taken back, and their connection has lost what it held.
+    let answer = world.tell("/v1/revoke", &json!({"user": "bob"})).await;
+    assert_eq!(answer.json, json!({"closed": 1}));
+    let end = bob.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&json!(ch), &json!("unauthorized"))
+    );
+    until("polls by who is left", || goes_by(&third)).await;
+    let last = world.publish();
+    let event = carol.frame_unless("ev", "gap").await;
+    assert_eq!(event["d"], last, "{event}");
+    assert!(goes_by(&third));
 }

@@ -221,7 +221,7 @@ impl Stage {
         }
         match request.target().split('?').next().unwrap_or_default() {
             "/api/me" => self.tell_who(&request, peer).await,
-            "/document" => {
+            "/document" | "/counts" => {
                 let json = "content-type: application/json\r\n";
                 let document = self.published.borrow().to_string();
                 reply(peer, "200 OK", json, &document).await
@@ -348,4 +348,10 @@ pub fn problem(answer: &Message) -> (u16, String, String) {
     let document = answer.json();
     let text = |member: &str| document[member].as_str().unwrap_or_default().to_owned();
     (answer.status(), text("code"), text("detail"))
+}
+
+/// The usual world, where a token may come in these places.
+pub async fn from(places: &str) -> World {
+    let policy = format!("{LOGIN}from = {places}\n");
+    World::with("", &[&policy, ROUTES].concat()).await
 }
