@@ -7,6 +7,7 @@ mod csrf;
 mod keys;
 mod live;
 mod places;
+mod rechecks;
 mod revoke;
 mod tickets;
 mod tokens;

@@ -13,7 +13,7 @@ async fn a_token_among_the_subprotocols_counts_and_is_never_echoed() {
     for (path, offered, chosen) in [
         ("/stream", "crossfade.v1.json, ", Some("crossfade.v1.json")),
         ("/stream", "crossfade.v1.raw, ", Some("crossfade.v1.raw")),
-        ("/document", "crossfade.v1.raw, ", Some("crossfade.v1.raw")),
+        ("/other", "crossfade.v1.raw, ", Some("crossfade.v1.raw")),
         ("/app/socket", "", None),
     ] {
         let offer = format!("sec-websocket-protocol: {offered}{secret}");
