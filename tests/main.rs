@@ -2,6 +2,7 @@
 
 mod ahead;
 mod answers;
+mod auth;
 mod bridge;
 mod cohort;
 mod fleet;

@@ -191,14 +191,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let Ok(mut has_more_to_read) = self.read(subs, cx, now) else {
             return Round::Gone;
         };
-        // What was asked for a frame just now has to know whom to wake; and where it is answered there may be more to read.
+        self.keep_time(subs, now);
+        // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
+        // there may be more to read.
         has_more_to_read |= self.learn(subs, cx);
         // After reading: a request that has just come is not under way before it is polled. Answers
         // for a client that takes nothing stay where they are.
         if !self.stalled {
             self.answer_calls(cx);
         }
-        self.keep_time(subs, now);
         let mut has_more = has_more_to_read;
         if self.closing_until.is_none() {
             if self.stalled {

@@ -72,12 +72,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let Some(token) = token else {
             return self.accept(id);
         };
+        let mut auths = self.own_auths();
+        if !auths.is_empty() && !credential::awaits_message(&auths) {
+            let detail = "a token in a message is not taken here";
+            return self.refuse(id, &Refusal::new(Code::Unauthorized, detail));
+        }
         let before = self.access.presented.extras.message.clone();
         if let Err(denied) = self.access.presented.take_token(token) {
             let refusal = Refusal::new(Code::BadFrame, denied.detail());
             return self.refuse(id, &refusal);
         }
-        let mut auths = self.own_auths();
         if auths.is_empty() {
             auths = self.member().policies();
         }

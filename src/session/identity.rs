@@ -181,6 +181,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Whether what was asked is answered; acts on it.
     pub(super) fn learn(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> bool {
+        if self.closing_until.is_some() {
+            // Nothing comes behind a close.
+            return false;
+        }
         let mut has_learnt = false;
         let mut index = 0;
         while let Some(rechecking) = self.access.rechecking.get_mut(index) {
@@ -192,7 +196,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             let rechecking = self.access.rechecking.swap_remove(index);
             self.rechecked(&rechecking.auth, outcome, subs);
         }
-        if let Some(question) = &mut self.access.asking
+        if self.closing_until.is_none()
+            && let Some(question) = &mut self.access.asking
             && let Poll::Ready(outcome) = question.asking.as_mut().poll(cx)
         {
             has_learnt = true;

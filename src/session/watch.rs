@@ -11,16 +11,15 @@ use super::connection::Connection;
 use super::identity::{Rechecking, Standing};
 use super::subscription::Subscription;
 use crate::config::Auth;
-use crate::edge::auth::{Admission, Check, Credential, Denied, Found, Place, context, credential};
+use crate::edge::auth::{
+    ASK_AGAIN, Admission, Check, Credential, Denied, Found, Place, context, credential,
+};
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::protocol::Output;
 
 /// How long before a token's end its client is told.
 const NOTICE: Duration = Duration::from_secs(30);
-
-/// Between two questions to an authority that cannot tell.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
@@ -125,15 +124,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 };
                 if admission.vouched_at == known.vouched_at {
                     // Nobody could tell, and for a while that is forgiven.
-                    self.access.ask_again_at = Some(now + ASK_AGAIN);
+                    self.access.ask_again_at = Some(admission.ask_again_at(now));
                 }
                 self.replace(admission, subs, now);
             }
             Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
             // A reload must not send away whom it does not concern: as they were, until somebody can tell.
             Err(Denied::Unavailable(_)) if !self.is_in_force(&known.found.auth) => {
-                self.access.ask_again_at = Some(now + ASK_AGAIN);
-                self.watch_until(now + ASK_AGAIN);
+                let soon = now + ASK_AGAIN;
+                self.access.ask_again_at = Some(soon);
+                self.watch_until(soon);
             }
             // It was good before: its session is over.
             Err(Denied::Invalid(_) | Denied::Missing) => {

@@ -38,6 +38,13 @@ pub struct Forward {
     pub stale_if_error: Duration,
 }
 
+impl Forward {
+    /// How long an answer holds for who is connected, where the backend cannot be asked again.
+    pub fn good_for(&self) -> Duration {
+        self.recheck.saturating_add(self.stale_if_error)
+    }
+}
+
 /// `None` (reported) where something is missing.
 pub(super) fn read(
     table: &Table<'_>,

@@ -96,6 +96,14 @@ impl Auth {
         self.from.contains(&CredentialSource::Ticket)
     }
 
+    /// How long live connections stay, from when their person was last vouched for, while nobody can tell.
+    pub fn good_for(&self) -> Option<Duration> {
+        match &self.kind {
+            AuthKind::Forward(forward) => Some(forward.good_for()),
+            AuthKind::Jwt(_) | AuthKind::ApiKey(_) => None,
+        }
+    }
+
     fn reads_cookies(&self) -> bool {
         let is_cookie = |source: &CredentialSource| matches!(source, CredentialSource::Cookie(_));
         let asks_with_cookies = match &self.kind {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::credential::{self, Credential, Found, Place};
 use super::identity::Identity;
+
+/// Between two questions to an authority that cannot tell.
+pub const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Somebody who was let in.
 #[derive(Clone)]
@@ -34,6 +38,15 @@ pub struct Ticketed {
 }
 
 impl Admission {
+    /// When an authority that could not tell is asked again; once more when its last word does not hold any longer.
+    pub fn ask_again_at(&self, now: Instant) -> Instant {
+        let good_for = self.found.auth.good_for();
+        let end = good_for.and_then(|time| self.vouched_at.checked_add(time));
+        let soon = now + ASK_AGAIN;
+        end.filter(|end| *end > now)
+            .map_or(soon, |end| end.min(soon))
+    }
+
     /// Whether a browser may have sent the credential by itself.
     pub fn is_by_cookie(&self) -> bool {
         self.ticketed.is_none() && self.found.is_ambient()

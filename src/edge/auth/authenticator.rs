@@ -51,7 +51,7 @@ struct Engine {
 }
 
 enum Kind {
-    Jwt(Jwt, Verifiers),
+    Jwt(Box<Jwt>, Verifiers),
     Forward(Arc<Authority>),
     ApiKey,
 }
@@ -106,7 +106,7 @@ impl Authenticator {
                         Verifiers::Local(Keys::local(jwt).map(Arc::new))
                     }
                 };
-                Kind::Jwt(jwt.clone(), verifiers)
+                Kind::Jwt(Box::new(jwt.clone()), verifiers)
             }
             AuthKind::Forward(forward) => Kind::Forward(Arc::new(Authority::new(
                 auth.name.clone(),
@@ -127,7 +127,7 @@ impl Authenticator {
         self: &Arc<Self>,
         auths: &[Arc<Auth>],
         found: Found,
-        context: impl FnOnce() -> Context,
+        context: impl Fn() -> Context,
     ) -> Check {
         let engines = self.engines.load();
         let Some(engine) = engines.get(&found.auth.name) else {
@@ -151,7 +151,14 @@ impl Authenticator {
                 self.check_token(found, jwt, verifiers, now)
             }
             (Credential::Inputs(inputs), Kind::Forward(authority)) => {
-                let asked = authority.ask(inputs.clone(), context());
+                let mut asked = authority.ask(inputs.clone(), context());
+                // An answer of the second in which its user was taken back would keep them out as long as it is remembered.
+                if let Asked::Now(Ok(vouched)) = &asked
+                    && self.is_out(vouched)
+                {
+                    authority.forget_user(&vouched.identity.user);
+                    asked = authority.ask(inputs.clone(), context());
+                }
                 self.await_authority(found, asked)
             }
             // The policy has become one of another kind at this moment.
@@ -364,6 +371,13 @@ impl Authenticator {
     pub(super) fn policy(&self, name: &str) -> Option<Arc<Auth>> {
         let engines = self.engines.load();
         engines.get(name).map(|engine| engine.auth.clone())
+    }
+
+    /// Whether the authority has to say anew who this is.
+    fn is_out(&self, vouched: &Vouched) -> bool {
+        let user = &vouched.identity.user;
+        let revocations = lock(&self.revocations);
+        !revocations.is_empty() && revocations.is_out(user, Some(vouched.unix), unix_now())
     }
 
     /// All that was taken back, as `state_dir` keeps it.

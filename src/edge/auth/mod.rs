@@ -15,7 +15,7 @@ pub mod revocation;
 mod tenure;
 pub mod ticket;
 
-pub use admission::{Admission, Ticketed};
+pub use admission::{ASK_AGAIN, Admission, Ticketed};
 pub use authenticator::{Asking, Authenticator, Check, context, unix_now};
 pub use credential::{Credential, Found, Place};
 pub use denied::Denied;

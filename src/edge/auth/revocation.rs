@@ -69,8 +69,18 @@ impl Revocations {
         let token = identity.token_id.as_deref().map(Revoked::Token);
         at(Revoked::Credential(identity.credential)).is_some()
             || token.and_then(at).is_some()
-            || at(Revoked::User(&identity.user))
-                .is_some_and(|at| since.is_none_or(|since| since <= at))
+            || self.is_out(&identity.user, since, now)
+    }
+
+    /// Whether nothing at all was taken back.
+    pub fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    /// Whether a user was taken back after `since`, or within its second.
+    pub fn is_out(&self, user: &str, since: Option<u64>, now: u64) -> bool {
+        let at = self.at.get(&Revoked::User(user).key());
+        at.is_some_and(|at| is_in_force(*at, now) && since.is_none_or(|since| since <= *at))
     }
 
     /// As a file keeps them.

@@ -12,9 +12,6 @@ use super::{Admission, Authenticator, Check, Context, Denied};
 /// How often the clock on the wall is looked at: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Between two questions to an authority that cannot tell.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
 impl Authenticator {
     /// Resolves when somebody is not let in any more, and says why: their credential has ended, their authority does not
     /// know them at its second answer, an admin took them back, or a reload asks for another.
@@ -90,7 +87,7 @@ impl Authenticator {
         }
         if admission.vouched_at == before {
             // Nobody could tell, and for a while that is forgiven.
-            *ask_at = now + ASK_AGAIN;
+            *ask_at = admission.ask_again_at(now);
         }
         Ok(())
     }

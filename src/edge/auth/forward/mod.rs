@@ -109,7 +109,7 @@ impl Authority {
     /// for `stale_if_error` from when it was to be asked again.
     pub fn recheck(self: &Arc<Self>, inputs: Inputs, context: Context, known: Vouched) -> Asking {
         let asked = self.find(inputs, context, self.forward.recheck / 2);
-        let good_for = (self.forward.recheck).saturating_add(self.forward.stale_if_error);
+        let good_for = self.forward.good_for();
         Box::pin(async move {
             match asked.answer().await {
                 Err(Denied::Unavailable(_)) if known.at.elapsed() < good_for => Ok(known),

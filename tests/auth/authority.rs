@@ -1,0 +1,121 @@
+//! Sessions that the backend itself knows: asked for once, and out of reach.
+
+use serde_json::json;
+
+use super::world::{OWN, ROUTES, WS, World, problem};
+use crate::life::socket::{JSON, Socket};
+
+pub const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
+
+/// The usual routes, by a session cookie.
+pub async fn world(policy: &str, websocket: &str) -> World {
+    let policy = format!(
+        "[auth.login]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/api/me\"\n\
+         cookies = [\"session\"]\nuser = \"/user/id\"\ntenant = \"/user/tenant\"\n\
+         roles = \"/user/roles\"\n{policy}\n\
+         identity = {{user = \"X-User\", tenant = \"X-Tenant\", roles = \"X-Roles\"}}\n\
+         [websocket]\n{websocket}\n"
+    );
+    let world = World::with("", &[&policy, ROUTES].concat()).await;
+    let alice = json!({"user": {"id": "alice", "tenant": 7, "roles": ["editor"]}});
+    world.stage.knows("a1", 200, &alice.to_string());
+    let bob = json!({"user": {"id": "bob"}}).to_string();
+    world.stage.knows("b1", 200, &bob);
+    world
+}
+
+pub fn questions(world: &World) -> usize {
+    world.asked_for("/api/me").len()
+}
+
+#[tokio::test]
+async fn a_session_is_asked_for_once_whatever_comes_by_it() {
+    let world = world("", "auth = \"login\"").await;
+    let requests = (0..20).map(|_| world.ask("GET /app/page", &[ALICE]));
+    for answer in futures_util::future::join_all(requests).await {
+        assert_eq!(answer.status(), 200);
+    }
+    let mut sockets: Vec<Socket> = Vec::new();
+    for _ in 0..5 {
+        sockets.push(world.welcomed("/stream", &[ALICE]).await.0);
+        let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+        many.subscribe(1, "/editors").await;
+        sockets.push(many);
+        sockets.push(world.open("/app/socket", &[ALICE]).await);
+    }
+    // Once for each of the two hosts under which these clients came.
+    assert_eq!(questions(&world), 2);
+    // It hears of the session alone, as a question of its own.
+    let question = world.asked_for("/api/me").remove(0);
+    assert_eq!(question.line, "GET /api/me HTTP/1.1");
+    assert_eq!(question.field("cookie"), Some("session=a1"));
+    let page = world.asked_for("/app/page").remove(0);
+    let told = ["x-user", "x-tenant", "x-roles"].map(|name| page.field(name));
+    assert_eq!(told, [Some("alice"), Some("7"), Some("editor")]);
+    assert_eq!(page.field("cookie"), Some("theme=dark; session=a1"));
+    let bob = world.ask("GET /editors", &["cookie: session=b1"]).await;
+    assert_eq!(bob.status(), 403);
+    assert_eq!(questions(&world), 3);
+    let sessions = world.admin("/v1/sessions").await.json;
+    assert_eq!(sessions["sessions"][0]["user"], "alice");
+}
+
+#[tokio::test]
+async fn an_answer_that_names_nobody_lets_nobody_in() {
+    let world = world("", "").await;
+    for (session, status, body, expected) in [
+        ("no-user", 200, "{}", 401),
+        ("null", 200, r#"{"user": {"id": null}}"#, 401),
+        ("empty", 200, r#"{"user": {"id": ""}}"#, 401),
+        ("text", 200, "alice", 401),
+        ("html", 200, "<html>please log in</html>", 401),
+        ("unknown", 401, "", 401),
+        ("forbidden", 403, "", 401),
+        ("redirect", 302, "", 401),
+        ("broken", 500, "", 503),
+        ("busy", 503, "", 503),
+    ] {
+        world.stage.knows(session, status, body);
+        let cookie = format!("cookie: session={session}");
+        let fields = [&*cookie, OWN];
+        for answer in [
+            world.ask("GET /app/page", &fields).await,
+            world.shake("/stream", &fields).await,
+            world.shake("/app/socket", &fields).await,
+        ] {
+            assert_eq!(problem(&answer).0, expected, "{session}");
+            match expected {
+                503 => assert!(answer.field("retry-after").is_some()),
+                _ => assert!(answer.field("www-authenticate").is_some()),
+            }
+        }
+        let public = world.public();
+        let origin = format!("origin: {public}");
+        let opened = Socket::open(&public, "/stream", &[JSON, &cookie, &origin]).await;
+        match (opened, expected) {
+            (Ok(mut socket), 401) => assert_eq!(socket.closed().await, 4001, "{session}"),
+            (Err(answer), 503) => assert_eq!(answer.status(), 503),
+            _ => panic!("{session}"),
+        }
+    }
+    assert_eq!(questions(&world), world.backend.seen().len());
+}
+
+#[tokio::test]
+async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
+    let policy = "[upstream.login]\nservers = [\"http://127.0.0.1:9\"]\n\
+         [auth.login]\nkind = \"forward\"\nupstream = \"login\"\npath = \"/me\"\n\
+         user = \"user\"\n";
+    let world = World::with("", &[policy, ROUTES].concat()).await;
+    for answer in [
+        world.ask("GET /app/page", &[ALICE]).await,
+        world.shake("/stream", &[ALICE, OWN]).await,
+        world.shake("/stream", &[ALICE, OWN, JSON]).await,
+    ] {
+        let (status, code, _) = problem(&answer);
+        assert_eq!((status, &*code), (503, "auth_unavailable"));
+        assert!(answer.field("retry-after").is_some());
+    }
+    assert_eq!(world.backend.seen().len(), 0);
+    assert_eq!(world.ask("GET /open/page", &[ALICE]).await.status(), 200);
+}

@@ -1,0 +1,15 @@
+//! Who somebody is, over real sockets: every kind of credential at every door, live connections, and what a backend hears.
+//! Where something is refused, the backend's requests are counted.
+
+mod api_keys;
+mod authority;
+mod csrf;
+mod keys;
+mod live;
+mod places;
+mod rechecks;
+mod revoke;
+mod tickets;
+mod tokens;
+mod topics;
+mod world;

@@ -1,0 +1,218 @@
+//! Who shares an upstream request with whom, and by whose credentials it goes.
+
+use serde_json::{Value, json};
+
+use super::world::{LOGIN, ROUTES, WS, World, bearer, token, token_of};
+use crate::life::socket::{Seen, Socket};
+use crate::support::until;
+
+const SHARED: &str = r#"
+[[route]]
+path = "/tenant"
+name = "tenant"
+upstream = "app"
+source = "sse"
+auth = "login"
+share = {claims = ["tenantId"]}
+
+[[route]]
+path = "/counts"
+name = "counts"
+upstream = "app"
+source = {kind = "poll", every = "50ms", jitter = 0}
+auth = "login"
+share = {claims = ["tenantId"]}
+"#;
+
+async fn shared() -> World {
+    World::with("", &[LOGIN, ROUTES, SHARED].concat()).await
+}
+
+fn of(user: &str, tenant: &str) -> String {
+    token(json!({"sub": user, "tenantId": tenant}))
+}
+
+/// The numbers of the events up to this one, and that nothing else came between.
+async fn numbers(socket: &mut Socket, last: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&last) {
+        match socket.next().await {
+            Seen::Frame(frame) if frame["t"] == "ping" => {}
+            Seen::Frame(frame) if frame["t"] == "ev" => {
+                numbers.push(frame["d"]["n"].as_u64().unwrap());
+            }
+            seen => panic!("{seen:?}"),
+        }
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn one_person_is_one_topic_whatever_their_tokens_and_cookies() {
+    let world = World::start().await;
+    let one = bearer(&token(json!({"jti": "1"})));
+    let two = bearer(&token(json!({"jti": "2"})));
+    let (mut first, _) = world.welcomed(WS, &[&one]).await;
+    let cookie = "cookie: _ga=GA1.2.345; theme=dark";
+    let (mut second, _) = world.welcomed(WS, &[&two, cookie]).await;
+    let ch = first.subscribe(1, "/stream").await;
+    assert_eq!(second.subscribe(1, "/stream").await, ch);
+    let mut raw = world.open("/stream", &[&two]).await;
+    let mut bob = world.join(&token_of("bob")).await;
+    let other = bob.subscribe(1, "/stream").await;
+    assert_ne!(other, ch);
+    let seen = world.asked_for("/stream");
+    let users: Vec<Option<&str>> = seen.iter().map(|r| r.field("x-user")).collect();
+    assert_eq!(users, [Some("alice"), Some("bob")]);
+    let event = json!({"n": world.publish()});
+    for socket in [&mut first, &mut second, &mut bob] {
+        assert_eq!(socket.frame("ev").await["d"], event);
+    }
+    assert_eq!(raw.next().await, Seen::Frame(event));
+    assert_eq!(world.asked_for("/stream").len(), 2);
+}
+
+#[tokio::test]
+async fn the_newest_token_is_what_goes_upstream_with_the_next_request() {
+    let world = World::start().await;
+    let (old, newer) = (token(json!({"jti": "1"})), token(json!({"jti": "2"})));
+    let newest = token(json!({"jti": "3"}));
+    let mut first = world.join(&old).await;
+    first.subscribe(1, "/document").await;
+    let goes_by = |token: &str| {
+        let wanted = format!("Bearer {token}");
+        let last = world.asked_for("/document").pop();
+        last.is_some_and(|request| request.field("authorization") == Some(&*wanted))
+    };
+    until("the first token", || goes_by(&old)).await;
+    // On a connection of its own,
+    let mut second = world.join(&newer).await;
+    second.subscribe(1, "/document").await;
+    until("the second token", || goes_by(&newer)).await;
+    // and on the first one.
+    first
+        .send(json!({"t": "auth", "id": 2, "token": newest}))
+        .await;
+    until("the third token", || goes_by(&newest)).await;
+    let bad = token(json!({"jti": "4", "aud": "other"}));
+    first
+        .send(json!({"t": "auth", "id": 3, "token": bad}))
+        .await;
+    let polls = world.asked_for("/document").len();
+    until("polls", || world.asked_for("/document").len() > polls + 3).await;
+    assert!(goes_by(&newest));
+}
+
+#[tokio::test]
+async fn people_of_one_tenant_share_a_stream_and_the_backend_hears_of_the_tenant_alone() {
+    let world = shared().await;
+    let mut alice = world.join(&of("alice", "t1")).await;
+    let mut bob = world.join(&of("bob", "t1")).await;
+    let mut carol = world.join(&of("carol", "t2")).await;
+    let ch = alice.subscribe(1, "/tenant").await;
+    assert_eq!(bob.subscribe(1, "/tenant").await, ch);
+    assert_ne!(carol.subscribe(1, "/tenant").await, ch);
+    let told = |name: &str| -> Vec<Option<String>> {
+        let seen = world.asked_for("/tenant");
+        let values = seen.iter().map(|r| r.field(name).map(str::to_owned));
+        values.collect()
+    };
+    assert_eq!(told("x-tenant"), [Some("t1".into()), Some("t2".into())]);
+    assert_eq!(told("x-user"), [None, None]);
+    assert_eq!(told("x-roles"), [None, None]);
+    // A stream of one's own names its person.
+    alice.subscribe(2, "/stream").await;
+    let own = world.asked_for("/stream").remove(0);
+    assert_eq!(
+        (own.field("x-user"), own.field("x-tenant")),
+        (Some("alice"), Some("t1"))
+    );
+}
+
+#[tokio::test]
+async fn who_lacks_the_claim_that_a_topic_is_shared_by_is_refused() {
+    let world = shared().await;
+    for nobody in [token_of("dave"), token(json!({"tenantId": null}))] {
+        let by = bearer(&nobody);
+        let (mut many, _) = world.welcomed(WS, &[&by]).await;
+        many.send(json!({"t": "sub", "id": 1, "path": "/tenant"}))
+            .await;
+        let refused: Value = many.frame_unless("err", "ok").await;
+        assert_eq!(
+            (&refused["code"], &refused["status"]),
+            (&json!("forbidden"), &json!(403))
+        );
+        let (mut one, _) = world.welcomed("/tenant", &[&by]).await;
+        assert_eq!(one.closed().await, 4003);
+        let mut raw = world.open("/tenant", &[&by]).await;
+        assert_eq!(raw.next().await, Seen::Closed(4003));
+    }
+    assert_eq!(world.backend.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn when_the_first_of_a_tenant_leaves_the_stream_goes_on_for_the_others() {
+    let world = shared().await;
+    let mut alice = world.join(&of("alice", "t1")).await;
+    alice.subscribe(1, "/tenant").await;
+    let mut bob = world.join(&of("bob", "t1")).await;
+    bob.subscribe(1, "/tenant").await;
+    for _ in 0..5 {
+        world.publish();
+    }
+    assert_eq!(numbers(&mut alice, 5).await, [1, 2, 3, 4, 5]);
+    assert_eq!(numbers(&mut bob, 5).await, [1, 2, 3, 4, 5]);
+    alice.say_goodbye(1000, "").await;
+    for _ in 0..5 {
+        world.publish();
+    }
+    assert_eq!(numbers(&mut bob, 10).await, [6, 7, 8, 9, 10]);
+    let last = world.asked_for("/tenant").pop().unwrap();
+    assert_eq!(last.field("x-tenant"), Some("t1"));
+}
+
+#[tokio::test]
+async fn somebody_of_another_tenant_is_another_subject() {
+    let world = shared().await;
+    let mut alice = world.join(&of("alice", "t1")).await;
+    alice.subscribe(1, "/tenant").await;
+    alice
+        .send(json!({"t": "auth", "id": 2, "token": of("alice", "t2")}))
+        .await;
+    assert_eq!(alice.closed().await, 4401);
+    let request = world.backend.only();
+    assert_eq!(request.field("x-tenant"), Some("t1"));
+}
+
+#[tokio::test]
+async fn a_shared_poll_goes_by_somebody_who_is_there() {
+    let world = shared().await;
+    let goes_by = |token: &str| {
+        let wanted = format!("Bearer {token}");
+        let last = world.asked_for("/counts").pop();
+        last.is_some_and(|request| request.field("authorization") == Some(&*wanted))
+    };
+    let (first, second, third) = (of("alice", "t1"), of("bob", "t1"), of("carol", "t1"));
+    let mut alice = world.join(&first).await;
+    let ch = alice.subscribe(1, "/counts").await;
+    let (mut bob, mut carol) = (world.join(&second).await, world.join(&third).await);
+    for socket in [&mut bob, &mut carol] {
+        assert_eq!(socket.subscribe(1, "/counts").await, ch);
+        socket.frame("snap").await;
+    }
+    alice.say_goodbye(1000, "").await;
+    until("polls of those who are left", || !goes_by(&first)).await;
+    // Whoever it goes by now is taken back, and their connection has lost what it held.
+    let answer = world.tell("/v1/revoke", &json!({"user": "bob"})).await;
+    assert_eq!(answer.json, json!({"closed": 1}));
+    let end = bob.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&json!(ch), &json!("unauthorized"))
+    );
+    until("polls by who is left", || goes_by(&third)).await;
+    let last = world.publish();
+    let event = carol.frame_unless("ev", "gap").await;
+    assert_eq!(event["d"], last, "{event}");
+    assert!(goes_by(&third));
+}
