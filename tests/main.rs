@@ -4,6 +4,7 @@ mod ahead;
 mod answers;
 mod bridge;
 mod cohort;
+mod edge;
 mod fleet;
 mod floors;
 mod gate;
