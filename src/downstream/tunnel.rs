@@ -25,7 +25,8 @@ use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
 use super::websocket::{self, Came};
-use crate::config::Route;
+use crate::config::{CorsMode, Route};
+use crate::edge::cors;
 use crate::edge::hygiene::hop;
 use crate::edge::hygiene::text::Text;
 use crate::edge::rate_limit::Place;
@@ -80,6 +81,11 @@ pub async fn open(
     tokio::spawn(carry(held, downstream, upstream, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
+    let cors = found.route.cors.as_ref();
+    if cors.is_some_and(|cors| cors.mode == CorsMode::Enforce) {
+        // Whoever may come was judged here; a 101 grants nothing.
+        cors::strip(&mut head.headers);
+    }
     Ok(Response::from_parts(head, upstream::empty()))
 }
 

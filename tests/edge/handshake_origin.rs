@@ -54,11 +54,12 @@ async fn a_101_says_nothing_about_origins_and_its_page_was_judged_before_its_key
         route("/tunnel", "cors = \"web\"\nauth = \"keys\""),
     );
     let sidecar = Sidecar::before(&backend, "", &routes).await;
-    for target in ["/feed", "/_crossfade/ws", "/tunnel"] {
+    for (target, reached) in [("/feed", 1), ("/_crossfade/ws", 1), ("/tunnel", 2)] {
         let page = |origin: &str, key: &str| format!("Origin: {origin}\r\n{key}");
         let (answer, _client) = asked(&sidecar, handshake(target, &page(APP, &by(ALICE)))).await;
         assert_eq!(answer.status(), 101, "{target}");
         assert_eq!(cors_names(&answer), [""; 0], "row 60: {target}");
+        backend.reached(reached).await;
         let before = backend.seen().len();
         for (origin, key, status) in [
             (EVIL, by(ALICE), 403),
