@@ -93,7 +93,7 @@ async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
     let backend = anything().await;
     for (policy, sidecar) in houses(&backend, "").await {
         for place in ["open", "known"] {
-            for alias in ALIASES {
+            for (n, alias) in ALIASES.iter().enumerate() {
                 let field = format!("{}{alias}: evil\r\n", by(ALICE));
                 let nominated = format!("Connection: keep-alive, {alias}\r\n{field}");
                 let chunked = format!(
@@ -108,7 +108,10 @@ async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
                     (request(&format!("GET /{place}/feed"), &field, ""), 200),
                     (chunked, 200),
                     (handshake(&format!("/{place}/x"), &field), 101),
-                    (handshake(&format!("/{place}/feed"), &field), 101),
+                    (
+                        handshake(&format!("/{place}/feed?as={n}{policy}"), &field),
+                        101,
+                    ),
                 ] {
                     let before = backend.seen().len();
                     let mut client = sidecar.client().await;
