@@ -24,13 +24,13 @@ async fn world(handshakes: &str) -> (Backend, Sidecar) {
 
 #[tokio::test]
 async fn a_burst_comes_in_some_wait_and_the_rest_is_told_different_times() {
-    let (backend, sidecar) = world("10/s burst 20").await;
+    let (backend, sidecar) = world("2/s burst 20").await;
     let public = &sidecar.handle.public[0];
     let all = (0..120).map(|_| Socket::open(public, "/_crossfade/ws", &[JSON]));
     let all = join_all(all).await;
     let (come, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
-    // Twenty at once, as many as are let in within two seconds, and who found the line shorter again.
-    assert!(come.len() >= 40, "{}", come.len());
+    // Twenty at once, those who waited their two seconds, and who found the line shorter again.
+    assert!(come.len() > 20, "{}", come.len());
     assert!(gone.len() >= 30, "{}", gone.len());
     let mut times = BTreeSet::new();
     for answer in gone.iter().filter_map(|one| one.as_ref().err()) {

@@ -233,6 +233,7 @@ async fn what_vary_takes_along_are_no_aliases() {
                 let key = key_field(ALICE);
                 let mut socket = open(&sidecar, &path, &[JSON, &key, &alias, &team]).await;
                 socket.frame("ok").await;
+                backend.reached(before + 1).await;
                 let seen = backend.seen();
                 assert_true(&seen[before], &format!("{policy} {alias}"));
                 let kept = before.to_string();

@@ -205,3 +205,27 @@ async fn handshakes_have_a_quota_of_their_own() {
     let tunnels = tunnels.iter().filter(|seen| seen.target() == "/tunnel");
     assert_eq!(tunnels.count(), 1);
 }
+
+#[tokio::test]
+async fn where_nobody_is_known_an_address_stands_for_its_user_and_http2_counts_too() {
+    let backend = backend().await;
+    let sidecar = before(&backend, TRUSTED, "requests = \"1/h\"\nby = \"user\"", "").await;
+    for (address, status) in [(1, 200), (2, 200), (1, 429), (2, 429)] {
+        let client = crate::http2::client::Client::connect(sidecar.address).await;
+        let address = format!("203.0.113.{address}");
+        let asked = client.request(hyper::Method::GET, "/");
+        let answer = client
+            .ask(asked.header("x-forwarded-for", &address), b"")
+            .await;
+        assert_eq!(answer.status(), status, "{address}");
+        if status == 429 {
+            assert_eq!(answer.code(), "rate_limited");
+            let policy = answer.field("ratelimit-policy");
+            assert_eq!(policy, Some("\"api\";q=1;w=3600"));
+            assert!(answer.field("retry-after").is_some());
+        }
+        let from = format!("X-Forwarded-For: {address}\r\n");
+        assert_eq!(ask(&sidecar, "GET /", &from).await.status(), 429);
+    }
+    assert_eq!(backend.seen().len(), 2);
+}
