@@ -300,3 +300,42 @@ async fn who_lacks_a_tenant_or_roles_is_told_without_and_nobody_may_fill_them_in
     let told = told(&backend.only());
     assert_eq!(told, [("x-user".to_owned(), "bob".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_stream_that_is_shared_tells_what_it_is_shared_by_and_no_more() {
+    let backend = anything().await;
+    let auth = "auth = \"keys\"";
+    let routes = [
+        keys(IDENTITY),
+        route(
+            "/shared",
+            &format!("source = \"sse\"\nshare = {{claims = [\"tenant\"]}}\n{auth}"),
+        ),
+        route(
+            "/public",
+            &format!("source = \"sse\"\nshare = \"public\"\n{auth}"),
+        ),
+        route(
+            "/own",
+            &format!("source = \"sse\"\nshare = \"connection\"\n{auth}"),
+        ),
+    ];
+    let sidecar = Sidecar::before(&backend, "", &routes.concat()).await;
+    for (path, expected) in [
+        ("/shared", vec![alice()[1].clone()]),
+        ("/public", Vec::new()),
+        ("/own", alice()),
+    ] {
+        let before = backend.seen().len();
+        let evil = "x-user: evil";
+        let _socket = open(&sidecar, path, &[JSON, &key_field(ALICE), evil]).await;
+        backend.reached(before + 1).await;
+        let seen = &backend.seen()[before];
+        assert_eq!(told(seen), expected, "{path}: {seen:?}");
+    }
+    // Of the same tenant is the same stream; of nobody is none.
+    let mut bob = open(&sidecar, "/shared", &[JSON, &key_field(BOB)]).await;
+    bob.frame("ok").await;
+    let status = super::world::refused(&sidecar, "/public", &[]).await;
+    assert_eq!((status, backend.seen().len()), (401, 3));
+}

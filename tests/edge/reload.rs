@@ -266,6 +266,56 @@ async fn another_rate_takes_effect_at_once() {
 }
 
 #[tokio::test]
+async fn the_multiplexed_connection_asks_anew_and_waits_for_nobody_who_has_not_come_so_far() {
+    let start = routes(&keys(""), "", "");
+    let world = World::start(&start).await;
+    let mut nobody = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    nobody.frame("welcome").await;
+    let mut alice = join(&world.sidecar, ALICE).await;
+    world.reload(&routes(&keys(""), ASKS, "")).await;
+    assert_eq!(nobody.closed().await, 4001);
+    lives(&mut alice).await;
+    // Somebody who is still to say who they are, when nobody asks any more, and when somebody asks again.
+    let mut one = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut two = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    world.reload(&start).await;
+    one.send(json!({"t": "hello"})).await;
+    one.frame("welcome").await;
+    world.reload(&routes(&keys(""), ASKS, "")).await;
+    two.send(json!({"t": "hello", "token": BOB})).await;
+    two.frame("welcome").await;
+    assert_eq!(one.closed().await, 4001);
+    lives(&mut alice).await;
+    lives(&mut two).await;
+}
+
+#[tokio::test]
+async fn fewer_places_close_nobody_and_let_nobody_in() {
+    let few = |count: u32| {
+        let limit = format!(
+            "[rate_limit.few]\nconnections_per_user = {count}\n{}",
+            keys("")
+        );
+        routes(&limit, "", "auth = \"keys\"\nrate_limit = \"few\"")
+    };
+    let world = World::start(&few(3)).await;
+    let mut here = [
+        world.json(ALICE).await,
+        world.json(ALICE).await,
+        world.json(ALICE).await,
+    ];
+    world.reload(&few(1)).await;
+    for socket in &mut here {
+        lives(socket).await;
+    }
+    let alice = key_field(ALICE);
+    assert_eq!(refused(&world.sidecar, "/feed", &[&alice]).await, 429);
+    world.json(BOB).await;
+    world.reload(&few(4)).await;
+    world.json(ALICE).await;
+}
+
+#[tokio::test]
 async fn a_page_that_is_no_longer_allowed_comes_no_more_and_who_came_from_it_goes() {
     let policy = |origin: &str| format!("[cors.web]\norigins = [\"{origin}\"]\n{}", keys(""));
     let from = |origin: &str| routes(&policy(origin), "cors = \"web\"", "cors = \"web\"");
