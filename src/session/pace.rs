@@ -1,5 +1,7 @@
 //! How fast a client may speak: what is too much is answered with when to come back, and who goes on and on is closed.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -23,7 +25,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// The limits of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
-    pub(super) fn own_policy(&self) -> Option<std::sync::Arc<RateLimit>> {
+    pub(super) fn own_policy(&self) -> Option<Arc<RateLimit>> {
         match self.own_route() {
             Some(route) => route.rate_limit.clone(),
             None => self.rules().rate_limit.clone(),
@@ -43,8 +45,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let whose = self.admission_of(&self.own_auths());
+        let own = self.own_place();
         for (kind, count) in [(Kind::Messages, 1), (Kind::Bytes, bytes)] {
-            if let Err((exceeded, refusal)) = self.charge(&policy, kind, count, whose.as_deref()) {
+            if let Err((exceeded, refusal)) =
+                self.charge(&policy, kind, count, &own, whose.as_deref())
+            {
                 self.refuse(id, &refusal);
                 if self.is_flood(kind, &exceeded, count, now) {
                     self.close(4129, &retry(&refusal), subs, now);
@@ -55,7 +60,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         true
     }
 
-    /// Takes one `sub` or `req` from what a policy allows.
+    /// The place whose quota the connection itself counts against where a policy goes by routes, as its handshake has.
+    pub(super) fn own_place(&self) -> Arc<str> {
+        match self.own_route() {
+            Some(route) => route.name.clone(),
+            None => "-".into(),
+        }
+    }
+
+    /// Takes one `sub` or `req` on a route from what a policy allows.
     ///
     /// # Errors
     /// It is too much now; when to come back.
@@ -63,11 +76,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         &mut self,
         policy: Option<&RateLimit>,
         kind: Kind,
+        route: &str,
         admission: Option<&Admission>,
     ) -> Result<(), Refusal> {
         match policy {
             Some(policy) => {
-                let charged = self.charge(policy, kind, 1, admission);
+                let charged = self.charge(policy, kind, 1, route, admission);
                 charged.map_err(|(_, refusal)| refusal)
             }
             None => Ok(()),
@@ -79,11 +93,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         policy: &RateLimit,
         kind: Kind,
         count: u32,
+        route: &str,
         admission: Option<&Admission>,
     ) -> Result<(), (Exceeded, Refusal)> {
         let member = self.member();
         let key = match (policy.by, admission) {
-            (LimitBy::Route, _) => Key::route(&policy.name),
+            (LimitBy::Route, _) => Key::route(route),
             (LimitBy::User, Some(admission)) => Key::user(&admission.identity.principal()),
             // What goes upstream counts as over HTTP; what only this connection says counts for it alone.
             _ if kind == Kind::Requests => {

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::filter::Filter;
 use super::identity::{Standing, Then, claims_of, may};
 use super::subscription::Subscription;
-use crate::config::{RateLimit, Route};
+use crate::config::{LimitBy, RateLimit, Route};
 use crate::edge::auth::Admission;
 use crate::edge::rate_limit::Kind;
 use crate::error::{Code, Refusal};
@@ -122,7 +122,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let own = self.own_policy().filter(|_| !self.is_single);
         let whose = self.admission_of(&self.own_auths());
-        self.allow(own.as_deref(), Kind::Subscriptions, whose.as_deref())?;
+        let place = self.own_place();
+        self.allow(
+            own.as_deref(),
+            Kind::Subscriptions,
+            &place,
+            whose.as_deref(),
+        )?;
         let member = self.member().clone();
         let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
         match self.standing(&found?.0.route.auth) {
@@ -158,7 +164,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         if !self.is_single {
             let limit = self.limit_of(&route);
-            self.allow(limit.as_deref(), Kind::Subscriptions, admission.as_deref())?;
+            let (kind, admission) = (Kind::Subscriptions, admission.as_deref());
+            self.allow(limit.as_deref(), kind, &route.name, admission)?;
         }
         let credentials = match &admission {
             Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
@@ -289,14 +296,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     fn allows_call(&mut self, request: &Req, admission: Option<&Admission>) -> Result<(), Refusal> {
         let route = self.called(request)?.route;
-        self.allow(route.rate_limit.as_deref(), Kind::Requests, admission)
+        let limit = route.rate_limit.as_deref();
+        self.allow(limit, Kind::Requests, &route.name, admission)
     }
 
-    /// A route's own limits, where they are not those of the connection, which have counted already.
+    /// A route's own limits, where they are not those of the connection, which have counted already. By routes, each counts.
     fn limit_of(&self, route: &Route) -> Option<Arc<RateLimit>> {
         let own = self.own_policy();
-        let limit = route.rate_limit.clone();
-        limit.filter(|limit| own.is_none_or(|own| own.name != limit.name))
+        let counts = |limit: &Arc<RateLimit>| {
+            limit.by == LimitBy::Route || own.is_none_or(|own| own.name != limit.name)
+        };
+        route.rate_limit.clone().filter(counts)
     }
 
     fn called(&self, request: &Req) -> Result<Match, Refusal> {

@@ -175,3 +175,28 @@ async fn a_message_has_a_size_and_the_welcome_tells_it() {
     assert_eq!(raw.next().await, Seen::Closed(4000));
     drop(backend);
 }
+
+#[tokio::test]
+async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_together() {
+    let backend = backend().await;
+    let call = "methods = [\"POST\"]\ncalls = [\"POST\"]\nrate_limit = \"each\"";
+    let routes = format!(
+        "[rate_limit.each]\nrequests = \"1/h\"\nby = \"route\"\n{}{}{}",
+        route("/one", call),
+        route("/two", call),
+        route("/feed", "source = \"sse\""),
+    );
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut socket = joined(&sidecar).await;
+    let answer = super::world::ask(&sidecar, "POST /one", "").await;
+    assert_eq!(answer.status(), 200);
+    for (path, kind) in [("/one", "err"), ("/two", "res"), ("/two", "err")] {
+        let call = json!({"t": "req", "id": 1, "method": "POST", "path": path, "d": {}});
+        socket.send(call).await;
+        let answer = socket.either("res", "err").await;
+        assert_eq!(answer["t"], kind, "{path}: {answer}");
+    }
+    let answer = super::world::ask(&sidecar, "POST /two", "").await;
+    assert_eq!(answer.status(), 429);
+    assert_eq!(backend.seen().len(), 2);
+}
