@@ -5,6 +5,7 @@ mod answers;
 mod auth;
 mod bridge;
 mod cohort;
+mod edge;
 mod fleet;
 mod floors;
 mod gate;

@@ -25,8 +25,9 @@ use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
 use super::websocket::{self, Came};
-use crate::config::Route;
+use crate::config::{CorsMode, Route};
 use crate::edge::auth::{Admission, Denied, context};
+use crate::edge::cors;
 use crate::edge::hygiene::hop;
 use crate::edge::hygiene::text::Text;
 use crate::edge::rate_limit::Seat;
@@ -94,6 +95,11 @@ pub async fn open(
     tokio::spawn(carry(held, downstream, upstream, over, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
+    let cors = found.route.cors.as_ref();
+    if cors.is_some_and(|cors| cors.mode == CorsMode::Enforce) {
+        // Whoever may come was judged here; a 101 grants nothing.
+        cors::strip(&mut head.headers);
+    }
     Ok(Response::from_parts(head, upstream::empty()))
 }
 

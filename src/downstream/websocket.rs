@@ -21,6 +21,7 @@ use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
 use super::upgrade::{Granted, Upgrade};
 use crate::config::Route;
+use crate::edge::cors;
 use crate::edge::hygiene::own::Parameters;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
@@ -193,6 +194,10 @@ fn answer(
         host: exchange.host.value.clone(),
         proto: exchange.client.proto,
         origin: head.headers.get(ORIGIN).cloned(),
+        is_foreign: {
+            let public_url = exchange.in_force.config.server.public_url.as_deref();
+            cors::is_foreign(&head.headers, &exchange.client.host, public_url)
+        },
         presented: Presented::take(
             &mut head.headers,
             extras,

@@ -74,32 +74,44 @@ fn is_plain(path: &str) -> bool {
 }
 
 /// What frameworks may make of it, all in lower case: separators decoded once; everything decoded twice; each without
-/// parameters, and without the slash at the end.
+/// parameters, without the slash at the end, and without what may be a host.
 fn readings(path: &str) -> Vec<String> {
     let lower = path.to_ascii_lowercase();
-    let separated = ["%2f", "%5c"]
-        .iter()
-        .fold(lower.clone(), |path, separator| {
-            path.replace(separator, "/")
-        });
-    let separated = separated.replace("%3b", ";");
     let decode = |text: &str| {
         percent_decode_str(text)
             .decode_utf8_lossy()
             .to_ascii_lowercase()
     };
-    let decoded = decode(&decode(&lower)).replace('\\', "/");
     let mut readings = Vec::new();
-    for text in [&separated, &decoded] {
-        for with_parameters in [true, false] {
-            let reading = settle(text, with_parameters);
-            if let Some(bare) = reading.strip_suffix('/').filter(|bare| !bare.is_empty()) {
-                readings.push(bare.to_owned());
+    for path in [Some(lower.as_str()), behind_host(&lower)]
+        .into_iter()
+        .flatten()
+    {
+        let separated = ["%2f", "%5c"]
+            .iter()
+            .fold(path.to_owned(), |path, separator| {
+                path.replace(separator, "/")
+            });
+        let separated = separated.replace("%3b", ";");
+        let decoded = decode(&decode(path)).replace('\\', "/");
+        for text in [&separated, &decoded] {
+            for with_parameters in [true, false] {
+                let reading = settle(text, with_parameters);
+                if let Some(bare) = reading.strip_suffix('/').filter(|bare| !bare.is_empty()) {
+                    readings.push(bare.to_owned());
+                }
+                readings.push(reading);
             }
-            readings.push(reading);
         }
     }
     readings
+}
+
+/// What is left where the target is resolved as a reference, as `new URL(target, base)` does: the first segment behind two
+/// slashes is a host then.
+fn behind_host(path: &str) -> Option<&str> {
+    let host = path.strip_prefix("//")?.trim_start_matches('/');
+    host.find('/').and_then(|end| host.get(end..))
 }
 
 /// Dots resolved, empty segments left out.

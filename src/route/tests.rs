@@ -357,6 +357,9 @@ mod lookalikes {
             "/api/5;x",
             "/api/matters/7/secret",
             "/api/MATTERS/7/SECRET/",
+            "//a.example/admin/secret",
+            "///a.example/ADMIN/secret",
+            "//x/api/5",
         ] {
             let fate = fate(raw);
             let is_guarded = fate.starts_with("/admin/{") || fate.starts_with("/api/");
@@ -370,6 +373,8 @@ mod lookalikes {
             ("/", "/{*path}"),
             ("/static/App.JS", "/{*path}"),
             ("/static//a;b/", "/{*path}"),
+            ("//static/a", "/{*path}"),
+            ("//admin", "/{*path}"),
             ("/a%20b", "/{*path}"),
             ("/admin/login", "/admin/login"),
             ("/admin/secret", "/admin/{*rest}"),

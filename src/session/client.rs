@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub host: HeaderValue,
     pub proto: &'static str,
     pub origin: Option<HeaderValue>,
+    /// Its page is of another place: a list has let it in.
+    pub is_foreign: bool,
     pub candidate: Candidate,
     /// The handshake's header fields that a route's `vary` named at that time.
     vary: Vec<(HeaderName, HeaderValue)>,
@@ -47,6 +49,7 @@ impl Client {
             host: own(&opening.host),
             proto: opening.proto,
             origin: opening.origin.as_ref().map(own),
+            is_foreign: opening.is_foreign,
             candidate,
             vary: varied(&opening.headers, routes),
         }
@@ -189,6 +192,7 @@ pub(super) fn example() -> Opening {
         host: HeaderValue::from_static("app.example"),
         proto: "http",
         origin: None,
+        is_foreign: false,
         presented: Default::default(),
         admission: None,
         awaits_hello: false,

@@ -15,6 +15,7 @@ use super::registry::Member;
 use super::subscription::Subscription;
 use crate::config::{Rollout, Route};
 use crate::edge::auth::Identity;
+use crate::edge::cors;
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::hub::{Scope, Start, TopicKey};
@@ -61,7 +62,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if in_force.generation != self.in_force.generation {
             self.in_force = in_force;
             self.follow_name(subs);
-            self.follow_policies(subs, now);
+            self.follow_origins(subs, now);
+            if self.closing_until.is_none() {
+                self.follow_policies(subs, now);
+            }
             if self.closing_until.is_none() {
                 self.follow_routes(subs, now);
             }
@@ -83,6 +87,30 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let client = &self.member().client;
         if let Ok((found, _)) = client.find(&self.in_force, &Method::GET, &url) {
             self.life.place = found.route.name.clone();
+        }
+    }
+
+    /// A page that is listed no longer loses its connection: it would not be let in again.
+    fn follow_origins(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let member = self.member().clone();
+        let Some(origin) = member
+            .client
+            .origin
+            .as_ref()
+            .filter(|_| member.client.is_foreign)
+        else {
+            return;
+        };
+        let cors = match self.own_route() {
+            Some(route) => route.cors.clone(),
+            // Its route is gone, and that is what it is told.
+            None if self.is_single => return,
+            None => self.rules().cors.clone(),
+        };
+        let public_url = self.in_force.config.server.public_url.clone();
+        let has_cookie = self.access.presented.cookie().is_some();
+        if !cors::still_admits(origin, has_cookie, public_url.as_deref(), cors.as_deref()) {
+            self.close(4003, "origin", subs, now);
         }
     }
 

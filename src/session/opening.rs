@@ -30,6 +30,8 @@ pub struct Opening {
     pub proto: &'static str,
     /// The `Origin` field; it goes upstream with every `req`.
     pub origin: Option<HeaderValue>,
+    /// That page is of another place, and was let in by a list.
+    pub is_foreign: bool,
     /// What may be a credential.
     pub presented: Presented,
     /// Who it is, where a policy has asked.

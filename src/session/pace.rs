@@ -104,15 +104,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// A route's own limits: a subscription counts once where the connection has the same, and the handshake of a single stream
-    /// has counted for it.
+    /// A route's own limits: a subscription counts once where the connection has the same, unless they go by routes, and the
+    /// handshake of a single stream has counted for it.
     fn limit_of(&self, route: &Route, kind: Kind) -> Option<Arc<RateLimit>> {
         let limit = route.rate_limit.clone();
         if kind != Kind::Subscriptions {
             return limit;
         }
         let own = self.own_policy();
-        limit.filter(|limit| !self.is_single && own.is_none_or(|own| own.name != limit.name))
+        let counts = |limit: &Arc<RateLimit>| {
+            limit.by == LimitBy::Route || own.is_none_or(|own| own.name != limit.name)
+        };
+        limit.filter(|limit| !self.is_single && counts(limit))
     }
 
     /// Takes one from what a policy allows.

@@ -12,13 +12,13 @@ mod marks;
 mod origin;
 mod preflight;
 
-use hyper::header::COOKIE;
+use hyper::header::{COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method};
 
-pub use self::marks::Marks;
+pub use self::marks::{Marks, strip};
 pub use self::preflight::preflight_method;
 
-use self::origin::Standing;
+use self::origin::{Standing, is_listed};
 use super::hygiene::host::Host;
 use crate::config::{Cors, CorsMode};
 
@@ -123,6 +123,24 @@ pub fn judge(
         Standing::Refused(why) => Err(why),
         Standing::Absent | Standing::Listed(_) | Standing::Anybody | Standing::Own => Ok(()),
     }
+}
+
+/// Whether a page is of another place than this server: [`judge`] let it in by a list, if at all.
+pub fn is_foreign(headers: &HeaderMap, host: &Host, public_url: Option<&str>) -> bool {
+    let standing = Standing::of(headers, host, public_url, &[]);
+    matches!(standing, Standing::Refused(_))
+}
+
+/// Whether a foreign page that [`judge`] has let in would be let in now, when the configuration has changed under it.
+pub fn still_admits(
+    origin: &HeaderValue,
+    has_cookie: bool,
+    public_url: Option<&str>,
+    cors: Option<&Cors>,
+) -> bool {
+    let cors = cors.filter(|cors| cors.mode != CorsMode::Off);
+    let listed = cors.map_or(&[][..], |cors| &cors.origins);
+    is_listed(origin, has_cookie, public_url, listed)
 }
 
 /// The methods by which a page can do nothing but read.

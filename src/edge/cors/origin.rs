@@ -67,6 +67,25 @@ impl<'a> Standing<'a> {
     }
 }
 
+/// Whether this origin is in a list, or that of `public_url`.
+pub(super) fn is_listed(
+    origin: &HeaderValue,
+    has_cookie: bool,
+    public_url: Option<&str>,
+    listed: &[OriginPattern],
+) -> bool {
+    let Ok(text) = origin.to_str() else {
+        return false;
+    };
+    if !has_cookie && listed.contains(&OriginPattern::Any) {
+        return true;
+    }
+    Origin::parse(text).is_some_and(|origin| {
+        listed.iter().any(|pattern| origin.fits(pattern))
+            || public_url.is_some_and(|url| origin.is_of(url))
+    })
+}
+
 /// An `Origin` as browsers serialise it: `scheme://host[:port]`, all in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin<'a> {

@@ -1,0 +1,365 @@
+//! The edge changes under people who are there: whose access still holds stays, whose does not is told so.
+
+use serde_json::json;
+
+use super::world::{
+    ALICE, APP, BOB, CORS, ask, backend, by, join, key_field, keys, open, refused, route,
+};
+use crate::life::socket::{JSON, Socket};
+use crate::support::{Backend, Sidecar};
+
+/// A stream with these lines, the multiplexed connection with those, and these people.
+fn routes(people: &str, websocket: &str, feed: &str) -> String {
+    format!(
+        "{people}\n[websocket]\n{websocket}\n{}{}",
+        route(
+            "/feed",
+            &format!("name = \"feed\"\nsource = \"sse\"\n{feed}")
+        ),
+        route("/{*path}", ""),
+    )
+}
+
+struct World {
+    backend: Backend,
+    sidecar: Sidecar,
+}
+
+impl World {
+    async fn start(routes: &str) -> World {
+        let backend = backend().await;
+        let sidecar = Sidecar::before(&backend, "", routes).await;
+        World { backend, sidecar }
+    }
+
+    async fn reload(&self, routes: &str) {
+        let address = self.backend.address;
+        let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
+        self.sidecar.reload(&(upstream + routes)).await;
+    }
+
+    async fn json(&self, key: &str) -> Socket {
+        let mut socket = open(&self.sidecar, "/feed", &[JSON, &key_field(key)]).await;
+        socket.frame("ok").await;
+        socket
+    }
+
+    async fn raw(&self, key: &str) -> Socket {
+        open(&self.sidecar, "/feed", &[&key_field(key)]).await
+    }
+}
+
+/// It is still there, and nothing else than an answer came.
+async fn lives(socket: &mut Socket) {
+    socket.send(json!({"t": "ping"})).await;
+    loop {
+        let frame = match socket.next().await {
+            crate::life::socket::Seen::Frame(frame) => frame,
+            other => panic!("{other:?}"),
+        };
+        match frame["t"].as_str() {
+            Some("pong") => return,
+            Some("end" | "err") => panic!("{frame}"),
+            _ => {}
+        }
+    }
+}
+
+const ASKS: &str = "auth = \"keys\"";
+
+#[tokio::test]
+async fn nobody_whose_access_holds_is_closed_whatever_changes() {
+    let start = routes(&keys(""), "", ASKS);
+    let world = World::start(&start).await;
+    let mut alice = world.json(ALICE).await;
+    let mut many = join(&world.sidecar, ALICE).await;
+    many.subscribe(1, "/feed").await;
+    let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
+    let limit =
+        "[rate_limit.few]\nrequests = \"1/h\"\nconnects = \"1/h\"\nconnections_per_user = 1\n";
+    let limited = format!("{ASKS}\nrate_limit = \"few\"\ncors = \"web\"");
+    for (what, change) in [
+        (
+            "a requirement that she meets",
+            routes(&keys(""), "", &admin),
+        ),
+        (
+            "a policy for the connection",
+            routes(&keys(""), ASKS, &admin),
+        ),
+        (
+            "a policy and limits",
+            routes(&format!("{limit}{CORS}{}", keys("")), ASKS, &limited),
+        ),
+        (
+            "identity headers",
+            routes(&keys("identity = {user = \"X-User\"}"), ASKS, ASKS),
+        ),
+        ("no authentication", routes("", "", "")),
+        ("as before", start.clone()),
+    ] {
+        world.reload(&change).await;
+        lives(&mut alice).await;
+        lives(&mut many).await;
+        assert!(
+            !world.sidecar.metrics().contains("crossfade_panics_total 1"),
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
+    let start = routes(&keys(""), "", ASKS);
+    let world = World::start(&start).await;
+    let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
+    let mut raw = world.raw(BOB).await;
+    let mut many = join(&world.sidecar, BOB).await;
+    let ch = many.subscribe(1, "/feed").await;
+    world.backend.reached(2).await;
+    let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
+    world.reload(&routes(&keys(""), "", &admin)).await;
+    assert_eq!(bob.closed().await, 4003);
+    assert_eq!(raw.closed().await, 4003);
+    // Of many subscriptions only this one ends.
+    let end = many.frame("end").await;
+    assert_eq!(
+        (&end["ch"], &end["code"]),
+        (&ch.into(), &"forbidden".into())
+    );
+    lives(&mut many).await;
+    lives(&mut alice).await;
+    assert_eq!(
+        refused(&world.sidecar, "/feed", &[&key_field(BOB)]).await,
+        403
+    );
+    world.reload(&start).await;
+    world.json(BOB).await;
+}
+
+#[tokio::test]
+async fn a_route_that_asks_now_keeps_whom_it_can_know_and_sends_away_whom_it_cannot() {
+    let start = routes(&keys(""), "", "");
+    let world = World::start(&start).await;
+    let mut alice = world.json(ALICE).await;
+    let mut nobody = open(&world.sidecar, "/feed", &[JSON]).await;
+    nobody.frame("ok").await;
+    let mut many = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    many.frame("welcome").await;
+    many.subscribe(1, "/feed").await;
+    world.reload(&routes(&keys(""), "", ASKS)).await;
+    assert_eq!(nobody.closed().await, 4001);
+    let end = many.frame("end").await;
+    assert_eq!(end["code"], "unauthorized", "{end}");
+    lives(&mut many).await;
+    lives(&mut alice).await;
+    assert_eq!(refused(&world.sidecar, "/feed", &[]).await, 401);
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_away_ends_what_it_opened() {
+    let start = routes(&keys(""), ASKS, ASKS);
+    let world = World::start(&start).await;
+    let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
+    let mut many = join(&world.sidecar, BOB).await;
+    many.subscribe(1, "/feed").await;
+    let without = keys("").replace("\"bob ", "\"carol ");
+    world.reload(&routes(&without, ASKS, ASKS)).await;
+    for socket in [&mut bob, &mut many] {
+        assert_eq!(socket.closed().await, 4401);
+    }
+    lives(&mut alice).await;
+    let status = ask(&world.sidecar, "GET /feed", &by(BOB)).await.status();
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn a_token_signed_with_a_secret_that_was_changed_is_none_any_more() {
+    let auth = |secret: &str| {
+        format!(
+            "[auth.jwt]\nkind = \"jwt\"\nissuer = false\naudience = false\nsecret = \"{secret}\"\n\
+             algorithms = [\"HS256\"]"
+        )
+    };
+    let old = "an-old-secret-of-thirty-two-bytes-or-more";
+    let new = "a-new-secret-of-thirty-two-bytes-or-more!";
+    let asks = "auth = \"jwt\"";
+    let world = World::start(&routes(&auth(old), "", asks)).await;
+    let header = |secret: &str| format!("authorization: Bearer {}", mint(secret));
+    let mut one = open(&world.sidecar, "/feed", &[JSON, &header(old)]).await;
+    one.frame("ok").await;
+    world
+        .reload(&routes(
+            &format!("{}\nleeway = \"6s\"", auth(old)),
+            "",
+            asks,
+        ))
+        .await;
+    lives(&mut one).await;
+    world.reload(&routes(&auth(new), "", asks)).await;
+    let code = one.closed().await;
+    assert!(matches!(code, 4001 | 4401 | 4403), "{code}");
+    assert_eq!(refused(&world.sidecar, "/feed", &[&header(old)]).await, 401);
+    open(&world.sidecar, "/feed", &[&header(new)]).await;
+}
+
+/// A token of HS256 that is good for an hour.
+fn mint(secret: &str) -> String {
+    use base64::Engine;
+    use hmac::{KeyInit, Mac};
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let end = now.unwrap().as_secs() + 3600;
+    let head = encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = encode(json!({"sub": "dave", "exp": end}).to_string().as_bytes());
+    let signed = format!("{head}.{claims}");
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", encode(&mac.finalize().into_bytes()))
+}
+
+#[tokio::test]
+async fn another_rate_takes_effect_at_once() {
+    let limit = |lines: &str| format!("[rate_limit.api]\n{lines}\n{}", keys(""));
+    let limited = |lines: &str| {
+        format!(
+            "{}[websocket]\nrate_limit = \"api\"\n{}{}",
+            limit(lines),
+            route("/feed", "source = \"sse\""),
+            route("/{*path}", "rate_limit = \"api\""),
+        )
+    };
+    let world = World::start(&limited("requests = \"1/h\"\nmessages = \"1/h\"")).await;
+    let mut socket = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    socket.frame("welcome").await;
+    let get = async || ask(&world.sidecar, "GET /page", "").await.status();
+    let say = async |socket: &mut Socket| {
+        socket.send(json!({"t": "ping"})).await;
+        socket.either("pong", "err").await["t"].clone()
+    };
+    assert_eq!((get().await, get().await), (200, 429));
+    assert_eq!(say(&mut socket).await, "pong");
+    assert_eq!(say(&mut socket).await, "err");
+    // The same rates again: nobody gains by a reload.
+    world
+        .reload(&limited(
+            "requests = \"1/h\"\nmessages = \"1/h\"\nconnects = \"9/s\"",
+        ))
+        .await;
+    assert_eq!(get().await, 429);
+    assert_eq!(say(&mut socket).await, "err");
+    world
+        .reload(&limited("requests = \"3/h\"\nmessages = \"3/h\""))
+        .await;
+    for status in [200, 200, 200, 429] {
+        assert_eq!(get().await, status);
+    }
+    for kind in ["pong", "pong", "pong", "err"] {
+        assert_eq!(say(&mut socket).await, kind);
+    }
+    world.reload(&routes(&keys(""), "", "")).await;
+    for _ in 0..5 {
+        assert_eq!(get().await, 200);
+        assert_eq!(say(&mut socket).await, "pong");
+    }
+    assert_eq!(world.backend.seen().len(), 9);
+}
+
+#[tokio::test]
+async fn the_multiplexed_connection_asks_anew_and_waits_for_nobody_who_has_not_come_so_far() {
+    let start = routes(&keys(""), "", "");
+    let world = World::start(&start).await;
+    let mut nobody = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    nobody.frame("welcome").await;
+    let mut alice = join(&world.sidecar, ALICE).await;
+    world.reload(&routes(&keys(""), ASKS, "")).await;
+    assert_eq!(nobody.closed().await, 4001);
+    lives(&mut alice).await;
+    // Somebody who is still to say who they are, when nobody asks any more, and when somebody asks again.
+    let mut one = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut two = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    world.reload(&start).await;
+    one.send(json!({"t": "hello"})).await;
+    one.frame("welcome").await;
+    world.reload(&routes(&keys(""), ASKS, "")).await;
+    two.send(json!({"t": "hello", "token": BOB})).await;
+    two.frame("welcome").await;
+    assert_eq!(one.closed().await, 4001);
+    lives(&mut alice).await;
+    lives(&mut two).await;
+}
+
+#[tokio::test]
+async fn fewer_places_close_nobody_and_let_nobody_in() {
+    let few = |count: u32| {
+        let limit = format!(
+            "[rate_limit.few]\nconnections_per_user = {count}\n{}",
+            keys("")
+        );
+        routes(&limit, "", "auth = \"keys\"\nrate_limit = \"few\"")
+    };
+    let world = World::start(&few(3)).await;
+    let mut here = [
+        world.json(ALICE).await,
+        world.json(ALICE).await,
+        world.json(ALICE).await,
+    ];
+    world.reload(&few(1)).await;
+    for socket in &mut here {
+        lives(socket).await;
+    }
+    let alice = key_field(ALICE);
+    assert_eq!(refused(&world.sidecar, "/feed", &[&alice]).await, 429);
+    world.json(BOB).await;
+    world.reload(&few(4)).await;
+    world.json(ALICE).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_longer_allowed_comes_no_more_and_who_came_from_it_goes() {
+    let policy = |origin: &str| format!("[cors.web]\norigins = [\"{origin}\"]\n{}", keys(""));
+    let from = |origin: &str| routes(&policy(origin), "cors = \"web\"", "cors = \"web\"");
+    let world = World::start(&from(APP)).await;
+    let page = format!("origin: {APP}");
+    let mut socket = open(&world.sidecar, "/feed", &[JSON, &page]).await;
+    socket.frame("ok").await;
+    let mut native = open(&world.sidecar, "/feed", &[JSON]).await;
+    native.frame("ok").await;
+    world.reload(&from("https://other.example.com")).await;
+    lives(&mut native).await;
+    assert_eq!(refused(&world.sidecar, "/feed", &[&page]).await, 403);
+    assert_eq!(
+        refused(&world.sidecar, "/_crossfade/ws", &[&page]).await,
+        403
+    );
+    let other = "origin: https://other.example.com";
+    open(&world.sidecar, "/feed", &[other]).await;
+    assert_eq!(socket.closed().await, 4003);
+}
+
+#[tokio::test]
+async fn a_broken_policy_changes_nothing() {
+    let start = routes(&keys(""), ASKS, ASKS);
+    let world = World::start(&start).await;
+    let mut alice = world.json(ALICE).await;
+    for broken in [
+        "kind = \"api_kex\"",
+        "kind = \"api_key\"\nkeys = [\"alice\"]",
+        "kind = \"jwt\"\nissuer = false",
+        "kind = \"forward\"\npath = \"/me\"",
+        "kind = \"api_key\"\nfile = \"/nowhere/keys\"",
+        "kind = \"api_key\"\nkeyz = []",
+    ] {
+        let good = keys("");
+        world
+            .sidecar
+            .edit(|text| text.replace(good.trim(), &format!("[auth.keys]\n{broken}")));
+        assert!(world.sidecar.handle.reload().await.is_err(), "{broken}");
+        lives(&mut alice).await;
+        let answer = ask(&world.sidecar, "GET /feed", "").await;
+        assert_eq!(answer.status(), 401, "{broken}");
+        let fresh = join(&world.sidecar, BOB).await;
+        drop(fresh);
+        world.reload(&start).await;
+    }
+}

@@ -1,0 +1,274 @@
+//! What a route requires holds for every spelling of its path, every method, and every way in.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::world::{ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route};
+use crate::life::socket::{JSON, Seen};
+use crate::support::peer::request;
+use crate::support::{Backend, Sidecar};
+
+/// Below `/admin`, and beside it.
+const SPELLINGS: &[&str] = &[
+    "/admin/secret",
+    "//admin/secret",
+    "///admin/secret",
+    "/admin//secret",
+    "//admin//secret",
+    "/admin/secret/",
+    "/admin/secret//",
+    "/ADMIN/secret",
+    "/Admin/secret",
+    "/aDmIn/SECRET",
+    "/admin/Secret",
+    "/%61dmin/secret",
+    "/%41dmin/secret",
+    "/a%64min/secret",
+    "/%61%64%6d%69%6e/secret",
+    "/%61%64%6D%69%6E/%73ecret",
+    "/admin%2fsecret",
+    "/admin%2Fsecret",
+    "/admin%252fsecret",
+    "/admin%252Fsecret",
+    "/%2fadmin/secret",
+    "/%2f%2fadmin/secret",
+    "/%252fadmin/secret",
+    "/admin%5csecret",
+    "/admin%5Csecret",
+    "/admin%255csecret",
+    "/admin\\secret",
+    "\\admin\\secret",
+    "/\\admin/secret",
+    "/%5cadmin/secret",
+    "/admin;x/secret",
+    "/admin;x=1/secret",
+    "/;x/admin/secret",
+    "/admin;/secret",
+    "/admin%3bx/secret",
+    "/admin%3Bx=1/secret",
+    "/admin%253bx/secret",
+    "/admin/secret;x",
+    "/admin/secret;jsessionid=1",
+    "/./admin/secret",
+    "/admin/./secret",
+    "/x/../admin/secret",
+    "/../admin/secret",
+    "/admin/../admin/secret",
+    "/%2e/admin/secret",
+    "/%2e%2e/admin/secret",
+    "/x/%2e%2e/admin/secret",
+    "/x/%252e%252e/admin/secret",
+    "/x%2f..%2fadmin/secret",
+    "/x/..;/admin/secret",
+    "/x/..%2fadmin/secret",
+    "/x/..%5cadmin/secret",
+    "/x/.%2e/admin/secret",
+    "/.;/admin/secret",
+    "//admin/..;/admin/secret",
+    "/admin/secret%00",
+    "/%00/admin/secret",
+    "/admin/secret?x=1",
+    "/admin/secret?/../open",
+    "/admin?",
+    "/admin",
+    "/admin/",
+    "/ADMIN",
+    "/admin;x",
+    "/%61dmin",
+    "//admin",
+    "/admin%2f",
+    "/admin%20/../admin/secret",
+    "/%c0%afadmin/secret",
+    "/admin%c0%afsecret",
+    "/%2561dmin/secret",
+    "/admin%",
+    "http://a.example/admin/secret",
+    "http://a.example//admin/secret",
+    "HTTP://A.EXAMPLE/ADMIN/secret",
+    "//a.example/admin/secret",
+    "/admin/%73ecret",
+    "/admin/secret%2f",
+    "/admin/secret%3bx",
+    "/admin/%2e%2e/admin/secret",
+    "/admin/..%2fadmin%2fsecret",
+];
+
+fn routes() -> String {
+    let admin = "auth = \"keys\"\nrequire = {roles = [\"admin\"]}";
+    format!(
+        "{}{}{}{}{}",
+        keys(""),
+        route("/admin", admin),
+        route("/admin/{*rest}", admin),
+        route("/admin/feed", &format!("source = \"sse\"\n{admin}")),
+        route(
+            "/{*path}",
+            "source = \"sse\"\ncalls = [\"GET\", \"POST\", \"PUT\"]"
+        ),
+    )
+}
+
+async fn world() -> (Backend, Sidecar) {
+    let backend = backend().await;
+    let sidecar = Sidecar::before(&backend, "", &routes()).await;
+    (backend, sidecar)
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
+    let (backend, sidecar) = world().await;
+    let mut statuses = BTreeSet::new();
+    assert!(SPELLINGS.len() > 75);
+    for target in SPELLINGS {
+        for method in ["GET", "HEAD", "POST", "OPTIONS", "PUT", "PROPFIND", "GeT"] {
+            let mut client = sidecar.client().await;
+            client
+                .send(request(&format!("{method} {target}"), "", ""))
+                .await;
+            let status = client.head().await.status();
+            assert!(
+                matches!(status, 400 | 401 | 404),
+                "{method} {target}: {status}"
+            );
+            statuses.insert(status);
+        }
+        for fields in ["", "Sec-WebSocket-Protocol: crossfade.v1.raw\r\n"] {
+            let sent = crate::support::bridge::handshake(target, fields);
+            let (answer, _) = crate::support::bridge::asked(&sidecar, sent).await;
+            let status = answer.status();
+            assert!(
+                matches!(status, 400 | 401 | 404),
+                "handshake {target}: {status}"
+            );
+        }
+        let seen = backend.seen();
+        assert!(seen.is_empty(), "{target}: {seen:?}");
+    }
+    assert!(statuses.contains(&400) && statuses.contains(&401));
+}
+
+#[tokio::test]
+async fn who_is_somebody_else_comes_no_further_by_spelling() {
+    let (backend, sidecar) = world().await;
+    for target in SPELLINGS {
+        let mut client = sidecar.client().await;
+        client
+            .send(request(&format!("GET {target}"), &by(BOB), ""))
+            .await;
+        let status = client.head().await.status();
+        assert!(matches!(status, 400 | 403 | 404), "{target}: {status}");
+        assert!(backend.seen().is_empty(), "{target}");
+    }
+    // What is open stays so, and what is odd and harmless too.
+    for target in [
+        "/x",
+        "/administrator",
+        "/x//y/",
+        "/X/%41",
+        "/x;y=1",
+        "/x%2fy",
+    ] {
+        let before = backend.seen().len();
+        let answer = ask(&sidecar, &format!("GET {target}"), "").await;
+        assert_eq!(answer.status(), 200, "{target}");
+        assert_eq!(backend.seen().len(), before + 1, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_and_somebody_else_are_told_apart() {
+    let (backend, sidecar) = world().await;
+    for method in [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "get",
+    ] {
+        let line = format!("{method} /admin/secret");
+        for (fields, status, word) in [
+            (String::new(), 401, "unauthorized"),
+            (by("cfk_alice_wrong"), 401, "unauthorized"),
+            (by("nonsense"), 401, "unauthorized"),
+            (by(BOB), 403, "forbidden"),
+        ] {
+            let answer = ask(&sidecar, &line, &fields).await;
+            assert_eq!(answer.status(), status, "{line} {fields}");
+            let challenge = answer.field("www-authenticate");
+            assert_eq!(challenge.is_some(), status == 401, "{line}");
+            if method != "HEAD" {
+                assert_eq!(code(&answer), word, "{line}");
+            }
+        }
+    }
+    assert!(backend.seen().is_empty());
+    for method in ["GET", "POST", "OPTIONS", "PROPFIND"] {
+        let line = format!("{method} /admin/secret");
+        assert_eq!(
+            ask(&sidecar, &line, &by(ALICE)).await.status(),
+            200,
+            "{line}"
+        );
+    }
+    let refusals = sidecar.metrics();
+    for reason in ["unauthorized", "forbidden"] {
+        let counted = format!("crossfade_refused_total{{reason=\"{reason}\"}}");
+        assert!(refusals.contains(&counted), "{refusals}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_is_told_by_status_or_by_close_code() {
+    let (backend, sidecar) = world().await;
+    for (key, status) in [(BOB, 403), ("cfk_bob_wrong", 401)] {
+        let key = key_field(key);
+        assert_eq!(refused(&sidecar, "/admin/feed", &[&key]).await, status);
+        let raw = "sec-websocket-protocol: crossfade.v1.raw";
+        assert_eq!(refused(&sidecar, "/admin/feed", &[&key, raw]).await, status);
+        assert_eq!(refused(&sidecar, "/admin/socket", &[&key]).await, status);
+        let mut socket = super::world::open(&sidecar, "/admin/feed", &[JSON, &key]).await;
+        let code = if status == 403 { 4003 } else { 4001 };
+        assert_eq!(socket.closed().await, code);
+    }
+    assert!(backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn no_spelling_gets_through_on_the_multiplexed_connection() {
+    let (backend, sidecar) = world().await;
+    let (mut nobody, mut bob) = (
+        super::world::open(&sidecar, "/_crossfade/ws", &[JSON]).await,
+        join(&sidecar, BOB).await,
+    );
+    nobody.frame("welcome").await;
+    for (socket, word) in [(&mut nobody, "unauthorized"), (&mut bob, "forbidden")] {
+        for target in SPELLINGS {
+            for method in ["", "GET", "POST", "PUT"] {
+                let frame = match method {
+                    "" => json!({"t": "sub", "id": 1, "path": target}),
+                    method => {
+                        json!({"t": "req", "id": 1, "method": method, "path": target, "d": {}})
+                    }
+                };
+                socket.send(frame).await;
+                let answer = loop {
+                    match socket.next().await {
+                        Seen::Frame(frame) if frame["t"] == "state" => {}
+                        Seen::Frame(frame) => break frame,
+                        closed => panic!("{method} {target}: {closed:?}"),
+                    }
+                };
+                assert_eq!(answer["t"], "err", "{method} {target}: {answer}");
+                let code = answer["code"].as_str().unwrap();
+                let fits = [word, "not_found", "bad_frame", "forbidden"].contains(&code);
+                assert!(fits, "{method} {target}: {answer}");
+                if *target == "/admin/secret" {
+                    assert_eq!(code, word, "{method}: {answer}");
+                }
+                assert!(backend.seen().is_empty(), "{method} {target}");
+            }
+        }
+    }
+    // The same connection may have what is open.
+    nobody
+        .send(json!({"t": "sub", "id": 2, "path": "/x"}))
+        .await;
+    nobody.frame("ok").await;
+}

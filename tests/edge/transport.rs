@@ -1,0 +1,129 @@
+//! Which transport somebody is to use, where they are known by what they present.
+
+use super::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
+use crate::support::{Backend, Message, Sidecar};
+
+/// A rollout at `percent` for a stream that asks who it is, and `PREFIX/ws` likewise.
+async fn world(percent: &str) -> (Backend, Sidecar) {
+    let backend = backend().await;
+    let routes = format!(
+        "{CORS}[rollout.web]\npercent = {percent}\nsalt = \"web\"\n[websocket]\nauth = \"keys\"\ncors = \"web\"\n{}{}{}",
+        keys("from = [\"header\", \"ticket\"]"),
+        route(
+            "/feed",
+            "source = \"sse\"\nauth = \"keys\"\nrollout = \"web\"\ncors = \"web\""
+        ),
+        route("/{*path}", ""),
+    );
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    (backend, sidecar)
+}
+
+async fn transport(sidecar: &Sidecar, query: &str, key: &str) -> Message {
+    ask(
+        sidecar,
+        &format!("GET /_crossfade/transport{query}"),
+        &by(key),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
+    // Of the salt `web`: alice 2624, bob 52185.
+    for (percent, alice, bob) in [
+        ("2.624", "legacy", "legacy"),
+        ("2.625", "websocket", "legacy"),
+        ("52.185", "websocket", "legacy"),
+        ("52.186", "websocket", "websocket"),
+    ] {
+        let (backend, sidecar) = world(percent).await;
+        for query in ["", "?path=/feed", "?path=%2Ffeed%3Fa%3D1"] {
+            for (key, expected) in [(ALICE, alice), (BOB, bob)] {
+                let answer = transport(&sidecar, query, key).await;
+                assert_eq!(answer.status(), 200, "{percent} {query}");
+                let told = answer.json();
+                assert_eq!(told["transport"], expected, "{percent} {query}: {told}");
+                assert_eq!(told["reason"], "bucket", "{told}");
+                let is_websocket = expected == "websocket";
+                assert_eq!(told["websocket_available"], is_websocket, "{told}");
+                assert_eq!(told["fallback_mode"], !is_websocket, "{told}");
+                // Whoever is known needs no other mark.
+                assert_eq!(answer.field("set-cookie"), None);
+                assert_eq!(answer.field("cache-control"), Some("no-store"));
+            }
+        }
+        // The stream's own answers agree.
+        for (key, expected) in [(ALICE, alice), (BOB, bob)] {
+            let answer = ask(&sidecar, "GET /feed", &by(key)).await;
+            assert_eq!(answer.field("crossfade-transport"), Some(expected));
+        }
+        assert_eq!(backend.seen().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
+    let (backend, sidecar) = world("50").await;
+    for query in ["", "?path=/feed"] {
+        for fields in [String::new(), by("cfk_alice_wrong")] {
+            let page = format!("Origin: {APP}\r\n{fields}");
+            let line = format!("GET /_crossfade/transport{query}");
+            let answer = ask(&sidecar, &line, &page).await;
+            assert_eq!(answer.status(), 401, "{query}");
+            assert_eq!(code(&answer), "unauthorized");
+            let allowed = answer.field("access-control-allow-origin");
+            assert_eq!(allowed, Some(APP), "{query}");
+        }
+    }
+    // A place that asks nobody tells everybody.
+    let answer = ask(&sidecar, "GET /_crossfade/transport?path=/page", "").await;
+    assert_eq!(answer.json()["reason"], "none");
+    assert_eq!(answer.json()["transport"], "legacy");
+    for query in [
+        "?path=/_crossfade/ws",
+        "?path=//feed",
+        "?path=/FEED",
+        "?path=/x/../feed",
+    ] {
+        let answer = transport(&sidecar, query, ALICE).await;
+        assert!(matches!(answer.status(), 200 | 400 | 404), "{query}");
+    }
+    assert!(backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_ticket_stands_for_whoever_fetched_it_once() {
+    let (backend, sidecar) = world("2.625").await;
+    let fetch = async |query: &str, key: &str| {
+        let line = format!("POST /_crossfade/ticket{query}");
+        ask(&sidecar, &line, &by(key)).await
+    };
+    for (query, target) in [("?path=/feed", "/feed"), ("", "/_crossfade/ws")] {
+        let answer = fetch(query, ALICE).await;
+        assert_eq!(answer.status(), 201);
+        let told = answer.json();
+        assert_eq!(told["expires_in_ms"], 30_000);
+        let ticket = told["ticket"].as_str().unwrap();
+        let target = format!("{target}?ticket={ticket}");
+        assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 101);
+        assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 401);
+    }
+    // Bob is known as bob, and out.
+    let told = fetch("?path=/feed", BOB).await.json();
+    let target = format!("/feed?ticket={}", told["ticket"].as_str().unwrap());
+    assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 403);
+    for (line, fields, status) in [
+        ("POST /_crossfade/ticket", String::new(), 401),
+        ("GET /_crossfade/ticket", by(ALICE), 405),
+        ("POST /_crossfade/ticket?path=/page", by(ALICE), 404),
+    ] {
+        assert_eq!(
+            ask(&sidecar, line, &fields).await.status(),
+            status,
+            "{line}"
+        );
+    }
+    let seen = backend.seen();
+    assert!(seen.iter().all(|seen| seen.target() == "/feed"), "{seen:?}");
+}
