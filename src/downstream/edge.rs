@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
@@ -184,12 +183,8 @@ pub async fn admit(
             let may_say = teller == Teller::Close && credential::awaits_message(policies.auth);
             match denied {
                 Denied::Missing if may_say => Entry::Awaited,
-                // What a browser sends by itself was not meant to say who it is, where that may still be said.
-                Denied::Invalid(_) if may_say && is_told_nothing(&head.headers, &extras) => {
-                    Entry::Awaited
-                }
                 denied => {
-                    limits::of_denied(exchange, policies)?;
+                    limits::of_denied(exchange, policies, &denied)?;
                     match (teller, &denied) {
                         (Teller::Close, Denied::Unavailable(_)) | (Teller::Status, _) => {
                             return Err(Problem::denied(&denied));
@@ -221,15 +216,6 @@ fn judge_person(
             None => Ok(()),
         },
     }
-}
-
-/// Whether nothing is there but what a browser sends by itself.
-fn is_told_nothing(headers: &HeaderMap, extras: &Extras) -> bool {
-    let has_extras = extras.subprotocol.is_some() || extras.ticket.is_some();
-    !has_extras
-        && extras.query.is_empty()
-        && !headers.contains_key(AUTHORIZATION)
-        && !headers.contains_key(credential::API_KEY)
 }
 
 /// Who somebody is by what they present.

@@ -4,7 +4,7 @@ use super::edge::{Entrant, Entry, Policies, Teller};
 use super::exchange::Exchange;
 use super::respond::Problem;
 use crate::config::{LimitBy, RateLimit};
-use crate::edge::auth::Identity;
+use crate::edge::auth::{Denied, Identity};
 use crate::edge::rate_limit::{Crowded, Key, Kind, Seat};
 
 /// How limits and metrics name what is no route of the file.
@@ -32,8 +32,12 @@ pub fn take_seat(exchange: &Exchange, policies: Policies<'_>) -> Result<Option<S
 }
 
 /// Who presents what is no good is nobody, and guesses from an address: by that it counts where others count by user.
-pub fn of_denied(exchange: &Exchange, policies: Policies<'_>) -> Result<(), Problem> {
-    match policies.rate_limit {
+pub fn of_denied(
+    exchange: &Exchange,
+    policies: Policies<'_>,
+    denied: &Denied,
+) -> Result<(), Problem> {
+    match policies.rate_limit.filter(|_| denied.is_guess()) {
         Some(limit) if limit.by == LimitBy::User => check(exchange, limit, policies, None),
         _ => Ok(()),
     }

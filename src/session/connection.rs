@@ -365,9 +365,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.closing_until = Some(now + FAREWELL);
             }
         }
-        let is_late = |hello: &Box<Hello>| now >= hello.until;
+        let is_late = |hello: &Hello| now >= hello.until;
         // Who waits for an authority has said it in time.
-        if self.access.asking.is_none() && self.access.hello.as_ref().is_some_and(is_late) {
+        if self.access.asking.is_none() && self.access.hello.as_deref().is_some_and(is_late) {
             self.close(4008, "no hello in time", subs, now);
         }
         if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {

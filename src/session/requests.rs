@@ -154,7 +154,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.subscribe_as(id, wish, Some(admission), subs, now)
             }
             Standing::Denied(denied) => {
-                self.allow_by_user(&route, Kind::Subscriptions, None)?;
+                if denied.is_guess() {
+                    self.allow_by_user(&route, Kind::Subscriptions, None)?;
+                }
                 Err(Refusal::from(&denied))
             }
             Standing::Asks(asking) => {
@@ -327,7 +329,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.call_as(request, &route, Some(admission))
             }
             Standing::Denied(denied) => {
-                self.allow_by_user(&route, Kind::Requests, None)?;
+                if denied.is_guess() {
+                    self.allow_by_user(&route, Kind::Requests, None)?;
+                }
                 Err(Refusal::from(&denied))
             }
             Standing::Asks(asking) => {

@@ -4,6 +4,7 @@
 mod api_keys;
 mod authority;
 mod csrf;
+mod doors;
 mod keys;
 mod live;
 mod places;

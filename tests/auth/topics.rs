@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::world::{LOGIN, ROUTES, WS, World, bearer, token, token_of};
-use crate::life::socket::{Seen, Socket};
+use super::world::{LOGIN, OWN, ROUTES, WS, World, bearer, problem, token, token_of};
+use crate::life::socket::{JSON, Seen, Socket};
 use crate::support::until;
 
 const SHARED: &str = r#"
@@ -142,10 +142,10 @@ async fn who_lacks_the_claim_that_a_topic_is_shared_by_is_refused() {
             (&refused["code"], &refused["status"]),
             (&json!("forbidden"), &json!(403))
         );
-        let (mut one, _) = world.welcomed("/tenant", &[&by]).await;
-        assert_eq!(one.closed().await, 4003);
-        let mut raw = world.open("/tenant", &[&by]).await;
-        assert_eq!(raw.next().await, Seen::Closed(4003));
+        let mut one = world.open("/tenant", &[JSON, &by]).await;
+        assert_eq!(one.next().await, Seen::Closed(4003));
+        let raw = world.shake("/tenant", &[&by, OWN]).await;
+        assert_eq!(problem(&raw).0, 403);
     }
     assert_eq!(world.backend.seen().len(), 0);
 }

@@ -144,6 +144,16 @@ async fn users_have_a_quota_each_wherever_they_come_from() {
     for _ in 0..3 {
         assert_eq!(ask(&sidecar, "GET /", "").await.status(), 401);
     }
+    // Who tries keys is, by address.
+    let guess = by("cfk_a_guess");
+    for (address, status) in [(4, 401), (4, 429), (4, 429), (5, 401)] {
+        let fields = format!("X-Forwarded-For: 203.0.113.{address}\r\n{guess}");
+        assert_eq!(
+            ask(&sidecar, "GET /", &fields).await.status(),
+            status,
+            "{address}"
+        );
+    }
     assert_eq!(backend.seen().len(), 2);
 }
 

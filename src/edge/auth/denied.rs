@@ -32,6 +32,11 @@ impl Denied {
         }
     }
 
+    /// Whether it may be somebody who tries what is good.
+    pub fn is_guess(&self) -> bool {
+        matches!(self, Denied::Invalid(_))
+    }
+
     /// The close code that tells a client what to do: stop (4001), get new credentials (44xx) or come back (4100).
     pub fn close_code(&self) -> u16 {
         match self {

@@ -268,6 +268,8 @@ mod tests {
             principal(|i| i.user = "bob".into()),
             principal(|i| i.tenant = None),
             principal(|i| i.tenant = Some("t2".into())),
+            // Two issuers of one policy may each have an alice.
+            principal(|i| _ = i.claims.insert("iss".into(), json!("https://other.test"))),
             // Where one ends and the other begins is no way around.
             principal(|i| (i.auth, i.user) = ("jwta".into(), "lice".into())),
             principal(|i| (i.user, i.tenant) = ("alicet1".into(), None)),
