@@ -24,7 +24,7 @@ pub struct RateLimit {
     pub bytes: Option<Rate>,
     /// `sub`s. Default: unlimited.
     pub subscriptions: Option<Rate>,
-    /// Who is counted: `"ip"` (an IPv4 address, or the /64 of an IPv6 one), `"user"` (the address where none is known) or `"route"` (all together).
+    /// Who is counted: `"ip"` (an IPv4 address, or the /64 of an IPv6 one), `"user"` (the address where none is known; over a connection, for all but `requests`, the connection itself) or `"route"` (all of a route together).
     pub by: LimitBy,
     /// WebSocket connections of one user at once. Default: unlimited.
     pub connections_per_user: Option<usize>,

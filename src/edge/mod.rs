@@ -1,4 +1,4 @@
-//! Policies at the door: connection caps, memory pressure, hygiene, origins. The last two are pure.
+//! Policies at the door: connection caps, memory pressure, hygiene, origins, who somebody is, and how much they may ask for.
 
 pub mod auth;
 pub mod caps;

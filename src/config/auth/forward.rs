@@ -13,7 +13,7 @@ use crate::config::tree::Form;
 use crate::config::units;
 use crate::config::upstream::Upstream;
 
-/// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials. A 2xx answer that is a JSON object with a user vouches for them; any other answer of the backend does not (401), and while it is out of reach nobody new comes in (503).
+/// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials. A 2xx answer that is a JSON object with a user vouches for them; one without a user, 401, 403 and redirects do not (401). Any other status is a fault, as if it could not be reached: nobody new comes in (503).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// Which `[upstream.NAME]`. Required.

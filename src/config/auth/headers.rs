@@ -9,7 +9,7 @@ use crate::config::rollout::Rollout;
 use crate::config::table::Table;
 use crate::config::units;
 
-/// `csrf`: what a POST, PUT, PATCH or DELETE (a `req` too) has to bring besides where a cookie tells who sends it: the cookie's value once more, in a header, which no foreign page can set (double submit). Else it is answered with 403.
+/// `csrf`: what every method but GET, HEAD and OPTIONS (a `req` too) has to bring besides where a cookie tells who sends it: the cookie's value once more, in a header, which no foreign page can set (double submit). Else it is answered with 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csrf {
     /// The header that has to repeat the cookie's value, such as `"X-CSRFToken"`. Required.

@@ -82,7 +82,7 @@ pub enum Place {
 
 impl Found {
     /// Whether a page of somebody else's could have made a browser send all of it: there is a cookie in it, or what was told
-    /// at a login window, and nothing beside it that only a page of the application's own can set.
+    /// at a login window, and neither a token nor an API key in a header beside it.
     pub fn is_ambient(&self) -> bool {
         match (&self.credential, self.place) {
             (_, Place::Cookie) => true,
