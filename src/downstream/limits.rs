@@ -50,15 +50,15 @@ pub fn by_user(
     teller: Teller,
     entrant: &mut Entrant,
 ) -> Result<(), Problem> {
-    // Who was turned away has been counted; who is to say who they are is when they have.
-    let is_judged = entrant.is_let_in();
-    let Some(limit) = policies.rate_limit.filter(|_| is_judged) else {
+    let is_gone = matches!(entrant.entry, Entry::TurnedAway(_));
+    let Some(limit) = policies.rate_limit.filter(|_| !is_gone) else {
         return Ok(());
     };
     let principal = entrant.identity().map(Identity::principal);
     if limit.by == LimitBy::User {
         check(exchange, limit, policies, principal.as_ref())?;
     }
+    // Who is still to say who they are takes their seat when they have.
     let (Some(principal), Some(seat)) = (principal, &mut entrant.seat) else {
         return Ok(());
     };

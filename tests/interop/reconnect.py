@@ -7,6 +7,7 @@ until the last client has its first event again. reconnect.py [--clients N] [--s
 """
 import argparse
 import asyncio
+import json
 import os
 import random
 import resource
@@ -49,9 +50,11 @@ class Backend:
         self.questions: dict[str, int] = {}
         self.streams = 0
 
-    async def start(self) -> int:
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        return self.server.sockets[0].getsockname()[1]
+    async def run(self):
+        """In a process of its own: 10,000 clients in this one would keep it from answering in time."""
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=4096)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
 
     async def serve(self, reader, writer):
         try:
@@ -63,6 +66,11 @@ class Backend:
                     await asyncio.sleep(0.02)
                     body = b'{"user":"%s"}' % session.encode()
                     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+                elif head.startswith(b"GET /counted "):
+                    counted = {"questions": self.questions, "streams": self.streams}
+                    writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + json.dumps(counted).encode())
+                    self.questions, self.streams = {}, 0
+                    return
                 else:
                     self.streams += 1
                     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
@@ -114,6 +122,15 @@ class Client:
         self.writer.transport.abort()
 
 
+async def counted(port: int) -> dict:
+    """What the backend was asked since it was asked this."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /counted HTTP/1.1\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return json.loads(answer.split(b"\r\n\r\n", 1)[1])
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -127,10 +144,11 @@ async def start(binary: str, file: str):
 
 
 async def storm(arguments) -> bool:
-    backend = Backend()
+    backend = await asyncio.create_subprocess_exec(sys.executable, __file__, "--backend", stdout=asyncio.subprocess.PIPE)
+    backend_port = int(await backend.stdout.readline())
     public = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(CONFIG.format(public=public, backend=await backend.start(), handshakes=arguments.handshakes))
+        file.write(CONFIG.format(public=public, backend=backend_port, handshakes=arguments.handshakes))
         file.flush()
         binary = os.environ["CROSSFADE_BINARY"]
         clients = [Client(number, arguments.sessions, public) for number in range(arguments.clients)]
@@ -144,21 +162,23 @@ async def storm(arguments) -> bool:
             for client in clients:
                 client.drop()
                 client.attempts = client.waits = 0
-            backend.questions.clear()
-            backend.streams = 0
+            await counted(backend_port)
             process = await start(binary, file.name)
             began = time.monotonic()
             back = await asyncio.wait_for(asyncio.gather(*(client.connect(began) for client in clients)), arguments.seconds * 2)
+            seen = await counted(backend_port)
         finally:
-            process.kill()
-            await process.wait()
+            for child in (process, backend):
+                child.kill()
+                await child.wait()
     back.sort()
-    most = max(backend.questions.values())
+    questions, streams = seen["questions"], seen["streams"]
+    most = max(questions.values())
     print(
         f"all back after {back[-1]:.1f} s, half of them after {back[len(back) // 2]:.1f} s; told to wait {sum(c.waits for c in clients)} times; "
-        f"{sum(backend.questions.values())} questions for {len(backend.questions)} sessions, {most} at most for one; {backend.streams} stream"
+        f"{sum(questions.values())} questions for {len(questions)} sessions, {most} at most for one; {streams} stream"
     )
-    return back[-1] <= arguments.seconds and most == 1 and backend.streams == 1
+    return back[-1] <= arguments.seconds and most == 1 and streams == 1
 
 
 def main():
@@ -167,9 +187,12 @@ def main():
     parser.add_argument("--sessions", type=int, default=200)
     parser.add_argument("--handshakes", default="1000/s burst 500")
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--backend", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if arguments.backend:
+        return asyncio.run(Backend().run())
     sys.exit(0 if asyncio.run(storm(arguments)) else 1)
 
 

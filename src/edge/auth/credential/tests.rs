@@ -8,6 +8,8 @@ use crate::config::{
     Upstream,
 };
 
+mod upward;
+
 fn auth(name: &str, kind: AuthKind, from: &[From]) -> Arc<Auth> {
     Arc::new(Auth {
         name: name.into(),
@@ -393,71 +395,6 @@ fn a_token_from_elsewhere_stands_in_for_authorization() {
         let refused = ["the token is empty", "the token cannot stand in a header"];
         assert!(refused.contains(&&*found), "{token:?}: {found}");
     }
-}
-
-#[test]
-fn a_foreign_page_cannot_hide_a_cookie_behind_something_it_may_send() {
-    let from = [From::Header, From::Query("token".into()), From::Subprotocol];
-    let fields = ["authorization", "accept-language", "x-session"];
-    let session = forward(&from, None, &fields);
-    let policy = jwt(&[From::Header, From::Cookie("token".into())]);
-    let query = Extras {
-        query: vec![("token".into(), "q".into())],
-        ..Extras::default()
-    };
-    let nothing = Extras::default();
-    for (auth, lines, extras, is_ambient) in [
-        (&session, &["cookie: s=1"][..], &nothing, true),
-        (
-            &session,
-            &["cookie: s=1", "accept-language: de"],
-            &nothing,
-            true,
-        ),
-        (
-            &session,
-            &["cookie: s=1", "authorization: Basic YTpi"],
-            &nothing,
-            true,
-        ),
-        (&session, &["authorization: basic YTpi"], &nothing, true),
-        (&session, &["authorization: Negotiate YII"], &nothing, true),
-        (&session, &["cookie: s=1"], &query, true),
-        (&session, &["accept-language: de"], &query, false),
-        (
-            &session,
-            &["cookie: s=1", "authorization: Bearer t"],
-            &nothing,
-            false,
-        ),
-        // Such a field may be the browser's own, or a proxy's in front: it tells nobody's will.
-        (&session, &["cookie: s=1", "x-session: 1"], &nothing, true),
-        (&session, &["authorization: Bearer t"], &query, false),
-        (&policy, &["cookie: token=t"], &nothing, true),
-        (
-            &policy,
-            &["authorization: Bearer t", "cookie: token=t"],
-            &nothing,
-            false,
-        ),
-    ] {
-        let found = find(std::slice::from_ref(auth), &headers(lines), extras);
-        let found = found.unwrap().unwrap();
-        assert_eq!(
-            found.is_ambient(),
-            is_ambient,
-            "{lines:?}: {}",
-            seen(&found)
-        );
-    }
-}
-
-#[test]
-fn what_a_backend_would_not_see_is_given_to_it() {
-    let ours = [Place::Subprotocol, Place::Message, Place::Query];
-    assert!(ours.iter().all(|place| place.is_ours_alone()));
-    let theirs = [Place::Header, Place::Cookie, Place::Ticket];
-    assert!(!theirs.iter().any(|place| place.is_ours_alone()));
 }
 
 #[test]
