@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyper::Method;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 
 use super::edge::Policies;
 use super::endpoints::{self, About, Own};
@@ -159,7 +159,8 @@ fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match,
                 Arc::ptr_eq(&plain.route, &found.route)
                     || mode(&plain.route) == Some(CorsMode::Passthrough)
             }
-            Err(_) => true,
+            // Nothing is there for it; where two might be, it is neither's.
+            Err(problem) => problem.status == StatusCode::NOT_FOUND,
         };
         match mode(&found.route) {
             Some(CorsMode::Enforce) => return Ok((found, Asks::Ahead)),

@@ -149,12 +149,14 @@ async fn carry(
     };
     let (from_client, to_client) = tokio::io::split(socket);
     let (from_backend, mut to_backend) = tokio::io::split(upstream);
-    if to_backend.write_all(&ahead).await.is_err() {
-        return;
-    }
     let (mut bytes_in, mut bytes_out) = (ahead.len() as u64, 0);
-    drop(ahead);
-    let up = one_way::carry(Counted(from_client, &mut bytes_in), to_backend);
+    let from_client = Counted(from_client, &mut bytes_in);
+    let up = async {
+        if to_backend.write_all(&ahead).await.is_ok() {
+            drop(ahead);
+            one_way::carry(from_client, to_backend).await;
+        }
+    };
     let down = one_way::carry(Counted(from_backend, &mut bytes_out), to_client);
     // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own
     // keep-alive finds those who vanished.

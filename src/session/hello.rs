@@ -51,6 +51,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Ok(admission) => {
                 let admission = Arc::new(admission);
                 self.remember(admission.clone());
+                let own = self.own_auths();
+                if !own.contains(&admission.found.auth) {
+                    // A reload asks by another policy than the one that has answered.
+                    return self.hear_hello(None, subs, now);
+                }
                 match self.turned_away(&admission) {
                     Some(code) => self.close(code, "", subs, now),
                     None if !self.take_seat_for(&admission) => self.close(4029, "", subs, now),
@@ -130,7 +135,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     return self.close(4401, "another subject", subs, now);
                 }
                 let auth = auth.clone();
-                self.replace(admission, subs, now);
+                self.replace(Arc::new(admission), subs, now);
                 self.renew_others(&auth, subs, now);
                 self.accept(id);
             }
@@ -148,7 +153,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Standing::Known(admission)
                     if admission.identity.is_same_subject(&known.identity) =>
                 {
-                    self.replace(Admission::clone(&admission), subs, now);
+                    self.replace(admission, subs, now);
                 }
                 // It goes on by what it has until that ends.
                 _ => {}
@@ -159,11 +164,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
     pub(super) fn replace(
         &mut self,
-        admission: Admission,
+        admission: Arc<Admission>,
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) {
-        let admission = Arc::new(admission);
         self.remember(admission.clone());
         let mut ended: Vec<u32> = Vec::new();
         for sub in subs.iter_mut() {

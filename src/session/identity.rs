@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::call;
 use super::connection::Connection;
 use super::hello::Hello;
 use super::pace::Pace;
@@ -14,8 +16,8 @@ use super::presented::Presented;
 use super::requests::Wish;
 use super::subscription::Subscription;
 use crate::config::{Auth, Route, Share};
-use crate::edge::auth::{Admission, Asking, Check, Denied, Identity, context, credential};
-use crate::edge::rate_limit::Seat;
+use crate::edge::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
+use crate::edge::rate_limit::{Kind, Seat};
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
 use crate::protocol::Req;
@@ -31,8 +33,8 @@ pub(super) struct Access {
     pub rechecking: Vec<Rechecking>,
     /// When to look at people again.
     pub watch_at: Option<Instant>,
-    /// An authority that could not tell is left alone until then.
-    pub ask_again_at: Option<Instant>,
+    /// Authorities that could not tell are left alone until then, by their policies.
+    pub ask_again_at: Vec<(Arc<str>, Instant)>,
     /// The ends of tokens that the client was told of, by the policy that takes them.
     pub noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
@@ -61,7 +63,7 @@ pub(super) enum Then {
 
 /// Is this still who it was?
 pub(super) struct Rechecking {
-    pub auth: Arc<str>,
+    pub of: Arc<Admission>,
     pub asking: Asking,
 }
 
@@ -85,7 +87,7 @@ impl Access {
             asking: None,
             rechecking: Vec::new(),
             watch_at: None,
-            ask_again_at: None,
+            ask_again_at: Vec::new(),
             noticed: Vec::new(),
             seat,
             pace: Pace::default(),
@@ -103,19 +105,66 @@ impl Access {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Looks for a credential that these policies take, judges it, and remembers whose it is.
-    pub(super) fn standing(&mut self, auths: &[Arc<Auth>]) -> Standing {
-        let standing = self.judge(auths);
-        if let Standing::Known(admission) = &standing {
-            let name = &admission.found.auth.name;
-            let known = self.member().admission(name);
-            if known.is_none_or(|known| !Arc::ptr_eq(&known, admission)) {
-                self.remember(admission.clone());
-            }
+    pub(super) fn standing(
+        &mut self,
+        auths: &[Arc<Auth>],
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Standing {
+        match self.stands(auths) {
+            Standing::Known(admission) => match self.take_in(&admission, subs, now) {
+                true => Standing::Known(admission),
+                false => Standing::Denied(Denied::Expired),
+            },
+            standing => standing,
         }
-        standing
     }
 
     /// As [`Connection::standing`], and remembers nobody.
+    pub(super) fn stands(&self, auths: &[Arc<Auth>]) -> Standing {
+        match self.judge(auths) {
+            Standing::Denied(denied) if denied.is_guess() => match self.known_otherwise(auths) {
+                Some(known) => Standing::Known(known),
+                None => Standing::Denied(denied),
+            },
+            standing => standing,
+        }
+    }
+
+    /// Whom one of these policies knows by something that did not come in a message: a token that another policy has taken
+    /// there says nothing of them.
+    fn known_otherwise(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
+        self.access.presented.extras.message.as_ref()?;
+        let mut known = auths.iter().filter_map(|auth| {
+            let known = self.member().admission(&auth.name)?;
+            (known.found.auth == *auth).then_some(known)
+        });
+        known.find(|known| known.found.place != credential::Place::Message)
+    }
+
+    /// Somebody whom a policy knows from now on, with all that stands by it; false where it has known somebody else, and the
+    /// connection ends.
+    fn take_in(
+        &mut self,
+        admission: &Arc<Admission>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> bool {
+        match self.member().admission(&admission.found.auth.name) {
+            None => self.remember(admission.clone()),
+            Some(known) if Arc::ptr_eq(&known, admission) => {}
+            Some(known) if known.identity.is_same_subject(&admission.identity) => {
+                self.replace(admission.clone(), subs, now);
+            }
+            Some(_) => {
+                self.close(4401, "another subject", subs, now);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What was presented, judged by these policies.
     pub(super) fn judge(&self, auths: &[Arc<Auth>]) -> Standing {
         let Some(first) = auths.first() else {
             return Standing::Unasked;
@@ -126,14 +175,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Err(denied) => return Standing::Denied(denied),
         };
         // A ticket was good once; what it stands for holds until something newer comes in a message.
-        let is_newer =
-            (found.as_ref()).is_some_and(|found| found.place == credential::Place::Message);
-        let ticket = self.admission_of(auths).filter(|known| {
-            known.ticketed.is_some() && auths.iter().any(|auth| *auth == known.found.auth)
-        });
-        if let Some(known) = ticket.filter(|_| !is_newer) {
-            return Standing::Known(known);
-        }
+        let is_newer = |found: &Found| found.place == credential::Place::Message;
+        let ticket = self.admission_of(auths);
+        let ticket = ticket.filter(|known| known.ticketed.is_some());
+        let ticket = ticket.filter(|_| !found.as_ref().is_some_and(is_newer));
+        let found = match &ticket {
+            Some(known) => {
+                let mut auths = auths.iter();
+                let auth = auths.find(|auth| auth.name == known.found.auth.name);
+                auth.map(|auth| Found {
+                    auth: auth.clone(),
+                    ..known.found.clone()
+                })
+            }
+            None => found,
+        };
         let Some(found) = found else {
             return Standing::Denied(self.shared.authenticator.missed(&first.name));
         };
@@ -148,10 +204,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let member = self.member().clone();
         let client = &member.client;
         let context = || context(&client.host, client.proto, &client.remote);
-        match self.shared.authenticator.check(auths, found, context) {
-            Check::Done(Ok(admission)) => Standing::Known(Arc::new(admission)),
+        let check = self.shared.authenticator.check(auths, found, context);
+        // What the ticket's page had sent stands for them under a changed policy too.
+        let ticketed = ticket.and_then(|known| known.ticketed.clone());
+        let with_it = |admission: Admission| Admission {
+            ticketed,
+            ..admission
+        };
+        match check {
+            Check::Done(Ok(admission)) => Standing::Known(Arc::new(with_it(admission))),
             Check::Done(Err(denied)) => Standing::Denied(denied),
-            Check::Asks(asking) => Standing::Asks(asking),
+            Check::Asks(asking) => {
+                Standing::Asks(Box::pin(async move { asking.await.map(with_it) }))
+            }
         }
     }
 
@@ -193,8 +258,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 continue;
             };
             has_learnt = true;
-            let rechecking = self.access.rechecking.swap_remove(index);
-            self.rechecked(&rechecking.auth, outcome, subs);
+            let Rechecking { of, .. } = self.access.rechecking.swap_remove(index);
+            let auth = of.found.auth.name.clone();
+            let known = self.member().admission(&auth);
+            match known.is_some_and(|known| Arc::ptr_eq(&known, &of)) {
+                true => self.rechecked(&auth, outcome, subs),
+                // They have shown something newer meanwhile.
+                false => self.access.watch_at = Some(Instant::now()),
+            }
         }
         if self.closing_until.is_none()
             && let Some(question) = &mut self.access.asking
@@ -220,20 +291,26 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, subs, now),
             // The route may ask for somebody else by now, so its policies look again.
             (Then::Subscribe(id, wish), Ok(admission)) => {
-                self.remember(Arc::new(admission));
-                if let Err(refusal) = self.enter(id, wish, subs, now) {
+                if self.take_in(&Arc::new(admission), subs, now)
+                    && let Err(refusal) = self.enter(id, wish, subs, now)
+                {
                     self.refuse_sub(id, &refusal, subs, now);
                 }
             }
-            (Then::Subscribe(id, _), Err(denied)) => {
-                self.refuse_sub(id, &Refusal::from(&denied), subs, now);
+            (Then::Subscribe(id, wish), Err(denied)) => {
+                let refusal = self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions);
+                self.refuse_sub(id, &refusal, subs, now);
             }
             (Then::Call(request), Ok(admission)) => {
-                self.remember(Arc::new(admission));
-                self.call_in(request);
+                if self.take_in(&Arc::new(admission), subs, now) {
+                    self.call_in(request, subs, now);
+                }
             }
             (Then::Call(request), Err(denied)) => {
-                self.refuse(Some(request.id), &Refusal::from(&denied));
+                let method = call::method_of(&request);
+                let method = method.unwrap_or(Method::GET);
+                let refusal = self.denied(&denied, &method, &request.path, Kind::Requests);
+                self.refuse(Some(request.id), &refusal);
             }
         }
     }

@@ -142,9 +142,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let found = member.client.find(&self.in_force, &Method::GET, &old.url);
         let (found, url) = found.map_err(removed)?;
         let route = found.route.clone();
-        let admission = match self.standing(&route.auth) {
+        let admission = match self.stands(&route.auth) {
             Standing::Unasked => None,
-            Standing::Known(admission) => Some(admission),
+            Standing::Known(admission) => {
+                self.remember(admission.clone());
+                Some(admission)
+            }
             Standing::Denied(denied) => return Err(Refusal::from(&denied)),
             Standing::Asks(_) => {
                 // Whoever was let in by the same policy stays until its authority has said otherwise.

@@ -104,7 +104,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// A route's own limits: a subscription counts once where the connection has the same, unless they go by routes, and the
+    /// A route's own limits: a subscription counts once where the connection has the same and has counted for as much, and the
     /// handshake of a single stream has counted for it.
     fn limit_of(&self, route: &Route, kind: Kind) -> Option<Arc<RateLimit>> {
         let limit = route.rate_limit.clone();
@@ -113,7 +113,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let own = self.own_policy();
         let counts = |limit: &Arc<RateLimit>| {
-            limit.by == LimitBy::Route || own.is_none_or(|own| own.name != limit.name)
+            let is_counted = match limit.by {
+                LimitBy::Route => false,
+                LimitBy::User => !self.own_auths().is_empty(),
+                LimitBy::Ip => true,
+            };
+            !is_counted || own.is_none_or(|own| own.name != limit.name)
         };
         limit.filter(|limit| !self.is_single && counts(limit))
     }

@@ -15,7 +15,7 @@ use super::identity::{Standing, Then, claims_of, may};
 use super::pace::NO_ROUTE;
 use super::subscription::Subscription;
 use crate::config::Route;
-use crate::edge::auth::Admission;
+use crate::edge::auth::{Admission, Denied};
 use crate::edge::rate_limit::Kind;
 use crate::error::{Code, Refusal};
 use crate::hub::Start;
@@ -83,7 +83,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Input::Resume { id, ch } => {
                 self.with_sub(id, ch, subs, Subscription::resume);
             }
-            Input::Req(request) => self.call(request),
+            Input::Req(request) => self.call(request, subs, now),
             Input::Ping => self.reply(&Output::Pong),
             Input::Pong => {}
         }
@@ -121,7 +121,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 "no more subscriptions on this connection",
             ));
         }
-        let whose = self.owner();
+        // Where the connection asks nobody who it is, its routes count for their users.
+        let whose = self.admission_of(&self.own_auths());
         // The handshake of a single stream has counted for it.
         if let Some(own) = self.own_policy().filter(|_| !self.is_single) {
             self.allow(&own, NO_ROUTE, Kind::Subscriptions, whose.as_deref())?;
@@ -147,17 +148,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let member = self.member().clone();
         let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
         let route = found?.0.route;
-        match self.standing(&route.auth) {
+        match self.standing(&route.auth, subs, now) {
             Standing::Unasked => self.subscribe_as(id, wish, None, subs, now),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
                 self.subscribe_as(id, wish, Some(admission), subs, now)
             }
             Standing::Denied(denied) => {
-                if denied.is_guess() {
-                    self.allow_by_user(&route, Kind::Subscriptions, None)?;
-                }
-                Err(Refusal::from(&denied))
+                Err(self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions))
             }
             Standing::Asks(asking) => {
                 self.ask(asking, Then::Subscribe(id, wish));
@@ -295,7 +293,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Sends a request on its way, for whom its route's policy lets in.
-    fn call(&mut self, request: Req) {
+    fn call(&mut self, request: Req, subs: &mut Vec<Subscription>, now: Instant) {
         let id = Some(request.id);
         if self.calls.len() >= CALLS {
             let mut refusal = Refusal::new(Code::RateLimited, "too many requests under way");
@@ -307,37 +305,59 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Err(refusal) => return self.refuse(id, &refusal),
         };
         match self.allow_at_place(&found.route, Kind::Requests) {
-            Ok(()) => self.call_in(request),
+            Ok(()) => self.call_in(request, subs, now),
             Err(refusal) => self.refuse(id, &refusal),
         }
     }
 
     /// The rest of [`Connection::call`], where it was counted: also when somebody has just become known.
-    pub(super) fn call_in(&mut self, request: Req) {
+    pub(super) fn call_in(&mut self, request: Req, subs: &mut Vec<Subscription>, now: Instant) {
         let id = Some(request.id);
-        if let Err(refusal) = self.send(request) {
+        if let Err(refusal) = self.send(request, subs, now) {
             self.refuse(id, &refusal);
         }
     }
 
-    fn send(&mut self, request: Req) -> Result<(), Refusal> {
+    fn send(
+        &mut self,
+        request: Req,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let route = self.called(&request)?.route;
-        match self.standing(&route.auth) {
+        match self.standing(&route.auth, subs, now) {
             Standing::Unasked => self.call_as(request, &route, None),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
                 self.call_as(request, &route, Some(admission))
             }
             Standing::Denied(denied) => {
-                if denied.is_guess() {
-                    self.allow_by_user(&route, Kind::Requests, None)?;
-                }
-                Err(Refusal::from(&denied))
+                let method = call::method_of(&request)?;
+                Err(self.denied(&denied, &method, &request.path, Kind::Requests))
             }
             Standing::Asks(asking) => {
                 self.ask(asking, Then::Call(request));
                 Ok(())
             }
+        }
+    }
+
+    /// What somebody is told whom a route does not let in. Who tries what is good is counted for it.
+    pub(super) fn denied(
+        &mut self,
+        denied: &Denied,
+        method: &Method,
+        path: &str,
+        kind: Kind,
+    ) -> Refusal {
+        let refusal = Refusal::from(denied);
+        let client = &self.member().client;
+        match client.find(&self.in_force, method, path) {
+            Ok((found, _)) if denied.is_guess() => {
+                let counted = self.allow_by_user(&found.route, kind, None);
+                counted.err().unwrap_or(refusal)
+            }
+            _ => refusal,
         }
     }
 

@@ -57,9 +57,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 // Nobody could tell when the policy was changed.
                 (_, false) => now,
             };
-            let due = self.access.ask_again_at.map_or(due, |at| due.max(at));
-            let mut asked = self.access.rechecking.iter().map(|asked| &asked.auth);
-            if now < due || asked.any(|asked| *asked == auth.name) {
+            let mut waiting = self.access.ask_again_at.iter();
+            let again = waiting.find(|(name, _)| *name == auth.name);
+            let due = again.map_or(due, |(_, at)| due.max(*at));
+            let mut asked = self.access.rechecking.iter();
+            if now < due || asked.any(|asked| asked.of.found.auth.name == auth.name) {
                 self.watch_until(due.max(now + Duration::from_millis(100)));
             } else if self.is_in_force(auth) {
                 self.recheck_person(&admission);
@@ -89,13 +91,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         });
     }
 
-    fn recheck_person(&mut self, admission: &Admission) {
+    /// Leaves an authority alone until then.
+    fn ask_again_at(&mut self, auth: &Arc<str>, at: Instant) {
+        let waiting = &mut self.access.ask_again_at;
+        waiting.retain(|(name, _)| name != auth);
+        waiting.push((auth.clone(), at));
+    }
+
+    fn recheck_person(&mut self, admission: &Arc<Admission>) {
         let member = self.member().clone();
         let client = &member.client;
         let context = context(&client.host, client.proto, &client.remote);
         let asking = self.shared.authenticator.recheck(admission, context);
-        let auth = admission.found.auth.name.clone();
-        let asked = asking.map(|asking| Rechecking { auth, asking });
+        let of = admission.clone();
+        let asked = asking.map(|asking| Rechecking { of, asking });
         self.access.rechecking.extend(asked);
     }
 
@@ -124,15 +133,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 };
                 if admission.vouched_at == known.vouched_at {
                     // Nobody could tell, and for a while that is forgiven.
-                    self.access.ask_again_at = Some(admission.ask_again_at(now));
+                    self.ask_again_at(auth, admission.ask_again_at(now));
                 }
-                self.replace(admission, subs, now);
+                self.replace(Arc::new(admission), subs, now);
             }
             Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
             // A reload must not send away whom it does not concern: as they were, until somebody can tell.
             Err(Denied::Unavailable(_)) if !self.is_in_force(&known.found.auth) => {
                 let soon = now + ASK_AGAIN;
-                self.access.ask_again_at = Some(soon);
+                self.ask_again_at(auth, soon);
                 self.watch_until(soon);
             }
             // It was good before: its session is over.
@@ -217,7 +226,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// What was presented is looked for and judged as the policy is now. Whom an authority has vouched for stays for the time
     /// of one recheck at most: all at once would be a storm.
-    fn follow_policy(&mut self, admission: &Admission, subs: &mut Vec<Subscription>) {
+    fn follow_policy(&mut self, admission: &Arc<Admission>, subs: &mut Vec<Subscription>) {
         let name = admission.found.auth.name.clone();
         let Some(auth) = self.in_force.config.auths.get(&*name).cloned() else {
             return;
@@ -241,14 +250,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential)
             && matches!(admission.found.credential, Credential::Inputs(_))
         {
-            let ago = every.mul_f64(fastrand::f64());
-            let vouched_at = Instant::now().checked_sub(ago);
-            let dated = Admission {
-                found,
-                vouched_at: vouched_at.unwrap_or(admission.vouched_at),
-                ..admission.clone()
-            };
-            return self.rechecked(&name, Ok(dated), subs);
+            let adopted = admission.adopted(found, every, fastrand::f64());
+            return self.rechecked(&name, Ok(adopted), subs);
         }
         let member = self.member().clone();
         let client = &member.client;
@@ -257,15 +260,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         match self.shared.authenticator.check(auths, found, context) {
             Check::Done(outcome) => self.rechecked(&name, outcome, subs),
             Check::Asks(asking) => {
-                let rechecking = Rechecking { auth: name, asking };
-                self.access.rechecking.push(rechecking);
+                let of = admission.clone();
+                self.access.rechecking.push(Rechecking { of, asking });
             }
         }
     }
 
     /// A reload asks for somebody where nobody did, or by another policy.
     fn enter_anew(&mut self, own: &[Arc<Auth>], subs: &mut Vec<Subscription>, now: Instant) {
-        match self.standing(own) {
+        match self.standing(own, subs, now) {
             Standing::Unasked | Standing::Known(_) => {}
             Standing::Denied(denied) => self.close(denied.close_code(), "", subs, now),
             // The handshake waits for such an answer better than a session can.

@@ -268,3 +268,30 @@ async fn a_reload_closes_only_those_whose_policy_no_longer_lets_them_in() {
     assert_eq!(world.ask("GET /app/page", &[&by]).await.status(), 401);
     assert_eq!(world.backend.seen().len(), before);
 }
+
+#[tokio::test]
+async fn a_newer_token_of_one_policy_takes_nothing_from_what_another_knows() {
+    let websocket = "[websocket]\nauth = \"login\"\n";
+    let other = LOGIN
+        .replace("[auth.login]", "[auth.other]")
+        .replace("login.test", "other.test");
+    let from = "from = [\"message\", \"cookie:other\"]\n";
+    let routes = "[[route]]\npath = \"/theirs/{id}\"\nupstream = \"app\"\nsource = \"sse\"\nauth = \"other\"\n";
+    let world = World::with(
+        "",
+        &[websocket, LOGIN, &other, from, ROUTES, routes].concat(),
+    )
+    .await;
+    let elsewhere = token(json!({"iss": "https://other.test", "sub": "carol"}));
+    let cookie = format!("cookie: other={elsewhere}");
+    let by = bearer(&token_of("alice"));
+    let (mut many, _) = world.welcomed(WS, &[&by, &cookie]).await;
+    many.subscribe(1, "/theirs/1").await;
+    let newer = token(json!({"jti": "newer"}));
+    assert_eq!(renew(&mut many, 2, &newer).await["t"], "ok");
+    // The message says nothing of carol, whom the other policy knows by her cookie.
+    many.subscribe(3, "/theirs/2").await;
+    many.subscribe(4, "/stream").await;
+    let last = world.asked_for("/theirs/2").remove(0);
+    assert_eq!(last.field("x-user"), Some("carol"));
+}

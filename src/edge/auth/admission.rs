@@ -47,6 +47,19 @@ impl Admission {
             .map_or(soon, |end| end.min(soon))
     }
 
+    /// The same under a policy that a reload has changed: its authority is asked again at a random instant within its recheck,
+    /// where it is not overdue; all at once would be a storm. `part` is in 0..1.
+    pub fn adopted(&self, found: Found, every: Duration, part: f64) -> Admission {
+        let is_overdue = self.vouched_at.elapsed() >= every;
+        let dated = Instant::now().checked_sub(every.mul_f64(part));
+        let vouched_at = dated.filter(|_| !is_overdue).unwrap_or(self.vouched_at);
+        Admission {
+            found,
+            vouched_at,
+            ..self.clone()
+        }
+    }
+
     /// Whether a browser may have sent the credential by itself.
     pub fn is_by_cookie(&self) -> bool {
         self.ticketed.is_none() && self.found.is_ambient()
@@ -84,7 +97,7 @@ impl Admission {
                 (judged, None)
             }
             Place::Header => {
-                let is_it = |sent: &HeaderValue| sent.as_bytes().ends_with(token.as_bytes());
+                let is_it = |sent: &HeaderValue| credential::is_bearer(sent, token);
                 (None, authorization.filter(is_it))
             }
             _ => (None, credential::as_bearer(token).ok()),

@@ -169,13 +169,14 @@ impl Authenticator {
     /// Whoever a ticket stands for, where one of these policies has admitted them as it is now, and they still are.
     fn redeem(&self, auths: &[Arc<Auth>], ticket: &str, now: u64) -> Result<Admission, Denied> {
         let redeemed = self.tickets.redeem(std::time::Instant::now(), ticket);
-        let is_of = |admission: &Admission| {
-            let mut takes = auths.iter().filter(|auth| auth.takes_tickets());
-            takes.any(|auth| *auth == admission.found.auth)
-        };
-        let admission = redeemed
-            .filter(is_of)
-            .ok_or(Denied::Invalid("the ticket is none, or was used".into()))?;
+        let none = || Denied::Invalid("the ticket is none, or was used".into());
+        let admission = redeemed.ok_or_else(none)?;
+        let mut takes = auths.iter().filter(|auth| auth.takes_tickets());
+        let auth = takes.find(|auth| auth.name == admission.found.auth.name);
+        if *auth.ok_or_else(none)? != admission.found.auth {
+            // A reload has changed the policy meanwhile: with another ticket they are judged by it.
+            return Err(Denied::Expired);
+        }
         if admission.identity.ends().is_some_and(|ends| now >= ends) {
             return Err(Denied::Expired);
         }

@@ -314,6 +314,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
     }
 }
 
+/// Whether a line of `Authorization` is this token, and nothing else.
+pub(super) fn is_bearer(authorization: &HeaderValue, token: &str) -> bool {
+    let line = authorization.to_str().ok();
+    line.and_then(|line| line.split_once(' '))
+        .is_some_and(|(scheme, sent)| {
+            scheme.eq_ignore_ascii_case("Bearer") && sent.trim_matches(' ') == token
+        })
+}
+
 /// `Authorization: Bearer` with this token.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::authenticator::unix_now;
 use super::credential::Found;
-use super::{Admission, Authenticator, Check, Context, Denied};
+use super::{ASK_AGAIN, Admission, Authenticator, Check, Context, Credential, Denied};
 
 /// How often the clock on the wall is looked at: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
@@ -30,6 +30,7 @@ impl Authenticator {
             let look = Instant::now() + left.unwrap_or(LOOK).min(LOOK);
             let due = match admission.found.auth.recheck() {
                 Some(every) => (admission.vouched_at + every).max(ask_at).min(look),
+                None if ask_at > Instant::now() => ask_at.min(look),
                 None => look,
             };
             tokio::select! {
@@ -65,14 +66,30 @@ impl Authenticator {
                 auth: auth.clone(),
                 ..admission.found.clone()
             };
-            match self.check(&[auth], found, || context.clone()) {
+            if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential) {
+                *admission = admission.adopted(found, every, fastrand::f64());
+                return Ok(());
+            }
+            if now < *ask_at {
+                return Ok(());
+            }
+            let outcome = match self.check(&[auth], found, || context.clone()) {
                 Check::Done(outcome) => outcome,
                 Check::Asks(asking) => asking.await,
+            };
+            if matches!(outcome, Err(Denied::Unavailable(_))) {
+                // As they were, until somebody can tell.
+                *ask_at = now + ASK_AGAIN;
+                return Ok(());
             }
+            outcome
         } else if auth.recheck().is_some_and(is_due) {
             match self.recheck(admission, context.clone()) {
                 Some(asking) => asking.await,
-                None => return Ok(()),
+                None => {
+                    *ask_at = now + ASK_AGAIN;
+                    return Ok(());
+                }
             }
         } else {
             return Ok(());
