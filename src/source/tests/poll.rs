@@ -365,7 +365,7 @@ async fn a_backend_that_asks_for_a_pause_or_keeps_failing_is_left_alone() {
 
 #[tokio::test]
 async fn nothing_is_asked_when_nobody_listens_any_more() {
-    let world = World::new(&format!("{FAST}\nreplay = {{age = \"200ms\"}}")).await;
+    let world = World::new(&format!("{FAST}\nreplay = {{age = \"2s\"}}")).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;
     listener.next().await;
