@@ -101,8 +101,10 @@ impl<'a> Origin<'a> {
         let (host, port) = match rest.rsplit_once(':').filter(|_| has_port) {
             None => (rest, None),
             Some((host, port)) => {
-                let plain = port.bytes().all(|byte| byte.is_ascii_digit());
-                (host, Some(plain.then(|| port.parse().ok())??))
+                // In its one spelling: `03000` is no browser's.
+                let is_plain =
+                    port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+                (host, Some(is_plain.then(|| port.parse().ok())??))
             }
         };
         let is_http = matches!(scheme, "http" | "https");

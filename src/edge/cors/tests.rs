@@ -45,6 +45,7 @@ const LOOKALIKES: &[(u8, &str)] = &[
     (13, "https://app.example.com:0443"),
     (13, "http://localhost"),
     (13, "http://localhost:30000"),
+    (13, "http://localhost:03000"),
     (15, "https://äpp.example.com"),
     (15, "HTTPS://app.example.com"),
     (12, "ws://localhost:3000"),
