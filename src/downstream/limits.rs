@@ -5,10 +5,7 @@ use super::exchange::Exchange;
 use super::respond::Problem;
 use crate::config::{LimitBy, RateLimit};
 use crate::edge::auth::{Denied, Identity};
-use crate::edge::rate_limit::{Crowded, Key, Kind, Seat};
-
-/// How limits and metrics name what is no route of the file.
-pub const NO_ROUTE: &str = "-";
+use crate::edge::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
 
 /// Limits that need not know who it is: by address, and by route.
 pub fn by_place(exchange: &Exchange, policies: Policies<'_>) -> Result<(), Problem> {

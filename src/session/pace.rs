@@ -9,12 +9,9 @@ use super::connection::Connection;
 use super::subscription::Subscription;
 use crate::config::{LimitBy, RateLimit, Route};
 use crate::edge::auth::Admission;
-use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind};
+use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
 use crate::route::InForce;
-
-/// How limits and metrics name what is no route of the file.
-pub(super) const NO_ROUTE: &str = "-";
 
 /// What this connection was refused lately.
 #[derive(Default)]

@@ -13,6 +13,9 @@ use crate::config::LimitBy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u64; 2]);
 
+/// How limits and metrics name what is no route of the file.
+pub const NO_ROUTE: &str = "-";
+
 const EVERYBODY: u64 = 0;
 const ADDRESS: u64 = 1;
 const BLOCK: u64 = 2;

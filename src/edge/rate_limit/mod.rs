@@ -26,7 +26,7 @@ mod tests;
 pub use admission::{Admission, RetryAfter};
 pub use clock::Clock;
 pub use excess::Excess;
-pub use key::Key;
+pub use key::{Key, NO_ROUTE};
 pub use limiter::{Limiter, Wait};
 pub use policies::{Exceeded, Kind, Limiters, PolicyLimiters};
 pub use seats::{Crowded, Seat, Seats};
