@@ -34,7 +34,7 @@ pub struct New {
     /// The day, or the time, from which on it opens nothing: 2027-01-31, or 2027-01-31T12:00:00Z.
     #[arg(long, value_name = "DATE")]
     expires: Option<String>,
-    /// Prints {\"key\",\"line\"} on stdout.
+    /// Prints {"key","line"} on stdout.
     #[arg(long)]
     json: bool,
 }

@@ -68,7 +68,7 @@ Example:
         /// The configuration file.
         #[arg(value_name = "FILE", default_value = "proxy.toml")]
         file: PathBuf,
-        /// Prints {\"ok\",\"problems\"} on stdout.
+        /// Prints {"ok","problems"} on stdout.
         #[arg(long)]
         json: bool,
         /// Also tries upstreams, authorities, key sets, clocks and CORS against what runs, with GETs that carry no credentials.
