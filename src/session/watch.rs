@@ -260,8 +260,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         match self.shared.authenticator.check(auths, found, context) {
             Check::Done(outcome) => self.rechecked(&name, outcome, subs),
             Check::Asks(asking) => {
+                // What was asked by the policy of before is of no use, and reloads may come faster than answers.
+                let rechecking = &mut self.access.rechecking;
+                rechecking.retain(|asked| asked.of.found.auth.name != name);
                 let of = admission.clone();
-                self.access.rechecking.push(Rechecking { of, asking });
+                rechecking.push(Rechecking { of, asking });
             }
         }
     }
