@@ -63,6 +63,7 @@ impl World {
             proto: "https",
             vary: Vec::new(),
             scope,
+            owner: Default::default(),
         }
     }
 
