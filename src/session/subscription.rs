@@ -413,14 +413,19 @@ impl Subscription {
         {
             return self.loss_without_words(*why);
         }
-        let part = match &self.filter {
-            None => None,
-            Some(filter) => match filter.apply(event, self.route.source.as_ref()) {
+        let (mut event, mut part) = (event, None);
+        let instead;
+        if let Some(filter) = &self.filter {
+            match filter.apply(event, self.route.source.as_ref()) {
                 Seen::Hidden => return None,
-                Seen::Whole => None,
-                Seen::Part(part) => Some(part),
-            },
-        };
+                Seen::Whole => {}
+                Seen::Part(seen) => part = Some(seen),
+                Seen::Instead(seen) => {
+                    instead = seen;
+                    event = &instead;
+                }
+            }
+        }
         let view = View {
             ch: self.ch,
             data: part.as_deref(),
