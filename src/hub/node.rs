@@ -126,8 +126,8 @@ impl Node {
     }
 
     /// A subscriber left; the last one's going starts the linger time.
-    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32) {
-        match topic.detach(slot) {
+    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
+        match topic.detach(slot, is_paused) {
             (0, _) => {}
             (_, true) => return lock(&self.topics).pass_on(topic),
             (_, false) => return,

@@ -49,6 +49,10 @@ pub(super) struct Topic {
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
+    /// Those of them that have not paused.
+    active: AtomicUsize,
+    /// Rings when there is one again.
+    attention: Notify,
     // Taken one at a time, and after the node's lock where that is held.
     log: Mutex<Log>,
     condition: Mutex<Condition>,
@@ -111,6 +115,8 @@ impl Topic {
             phase: AtomicU8::new(OPENING),
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            attention: Notify::new(),
             log: Mutex::new(Log::new(ch, epoch)),
             condition: Mutex::new(Condition {
                 state: State {
@@ -257,13 +263,17 @@ impl Topic {
         let slot = listeners.attach(signal, credentials, owner);
         self.meters.subscribers.inc();
         self.subscribers.store(listeners.count(), Ordering::Release);
+        self.rouse();
         slot
     }
 
     /// How many are left, and whether none of them is the owner's.
-    pub fn detach(&self, slot: u32) -> (usize, bool) {
+    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
+        if !is_paused {
+            self.drowse();
+        }
         self.meters.subscribers.dec();
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
@@ -278,6 +288,35 @@ impl Topic {
     /// See [`Listeners::pass_on`]; under the node's lock only, which keeps the numbers.
     pub fn pass_on(&self) -> Option<(Owner, Owner)> {
         lock(&self.listeners).pass_on()
+    }
+
+    /// One more subscriber wants what is published.
+    pub fn rouse(&self) {
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.attention.notify_waiters();
+        }
+    }
+
+    /// One subscriber less wants what is published.
+    pub fn drowse(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a subscriber wants what is published, here or at the process that this topic comes from.
+    pub fn is_attended(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0 || self.is_kept()
+    }
+
+    /// Resolves when [`Topic::is_attended`].
+    pub async fn attended(&self) {
+        loop {
+            // Before the look, so that nobody comes unnoticed in between.
+            let attention = self.attention.notified();
+            if self.is_attended() {
+                return;
+            }
+            attention.await;
+        }
     }
 
     /// What one subscriber has brought.
