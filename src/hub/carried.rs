@@ -15,7 +15,8 @@ use super::log::carry::{Arrival, Arrived, Extract};
 use super::{Credentials, TopicKey};
 use crate::config::Route;
 use crate::error::Code;
-use crate::event::{Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::json;
 
 /// What is told of one topic.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,7 +102,17 @@ struct Entry {
     /// Whether the data is JSON.
     #[serde(default)]
     json: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<Changed>,
     age_ms: u64,
+}
+
+/// See [`Change`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Changed {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -330,6 +341,7 @@ impl Entry {
             id: event.id.clone(),
             data: text(&event.data),
             json: matches!(event.data, Data::Json(_)),
+            change: event.change.as_ref().map(Changed::write),
             age_ms,
         }
     }
@@ -353,8 +365,30 @@ impl Entry {
             name: self.name,
             id: self.id,
             data: data(self.data, self.json),
+            change: self.change.and_then(Changed::read),
         };
         (kind, draft, at)
+    }
+}
+
+impl Changed {
+    fn write(change: &Change) -> Self {
+        let before = change.before.as_deref();
+        Changed {
+            kind: change.kind.as_str().to_owned(),
+            before: before.map(|before| String::from_utf8_lossy(before).into_owned()),
+        }
+    }
+
+    fn read(self) -> Option<Change> {
+        let kind = ChangeKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == self.kind)?;
+        let before = self.before.map(String::into_bytes);
+        Some(Change {
+            kind,
+            before: before.filter(|text| json::is_json(text)).map(Arc::from),
+        })
     }
 }
 

@@ -68,6 +68,7 @@ pub struct Subscriber {
     /// The number of the state that the client was told.
     told: u32,
     told_live: bool,
+    is_paused: bool,
 }
 
 impl Subscriber {
@@ -101,6 +102,7 @@ impl Subscriber {
                 slot,
                 told: 0,
                 told_live: true,
+                is_paused: false,
             },
             recovered,
             prelude,
@@ -150,6 +152,20 @@ impl Subscriber {
     pub fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {
             self.topic.renew(self.slot, credentials);
+        }
+    }
+
+    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest.
+    pub fn pause(&mut self) {
+        if !std::mem::replace(&mut self.is_paused, true) {
+            self.topic.drowse();
+        }
+    }
+
+    /// Wants again what is published.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.is_paused) {
+            self.topic.rouse();
         }
     }
 
@@ -252,6 +268,8 @@ impl Drop for Subscriber {
         if self.is_pinned() {
             self.topic.with_log(|log| log.unpin(self.joined));
         }
-        self.topic.node.leave(&self.topic, self.slot);
+        self.topic
+            .node
+            .leave(&self.topic, self.slot, self.is_paused);
     }
 }

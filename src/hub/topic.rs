@@ -51,6 +51,10 @@ pub(super) struct Topic {
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
+    /// Those of them that have not paused.
+    active: AtomicUsize,
+    /// Rings when there is one again.
+    attention: Notify,
     // Taken one at a time, and after the node's lock where that is held.
     log: Mutex<Log>,
     condition: Mutex<Condition>,
@@ -115,6 +119,8 @@ impl Topic {
             phase: AtomicU8::new(OPENING),
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            attention: Notify::new(),
             log: Mutex::new(Log::new(ch, epoch)),
             condition: Mutex::new(Condition {
                 state: State {
@@ -270,17 +276,50 @@ impl Topic {
         let slot = listeners.attach(signal, credentials);
         self.meters.subscribers.inc();
         self.subscribers.store(listeners.count(), Ordering::Release);
+        self.rouse();
         slot
     }
 
     /// How many are left.
-    pub fn detach(&self, slot: u32) -> usize {
+    pub fn detach(&self, slot: u32, is_paused: bool) -> usize {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
+        if !is_paused {
+            self.drowse();
+        }
         self.meters.subscribers.dec();
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
         listeners.count()
+    }
+
+    /// One more subscriber wants what is published.
+    pub fn rouse(&self) {
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.attention.notify_waiters();
+        }
+    }
+
+    /// One subscriber less wants what is published.
+    pub fn drowse(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a subscriber wants what is published, here or at the process that this topic comes from.
+    pub fn is_attended(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0 || self.is_kept()
+    }
+
+    /// Resolves when [`Topic::is_attended`].
+    pub async fn attended(&self) {
+        loop {
+            // Before the look, so that nobody comes unnoticed in between.
+            let attention = self.attention.notified();
+            if self.is_attended() {
+                return;
+            }
+            attention.await;
+        }
     }
 
     /// What one subscriber has brought.

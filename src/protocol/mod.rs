@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::error::Refusal;
 use crate::event::{End, Event, Position, State};
+use crate::json::Scalar;
 
 /// How one kind of client speaks. Implementations keep no state: a connection's is its session's.
 pub trait Protocol: Send + Sync + std::fmt::Debug {
@@ -70,7 +71,7 @@ pub enum Input {
         /// Resume after this event id.
         last_event_id: Option<String>,
         /// Field → accepted values.
-        filter: Vec<(String, Vec<serde_json::Value>)>,
+        filter: Vec<(String, Vec<Scalar>)>,
     },
     /// Leave a channel.
     Unsub {

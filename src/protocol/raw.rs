@@ -131,6 +131,7 @@ mod tests {
             name: name.map(Arc::from),
             id: Some(Arc::from("8")),
             data: Data::classify(Bytes::from_static(data.as_bytes())),
+            change: None,
         };
         let position = Position {
             epoch: Epoch(723),

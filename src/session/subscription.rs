@@ -174,6 +174,9 @@ impl Subscription {
     pub fn move_to(&mut self, mut joined: Joined, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
+        if self.paused {
+            self.subscriber.pause();
+        }
         self.prelude.extend(joined.prelude);
         self.settling_until = Some(now + ANSWER_WITHIN);
         if let Some(unanswered) = &mut self.unanswered {
@@ -185,12 +188,14 @@ impl Subscription {
     /// Holds everything but states.
     pub fn pause(&mut self) {
         self.paused = true;
+        self.subscriber.pause();
     }
 
     /// Goes on with what changed meanwhile.
     pub fn resume(&mut self) {
         self.resuming |= self.paused;
         self.paused = false;
+        self.subscriber.resume();
     }
 
     /// What waits behind the cursor.
@@ -413,14 +418,19 @@ impl Subscription {
         {
             return self.loss_without_words(*why);
         }
-        let part = match &self.filter {
-            None => None,
-            Some(filter) => match filter.apply(event, self.route.source.as_ref()) {
+        let (mut event, mut part) = (event, None);
+        let instead;
+        if let Some(filter) = &self.filter {
+            match filter.apply(event, self.route.source.as_ref()) {
                 Seen::Hidden => return None,
-                Seen::Whole => None,
-                Seen::Part(part) => Some(part),
-            },
-        };
+                Seen::Whole => {}
+                Seen::Part(seen) => part = Some(seen),
+                Seen::Instead(seen) => {
+                    instead = seen;
+                    event = &instead;
+                }
+            }
+        }
         let view = View {
             ch: self.ch,
             data: part.as_deref(),

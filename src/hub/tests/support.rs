@@ -229,6 +229,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
         name: None,
         id: id.map(Into::into),
         data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
+        change: None,
     }
 }
 

@@ -288,6 +288,7 @@ impl Follower {
                 name: message.name,
                 id: message.id,
                 data: Data::classify(message.data),
+                change: None,
             });
             if drafts.is_final {
                 break;
