@@ -259,7 +259,6 @@ mod tests {
             ("gzip", wrong_sum),
             ("gzip", TEXT.to_vec()),
             ("deflate", zlib[..zlib.len() - 1].to_vec()),
-            ("deflate", TEXT.to_vec()),
             ("br", br[..br.len() - 1].to_vec()),
         ] {
             let error = read(answer(&[coding], body)).await.unwrap_err();
@@ -299,7 +298,7 @@ mod tests {
 
     /// Sends the frames of a body as they are written, like a backend that flushes.
     async fn flushed<W: AsyncWrite + Unpin>(coding: &'static str, make: impl FnOnce(Pipe) -> W) {
-        let (sender, mut sent) = mpsc::unbounded_channel();
+        let (sender, mut sent) = mpsc::channel(64);
         let mut encoder = make(Pipe(sender));
         let frames = stream::poll_fn(move |cx| sent.poll_recv(cx));
         let frames = frames.map(|bytes| Ok::<_, Error>(Frame::data(bytes)));
@@ -319,7 +318,7 @@ mod tests {
     }
 
     /// What is written arrives at the other end at once.
-    struct Pipe(mpsc::UnboundedSender<Bytes>);
+    struct Pipe(mpsc::Sender<Bytes>);
 
     impl AsyncWrite for Pipe {
         fn poll_write(
@@ -327,7 +326,7 @@ mod tests {
             _: &mut std::task::Context<'_>,
             bytes: &[u8],
         ) -> std::task::Poll<io::Result<usize>> {
-            let _ = self.0.send(Bytes::copy_from_slice(bytes));
+            self.0.try_send(Bytes::copy_from_slice(bytes)).unwrap();
             std::task::Poll::Ready(Ok(bytes.len()))
         }
 
