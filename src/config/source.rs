@@ -54,7 +54,7 @@ pub struct Poll {
     pub items: String,
     /// JSON Pointer to the key inside an item.
     pub key: String,
-    /// JSON Pointers that don't count as change: inside an item for `changes`, else inside the document.
+    /// JSON Pointers that don't count as change: inside an item for `changes`, else inside the document. `*` is every item or member.
     pub ignore: Vec<String>,
     /// `[route.source.events]`.
     pub events: ChangeNames,

@@ -30,6 +30,11 @@ pub trait Protocol: Send + Sync + std::fmt::Debug {
 
     /// Whether clients are told of loss, staleness and ends in words, or by close codes only.
     fn has_words(&self) -> bool;
+
+    /// Whether clients can tell a patch from a whole document.
+    fn tells_patches(&self) -> bool {
+        self.has_words()
+    }
 }
 
 /// One message of a client, whole.
