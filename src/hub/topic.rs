@@ -239,6 +239,14 @@ impl Topic {
         });
     }
 
+    /// Another reason for a state that clients have been told.
+    pub fn explain(&self, why: &'static str) {
+        let state = &mut lock(&self.condition).state;
+        if !state.live {
+            state.why = Some(why);
+        }
+    }
+
     /// Nothing more comes. Where `end` is `None` nobody is left to be told.
     pub fn close(&self, end: Option<End>) {
         lock(&self.log).close();

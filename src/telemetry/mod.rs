@@ -46,6 +46,8 @@ pub struct Telemetry {
     access: AtomicBool,
     /// Connections that were not let in may be many.
     arrivals: flood::Flood,
+    /// So may the topics of a route that lose their backend at once.
+    sources: flood::Floods,
     pub(crate) sessions: IntGaugeVec,
     pub(crate) connects: IntCounterVec,
     pub(crate) messages: IntCounterVec,
@@ -173,6 +175,7 @@ impl Telemetry {
             tracing: trace::Tracing::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
+            sources: flood::Floods::default(),
             log,
             process,
             book,
