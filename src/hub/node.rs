@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::carried::Identity;
 use super::heir::Inheritance;
-use super::key::{Principal, Scope, Target, TopicKey};
+use super::key::{Owner, Scope, Target, TopicKey};
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -35,7 +35,6 @@ const CLOSED_MS: u64 = 1000;
 
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
-    limits: Limits,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
     /// What the system leaves room for.
@@ -60,12 +59,11 @@ impl Node {
             telemetry,
             memory: AtomicUsize::new(limits.memory),
             ceiling: AtomicUsize::new(usize::MAX),
-            limits,
             feeds,
             key,
             channels: AtomicU32::new(0),
             held: AtomicUsize::new(0),
-            topics: Mutex::default(),
+            topics: Mutex::new(Topics::new(limits)),
         }
     }
 
@@ -79,15 +77,17 @@ impl Node {
         signal: Arc<super::Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let key = (self.key)(&target);
+        let owner = target.owner;
         let mut topics = lock(&self.topics);
+        // Who comes to a topic that nobody listens to holds it from now on, as if they had made it.
+        if topics.idle_owner(&key).is_some_and(|idle| idle != owner) {
+            make_room_for(&mut topics, &target)?;
+        }
         let topic = match topics.enter(&key) {
             Some(topic) => topic,
             None => {
-                let owner = (
-                    target.route.name.clone(),
-                    principal(target.scope, &credentials),
-                );
-                self.make_room(&mut topics, &owner)?;
+                make_room_for(&mut topics, &target)?;
+                self.make_room(&mut topics)?;
                 let resume_id = match (&target.route.source, start) {
                     (Some(Source::Sse(_)), Start::LastEventId(id)) if !id.is_empty() => {
                         Some(id.clone())
@@ -103,7 +103,6 @@ impl Node {
                 let ch = topics.channel(&key.place).or(channel);
                 let birth = Birth {
                     key,
-                    owner,
                     target,
                     ch: ch.unwrap_or_else(|| self.next_channel()),
                     resume_id,
@@ -117,7 +116,8 @@ impl Node {
             Scope::Public => Credentials::default(),
             Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) => credentials,
         };
-        let slot = topic.attach(signal, credentials);
+        let slot = topic.attach(signal, credentials, owner);
+        topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
         if !topic.is_kept() {
             self.start(&topic);
@@ -127,8 +127,10 @@ impl Node {
 
     /// A subscriber left; the last one's going starts the linger time.
     pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
-        if topic.detach(slot, is_paused) > 0 {
-            return;
+        match topic.detach(slot, is_paused) {
+            (0, _) => {}
+            (_, true) => return lock(&self.topics).pass_on(topic),
+            (_, false) => return,
         }
         let mut topics = lock(&self.topics);
         let age = topic.route.load().replay.age;
@@ -160,16 +162,12 @@ impl Node {
             resume_id,
         } = identity;
         let mut topics = lock(&self.topics);
-        let owner = (
-            target.route.name.clone(),
-            principal(target.scope, &credentials),
-        );
-        if topics.has(&key) || self.make_room(&mut topics, &owner).is_err() {
+        // The owner's number was judged over there: somebody uses it.
+        if topics.has(&key) || self.make_room(&mut topics).is_err() {
             return None;
         }
         let birth = Birth {
             key,
-            owner,
             target,
             ch: self.next_channel(),
             resume_id,
@@ -235,9 +233,10 @@ impl Node {
                 let route = find(name)?;
                 Some((route.reads(), route))
             });
+            let url = &topic.target.url;
             let same = route
                 .as_ref()
-                .filter(|(reads, _)| *reads == topic.key.reads);
+                .filter(|(reads, route)| *reads == topic.key.reads && route.read_url(url) == *url);
             topic.superseded.store(same.is_none(), Ordering::Relaxed);
             match same {
                 Some((_, route)) => topic.route.store(route.clone()),
@@ -345,9 +344,10 @@ impl Node {
         }
     }
 
-    /// Another budget; what is above it goes with the next publication or sweep.
-    pub fn set_memory(&self, bytes: usize) {
-        self.memory.store(bytes, Ordering::Relaxed);
+    /// Other limits; what is above the budget goes with the next publication or sweep.
+    pub fn set_limits(&self, limits: Limits) {
+        self.memory.store(limits.memory, Ordering::Relaxed);
+        lock(&self.topics).limits = limits;
     }
 
     fn excess(&self) -> Option<usize> {
@@ -358,18 +358,15 @@ impl Node {
     }
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.
-    fn make_room(&self, topics: &mut Topics, owner: &(Arc<str>, Principal)) -> Result<(), Refusal> {
-        if topics.count_of(owner) >= self.limits.topics_per_principal {
-            topics.evict_of(owner, "too many topics of this route for one user")?;
-        }
-        if topics.count() >= self.limits.topics {
-            topics.evict("too many topics on this node")?;
+    fn make_room(&self, topics: &mut Topics) -> Result<(), Refusal> {
+        while topics.count() >= topics.limits.topics {
+            topics.evict("too many topics on this node (`server.limits.topics`)")?;
         }
         if self.excess().is_some() {
             self.squeeze_largest(topics.all());
         }
         if self.excess().is_some() {
-            topics.evict("the memory for topics is used up")?;
+            topics.evict("the memory for topics is used up (`server.limits.memory`)")?;
         }
         Ok(())
     }
@@ -414,12 +411,18 @@ impl Node {
     }
 }
 
-/// Whose number of topics a new one counts against.
-fn principal(scope: Scope, credentials: &Credentials) -> Principal {
-    match scope {
-        Scope::User(principal) | Scope::Claims(principal) => principal,
-        Scope::Public | Scope::Connection(_) => credentials.principal(),
+/// The same at the cap of one owner on one route, where it is known whose the topic will be: their own make room.
+fn make_room_for(topics: &mut Topics, target: &Target) -> Result<(), Refusal> {
+    if target.owner == Owner::UNKNOWN {
+        return Ok(());
     }
+    let owning = (target.route.name.clone(), target.owner);
+    while topics.count_of(&owning) >= topics.limits.topics_per_principal {
+        let detail = "too many topics of this route for one user or address \
+            (`server.limits.topics_per_principal`)";
+        topics.evict_of(&owning, detail)?;
+    }
+    Ok(())
 }
 
 /// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is

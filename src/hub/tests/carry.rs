@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::config::Replay;
-use crate::event::{Data, Draft, Epoch, Event, GapWhy, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Position};
 use crate::hub::carried::Grown;
 use crate::hub::log::carry::Told;
 use crate::hub::log::{Cursor, Log};
@@ -75,6 +75,10 @@ impl Pair {
                     name: is_named.then(|| "named".into()),
                     id: id.map(|id| id.to_string().into()),
                     data: text(self.count),
+                    change: is_named.then(|| Change {
+                        kind: ChangeKind::ALL[self.count as usize % 3],
+                        before: id.map(|id| Arc::from([b'0' + id])),
+                    }),
                 });
                 self.here.append(drafts.collect(), self.at);
             }
@@ -107,9 +111,10 @@ fn told(event: &Arc<Event>) -> String {
         name,
         id,
         data,
+        change,
         ..
     } = &**event;
-    format!("{position} {kind:?} {name:?} {id:?} {data:?}")
+    format!("{position} {kind:?} {name:?} {id:?} {data:?} {change:?}")
 }
 
 /// Everything that somebody is told who begins like this and reads to the end.
