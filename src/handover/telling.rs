@@ -84,11 +84,16 @@ impl Telling {
             is_departed: self.is_departed.subscribe(),
             overlap: self.overlap,
         };
+        // Its number is its own, also where nothing follows.
+        self.told.insert(topic, told);
         voice.tell(introduction).await?;
         if !voice.tell_news().await? {
             return Ok(());
         }
-        self.told.insert(topic, told);
+        // What is over is told to its end before others with the same key are begun.
+        if voice.mirror.is_over() {
+            return voice.tell(voice.mirror.farewell()).await;
+        }
         self.tasks.spawn(async move {
             // An end of the way means an end of the other process: nobody is left to be told.
             let _ = voice.go_on().await;

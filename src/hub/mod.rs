@@ -120,10 +120,12 @@ impl Hub {
         Ok(Subscriber::begin(topic, slot, start))
     }
 
-    /// What is there, sorted by route and path.
+    /// What is read, sorted by route and path; not what is over.
     pub fn topics(&self) -> Vec<TopicInfo> {
         let topics = self.node.all();
-        let mut all: Vec<_> = topics.iter().map(|topic| topic.info()).collect();
+        let goes_on = |topic: &&Arc<topic::Topic>| !matches!(topic.phase(), Phase::Ended(_));
+        let topics = topics.iter().filter(goes_on);
+        let mut all: Vec<_> = topics.map(|topic| topic.info()).collect();
         all.sort_by(|a, b| (&a.route, &a.path, a.scope).cmp(&(&b.route, &b.path, b.scope)));
         all
     }
@@ -135,8 +137,8 @@ impl Hub {
 
     /// Gives every topic whose route is still read the same way its new pace and limits. The others keep
     /// running until their subscribers have left, and then do not linger.
-    pub fn reconcile(&self, find: impl Fn(&str) -> Option<Arc<crate::config::Route>>) {
-        self.node.reconcile(find);
+    pub fn reconcile(&self, routes: &[Arc<crate::config::Route>]) {
+        self.node.reconcile(routes);
     }
 
     /// Other limits. Windows above the budget are let go soon; topics above a cap stay, and no new ones come until there is room.

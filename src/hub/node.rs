@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::carried::Identity;
@@ -44,6 +44,8 @@ pub(super) struct Node {
     channels: AtomicU32,
     /// Bytes that all logs hold.
     held: AtomicUsize,
+    /// Rings when linger times may be others.
+    repaced: Arc<Notify>,
     /// Taken before any lock of a topic.
     topics: Mutex<Topics>,
 }
@@ -63,6 +65,7 @@ impl Node {
             key,
             channels: AtomicU32::new(0),
             held: AtomicUsize::new(0),
+            repaced: Arc::default(),
             topics: Mutex::new(Topics::new(limits)),
         }
     }
@@ -79,11 +82,18 @@ impl Node {
         let key = (self.key)(&target);
         let owner = target.owner;
         let mut topics = lock(&self.topics);
+        if let Some(lost) = topics
+            .get(&key)
+            .filter(|topic| is_left_behind(topic, start))
+        {
+            self.retire(&mut topics, &lost, left_behind());
+        }
         // Who comes to a topic that nobody listens to holds it from now on, as if they had made it.
-        if topics.idle_owner(&key).is_some_and(|idle| idle != owner) {
+        let idle_owner = topics.idle_owner(&key, start);
+        if idle_owner.is_some_and(|idle| idle != owner) {
             make_room_for(&mut topics, &target)?;
         }
-        let topic = match topics.enter(&key) {
+        let topic = match topics.enter(&key, start) {
             Some(topic) => topic,
             None => {
                 make_room_for(&mut topics, &target)?;
@@ -163,7 +173,7 @@ impl Node {
         } = identity;
         let mut topics = lock(&self.topics);
         // The owner's number was judged over there: somebody uses it.
-        if topics.has(&key) || self.make_room(&mut topics).is_err() {
+        if topics.get(&key).is_some() || self.make_room(&mut topics).is_err() {
             return None;
         }
         let birth = Birth {
@@ -198,11 +208,13 @@ impl Node {
         lock(&self.topics).linger_anew(topic);
     }
 
-    /// All topics; those that come from now on are shown to `newcomers`.
+    /// All topics, those that are over first; those that come from now on are shown to `newcomers`.
     pub fn watch_births(&self, newcomers: mpsc::Sender<Mirror>) -> Vec<Arc<Topic>> {
         let mut topics = lock(&self.topics);
         topics.newcomers = Some(newcomers);
-        topics.all()
+        let mut all = topics.all();
+        all.sort_by_key(|topic| !matches!(topic.phase(), Phase::Ended(_)));
+        all
     }
 
     /// Whether new topics are refused.
@@ -212,10 +224,27 @@ impl Node {
         topics.newcomers = None;
     }
 
-    /// Ends a topic: who comes from now on gets a new one.
-    pub fn end(&self, topic: &Topic, end: End) {
-        lock(&self.topics).remove(topic);
+    /// Ends a topic: who comes from now on gets a new one. Where its stream said so, those who were cut before its end can
+    /// resume it for as long as it may be replayed.
+    pub fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
+        let mut topics = lock(&self.topics);
+        match topic.outlives(&end) {
+            true => self.retire(&mut topics, topic, end),
+            false => {
+                topics.remove(topic);
+                drop(topics);
+                topic.close(Some(end));
+            }
+        }
+    }
+
+    fn retire(self: &Arc<Self>, topics: &mut Topics, topic: &Arc<Topic>, end: End) {
+        let lingers = topics.retire(topic);
         topic.close(Some(end));
+        if lingers {
+            let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
+            topic.runtime.spawn(task);
+        }
     }
 
     /// All topics.
@@ -224,30 +253,36 @@ impl Node {
     }
 
     /// Gives topics their route's new pace and limits; those that are read differently now go with
-    /// their last subscriber.
-    pub fn reconcile(&self, find: impl Fn(&str) -> Option<Arc<Route>>) {
-        let mut found = HashMap::new();
-        for topic in self.all() {
-            let name = topic.target.route.name.clone();
-            let route = found.entry(name).or_insert_with_key(|name| {
-                let route = find(name)?;
-                Some((route.reads(), route))
-            });
-            let url = &topic.target.url;
-            let same = route
-                .as_ref()
-                .filter(|(reads, route)| *reads == topic.key.reads && route.read_url(url) == *url);
-            topic.superseded.store(same.is_none(), Ordering::Relaxed);
-            match same {
-                Some((_, route)) => topic.route.store(route.clone()),
+    /// their last subscriber. Those that come later get theirs from these routes too, whatever who comes first had in hand.
+    pub fn reconcile(&self, routes: &[Arc<Route>]) {
+        let routes = routes.iter().map(|route| {
+            let named = (route.reads(), route.clone());
+            (route.name.clone(), named)
+        });
+        let routes: HashMap<_, _> = routes.collect();
+        let all = {
+            let mut topics = lock(&self.topics);
+            topics.routes = Some(routes);
+            topics.all()
+        };
+        for topic in all {
+            let mut topics = lock(&self.topics);
+            match topics.route_of(&topic) {
+                Some(route) => {
+                    topic.superseded.store(false, Ordering::Relaxed);
+                    topic.route.store(route);
+                    drop(topics);
+                    topic.with_trimmed_log(|_, _| ());
+                }
                 None => {
-                    let mut topics = lock(&self.topics);
+                    topic.superseded.store(true, Ordering::Relaxed);
                     if topic.subscribers() == 0 {
                         topics.remove(&topic);
                     }
                 }
             }
         }
+        self.repaced.notify_waiters();
     }
 
     /// A log holds `now` bytes instead of `before`.
@@ -374,6 +409,11 @@ impl Node {
     fn open(self: &Arc<Self>, topics: &mut Topics, birth: Birth) -> Arc<Topic> {
         let runtime = Handle::current();
         let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
+        // Who comes may not know yet what is in force.
+        match topics.route_of(&topic) {
+            Some(route) => topic.route.store(route),
+            None => topic.superseded.store(true, Ordering::Relaxed),
+        }
         topics.insert(topic.clone());
         // Nobody listens where the upgrade has failed.
         if let Some(newcomers) = &topics.newcomers
@@ -389,12 +429,20 @@ impl Node {
         topic
     }
 
-    /// Starts a topic's feed, once.
+    /// Starts a topic's feed, once, and never that of a topic that is over.
     pub fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
-        topic.feed.get_or_init(|| {
+        let is_closed = || topic.with_log(|log| log.is_closed());
+        if topic.feed.get().is_some() || is_closed() {
+            return;
+        }
+        let feed = topic.feed.get_or_init(|| {
             let task = feed(self.clone(), topic.clone());
             topic.runtime.spawn(task).abort_handle()
         });
+        // Who closed it in between has found no feed to stop.
+        if is_closed() {
+            feed.abort();
+        }
     }
 
     /// A number that is not 0; live topics bear different ones until four billion have been given.
@@ -441,10 +489,13 @@ async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
     }
 }
 
-/// Waits out a topic's linger time. There is at most one of these for a topic; it goes when somebody
-/// subscribes again, or with the topic.
+/// Waits out a topic's linger time, from when nobody subscribes any more or it is over. There is at most one of these for a
+/// topic; it goes when somebody subscribes again, or with the topic.
 async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
     while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
+        let repaced = node.repaced.clone();
+        // Before the look, so that no reload in between is missed.
+        let repaced = repaced.notified();
         let deadline = {
             let mut topics = lock(&node.topics);
             let Some(since) = topics.idle_since(&topic) else {
@@ -463,7 +514,10 @@ async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
             deadline
         };
         drop((node, topic));
-        sleep_until(deadline).await;
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            () = repaced => {}
+        }
     }
 }
 
@@ -485,6 +539,24 @@ async fn sweep(node: Weak<Node>) {
             topics.sweeping = false;
             return;
         }
+    }
+}
+
+/// Whether somebody who begins like this gets another topic than this one, whose stream is lost and not asked for again while
+/// nobody is there: they would have got a new stream from the backend.
+fn is_left_behind(topic: &Topic, start: &Start) -> bool {
+    let is_deserted = topic.subscribers() == 0 && !topic.is_kept();
+    let is_lost = is_deserted && topic.is_lost.load(Ordering::Relaxed);
+    is_lost && topic.outlives(&left_behind()) && !topic.knows(start)
+}
+
+/// How a stream ends that was lost, and is read anew for others: who resumes it comes back after it.
+fn left_behind() -> End {
+    End {
+        code: Code::UpstreamDown,
+        status: Code::UpstreamDown.status(),
+        retry_ms: None,
+        is_final: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A topic as its feed sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -121,6 +122,12 @@ impl Publisher {
         node.telemetry
             .share_refused(&self.topic.target.route.name, reason);
         node.end(&self.topic, node::internal());
+    }
+
+    /// Whether the stream is lost, from now until it is open again. While nobody is there a new client gets another topic then,
+    /// with a stream of its own; who resumes comes here.
+    pub fn set_lost(&self, is_lost: bool) {
+        self.topic.is_lost.store(is_lost, Ordering::Relaxed);
     }
 
     /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.

@@ -15,9 +15,10 @@ use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
 use super::node::Node;
-use super::subscriber::Phase;
+use super::subscriber::{Phase, Start};
 use super::{Credentials, Signal};
 use crate::config::{Route, Source};
+use crate::error::Code;
 use crate::event::{Cause, End, Epoch, GapWhy, Position, State};
 use crate::telemetry::TopicMeters;
 
@@ -32,6 +33,8 @@ pub(super) struct Topic {
     pub route: ArcSwap<Route>,
     /// The configuration reads something else here now: nobody new comes, so it does not linger.
     pub superseded: AtomicBool,
+    /// Its stream is lost and not open again.
+    pub is_lost: AtomicBool,
     pub refresh: Notify,
     pub feed: OnceLock<AbortHandle>,
     /// How it came here, where that is from another process.
@@ -104,6 +107,7 @@ impl Topic {
             listeners: Mutex::new(Listeners::of(target.owner)),
             target,
             superseded: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
             refresh: Notify::new(),
             feed: OnceLock::new(),
             inheritance: OnceLock::new(),
@@ -168,6 +172,35 @@ impl Topic {
         let condition = lock(&self.condition);
         let version = self.version.load(Ordering::Acquire);
         Some((version, condition.state.clone()))
+    }
+
+    /// Whether somebody who begins like this can go on here: their place is known.
+    pub fn knows(&self, start: &Start) -> bool {
+        match start {
+            Start::Live => false,
+            // Who has everything of a stream that nobody followed any more has nothing to get here.
+            Start::After(at) | Start::Moved(at) if at.epoch == self.epoch => match self.phase() {
+                Phase::Ended(end) if end.code == Code::UpstreamDown => at.offset < self.head(),
+                _ => self.with_log(|log| log.knows(at.offset)),
+            },
+            Start::After(_) | Start::Moved(_) => false,
+            Start::LastEventId(id) => {
+                !id.is_empty() && self.with_log(|log| log.find_id(id).is_some())
+            }
+        }
+    }
+
+    /// Whether those who were cut before its end can get the rest, once it has ended like this. Who may not read, or met a fault
+    /// of ours, asks anew.
+    pub fn outlives(&self, end: &End) -> bool {
+        let is_over = matches!(
+            end.code,
+            Code::UpstreamClosed | Code::NotFound | Code::UpstreamDown
+        );
+        let is_stream = matches!(self.target.route.source, Some(Source::Sse(_)));
+        let is_kept = !self.route.load().replay.age.is_zero();
+        let is_superseded = self.superseded.load(Ordering::Relaxed);
+        is_over && is_stream && is_kept && !is_superseded && self.head() > 0
     }
 
     /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].

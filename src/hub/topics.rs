@@ -1,4 +1,4 @@
-//! Which topics are there, which of them idle, and whose they are. Pure bookkeeping, under the node's lock.
+//! Which topics are there, which of them idle, which are over, and whose they are. Pure bookkeeping, under the node's lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,8 +9,13 @@ use tokio::time::Instant;
 use super::Limits;
 use super::key::{Owner, Place, TopicKey};
 use super::mirror::Mirror;
+use super::subscriber::Start;
 use super::topic::Topic;
+use crate::config::Route;
 use crate::error::{Code, Refusal};
+
+/// Topics that are over and can still be resumed, of one key.
+const OVER: usize = 4;
 
 pub(super) struct Topics {
     /// What the newest configuration allows.
@@ -23,20 +28,27 @@ pub(super) struct Topics {
     pub newcomers: Option<mpsc::Sender<Mirror>>,
     /// When memory was last sought in all topics, and how much the largest were left with.
     pub last_round: Option<(Instant, usize)>,
+    /// The routes in force, by name, with what each reads; `None` before the first reload.
+    pub routes: Option<HashMap<Arc<str>, (String, Arc<Route>)>>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     count: usize,
     owners: HashMap<Owning, Owned>,
-    /// Those without subscribers, by when they lost the last one.
-    idle: BTreeMap<u64, Arc<Topic>>,
-    /// Numbers those moments.
+    /// Those without subscribers.
+    idle: BTreeMap<Rank, Arc<Topic>>,
+    /// Numbers the moments at which they lost the last one.
     idled: u64,
 }
+
+/// Which idle topic is given up first: one that is over before one that goes on, then the one that idles longest.
+type Rank = (bool, u64);
 
 /// A topic's place in the house.
 struct Seat {
     topic: Arc<Topic>,
-    /// Since when nobody subscribes, and the moment's number.
-    idle: Option<(u64, Instant)>,
+    /// Since when nobody subscribes.
+    idle: Option<(Rank, Instant)>,
+    /// Since when it is over: it can be resumed, and nobody else comes to it.
+    over: Option<Instant>,
     /// A task waits for its linger time.
     lingering: bool,
 }
@@ -48,7 +60,7 @@ type Owning = (Arc<str>, Owner);
 #[derive(Default)]
 struct Owned {
     count: usize,
-    idle: BTreeMap<u64, Arc<Topic>>,
+    idle: BTreeMap<Rank, Arc<Topic>>,
 }
 
 fn owning(topic: &Topic) -> Owning {
@@ -64,6 +76,7 @@ impl Topics {
             is_closed: false,
             newcomers: None,
             last_round: None,
+            routes: None,
             at: HashMap::new(),
             count: 0,
             owners: HashMap::new(),
@@ -91,10 +104,10 @@ impl Topics {
         self.owners.get(owning).map_or(0, |owned| owned.count)
     }
 
-    /// Whose the topic with this key is, where nobody subscribes to it.
-    pub fn idle_owner(&self, key: &TopicKey) -> Option<Owner> {
-        let mut seats = self.at.get(&key.place)?.iter();
-        let seat = seats.find(|seat| seat.topic.key == *key)?;
+    /// Whose the topic is that somebody means, where nobody subscribes to it.
+    pub fn idle_owner(&self, key: &TopicKey, start: &Start) -> Option<Owner> {
+        let seats = self.at.get(&key.place)?;
+        let seat = seats.get(meant(seats, key, start)?)?;
         seat.idle.map(|_| seat.topic.owner())
     }
 
@@ -120,19 +133,20 @@ impl Topics {
         }
     }
 
-    /// Whether there is one with this key.
-    pub fn has(&self, key: &TopicKey) -> bool {
-        let seats = self.at.get(&key.place);
-        seats.is_some_and(|seats| seats.iter().any(|seat| seat.topic.key == *key))
+    /// The topic with this key that goes on.
+    pub fn get(&self, key: &TopicKey) -> Option<Arc<Topic>> {
+        let seats = self.at.get(&key.place)?;
+        Some(seats.get(current(seats, key)?)?.topic.clone())
     }
 
-    /// The topic with this key, which somebody comes to now.
-    pub fn enter(&mut self, key: &TopicKey) -> Option<Arc<Topic>> {
-        let mut seats = self.at.get_mut(&key.place)?.iter_mut();
-        let seat = seats.find(|seat| seat.topic.key == *key)?;
+    /// The topic with this key that somebody means, who comes to it now.
+    pub fn enter(&mut self, key: &TopicKey, start: &Start) -> Option<Arc<Topic>> {
+        let seats = self.at.get_mut(&key.place)?;
+        let seat = meant(seats, key, start)?;
+        let seat = seats.get_mut(seat)?;
         let topic = seat.topic.clone();
-        if let Some((number, _)) = seat.idle.take() {
-            self.forget_idle(&topic, number);
+        if let Some((rank, _)) = seat.idle.take() {
+            self.forget_idle(&topic, rank);
         }
         Some(topic)
     }
@@ -144,7 +158,8 @@ impl Topics {
 
     /// The number of the topic that was at this place before a reload and still has subscribers.
     pub fn channel(&self, place: &Place) -> Option<u32> {
-        let seat = self.at.get(place)?.last()?;
+        let mut seats = self.at.get(place)?.iter().rev();
+        let seat = seats.find(|seat| seat.over.is_none())?;
         Some(seat.topic.ch)
     }
 
@@ -156,6 +171,7 @@ impl Topics {
         seats.push(Seat {
             topic,
             idle: None,
+            over: None,
             lingering: false,
         });
     }
@@ -169,13 +185,39 @@ impl Topics {
         if seat.idle.is_some() {
             return false;
         }
-        seat.idle = Some((number, Instant::now()));
-        let wanted = !seat.lingering;
-        seat.lingering = true;
+        let rank = (seat.over.is_none(), number);
+        seat.idle = Some((rank, Instant::now()));
+        let wanted = !std::mem::replace(&mut seat.lingering, true);
         self.idled += 1;
-        self.idle.insert(number, topic.clone());
+        self.idle.insert(rank, topic.clone());
         if let Some(owned) = self.owners.get_mut(&owning(topic)) {
-            owned.idle.insert(number, topic.clone());
+            owned.idle.insert(rank, topic.clone());
+        }
+        wanted
+    }
+
+    /// A topic is over, and stays for those who resume it; whether a linger task is wanted.
+    pub fn retire(&mut self, topic: &Arc<Topic>) -> bool {
+        let Some(seat) = self.seat_of(topic) else {
+            return false;
+        };
+        seat.over = Some(Instant::now());
+        let wanted = !std::mem::replace(&mut seat.lingering, true);
+        let idle = seat.idle.take();
+        if let Some((rank, _)) = idle {
+            self.forget_idle(topic, rank);
+        }
+        if topic.subscribers() == 0 {
+            self.vacate(topic);
+        }
+        let seats = self.at.get(&topic.key.place).into_iter().flatten();
+        let over = seats.filter(|seat| seat.over.is_some() && seat.topic.key == topic.key);
+        let over: Vec<_> = over.collect();
+        if over.len() > OVER
+            && let Some(oldest) = over.iter().min_by_key(|seat| seat.over)
+        {
+            let oldest = oldest.topic.clone();
+            self.remove(&oldest);
         }
         wanted
     }
@@ -194,8 +236,8 @@ impl Topics {
             self.at.remove(&topic.key.place);
         }
         self.count -= 1;
-        if let Some((number, _)) = seat.idle {
-            self.forget_idle(topic, number);
+        if let Some((rank, _)) = seat.idle {
+            self.forget_idle(topic, rank);
         }
         self.disown(&owning(topic));
         topic.close(None);
@@ -210,14 +252,15 @@ impl Topics {
         }
     }
 
-    /// Since when nobody subscribes to this topic. Where somebody does, its linger task is over.
+    /// Since when this topic is over, or nobody subscribes to it. Where it goes on for somebody, its linger task is over.
     pub fn idle_since(&mut self, topic: &Topic) -> Option<Instant> {
         let seat = self.seat_of(topic)?;
-        seat.lingering = seat.idle.is_some();
-        seat.idle.map(|(_, since)| since)
+        let since = seat.over.or(seat.idle.map(|(_, since)| since));
+        seat.lingering = since.is_some();
+        since
     }
 
-    /// Removes the topic that idles longest.
+    /// Removes an idle topic: one that is over where there is one, else the one that idles longest.
     ///
     /// # Errors
     /// `too_many_subs` with this detail, where none idles.
@@ -250,10 +293,43 @@ impl Topics {
         }
     }
 
-    fn forget_idle(&mut self, topic: &Topic, number: u64) {
-        self.idle.remove(&number);
+    fn forget_idle(&mut self, topic: &Topic, rank: Rank) {
+        self.idle.remove(&rank);
         if let Some(owned) = self.owners.get_mut(&owning(topic)) {
-            owned.idle.remove(&number);
+            owned.idle.remove(&rank);
         }
+    }
+
+    /// The route in force that reads what this topic reads. Before the first reload that is the topic's own.
+    pub fn route_of(&self, topic: &Topic) -> Option<Arc<Route>> {
+        let Some(routes) = &self.routes else {
+            return Some(topic.route.load_full());
+        };
+        let (reads, route) = routes.get(&topic.target.route.name)?;
+        let url = &topic.target.url;
+        let is_same = *reads == topic.key.reads && route.read_url(url) == *url;
+        is_same.then(|| route.clone())
+    }
+}
+
+/// The topic with this key that goes on.
+fn current(seats: &[Seat], key: &TopicKey) -> Option<usize> {
+    let mut seats = seats.iter();
+    seats.position(|seat| seat.over.is_none() && seat.topic.key == *key)
+}
+
+/// The topic with this key that somebody means who begins like this: the one that goes on, or one that is over where only that
+/// one knows their place.
+fn meant(seats: &[Seat], key: &TopicKey, start: &Start) -> Option<usize> {
+    let current = current(seats, key);
+    let is_known_there =
+        |index: usize| seats.get(index).is_some_and(|seat| seat.topic.knows(start));
+    let mut over = seats.iter().enumerate().filter(|(_, seat)| {
+        let is_over = seat.over.is_some() && seat.topic.key == *key;
+        is_over && seat.topic.knows(start)
+    });
+    match current {
+        Some(index) if seats.len() == 1 || is_known_there(index) => current,
+        _ => over.next().map(|(index, _)| index).or(current),
     }
 }

@@ -333,11 +333,7 @@ impl Reloader {
         }
         let log = &config.log;
         shared.telemetry.set_log(log.level, log.json, log.access);
-        let by_name: BTreeMap<&str, &Arc<Route>> =
-            config.routes.iter().map(|r| (&*r.name, r)).collect();
-        shared
-            .hub
-            .reconcile(|name| by_name.get(name).map(|route| (*route).clone()));
+        shared.hub.reconcile(&config.routes);
         let limits = Limits::of(&config.server.limits);
         shared.hub.set_limits(limits);
         shared.upstreams.adopt(&config);

@@ -68,13 +68,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             max_subs,
             auth_exp: own.and_then(|own| own.identity.expires),
         });
+        // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
+        // what is in force now.
+        self.recheck(subs, now);
         if let Mode::Single {
             url,
             after,
             last_event_id,
             ..
         } = hello.mode
+            && self.closing_until.is_none()
         {
+            self.follow_name(&url);
             let wish = Wish {
                 path: url,
                 after,
@@ -84,10 +89,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if let Err(refusal) = self.subscribe(0, wish, subs, now) {
                 self.refuse_single(&refusal, subs, now);
             }
-        }
-        // What changed between the handshake and the list of sessions rang no bell here.
-        if self.closing_until.is_none() {
-            self.recheck(subs, now);
         }
     }
 

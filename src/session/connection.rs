@@ -381,17 +381,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {
             self.watch(subs, now);
         }
-        if let Some(leaving) = &self.leaving
-            && now >= leaving.at
+        if let Some(exit) = self.leaving.as_ref().and_then(|leaving| leaving.exit())
+            && now >= exit.at
         {
-            let code = leaving.code;
-            self.close(code, "", subs, now);
+            self.close(exit.code, "", subs, now);
         }
     }
 
     fn deadline(&self, subs: &[Subscription]) -> Instant {
         let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
-        let leaving = self.leaving.as_ref().map(|leaving| leaving.at);
+        let exit = self.leaving.as_ref().and_then(|leaving| leaving.exit());
+        let leaving = exit.map(|exit| exit.at);
         // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
         let nearest = match self.stalled {
             true => self.lag.as_ref().map(|lag| lag.deadline()),

@@ -286,6 +286,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         subs: &mut Vec<Subscription>,
     ) {
         let now = Instant::now();
+        let asks = matches!(then, Then::Subscribe(..) | Then::Call(_));
+        if asks && !self.keeps_up(subs, now) {
+            return;
+        }
         match (then, outcome) {
             (Then::Welcome, outcome) => self.greet(outcome, subs, now),
             (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, subs, now),

@@ -25,35 +25,65 @@ use crate::rollout::{Decision, Reason, Transport};
 /// When clients come back, or go native, after a `drain`, milliseconds.
 const RETRY_MS: (u64, u64) = (500, 4000);
 
-/// A session on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A session on its way out, for one reason or two: what takes one of them back leaves the other.
+#[derive(Debug, Default)]
 pub(super) struct Leaving {
+    /// The node leaves, or is to be empty.
+    with_node: Option<Exit>,
+    /// Its rollout sends it to the legacy transport.
+    to_legacy: Option<Exit>,
+}
+
+/// When it closes, and with which code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exit {
     pub at: Instant,
     pub code: u16,
-    /// Sent away by its rollout, to the legacy transport; otherwise it leaves with the node.
-    to_legacy: bool,
+}
+
+impl Leaving {
+    /// What comes first.
+    pub fn exit(&self) -> Option<Exit> {
+        let exits = [self.to_legacy, self.with_node];
+        exits.into_iter().flatten().min_by_key(|exit| exit.at)
+    }
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// The node is leaving, or an admin wants it empty. Coming back meets another instance.
     pub(super) fn leave_with_the_node(&mut self, window: Duration, why: &str, now: Instant) {
-        if self
-            .leaving
-            .as_ref()
-            .is_some_and(|leaving| leaving.to_legacy)
-        {
-            // Whoever goes native is out of the way as well, and sooner or later told so already.
-            let at = self.leaving.as_ref().map_or(now, |leaving| leaving.at);
-            if at <= now + window {
-                return;
-            }
+        let exit = Exit {
+            at: now + window.mul_f64(fastrand::f64()),
+            code: 4200,
+        };
+        let leaving = self.leaving.get_or_insert_default();
+        leaving.with_node = Some(exit);
+        // Whoever goes native is out of the way as well, and told so already.
+        if leaving.to_legacy.is_none_or(|exit| exit.at > now + window) {
+            self.announce(exit, "same", why, now);
         }
-        self.leave(4200, false, window, why, now);
     }
 
     /// The node stays after all.
     pub(super) fn stay_with_the_node(&mut self) {
-        self.leaving.take_if(|leaving| !leaving.to_legacy);
+        self.stay(|leaving| leaving.with_node = None);
+    }
+
+    /// One reason to leave is none any more.
+    fn stay(&mut self, forget: impl FnOnce(&mut Leaving)) {
+        if let Some(leaving) = &mut self.leaving {
+            forget(leaving);
+        }
+        self.leaving.take_if(|leaving| leaving.exit().is_none());
+    }
+
+    /// Looks again where something else is in force than what this session was told of: what is asked for now goes by the newest.
+    /// False where the session is over by that.
+    pub(super) fn keeps_up(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
+        if self.shared.in_force.load().generation != self.in_force.generation {
+            self.recheck(subs, now);
+        }
+        self.closing_until.is_none()
     }
 
     /// Looks again at configuration and stages.
@@ -61,7 +91,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let in_force = self.shared.in_force.load_full();
         if in_force.generation != self.in_force.generation {
             self.in_force = in_force;
-            self.follow_name(subs);
+            let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
+            let url = match (hello, subs.first()) {
+                (Some(Mode::Single { url, .. }), _) => Some(url.clone()),
+                (None, Some(sub)) if self.is_single => Some(sub.subscriber().target().url.clone()),
+                _ => None,
+            };
+            if let Some(url) = url {
+                self.follow_name(&url);
+            }
             self.follow_origins(subs, now);
             if self.closing_until.is_none() {
                 self.follow_policies(subs, now);
@@ -77,15 +115,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// The one stream's route may have another name now.
-    fn follow_name(&mut self, subs: &[Subscription]) {
-        let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
-        let url = match (hello, subs.first()) {
-            (Some(Mode::Single { url, .. }), _) => url.clone(),
-            (None, Some(sub)) if self.is_single => sub.subscriber().target().url.clone(),
-            _ => return,
-        };
+    pub(super) fn follow_name(&mut self, url: &str) {
         let client = &self.member().client;
-        if let Ok((found, _)) = client.find(&self.in_force, &Method::GET, &url) {
+        if let Ok((found, _)) = client.find(&self.in_force, &Method::GET, url) {
             self.life.place = found.route.name.clone();
         }
     }
@@ -239,7 +271,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.leave_for_legacy(&route, &decision, now);
             }
             _ => {
-                self.leaving.take_if(|leaving| leaving.to_legacy);
+                self.stay(|leaving| leaving.to_legacy = None);
                 for (ch, route, decision) in out {
                     subs.retain(|sub| sub.ch != ch);
                     self.shared.telemetry.sent_to_legacy(&route.name);
@@ -253,34 +285,27 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn leave_for_legacy(&mut self, route: &Route, decision: &Decision, now: Instant) {
         let (code, why) = exit(decision.reason);
         let window = window(route.rollout.as_deref(), decision.reason);
-        if let Some(leaving) = self.leaving.as_deref()
-            && leaving.to_legacy
-            && leaving.code == code
-        {
+        let leaving = self.leaving.get_or_insert_default();
+        if leaving.to_legacy.is_some_and(|exit| exit.code == code) {
             return;
         }
+        let mut at = now + window.mul_f64(fastrand::f64());
+        if let Some(sooner) = leaving.exit() {
+            at = at.min(sooner.at);
+        }
+        let exit = Exit { at, code };
+        leaving.to_legacy = Some(exit);
         self.shared.telemetry.sent_to_legacy(&route.name);
-        self.leave(code, true, window, why, now);
+        self.announce(exit, "native", why, now);
     }
 
-    fn leave(&mut self, code: u16, to_legacy: bool, window: Duration, why: &str, now: Instant) {
-        let mut at = now + window.mul_f64(fastrand::f64());
-        if let Some(leaving) = self.leaving.as_deref()
-            && to_legacy
-        {
-            at = at.min(leaving.at);
-        }
+    fn announce(&mut self, exit: Exit, next: &'static str, why: &str, now: Instant) {
         self.say(&Output::Drain {
-            in_ms: (at - now).as_millis() as u64,
+            in_ms: exit.at.saturating_duration_since(now).as_millis() as u64,
             retry_ms: RETRY_MS,
-            next: if to_legacy { "native" } else { "same" },
+            next,
             why,
         });
-        self.leaving = Some(Box::new(Leaving {
-            at,
-            code,
-            to_legacy,
-        }));
     }
 }
 

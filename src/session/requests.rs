@@ -42,6 +42,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.access.hello.is_some() {
             return self.hear_first(input, subs, now);
         }
+        let asks = matches!(input, Input::Sub { .. } | Input::Req(_));
+        if asks && !self.keeps_up(subs, now) {
+            return;
+        }
         match input {
             Input::Hello { id, token } => self.renew(id, token, subs, now),
             Input::Auth { id, token } => self.renew(Some(id), Some(token), subs, now),

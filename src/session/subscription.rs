@@ -246,7 +246,7 @@ impl Subscription {
         if let Some(unanswered) = &self.unanswered {
             match self.subscriber.phase() {
                 Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,
-                Phase::Ended(end) if self.is_refusal(&end) => {
+                Phase::Ended(end) if !unanswered.recovered && self.is_refusal(&end) => {
                     return Verdict::Refused(unanswered.id, end);
                 }
                 _ => {}

@@ -3,6 +3,7 @@
 mod asking;
 mod bombs;
 mod bursts;
+mod ended;
 mod following;
 mod identity;
 mod slow;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod carry;
+mod ended;
 mod first;
 mod identity;
 mod joining;

@@ -565,10 +565,7 @@ impl Walk {
     }
 
     fn reconcile(&self) {
-        self.world.hub.reconcile(|name| {
-            let mut routes = self.routes.iter();
-            routes.find(|route| &*route.name == name).cloned()
-        });
+        self.world.hub.reconcile(&self.routes);
     }
 
     /// Epochs of the route's topics; asking trims their windows.

@@ -320,3 +320,74 @@ async fn a_notice_waits_for_a_client_that_reads_again() {
     assert_eq!(client.read().await["t"], "ev");
     assert_eq!(client.read().await["msg"], "late");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_drain_keeps_nobody_whom_a_rollout_put_out() {
+    let world = World::new(ROLLED);
+    world.stage("web", 100_000, StageState::Running);
+    let mut client = world.connect(somebody()).await;
+    assert_eq!(client.read().await["t"], "welcome");
+    world.stage("web", 0, StageState::Running);
+    assert_eq!(client.read().await["next"], "native");
+    // Sooner than the rollout wanted.
+    world.shared.sessions.drain(Duration::ZERO, "admin");
+    world.shared.sessions.cancel_drain();
+    assert_eq!(client.closed().await.0, 4300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_takes_back_leaves_a_drain_as_it_is() {
+    let world = World::new(ROLLED);
+    world.stage("web", 100_000, StageState::Running);
+    let mut client = world.connect(somebody()).await;
+    assert_eq!(client.read().await["t"], "welcome");
+    world
+        .shared
+        .sessions
+        .drain(Duration::from_secs(60), "admin");
+    assert_eq!(client.read().await["next"], "same");
+    world.stage("web", 0, StageState::Running);
+    assert_eq!(client.read().await["next"], "native");
+    world.stage("web", 100_000, StageState::Running);
+    assert_eq!(client.closed().await.0, 4200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_during_a_handshake_holds_for_its_stream() {
+    let mut world = World::new(FILE);
+    let before = world.shared.in_force.load_full();
+    let paced = FILE.replace(
+        "name = \"stream\"",
+        "name = \"stream\"\nreplay = {events = 7}",
+    );
+    world.reload(&paced);
+    let opening = single("/stream", SingleForm::Raw { wrap: false });
+    let _client = world.connect_judged_by(before.clone(), opening, 4096).await;
+    let feed = world.feed().await;
+    assert_eq!(feed.route().replay.events, 7);
+    // What is no longer there is not asked for.
+    world.reload(&FILE.replace("path = \"/other\"", "path = \"/moved\""));
+    let opening = single("/other", SingleForm::Raw { wrap: false });
+    let mut client = world.connect_judged_by(before, opening, 4096).await;
+    assert_eq!(client.closed().await.0, 4004);
+    assert_eq!(world.shared.hub.topics().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sub_goes_by_what_is_in_force_before_its_session_is_told() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    let changed = FILE
+        .replace("path = \"/other\"", "path = \"/moved\"")
+        .replace(
+            "name = \"stream\"",
+            "name = \"stream\"\nreplay = {events = 7}",
+        );
+    world.reload_unheard(&changed);
+    client.send(r#"{"t":"sub","id":1,"path":"/other"}"#).await;
+    assert_eq!(client.read().await["code"], "not_found");
+    client.send(r#"{"t":"sub","id":2,"path":"/stream"}"#).await;
+    let feed = world.feed().await;
+    assert_eq!(feed.route().replay.events, 7);
+    assert_eq!(world.shared.hub.topics().len(), 1);
+}

@@ -105,11 +105,16 @@ impl World {
         self.shared.authenticator.adopt(&next.config);
         self.shared.limiters.adopt(&next.config.rate_limits);
         self.shared.in_force.store(next.clone());
-        self.shared.hub.reconcile(|name| {
-            let mut routes = next.config.routes.iter();
-            routes.find(|route| &*route.name == name).cloned()
-        });
+        self.shared.hub.reconcile(&next.config.routes);
         self.shared.sessions.recheck();
+    }
+
+    /// The same, at the moment when the sessions have not been told yet.
+    pub fn reload_unheard(&self, file: &str) {
+        let generation = self.shared.in_force.load().generation + 1;
+        let next = Arc::new(in_force(file, generation));
+        self.shared.in_force.store(next.clone());
+        self.shared.hub.reconcile(&next.config.routes);
     }
 
     /// Puts a rollout into a state, as its controller does.
@@ -126,13 +131,19 @@ impl World {
 
     /// Through a pipe that holds only so many bytes.
     pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
+        self.connect_judged_by(self.shared.in_force.load_full(), opening, room)
+            .await
+    }
+
+    /// Where the handshake was judged by this configuration.
+    pub async fn connect_judged_by(
+        &self,
+        in_force: Arc<InForce>,
+        opening: Opening,
+        room: usize,
+    ) -> Client {
         let (near, far) = tokio::io::duplex(room);
-        tokio::spawn(run(
-            near,
-            opening,
-            self.shared.in_force.load_full(),
-            self.shared.clone(),
-        ));
+        tokio::spawn(run(near, opening, in_force, self.shared.clone()));
         Client::on(far).await
     }
 

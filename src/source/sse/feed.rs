@@ -109,7 +109,14 @@ impl Follower {
             let wait = failure
                 .asked_pause(roll)
                 .unwrap_or_else(|| self.backoff.next(self.retry, roll));
-            self.outage.during(sleep(wait)).await;
+            self.topic.set_lost(true);
+            let topic = self.topic.clone();
+            // While nobody is there, nothing is asked for.
+            let wait = async {
+                sleep(wait).await;
+                topic.attended().await;
+            };
+            self.outage.during(wait).await;
         }
     }
 
@@ -123,6 +130,7 @@ impl Follower {
             Ok(()) => {}
             Err(stop) => return stop,
         }
+        self.topic.set_lost(false);
         self.go_on().await;
         let route = self.topic.route();
         let open = self.feed.telemetry.stream_opened(&route.name);

@@ -282,3 +282,54 @@ async fn open_streams_are_counted() {
     let _waiting = world.request().await;
     assert_eq!(open().as_deref(), Some("0"));
 }
+
+#[tokio::test]
+async fn a_lost_stream_is_asked_for_when_somebody_comes() {
+    let world = World::new(PLAIN).await;
+    let mut listener = world.join(Start::Live);
+    let mut stream = world.stream().await;
+    stream.send("id: 1\ndata: a\n\nid: 2\ndata: b\n\n").await;
+    assert_eq!(listener.next().await, "message|1|a");
+    assert_eq!(listener.next().await, "message|2|b");
+    drop(listener);
+    // It stays open while it is open.
+    stream.send("id: 3\ndata: c\n\n").await;
+    drop(stream);
+    // Longer than a stream that has delivered is waited for.
+    assert!(world.is_quiet(Duration::from_millis(1_500)).await);
+    let mut back = world.join(Start::LastEventId("2".into()));
+    assert_eq!(back.next().await, "message|3|c");
+    let head = world.answer_status("404 Not Found").await;
+    assert_eq!(header(&head, "last-event-id").as_deref(), Some("3"));
+    assert_eq!(back.next().await, "end not_found 404");
+    // And once it is over that is known.
+    let mut again = world.join(Start::LastEventId("2".into()));
+    assert_eq!(again.next().await, "message|3|c");
+    assert_eq!(again.next().await, "end not_found 404");
+    assert!(world.is_quiet(Duration::from_millis(100)).await);
+}
+
+#[tokio::test]
+async fn a_newcomer_gets_a_stream_anew_where_one_was_lost() {
+    let world = World::new(PLAIN).await;
+    let mut first = world.join(Start::Live);
+    let mut stream = world.stream().await;
+    stream.send("id: 1\ndata: a\n\n").await;
+    assert_eq!(first.next().await, "message|1|a");
+    drop((first, stream));
+    while !world
+        .hub
+        .topics()
+        .iter()
+        .any(|topic| topic.subscribers == 0)
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The end of the stream is not seen from here; it is soon.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut newcomer = world.join(Start::Live);
+    let mut stream = world.stream().await;
+    assert_eq!(header(&stream.head, "last-event-id"), None);
+    stream.send("id: 1\ndata: a\n\n").await;
+    assert_eq!(newcomer.next().await, "message|1|a");
+}

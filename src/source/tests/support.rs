@@ -51,7 +51,7 @@ impl World {
     /// A reload that gives the route other keys.
     pub fn reload(&self, keys: &str) {
         let route = route(&self.backend, keys);
-        self.hub.reconcile(|_| Some(route.clone()));
+        self.hub.reconcile(std::slice::from_ref(&route));
     }
 
     pub fn target(&self, scope: Scope) -> Target {
