@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::key::{Principal, Scope, Target};
+use super::key::{Owner, Principal, Scope, Target};
 use super::log::carry::{Arrival, Arrived, Extract};
 use super::{Credentials, TopicKey};
 use crate::config::Route;
@@ -51,6 +51,8 @@ pub struct Topic {
     proto: String,
     vary: Vec<(String, Text)>,
     scope: Whose,
+    #[serde(default)]
+    owner: Owner,
     epoch: u32,
     resume_id: Option<String>,
     cookie: Option<Text>,
@@ -173,6 +175,7 @@ impl Topic {
         key: &TopicKey,
         target: &Target,
         credentials: &Credentials,
+        owner: Owner,
         epoch: Epoch,
         resume_id: Option<&str>,
     ) -> Option<Self> {
@@ -196,6 +199,7 @@ impl Topic {
                 Scope::Claims(Principal(hash)) => Whose::Claims(Text::of(&hash)),
                 Scope::Connection(_) => return None,
             },
+            owner,
             epoch: epoch.0,
             resume_id: resume_id.map(str::to_owned),
             cookie: credentials.cookie.as_ref().map(Text::of_value),
@@ -248,10 +252,12 @@ impl Topic {
             proto: ["http", "https"].into_iter().find(|p| *p == self.proto)?,
             vary: fields(&self.vary)?,
             scope,
+            owner: self.owner,
             route,
         };
         let key = TopicKey::of(&target);
-        (key.reads == self.reads).then(|| Identity {
+        let is_read = key.reads == self.reads && target.route.read_url(&self.url) == self.url;
+        is_read.then(|| Identity {
             key,
             target: Arc::new(target),
             credentials,

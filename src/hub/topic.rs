@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::carried::Standing;
 use super::heir::Inheritance;
-use super::key::{Principal, Target, TopicKey};
+use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
 use super::node::Node;
@@ -24,8 +24,6 @@ use crate::telemetry::TopicMeters;
 pub(super) struct Topic {
     pub node: Arc<Node>,
     pub key: TopicKey,
-    /// Against whose number of topics it counts: route and principal.
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
@@ -74,7 +72,6 @@ const ENDED: u8 = 2;
 /// What a new topic is made from.
 pub(super) struct Birth {
     pub key: TopicKey,
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     pub resume_id: Option<Arc<str>>,
@@ -86,7 +83,6 @@ impl Topic {
     pub fn new(node: Arc<Node>, birth: Birth, runtime: Handle) -> Self {
         let Birth {
             key,
-            owner,
             target,
             ch,
             resume_id,
@@ -101,11 +97,11 @@ impl Topic {
         Topic {
             node,
             key,
-            owner,
             ch,
             epoch,
             resume_id,
             route: ArcSwap::new(target.route.clone()),
+            listeners: Mutex::new(Listeners::of(target.owner)),
             target,
             superseded: AtomicBool::new(false),
             refresh: Notify::new(),
@@ -131,7 +127,6 @@ impl Topic {
                 end: None,
                 last_ok: None,
             }),
-            listeners: Mutex::default(),
         }
     }
 
@@ -175,7 +170,7 @@ impl Topic {
         Some((version, condition.state.clone()))
     }
 
-    /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
+    /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].
     pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut lock(&self.log))
     }
@@ -184,7 +179,7 @@ impl Topic {
     pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
         let mut log = lock(&self.log);
         let now = now();
-        log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+        log.trim(&self.route.load().replay, now);
         self.settle(&log);
         look(&mut log, now)
     }
@@ -198,7 +193,7 @@ impl Topic {
             }
             let (now, before) = (now(), log.head());
             add(&mut log, now);
-            log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+            log.trim(&self.route.load().replay, now);
             self.settle(&log);
             log.head() > before
         };
@@ -213,7 +208,7 @@ impl Topic {
         lock(&self.log).because(cause);
     }
 
-    /// Frees up to `excess` bytes, down to the newest entry.
+    /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();
@@ -299,17 +294,17 @@ impl Topic {
         self.wake();
     }
 
-    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
-        let slot = listeners.attach(signal, credentials);
+        let slot = listeners.attach(signal, credentials, owner);
         self.meters.subscribers.inc();
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.rouse();
         slot
     }
 
-    /// How many are left.
-    pub fn detach(&self, slot: u32, is_paused: bool) -> usize {
+    /// How many are left, and whether none of them is the owner's.
+    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
         if !is_paused {
@@ -318,7 +313,17 @@ impl Topic {
         self.meters.subscribers.dec();
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
-        listeners.count()
+        (listeners.count(), listeners.lacks_owner())
+    }
+
+    /// Against whose number of topics it counts: a client that it was made for, or who is present since that one has left.
+    pub fn owner(&self) -> Owner {
+        lock(&self.listeners).owner()
+    }
+
+    /// See [`Listeners::pass_on`]; under the node's lock only, which keeps the numbers.
+    pub fn pass_on(&self) -> Option<(Owner, Owner)> {
+        lock(&self.listeners).pass_on()
     }
 
     /// One more subscriber wants what is published.

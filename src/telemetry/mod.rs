@@ -18,8 +18,9 @@ mod trace;
 mod upgrade;
 mod upstream;
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -87,6 +88,8 @@ pub struct Telemetry {
     pub(crate) panics: IntCounter,
     pub(crate) cookies_dropped: IntCounterVec,
     pub(crate) trace_spans: IntCounterVec,
+    /// Peers that forward what is not believed, and of which the log has told.
+    disbelieved: Mutex<Vec<IpAddr>>,
     tracing: trace::Tracing,
 }
 
@@ -168,6 +171,7 @@ impl Telemetry {
             panics: counter(&mut book, &names::PANICS),
             cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
             trace_spans: counters(&mut book, &names::TRACE_SPANS),
+            disbelieved: Mutex::default(),
             tracing: trace::Tracing::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
