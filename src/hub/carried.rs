@@ -10,12 +10,13 @@ use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::key::{Principal, Scope, Target};
+use super::key::{Owner, Principal, Scope, Target};
 use super::log::carry::{Arrival, Arrived, Extract};
 use super::{Credentials, TopicKey};
 use crate::config::Route;
 use crate::error::Code;
-use crate::event::{Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::json;
 
 /// What is told of one topic.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub struct Topic {
     proto: String,
     vary: Vec<(String, Text)>,
     scope: Whose,
+    #[serde(default)]
+    owner: Owner,
     epoch: u32,
     resume_id: Option<String>,
     cookie: Option<Text>,
@@ -101,7 +104,17 @@ struct Entry {
     /// Whether the data is JSON.
     #[serde(default)]
     json: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<Changed>,
     age_ms: u64,
+}
+
+/// See [`Change`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Changed {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +175,7 @@ impl Topic {
         key: &TopicKey,
         target: &Target,
         credentials: &Credentials,
+        owner: Owner,
         epoch: Epoch,
         resume_id: Option<&str>,
     ) -> Option<Self> {
@@ -185,6 +199,7 @@ impl Topic {
                 Scope::Claims(Principal(hash)) => Whose::Claims(Text::of(&hash)),
                 Scope::Connection(_) => return None,
             },
+            owner,
             epoch: epoch.0,
             resume_id: resume_id.map(str::to_owned),
             cookie: credentials.cookie.as_ref().map(Text::of_value),
@@ -237,10 +252,12 @@ impl Topic {
             proto: ["http", "https"].into_iter().find(|p| *p == self.proto)?,
             vary: fields(&self.vary)?,
             scope,
+            owner: self.owner,
             route,
         };
         let key = TopicKey::of(&target);
-        (key.reads == self.reads).then(|| Identity {
+        let is_read = key.reads == self.reads && target.route.read_url(&self.url) == self.url;
+        is_read.then(|| Identity {
             key,
             target: Arc::new(target),
             credentials,
@@ -330,6 +347,7 @@ impl Entry {
             id: event.id.clone(),
             data: text(&event.data),
             json: matches!(event.data, Data::Json(_)),
+            change: event.change.as_ref().map(Changed::write),
             age_ms,
         }
     }
@@ -353,8 +371,30 @@ impl Entry {
             name: self.name,
             id: self.id,
             data: data(self.data, self.json),
+            change: self.change.and_then(Changed::read),
         };
         (kind, draft, at)
+    }
+}
+
+impl Changed {
+    fn write(change: &Change) -> Self {
+        let before = change.before.as_deref();
+        Changed {
+            kind: change.kind.as_str().to_owned(),
+            before: before.map(|before| String::from_utf8_lossy(before).into_owned()),
+        }
+    }
+
+    fn read(self) -> Option<Change> {
+        let kind = ChangeKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == self.kind)?;
+        let before = self.before.map(String::into_bytes);
+        Some(Change {
+            kind,
+            before: before.filter(|text| json::is_json(text)).map(Arc::from),
+        })
     }
 }
 

@@ -77,6 +77,7 @@ impl Mirror {
             &topic.key,
             &topic.target,
             &topic.credentials(),
+            topic.owner(),
             topic.epoch,
             topic.resume_id.as_deref(),
         );

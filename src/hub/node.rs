@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::carried::Identity;
 use super::heir::Inheritance;
-use super::key::{Principal, Scope, Target, TopicKey};
+use super::key::{Owner, Scope, Target, TopicKey};
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -35,7 +35,6 @@ const CLOSED_MS: u64 = 1000;
 
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
-    limits: Limits,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
     /// What the system leaves room for.
@@ -60,12 +59,11 @@ impl Node {
             telemetry,
             memory: AtomicUsize::new(limits.memory),
             ceiling: AtomicUsize::new(usize::MAX),
-            limits,
             feeds,
             key,
             channels: AtomicU32::new(0),
             held: AtomicUsize::new(0),
-            topics: Mutex::default(),
+            topics: Mutex::new(Topics::new(limits)),
         }
     }
 
@@ -79,15 +77,17 @@ impl Node {
         signal: Arc<super::Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let key = (self.key)(&target);
+        let owner = target.owner;
         let mut topics = lock(&self.topics);
+        // Who comes to a topic that nobody listens to holds it from now on, as if they had made it.
+        if topics.idle_owner(&key).is_some_and(|idle| idle != owner) {
+            make_room_for(&mut topics, &target)?;
+        }
         let topic = match topics.enter(&key) {
             Some(topic) => topic,
             None => {
-                let owner = (
-                    target.route.name.clone(),
-                    principal(target.scope, &credentials),
-                );
-                self.make_room(&mut topics, &owner)?;
+                make_room_for(&mut topics, &target)?;
+                self.make_room(&mut topics)?;
                 let resume_id = match (&target.route.source, start) {
                     (Some(Source::Sse(_)), Start::LastEventId(id)) if !id.is_empty() => {
                         Some(id.clone())
@@ -103,7 +103,6 @@ impl Node {
                 let ch = topics.channel(&key.place).or(channel);
                 let birth = Birth {
                     key,
-                    owner,
                     target,
                     ch: ch.unwrap_or_else(|| self.next_channel()),
                     resume_id,
@@ -117,7 +116,8 @@ impl Node {
             Scope::Public => Credentials::default(),
             Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) => credentials,
         };
-        let slot = topic.attach(signal, credentials);
+        let slot = topic.attach(signal, credentials, owner);
+        topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
         if !topic.is_kept() {
             self.start(&topic);
@@ -126,9 +126,11 @@ impl Node {
     }
 
     /// A subscriber left; the last one's going starts the linger time.
-    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32) {
-        if topic.detach(slot) > 0 {
-            return;
+    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
+        match topic.detach(slot, is_paused) {
+            (0, _) => {}
+            (_, true) => return lock(&self.topics).pass_on(topic),
+            (_, false) => return,
         }
         let mut topics = lock(&self.topics);
         let age = topic.route.load().replay.age;
@@ -160,16 +162,12 @@ impl Node {
             resume_id,
         } = identity;
         let mut topics = lock(&self.topics);
-        let owner = (
-            target.route.name.clone(),
-            principal(target.scope, &credentials),
-        );
-        if topics.has(&key) || self.make_room(&mut topics, &owner).is_err() {
+        // The owner's number was judged over there: somebody uses it.
+        if topics.has(&key) || self.make_room(&mut topics).is_err() {
             return None;
         }
         let birth = Birth {
             key,
-            owner,
             target,
             ch: self.next_channel(),
             resume_id,
@@ -235,9 +233,10 @@ impl Node {
                 let route = find(name)?;
                 Some((route.reads(), route))
             });
+            let url = &topic.target.url;
             let same = route
                 .as_ref()
-                .filter(|(reads, _)| *reads == topic.key.reads);
+                .filter(|(reads, route)| *reads == topic.key.reads && route.read_url(url) == *url);
             topic.superseded.store(same.is_none(), Ordering::Relaxed);
             match same {
                 Some((_, route)) => topic.route.store(route.clone()),
@@ -262,40 +261,70 @@ impl Node {
             .queue_bytes_changed(now as i64 - before as i64);
     }
 
-    /// Frees what is above the memory budget: the publishing topic's oldest first, then the largest
-    /// others'. Subscribers that lag into what is freed overrun.
+    /// Frees what is above the memory budget: the largest topics give way first, each its oldest entries. Subscribers that lag
+    /// into what is freed overrun.
     pub fn keep_budget(&self, publishing: &Topic) {
         let Some(excess) = self.excess() else {
             return;
         };
-        self.squeeze(publishing, excess);
-        if self.excess().is_none() {
-            return;
-        }
         let topics = {
             let mut topics = lock(&self.topics);
             let now = Instant::now();
-            if topics.last_round.is_some_and(|last| now - last < ROUND) {
-                return;
+            match topics.last_round {
+                // Between two rounds whatever grows beyond what the largest were left with is one of the largest.
+                Some((last, level)) if now - last < ROUND => {
+                    drop(topics);
+                    let above = publishing.held().saturating_sub(level);
+                    return self.squeeze(publishing, above.min(excess));
+                }
+                _ => topics.last_round = Some((now, usize::MAX)),
             }
-            topics.last_round = Some(now);
             topics.all()
         };
-        self.squeeze_largest(topics);
-    }
-
-    fn squeeze_largest(&self, mut topics: Vec<Arc<Topic>>) {
-        topics.sort_by_key(|topic| std::cmp::Reverse(topic.held()));
-        for topic in topics {
-            let Some(excess) = self.excess() else {
-                return;
-            };
-            self.squeeze(&topic, excess);
+        let level = self.squeeze_largest(topics);
+        if let Some((_, known)) = &mut lock(&self.topics).last_round {
+            *known = level;
         }
     }
 
+    /// Takes what is above the budget from the largest topics, so that none of them is left with more than another. Returns
+    /// what they are left with.
+    fn squeeze_largest(&self, topics: Vec<Arc<Topic>>) -> usize {
+        let Some(excess) = self.excess() else {
+            return usize::MAX;
+        };
+        let mut topics: Vec<_> = topics
+            .into_iter()
+            .map(|topic| (topic.held(), topic))
+            .collect();
+        topics.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        let sizes = || topics.iter().map(|(held, _)| *held);
+        let (mut level, mut sum) = (0, 0);
+        for ((held, count), next) in sizes().zip(1..).zip(sizes().skip(1).chain([0])) {
+            sum += held;
+            level = sum.saturating_sub(excess) / count;
+            if level >= next {
+                break;
+            }
+        }
+        for (held, topic) in &topics {
+            self.squeeze(topic, held.saturating_sub(level));
+        }
+        // Some may have had nothing to give but their newest entry: then the others give more.
+        for (_, topic) in &topics {
+            let Some(excess) = self.excess() else {
+                break;
+            };
+            self.squeeze(topic, excess);
+        }
+        level
+    }
+
     fn squeeze(&self, topic: &Topic, excess: usize) {
-        let freed = topic.squeeze(excess);
+        let freed = match excess {
+            0 => 0,
+            _ => topic.squeeze(excess),
+        };
         if freed > 0 {
             self.telemetry
                 .window_squeezed(&topic.target.route.name, freed);
@@ -315,9 +344,10 @@ impl Node {
         }
     }
 
-    /// Another budget; what is above it goes with the next publication or sweep.
-    pub fn set_memory(&self, bytes: usize) {
-        self.memory.store(bytes, Ordering::Relaxed);
+    /// Other limits; what is above the budget goes with the next publication or sweep.
+    pub fn set_limits(&self, limits: Limits) {
+        self.memory.store(limits.memory, Ordering::Relaxed);
+        lock(&self.topics).limits = limits;
     }
 
     fn excess(&self) -> Option<usize> {
@@ -328,18 +358,15 @@ impl Node {
     }
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.
-    fn make_room(&self, topics: &mut Topics, owner: &(Arc<str>, Principal)) -> Result<(), Refusal> {
-        if topics.count_of(owner) >= self.limits.topics_per_principal {
-            topics.evict_of(owner, "too many topics of this route for one user")?;
-        }
-        if topics.count() >= self.limits.topics {
-            topics.evict("too many topics on this node")?;
+    fn make_room(&self, topics: &mut Topics) -> Result<(), Refusal> {
+        while topics.count() >= topics.limits.topics {
+            topics.evict("too many topics on this node (`server.limits.topics`)")?;
         }
         if self.excess().is_some() {
             self.squeeze_largest(topics.all());
         }
         if self.excess().is_some() {
-            topics.evict("the memory for topics is used up")?;
+            topics.evict("the memory for topics is used up (`server.limits.memory`)")?;
         }
         Ok(())
     }
@@ -384,12 +411,18 @@ impl Node {
     }
 }
 
-/// Whose number of topics a new one counts against.
-fn principal(scope: Scope, credentials: &Credentials) -> Principal {
-    match scope {
-        Scope::User(principal) | Scope::Claims(principal) => principal,
-        Scope::Public | Scope::Connection(_) => credentials.principal(),
+/// The same at the cap of one owner on one route, where it is known whose the topic will be: their own make room.
+fn make_room_for(topics: &mut Topics, target: &Target) -> Result<(), Refusal> {
+    if target.owner == Owner::UNKNOWN {
+        return Ok(());
     }
+    let owning = (target.route.name.clone(), target.owner);
+    while topics.count_of(&owning) >= topics.limits.topics_per_principal {
+        let detail = "too many topics of this route for one user or address \
+            (`server.limits.topics_per_principal`)";
+        topics.evict_of(&owning, detail)?;
+    }
+    Ok(())
 }
 
 /// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is
@@ -443,6 +476,9 @@ async fn sweep(node: Weak<Node>) {
         };
         for topic in node.all() {
             topic.with_trimmed_log(|_, _| ());
+        }
+        if node.excess().is_some() {
+            node.squeeze_largest(node.all());
         }
         let mut topics = lock(&node.topics);
         if topics.is_empty() {

@@ -103,6 +103,12 @@ impl Publisher {
         self.topic.stale(why);
     }
 
+    /// Why what clients hold is stale, where that has turned out otherwise: for those who come and for operators, who was told once is not
+    /// told again.
+    pub fn explain(&self, why: &'static str) {
+        self.topic.explain(why);
+    }
+
     /// Ends every subscription for good, after what was published; the topic leaves the hub, and the feed is
     /// stopped where it next waits.
     pub fn end(&self, end: End) {
@@ -115,6 +121,16 @@ impl Publisher {
         node.telemetry
             .share_refused(&self.topic.target.route.name, reason);
         node.end(&self.topic, node::internal());
+    }
+
+    /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.
+    pub fn is_attended(&self) -> bool {
+        self.topic.is_attended()
+    }
+
+    /// Resolves when a subscriber is there that has not paused.
+    pub async fn attended(&self) {
+        self.topic.attended().await;
     }
 
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).

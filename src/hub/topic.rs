@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::carried::Standing;
 use super::heir::Inheritance;
-use super::key::{Principal, Target, TopicKey};
+use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
 use super::node::Node;
@@ -24,8 +24,6 @@ use crate::telemetry::TopicMeters;
 pub(super) struct Topic {
     pub node: Arc<Node>,
     pub key: TopicKey,
-    /// Against whose number of topics it counts: route and principal.
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
@@ -51,6 +49,10 @@ pub(super) struct Topic {
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
+    /// Those of them that have not paused.
+    active: AtomicUsize,
+    /// Rings when there is one again.
+    attention: Notify,
     // Taken one at a time, and after the node's lock where that is held.
     log: Mutex<Log>,
     condition: Mutex<Condition>,
@@ -70,7 +72,6 @@ const ENDED: u8 = 2;
 /// What a new topic is made from.
 pub(super) struct Birth {
     pub key: TopicKey,
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     pub resume_id: Option<Arc<str>>,
@@ -82,7 +83,6 @@ impl Topic {
     pub fn new(node: Arc<Node>, birth: Birth, runtime: Handle) -> Self {
         let Birth {
             key,
-            owner,
             target,
             ch,
             resume_id,
@@ -97,11 +97,11 @@ impl Topic {
         Topic {
             node,
             key,
-            owner,
             ch,
             epoch,
             resume_id,
             route: ArcSwap::new(target.route.clone()),
+            listeners: Mutex::new(Listeners::of(target.owner)),
             target,
             superseded: AtomicBool::new(false),
             refresh: Notify::new(),
@@ -115,6 +115,8 @@ impl Topic {
             phase: AtomicU8::new(OPENING),
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            attention: Notify::new(),
             log: Mutex::new(Log::new(ch, epoch)),
             condition: Mutex::new(Condition {
                 state: State {
@@ -125,7 +127,6 @@ impl Topic {
                 end: None,
                 last_ok: None,
             }),
-            listeners: Mutex::default(),
         }
     }
 
@@ -169,7 +170,7 @@ impl Topic {
         Some((version, condition.state.clone()))
     }
 
-    /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
+    /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].
     pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut lock(&self.log))
     }
@@ -178,7 +179,7 @@ impl Topic {
     pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
         let mut log = lock(&self.log);
         let now = now();
-        log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+        log.trim(&self.route.load().replay, now);
         self.settle(&log);
         look(&mut log, now)
     }
@@ -192,7 +193,7 @@ impl Topic {
             }
             let (now, before) = (now(), log.head());
             add(&mut log, now);
-            log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+            log.trim(&self.route.load().replay, now);
             self.settle(&log);
             log.head() > before
         };
@@ -207,7 +208,7 @@ impl Topic {
         lock(&self.log).because(cause);
     }
 
-    /// Frees up to `excess` bytes, down to the newest entry.
+    /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();
@@ -238,6 +239,14 @@ impl Topic {
         });
     }
 
+    /// Another reason for a state that clients have been told.
+    pub fn explain(&self, why: &'static str) {
+        let state = &mut lock(&self.condition).state;
+        if !state.live {
+            state.why = Some(why);
+        }
+    }
+
     /// Nothing more comes. Where `end` is `None` nobody is left to be told.
     pub fn close(&self, end: Option<End>) {
         lock(&self.log).close();
@@ -257,22 +266,65 @@ impl Topic {
         self.wake();
     }
 
-    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
-        let slot = listeners.attach(signal, credentials);
+        let slot = listeners.attach(signal, credentials, owner);
         self.meters.subscribers.inc();
         self.subscribers.store(listeners.count(), Ordering::Release);
+        self.rouse();
         slot
     }
 
-    /// How many are left.
-    pub fn detach(&self, slot: u32) -> usize {
+    /// How many are left, and whether none of them is the owner's.
+    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
+        if !is_paused {
+            self.drowse();
+        }
         self.meters.subscribers.dec();
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
-        listeners.count()
+        (listeners.count(), listeners.lacks_owner())
+    }
+
+    /// Against whose number of topics it counts: a client that it was made for, or who is present since that one has left.
+    pub fn owner(&self) -> Owner {
+        lock(&self.listeners).owner()
+    }
+
+    /// See [`Listeners::pass_on`]; under the node's lock only, which keeps the numbers.
+    pub fn pass_on(&self) -> Option<(Owner, Owner)> {
+        lock(&self.listeners).pass_on()
+    }
+
+    /// One more subscriber wants what is published.
+    pub fn rouse(&self) {
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.attention.notify_waiters();
+        }
+    }
+
+    /// One subscriber less wants what is published.
+    pub fn drowse(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a subscriber wants what is published, here or at the process that this topic comes from.
+    pub fn is_attended(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0 || self.is_kept()
+    }
+
+    /// Resolves when [`Topic::is_attended`].
+    pub async fn attended(&self) {
+        loop {
+            // Before the look, so that nobody comes unnoticed in between.
+            let attention = self.attention.notified();
+            if self.is_attended() {
+                return;
+            }
+            attention.await;
+        }
     }
 
     /// What one subscriber has brought.

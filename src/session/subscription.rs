@@ -10,7 +10,7 @@ use super::coalesce::{keep_newest, net_change};
 use super::filter::{Filter, Seen};
 use super::outbox::Outbox;
 use super::registry::SubscriptionInfo;
-use crate::config::{DeliverMode, Emit, Queue, Route, Slow, Source};
+use crate::config::{DeliverMode, Emit, Poll, Queue, Route, Slow, Source};
 use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
 use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
@@ -20,12 +20,6 @@ use crate::telemetry::Meters;
 
 /// How long a `sub` waits for the upstream's first response head before it is answered anyway.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
-/// No lag is too much: what a pause held back is not the client's slowness.
-const ANY_LAG: Queue = Queue {
-    messages: u64::MAX,
-    bytes: u64::MAX,
-};
 
 /// See the module.
 pub(super) struct Subscription {
@@ -69,7 +63,6 @@ pub(super) struct Traced {
 pub(super) struct Desk<'a> {
     pub protocol: &'static dyn Protocol,
     pub now: Instant,
-    pub allowed: Queue,
     pub out: &'a mut Outbox,
     /// Frames that may still be added in this round.
     pub frames: usize,
@@ -95,7 +88,7 @@ pub(super) enum Verdict {
     Refused(u64, End),
     /// Over; what led to it is out, the end itself is not.
     Over(End),
-    /// The client lost something that its connection cannot tell, or read too slowly.
+    /// The client lost something that its connection cannot tell.
     Lost(GapWhy),
 }
 
@@ -174,6 +167,9 @@ impl Subscription {
     pub fn move_to(&mut self, mut joined: Joined, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
+        if self.paused {
+            self.subscriber.pause();
+        }
         self.prelude.extend(joined.prelude);
         self.settling_until = Some(now + ANSWER_WITHIN);
         if let Some(unanswered) = &mut self.unanswered {
@@ -185,12 +181,14 @@ impl Subscription {
     /// Holds everything but states.
     pub fn pause(&mut self) {
         self.paused = true;
+        self.subscriber.pause();
     }
 
     /// Goes on with what changed meanwhile.
     pub fn resume(&mut self) {
         self.resuming |= self.paused;
         self.paused = false;
+        self.subscriber.resume();
     }
 
     /// What waits behind the cursor.
@@ -219,19 +217,28 @@ impl Subscription {
             .min()
     }
 
-    /// Whether its client, that takes nothing, lags so far that it is closed for it.
-    pub fn is_too_slow(&self, protocol: &dyn Protocol, allowed: Queue) -> bool {
+    /// Whether more waits for its client than this. What a pause held back is not its slowness.
+    pub fn is_further_behind(&self, allowed: Queue) -> bool {
         let exempt = self.paused || self.resuming || self.unanswered.is_some();
-        !exempt && self.closes_when_slow(protocol) && self.subscriber.is_overrun(allowed)
+        !exempt && self.subscriber.is_further_behind(allowed)
     }
 
-    /// As the route says; without words there is only the close, unless a document makes up for it.
-    fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
-        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
+    /// Whether a client that is too slow is closed for this one: as the route says; without words there is only the close, unless
+    /// a document makes up for it.
+    pub fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
         match protocol.has_words() {
             true => self.route.slow == Slow::Close,
-            false => !is_polled,
+            false => !self.is_polled(),
         }
+    }
+
+    /// Keeps nothing for a client that is too slow: when it reads on, it is told what it has lost.
+    pub fn let_go(&mut self) {
+        self.subscriber.let_go();
+    }
+
+    fn is_polled(&self) -> bool {
+        matches!(self.route.source, Some(Source::Poll(_)))
     }
 
     /// Puts what comes next into the outbox.
@@ -265,7 +272,7 @@ impl Subscription {
             return Verdict::Waits;
         }
         if self.resuming {
-            self.gather_net_change();
+            self.gather_net_change(desk.protocol);
         }
         while let Some(event) = self.prelude.pop_front() {
             if let Some(why) = self.emit(&event, desk) {
@@ -309,14 +316,18 @@ impl Subscription {
         }
     }
 
-    fn gather_net_change(&mut self) {
+    fn gather_net_change(&mut self, protocol: &dyn Protocol) {
         self.resuming = false;
         let Some(Source::Poll(poll)) = &self.route.source else {
             self.prelude.extend(self.subscriber.go_on());
             return;
         };
-        let is_patch = matches!(poll.emit, Emit::JsonPatch | Emit::MergePatch);
-        if is_patch
+        if self.wants_documents(protocol) {
+            // The document follows, as after any change.
+            self.prelude.extend(self.subscriber.go_on());
+            return;
+        }
+        if emits_patches(poll)
             && self.subscriber.waiting().messages > 1
             && let Some(document) = self.subscriber.skip_to_document()
         {
@@ -324,7 +335,7 @@ impl Subscription {
             return;
         }
         let mut entries = Vec::new();
-        match self.subscriber.read(&mut entries, usize::MAX, ANY_LAG) {
+        match self.subscriber.read(&mut entries, usize::MAX) {
             Progress::CaughtUp | Progress::More => {
                 self.prelude.extend(net_change(entries, poll));
             }
@@ -345,7 +356,50 @@ impl Subscription {
         is_early && self.subscriber.waiting().messages < deliver.max as u64
     }
 
+    /// Whether patches mean nothing to this client: it cannot tell them from documents, or sees a part of the document only.
+    fn wants_documents(&self, protocol: &dyn Protocol) -> bool {
+        let Some(Source::Poll(poll)) = &self.route.source else {
+            return false;
+        };
+        let filter = self.filter.as_deref();
+        let sees_part = || filter.is_some_and(|filter| !filter.is_about_names_only());
+        emits_patches(poll) && (!protocol.tells_patches() || sees_part())
+    }
+
+    /// The newest document in place of all patches to it; a gap that waits comes before.
+    fn deliver_document(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        let mut entries = std::mem::take(&mut desk.scratch);
+        let mut verdict = Verdict::Waits;
+        while verdict == Verdict::Waits && self.subscriber.is_behind() {
+            entries.clear();
+            match self.subscriber.skip_to_document() {
+                Some(document) => entries.push(document),
+                None => {
+                    let progress = self.subscriber.read(&mut entries, 1);
+                    entries.retain(|event| event.kind != Kind::Event);
+                    if progress == Progress::Overrun {
+                        verdict = self.overrun(desk);
+                    }
+                }
+            }
+            for event in &entries {
+                if let Some(why) = self.emit(event, desk) {
+                    verdict = Verdict::Lost(why);
+                }
+            }
+        }
+        entries.clear();
+        desk.scratch = entries;
+        verdict
+    }
+
     fn deliver(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if self.subscriber.is_let_go() {
+            return self.overrun(desk);
+        }
+        if self.wants_documents(desk.protocol) {
+            return self.deliver_document(desk);
+        }
         let deliver = self.route.deliver;
         let keeps_newest = deliver.is_some_and(|deliver| deliver.mode == DeliverMode::Latest);
         // The newest of each name can be told only when all are looked at.
@@ -355,7 +409,7 @@ impl Subscription {
             desk.frames
         };
         let mut events = std::mem::take(&mut desk.scratch);
-        let progress = self.subscriber.read(&mut events, count, desk.allowed);
+        let progress = self.subscriber.read(&mut events, count);
         if progress == Progress::Overrun {
             desk.scratch = events;
             return self.overrun(desk);
@@ -387,8 +441,10 @@ impl Subscription {
         verdict
     }
 
+    /// Goes on where its client was too slow, or memory has run short.
     fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
-        if self.closes_when_slow(desk.protocol) {
+        let is_told = desk.protocol.has_words() || self.is_polled();
+        if !is_told && self.subscriber.has_lost() {
             return Verdict::Lost(GapWhy::Slow);
         }
         let document = match self.route.slow {
@@ -398,10 +454,7 @@ impl Subscription {
         };
         match document {
             Some(document) => self.prelude.push_back(document),
-            None => {
-                let skipped = self.subscriber.skip_with_gap(desk.allowed);
-                self.prelude.extend(skipped);
-            }
+            None => self.prelude.extend(self.subscriber.skip_with_gap()),
         }
         Verdict::HasMore
     }
@@ -413,14 +466,19 @@ impl Subscription {
         {
             return self.loss_without_words(*why);
         }
-        let part = match &self.filter {
-            None => None,
-            Some(filter) => match filter.apply(event, self.route.source.as_ref()) {
+        let (mut event, mut part) = (event, None);
+        let instead;
+        if let Some(filter) = &self.filter {
+            match filter.apply(event, self.route.source.as_ref()) {
                 Seen::Hidden => return None,
-                Seen::Whole => None,
-                Seen::Part(part) => Some(part),
-            },
-        };
+                Seen::Whole => {}
+                Seen::Part(seen) => part = Some(seen),
+                Seen::Instead(seen) => {
+                    instead = seen;
+                    event = &instead;
+                }
+            }
+        }
         let view = View {
             ch: self.ch,
             data: part.as_deref(),
@@ -452,8 +510,7 @@ impl Subscription {
             GapWhy::Expired | GapWhy::Epoch | GapWhy::Slow => true,
             GapWhy::UpstreamReconnect | GapWhy::TooLarge | GapWhy::Config => false,
         };
-        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
-        (is_ours && !is_polled).then_some(why)
+        (is_ours && !self.is_polled()).then_some(why)
     }
 }
 
@@ -470,6 +527,10 @@ impl Desk<'_> {
             self.frames = self.frames.saturating_sub(1);
         }
     }
+}
+
+fn emits_patches(poll: &Poll) -> bool {
+    matches!(poll.emit, Emit::JsonPatch | Emit::MergePatch)
 }
 
 /// The refusal that an end before the answer amounts to.

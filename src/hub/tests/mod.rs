@@ -7,6 +7,7 @@ mod identity;
 mod joining;
 mod lag;
 mod life;
+mod owners;
 mod support;
 mod threads;
 mod walk;

@@ -8,15 +8,9 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderValue;
 
-use crate::config::{self, Authority, Emit, Queue, Replay, Route, Source};
+use crate::config::{self, Authority, Emit, Replay, Route, Source};
 use crate::event::{Data, Draft, Event, Kind, Position};
 use crate::hub::*;
-
-/// Far more than any test lags.
-pub const PLENTY: Queue = Queue {
-    messages: 1 << 20,
-    bytes: 1 << 40,
-};
 
 pub const ROOMY: Limits = Limits {
     memory: 1 << 30,
@@ -176,6 +170,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         share,
         accept: Vec::new(),
         vary: Vec::new(),
+        ignore_query: Vec::new(),
         auth: Vec::new(),
         require: None,
         cors: None,
@@ -199,6 +194,12 @@ pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
         proto: "https",
         vary: Vec::new(),
         scope,
+        owner: match scope {
+            Scope::User(Principal(hash)) | Scope::Claims(Principal(hash)) => {
+                Owner([1, u64::from_be_bytes(hash[..8].try_into().unwrap())])
+            }
+            Scope::Public | Scope::Connection(_) => Owner::UNKNOWN,
+        },
     })
 }
 
@@ -230,6 +231,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
         name: None,
         id: id.map(Into::into),
         data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
+        change: None,
     }
 }
 
@@ -258,7 +260,7 @@ pub fn shorts(events: &[Arc<Event>]) -> Vec<String> {
 /// Everything that waits, short.
 pub fn read(subscriber: &mut Subscriber) -> Vec<String> {
     let mut out = Vec::new();
-    let progress = subscriber.read(&mut out, usize::MAX, PLENTY);
+    let progress = subscriber.read(&mut out, usize::MAX);
     assert_eq!(progress, Progress::CaughtUp);
     shorts(&out)
 }

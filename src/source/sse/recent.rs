@@ -123,6 +123,7 @@ mod tests {
                 name: None,
                 id: id.map(Into::into),
                 data: Data::classify(Bytes::from_static(data.as_bytes())),
+                change: None,
             };
             let at = std::time::Instant::now();
             Arc::new(Event::new(
