@@ -6,5 +6,6 @@ mod bursts;
 mod ended;
 mod following;
 mod identity;
+mod idle;
 mod slow;
 mod world;
