@@ -28,8 +28,8 @@ pub(super) struct Topics {
     pub newcomers: Option<mpsc::Sender<Mirror>>,
     /// When memory was last sought in all topics, and how much the largest were left with.
     pub last_round: Option<(Instant, usize)>,
-    /// The routes in force, by name, with what each reads; `None` before the first reload.
-    pub routes: Option<HashMap<Arc<str>, (String, Arc<Route>)>>,
+    /// The routes in force; `None` before the first reload.
+    pub routes: Option<Routes>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     count: usize,
     owners: HashMap<Owning, Owned>,
@@ -55,6 +55,9 @@ struct Seat {
 
 /// A route, and whose topics of it are counted.
 type Owning = (Arc<str>, Owner);
+
+/// Routes by name, with what each reads.
+pub(super) type Routes = HashMap<Arc<str>, (String, Arc<Route>)>;
 
 /// The topics of one route and owner.
 #[derive(Default)]
