@@ -202,6 +202,8 @@ pub struct Event {
     pub name: Option<Arc<str>>,
     /// The last event id as `EventSource.lastEventId` would show it; `None` when there is none.
     pub id: Option<Arc<str>>,
+    /// Whether the event itself bore that id, rather than showing an earlier one's.
+    pub has_own_id: bool,
     /// The payload; empty text for a gap.
     pub data: Data,
     /// When the sidecar had read it from the backend completely.
@@ -214,13 +216,19 @@ pub struct Event {
 impl Event {
     /// A new entry with nothing encoded yet.
     pub fn new(ch: u32, position: Position, kind: Kind, draft: Draft, at: Instant) -> Self {
-        let Draft { name, id, data } = draft;
+        let Draft {
+            name,
+            id,
+            has_own_id,
+            data,
+        } = draft;
         Event {
             ch,
             position,
             kind,
             name,
             id,
+            has_own_id,
             data,
             at,
             cause: None,
@@ -251,6 +259,8 @@ pub struct Draft {
     pub name: Option<Arc<str>>,
     /// See [`Event::id`].
     pub id: Option<Arc<str>>,
+    /// See [`Event::has_own_id`].
+    pub has_own_id: bool,
     /// See [`Event::data`].
     pub data: Data,
 }
@@ -261,6 +271,7 @@ impl Draft {
         Draft {
             name: None,
             id: None,
+            has_own_id: false,
             data,
         }
     }

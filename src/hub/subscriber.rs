@@ -1,23 +1,27 @@
 //! A subscription's place in a topic: a cursor into the shared log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::key::{Credentials, Scope, Target};
+use super::log::Log;
+use super::log::stream::Brought;
+use super::own::Own;
 use super::place::{self, Placed};
 use super::topic::{Topic, now};
-use crate::config::Queue;
-use crate::event::{End, Event, Position, State};
+use crate::config::{Join, Queue, Source};
+use crate::error::Code;
+use crate::event::{End, Event, GapWhy, Position, State};
 
 /// Where a subscription begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Now: a polled route sends its document first, a stream has no replay.
+    /// A polled route sends its document first, a stream what its `join` says.
     Live,
     /// After this position.
     After(Position),
-    /// After the newest event with this id. Because an event without an id of its own shows the one
-    /// before it, "after" is after the first of the newest events that show it: one may come twice,
-    /// none is lost. An empty id is [`Start::Live`].
+    /// After the event with this id. Because whoever shows an id may have seen any of the events that show it, "after" is
+    /// after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
     /// As `After`, by somebody whom a reload moved here: the gap says `config`.
     Moved(Position),
@@ -60,24 +64,38 @@ pub enum Progress {
 
 /// A cursor into one topic. Dropping it leaves the topic.
 pub struct Subscriber {
-    topic: Arc<Topic>,
-    cursor: u64,
+    pub(super) topic: Arc<Topic>,
+    pub(super) cursor: u64,
     /// The head at joining: what was there then does not count as lag.
-    joined: u64,
+    pub(super) joined: u64,
     slot: u32,
     /// The number of the state that the client was told.
-    told: u32,
-    told_live: bool,
+    pub(super) told: u32,
+    pub(super) told_live: bool,
+    /// The backend has not said whether it goes on after the id that this one brought.
+    awaits: bool,
+    /// A request of its own, that this one reads, or has read just now.
+    pub(super) own: Option<Box<Own>>,
 }
 
 impl Subscriber {
     /// Places a new subscriber, whose slot among the listeners is taken already: nothing published
     /// from now on stays unheard.
-    pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> Joined {
+    ///
+    /// Also whether it is to begin with a request of its own.
+    pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> (Joined, bool) {
         let resumes = !matches!(start, Start::Live);
+        let join = match &topic.route.load().source {
+            Some(Source::Sse(sse)) => sse.join,
+            Some(Source::Poll(_)) | None => Join::Live,
+        };
         let (placed, head) = topic.with_trimmed_log(|log, now| {
-            let placed = place::begin(log, start, topic.resume_id.as_deref(), now);
+            let placed = place::begin(log, start, join, now);
             log.pin(placed.cursor, log.head());
+            // Under the log's lock: what the backend says of the id is told under it too.
+            topic
+                .awaiting
+                .fetch_add(placed.awaits.into(), Ordering::AcqRel);
             (placed, log.head())
         });
         let Placed {
@@ -85,6 +103,8 @@ impl Subscriber {
             recovered,
             lost,
             prelude,
+            reads_own,
+            awaits,
         } = placed;
         if recovered && resumes {
             topic.meters.replays.inc();
@@ -92,7 +112,7 @@ impl Subscriber {
         if let Some(why) = lost {
             topic.count_gap(why);
         }
-        Joined {
+        let joined = Joined {
             at: topic.position(head),
             subscriber: Subscriber {
                 topic,
@@ -101,10 +121,13 @@ impl Subscriber {
                 slot,
                 told: 0,
                 told_live: true,
+                awaits,
+                own: None,
             },
             recovered,
             prelude,
-        }
+        };
+        (joined, reads_own)
     }
 
     /// The channel number of the topic.
@@ -119,16 +142,73 @@ impl Subscriber {
 
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
-        self.topic.position(self.cursor)
+        let current = self.current();
+        current.topic.position(current.cursor)
+    }
+
+    /// The channel's head.
+    pub fn head(&self) -> Position {
+        let topic = &self.current().topic;
+        topic.position(topic.head())
     }
 
     /// Where the topic stands.
     pub fn phase(&self) -> Phase {
-        self.topic.phase()
+        match (self.topic.phase(), self.reading()) {
+            // Its own request brings what the backend had to say.
+            (Phase::Ended(end), Some(reading)) if end.code == Code::UpstreamClosed => {
+                reading.reader.phase()
+            }
+            (Phase::Opening | Phase::Open, Some(reading)) => reading.reader.phase(),
+            (Phase::Opening | Phase::Open, None) if self.awaits => {
+                match self.topic.with_log(|log| log.stream().brought().clone()) {
+                    Brought::Over(end) => Phase::Ended(end),
+                    _ => self.topic.phase(),
+                }
+            }
+            (phase, _) => phase,
+        }
+    }
+
+    /// What the backend has said since the subscription began, where it concerns this one only: a gap where its stream does not
+    /// go on after the id that this one brought, or where a request of its own is not answered. To be asked before anything is
+    /// told; the channel's head may be another then.
+    pub fn settle(&mut self) -> Vec<Arc<Event>> {
+        if self.awaits {
+            let brought = self.topic.with_log(|log| log.stream().brought().clone());
+            let cursor = self.cursor;
+            match brought {
+                Brought::Asked(_) | Brought::Over(_) => return Vec::new(),
+                Brought::Nothing | Brought::Taken(_) => {}
+                Brought::Refused => {
+                    self.stop_awaiting();
+                    return self.replace(|log, now| place::not_resumed(log, cursor, now));
+                }
+            }
+            self.stop_awaiting();
+        }
+        match self.reading() {
+            Some(reading) if reading.reader.topic.has_failed() => {
+                let from = reading.reader.position();
+                self.leave_own(None);
+                let why = GapWhy::UpstreamReconnect;
+                self.replace(|log, now| place::without_beginning(log, from, why, now))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop_awaiting(&mut self) {
+        if std::mem::take(&mut self.awaits) {
+            self.topic.awaiting.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// The state, where the client has been told otherwise; marks it told. A new client believes it is live.
     pub fn state_change(&mut self) -> Option<State> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.state_change();
+        }
         let (version, state) = self.topic.state_since(self.told)?;
         self.told = version;
         let news = !(state.live && self.told_live);
@@ -138,7 +218,7 @@ impl Subscriber {
 
     /// Takes over what the client was told at another topic, so that it is told of the difference.
     pub fn take_over(&mut self, elsewhere: &Subscriber) {
-        self.told_live = elsewhere.told_live;
+        self.told_live = elsewhere.current().told_live;
     }
 
     /// The credentials that this subscriber brought, or has renewed.
@@ -149,24 +229,35 @@ impl Subscriber {
     /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
     pub fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {
+            if let Some(reading) = self.reading() {
+                reading.reader.renew(credentials.clone());
+            }
             self.topic.renew(self.slot, credentials);
         }
     }
 
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        self.topic.head() > self.cursor
+        let is_behind = self.topic.head() > self.cursor;
+        is_behind
+            || self
+                .reading()
+                .is_some_and(|reading| reading.reader.is_behind())
     }
 
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
-        self.topic.with_log(|log| log.waiting(self.cursor))
+        let current = self.current();
+        current.topic.with_log(|log| log.waiting(current.cursor))
     }
 
     /// Whether a read would be an overrun: for a client that takes nothing, so that nothing is read for it.
     pub fn is_overrun(&self, allowed: Queue) -> bool {
+        if let Some(reading) = self.reading() {
+            return reading.reader.is_overrun(allowed);
+        }
         let seen = self.joined.max(self.cursor);
-        let lost = |log: &super::log::Log| log.has_lost(self.cursor) || log.overruns(seen, allowed);
+        let lost = |log: &Log| log.has_lost(self.cursor) || log.overruns(seen, allowed);
         self.is_behind() && self.topic.with_log(|log| lost(log))
     }
 
@@ -176,6 +267,18 @@ impl Subscriber {
     /// and no bytes: whoever had read everything before it can always take it, however large it is. The log keeps
     /// for present subscribers what `allowed` says; a lag without bound (`u64::MAX`) asks for nothing to be kept.
     pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize, allowed: Queue) -> Progress {
+        match self.own {
+            None => self.read_log(out, count, allowed),
+            Some(_) => self.read_own_first(out, count, allowed),
+        }
+    }
+
+    pub(super) fn read_log(
+        &mut self,
+        out: &mut Vec<Arc<Event>>,
+        count: usize,
+        allowed: Queue,
+    ) -> Progress {
         let was_pinned = self.is_pinned();
         self.topic.with_log(|log| {
             let progress = log.read(&mut self.cursor, self.joined, out, count, allowed);
@@ -191,6 +294,11 @@ impl Subscriber {
     ///
     /// What waits behind the new cursor counts as there at joining. Nothing is returned where nothing is lost.
     pub fn skip_with_gap(&mut self, allowed: Queue) -> Vec<Arc<Event>> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.skip_with_gap(allowed);
+        }
+        // What is skipped may be what was still to come.
+        self.own = None;
         let (cursor, joined) = (self.cursor, self.joined);
         self.replace(|log, now| place::skip(log, cursor, joined, allowed, now))
     }
@@ -198,6 +306,9 @@ impl Subscriber {
     /// After a pause: what waits counts as there at joining, as for a new subscriber at this position.
     /// Returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
     pub fn go_on(&mut self) -> Vec<Arc<Event>> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.go_on();
+        }
         let cursor = self.cursor;
         self.replace(|log, now| place::go_on(log, cursor, now))
     }
@@ -220,9 +331,9 @@ impl Subscriber {
         })
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
-        find: impl FnOnce(&mut super::log::Log, std::time::Instant) -> Placed,
+        find: impl FnOnce(&mut Log, std::time::Instant) -> Placed,
     ) -> Vec<Arc<Event>> {
         let was_pinned = self.is_pinned();
         let placed = self.topic.with_log(|log| {
@@ -249,6 +360,10 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        self.stop_awaiting();
+        if self.reading().is_some() {
+            self.leave_own(None);
+        }
         if self.is_pinned() {
             self.topic.with_log(|log| log.unpin(self.joined));
         }

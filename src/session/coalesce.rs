@@ -75,6 +75,7 @@ fn renamed(event: Arc<Event>, name: &Arc<str>) -> Arc<Event> {
     let draft = Draft {
         name: Some(name.clone()),
         id: event.id.clone(),
+        has_own_id: event.has_own_id,
         data: event.data.clone(),
     };
     let (ch, position, kind) = (event.ch, event.position, event.kind.clone());
@@ -137,6 +138,7 @@ mod tests {
             let draft = Draft {
                 name: (!name.is_empty()).then(|| Arc::from(*name)),
                 id: None,
+                has_own_id: false,
                 data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
             };
             let position = at(index as u64 + 1);

@@ -109,6 +109,14 @@ pub fn judge(
     })
 }
 
+/// Whether an answer to `Last-Event-ID` may be about that id, so that the same request without it is another one.
+pub fn may_refuse_id(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        400 | 404 | 409 | 410 | 412..=416 | 422 | 431 | 500 | 501
+    )
+}
+
 /// Whether the body is this media type (without parameters), by the head, and not compressed.
 pub fn has_type(headers: &HeaderMap, is_type: impl Fn(&str) -> bool) -> bool {
     let plain = words(headers, CONTENT_ENCODING).all(|coding| coding == "identity");

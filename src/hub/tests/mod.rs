@@ -4,6 +4,7 @@ mod bounds;
 mod carry;
 mod first;
 mod identity;
+mod ids;
 mod joining;
 mod lag;
 mod life;

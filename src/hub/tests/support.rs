@@ -122,6 +122,7 @@ pub fn sse() -> Source {
         idle_timeout: Duration::from_secs(60),
         events: Default::default(),
         final_events: Vec::new(),
+        join: config::Join::Auto,
     })
 }
 
@@ -228,6 +229,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
     Draft {
         name: None,
         id: id.map(Into::into),
+        has_own_id: id.is_some(),
         data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
     }
 }

@@ -371,7 +371,8 @@ impl Walk {
                     assert!(prelude.is_empty());
                     let found = place.offset > 0 && text_of(id) == model.entry(place.offset).text;
                     assert!(
-                        found || (place.offset == 0 && model.feed.resume_id().as_ref() == Some(id))
+                        found
+                            || (place.offset == 0 && model.feed.brought_id().as_ref() == Some(id))
                     );
                     state.last = Some(place);
                 }

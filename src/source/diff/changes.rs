@@ -96,6 +96,7 @@ impl Item<'_> {
         Draft {
             name: Some(name.clone()),
             id: None,
+            has_own_id: false,
             data: Data::Json(Bytes::copy_from_slice(self.text.as_bytes())),
         }
     }

@@ -148,6 +148,7 @@ fn named(name: &str, json: String) -> Draft {
     Draft {
         name: Some(Arc::from(name)),
         id: None,
+        has_own_id: false,
         data: Data::Json(Bytes::from(json)),
     }
 }

@@ -1,6 +1,7 @@
 //! Both feeds through a real hub and real sockets; the test itself plays the backend.
 
 mod poll;
+mod resume;
 mod sse;
 mod storm;
 mod support;

@@ -234,8 +234,16 @@ impl Listener {
         timeout(PATIENCE, opening).await.expect("nothing opened");
     }
 
+    /// Waits until the stream is open, and cuts it then.
+    pub async fn opened_by(&mut self, stream: Exchange) {
+        self.opened().await;
+        drop(stream);
+    }
+
     async fn entry(&mut self) -> String {
         loop {
+            let settled = self.subscriber.settle();
+            self.waiting.extend(settled.iter().map(|event| tell(event)));
             let phase = self.subscriber.phase();
             let mut events = Vec::new();
             let allowed = Queue {
