@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::json;
+
 /// Random name of one topic's life; a position means nothing under another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u32);
@@ -129,9 +131,9 @@ impl Data {
 
     /// Classifies a text: JSON where it parses as one JSON value, text otherwise.
     pub fn classify(text: Bytes) -> Data {
-        match serde_json::from_slice::<&serde_json::value::RawValue>(&text) {
-            Ok(_) => Data::Json(text),
-            Err(_) => Data::Text(text),
+        match json::is_json(&text) {
+            true => Data::Json(text),
+            false => Data::Text(text),
         }
     }
 }
@@ -150,6 +152,45 @@ pub enum Kind {
         /// Why.
         why: GapWhy,
     },
+}
+
+/// What happened to an item of a polled list, whatever name clients see for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which of the three.
+    pub kind: ChangeKind,
+    /// The item before: of an updated one, where the route lets clients filter; of a deleted one, where it is not the
+    /// event's own data.
+    pub before: Option<Arc<[u8]>>,
+}
+
+/// See [`Change::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was not there before.
+    Created,
+    /// It differs.
+    Updated,
+    /// It is gone; the event holds it as it was.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// All of them.
+    pub const ALL: [ChangeKind; 3] = [
+        ChangeKind::Created,
+        ChangeKind::Updated,
+        ChangeKind::Deleted,
+    ];
+
+    /// The word in a handover.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Created => "created",
+            ChangeKind::Updated => "updated",
+            ChangeKind::Deleted => "deleted",
+        }
+    }
 }
 
 /// What led to an event: a place in a sampled trace, told once where it arrives.
@@ -206,6 +247,8 @@ pub struct Event {
     pub has_own_id: bool,
     /// The payload; empty text for a gap.
     pub data: Data,
+    /// What happened to an item, where it is about one.
+    pub change: Option<Change>,
     /// When the sidecar had read it from the backend completely.
     pub at: Instant,
     /// What led to it, where somebody follows that.
@@ -221,6 +264,7 @@ impl Event {
             id,
             has_own_id,
             data,
+            change,
         } = draft;
         Event {
             ch,
@@ -230,6 +274,7 @@ impl Event {
             id,
             has_own_id,
             data,
+            change,
             at,
             cause: None,
             frames: Default::default(),
@@ -243,12 +288,31 @@ impl Event {
             .clone()
     }
 
-    /// What the entry counts for against byte limits: payload, name, id and a flat cost.
+    /// The same entry in other words: for one client alone.
+    pub fn reworded(&self, name: &Arc<str>, data: Data, change: Change) -> Arc<Event> {
+        let draft = Draft {
+            name: Some(name.clone()),
+            id: self.id.clone(),
+            has_own_id: self.has_own_id,
+            data,
+            change: Some(change),
+        };
+        let mut event = Event::new(self.ch, self.position, self.kind.clone(), draft, self.at);
+        event.cause.clone_from(&self.cause);
+        Arc::new(event)
+    }
+
+    /// What the entry counts for against byte limits: payload, the item before, name, id and a flat cost.
     pub fn weight(&self) -> usize {
         const FLAT: usize = 64;
         let name = self.name.as_deref().map_or(0, str::len);
         let id = self.id.as_deref().map_or(0, str::len);
-        FLAT + name + id + self.data.bytes().len()
+        let before = self
+            .change
+            .as_ref()
+            .and_then(|change| change.before.as_ref());
+        let before = before.map_or(0, |before| before.len());
+        FLAT + name + id + self.data.bytes().len() + before
     }
 }
 
@@ -263,6 +327,8 @@ pub struct Draft {
     pub has_own_id: bool,
     /// See [`Event::data`].
     pub data: Data,
+    /// See [`Event::change`].
+    pub change: Option<Change>,
 }
 
 impl Draft {
@@ -273,6 +339,7 @@ impl Draft {
             id: None,
             has_own_id: false,
             data,
+            change: None,
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod error;
 pub mod event;
 pub mod handover;
 pub mod hub;
+pub mod json;
 pub mod listener;
 pub mod memory;
 pub mod protocol;

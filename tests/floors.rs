@@ -48,6 +48,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("memory", 1),
     ("event", 0),
     ("error", 0),
+    ("json", 0),
 ];
 
 /// On floor 3, who may import which sibling.

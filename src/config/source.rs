@@ -11,6 +11,8 @@ use super::scalar;
 use super::table::Table;
 use super::tree::{Form, Node};
 use super::units;
+use crate::event::ChangeKind;
+use crate::json;
 
 /// What reads a bridged route's upstream.
 #[expect(clippy::large_enum_variant, reason = "one per route, behind its `Arc`")]
@@ -67,7 +69,7 @@ pub struct Poll {
     pub items: String,
     /// JSON Pointer to the key inside an item.
     pub key: String,
-    /// JSON Pointers that don't count as change: inside an item for `changes`, else inside the document.
+    /// JSON Pointers that don't count as change: inside an item for `changes`, else inside the document. `*` is every item or member.
     pub ignore: Vec<String>,
     /// `[route.source.events]`.
     pub events: ChangeNames,
@@ -99,6 +101,17 @@ pub struct ChangeNames {
     pub updated: Arc<str>,
     /// An item that is gone.
     pub deleted: Arc<str>,
+}
+
+impl ChangeNames {
+    /// The name of one of them.
+    pub fn of(&self, kind: ChangeKind) -> &Arc<str> {
+        match kind {
+            ChangeKind::Created => &self.created,
+            ChangeKind::Updated => &self.updated,
+            ChangeKind::Deleted => &self.deleted,
+        }
+    }
 }
 
 /// `source` of a route.
@@ -282,9 +295,7 @@ fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
     }
     let json = HeaderValue::from_static("application/json");
     let body = match &node.form {
-        Form::Text(text)
-            if serde_json::from_str::<&serde_json::value::RawValue>(&text.text).is_err() =>
-        {
+        Form::Text(text) if !json::is_json(text.text.as_bytes()) => {
             let plain = HeaderValue::from_static("text/plain; charset=utf-8");
             (Bytes::from(text.text.clone()), plain)
         }

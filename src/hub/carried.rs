@@ -16,7 +16,8 @@ use super::log::stream::{Fresh, Handed};
 use super::{Credentials, TopicKey};
 use crate::config::Route;
 use crate::error::Code;
-use crate::event::{Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::json;
 
 /// What is told of one topic.
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,7 +129,17 @@ struct Entry {
     /// Whether the data is JSON.
     #[serde(default)]
     json: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<Changed>,
     age_ms: u64,
+}
+
+/// See [`Change`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Changed {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -390,6 +401,7 @@ impl Entry {
             inherits_id: event.id.is_some() && !event.has_own_id,
             data: text(&event.data),
             json: matches!(event.data, Data::Json(_)),
+            change: event.change.as_ref().map(Changed::write),
             age_ms,
         }
     }
@@ -414,8 +426,30 @@ impl Entry {
             has_own_id: self.id.is_some() && !self.inherits_id,
             id: self.id,
             data: data(self.data, self.json),
+            change: self.change.and_then(Changed::read),
         };
         (kind, draft, at)
+    }
+}
+
+impl Changed {
+    fn write(change: &Change) -> Self {
+        let before = change.before.as_deref();
+        Changed {
+            kind: change.kind.as_str().to_owned(),
+            before: before.map(|before| String::from_utf8_lossy(before).into_owned()),
+        }
+    }
+
+    fn read(self) -> Option<Change> {
+        let kind = ChangeKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == self.kind)?;
+        let before = self.before.map(String::into_bytes);
+        Some(Change {
+            kind,
+            before: before.filter(|text| json::is_json(text)).map(Arc::from),
+        })
     }
 }
 

@@ -173,8 +173,8 @@ impl Node {
     }
 
     /// A subscriber left; the last one's going starts the linger time.
-    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32) {
-        if topic.detach(slot) > 0 {
+    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
+        if topic.detach(slot, is_paused) > 0 {
             return;
         }
         let mut topics = lock(&self.topics);

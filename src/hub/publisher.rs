@@ -137,6 +137,16 @@ impl Publisher {
         node.end(&self.topic, node::internal());
     }
 
+    /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.
+    pub fn is_attended(&self) -> bool {
+        self.topic.is_attended()
+    }
+
+    /// Resolves when a subscriber is there that has not paused.
+    pub async fn attended(&self) {
+        self.topic.attended().await;
+    }
+
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).
     pub async fn refresh_asked(&self) {
         self.topic.refresh.notified().await;

@@ -76,6 +76,7 @@ pub struct Subscriber {
     awaits: bool,
     /// A request of its own, that this one reads, or has read just now.
     pub(super) own: Option<Box<Own>>,
+    is_paused: bool,
 }
 
 impl Subscriber {
@@ -123,6 +124,7 @@ impl Subscriber {
                 told_live: true,
                 awaits,
                 own: None,
+                is_paused: false,
             },
             recovered,
             prelude,
@@ -233,6 +235,20 @@ impl Subscriber {
                 reading.reader.renew(credentials.clone());
             }
             self.topic.renew(self.slot, credentials);
+        }
+    }
+
+    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest.
+    pub fn pause(&mut self) {
+        if !std::mem::replace(&mut self.is_paused, true) {
+            self.topic.drowse();
+        }
+    }
+
+    /// Wants again what is published.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.is_paused) {
+            self.topic.rouse();
         }
     }
 
@@ -367,6 +383,8 @@ impl Drop for Subscriber {
         if self.is_pinned() {
             self.topic.with_log(|log| log.unpin(self.joined));
         }
-        self.topic.node.leave(&self.topic, self.slot);
+        self.topic
+            .node
+            .leave(&self.topic, self.slot, self.is_paused);
     }
 }

@@ -54,6 +54,10 @@ pub(super) struct Topic {
     subscribers: AtomicUsize,
     /// Those among them who wait for what the backend says of the id that they brought.
     pub awaiting: AtomicUsize,
+    /// Those of them that have not paused.
+    active: AtomicUsize,
+    /// Rings when there is one again.
+    attention: Notify,
     // Taken one at a time, and after the node's lock where that is held.
     log: Mutex<Log>,
     condition: Mutex<Condition>,
@@ -120,6 +124,8 @@ impl Topic {
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
             awaiting: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            attention: Notify::new(),
             log: Mutex::new(Log::new(ch, epoch, Stream::resumed_after(brought_id))),
             condition: Mutex::new(Condition {
                 state: State {
@@ -274,19 +280,52 @@ impl Topic {
             self.meters.subscribers.inc();
         }
         self.subscribers.store(listeners.count(), Ordering::Release);
+        self.rouse();
         slot
     }
 
     /// How many are left.
-    pub fn detach(&self, slot: u32) -> usize {
+    pub fn detach(&self, slot: u32, is_paused: bool) -> usize {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
+        if !is_paused {
+            self.drowse();
+        }
         if !self.key.is_own_read() {
             self.meters.subscribers.dec();
         }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
         listeners.count()
+    }
+
+    /// One more subscriber wants what is published.
+    pub fn rouse(&self) {
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.attention.notify_waiters();
+        }
+    }
+
+    /// One subscriber less wants what is published.
+    pub fn drowse(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a subscriber wants what is published, here or at the process that this topic comes from.
+    pub fn is_attended(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0 || self.is_kept()
+    }
+
+    /// Resolves when [`Topic::is_attended`].
+    pub async fn attended(&self) {
+        loop {
+            // Before the look, so that nobody comes unnoticed in between.
+            let attention = self.attention.notified();
+            if self.is_attended() {
+                return;
+            }
+            attention.await;
+        }
     }
 
     /// What one subscriber has brought.

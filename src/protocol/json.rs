@@ -8,12 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::frame::Draft;
 use super::{Input, Message, Output, Protocol, Req, ResBody, View, Violation};
 use crate::event::{Data, Event, Form, Kind};
+use crate::json::Scalar;
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "crossfade.v1.json";
@@ -155,11 +155,14 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn filter(&self) -> Result<Vec<(String, Vec<Value>)>, Violation> {
-        let fields: serde_json::Map<String, Value> = self.optional("filter")?.unwrap_or_default();
-        let fields = fields.into_iter().map(|(field, values)| match values {
-            Value::Array(values) if values.iter().all(is_scalar) => Ok((field, values)),
-            _ => Err(self.bad("`filter` wants a list of plain values for each field")),
+    fn filter(&self) -> Result<Vec<(String, Vec<Scalar>)>, Violation> {
+        let fields: HashMap<String, &RawValue> = self.optional("filter")?.unwrap_or_default();
+        let fields = fields.into_iter().map(|(field, values)| {
+            let values: Option<Vec<&RawValue>> = serde_json::from_str(values.get()).ok();
+            let read = |value: &&RawValue| Scalar::read(value.get().as_bytes());
+            let values = values.and_then(|values| values.iter().map(read).collect());
+            let wanted = "`filter` wants a list of plain values for each field";
+            Ok((field, values.ok_or_else(|| self.bad(wanted))?))
         });
         fields.collect()
     }
@@ -176,10 +179,6 @@ impl<'a> Members<'a> {
             detail: detail.into(),
         }
     }
-}
-
-fn is_scalar(value: &Value) -> bool {
-    !value.is_array() && !value.is_object()
 }
 
 fn encode_event(event: &Event, view: View<'_>) -> Bytes {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::error::Refusal;
 use crate::event::{End, Event, Position, State};
+use crate::json::Scalar;
 
 /// How one kind of client speaks. Implementations keep no state: a connection's is its session's.
 pub trait Protocol: Send + Sync + std::fmt::Debug {
@@ -29,6 +30,11 @@ pub trait Protocol: Send + Sync + std::fmt::Debug {
 
     /// Whether clients are told of loss, staleness and ends in words, or by close codes only.
     fn has_words(&self) -> bool;
+
+    /// Whether clients can tell a patch from a whole document.
+    fn tells_patches(&self) -> bool {
+        self.has_words()
+    }
 }
 
 /// One message of a client, whole.
@@ -70,7 +76,7 @@ pub enum Input {
         /// Resume after this event id.
         last_event_id: Option<String>,
         /// Field → accepted values.
-        filter: Vec<(String, Vec<serde_json::Value>)>,
+        filter: Vec<(String, Vec<Scalar>)>,
     },
     /// Leave a channel.
     Unsub {

@@ -13,7 +13,7 @@ pub const SUBPROTOCOL: &str = "crossfade.v1.raw";
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raw {
-    /// The data as it is.
+    /// The data as it is; whole documents in place of patches, which look like them.
     Plain,
     /// As `{"e","d"}`, for routes whose events mean nothing without their names (`emit = "changes"`).
     Named,
@@ -53,6 +53,10 @@ impl Protocol for Raw {
 
     fn has_words(&self) -> bool {
         false
+    }
+
+    fn tells_patches(&self) -> bool {
+        *self != Raw::Plain
     }
 }
 
@@ -132,6 +136,7 @@ mod tests {
             id: Some(Arc::from("8")),
             has_own_id: true,
             data: Data::classify(Bytes::from_static(data.as_bytes())),
+            change: None,
         };
         let position = Position {
             epoch: Epoch(723),

@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::config::{Emit, Poll};
-use crate::event::{Draft, Event, Kind};
+use crate::event::{Change, ChangeKind, Event, Kind};
+use crate::json::{self, Scalar, Tree};
 
 /// The net change of a polled topic's entries, in log order: what a client who saw none of them has
 /// to see. Patches are as they were: several of them are better replaced by the document.
@@ -32,54 +31,60 @@ pub fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> 
     }
 }
 
-/// One item's story: whether it was there at the beginning, and how it ended.
+/// One item's story: what it was at the beginning, and how it ended.
 struct Story {
     began: bool,
+    /// The item at the beginning, where that is known.
+    before: Option<Arc<[u8]>>,
     is_there: bool,
     last: Arc<Event>,
 }
 
-/// At most one event per item; `None` where an item has no key to be known by.
+/// At most one event per item, by what happened to it and not by the names that clients see; `None` where that or an item's
+/// key is not known.
 fn fold_items(changes: &[Arc<Event>], poll: &Poll) -> Option<Vec<Arc<Event>>> {
-    let mut stories: HashMap<String, Story> = HashMap::new();
+    let mut stories: HashMap<Scalar, Story> = HashMap::new();
+    let key = json::tokens(&poll.key);
     for event in changes {
-        let item: Value = serde_json::from_slice(event.data.bytes()).ok()?;
-        let key = item.pointer(&poll.key)?.to_string();
-        let name = event.name.as_ref()?;
+        let change = event.change.as_ref()?;
+        let item = Tree::read(event.data.bytes()).ok()?;
+        let key = item.root().pointer(&key)?.scalar()?;
         let story = stories.entry(key).or_insert_with(|| Story {
-            began: *name != poll.events.created,
+            began: change.kind != ChangeKind::Created,
+            before: before(event, change),
             is_there: true,
             last: event.clone(),
         });
-        story.is_there = *name != poll.events.deleted;
+        story.is_there = change.kind != ChangeKind::Deleted;
         story.last = event.clone();
     }
     let told = stories.into_values().filter_map(|story| {
-        let name = match (story.began, story.is_there) {
+        let kind = match (story.began, story.is_there) {
             (false, false) => return None,
-            (false, true) => &poll.events.created,
-            (true, true) => &poll.events.updated,
-            (true, false) => &poll.events.deleted,
+            (false, true) => ChangeKind::Created,
+            (true, true) => ChangeKind::Updated,
+            (true, false) => ChangeKind::Deleted,
         };
-        Some(renamed(story.last, name))
+        let change = Change {
+            kind,
+            before: story.before,
+        };
+        Some(match story.last.change.as_ref() == Some(&change) {
+            true => story.last,
+            false => (story.last).reworded(poll.events.of(kind), story.last.data.clone(), change),
+        })
     });
     let mut told: Vec<_> = told.collect();
     told.sort_by_key(|event| event.position.offset);
     Some(told)
 }
 
-fn renamed(event: Arc<Event>, name: &Arc<str>) -> Arc<Event> {
-    if event.name.as_ref() == Some(name) {
-        return event;
+/// The item before a change.
+fn before(event: &Event, change: &Change) -> Option<Arc<[u8]>> {
+    match (&change.before, change.kind) {
+        (None, ChangeKind::Deleted) => Some(Arc::from(&event.data.bytes()[..])),
+        (before, _) => before.clone(),
     }
-    let draft = Draft {
-        name: Some(name.clone()),
-        id: event.id.clone(),
-        has_own_id: event.has_own_id,
-        data: event.data.clone(),
-    };
-    let (ch, position, kind) = (event.ch, event.position, event.kind.clone());
-    Arc::new(Event::new(ch, position, kind, draft, event.at))
 }
 
 /// Keeps the newest event of each name; gaps and snapshots stay.
@@ -102,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::config::ChangeNames;
-    use crate::event::{Data, Epoch, GapWhy, Position};
+    use crate::event::{Data, Draft, Epoch, GapWhy, Position};
 
     fn poll(emit: Emit) -> Poll {
         Poll {
@@ -135,11 +140,14 @@ mod tests {
     fn log(entries: &[(Kind, &str, &str)]) -> Vec<Arc<Event>> {
         let entries = entries.iter().enumerate().map(|(index, entry)| {
             let (kind, name, data) = entry;
+            let mut kinds = ChangeKind::ALL.into_iter();
+            let change = kinds.find(|kind| kind.as_str() == *name);
             let draft = Draft {
                 name: (!name.is_empty()).then(|| Arc::from(*name)),
                 id: None,
                 has_own_id: false,
                 data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
+                change: change.map(|kind| Change { kind, before: None }),
             };
             let position = at(index as u64 + 1);
             Arc::new(Event::new(1, position, kind.clone(), draft, Instant::now()))
@@ -182,6 +190,57 @@ mod tests {
                 line(9, "updated", r#"{"id":5,"v":9}"#),
             ]
         );
+    }
+
+    #[test]
+    fn what_happened_counts_and_not_what_it_is_called() {
+        let mut poll = poll(Emit::Changes);
+        let changes = [
+            (ChangeKind::Created, r#"{"id":1}"#),
+            (ChangeKind::Updated, r#"{"id":2,"v":1}"#),
+            (ChangeKind::Deleted, r#"{"id":1}"#),
+            (ChangeKind::Deleted, r#"{"id":2,"v":1}"#),
+            (ChangeKind::Updated, r#"{"id":3,"v":1}"#),
+        ];
+        for names in [["changed", "changed", "gone"], ["item", "item", "item"]] {
+            let [created, updated, deleted] = names.map(Arc::from);
+            poll.events = ChangeNames {
+                created,
+                updated,
+                deleted,
+            };
+            let entries = changes.iter().zip(1..).map(|((kind, data), offset)| {
+                let draft = Draft {
+                    name: Some(poll.events.of(*kind).clone()),
+                    id: None,
+                    has_own_id: false,
+                    data: Data::Json(Bytes::from_static(data.as_bytes())),
+                    change: Some(Change {
+                        kind: *kind,
+                        before: (*kind == ChangeKind::Updated).then(|| Arc::from(&b"{}"[..])),
+                    }),
+                };
+                Arc::new(Event::new(
+                    1,
+                    at(offset),
+                    Kind::Event,
+                    draft,
+                    Instant::now(),
+                ))
+            });
+            let net = net_change(entries.collect(), &poll);
+            assert_eq!(
+                net[0].change.as_ref().unwrap().before.as_deref(),
+                Some(&b"{}"[..])
+            );
+            assert_eq!(
+                told(net),
+                [
+                    line(4, names[2], r#"{"id":2,"v":1}"#),
+                    line(5, names[1], r#"{"id":3,"v":1}"#),
+                ]
+            );
+        }
     }
 
     #[test]

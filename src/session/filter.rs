@@ -1,31 +1,29 @@
 //! What a subscriber asked not to see. Pure.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
-use serde_json::Value;
-use serde_json::value::RawValue;
+use bytes::Bytes;
 
 use crate::config::{Emit, Poll, Source};
-use crate::event::{Data, Event, Kind};
+use crate::event::{Change, ChangeKind, Data, Event, Kind};
+use crate::json::{Form, Scalar, Tree, Unread, Value, tokens};
 
 /// Fields that must all match; the values of one are alternatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    fields: Vec<(Field, Vec<Value>)>,
+    fields: Vec<(Field, Vec<Scalar>)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Field {
     /// The event's name.
     Event,
-    /// A top-level member of the data.
-    Member(String),
-    /// A JSON Pointer (RFC 6901) into the data.
-    Pointer(String),
+    /// The tokens of a JSON Pointer (RFC 6901) into the data; a top-level member is one.
+    At(Vec<String>),
 }
 
 /// What is left of an event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Seen {
     /// Nothing.
     Hidden,
@@ -33,6 +31,8 @@ pub enum Seen {
     Whole,
     /// This JSON in place of the data.
     Part(Vec<u8>),
+    /// This event in its place: for this subscriber the item came or left.
+    Instead(Arc<Event>),
 }
 
 impl Filter {
@@ -40,15 +40,15 @@ impl Filter {
     ///
     /// # Errors
     /// The name of a field that it does not.
-    pub fn new(wanted: Vec<(String, Vec<Value>)>, allowed: &[String]) -> Result<Self, String> {
+    pub fn new(wanted: Vec<(String, Vec<Scalar>)>, allowed: &[String]) -> Result<Self, String> {
         let fields = wanted.into_iter().map(|(name, values)| {
             if !allowed.contains(&name) {
                 return Err(name);
             }
             let field = match name.as_str() {
                 "event" => Field::Event,
-                pointer if pointer.starts_with('/') => Field::Pointer(name),
-                _ => Field::Member(name),
+                pointer if pointer.starts_with('/') => Field::At(tokens(pointer)),
+                _ => Field::At(vec![name]),
             };
             Ok((field, values))
         });
@@ -63,25 +63,65 @@ impl Filter {
             Some(Source::Poll(poll)) => Some(poll),
             Some(Source::Sse(_)) | None => None,
         };
-        match (&event.kind, poll) {
-            (Kind::Gap { .. }, _) => Seen::Whole,
-            (Kind::Snapshot, Some(poll)) => self.apply_to_document(event, poll),
-            (Kind::Event, Some(poll)) if poll.emit == Emit::Document => {
+        match (&event.kind, poll, &event.change) {
+            (Kind::Gap { .. }, _, _) => Seen::Whole,
+            (Kind::Snapshot, Some(poll), _) => self.apply_to_document(event, poll),
+            (Kind::Event, Some(poll), _) if poll.emit == Emit::Document => {
                 self.apply_to_document(event, poll)
             }
+            (Kind::Event, Some(poll), Some(change)) => self.apply_to_change(event, poll, change),
             _ => self.apply_to_event(event),
         }
     }
 
     fn apply_to_event(&self, event: &Event) -> Seen {
         let name = event.name.as_deref().unwrap_or("message");
-        let data = match (self.is_about_names_only(), &event.data) {
-            (false, Data::Json(json)) => serde_json::from_slice(json).unwrap_or(Value::Null),
-            _ => Value::Null,
-        };
-        match self.matches(Some(name), &data) {
+        match self.lists(name) && self.suits(event.data.bytes()) {
             true => Seen::Whole,
             false => Seen::Hidden,
+        }
+    }
+
+    /// The subscriber holds an item if that matched before the change. One that leaves the filter by it is told as
+    /// deleted, one that enters it as created.
+    fn apply_to_change(&self, event: &Event, poll: &Poll, change: &Change) -> Seen {
+        let names = &poll.events;
+        let now = event.data.bytes();
+        let before = change.before.as_deref();
+        let as_listed = |kind, seen| match self.lists(names.of(kind)) {
+            true => seen,
+            false => Seen::Hidden,
+        };
+        let instead = |kind, data| {
+            let change = Change { kind, before: None };
+            Seen::Instead(event.reworded(names.of(kind), Data::Json(data), change))
+        };
+        let left = |item: &[u8]| instead(ChangeKind::Deleted, Bytes::copy_from_slice(item));
+        match (change.kind, before) {
+            (ChangeKind::Created, _) if self.suits(now) => {
+                as_listed(ChangeKind::Created, Seen::Whole)
+            }
+            // What it was was not kept: where it might have been held, it is taken away.
+            (ChangeKind::Updated, None) if !self.suits(now) => left(now),
+            (ChangeKind::Updated, None) => as_listed(ChangeKind::Updated, Seen::Whole),
+            (ChangeKind::Updated, Some(before)) => match (self.suits(before), self.suits(now)) {
+                (true, true) => as_listed(ChangeKind::Updated, Seen::Whole),
+                (true, false) => left(before),
+                (false, true) => as_listed(
+                    ChangeKind::Created,
+                    instead(ChangeKind::Created, now.clone()),
+                ),
+                (false, false) => Seen::Hidden,
+            },
+            (ChangeKind::Deleted, None) if self.suits(now) => {
+                as_listed(ChangeKind::Deleted, Seen::Whole)
+            }
+            (ChangeKind::Deleted, Some(before)) if self.suits(before) => match self.suits(now) {
+                true => as_listed(ChangeKind::Deleted, left(before)),
+                // It left the filter before it was deleted.
+                false => left(before),
+            },
+            (ChangeKind::Created | ChangeKind::Deleted, _) => Seen::Hidden,
         }
     }
 
@@ -89,53 +129,66 @@ impl Filter {
         if self.is_about_names_only() {
             return Seen::Whole;
         }
-        match part_of(event.data.bytes(), &poll.items, |item| {
-            self.matches(None, item)
-        }) {
+        match self.part_of(event.data.bytes(), &poll.items) {
             Some(part) => Seen::Part(part),
             // No list: the document is the only item. A snapshot is owed in any case.
-            None => match (self.apply_to_event(event), &event.kind) {
-                (Seen::Hidden, Kind::Snapshot) => Seen::Part(b"null".to_vec()),
-                (seen, _) => seen,
+            None => match (self.suits(event.data.bytes()), &event.kind) {
+                (true, _) => Seen::Whole,
+                (false, Kind::Snapshot) => Seen::Part(b"null".to_vec()),
+                (false, _) => Seen::Hidden,
             },
         }
     }
 
-    fn is_about_names_only(&self) -> bool {
+    /// The document, as it was written, with only those items of its list that match; `None` where there is no list.
+    fn part_of(&self, document: &[u8], items: &str) -> Option<Vec<u8>> {
+        let tree = Tree::read(document).ok()?;
+        let list = tree.root().pointer(&tokens(items))?;
+        if list.form() != Form::List {
+            return None;
+        }
+        let kept = list.items().filter(|item| self.matches(*item));
+        let kept: Vec<&[u8]> = kept.map(Value::text).collect();
+        let (start, end) = list.span();
+        let before = document.get(..start)?.trim_ascii_start();
+        let behind = document.get(end..)?.trim_ascii_end();
+        Some([before, b"[", &kept.join(&b','), b"]", behind].concat())
+    }
+
+    /// Whether it asks for names of events and nothing else.
+    pub fn is_about_names_only(&self) -> bool {
         self.fields.iter().all(|(field, _)| *field == Field::Event)
     }
 
-    /// `name` is `None` where there are no names to be asked for.
-    fn matches(&self, name: Option<&str>, data: &Value) -> bool {
+    /// Whether events of this name are wanted.
+    fn lists(&self, name: &str) -> bool {
         self.fields.iter().all(|(field, values)| match field {
-            Field::Event => name.is_none_or(|name| values.iter().any(|value| value == name)),
-            Field::Member(member) => data.get(member).is_some_and(|found| values.contains(found)),
-            Field::Pointer(pointer) => data
-                .pointer(pointer)
-                .is_some_and(|found| values.contains(found)),
+            Field::Event => values.iter().any(|value| value.is_text(name)),
+            Field::At(_) => true,
         })
     }
-}
 
-/// The document with only those items of its list that match; `None` where there is no list.
-fn part_of(document: &[u8], items: &str, matches: impl Fn(&Value) -> bool) -> Option<Vec<u8>> {
-    let fits =
-        |item: &&RawValue| serde_json::from_str(item.get()).is_ok_and(|item: Value| matches(&item));
-    if items.is_empty() {
-        let all: Vec<&RawValue> = serde_json::from_slice(document).ok()?;
-        let kept: Vec<Cow<'_, str>> = all
-            .into_iter()
-            .filter(fits)
-            .map(|item| Cow::Borrowed(item.get()))
-            .collect();
-        return Some(format!("[{}]", kept.join(",")).into_bytes());
+    /// Whether a text matches, or cannot be judged.
+    fn suits(&self, text: &[u8]) -> bool {
+        self.is_about_names_only()
+            || match Tree::read(text) {
+                Ok(tree) => self.matches(tree.root()),
+                Err(Unread::NotJson) => false,
+                Err(Unread::Deep) => true,
+            }
     }
-    let mut whole: Value = serde_json::from_slice(document).ok()?;
-    whole
-        .pointer_mut(items)?
-        .as_array_mut()?
-        .retain(|item| matches(item));
-    serde_json::to_vec(&whole).ok()
+
+    /// As [`Filter::suits`]. What programs read differently is not judged: it is for the client to say what it means.
+    fn matches(&self, data: Value<'_>) -> bool {
+        let is_wanted = self.fields.iter().all(|(field, values)| match field {
+            Field::Event => true,
+            Field::At(tokens) => {
+                let found = data.pointer(tokens).and_then(Value::scalar);
+                found.is_some_and(|found| values.contains(&found))
+            }
+        });
+        is_wanted || data.is_odd()
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +225,15 @@ mod tests {
     }
 
     fn event(kind: Kind, name: Option<&str>, data: &'static str) -> Event {
+        changed(kind, name, data, None)
+    }
+
+    fn changed(
+        kind: Kind,
+        name: Option<&str>,
+        data: &'static str,
+        change: Option<Change>,
+    ) -> Event {
         let position = Position {
             epoch: Epoch(1),
             offset: 1,
@@ -181,18 +243,32 @@ mod tests {
             id: None,
             has_own_id: false,
             data: Data::classify(Bytes::from_static(data.as_bytes())),
+            change,
         };
         Event::new(1, position, kind, draft, Instant::now())
     }
 
     fn filter(json: &str) -> Filter {
-        let wanted: serde_json::Map<String, Value> =
-            serde_json::from_str(json).expect("a filter in JSON");
-        let wanted = wanted
-            .into_iter()
-            .map(|(name, values)| (name, values.as_array().cloned().unwrap_or_default()));
+        let tree = Tree::read(json.as_bytes()).expect("a filter in JSON");
+        let wanted = tree.root().pairs().map(|(name, values)| {
+            let name = String::from_utf8_lossy(&name.plain()).into_owned();
+            (name, values.items().filter_map(Value::scalar).collect())
+        });
         let allowed = ["event", "severity", "/a/b"].map(String::from);
         Filter::new(wanted.collect(), &allowed).expect("allowed fields")
+    }
+
+    /// In a form that can be compared: `-`, `whole`, the part, or `name data` of what comes instead.
+    fn seen(filter: &Filter, event: &Event, source: Option<&Source>) -> String {
+        match filter.apply(event, source) {
+            Seen::Hidden => "-".into(),
+            Seen::Whole => "whole".into(),
+            Seen::Part(part) => String::from_utf8(part).expect("UTF-8"),
+            Seen::Instead(event) => {
+                let data = String::from_utf8_lossy(event.data.bytes());
+                format!("{} {data}", event.name.as_deref().unwrap_or_default())
+            }
+        }
     }
 
     #[test]
@@ -205,23 +281,19 @@ mod tests {
     #[test]
     fn values_are_alternatives_and_fields_are_all_required() {
         let filter = filter(r#"{"event":["alert","message"],"severity":["high",3],"/a/b":[true]}"#);
-        for (name, data, seen) in [
+        for (name, data, expected) in [
             (
                 Some("alert"),
                 r#"{"severity":"high","a":{"b":true}}"#,
-                Seen::Whole,
+                "whole",
             ),
-            (None, r#"{"severity":3,"a":{"b":true}}"#, Seen::Whole),
-            (
-                Some("other"),
-                r#"{"severity":3,"a":{"b":true}}"#,
-                Seen::Hidden,
-            ),
-            (Some("alert"), r#"{"severity":"high"}"#, Seen::Hidden),
-            (Some("alert"), "plain text", Seen::Hidden),
+            (None, r#"{"severity":3,"a":{"b":true}}"#, "whole"),
+            (Some("other"), r#"{"severity":3,"a":{"b":true}}"#, "-"),
+            (Some("alert"), r#"{"severity":"high"}"#, "-"),
+            (Some("alert"), "plain text", "-"),
         ] {
             let event = event(Kind::Event, name, data);
-            assert_eq!(filter.apply(&event, None), seen, "{name:?} {data}");
+            assert_eq!(seen(&filter, &event, None), expected, "{name:?} {data}");
         }
     }
 
@@ -235,8 +307,8 @@ mod tests {
         );
         let changes = poll(Emit::Changes, "");
         assert_eq!(
-            filter.apply(&list, Some(&changes)),
-            Seen::Part(br#"[{"n":1.50,"severity":"high"}]"#.to_vec())
+            seen(&filter, &list, Some(&changes)),
+            r#"[{"n":1.50,"severity":"high"}]"#
         );
         let nested = event(
             Kind::Event,
@@ -244,13 +316,110 @@ mod tests {
             r#"{"total":2,"items":[{"severity":"low"}]}"#,
         );
         assert_eq!(
-            filter.apply(&nested, Some(&poll(Emit::Document, "/items"))),
-            Seen::Part(br#"{"total":2,"items":[]}"#.to_vec())
+            seen(&filter, &nested, Some(&poll(Emit::Document, "/items"))),
+            r#"{"total":2,"items":[]}"#
         );
         let single = event(Kind::Snapshot, None, r#"{"severity":"low"}"#);
-        assert_eq!(
-            filter.apply(&single, Some(&changes)),
-            Seen::Part(b"null".to_vec())
+        assert_eq!(seen(&filter, &single, Some(&changes)), "null");
+    }
+
+    #[test]
+    fn numbers_are_compared_and_kept_as_they_were_written() {
+        let wanted = filter(r#"{"severity":[1.0,18446744073709551617]}"#);
+        let list = event(
+            Kind::Snapshot,
+            None,
+            r#" {"a":117.63331139400017,"rows":[{"severity":10e-1}, {"severity":18446744073709551616}, {"severity":18446744073709551617}]} "#,
         );
+        assert_eq!(
+            seen(&wanted, &list, Some(&poll(Emit::Changes, "/rows"))),
+            r#"{"a":117.63331139400017,"rows":[{"severity":10e-1},{"severity":18446744073709551617}]}"#
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_delivered() {
+        let wanted = filter(r#"{"severity":["high"]}"#);
+        let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+        let deep: &'static str = deep.leak();
+        for odd in [r#"{"severity":"low","t":"\ud83d"}"#, r#"{"n":1e400}"#, deep] {
+            assert_eq!(seen(&wanted, &event(Kind::Event, None, odd), None), "whole");
+            let item = format!("[{odd}]");
+            let list = event(Kind::Snapshot, None, item.clone().leak());
+            let shown = seen(&wanted, &list, Some(&poll(Emit::Changes, "")));
+            assert!(shown == "whole" || shown == item, "{shown}");
+        }
+        let named = filter(r#"{"event":["a"],"severity":["high"]}"#);
+        let other = event(Kind::Event, Some("b"), r#"{"n":1e400}"#);
+        assert_eq!(seen(&named, &other, None), "-");
+    }
+
+    #[test]
+    fn an_item_that_leaves_the_filter_is_deleted_and_one_that_enters_created() {
+        use ChangeKind::{Created, Deleted, Updated};
+        const HIGH: &str = r#"{"id":1,"severity":"high"}"#;
+        const OTHER: &str = r#"{"id":1,"severity":"high","n":2}"#;
+        const LOW: &str = r#"{"id":1,"severity":"low"}"#;
+        let all = filter(r#"{"severity":["high"]}"#);
+        let updates = filter(r#"{"severity":["high"],"event":["updated"]}"#);
+        let changes = poll(Emit::Changes, "");
+        for (kind, before, now, expected, of_updates) in [
+            (Created, None, HIGH, "whole".to_owned(), "-".to_owned()),
+            (Created, None, LOW, "-".into(), "-".into()),
+            (Updated, Some(HIGH), OTHER, "whole".into(), "whole".into()),
+            (
+                Updated,
+                Some(OTHER),
+                LOW,
+                format!("deleted {OTHER}"),
+                format!("deleted {OTHER}"),
+            ),
+            (
+                Updated,
+                Some(LOW),
+                HIGH,
+                format!("created {HIGH}"),
+                "-".into(),
+            ),
+            (Updated, Some(LOW), LOW, "-".into(), "-".into()),
+            (Updated, None, HIGH, "whole".into(), "whole".into()),
+            (
+                Updated,
+                None,
+                LOW,
+                format!("deleted {LOW}"),
+                format!("deleted {LOW}"),
+            ),
+            (Deleted, None, HIGH, "whole".into(), "-".into()),
+            (Deleted, None, LOW, "-".into(), "-".into()),
+            // After a pause: what it was at its beginning, and at its end.
+            (
+                Deleted,
+                Some(HIGH),
+                LOW,
+                format!("deleted {HIGH}"),
+                format!("deleted {HIGH}"),
+            ),
+            (
+                Deleted,
+                Some(HIGH),
+                OTHER,
+                format!("deleted {HIGH}"),
+                "-".into(),
+            ),
+            (Deleted, Some(LOW), HIGH, "-".into(), "-".into()),
+        ] {
+            let change = Change {
+                kind,
+                before: before.map(|text| Arc::from(text.as_bytes())),
+            };
+            let event = changed(Kind::Event, Some(kind.as_str()), now, Some(change));
+            assert_eq!(seen(&all, &event, Some(&changes)), expected, "{event:?}");
+            assert_eq!(
+                seen(&updates, &event, Some(&changes)),
+                of_updates,
+                "{event:?}"
+            );
+        }
     }
 }

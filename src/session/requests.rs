@@ -18,6 +18,7 @@ use crate::edge::auth::{Admission, Denied};
 use crate::edge::rate_limit::{Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
 use crate::hub::Start;
+use crate::json::Scalar;
 use crate::protocol::{Input, Output, Req};
 use crate::rollout::Transport;
 use crate::route::Match;
@@ -33,7 +34,7 @@ pub(super) struct Wish {
     pub path: String,
     pub after: Option<String>,
     pub last_event_id: Option<String>,
-    pub filter: Vec<(String, Vec<serde_json::Value>)>,
+    pub filter: Vec<(String, Vec<Scalar>)>,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {

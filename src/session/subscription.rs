@@ -10,7 +10,7 @@ use super::coalesce::{keep_newest, net_change};
 use super::filter::{Filter, Seen};
 use super::outbox::Outbox;
 use super::registry::SubscriptionInfo;
-use crate::config::{DeliverMode, Emit, Queue, Route, Slow, Source};
+use crate::config::{DeliverMode, Emit, Poll, Queue, Route, Slow, Source};
 use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
 use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
@@ -174,6 +174,9 @@ impl Subscription {
     pub fn move_to(&mut self, mut joined: Joined, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
+        if self.paused {
+            self.subscriber.pause();
+        }
         self.prelude.extend(joined.prelude);
         self.settling_until = Some(now + ANSWER_WITHIN);
         if let Some(unanswered) = &mut self.unanswered {
@@ -185,12 +188,14 @@ impl Subscription {
     /// Holds everything but states.
     pub fn pause(&mut self) {
         self.paused = true;
+        self.subscriber.pause();
     }
 
     /// Goes on with what changed meanwhile.
     pub fn resume(&mut self) {
         self.resuming |= self.paused;
         self.paused = false;
+        self.subscriber.resume();
     }
 
     /// What waits behind the cursor.
@@ -272,7 +277,7 @@ impl Subscription {
             return Verdict::Waits;
         }
         if self.resuming {
-            self.gather_net_change();
+            self.gather_net_change(desk.protocol);
         }
         while let Some(event) = self.prelude.pop_front() {
             if let Some(why) = self.emit(&event, desk) {
@@ -316,14 +321,18 @@ impl Subscription {
         }
     }
 
-    fn gather_net_change(&mut self) {
+    fn gather_net_change(&mut self, protocol: &dyn Protocol) {
         self.resuming = false;
         let Some(Source::Poll(poll)) = &self.route.source else {
             self.prelude.extend(self.subscriber.go_on());
             return;
         };
-        let is_patch = matches!(poll.emit, Emit::JsonPatch | Emit::MergePatch);
-        if is_patch
+        if self.wants_documents(protocol) {
+            // The document follows, as after any change.
+            self.prelude.extend(self.subscriber.go_on());
+            return;
+        }
+        if emits_patches(poll)
             && self.subscriber.waiting().messages > 1
             && let Some(document) = self.subscriber.skip_to_document()
         {
@@ -352,7 +361,47 @@ impl Subscription {
         is_early && self.subscriber.waiting().messages < deliver.max as u64
     }
 
+    /// Whether patches mean nothing to this client: it cannot tell them from documents, or sees a part of the document only.
+    fn wants_documents(&self, protocol: &dyn Protocol) -> bool {
+        let Some(Source::Poll(poll)) = &self.route.source else {
+            return false;
+        };
+        let filter = self.filter.as_deref();
+        let sees_part = || filter.is_some_and(|filter| !filter.is_about_names_only());
+        emits_patches(poll) && (!protocol.tells_patches() || sees_part())
+    }
+
+    /// The newest document in place of all patches to it; a gap that waits comes before.
+    fn deliver_document(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        let mut entries = std::mem::take(&mut desk.scratch);
+        let mut verdict = Verdict::Waits;
+        while verdict == Verdict::Waits && self.subscriber.is_behind() {
+            entries.clear();
+            match self.subscriber.skip_to_document() {
+                Some(document) => entries.push(document),
+                None => {
+                    let progress = self.subscriber.read(&mut entries, 1, desk.allowed);
+                    entries.retain(|event| event.kind != Kind::Event);
+                    if progress == Progress::Overrun {
+                        verdict = self.overrun(desk);
+                    }
+                }
+            }
+            for event in &entries {
+                if let Some(why) = self.emit(event, desk) {
+                    verdict = Verdict::Lost(why);
+                }
+            }
+        }
+        entries.clear();
+        desk.scratch = entries;
+        verdict
+    }
+
     fn deliver(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if self.wants_documents(desk.protocol) {
+            return self.deliver_document(desk);
+        }
         let deliver = self.route.deliver;
         let keeps_newest = deliver.is_some_and(|deliver| deliver.mode == DeliverMode::Latest);
         // The newest of each name can be told only when all are looked at.
@@ -420,14 +469,19 @@ impl Subscription {
         {
             return self.loss_without_words(*why);
         }
-        let part = match &self.filter {
-            None => None,
-            Some(filter) => match filter.apply(event, self.route.source.as_ref()) {
+        let (mut event, mut part) = (event, None);
+        let instead;
+        if let Some(filter) = &self.filter {
+            match filter.apply(event, self.route.source.as_ref()) {
                 Seen::Hidden => return None,
-                Seen::Whole => None,
-                Seen::Part(part) => Some(part),
-            },
-        };
+                Seen::Whole => {}
+                Seen::Part(seen) => part = Some(seen),
+                Seen::Instead(seen) => {
+                    instead = seen;
+                    event = &instead;
+                }
+            }
+        }
         let view = View {
             ch: self.ch,
             data: part.as_deref(),
@@ -477,6 +531,10 @@ impl Desk<'_> {
             self.frames = self.frames.saturating_sub(1);
         }
     }
+}
+
+fn emits_patches(poll: &Poll) -> bool {
+    matches!(poll.emit, Emit::JsonPatch | Emit::MergePatch)
 }
 
 /// The refusal that an end before the answer amounts to.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::config::{Join, Queue, Replay};
-use crate::event::{Data, Draft, Epoch, Event, GapWhy, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Position};
 use crate::hub::carried::Grown;
 use crate::hub::log::Log;
 use crate::hub::log::carry::Told;
@@ -93,6 +93,10 @@ impl Pair {
                     id: id.map(|id| id.to_string().into()),
                     has_own_id: id.is_some_and(|id| id % 2 == 0),
                     data: text(self.count),
+                    change: is_named.then(|| Change {
+                        kind: ChangeKind::ALL[self.count as usize % 3],
+                        before: id.map(|id| Arc::from([b'0' + id])),
+                    }),
                 });
                 self.here.append(drafts.collect(), self.at);
             }
@@ -126,9 +130,10 @@ fn told(event: &Arc<Event>) -> String {
         name,
         id,
         data,
+        change,
         ..
     } = &**event;
-    format!("{position} {kind:?} {name:?} {id:?} {data:?}")
+    format!("{position} {kind:?} {name:?} {id:?} {data:?} {change:?}")
 }
 
 /// Everything that somebody is told who begins like this and reads to the end.

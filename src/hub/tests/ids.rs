@@ -99,6 +99,7 @@ impl World {
             id: self.shown.clone(),
             has_own_id,
             data: Data::Text(Bytes::from_static(b"x")),
+            change: None,
         };
         self.log.append(vec![draft], self.at);
     }

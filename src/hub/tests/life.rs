@@ -313,6 +313,34 @@ async fn a_moved_subscription_keeps_its_number_on_a_new_topic() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_is_attended_while_a_subscriber_does_not_pause() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(10));
+    let mut first = world.join(&target, Start::Live).subscriber;
+    let feed = world.feed().await;
+    assert!(feed.is_attended() && feed.attended().now_or_never().is_some());
+    first.pause();
+    first.pause();
+    assert!(!feed.is_attended());
+    let waiting = feed.clone();
+    let waiting = tokio::spawn(async move { waiting.attended().await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    first.resume();
+    first.resume();
+    waiting.await.unwrap();
+    let second = world.join(&target, Start::Live).subscriber;
+    first.pause();
+    assert!(feed.is_attended());
+    drop(second);
+    assert!(!feed.is_attended());
+    drop(first);
+    assert!(feed.attended().now_or_never().is_none());
+    let _third = world.join(&target, Start::Live);
+    assert!(feed.attended().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_is_remembered_once() {
     let world = World::new(ROOMY);
     let route = route("feed", poll(), Share::Public, window(10));

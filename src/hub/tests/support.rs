@@ -231,6 +231,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
         id: id.map(Into::into),
         has_own_id: id.is_some(),
         data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
+        change: None,
     }
 }
 

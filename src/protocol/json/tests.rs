@@ -34,6 +34,7 @@ fn event(kind: Kind, name: Option<&str>, id: Option<&str>, data: &'static str) -
         id: id.map(Arc::from),
         has_own_id: id.is_some(),
         data: Data::classify(Bytes::from_static(data.as_bytes())),
+        change: None,
     };
     Event::new(17, at(45), kind, draft, Instant::now())
 }
@@ -51,7 +52,12 @@ fn every_frame_of_a_client_is_read() {
             path: "/api/matters".into(),
             after: Some("k3-41".into()),
             last_event_id: Some("7".into()),
-            filter: vec![("severity".into(), vec!["high".into(), 3.into()])],
+            filter: vec![(
+                "severity".into(),
+                [&b"\"high\""[..], b"3.0"]
+                    .map(|text| Scalar::read(text).unwrap())
+                    .into()
+            )],
         })
     );
     assert_eq!(

@@ -50,6 +50,13 @@ upstream = "app"
 source = {kind = "poll", emit = "changes"}
 
 [[route]]
+path = "/merged"
+name = "merged"
+upstream = "app"
+source = {kind = "poll", emit = "merge-patch", items = "/rows"}
+filter = ["event", "severity"]
+
+[[route]]
 path = "/document"
 name = "document"
 upstream = "app"

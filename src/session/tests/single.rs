@@ -164,3 +164,63 @@ async fn a_raw_client_that_leaves_is_let_go() {
     assert!(matches!(client.next().await, Message::Close(None)));
     world.shared.sessions.gone().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn raw_gets_documents_where_patches_look_like_them() {
+    let mut world = World::new(FILE);
+    let mut raw = world.connect(single("/merged", RAW)).await;
+    let feed = world.feed().await;
+    first_document(&feed, r#"{"rows":[]}"#);
+    assert_eq!(raw.read_text().await, r#"{"rows":[]}"#);
+    let wrapped = single("/merged", SingleForm::Raw { wrap: true });
+    let mut wrapped = world.connect(wrapped).await;
+    wrapped.read().await;
+    for n in 1..=3 {
+        let (whole, patch) = (format!(r#"{{"rows":[{n}]}}"#), format!(r#"{{"n":{n}}}"#));
+        document(&feed, &whole, vec![event("merge", "", &patch)]);
+        assert_eq!(raw.read_text().await, whole);
+        let merge = wrapped.read().await;
+        assert_eq!(
+            (&merge["e"], &merge["d"]["n"]),
+            (&"merge".into(), &n.into())
+        );
+    }
+    let position = world.shared.hub.topics()[0]
+        .at
+        .to_string()
+        .replace("-4", "-3");
+    feed.gap(GapWhy::UpstreamReconnect);
+    assert_eq!(raw.read_text().await, r#"{"rows":[3]}"#);
+    let mut back = world
+        .connect(after(single("/merged", RAW), &position))
+        .await;
+    assert_eq!(back.read_text().await, r#"{"rows":[3]}"#);
+    back.stays_silent().await;
+    // What clients don't see of a document is no message.
+    document(&feed, r#"{"rows":[3],"at":1}"#, Vec::new());
+    raw.stays_silent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_of_patches_shows_its_part_of_each_document() {
+    let mut world = World::new(FILE);
+    let mut client = world.join().await;
+    client
+        .send(r#"{"t":"sub","id":1,"path":"/merged","filter":{"severity":[1]}}"#)
+        .await;
+    let feed = world.feed().await;
+    first_document(&feed, r#"{"n":0,"rows":[{"severity":2}]}"#);
+    assert_eq!(client.read().await["t"], "ok");
+    assert_eq!(client.read().await["d"].to_string(), r#"{"n":0,"rows":[]}"#);
+    let rows = r#"{"n":1,"rows":[{"severity":1.0},{"severity":2}]}"#;
+    document(&feed, rows, vec![event("merge", "", r#"{"n":1}"#)]);
+    let snap = client.read().await;
+    assert_eq!(snap["t"], "snap");
+    assert_eq!(
+        snap["d"].to_string(),
+        r#"{"n":1,"rows":[{"severity":1.0}]}"#
+    );
+    feed.gap(GapWhy::TooLarge);
+    assert_eq!(client.read().await["t"], "gap");
+    assert_eq!(client.read().await["t"], "snap");
+}

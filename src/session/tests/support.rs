@@ -20,7 +20,7 @@ use crate::edge::auth::Authenticator;
 use crate::edge::auth::credential::Extras;
 use crate::edge::auth::revocation::Revocations;
 use crate::edge::rate_limit::Limiters;
-use crate::event::{Data, Draft};
+use crate::event::{Change, ChangeKind, Data, Draft};
 use crate::hub::{DocumentChange, Feed, Hub, Limits, Publisher};
 use crate::rollout::{Stage, StageState, Stages};
 use crate::route::{InForce, RouteTable};
@@ -265,12 +265,16 @@ pub fn presented(cookie: &str, bearer: Option<&str>) -> Presented {
     Presented::take(&mut headers, extras, std::iter::empty())
 }
 
+/// An event; what happened to an item where it is called like that.
 pub fn event(name: &str, id: &str, data: &str) -> Draft {
+    let mut kinds = ChangeKind::ALL.into_iter();
+    let change = kinds.find(|kind| kind.as_str() == name);
     Draft {
         name: (!name.is_empty()).then(|| name.into()),
         id: (!id.is_empty()).then(|| id.into()),
         has_own_id: !id.is_empty(),
         data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
+        change: change.map(|kind| Change { kind, before: None }),
     }
 }
 

@@ -1,43 +1,65 @@
 //! Merge Patch (RFC 7396) between two documents.
 
-use serde_json::{Map, Value};
+use crate::json::{Form, Ignored, Value, equal, inside_member, is_ignored};
 
 /// The patch that turns `old` into `new`; `None` where the form cannot say it, because an object
 /// would have to get a member that is null.
-pub fn diff(old: &Value, new: &Value) -> Option<Value> {
-    let (Value::Object(old), Value::Object(new)) = (old, new) else {
-        return can_be_said(new).then(|| new.clone());
+pub fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Option<Vec<u8>> {
+    let mut patch = Vec::new();
+    write(&mut patch, old, new, ignored)?;
+    Some(patch)
+}
+
+fn write(out: &mut Vec<u8>, old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Option<()> {
+    if (old.form(), new.form()) != (Form::Object, Form::Object) {
+        out.extend_from_slice(new.text());
+        return can_be_said(new).then_some(());
+    }
+    let (old, new) = (old.members(), new.members());
+    let begin = out.len() + 1;
+    out.push(b'{');
+    let name_it = |out: &mut Vec<u8>, name: Value<'_>| {
+        if out.len() > begin {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.text());
+        out.push(b':');
     };
-    let mut patch = Map::new();
-    for (name, was) in old {
+    for (name, was) in old.iter() {
+        let ignored = inside_member(ignored, name);
         match new.get(name) {
+            _ if is_ignored(&ignored) => {}
             None => {
-                patch.insert(name.clone(), Value::Null);
+                name_it(out, name);
+                out.extend_from_slice(b"null");
             }
-            Some(Value::Null) if !was.is_null() => return None,
-            Some(is) if is != was => {
-                patch.insert(name.clone(), diff(was, is)?);
+            Some(is) if equal(was, is, &ignored) => {}
+            Some(is) if is.form() == Form::Null => return None,
+            Some(is) => {
+                name_it(out, name);
+                write(out, was, is, &ignored)?;
             }
-            Some(_) => {}
         }
     }
-    for (name, is) in new {
-        if !old.contains_key(name) {
-            if is.is_null() || !can_be_said(is) {
+    for (name, is) in new.iter() {
+        if old.get(name).is_none() && !is_ignored(&inside_member(ignored, name)) {
+            if is.form() == Form::Null || !can_be_said(is) {
                 return None;
             }
-            patch.insert(name.clone(), is.clone());
+            name_it(out, name);
+            out.extend_from_slice(is.text());
         }
     }
-    Some(Value::Object(patch))
+    out.push(b'}');
+    Some(())
 }
 
 /// Whether merging this value into nothing gives this value. Arrays are taken as they are.
-fn can_be_said(value: &Value) -> bool {
-    match value {
-        Value::Object(members) => members
-            .values()
-            .all(|member| !member.is_null() && can_be_said(member)),
+fn can_be_said(value: Value<'_>) -> bool {
+    match value.form() {
+        Form::Object => value
+            .pairs()
+            .all(|(_, member)| member.form() != Form::Null && can_be_said(member)),
         _ => true,
     }
 }

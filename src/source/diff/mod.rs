@@ -1,20 +1,21 @@
 //! What changed between two documents of a polled route, in the form that the route emits. Pure.
 //!
 //! Documents are compared by bytes first, then by value, so another order of members or another
-//! spacing is no change. Whatever the emit form cannot say becomes [`Outcome::Whole`].
+//! spacing is no change. Numbers are compared as decimals and go out as they were written. Whatever
+//! the emit form cannot say becomes [`Outcome::Whole`].
 
 mod changes;
-mod ignore;
 mod merge;
+mod patch;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::config::{Emit, Poll};
 use crate::event::{Data, Draft};
+use crate::json::{self, Ignored, Tree, equal};
 
 /// What the difference comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +31,7 @@ pub enum Outcome {
     MassDelete(Vec<Draft>),
 }
 
-/// Why a list could not be compared by key.
+/// Why documents could not be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// `items` points to no list.
@@ -39,6 +40,8 @@ pub enum Doubt {
     NoKey,
     /// Two items share a key.
     DuplicateKey,
+    /// A document is nested deeper than is looked at.
+    Deep,
 }
 
 impl Doubt {
@@ -48,11 +51,12 @@ impl Doubt {
             Doubt::NoList => "`items` points to no list",
             Doubt::NoKey => "an item has no key",
             Doubt::DuplicateKey => "two items have the same key",
+            Doubt::Deep => "the document is nested deeper than 128 levels",
         }
     }
 }
 
-/// The body is no JSON document (or nested deeper than 128).
+/// The body is no JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
@@ -73,8 +77,10 @@ impl Document {
     /// [`NotJson`].
     pub fn parse(body: Bytes) -> Result<Document, NotJson> {
         let body = without_mark(body);
-        value(&body)?;
-        Ok(Document(body))
+        match json::is_json(&body) {
+            true => Ok(Document(body)),
+            false => Err(NotJson),
+        }
     }
 
     /// The document's text.
@@ -82,43 +88,58 @@ impl Document {
         &self.0
     }
 
-    /// Takes the next body, and says what it changes in the way that `poll` asks for.
+    /// Takes the next body, and says what it changes in the way that `poll` asks for. Where clients may filter
+    /// (`is_filtered`) a changed item holds what it was.
     ///
     /// # Errors
     /// [`NotJson`].
-    pub fn diff(&self, body: Bytes, poll: &Poll) -> Result<(Document, Outcome), NotJson> {
+    pub fn diff(
+        &self,
+        body: Bytes,
+        poll: &Poll,
+        is_filtered: bool,
+    ) -> Result<(Document, Outcome), NotJson> {
         let body = without_mark(body);
         if self.0 == body {
             return Ok((Document(body), Outcome::Same));
         }
-        let outcome = match poll.emit {
-            Emit::Changes => changes::diff(&self.0, &body, poll)?,
-            Emit::Document | Emit::JsonPatch | Emit::MergePatch => self.diff_whole(&body, poll)?,
-        };
-        Ok((Document(body), outcome))
+        let new = Document::parse(body)?;
+        let outcome = self.compare(&new, poll, is_filtered);
+        Ok((new, outcome))
     }
 
-    fn diff_whole(&self, body: &Bytes, poll: &Poll) -> Result<Outcome, NotJson> {
-        let (old, mut new) = (value(&self.0)?, value(body)?);
-        if old == new {
-            return Ok(Outcome::Same);
+    fn compare(&self, new: &Document, poll: &Poll, is_filtered: bool) -> Outcome {
+        let whole = || Outcome::Events(vec![Draft::plain(Data::Json(new.0.clone()))]);
+        let trees = Tree::of_json(&self.0).zip(Tree::of_json(&new.0));
+        let Some((old, new)) = &trees else {
+            return match poll.emit {
+                Emit::Document => whole(),
+                _ => Outcome::Whole(Some(Doubt::Deep)),
+            };
+        };
+        let (old, new) = (old.root(), new.root());
+        let pointers: Vec<_> = poll.ignore.iter().map(|at| json::tokens(at)).collect();
+        let ignored: Ignored<'_> = pointers.iter().map(Vec::as_slice).collect();
+        if poll.emit == Emit::Changes {
+            return changes::diff(old, new, (poll, &ignored), is_filtered);
         }
-        for pointer in &poll.ignore {
-            ignore::keep_old(pointer, &old, &mut new);
+        if equal(old, new, &Ignored::new()) {
+            return Outcome::Same;
         }
-        if old == new {
-            return Ok(Outcome::Events(Vec::new()));
+        if equal(old, new, &ignored) {
+            return Outcome::Events(Vec::new());
         }
-        Ok(match poll.emit {
-            Emit::JsonPatch => Outcome::Events(vec![json_patch(&old, &new)]),
-            Emit::MergePatch => match merge::diff(&old, &new) {
-                Some(patch) => Outcome::Events(vec![named("merge", patch.to_string())]),
+        match poll.emit {
+            Emit::JsonPatch => {
+                let patch = patch::diff(old, new, &ignored);
+                Outcome::Events(vec![named(&Arc::from("patch"), patch.into())])
+            }
+            Emit::MergePatch => match merge::diff(old, new, &ignored) {
+                Some(patch) => Outcome::Events(vec![named(&Arc::from("merge"), patch.into())]),
                 None => Outcome::Whole(None),
             },
-            Emit::Document | Emit::Changes => {
-                Outcome::Events(vec![Draft::plain(Data::Json(body.clone()))])
-            }
-        })
+            Emit::Document | Emit::Changes => whole(),
+        }
     }
 }
 
@@ -130,31 +151,11 @@ fn without_mark(body: Bytes) -> Bytes {
     }
 }
 
-/// An RFC 6902 patch; one that replaces the root where that is shorter.
-fn json_patch(old: &Value, new: &Value) -> Draft {
-    let patch = serde_json::json!(json_patch::diff(old, new)).to_string();
-    let whole = serde_json::json!([{"op": "replace", "path": "", "value": new}]).to_string();
-    named(
-        "patch",
-        if patch.len() <= whole.len() {
-            patch
-        } else {
-            whole
-        },
-    )
-}
-
-fn named(name: &str, json: String) -> Draft {
+fn named(name: &Arc<str>, json: Bytes) -> Draft {
     Draft {
-        name: Some(Arc::from(name)),
-        id: None,
-        has_own_id: false,
-        data: Data::Json(Bytes::from(json)),
+        name: Some(name.clone()),
+        ..Draft::plain(Data::Json(json))
     }
-}
-
-fn value(json: &[u8]) -> Result<Value, NotJson> {
-    serde_json::from_slice(json).map_err(|_| NotJson)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::config::ChangeNames;
+use crate::event::{Change, ChangeKind};
 
 /// A `[[route]] source = {kind = "poll"}` with nothing but its defaults.
 pub fn poll(emit: Emit) -> Poll {
@@ -34,7 +36,7 @@ fn document(json: impl ToString) -> Document {
 
 fn diff(poll: &Poll, old: impl ToString, new: impl ToString) -> Outcome {
     document(old)
-        .diff(Bytes::from(new.to_string()), poll)
+        .diff(Bytes::from(new.to_string()), poll, true)
         .unwrap()
         .1
 }
@@ -240,6 +242,120 @@ fn a_merge_patch_that_would_need_a_null_is_told_whole() {
 }
 
 #[test]
+fn numbers_go_out_as_they_were_written() {
+    let old = r#"{"n":117.63331139400016,"at":1e3,"big":18446744073709551616}"#;
+    let new = r#"{"n":117.63331139400017,"at":1000,"big":18446744073709551617}"#;
+    for (emit, expected) in [
+        (Emit::Document, format!("message {new}")),
+        (
+            Emit::MergePatch,
+            r#"merge {"n":117.63331139400017,"big":18446744073709551617}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(told(diff(&poll(emit), old, new)), [expected]);
+    }
+    let list = |text: &str| format!("[{text},{:?}]", "x".repeat(80));
+    assert_eq!(
+        told(diff(&poll(Emit::JsonPatch), list(old), list(new))),
+        [concat!(
+            r#"patch [{"op":"replace","path":"/0/n","value":117.63331139400017},"#,
+            r#"{"op":"replace","path":"/0/big","value":18446744073709551617}]"#
+        )]
+    );
+    let ids = |ids: &str| format!(r#"[{{"id":{ids}}}]"#);
+    assert_eq!(
+        told(diff(
+            &poll(Emit::Changes),
+            ids("18446744073709551616"),
+            ids("18446744073709551617")
+        )),
+        [
+            r#"deleted {"id":18446744073709551616}"#,
+            r#"created {"id":18446744073709551617}"#
+        ]
+    );
+    let same = diff(&poll(Emit::Changes), ids("1.0"), ids("1"));
+    assert_eq!(same, Outcome::Events(Vec::new()));
+}
+
+#[test]
+fn what_browsers_read_is_a_document() {
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let deeper = format!("[{deep}]");
+    for emit in [
+        Emit::Document,
+        Emit::Changes,
+        Emit::JsonPatch,
+        Emit::MergePatch,
+    ] {
+        let poll = poll(emit);
+        let expected = match emit {
+            Emit::Document => {
+                Outcome::Events(vec![Draft::plain(Data::Json(deeper.clone().into()))])
+            }
+            _ => Outcome::Whole(Some(Doubt::Deep)),
+        };
+        assert_eq!(diff(&poll, &deep, &deeper), expected);
+        assert_eq!(diff(&poll, &deep, &deep), Outcome::Same);
+    }
+    let (old, new) = (
+        r#"[{"id":"\ud83d","n":1e400}]"#,
+        r#"[{"id":"\ud83d","n":1e401}]"#,
+    );
+    assert_eq!(
+        told(diff(&poll(Emit::Changes), old, new)),
+        [r#"updated {"id":"\ud83d","n":1e401}"#]
+    );
+}
+
+#[test]
+fn one_item_more_or_less_is_one_operation() {
+    let list = |ids: &[u8]| {
+        let item = |id| json!({"id": id, "text": "long enough", "at": id});
+        json!(ids.iter().map(item).collect::<Vec<_>>())
+    };
+    let poll = poll(Emit::JsonPatch);
+    let patch = |old, new| told(diff(&poll, list(old), list(new)))[0].clone();
+    assert_eq!(
+        patch(&[1, 2, 3], &[9, 1, 2, 3]),
+        r#"patch [{"op":"add","path":"/0","value":{"id":9,"text":"long enough","at":9}}]"#
+    );
+    assert_eq!(
+        patch(&[1, 2, 3], &[1, 3]),
+        r#"patch [{"op":"remove","path":"/1"}]"#
+    );
+}
+
+#[test]
+fn a_star_ignores_every_item_or_member() {
+    let ignoring = |emit| Poll {
+        ignore: vec!["/rows/*/at".into(), "/*/seen".into()],
+        ..poll(emit)
+    };
+    let old = r#"{"rows":[{"id":1,"at":1},{"id":2,"at":1}],"x":{"seen":1}}"#;
+    let touched = r#"{"rows":[{"id":1,"at":2},{"id":2}],"x":{}}"#;
+    let grown = r#"{"rows":[{"id":0,"at":2},{"id":1,"at":2},{"id":2,"at":2}],"x":{"seen":2}}"#;
+    for emit in [Emit::Document, Emit::JsonPatch, Emit::MergePatch] {
+        let outcome = diff(&ignoring(emit), old, touched);
+        assert_eq!(outcome, Outcome::Events(Vec::new()), "{emit:?}");
+    }
+    assert_eq!(
+        told(diff(&ignoring(Emit::JsonPatch), old, grown)),
+        [r#"patch [{"op":"add","path":"/rows/0","value":{"id":0,"at":2}}]"#]
+    );
+    let changes = Poll {
+        ignore: vec!["/tags/*/at".into()],
+        ..poll(Emit::Changes)
+    };
+    let outcome = diff(
+        &changes,
+        r#"[{"id":1,"tags":[{"at":1}]}]"#,
+        r#"[{"id":1,"tags":[{"at":2}]}]"#,
+    );
+    assert_eq!(outcome, Outcome::Events(Vec::new()));
+}
+
+#[test]
 fn only_json_is_a_document() {
     for body in [
         &b""[..],
@@ -250,66 +366,130 @@ fn only_json_is_a_document() {
     ] {
         assert_eq!(Document::parse(Bytes::from_static(body)), Err(NotJson));
     }
-    let nested = "[".repeat(100_000);
-    assert_eq!(Document::parse(Bytes::from(nested)), Err(NotJson));
     let marked = Document::parse(Bytes::from_static(b"\xEF\xBB\xBF[1]")).unwrap();
     assert_eq!(marked.bytes(), "[1]");
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (-3i64..3).prop_map(Value::from),
-        "[a/~\u{e9}\"]{0,2}".prop_map(Value::from),
+/// Spellings, and which number each is.
+const NUMBERS: &[(&str, &str)] = &[
+    ("0", "0"),
+    ("-0.0", "0"),
+    ("1", "1"),
+    ("1.0", "1"),
+    ("10e-1", "1"),
+    ("-2", "-2"),
+    ("117.63331139400017", "a"),
+    ("117.63331139400016", "b"),
+    ("9007199254740991.0", "c"),
+    ("9007199254740992.0", "d"),
+    ("18446744073709551616", "e"),
+    ("18446744073709551617", "f"),
+    ("1000000000000000000001", "g"),
+    ("1e400", "h"),
+    ("10e399", "h"),
+    ("0.1000000000000000000000000001", "i"),
+];
+
+/// JSON texts as backends may write them.
+fn any_json() -> impl Strategy<Value = String> {
+    let numbers: Vec<_> = NUMBERS.iter().map(|(spelled, _)| *spelled).collect();
+    let words = [
+        "null",
+        "true",
+        "\"a\"",
+        "\"\\u0061\"",
+        "\"~/\"",
+        "\"\\ud83d\"",
+        "\"é\"",
     ];
-    leaf.prop_recursive(4, 40, 5, |inner| {
+    let leaf = prop_oneof![
+        proptest::sample::select(numbers).prop_map(String::from),
+        proptest::sample::select(words.to_vec()).prop_map(String::from),
+    ];
+    let names = [
+        "a", "\\u0061", "b", "~", "/", "\\/", "\\u002F", "\\u007e~", "", "\\\\", "\\\"",
+    ];
+    let name = proptest::sample::select(names.to_vec());
+    leaf.prop_recursive(4, 40, 5, move |inner| {
+        let member =
+            (name.clone(), inner.clone()).prop_map(|(name, is)| format!("\"{name}\" : {is}"));
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            proptest::collection::hash_map("[ab/~]{0,2}", inner, 0..5)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            proptest::collection::vec(inner, 0..6)
+                .prop_map(|items| format!("[{}]", items.join(", "))),
+            proptest::collection::vec(member, 0..6)
+                .prop_map(|members| format!("{{{}}}", members.join(","))),
         ]
     })
 }
 
-fn any_list() -> impl Strategy<Value = Value> {
-    proptest::collection::btree_map(0u8..12, any_json(), 0..12).prop_shuffle_items()
-}
-
-/// A list of items with distinct keys, in any order.
-trait ShuffleItems {
-    fn prop_shuffle_items(self) -> BoxedStrategy<Value>;
-}
-
-impl<S: Strategy<Value = BTreeMap<u8, Value>> + 'static> ShuffleItems for S {
-    fn prop_shuffle_items(self) -> BoxedStrategy<Value> {
-        self.prop_map(|items| {
-            let item = |(id, body)| json!({"id": id, "body": body});
-            items.into_iter().map(item).collect::<Vec<_>>()
-        })
-        .prop_shuffle()
-        .prop_map(Value::from)
-        .boxed()
+/// What a text says, numbers as the names of [`NUMBERS`]: equal exactly where the texts say the same.
+fn meaning(text: &str) -> Value {
+    let text = text.trim();
+    let named = NUMBERS.iter().find(|(spelled, _)| *spelled == text);
+    match text.as_bytes()[0] {
+        b'{' => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap();
+            let members = members.into_iter();
+            members
+                .map(|(name, is)| (name, meaning(is.get())))
+                .collect()
+        }
+        b'[' => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+            items.into_iter().map(|item| meaning(item.get())).collect()
+        }
+        b'"' => serde_json::from_str(text).unwrap_or_else(|_| json!(format!("unpaired {text}"))),
+        _ => match named {
+            Some((_, name)) => json!(format!("number {name}")),
+            None => serde_json::from_str(text).unwrap(),
+        },
     }
 }
 
-fn by_key(list: &Value) -> BTreeMap<String, Value> {
-    let items = list.as_array().unwrap().iter();
+fn meaning_of(draft: &Draft) -> Value {
+    meaning(std::str::from_utf8(draft.data.bytes()).unwrap())
+}
+
+/// Items with keys of their own, in any order.
+fn any_list() -> impl Strategy<Value = String> {
+    let keys = [
+        "1.0",
+        "18446744073709551616",
+        "18446744073709551617",
+        "\"1\"",
+        "1e400",
+        "true",
+    ];
+    let items = proptest::collection::btree_map(0..keys.len(), any_json(), 0..=keys.len());
+    let items = items.prop_map(move |items| {
+        let item =
+            |(key, body): (usize, String)| format!("{{\"id\":{},\"body\":{body}}}", keys[key]);
+        items.into_iter().map(item).collect::<Vec<_>>()
+    });
     items
-        .map(|item| (item["id"].to_string(), item.clone()))
-        .collect()
+        .prop_shuffle()
+        .prop_map(|items| format!("[{}]", items.join(",")))
+}
+
+fn by_key(list: &str) -> BTreeMap<String, Value> {
+    let items: Vec<&RawValue> = serde_json::from_str(list).unwrap();
+    let items = items.into_iter().map(|item| {
+        let key: BTreeMap<String, &RawValue> = serde_json::from_str(item.get()).unwrap();
+        (key["id"].get().to_owned(), meaning(item.get()))
+    });
+    items.collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn an_applied_document_is_the_new_one(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::Document), &old, &new) {
-            Outcome::Same => prop_assert_eq!(old, new),
+            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
             Outcome::Events(drafts) => {
-                prop_assert_eq!(drafts.len(), 1);
-                prop_assert_eq!(value(drafts[0].data.bytes()).unwrap(), new);
+                prop_assert_ne!(meaning(&old), meaning(&new));
+                prop_assert_eq!(drafts, [Draft::plain(Data::Json(new.into()))]);
             }
             other => prop_assert!(false, "{:?}", other),
         }
@@ -318,13 +498,14 @@ proptest! {
     #[test]
     fn an_applied_json_patch_gives_the_new_document(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::JsonPatch), &old, &new) {
-            Outcome::Same => prop_assert_eq!(old, new),
+            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
             Outcome::Events(drafts) => {
                 prop_assert_eq!(drafts.len(), 1);
-                let patch: json_patch::Patch = serde_json::from_slice(drafts[0].data.bytes()).unwrap();
-                let mut applied = old;
+                let patch: json_patch::Patch = serde_json::from_value(meaning_of(&drafts[0])).unwrap();
+                prop_assert!(!patch.is_empty());
+                let mut applied = meaning(&old);
                 json_patch::patch(&mut applied, &patch).unwrap();
-                prop_assert_eq!(applied, new);
+                prop_assert_eq!(applied, meaning(&new));
             }
             other => prop_assert!(false, "{:?}", other),
         }
@@ -333,37 +514,39 @@ proptest! {
     #[test]
     fn an_applied_merge_patch_gives_the_new_document(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::MergePatch), &old, &new) {
-            Outcome::Same => prop_assert_eq!(old, new),
+            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
             Outcome::Events(drafts) => {
                 prop_assert_eq!(drafts.len(), 1);
-                let mut applied = old;
-                json_patch::merge(&mut applied, &value(drafts[0].data.bytes()).unwrap());
-                prop_assert_eq!(applied, new);
+                let mut applied = meaning(&old);
+                json_patch::merge(&mut applied, &meaning_of(&drafts[0]));
+                prop_assert_eq!(applied, meaning(&new));
             }
-            Outcome::Whole(None) => prop_assert!(new.to_string().contains("null")),
+            Outcome::Whole(None) => prop_assert!(new.contains("null")),
             other => prop_assert!(false, "{:?}", other),
         }
     }
 
     #[test]
     fn applied_changes_give_the_same_keyed_set(old in any_list(), new in any_list()) {
-        let poll = poll(Emit::Changes);
         let mut applied = by_key(&old);
-        match diff(&poll, &old, &new) {
+        match diff(&poll(Emit::Changes), &old, &new) {
             Outcome::Same => {}
             Outcome::Events(drafts) | Outcome::MassDelete(drafts) => {
                 for draft in drafts {
-                    let item = value(draft.data.bytes()).unwrap();
-                    let key = item["id"].to_string();
-                    let before = match draft.name.as_deref() {
-                        Some("deleted") => {
+                    let text = std::str::from_utf8(draft.data.bytes()).unwrap();
+                    let (key, item) = by_key(&format!("[{text}]")).pop_first().unwrap();
+                    let Change { kind, before: was } = draft.change.unwrap();
+                    let before = match kind {
+                        ChangeKind::Deleted => {
                             let before = applied.remove(&key);
                             prop_assert_eq!(before.as_ref(), Some(&item));
                             before
                         }
                         _ => applied.insert(key, item),
                     };
-                    prop_assert_eq!(before.is_none(), draft.name.as_deref() == Some("created"));
+                    prop_assert_eq!(before.is_none(), kind == ChangeKind::Created);
+                    let was = was.map(|was| meaning(std::str::from_utf8(&was).unwrap()));
+                    prop_assert_eq!(was, before.filter(|_| kind == ChangeKind::Updated));
                 }
             }
             other => prop_assert!(false, "{:?}", other),

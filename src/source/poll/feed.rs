@@ -198,7 +198,7 @@ impl Poller {
             } => {
                 self.not_modified = 0;
                 self.topic.because(span.cause());
-                let taken = self.take(body, validators, poll).await;
+                let taken = self.take(body, validators, (route, poll)).await;
                 self.topic.because(None);
                 let round = match taken {
                     Ok(true) => Round::Changed,
@@ -223,7 +223,7 @@ impl Poller {
         &mut self,
         body: Bytes,
         validators: Validators,
-        poll: &Poll,
+        (route, poll): (&Route, &Poll),
     ) -> Result<bool, Error> {
         let Some(held) = &self.held else {
             let document = Document::parse(body).map_err(no_json)?;
@@ -232,7 +232,8 @@ impl Poller {
             self.hold(document, validators);
             return Ok(true);
         };
-        let (document, outcome) = compare(&held.document, body, poll).await.map_err(no_json)?;
+        let comparing = compare(&held.document, body, poll, !route.filter.is_empty());
+        let (document, outcome) = comparing.await.map_err(no_json)?;
         let was_mass_delete = std::mem::take(&mut self.is_mass_delete);
         let changed = match outcome {
             Outcome::Same => false,
@@ -292,12 +293,17 @@ impl Poller {
 }
 
 /// Compares two documents, a large one away from the workers that sessions run on.
-async fn compare(old: &Document, new: Bytes, poll: &Poll) -> Result<(Document, Outcome), NotJson> {
+async fn compare(
+    old: &Document,
+    new: Bytes,
+    poll: &Poll,
+    is_filtered: bool,
+) -> Result<(Document, Outcome), NotJson> {
     if new.len().max(old.bytes().len()) <= LARGE || new == *old.bytes() {
-        return old.diff(new, poll);
+        return old.diff(new, poll, is_filtered);
     }
     let (old, poll) = (old.clone(), poll.clone());
-    let comparing = tokio::task::spawn_blocking(move || old.diff(new, &poll));
+    let comparing = tokio::task::spawn_blocking(move || old.diff(new, &poll, is_filtered));
     comparing.await.unwrap_or(Err(NotJson))
 }
 

@@ -355,6 +355,7 @@ impl Follower {
                 id: message.id,
                 has_own_id: message.has_own_id,
                 data: Data::classify(message.data),
+                change: None,
             });
             if drafts.is_final {
                 break;

@@ -121,6 +121,7 @@ mod tests {
                 id: id.map(Into::into),
                 has_own_id,
                 data: Data::classify(Bytes::from_static(data.as_bytes())),
+                change: None,
             };
             let at = std::time::Instant::now();
             Arc::new(Event::new(
