@@ -140,11 +140,12 @@ impl Subscriber {
         count: usize,
         allowed: Queue,
     ) -> Progress {
+        let start = out.len();
         if let Some(progress) = self.read_until_met(out, count, allowed) {
             return progress;
         }
         let before = out.len();
-        let progress = self.read_log(out, count.saturating_sub(before), allowed);
+        let progress = self.read_log(out, count.saturating_sub(before - start), allowed);
         if let Some(Own::Ahead(ahead)) = self.own.as_deref_mut() {
             let marks = &self.topic.node.marks;
             let mut fresh = out.split_off(before);

@@ -4,5 +4,6 @@ mod asking;
 mod bombs;
 mod following;
 mod identity;
+mod joining;
 mod slow;
 mod world;

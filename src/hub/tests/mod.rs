@@ -5,6 +5,7 @@ mod carry;
 mod first;
 mod identity;
 mod ids;
+mod join;
 mod joining;
 mod lag;
 mod life;

@@ -70,6 +70,12 @@ impl World {
         self.started.lock().unwrap().len()
     }
 
+    /// The same, once every spawned task has had its turn.
+    pub async fn feeds_now(&self) -> usize {
+        settle().await;
+        self.feeds()
+    }
+
     /// Lets go of the publishers, so that topics that are over are really gone.
     pub fn forget_feeds(&self) {
         self.started.lock().unwrap().clear();

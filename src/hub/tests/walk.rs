@@ -343,8 +343,13 @@ impl Walk {
         let state = &mut self.clients[client];
         match &start {
             Start::Live => {
-                assert!(!gap && !recovered);
-                state.last = prelude.is_empty().then_some(at);
+                // Without room for a request of its own a newcomer is told that the beginning is missing.
+                assert!((!gap || !self.roomy) && !recovered);
+                let start = Position { offset: 0, ..at };
+                state.last = match gap {
+                    true => Some(start),
+                    false => prelude.is_empty().then_some(at),
+                };
             }
             Start::After(from) | Start::Moved(from) => {
                 let known = from.epoch == at.epoch && from.offset <= at.offset;
