@@ -19,6 +19,7 @@ mod passthrough;
 mod proxied;
 mod rfc;
 mod scarcity;
+mod sharing;
 mod smuggling;
 mod support;
 mod tls;

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::{self, Answer};
+use crate::hub::Split;
 
 /// All of them, by route and path.
 pub fn list(admin: &Admin) -> Answer {
-    let topics: Vec<Value> = admin
-        .shared
-        .hub
+    let hub = &admin.shared.hub;
+    let topics: Vec<Value> = hub
         .topics()
         .into_iter()
         .map(|topic| {
@@ -25,5 +25,24 @@ pub fn list(admin: &Admin) -> Answer {
             })
         })
         .collect();
-    answer::json(&json!({ "total": topics.len(), "topics": topics }))
+    let hints: Vec<Value> = hub.splits().iter().map(hint).collect();
+    answer::json(&json!({ "total": topics.len(), "topics": topics, "hints": hints }))
+}
+
+/// What an operator may do about topics that are probably one.
+fn hint(split: &Split) -> Value {
+    let Split {
+        route,
+        parameter,
+        topics,
+    } = split;
+    json!({
+        "route": route,
+        "parameter": parameter,
+        "topics": topics,
+        "hint": format!(
+            "{topics} topics of {route} differ in the parameter `{parameter}` only: where it changes nothing of the answer, \
+             write `ignore_query = [\"{parameter}\"]` in that route"
+        ),
+    })
 }

@@ -42,12 +42,6 @@ use crate::state::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
-/// Topics on this node.
-const TOPICS: usize = 10_000;
-
-/// Topics of one route and one principal.
-const TOPICS_PER_PRINCIPAL: usize = 1_000;
-
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
 
@@ -231,11 +225,7 @@ pub async fn build(
 fn build_hub(config: &Config, telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
     let upstreams = Upstreams::new(telemetry.clone());
     upstreams.adopt(config);
-    let limits = Limits {
-        memory: config.server.limits.memory,
-        topics: TOPICS,
-        topics_per_principal: TOPICS_PER_PRINCIPAL,
-    };
+    let limits = Limits::of(&config.server.limits);
     let feeds = source::feeds(upstreams.clone(), telemetry.clone());
     (Hub::new(limits, feeds, telemetry.clone()), upstreams)
 }

@@ -57,5 +57,8 @@ pub async fn run(command: Command) -> Outcome {
         &rows,
         "nothing is read upstream: nobody listens",
     ));
+    for hint in answer.json["hints"].as_array().into_iter().flatten() {
+        print(&format!("hint: {}", cell(&hint["hint"])));
+    }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod metrics;
 mod pem;
 mod placeholder;
 mod problem;
+pub mod query;
 mod rate_limit;
 mod require;
 mod rollout;

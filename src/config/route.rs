@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::share::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
 use super::table::Table;
 use super::upstream::Upstream;
-use super::{template, units};
+use super::{query, template, units};
 
 /// `[[route]]`: paths, and what happens there. The most specific route decides, never file order: path first (static, then `{name}`, then `{*rest}`), then host, then a route with `methods`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Route {
     pub accept: Vec<Tripwire>,
     /// Request headers that go upstream with the source, and keep apart those who differ in them.
     pub vary: Vec<HeaderName>,
+    /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: those who differ in them share a topic, and its source does not send them. Ordinary requests keep them.
+    pub ignore_query: Vec<String>,
     /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, everybody comes in.
     pub auth: Vec<Arc<Auth>>,
     /// `[route.require]`.
@@ -69,6 +72,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// The path and query that its source reads for a client's: the key of what clients share.
+    pub fn read_url<'u>(&self, url: &'u str) -> Cow<'u, str> {
+        query::without(url, &self.ignore_query)
+    }
+
     /// A fingerprint of *what is read* upstream and how it is presented: servers, host, source, sharing.
     ///
     /// Two definitions with the same fingerprint may share a topic, so a reload keeps it. Pace
@@ -124,6 +132,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         share,
         accept,
         vary,
+        ignore_query: table.texts("ignore_query", parameter),
         auth: table.references("auth", "auth", names.auths),
         require: require::read(table),
         cors: cors::of(table, names.cors),
@@ -150,6 +159,7 @@ fn judge_source(table: &Table<'_>, route: &Route) {
         let bridged_only = [
             "share",
             "vary",
+            "ignore_query",
             "rollout",
             "replay",
             "slow",
@@ -249,6 +259,20 @@ fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc
                 table.error(key, what, "remove it: clients cannot send it");
             }
         }
+    }
+}
+
+/// A parameter's name as a backend sees it.
+fn parameter(text: &str) -> Result<String, Wrong> {
+    let mend = "write the bare name, decoded, such as \"_\"";
+    match text {
+        "" => Err(Wrong::new("is empty", mend)),
+        "*" => Err(Wrong::new(
+            "is no pattern: it would be the name itself",
+            mend,
+        )),
+        _ if text.contains(['=', '&', '?', '#']) => Err(Wrong::new("is no name alone", mend)),
+        _ => Ok(text.to_owned()),
     }
 }
 

@@ -87,6 +87,10 @@ pub struct Limits {
     pub body_min_rate: u64,
     /// The budget for all queues and replay windows together.
     pub memory: usize,
+    /// Topics in all: upstream streams and polled documents, those that linger included. Default: one per 16 KiB of `memory`, at least 10,000.
+    pub topics: usize,
+    /// Topics of one route that may count against one user whom an `[auth]` has verified, or against one address (IPv6 by /64) where none has: above it `too_many_subs`. A topic counts against the client that it was made for as long as that one is subscribed, then against one of those who are. Where a client's address is not known only `topics` holds: name your proxies in `trusted_proxies`, and let them send `X-Forwarded-For`.
+    pub topics_per_principal: usize,
 }
 
 /// An address to listen on.
@@ -175,7 +179,13 @@ pub(super) fn read(table: &Table<'_>) -> Server {
 
 const PREFIX: &str = "/_crossfade";
 
+/// Memory that a topic is taken to need where nothing says how many there may be, and how few that never makes.
+const TOPIC_BYTES: usize = 16 << 10;
+const FEWEST_TOPICS: usize = 10_000;
+
 fn limits(table: &Table<'_>) -> Limits {
+    let memory = table.size("memory", "256MiB");
+    let by_memory = (memory / TOPIC_BYTES).max(FEWEST_TOPICS);
     Limits {
         connections: table.integer("connections", 10_000, 1..=units::MANY),
         connections_per_ip: table.optional_integer("connections_per_ip", 1..=units::MANY),
@@ -185,7 +195,11 @@ fn limits(table: &Table<'_>) -> Limits {
         header_timeout: table.duration("header_timeout", "10s"),
         body_idle_timeout: table.duration("body_idle_timeout", "30s"),
         body_min_rate: table.text_or("body_min_rate", "100B/s", units::byte_rate),
-        memory: table.size("memory", "256MiB"),
+        memory,
+        topics: table
+            .optional_integer("topics", 1..=units::MANY)
+            .unwrap_or(by_memory),
+        topics_per_principal: table.integer("topics_per_principal", 1_000, 1..=units::MANY),
     }
 }
 

@@ -20,7 +20,7 @@ use super::websocket::Came;
 use super::{limits, passthrough, tunnel, websocket};
 use crate::edge::auth::credential::Extras;
 use crate::edge::cors::Marks;
-use crate::edge::hygiene::forwarded::Peer;
+use crate::edge::hygiene::forwarded::{self, Peer};
 use crate::edge::hygiene::own::{self, Parameters, Taken};
 use crate::edge::hygiene::{Fault, names, request};
 use crate::edge::pressure::Level;
@@ -141,6 +141,13 @@ async fn walk(
     let destination =
         destination.inspect_err(|_| *marks = edge::marks_of_nowhere(&exchange, &head))?;
     account.route = destination.route().map(|route| route.name.clone());
+    // Where sockets are ours, what is not believed decides whose they are.
+    if destination.is_bridged()
+        && forwarded::is_disbelieved(&head.headers, peer)
+        && let Some(ip) = peer.ip
+    {
+        connection.shared.telemetry.forwarded_disbelieved(ip);
+    }
     // What we answer by ourselves under the prefix is no socket, whatever it asks for.
     exchange.is_handshake &= destination.takes_handshakes();
     if exchange.is_handshake {

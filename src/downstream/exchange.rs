@@ -71,6 +71,7 @@ impl Remote {
         let peer = Peer::new(self.address, trusted);
         Peer {
             is_trusted: peer.is_trusted && !self.is_unnamed,
+            is_unnamed: self.is_unnamed,
             proto: self.proto,
             ..peer
         }

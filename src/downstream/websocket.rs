@@ -191,6 +191,7 @@ fn answer(
     let opening = Opening {
         request_id: exchange.id.to_string(),
         remote: exchange.client.ip.to_string(),
+        address: exchange.client.address,
         host: exchange.host.value.clone(),
         proto: exchange.client.proto,
         origin: head.headers.get(ORIGIN).cloned(),

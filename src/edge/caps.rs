@@ -142,6 +142,8 @@ mod tests {
             body_idle_timeout: Duration::from_secs(30),
             body_min_rate: 100,
             memory: 256 << 20,
+            topics: 1,
+            topics_per_principal: 1,
         }
     }
 

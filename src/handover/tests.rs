@@ -54,6 +54,7 @@ fn join(built: &Built, scope: Scope, start: Start) -> Result<Joined, crate::erro
         proto: "http",
         vary: Vec::new(),
         scope,
+        owner: Default::default(),
     };
     let credentials = Credentials::default();
     let hub = &built.shared.hub;

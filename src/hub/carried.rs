@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::key::{Principal, Scope, Target};
+use super::key::{Owner, Principal, Scope, Target};
 use super::log::carry::{Arrival, Arrived, Extract};
 use super::log::stream::{Fresh, Handed};
 use super::{Credentials, TopicKey};
@@ -52,6 +52,8 @@ pub struct Topic {
     proto: String,
     vary: Vec<(String, Text)>,
     scope: Whose,
+    #[serde(default)]
+    owner: Owner,
     epoch: u32,
     cookie: Option<Text>,
     authorization: Option<Text>,
@@ -199,6 +201,7 @@ impl Topic {
         key: &TopicKey,
         target: &Target,
         credentials: &Credentials,
+        owner: Owner,
         epoch: Epoch,
     ) -> Option<Self> {
         let vary = target.vary.iter();
@@ -221,6 +224,7 @@ impl Topic {
                 Scope::Claims(Principal(hash)) => Whose::Claims(Text::of(&hash)),
                 Scope::Connection(_) => return None,
             },
+            owner,
             epoch: epoch.0,
             cookie: credentials.cookie.as_ref().map(Text::of_value),
             authorization: credentials.authorization.as_ref().map(Text::of_value),
@@ -272,10 +276,12 @@ impl Topic {
             proto: ["http", "https"].into_iter().find(|p| *p == self.proto)?,
             vary: fields(&self.vary)?,
             scope,
+            owner: self.owner,
             route,
         };
         let key = TopicKey::of(&target);
-        (key.reads == self.reads).then(|| Identity {
+        let is_read = key.reads == self.reads && target.route.read_url(&self.url) == self.url;
+        is_read.then(|| Identity {
             key,
             target: Arc::new(target),
             credentials,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Route, Source};
@@ -12,6 +13,22 @@ use crate::config::{Route, Source};
 /// over the subject, or over the claims that bind those who share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub [u8; 32]);
+
+/// Against whose number of topics a topic counts, as its session knows its client: a user whom an `[auth]` has verified, or an
+/// address. What a client only says of itself makes nobody else of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner(pub [u64; 2]);
+
+impl Owner {
+    /// A client that cannot be told from others: only the node's own cap holds for it.
+    pub const UNKNOWN: Owner = Owner([0; 2]);
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Owner::UNKNOWN
+    }
+}
 
 /// The credentials that go upstream for a client; never logged.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -103,6 +120,8 @@ pub struct Target {
     pub vary: Vec<(HeaderName, HeaderValue)>,
     /// Whose credentials.
     pub scope: Scope,
+    /// Against whose number of topics it counts where it makes a new one; no part of the key.
+    pub owner: Owner,
 }
 
 /// A topic's identity. Pace and limits of the route are no part of it, so that a reload which
@@ -130,6 +149,16 @@ pub(super) struct Place {
     scope: Scope,
     /// The number of one subscriber's own read; `None` where it is shared.
     own: Option<u64>,
+}
+
+impl Place {
+    /// The same with another path and query.
+    pub fn at(&self, url: String) -> Place {
+        Place {
+            url,
+            ..self.clone()
+        }
+    }
 }
 
 impl TopicKey {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Credentials, Signal};
+use super::{Credentials, Owner, Signal};
 
 /// Present subscribers by slot.
 #[derive(Default)]
@@ -12,10 +12,15 @@ pub(super) struct Listeners {
     /// What the present ones brought, the newest last; the last one's stays when nobody is left.
     /// Mostly one: a topic's subscribers have the same unless a claim binds them.
     credentials: Vec<Held>,
+    /// Against whose number of topics this one counts.
+    owner: Owner,
+    /// How many of those present are the owner's.
+    of_owner: usize,
 }
 
 struct Listener {
     signal: Arc<Signal>,
+    owner: Owner,
     credentials: Arc<Credentials>,
 }
 
@@ -25,11 +30,21 @@ struct Held {
 }
 
 impl Listeners {
+    /// Those of a topic that counts against `owner`.
+    pub fn of(owner: Owner) -> Self {
+        Listeners {
+            owner,
+            ..Listeners::default()
+        }
+    }
+
     /// Takes a slot.
-    pub fn attach(&mut self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+    pub fn attach(&mut self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let credentials = self.hold(credentials);
+        self.of_owner += usize::from(owner == self.owner);
         let listener = Some(Listener {
             signal,
+            owner,
             credentials,
         });
         if let Some(slot) = self.free.pop()
@@ -48,6 +63,7 @@ impl Listeners {
             return;
         };
         self.free.push(slot);
+        self.of_owner -= usize::from(listener.owner == self.owner);
         if self.count() == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
@@ -65,6 +81,28 @@ impl Listeners {
             None => credentials,
         };
         self.release(&old);
+    }
+
+    /// Against whose number of topics this one counts.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Whether those present are all somebody else's than the owner.
+    pub fn lacks_owner(&self) -> bool {
+        self.of_owner == 0 && self.count() > 0
+    }
+
+    /// Where the owner has left and others are present, one of them follows: the owner before, and the new one.
+    pub fn pass_on(&mut self) -> Option<(Owner, Owner)> {
+        if !self.lacks_owner() {
+            return None;
+        }
+        let next = self.slots.iter().flatten().next()?.owner;
+        let before = std::mem::replace(&mut self.owner, next);
+        let theirs = self.slots.iter().flatten();
+        self.of_owner = theirs.filter(|listener| listener.owner == next).count();
+        Some((before, next))
     }
 
     /// Subscribers now.

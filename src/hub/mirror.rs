@@ -77,7 +77,13 @@ impl Mirror {
     /// What it is.
     pub fn introduction(&self) -> Option<News> {
         let topic = &self.topic;
-        let written = Carried::write(&topic.key, &topic.target, &topic.credentials(), topic.epoch);
+        let written = Carried::write(
+            &topic.key,
+            &topic.target,
+            &topic.credentials(),
+            topic.owner(),
+            topic.epoch,
+        );
         written.map(|topic| News::Exists(Box::new(topic)))
     }
 

@@ -14,6 +14,7 @@ mod own;
 mod place;
 mod publisher;
 mod signal;
+mod splits;
 mod subscriber;
 mod topic;
 mod topics;
@@ -26,11 +27,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use heir::{Heir, Legacy, Wish};
-pub use key::{Credentials, Principal, Scope, Target, TopicKey, last_event_id};
+pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
 pub use log::stream::Connection;
 pub use mirror::{Mirror, Refresher};
 pub use publisher::{DocumentChange, Publisher};
 pub use signal::Signal;
+pub use splits::Split;
 pub use subscriber::{Joined, Phase, Progress, Start, Subscriber};
 pub use topic::TopicInfo;
 
@@ -56,8 +58,19 @@ pub struct Limits {
     pub memory: usize,
     /// Topics on this node.
     pub topics: usize,
-    /// Topics of one route and one principal.
+    /// Topics of one route and one [`Owner`], unless that is unknown.
     pub topics_per_principal: usize,
+}
+
+impl Limits {
+    /// As the configuration says.
+    pub fn of(limits: &crate::config::Limits) -> Self {
+        Limits {
+            memory: limits.memory,
+            topics: limits.topics,
+            topics_per_principal: limits.topics_per_principal,
+        }
+    }
 }
 
 /// All topics of this node. Cheap to clone.
@@ -103,12 +116,16 @@ impl Hub {
         channel: Option<u32>,
         signal: Arc<Signal>,
     ) -> Result<Joined, Refusal> {
-        let (topic, slot) =
-            self.node
-                .enter(target, credentials.clone(), &start, channel, signal.clone())?;
+        let (topic, slot) = self.node.enter(
+            target.clone(),
+            credentials.clone(),
+            &start,
+            channel,
+            signal.clone(),
+        )?;
         let (mut joined, reads_own) = Subscriber::begin(topic, slot, start);
         if reads_own {
-            joined.read_own(credentials, signal)?;
+            joined.read_own(target, credentials, signal)?;
         }
         Ok(joined)
     }
@@ -121,15 +138,20 @@ impl Hub {
         all
     }
 
+    /// Routes whose topics differ in one query parameter only, and how many do.
+    pub fn splits(&self) -> Vec<Split> {
+        splits::find(&self.node.all())
+    }
+
     /// Gives every topic whose route is still read the same way its new pace and limits. The others keep
     /// running until their subscribers have left, and then do not linger.
     pub fn reconcile(&self, find: impl Fn(&str) -> Option<Arc<crate::config::Route>>) {
         self.node.reconcile(find);
     }
 
-    /// Another budget for all replay windows together, bytes; what is above it is let go soon.
-    pub fn set_memory(&self, bytes: usize) {
-        self.node.set_memory(bytes);
+    /// Other limits. Windows above the budget are let go soon; topics above a cap stay, and no new ones come until there is room.
+    pub fn set_limits(&self, limits: Limits) {
+        self.node.set_limits(limits);
     }
 
     /// Bytes that all replay windows hold.
@@ -137,7 +159,7 @@ impl Hub {
         self.node.held()
     }
 
-    /// What the system leaves room for, in bytes, beside the budget of [`Hub::set_memory`]. What is above it is let go at once,
+    /// What the system leaves room for, in bytes, beside the budget of [`Hub::set_limits`]. What is above it is let go at once,
     /// the largest windows first; subscribers that lag into them overrun.
     pub fn set_ceiling(&self, bytes: usize) {
         self.node.set_ceiling(bytes);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::carried::Identity;
 use super::heir::Inheritance;
-use super::key::{Principal, Scope, Target, TopicKey, last_event_id};
+use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -41,7 +41,6 @@ pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
     /// Makes the marks by which events are known in two logs.
     pub marks: RandomState,
-    limits: Limits,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
     /// What the system leaves room for.
@@ -67,12 +66,11 @@ impl Node {
             marks: RandomState::new(),
             memory: AtomicUsize::new(limits.memory),
             ceiling: AtomicUsize::new(usize::MAX),
-            limits,
             feeds,
             key,
             channels: AtomicU32::new(0),
             held: AtomicUsize::new(0),
-            topics: Mutex::default(),
+            topics: Mutex::new(Topics::new(limits)),
         }
     }
 
@@ -86,15 +84,17 @@ impl Node {
         signal: Arc<super::Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let key = (self.key)(&target);
+        let owner = target.owner;
         let mut topics = lock(&self.topics);
+        // Who comes to a topic that nobody listens to holds it from now on, as if they had made it.
+        if topics.idle_owner(&key).is_some_and(|idle| idle != owner) {
+            make_room_for(&mut topics, &target)?;
+        }
         let topic = match topics.enter(&key) {
             Some(topic) => topic,
             None => {
-                let owner = (
-                    target.route.name.clone(),
-                    principal(target.scope, &credentials),
-                );
-                self.make_room(&mut topics, &owner)?;
+                make_room_for(&mut topics, &target)?;
+                self.make_room(&mut topics)?;
                 let brought_id = match (&target.route.source, start) {
                     (Some(Source::Sse(_)), Start::LastEventId(id)) => {
                         last_event_id(id).map(|_| id.clone())
@@ -107,7 +107,6 @@ impl Node {
                 let ch = topics.channel(&key.place).or(channel);
                 let birth = Birth {
                     key,
-                    owner,
                     target,
                     ch: ch.unwrap_or_else(|| self.next_channel()),
                     brought_id,
@@ -121,7 +120,8 @@ impl Node {
             Scope::Public => Credentials::default(),
             Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) => credentials,
         };
-        let slot = topic.attach(signal, credentials);
+        let slot = topic.attach(signal, credentials, owner);
+        topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
         if !topic.is_kept() {
             self.start(&topic);
@@ -136,14 +136,11 @@ impl Node {
     pub fn read_own(
         self: &Arc<Self>,
         shared: &Topic,
+        target: Arc<Target>,
         credentials: Credentials,
         signal: Arc<super::Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
-        let target = shared.target.clone();
-        let owner = (
-            target.route.name.clone(),
-            principal(target.scope, &credentials),
-        );
+        let owner = target.owner;
         let mut topics = lock(&self.topics);
         if topics.is_closed {
             return Err(closed());
@@ -152,10 +149,10 @@ impl Node {
             let detail = "too many clients read streams of their own";
             return Err(Refusal::new(Code::TooManySubs, detail));
         }
-        self.make_room(&mut topics, &owner)?;
+        make_room_for(&mut topics, &target)?;
+        self.make_room(&mut topics)?;
         let birth = Birth {
             key: shared.key.of_own_read(topics.next_own_read()),
-            owner,
             target,
             ch: shared.ch,
             brought_id: None,
@@ -167,15 +164,17 @@ impl Node {
             Scope::Public => Credentials::default(),
             _ => credentials,
         };
-        let slot = topic.attach(signal, credentials);
+        let slot = topic.attach(signal, credentials, owner);
         self.start(&topic);
         Ok((topic, slot))
     }
 
     /// A subscriber left; the last one's going starts the linger time.
     pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
-        if topic.detach(slot, is_paused) > 0 {
-            return;
+        match topic.detach(slot, is_paused) {
+            (0, _) => {}
+            (_, true) => return lock(&self.topics).pass_on(topic),
+            (_, false) => return,
         }
         let mut topics = lock(&self.topics);
         let age = topic.route.load().replay.age;
@@ -207,16 +206,12 @@ impl Node {
             epoch,
         } = identity;
         let mut topics = lock(&self.topics);
-        let owner = (
-            target.route.name.clone(),
-            principal(target.scope, &credentials),
-        );
-        if topics.has(&key) || self.make_room(&mut topics, &owner).is_err() {
+        // The owner's number was judged over there: somebody uses it.
+        if topics.has(&key) || self.make_room(&mut topics).is_err() {
             return None;
         }
         let birth = Birth {
             key,
-            owner,
             target,
             ch: self.next_channel(),
             brought_id: None,
@@ -282,9 +277,10 @@ impl Node {
                 let route = find(name)?;
                 Some((route.reads(), route))
             });
+            let url = &topic.target.url;
             let same = route
                 .as_ref()
-                .filter(|(reads, _)| *reads == topic.key.reads);
+                .filter(|(reads, route)| *reads == topic.key.reads && route.read_url(url) == *url);
             topic.superseded.store(same.is_none(), Ordering::Relaxed);
             match same {
                 Some((_, route)) => topic.route.store(route.clone()),
@@ -362,9 +358,10 @@ impl Node {
         }
     }
 
-    /// Another budget; what is above it goes with the next publication or sweep.
-    pub fn set_memory(&self, bytes: usize) {
-        self.memory.store(bytes, Ordering::Relaxed);
+    /// Other limits; what is above the budget goes with the next publication or sweep.
+    pub fn set_limits(&self, limits: Limits) {
+        self.memory.store(limits.memory, Ordering::Relaxed);
+        lock(&self.topics).limits = limits;
     }
 
     fn excess(&self) -> Option<usize> {
@@ -375,18 +372,15 @@ impl Node {
     }
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.
-    fn make_room(&self, topics: &mut Topics, owner: &(Arc<str>, Principal)) -> Result<(), Refusal> {
-        if topics.count_of(owner) >= self.limits.topics_per_principal {
-            topics.evict_of(owner, "too many topics of this route for one user")?;
-        }
-        if topics.count() >= self.limits.topics {
-            topics.evict("too many topics on this node")?;
+    fn make_room(&self, topics: &mut Topics) -> Result<(), Refusal> {
+        while topics.count() >= topics.limits.topics {
+            topics.evict("too many topics on this node (`server.limits.topics`)")?;
         }
         if self.excess().is_some() {
             self.squeeze_largest(topics.all());
         }
         if self.excess().is_some() {
-            topics.evict("the memory for topics is used up")?;
+            topics.evict("the memory for topics is used up (`server.limits.memory`)")?;
         }
         Ok(())
     }
@@ -431,12 +425,18 @@ impl Node {
     }
 }
 
-/// Whose number of topics a new one counts against.
-fn principal(scope: Scope, credentials: &Credentials) -> Principal {
-    match scope {
-        Scope::User(principal) | Scope::Claims(principal) => principal,
-        Scope::Public | Scope::Connection(_) => credentials.principal(),
+/// The same at the cap of one owner on one route, where it is known whose the topic will be: their own make room.
+fn make_room_for(topics: &mut Topics, target: &Target) -> Result<(), Refusal> {
+    if target.owner == Owner::UNKNOWN {
+        return Ok(());
     }
+    let owning = (target.route.name.clone(), target.owner);
+    while topics.count_of(&owning) >= topics.limits.topics_per_principal {
+        let detail = "too many topics of this route for one user or address \
+            (`server.limits.topics_per_principal`)";
+        topics.evict_of(&owning, detail)?;
+    }
+    Ok(())
 }
 
 /// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is

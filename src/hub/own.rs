@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::log::Log;
 use super::place;
 use super::subscriber::{Joined, Progress, Start, Subscriber};
-use super::{Credentials, Signal};
+use super::{Credentials, Signal, Target};
 use crate::config::Queue;
 use crate::error::{Code, Refusal};
 use crate::event::{Event, GapWhy, Kind, Position};
@@ -81,12 +81,13 @@ impl Joined {
     /// `draining`.
     pub(super) fn read_own(
         &mut self,
+        target: Arc<Target>,
         credentials: Credentials,
         signal: Arc<Signal>,
     ) -> Result<(), Refusal> {
         let subscriber = &mut self.subscriber;
         let topic = subscriber.topic.clone();
-        match topic.node.read_own(&topic, credentials, signal) {
+        match topic.node.read_own(&topic, target, credentials, signal) {
             Ok((own, slot)) => {
                 let (joined, _) = Subscriber::begin(own, slot, Start::Live);
                 topic.with_log(|log| log.index(&topic.node.marks));

@@ -123,6 +123,12 @@ impl Publisher {
         self.topic.stale(why);
     }
 
+    /// Why what clients hold is stale, where that has turned out otherwise: for those who come and for operators, who was told once is not
+    /// told again.
+    pub fn explain(&self, why: &'static str) {
+        self.topic.explain(why);
+    }
+
     /// Ends every subscription for good, after what was published; the topic leaves the hub, and the feed is
     /// stopped where it next waits.
     pub fn end(&self, end: End) {

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::carried::Standing;
 use super::heir::Inheritance;
-use super::key::{Principal, Target, TopicKey};
+use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
 use super::log::stream::Stream;
@@ -25,8 +25,6 @@ use crate::telemetry::TopicMeters;
 pub(super) struct Topic {
     pub node: Arc<Node>,
     pub key: TopicKey,
-    /// Against whose number of topics it counts: route and principal.
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
@@ -77,7 +75,6 @@ const ENDED: u8 = 2;
 /// What a new topic is made from.
 pub(super) struct Birth {
     pub key: TopicKey,
-    pub owner: (Arc<str>, Principal),
     pub target: Arc<Target>,
     pub ch: u32,
     /// The `Last-Event-ID` that its first subscriber brought.
@@ -90,7 +87,6 @@ impl Topic {
     pub fn new(node: Arc<Node>, birth: Birth, runtime: Handle) -> Self {
         let Birth {
             key,
-            owner,
             target,
             ch,
             brought_id,
@@ -105,10 +101,10 @@ impl Topic {
         Topic {
             node,
             key,
-            owner,
             ch,
             epoch,
             route: ArcSwap::new(target.route.clone()),
+            listeners: Mutex::new(Listeners::of(target.owner)),
             target,
             superseded: AtomicBool::new(false),
             refresh: Notify::new(),
@@ -136,7 +132,6 @@ impl Topic {
                 end: None,
                 last_ok: None,
             }),
-            listeners: Mutex::default(),
         }
     }
 
@@ -254,6 +249,14 @@ impl Topic {
         });
     }
 
+    /// Another reason for a state that clients have been told.
+    pub fn explain(&self, why: &'static str) {
+        let state = &mut lock(&self.condition).state;
+        if !state.live {
+            state.why = Some(why);
+        }
+    }
+
     /// Nothing more comes. Where `end` is `None` nobody is left to be told.
     pub fn close(&self, end: Option<End>) {
         lock(&self.log).close();
@@ -273,9 +276,9 @@ impl Topic {
         self.wake();
     }
 
-    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials) -> u32 {
+    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
-        let slot = listeners.attach(signal, credentials);
+        let slot = listeners.attach(signal, credentials, owner);
         if !self.key.is_own_read() {
             self.meters.subscribers.inc();
         }
@@ -284,8 +287,8 @@ impl Topic {
         slot
     }
 
-    /// How many are left.
-    pub fn detach(&self, slot: u32, is_paused: bool) -> usize {
+    /// How many are left, and whether none of them is the owner's.
+    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
         if !is_paused {
@@ -296,7 +299,17 @@ impl Topic {
         }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
-        listeners.count()
+        (listeners.count(), listeners.lacks_owner())
+    }
+
+    /// Against whose number of topics it counts: a client that it was made for, or who is present since that one has left.
+    pub fn owner(&self) -> Owner {
+        lock(&self.listeners).owner()
+    }
+
+    /// See [`Listeners::pass_on`]; under the node's lock only, which keeps the numbers.
+    pub fn pass_on(&self) -> Option<(Owner, Owner)> {
+        lock(&self.listeners).pass_on()
     }
 
     /// One more subscriber wants what is published.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::key::{Place, Principal, TopicKey};
+use super::Limits;
+use super::key::{Owner, Place, TopicKey};
 use super::mirror::Mirror;
 use super::topic::Topic;
 use crate::error::{Code, Refusal};
 
-#[derive(Default)]
 pub(super) struct Topics {
+    /// What the newest configuration allows.
+    pub limits: Limits,
     /// Whether a task trims windows by age.
     pub sweeping: bool,
     /// No new ones come: another process takes over.
@@ -23,7 +25,7 @@ pub(super) struct Topics {
     pub last_round: Option<Instant>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     count: usize,
-    owners: HashMap<(Arc<str>, Principal), Owned>,
+    owners: HashMap<Owning, Owned>,
     /// Own reads, by upstream.
     own_reads: HashMap<String, usize>,
     /// Numbers those.
@@ -43,14 +45,39 @@ struct Seat {
     lingering: bool,
 }
 
-/// The topics of one route and principal.
+/// A route, and whose topics of it are counted.
+type Owning = (Arc<str>, Owner);
+
+/// The topics of one route and owner.
 #[derive(Default)]
 struct Owned {
     count: usize,
     idle: BTreeMap<u64, Arc<Topic>>,
 }
 
+fn owning(topic: &Topic) -> Owning {
+    (topic.target.route.name.clone(), topic.owner())
+}
+
 impl Topics {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
+        Topics {
+            limits,
+            sweeping: false,
+            is_closed: false,
+            newcomers: None,
+            last_round: None,
+            at: HashMap::new(),
+            count: 0,
+            owners: HashMap::new(),
+            own_reads: HashMap::new(),
+            own_read: 0,
+            idle: BTreeMap::new(),
+            idled: 0,
+        }
+    }
+
     /// All topics.
     pub fn all(&self) -> Vec<Arc<Topic>> {
         let seats = self.at.values().flatten();
@@ -65,9 +92,38 @@ impl Topics {
         self.count
     }
 
-    /// How many there are of one route and principal.
-    pub fn count_of(&self, owner: &(Arc<str>, Principal)) -> usize {
-        self.owners.get(owner).map_or(0, |owned| owned.count)
+    /// How many there are of one route and owner.
+    pub fn count_of(&self, owning: &Owning) -> usize {
+        self.owners.get(owning).map_or(0, |owned| owned.count)
+    }
+
+    /// Whose the topic with this key is, where nobody subscribes to it.
+    pub fn idle_owner(&self, key: &TopicKey) -> Option<Owner> {
+        let mut seats = self.at.get(&key.place)?.iter();
+        let seat = seats.find(|seat| seat.topic.key == *key)?;
+        seat.idle.map(|_| seat.topic.owner())
+    }
+
+    /// Where a topic's owner has left and others are there, it counts against one of those.
+    pub fn pass_on(&mut self, topic: &Topic) {
+        if self.seat_of(topic).is_none() {
+            return;
+        }
+        if let Some((before, next)) = topic.pass_on() {
+            let route = &topic.target.route.name;
+            self.disown(&(route.clone(), before));
+            let owned = self.owners.entry((route.clone(), next)).or_default();
+            owned.count += 1;
+        }
+    }
+
+    fn disown(&mut self, owning: &Owning) {
+        if let Some(owned) = self.owners.get_mut(owning) {
+            owned.count -= 1;
+            if owned.count == 0 {
+                self.owners.remove(owning);
+            }
+        }
     }
 
     /// Whether there is one with this key.
@@ -111,7 +167,7 @@ impl Topics {
 
     pub fn insert(&mut self, topic: Arc<Topic>) {
         self.count += 1;
-        let owned = self.owners.entry(topic.owner.clone()).or_default();
+        let owned = self.owners.entry(owning(&topic)).or_default();
         owned.count += 1;
         if topic.key.is_own_read() {
             let upstream = topic.target.route.upstream.name.clone();
@@ -139,7 +195,7 @@ impl Topics {
         seat.lingering = true;
         self.idled += 1;
         self.idle.insert(number, topic.clone());
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+        if let Some(owned) = self.owners.get_mut(&owning(topic)) {
             owned.idle.insert(number, topic.clone());
         }
         wanted
@@ -162,12 +218,6 @@ impl Topics {
         if let Some((number, _)) = seat.idle {
             self.forget_idle(topic, number);
         }
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
-            owned.count -= 1;
-            if owned.count == 0 {
-                self.owners.remove(&topic.owner);
-            }
-        }
         let upstream = &topic.target.route.upstream.name;
         if topic.key.is_own_read()
             && let Some(count) = self.own_reads.get_mut(upstream)
@@ -177,6 +227,7 @@ impl Topics {
                 self.own_reads.remove(upstream);
             }
         }
+        self.disown(&owning(topic));
         topic.close(None);
     }
 
@@ -205,16 +256,12 @@ impl Topics {
         self.make_way(idlest, detail)
     }
 
-    /// The same among those of one route and principal.
+    /// The same among those of one route and owner.
     ///
     /// # Errors
     /// As [`Topics::evict`].
-    pub fn evict_of(
-        &mut self,
-        owner: &(Arc<str>, Principal),
-        detail: &'static str,
-    ) -> Result<(), Refusal> {
-        let owned = self.owners.get(owner);
+    pub fn evict_of(&mut self, owning: &Owning, detail: &'static str) -> Result<(), Refusal> {
+        let owned = self.owners.get(owning);
         let idlest = owned.and_then(|owned| owned.idle.values().next().cloned());
         self.make_way(idlest, detail)
     }
@@ -235,7 +282,7 @@ impl Topics {
 
     fn forget_idle(&mut self, topic: &Topic, number: u64) {
         self.idle.remove(&number);
-        if let Some(owned) = self.owners.get_mut(&topic.owner) {
+        if let Some(owned) = self.owners.get_mut(&owning(topic)) {
             owned.idle.remove(&number);
         }
     }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
 use crate::config::{self, Config, Loaded, Problem, Route, Severity};
+use crate::hub::Limits;
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
 use crate::session::Shared;
@@ -337,7 +338,8 @@ impl Reloader {
         shared
             .hub
             .reconcile(|name| by_name.get(name).map(|route| (*route).clone()));
-        shared.hub.set_memory(config.server.limits.memory);
+        let limits = Limits::of(&config.server.limits);
+        shared.hub.set_limits(limits);
         shared.upstreams.adopt(&config);
         shared.sessions.recheck();
     }

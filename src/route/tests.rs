@@ -30,6 +30,7 @@ fn route(path: &str) -> Route {
         share: Share::User,
         accept: Vec::new(),
         vary: Vec::new(),
+        ignore_query: Vec::new(),
         auth: Vec::new(),
         require: None,
         cors: None,

@@ -10,8 +10,9 @@ use crate::edge::auth::Identity;
 use crate::edge::hygiene::host::Host;
 use crate::edge::hygiene::own::{Taken, join, take_parameters};
 use crate::edge::hygiene::path::canonical;
+use crate::edge::rate_limit::Key;
 use crate::error::{Code, Refusal};
-use crate::hub::{Credentials, Principal, Scope, Target};
+use crate::hub::{Credentials, Owner, Principal, Scope, Target};
 use crate::rollout::{self, Candidate, Decision, Stages};
 use crate::route::{InForce, Match, RouteTable};
 
@@ -34,6 +35,8 @@ pub(super) struct Client {
     /// Its page is of another place: a list has let it in.
     pub is_foreign: bool,
     pub candidate: Candidate,
+    /// Against whose number of topics its own count where nobody has verified who it is.
+    owner: Owner,
     /// The handshake's header fields that a route's `vary` named at that time.
     vary: Vec<(HeaderName, HeaderValue)>,
 }
@@ -51,11 +54,13 @@ impl Client {
             origin: opening.origin.as_ref().map(own),
             is_foreign: opening.is_foreign,
             candidate,
+            owner: Owner(opening.address.map_or(Key::EVERYBODY, Key::address).bits()),
             vary: varied(&opening.headers, routes),
         }
     }
 
-    /// What to read for a subscription to `url` on a route, on behalf of somebody whom its policy has let in.
+    /// What to read for a subscription to `url` on a route, on behalf of somebody whom its policy has let in. `verified` is whom
+    /// some policy knows here, be it the connection's own.
     ///
     /// # Errors
     /// `not_found` where the route is not bridged, `forbidden` for somebody who lacks a claim that it shares by.
@@ -65,6 +70,7 @@ impl Client {
         url: String,
         connection: u64,
         person: Person<'_>,
+        verified: Option<&Identity>,
     ) -> Result<Target, Refusal> {
         if !found.bridged {
             return Err(Refusal::new(Code::NotFound, "no bridged route is there"));
@@ -91,12 +97,15 @@ impl Client {
         });
         Ok(Target {
             vary: vary.collect(),
+            url: found.route.read_url(&url).into_owned(),
             route: found.route,
             params: found.params,
-            url,
             host: self.host.clone(),
             proto: self.proto,
             scope,
+            owner: verified.map_or(self.owner, |user| {
+                Owner(Key::user(&user.principal()).bits())
+            }),
         })
     }
 
@@ -189,6 +198,7 @@ pub(super) fn example() -> Opening {
     Opening {
         request_id: "f00d".into(),
         remote: "192.0.2.7".into(),
+        address: Some([192, 0, 2, 7].into()),
         host: HeaderValue::from_static("app.example"),
         proto: "http",
         origin: None,

@@ -172,7 +172,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             None => self.access.presented.unverified(),
         };
         let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
-        let target = member.client.target(found, url, member.number, person);
+        let judged = self.judged(admission.as_ref());
+        let judged = judged.as_ref().map(|admission| &*admission.identity);
+        let target = member
+            .client
+            .target(found, url, member.number, person, judged);
         let target = target.map_err(|refusal| match refusal.code {
             Code::NotFound => removed(refusal),
             _ => refusal,

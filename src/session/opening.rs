@@ -1,5 +1,6 @@
 //! What the front hands over with an accepted WebSocket: who it is and what it asked for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub struct Opening {
     pub request_id: String,
     /// The client's address in plain text form, without a port.
     pub remote: String,
+    /// The same as a number; `None` where no address is known that would be the client's own.
+    pub address: Option<IpAddr>,
     /// The `Host` field as the client sent it.
     pub host: HeaderValue,
     /// `http` or `https`, as the client sees the public address.

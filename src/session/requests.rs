@@ -118,7 +118,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if subs.len() >= self.rules().max_subs {
             return Err(Refusal::new(
                 Code::TooManySubs,
-                "no more subscriptions on this connection",
+                "no more subscriptions on this connection (`websocket.max_subs`)",
             ));
         }
         // Where the connection asks nobody who it is, its routes count for their users.
@@ -190,9 +190,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             None => self.access.presented.unverified(),
         };
         let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
-        let target = client.target(found, url, member.number, person)?;
         let judged = self.judged(admission.as_ref());
         let judged = judged.as_ref().map(|admission| &*admission.identity);
+        let target = client.target(found, url, member.number, person, judged)?;
         let decision = client.decide(&route, &self.shared.stages.load(), judged);
         if let Some(rollout) = &route.rollout
             && !self.is_single

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{
-    AsHeaderName, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, VARY,
+    AsHeaderName, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION,
+    RETRY_AFTER, SET_COOKIE, VARY,
 };
-use hyper::{HeaderMap, StatusCode};
+use hyper::{HeaderMap, StatusCode, Uri};
 
 use crate::config::Tripwire;
 use crate::error::{Code, Error, Kind};
@@ -17,6 +18,9 @@ pub const DOWN: &str = "upstream_down";
 pub const TIMEOUT: &str = "upstream_timeout";
 /// `state.why` where the answer is not what the route's source reads.
 pub const INVALID: &str = "upstream_invalid";
+
+/// Characters of an answer's head that are logged.
+const LONGEST_TOLD: usize = 300;
 
 /// The longest pause that a backend may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -90,6 +94,8 @@ pub fn judge(
         StatusCode::NOT_FOUND | StatusCode::GONE => Code::NotFound,
         StatusCode::NOT_MODIFIED => return Verdict::Good,
         _ if status.is_success() => return Verdict::Good,
+        // The backend is well, and what it has is elsewhere: nobody follows it there.
+        _ if status.is_redirection() => return Verdict::Failed(Failure::new(INVALID)),
         _ => {
             return Verdict::Failed(Failure {
                 why: DOWN,
@@ -117,9 +123,46 @@ pub fn may_refuse_id(status: StatusCode) -> bool {
     )
 }
 
-/// Whether the body is this media type (without parameters), by the head, and not compressed.
+/// What came, for a log line: the status, and what tells why the source cannot use it. Nothing of a query or a body.
+pub fn described(status: StatusCode, headers: &HeaderMap) -> String {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+    };
+    let code = status.as_u16();
+    let told = match (text(LOCATION), text(CONTENT_ENCODING), text(CONTENT_TYPE)) {
+        (Some(location), _, _) if status.is_redirection() => format!(
+            "{code} to {}: sources follow no redirect, let the route's path name it",
+            path_of(location)
+        ),
+        (_, Some(coding), _) if status.is_success() => {
+            format!("{code} with content encoded as {coding}")
+        }
+        (_, _, Some(media_type)) if status.is_success() => format!("{code} with {media_type}"),
+        (_, _, None) if status.is_success() => format!("{code} without a content type"),
+        _ => code.to_string(),
+    };
+    told.chars().take(LONGEST_TOLD).collect()
+}
+
+/// A redirect's place, with neither host nor query.
+fn path_of(location: &str) -> String {
+    let uri: Option<Uri> = location.parse().ok();
+    match uri.and_then(|uri| Some(uri.into_parts().path_and_query?.path().to_owned())) {
+        Some(path) => path,
+        // A relative one is no URI.
+        None => location
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// Whether the body is this media type (without parameters), by the head, and in no coding that is left.
 pub fn has_type(headers: &HeaderMap, is_type: impl Fn(&str) -> bool) -> bool {
-    let plain = words(headers, CONTENT_ENCODING).all(|coding| coding == "identity");
+    let plain = !headers.contains_key(CONTENT_ENCODING);
     let essence = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
         Some(Ok(text)) => text.split(';').next().unwrap_or_default().trim(),
         Some(Err(_)) => return false,
@@ -198,7 +241,7 @@ fn words(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::{HeaderName, HeaderValue};
+    use hyper::header::HeaderName;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let parse = |(name, value): &(&str, &str)| {
@@ -232,7 +275,8 @@ mod tests {
             (403, refused(Code::Forbidden, 403)),
             (404, refused(Code::NotFound, 404)),
             (410, refused(Code::NotFound, 410)),
-            (301, Verdict::Failed(Failure::new(DOWN))),
+            (301, Verdict::Failed(Failure::new(INVALID))),
+            (308, Verdict::Failed(Failure::new(INVALID))),
             (429, Verdict::Failed(Failure::new(DOWN))),
             (500, Verdict::Failed(Failure::new(DOWN))),
         ] {
@@ -317,14 +361,41 @@ mod tests {
         )]));
         assert!(!is_stream(&[("content-type", "text/html")]));
         assert!(!is_stream(&[]));
-        let encoded = |coding| {
-            is_stream(&[
-                ("content-type", "text/event-stream"),
-                ("content-encoding", coding),
-            ])
+        // What could be decoded has lost the field by now.
+        assert!(!is_stream(&[
+            ("content-type", "text/event-stream"),
+            ("content-encoding", "zstd"),
+        ]));
+    }
+
+    #[test]
+    fn what_came_is_described_without_a_query() {
+        let described = |status, lines: &[(&str, &str)]| {
+            described(StatusCode::from_u16(status).unwrap(), &headers(lines))
         };
-        assert!(encoded("identity"));
-        assert!(!encoded("gzip"));
+        let html = ("content-type", "text/html; charset=utf-8");
+        assert_eq!(described(200, &[html]), "200 with text/html; charset=utf-8");
+        assert_eq!(described(200, &[]), "200 without a content type");
+        assert_eq!(
+            described(200, &[html, ("content-encoding", "zstd")]),
+            "200 with content encoded as zstd"
+        );
+        assert_eq!(described(500, &[html]), "500");
+        for (location, path) in [
+            ("/new?token=secret", "/new"),
+            ("https://other.example/new/?token=secret#a", "/new/"),
+            ("../new?token=secret", "../new"),
+            ("//other.example/new?token=secret", "//other.example/new"),
+            ("https://user:pass@host?token=secret", "/"),
+        ] {
+            let told = described(308, &[html, ("location", location)]);
+            assert!(told.starts_with(&format!("308 to {path}:")), "{told}");
+        }
+        let long = "x".repeat(1000);
+        assert_eq!(
+            described(200, &[("content-type", &long)]).len(),
+            LONGEST_TOLD
+        );
     }
 
     #[test]

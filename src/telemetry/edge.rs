@@ -1,6 +1,12 @@
 //! What the edge's policies decide.
 
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
 use super::Telemetry;
+
+/// Peers of which the log tells that they forward what is not believed: whoever sends such a field is one.
+const DISBELIEVED: usize = 8;
 
 impl Telemetry {
     /// An `[auth.NAME]` judged a credential; `result` is a fixed word.
@@ -44,6 +50,21 @@ impl Telemetry {
     /// An admin took somebody, a login or a token back; so many sessions had come in by it.
     pub fn revoked(&self, what: &str, sessions: usize) {
         tracing::warn!(what, sessions, "revoked");
+    }
+
+    /// A peer outside `trusted_proxies` says whom it speaks for; told once of each, and of a few only.
+    pub fn forwarded_disbelieved(&self, peer: IpAddr) {
+        let known = self.disbelieved.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= DISBELIEVED || known.contains(&peer) {
+            return;
+        }
+        known.push(peer);
+        tracing::warn!(
+            %peer,
+            "X-Forwarded-For of a peer outside server.trusted_proxies is not believed: all its users count as one address, \
+             and share one cap of topics (if it is your proxy, name it in server.trusted_proxies)"
+        );
     }
 
     /// A rate limit held something back.

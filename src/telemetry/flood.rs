@@ -1,5 +1,6 @@
 //! A bound on log lines that anybody outside can cause at will.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,21 @@ impl Flood {
         }
         state.left -= 1;
         Some(std::mem::take(&mut state.held_back))
+    }
+}
+
+/// The same for each of a few configured names, so that none of them silences another.
+#[derive(Debug, Default)]
+pub(super) struct Floods(Mutex<HashMap<String, Flood>>);
+
+impl Floods {
+    /// As [`Flood::admit`], for this name.
+    pub fn admit(&self, name: &str) -> Option<u64> {
+        let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !floods.contains_key(name) {
+            floods.insert(name.to_owned(), Flood::default());
+        }
+        floods.get(name)?.admit()
     }
 }
 

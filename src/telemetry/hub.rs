@@ -45,10 +45,13 @@ impl Telemetry {
     /// ALARM: an answer on a shared topic looks private; its subscriptions end.
     pub fn share_refused(&self, route: &str, reason: &str) {
         self.share_refused.with_label_values(&[route, reason]).inc();
-        tracing::error!(
-            route,
-            reason,
-            "an answer on a shared topic looks private: nothing is delivered (set share = \"user\", or accept it by name)"
-        );
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::error!(
+                route,
+                reason,
+                not_told,
+                "an answer on a shared topic looks private: nothing is delivered (set share = \"user\", or accept it by name)"
+            );
+        }
     }
 }

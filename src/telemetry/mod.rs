@@ -18,8 +18,9 @@ mod trace;
 mod upgrade;
 mod upstream;
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -45,6 +46,8 @@ pub struct Telemetry {
     access: AtomicBool,
     /// Connections that were not let in may be many.
     arrivals: flood::Flood,
+    /// So may the topics of a route that lose their backend at once.
+    sources: flood::Floods,
     pub(crate) sessions: IntGaugeVec,
     pub(crate) connects: IntCounterVec,
     pub(crate) messages: IntCounterVec,
@@ -85,6 +88,8 @@ pub struct Telemetry {
     pub(crate) panics: IntCounter,
     pub(crate) cookies_dropped: IntCounterVec,
     pub(crate) trace_spans: IntCounterVec,
+    /// Peers that forward what is not believed, and of which the log has told.
+    disbelieved: Mutex<Vec<IpAddr>>,
     tracing: trace::Tracing,
 }
 
@@ -166,9 +171,11 @@ impl Telemetry {
             panics: counter(&mut book, &names::PANICS),
             cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
             trace_spans: counters(&mut book, &names::TRACE_SPANS),
+            disbelieved: Mutex::default(),
             tracing: trace::Tracing::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
+            sources: flood::Floods::default(),
             log,
             process,
             book,

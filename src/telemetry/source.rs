@@ -16,36 +16,50 @@ impl Telemetry {
         OpenStream(open)
     }
 
-    /// A topic's clients are told that what they hold may be stale.
-    pub fn source_stale(&self, route: &str, why: &str) {
-        tracing::warn!(
-            route,
-            why,
-            "a source lost its backend; clients are told, and stay"
-        );
+    /// A topic's clients are told that what they hold may be stale, or why it still is; `detail` is what came instead of what the
+    /// source reads. Many topics may lose one backend at once: the first lines say it.
+    pub fn source_stale(&self, route: &str, upstream: &str, why: &str, detail: &str) {
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::warn!(
+                route,
+                upstream,
+                why,
+                detail,
+                not_told,
+                "a source lost its backend; clients are told, and stay"
+            );
+        }
     }
 
     /// A topic that was stale follows its backend again.
     pub fn source_recovered(&self, route: &str) {
-        tracing::info!(route, "a source follows its backend again");
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::info!(route, not_told, "a source follows its backend again");
+        }
     }
 
     /// A polled list could not be compared by key, and went out whole.
     pub fn list_not_comparable(&self, route: &str, why: &str) {
-        tracing::warn!(
-            route,
-            why,
-            "a change cannot be told item by item; the whole document is sent (look at `items` and `key`)"
-        );
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::warn!(
+                route,
+                why,
+                not_told,
+                "a change cannot be told item by item; the whole document is sent (look at `items` and `key`)"
+            );
+        }
     }
 
     /// Most of a polled list is gone; a second poll is asked before that is told.
     pub fn mass_delete_doubted(&self, route: &str, deleted: usize) {
-        tracing::warn!(
-            route,
-            deleted,
-            "most of the list is gone; clients are told when the next poll says so too (`mass_delete_guard`)"
-        );
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::warn!(
+                route,
+                deleted,
+                not_told,
+                "most of the list is gone; clients are told when the next poll says so too (`mass_delete_guard`)"
+            );
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answer;
+mod coding;
 pub mod collector;
 mod connect;
 mod depot;
@@ -135,6 +136,9 @@ impl Upstreams {
     /// without a body whose kept connection was closed before the answer began is sent once more, over a new one and
     /// within the retry budget: the backend may have closed it at that very moment.
     ///
+    /// What is read here rather than passed on is decoded where the backend compressed it unasked. A coding that cannot be undone
+    /// is left, and named by `Content-Encoding`; otherwise that field is gone.
+    ///
     /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`), and a [`Hold`] to be kept while
     /// that lives.
     ///
@@ -180,12 +184,23 @@ impl Upstreams {
             head.extensions.insert(hold.clone());
         }
         let (telemetry, name) = (self.telemetry.clone(), upstream.name.clone());
-        let body = Held::new(body, hold, move |error| {
-            let error = Error::upstream(Kind::Broken, format!("the answer broke off: {error}"));
+        let broke = move |detail| {
+            let error = Error::upstream(Kind::Broken, detail);
             telemetry.upstream_failed(&name, &error);
             error
-        });
-        Ok(Response::from_parts(head, body.boxed_unsync()))
+        };
+        let broke_off = {
+            let broke = broke.clone();
+            move |error| broke(format!("the answer broke off: {error}"))
+        };
+        let body = Held::new(body, hold, broke_off).boxed_unsync();
+        let answer = Response::from_parts(head, body);
+        Ok(match purpose {
+            Purpose::Passthrough => answer,
+            Purpose::Poll | Purpose::Sse | Purpose::Call | Purpose::Auth => {
+                coding::decoded(answer, broke)
+            }
+        })
     }
 
     /// Puts this configuration's upstreams in force, and forgets those that it does not have; requests

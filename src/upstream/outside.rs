@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
 
 use super::lent::Lent;
 use super::pool::{Pool, Settings};
-use super::{Upstreams, address, empty};
+use super::{Upstreams, address, coding, empty};
 use crate::config::Authority;
+use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
 
 /// Where it is, and the way there. Nothing is asked, or connected to, before somebody wants it.
@@ -73,6 +74,7 @@ impl Outside {
         let request = Request::get(path)
             .header(HOST, host)
             .header(ACCEPT, HeaderValue::from_static(accept))
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .header(USER_AGENT, HeaderValue::from_static("crossfade"))
             .body(empty())
             .map_err(|error| error.to_string())?;
@@ -81,13 +83,22 @@ impl Outside {
         let request = address(&head, &self.server, lent.clone())
             .map_err(|error| error.detail.into_owned())?;
         let answer = self.pool.request(&self.server, request, &lent).await;
-        let (head, body) = answer
-            .map_err(|error| error.detail.into_owned())?
-            .into_parts();
+        let answer = answer.map_err(|error| error.detail.into_owned())?;
+        let broken = |detail| Error::upstream(Kind::Broken, detail);
+        let answer = answer.map(|body| {
+            let body = body.map_err(move |error| broken(error.to_string()));
+            body.boxed_unsync()
+        });
+        let (head, body) = coding::decoded(answer, broken).into_parts();
+        if let Some(coding) = head.headers.get(CONTENT_ENCODING) {
+            return Err(format!(
+                "the answer is encoded as {coding:?}, which cannot be read"
+            ));
+        }
         let body = Limited::new(body, limit).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => format!("the answer is larger than {limit} bytes"),
-            false => format!("the answer broke off: {error}"),
+        let body = body.map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => format!("the answer broke off: {}", error.detail),
+            Err(_) => format!("the answer is larger than {limit} bytes"),
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }

@@ -3,24 +3,30 @@
 //! Every request is a GET without credentials. Of what comes back no value is ever printed.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Uri};
 
+use super::super::{Client, Remote};
 use super::beginning;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
 use crate::config::{
-    Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
+    Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Listen, Loaded,
     OriginPattern, Problem, Trust, Upstream,
 };
 use crate::edge::auth::credential::Inputs;
 use crate::edge::auth::forward::{self, Answer, Context};
 use crate::edge::auth::jwt::Keys;
 use crate::upstream::{Body, empty};
+
+/// The running sidecar answers at once, or is not asked.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Requests at once: what is tried may be in use.
 const AT_ONCE: usize = 4;
@@ -58,6 +64,7 @@ pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
     {
         tries.push(Box::pin(beginning::listen(fetcher, route)));
     }
+    tries.push(Box::pin(look_at_topics(config)));
     let found: Vec<Findings> = stream::iter(tries).buffered(AT_ONCE).collect().await;
     let placed = |finding: Finding| finding.at(&loaded.values, file);
     found.into_iter().flatten().map(placed).collect()
@@ -87,6 +94,50 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
         findings.push(error(key, what, mend));
     }
     findings
+}
+
+/// Where the sidecar of this file runs already: whether topics of a route are probably one.
+async fn look_at_topics(config: &Config) -> Findings {
+    let admin = match (std::env::var("CROSSFADE_ADMIN"), &config.admin.listen) {
+        (Ok(admin), _) => admin,
+        (Err(_), Listen::Unix(path)) => format!("unix:{}", path.display()),
+        (Err(_), Listen::Tcp(address)) => {
+            let mut address = *address;
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            format!("http://{address}")
+        }
+    };
+    let token = std::env::var("CROSSFADE_ADMIN_TOKEN").ok();
+    let token = token.or_else(|| Some(config.admin.token.as_ref()?.0.clone()));
+    let json = false;
+    let asked = Client::new(Remote { admin, token, json });
+    let Ok(client) = asked.map(|client| client.with_patience(PATIENCE)) else {
+        return Vec::new();
+    };
+    // It need not run.
+    let Ok(answer) = client.get("/v1/topics").await else {
+        return Vec::new();
+    };
+    let hints = answer.json["hints"].as_array().into_iter().flatten();
+    let found = hints.filter_map(|hint| {
+        let (route, parameter) = (hint["route"].as_str()?, hint["parameter"].as_str()?);
+        let route = config.routes.iter().find(|known| *known.name == *route)?;
+        let what = format!(
+            "{} topics of this route differ in the parameter `{parameter}` only",
+            hint["topics"]
+        );
+        let mend = "where it changes nothing of the answer, name it here";
+        Some(warning(
+            format!("route.{}.ignore_query", route.index),
+            what,
+            mend,
+        ))
+    });
+    found.collect()
 }
 
 /// Whether an authority refuses who shows nothing, in words that are understood.

@@ -23,6 +23,8 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// Whether what it forwards is believed.
     pub is_trusted: bool,
+    /// Whether it speaks for a client that it does not name.
+    pub is_unnamed: bool,
     /// The scheme of the connection itself: `http`, or `https` over TLS.
     pub proto: &'static str,
 }
@@ -35,6 +37,7 @@ impl Peer {
         Peer {
             ip: ip.map(|ip| ip.to_canonical()),
             is_trusted,
+            is_unnamed: false,
             proto: "http",
         }
     }
@@ -45,6 +48,9 @@ impl Peer {
 pub struct Client {
     /// The client's address in plain text form; `unix` where nobody told one.
     pub ip: Text,
+    /// The address that tells this client from others; `None` where nobody told one: a proxy's own stands for all who come
+    /// through it.
+    pub address: Option<IpAddr>,
     /// The host that the client asked for.
     pub host: Host,
     /// The scheme that the client used.
@@ -70,6 +76,7 @@ pub fn client(
     if !peer.is_trusted {
         return Client {
             ip: own.clone(),
+            address: peer.ip.filter(|_| !peer.is_unnamed),
             host: host.clone(),
             proto: peer.proto,
         };
@@ -89,9 +96,16 @@ pub fn client(
     };
     Client {
         ip: ip.map_or_else(|| own.clone(), |ip| Text::from(*ip)),
+        address: ip.copied(),
         host: told_host.unwrap_or_else(|| host.clone()),
         proto,
     }
+}
+
+/// Whether somebody who is not believed says whom they speak for.
+pub fn is_disbelieved(headers: &HeaderMap, peer: Peer) -> bool {
+    let says = || headers.contains_key(FOR) || headers.contains_key(FORWARDED);
+    !peer.is_trusted && !peer.is_unnamed && says()
 }
 
 /// Writes the forwarded fields for the backend: anew, unless the peer is trusted; then what it
@@ -344,6 +358,30 @@ mod tests {
         let fields = [("x-forwarded-for", "[2001:db8::1]:443")];
         assert_eq!(&*rebuilt("10.0.0.1", &fields).0.ip, "2001:db8::1");
         assert_eq!(&*rebuilt("10.0.0.1", &[]).0.ip, "10.0.0.1");
+    }
+
+    #[test]
+    fn a_proxys_own_address_tells_no_client_from_another() {
+        let address = |from: Peer, fields: &[(&'static str, &'static str)]| {
+            let own = text(from.ip);
+            client(&headers(fields), from, &own, &own_host(), &networks()).address
+        };
+        let told = [("x-forwarded-for", "203.0.113.9")];
+        let is = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(address(peer("10.0.0.1"), &told), is("203.0.113.9"));
+        assert_eq!(address(peer("192.0.2.7"), &told), is("192.0.2.7"));
+        let unix = Peer::new(None, &[]);
+        assert_eq!(address(unix, &told), is("203.0.113.9"));
+        for silent in [&[][..], &[("x-forwarded-for", "unknown")]] {
+            assert_eq!(address(peer("10.0.0.1"), silent), None);
+            assert_eq!(address(unix, silent), None);
+        }
+        let unnamed = Peer {
+            is_trusted: false,
+            is_unnamed: true,
+            ..peer("10.0.0.1")
+        };
+        assert_eq!(address(unnamed, &told), None);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! What of a request is addressed to crossfade itself and never goes upstream.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
-use percent_encoding::percent_decode;
 
+use crate::config::query::decode;
 use crate::config::{Auth, CredentialSource};
 
 /// Cookies that crossfade sets begin with this.
@@ -134,16 +133,6 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-}
-
-/// A parameter as `URLSearchParams` reads it.
-fn decode(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(text);
-    }
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode(spaced.as_bytes()).decode_utf8_lossy();
-    Cow::Owned(decoded.into_owned())
 }
 
 #[cfg(test)]

@@ -73,6 +73,11 @@ impl Key {
         Key::number(CONNECTION, number)
     }
 
+    /// The whole of it, for what counts by itself; zeros for [`Key::EVERYBODY`].
+    pub fn bits(self) -> [u64; 2] {
+        self.0
+    }
+
     /// The /48 of an IPv6 address: who rents a server often has all of its 65,536 /64s.
     pub(super) fn site(self) -> Option<Key> {
         let Key([head, low]) = self;

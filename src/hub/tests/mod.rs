@@ -9,6 +9,7 @@ mod join;
 mod joining;
 mod lag;
 mod life;
+mod owners;
 mod support;
 mod threads;
 mod walk;

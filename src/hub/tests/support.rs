@@ -182,6 +182,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         share,
         accept: Vec::new(),
         vary: Vec::new(),
+        ignore_query: Vec::new(),
         auth: Vec::new(),
         require: None,
         cors: None,
@@ -205,6 +206,12 @@ pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
         proto: "https",
         vary: Vec::new(),
         scope,
+        owner: match scope {
+            Scope::User(Principal(hash)) | Scope::Claims(Principal(hash)) => {
+                Owner([1, u64::from_be_bytes(hash[..8].try_into().unwrap())])
+            }
+            Scope::Public | Scope::Connection(_) => Owner::UNKNOWN,
+        },
     })
 }
 

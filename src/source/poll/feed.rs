@@ -1,5 +1,6 @@
 //! Polls one document in its rhythm, and tells what changed.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::error::{Error, Kind};
 use crate::event::{Draft, GapWhy};
 use crate::hub::{DocumentChange, Feed, Publisher};
 use crate::source::answer::{self, Failure};
-use crate::source::diff::{Document, NotJson, Outcome};
-use crate::source::outage::Outage;
+use crate::source::diff::{Document, Doubt, NotJson, Outcome};
+use crate::source::outage::{Outage, Trouble};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
@@ -26,6 +27,8 @@ use crate::upstream::Upstreams;
 const TRUSTED_304S: u32 = 100;
 /// A reload that shortens the interval takes effect within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two log lines about a list that keeps losing most of its items and getting them back.
+const REMINDER: Duration = Duration::from_secs(600);
 /// Comparing documents above this size would hold up a worker thread.
 const LARGE: usize = 128 * 1024;
 
@@ -59,6 +62,9 @@ impl Feed for PollFeed {
             not_modified: 0,
             is_mass_delete: false,
             is_oversized: false,
+            doubt: None,
+            mass_delete_logged: None,
+            missing: Cow::Borrowed(""),
         };
         Box::pin(poller.poll())
     }
@@ -80,6 +86,12 @@ struct Poller {
     is_mass_delete: bool,
     /// The last answer was above the limit, and clients have been told.
     is_oversized: bool,
+    /// Why the last list could not be compared; it is in the log.
+    doubt: Option<Doubt>,
+    /// When the log last said that a list was doubted, unless that list was believed since.
+    mass_delete_logged: Option<Instant>,
+    /// What came instead of a document, for the log.
+    missing: Cow<'static, str>,
 }
 
 /// The last good answer.
@@ -107,14 +119,19 @@ impl Poller {
             let finished = Instant::now();
             let next = self.pace.next(poll, round, fastrand::f64());
             match round {
-                Round::Failed(failure) if self.held.is_none() || self.pace.is_stale() => {
-                    self.outage.tell(failure.why);
+                Round::Failed(failure) => {
+                    let detail = std::mem::take(&mut self.missing);
+                    let trouble = Trouble::new(failure.why, detail);
+                    match self.held.is_none() || self.pace.is_stale() {
+                        true => self.outage.tell(trouble),
+                        false => self.outage.explain(trouble),
+                    }
                 }
-                Round::Failed(failure) => self.outage.explain(failure.why),
                 Round::Changed | Round::Unchanged { .. } => {
                     self.outage.end();
                     let overdue = self.pace.overdue(poll, finished - started);
-                    self.outage.tell_at(finished + overdue, answer::TIMEOUT);
+                    let trouble = Trouble::new(answer::TIMEOUT, "no answer for three intervals");
+                    self.outage.tell_at(finished + overdue, trouble);
                 }
             }
             self.wait(next, started, finished, &route).await;
@@ -181,8 +198,11 @@ impl Poller {
         );
         let fetched = match self.outage.during(fetching).await {
             Ok(fetched) => fetched,
-            Err(Miss::Failed(failure)) => return Some(Round::Failed(failure)),
-            Err(Miss::Unusable(error)) => return Some(self.unusable(route, &error)),
+            Err(Miss::Failed(failure, detail)) => {
+                self.missing = detail;
+                return Some(Round::Failed(failure));
+            }
+            Err(Miss::Unusable(error)) => return Some(self.unusable(route, error)),
         };
         match fetched {
             Fetched::NotModified { max_age } => {
@@ -190,6 +210,10 @@ impl Poller {
                 self.is_mass_delete = false;
                 self.is_oversized = false;
                 Some(Round::Unchanged { max_age })
+            }
+            Fetched::Nothing => {
+                self.is_mass_delete = false;
+                Some(Round::Unchanged { max_age: None })
             }
             Fetched::Body {
                 body,
@@ -203,7 +227,7 @@ impl Poller {
                 let round = match taken {
                     Ok(true) => Round::Changed,
                     Ok(false) => Round::Unchanged { max_age },
-                    Err(error) => self.unusable(route, &error),
+                    Err(error) => self.unusable(route, error),
                 };
                 Some(round)
             }
@@ -237,20 +261,22 @@ impl Poller {
         let was_mass_delete = std::mem::take(&mut self.is_mass_delete);
         let changed = match outcome {
             Outcome::Same => false,
-            Outcome::Events(drafts) => self.publish(&document, drafts),
-            Outcome::MassDelete(drafts) if was_mass_delete => self.publish(&document, drafts),
+            Outcome::Events(drafts) => {
+                self.log_doubt(None);
+                self.publish(&document, drafts)
+            }
+            Outcome::MassDelete(drafts) if was_mass_delete => {
+                self.mass_delete_logged = None;
+                self.publish(&document, drafts)
+            }
             Outcome::MassDelete(drafts) => {
                 // The old validators stay too, so that the next poll brings a body again.
                 self.is_mass_delete = true;
-                let telemetry = &self.feed.telemetry;
-                telemetry.mass_delete_doubted(&self.topic.target().route.name, drafts.len());
+                self.log_mass_delete(drafts.len());
                 return Ok(true);
             }
             Outcome::Whole(doubt) => {
-                if let Some(doubt) = doubt {
-                    let telemetry = &self.feed.telemetry;
-                    telemetry.list_not_comparable(&self.topic.target().route.name, doubt.as_str());
-                }
+                self.log_doubt(doubt);
                 let text = document.bytes().clone();
                 self.topic.document(text, DocumentChange::Snapshot);
                 true
@@ -276,15 +302,36 @@ impl Poller {
         });
     }
 
+    /// A list that cannot be compared is in the log once, until it is another or can be.
+    fn log_doubt(&mut self, doubt: Option<Doubt>) {
+        if let Some(doubt) = doubt.filter(|_| self.doubt != doubt) {
+            let route = &self.topic.target().route.name;
+            let telemetry = &self.feed.telemetry;
+            telemetry.list_not_comparable(route, doubt.as_str());
+        }
+        self.doubt = doubt;
+    }
+
+    /// A list that comes and goes is in the log once in a while.
+    fn log_mass_delete(&mut self, deleted: usize) {
+        let last = self.mass_delete_logged;
+        if last.is_none_or(|last| last.elapsed() >= REMINDER) {
+            let route = &self.topic.target().route.name;
+            self.feed.telemetry.mass_delete_doubted(route, deleted);
+            self.mass_delete_logged = Some(Instant::now());
+        }
+    }
+
     /// Counts an answer that is none. What clients hold stays as it is; a document too large to be
     /// read is a loss, of which they are told once.
-    fn unusable(&mut self, route: &Route, error: &Error) -> Round {
+    fn unusable(&mut self, route: &Route, error: Error) -> Round {
         self.feed
             .telemetry
-            .upstream_failed(&route.upstream.name, error);
+            .upstream_failed(&route.upstream.name, &error);
         if error.kind == Kind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
             self.topic.gap(GapWhy::TooLarge);
         }
+        self.missing = error.detail;
         Round::Failed(match error.kind {
             Kind::Timeout => Failure::new(answer::TIMEOUT),
             _ => Failure::new(answer::INVALID),

@@ -1,5 +1,6 @@
 //! One poll: a request, its answer judged, its body read whole.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub enum Fetched {
         /// `Cache-Control: max-age`.
         max_age: Option<Duration>,
     },
+    /// The backend has nothing to say: no document, and none that would be another.
+    Nothing,
     /// A whole body.
     Body {
         /// Its bytes.
@@ -59,9 +62,15 @@ pub enum Fetched {
 #[derive(Debug)]
 pub enum Miss {
     /// The backend said so itself, or the way to it broke; counted already.
-    Failed(answer::Failure),
+    Failed(answer::Failure, Cow<'static, str>),
     /// The answer is not one; not counted yet.
     Unusable(Error),
+}
+
+impl Miss {
+    fn of(error: Error) -> Self {
+        Miss::Failed((&error).into(), error.detail)
+    }
 }
 
 impl From<Error> for Miss {
@@ -84,15 +93,16 @@ pub async fn fetch(
     let (mut request, is_conditional) = conditional(topic, poll, validators)?;
     span.mark(request.extensions_mut());
     let sending = upstreams.send(&route.upstream, &route.name, Purpose::Poll, request);
-    let answer = sending
-        .await
-        .map_err(|error| Miss::Failed((&error).into()))?;
+    let answer = sending.await.map_err(Miss::of)?;
     let (status, headers) = (answer.status(), answer.headers());
     let is_shared = topic.target().scope.is_shared();
     let accepted = is_shared.then_some(&*route.accept);
     match answer::judge(status, headers, accepted, SystemTime::now()) {
         Verdict::Good => {}
-        Verdict::Failed(failure) => return Err(Miss::Failed(failure)),
+        Verdict::Failed(failure) => {
+            let detail = answer::described(status, headers);
+            return Err(Miss::Failed(failure, detail.into()));
+        }
         Verdict::Refused(end) => return Ok(Fetched::Refused(end)),
         Verdict::Tripped(reason) => return Ok(Fetched::Tripped(reason)),
     }
@@ -103,10 +113,16 @@ pub async fn fetch(
             false => Err(broken("a 304 that was not asked for").into()),
         };
     }
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        begun();
+        return Ok(Fetched::Nothing);
+    }
     if !is_document(status, headers) {
-        return Err(broken("the answer is no JSON document").into());
+        let what = answer::described(status, headers);
+        return Err(broken(format!("no JSON document: {what}")).into());
     }
     begun();
+    let may_be_empty = !means_content(status);
     let validators = Validators::of(headers);
     let reading = read(answer.into_body(), poll.max_body);
     let body = match timeout(route.upstream.response_timeout, reading).await {
@@ -115,6 +131,9 @@ pub async fn fetch(
             return Err(Error::upstream(Kind::Timeout, "the body did not end in time").into());
         }
     };
+    if body.is_empty() && may_be_empty {
+        return Ok(Fetched::Nothing);
+    }
     Ok(Fetched::Body {
         body,
         validators,
@@ -176,10 +195,16 @@ fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
             || essence.ends_with("javascript")
             || matches!(essence, "" | "text/plain" | "application/octet-stream")
     };
+    let is_whole = !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::IM_USED);
+    status.is_success() && is_whole && answer::has_type(headers, is_json)
+}
+
+/// Whether a success without a body is none: those beside these may well have nothing to show yet.
+fn means_content(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION
-    ) && answer::has_type(headers, is_json)
+    )
 }
 
 /// The whole body, or an error where it is longer than `most` or stops before its end.
@@ -191,10 +216,7 @@ async fn read(mut body: Body, most: usize) -> Result<Bytes, Miss> {
     let mut chunks = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let chunk = frame
-            .map_err(|error| Miss::Failed((&error).into()))?
-            .into_data()
-            .unwrap_or_default();
+        let chunk = frame.map_err(Miss::of)?.into_data().unwrap_or_default();
         length += chunk.len();
         if length > most {
             return Err(too_large().into());
@@ -204,6 +226,6 @@ async fn read(mut body: Body, most: usize) -> Result<Bytes, Miss> {
     Ok(Bytes::from(chunks.concat()))
 }
 
-fn broken(detail: &'static str) -> Error {
+fn broken(detail: impl Into<Cow<'static, str>>) -> Error {
     Error::upstream(Kind::Broken, detail)
 }

@@ -1,5 +1,6 @@
 //! Follows one stream: asks, reads, publishes, and asks again when it is lost.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::header::HeaderName;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
@@ -19,7 +20,7 @@ use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
 use crate::hub::{Connection, Feed, Legacy, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
-use crate::source::outage::Outage;
+use crate::source::outage::{Outage, Trouble};
 use crate::source::request::request;
 use crate::telemetry::{Span, Telemetry};
 use crate::upstream::{Body, Purpose, Upstreams};
@@ -53,6 +54,7 @@ impl Feed for SseFeed {
             doubted_until: None,
             owed: None,
             opening: Span::default(),
+            missing: Cow::Borrowed(""),
         };
         if let Some(legacy) = legacy {
             follower.go_on_from(legacy);
@@ -81,6 +83,8 @@ struct Follower {
     owed: Option<GapWhy>,
     /// The stream's span, as long as it is read.
     opening: Span,
+    /// What came instead of a stream, for the log.
+    missing: Cow<'static, str>,
 }
 
 /// Why reading ended.
@@ -113,9 +117,11 @@ impl Follower {
                 },
                 Stop::Over => return,
             };
+            let detail = std::mem::take(&mut self.missing);
+            let trouble = Trouble::new(failure.why, detail);
             match self.was_open {
-                true => self.outage.tell_at(Instant::now() + UNMISSED, failure.why),
-                false => self.outage.tell(failure.why),
+                true => self.outage.tell_at(Instant::now() + UNMISSED, trouble),
+                false => self.outage.tell(trouble),
             }
             let roll = fastrand::f64();
             let wait = failure
@@ -152,12 +158,12 @@ impl Follower {
     }
 
     async fn ask(&mut self) -> Result<Response<Body>, Stop> {
-        let mut request = self.request().map_err(|error| Failure::from(&error))?;
+        let mut request = self.request().map_err(|error| self.miss(error))?;
         let route = self.topic.route();
         self.opening = self.feed.telemetry.trace_own("stream", &route.name);
         self.opening.mark(request.extensions_mut());
         let Some(Source::Sse(sse)) = &route.source else {
-            return Err(Failure::new(answer::INVALID).into());
+            return Err(self.changed().into());
         };
         let asking = self
             .feed
@@ -169,7 +175,7 @@ impl Follower {
                 if is_broken(error.kind) {
                     self.resume.strike();
                 }
-                Err(Failure::from(&error).into())
+                Err(self.miss(error).into())
             }
             Err(_) => {
                 self.resume.strike();
@@ -197,6 +203,7 @@ impl Follower {
         let is_shared = self.topic.target().scope.is_shared();
         let accepted = is_shared.then_some(&*route.accept);
         if self.resume.sent().is_some() && answer::may_refuse_id(status) {
+            self.missing = answer::described(status, headers).into();
             return Err(Stop::IdRefused(Failure::new(answer::DOWN)));
         }
         match answer::judge(status, headers, accepted, SystemTime::now()) {
@@ -209,20 +216,20 @@ impl Follower {
                 Err(Stop::IdRefused(Failure::new(answer::DOWN)))
             }
             Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
-            Verdict::Good
-                if status.is_success()
-                    && answer::has_type(headers, |essence| essence == EVENT_STREAM) =>
-            {
-                Ok(())
-            }
+            Verdict::Good if is_stream(status, headers) => Ok(()),
             Verdict::Good => {
-                let failure = self.fail(Kind::Broken, "the answer is no event stream");
+                let what = answer::described(status, headers);
+                self.fail(Kind::Broken, format!("no event stream: {what}"));
+                let failure = Failure::new(answer::INVALID);
                 Err(match self.resume.sends_brought() {
                     true => Stop::IdRefused(failure),
                     false => failure.into(),
                 })
             }
-            Verdict::Failed(failure) => Err(failure.into()),
+            Verdict::Failed(failure) => {
+                self.missing = answer::described(status, headers).into();
+                Err(failure.into())
+            }
             Verdict::Refused(end) => Err(self.finish(end)),
             Verdict::Tripped(reason) => {
                 self.topic.trip(reason);
@@ -277,14 +284,17 @@ impl Follower {
         loop {
             let route = self.topic.route();
             let Some(Source::Sse(sse)) = &route.source else {
-                return Failure::new(answer::INVALID).into();
+                return self.changed().into();
             };
             let frame = timeout(sse.idle_timeout, body.frame());
             let chunk = match self.while_doubted(frame).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 // EventSource takes the end of a stream for a loss, however clean it is.
-                Ok(None) => return Failure::new(answer::DOWN).into(),
-                Ok(Some(Err(error))) => return Failure::from(&error).into(),
+                Ok(None) => {
+                    self.missing = "the backend ended the stream".into();
+                    return Failure::new(answer::DOWN).into();
+                }
+                Ok(Some(Err(error))) => return self.miss(error).into(),
                 Err(_) => return self.fail(Kind::Timeout, "the stream fell silent").into(),
             };
             self.topic.live();
@@ -387,12 +397,31 @@ impl Follower {
     }
 
     /// Counts what broke.
-    fn fail(&self, kind: Kind, detail: &'static str) -> Failure {
+    fn fail(&mut self, kind: Kind, detail: impl Into<Cow<'static, str>>) -> Failure {
         let error = Error::upstream(kind, detail);
         let upstream = &self.topic.route().upstream.name;
         self.feed.telemetry.upstream_failed(upstream, &error);
-        Failure::from(&error)
+        self.miss(error)
     }
+
+    /// What broke is counted already.
+    fn miss(&mut self, error: Error) -> Failure {
+        let failure = Failure::from(&error);
+        self.missing = error.detail;
+        failure
+    }
+
+    /// The route reads no stream any more; the topic goes with its last subscriber.
+    fn changed(&mut self) -> Failure {
+        self.missing = "the route is no stream any more".into();
+        Failure::new(answer::INVALID)
+    }
+}
+
+/// Whether an answer is a stream by its head. A reset (205) has no content, and a part is none.
+fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_whole = matches!(status.as_u16(), 200..=203);
+    is_whole && answer::has_type(headers, |essence| essence == EVENT_STREAM)
 }
 
 /// Whether the request reached the backend, and was not answered.

@@ -1,5 +1,6 @@
 //! Both feeds through a real hub and real sockets; the test itself plays the backend.
 
+mod answers;
 mod poll;
 mod resume;
 mod sse;

@@ -125,7 +125,7 @@ async fn an_answer_that_is_no_document_changes_nothing() {
     assert_eq!(listener.next().await, r#"deleted||{"id":1}"#);
     assert_eq!(listener.next().await, r#"updated||{"id":2,"n":1}"#);
     let metrics = world.telemetry.render();
-    let line = "crossfade_upstream_errors_total{reason=\"broken\",upstream=\"app\"} 10";
+    let line = "crossfade_upstream_errors_total{reason=\"broken\",upstream=\"app\"} 9";
     assert!(metrics.contains(line), "{metrics}");
 }
 

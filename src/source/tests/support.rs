@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll as Progress;
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ impl World {
             proto: "https",
             vary: Vec::new(),
             scope,
+            owner: Default::default(),
         }
     }
 
@@ -123,6 +124,18 @@ impl World {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n{json}"
         ))
         .await
+    }
+
+    /// Answers the next request with these bytes of content and these header lines.
+    pub async fn answer_bytes(&self, lines: &str, content: &[u8]) {
+        let mut exchange = self.request().await;
+        let length = content.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n"
+        );
+        exchange.send(&head).await;
+        // A body above the limit is not read to its end.
+        let _ = exchange.stream.write_all(content).await;
     }
 
     /// Answers the next request with a status and no body.
@@ -295,5 +308,47 @@ fn tell(event: &Event) -> String {
         ),
         Kind::Snapshot => format!("snap {data}"),
         Kind::Gap { why, .. } => format!("gap {}", why.as_str()),
+    }
+}
+
+/// What is logged on this thread at `warn` and above, until it is dropped.
+pub struct Log {
+    text: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub fn listen() -> Log {
+        let text: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let written = text.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || Pen(written.clone()))
+            .finish();
+        Log {
+            text,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The lines so far that say this.
+    pub fn lines(&self, what: &str) -> Vec<String> {
+        let text = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains(what));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+struct Pen(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Pen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

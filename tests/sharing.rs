@@ -1,0 +1,239 @@
+//! Who shares what upstream, and whose caps are whose.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::life::socket::{JSON, Socket};
+use crate::support::backend::reply;
+use crate::support::{Backend, Sidecar};
+
+/// A backend whose every path is a small document, polled once.
+async fn documents() -> Backend {
+    Backend::start(|_, peer| async move {
+        let kind = "Content-Type: application/json\r\n";
+        reply(peer, "200 OK", kind, "[]").await
+    })
+    .await
+}
+
+const LIST: &str = r#"
+[[route]]
+path = "/api/list"
+upstream = "app"
+source = {kind = "poll", every = "10m"}
+share = "public"
+"#;
+
+const JOBS: &str = r#"
+[[route]]
+path = "/api/jobs/{id}"
+upstream = "app"
+source = {kind = "poll", every = "10m"}
+"#;
+
+const PROXIED: &str = "trusted_proxies = [\"127.0.0.0/8\"]";
+
+async fn open(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
+    let public = format!("http://{}", sidecar.address);
+    let origin = format!("origin: {public}");
+    let fields = [&[origin.as_str(), JSON], fields].concat();
+    let opened = Socket::open(&public, path, &fields).await;
+    opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
+}
+
+async fn join(sidecar: &Sidecar, fields: &[&str]) -> Socket {
+    let mut socket = open(sidecar, "/_crossfade/ws", fields).await;
+    socket.frame("welcome").await;
+    socket
+}
+
+async fn ask(socket: &mut Socket, id: u64, path: &str) -> Value {
+    socket
+        .send(json!({"t": "sub", "id": id, "path": path}))
+        .await;
+    socket.either("ok", "err").await
+}
+
+fn caps(per_principal: usize) -> String {
+    format!("[server.limits]\ntopics_per_principal = {per_principal}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_with_many_cookies_locks_no_other_out() {
+    let backend = documents().await;
+    let public = JOBS.replace("source", "share = \"public\"\nsource");
+    let sidecar = Sidecar::before(&backend, PROXIED, &public).await;
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    for n in 0..17 {
+        let cookie = format!("cookie: invented={n}");
+        let token = format!("authorization: Bearer {n}");
+        let from = "x-forwarded-for: 203.0.113.7";
+        let mut socket = join(&sidecar, &[from, &cookie, &token]).await;
+        for id in 0..64 {
+            let path = format!("/api/jobs/{n}-{id}");
+            socket
+                .send(json!({"t": "sub", "id": id, "path": path}))
+                .await;
+        }
+        for _ in 0..64 {
+            let answer = socket.either("ok", "err").await;
+            if answer["t"] == "err" {
+                assert_eq!(answer["code"], "too_many_subs", "{answer}");
+                let says = answer["msg"].as_str().unwrap();
+                assert!(
+                    says.contains("server.limits.topics_per_principal"),
+                    "{says}"
+                );
+                refused += 1;
+            }
+        }
+        kept.push(socket);
+    }
+    assert_eq!(refused, 17 * 64 - 1_000);
+    let mut other = join(&sidecar, &["x-forwarded-for: 203.0.113.8"]).await;
+    for id in 0..64 {
+        let answer = ask(&mut other, id, &format!("/api/jobs/mine-{id}")).await;
+        assert_eq!(answer["t"], "ok", "{answer}");
+    }
+    // Those who come to what is there need no new topic.
+    let mut same = join(&sidecar, &["x-forwarded-for: 203.0.113.7"]).await;
+    assert_eq!(ask(&mut same, 1, "/api/jobs/mine-1").await["t"], "ok");
+    // Who goes on is sent away for a while.
+    for id in 0..101 {
+        same.send(json!({"t": "sub", "id": id, "path": format!("/api/jobs/no-{id}")}))
+            .await;
+    }
+    assert_eq!(same.closed().await, 4129);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_with_addresses_of_their_own_are_all_served() {
+    let backend = documents().await;
+    let routes = format!("{JOBS}{}", caps(2));
+    let sidecar = Sidecar::before(&backend, PROXIED, &routes).await;
+    let mut kept = Vec::new();
+    for n in 0..20 {
+        let from = match n % 2 {
+            0 => format!("x-forwarded-for: 203.0.113.{n}"),
+            _ => format!("x-forwarded-for: 2001:db8:0:{n}::1"),
+        };
+        let mut socket = join(&sidecar, &[&from]).await;
+        for id in [1, 2] {
+            let answer = ask(&mut socket, id, &format!("/api/jobs/{n}-{id}")).await;
+            assert_eq!(answer["t"], "ok", "{n}: {answer}");
+        }
+        kept.push(socket);
+    }
+    // A whole /64 is one client, and an address is the same however it is written.
+    for from in ["2001:db8:0:1:ffff::9", "::ffff:203.0.113.4"] {
+        let from = format!("x-forwarded-for: {from}");
+        let mut socket = join(&sidecar, &[&from, "cookie: a=b"]).await;
+        let answer = ask(&mut socket, 1, "/api/jobs/another").await;
+        assert_eq!(answer["code"], "too_many_subs", "{from}: {answer}");
+    }
+    // Whom the proxy does not name has only the node's cap.
+    let mut unnamed = join(&sidecar, &[]).await;
+    for id in 0..5 {
+        let answer = ask(&mut unnamed, id, &format!("/api/jobs/unnamed-{id}")).await;
+        assert_eq!(answer["t"], "ok", "{answer}");
+    }
+    sidecar
+        .reload(&format!(
+            "[upstream.app]\nservers = [\"http://{}\"]\n{JOBS}{}",
+            backend.address,
+            caps(3)
+        ))
+        .await;
+    let first = &mut kept[0];
+    assert_eq!(ask(first, 3, "/api/jobs/0-3").await["t"], "ok");
+    assert_eq!(
+        ask(first, 4, "/api/jobs/0-4").await["code"],
+        "too_many_subs"
+    );
+}
+
+#[tokio::test]
+async fn parameters_that_change_nothing_make_one_topic() {
+    let backend = documents().await;
+    let ignoring = LIST.replace(
+        "share",
+        "ignore_query = [\"_\", \"cb\"]\ncalls = [\"GET\"]\nshare",
+    );
+    let sidecar = Sidecar::before(&backend, "", &ignoring).await;
+    let mut kept = Vec::new();
+    for n in 0..30 {
+        let path = match n % 3 {
+            0 => format!("/api/list?_={n}&b=2&a=1"),
+            1 => format!("/api/list?%5F={n}&b=2&_&cb=x&a=1"),
+            _ => format!("/api/list?b=2&a=1&c%62={n}&_={n}"),
+        };
+        let mut socket = open(&sidecar, &path, &[]).await;
+        socket.frame("snap").await;
+        kept.push(socket);
+    }
+    let mut multiplexed = join(&sidecar, &[]).await;
+    let answer = ask(&mut multiplexed, 1, "/api/list?b=2&_=31&a=1").await;
+    assert_eq!(answer["t"], "ok");
+    assert_eq!(backend.only().target(), "/api/list?b=2&a=1");
+    // Order and all else are the backend's affair, and what a client asks for by itself goes as it is.
+    let answer = ask(&mut multiplexed, 2, "/api/list?a=1&b=2").await;
+    assert_eq!(answer["t"], "ok");
+    multiplexed
+        .send(json!({"t": "req", "id": 3, "method": "GET", "path": "/api/list?_=32"}))
+        .await;
+    multiplexed.frame("res").await;
+    let mut client = sidecar.client().await;
+    client
+        .send("GET /api/list?_=33&x HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    client.response().await;
+    let seen = backend.seen();
+    let seen: Vec<&str> = seen
+        .iter()
+        .skip(1)
+        .map(|request| request.target())
+        .collect();
+    assert_eq!(
+        seen,
+        ["/api/list?a=1&b=2", "/api/list?_=32", "/api/list?_=33&x"]
+    );
+}
+
+#[tokio::test]
+async fn a_reload_that_ignores_a_parameter_makes_one_topic_of_many() {
+    let backend = documents().await;
+    let sidecar = Sidecar::before(&backend, "", LIST).await;
+    let mut kept = Vec::new();
+    for n in 0..3 {
+        let mut socket = open(&sidecar, &format!("/api/list?_={n}"), &[]).await;
+        socket.frame("snap").await;
+        kept.push(socket);
+    }
+    let hub = sidecar.handle.shared().hub.clone();
+    let splits = hub.splits();
+    assert_eq!(
+        (splits.len(), &*splits[0].parameter, splits[0].topics),
+        (1, "_", 3)
+    );
+    sidecar
+        .reload(&format!(
+            "[upstream.app]\nservers = [\"http://{}\"]\n{}",
+            backend.address,
+            LIST.replace("share", "ignore_query = [\"_\"]\nshare")
+        ))
+        .await;
+    for socket in &mut kept {
+        assert_eq!(socket.frame("gap").await["why"], "config");
+        socket.frame("snap").await;
+    }
+    let paths: HashSet<String> = hub.topics().into_iter().map(|topic| topic.path).collect();
+    assert!(paths.contains("/api/list"), "{paths:?}");
+    assert_eq!(hub.splits(), []);
+    let of_one = hub
+        .topics()
+        .into_iter()
+        .find(|topic| topic.path == "/api/list");
+    assert_eq!(of_one.unwrap().subscribers, 3);
+}
