@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::table::Table;
 use super::units;
 
-/// `replay`: the window in which a client that comes back misses nothing.
+/// `replay`: the window in which a client that comes back misses nothing. What present clients have not read yet is kept beyond it, within `limits.memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// Events kept.
@@ -14,7 +14,7 @@ pub struct Replay {
     pub bytes: usize,
 }
 
-/// What happens to a subscription that lags too far.
+/// What happens to a subscription whose client is too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
     /// Close 4113.

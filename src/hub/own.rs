@@ -12,7 +12,6 @@ use super::log::Log;
 use super::place;
 use super::subscriber::{Joined, Progress, Start, Subscriber};
 use super::{Credentials, Signal, Target};
-use crate::config::Queue;
 use crate::error::{Code, Refusal};
 use crate::event::{Event, GapWhy, Kind, Position};
 
@@ -135,18 +134,13 @@ impl Subscriber {
     }
 
     /// As [`Subscriber::read`], where there is, or just was, a request of its own.
-    pub(super) fn read_own_first(
-        &mut self,
-        out: &mut Vec<Arc<Event>>,
-        count: usize,
-        allowed: Queue,
-    ) -> Progress {
+    pub(super) fn read_own_first(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
         let start = out.len();
-        if let Some(progress) = self.read_until_met(out, count, allowed) {
+        if let Some(progress) = self.read_until_met(out, count) {
             return progress;
         }
         let before = out.len();
-        let progress = self.read_log(out, count.saturating_sub(before - start), allowed);
+        let progress = self.read_log(out, count.saturating_sub(before - start));
         if let Some(Own::Ahead(ahead)) = self.own.as_deref_mut() {
             let marks = &self.topic.node.marks;
             let mut fresh = out.split_off(before);
@@ -160,41 +154,24 @@ impl Subscriber {
     }
 
     /// Reads its own request; `None` once that has met the shared topic.
-    fn read_until_met(
-        &mut self,
-        out: &mut Vec<Arc<Event>>,
-        count: usize,
-        allowed: Queue,
-    ) -> Option<Progress> {
+    fn read_until_met(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Option<Progress> {
         let topic = self.topic.clone();
         let cursor = &mut self.cursor;
         let Some(Own::Reading(reading)) = self.own.as_deref_mut() else {
             return None;
         };
         // What the shared topic has got since the last look may be what was delivered here.
-        let met = topic.with_log(|log| {
-            let (offset, ahead) = log.meet(cursor, reading)?;
-            Some((log.go_to(offset), ahead))
-        });
-        self.joined = *cursor;
-        if let Some(((cursor, joined), ahead)) = met {
-            (self.cursor, self.joined) = (cursor, joined);
+        let met = topic.with_log(|log| log.meet(cursor, reading));
+        if let Some(ahead) = met {
             self.leave_own(Some(ahead));
             return None;
         }
         let mut events = Vec::new();
-        let progress = reading.reader.read(&mut events, count, allowed);
+        let progress = reading.reader.read(&mut events, count);
         for event in events {
             let mark = reading.deliver(&event, &topic.node.marks);
             out.push(event);
-            let met = mark.and_then(|mark| {
-                topic.with_log(|log| {
-                    let offset = log.find_mark(mark)?;
-                    Some(log.go_to(offset))
-                })
-            });
-            if let Some((cursor, joined)) = met {
-                (self.cursor, self.joined) = (cursor, joined);
+            if mark.is_some_and(|mark| topic.with_log(|log| log.go_to(cursor, mark))) {
                 self.leave_own(None);
                 return None;
             }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::log::Log;
 use super::log::stream::{Brought, Newcomer};
 use super::subscriber::Start;
-use crate::config::{Join, Queue};
+use crate::config::Join;
 use crate::event::{Event, GapWhy, Position};
 
 /// A cursor's new place.
@@ -68,22 +68,15 @@ pub(super) fn go_on(log: &mut Log, cursor: u64, now: Instant) -> Placed {
     }
 }
 
-/// Goes to the oldest entry within the allowed lag, or to the document. Nothing changes where nothing is lost.
-pub(super) fn skip(
-    log: &mut Log,
-    cursor: u64,
-    joined: u64,
-    allowed: Queue,
-    now: Instant,
-) -> Placed {
-    if !log.has_lost(cursor) && !log.overruns(joined.max(cursor), allowed) {
-        return after(log, cursor);
+/// Goes to the oldest entry that is kept, or to the document. Nothing changes where nothing is lost.
+pub(super) fn skip(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+    match log.has_lost(cursor) {
+        true => {
+            let from = log.position(cursor);
+            lose(log, from, log.first() - 1, GapWhy::Slow, now)
+        }
+        false => after(log, cursor),
     }
-    let mut oldest = cursor.max(log.first() - 1);
-    while log.overruns(oldest, allowed) {
-        oldest += 1;
-    }
-    lose(log, log.position(cursor), oldest, GapWhy::Slow, now)
 }
 
 /// For a subscription whose own request is not possible: all that the topic holds since its connection began, after a gap.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::key::{Credentials, Scope, Target};
-use super::log::Log;
 use super::log::stream::Brought;
+use super::log::{Cursor, Log};
 use super::own::Own;
 use super::place::{self, Placed};
 use super::topic::{Topic, now};
@@ -58,16 +58,14 @@ pub enum Progress {
     CaughtUp,
     /// The limit of this read was reached; there is more.
     More,
-    /// The log no longer holds what comes next, or the subscription lags further than allowed: nothing was handed out.
+    /// The log no longer holds what comes next: nothing was handed out.
     Overrun,
 }
 
 /// A cursor into one topic. Dropping it leaves the topic.
 pub struct Subscriber {
     pub(super) topic: Arc<Topic>,
-    pub(super) cursor: u64,
-    /// The head at joining: what was there then does not count as lag.
-    pub(super) joined: u64,
+    pub(super) cursor: Cursor,
     slot: u32,
     /// The number of the state that the client was told.
     pub(super) told: u32,
@@ -90,22 +88,23 @@ impl Subscriber {
             Some(Source::Sse(sse)) => sse.join,
             Some(Source::Poll(_)) | None => Join::Live,
         };
-        let (placed, head) = topic.with_trimmed_log(|log, now| {
+        let (placed, cursor, head) = topic.with_trimmed_log(|log, now| {
             let placed = place::begin(log, start, join, now);
-            log.pin(placed.cursor, log.head());
+            let mut cursor = Cursor::new(placed.cursor);
+            log.hold(&mut cursor);
             // Under the log's lock: what the backend says of the id is told under it too.
             topic
                 .awaiting
                 .fetch_add(placed.awaits.into(), Ordering::AcqRel);
-            (placed, log.head())
+            (placed, cursor, log.head())
         });
         let Placed {
-            cursor,
             recovered,
             lost,
             prelude,
             reads_own,
             awaits,
+            ..
         } = placed;
         if recovered && resumes {
             topic.meters.replays.inc();
@@ -118,7 +117,6 @@ impl Subscriber {
             subscriber: Subscriber {
                 topic,
                 cursor,
-                joined: head,
                 slot,
                 told: 0,
                 told_live: true,
@@ -145,7 +143,7 @@ impl Subscriber {
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
         let current = self.current();
-        current.topic.position(current.cursor)
+        current.topic.position(current.cursor.offset)
     }
 
     /// The channel's head.
@@ -178,7 +176,7 @@ impl Subscriber {
     pub fn settle(&mut self) -> Vec<Arc<Event>> {
         if self.awaits {
             let brought = self.topic.with_log(|log| log.stream().brought().clone());
-            let cursor = self.cursor;
+            let cursor = self.cursor.offset;
             match brought {
                 Brought::Asked(_) | Brought::Over(_) => return Vec::new(),
                 Brought::Nothing | Brought::Taken(_) => {}
@@ -238,23 +236,43 @@ impl Subscriber {
         }
     }
 
-    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest.
+    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest, and nothing is kept
+    /// for it but the replay window.
     pub fn pause(&mut self) {
         if !std::mem::replace(&mut self.is_paused, true) {
             self.topic.drowse();
+            self.let_go();
         }
     }
 
     /// Wants again what is published.
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.is_paused) {
+            self.topic.with_log(|log| log.hold(&mut self.cursor));
+            if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+                let reader = &mut reading.reader;
+                reader.topic.with_log(|log| log.hold(&mut reader.cursor));
+            }
             self.topic.rouse();
         }
     }
 
+    /// Nothing is kept for it any more until it reads again: its client takes next to nothing.
+    pub fn let_go(&mut self) {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            reading.reader.let_go();
+        }
+        self.topic.with_log(|log| log.let_go(&mut self.cursor));
+    }
+
+    /// Whether [`Subscriber::let_go`] was called and nothing read since.
+    pub fn is_let_go(&self) -> bool {
+        !self.current().cursor.is_held()
+    }
+
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        let is_behind = self.topic.head() > self.cursor;
+        let is_behind = self.topic.head() > self.cursor.offset;
         is_behind
             || self
                 .reading()
@@ -264,85 +282,75 @@ impl Subscriber {
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
         let current = self.current();
-        current.topic.with_log(|log| log.waiting(current.cursor))
+        let offset = current.cursor.offset;
+        current.topic.with_log(|log| log.waiting(offset))
     }
 
-    /// Whether a read would be an overrun: for a client that takes nothing, so that nothing is read for it.
-    pub fn is_overrun(&self, allowed: Queue) -> bool {
-        if let Some(reading) = self.reading() {
-            return reading.reader.is_overrun(allowed);
+    /// Whether more is kept for it than this.
+    pub fn is_further_behind(&self, allowed: Queue) -> bool {
+        let own = self.reading().map(|reading| &reading.reader);
+        if own.is_some_and(|own| own.is_further_behind(allowed)) {
+            return true;
         }
-        let seen = self.joined.max(self.cursor);
-        let lost = |log: &Log| log.has_lost(self.cursor) || log.overruns(seen, allowed);
-        self.is_behind() && self.topic.with_log(|log| lost(log))
+        let is_further = |log: &mut Log| log.is_further_behind(self.cursor.offset, allowed);
+        let is_behind = self.topic.head() > self.cursor.offset;
+        self.cursor.is_held() && is_behind && self.topic.with_log(is_further)
+    }
+
+    /// Whether what comes next is no longer kept.
+    pub fn has_lost(&self) -> bool {
+        let current = self.current();
+        let offset = current.cursor.offset;
+        current.topic.with_log(|log| log.has_lost(offset))
     }
 
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
-    /// What was there at joining does not count as lag, and the newest publish counts as one message
-    /// and no bytes: whoever had read everything before it can always take it, however large it is. The log keeps
-    /// for present subscribers what `allowed` says; a lag without bound (`u64::MAX`) asks for nothing to be kept.
-    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize, allowed: Queue) -> Progress {
+    /// What waits for a present subscriber is kept until it is read, let go, or memory runs short.
+    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
         match self.own {
-            None => self.read_log(out, count, allowed),
-            Some(_) => self.read_own_first(out, count, allowed),
+            None => self.read_log(out, count),
+            Some(_) => self.read_own_first(out, count),
         }
     }
 
-    pub(super) fn read_log(
-        &mut self,
-        out: &mut Vec<Arc<Event>>,
-        count: usize,
-        allowed: Queue,
-    ) -> Progress {
-        let was_pinned = self.is_pinned();
-        self.topic.with_log(|log| {
-            let progress = log.read(&mut self.cursor, self.joined, out, count, allowed);
-            if was_pinned && self.cursor >= self.joined {
-                log.unpin(self.joined);
-            }
-            progress
-        })
+    pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+        self.topic
+            .with_log(|log| log.read(&mut self.cursor, out, count))
     }
 
-    /// After an overrun: goes to the oldest entry that is kept and within the allowed lag. Returns the gap, and for a polled route
-    /// the current document's snapshot instead of the entries (the cursor is then at the head).
-    ///
-    /// What waits behind the new cursor counts as there at joining. Nothing is returned where nothing is lost.
-    pub fn skip_with_gap(&mut self, allowed: Queue) -> Vec<Arc<Event>> {
+    /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
+    /// snapshot instead of the entries (the cursor is then at the head). Nothing is returned where nothing is lost.
+    pub fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
-            return reading.reader.skip_with_gap(allowed);
+            return reading.reader.skip_with_gap();
         }
         // What is skipped may be what was still to come.
         self.own = None;
-        let (cursor, joined) = (self.cursor, self.joined);
-        self.replace(|log, now| place::skip(log, cursor, joined, allowed, now))
+        let offset = self.cursor.offset;
+        self.replace(|log, now| place::skip(log, offset, now))
     }
 
-    /// After a pause: what waits counts as there at joining, as for a new subscriber at this position.
-    /// Returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
+    /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
     pub fn go_on(&mut self) -> Vec<Arc<Event>> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.go_on();
         }
-        let cursor = self.cursor;
-        self.replace(|log, now| place::go_on(log, cursor, now))
+        let offset = self.cursor.offset;
+        self.replace(|log, now| place::go_on(log, offset, now))
     }
 
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.
     ///
     /// Also `None` where the cursor is at the head, and where a gap waits that the client has to be told of.
     pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
-        let was_pinned = self.is_pinned();
         self.topic.with_log(|log| {
-            if self.cursor == log.head() || log.last_gap() > self.cursor {
+            let offset = self.cursor.offset;
+            if offset == log.head() || log.last_gap() > offset {
                 return None;
             }
             let snapshot = log.snapshot()?;
-            if was_pinned {
-                log.unpin(self.joined);
-            }
-            self.cursor = log.head();
+            log.move_to(&mut self.cursor, log.head());
             Some(snapshot)
         })
     }
@@ -351,26 +359,15 @@ impl Subscriber {
         &mut self,
         find: impl FnOnce(&mut Log, std::time::Instant) -> Placed,
     ) -> Vec<Arc<Event>> {
-        let was_pinned = self.is_pinned();
         let placed = self.topic.with_log(|log| {
             let placed = find(log, now());
-            if was_pinned {
-                log.unpin(self.joined);
-            }
-            self.cursor = placed.cursor;
-            self.joined = log.head();
-            log.pin(self.cursor, self.joined);
+            log.move_to(&mut self.cursor, placed.cursor);
             placed
         });
         if let Some(why) = placed.lost {
             self.topic.count_gap(why);
         }
         placed.prelude
-    }
-
-    /// Whether the log keeps entries for this reader's replay.
-    fn is_pinned(&self) -> bool {
-        self.cursor < self.joined
     }
 }
 
@@ -380,11 +377,8 @@ impl Drop for Subscriber {
         if self.reading().is_some() {
             self.leave_own(None);
         }
-        if self.is_pinned() {
-            self.topic.with_log(|log| log.unpin(self.joined));
-        }
-        self.topic
-            .node
-            .leave(&self.topic, self.slot, self.is_paused);
+        self.topic.with_log(|log| log.let_go(&mut self.cursor));
+        let node = &self.topic.node;
+        node.leave(&self.topic, self.slot, self.is_paused);
     }
 }

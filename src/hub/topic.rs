@@ -180,7 +180,7 @@ impl Topic {
         Some((version, condition.state.clone()))
     }
 
-    /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
+    /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].
     pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut lock(&self.log))
     }
@@ -189,7 +189,7 @@ impl Topic {
     pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
         let mut log = lock(&self.log);
         let now = now();
-        log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+        log.trim(&self.route.load().replay, now);
         self.settle(&log);
         look(&mut log, now)
     }
@@ -203,7 +203,7 @@ impl Topic {
             }
             let (now, before) = (now(), log.head());
             add(&mut log, now);
-            log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+            log.trim(&self.route.load().replay, now);
             self.settle(&log);
             log.head() > before
         };
@@ -218,7 +218,7 @@ impl Topic {
         lock(&self.log).because(cause);
     }
 
-    /// Frees up to `excess` bytes, down to the newest entry.
+    /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();

@@ -2,6 +2,7 @@
 
 mod asking;
 mod bombs;
+mod bursts;
 mod following;
 mod identity;
 mod joining;

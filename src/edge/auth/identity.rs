@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{By, Require, Route, Share};
+use crate::json::{self, Tree, tokens};
 
 /// Somebody whom an `[auth.NAME]` knows.
 #[derive(Clone, PartialEq)]
@@ -73,7 +74,7 @@ impl Identity {
 
     /// Somebody among those who have the same values of these claims, from the same issuer.
     ///
-    /// `None` where they lack one: they are pooled with nobody.
+    /// `None` where they lack one, or a part of it: they are pooled with nobody.
     pub fn pool(&self, claims: &[String]) -> Option<[u8; 32]> {
         let mut parts = vec![
             "claims".to_owned(),
@@ -82,7 +83,8 @@ impl Identity {
         ];
         for name in claims {
             parts.push(name.clone());
-            parts.push(self.claim(name)?.to_string());
+            let claim = self.claim(name).filter(|claim| is_whole(claim))?;
+            parts.push(claim.to_string());
         }
         Some(digest(parts.iter().map(String::as_str)))
     }
@@ -176,6 +178,27 @@ pub fn lookup<'v>(document: &'v Map<String, Value>, name: &str) -> Option<&'v Va
         }
     };
     found.filter(|value| !value.is_null())
+}
+
+/// Whether a claim holds no `null`, which is also what stands for what cannot be held exactly.
+fn is_whole(claim: &Value) -> bool {
+    match claim {
+        Value::Null => false,
+        Value::Array(items) => items.iter().all(is_whole),
+        Value::Object(members) => members.values().all(is_whole),
+        _ => true,
+    }
+}
+
+/// Whether a document says something there that its values cannot: a rounded number, half a character, one of two members of
+/// the same name. With it two people would be one.
+pub fn is_lost(document: &Tree<'_>, values: &Map<String, Value>, name: &str) -> bool {
+    let tokens = match name.starts_with('/') {
+        true => tokens(name),
+        false => vec![name.to_owned()],
+    };
+    let says_more = |found: json::Value<'_>| found.form() != json::Form::Null;
+    lookup(values, name).is_none() && document.root().every(&tokens).into_iter().any(says_more)
 }
 
 /// SHA-256 over parts that cannot run into each other.
@@ -287,6 +310,9 @@ mod tests {
         assert_ne!(pool(&["tenantId"]), pool(&["sub"]));
         assert_eq!(pool(&["tenantId", "missing"]), None);
         assert_eq!(pool(&["none"]), None);
+        let mut half = alice();
+        half.claims.insert("tenantId".into(), json!([{"id": null}]));
+        assert_eq!(half.pool(&["tenantId".to_owned()]), None);
         let mut number = alice();
         number.claims.insert("tenantId".into(), json!(1));
         let mut text = alice();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::sync::Arc;
 
-use super::Log;
+use super::{Cursor, Log};
 use crate::event::{Event, Kind};
 use crate::hub::own::{Reading, has_place, mark};
 
@@ -85,28 +85,29 @@ impl Log {
         }
     }
 
-    /// Where the one event with this mark stands.
-    pub fn find_mark(&self, mark: u64) -> Option<u64> {
-        self.index.as_ref()?.find(mark)
+    /// Moves a cursor behind the one event with this mark; false where there is none.
+    pub fn go_to(&mut self, cursor: &mut Cursor, mark: u64) -> bool {
+        let found = self.index.as_ref().and_then(|index| index.find(mark));
+        if let Some(offset) = found {
+            self.move_to(cursor, offset);
+        }
+        found.is_some()
     }
 
-    /// A reader goes on after this offset; what is there now is kept for it. Its cursor, and the head.
-    pub fn go_to(&mut self, offset: u64) -> (u64, u64) {
-        self.pin(offset, self.head());
-        (offset, self.head())
-    }
-
-    /// The first entry after `cursor` that somebody has read elsewhere, with what they have read after it. Moves the cursor
-    /// to the head where there is none.
-    pub fn meet(&self, cursor: &mut u64, reading: &Reading) -> Option<(u64, VecDeque<u64>)> {
-        let from = (*cursor + 1).max(self.first);
-        *cursor = self.head();
-        let index = self.index.as_ref()?;
+    /// Moves a cursor behind the first entry after it that its reader has read elsewhere, and tells what they have read there
+    /// after that; to the head where there is none.
+    pub fn meet(&mut self, cursor: &mut Cursor, reading: &Reading) -> Option<VecDeque<u64>> {
+        let from = (cursor.offset + 1).max(self.first);
         let skip = (from - self.first) as usize;
-        let mut marks = (from..).zip(index.entries.iter().skip(skip));
-        marks.find_map(|(offset, mark)| {
-            let ahead = reading.delivered_after((*mark)?)?;
-            (index.find((*mark)?) == Some(offset)).then_some((offset, ahead))
-        })
+        let met = self.index.as_ref().and_then(|index| {
+            let mut marks = (from..).zip(index.entries.iter().skip(skip));
+            marks.find_map(|(offset, mark)| {
+                let ahead = reading.delivered_after((*mark)?)?;
+                (index.find((*mark)?) == Some(offset)).then_some((offset, ahead))
+            })
+        });
+        let offset = met.as_ref().map_or(self.head(), |(offset, _)| *offset);
+        self.move_to(cursor, offset);
+        met.map(|(_, ahead)| ahead)
     }
 }

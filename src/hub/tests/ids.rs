@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::config::{Join, Queue, Replay};
+use crate::config::{Join, Replay};
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
 use crate::hub::carried::Grown;
-use crate::hub::log::Log;
 use crate::hub::log::carry::Told;
 use crate::hub::log::stream::{Connection, Stream};
+use crate::hub::log::{Cursor, Log};
 use crate::hub::place;
 use crate::hub::subscriber::Start;
 
@@ -19,11 +19,6 @@ const REPLAY: Replay = Replay {
     events: 5,
     age: Duration::from_secs(60),
     bytes: 1 << 20,
-};
-
-const ANY_LAG: Queue = Queue {
-    messages: u64::MAX,
-    bytes: u64::MAX,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +77,7 @@ impl World {
                 }
                 self.log.connected(connection, self.at);
             }
-            Step::Trim => self.log.trim(&REPLAY, self.at, false),
+            Step::Trim => self.log.trim(&REPLAY, self.at),
             Step::Upgrade => self.upgrade(),
         }
         let known = self.all.last().map_or(0, |event| event.position.offset);
@@ -115,13 +110,12 @@ impl World {
 
     /// Offsets that somebody gets who comes with this id, and whether they are told that this is all.
     fn resume(&mut self, id: &Arc<str>) -> (Vec<u64>, bool, bool) {
-        let joined = self.log.head();
         let start = Start::LastEventId(id.clone());
         let placed = place::begin(&mut self.log, start, Join::Auto, self.at);
-        let mut cursor = placed.cursor;
+        let mut cursor = Cursor::new(placed.cursor);
         let mut out = Vec::new();
-        self.log
-            .read(&mut cursor, joined, &mut out, usize::MAX, ANY_LAG);
+        self.log.read(&mut cursor, &mut out, usize::MAX);
+        self.log.let_go(&mut cursor);
         let offsets = out.iter().map(|event| event.position.offset).collect();
         (offsets, placed.recovered, placed.lost.is_some())
     }

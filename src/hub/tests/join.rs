@@ -312,7 +312,7 @@ struct Walk {
 
 impl Walk {
     fn read(&mut self, count: usize) {
-        self.client.read(&mut self.got, count, PLENTY);
+        self.client.read(&mut self.got, count);
     }
 
     /// In order, each once, from `first` to the last; anew behind a gap.

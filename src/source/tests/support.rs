@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::config::{self, Queue, Route};
+use crate::config::{self, Route};
 use crate::event::{Event, Kind};
 use crate::hub::*;
 use crate::source;
@@ -259,11 +259,7 @@ impl Listener {
             self.waiting.extend(settled.iter().map(|event| tell(event)));
             let phase = self.subscriber.phase();
             let mut events = Vec::new();
-            let allowed = Queue {
-                messages: 1 << 20,
-                bytes: 1 << 30,
-            };
-            self.subscriber.read(&mut events, 1000, allowed);
+            self.subscriber.read(&mut events, 1000);
             self.waiting.extend(events.iter().map(|event| tell(event)));
             if let Some(told) = self.waiting.pop_front() {
                 return told;
