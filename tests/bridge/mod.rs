@@ -5,6 +5,7 @@ mod bombs;
 mod bursts;
 mod following;
 mod identity;
+mod idle;
 mod joining;
 mod slow;
 mod world;
