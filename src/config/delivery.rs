@@ -8,7 +8,7 @@ use super::units;
 pub struct Replay {
     /// Events kept.
     pub events: usize,
-    /// Age kept; a source lingers as long after its last subscriber.
+    /// Age kept; a topic lingers as long after its last subscriber: a stream is read on, a poll is not.
     pub age: Duration,
     /// Size kept.
     pub bytes: usize,

@@ -119,8 +119,11 @@ impl Node {
         let slot = topic.attach(signal, credentials, owner);
         topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
-        if !topic.is_kept() {
-            self.start(&topic);
+        match topic.inheritance.get().filter(|other| other.is_kept()) {
+            None => self.start(&topic),
+            // Nobody over there may want to know.
+            Some(other) if topic.phase() == Phase::Opening => other.wish_for_refresh(),
+            Some(_) => {}
         }
         Ok((topic, slot))
     }

@@ -40,7 +40,7 @@ pub struct Joined {
 /// How far a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing is known of the backend yet.
+    /// Nothing is known of the backend yet, or again, after nobody wanted to know.
     Opening,
     /// It answered, or the feed said that it does not: subscriptions may be answered.
     Open,

@@ -251,12 +251,14 @@ impl Subscription {
                 }
                 _ => {}
             }
+        }
+        if let Some(mut unanswered) = self.unanswered.take() {
+            self.renew_snapshot(&mut unanswered);
             let ok = Output::Ok {
                 id: unanswered.id,
                 sub: Some((self.ch, unanswered.at, unanswered.recovered)),
             };
             desk.say(&ok);
-            self.unanswered = None;
         }
         // Looked at before the log: what was published before an end is read before it is told.
         let phase = self.subscriber.phase();
@@ -299,12 +301,25 @@ impl Subscription {
         }
     }
 
-    /// Whether an end before the answer is the answer: the backend refused, and gave nothing.
+    /// The document may be another by now than when it joined: it waited for a poll. Then the old one is not told of.
+    fn renew_snapshot(&mut self, unanswered: &mut Unanswered) {
+        if let Some(last) = self.prelude.back_mut()
+            && last.kind == Kind::Snapshot
+            && let Some(document) = self.subscriber.skip_to_document()
+        {
+            *last = document;
+            unanswered.at = self.subscriber.position();
+        }
+    }
+
+    /// Whether an end before the answer is the answer: the backend refused, and gave nothing. What a poll gave once is not for whom a later
+    /// one refuses.
     fn is_refusal(&self, end: &End) -> bool {
+        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
         // That a position was not known here is nothing to tell whom the backend refuses.
         let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
         let gave_nothing = self.prelude.iter().all(is_gap) && !self.subscriber.is_behind();
-        gave_nothing && end.code != Code::UpstreamClosed
+        (is_polled || gave_nothing) && end.code != Code::UpstreamClosed
     }
 
     fn tell_state(&mut self, desk: &mut Desk<'_>) {

@@ -5,5 +5,6 @@ mod bombs;
 mod bursts;
 mod following;
 mod identity;
+mod idle;
 mod slow;
 mod world;

@@ -164,6 +164,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
             balance: Default::default(),
             health: None,
             budget: Default::default(),
+            connection_auth: Default::default(),
         }),
         source: Some(source),
         share,

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::config::{self, Route};
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, Position};
 use crate::hub::*;
 use crate::source;
 use crate::telemetry::Telemetry;
@@ -245,6 +245,33 @@ impl Listener {
             }
         };
         timeout(PATIENCE, opening).await.expect("nothing opened");
+    }
+
+    /// Waits until the topic follows its backend, which a new client takes for granted.
+    pub async fn state_is_live(&mut self) {
+        let following = async {
+            loop {
+                self.opened().await;
+                match self.subscriber.state_change() {
+                    Some(state) if !state.live => rung(&self.signal).await,
+                    _ => return,
+                }
+            }
+        };
+        timeout(PATIENCE, following).await.expect("not live")
+    }
+
+    /// Wants nothing until it resumes.
+    pub fn pause(&mut self) {
+        self.subscriber.pause();
+    }
+
+    pub fn resume(&mut self) {
+        self.subscriber.resume();
+    }
+
+    pub fn position(&self) -> Position {
+        self.subscriber.position()
     }
 
     async fn entry(&mut self) -> String {
