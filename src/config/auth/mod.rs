@@ -138,9 +138,8 @@ pub(super) fn read(
         ("api_key", Kind::ApiKey),
     ];
     let kind = table.required("kind", "\"jwt\"", |text| units::word(text, &kinds));
-    match kind {
-        Some(kind) => refuse_others(table, kind),
-        None => {}
+    if let Some(kind) = kind {
+        refuse_others(table, kind);
     }
     // Where that is not known, the rest is judged as what it looks like.
     let kind = kind.or_else(|| guess(table));
