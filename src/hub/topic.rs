@@ -14,6 +14,7 @@ use super::heir::Inheritance;
 use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
+use super::log::stream::Stream;
 use super::node::Node;
 use super::subscriber::{Phase, Start};
 use super::{Credentials, Signal};
@@ -28,8 +29,6 @@ pub(super) struct Topic {
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
-    /// The `Last-Event-ID` that the stream is resumed after.
-    pub resume_id: Option<Arc<str>>,
     pub route: ArcSwap<Route>,
     /// The configuration reads something else here now: nobody new comes, so it does not linger.
     pub superseded: AtomicBool,
@@ -49,9 +48,13 @@ pub(super) struct Topic {
     /// Bytes that the log holds, as the node has counted them.
     held: AtomicUsize,
     phase: AtomicU8,
+    /// It has followed its backend.
+    has_lived: AtomicBool,
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
+    /// Those among them who wait for what the backend says of the id that they brought.
+    pub awaiting: AtomicUsize,
     /// Those of them that have not paused.
     active: AtomicUsize,
     /// Rings when there is one again.
@@ -77,7 +80,8 @@ pub(super) struct Birth {
     pub key: TopicKey,
     pub target: Arc<Target>,
     pub ch: u32,
-    pub resume_id: Option<Arc<str>>,
+    /// The `Last-Event-ID` that its first subscriber brought.
+    pub brought_id: Option<Arc<str>>,
     /// The epoch of a topic that has begun elsewhere.
     pub epoch: Option<Epoch>,
 }
@@ -88,7 +92,7 @@ impl Topic {
             key,
             target,
             ch,
-            resume_id,
+            brought_id,
             epoch,
         } = birth;
         // Without the system's randomness an unpredictable number from the clock is good enough:
@@ -102,7 +106,6 @@ impl Topic {
             key,
             ch,
             epoch,
-            resume_id,
             route: ArcSwap::new(target.route.clone()),
             listeners: Mutex::new(Listeners::of(target.owner)),
             target,
@@ -117,11 +120,13 @@ impl Topic {
             head: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             phase: AtomicU8::new(OPENING),
+            has_lived: AtomicBool::new(false),
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
+            awaiting: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             attention: Notify::new(),
-            log: Mutex::new(Log::new(ch, epoch)),
+            log: Mutex::new(Log::new(ch, epoch, Stream::resumed_after(brought_id))),
             condition: Mutex::new(Condition {
                 state: State {
                     live: false,
@@ -164,6 +169,11 @@ impl Topic {
         }
     }
 
+    /// Whether the backend has not answered as it should, ever.
+    pub fn has_failed(&self) -> bool {
+        self.phase() == Phase::Open && !self.has_lived.load(Ordering::Acquire)
+    }
+
     /// The state where it has changed since `told`, with the number of the change.
     pub fn state_since(&self, told: u32) -> Option<(u32, State)> {
         if self.version.load(Ordering::Acquire) == told {
@@ -198,7 +208,7 @@ impl Topic {
             Code::UpstreamClosed | Code::NotFound | Code::UpstreamDown
         );
         let is_stream = matches!(self.target.route.source, Some(Source::Sse(_)));
-        let is_kept = !self.route.load().replay.age.is_zero();
+        let is_kept = !self.route.load().replay.age.is_zero() && !self.key.is_own_read();
         let is_superseded = self.superseded.load(Ordering::Relaxed);
         is_over && is_stream && is_kept && !is_superseded && self.head() > 0
     }
@@ -330,7 +340,9 @@ impl Topic {
     pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
         let slot = listeners.attach(signal, credentials, owner);
-        self.meters.subscribers.inc();
+        if !self.key.is_own_read() {
+            self.meters.subscribers.inc();
+        }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.rouse();
         slot
@@ -343,7 +355,9 @@ impl Topic {
         if !is_paused {
             self.drowse();
         }
-        self.meters.subscribers.dec();
+        if !self.key.is_own_read() {
+            self.meters.subscribers.dec();
+        }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
         (listeners.count(), listeners.lacks_owner())
@@ -495,6 +509,9 @@ impl Topic {
             let before = (condition.state.live, condition.state.why);
             alter(&mut condition);
             let changed = before != (condition.state.live, condition.state.why);
+            if condition.state.live {
+                self.has_lived.store(true, Ordering::Release);
+            }
             if changed {
                 if before.0 != condition.state.live {
                     condition.state.since = unix_now();
@@ -510,12 +527,12 @@ impl Topic {
         }
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         lock(&self.listeners).ring();
         self.ring_mirror();
     }
 
-    fn ring_mirror(&self) {
+    pub fn ring_mirror(&self) {
         if let Some(mirror) = self.mirror.get() {
             mirror.ring();
         }

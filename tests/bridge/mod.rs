@@ -7,5 +7,6 @@ mod ended;
 mod following;
 mod identity;
 mod idle;
+mod joining;
 mod slow;
 mod world;

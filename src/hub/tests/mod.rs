@@ -5,6 +5,8 @@ mod carry;
 mod ended;
 mod first;
 mod identity;
+mod ids;
+mod join;
 mod joining;
 mod lag;
 mod life;
