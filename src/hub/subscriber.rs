@@ -124,6 +124,12 @@ impl Subscriber {
         self.topic.position(self.cursor)
     }
 
+    /// How it ended where the backend has refused these very credentials, though the topic goes on with others': nothing more is
+    /// for this subscriber.
+    pub fn refusal(&self) -> Option<End> {
+        self.topic.refusal(self.slot)
+    }
+
     /// Where the topic stands.
     pub fn phase(&self) -> Phase {
         self.topic.phase()

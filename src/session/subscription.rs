@@ -241,6 +241,12 @@ impl Subscription {
 
     /// Puts what comes next into the outbox.
     pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if let Some(end) = self.subscriber.refusal() {
+            return match &self.unanswered {
+                Some(unanswered) => Verdict::Refused(unanswered.id, end),
+                None => Verdict::Over(end),
+            };
+        }
         if let Some(unanswered) = &self.unanswered {
             match self.subscriber.phase() {
                 Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,

@@ -86,6 +86,8 @@ struct Follower {
 enum Stop {
     /// Lost: to be asked for again.
     Lost(Failure),
+    /// Its reader is gone, or was refused: to be asked for at once with another's credentials.
+    Unread,
     /// Over for good; the topic knows.
     Over,
 }
@@ -98,7 +100,12 @@ impl From<Failure> for Stop {
 
 impl Follower {
     async fn follow(mut self) {
-        while let Stop::Lost(failure) = self.stream().await {
+        loop {
+            let failure = match self.stream().await {
+                Stop::Lost(failure) => failure,
+                Stop::Unread => continue,
+                Stop::Over => return,
+            };
             let detail = std::mem::take(&mut self.missing);
             let trouble = Trouble::new(failure.why, detail);
             match self.was_open {
@@ -115,7 +122,14 @@ impl Follower {
 
     /// One stream from its request to its end.
     async fn stream(&mut self) -> Stop {
-        let answer = match self.ask().await {
+        let topic = self.topic.clone();
+        let asked = tokio::select! {
+            // First, because it says who the reader is from now on.
+            biased;
+            asked = self.ask() => asked,
+            () = topic.reader_gone() => return Stop::Unread,
+        };
+        let answer = match asked {
             Ok(answer) => answer,
             Err(failure) => return failure.into(),
         };
@@ -128,7 +142,11 @@ impl Follower {
         let open = self.feed.telemetry.stream_opened(&route.name);
         let begun = Instant::now();
         let mut has_delivered = false;
-        let stop = self.read(answer.into_body(), &mut has_delivered).await;
+        let stop = tokio::select! {
+            biased;
+            () = topic.reader_gone() => Stop::Unread,
+            stop = self.read(answer.into_body(), &mut has_delivered) => stop,
+        };
         drop(open);
         self.opening = Span::default();
         self.backoff.stream_ended(begun.elapsed(), has_delivered);
@@ -176,7 +194,10 @@ impl Follower {
         let accepted = is_shared.then_some(&*route.accept);
         match answer::judge(status, headers, accepted, SystemTime::now()) {
             Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
-            Verdict::Good if is_stream(status, headers) => Ok(()),
+            Verdict::Good if is_stream(status, headers) => {
+                self.topic.granted();
+                Ok(())
+            }
             Verdict::Good => {
                 let what = answer::described(status, headers);
                 self.fail(Kind::Broken, format!("no event stream: {what}"));
@@ -186,11 +207,19 @@ impl Follower {
                 self.missing = answer::described(status, headers).into();
                 Err(failure.into())
             }
-            Verdict::Refused(end) => Err(self.finish(end)),
-            Verdict::Tripped(reason) => {
-                self.topic.trip(reason);
-                Err(Stop::Over)
+            Verdict::Refused(end) => Err(self.refused(end)),
+            Verdict::Tripped(reason, end) => {
+                self.topic.tripped(reason);
+                Err(self.refused(end))
             }
+        }
+    }
+
+    /// A pool's stream may be another's to read.
+    fn refused(&mut self, end: End) -> Stop {
+        match self.topic.may_ask_as_another(&end) {
+            true => Stop::Unread,
+            false => self.finish(end),
         }
     }
 
