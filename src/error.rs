@@ -178,7 +178,7 @@ pub enum Kind {
     Gone,
     /// No server of the upstream is healthy: nothing was sent.
     NoneHealthy,
-    /// The upstream's budget has no room: nothing was sent.
+    /// The upstream's budget has no room, or its connections none: nothing was sent.
     Busy,
     /// Not one of these.
     Other,
@@ -278,6 +278,19 @@ impl Error {
             detail: "the upstream's budget is used up".into(),
             retry_after: Some(Duration::from_secs(1)),
         }
+    }
+
+    /// Every stream that a server allows is taken.
+    pub fn no_stream(patience: Duration) -> Self {
+        let patience = humantime::format_duration(patience);
+        let mut error = Error::upstream(
+            Kind::Busy,
+            format!(
+                "all streams of its HTTP/2 connections are taken, and none became free within {patience}"
+            ),
+        );
+        error.retry_after = Some(Duration::from_secs(1));
+        error
     }
 
     /// An error on the client's half.

@@ -41,7 +41,7 @@ fn measure_age(shared: &Shared) {
     let now = unix_seconds(SystemTime::now());
     let mut ages: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     for topic in shared.hub.topics() {
-        if let ("poll", Some(last_ok)) = (topic.kind, topic.last_ok) {
+        if let ("poll", false, Some(last_ok)) = (topic.kind, topic.is_idle, topic.last_ok) {
             let age = ages.entry(topic.route).or_default();
             *age = (*age).max(now.saturating_sub(last_ok));
         }
@@ -49,7 +49,7 @@ fn measure_age(shared: &Shared) {
     shared.telemetry.data_ages(&ages);
 }
 
-/// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live.
+/// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live that somebody listens to.
 pub async fn health(admin: &Admin) -> Answer {
     let in_force = admin.shared.in_force.load_full();
     let upstreams = join_all(
@@ -60,10 +60,11 @@ pub async fn health(admin: &Admin) -> Answer {
             .map(|u| describe(admin, u)),
     )
     .await;
-    let sources: Vec<Value> = admin
-        .shared
-        .hub
-        .topics()
+    let topics = admin.shared.hub.topics();
+    let is_stale = topics
+        .iter()
+        .any(|topic| !topic.state.live && !topic.is_idle);
+    let sources: Vec<Value> = topics
         .into_iter()
         .map(|topic| {
             json!({
@@ -77,12 +78,11 @@ pub async fn health(admin: &Admin) -> Answer {
         })
         .collect();
     let has = |word: &str| upstreams.iter().any(|upstream| upstream["status"] == word);
-    let stale = sources.iter().any(|source| source["live"] == false);
     let ready = admin.unready().is_none();
     let status = match (has("ok") || has("degraded"), has("degraded") || has("down")) {
         (false, true) => "down",
         (_, true) => "degraded",
-        _ if stale || !ready => "degraded",
+        _ if is_stale || !ready => "degraded",
         _ => "ok",
     };
     let document = json!({

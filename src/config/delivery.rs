@@ -3,18 +3,18 @@ use std::time::Duration;
 use super::table::Table;
 use super::units;
 
-/// `replay`: the window in which a client that comes back misses nothing.
+/// `replay`: the window in which a client that comes back misses nothing. What present clients have not read yet is kept beyond it, within `limits.memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// Events kept.
     pub events: usize,
-    /// Age kept; a source lingers as long after its last subscriber.
+    /// Age kept; a topic lingers as long after its last subscriber: a stream is read on, a poll is not.
     pub age: Duration,
     /// Size kept.
     pub bytes: usize,
 }
 
-/// What happens to a subscription that lags too far.
+/// What happens to a subscription whose client is too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
     /// Close 4113.

@@ -78,7 +78,7 @@ pub use source::{ChangeNames, Emit, Poll, Source, Sse};
 pub use tls::Tls;
 pub use tracing::{Collector, Tracing};
 pub use trust::Trust;
-pub use upstream::{Authority, Upstream};
+pub use upstream::{Authority, ConnectionAuth, Upstream};
 pub use websocket::{Queue, WebSocket};
 
 use desk::{Desk, Notes};

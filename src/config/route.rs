@@ -59,7 +59,7 @@ pub struct Route {
     pub rollout: Option<Arc<Rollout>>,
     /// `[route.replay]`.
     pub replay: Replay,
-    /// What happens to a subscription that lags too far: `"close"` (4113; it resumes by position), `"gap"` (skip to the oldest kept, and say so) or `"latest"` (skip to the newest document; elsewhere as `gap`).
+    /// What happens to a subscription whose client is too slow: `"close"` (4113; it resumes by position), `"gap"` (skip to the oldest kept, and say so) or `"latest"` (skip to the newest document; elsewhere as `gap`).
     pub slow: Slow,
     /// `[route.deliver]`.
     pub deliver: Option<Deliver>,

@@ -17,6 +17,8 @@ pub struct Upstream {
     pub name: String,
     /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme (http or https), host and port, no path. A name is looked up again when its time to live is over, and requests then go to its new addresses. Required.
     pub servers: Vec<Authority>,
+    /// What happens to a connection that a client has authenticated by NTLM or Negotiate: `"close"` closes it after the answer; `"pin"` keeps it for that client connection and that server until either ends or for `idle_timeout`, whatever `keepalive` says. Pinned is only over HTTP/1.1 on both sides, and never for a peer in `server.trusted_proxies` or one that sends `X-Forwarded-For` and the like. No other client, source, poll, authority or check ever uses such a connection.
+    pub connection_auth: ConnectionAuth,
     /// `"preserve"` sends the client's Host upstream; anything else is a fixed one.
     pub host: Option<HeaderValue>,
     /// For a connection to be made.
@@ -37,6 +39,16 @@ pub struct Upstream {
     pub health: Option<Health>,
     /// `[upstream.NAME.budget]`.
     pub budget: Budget,
+}
+
+/// What happens to a connection that its backend takes for one user's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionAuth {
+    /// It is closed after the answer.
+    #[default]
+    Close,
+    /// It is kept for the client that it came about for.
+    Pin,
 }
 
 /// One server of an upstream.
@@ -84,15 +96,29 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
             "write `https://` in `servers`, or remove it",
         );
     }
+    let fates = [
+        ("close", ConnectionAuth::Close),
+        ("pin", ConnectionAuth::Pin),
+    ];
+    let connection_auth = table.word("connection_auth", fates);
+    let http2 = table.switch("http2", false);
+    if connection_auth == ConnectionAuth::Pin && http2 {
+        table.warning(
+            "connection_auth",
+            "has no effect on connections of HTTP/2: they are closed after the answer",
+            "set `http2 = false`",
+        );
+    }
     Arc::new(Upstream {
         name: name.to_owned(),
         servers,
+        connection_auth,
         host: table.text_or("host", "preserve", fixed),
         connect_timeout: table.duration("connect_timeout", "3s"),
         response_timeout: table.duration("response_timeout", "30s"),
         idle_timeout: table.duration("idle_timeout", "60s"),
         keepalive: table.integer("keepalive", 512, 0..=units::MANY),
-        http2: table.switch("http2", false),
+        http2,
         tls: table.table("tls", trust::read),
         balance: fleet::balance(table),
         health: fleet::health(table),

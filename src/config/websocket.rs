@@ -31,7 +31,7 @@ pub struct WebSocket {
     pub cors: Option<Arc<Cors>>,
 }
 
-/// `[websocket.queue]`: how far a subscription may lag before its route's `slow` decides; a distance, not a copy.
+/// `[websocket.queue]`: how far behind a subscription may be whose client reads nothing; a distance, not a copy. A client further behind is slow when it took less than 64 KiB in the last 10 s; then its route's `slow` decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Messages.

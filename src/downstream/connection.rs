@@ -1,7 +1,7 @@
 //! One accepted connection, from its place among the others to its last exchange.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -48,6 +48,7 @@ pub async fn carry(
             remote,
             traffic,
             permit: Arc::new(permit),
+            pins: OnceLock::new(),
         })
     };
     if beginning.is_http2 {

@@ -216,7 +216,7 @@ async fn walk(
         }
         Destination::Route(found, _) => {
             account.action = "passthrough";
-            passthrough::pass(&exchange, found, head, body, &came, account).await
+            passthrough::pass(connection, &exchange, found, head, body, &came, account).await
         }
     }
 }

@@ -1,10 +1,11 @@
 //! One request on its way through the house, and the connection it came over.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::Version;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::respond::REQUEST_ID;
@@ -13,11 +14,13 @@ use crate::config::Network;
 use crate::edge::caps::Permit;
 use crate::edge::hygiene::forwarded::{self, Client, Peer};
 use crate::edge::hygiene::host::Host;
+use crate::edge::hygiene::names;
 use crate::edge::hygiene::proxy::Source;
 use crate::edge::hygiene::request::Inspected;
 use crate::edge::hygiene::text::Text;
 use crate::route::InForce;
 use crate::session::Shared;
+use crate::upstream::Pins;
 
 /// Longest request id that is taken over.
 const ID_LIMIT: usize = 128;
@@ -34,6 +37,20 @@ pub struct Connection {
     pub traffic: Option<Traffic>,
     /// Its place among the connections; goes with an upgrade.
     pub permit: Arc<Permit>,
+    /// Backends' connections that it has authenticated.
+    pub pins: OnceLock<Pins>,
+}
+
+impl Connection {
+    /// Where backends' connections are pinned for this request; `None` where requests of several people may come over this
+    /// connection.
+    pub fn pins(&self, head: &Parts, trusted: &[Network]) -> Option<Pins> {
+        let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
+        let is_a_clients = self.remote.counted(trusted).is_some();
+        let is_forwarded = |name: &HeaderName| names::is_forwarded(name.as_str());
+        let is_direct = is_a_clients && !head.headers.keys().any(is_forwarded);
+        (is_http1 && is_direct).then(|| self.pins.get_or_init(Pins::default).clone())
+    }
 }
 
 /// A connection's other end.

@@ -12,9 +12,10 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use super::account::Account;
 use super::body::Arriving;
 use super::cohort::Cohort;
-use super::exchange::Exchange;
+use super::exchange::{Connection, Exchange};
 use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
+use crate::config::ConnectionAuth;
 use crate::edge::auth::Denied;
 use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
 use crate::error::{Error, Kind};
@@ -27,6 +28,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Passes one request through. Every answer of a bridged route names the transport that this
 /// client is to use.
 pub async fn pass(
+    connection: &Connection,
     exchange: &Exchange,
     found: &Match,
     head: Parts,
@@ -43,7 +45,7 @@ pub async fn pass(
     account.cohort = marks
         .as_ref()
         .map_or("", |(transport, _)| transport.as_str());
-    let mut answer = go(exchange, found, head, body, came, account).await;
+    let mut answer = go(connection, exchange, found, head, body, came, account).await;
     if let Some((transport, cookie)) = marks {
         let headers = match &mut answer {
             Ok(response) => response.headers_mut(),
@@ -58,6 +60,7 @@ pub async fn pass(
 }
 
 async fn go(
+    connection: &Connection,
     exchange: &Exchange,
     found: &Match,
     head: Parts,
@@ -66,7 +69,7 @@ async fn go(
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
-    let request = request(exchange, found, head, body, came)?;
+    let request = request(connection, exchange, found, head, body, came)?;
     let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
@@ -112,6 +115,7 @@ pub async fn send(
 
 /// The request as the backend gets it.
 pub fn request(
+    connection: &Connection,
     exchange: &Exchange,
     found: &Match,
     head: Parts,
@@ -122,6 +126,13 @@ pub fn request(
     if !came.entrant.is_let_in() {
         return Err(Problem::denied(&Denied::Missing));
     }
+    let upstream = &found.route.upstream;
+    let pins = match upstream.connection_auth {
+        ConnectionAuth::Close => None,
+        ConnectionAuth::Pin => {
+            connection.pins(&head, &exchange.in_force.config.server.trusted_proxies)
+        }
+    };
     let mut headers = head.headers;
     hop::strip(&mut headers);
     // The engine has answered it by now, or will when the body is asked for.
@@ -141,7 +152,10 @@ pub fn request(
     *request.method_mut() = head.method;
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
-    if found.route.upstream.balance.wants_address() {
+    if let Some(pins) = pins {
+        request.extensions_mut().insert(pins);
+    }
+    if upstream.balance.wants_address() {
         let client = &*exchange.client.ip;
         request
             .extensions_mut()

@@ -301,6 +301,11 @@ impl From<&Error> for Problem {
                 "overloaded",
                 "the backend gets as much as it may get; come back",
             ),
+            (Side::Upstream, Kind::Busy) => (
+                503,
+                "upstream_down",
+                "the backend takes no more requests at once; come back",
+            ),
             (Side::Upstream, _) => (502, "upstream_down", "the backend's answer was broken"),
             (Side::Downstream, Kind::Timeout) => (
                 408,
@@ -311,7 +316,8 @@ impl From<&Error> for Problem {
             (Side::Edge, _) => (500, "internal", "an error of this server"),
         };
         let mut problem = Problem::new(self::status(status), code, error.side, detail);
-        problem.reason = (error.kind == Kind::Busy).then_some("upstream_budget");
+        let is_over_budget = (error.side, error.kind) == (Side::Edge, Kind::Busy);
+        problem.reason = is_over_budget.then_some("upstream_budget");
         if let Some(wait) = error.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             problem = problem.retry_after(u32::try_from(seconds).unwrap_or(u32::MAX));

@@ -53,7 +53,7 @@ pub async fn open(
     let expected = derive_accept_key(key.as_bytes());
     let mut head = head;
     let downstream = Upgrade::of(&mut head.extensions);
-    let mut request = passthrough::request(exchange, found, head, body, &came)?;
+    let mut request = passthrough::request(connection, exchange, found, head, body, &came)?;
     if came.entrant.admission().is_some() {
         offer::strip(request.headers_mut());
     }

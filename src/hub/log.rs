@@ -2,25 +2,19 @@
 //! Pure: time is an argument.
 //!
 //! Offsets are dense: the entry at offset `o` is `entries[o - first]`. Each entry knows the weight
-//! of everything up to it, so that a lag in bytes is a subtraction. Three bounds say what is kept:
-//! the replay window (who comes back), the allowed lag (who is here), and the pins (who is here and
-//! still reads what was there when it joined).
+//! of everything up to it, so that a lag in bytes is a subtraction, and how many readers it is the
+//! next one for. What is kept is the replay window, and everything from the first entry that a
+//! reader needs; only [`Log::squeeze`] takes more.
 
 pub(super) mod carry;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::subscriber::Progress;
 use crate::config::{Queue, Replay};
 use crate::event::{Cause, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
-
-/// The lag kept for subscribers before one of them has said how far it may lag.
-const USUAL_LAG: Queue = Queue {
-    messages: 256,
-    bytes: 1 << 20,
-};
 
 /// Positions beyond the head that may be on their way from another process: more than it can have published meanwhile.
 const UNDERWAY: u64 = 1 << 16;
@@ -33,16 +27,10 @@ pub(super) struct Log {
     first: u64,
     /// Weight of everything before `first`.
     base: u64,
-    /// Head before the newest publish: what came in one publish counts as one message of lag.
-    previous: u64,
     /// Oldest offset that a resume may ask for.
     window: u64,
-    /// Oldest offset that a present subscriber within its allowed lag may still need.
-    within_lag: u64,
-    /// The largest lag that any subscriber was allowed.
-    lag: Queue,
-    /// Replays under way, by the head at joining.
-    pins: BTreeMap<u64, Pin>,
+    /// Readers that have everything: the next entry is the first that they need.
+    at_head: u32,
     /// Newest entry that is a gap, 0 for none.
     last_gap: u64,
     /// Newest entry that is a snapshot, 0 for none.
@@ -67,13 +55,32 @@ struct Entry {
     event: Arc<Event>,
     /// Weight of everything up to and with this entry.
     sum: u64,
+    /// Readers that have everything before this entry.
+    readers: u32,
 }
 
-/// Subscribers that joined at one head and have not reached it yet.
-struct Pin {
-    /// The lowest cursor among them when they joined.
-    floor: u64,
-    readers: u32,
+/// A reader's place in a log.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    /// Everything up to here counts as read.
+    pub offset: u64,
+    /// The log keeps what follows.
+    is_held: bool,
+}
+
+impl Cursor {
+    /// A place that nothing is kept for yet.
+    pub fn new(offset: u64) -> Self {
+        Cursor {
+            offset,
+            is_held: false,
+        }
+    }
+
+    /// Whether the log keeps what follows, unless memory has run short.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
 }
 
 struct Document {
@@ -89,11 +96,8 @@ impl Log {
             entries: VecDeque::new(),
             first: 1,
             base: 0,
-            previous: 0,
             window: 1,
-            within_lag: 1,
-            lag: USUAL_LAG,
-            pins: BTreeMap::new(),
+            at_head: 0,
             last_gap: 0,
             last_snapshot: 0,
             document: None,
@@ -164,9 +168,8 @@ impl Log {
         ((self.head() + 1 - self.window) as usize, bytes as usize)
     }
 
-    /// Appends one publish: its entries count as one message of lag.
+    /// Appends one publish.
     pub fn append(&mut self, drafts: Vec<Draft>, at: Instant) {
-        self.previous = self.head();
         for draft in drafts {
             self.push(Kind::Event, draft, at);
         }
@@ -174,7 +177,6 @@ impl Log {
 
     /// Appends a gap, and the document behind it where there is one: no client is left with a gap only.
     pub fn append_gap(&mut self, why: GapWhy, at: Instant) {
-        self.previous = self.head();
         let from = self.position(self.head());
         self.push(Kind::Gap { from, why }, nothing(), at);
         self.last_gap = self.head();
@@ -183,7 +185,6 @@ impl Log {
 
     /// Keeps the document, and appends what is emitted for it; the whole document where `drafts` is `None`.
     pub fn append_document(&mut self, data: Data, drafts: Option<Vec<Draft>>, at: Instant) {
-        self.previous = self.head();
         let first = self.document.replace(Document { data, at }).is_none();
         self.documents += 1;
         self.snapshot = None;
@@ -257,42 +258,68 @@ impl Log {
         cursor
     }
 
-    /// Whether someone who has everything up to `seen` lags further than allowed.
-    ///
-    /// The newest publish counts as one message and no bytes: it always fits whoever had read
-    /// everything before it, however large it is.
-    pub fn overruns(&self, seen: u64, allowed: Queue) -> bool {
-        if seen >= self.previous {
-            return false;
-        }
-        let newest = self.head() - self.previous;
-        let messages = (self.head() - seen).saturating_sub(newest.saturating_sub(1));
-        let bytes = self.sum_at(self.previous).saturating_sub(self.sum_at(seen));
-        messages > allowed.messages || bytes > allowed.bytes
-    }
-
-    /// Hands out up to `count` entries after `cursor` and moves it. `joined` is the head at joining.
+    /// Hands out up to `count` entries after the cursor and moves it. From now on what follows is kept.
     pub fn read(
         &mut self,
-        cursor: &mut u64,
-        joined: u64,
+        cursor: &mut Cursor,
         out: &mut Vec<Arc<Event>>,
         count: usize,
-        allowed: Queue,
     ) -> Progress {
-        self.learn(allowed);
-        if self.has_lost(*cursor) || self.overruns(joined.max(*cursor), allowed) {
+        if self.has_lost(cursor.offset) {
             return Progress::Overrun;
         }
-        let skip = (*cursor + 1 - self.first) as usize;
         let before = out.len();
-        let waiting = self.entries.iter().skip(skip).take(count);
-        out.extend(waiting.map(|entry| entry.event.clone()));
-        *cursor += (out.len() - before) as u64;
-        match *cursor == self.head() {
+        let read = (cursor.offset + 1 - self.first) as usize;
+        let waiting = self.entries.range(read.min(self.entries.len())..);
+        out.extend(waiting.take(count).map(|entry| entry.event.clone()));
+        self.move_to(cursor, cursor.offset + (out.len() - before) as u64);
+        match cursor.offset == self.head() {
             true => Progress::CaughtUp,
             false => Progress::More,
         }
+    }
+
+    /// Keeps what follows the cursor from now on, as far as it is there.
+    pub fn hold(&mut self, cursor: &mut Cursor) {
+        if cursor.is_held || self.has_lost(cursor.offset) {
+            return;
+        }
+        if let Some(readers) = self.readers_at(cursor.offset) {
+            *readers += 1;
+            cursor.is_held = true;
+        }
+    }
+
+    /// Keeps nothing for this cursor any more.
+    pub fn let_go(&mut self, cursor: &mut Cursor) {
+        // What was dropped has taken its readers along.
+        if std::mem::take(&mut cursor.is_held)
+            && let Some(readers) = self.readers_at(cursor.offset)
+        {
+            *readers -= 1;
+        }
+    }
+
+    /// Moves a cursor, and keeps what follows it.
+    pub fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
+        self.let_go(cursor);
+        cursor.offset = offset;
+        self.hold(cursor);
+    }
+
+    /// Those who have everything up to `offset`; `None` where that is not kept, or not there yet.
+    fn readers_at(&mut self, offset: u64) -> Option<&mut u32> {
+        if offset == self.head() {
+            return Some(&mut self.at_head);
+        }
+        let index = (offset + 1).checked_sub(self.first)? as usize;
+        self.entries.get_mut(index).map(|entry| &mut entry.readers)
+    }
+
+    /// Whether more waits behind `offset` than this.
+    pub fn is_further_behind(&self, offset: u64, allowed: Queue) -> bool {
+        let waiting = self.waiting(offset);
+        waiting.messages > allowed.messages || waiting.bytes > allowed.bytes
     }
 
     /// Whether what follows `cursor` is no longer kept.
@@ -309,32 +336,8 @@ impl Log {
         }
     }
 
-    /// Keeps what a reader at `cursor` needs until it has reached `joined`, the present head.
-    pub fn pin(&mut self, cursor: u64, joined: u64) {
-        if cursor < joined {
-            let fresh = Pin {
-                floor: cursor,
-                readers: 0,
-            };
-            let pin = self.pins.entry(joined).or_insert(fresh);
-            pin.floor = pin.floor.min(cursor);
-            pin.readers += 1;
-        }
-    }
-
-    /// A reader that joined at `joined` has reached it, or left.
-    pub fn unpin(&mut self, joined: u64) {
-        // Absent where its reader lagged further than anybody may.
-        if let Some(pin) = self.pins.get_mut(&joined) {
-            pin.readers -= 1;
-            if pin.readers == 0 {
-                self.pins.remove(&joined);
-            }
-        }
-    }
-
-    /// Lets go of what nobody can ask for. `attended`: somebody subscribes.
-    pub fn trim(&mut self, replay: &Replay, now: Instant, attended: bool) {
+    /// Lets go of what is older than the replay window and needed by no reader.
+    pub fn trim(&mut self, replay: &Replay, now: Instant) {
         while let Some(entry) = self.entry(self.window) {
             let count = self.head() - self.window + 1;
             let bytes = self.total() - self.sum_at(self.window - 1);
@@ -345,49 +348,31 @@ impl Log {
             }
             self.window += 1;
         }
-        while self.within_lag <= self.head() && self.overruns(self.within_lag - 1, self.lag) {
-            self.within_lag += 1;
-        }
-        while let Some((&joined, _)) = self.pins.first_key_value()
-            && self.overruns(joined, self.lag)
+        while self.first < self.window
+            && self.entries.front().is_some_and(|entry| entry.readers == 0)
         {
-            self.pins.remove(&joined);
+            self.drop_oldest();
         }
-        let mut keep = self.window;
-        if attended {
-            keep = keep.min(self.within_lag);
-            let pinned = self.pins.values().map(|pin| pin.floor + 1).min();
-            keep = keep.min(pinned.unwrap_or(keep));
-        }
-        while self.first < keep && self.drop_oldest() {}
     }
 
     /// Lets go of the oldest entries, whoever needs them, until `excess` bytes are free or one entry is left.
     pub fn squeeze(&mut self, excess: usize) {
         let target = self.held().saturating_sub(excess);
-        while self.held() > target && self.entries.len() > 1 && self.drop_oldest() {}
-        self.window = self.window.max(self.first);
-        self.within_lag = self.within_lag.max(self.first);
-    }
-
-    /// Keeps what a subscriber may lag. One that may lag without bound does not say how much to keep.
-    fn learn(&mut self, allowed: Queue) {
-        if allowed.messages < u64::MAX && allowed.bytes < u64::MAX {
-            self.lag.messages = self.lag.messages.max(allowed.messages);
-            self.lag.bytes = self.lag.bytes.max(allowed.bytes);
+        while self.held() > target && self.entries.len() > 1 {
+            self.drop_oldest();
         }
+        self.window = self.window.max(self.first);
     }
 
-    fn drop_oldest(&mut self) -> bool {
+    fn drop_oldest(&mut self) {
         let Some(entry) = self.entries.pop_front() else {
-            return false;
+            return;
         };
         self.first += 1;
         self.base = entry.sum;
         if self.entries.len() * 4 < self.entries.capacity() && self.entries.capacity() > 64 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
-        true
     }
 
     fn push(&mut self, kind: Kind, draft: Draft, at: Instant) {
@@ -399,7 +384,12 @@ impl Log {
         event.cause.clone_from(&self.cause);
         let event = Arc::new(event);
         let sum = self.total() + event.weight() as u64;
-        self.entries.push_back(Entry { event, sum });
+        let readers = std::mem::take(&mut self.at_head);
+        self.entries.push_back(Entry {
+            event,
+            sum,
+            readers,
+        });
         self.snapshot = None;
     }
 

@@ -1,7 +1,7 @@
 //! A topic as another process hears of it: a cursor into the log, like any subscriber's, that nobody waits for.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
@@ -86,7 +86,10 @@ impl Mirror {
 
     /// Polls it on demand.
     pub fn refresher(&self) -> Refresher {
-        Refresher(Arc::downgrade(&self.topic))
+        Refresher {
+            topic: Arc::downgrade(&self.topic),
+            has_roused: AtomicBool::new(false),
+        }
     }
 
     /// Everything since the last time.
@@ -144,12 +147,18 @@ impl Mirror {
 }
 
 /// Triggers the poll of one topic, as long as there is one.
-pub struct Refresher(Weak<Topic>);
+pub struct Refresher {
+    topic: Weak<Topic>,
+    has_roused: AtomicBool,
+}
 
 impl Refresher {
-    /// As [`Hub::refresh`] does.
+    /// As [`Hub::refresh`] does. Somebody over there wants to know: that counts as a subscriber here from now on.
     pub fn refresh(&self) {
-        if let Some(topic) = self.0.upgrade() {
+        if let Some(topic) = self.topic.upgrade() {
+            if !self.has_roused.swap(true, Ordering::Relaxed) {
+                topic.rouse();
+            }
             topic.refresh.notify_one();
         }
     }

@@ -39,7 +39,8 @@ use node::Node;
 use crate::error::Refusal;
 use crate::telemetry::Telemetry;
 
-/// What fills a topic: runs from the first subscriber until the linger time after the last.
+/// What fills a topic: runs from the first subscriber until the linger time after the last. Whether it asks its backend meanwhile is its own
+/// to decide ([`Publisher::is_attended`]).
 /// Dropping the future stops it.
 pub trait Feed: Send + Sync + 'static {
     /// Reads upstream and publishes, until it has called [`Publisher::end`] or is dropped.

@@ -121,8 +121,11 @@ impl Node {
         let slot = topic.attach(signal, credentials, owner);
         topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
-        if !topic.is_kept() {
-            self.start(&topic);
+        match topic.inheritance.get().filter(|other| other.is_kept()) {
+            None => self.start(&topic),
+            // Nobody over there may want to know.
+            Some(other) if topic.phase() == Phase::Opening => other.wish_for_refresh(),
+            Some(_) => {}
         }
         Ok((topic, slot))
     }
@@ -263,40 +266,70 @@ impl Node {
             .queue_bytes_changed(now as i64 - before as i64);
     }
 
-    /// Frees what is above the memory budget: the publishing topic's oldest first, then the largest
-    /// others'. Subscribers that lag into what is freed overrun.
+    /// Frees what is above the memory budget: the largest topics give way first, each its oldest entries. Subscribers that lag
+    /// into what is freed overrun.
     pub fn keep_budget(&self, publishing: &Topic) {
         let Some(excess) = self.excess() else {
             return;
         };
-        self.squeeze(publishing, excess);
-        if self.excess().is_none() {
-            return;
-        }
         let topics = {
             let mut topics = lock(&self.topics);
             let now = Instant::now();
-            if topics.last_round.is_some_and(|last| now - last < ROUND) {
-                return;
+            match topics.last_round {
+                // Between two rounds whatever grows beyond what the largest were left with is one of the largest.
+                Some((last, level)) if now - last < ROUND => {
+                    drop(topics);
+                    let above = publishing.held().saturating_sub(level);
+                    return self.squeeze(publishing, above.min(excess));
+                }
+                _ => topics.last_round = Some((now, usize::MAX)),
             }
-            topics.last_round = Some(now);
             topics.all()
         };
-        self.squeeze_largest(topics);
-    }
-
-    fn squeeze_largest(&self, mut topics: Vec<Arc<Topic>>) {
-        topics.sort_by_key(|topic| std::cmp::Reverse(topic.held()));
-        for topic in topics {
-            let Some(excess) = self.excess() else {
-                return;
-            };
-            self.squeeze(&topic, excess);
+        let level = self.squeeze_largest(topics);
+        if let Some((_, known)) = &mut lock(&self.topics).last_round {
+            *known = level;
         }
     }
 
+    /// Takes what is above the budget from the largest topics, so that none of them is left with more than another. Returns
+    /// what they are left with.
+    fn squeeze_largest(&self, topics: Vec<Arc<Topic>>) -> usize {
+        let Some(excess) = self.excess() else {
+            return usize::MAX;
+        };
+        let mut topics: Vec<_> = topics
+            .into_iter()
+            .map(|topic| (topic.held(), topic))
+            .collect();
+        topics.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        let sizes = || topics.iter().map(|(held, _)| *held);
+        let (mut level, mut sum) = (0, 0);
+        for ((held, count), next) in sizes().zip(1..).zip(sizes().skip(1).chain([0])) {
+            sum += held;
+            level = sum.saturating_sub(excess) / count;
+            if level >= next {
+                break;
+            }
+        }
+        for (held, topic) in &topics {
+            self.squeeze(topic, held.saturating_sub(level));
+        }
+        // Some may have had nothing to give but their newest entry: then the others give more.
+        for (_, topic) in &topics {
+            let Some(excess) = self.excess() else {
+                break;
+            };
+            self.squeeze(topic, excess);
+        }
+        level
+    }
+
     fn squeeze(&self, topic: &Topic, excess: usize) {
-        let freed = topic.squeeze(excess);
+        let freed = match excess {
+            0 => 0,
+            _ => topic.squeeze(excess),
+        };
         if freed > 0 {
             self.telemetry
                 .window_squeezed(&topic.target.route.name, freed);
@@ -448,6 +481,9 @@ async fn sweep(node: Weak<Node>) {
         };
         for topic in node.all() {
             topic.with_trimmed_log(|_, _| ());
+        }
+        if node.excess().is_some() {
+            node.squeeze_largest(node.all());
         }
         let mut topics = lock(&node.topics);
         if topics.is_empty() {

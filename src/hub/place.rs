@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use super::log::Log;
 use super::subscriber::Start;
-use crate::config::Queue;
 use crate::event::{Event, GapWhy, Position};
 
 /// A cursor's new place.
@@ -59,22 +58,15 @@ pub(super) fn go_on(log: &mut Log, cursor: u64, now: Instant) -> Placed {
     }
 }
 
-/// Goes to the oldest entry within the allowed lag, or to the document. Nothing changes where nothing is lost.
-pub(super) fn skip(
-    log: &mut Log,
-    cursor: u64,
-    joined: u64,
-    allowed: Queue,
-    now: Instant,
-) -> Placed {
-    if !log.has_lost(cursor) && !log.overruns(joined.max(cursor), allowed) {
-        return after(log, cursor);
+/// Goes to the oldest entry that is kept, or to the document. Nothing changes where nothing is lost.
+pub(super) fn skip(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+    match log.has_lost(cursor) {
+        true => {
+            let from = log.position(cursor);
+            lose(log, from, log.first() - 1, GapWhy::Slow, now)
+        }
+        false => after(log, cursor),
     }
-    let mut oldest = cursor.max(log.first() - 1);
-    while log.overruns(oldest, allowed) {
-        oldest += 1;
-    }
-    lose(log, log.position(cursor), oldest, GapWhy::Slow, now)
 }
 
 fn live(log: &mut Log) -> Placed {

@@ -154,6 +154,16 @@ impl Publisher {
         self.topic.attended().await;
     }
 
+    /// Nothing is asked any more until there is such a subscriber: who comes waits for what is said next of the backend.
+    pub fn rest(&self) {
+        self.topic.rest();
+    }
+
+    /// Subscriptions that wait are answered; what there is may be stale.
+    pub fn unsure(&self) {
+        self.topic.unsure();
+    }
+
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).
     pub async fn refresh_asked(&self) {
         self.topic.refresh.notified().await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::key::{Credentials, Scope, Target};
+use super::log::{Cursor, Log};
 use super::place::{self, Placed};
 use super::topic::{Topic, now};
 use crate::config::Queue;
@@ -39,7 +40,7 @@ pub struct Joined {
 /// How far a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing is known of the backend yet.
+    /// Nothing is known of the backend yet, or again, after nobody wanted to know.
     Opening,
     /// It answered, or the feed said that it does not: subscriptions may be answered.
     Open,
@@ -54,16 +55,14 @@ pub enum Progress {
     CaughtUp,
     /// The limit of this read was reached; there is more.
     More,
-    /// The log no longer holds what comes next, or the subscription lags further than allowed: nothing was handed out.
+    /// The log no longer holds what comes next: nothing was handed out.
     Overrun,
 }
 
 /// A cursor into one topic. Dropping it leaves the topic.
 pub struct Subscriber {
     topic: Arc<Topic>,
-    cursor: u64,
-    /// The head at joining: what was there then does not count as lag.
-    joined: u64,
+    cursor: Cursor,
     slot: u32,
     /// The number of the state that the client was told.
     told: u32,
@@ -76,16 +75,17 @@ impl Subscriber {
     /// from now on stays unheard.
     pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> Joined {
         let resumes = !matches!(start, Start::Live);
-        let (placed, head) = topic.with_trimmed_log(|log, now| {
+        let (placed, cursor, head) = topic.with_trimmed_log(|log, now| {
             let placed = place::begin(log, start, topic.resume_id.as_deref(), now);
-            log.pin(placed.cursor, log.head());
-            (placed, log.head())
+            let mut cursor = Cursor::new(placed.cursor);
+            log.hold(&mut cursor);
+            (placed, cursor, log.head())
         });
         let Placed {
-            cursor,
             recovered,
             lost,
             prelude,
+            ..
         } = placed;
         if recovered && resumes {
             topic.meters.replays.inc();
@@ -98,7 +98,6 @@ impl Subscriber {
             subscriber: Subscriber {
                 topic,
                 cursor,
-                joined: head,
                 slot,
                 told: 0,
                 told_live: true,
@@ -121,7 +120,7 @@ impl Subscriber {
 
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
-        self.topic.position(self.cursor)
+        self.topic.position(self.cursor.offset)
     }
 
     /// How it ended where the backend has refused these very credentials, though the topic goes on with others': nothing more is
@@ -161,100 +160,99 @@ impl Subscriber {
         }
     }
 
-    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest.
+    /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest, and nothing is kept
+    /// for it but the replay window.
     pub fn pause(&mut self) {
         if !std::mem::replace(&mut self.is_paused, true) {
             self.topic.drowse();
+            self.let_go();
         }
     }
 
     /// Wants again what is published.
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.is_paused) {
+            self.topic.with_log(|log| log.hold(&mut self.cursor));
             self.topic.rouse();
         }
     }
 
+    /// Nothing is kept for it any more until it reads again: its client takes next to nothing.
+    pub fn let_go(&mut self) {
+        self.topic.with_log(|log| log.let_go(&mut self.cursor));
+    }
+
+    /// Whether [`Subscriber::let_go`] was called and nothing read since.
+    pub fn is_let_go(&self) -> bool {
+        !self.cursor.is_held()
+    }
+
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        self.topic.head() > self.cursor
+        self.topic.head() > self.cursor.offset
     }
 
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
-        self.topic.with_log(|log| log.waiting(self.cursor))
+        let offset = self.cursor.offset;
+        self.topic.with_log(|log| log.waiting(offset))
     }
 
-    /// Whether a read would be an overrun: for a client that takes nothing, so that nothing is read for it.
-    pub fn is_overrun(&self, allowed: Queue) -> bool {
-        let seen = self.joined.max(self.cursor);
-        let lost = |log: &super::log::Log| log.has_lost(self.cursor) || log.overruns(seen, allowed);
-        self.is_behind() && self.topic.with_log(|log| lost(log))
+    /// Whether more is kept for it than this.
+    pub fn is_further_behind(&self, allowed: Queue) -> bool {
+        let is_further = |log: &mut Log| log.is_further_behind(self.cursor.offset, allowed);
+        self.cursor.is_held() && self.is_behind() && self.topic.with_log(is_further)
+    }
+
+    /// Whether what comes next is no longer kept.
+    pub fn has_lost(&self) -> bool {
+        let offset = self.cursor.offset;
+        self.topic.with_log(|log| log.has_lost(offset))
     }
 
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
-    /// What was there at joining does not count as lag, and the newest publish counts as one message
-    /// and no bytes: whoever had read everything before it can always take it, however large it is. The log keeps
-    /// for present subscribers what `allowed` says; a lag without bound (`u64::MAX`) asks for nothing to be kept.
-    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize, allowed: Queue) -> Progress {
-        let was_pinned = self.is_pinned();
-        self.topic.with_log(|log| {
-            let progress = log.read(&mut self.cursor, self.joined, out, count, allowed);
-            if was_pinned && self.cursor >= self.joined {
-                log.unpin(self.joined);
-            }
-            progress
-        })
+    /// What waits for a present subscriber is kept until it is read, let go, or memory runs short.
+    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+        self.topic
+            .with_log(|log| log.read(&mut self.cursor, out, count))
     }
 
-    /// After an overrun: goes to the oldest entry that is kept and within the allowed lag. Returns the gap, and for a polled route
-    /// the current document's snapshot instead of the entries (the cursor is then at the head).
-    ///
-    /// What waits behind the new cursor counts as there at joining. Nothing is returned where nothing is lost.
-    pub fn skip_with_gap(&mut self, allowed: Queue) -> Vec<Arc<Event>> {
-        let (cursor, joined) = (self.cursor, self.joined);
-        self.replace(|log, now| place::skip(log, cursor, joined, allowed, now))
+    /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
+    /// snapshot instead of the entries (the cursor is then at the head). Nothing is returned where nothing is lost.
+    pub fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
+        let offset = self.cursor.offset;
+        self.replace(|log, now| place::skip(log, offset, now))
     }
 
-    /// After a pause: what waits counts as there at joining, as for a new subscriber at this position.
-    /// Returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
+    /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
     pub fn go_on(&mut self) -> Vec<Arc<Event>> {
-        let cursor = self.cursor;
-        self.replace(|log, now| place::go_on(log, cursor, now))
+        let offset = self.cursor.offset;
+        self.replace(|log, now| place::go_on(log, offset, now))
     }
 
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.
     ///
     /// Also `None` where the cursor is at the head, and where a gap waits that the client has to be told of.
     pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
-        let was_pinned = self.is_pinned();
         self.topic.with_log(|log| {
-            if self.cursor == log.head() || log.last_gap() > self.cursor {
+            let offset = self.cursor.offset;
+            if offset == log.head() || log.last_gap() > offset {
                 return None;
             }
             let snapshot = log.snapshot()?;
-            if was_pinned {
-                log.unpin(self.joined);
-            }
-            self.cursor = log.head();
+            log.move_to(&mut self.cursor, log.head());
             Some(snapshot)
         })
     }
 
     fn replace(
         &mut self,
-        find: impl FnOnce(&mut super::log::Log, std::time::Instant) -> Placed,
+        find: impl FnOnce(&mut Log, std::time::Instant) -> Placed,
     ) -> Vec<Arc<Event>> {
-        let was_pinned = self.is_pinned();
         let placed = self.topic.with_log(|log| {
             let placed = find(log, now());
-            if was_pinned {
-                log.unpin(self.joined);
-            }
-            self.cursor = placed.cursor;
-            self.joined = log.head();
-            log.pin(self.cursor, self.joined);
+            log.move_to(&mut self.cursor, placed.cursor);
             placed
         });
         if let Some(why) = placed.lost {
@@ -262,20 +260,12 @@ impl Subscriber {
         }
         placed.prelude
     }
-
-    /// Whether the log keeps entries for this reader's replay.
-    fn is_pinned(&self) -> bool {
-        self.cursor < self.joined
-    }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if self.is_pinned() {
-            self.topic.with_log(|log| log.unpin(self.joined));
-        }
-        self.topic
-            .node
-            .leave(&self.topic, self.slot, self.is_paused);
+        self.let_go();
+        let node = &self.topic.node;
+        node.leave(&self.topic, self.slot, self.is_paused);
     }
 }

@@ -176,7 +176,7 @@ impl Topic {
         Some((version, condition.state.clone()))
     }
 
-    /// Looks at the log, or changes cursors and pins; for what adds entries there is [`Topic::extend`].
+    /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].
     pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
         look(&mut lock(&self.log))
     }
@@ -185,7 +185,7 @@ impl Topic {
     pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
         let mut log = lock(&self.log);
         let now = now();
-        log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+        log.trim(&self.route.load().replay, now);
         self.settle(&log);
         look(&mut log, now)
     }
@@ -199,7 +199,7 @@ impl Topic {
             }
             let (now, before) = (now(), log.head());
             add(&mut log, now);
-            log.trim(&self.route.load().replay, now, self.subscribers() > 0);
+            log.trim(&self.route.load().replay, now);
             self.settle(&log);
             log.head() > before
         };
@@ -214,7 +214,7 @@ impl Topic {
         lock(&self.log).because(cause);
     }
 
-    /// Frees up to `excess` bytes, down to the newest entry.
+    /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();
@@ -247,10 +247,38 @@ impl Topic {
 
     /// Another reason for a state that clients have been told.
     pub fn explain(&self, why: &'static str) {
-        let state = &mut lock(&self.condition).state;
-        if !state.live {
-            state.why = Some(why);
+        {
+            let state = &mut lock(&self.condition).state;
+            if !state.live {
+                state.why = Some(why);
+            }
         }
+        if self.shift(OPENING, OPEN) {
+            self.wake();
+        }
+    }
+
+    /// Who comes from now on waits for what the backend says next.
+    pub fn rest(&self) {
+        if self.shift(OPEN, OPENING) {
+            self.ring_mirror();
+        }
+    }
+
+    /// Who waits is answered though nothing has been heard of the backend.
+    pub fn unsure(&self) {
+        self.change(|condition| {
+            if condition.state.live {
+                condition.state.live = false;
+                condition.state.why = Some("connecting");
+            }
+        });
+    }
+
+    /// Whether it is polled, and nobody wants to know.
+    pub fn is_idle(&self) -> bool {
+        let is_polled = matches!(self.target.route.source, Some(Source::Poll(_)));
+        is_polled && !self.is_attended()
     }
 
     /// Nothing more comes. Where `end` is `None` nobody is left to be told.
@@ -427,7 +455,7 @@ impl Topic {
     /// It stands as another process says.
     pub fn stand(&self, standing: &Standing) {
         if !standing.is_open {
-            return;
+            return self.rest();
         }
         self.change(|condition| {
             condition.state.live = standing.live;
@@ -454,10 +482,14 @@ impl Topic {
     pub fn info(&self) -> TopicInfo {
         let (at, (events, bytes)) =
             self.with_trimmed_log(|log, _| (log.position(log.head()), log.replayable()));
-        let (state, last_ok) = {
+        let (mut state, last_ok) = {
             let condition = lock(&self.condition);
             (condition.state.clone(), condition.last_ok)
         };
+        let is_idle = self.is_idle();
+        if is_idle {
+            (state.live, state.why) = (false, Some("idle"));
+        }
         TopicInfo {
             route: self.target.route.name.clone(),
             path: self.target.url.clone(),
@@ -470,9 +502,18 @@ impl Topic {
                 Some(Source::Sse(_)) | None => "sse",
             },
             last_ok,
+            is_idle,
             events,
             bytes,
         }
+    }
+
+    /// From one phase to another, where it is in the first.
+    fn shift(&self, from: u8, to: u8) -> bool {
+        let shifted = self
+            .phase
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        shifted.is_ok()
     }
 
     /// Changes the state; wakes everybody where clients would see the difference.
@@ -545,6 +586,8 @@ pub struct TopicInfo {
     pub kind: &'static str,
     /// Unix seconds of the last success.
     pub last_ok: Option<u64>,
+    /// Polled, and without a subscriber that wants to know: the backend is not asked.
+    pub is_idle: bool,
     /// Entries in the replay window.
     pub events: usize,
     /// Bytes of the replay window.

@@ -21,8 +21,8 @@ pub(super) struct Topics {
     pub is_closed: bool,
     /// Whoever tells another process of those that come.
     pub newcomers: Option<mpsc::Sender<Mirror>>,
-    /// When memory was last sought in all topics.
-    pub last_round: Option<Instant>,
+    /// When memory was last sought in all topics, and how much the largest were left with.
+    pub last_round: Option<(Instant, usize)>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     count: usize,
     owners: HashMap<Owning, Owned>,

@@ -61,6 +61,16 @@ impl<'t> Tree<'t> {
 
     /// Takes apart what is known to be JSON; `None` where it is nested too deep. Of any other text it makes some tree.
     pub fn of_json(text: &'t [u8]) -> Option<Self> {
+        Tree::within(text, DEPTH)
+    }
+
+    /// Takes a text apart however deep it is, for looking things up: what is found is not to be compared. `None` where it is
+    /// no JSON.
+    pub fn read_deep(text: &'t [u8]) -> Option<Self> {
+        is_json(text).then(|| Tree::within(text, usize::MAX))?
+    }
+
+    fn within(text: &'t [u8], depth: usize) -> Option<Self> {
         u32::try_from(text.len()).ok()?;
         let mut nodes: Vec<Node> = Vec::with_capacity(text.len() / 12 + 1);
         let mut open: Vec<usize> = Vec::new();
@@ -79,7 +89,7 @@ impl<'t> Tree<'t> {
                     }
                     continue;
                 }
-                b'[' | b'{' if open.len() == DEPTH => return None,
+                b'[' | b'{' if open.len() == depth => return None,
                 b'[' | b'{' => {
                     open.push(nodes.len());
                     at + 1

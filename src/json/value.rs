@@ -132,6 +132,26 @@ impl<'a> Value<'a> {
         tokens.try_fold(self, |at, token| at.get(token))
     }
 
+    /// As [`Value::pointer`], all of those whose members bear the same names.
+    pub fn every(self, tokens: &[String]) -> Vec<Value<'a>> {
+        let step = |found: Vec<Value<'a>>, token: &String| {
+            let mut next = Vec::new();
+            for value in found {
+                match value.form() {
+                    Form::Object => {
+                        let named = value
+                            .pairs()
+                            .filter(|(name, _)| name.is_text(token.as_bytes()));
+                        next.extend(named.map(|(_, value)| value));
+                    }
+                    _ => next.extend(value.get(token)),
+                }
+            }
+            next
+        };
+        tokens.iter().fold(vec![self], step)
+    }
+
     /// A text, or a member's name, without quotes and escapes.
     pub fn plain(self) -> Cow<'a, [u8]> {
         let text = self.text();
@@ -188,12 +208,9 @@ impl<'a> Value<'a> {
             Form::Object if room > 0 => {
                 let mut members = serde_json::Map::new();
                 for (name, value) in self.pairs() {
-                    // A name that cannot be said is one that is not asked for.
-                    let Ok(name) = String::from_utf8(name.plain().into_owned()) else {
-                        continue;
-                    };
+                    let name = String::from_utf8_lossy(&name.plain()).into_owned();
                     let is_twice = members.contains_key(&name);
-                    let value = match is_twice {
+                    let value = match is_twice || name.contains(char::REPLACEMENT_CHARACTER) {
                         true => Json::Null,
                         false => value.exact(room - 1),
                     };

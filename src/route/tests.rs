@@ -25,6 +25,7 @@ fn route(path: &str) -> Route {
             balance: Default::default(),
             health: None,
             budget: Default::default(),
+            connection_auth: Default::default(),
         }),
         source: None,
         share: Share::User,

@@ -22,6 +22,7 @@ use super::heartbeat::{Beat, Heartbeat};
 use super::hello::Hello;
 use super::identity::Access;
 use super::inbound::{Incoming, Limits};
+use super::lag::Lag;
 use super::leaving::Leaving;
 use super::opening::Opening;
 use super::pace::max_message;
@@ -80,6 +81,8 @@ pub(super) struct Connection<Io> {
     pub(super) is_single: bool,
     /// The client did not take all of the last write.
     pub(super) stalled: bool,
+    /// It is further behind than may be.
+    pub(super) lag: Option<Box<Lag>>,
     /// The admin API was shown what it did not take.
     shows_outbox: bool,
     panicked: bool,
@@ -145,6 +148,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             refused_subs: 0,
             is_single,
             stalled: false,
+            lag: None,
             shows_outbox: false,
             panicked: false,
             life: Box::new(Life {
@@ -200,20 +204,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if !self.stalled {
             self.answer_calls(cx);
         }
-        let mut has_more = has_more_to_read;
+        let mut is_behind = self.stalled;
         if self.closing_until.is_none() {
             if self.stalled {
                 self.judge_lag(subs, now);
             } else {
-                has_more |= self.fill(subs, now);
+                is_behind = self.fill(subs, now);
             }
         }
+        let has_more = has_more_to_read || is_behind;
         let was_held = self.socket.is_held();
         match self.socket.poll_send(cx) {
             Poll::Ready(Ok(())) => {
                 if std::mem::take(&mut self.stalled) {
                     // Notices have waited for this.
                     self.member().signal.ring();
+                }
+                if !is_behind {
+                    self.lag = None;
                 }
                 self.sent();
             }
@@ -384,9 +392,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn deadline(&self, subs: &[Subscription]) -> Instant {
         let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
         let leaving = self.leaving.as_ref().map(|leaving| leaving.at);
-        // A stalled client's subscriptions wait for it, not for the time.
-        let subs = if self.stalled { &[] } else { subs };
-        let nearest = subs.iter().filter_map(Subscription::deadline).min();
+        // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
+        let nearest = match self.stalled {
+            true => self.lag.as_ref().map(|lag| lag.deadline()),
+            false => subs.iter().filter_map(Subscription::deadline).min(),
+        };
         [leaving, nearest, self.access.deadline()]
             .into_iter()
             .flatten()

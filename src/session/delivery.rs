@@ -5,6 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::lag::Lag;
 use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
 use crate::error::{Code, Refusal};
 use crate::event::{End, GapWhy};
@@ -22,11 +23,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.socket.outbox().bytes() >= BATCH_BYTES {
             return true;
         }
-        let allowed = self.rules().queue;
         let mut desk = Desk {
             protocol: self.protocol,
             now,
-            allowed,
             out: self.socket.outbox_mut(),
             frames: BATCH_FRAMES,
             scratch: Vec::new(),
@@ -115,14 +114,39 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
     }
 
-    /// A client that takes nothing is closed when its lag is more than its route allows.
+    /// A client that has not taken its batch, is further behind than may be, and takes next to nothing for some time: it is
+    /// closed, or nothing more is kept for it, as its routes say.
     pub(super) fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        let taken = self.socket.outbox().taken();
+        if let Some(lag) = &mut self.lag
+            && !lag.is_too_slow(now, taken)
+        {
+            return;
+        }
         let allowed = self.rules().queue;
-        let slow = subs
-            .iter()
-            .find(|sub| sub.is_too_slow(self.protocol, allowed));
-        if let Some(slow) = slow {
-            self.shared.telemetry.slow_client_closed(&slow.route().name);
+        let mut slow = subs
+            .iter_mut()
+            .filter(|sub| sub.is_further_behind(allowed))
+            .peekable();
+        if slow.peek().is_none() {
+            self.lag = None;
+            return;
+        }
+        if self.lag.is_none() {
+            self.lag = Some(Box::new(Lag::new(now, taken)));
+            return;
+        }
+        self.lag = None;
+        let mut closed_for = None;
+        for sub in slow {
+            if sub.closes_when_slow(self.protocol) {
+                closed_for = Some(sub.route().name.clone());
+                break;
+            }
+            sub.let_go();
+        }
+        if let Some(route) = closed_for {
+            self.shared.telemetry.slow_client_closed(&route);
             self.close(4113, "slow consumer", subs, now);
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.
             let lost = self.heartbeat.lost_at(self.rules().ping_timeout);

@@ -12,6 +12,7 @@ mod heartbeat;
 mod hello;
 mod identity;
 pub mod inbound;
+mod lag;
 mod leaving;
 mod opening;
 mod outbox;

@@ -21,12 +21,6 @@ use crate::telemetry::Meters;
 /// How long a `sub` waits for the upstream's first response head before it is answered anyway.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// No lag is too much: what a pause held back is not the client's slowness.
-const ANY_LAG: Queue = Queue {
-    messages: u64::MAX,
-    bytes: u64::MAX,
-};
-
 /// See the module.
 pub(super) struct Subscription {
     /// The number that the client knows; a moved subscription keeps its own.
@@ -69,7 +63,6 @@ pub(super) struct Traced {
 pub(super) struct Desk<'a> {
     pub protocol: &'static dyn Protocol,
     pub now: Instant,
-    pub allowed: Queue,
     pub out: &'a mut Outbox,
     /// Frames that may still be added in this round.
     pub frames: usize,
@@ -95,7 +88,7 @@ pub(super) enum Verdict {
     Refused(u64, End),
     /// Over; what led to it is out, the end itself is not.
     Over(End),
-    /// The client lost something that its connection cannot tell, or read too slowly.
+    /// The client lost something that its connection cannot tell.
     Lost(GapWhy),
 }
 
@@ -224,19 +217,28 @@ impl Subscription {
             .min()
     }
 
-    /// Whether its client, that takes nothing, lags so far that it is closed for it.
-    pub fn is_too_slow(&self, protocol: &dyn Protocol, allowed: Queue) -> bool {
+    /// Whether more waits for its client than this. What a pause held back is not its slowness.
+    pub fn is_further_behind(&self, allowed: Queue) -> bool {
         let exempt = self.paused || self.resuming || self.unanswered.is_some();
-        !exempt && self.closes_when_slow(protocol) && self.subscriber.is_overrun(allowed)
+        !exempt && self.subscriber.is_further_behind(allowed)
     }
 
-    /// As the route says; without words there is only the close, unless a document makes up for it.
-    fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
-        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
+    /// Whether a client that is too slow is closed for this one: as the route says; without words there is only the close, unless
+    /// a document makes up for it.
+    pub fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
         match protocol.has_words() {
             true => self.route.slow == Slow::Close,
-            false => !is_polled,
+            false => !self.is_polled(),
         }
+    }
+
+    /// Keeps nothing for a client that is too slow: when it reads on, it is told what it has lost.
+    pub fn let_go(&mut self) {
+        self.subscriber.let_go();
+    }
+
+    fn is_polled(&self) -> bool {
+        matches!(self.route.source, Some(Source::Poll(_)))
     }
 
     /// Puts what comes next into the outbox.
@@ -255,12 +257,14 @@ impl Subscription {
                 }
                 _ => {}
             }
+        }
+        if let Some(mut unanswered) = self.unanswered.take() {
+            self.renew_snapshot(&mut unanswered);
             let ok = Output::Ok {
                 id: unanswered.id,
                 sub: Some((self.ch, unanswered.at, unanswered.recovered)),
             };
             desk.say(&ok);
-            self.unanswered = None;
         }
         // Looked at before the log: what was published before an end is read before it is told.
         let phase = self.subscriber.phase();
@@ -303,12 +307,25 @@ impl Subscription {
         }
     }
 
-    /// Whether an end before the answer is the answer: the backend refused, and gave nothing.
+    /// The document may be another by now than when it joined: it waited for a poll. Then the old one is not told of.
+    fn renew_snapshot(&mut self, unanswered: &mut Unanswered) {
+        if let Some(last) = self.prelude.back_mut()
+            && last.kind == Kind::Snapshot
+            && let Some(document) = self.subscriber.skip_to_document()
+        {
+            *last = document;
+            unanswered.at = self.subscriber.position();
+        }
+    }
+
+    /// Whether an end before the answer is the answer: the backend refused, and gave nothing. What a poll gave once is not for whom a later
+    /// one refuses.
     fn is_refusal(&self, end: &End) -> bool {
+        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
         // That a position was not known here is nothing to tell whom the backend refuses.
         let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
         let gave_nothing = self.prelude.iter().all(is_gap) && !self.subscriber.is_behind();
-        gave_nothing && end.code != Code::UpstreamClosed
+        (is_polled || gave_nothing) && end.code != Code::UpstreamClosed
     }
 
     fn tell_state(&mut self, desk: &mut Desk<'_>) {
@@ -339,7 +356,7 @@ impl Subscription {
             return;
         }
         let mut entries = Vec::new();
-        match self.subscriber.read(&mut entries, usize::MAX, ANY_LAG) {
+        match self.subscriber.read(&mut entries, usize::MAX) {
             Progress::CaughtUp | Progress::More => {
                 self.prelude.extend(net_change(entries, poll));
             }
@@ -379,7 +396,7 @@ impl Subscription {
             match self.subscriber.skip_to_document() {
                 Some(document) => entries.push(document),
                 None => {
-                    let progress = self.subscriber.read(&mut entries, 1, desk.allowed);
+                    let progress = self.subscriber.read(&mut entries, 1);
                     entries.retain(|event| event.kind != Kind::Event);
                     if progress == Progress::Overrun {
                         verdict = self.overrun(desk);
@@ -398,6 +415,9 @@ impl Subscription {
     }
 
     fn deliver(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if self.subscriber.is_let_go() {
+            return self.overrun(desk);
+        }
         if self.wants_documents(desk.protocol) {
             return self.deliver_document(desk);
         }
@@ -410,7 +430,7 @@ impl Subscription {
             desk.frames
         };
         let mut events = std::mem::take(&mut desk.scratch);
-        let progress = self.subscriber.read(&mut events, count, desk.allowed);
+        let progress = self.subscriber.read(&mut events, count);
         if progress == Progress::Overrun {
             desk.scratch = events;
             return self.overrun(desk);
@@ -442,8 +462,10 @@ impl Subscription {
         verdict
     }
 
+    /// Goes on where its client was too slow, or memory has run short.
     fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
-        if self.closes_when_slow(desk.protocol) {
+        let is_told = desk.protocol.has_words() || self.is_polled();
+        if !is_told && self.subscriber.has_lost() {
             return Verdict::Lost(GapWhy::Slow);
         }
         let document = match self.route.slow {
@@ -453,10 +475,7 @@ impl Subscription {
         };
         match document {
             Some(document) => self.prelude.push_back(document),
-            None => {
-                let skipped = self.subscriber.skip_with_gap(desk.allowed);
-                self.prelude.extend(skipped);
-            }
+            None => self.prelude.extend(self.subscriber.skip_with_gap()),
         }
         Verdict::HasMore
     }
@@ -512,8 +531,7 @@ impl Subscription {
             GapWhy::Expired | GapWhy::Epoch | GapWhy::Slow => true,
             GapWhy::UpstreamReconnect | GapWhy::TooLarge | GapWhy::Config => false,
         };
-        let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
-        (is_ours && !is_polled).then_some(why)
+        (is_ours && !self.is_polled()).then_some(why)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Outage {
     topic: Publisher,
     telemetry: Arc<Telemetry>,
     due: Option<(Instant, Trouble)>,
+    /// When those who wait are answered without a word of the backend.
+    answer_at: Option<Instant>,
     is_told: bool,
     /// What is in the log.
     logged: Vec<Cow<'static, str>>,
@@ -46,6 +48,7 @@ impl Outage {
             topic,
             telemetry,
             due: None,
+            answer_at: None,
             is_told: false,
             logged: Vec::new(),
         }
@@ -76,6 +79,7 @@ impl Outage {
     /// Clients are told, if they have not been.
     pub fn tell(&mut self, trouble: Trouble) {
         self.due = None;
+        self.answer_at = None;
         let Trouble { why, detail } = trouble;
         match std::mem::replace(&mut self.is_told, true) {
             false => self.topic.stale(why),
@@ -92,6 +96,7 @@ impl Outage {
     /// The backend answers.
     pub fn end(&mut self) {
         self.due = None;
+        self.answer_at = None;
         self.logged = Vec::new();
         if std::mem::take(&mut self.is_told) {
             let route = &self.topic.target().route.name;
@@ -100,16 +105,37 @@ impl Outage {
         self.topic.live();
     }
 
-    /// Does the work, and tells clients meanwhile if that falls due.
+    /// Nobody wants to know: nothing falls due.
+    pub fn rest(&mut self) {
+        self.due = None;
+        self.answer_at = None;
+    }
+
+    /// Somebody wants to know again, and is answered at this time at the latest.
+    pub fn answer_at(&mut self, time: Instant) {
+        self.answer_at = Some(time);
+    }
+
+    /// Does the work, and tells clients meanwhile what falls due.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
-        if let Some((due, trouble)) = self.due.clone() {
+        loop {
+            let told_at = self.due.as_ref().map(|(due, _)| *due);
+            let Some(due) = told_at.into_iter().chain(self.answer_at).min() else {
+                return work.await;
+            };
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = sleep_until(due) => self.tell(trouble),
+                () = sleep_until(due) => {}
+            }
+            match self.due.take_if(|(due, _)| *due <= Instant::now()) {
+                Some((_, trouble)) => self.tell(trouble),
+                None => {
+                    self.answer_at = None;
+                    self.topic.unsure();
+                }
             }
         }
-        work.await
     }
 }

@@ -52,7 +52,7 @@ pub const EVENT_LATENCY: Family = family(
 pub const DATA_AGE: Family = family(
     "data_age_seconds",
     &["route"],
-    "Seconds since the last good poll, of the route's topic that waited longest",
+    "Seconds since the last good poll, of the route's topic that waited longest and has a subscriber",
 );
 /// `upstream_requests_total`.
 pub const UPSTREAM_REQUESTS: Family = family(

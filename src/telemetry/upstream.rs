@@ -56,6 +56,20 @@ impl Telemetry {
             .inc();
     }
 
+    /// An upstream authenticates connections; told once of each.
+    pub fn connections_bound(&self, upstream: &str, is_pinned: bool) {
+        match is_pinned {
+            true => tracing::info!(
+                upstream,
+                "the backend authenticates connections (NTLM or Negotiate): each is pinned to its client's, or closed after the answer"
+            ),
+            false => tracing::warn!(
+                upstream,
+                "the backend authenticates connections (NTLM or Negotiate): each is closed after the answer, so a login of                  several steps fails; set upstream.NAME.connection_auth = \"pin\" where clients come directly"
+            ),
+        }
+    }
+
     /// A request could have been sent once more, and the retry budget was used up.
     pub fn retry_refused(&self, upstream: &str) {
         self.upstream_retries_refused

@@ -1,18 +1,17 @@
 //! The body of an answer, and the connection that it comes over.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::depot::Depot;
 use super::http1::{Http1, State, Task};
-use super::http2::Place;
+use super::pins::Release;
+use super::trunk::Place;
 
 /// Whoever reads it drives the connection. At its end the connection is kept for the next
-/// request, or closed where it can carry none; dropped before its end, it closes the connection.
+/// request, or closed where it may carry none; dropped before its end, it closes the connection.
 ///
 /// A break is told one poll later: a reader that closes its own connection for it has then sent on
 /// what came before.
@@ -26,8 +25,8 @@ pub(super) struct Answer {
 pub(super) enum Way {
     /// Nobody: all is there.
     Complete,
-    /// The reader; the connection then goes back to its depot.
-    Held(Box<Http1>, Arc<Depot>),
+    /// The reader; the connection is released after it.
+    Held(Box<Http1>, Release),
     /// A task that ends with the answer.
     Apart { _task: Task },
     /// The task of a connection that others use too.
@@ -53,10 +52,10 @@ impl Answer {
         if state == State::Busy {
             return;
         }
-        if let Way::Held(connection, depot) = std::mem::replace(&mut self.way, Way::Complete)
+        if let Way::Held(connection, release) = std::mem::replace(&mut self.way, Way::Complete)
             && state == State::Ready
         {
-            depot.keep(connection);
+            release.finish(connection);
         }
     }
 

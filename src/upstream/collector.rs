@@ -133,7 +133,10 @@ impl HttpClient for Client {
         let lent = Lent::new(full(body));
         let request = address(&head, &self.server, lent.clone())?;
         let asking = async {
-            let answer = self.pool.request(&self.server, request, &lent).await?;
+            let answer = self
+                .pool
+                .request(&self.server, request, &lent, None)
+                .await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))

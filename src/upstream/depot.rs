@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::addresses::Addresses;
 use super::http1::Http1;
-use super::http2::Trunk;
+use super::pins::Pin;
+use super::trunk::Trunk;
 use crate::config::Authority;
-use crate::error::Error;
 
 /// How often idle connections are looked at, at most: one that its backend has closed holds a
 /// descriptor no longer than this.
@@ -22,8 +22,6 @@ pub(super) struct Depot {
     pub(super) addresses: Addresses,
     /// Its HTTP/2 connections.
     pub(super) trunk: Trunk,
-    /// Held by whoever makes one of them; when that failed last, and why.
-    pub(super) dialing: tokio::sync::Mutex<Option<(Instant, Error)>>,
     idle_timeout: Duration,
     limit: usize,
     is_http1_only: AtomicBool,
@@ -34,6 +32,8 @@ pub(super) struct Depot {
 struct State {
     /// The newest at the back.
     kept: VecDeque<(Instant, Box<Http1>)>,
+    /// Those that wait for one client's next request.
+    pinned: Vec<Weak<Pin>>,
     is_swept: bool,
 }
 
@@ -42,7 +42,6 @@ impl Depot {
         Depot {
             addresses: Addresses::of(server),
             trunk: Trunk::default(),
-            dialing: tokio::sync::Mutex::default(),
             idle_timeout,
             limit,
             is_http1_only: AtomicBool::new(false),
@@ -64,10 +63,23 @@ impl Depot {
     pub(super) fn take(&self) -> Option<Box<Http1>> {
         loop {
             let (since, mut connection) = self.lock().kept.pop_back()?;
-            if since.elapsed() < self.idle_timeout && connection.is_alive() {
+            if self.is_good(since, &mut connection) {
                 return Some(connection);
             }
         }
+    }
+
+    /// Whether a connection that has waited since then can carry another request.
+    pub(super) fn is_good(&self, since: Instant, connection: &mut Http1) -> bool {
+        since.elapsed() < self.idle_timeout
+            && self.addresses.name(&connection.address)
+            && connection.is_alive()
+    }
+
+    /// Closes a pinned connection when it would close any other. They do not count for the limit: a client has only one.
+    pub(super) fn look_after(self: &Arc<Self>, pin: &Arc<Pin>) {
+        self.lock().pinned.push(Arc::downgrade(pin));
+        self.watch();
     }
 
     /// Keeps a connection that is ready for another request; beyond the limit the oldest goes.
@@ -104,14 +116,13 @@ impl Depot {
         let mut gone = Vec::new();
         let mut state = self.lock();
         for (since, mut connection) in std::mem::take(&mut state.kept) {
-            let is_good = since.elapsed() < self.idle_timeout
-                && self.addresses.name(&connection.address)
-                && connection.is_alive();
-            match is_good {
+            match self.is_good(since, &mut connection) {
                 true => state.kept.push_back((since, connection)),
                 false => gone.push(connection),
             }
         }
+        let lives = |pin: &Weak<Pin>| pin.upgrade().is_some_and(|pin| pin.lives(self));
+        state.pinned.retain(lives);
         then(&mut state);
         drop(state);
         drop(gone);
@@ -123,7 +134,7 @@ impl Depot {
         let mut is_left = false;
         self.clear_and(|state| {
             let is_shared = self.trunk.sweep(self.idle_timeout, is_named);
-            is_left = is_shared || !state.kept.is_empty();
+            is_left = is_shared || !state.kept.is_empty() || !state.pinned.is_empty();
             state.is_swept = is_left;
         });
         is_left
@@ -131,6 +142,15 @@ impl Depot {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Depot {
+    fn drop(&mut self) {
+        // What it knew of its server is no longer in force.
+        for pin in self.lock().pinned.iter().filter_map(Weak::upgrade) {
+            pin.close();
+        }
     }
 }
 

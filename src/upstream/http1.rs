@@ -10,11 +10,12 @@ use std::task::{Context, Waker};
 
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::bound;
 use super::lent::Lent;
 use super::stream::Stream;
 use super::strict::{Question, Strict};
@@ -30,9 +31,12 @@ pub(super) struct Http1 {
     question: Question,
     /// The other end.
     pub(super) address: SocketAddr,
+    /// Whether its backend may take every request on it for one user's from now on.
+    pub(super) is_bound: bool,
 }
 
-type Driver = Connection<TokioIo<Strict<Stream>>, Lent>;
+/// The engine's connection; the type of one that can be upgraded has no name.
+type Driver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +69,10 @@ impl Http1 {
             .await?;
         Ok(Box::new(Http1 {
             sender,
-            driver: Some(driver),
+            driver: Some(Box::pin(driver.with_upgrades())),
             question,
             address,
+            is_bound: false,
         }))
     }
 
@@ -77,6 +82,7 @@ impl Http1 {
         request: Request<Lent>,
     ) -> Result<Response<Incoming>, Unanswered> {
         self.question.ask(&request);
+        self.is_bound |= bound::is_presented(request.headers());
         // Whatever it waits for comes from the driver, which this task polls first: it needs
         // neither a waker nor a share of the task's budget.
         let mut sending = pin!(tokio::task::unconstrained(
@@ -89,19 +95,9 @@ impl Http1 {
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
         });
-        Ok(answer.await?)
-    }
-
-    /// Sends one request that asks for another protocol. The connection is driven apart, because
-    /// only so can it be taken over.
-    pub(super) async fn ask_for_upgrade(
-        mut self: Box<Self>,
-        request: Request<Lent>,
-    ) -> Result<(Response<Incoming>, Task), Unanswered> {
-        self.question.ask(&request);
-        let sending = self.sender.try_send_request(request);
-        let task = Task::of(self.driver.map(Connection::with_upgrades));
-        Ok((sending.await?, task))
+        let answer = answer.await?;
+        self.is_bound |= bound::is_told(answer.headers());
+        Ok(answer)
     }
 
     /// Moves what can be moved.
@@ -127,7 +123,7 @@ impl Http1 {
     }
 
     /// Gives the connection a task of its own, for what is left of this exchange.
-    pub(super) fn leave(self: Box<Self>) -> Task {
+    pub(super) fn leave(self) -> Task {
         Task::of(self.driver)
     }
 }
@@ -136,7 +132,7 @@ impl Http1 {
 fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
     // Why it ended is told to the request or to its answer's body.
     if let Some(moving) = driver
-        && Pin::new(moving).poll(cx).is_ready()
+        && moving.as_mut().poll(cx).is_ready()
     {
         *driver = None;
     }
@@ -155,10 +151,7 @@ impl From<TrySendError<Request<Lent>>> for Unanswered {
 pub(super) struct Task(Option<JoinHandle<()>>);
 
 impl Task {
-    fn of<D>(driver: Option<D>) -> Self
-    where
-        D: Future<Output = Result<(), hyper::Error>> + Send + 'static,
-    {
+    fn of(driver: Option<Driver>) -> Self {
         Task(driver.map(|driver| {
             tokio::spawn(async {
                 // Why it ended is told to the request or to its answer's body.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answer;
+mod bound;
 mod coding;
 pub mod collector;
 mod connect;
@@ -11,11 +12,14 @@ mod http1;
 mod http2;
 mod lent;
 pub mod outside;
+mod peer_settings;
+mod pins;
 mod pool;
 mod resolve;
 mod stream;
 mod strict;
 mod tls;
+mod trunk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -40,6 +44,7 @@ use answer::Answer;
 use fleet::{Checker, Fleet, Held};
 pub use fleet::{ClientAddress, Hold, ServerHealth};
 use lent::Lent;
+pub use pins::Pins;
 use pool::{Pool, Settings};
 
 /// Any body on its way through.
@@ -129,7 +134,8 @@ impl Upstreams {
 
     /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
     /// already or, with a fixed `host`, overwritten here. Framing headers are written anew. A [`ClientAddress`] in
-    /// the extensions is what a hash by `"ip"` goes by.
+    /// the extensions is what a hash by `"ip"` goes by; [`Pins`] there are the connections of this client alone, of
+    /// which one that leads to this upstream is used before any other.
     /// Counts `upstream_requests_total{route,…}`. A place in a trace that [`Span::mark`] named goes with it; the span ends with the answer's head.
     ///
     /// A server that cannot be connected to is passed over for the next one, each server once. A safe request
@@ -143,7 +149,8 @@ impl Upstreams {
     /// that lives.
     ///
     /// # Errors
-    /// `Connect`: nothing was sent. `NoneHealthy`: neither, and no server is known to be well. `Busy`: the budget had no room.
+    /// `Connect`: nothing was sent. `NoneHealthy`: neither, and no server is known to be well. `Busy`: the budget had no room,
+    /// or the servers take no more requests over their connections.
     /// `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
     /// Where the request's own body broke, that body's error. The answer's body fails with `Broken` where it stops before its end.
     pub async fn send(
@@ -224,6 +231,7 @@ impl Upstreams {
             if before.is_some_and(|manned| manned.is(upstream)) {
                 continue;
             }
+            self.pool(upstream).keep_only(&upstream.servers);
             let mut manned = self.man(upstream, before.map(|manned| &*manned.fleet));
             let (fleet, pool) = (manned.fleet.clone(), self.pool(upstream));
             manned.checker = Checker::start(upstream, fleet, pool);
@@ -246,6 +254,7 @@ impl Upstreams {
         let fleet = self.fleet(upstream);
         let place = fleet.admit(purpose).await.ok_or_else(Error::busy)?;
         let (mut head, body) = request.into_parts();
+        let pins: Option<Pins> = head.extensions.remove();
         if let Some(host) = &upstream.host {
             head.headers.insert(HOST, host.clone());
         }
@@ -254,6 +263,9 @@ impl Upstreams {
         let repeatable = lent.is_empty() && is_safe(&head.method);
 
         let mut trip = fleet.set_out(&head, purpose);
+        if let Some(pins) = &pins {
+            trip.stay_where(|server| pool.is_pinned(server, pins));
+        }
         let mut lease = trip
             .next()
             .map_err(|none| Error::none_healthy(none.retry_after))?;
@@ -261,8 +273,12 @@ impl Upstreams {
             let server = lease.server();
             let request = address(&head, server, lent.clone())?;
             let met_stale = lent.met_stale().is_some();
-            let error = match self.attempt(&pool, server, request, &lent, patience).await {
+            let sending = pool.request(server, request, &lent, pins.as_ref());
+            let error = match in_time(sending, &lent, patience).await {
                 Ok(answer) => {
+                    if purpose == Purpose::Passthrough && bound::is_told(answer.headers()) {
+                        fleet.note_bound(upstream.connection_auth);
+                    }
                     lease.answered(answer.status());
                     return Ok((answer, Hold::new(lease, place)));
                 }
@@ -274,7 +290,7 @@ impl Upstreams {
             }
             drop(lease);
             let again = match error.kind {
-                Kind::Connect => true,
+                Kind::Connect | Kind::Busy => true,
                 Kind::Broken => was_stale && repeatable && trip.may_repeat(),
                 _ => false,
             };
@@ -294,28 +310,6 @@ impl Upstreams {
             };
             self.telemetry.request_repeated(&upstream.name, &error);
             lease = next;
-        }
-    }
-
-    async fn attempt(
-        &self,
-        pool: &Pool,
-        server: &config::Authority,
-        request: Request<Lent>,
-        lent: &Lent,
-        patience: Option<Duration>,
-    ) -> Result<Response<Answer>, Error> {
-        let sending = pool.request(server, request, lent);
-        let Some(patience) = patience else {
-            return sending.await;
-        };
-        tokio::select! {
-            biased;
-            answer = sending => answer,
-            () = out_of_patience(lent, patience) => Err(Error::upstream(
-                Kind::Timeout,
-                format!("no answer within {}", humantime::format_duration(patience)),
-            )),
         }
     }
 
@@ -361,6 +355,25 @@ impl Upstreams {
             fleet: Arc::new(Fleet::new(upstream, before, &self.telemetry)),
             checker: None,
         }
+    }
+}
+
+/// The answer's head, unless nothing moves for `patience`.
+async fn in_time(
+    sending: impl Future<Output = Result<Response<Answer>, Error>>,
+    lent: &Lent,
+    patience: Option<Duration>,
+) -> Result<Response<Answer>, Error> {
+    let Some(patience) = patience else {
+        return sending.await;
+    };
+    tokio::select! {
+        biased;
+        answer = sending => answer,
+        () = out_of_patience(lent, patience) => Err(Error::upstream(
+            Kind::Timeout,
+            format!("no answer within {}", humantime::format_duration(patience)),
+        )),
     }
 }
 

@@ -82,7 +82,7 @@ impl Outside {
         let lent = Lent::new(body);
         let request = address(&head, &self.server, lent.clone())
             .map_err(|error| error.detail.into_owned())?;
-        let answer = self.pool.request(&self.server, request, &lent).await;
+        let answer = self.pool.request(&self.server, request, &lent, None).await;
         let answer = answer.map_err(|error| error.detail.into_owned())?;
         let broken = |detail| Error::upstream(Kind::Broken, detail);
         let answer = answer.map(|body| {

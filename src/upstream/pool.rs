@@ -2,30 +2,34 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::header::UPGRADE;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::addresses::{Guide, addresses};
 use super::answer::{Answer, Way};
+use super::bound;
 use super::connect::connect;
 use super::depot::Depot;
 use super::http1::{Http1, State, Unanswered};
-use super::http2::{self, Place};
+use super::http2::{self, Http2, Refused};
 use super::lent::Lent;
+use super::pins::{Pins, Release};
 use super::resolve::Resolver;
 use super::stream::Stream;
 use super::tls::Tls;
+use super::trunk::{Asked, Place, Turn};
 use crate::config::{Authority, Trust, Upstream};
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
 
-/// How often a request goes on another connection because a backend refused to begin with it.
-const REFUSALS: usize = 2;
+/// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a server may take to accept a connection that nobody needs, at most.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -75,10 +79,24 @@ pub(super) struct Pool {
     depots: RwLock<HashMap<Authority, Arc<Depot>>>,
 }
 
+/// What a request asks of its connection.
+#[derive(Clone, Copy)]
+struct Wants {
+    may_use_http2: bool,
+    /// Whether no other request may share it, before or after.
+    is_alone: bool,
+}
+
 /// A connection for one request.
 enum Carrier {
     Http1(Box<Http1>),
     Http2(Place),
+}
+
+/// A new connection.
+enum Opened {
+    Http1(Box<Http1>),
+    Http2(Http2, SocketAddr),
 }
 
 impl Pool {
@@ -96,30 +114,43 @@ impl Pool {
     }
 
     /// One request over one connection, up to the head of its answer. The URI is path and query;
-    /// `Host` is there.
+    /// `Host` is there. `pins` are the client's, where its connections may be pinned.
     ///
     /// A kept connection that turns out to be closed before a byte was written, and a backend that
     /// says that it has not begun with the request, cost nothing: another connection is taken. One
     /// that breaks later, before an answer began, is noted in `lent`: a request that may be
     /// repeated is then sent over a newer one, by the caller.
     ///
+    /// What may authenticate its connection goes over none that others share.
+    ///
     /// # Errors
-    /// `Connect`: nothing was executed, and the body is whole. `Broken`: it may have been executed. Where the request's own
-    /// body broke, that body's error.
+    /// `Connect`, `Busy`: nothing was executed, and the body is whole. `Broken`: it may have been executed. Where the
+    /// request's own body broke, that body's error.
     pub(super) async fn request(
         &self,
         server: &Authority,
         mut request: Request<Lent>,
         lent: &Lent,
+        pins: Option<&Pins>,
     ) -> Result<Response<Answer>, Error> {
         let depot = self.depot(server);
-        let may_use_http2 = self.settings.http2 && !request.headers().contains_key(UPGRADE);
-        let mut refusals = 0;
+        let mut wants = Wants {
+            may_use_http2: self.settings.http2 && !request.headers().contains_key(UPGRADE),
+            is_alone: bound::is_presented(request.headers()),
+        };
+        let mut refused: Option<Instant> = None;
+        let mut pause = Duration::ZERO;
         loop {
-            let (carrier, is_kept) = self.carrier(server, &depot, lent, may_use_http2).await?;
+            let (carrier, is_kept) = self.carrier(server, &depot, lent, wants, pins).await?;
             let mut spare = None;
             let outcome = match carrier {
-                Carrier::Http1(connection) => exchange(connection, request, lent, &depot).await,
+                Carrier::Http1(connection) => {
+                    let release = Release {
+                        depot: depot.clone(),
+                        pins: pins.cloned(),
+                    };
+                    exchange(connection, request, lent, release).await
+                }
                 Carrier::Http2(place) => {
                     spare = Some(request.clone());
                     http2::convert(&mut request, server.is_https);
@@ -141,13 +172,17 @@ impl Pool {
             if let Some(failed) = lent.failed() {
                 return Err(failed);
             }
-            if http2::was_refused(&error) && lent.is_whole() {
-                refusals += 1;
-                lent.note_stale();
+            if let Some(refusal) = http2::refusal(&error).filter(|_| lent.is_whole()) {
+                wants.may_use_http2 &= refusal != Refused::Version;
+                let since = *refused.get_or_insert_with(Instant::now);
                 match spare {
-                    Some(spare) if refusals < REFUSALS => request = spare,
+                    Some(spare) if since.elapsed() < self.settings.connect_timeout => {
+                        request = spare;
+                    }
                     _ => return Err(Error::upstream(Kind::Connect, explain(&error))),
                 }
+                sleep(pause).await;
+                pause += REFUSAL_PAUSE;
                 continue;
             }
             if is_kept && was_closed(&error) {
@@ -155,6 +190,18 @@ impl Pool {
             }
             return Err(Error::upstream(Kind::Broken, explain(&error)));
         }
+    }
+
+    /// Whether a connection to this server is pinned there.
+    pub(super) fn is_pinned(&self, server: &Authority, pins: &Pins) -> bool {
+        let depots = self.depots.read().unwrap_or_else(PoisonError::into_inner);
+        depots.get(server).is_some_and(|depot| pins.hold(depot))
+    }
+
+    /// Forgets all servers but these; what is under way to others goes on.
+    pub(super) fn keep_only(&self, servers: &[Authority]) {
+        let mut depots = self.depots.write().unwrap_or_else(PoisonError::into_inner);
+        depots.retain(|server, _| servers.contains(server));
     }
 
     /// Whether a server accepts a connection now; it is closed at once.
@@ -166,7 +213,7 @@ impl Pool {
                 .ok()
         };
         let patience = self.settings.connect_timeout.min(GLANCE);
-        matches!(tokio::time::timeout(patience, dialing).await, Ok(Some(_)))
+        matches!(timeout(patience, dialing).await, Ok(Some(_)))
     }
 
     /// A kept connection where there is one, and else a new one; which of them it is.
@@ -175,96 +222,121 @@ impl Pool {
         server: &Authority,
         depot: &Arc<Depot>,
         lent: &Lent,
-        may_use_http2: bool,
+        wants: Wants,
+        pins: Option<&Pins>,
     ) -> Result<(Carrier, bool), Error> {
         let stale = lent.met_stale();
-        if may_use_http2 && let Some(place) = depot.trunk.take(stale) {
-            return Ok((Carrier::Http2(place), true));
+        let is_shared = wants.may_use_http2 && !wants.is_alone;
+        if stale.is_none()
+            && let Some(pinned) = pins.and_then(|pins| pins.take(depot))
+        {
+            return Ok((Carrier::Http1(pinned), true));
+        }
+        if is_shared
+            && !depot.knows_http1_only()
+            && let Some(shared) = self.share(server, depot, stale).await?
+        {
+            return Ok(shared);
         }
         if stale.is_none()
             && let Some(connection) = depot.take()
         {
             return Ok((Carrier::Http1(connection), true));
         }
-        if may_use_http2 && !depot.knows_http1_only() {
-            return self.share(server, depot, stale).await;
-        }
-        let stream = self.dial(server, depot, may_use_http2).await?;
-        if may_use_http2 {
-            depot.note_choice(stream.is_http2);
-        }
-        Ok((self.put_engine(depot, stream).await?, false))
+        let carrier = match self.open(server, depot, wants.may_use_http2).await? {
+            Opened::Http1(connection) => Carrier::Http1(connection),
+            Opened::Http2(connection, _) if wants.is_alone => {
+                Carrier::Http2(Place::alone(connection))
+            }
+            Opened::Http2(connection, address) => {
+                Carrier::Http2(depot.trunk.add(connection, address))
+            }
+        };
+        depot.watch();
+        Ok((carrier, false))
     }
 
-    /// A place on a new connection that others may use too: it is made once for all who wait.
+    /// A place on a connection that others use too; `None` where the server chose HTTP/1.1.
     async fn share(
         &self,
         server: &Authority,
         depot: &Arc<Depot>,
         stale: Option<Instant>,
-    ) -> Result<(Carrier, bool), Error> {
-        let asked = Instant::now();
-        let mut last = depot.dialing.lock().await;
-        if let Some(place) = depot.trunk.take(stale) {
-            return Ok((Carrier::Http2(place), true));
+    ) -> Result<Option<(Carrier, bool)>, Error> {
+        let patience = self.settings.connect_timeout;
+        let deadline = Instant::now() + patience;
+        loop {
+            let turn = match depot.trunk.ask(stale) {
+                Asked::Now(place) => Turn::Place(place),
+                Asked::Later(turn) => match timeout_at(deadline, turn).await {
+                    Ok(Ok(turn)) => turn,
+                    _ if depot.trunk.is_open() => return Err(Error::no_stream(patience)),
+                    _ => return Err(not_within(patience)),
+                },
+            };
+            let dial = match turn {
+                Turn::Place(place) => return Ok(Some((Carrier::Http2(place), true))),
+                Turn::Http1 => return Ok(None),
+                Turn::Failed(error) => return Err(error),
+                Turn::Dial(dial) => dial,
+            };
+            match self.open(server, depot, true).await {
+                Ok(Opened::Http2(connection, address)) => {
+                    let place = depot.trunk.add(connection, address);
+                    depot.watch();
+                    return Ok(Some((Carrier::Http2(place), false)));
+                }
+                Ok(Opened::Http1(connection)) => {
+                    dial.chose_http1();
+                    return Ok(Some((Carrier::Http1(connection), false)));
+                }
+                Err(error) if dial.failed(&error, stale) => {}
+                Err(error) => return Err(error),
+            }
         }
-        if let Some((failed, error)) = &*last
-            && *failed > asked
-        {
-            return Err(error.clone());
-        }
-        let made = match self.dial(server, depot, true).await {
-            Ok(stream) => {
+    }
+
+    /// A new connection that can carry a request, within `connect_timeout` in all.
+    async fn open(
+        &self,
+        server: &Authority,
+        depot: &Arc<Depot>,
+        may_use_http2: bool,
+    ) -> Result<Opened, Error> {
+        let patience = self.settings.connect_timeout;
+        let opening = async {
+            let stream = self.dial(server, depot, may_use_http2).await?;
+            let address = stream.address;
+            if may_use_http2 {
                 depot.note_choice(stream.is_http2);
-                self.put_engine(depot, stream).await
             }
-            Err(error) => Err(error),
+            if stream.is_http2 {
+                return Ok(Opened::Http2(Http2::over(stream).await?, address));
+            }
+            let connection = Http1::over(stream).await;
+            let connection =
+                connection.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))?;
+            Ok(Opened::Http1(connection))
         };
-        *last = made
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now(), error.clone()));
-        Ok((made?, false))
+        let opened = timeout(patience, opening).await;
+        opened.unwrap_or_else(|_| Err(not_within(patience)))
     }
 
-    async fn put_engine(&self, depot: &Arc<Depot>, stream: Stream) -> Result<Carrier, Error> {
-        let carrier = match stream.is_http2 {
-            true => {
-                let place = depot.trunk.add(stream).await;
-                depot.watch();
-                place.map(Carrier::Http2)
-            }
-            false => Http1::over(stream).await.map(Carrier::Http1),
-        };
-        carrier.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))
-    }
-
-    /// A new connection, within `connect_timeout` in all.
     async fn dial(
         &self,
         server: &Authority,
         depot: &Arc<Depot>,
         may_use_http2: bool,
     ) -> Result<Stream, Error> {
-        let patience = self.settings.connect_timeout;
-        let dialing = async {
-            let connected = connect(addresses(depot, &self.guide).await?).await;
-            let (address, stream) =
-                connected.map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
-            if !server.is_https {
-                return Ok(Stream::plain(address, stream, may_use_http2));
-            }
-            let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
-            let stream = tls.await?.shake(stream, server, may_use_http2).await?;
-            Ok(Stream::tls(address, stream))
-        };
-        tokio::time::timeout(patience, dialing)
-            .await
-            .unwrap_or_else(|_| {
-                let patience = humantime::format_duration(patience);
-                let detail = format!("no connection within {patience}");
-                Err(Error::upstream(Kind::Connect, detail))
-            })
+        let connected = connect(addresses(depot, &self.guide).await?).await;
+        let (address, stream) =
+            connected.map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
+        if !server.is_https {
+            return Ok(Stream::plain(address, stream, may_use_http2));
+        }
+        let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
+        let stream = tls.await?.shake(stream, server, may_use_http2).await?;
+        Ok(Stream::tls(address, stream))
     }
 
     fn depot(&self, server: &Authority) -> Arc<Depot> {
@@ -299,21 +371,18 @@ async fn exchange(
     mut connection: Box<Http1>,
     request: Request<Lent>,
     lent: &Lent,
-    depot: &Arc<Depot>,
+    mut release: Release,
 ) -> Result<Response<Answer>, Unanswered> {
-    if request.headers().contains_key(UPGRADE) {
-        let (answer, task) = connection.ask_for_upgrade(request).await?;
-        let way = match answer.status() {
-            StatusCode::SWITCHING_PROTOCOLS => {
-                task.detach();
-                Way::Complete
-            }
-            _ => Way::Apart { _task: task },
-        };
-        return Ok(answer.map(|body| Answer::new(body, way)));
-    }
+    let is_upgrade = request.headers().contains_key(UPGRADE);
     let answer = connection.ask(request).await?;
+    release.pins = release
+        .pins
+        .filter(|_| answer.version() == Version::HTTP_11);
     let way = match connection.state() {
+        _ if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            connection.leave().detach();
+            Way::Complete
+        }
         State::Over => Way::Complete,
         // A backend that answers before it has read the whole body may take the rest for the next
         // request: such a connection serves nobody else. And a client may send everything before
@@ -321,11 +390,15 @@ async fn exchange(
         _ if !lent.is_done() => Way::Apart {
             _task: connection.leave(),
         },
+        // What a backend makes of a connection that it did not upgrade is not known.
+        _ if is_upgrade && !connection.is_bound => Way::Apart {
+            _task: connection.leave(),
+        },
         State::Ready => {
-            depot.keep(connection);
+            release.finish(connection);
             Way::Complete
         }
-        State::Busy => Way::Held(connection, depot.clone()),
+        State::Busy => Way::Held(connection, release),
     };
     Ok(answer.map(|body| Answer::new(body, way)))
 }
@@ -340,6 +413,11 @@ fn was_closed(error: &hyper::Error) -> bool {
                 .is_some_and(|cause: &h2::Error| cause.is_io() || cause.is_go_away())
     });
     error.is_incomplete_message() || error.is_canceled() || is_io
+}
+
+fn not_within(patience: Duration) -> Error {
+    let patience = humantime::format_duration(patience);
+    Error::upstream(Kind::Connect, format!("no connection within {patience}"))
 }
 
 fn explain(error: &hyper::Error) -> String {

@@ -51,6 +51,7 @@ fn upstream(servers: &[&str]) -> config::Upstream {
         balance: Default::default(),
         health: None,
         budget: Default::default(),
+        connection_auth: Default::default(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod asking;
 mod bombs;
+mod bursts;
 mod following;
 mod identity;
+mod idle;
 mod slow;
 mod world;

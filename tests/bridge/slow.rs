@@ -1,5 +1,7 @@
 //! A client that does not read costs its neighbours nothing, and is told what it lost.
 
+use std::time::Duration;
+
 use super::world::World;
 
 /// Large enough to fill what the kernel keeps for a socket.
@@ -26,6 +28,18 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
             assert_eq!(reader.frame_unless("ev", "gap").await["d"]["n"], n);
         }
     }
+    // They are given ten seconds in which they take nothing.
+    let slow = || world.sidecar.metrics();
+    while !slow().contains(r#"crossfade_slow_closes_total{route="ids"} 5"#) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for n in 401..=500u64 {
+        world.publish();
+        for reader in &mut readers {
+            assert_eq!(reader.frame_unless("ev", "gap").await["d"]["n"], n);
+        }
+    }
     // By default a slow reader is closed, with a code that says: come back where you were.
     for socket in &mut closed {
         assert_eq!(socket.closed().await, 4113);
@@ -33,7 +47,7 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
     // Where the route says so, it skips with one gap.
     for socket in &mut skipped {
         let (mut n, mut gaps) = (0, 0);
-        while n < 400 {
+        while n < 500 {
             let frame = socket.either("ev", "gap").await;
             if frame["t"] == "gap" {
                 gaps += 1;

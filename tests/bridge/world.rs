@@ -88,7 +88,12 @@ impl World {
 
     /// Publishes the next event on every stream; its number.
     pub fn publish(&self) -> u64 {
-        self.stage.published.send_modify(|count| *count += 1);
+        self.publish_many(1)
+    }
+
+    /// Publishes so many events in one write; the last one's number.
+    pub fn publish_many(&self, events: u64) -> u64 {
+        self.stage.published.send_modify(|count| *count += events);
         *self.stage.published.borrow()
     }
 
@@ -162,6 +167,7 @@ impl Stage {
         peer.try_send(head).await;
         loop {
             let count = *published.borrow_and_update();
+            let mut written = String::new();
             while sent < count {
                 sent += 1;
                 let id = match path {
@@ -170,9 +176,10 @@ impl Stage {
                 };
                 let padding = "x".repeat(self.padding);
                 let data = format!(r#"{{"n":{sent},"who":"{who}","pad":"{padding}"}}"#);
-                if !peer.try_send(format!("{id}data: {data}\n\n")).await {
-                    return None;
-                }
+                written += &format!("{id}data: {data}\n\n");
+            }
+            if !written.is_empty() && !peer.try_send(written).await {
+                return None;
             }
             tokio::select! {
                 changed = published.changed() => changed.ok()?,

@@ -109,6 +109,19 @@ impl Raw {
         raw
     }
 
+    /// The other end of such a connection, its preface read.
+    pub async fn accept(mut stream: TcpStream) -> Raw {
+        let mut preface = [0; PREFACE.len()];
+        within("a preface", stream.read_exact(&mut preface))
+            .await
+            .unwrap();
+        assert_eq!(preface, PREFACE);
+        Raw {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
     /// False where the other side wants no more.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         within("room", self.stream.write_all(bytes)).await.is_ok()

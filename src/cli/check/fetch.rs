@@ -78,6 +78,7 @@ pub fn alone(upstream: &Upstream, server: &Authority) -> Upstream {
         servers: vec![server.clone()],
         balance: Default::default(),
         budget: Default::default(),
+        connection_auth: Default::default(),
         health: None,
         ..upstream.clone()
     }

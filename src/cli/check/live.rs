@@ -324,5 +324,6 @@ fn key_server(name: &str, url: &Uri) -> Upstream {
         balance: Default::default(),
         health: None,
         budget: Default::default(),
+        connection_auth: Default::default(),
     }
 }

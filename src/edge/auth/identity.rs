@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{By, Require, Route, Share};
+use crate::json::{self, Tree, tokens};
 
 /// Somebody whom an `[auth.NAME]` knows.
 #[derive(Clone, PartialEq)]
@@ -79,7 +80,7 @@ impl Identity {
     /// Somebody among those who have the same values of these claims, from the same issuer.
     ///
     /// # Errors
-    /// The claim that they lack: they are pooled with nobody. A number that was rounded when it was read is as good as none.
+    /// The claim that they lack, or a part of it: they are pooled with nobody.
     pub fn pool(&self, claims: &[String]) -> Result<[u8; 32], Unfit> {
         let mut parts = vec![
             "claims".to_owned(),
@@ -87,7 +88,7 @@ impl Identity {
             self.issuer().to_owned(),
         ];
         for name in claims {
-            let value = self.claim(name).filter(|value| is_exact(value));
+            let value = self.claim(name).filter(|value| is_whole(value));
             let value = value.ok_or_else(|| Unfit::Share(name.clone()))?;
             // What a policy's own keys name is nothing that a member of that name could be.
             if matches!(value, Cow::Owned(_)) {
@@ -112,8 +113,8 @@ impl Identity {
     /// A claim by its name, or by a JSON Pointer; `null` is as good as none. Where there is no member of that name `user`, `tenant`
     /// and `roles` are what the policy's own keys name.
     pub fn claim(&self, name: &str) -> Option<Cow<'_, Value>> {
-        if let Some(value) = lookup(&self.claims, name) {
-            return Some(Cow::Borrowed(value));
+        if self.claims.contains_key(name) || name.starts_with('/') {
+            return lookup(&self.claims, name).map(Cow::Borrowed);
         }
         let value = match name {
             "user" => self.user.clone().into(),
@@ -208,17 +209,25 @@ pub fn lookup<'v>(document: &'v Map<String, Value>, name: &str) -> Option<&'v Va
     found.filter(|value| !value.is_null())
 }
 
-/// Whether no number of it was rounded when it was read: two tenants of twenty digits would be one.
-fn is_exact(value: &Value) -> bool {
-    const INTEGERS: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(number) if number.is_f64() => number
-            .as_f64()
-            .is_some_and(|number| number.abs() < INTEGERS),
-        Value::Array(items) => items.iter().all(is_exact),
-        Value::Object(members) => members.values().all(is_exact),
+/// Whether a claim holds no `null`, which is also what stands for what cannot be held exactly.
+fn is_whole(claim: &Value) -> bool {
+    match claim {
+        Value::Null => false,
+        Value::Array(items) => items.iter().all(is_whole),
+        Value::Object(members) => members.values().all(is_whole),
         _ => true,
     }
+}
+
+/// Whether a document says something there that its values cannot: a rounded number, half a character, one of two members of
+/// the same name. With it two people would be one.
+pub fn is_lost(document: &Tree<'_>, values: &Map<String, Value>, name: &str) -> bool {
+    let tokens = match name.starts_with('/') {
+        true => tokens(name),
+        false => vec![name.to_owned()],
+    };
+    let says_more = |found: json::Value<'_>| found.form() != json::Form::Null;
+    lookup(values, name).is_none() && document.root().every(&tokens).into_iter().any(says_more)
 }
 
 /// SHA-256 over parts that cannot run into each other.
@@ -332,15 +341,16 @@ mod tests {
             let lacks = Err(Unfit::Share(missing.into()));
             assert_eq!(pool(&["tenantId", missing]), lacks);
         }
+        let mut half = alice();
+        half.claims.insert("tenantId".into(), json!([{"id": null}]));
+        let lacks = Err(Unfit::Share("tenantId".into()));
+        assert_eq!(half.pool(&["tenantId".to_owned()]), lacks);
         let mut number = alice();
         number.claims.insert("tenantId".into(), json!(1));
         let mut text = alice();
         text.claims.insert("tenantId".into(), json!("1"));
         let names = ["tenantId".to_owned()];
         assert_ne!(number.pool(&names), text.pool(&names));
-        let rounded = serde_json::from_str("18446744073709551617").unwrap();
-        number.claims.insert("tenantId".into(), rounded);
-        assert_eq!(number.pool(&names), Err(Unfit::Share("tenantId".into())));
     }
 
     #[test]

@@ -52,9 +52,10 @@ pub struct Arrival {
 
 impl Log {
     /// Everything that `told` has not heard of, up to the head and with the document as of there; `None` where that is nothing.
+    /// The first time it is the replay window: what only present readers need they get here.
     pub fn extract(&self, told: &mut Told) -> Option<Extract> {
         let is_first = told.cursor.is_none();
-        let next = told.cursor.map_or(self.first, |cursor| cursor + 1);
+        let next = told.cursor.map_or(self.window, |cursor| cursor + 1);
         let first = next.max(self.first);
         let skip = (first - self.first) as usize;
         let is_news = self.documents != told.documents;
@@ -88,7 +89,6 @@ impl Log {
         if first > self.head() + 1 {
             self.begin_at(first);
         }
-        self.previous = self.head();
         let known = (self.head() + 1 - first) as usize;
         for (kind, draft, at) in entries.into_iter().skip(known) {
             let is_gap = matches!(kind, Kind::Gap { .. });
@@ -144,7 +144,8 @@ impl Log {
         self.entries.clear();
         self.first = first;
         self.window = first;
-        self.within_lag = self.within_lag.max(first);
+        // Who has read everything before has lost what is missing.
+        self.at_head = 0;
         self.snapshot = None;
     }
 }

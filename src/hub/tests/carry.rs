@@ -6,20 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::config::{Queue, Replay};
+use crate::config::Replay;
 use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Position};
 use crate::hub::carried::Grown;
-use crate::hub::log::Log;
 use crate::hub::log::carry::Told;
+use crate::hub::log::{Cursor, Log};
 use crate::hub::place::{self, Placed};
 use crate::hub::subscriber::{Progress, Start};
 
 const EPOCH: Epoch = Epoch(7);
-
-const ANY_LAG: Queue = Queue {
-    messages: u64::MAX,
-    bytes: u64::MAX,
-};
 
 const REPLAY: Replay = Replay {
     events: 6,
@@ -92,7 +87,7 @@ impl Pair {
                 let drafts = (!is_whole).then(|| vec![Draft::plain(text(self.count))]);
                 self.here.append_document(text(self.count), drafts, self.at);
             }
-            Step::Trim => self.here.trim(&REPLAY, self.at, false),
+            Step::Trim => self.here.trim(&REPLAY, self.at),
             Step::Tell => self.tell(),
         }
     }
@@ -126,7 +121,7 @@ fn told(event: &Arc<Event>) -> String {
 fn walk(log: &mut Log, start: Start, resume_id: Option<&str>, at: Instant) -> Vec<String> {
     let joined = log.head();
     let Placed {
-        mut cursor,
+        cursor,
         recovered,
         lost,
         prelude,
@@ -134,8 +129,10 @@ fn walk(log: &mut Log, start: Start, resume_id: Option<&str>, at: Instant) -> Ve
     let mut all: Vec<String> = vec![format!("{recovered} {lost:?} at {joined}")];
     all.extend(prelude.iter().map(told));
     let mut out = Vec::new();
-    let progress = log.read(&mut cursor, joined, &mut out, usize::MAX, ANY_LAG);
+    let mut cursor = Cursor::new(cursor);
+    let progress = log.read(&mut cursor, &mut out, usize::MAX);
     assert_eq!(progress, Progress::CaughtUp);
+    log.let_go(&mut cursor);
     all.extend(out.iter().map(told));
     all
 }
@@ -150,7 +147,7 @@ proptest! {
         // As when nobody subscribes any more: then it is told to its end.
         pair.take(Step::Trim);
         pair.tell();
-        pair.there.trim(&REPLAY, pair.at, false);
+        pair.there.trim(&REPLAY, pair.at);
         prop_assert_eq!(pair.here.last_id(), pair.there.last_id());
         let positions = (0..pair.here.head() + 2).map(|offset| Position { epoch: EPOCH, offset });
         let foreign = Position { epoch: Epoch(8), offset: 1 };
@@ -203,9 +200,9 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
     pair.tell();
     pair.take(Step::Events(vec![(None, false)]));
     pair.tell();
-    let mut cursor = placed.cursor;
+    let mut cursor = Cursor::new(placed.cursor);
     let mut out = Vec::new();
-    pair.there.read(&mut cursor, 2, &mut out, 9, ANY_LAG);
+    pair.there.read(&mut cursor, &mut out, 9);
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].position.offset, 3);
     for offset in [1 << 20, u64::MAX] {

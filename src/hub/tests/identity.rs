@@ -208,8 +208,8 @@ async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64
                 if !client.subscriber.is_behind() {
                     continue;
                 }
-                if client.subscriber.read(&mut read, 4, PLENTY) == Progress::Overrun {
-                    read.extend(client.subscriber.skip_with_gap(PLENTY));
+                if client.subscriber.read(&mut read, 4) == Progress::Overrun {
+                    read.extend(client.subscriber.skip_with_gap());
                 }
                 for event in read.drain(..) {
                     if !is_own(&event, &client.tag) {

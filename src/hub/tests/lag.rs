@@ -1,4 +1,4 @@
-//! How far a subscription may lag, and what happens then.
+//! How far a subscription may fall behind, and what happens when it is further behind.
 
 use bytes::Bytes;
 
@@ -13,45 +13,41 @@ fn messages(messages: u64) -> Queue {
     }
 }
 
-fn try_read(subscriber: &mut Subscriber, allowed: Queue) -> (Progress, usize) {
+fn try_read(subscriber: &mut Subscriber) -> (Progress, usize) {
     let mut out = Vec::new();
-    let progress = subscriber.read(&mut out, 1_000, allowed);
+    let progress = subscriber.read(&mut out, 1_000_000);
     (progress, out.len())
+}
+
+/// Bytes that all logs hold.
+fn held(world: &World) -> usize {
+    world.hub.held()
 }
 
 #[tokio::test(start_paused = true)]
 async fn lag_is_a_distance_in_messages_and_in_bytes() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(1_000));
-    let mut by_count = world.join(&target, Start::Live).subscriber;
-    let mut by_bytes = world.join(&target, Start::Live).subscriber;
+    let mut subscriber = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
     publish(&feed, &["x"; 5]);
     assert_eq!(
-        by_count.waiting(),
+        subscriber.waiting(),
         Queue {
             messages: 5,
             bytes: 5 * 65
         }
     );
-    assert!(by_count.is_overrun(messages(4)) && !by_count.is_overrun(messages(5)));
-    assert_eq!(try_read(&mut by_count, messages(4)), (Progress::Overrun, 0));
-    assert_eq!(
-        try_read(&mut by_count, messages(5)),
-        (Progress::CaughtUp, 5)
-    );
+    assert!(subscriber.is_further_behind(messages(4)));
+    assert!(!subscriber.is_further_behind(messages(5)));
     let bytes = |bytes| Queue {
         messages: 100,
         bytes,
     };
-    assert_eq!(
-        try_read(&mut by_bytes, bytes(4 * 65 - 1)),
-        (Progress::Overrun, 0)
-    );
-    assert_eq!(
-        try_read(&mut by_bytes, bytes(4 * 65)),
-        (Progress::CaughtUp, 5)
-    );
+    assert!(subscriber.is_further_behind(bytes(5 * 65 - 1)));
+    assert!(!subscriber.is_further_behind(bytes(5 * 65)));
+    assert_eq!(try_read(&mut subscriber), (Progress::CaughtUp, 5));
+    assert!(!subscriber.is_further_behind(messages(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,161 +57,150 @@ async fn a_read_ends_at_its_count() {
     let mut subscriber = world.join(&target, Start::Live).subscriber;
     publish(&world.feed().await, &["x"; 5]);
     let mut out = Vec::new();
-    assert_eq!(subscriber.read(&mut out, 2, PLENTY), Progress::More);
-    assert_eq!(subscriber.read(&mut out, 0, PLENTY), Progress::More);
-    assert_eq!(subscriber.read(&mut out, 3, PLENTY), Progress::CaughtUp);
-    assert_eq!(subscriber.read(&mut out, 3, PLENTY), Progress::CaughtUp);
+    assert_eq!(subscriber.read(&mut out, 2), Progress::More);
+    assert_eq!(subscriber.read(&mut out, 0), Progress::More);
+    assert_eq!(subscriber.read(&mut out, 3), Progress::CaughtUp);
+    assert_eq!(subscriber.read(&mut out, 3), Progress::CaughtUp);
     assert_eq!(shorts(&out), ["1:x", "2:x", "3:x", "4:x", "5:x"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_publish_fits_an_empty_cursor_however_large_it_is() {
-    let world = World::new(ROOMY);
-    let target = public(sse(), window(10));
-    let mut subscriber = world.join(&target, Start::Live).subscriber;
-    let feed = world.feed().await;
-    let tight = Queue {
-        messages: 1,
-        bytes: 10,
-    };
-    feed.publish(vec![draft(&"x".repeat(1_000), None)]);
-    assert_eq!(try_read(&mut subscriber, tight), (Progress::CaughtUp, 1));
-    // Far more than the window holds: those who are there get it all the same.
-    feed.publish((0..500).map(|_| draft("x", None)).collect());
-    assert_eq!(try_read(&mut subscriber, tight), (Progress::CaughtUp, 500));
-    feed.publish((0..500).map(|_| draft("x", None)).collect());
-    feed.publish(vec![draft("x", None)]);
-    assert_eq!(try_read(&mut subscriber, tight), (Progress::Overrun, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_small_window_does_not_shrink_the_allowed_lag() {
+async fn a_burst_is_kept_for_present_readers_beyond_the_window() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(2));
-    let mut subscriber = world.join(&target, Start::Live).subscriber;
+    let mut first = world.join(&target, Start::Live).subscriber;
+    let mut second = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
-    publish(&feed, &["x"; 256]);
-    assert_eq!(
-        try_read(&mut subscriber, messages(256)),
-        (Progress::CaughtUp, 256)
-    );
-    publish(&feed, &["x"; 257]);
-    assert_eq!(
-        try_read(&mut subscriber, messages(256)),
-        (Progress::Overrun, 0)
-    );
+    let burst = || (0..50_000).map(|_| draft("x", None)).collect();
+    feed.publish(burst());
+    publish(&feed, &["x"; 1_000]);
+    assert_eq!(try_read(&mut first), (Progress::CaughtUp, 51_000));
+    assert_eq!(world.hub.topics()[0].events, 2);
+    let late = world.join(&target, Start::After(at(&first, 50_000)));
+    assert_eq!(shorts(&late.prelude), ["50000>50998 expired"]);
+    assert_eq!(held(&world), 51_000 * 65);
+    assert_eq!(try_read(&mut second), (Progress::CaughtUp, 51_000));
+    // What was kept for them alone is let go with the next publish.
+    publish(&feed, &["x"]);
+    assert_eq!(held(&world), 3 * 65);
+    drop(late);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_cannot_overrun_while_the_window_moves_on() {
+async fn a_replay_is_whole_while_the_window_moves_on() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(1_000));
-    let first = world.join(&target, Start::Live).subscriber;
+    let mut first = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
     publish(&feed, &["x"; 1_000]);
-    let mut back = world
-        .join(&target, Start::After(first.position()))
-        .subscriber;
+    assert_eq!(try_read(&mut first).1, 1_000);
+    let start = Start::After(at(&first, 0));
+    let mut back = world.join(&target, start).subscriber;
     // All of the window is new now, but for what this one still has to read.
-    publish(&feed, &["x"; 200]);
-    assert!(!back.is_overrun(messages(256)));
+    publish(&feed, &["x"; 1_200]);
     let mut out = Vec::new();
-    assert_eq!(back.read(&mut out, 600, messages(256)), Progress::More);
-    assert_eq!(back.read(&mut out, 600, messages(256)), Progress::CaughtUp);
-    assert_eq!(out.len(), 1_200);
+    assert_eq!(back.read(&mut out, 600), Progress::More);
+    assert_eq!(back.read(&mut out, 9_999), Progress::CaughtUp);
     assert!(
         out.iter()
             .zip(1..)
             .all(|(event, offset)| event.position.offset == offset)
     );
-    // What was kept for it alone is let go with the next publish.
+    assert_eq!(out.len(), 2_200);
+    assert_eq!(try_read(&mut first).1, 1_200);
     publish(&feed, &["x"]);
     assert_eq!(held(&world), 1_000 * 65);
 }
 
-/// Bytes that all logs hold.
-fn held(world: &World) -> usize {
-    let text = world.telemetry.render();
-    let mut lines = text.lines();
-    let held = lines.find_map(|line| line.strip_prefix("crossfade_queue_bytes "));
-    held.unwrap().parse().unwrap()
+#[tokio::test(start_paused = true)]
+async fn readers_hold_where_they_stand_and_leave_nothing() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(1));
+    let mut readers: Vec<_> = (0..20)
+        .map(|_| world.join(&target, Start::Live).subscriber)
+        .collect();
+    let feed = world.feed().await;
+    let mut rng = fastrand::Rng::with_seed(4);
+    let mut published = 0;
+    for _ in 0..2_000 {
+        published += 1;
+        publish(&feed, &["x"]);
+        let reader = &mut readers[rng.usize(..20)];
+        let mut out = Vec::new();
+        assert_ne!(reader.read(&mut out, rng.usize(..40)), Progress::Overrun);
+        let lowest = readers.iter().map(|r| r.position().offset).min().unwrap();
+        publish(&feed, &["x"]);
+        published += 1;
+        let kept = (published - lowest).max(1) as usize;
+        assert_eq!(held(&world), kept * 65);
+    }
+    // The last to leave takes along what was kept.
+    drop(readers);
+    publish(&feed, &["x"]);
+    assert_eq!(held(&world), 65);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lag_without_bound_keeps_nothing() {
+async fn nothing_is_kept_for_those_who_pause_or_are_too_slow() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
-    let mut subscriber = world.join(&target, Start::Live).subscriber;
+    let mut paused = world.join(&target, Start::Live).subscriber;
+    let mut slow = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
-    let any = Queue {
-        messages: u64::MAX,
-        bytes: u64::MAX,
-    };
-    publish(&feed, &["x"; 250]);
-    assert_eq!(try_read(&mut subscriber, any), (Progress::CaughtUp, 250));
-    publish(&feed, &["x"; 500]);
-    assert_eq!(held(&world), 256 * 65);
-    assert_eq!(try_read(&mut subscriber, any), (Progress::Overrun, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stalled_replay_keeps_no_more_than_window_and_lag() {
-    let world = World::new(ROOMY);
-    let target = public(sse(), window(1_000));
-    let first = world.join(&target, Start::Live).subscriber;
-    let feed = world.feed().await;
-    publish(&feed, &["x"; 1_000]);
-    let mut stalled = Vec::new();
-    for _ in 0..50 {
-        publish(&feed, &["x"; 100]);
-        let position = at(&first, first.position().offset + 1);
-        stalled.push(world.join(&target, Start::After(position)).subscriber);
-    }
-    let held = held(&world);
-    assert!(held <= (1_000 + 257) * 65, "{held}");
-    let progress = try_read(&mut stalled[0], messages(256)).0;
-    assert_eq!(progress, Progress::Overrun);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_skip_tells_one_gap_and_goes_on_within_the_allowed_lag() {
-    let world = World::new(ROOMY);
-    let target = public(sse(), window(1_000));
-    let mut subscriber = world.join(&target, Start::Live).subscriber;
-    let feed = world.feed().await;
-    assert!(subscriber.skip_with_gap(messages(3)).is_empty());
-    publish(&feed, &["x"; 10]);
-    assert_eq!(try_read(&mut subscriber, messages(3)).0, Progress::Overrun);
-    assert_eq!(shorts(&subscriber.skip_with_gap(messages(3))), ["0>7 slow"]);
-    assert_eq!(subscriber.position().offset, 7);
-    // What waits now was there, so that the next publish is no overrun again.
+    publish(&feed, &["x"; 100]);
+    assert_eq!(held(&world), 100 * 65);
+    paused.pause();
+    slow.let_go();
+    assert!(slow.is_let_go() && !slow.is_further_behind(messages(0)));
     publish(&feed, &["x"]);
-    assert_eq!(read(&mut subscriber), ["8:x", "9:x", "10:x", "11:x"]);
+    assert_eq!(held(&world), 10 * 65);
+    assert_eq!(try_read(&mut slow), (Progress::Overrun, 0));
+    assert_eq!(shorts(&slow.skip_with_gap()), ["0>91 slow"]);
+    paused.resume();
+    assert_eq!(shorts(&paused.go_on()), ["0>91 expired"]);
+    // From now on both have what follows.
+    publish(&feed, &["x"; 100]);
+    assert_eq!(try_read(&mut slow), (Progress::CaughtUp, 110));
+    assert_eq!(try_read(&mut paused), (Progress::CaughtUp, 110));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_let_go_and_has_lost_nothing_just_goes_on() {
+    let world = World::new(ROOMY);
+    let target = public(sse(), window(1_000));
+    let mut slow = world.join(&target, Start::Live).subscriber;
+    let feed = world.feed().await;
+    publish(&feed, &["x"; 900]);
+    slow.let_go();
+    assert!(slow.skip_with_gap().is_empty() && !slow.is_let_go());
+    publish(&feed, &["x"; 900]);
+    assert_eq!(try_read(&mut slow), (Progress::CaughtUp, 1_800));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_skip_on_a_polled_topic_goes_to_the_document() {
     let world = World::new(ROOMY);
-    let target = public(poll(), window(1_000));
+    let target = public(poll(), window(2));
     let mut slow = world.join(&target, Start::Live).subscriber;
     let mut latest = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
-    for text in ["[1]", "[2]", "[3]", "[4]"] {
-        let drafts = vec![draft(text, None)];
+    slow.let_go();
+    for n in 1..=4 {
+        let text = format!("[{n}]");
+        let drafts = vec![draft(&text, None)];
         feed.document(Bytes::from(text), DocumentChange::Events(drafts));
     }
-    assert_eq!(try_read(&mut slow, messages(2)).0, Progress::Overrun);
-    assert_eq!(
-        shorts(&slow.skip_with_gap(messages(2))),
-        ["0>3 slow", "4=[4]"]
-    );
-    assert!(!slow.is_behind());
     let document = latest.skip_to_document().unwrap();
     assert_eq!(short(&document), "4=[4]");
     assert!(!latest.is_behind() && latest.skip_to_document().is_none());
+    feed.publish(Vec::new());
+    let _late = world.join(&target, Start::Live);
+    assert_eq!(try_read(&mut slow).0, Progress::Overrun);
+    let told = slow.skip_with_gap();
+    assert_eq!(shorts(&told), ["0>3 slow", "4=[4]"]);
+    assert!(!slow.is_behind());
     // All who ask at one head share one snapshot.
-    let late = world.join(&target, Start::Live);
-    assert!(std::sync::Arc::ptr_eq(&late.prelude[0], &document));
+    assert!(std::sync::Arc::ptr_eq(&told[1], &document));
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,17 +235,10 @@ async fn after_a_pause_what_is_kept_is_history() {
     let target = public(sse(), window(1_000));
     let mut paused = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
+    paused.pause();
     publish(&feed, &["x"; 900]);
+    paused.resume();
     assert!(paused.go_on().is_empty());
-    publish(&feed, &["x"; 5]);
-    assert_eq!(
-        try_read(&mut paused, messages(10)),
-        (Progress::CaughtUp, 905)
-    );
-    publish(&feed, &["x"; 1_001]);
-    assert_eq!(shorts(&paused.go_on()), ["905>906 expired"]);
-    assert_eq!(
-        try_read(&mut paused, messages(10)),
-        (Progress::CaughtUp, 1_000)
-    );
+    publish(&feed, &["x"; 905]);
+    assert_eq!(try_read(&mut paused), (Progress::CaughtUp, 1_805));
 }

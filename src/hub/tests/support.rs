@@ -8,15 +8,9 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderValue;
 
-use crate::config::{self, Authority, Emit, Queue, Replay, Route, Source};
+use crate::config::{self, Authority, Emit, Replay, Route, Source};
 use crate::event::{Data, Draft, Event, Kind, Position};
 use crate::hub::*;
-
-/// Far more than any test lags.
-pub const PLENTY: Queue = Queue {
-    messages: 1 << 20,
-    bytes: 1 << 40,
-};
 
 pub const ROOMY: Limits = Limits {
     memory: 1 << 30,
@@ -170,6 +164,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
             balance: Default::default(),
             health: None,
             budget: Default::default(),
+            connection_auth: Default::default(),
         }),
         source: Some(source),
         share,
@@ -267,7 +262,7 @@ pub fn shorts(events: &[Arc<Event>]) -> Vec<String> {
 /// Everything that waits, short.
 pub fn read(subscriber: &mut Subscriber) -> Vec<String> {
     let mut out = Vec::new();
-    let progress = subscriber.read(&mut out, usize::MAX, PLENTY);
+    let progress = subscriber.read(&mut out, usize::MAX);
     assert_eq!(progress, Progress::CaughtUp);
     shorts(&out)
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::support::*;
-use crate::config::{Queue, Replay, Route, Share};
+use crate::config::{Replay, Route, Share};
 use crate::error::Code;
 use crate::event::{End, Epoch, Event, GapWhy, Kind, Position};
 use crate::hub::*;
@@ -36,10 +36,12 @@ enum Step {
     Read {
         client: usize,
         count: usize,
-        allowed: u64,
         slow: Policy,
     },
-    GoOn {
+    LetGo {
+        client: usize,
+    },
+    Pause {
         client: usize,
     },
     Coalesce {
@@ -90,18 +92,14 @@ fn step() -> impl Strategy<Value = Step> {
     let polled = any::<bool>;
     let how = prop_oneof![Just(How::Live), Just(How::Resume), Just(How::ById)];
     let slow = prop_oneof![Just(Policy::Close), Just(Policy::Gap), Just(Policy::Latest)];
-    let read = (client(), 0..9usize, 1..12u64, slow);
+    let read = (client(), 0..9usize, slow);
     prop_oneof![
         5 => (client(), polled(), how)
             .prop_map(|(client, polled, how)| Step::Join { client, polled, how }),
         2 => client().prop_map(|client| Step::Leave { client }),
-        8 => read.prop_map(|(client, count, allowed, slow)| Step::Read {
-            client,
-            count,
-            allowed,
-            slow
-        }),
-        1 => client().prop_map(|client| Step::GoOn { client }),
+        8 => read.prop_map(|(client, count, slow)| Step::Read { client, count, slow }),
+        2 => client().prop_map(|client| Step::LetGo { client }),
+        3 => client().prop_map(|client| Step::Pause { client }),
         1 => client().prop_map(|client| Step::Coalesce { client }),
         8 => (polled(), 0..4usize, any::<bool>())
             .prop_map(|(polled, batch, whole)| Step::Publish { polled, batch, whole }),
@@ -182,6 +180,9 @@ struct On {
     polled: bool,
     /// Up to here it was promised plain events.
     plain_until: u64,
+    /// Nothing may be lost to it but by short memory.
+    is_kept: bool,
+    is_paused: bool,
 }
 
 struct Walk {
@@ -225,18 +226,21 @@ impl Walk {
             Step::Read {
                 client,
                 count,
-                allowed,
                 slow,
-            } => self.read(client, count, allowed, slow),
-            Step::GoOn { client } => {
+            } => self.read(client, count, slow),
+            Step::LetGo { client } => {
                 if let Some(on) = &mut self.clients[client].on {
-                    let prelude = on.subscriber.go_on();
-                    self.deliver(client, prelude);
+                    on.is_kept = false;
+                    on.subscriber.let_go();
                 }
             }
+            Step::Pause { client } => self.pause(client),
             Step::Coalesce { client } => {
-                if let Some(on) = &mut self.clients[client].on {
+                if let Some(on) = &mut self.clients[client].on
+                    && !on.is_paused
+                {
                     let document = on.subscriber.skip_to_document();
+                    on.is_kept |= document.is_some();
                     self.deliver(client, document);
                 }
             }
@@ -385,41 +389,64 @@ impl Walk {
             target,
             polled,
             plain_until: if recovered { at.offset } else { 0 },
+            is_kept: true,
+            is_paused: false,
         });
         self.deliver(client, prelude);
     }
 
-    fn read(&mut self, client: usize, count: usize, allowed: u64, slow: Policy) {
+    /// Pauses, or goes on after a pause.
+    fn pause(&mut self, client: usize) {
         let Some(on) = &mut self.clients[client].on else {
             return;
         };
-        let allowed = Queue {
-            messages: allowed,
-            bytes: 1 << 20,
+        on.is_paused = !on.is_paused;
+        if on.is_paused {
+            on.subscriber.pause();
+            return;
+        }
+        on.subscriber.resume();
+        on.is_kept = true;
+        let prelude = on.subscriber.go_on();
+        self.deliver(client, prelude);
+    }
+
+    fn read(&mut self, client: usize, count: usize, slow: Policy) {
+        let Some(on) = &mut self.clients[client].on else {
+            return;
         };
+        if on.is_paused {
+            return;
+        }
         let behind = on.subscriber.is_behind();
         let mut out = Vec::new();
-        let progress = on.subscriber.read(&mut out, count, allowed);
+        let progress = on.subscriber.read(&mut out, count);
         assert_eq!(behind, !out.is_empty() || progress != Progress::CaughtUp);
         if progress != Progress::Overrun {
+            on.is_kept = true;
             self.deliver(client, out);
             return;
         }
         assert!(out.is_empty());
+        assert!(
+            !on.is_kept || !self.roomy,
+            "a reader has lost what was kept for it"
+        );
+        on.is_kept = true;
         let subscriber = &mut on.subscriber;
         let told = match slow {
             Policy::Close => {
                 self.clients[client].on = None;
                 return;
             }
-            Policy::Gap => subscriber.skip_with_gap(allowed),
+            Policy::Gap => subscriber.skip_with_gap(),
             Policy::Latest => match subscriber.skip_to_document() {
                 Some(document) => vec![document],
-                None => subscriber.skip_with_gap(allowed),
+                None => subscriber.skip_with_gap(),
             },
         };
         assert!(!told.is_empty());
-        assert_ne!(subscriber.read(&mut out, 0, allowed), Progress::Overrun);
+        assert_ne!(subscriber.read(&mut out, 0), Progress::Overrun);
         self.deliver(client, told);
     }
 
@@ -566,8 +593,13 @@ impl Walk {
     /// At the end everybody reads all there is, and holds what its topic holds.
     async fn finish(&mut self) {
         for client in 0..CLIENTS {
+            if let Some(on) = &self.clients[client].on
+                && on.is_paused
+            {
+                self.pause(client);
+            }
             for _ in 0..1_000 {
-                self.read(client, 7, 3, Policy::Gap);
+                self.read(client, 7, Policy::Gap);
             }
             let Some(on) = &self.clients[client].on else {
                 continue;

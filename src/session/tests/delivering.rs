@@ -121,7 +121,7 @@ async fn a_batch_waits_for_its_time_or_its_size() {
     assert!(began.elapsed() < Duration::from_millis(500));
 }
 
-/// A subscriber that does not read, with so much waiting for it that its lag is not allowed.
+/// A client that does not read, and falls further behind than it may.
 async fn lagging(
     world: &mut World,
     path: &str,
@@ -130,23 +130,124 @@ async fn lagging(
     let mut client = world.connect_narrow(example(), 1024).await;
     client.read().await;
     let (feed, _) = client.subscribe(world, path, begin).await;
-    for n in 0..1000 {
+    publish_all(&feed, path, 0..1000).await;
+    (client, feed)
+}
+
+async fn publish_all(feed: &Publisher, path: &str, numbers: std::ops::Range<u32>) {
+    for n in numbers {
         let data = format!("\"{n:0>300}\"");
         match path {
-            "/document" => document(&feed, &data, vec![event("", "", &data)]),
+            "/document" => document(feed, &data, vec![event("", "", &data)]),
             _ => feed.publish(vec![event("", "", &data)]),
         }
         tokio::task::yield_now().await;
     }
-    (client, feed)
+}
+
+/// As long as a client may take next to nothing, and a moment.
+async fn too_long() {
+    tokio::time::sleep(Duration::from_millis(10_100)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_comes_whole_to_a_client_that_reads() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, _) = stream(&mut world, "/stream").await;
+    let (mut quiet, other, _) = stream(&mut world, "/other").await;
+    client.send(r#"{"t":"sub","id":2,"path":"/other"}"#).await;
+    assert_eq!(client.read().await["t"], "ok");
+    let mut raw = world
+        .connect_narrow(single("/stream", SingleForm::Raw { wrap: false }), 4096)
+        .await;
+    tokio::task::yield_now().await;
+    while world.shared.hub.topics()[1].subscribers < 2 {
+        tokio::task::yield_now().await;
+    }
+    // One write of the backend, three that are large each, and so many that no window holds them.
+    let small = |n: u64| event("", "", &n.to_string());
+    feed.publish((1..=600).map(small).collect());
+    let large = format!("\"{}\"", "x".repeat(700_000));
+    for _ in 601..=603 {
+        feed.publish(vec![event("", "", &large)]);
+    }
+    feed.publish((604..=50_000).map(small).collect());
+    assert_eq!(
+        offsets(&mut client, 50_000).await,
+        (1..=50_000).collect::<Vec<_>>()
+    );
+    for n in 1..=50_000u64 {
+        let text = raw.read_text().await;
+        assert!((601..=603).contains(&n) || text == n.to_string(), "{n}");
+    }
+    // What is quiet on the same connection goes on.
+    other.publish(vec![event("", "", "1")]);
+    assert_eq!(offsets(&mut client, 1).await, [1]);
+    assert_eq!(offsets(&mut quiet, 1).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_all_the_time_stays() {
+    let mut world = World::new(FILE);
+    let (mut client, feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    publish_all(&feed, "/stream", 1000..2000).await;
+    // About 8 KiB in a second.
+    for round in 0..80u64 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let expected: Vec<u64> = (round * 25 + 1..=round * 25 + 25).collect();
+        assert_eq!(offsets(&mut client, 25).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_behind_counts_only_while_it_lasts() {
+    let mut world = World::new(FILE);
+    let (mut client, feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    for round in 1..=5u64 {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(
+            offsets(&mut client, 1000).await.last(),
+            Some(&(round * 1000))
+        );
+        publish_all(&feed, "/stream", 0..1000).await;
+    }
+    too_long().await;
+    assert_eq!(client.closed().await.0, 4113);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_ran_short_is_one_gap_and_no_close() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, _) = stream(&mut world, "/stream").await;
+    let raw = single("/stream", SingleForm::Raw { wrap: false });
+    let mut raw = world.connect_narrow(raw, 4096).await;
+    while world.shared.hub.topics()[0].subscribers < 2 {
+        tokio::task::yield_now().await;
+    }
+    let large = format!("\"{}\"", "x".repeat(900_000));
+    // More than `limits.memory` before either has had its turn.
+    feed.publish((0..100).map(|_| event("", "", &large)).collect());
+    let gap = client.read().await;
+    assert_eq!((&gap["t"], &gap["why"]), (&"gap".into(), &"slow".into()));
+    let first = gap["to"].as_str().unwrap().split('-').nth(1).unwrap();
+    let first: u64 = first.parse().unwrap();
+    assert!((20..60).contains(&first), "{first}");
+    let expected: Vec<u64> = (first + 1..=100).collect();
+    assert_eq!(offsets(&mut client, expected.len()).await, expected);
+    feed.publish(vec![event("", "", "1")]);
+    assert_eq!(offsets(&mut client, 1).await, [101]);
+    assert_eq!(raw.closed().await.0, 4113);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_closed_with_what_it_has_in_order() {
     let mut world = World::new(FILE);
     let (mut client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(world.shared.sessions.list()[0].subscriptions.len(), 1);
     // It reads on before it would count as lost.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.shared.sessions.list()[0].subscriptions.is_empty());
     assert_eq!(client.closed().await.0, 4113);
 }
 
@@ -163,6 +264,8 @@ async fn a_reader_that_stopped_for_good_is_let_go() {
 async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
     let mut world = World::new(FILE);
     let (mut client, feed) = lagging(&mut world, "/other", |feed| feed.opened()).await;
+    too_long().await;
+    publish_all(&feed, "/other", 1000..2000).await;
     feed.publish(vec![event("end", "", "0")]);
     let (mut last, mut gaps) = (0, 0);
     loop {
@@ -188,7 +291,7 @@ async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
             break;
         }
     }
-    assert_eq!((gaps, last), (1, 1001));
+    assert_eq!((gaps, last), (1, 2001));
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,7 +306,11 @@ async fn a_slow_raw_reader_of_a_polled_list_just_gets_the_document() {
         document(&feed, &n.to_string(), vec![event("created", "", &item)]);
         tokio::task::yield_now().await;
     }
-    while client.read_text().await != "1000" {}
+    too_long().await;
+    for n in 1001..=2001 {
+        document(&feed, &n.to_string(), vec![event("created", "", "{}")]);
+    }
+    while client.read_text().await != "2001" {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,6 +318,7 @@ async fn a_slow_reader_of_documents_gets_the_newest() {
     let mut world = World::new(FILE);
     let begin = |feed: &Publisher| first_document(feed, "0");
     let (mut client, _feed) = lagging(&mut world, "/document", begin).await;
+    too_long().await;
     loop {
         let frame = client.read().await;
         assert_ne!(frame["t"], "gap", "{frame}");

@@ -27,6 +27,9 @@ use crate::upstream::Upstreams;
 const TRUSTED_304S: u32 = 100;
 /// A reload that shortens the interval takes effect within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Who comes to a topic that nobody wanted to know of is answered within a second: a little before the session does so by itself, so that the
+/// state is known by then.
+const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 /// Between two log lines about a list that keeps losing most of its items and getting them back.
 const REMINDER: Duration = Duration::from_secs(600);
 /// Comparing documents above this size would hold up a worker thread.
@@ -57,7 +60,9 @@ impl Feed for PollFeed {
             topic,
             pace: Pace::default(),
             has_begun: held.is_some(),
-            is_inherited: legacy.is_some(),
+            // One that nobody wanted to know of there either is asked for as soon as somebody does.
+            is_inherited: legacy.is_some_and(|legacy| legacy.was_open),
+            has_rested: false,
             held,
             not_modified: 0,
             is_mass_delete: false,
@@ -80,6 +85,8 @@ struct Poller {
     held: Option<Held>,
     /// Another process has polled it until now.
     is_inherited: bool,
+    /// Nobody wanted to know for a while, and no poll has succeeded since.
+    has_rested: bool,
     /// 304s since the last whole answer.
     not_modified: u32,
     /// The last answer had lost most of its items, and was not believed.
@@ -106,6 +113,9 @@ impl Poller {
             self.fall_in().await;
         }
         loop {
+            if !self.topic.is_attended() {
+                self.rest().await;
+            }
             let route = self.topic.route();
             let Some(Source::Poll(poll)) = &route.source else {
                 return;
@@ -122,12 +132,14 @@ impl Poller {
                 Round::Failed(failure) => {
                     let detail = std::mem::take(&mut self.missing);
                     let trouble = Trouble::new(failure.why, detail);
-                    match self.held.is_none() || self.pace.is_stale() {
+                    let is_overdue = self.held.is_none() || self.pace.is_stale();
+                    match is_overdue || self.has_rested {
                         true => self.outage.tell(trouble),
                         false => self.outage.explain(trouble),
                     }
                 }
                 Round::Changed | Round::Unchanged { .. } => {
+                    self.has_rested = false;
                     self.outage.end();
                     let overdue = self.pace.overdue(poll, finished - started);
                     let trouble = Trouble::new(answer::TIMEOUT, "no answer for three intervals");
@@ -136,6 +148,15 @@ impl Poller {
             }
             self.wait(next, started, finished, &route).await;
         }
+    }
+
+    /// Nobody wants to know: the backend is left alone until somebody does, who then waits for its answer.
+    async fn rest(&mut self) {
+        self.has_rested = true;
+        self.outage.rest();
+        self.topic.rest();
+        self.topic.attended().await;
+        self.outage.answer_at(Instant::now() + ANSWER_WITHIN);
     }
 
     /// All topics come from the other process at about the same instant, and are not all polled at once.
@@ -163,7 +184,12 @@ impl Poller {
                     () = topic.refresh_asked(), if next.may_refresh => true,
                 }
             };
-            if self.outage.during(slice).await {
+            let is_asked = match self.topic.is_attended() {
+                true => self.outage.during(slice).await,
+                // Nobody is there to be told that something is due.
+                false => slice.await,
+            };
+            if is_asked {
                 return;
             }
             let route = self.topic.route();

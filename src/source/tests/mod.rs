@@ -1,6 +1,7 @@
 //! Both feeds through a real hub and real sockets; the test itself plays the backend.
 
 mod answers;
+mod idle;
 mod poll;
 mod sse;
 mod storm;

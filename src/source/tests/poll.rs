@@ -362,22 +362,3 @@ async fn a_backend_that_asks_for_a_pause_or_keeps_failing_is_left_alone() {
     world.hub.refresh(|_| true);
     assert!(world.is_quiet(Duration::from_secs(1)).await);
 }
-
-#[tokio::test]
-async fn nothing_is_asked_when_nobody_listens_any_more() {
-    let world = World::new(&format!("{FAST}\nreplay = {{age = \"2s\"}}")).await;
-    let mut listener = world.join(Start::Live);
-    world.answer_json("", "1").await;
-    listener.next().await;
-    drop(listener);
-    // It lingers for a while, and its polls go on.
-    world.answer_json("", "2").await;
-    let waiting = async {
-        while !world.hub.topics().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .unwrap();
-}

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::config::{self, Queue, Route};
-use crate::event::{Event, Kind};
+use crate::config::{self, Route};
+use crate::event::{Event, Kind, Position};
 use crate::hub::*;
 use crate::source;
 use crate::telemetry::Telemetry;
@@ -247,15 +247,38 @@ impl Listener {
         timeout(PATIENCE, opening).await.expect("nothing opened");
     }
 
+    /// Waits until the topic follows its backend, which a new client takes for granted.
+    pub async fn state_is_live(&mut self) {
+        let following = async {
+            loop {
+                self.opened().await;
+                match self.subscriber.state_change() {
+                    Some(state) if !state.live => rung(&self.signal).await,
+                    _ => return,
+                }
+            }
+        };
+        timeout(PATIENCE, following).await.expect("not live")
+    }
+
+    /// Wants nothing until it resumes.
+    pub fn pause(&mut self) {
+        self.subscriber.pause();
+    }
+
+    pub fn resume(&mut self) {
+        self.subscriber.resume();
+    }
+
+    pub fn position(&self) -> Position {
+        self.subscriber.position()
+    }
+
     async fn entry(&mut self) -> String {
         loop {
             let phase = self.subscriber.phase();
             let mut events = Vec::new();
-            let allowed = Queue {
-                messages: 1 << 20,
-                bytes: 1 << 30,
-            };
-            self.subscriber.read(&mut events, 1000, allowed);
+            self.subscriber.read(&mut events, 1000);
             self.waiting.extend(events.iter().map(|event| tell(event)));
             if let Some(told) = self.waiting.pop_front() {
                 return told;

@@ -86,10 +86,10 @@ async fn ask(
     let lent = Lent::new(body);
     let request = address(&head, &server.authority, lent.clone()).map_err(|e| e.to_string())?;
     let again = request.clone();
-    let mut answer = pool.request(&server.authority, request, &lent).await;
+    let mut answer = pool.request(&server.authority, request, &lent, None).await;
     if answer.is_err() && lent.met_stale().is_some() {
         // A kept connection was closed at that very moment, which says nothing of its server.
-        answer = pool.request(&server.authority, again, &lent).await;
+        answer = pool.request(&server.authority, again, &lent, None).await;
     }
     let answer = answer.map_err(|error| error.detail.into_owned())?;
     let status = answer.status();

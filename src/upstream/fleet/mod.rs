@@ -15,13 +15,13 @@ mod ring;
 mod server;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::http::request::Parts;
 
-use crate::config::{self, Balance, Upstream};
+use crate::config::{self, Balance, ConnectionAuth, Upstream};
 use crate::telemetry::Telemetry;
 use crate::upstream::Purpose;
 use crate::upstream::pool::Pool;
@@ -50,6 +50,8 @@ pub(super) struct Fleet {
     budget: Arc<Budget>,
     /// Between two checks, where there are any.
     interval: Option<Duration>,
+    /// Whether the log was told that its servers authenticate connections.
+    is_bound: AtomicBool,
     telemetry: Arc<Telemetry>,
 }
 
@@ -58,6 +60,8 @@ pub(super) struct Trip<'f> {
     fleet: &'f Arc<Fleet>,
     /// Hash of the request, where the fleet spreads by one.
     key: Option<Vec<u8>>,
+    /// Where it goes first, whatever the balance says.
+    first: Option<usize>,
     /// Where it is.
     place: Option<usize>,
     /// Where it was before.
@@ -116,6 +120,7 @@ impl Fleet {
             ),
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(upstream.budget.clone()))),
             interval: upstream.health.as_ref().map(|health| health.interval),
+            is_bound: AtomicBool::new(false),
             telemetry: telemetry.clone(),
         };
         fleet.announce(old);
@@ -170,8 +175,17 @@ impl Fleet {
         Trip {
             fleet: self,
             key,
+            first: None,
             place: None,
             tried: Vec::new(),
+        }
+    }
+
+    /// A server authenticates connections; the log is told once.
+    pub fn note_bound(&self, fate: ConnectionAuth) {
+        if !self.is_bound.swap(true, Ordering::Relaxed) {
+            let is_pinned = fate == ConnectionAuth::Pin;
+            self.telemetry.connections_bound(&self.name, is_pinned);
         }
     }
 
@@ -248,6 +262,13 @@ impl Fleet {
 }
 
 impl Trip<'_> {
+    /// Goes to that server first, unless its checks say that it is not well.
+    pub fn stay_where(&mut self, is_there: impl Fn(&config::Authority) -> bool) {
+        let is_it =
+            |server: &Arc<Server>| is_there(&server.authority) && !server.record().checks.is_out();
+        self.first = self.fleet.servers.iter().position(is_it);
+    }
+
     /// The server for the next attempt; it is not one of those that were tried.
     ///
     /// Where nobody is left who is well, one that is left alone is tried: a request that would
@@ -255,7 +276,11 @@ impl Trip<'_> {
     pub fn next(&mut self) -> Result<Lease, NoneLeft> {
         self.tried.extend(self.place.take());
         let now = Instant::now();
-        let chosen = self.choose(now, fastrand::f64());
+        let first = self.first.take().map(|place| {
+            let is_due = self.fleet.servers[place].record().is_due(now);
+            (place, is_due)
+        });
+        let chosen = first.or_else(|| self.choose(now, fastrand::f64()));
         let chosen = chosen.or_else(|| self.last_resort(now));
         let Some((place, is_probe)) = chosen else {
             return Err(NoneLeft {

@@ -51,6 +51,7 @@ fn forward(from: &[From], cookies: Option<&[&str]>, headers: &[&'static str]) ->
         tls: Trust::default(),
         balance: Balance::default(),
         health: None,
+        connection_auth: Default::default(),
         budget: Budget::default(),
     };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::Forward;
-use crate::edge::auth::identity::{Identity, lookup};
+use crate::edge::auth::identity::{Identity, is_lost, lookup};
+use crate::json::Tree;
 
 /// Longest body of an answer, bytes.
 pub const LONGEST: usize = 64 << 10;
+
+/// How deep the members that are asked for may stand.
+const DEPTH: usize = 32;
 
 const HTML: &str =
     "it answered with an HTML page, probably a login form, where JSON with a user is expected";
@@ -51,13 +55,28 @@ pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
     })
 }
 
-/// What the body of a success says. `credential` is the digest of what the authority was asked with.
+/// What the body of a success says. A claim that is there twice, or cannot be held exactly, is as good as none; where the file asks
+/// for it the answer names nobody. What nobody asks for does no harm. `credential` is the digest of what the authority was asked with.
 pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {
-    let claims: Map<String, Value> = match serde_json::from_slice(body) {
-        Ok(claims) => claims,
-        Err(_) if body.trim_ascii_start().starts_with(b"<") => return Answer::Beside(HTML.into()),
-        Err(_) => return Answer::Beside("its answer is no JSON object".into()),
+    let tree = Tree::read_deep(body);
+    let (tree, claims) = match tree.map(|tree| (tree.root().exact(DEPTH), tree)) {
+        Some((Value::Object(claims), tree)) => (tree, claims),
+        None if body.trim_ascii_start().starts_with(b"<") => return Answer::Beside(HTML.into()),
+        _ => return Answer::Beside("its answer is no JSON object".into()),
     };
+    let named = [
+        Some(&forward.user),
+        forward.tenant.as_ref(),
+        forward.roles.as_ref(),
+    ];
+    if let Some(at) = named
+        .into_iter()
+        .flatten()
+        .find(|at| is_lost(&tree, &claims, at))
+    {
+        let why = format!("what its answer says at `{at}` is there twice, or no name");
+        return Answer::Beside(why.into());
+    }
     let Some(user) = lookup(&claims, &forward.user).and_then(name) else {
         let why = format!("its answer has no user at `{}`", forward.user);
         return Answer::Beside(why.into());
@@ -103,8 +122,7 @@ fn words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Text that is not empty, or a whole number. One with more digits than 64 bits hold was rounded when it was read, and with
-/// it two people would be one.
+/// Text that is not empty, or a whole number.
 fn name(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -179,14 +197,39 @@ mod tests {
             ("{\"user\":\"\"}", "no user"),
             ("{\"user\":true}", "no user"),
             ("{\"user\":{\"id\":1}}", "no user"),
-            ("{\"user\":18446744073709551617}", "no user"),
+            ("{\"user\":18446744073709551617}", "at `user`"),
             ("{\"user\":1.5}", "no user"),
+            ("{\"user\":\"alice\",\"user\":\"bob\"}", "at `user`"),
+            ("{\"user\":\"alice\",\"\\u0075ser\":\"alice\"}", "at `user`"),
+            ("{\"user\":\"\\ud83d\"}", "at `user`"),
+            (
+                "{\"user\":\"a\",\"org\":{\"id\":1,\"id\":null}}",
+                "at `/org/id`",
+            ),
+            ("{\"user\":\"a\",\"roles\":[],\"roles\":[]}", "at `roles`"),
             ("{\"user\":\"a\",\"org\":{\"id\":{}}}", "the tenant"),
             ("{\"user\":\"a\",\"org\":{\"id\":\"\"}}", "the tenant"),
         ] {
             match read(body) {
                 Answer::Beside(found) => assert!(found.contains(why), "{body}: {found}"),
                 _ => panic!("{body} is an answer"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_may_be_whatever_browsers_read() {
+        let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        for odd in ["\"\\ud83d\"", "1e400", "18446744073709551617", &deep] {
+            let body = format!("{{\"user\":\"a\",\"x\":{odd},\"y\":1,\"y\":2}}");
+            match read(&body) {
+                Answer::Known(identity) => {
+                    assert_eq!(identity.user, "a");
+                    let names = ["x".to_owned()];
+                    assert!(identity.pool(&names).is_err());
+                    assert_eq!(identity.claim("y"), None);
+                }
+                _ => panic!("{odd:.20} hides the user"),
             }
         }
     }

@@ -30,6 +30,7 @@ pub fn forward(address: &str) -> config::Forward {
             balance: Default::default(),
             health: None,
             budget: Default::default(),
+            connection_auth: Default::default(),
         }),
         path: "/me".into(),
         cookies: None,

@@ -10,7 +10,7 @@ use super::json;
 use crate::config::Jwt;
 use crate::edge::auth::credential::Credential;
 use crate::edge::auth::denied::Denied;
-use crate::edge::auth::identity::{Identity, lookup};
+use crate::edge::auth::identity::{Identity, is_lost, lookup};
 
 /// The last second of the year 9999: what lies beyond is no time.
 const LATEST: f64 = 253_402_300_799.0;
@@ -23,8 +23,13 @@ pub(super) fn identity(
     token: &str,
     now: u64,
 ) -> Result<Identity, Denied> {
-    let claims = json::object(&form.payload)
+    let (tree, claims) = json::object(&form.payload)
         .map_err(|why| Denied::Invalid(format!("what the token says {why}").into()))?;
+    let named = [&jwt.user, &jwt.tenant, &jwt.roles].map(String::as_str);
+    let asked = ["nbf", "iat", "jti"].into_iter().chain(named);
+    if let Some(claim) = asked.into_iter().find(|name| is_lost(&tree, &claims, name)) {
+        return Err(wrong(claim, "is no exact value"));
+    }
     is_meant(&claims, "iss", jwt.issuer.as_deref())?;
     is_meant(&claims, "aud", jwt.audience.as_deref())?;
     let (expires, issued) = times(&claims, jwt.leeway, now)?;

@@ -49,7 +49,8 @@ pub(super) fn read<'t>(token: &'t str, allowed: &[Algorithm]) -> Result<Form<'t>
     if payload.contains('.') {
         return Err(not_three());
     }
-    let header = json::object(&decode(header)?)
+    let header = decode(header)?;
+    let (_, header) = json::object(&header)
         .map_err(|why| Denied::Invalid(format!("the token's header {why}").into()))?;
     for (member, why) in REFUSED {
         if header.contains_key(member) {

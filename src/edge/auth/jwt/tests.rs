@@ -90,6 +90,19 @@ fn a_token_says_who_somebody_is() {
 }
 
 #[test]
+fn a_number_that_would_be_rounded_pools_nobody() {
+    let payload = claims(json!({"id": "NUMBER"})).to_string();
+    let payload = payload.replace("\"NUMBER\"", "18446744073709551617");
+    let signer = Signer::new(Algorithm::HS256);
+    let Verdict::Known(identity) = judge(&signer, &signer.token(r#"{"alg":"HS256"}"#, &payload))
+    else {
+        panic!("{payload}");
+    };
+    assert_eq!(identity.user, "alice");
+    assert!(identity.pool(&["id".to_owned()]).is_err());
+}
+
+#[test]
 fn claims_come_in_several_shapes() {
     for (roles, expected) in [
         (json!("user"), &["user"][..]),

@@ -427,6 +427,14 @@ fn a_token_says_everything_once_and_in_its_kind() {
         assert_eq!(why(with_claims(changes.clone())), refused, "{changes}");
     }
     let good = claims(json!({})).to_string();
+    for name in ["nbf", "iat", "jti", "sub", "tenant", "roles"] {
+        let mut all = claims(json!({}));
+        all[name] = json!("LONG");
+        let long = all.to_string().replace("\"LONG\"", "18446744073709551617");
+        let verdict = signed(r#"{"alg":"HS256"}"#, &long);
+        let refused = format!("the token's `{name}` is no exact value");
+        assert_eq!(why(verdict), refused);
+    }
     let after = |more: &str| good.replacen('{', &format!("{{{more},"), 1);
     let twice = "what the token says names a member twice";
     let deep = format!(r#""x":{}{}"#, "[".repeat(100), "]".repeat(100));

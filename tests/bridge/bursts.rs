@@ -1,0 +1,74 @@
+//! Whatever comes at once comes whole and in order to everybody who reads.
+
+use super::world::World;
+use crate::life::socket::{Seen, Socket};
+
+const READERS: usize = 12;
+
+/// Reads up to this number; nothing twice, nothing missing, no gap.
+async fn read(socket: &mut Socket, mut last: u64, to: u64) {
+    while last < to {
+        let frame = socket.frame_unless("ev", "gap").await;
+        assert_eq!(frame["d"]["n"], last + 1);
+        last += 1;
+    }
+}
+
+async fn read_raw(socket: &mut Socket, mut last: u64, to: u64) {
+    while last < to {
+        match socket.next().await {
+            Seen::Frame(event) => assert_eq!(event["n"], last + 1),
+            other => panic!("{other:?}"),
+        }
+        last += 1;
+    }
+}
+
+async fn bursts_come_whole() {
+    let world = World::start().await;
+    let mut readers = Vec::new();
+    for n in 0..READERS {
+        if n % 3 == 0 {
+            readers.push((world.open("/ids", &[]).await, true));
+            continue;
+        }
+        let mut socket = world.join(&[]).await;
+        socket.subscribe(1, "/ids").await;
+        readers.push((socket, false));
+    }
+    // It never reads, and nobody minds.
+    let mut stalled = world.join(&[]).await;
+    stalled.subscribe(1, "/ids").await;
+    while world.sidecar.handle.shared().hub.topics()[0].subscribers <= READERS {
+        tokio::task::yield_now().await;
+    }
+    let mut last = 0;
+    for (count, is_cut) in [(600, false), (20_000, false), (5_000, true)] {
+        if is_cut {
+            world.cut();
+        }
+        let to = world.publish_many(count);
+        let mut reading = tokio::task::JoinSet::new();
+        for (mut socket, is_raw) in readers.drain(..) {
+            reading.spawn(async move {
+                match is_raw {
+                    true => read_raw(&mut socket, last, to).await,
+                    false => read(&mut socket, last, to).await,
+                }
+                (socket, is_raw)
+            });
+        }
+        readers = reading.join_all().await;
+        last = to;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn bursts_come_whole_with_one_worker() {
+    bursts_come_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn bursts_come_whole_with_four_workers() {
+    bursts_come_whole().await;
+}

@@ -1,0 +1,306 @@
+//! Polled routes whose clients come and go: what that costs the backend, and what they see.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::world::get;
+use crate::support::backend::reply;
+use crate::support::{Backend, Sidecar, until};
+
+const ROUTES: &str = r#"
+[[route]]
+path = "/document"
+name = "document"
+upstream = "app"
+source = {kind = "poll", every = "100ms"}
+
+[[route]]
+path = "/list"
+name = "list"
+upstream = "app"
+source = {kind = "poll", every = "100ms", emit = "changes"}
+
+[[route]]
+path = "/none"
+name = "none"
+upstream = "app"
+source = {kind = "poll", every = "100ms"}
+"#;
+
+struct World {
+    backend: Backend,
+    sidecar: Sidecar,
+    shown: Arc<Mutex<Shown>>,
+}
+
+#[derive(Clone)]
+struct Shown {
+    document: String,
+    status: &'static str,
+    /// How long an answer takes.
+    takes: Duration,
+}
+
+impl World {
+    async fn start() -> World {
+        let shown = Arc::new(Mutex::new(Shown {
+            document: "[{\"id\":1}]".into(),
+            status: "200 OK",
+            takes: Duration::ZERO,
+        }));
+        let stage = shown.clone();
+        let backend = Backend::start(move |request, peer| {
+            let shown = stage.lock().unwrap().clone();
+            async move {
+                sleep(shown.takes).await;
+                if request.target() == "/none" {
+                    return reply(peer, "204 No Content", "", "").await;
+                }
+                let etag = format!("\"{}\"", shown.document.len());
+                let fields = format!("content-type: application/json\r\netag: {etag}\r\n");
+                match request.field("if-none-match") == Some(&etag) && shown.status == "200 OK" {
+                    true => reply(peer, "304 Not Modified", &fields, "").await,
+                    false => reply(peer, shown.status, &fields, &shown.document).await,
+                }
+            }
+        })
+        .await;
+        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
+        World {
+            backend,
+            sidecar,
+            shown,
+        }
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Shown)) {
+        change(&mut self.shown.lock().unwrap());
+    }
+
+    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
+        let public = format!("http://{}", self.sidecar.address);
+        let origin = format!("origin: {public}");
+        let fields = [&[origin.as_str()], fields].concat();
+        let opened = Socket::open(&public, path, &fields).await;
+        opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
+    }
+
+    async fn join(&self) -> Socket {
+        let mut socket = self.open("/_crossfade/ws", &[JSON]).await;
+        socket.frame("welcome").await;
+        socket
+    }
+
+    /// A first visit; the position that it ends with.
+    async fn visit(&self, path: &str) -> Value {
+        let mut socket = self.join().await;
+        socket.subscribe(1, path).await;
+        let snapshot = socket.frame("snap").await;
+        socket.say_goodbye(1000, "").await;
+        self.idles().await;
+        snapshot["o"].clone()
+    }
+
+    /// Waits until nobody is there, and longer than the interval after that.
+    async fn idles(&self) {
+        let hub = &self.sidecar.handle.shared().hub;
+        until("nobody to listen", || {
+            hub.topics().iter().all(|topic| topic.is_idle)
+        })
+        .await;
+        sleep(Duration::from_millis(300)).await;
+    }
+
+    async fn next(socket: &mut Socket) -> Value {
+        match socket.next().await {
+            Seen::Frame(frame) => frame,
+            Seen::Closed(code) => panic!("closed with {code}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_comes_to_an_idle_route_sees_one_fresh_document() {
+    let world = World::start().await;
+    world.visit("/document").await;
+    let polls = world.backend.seen().len();
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!(world.backend.seen().len(), polls);
+    let fresh = json!([{"id": 1}, {"id": 2}]);
+    world.show(|shown| shown.document = fresh.to_string());
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
+        .await;
+    let ok = World::next(&mut socket).await;
+    assert_eq!(ok["t"], "ok", "{ok}");
+    let snapshot = World::next(&mut socket).await;
+    assert_eq!((&snapshot["t"], &snapshot["d"]), (&json!("snap"), &fresh));
+    assert_eq!(snapshot["o"], ok["at"]);
+    let asked = &world.backend.seen()[polls];
+    assert!(asked.field("if-none-match").is_some());
+    socket.say_goodbye(1000, "").await;
+    // Raw clients have no other message to tell it by.
+    world.idles().await;
+    let newer = json!([{"id": 1}, {"id": 2}, {"id": 3}]);
+    world.show(|shown| shown.document = newer.to_string());
+    let mut raw = world.open("/document", &[]).await;
+    assert_eq!(raw.next().await, Seen::Frame(newer));
+}
+
+#[tokio::test]
+async fn who_comes_back_with_a_position_gets_the_difference() {
+    let world = World::start().await;
+    let position = world.visit("/list").await;
+    let list = json!([{"id": 1}, {"id": 2}]);
+    world.show(|shown| shown.document = list.to_string());
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/list", "after": position}))
+        .await;
+    let ok = World::next(&mut socket).await;
+    assert_eq!((&ok["t"], &ok["recovered"]), (&json!("ok"), &json!(true)));
+    let event = World::next(&mut socket).await;
+    assert_eq!(
+        (&event["e"], &event["d"]),
+        (&json!("created"), &json!({"id": 2}))
+    );
+    // One that is not known any more is a gap, and then too the document is the fresh one.
+    socket.say_goodbye(1000, "").await;
+    world.idles().await;
+    let list = json!([{"id": 1}, {"id": 2}, {"id": 3}]);
+    world.show(|shown| shown.document = list.to_string());
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/list", "after": "abc-7"}))
+        .await;
+    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    assert_eq!(World::next(&mut socket).await["why"], "epoch");
+    assert_eq!(World::next(&mut socket).await["d"], list);
+}
+
+#[tokio::test]
+async fn who_comes_while_the_backend_is_slow_or_down_sees_the_old_document_as_stale() {
+    let world = World::start().await;
+    world.visit("/document").await;
+    world.show(|shown| shown.takes = Duration::from_secs(3));
+    let come = Instant::now();
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
+        .await;
+    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    let waited = come.elapsed();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+    let state = World::next(&mut socket).await;
+    assert_eq!(
+        (&state["live"], &state["why"]),
+        (&json!(false), &json!("connecting"))
+    );
+    assert_eq!(World::next(&mut socket).await["t"], "snap");
+    assert_eq!(World::next(&mut socket).await["live"], true);
+    socket.say_goodbye(1000, "").await;
+    world.show(|shown| {
+        shown.takes = Duration::ZERO;
+        shown.status = "500 Oh";
+    });
+    world.idles().await;
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
+        .await;
+    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    assert_eq!(World::next(&mut socket).await["why"], "upstream_down");
+    assert_eq!(World::next(&mut socket).await["t"], "snap");
+}
+
+#[tokio::test]
+async fn whom_the_backend_refuses_after_a_pause_sees_nothing_old() {
+    for (status, code) in [
+        ("401 No", "unauthorized"),
+        ("403 No", "forbidden"),
+        ("404 No", "not_found"),
+    ] {
+        let world = World::start().await;
+        let position = world.visit("/document").await;
+        world.show(|shown| shown.status = status);
+        let mut socket = world.join().await;
+        socket
+            .send(json!({"t": "sub", "id": 1, "path": "/document"}))
+            .await;
+        let refused = World::next(&mut socket).await;
+        assert_eq!(
+            (&refused["t"], &refused["code"]),
+            (&json!("err"), &json!(code))
+        );
+        // Nor with a position, for whom the next poll refuses.
+        world.show(|shown| shown.status = "200 OK");
+        world.visit("/document").await;
+        world.show(|shown| shown.status = status);
+        socket
+            .send(json!({"t": "sub", "id": 2, "path": "/document", "after": position}))
+            .await;
+        let refused = World::next(&mut socket).await;
+        assert_eq!(
+            (&refused["t"], &refused["code"]),
+            (&json!("err"), &json!(code))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_idle_route_does_not_count_against_health() {
+    let world = World::start().await;
+    world.visit("/document").await;
+    world.show(|shown| shown.status = "500 Oh");
+    sleep(Duration::from_secs(1)).await;
+    let admin = &world.sidecar.handle.admin;
+    let health = get(admin, "/v1/health").await.json;
+    assert_eq!(health["status"], "ok", "{health}");
+    let topics = get(admin, "/v1/topics").await.json;
+    let topic = &topics["topics"][0];
+    assert_eq!(
+        (&topic["live"], &topic["why"]),
+        (&json!(false), &json!("idle"))
+    );
+    assert_eq!(topic["subscribers"], 0);
+    let metrics = world.sidecar.metrics();
+    assert!(!metrics.contains("crossfade_data_age_seconds{route=\"document\"}"));
+}
+
+#[tokio::test]
+async fn nothing_new_from_the_first_on_is_a_live_route_without_a_document() {
+    let world = World::start().await;
+    let mut socket = world.join().await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/none"}))
+        .await;
+    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    world.backend.reached(8).await;
+    socket.send(json!({"t": "ping"})).await;
+    assert_eq!(World::next(&mut socket).await["t"], "pong");
+    let admin = &world.sidecar.handle.admin;
+    let topics = get(admin, "/v1/topics").await.json;
+    assert_eq!(topics["topics"][0]["live"], true, "{topics}");
+}
+
+#[tokio::test]
+async fn ten_users_with_one_visit_each_cost_ten_polls() {
+    let world = World::start().await;
+    for user in 0..10 {
+        let cookie = format!("cookie: session={user}");
+        let mut socket = world.open("/_crossfade/ws", &[JSON, &cookie]).await;
+        socket.subscribe(1, "/document").await;
+        socket.frame("snap").await;
+        socket.say_goodbye(1000, "").await;
+    }
+    world.idles().await;
+    sleep(Duration::from_secs(2)).await;
+    // A visit on a busy machine may last longer than the interval.
+    let polls = world.backend.seen().len();
+    assert!((10..=20).contains(&polls), "{polls}");
+}
