@@ -115,12 +115,37 @@ pub(super) fn read(route: &Table<'_>) -> Option<Source> {
             Some(Kind::Sse) => Some(Source::Sse(sse(table))),
             Some(Kind::Poll) => Some(Source::Poll(poll(table))),
             None => {
-                table.leave_unread();
+                judge_unknown(table);
                 None
             }
         }
     })?
 }
+
+/// The rest of a source whose kind is not known, judged as what it looks like.
+fn judge_unknown(table: &Table<'_>) {
+    match (table.says_any(&POLL_KEYS), table.says_any(&SSE_KEYS)) {
+        (true, false) => _ = poll(table),
+        (false, true) => _ = sse(table),
+        _ => table.leave_unread(),
+    }
+}
+
+const SSE_KEYS: [&str; 2] = ["idle_timeout", "final"];
+const POLL_KEYS: [&str; 12] = [
+    "every",
+    "min",
+    "max",
+    "jitter",
+    "method",
+    "body",
+    "emit",
+    "items",
+    "key",
+    "ignore",
+    "mass_delete_guard",
+    "max_body",
+];
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -143,20 +168,7 @@ fn bare(route: &Table<'_>, node: Option<&Node>) -> Option<Source> {
 
 fn sse(table: &Table<'_>) -> Sse {
     table.refuse_elsewhere(
-        [
-            "every",
-            "min",
-            "max",
-            "jitter",
-            "method",
-            "body",
-            "emit",
-            "items",
-            "key",
-            "ignore",
-            "mass_delete_guard",
-            "max_body",
-        ],
+        POLL_KEYS,
         "belongs to a polled source",
         "remove it, or write `kind = \"poll\"`",
     );
@@ -169,22 +181,20 @@ fn sse(table: &Table<'_>) -> Sse {
 
 fn poll(table: &Table<'_>) -> Poll {
     table.refuse_elsewhere(
-        ["idle_timeout", "final"],
+        SSE_KEYS,
         "belongs to an SSE source",
         "remove it, or write `kind = \"sse\"`",
     );
     let (every, adaptive) = pace(table);
     let (method, body) = request(table);
-    let emit = table.word(
-        "emit",
-        [
-            ("document", Emit::Document),
-            ("changes", Emit::Changes),
-            ("json-patch", Emit::JsonPatch),
-            ("merge-patch", Emit::MergePatch),
-        ],
-    );
-    if emit != Emit::Changes {
+    let words = [
+        ("document", Emit::Document),
+        ("changes", Emit::Changes),
+        ("json-patch", Emit::JsonPatch),
+        ("merge-patch", Emit::MergePatch),
+    ];
+    let (emit, is_known) = (table.desk).judged(|| table.word("emit", words));
+    if emit != Emit::Changes && is_known {
         for key in ["key", "events"] {
             if table.says(key) {
                 let mend = "write `emit = \"changes\"`, or remove it";
@@ -211,7 +221,7 @@ fn poll(table: &Table<'_>) -> Poll {
 
 fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
     const LEAST: Duration = Duration::from_millis(10);
-    let every = table.duration("every", "1s");
+    let (every, is_known) = (table.desk).judged(|| table.duration("every", "1s"));
     let (min, max) = (
         table.text("min", units::duration),
         table.text("max", units::duration),
@@ -230,7 +240,9 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
             table.error("min", "is above `max`", "exchange them");
             (every, None)
         }
-        (Some(min), Some(max)) if table.says("every") && !(min..=max).contains(&every) => {
+        (Some(min), Some(max))
+            if table.says("every") && is_known && !(min..=max).contains(&every) =>
+        {
             let mend = "write one between them, or leave it out";
             table.error("every", "is not between `min` and `max`", mend);
             (every, None)
@@ -251,7 +263,8 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
 }
 
 fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
-    let method = table.word("method", [("GET", Method::GET), ("POST", Method::POST)]);
+    let words = [("GET", Method::GET), ("POST", Method::POST)];
+    let (method, is_known) = (table.desk).judged(|| table.word("method", words));
     let node = table.node("body");
     let shown = match node {
         // What a placeholder brings into a body may well be a secret.
@@ -262,7 +275,7 @@ fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
     let Some(node) = node else {
         return (method, None);
     };
-    if method != Method::POST {
+    if method != Method::POST && is_known {
         table.error(
             "body",
             "goes with a POST only",
