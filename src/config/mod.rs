@@ -74,7 +74,7 @@ pub use rollout::{By, Rollout};
 pub use route::Route;
 pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Underscores};
 pub use share::{Share, Tripwire};
-pub use source::{ChangeNames, Emit, Poll, Source, Sse};
+pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
 pub use tls::Tls;
 pub use tracing::{Collector, Tracing};
 pub use trust::Trust;

@@ -33,6 +33,21 @@ pub struct Sse {
     pub events: BTreeMap<String, String>,
     /// `final`: names (the upstream's) of events that end the subscription for good once delivered, such as `["task_completed"]`.
     pub final_events: Vec<String>,
+    /// What a newcomer without a position gets: `"live"` (what comes from now on), `"window"` (all that the topic still holds since its upstream connection began), `"own"` (a request of its own, until an event with an id comes by that the topic holds) or `"auto"` (whatever EventSource would have got, by what the stream's beginning was like; see sources.md).
+    pub join: Join,
+}
+
+/// What somebody gets who joins a stream without a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// As the stream's beginning asks for.
+    Auto,
+    /// What comes from now on.
+    Live,
+    /// All that the topic holds since its connection began.
+    Window,
+    /// A request of its own, until it meets the topic.
+    Own,
 }
 
 /// `source = {kind = "poll", …}`: an endpoint is polled from the first subscriber on, and what changed goes out.
@@ -131,7 +146,7 @@ fn judge_unknown(table: &Table<'_>) {
     }
 }
 
-const SSE_KEYS: [&str; 2] = ["idle_timeout", "final"];
+const SSE_KEYS: [&str; 3] = ["idle_timeout", "final", "join"];
 const POLL_KEYS: [&str; 12] = [
     "every",
     "min",
@@ -176,6 +191,15 @@ fn sse(table: &Table<'_>) -> Sse {
         idle_timeout: table.duration("idle_timeout", "60s"),
         events: table.pairs("events", units::something),
         final_events: table.texts("final", units::something),
+        join: table.word(
+            "join",
+            [
+                ("auto", Join::Auto),
+                ("live", Join::Live),
+                ("window", Join::Window),
+                ("own", Join::Own),
+            ],
+        ),
     }
 }
 

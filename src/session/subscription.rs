@@ -249,6 +249,13 @@ impl Subscription {
                 None => Verdict::Over(end),
             };
         }
+        let settled = self.subscriber.settle();
+        if !settled.is_empty() {
+            if let Some(unanswered) = &mut self.unanswered {
+                unanswered.at = self.subscriber.head();
+            }
+            self.prelude.extend(settled);
+        }
         if let Some(unanswered) = &self.unanswered {
             match self.subscriber.phase() {
                 Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,
