@@ -243,6 +243,8 @@ pub struct Event {
     pub name: Option<Arc<str>>,
     /// The last event id as `EventSource.lastEventId` would show it; `None` when there is none.
     pub id: Option<Arc<str>>,
+    /// Whether the event itself bore that id, rather than showing an earlier one's.
+    pub has_own_id: bool,
     /// The payload; empty text for a gap.
     pub data: Data,
     /// What happened to an item, where it is about one.
@@ -260,6 +262,7 @@ impl Event {
         let Draft {
             name,
             id,
+            has_own_id,
             data,
             change,
         } = draft;
@@ -269,6 +272,7 @@ impl Event {
             kind,
             name,
             id,
+            has_own_id,
             data,
             change,
             at,
@@ -289,6 +293,7 @@ impl Event {
         let draft = Draft {
             name: Some(name.clone()),
             id: self.id.clone(),
+            has_own_id: self.has_own_id,
             data,
             change: Some(change),
         };
@@ -318,6 +323,8 @@ pub struct Draft {
     pub name: Option<Arc<str>>,
     /// See [`Event::id`].
     pub id: Option<Arc<str>>,
+    /// See [`Event::has_own_id`].
+    pub has_own_id: bool,
     /// See [`Event::data`].
     pub data: Data,
     /// See [`Event::change`].
@@ -330,6 +337,7 @@ impl Draft {
         Draft {
             name: None,
             id: None,
+            has_own_id: false,
             data,
             change: None,
         }

@@ -1,5 +1,6 @@
 //! `crossfade check`.
 
+mod beginning;
 mod fetch;
 mod finding;
 mod live;

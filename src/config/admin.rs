@@ -22,9 +22,9 @@ const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9900);
 pub(super) fn read(table: &Table<'_>, public: &[Listen]) -> Admin {
     let node = table.node("listen");
     table.note("listen", node, json!("127.0.0.1:9900"));
-    let listen = node
-        .and_then(|node| scalar::text(table.desk, node, server::listen))
-        .unwrap_or(Listen::Tcp(LISTEN.into()));
+    let said = node.map(|node| scalar::text(table.desk, node, server::listen));
+    let is_known = said != Some(None);
+    let listen = said.flatten().unwrap_or(Listen::Tcp(LISTEN.into()));
     let token = table.secret("token");
     let is_open = matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback());
     if is_open && !table.says("token") {
@@ -36,7 +36,7 @@ pub(super) fn read(table: &Table<'_>, public: &[Listen]) -> Admin {
         );
     }
     let is_chosen = matches!(listen, Listen::Tcp(address) if address.port() == 0);
-    if public.contains(&listen) && !is_chosen {
+    if is_known && public.contains(&listen) && !is_chosen {
         table.error(
             "listen",
             "is an address of `server.listen` too",

@@ -35,6 +35,10 @@ pub(super) struct Notes {
     pub files: BTreeSet<PathBuf>,
     /// Lines whose syntax is broken: what stands behind the first one cannot be judged.
     broken: BTreeSet<usize>,
+    /// A table stands twice, so what the file says is not known whole.
+    is_torn: bool,
+    /// Dotted paths of what is there and could not be read: whoever names it is right.
+    spoiled: BTreeSet<String>,
 }
 
 impl<'a> Desk<'a> {
@@ -70,9 +74,37 @@ impl<'a> Desk<'a> {
         what: impl Into<String>,
         mend: impl Into<String>,
     ) {
-        if self.notes.borrow().broken.is_empty() {
+        if self.is_whole() {
             self.report(Severity::Error, place, key, what.into(), mend.into());
         }
+    }
+
+    /// Whether what the file does not say is known.
+    pub fn is_whole(&self) -> bool {
+        let notes = self.notes.borrow();
+        notes.broken.is_empty() && !notes.is_torn
+    }
+
+    /// A key, or a table, that stands twice: the rest can be judged.
+    pub fn twice(&self, place: usize, what: String) {
+        let start = self.text.get(..place).and_then(|text| text.rfind('\n'));
+        let line = self.text.get(start.map_or(0, |at| at + 1)..);
+        if line.is_some_and(|line| line.trim_start().starts_with('[')) {
+            self.notes.borrow_mut().is_torn = true;
+        }
+        let mend = "keep one of them".to_owned();
+        self.report(Severity::Error, place, "syntax", what, mend);
+    }
+
+    /// Something is there, and it was reported that it cannot be read.
+    pub fn spoil(&self, path: String) {
+        self.notes.borrow_mut().spoiled.insert(path);
+    }
+
+    /// Whether `[kind.NAME]` may be there.
+    pub fn is_spoiled(&self, kind: &str, name: &str) -> bool {
+        let spoiled = &self.notes.borrow().spoiled;
+        spoiled.contains(kind) || spoiled.contains(&format!("{kind}.{name}"))
     }
 
     /// Something to know that refuses nothing.
@@ -101,6 +133,17 @@ impl<'a> Desk<'a> {
     pub fn has_errors(&self) -> bool {
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         self.notes.borrow().problems.iter().any(is_error)
+    }
+
+    /// What is read, and whether that was without a mistake: what follows from it need not be one too.
+    pub fn judged<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+        let errors = || {
+            let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+            self.notes.borrow().problems.iter().filter(is_error).count()
+        };
+        let before = errors();
+        let read = read();
+        (read, errors() == before)
     }
 
     /// The value of a key.

@@ -1,23 +1,26 @@
 //! What is written and used by nothing, or used for less than it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::route::Names;
 use super::table::Table;
-use super::{Auth, Cors, RateLimit, Rollout, Route, WebSocket};
+use super::tree::{Form, Node};
+use super::{RateLimit, WebSocket};
 
-/// Warns, in a file that has no errors.
-pub(super) fn judge(
-    root: &Table<'_>,
-    routes: &[Arc<Route>],
-    websocket: &WebSocket,
-    names: &Names<'_>,
-) {
-    if root.desk.has_errors() {
+/// Warns, by what the file says: also where what names something is wrong in another way.
+pub(super) fn judge(root: &Table<'_>, websocket: &WebSocket, names: &Names<'_>) {
+    warn_of_sizes(root, websocket.max_message, names.rate_limits);
+    if !root.desk.is_whole() {
         return;
     }
-    if routes.is_empty() {
+    let routes = match root.peek("route").map(|entry| &entry.node.form) {
+        None => &[][..],
+        Some(Form::List(routes)) => routes,
+        Some(_) => return,
+    };
+    // A file that is only begun lacks more than that.
+    if routes.is_empty() && !root.desk.has_errors() {
         let mend = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
         root.warning(
             "route",
@@ -25,42 +28,55 @@ pub(super) fn judge(
             mend,
         );
     }
-    let rollouts = routes.iter().filter_map(|route| route.rollout.as_ref());
-    let rollouts: Vec<_> = rollouts.collect();
-    let is_used = |rollout: &Arc<Rollout>| rollouts.contains(&rollout);
-    warn(root, "rollout", "governs no route", names.rollouts, is_used);
-
-    let auths = routes.iter().flat_map(|route| &route.auth);
-    let auths: Vec<_> = auths.chain(&websocket.auth).collect();
-    let is_used = |auth: &Arc<Auth>| auths.contains(&auth);
-    warn(root, "auth", "protects no route", names.auths, is_used);
-
-    let limits = routes.iter().filter_map(|route| route.rate_limit.as_ref());
-    let limits: Vec<_> = limits.chain(&websocket.rate_limit).collect();
-    let is_used = |limit: &Arc<RateLimit>| limits.contains(&limit);
+    let websocket = root.peek("websocket").map(|entry| &entry.node);
+    let namers: Vec<_> = routes.iter().map(Some).chain([websocket]).collect();
+    let warn = |kind, what, all: Vec<&String>| warn(root, kind, what, &all, &namers);
     warn(
-        root,
+        "rollout",
+        "governs no route",
+        names.rollouts.keys().collect(),
+    );
+    warn("auth", "protects no route", names.auths.keys().collect());
+    warn(
         "rate_limit",
         "limits no route",
-        names.rate_limits,
-        is_used,
+        names.rate_limits.keys().collect(),
     );
-
-    let cors = routes.iter().filter_map(|route| route.cors.as_ref());
-    let cors: Vec<_> = cors.chain(&websocket.cors).collect();
-    let is_used = |policy: &Arc<Cors>| cors.contains(&policy);
-    warn(root, "cors", "is named by no route", names.cors, is_used);
-    warn_of_sizes(root, websocket.max_message, names.rate_limits);
+    warn("cors", "is named by no route", names.cors.keys().collect());
 }
 
-fn warn<T>(
-    root: &Table<'_>,
-    kind: &str,
-    what: &str,
-    all: &BTreeMap<String, T>,
-    is_used: impl Fn(&T) -> bool,
-) {
-    for (name, _) in all.iter().filter(|(_, one)| !is_used(one)) {
+fn warn(root: &Table<'_>, kind: &str, what: &str, all: &[&String], namers: &[Option<&Node>]) {
+    let has_default = matches!(kind, "cors" | "rate_limit");
+    let mut used = BTreeSet::new();
+    for namer in namers {
+        let entries = match namer.map(|node| &node.form) {
+            Some(Form::Table(entries)) => Some(entries),
+            None => None,
+            // What it names is not known.
+            Some(_) => return,
+        };
+        match entries.and_then(|entries| entries.get(kind)) {
+            None if has_default => _ = used.insert("default"),
+            None => {}
+            Some(entry) => {
+                let named = match &entry.node.form {
+                    Form::List(items) => items.as_slice(),
+                    _ => std::slice::from_ref(&entry.node),
+                };
+                let named: Option<Vec<_>> = named.iter().map(Node::text).collect();
+                match named {
+                    Some(named) => used.extend(named),
+                    None => return,
+                }
+            }
+        }
+    }
+    // A slip in a name is reported as such, and the one that is meant is used.
+    let is_slip = |name: &&str| *name != "default" && !all.iter().any(|known| known == name);
+    if used.iter().any(is_slip) {
+        return;
+    }
+    for name in all.iter().filter(|name| !used.contains(name.as_str())) {
         let mend = format!("write `{kind} = \"{name}\"` in a route, or remove it");
         root.warning(&format!("{kind}.{name}"), what, mend);
     }

@@ -110,7 +110,7 @@ impl Table<'_> {
     ) -> Option<Arc<T>> {
         let name = scalar::text(self.desk, node, |name| Ok(name.to_owned()))?;
         let found = all.get(&name).cloned();
-        if found.is_none() {
+        if found.is_none() && !self.desk.is_spoiled(kind, &name) {
             let what = format!("{} names no `[{kind}.NAME]`", scalar::written(node));
             let mend = match units::closest(&name, all.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean \"{known}\"?"),

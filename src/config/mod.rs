@@ -74,7 +74,7 @@ pub use rollout::{By, Rollout};
 pub use route::Route;
 pub use server::{Limits, Listen, Network, ProxyProtocol, Secret, Server, Underscores};
 pub use share::{Share, Tripwire};
-pub use source::{ChangeNames, Emit, Poll, Source, Sse};
+pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
 pub use tls::Tls;
 pub use tracing::{Collector, Tracing};
 pub use trust::Trust;
@@ -217,16 +217,12 @@ fn everything(root: &Table<'_>) -> Config {
         rollouts: &rollouts,
     };
     let routes = root.tables("route", |table, index| {
-        Some(Placed {
-            route: route::read(table, index, &names)?,
-            place: table.place_of("path"),
-            is_named: table.says("name"),
-        })
+        Some(Placed::read(table, index, &names))
     });
     let routes = routes::settle(root.desk, &server.prefix, routes);
     let websocket = root.table("websocket", |table| websocket::read(table, &names));
     auth::refuse_stripped(root, &auths, &rollouts);
-    idle::judge(root, &routes, &websocket, &names);
+    idle::judge(root, &websocket, &names);
     Config {
         websocket,
         admin: root.table("admin", |table| admin::read(table, &server.listen)),

@@ -19,7 +19,7 @@ use super::rollout::{By, Rollout};
 use super::share::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
 use super::table::Table;
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{query, template, units};
 
 /// `[[route]]`: paths, and what happens there. The most specific route decides, never file order: path first (static, then `{name}`, then `{*rest}`), then host, then a route with `methods`.
@@ -122,12 +122,13 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
     let upstream = table.reference("upstream", "upstream", names.upstreams);
     let (share, accept) = share::read(table);
     let vary = share::vary(table, &share);
+    let (methods, are_methods) = (table.desk).judged(|| table.texts("methods", units::method));
     let route = Route {
         name: name.into(),
         index,
         path: path.clone().unwrap_or_default(),
         host: table.text("host", host),
-        methods: table.texts("methods", units::method),
+        methods,
         source: source::read(table),
         share,
         accept,
@@ -144,13 +145,27 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         calls: calls::read(table),
         filter: table.texts("filter", units::member),
         refresh_on: table.texts("refresh_on", calls::refresh_on),
-        upstream: upstream?,
+        upstream: upstream
+            .clone()
+            .unwrap_or_else(|| upstream::stand_in(table)),
     };
+    if table.says("source") && are_methods {
+        judge_methods(table, &route.methods);
+    }
     judge_source(table, &route);
     judge_replay(table, &route);
     judge_tenants(table, &route);
     refuse_claimed(table, &route, names.auths);
-    path.map(|_| route)
+    // All of it is judged, whatever else is missing.
+    path.and(upstream).map(|_| route)
+}
+
+/// A bridged route is reached by GET.
+fn judge_methods(table: &Table<'_>, methods: &[Method]) {
+    if !methods.is_empty() && !methods.contains(&Method::GET) {
+        let what = "lacks GET, by which a bridged route is reached";
+        table.error("methods", what, "add \"GET\", or leave `methods` out");
+    }
 }
 
 /// What a route says against what reads it.
@@ -175,10 +190,6 @@ fn judge_source(table: &Table<'_>, route: &Route) {
     let Some(source) = &route.source else {
         return;
     };
-    if !route.methods.is_empty() && !route.methods.contains(&Method::GET) {
-        let what = "lacks GET, by which a bridged route is reached";
-        table.error("methods", what, "add \"GET\", or leave `methods` out");
-    }
     if !route.refresh_on.is_empty() && !matches!(source, Source::Poll(_)) {
         let what = "triggers polls, and this route has none";
         table.error(
@@ -277,7 +288,7 @@ fn parameter(text: &str) -> Result<String, Wrong> {
 }
 
 /// A lower-case name, or `*.` and a name.
-fn host(text: &str) -> Result<String, Wrong> {
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_prefix("*.").unwrap_or(&lower);
     match address::is_host_name(bare) {

@@ -3,16 +3,59 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::desk::Desk;
-use super::route::Route;
-use super::template;
+use hyper::Method;
 
-/// A route and where its header stands.
+use super::desk::Desk;
+use super::route::{self, Names, Route};
+use super::table::Table;
+use super::tree::{Form, Node};
+use super::{template, units};
+
+/// A route and where its header stands. What it says against others is judged though something else about it is wrong.
 pub(super) struct Placed {
-    pub route: Route,
-    pub place: usize,
-    /// Whether the file names it.
-    pub is_named: bool,
+    /// `None` where something about it is wrong.
+    route: Option<Route>,
+    index: usize,
+    place: usize,
+    path: Option<String>,
+    /// Host, shape of the path, and methods; `None` where one of them is wrong.
+    matches: Option<(Option<String>, String, Vec<Method>)>,
+    /// Where the file names it.
+    name: Option<String>,
+}
+
+impl Placed {
+    /// One route of the file.
+    pub fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Self {
+        let text = |key: &str| Some(table.peek(key)?.node.text());
+        let path = text("path")
+            .flatten()
+            .and_then(|path| template::template(path).ok());
+        let host = match text("host") {
+            None => Some(None),
+            Some(host) => host.and_then(|host| route::host(host).ok()).map(Some),
+        };
+        let methods = match table.peek("methods").map(|entry| &entry.node.form) {
+            None => Some(Vec::new()),
+            Some(Form::List(items)) => {
+                let method = |item: &Node| units::method(item.text()?).ok();
+                items.iter().map(method).collect()
+            }
+            Some(_) => None,
+        };
+        let shape = path.as_deref().map(template::shape);
+        Placed {
+            route: route::read(table, index, names),
+            index,
+            place: table.place_of("path"),
+            matches: host
+                .zip(shape)
+                .zip(methods)
+                .map(|((host, shape), methods)| (host, shape, methods)),
+            path,
+            name: text("name").flatten().map(str::to_owned),
+        }
+    }
 }
 
 /// Tells default names apart, and reports routes that would hide each other.
@@ -20,40 +63,35 @@ pub(super) fn settle(desk: &Desk<'_>, prefix: &str, mut routes: Vec<Placed>) -> 
     tell_apart(&mut routes);
     refuse_twins(desk, &routes);
     refuse_namesakes(desk, &routes);
-    for Placed { route, place, .. } in &routes {
-        if route
+    for placed in &routes {
+        let behind = placed
             .path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
-        {
-            let key = format!("route.{}.path", route.index);
+            .as_deref()
+            .and_then(|path| path.strip_prefix(prefix));
+        if behind.is_some_and(|rest| rest.starts_with('/')) {
+            let key = format!("route.{}.path", placed.index);
             let what = format!("is never reached: crossfade answers below `{prefix}` itself");
             desk.warning(
-                *place,
+                placed.place,
                 &key,
                 what,
                 "choose another path, or another `server.prefix`",
             );
         }
     }
-    routes
-        .into_iter()
-        .map(|placed| Arc::new(placed.route))
-        .collect()
+    let finished = routes.into_iter().filter_map(|placed| placed.route);
+    finished.map(Arc::new).collect()
 }
 
 /// The path alone names a route only where no other has the same.
 fn tell_apart(routes: &mut [Placed]) {
     let mut paths = BTreeMap::<String, usize>::new();
-    for placed in routes.iter() {
-        *paths.entry(placed.route.path.clone()).or_default() += 1;
+    for path in routes.iter().filter_map(|placed| placed.path.as_ref()) {
+        *paths.entry(path.clone()).or_default() += 1;
     }
-    for Placed {
-        route, is_named, ..
-    } in routes
-    {
-        let is_shared = paths.get(&route.path).is_some_and(|count| *count > 1);
-        if *is_named || !is_shared {
+    let unnamed = routes.iter_mut().filter(|placed| placed.name.is_none());
+    for route in unnamed.filter_map(|placed| placed.route.as_mut()) {
+        if paths.get(&route.path).is_none_or(|count| *count < 2) {
             continue;
         }
         let methods: Vec<_> = route.methods.iter().map(|method| method.as_str()).collect();
@@ -66,24 +104,25 @@ fn tell_apart(routes: &mut [Placed]) {
 /// The same host, path shape and method twice.
 fn refuse_twins(desk: &Desk<'_>, routes: &[Placed]) {
     let mut taken = BTreeMap::new();
-    for Placed { route, place, .. } in routes {
-        let any = [String::new()];
-        let listed: Vec<_> = route.methods.iter().map(ToString::to_string).collect();
-        let methods = if listed.is_empty() { &any[..] } else { &listed };
-        let shape = template::shape(&route.path);
-        for method in methods {
+    for placed in routes {
+        let Some((host, shape, methods)) = &placed.matches else {
+            continue;
+        };
+        let listed = methods.iter().map(Some);
+        let any = methods.is_empty().then_some(None);
+        for method in listed.chain(any) {
             let first = *taken
-                .entry((route.host.clone(), shape.clone(), method.clone()))
-                .or_insert((route.index, *place));
-            if first.0 != route.index {
+                .entry((host, shape, method))
+                .or_insert((placed.index, placed.place));
+            if first.0 != placed.index {
                 let line = desk.position(first.1).0;
                 let what = format!(
                     "matches what route.{} (line {line}) matches already",
                     first.0
                 );
-                let key = format!("route.{}.path", route.index);
+                let key = format!("route.{}.path", placed.index);
                 desk.error(
-                    *place,
+                    placed.place,
                     &key,
                     what,
                     "give them different hosts, paths or methods",
@@ -97,11 +136,14 @@ fn refuse_twins(desk: &Desk<'_>, routes: &[Placed]) {
 /// Names label metrics and mark topics: they are unique.
 fn refuse_namesakes(desk: &Desk<'_>, routes: &[Placed]) {
     let mut taken = BTreeMap::new();
-    for Placed { route, place, .. } in routes.iter().filter(|placed| placed.is_named) {
-        if let Some(first) = taken.insert(&route.name, route.index) {
+    for placed in routes {
+        let Some(name) = &placed.name else {
+            continue;
+        };
+        if let Some(first) = taken.insert(name, placed.index) {
             let what = format!("is the name of route.{first} already");
-            let key = format!("route.{}.name", route.index);
-            desk.error(*place, &key, what, "give each its own");
+            let key = format!("route.{}.name", placed.index);
+            desk.error(placed.place, &key, what, "give each its own");
         }
     }
 }

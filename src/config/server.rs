@@ -141,13 +141,14 @@ fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
 }
 
 pub(super) fn read(table: &Table<'_>) -> Server {
-    let listen = listeners(table);
-    let trusted_proxies = table.texts("trusted_proxies", network);
+    let ((listen, trusted_proxies), are_known) =
+        (table.desk).judged(|| (listeners(table), table.texts("trusted_proxies", network)));
     let proxy_protocol = proxy_protocol(table);
     let has_unix = listen
         .iter()
         .any(|listen| matches!(listen, Listen::Unix(_)));
-    if proxy_protocol != ProxyProtocol::Off && trusted_proxies.is_empty() && !has_unix {
+    if proxy_protocol != ProxyProtocol::Off && are_known && trusted_proxies.is_empty() && !has_unix
+    {
         table.warning(
             "proxy_protocol",
             "is believed from nobody: every connection that begins with it is closed",

@@ -33,6 +33,21 @@ pub struct Sse {
     pub events: BTreeMap<String, String>,
     /// `final`: names (the upstream's) of events that end the subscription for good once delivered, such as `["task_completed"]`.
     pub final_events: Vec<String>,
+    /// What a newcomer without a position gets: `"live"` (what comes from now on), `"window"` (all that the topic still holds since its upstream connection began), `"own"` (a request of its own, until an event with an id comes by that the topic holds) or `"auto"` (whatever EventSource would have got, by what the stream's beginning was like; see sources.md).
+    pub join: Join,
+}
+
+/// What somebody gets who joins a stream without a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// As the stream's beginning asks for.
+    Auto,
+    /// What comes from now on.
+    Live,
+    /// All that the topic holds since its connection began.
+    Window,
+    /// A request of its own, until it meets the topic.
+    Own,
 }
 
 /// `source = {kind = "poll", …}`: an endpoint is polled from the first subscriber on, and what changed goes out.
@@ -115,12 +130,37 @@ pub(super) fn read(route: &Table<'_>) -> Option<Source> {
             Some(Kind::Sse) => Some(Source::Sse(sse(table))),
             Some(Kind::Poll) => Some(Source::Poll(poll(table))),
             None => {
-                table.leave_unread();
+                judge_unknown(table);
                 None
             }
         }
     })?
 }
+
+/// The rest of a source whose kind is not known, judged as what it looks like.
+fn judge_unknown(table: &Table<'_>) {
+    match (table.says_any(&POLL_KEYS), table.says_any(&SSE_KEYS)) {
+        (true, false) => _ = poll(table),
+        (false, true) => _ = sse(table),
+        _ => table.leave_unread(),
+    }
+}
+
+const SSE_KEYS: [&str; 3] = ["idle_timeout", "final", "join"];
+const POLL_KEYS: [&str; 12] = [
+    "every",
+    "min",
+    "max",
+    "jitter",
+    "method",
+    "body",
+    "emit",
+    "items",
+    "key",
+    "ignore",
+    "mass_delete_guard",
+    "max_body",
+];
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -143,20 +183,7 @@ fn bare(route: &Table<'_>, node: Option<&Node>) -> Option<Source> {
 
 fn sse(table: &Table<'_>) -> Sse {
     table.refuse_elsewhere(
-        [
-            "every",
-            "min",
-            "max",
-            "jitter",
-            "method",
-            "body",
-            "emit",
-            "items",
-            "key",
-            "ignore",
-            "mass_delete_guard",
-            "max_body",
-        ],
+        POLL_KEYS,
         "belongs to a polled source",
         "remove it, or write `kind = \"poll\"`",
     );
@@ -164,27 +191,34 @@ fn sse(table: &Table<'_>) -> Sse {
         idle_timeout: table.duration("idle_timeout", "60s"),
         events: table.pairs("events", units::something),
         final_events: table.texts("final", units::something),
+        join: table.word(
+            "join",
+            [
+                ("auto", Join::Auto),
+                ("live", Join::Live),
+                ("window", Join::Window),
+                ("own", Join::Own),
+            ],
+        ),
     }
 }
 
 fn poll(table: &Table<'_>) -> Poll {
     table.refuse_elsewhere(
-        ["idle_timeout", "final"],
+        SSE_KEYS,
         "belongs to an SSE source",
         "remove it, or write `kind = \"sse\"`",
     );
     let (every, adaptive) = pace(table);
     let (method, body) = request(table);
-    let emit = table.word(
-        "emit",
-        [
-            ("document", Emit::Document),
-            ("changes", Emit::Changes),
-            ("json-patch", Emit::JsonPatch),
-            ("merge-patch", Emit::MergePatch),
-        ],
-    );
-    if emit != Emit::Changes {
+    let words = [
+        ("document", Emit::Document),
+        ("changes", Emit::Changes),
+        ("json-patch", Emit::JsonPatch),
+        ("merge-patch", Emit::MergePatch),
+    ];
+    let (emit, is_known) = (table.desk).judged(|| table.word("emit", words));
+    if emit != Emit::Changes && is_known {
         for key in ["key", "events"] {
             if table.says(key) {
                 let mend = "write `emit = \"changes\"`, or remove it";
@@ -211,7 +245,7 @@ fn poll(table: &Table<'_>) -> Poll {
 
 fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
     const LEAST: Duration = Duration::from_millis(10);
-    let every = table.duration("every", "1s");
+    let (every, is_known) = (table.desk).judged(|| table.duration("every", "1s"));
     let (min, max) = (
         table.text("min", units::duration),
         table.text("max", units::duration),
@@ -230,7 +264,9 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
             table.error("min", "is above `max`", "exchange them");
             (every, None)
         }
-        (Some(min), Some(max)) if table.says("every") && !(min..=max).contains(&every) => {
+        (Some(min), Some(max))
+            if table.says("every") && is_known && !(min..=max).contains(&every) =>
+        {
             let mend = "write one between them, or leave it out";
             table.error("every", "is not between `min` and `max`", mend);
             (every, None)
@@ -251,7 +287,8 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
 }
 
 fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
-    let method = table.word("method", [("GET", Method::GET), ("POST", Method::POST)]);
+    let words = [("GET", Method::GET), ("POST", Method::POST)];
+    let (method, is_known) = (table.desk).judged(|| table.word("method", words));
     let node = table.node("body");
     let shown = match node {
         // What a placeholder brings into a body may well be a secret.
@@ -262,7 +299,7 @@ fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
     let Some(node) = node else {
         return (method, None);
     };
-    if method != Method::POST {
+    if method != Method::POST && is_known {
         table.error(
             "body",
             "goes with a POST only",

@@ -34,21 +34,30 @@ impl<'a> Table<'a> {
         node: &'a Node,
         read: impl FnOnce(&Table<'a>) -> T,
     ) -> Option<T> {
-        let Form::Table(entries) = &node.form else {
+        if !matches!(node.form, Form::Table(_)) {
             scalar::refuse_kind(desk, node, "a table");
             return None;
-        };
-        let table = Table {
-            desk,
-            key: node.key.clone(),
-            place: node.span.start,
-            entries: Some(entries),
-            asked: RefCell::default(),
-            is_left: Cell::default(),
-        };
+        }
+        let table = Table::of(desk, node);
         let value = read(&table);
         table.name_unknown();
         Some(value)
+    }
+
+    /// A node's keys, none where it is no table; nobody reports those that are not asked for.
+    pub fn of(desk: &'a Desk<'a>, node: &'a Node) -> Table<'a> {
+        let entries = match &node.form {
+            Form::Table(entries) => Some(entries),
+            _ => None,
+        };
+        Table {
+            desk,
+            key: node.key.clone(),
+            place: node.span.start,
+            entries,
+            asked: RefCell::default(),
+            is_left: Cell::default(),
+        }
     }
 
     /// The dotted path of one of its keys.
@@ -62,6 +71,11 @@ impl<'a> Table<'a> {
     /// Whether the file says anything about a key.
     pub fn says(&self, key: &str) -> bool {
         self.peek(key).is_some()
+    }
+
+    /// Whether the file says anything about any of some keys.
+    pub fn says_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.says(key))
     }
 
     /// A mistake in the value of a key, or in its absence.
@@ -139,6 +153,7 @@ impl<'a> Table<'a> {
                 "holds named tables alone",
                 format!("write `[{key}.NAME]`"),
             );
+            self.desk.spoil(key.to_owned());
             return BTreeMap::new();
         };
         let one = |(name, entry): (&String, &'a Entry)| {
@@ -150,6 +165,7 @@ impl<'a> Table<'a> {
                 let what = format!("stands where the name of a `[{key}.NAME]` belongs");
                 let mend = format!("write it below `[{key}.NAME]`");
                 self.desk.error(entry.place, &entry.node.key, what, mend);
+                self.desk.spoil(entry.node.key.clone());
                 return None;
             }
             let value = Table::read(self.desk, &entry.node, |table| read(table, name))?;

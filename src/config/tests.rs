@@ -9,6 +9,7 @@ use super::*;
 
 mod certificates;
 mod edge;
+mod union;
 
 const SMALLEST: &str = r#"
 [upstream.app]

@@ -60,6 +60,14 @@ impl Node {
         }
     }
 
+    /// A string, placeholders filled in.
+    pub fn text(&self) -> Option<&str> {
+        match &self.form {
+            Form::Text(text) => Some(&text.text),
+            _ => None,
+        }
+    }
+
     /// The value as JSON, placeholders filled in.
     pub fn json(&self) -> serde_json::Value {
         match &self.form {
@@ -92,10 +100,11 @@ impl Node {
 pub(super) fn grow(desk: &Desk<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(desk.text);
     for error in errors {
-        desk.syntax(
-            error.span().map_or(0, |span| span.start),
-            error.message().to_owned(),
-        );
+        let place = error.span().map_or(0, |span| span.start);
+        match error.message() {
+            twice @ "duplicate key" => desk.twice(place, twice.to_owned()),
+            other => desk.syntax(place, other.to_owned()),
+        }
     }
     let form = entries(desk, "", table.get_ref());
     Node {

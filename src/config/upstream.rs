@@ -4,11 +4,12 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 use super::address;
+use super::desk::Desk;
 use super::fleet::{self, Balance, Budget, Health};
 use super::problem::Wrong;
 use super::table::Table;
 use super::trust::{self, Trust};
-use super::units;
+use super::{tree, units};
 
 /// `[upstream.NAME]`: a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +83,15 @@ impl Authority {
 }
 
 pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
-    let servers: Vec<Authority> = table.texts("servers", server);
+    let (servers, are_servers): (Vec<Authority>, bool) =
+        (table.desk).judged(|| table.texts("servers", server));
     table.demand("servers", "[\"http://127.0.0.1:5000\"]");
     table.refuse_empty("servers", "\"http://127.0.0.1:5000\"");
     let fixed = |text: &str| match text {
         "preserve" => Ok(None),
         _ => address::host_header(text).map(Some),
     };
-    if table.says("tls") && !servers.iter().any(|server| server.is_https) {
+    if table.says("tls") && are_servers && !servers.iter().any(|server| server.is_https) {
         table.warning(
             "tls",
             "has no effect: no server is an https one",
@@ -124,6 +126,14 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
         health: fleet::health(table),
         budget: fleet::budget(table),
     })
+}
+
+/// In place of one that a table names in vain, so that the rest of the table can be judged.
+pub(super) fn stand_in(table: &Table<'_>) -> Arc<Upstream> {
+    // What is noted there is not the file's.
+    let desk = Desk::new("", "", table.desk.world);
+    let root = tree::grow(&desk);
+    read(&Table::of(&desk, &root).empty("upstream"), "")
 }
 
 fn server(text: &str) -> Result<Authority, Wrong> {

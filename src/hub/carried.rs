@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Owner, Principal, Scope, Target};
 use super::log::carry::{Arrival, Arrived, Extract};
+use super::log::stream::{Fresh, Handed};
 use super::{Credentials, TopicKey};
 use crate::config::Route;
 use crate::error::Code;
@@ -54,7 +55,6 @@ pub struct Topic {
     #[serde(default)]
     owner: Owner,
     epoch: u32,
-    resume_id: Option<String>,
     cookie: Option<Text>,
     authorization: Option<Text>,
     #[serde(default)]
@@ -88,7 +88,31 @@ pub struct Grown {
     entries: Vec<Entry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<Document>,
+    #[serde(default)]
+    stream: Stream,
+}
+
+/// What is known of the stream behind a log.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stream {
+    /// The id that a client brought, and whether the stream began after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    brought: Option<(Arc<str>, bool)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last_id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fresh: Option<Beginning>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<u32>,
+}
+
+/// Where its last connection that began without `Last-Event-ID` begins.
+#[derive(Debug, Serialize, Deserialize)]
+struct Beginning {
+    after: u64,
+    age_ms: u64,
+    /// From the head to the first event.
+    first_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,6 +123,9 @@ struct Entry {
     name: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<Arc<str>>,
+    /// The id is an earlier event's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    inherits_id: bool,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     data: String,
     /// Whether the data is JSON.
@@ -166,7 +193,6 @@ pub(super) struct Identity {
     pub target: Arc<Target>,
     pub credentials: Credentials,
     pub epoch: Epoch,
-    pub resume_id: Option<Arc<str>>,
 }
 
 impl Topic {
@@ -177,7 +203,6 @@ impl Topic {
         credentials: &Credentials,
         owner: Owner,
         epoch: Epoch,
-        resume_id: Option<&str>,
     ) -> Option<Self> {
         let vary = target.vary.iter();
         Some(Topic {
@@ -201,7 +226,6 @@ impl Topic {
             },
             owner,
             epoch: epoch.0,
-            resume_id: resume_id.map(str::to_owned),
             cookie: credentials.cookie.as_ref().map(Text::of_value),
             authorization: credentials.authorization.as_ref().map(Text::of_value),
             identity: (credentials.identity.iter())
@@ -262,7 +286,6 @@ impl Topic {
             target: Arc::new(target),
             credentials,
             epoch: Epoch(self.epoch),
-            resume_id: self.resume_id.as_deref().map(Arc::from),
         })
     }
 }
@@ -307,27 +330,63 @@ impl Grown {
                 json: matches!(data, Data::Json(_)),
                 age_ms: age(at),
             }),
-            last_id: extract.last_id,
+            stream: Stream::write(extract.stream, now),
         }
     }
 
     pub(super) fn read(self, epoch: Epoch, now: Instant) -> Arrival {
-        let since = |age_ms| {
-            let age = Duration::from_millis(age_ms);
-            now.checked_sub(age).unwrap_or(now)
-        };
         let entries = self.entries.into_iter().map(|entry| {
-            let at = since(entry.age_ms);
+            let at = since(now, entry.age_ms);
             entry.read(epoch, at)
         });
         Arrival {
             first: self.first,
             window: self.window,
             entries: entries.collect(),
-            document: self
-                .document
-                .map(|document| (data(document.data, document.json), since(document.age_ms))),
+            document: self.document.map(|document| {
+                (
+                    data(document.data, document.json),
+                    since(now, document.age_ms),
+                )
+            }),
+            stream: self.stream.read(now),
+        }
+    }
+}
+
+impl Stream {
+    fn write(stream: Handed, now: Instant) -> Self {
+        let millis =
+            |from: Instant, to: Instant| to.saturating_duration_since(from).as_millis() as u64;
+        Stream {
+            brought: stream.brought,
+            last_id: stream.last_id,
+            gone: stream.gone,
+            fresh: stream.fresh.map(|fresh| Beginning {
+                after: fresh.after,
+                age_ms: millis(fresh.head_at, now),
+                first_ms: fresh
+                    .first_at
+                    .map(|first_at| millis(fresh.head_at, first_at)),
+            }),
+        }
+    }
+
+    fn read(self, now: Instant) -> Handed {
+        let fresh = self.fresh.map(|fresh| {
+            let head_at = since(now, fresh.age_ms);
+            let later = |ms| head_at.checked_add(Duration::from_millis(ms));
+            Fresh {
+                after: fresh.after,
+                head_at,
+                first_at: fresh.first_ms.and_then(later),
+            }
+        });
+        Handed {
+            brought: self.brought,
             last_id: self.last_id,
+            fresh,
+            gone: self.gone,
         }
     }
 }
@@ -345,6 +404,7 @@ impl Entry {
             },
             name: event.name.clone(),
             id: event.id.clone(),
+            inherits_id: event.id.is_some() && !event.has_own_id,
             data: text(&event.data),
             json: matches!(event.data, Data::Json(_)),
             change: event.change.as_ref().map(Changed::write),
@@ -369,6 +429,7 @@ impl Entry {
         };
         let draft = Draft {
             name: self.name,
+            has_own_id: self.id.is_some() && !self.inherits_id,
             id: self.id,
             data: data(self.data, self.json),
             change: self.change.and_then(Changed::read),
@@ -425,6 +486,11 @@ impl Ended {
             is_final: self.is_final,
         }
     }
+}
+
+fn since(now: Instant, age_ms: u64) -> Instant {
+    let age = Duration::from_millis(age_ms);
+    now.checked_sub(age).unwrap_or(now)
 }
 
 /// A payload's text; it is UTF-8 always.

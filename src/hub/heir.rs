@@ -72,7 +72,7 @@ impl Inheritance {
 /// Where a feed begins that goes on as another one did.
 #[derive(Clone, Debug)]
 pub struct Legacy {
-    /// The id of the newest event.
+    /// The newest id that the stream itself has sent.
     pub last_event_id: Option<Arc<str>>,
     /// The newest document.
     pub document: Option<bytes::Bytes>,
@@ -165,7 +165,7 @@ impl Topic {
         self.inheritance.get()?;
         let was_open = self.phase() != Phase::Opening;
         Some(self.with_log(|log| Legacy {
-            last_event_id: log.last_id().cloned().or_else(|| self.resume_id.clone()),
+            last_event_id: log.stream().last_id().cloned(),
             document: log.document().map(|data| data.bytes().clone()),
             events: log.events().cloned().collect(),
             was_open,

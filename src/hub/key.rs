@@ -64,6 +64,15 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// The longest id that goes upstream.
+const LONGEST_ID: usize = 16 * 1024;
+
+/// An event id as the value of `Last-Event-ID`; `None` where it cannot be one.
+pub fn last_event_id(id: &str) -> Option<HeaderValue> {
+    let is_possible = !id.is_empty() && id.len() <= LONGEST_ID;
+    is_possible.then(|| HeaderValue::from_bytes(id.as_bytes()).ok())?
+}
+
 /// Whose credentials a topic is read with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -138,6 +147,8 @@ pub(super) struct Place {
     proto: &'static str,
     vary: Vec<(HeaderName, Vec<u8>)>,
     scope: Scope,
+    /// The number of one subscriber's own read; `None` where it is shared.
+    own: Option<u64>,
 }
 
 impl Place {
@@ -168,10 +179,28 @@ impl TopicKey {
                 .map(|(name, value)| (name.clone(), value.as_bytes().to_vec()))
                 .collect(),
             scope: target.scope,
+            own: None,
         };
         TopicKey {
             place: Arc::new(place),
             reads: target.route.reads(),
         }
+    }
+
+    /// The key of one subscriber's own read there; the number differs from all others.
+    pub(super) fn of_own_read(&self, number: u64) -> TopicKey {
+        let place = Place {
+            own: Some(number),
+            ..(*self.place).clone()
+        };
+        TopicKey {
+            place: Arc::new(place),
+            reads: self.reads.clone(),
+        }
+    }
+
+    /// Whether it is one subscriber's own read.
+    pub(super) fn is_own_read(&self) -> bool {
+        self.place.own.is_some()
     }
 }

@@ -7,11 +7,15 @@
 //! reader needs; only [`Log::squeeze`] takes more.
 
 pub(super) mod carry;
+mod index;
+pub mod stream;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::index::Index;
+use self::stream::Stream;
 use super::subscriber::Progress;
 use crate::config::{Queue, Replay};
 use crate::event::{Cause, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
@@ -40,8 +44,9 @@ pub(super) struct Log {
     documents: u64,
     /// The document at the head, made when first asked for.
     snapshot: Option<Arc<Event>>,
-    /// The id of the newest event, kept or not.
-    last_id: Option<Arc<str>>,
+    stream: Stream,
+    /// While somebody reads a request of their own.
+    index: Option<Box<Index>>,
     /// Another process still adds to it: a position beyond the head is one that is on its way here.
     is_followed: bool,
     /// The furthest such position that somebody has come with.
@@ -89,7 +94,7 @@ struct Document {
 }
 
 impl Log {
-    pub fn new(ch: u32, epoch: Epoch) -> Self {
+    pub fn new(ch: u32, epoch: Epoch, stream: Stream) -> Self {
         Log {
             ch,
             epoch,
@@ -103,7 +108,8 @@ impl Log {
             document: None,
             documents: 0,
             snapshot: None,
-            last_id: None,
+            stream,
+            index: None,
             is_followed: false,
             promised: 0,
             closed: false,
@@ -216,22 +222,19 @@ impl Log {
         Arc::new(Event::new(self.ch, self.position(to), kind, nothing(), at))
     }
 
-    /// The last position that somebody who saw the event with this id may be given: the place just
-    /// behind the *first* of the newest events that bear it, because an event without an id of its
-    /// own shows the one before it. `None` where that is not certain.
+    /// The last position that somebody may be given whose newest event shows this id: just behind the first event of all that
+    /// bear it, just before one that only shows it, because whoever shows an id may have seen any of them. `None` where that
+    /// one may be gone.
     pub fn find_id(&self, id: &str) -> Option<u64> {
-        let bears = |entry: &Entry| entry.event.id.as_deref() == Some(id);
-        let may_belong =
-            |entry: &Entry| bears(entry) || matches!(entry.event.kind, Kind::Gap { .. });
-        let newest = self.entries.iter().rposition(bears)?;
-        let run = self.entries.iter().take(newest + 1).rev();
-        let length = run.take_while(|entry| may_belong(entry)).count();
-        let start = newest + 1 - length;
-        if start == 0 && self.first > 1 {
+        let is_gap = |entry: &Entry| matches!(entry.event.kind, Kind::Gap { .. });
+        let mut kept = self.entries.iter();
+        let index = kept.position(|entry| entry.event.id.as_deref() == Some(id))?;
+        let has_own_id = self.entries.get(index)?.event.has_own_id;
+        let is_oldest = self.entries.iter().take(index).all(is_gap);
+        if self.stream.had(id) || (is_oldest && self.first > 1 && !has_own_id) {
             return None;
         }
-        let begin = self.entries.iter().skip(start).position(bears)?;
-        let offset = self.first + (start + begin) as u64;
+        let offset = self.first + index as u64 - u64::from(!has_own_id);
         (offset + 1 >= self.window).then_some(offset)
     }
 
@@ -370,6 +373,10 @@ impl Log {
         };
         self.first += 1;
         self.base = entry.sum;
+        self.stream.let_go(&entry.event);
+        if let Some(index) = &mut self.index {
+            index.drop_oldest();
+        }
         if self.entries.len() * 4 < self.entries.capacity() && self.entries.capacity() > 64 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
@@ -377,13 +384,16 @@ impl Log {
 
     fn push(&mut self, kind: Kind, draft: Draft, at: Instant) {
         if kind == Kind::Event {
-            self.last_id.clone_from(&draft.id);
+            self.stream.take(&draft, at);
         }
         let position = self.position(self.head() + 1);
         let mut event = Event::new(self.ch, position, kind, draft, at);
         event.cause.clone_from(&self.cause);
         let event = Arc::new(event);
         let sum = self.total() + event.weight() as u64;
+        if let Some(index) = &mut self.index {
+            index.push(position.offset, &event);
+        }
         let readers = std::mem::take(&mut self.at_head);
         self.entries.push_back(Entry {
             event,

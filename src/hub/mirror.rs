@@ -54,11 +54,15 @@ impl Hub {
 }
 
 impl Mirror {
-    /// `None` where the topic is this process's own: a connection's, or one that nobody could resume.
+    /// `None` where the topic is this process's own: a connection's, one subscriber's own read, or one that nobody could resume.
     pub(super) fn of(node: &Arc<Node>, topic: Arc<Topic>) -> Option<Self> {
         let is_one_connections = matches!(topic.target.scope, Scope::Connection(_));
         let is_resumable = !topic.route.load().replay.age.is_zero();
-        if is_one_connections || !is_resumable || topic.superseded.load(Ordering::Relaxed) {
+        if is_one_connections
+            || topic.key.is_own_read()
+            || !is_resumable
+            || topic.superseded.load(Ordering::Relaxed)
+        {
             return None;
         }
         Some(Mirror {
@@ -79,7 +83,6 @@ impl Mirror {
             &topic.credentials(),
             topic.owner(),
             topic.epoch,
-            topic.resume_id.as_deref(),
         );
         written.map(|topic| News::Exists(Box::new(topic)))
     }
@@ -128,7 +131,7 @@ impl Mirror {
     /// Whether another reader of the backend has to be there before this one stops: a stream that has no ids cannot be resumed.
     pub fn needs_overlap(&self) -> bool {
         let is_polled = matches!(self.topic.target.route.source, Some(Source::Poll(_)));
-        !is_polled && self.topic.with_log(|log| log.last_id().is_none())
+        !is_polled && self.topic.with_log(|log| log.stream().last_id().is_none())
     }
 
     /// Stops reading the backend, unless somebody has come. It is over then, and the rest can be told.

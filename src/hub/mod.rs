@@ -10,6 +10,7 @@ mod listeners;
 mod log;
 mod mirror;
 mod node;
+mod own;
 mod place;
 mod publisher;
 mod signal;
@@ -26,7 +27,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use heir::{Heir, Legacy, Wish};
-pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey};
+pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
+pub use log::stream::Connection;
 pub use mirror::{Mirror, Refresher};
 pub use publisher::{DocumentChange, Publisher};
 pub use signal::Signal;
@@ -115,10 +117,18 @@ impl Hub {
         channel: Option<u32>,
         signal: Arc<Signal>,
     ) -> Result<Joined, Refusal> {
-        let (topic, slot) = self
-            .node
-            .enter(target, credentials, &start, channel, signal)?;
-        Ok(Subscriber::begin(topic, slot, start))
+        let (topic, slot) = self.node.enter(
+            target.clone(),
+            credentials.clone(),
+            &start,
+            channel,
+            signal.clone(),
+        )?;
+        let (mut joined, reads_own) = Subscriber::begin(topic, slot, start);
+        if reads_own {
+            joined.read_own(target, credentials, signal)?;
+        }
+        Ok(joined)
     }
 
     /// What is there, sorted by route and path.

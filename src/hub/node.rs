@@ -1,6 +1,7 @@
 //! All topics of this node: how they come, linger and go, and what they may hold together.
 
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::carried::Identity;
 use super::heir::Inheritance;
-use super::key::{Owner, Scope, Target, TopicKey};
+use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -30,11 +31,16 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Between two rounds over all topics for memory: what cannot be freed is not sought all the time.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// Own reads at once of one upstream.
+const OWN_READS: usize = 1000;
+
 /// When somebody may ask again whom another process could serve by then, milliseconds.
 const CLOSED_MS: u64 = 1000;
 
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
+    /// Makes the marks by which events are known in two logs.
+    pub marks: RandomState,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
     /// What the system leaves room for.
@@ -57,6 +63,7 @@ impl Node {
     ) -> Self {
         Node {
             telemetry,
+            marks: RandomState::new(),
             memory: AtomicUsize::new(limits.memory),
             ceiling: AtomicUsize::new(usize::MAX),
             feeds,
@@ -88,24 +95,21 @@ impl Node {
             None => {
                 make_room_for(&mut topics, &target)?;
                 self.make_room(&mut topics)?;
-                let resume_id = match (&target.route.source, start) {
-                    (Some(Source::Sse(_)), Start::LastEventId(id)) if !id.is_empty() => {
-                        Some(id.clone())
+                let brought_id = match (&target.route.source, start) {
+                    (Some(Source::Sse(_)), Start::LastEventId(id)) => {
+                        last_event_id(id).map(|_| id.clone())
                     }
                     _ => None,
                 };
                 if topics.is_closed {
-                    return Err(Refusal {
-                        retry_ms: Some(CLOSED_MS),
-                        ..Refusal::new(Code::Draining, "another process takes over at this moment")
-                    });
+                    return Err(closed());
                 }
                 let ch = topics.channel(&key.place).or(channel);
                 let birth = Birth {
                     key,
                     target,
                     ch: ch.unwrap_or_else(|| self.next_channel()),
-                    resume_id,
+                    brought_id,
                     epoch: None,
                 };
                 self.open(&mut topics, birth)
@@ -128,6 +132,46 @@ impl Node {
         Ok((topic, slot))
     }
 
+    /// A topic of one subscriber's own, beside the one that it shares, and a slot among its listeners.
+    ///
+    /// # Errors
+    /// `too_many_subs` above the caps.
+    pub fn read_own(
+        self: &Arc<Self>,
+        shared: &Topic,
+        target: Arc<Target>,
+        credentials: Credentials,
+        signal: Arc<super::Signal>,
+    ) -> Result<(Arc<Topic>, u32), Refusal> {
+        let owner = target.owner;
+        let mut topics = lock(&self.topics);
+        if topics.is_closed {
+            return Err(closed());
+        }
+        if topics.own_reads(&target.route.upstream.name) >= OWN_READS {
+            let detail = "too many clients read streams of their own";
+            return Err(Refusal::new(Code::TooManySubs, detail));
+        }
+        make_room_for(&mut topics, &target)?;
+        self.make_room(&mut topics)?;
+        let birth = Birth {
+            key: shared.key.of_own_read(topics.next_own_read()),
+            target,
+            ch: shared.ch,
+            brought_id: None,
+            epoch: None,
+        };
+        let topic = self.open(&mut topics, birth);
+        topic.route.store(shared.route.load_full());
+        let credentials = match topic.target.scope {
+            Scope::Public => Credentials::default(),
+            _ => credentials,
+        };
+        let slot = topic.attach(signal, credentials, owner);
+        self.start(&topic);
+        Ok((topic, slot))
+    }
+
     /// A subscriber left; the last one's going starts the linger time.
     pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
         match topic.detach(slot, is_paused) {
@@ -137,7 +181,8 @@ impl Node {
         }
         let mut topics = lock(&self.topics);
         let age = topic.route.load().replay.age;
-        let fleeting = age.is_zero() || topic.superseded.load(Ordering::Relaxed);
+        let fleeting =
+            age.is_zero() || topic.key.is_own_read() || topic.superseded.load(Ordering::Relaxed);
         if topic.subscribers() > 0 {
             return;
         }
@@ -162,7 +207,6 @@ impl Node {
             target,
             credentials,
             epoch,
-            resume_id,
         } = identity;
         let mut topics = lock(&self.topics);
         // The owner's number was judged over there: somebody uses it.
@@ -173,7 +217,7 @@ impl Node {
             key,
             target,
             ch: self.next_channel(),
-            resume_id,
+            brought_id: None,
             epoch: Some(epoch),
         };
         let topic = self.open(&mut topics, birth);
@@ -488,6 +532,14 @@ async fn sweep(node: Weak<Node>) {
             topics.sweeping = false;
             return;
         }
+    }
+}
+
+/// Why there are no new topics.
+fn closed() -> Refusal {
+    Refusal {
+        retry_ms: Some(CLOSED_MS),
+        ..Refusal::new(Code::Draining, "another process takes over at this moment")
     }
 }
 

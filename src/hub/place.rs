@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::log::Log;
+use super::log::stream::{Brought, Newcomer};
 use super::subscriber::Start;
+use crate::config::Join;
 use crate::event::{Event, GapWhy, Position};
 
 /// A cursor's new place.
@@ -21,20 +23,28 @@ pub(super) struct Placed {
     pub lost: Option<GapWhy>,
     /// At most one gap, then at most one snapshot.
     pub prelude: Vec<Arc<Event>>,
+    /// It is to begin with a request of its own.
+    pub reads_own: bool,
+    /// The backend has not said whether it goes on after the id that this one brought.
+    pub awaits: bool,
 }
 
-/// Finds the place for a new subscription. `resume_id` is what the topic's stream was resumed after,
-/// so it names the place before the first event.
-pub(super) fn begin(log: &mut Log, start: Start, resume_id: Option<&str>, now: Instant) -> Placed {
+/// Finds the place for a new subscription. `join` says what it gets where it names none.
+pub(super) fn begin(log: &mut Log, start: Start, join: Join, now: Instant) -> Placed {
     match start {
-        Start::Live => live(log),
-        Start::LastEventId(id) if id.is_empty() => live(log),
+        Start::Live => newcomer(log, join, now),
+        Start::LastEventId(id) if id.is_empty() => newcomer(log, join, now),
+        // The id names the place before the first event: whoever brought it may have seen none of them.
+        Start::LastEventId(id) if log.stream().began_after(&id) && log.window() == 1 => Placed {
+            recovered: false,
+            awaits: matches!(log.stream().brought(), Brought::Asked(_)),
+            ..after(log, 0)
+        },
+        Start::LastEventId(id) if log.stream().began_after(&id) => {
+            expired(log, log.position(0), now)
+        }
         Start::LastEventId(id) => match log.find_id(&id) {
             Some(offset) => after(log, offset),
-            None if resume_id == Some(&*id) && log.window() == 1 => Placed {
-                recovered: false,
-                ..after(log, 0)
-            },
             None => expired(log, log.position(0), now),
         },
         Start::After(position) | Start::Moved(position)
@@ -69,12 +79,41 @@ pub(super) fn skip(log: &mut Log, cursor: u64, now: Instant) -> Placed {
     }
 }
 
-fn live(log: &mut Log) -> Placed {
-    Placed {
+/// For a subscription whose own request is not possible: all that the topic holds since its connection began, after a gap.
+pub(super) fn without_beginning(
+    log: &mut Log,
+    from: Position,
+    why: GapWhy,
+    now: Instant,
+) -> Placed {
+    let kept = newcomer(log, Join::Window, now).cursor;
+    lose(log, from, kept, why, now)
+}
+
+/// The topic's stream does not go on after the id that this subscription brought.
+pub(super) fn not_resumed(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+    lose(
+        log,
+        log.position(cursor),
+        cursor,
+        GapWhy::UpstreamReconnect,
+        now,
+    )
+}
+
+fn newcomer(log: &mut Log, join: Join, now: Instant) -> Placed {
+    let newcomer = log.newcomer(join, now);
+    let live = Placed {
         cursor: log.head(),
         recovered: false,
         lost: None,
         prelude: log.snapshot().into_iter().collect(),
+        reads_own: newcomer == Newcomer::Own,
+        awaits: false,
+    };
+    match newcomer {
+        Newcomer::Live | Newcomer::Own => live,
+        Newcomer::Window(cursor) => Placed { cursor, ..live },
     }
 }
 
@@ -84,6 +123,8 @@ fn after(log: &Log, offset: u64) -> Placed {
         recovered: offset >= log.last_break(),
         lost: None,
         prelude: Vec::new(),
+        reads_own: false,
+        awaits: false,
     }
 }
 
@@ -107,5 +148,7 @@ fn lose(log: &mut Log, from: Position, cursor: u64, why: GapWhy, now: Instant) -
         recovered: false,
         lost: Some(why),
         prelude: [gap].into_iter().chain(snapshot).collect(),
+        reads_own: false,
+        awaits: false,
     }
 }

@@ -1,11 +1,13 @@
 //! A topic as its feed sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::topic::Topic;
-use super::{Credentials, Legacy, Target, node};
+use super::{Connection, Credentials, Legacy, Target, node};
 use crate::config::Route;
 use crate::event::{Cause, Data, Draft, End, GapWhy};
 
@@ -36,9 +38,27 @@ impl Publisher {
         self.topic.credentials()
     }
 
-    /// The `Last-Event-ID` that the first subscriber brought, where the topic is new.
-    pub fn resume_id(&self) -> Option<Arc<str>> {
-        self.topic.resume_id.clone()
+    /// The `Last-Event-ID` that the first subscriber brought, where the topic is new and the backend has not answered.
+    pub fn brought_id(&self) -> Option<Arc<str>> {
+        self.topic.with_log(|log| log.stream().asked().cloned())
+    }
+
+    /// A connection to the backend stands, whose head came at this instant; to be said before what comes of it is published,
+    /// and after what was lost before it.
+    pub fn connected(&self, connection: Connection, head_at: Instant) {
+        self.topic
+            .with_log(|log| log.connected(connection, head_at));
+        self.topic.ring_mirror();
+    }
+
+    /// The backend has nothing more for those who brought an id. False where it is over for all: nobody else subscribes.
+    pub fn end_brought(&self, end: End) -> bool {
+        if self.topic.subscribers() <= self.topic.awaiting.load(Ordering::Acquire) {
+            return false;
+        }
+        self.topic.with_log(|log| log.end_brought(end));
+        self.topic.wake();
+        true
     }
 
     /// Where to go on, where another process has read this topic before.

@@ -1,24 +1,27 @@
 //! A subscription's place in a topic: a cursor into the shared log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::key::{Credentials, Scope, Target};
+use super::log::stream::Brought;
 use super::log::{Cursor, Log};
+use super::own::Own;
 use super::place::{self, Placed};
 use super::topic::{Topic, now};
-use crate::config::Queue;
-use crate::event::{End, Event, Position, State};
+use crate::config::{Join, Queue, Source};
+use crate::error::Code;
+use crate::event::{End, Event, GapWhy, Position, State};
 
 /// Where a subscription begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Now: a polled route sends its document first, a stream has no replay.
+    /// A polled route sends its document first, a stream what its `join` says.
     Live,
     /// After this position.
     After(Position),
-    /// After the newest event with this id. Because an event without an id of its own shows the one
-    /// before it, "after" is after the first of the newest events that show it: one may come twice,
-    /// none is lost. An empty id is [`Start::Live`].
+    /// After the event with this id. Because whoever shows an id may have seen any of the events that show it, "after" is
+    /// after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
     /// As `After`, by somebody whom a reload moved here: the gap says `config`.
     Moved(Position),
@@ -61,30 +64,46 @@ pub enum Progress {
 
 /// A cursor into one topic. Dropping it leaves the topic.
 pub struct Subscriber {
-    topic: Arc<Topic>,
-    cursor: Cursor,
+    pub(super) topic: Arc<Topic>,
+    pub(super) cursor: Cursor,
     slot: u32,
     /// The number of the state that the client was told.
-    told: u32,
-    told_live: bool,
+    pub(super) told: u32,
+    pub(super) told_live: bool,
+    /// The backend has not said whether it goes on after the id that this one brought.
+    awaits: bool,
+    /// A request of its own, that this one reads, or has read just now.
+    pub(super) own: Option<Box<Own>>,
     is_paused: bool,
 }
 
 impl Subscriber {
     /// Places a new subscriber, whose slot among the listeners is taken already: nothing published
     /// from now on stays unheard.
-    pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> Joined {
+    ///
+    /// Also whether it is to begin with a request of its own.
+    pub(super) fn begin(topic: Arc<Topic>, slot: u32, start: Start) -> (Joined, bool) {
         let resumes = !matches!(start, Start::Live);
+        let join = match &topic.route.load().source {
+            Some(Source::Sse(sse)) => sse.join,
+            Some(Source::Poll(_)) | None => Join::Live,
+        };
         let (placed, cursor, head) = topic.with_trimmed_log(|log, now| {
-            let placed = place::begin(log, start, topic.resume_id.as_deref(), now);
+            let placed = place::begin(log, start, join, now);
             let mut cursor = Cursor::new(placed.cursor);
             log.hold(&mut cursor);
+            // Under the log's lock: what the backend says of the id is told under it too.
+            topic
+                .awaiting
+                .fetch_add(placed.awaits.into(), Ordering::AcqRel);
             (placed, cursor, log.head())
         });
         let Placed {
             recovered,
             lost,
             prelude,
+            reads_own,
+            awaits,
             ..
         } = placed;
         if recovered && resumes {
@@ -93,7 +112,7 @@ impl Subscriber {
         if let Some(why) = lost {
             topic.count_gap(why);
         }
-        Joined {
+        let joined = Joined {
             at: topic.position(head),
             subscriber: Subscriber {
                 topic,
@@ -101,11 +120,14 @@ impl Subscriber {
                 slot,
                 told: 0,
                 told_live: true,
+                awaits,
+                own: None,
                 is_paused: false,
             },
             recovered,
             prelude,
-        }
+        };
+        (joined, reads_own)
     }
 
     /// The channel number of the topic.
@@ -120,16 +142,73 @@ impl Subscriber {
 
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
-        self.topic.position(self.cursor.offset)
+        let current = self.current();
+        current.topic.position(current.cursor.offset)
+    }
+
+    /// The channel's head.
+    pub fn head(&self) -> Position {
+        let topic = &self.current().topic;
+        topic.position(topic.head())
     }
 
     /// Where the topic stands.
     pub fn phase(&self) -> Phase {
-        self.topic.phase()
+        match (self.topic.phase(), self.reading()) {
+            // Its own request brings what the backend had to say.
+            (Phase::Ended(end), Some(reading)) if end.code == Code::UpstreamClosed => {
+                reading.reader.phase()
+            }
+            (Phase::Opening | Phase::Open, Some(reading)) => reading.reader.phase(),
+            (Phase::Opening | Phase::Open, None) if self.awaits => {
+                match self.topic.with_log(|log| log.stream().brought().clone()) {
+                    Brought::Over(end) => Phase::Ended(end),
+                    _ => self.topic.phase(),
+                }
+            }
+            (phase, _) => phase,
+        }
+    }
+
+    /// What the backend has said since the subscription began, where it concerns this one only: a gap where its stream does not
+    /// go on after the id that this one brought, or where a request of its own is not answered. To be asked before anything is
+    /// told; the channel's head may be another then.
+    pub fn settle(&mut self) -> Vec<Arc<Event>> {
+        if self.awaits {
+            let brought = self.topic.with_log(|log| log.stream().brought().clone());
+            let cursor = self.cursor.offset;
+            match brought {
+                Brought::Asked(_) | Brought::Over(_) => return Vec::new(),
+                Brought::Nothing | Brought::Taken(_) => {}
+                Brought::Refused => {
+                    self.stop_awaiting();
+                    return self.replace(|log, now| place::not_resumed(log, cursor, now));
+                }
+            }
+            self.stop_awaiting();
+        }
+        match self.reading() {
+            Some(reading) if reading.reader.topic.has_failed() => {
+                let from = reading.reader.position();
+                self.leave_own(None);
+                let why = GapWhy::UpstreamReconnect;
+                self.replace(|log, now| place::without_beginning(log, from, why, now))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop_awaiting(&mut self) {
+        if std::mem::take(&mut self.awaits) {
+            self.topic.awaiting.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// The state, where the client has been told otherwise; marks it told. A new client believes it is live.
     pub fn state_change(&mut self) -> Option<State> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.state_change();
+        }
         let (version, state) = self.topic.state_since(self.told)?;
         self.told = version;
         let news = !(state.live && self.told_live);
@@ -139,7 +218,7 @@ impl Subscriber {
 
     /// Takes over what the client was told at another topic, so that it is told of the difference.
     pub fn take_over(&mut self, elsewhere: &Subscriber) {
-        self.told_live = elsewhere.told_live;
+        self.told_live = elsewhere.current().told_live;
     }
 
     /// The credentials that this subscriber brought, or has renewed.
@@ -150,6 +229,9 @@ impl Subscriber {
     /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
     pub fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {
+            if let Some(reading) = self.reading() {
+                reading.reader.renew(credentials.clone());
+            }
             self.topic.renew(self.slot, credentials);
         }
     }
@@ -167,47 +249,72 @@ impl Subscriber {
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.is_paused) {
             self.topic.with_log(|log| log.hold(&mut self.cursor));
+            if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+                let reader = &mut reading.reader;
+                reader.topic.with_log(|log| log.hold(&mut reader.cursor));
+            }
             self.topic.rouse();
         }
     }
 
     /// Nothing is kept for it any more until it reads again: its client takes next to nothing.
     pub fn let_go(&mut self) {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            reading.reader.let_go();
+        }
         self.topic.with_log(|log| log.let_go(&mut self.cursor));
     }
 
     /// Whether [`Subscriber::let_go`] was called and nothing read since.
     pub fn is_let_go(&self) -> bool {
-        !self.cursor.is_held()
+        !self.current().cursor.is_held()
     }
 
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        self.topic.head() > self.cursor.offset
+        let is_behind = self.topic.head() > self.cursor.offset;
+        is_behind
+            || self
+                .reading()
+                .is_some_and(|reading| reading.reader.is_behind())
     }
 
     /// How many entries, and bytes, wait behind the cursor.
     pub fn waiting(&self) -> Queue {
-        let offset = self.cursor.offset;
-        self.topic.with_log(|log| log.waiting(offset))
+        let current = self.current();
+        let offset = current.cursor.offset;
+        current.topic.with_log(|log| log.waiting(offset))
     }
 
     /// Whether more is kept for it than this.
     pub fn is_further_behind(&self, allowed: Queue) -> bool {
+        let own = self.reading().map(|reading| &reading.reader);
+        if own.is_some_and(|own| own.is_further_behind(allowed)) {
+            return true;
+        }
         let is_further = |log: &mut Log| log.is_further_behind(self.cursor.offset, allowed);
-        self.cursor.is_held() && self.is_behind() && self.topic.with_log(is_further)
+        let is_behind = self.topic.head() > self.cursor.offset;
+        self.cursor.is_held() && is_behind && self.topic.with_log(is_further)
     }
 
     /// Whether what comes next is no longer kept.
     pub fn has_lost(&self) -> bool {
-        let offset = self.cursor.offset;
-        self.topic.with_log(|log| log.has_lost(offset))
+        let current = self.current();
+        let offset = current.cursor.offset;
+        current.topic.with_log(|log| log.has_lost(offset))
     }
 
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
     /// What waits for a present subscriber is kept until it is read, let go, or memory runs short.
     pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+        match self.own {
+            None => self.read_log(out, count),
+            Some(_) => self.read_own_first(out, count),
+        }
+    }
+
+    pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
         self.topic
             .with_log(|log| log.read(&mut self.cursor, out, count))
     }
@@ -215,12 +322,20 @@ impl Subscriber {
     /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
     /// snapshot instead of the entries (the cursor is then at the head). Nothing is returned where nothing is lost.
     pub fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.skip_with_gap();
+        }
+        // What is skipped may be what was still to come.
+        self.own = None;
         let offset = self.cursor.offset;
         self.replace(|log, now| place::skip(log, offset, now))
     }
 
     /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
     pub fn go_on(&mut self) -> Vec<Arc<Event>> {
+        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            return reading.reader.go_on();
+        }
         let offset = self.cursor.offset;
         self.replace(|log, now| place::go_on(log, offset, now))
     }
@@ -240,7 +355,7 @@ impl Subscriber {
         })
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         find: impl FnOnce(&mut Log, std::time::Instant) -> Placed,
     ) -> Vec<Arc<Event>> {
@@ -258,7 +373,11 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.let_go();
+        self.stop_awaiting();
+        if self.reading().is_some() {
+            self.leave_own(None);
+        }
+        self.topic.with_log(|log| log.let_go(&mut self.cursor));
         let node = &self.topic.node;
         node.leave(&self.topic, self.slot, self.is_paused);
     }

@@ -14,6 +14,7 @@ use super::heir::Inheritance;
 use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::Log;
+use super::log::stream::Stream;
 use super::node::Node;
 use super::subscriber::Phase;
 use super::{Credentials, Signal};
@@ -27,8 +28,6 @@ pub(super) struct Topic {
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
-    /// The `Last-Event-ID` that the stream is resumed after.
-    pub resume_id: Option<Arc<str>>,
     pub route: ArcSwap<Route>,
     /// The configuration reads something else here now: nobody new comes, so it does not linger.
     pub superseded: AtomicBool,
@@ -46,9 +45,13 @@ pub(super) struct Topic {
     /// Bytes that the log holds, as the node has counted them.
     held: AtomicUsize,
     phase: AtomicU8,
+    /// It has followed its backend.
+    has_lived: AtomicBool,
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
+    /// Those among them who wait for what the backend says of the id that they brought.
+    pub awaiting: AtomicUsize,
     /// Those of them that have not paused.
     active: AtomicUsize,
     /// Rings when there is one again.
@@ -74,7 +77,8 @@ pub(super) struct Birth {
     pub key: TopicKey,
     pub target: Arc<Target>,
     pub ch: u32,
-    pub resume_id: Option<Arc<str>>,
+    /// The `Last-Event-ID` that its first subscriber brought.
+    pub brought_id: Option<Arc<str>>,
     /// The epoch of a topic that has begun elsewhere.
     pub epoch: Option<Epoch>,
 }
@@ -85,7 +89,7 @@ impl Topic {
             key,
             target,
             ch,
-            resume_id,
+            brought_id,
             epoch,
         } = birth;
         // Without the system's randomness an unpredictable number from the clock is good enough:
@@ -99,7 +103,6 @@ impl Topic {
             key,
             ch,
             epoch,
-            resume_id,
             route: ArcSwap::new(target.route.clone()),
             listeners: Mutex::new(Listeners::of(target.owner)),
             target,
@@ -113,11 +116,13 @@ impl Topic {
             head: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             phase: AtomicU8::new(OPENING),
+            has_lived: AtomicBool::new(false),
             version: AtomicU32::new(1),
             subscribers: AtomicUsize::new(0),
+            awaiting: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             attention: Notify::new(),
-            log: Mutex::new(Log::new(ch, epoch)),
+            log: Mutex::new(Log::new(ch, epoch, Stream::resumed_after(brought_id))),
             condition: Mutex::new(Condition {
                 state: State {
                     live: false,
@@ -158,6 +163,11 @@ impl Topic {
                 .clone()
                 .map_or(Phase::Open, Phase::Ended),
         }
+    }
+
+    /// Whether the backend has not answered as it should, ever.
+    pub fn has_failed(&self) -> bool {
+        self.phase() == Phase::Open && !self.has_lived.load(Ordering::Acquire)
     }
 
     /// The state where it has changed since `told`, with the number of the change.
@@ -297,7 +307,9 @@ impl Topic {
     pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
         let slot = listeners.attach(signal, credentials, owner);
-        self.meters.subscribers.inc();
+        if !self.key.is_own_read() {
+            self.meters.subscribers.inc();
+        }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.rouse();
         slot
@@ -310,7 +322,9 @@ impl Topic {
         if !is_paused {
             self.drowse();
         }
-        self.meters.subscribers.dec();
+        if !self.key.is_own_read() {
+            self.meters.subscribers.dec();
+        }
         self.subscribers.store(listeners.count(), Ordering::Release);
         self.ring_mirror();
         (listeners.count(), listeners.lacks_owner())
@@ -462,6 +476,9 @@ impl Topic {
             let before = (condition.state.live, condition.state.why);
             alter(&mut condition);
             let changed = before != (condition.state.live, condition.state.why);
+            if condition.state.live {
+                self.has_lived.store(true, Ordering::Release);
+            }
             if changed {
                 if before.0 != condition.state.live {
                     condition.state.since = unix_now();
@@ -477,12 +494,12 @@ impl Topic {
         }
     }
 
-    fn wake(&self) {
+    pub fn wake(&self) {
         lock(&self.listeners).ring();
         self.ring_mirror();
     }
 
-    fn ring_mirror(&self) {
+    pub fn ring_mirror(&self) {
         if let Some(mirror) = self.mirror.get() {
             mirror.ring();
         }

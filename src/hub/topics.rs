@@ -26,6 +26,10 @@ pub(super) struct Topics {
     at: HashMap<Arc<Place>, Vec<Seat>>,
     count: usize,
     owners: HashMap<Owning, Owned>,
+    /// Own reads, by upstream.
+    own_reads: HashMap<String, usize>,
+    /// Numbers those.
+    own_read: u64,
     /// Those without subscribers, by when they lost the last one.
     idle: BTreeMap<u64, Arc<Topic>>,
     /// Numbers those moments.
@@ -67,6 +71,8 @@ impl Topics {
             at: HashMap::new(),
             count: 0,
             owners: HashMap::new(),
+            own_reads: HashMap::new(),
+            own_read: 0,
             idle: BTreeMap::new(),
             idled: 0,
         }
@@ -142,6 +148,17 @@ impl Topics {
         seats.find(|seat| std::ptr::eq(&*seat.topic, topic))
     }
 
+    /// How many topics of one subscriber's own this upstream fills.
+    pub fn own_reads(&self, upstream: &str) -> usize {
+        self.own_reads.get(upstream).copied().unwrap_or_default()
+    }
+
+    /// A number for another one.
+    pub fn next_own_read(&mut self) -> u64 {
+        self.own_read += 1;
+        self.own_read
+    }
+
     /// The number of the topic that was at this place before a reload and still has subscribers.
     pub fn channel(&self, place: &Place) -> Option<u32> {
         let seat = self.at.get(place)?.last()?;
@@ -152,6 +169,10 @@ impl Topics {
         self.count += 1;
         let owned = self.owners.entry(owning(&topic)).or_default();
         owned.count += 1;
+        if topic.key.is_own_read() {
+            let upstream = topic.target.route.upstream.name.clone();
+            *self.own_reads.entry(upstream).or_default() += 1;
+        }
         let seats = self.at.entry(topic.key.place.clone()).or_default();
         seats.push(Seat {
             topic,
@@ -196,6 +217,15 @@ impl Topics {
         self.count -= 1;
         if let Some((number, _)) = seat.idle {
             self.forget_idle(topic, number);
+        }
+        let upstream = &topic.target.route.upstream.name;
+        if topic.key.is_own_read()
+            && let Some(count) = self.own_reads.get_mut(upstream)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.own_reads.remove(upstream);
+            }
         }
         self.disown(&owning(topic));
         topic.close(None);

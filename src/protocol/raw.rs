@@ -134,6 +134,7 @@ mod tests {
         let draft = EventDraft {
             name: name.map(Arc::from),
             id: Some(Arc::from("8")),
+            has_own_id: true,
             data: Data::classify(Bytes::from_static(data.as_bytes())),
             change: None,
         };

@@ -56,6 +56,7 @@ fn bridged(path: &str) -> Route {
             idle_timeout: Duration::from_secs(60),
             events: Default::default(),
             final_events: Vec::new(),
+            join: crate::config::Join::Auto,
         })),
         ..route(path)
     }

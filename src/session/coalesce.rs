@@ -145,6 +145,7 @@ mod tests {
             let draft = Draft {
                 name: (!name.is_empty()).then(|| Arc::from(*name)),
                 id: None,
+                has_own_id: false,
                 data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
                 change: change.map(|kind| Change { kind, before: None }),
             };
@@ -212,6 +213,7 @@ mod tests {
                 let draft = Draft {
                     name: Some(poll.events.of(*kind).clone()),
                     id: None,
+                    has_own_id: false,
                     data: Data::Json(Bytes::from_static(data.as_bytes())),
                     change: Some(Change {
                         kind: *kind,

@@ -241,6 +241,7 @@ mod tests {
         let draft = Draft {
             name: name.map(Arc::from),
             id: None,
+            has_own_id: false,
             data: Data::classify(Bytes::from_static(data.as_bytes())),
             change,
         };

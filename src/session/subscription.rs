@@ -243,6 +243,13 @@ impl Subscription {
 
     /// Puts what comes next into the outbox.
     pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        let settled = self.subscriber.settle();
+        if !settled.is_empty() {
+            if let Some(unanswered) = &mut self.unanswered {
+                unanswered.at = self.subscriber.head();
+            }
+            self.prelude.extend(settled);
+        }
         if let Some(unanswered) = &self.unanswered {
             match self.subscriber.phase() {
                 Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,

@@ -115,6 +115,14 @@ pub fn judge(
     })
 }
 
+/// Whether an answer to `Last-Event-ID` may be about that id, so that the same request without it is another one.
+pub fn may_refuse_id(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        400 | 404 | 409 | 410 | 412..=416 | 422 | 431 | 500 | 501
+    )
+}
+
 /// What came, for a log line: the status, and what tells why the source cannot use it. Nothing of a query or a body.
 pub fn described(status: StatusCode, headers: &HeaderMap) -> String {
     let text = |name| {

@@ -6,5 +6,6 @@ mod bursts;
 mod following;
 mod identity;
 mod idle;
+mod joining;
 mod slow;
 mod world;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;
-use hyper::header::{AGE, DATE, HeaderValue};
+use hyper::header::{AGE, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::http::response::Parts;
 use tokio::time::timeout;
 
@@ -48,6 +48,43 @@ impl Fetcher {
         request: Request<Body>,
     ) -> Result<(Parts, Bytes), String> {
         self.fetch(upstream, request, true).await
+    }
+
+    /// What a stream says within this time of its head, up to 64 KiB.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn listen(
+        &self,
+        upstream: &Upstream,
+        request: Request<Body>,
+        time: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let sending = self.0.send(upstream, "", Purpose::Auth, request);
+        let sent = timeout(PATIENCE, sending).await;
+        let sent =
+            sent.map_err(|_| "it sends no head within 5 s, so that comes with the first event")?;
+        let (head, mut body) = sent.map_err(|e| e.detail.into_owned())?.into_parts();
+        let content = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if !head.status.is_success()
+            || !content.is_some_and(|c| c.starts_with(b"text/event-stream"))
+        {
+            return Err(format!(
+                "it answers {} and no event stream",
+                head.status.as_u16()
+            ));
+        }
+        let mut bytes = Vec::new();
+        let reading = async {
+            while bytes.len() < BODY
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                bytes.extend(frame.into_data().unwrap_or_default());
+            }
+        };
+        // The time is over; what has come by then counts.
+        let _ = timeout(time, reading).await;
+        Ok(bytes)
     }
 
     async fn fetch(

@@ -24,6 +24,12 @@ pub struct Finding {
 pub type Findings = Vec<Finding>;
 
 impl Finding {
+    /// What is wrong.
+    #[cfg(test)]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// As a problem of the file.
     pub fn at(self, values: &[Value], file: &Path) -> Problem {
         let (line, column) = place(values, &self.key);

@@ -13,6 +13,7 @@ use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIG
 use hyper::{Method, Request, Uri};
 
 use super::super::{Client, Remote};
+use super::beginning;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
 use crate::config::{
@@ -56,6 +57,13 @@ pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
     for (cors, upstream, path) in policies(config) {
         tries.push(Box::pin(cross(fetcher, cors, upstream, path)));
     }
+    for route in config
+        .routes
+        .iter()
+        .filter(|route| beginning::is_open(route))
+    {
+        tries.push(Box::pin(beginning::listen(fetcher, route)));
+    }
     tries.push(Box::pin(look_at_topics(config)));
     let found: Vec<Findings> = stream::iter(tries).buffered(AT_ONCE).collect().await;
     let placed = |finding: Finding| finding.at(&loaded.values, file);
@@ -67,7 +75,7 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
     let key = format!("upstream.{}.servers", upstream.name);
     let health = upstream.health.as_ref();
     let path = health.map_or("/", |health| &health.path);
-    let request = get(path, host(upstream, server));
+    let request = get(path, host(upstream, server), "*/*");
     let url = server.url();
     let head = match fetcher.send(&alone(upstream, server), request).await {
         Ok(head) => head,
@@ -181,7 +189,7 @@ async fn fetch_keys(fetcher: &Fetcher, auth: &Auth, jwt: &Jwt, url: &Uri) -> Fin
     let mend = "name the URL of a key set (RFC 7517) with keys for these `algorithms`";
     let upstream = key_server(&key, url);
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let request = get(path, url.authority().map_or("", |a| a.as_str()));
+    let request = get(path, url.authority().map_or("", |a| a.as_str()), "*/*");
     let (head, body) = match fetcher.read(&upstream, request).await {
         Ok(answer) => answer,
         Err(why) => return vec![error(key, format!("cannot be fetched: {why}"), mend)],
@@ -205,7 +213,7 @@ async fn cross(fetcher: &Fetcher, cors: &Cors, upstream: &Upstream, path: &str) 
         return Vec::new();
     };
     let origin = example(origin);
-    let mut request = get(path, host(upstream, server));
+    let mut request = get(path, host(upstream, server), "*/*");
     let Ok(value) = HeaderValue::from_str(&origin) else {
         return Vec::new();
     };
@@ -255,19 +263,19 @@ fn policies(config: &Config) -> Vec<(&Cors, &Upstream, &str)> {
     found
 }
 
-fn get(path: &str, host: &str) -> Request<Body> {
+pub fn get(path: &str, host: &str, accept: &'static str) -> Request<Body> {
     let mut request = Request::new(empty());
     // What the file says is valid; elsewhere the answer tells.
     *request.uri_mut() = path.parse().unwrap_or_default();
     let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Ok(host) = HeaderValue::from_str(host) {
         headers.insert(HOST, host);
     }
     request
 }
 
-fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
+pub fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
     let fixed = upstream.host.as_ref().and_then(|host| host.to_str().ok());
     fixed.unwrap_or(&server.address)
 }

@@ -79,7 +79,8 @@ impl ApiKey {
 }
 
 pub(super) fn read(table: &Table<'_>) -> ApiKeys {
-    if !table.says("keys") && !table.says("file") {
+    let is_said = table.says_any(&["keys", "file"]);
+    if !is_said {
         let what = "is missing, and so is `file`: there is no key";
         let mend = "make one by `crossfade key new`, and write its line here or into a file";
         let path = table.path("keys");
@@ -90,16 +91,18 @@ pub(super) fn read(table: &Table<'_>) -> ApiKeys {
         file: Vec::new(),
     };
     let mut taken = BTreeMap::new();
-    for (line, node) in listed(table) {
-        let subject = "holds a line that".to_owned();
-        keys.keys
-            .extend(judge(table, node, subject, line, &mut taken));
-    }
-    for (subject, line, node) in filed(table) {
-        keys.file
-            .extend(judge(table, node, subject, &line, &mut taken));
-    }
-    if taken.is_empty() && !table.desk.has_errors() {
+    let ((), is_good) = table.desk.judged(|| {
+        for (line, node) in listed(table) {
+            let subject = "holds a line that".to_owned();
+            keys.keys
+                .extend(judge(table, node, subject, line, &mut taken));
+        }
+        for (subject, line, node) in filed(table) {
+            keys.file
+                .extend(judge(table, node, subject, &line, &mut taken));
+        }
+    });
+    if taken.is_empty() && is_said && is_good {
         let what = "holds no key: nobody comes in";
         let key = if table.says("file") { "file" } else { "keys" };
         table.warning(key, what, "make one by `crossfade key new`");

@@ -11,7 +11,7 @@ use crate::config::scalar;
 use crate::config::table::Table;
 use crate::config::tree::Form;
 use crate::config::units;
-use crate::config::upstream::Upstream;
+use crate::config::upstream::{self, Upstream};
 
 /// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials. A 2xx answer that is a JSON object with a user vouches for them; one without a user, 401, 403 and redirects do not (401). Any other status is a fault, as if it could not be reached: nobody new comes in (503).
 #[derive(Clone, Debug, PartialEq)]
@@ -46,10 +46,7 @@ impl Forward {
 }
 
 /// `None` (reported) where something is missing.
-pub(super) fn read(
-    table: &Table<'_>,
-    upstreams: &BTreeMap<String, Arc<Upstream>>,
-) -> Option<Forward> {
+pub(super) fn read(table: &Table<'_>, upstreams: &BTreeMap<String, Arc<Upstream>>) -> Forward {
     table.demand("upstream", "\"app\"");
     let upstream = table.reference("upstream", "upstream", upstreams);
     let path = table.required("path", "\"/api/me\"", fleet::check_path);
@@ -72,18 +69,19 @@ pub(super) fn read(
     let cache = table.window("cache", "30s");
     let recheck = table.text_or("recheck", "60s", recheck);
     let stale_if_error = table.window("stale_if_error", "60s");
-    Some(Forward {
-        upstream: upstream?,
-        path: path?,
+    // Where one of these is missing the file is refused.
+    Forward {
+        upstream: upstream.unwrap_or_else(|| upstream::stand_in(table)),
+        path: path.unwrap_or_default(),
         cookies,
         headers,
-        user: user?,
+        user: user.unwrap_or_default(),
         tenant,
         roles,
         cache,
         recheck,
         stale_if_error,
-    })
+    }
 }
 
 fn cookies(table: &Table<'_>) -> Option<Vec<String>> {

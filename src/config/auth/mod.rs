@@ -117,7 +117,10 @@ impl Auth {
     pub(super) fn knows_tenants(&self) -> bool {
         match &self.kind {
             AuthKind::Forward(forward) => forward.tenant.is_some(),
-            AuthKind::ApiKey(keys) => keys.iter().any(|key| key.tenant.is_some()),
+            // Of no key nothing is known.
+            AuthKind::ApiKey(keys) => {
+                keys.is_empty() || keys.iter().any(|key| key.tenant.is_some())
+            }
             AuthKind::Jwt(_) => true,
         }
     }
@@ -135,16 +138,21 @@ pub(super) fn read(
         ("api_key", Kind::ApiKey),
     ];
     let kind = table.required("kind", "\"jwt\"", |text| units::word(text, &kinds));
-    match kind {
-        Some(kind) => refuse_others(table, kind),
-        None => table.leave_unread(),
+    if let Some(kind) = kind {
+        refuse_others(table, kind);
     }
+    // Where that is not known, the rest is judged as what it looks like.
+    let kind = kind.or_else(|| guess(table));
     let by_kind = match kind {
         Some(Kind::Jwt) => Some(AuthKind::Jwt(jwt::read(table))),
-        Some(Kind::Forward) => forward::read(table, upstreams).map(AuthKind::Forward),
+        Some(Kind::Forward) => Some(AuthKind::Forward(forward::read(table, upstreams))),
         Some(Kind::ApiKey) => Some(AuthKind::ApiKey(api_key::read(table).all())),
-        None => None,
+        None => {
+            table.leave_unread();
+            None
+        }
     };
+    let is_known = by_kind.is_some();
     let from = place::read(table, kind == Some(Kind::Forward));
     let auth = Auth {
         name: name.into(),
@@ -153,7 +161,7 @@ pub(super) fn read(
         kind: by_kind.unwrap_or(AuthKind::ApiKey(Vec::new())),
         from,
     };
-    if auth.csrf.is_some() && !auth.reads_cookies() {
+    if auth.csrf.is_some() && is_known && !auth.reads_cookies() {
         let what = "has no effect: no cookie tells who somebody is";
         table.warning(
             "csrf",
@@ -171,33 +179,47 @@ enum Kind {
     ApiKey,
 }
 
+const JWT_KEYS: [&str; 8] = [
+    "issuer",
+    "audience",
+    "algorithms",
+    "secret",
+    "public_key",
+    "jwks_url",
+    "leeway",
+    "claims",
+];
+const FORWARD_KEYS: [&str; 7] = [
+    "upstream",
+    "path",
+    "cookies",
+    "headers",
+    "cache",
+    "recheck",
+    "stale_if_error",
+];
+const API_KEY_KEYS: [&str; 2] = ["keys", "file"];
+
+/// The kind whose keys a table holds, and no other's.
+fn guess(table: &Table<'_>) -> Option<Kind> {
+    let kinds: [(&[&str], Kind); 3] = [
+        (&JWT_KEYS, Kind::Jwt),
+        (&FORWARD_KEYS, Kind::Forward),
+        (&API_KEY_KEYS, Kind::ApiKey),
+    ];
+    let mut held = kinds.into_iter().filter(|(keys, _)| table.says_any(keys));
+    let first = held.next().map(|(_, kind)| kind);
+    first.filter(|_| held.next().is_none())
+}
+
 fn refuse_others(table: &Table<'_>, kind: Kind) {
     let mend = "remove it, or write that kind";
     if kind != Kind::Jwt {
-        let keys = [
-            "issuer",
-            "audience",
-            "algorithms",
-            "secret",
-            "public_key",
-            "jwks_url",
-            "leeway",
-            "claims",
-        ];
-        table.refuse_elsewhere(keys, "belongs to `kind = \"jwt\"`", mend);
+        table.refuse_elsewhere(JWT_KEYS, "belongs to `kind = \"jwt\"`", mend);
     }
     if kind != Kind::Forward {
-        let keys = [
-            "upstream",
-            "path",
-            "cookies",
-            "headers",
-            "cache",
-            "recheck",
-            "stale_if_error",
-        ];
         let what = "belongs to `kind = \"forward\"`";
-        table.refuse_elsewhere(keys, what, mend);
+        table.refuse_elsewhere(FORWARD_KEYS, what, mend);
         let mend = match kind {
             Kind::Jwt => "write it in `claims`, such as `claims = {user = \"sub\"}`",
             _ => "write it in the key's line, such as `user=NAME`",
@@ -205,6 +227,6 @@ fn refuse_others(table: &Table<'_>, kind: Kind) {
         table.refuse_elsewhere(["user", "tenant", "roles"], what, mend);
     }
     if kind != Kind::ApiKey {
-        table.refuse_elsewhere(["keys", "file"], "belongs to `kind = \"api_key\"`", mend);
+        table.refuse_elsewhere(API_KEY_KEYS, "belongs to `kind = \"api_key\"`", mend);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::stream::Handed;
 use super::{Document, Log};
 use crate::event::{Data, Draft, Event, GapWhy, Kind};
 
@@ -15,6 +16,8 @@ pub struct Told {
     /// Up to which offset; `None` before the first time.
     cursor: Option<u64>,
     documents: u64,
+    /// Counts what changes of the stream without an entry.
+    stream: u64,
 }
 
 /// What is new in a log.
@@ -28,8 +31,8 @@ pub struct Extract {
     pub entries: Vec<Arc<Event>>,
     /// The document behind them, where it is another.
     pub document: Option<(Data, Instant)>,
-    /// See [`Log::last_id`].
-    pub last_id: Option<Arc<str>>,
+    /// What is known of the stream.
+    pub stream: Handed,
 }
 
 /// An entry on its way into a log: what it is, what it says, and since when.
@@ -47,7 +50,7 @@ pub struct Arrival {
     /// As in [`Extract`].
     pub document: Option<(Data, Instant)>,
     /// As in [`Extract`].
-    pub last_id: Option<Arc<str>>,
+    pub stream: Handed,
 }
 
 impl Log {
@@ -59,9 +62,11 @@ impl Log {
         let first = next.max(self.first);
         let skip = (first - self.first) as usize;
         let is_news = self.documents != told.documents;
-        if !is_first && skip >= self.entries.len() && !is_news {
+        let is_changed = self.stream.version() != told.stream;
+        if !is_first && skip >= self.entries.len() && !is_news && !is_changed {
             return None;
         }
+        told.stream = self.stream.version();
         told.cursor = Some(self.head());
         told.documents = self.documents;
         let entries = self.entries.iter().skip(skip);
@@ -71,7 +76,7 @@ impl Log {
             window: self.window,
             entries: entries.map(|entry| entry.event.clone()).collect(),
             document: document.map(|document| (document.data.clone(), document.at)),
-            last_id: self.last_id.clone(),
+            stream: self.stream.hand_over(is_first || first > next),
         })
     }
 
@@ -83,7 +88,7 @@ impl Log {
             window,
             entries,
             document,
-            last_id,
+            stream,
         } = arrival;
         let first = first.clamp(1, FURTHEST);
         if first > self.head() + 1 {
@@ -107,7 +112,7 @@ impl Log {
             self.snapshot = None;
         }
         self.window = self.window.max(window.min(self.head() + 1));
-        self.last_id = last_id;
+        self.stream.take_over(stream);
     }
 
     /// From now on, or no longer, another process adds to it.
@@ -124,11 +129,6 @@ impl Log {
         }
     }
 
-    /// The id of the newest event, whether or not that is still kept.
-    pub fn last_id(&self) -> Option<&Arc<str>> {
-        self.last_id.as_ref()
-    }
-
     /// The document's text as of the head.
     pub fn document(&self) -> Option<&Data> {
         self.document.as_ref().map(|document| &document.data)
@@ -141,7 +141,9 @@ impl Log {
 
     fn begin_at(&mut self, first: u64) {
         self.base = self.total();
-        self.entries.clear();
+        while !self.entries.is_empty() {
+            self.drop_oldest();
+        }
         self.first = first;
         self.window = first;
         // Who has read everything before has lost what is missing.

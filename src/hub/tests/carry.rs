@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::config::Replay;
+use crate::config::{Join, Replay};
 use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Position};
 use crate::hub::carried::Grown;
 use crate::hub::log::carry::Told;
+use crate::hub::log::stream::{Connection, Stream};
 use crate::hub::log::{Cursor, Log};
 use crate::hub::place::{self, Placed};
 use crate::hub::subscriber::{Progress, Start};
@@ -27,6 +28,7 @@ const REPLAY: Replay = Replay {
 enum Step {
     Events(Vec<(Option<u8>, bool)>),
     Gap,
+    Connect(Connection),
     Document(bool),
     /// What is too much is let go here.
     Trim,
@@ -36,9 +38,15 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let event = (proptest::option::of(0..6u8), any::<bool>());
+    let connection = prop_oneof![
+        Just(Connection::Resumed),
+        Just(Connection::Brought),
+        Just(Connection::Fresh)
+    ];
     let step = prop_oneof![
         4 => proptest::collection::vec(event, 1..4).prop_map(Step::Events),
         1 => Just(Step::Gap),
+        1 => connection.prop_map(Step::Connect),
         1 => any::<bool>().prop_map(Step::Document),
         1 => Just(Step::Trim),
         2 => Just(Step::Tell),
@@ -55,11 +63,15 @@ struct Pair {
     at: Instant,
 }
 
+fn brought() -> Stream {
+    Stream::resumed_after(Some("6".into()))
+}
+
 impl Pair {
     fn new() -> Self {
         Pair {
-            here: Log::new(1, EPOCH),
-            there: Log::new(2, EPOCH),
+            here: Log::new(1, EPOCH, brought()),
+            there: Log::new(2, EPOCH, Stream::default()),
             told: Told::default(),
             count: 0,
             at: Instant::now(),
@@ -74,6 +86,7 @@ impl Pair {
                 let drafts = events.into_iter().map(|(id, is_named)| Draft {
                     name: is_named.then(|| "named".into()),
                     id: id.map(|id| id.to_string().into()),
+                    has_own_id: id.is_some_and(|id| id % 2 == 0),
                     data: text(self.count),
                     change: is_named.then(|| Change {
                         kind: ChangeKind::ALL[self.count as usize % 3],
@@ -83,6 +96,7 @@ impl Pair {
                 self.here.append(drafts.collect(), self.at);
             }
             Step::Gap => self.here.append_gap(GapWhy::TooLarge, self.at),
+            Step::Connect(connection) => self.here.connected(connection, self.at),
             Step::Document(is_whole) => {
                 let drafts = (!is_whole).then(|| vec![Draft::plain(text(self.count))]);
                 self.here.append_document(text(self.count), drafts, self.at);
@@ -118,15 +132,19 @@ fn told(event: &Arc<Event>) -> String {
 }
 
 /// Everything that somebody is told who begins like this and reads to the end.
-fn walk(log: &mut Log, start: Start, resume_id: Option<&str>, at: Instant) -> Vec<String> {
+fn walk(log: &mut Log, start: Start, at: Instant) -> Vec<String> {
     let joined = log.head();
     let Placed {
         cursor,
         recovered,
         lost,
         prelude,
-    } = place::begin(log, start, resume_id, at);
-    let mut all: Vec<String> = vec![format!("{recovered} {lost:?} at {joined}")];
+        reads_own,
+        awaits,
+    } = place::begin(log, start, Join::Auto, at);
+    let mut all: Vec<String> = vec![format!(
+        "{recovered} {lost:?} {reads_own} {awaits} at {joined}"
+    )];
     all.extend(prelude.iter().map(told));
     let mut out = Vec::new();
     let mut cursor = Cursor::new(cursor);
@@ -148,7 +166,7 @@ proptest! {
         pair.take(Step::Trim);
         pair.tell();
         pair.there.trim(&REPLAY, pair.at);
-        prop_assert_eq!(pair.here.last_id(), pair.there.last_id());
+        prop_assert_eq!(pair.here.stream().last_id(), pair.there.stream().last_id());
         let positions = (0..pair.here.head() + 2).map(|offset| Position { epoch: EPOCH, offset });
         let foreign = Position { epoch: Epoch(8), offset: 1 };
         let starts = positions
@@ -157,8 +175,8 @@ proptest! {
             .chain((0..7).map(|id| Start::LastEventId(id.to_string().into())))
             .chain([Start::Live]);
         for start in starts {
-            let here = walk(&mut pair.here, start.clone(), Some("6"), pair.at);
-            let there = walk(&mut pair.there, start.clone(), Some("6"), pair.at);
+            let here = walk(&mut pair.here, start.clone(), pair.at);
+            let there = walk(&mut pair.there, start.clone(), pair.at);
             prop_assert_eq!(here, there, "{:?}", start);
         }
     }
@@ -166,7 +184,7 @@ proptest! {
     /// Nothing that comes over the way can break the log.
     #[test]
     fn nonsense_is_taken_in_without_a_panic(first: u64, window: u64, count in 0..5usize, again: u64) {
-        let mut log = Log::new(1, EPOCH);
+        let mut log = Log::new(1, EPOCH, Stream::default());
         for first in [first, again] {
             let entry = serde_json::json!({"data": "x", "age_ms": u64::MAX});
             let grown = serde_json::json!({
@@ -176,7 +194,7 @@ proptest! {
             log.take_in(grown.read(EPOCH, Instant::now()));
             prop_assert!(log.window() <= log.head() + 1);
             let after = Start::After(Position { epoch: EPOCH, offset: first });
-            place::begin(&mut log, after, None, Instant::now());
+            place::begin(&mut log, after, Join::Auto, Instant::now());
         }
     }
 }
@@ -194,7 +212,7 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
             offset,
         })
     };
-    let placed = place::begin(&mut pair.there, ahead(2), None, pair.at);
+    let placed = place::begin(&mut pair.there, ahead(2), Join::Auto, pair.at);
     assert!(placed.recovered && placed.prelude.is_empty());
     assert_eq!(placed.cursor, 2);
     pair.tell();
@@ -206,7 +224,7 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].position.offset, 3);
     for offset in [1 << 20, u64::MAX] {
-        let placed = place::begin(&mut pair.there, ahead(offset), None, pair.at);
+        let placed = place::begin(&mut pair.there, ahead(offset), Join::Auto, pair.at);
         assert_eq!(placed.lost, Some(GapWhy::Epoch));
     }
 }
@@ -221,10 +239,10 @@ fn a_position_that_never_came_belongs_to_no_other_event() {
         epoch: EPOCH,
         offset: 5,
     };
-    place::begin(&mut pair.there, Start::After(after), None, pair.at);
+    place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
     pair.there.set_followed(false);
     pair.there.keep_promises(pair.at);
     assert_eq!(pair.there.head(), 6, "told as a loss behind it");
-    let placed = place::begin(&mut pair.there, Start::After(after), None, pair.at);
+    let placed = place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
     assert!(!placed.recovered);
 }

@@ -247,7 +247,7 @@ async fn an_event_id_goes_upstream_where_the_topic_is_new() {
     let first = by("7");
     assert!(first.prelude.is_empty() && !first.recovered);
     let feed = world.feed().await;
-    assert_eq!(feed.resume_id().as_deref(), Some("7"));
+    assert_eq!(feed.brought_id().as_deref(), Some("7"));
     // Another one with the same id misses nothing either, as long as the log goes back that far.
     feed.publish(vec![draft("x", Some("8"))]);
     let mut second = by("7");
@@ -261,11 +261,11 @@ async fn an_event_id_goes_upstream_where_the_topic_is_new() {
     };
     let polled = world.join(&polled, Start::LastEventId("7".into()));
     assert_eq!(shorts(&polled.prelude), ["0>0 expired"]);
-    assert_eq!(world.feed().await.resume_id(), None);
+    assert_eq!(world.feed().await.brought_id(), None);
 
     let other = World::new(ROOMY);
     let _first = other.join(&target, Start::LastEventId("".into()));
-    assert_eq!(other.feed().await.resume_id(), None);
+    assert_eq!(other.feed().await.brought_id(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@ mod bounds;
 mod carry;
 mod first;
 mod identity;
+mod ids;
+mod join;
 mod joining;
 mod lag;
 mod life;

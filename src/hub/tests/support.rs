@@ -64,6 +64,12 @@ impl World {
         self.started.lock().unwrap().len()
     }
 
+    /// The same, once every spawned task has had its turn.
+    pub async fn feeds_now(&self) -> usize {
+        settle().await;
+        self.feeds()
+    }
+
     /// Lets go of the publishers, so that topics that are over are really gone.
     pub fn forget_feeds(&self) {
         self.started.lock().unwrap().clear();
@@ -116,6 +122,7 @@ pub fn sse() -> Source {
         idle_timeout: Duration::from_secs(60),
         events: Default::default(),
         final_events: Vec::new(),
+        join: config::Join::Auto,
     })
 }
 
@@ -230,6 +237,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
     Draft {
         name: None,
         id: id.map(Into::into),
+        has_own_id: id.is_some(),
         data: Data::Text(Bytes::copy_from_slice(text.as_bytes())),
         change: None,
     }

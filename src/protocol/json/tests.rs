@@ -32,6 +32,7 @@ fn event(kind: Kind, name: Option<&str>, id: Option<&str>, data: &'static str) -
     let draft = EventDraft {
         name: name.map(Arc::from),
         id: id.map(Arc::from),
+        has_own_id: id.is_some(),
         data: Data::classify(Bytes::from_static(data.as_bytes())),
         change: None,
     };

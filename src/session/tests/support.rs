@@ -272,6 +272,7 @@ pub fn event(name: &str, id: &str, data: &str) -> Draft {
     Draft {
         name: (!name.is_empty()).then(|| name.into()),
         id: (!id.is_empty()).then(|| id.into()),
+        has_own_id: !id.is_empty(),
         data: Data::classify(Bytes::copy_from_slice(data.as_bytes())),
         change: change.map(|kind| Change { kind, before: None }),
     }

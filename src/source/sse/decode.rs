@@ -59,6 +59,8 @@ pub struct Decoder {
     has_own_id: bool,
     /// The standard's "last event ID string": what a reconnect may send.
     last_event_id: Option<Arc<str>>,
+    /// The stream has set that itself.
+    has_set_id: bool,
     retry: Option<Duration>,
 }
 
@@ -77,6 +79,7 @@ impl Decoder {
             id: last_event_id.clone(),
             has_own_id: false,
             last_event_id,
+            has_set_id: false,
             retry: None,
         }
     }
@@ -105,9 +108,9 @@ impl Decoder {
         self.check(self.line.len() <= MAX_LINE)
     }
 
-    /// What `Last-Event-ID` a reconnect sends; `None` when the stream has no ids.
-    pub fn last_event_id(&self) -> Option<&Arc<str>> {
-        self.last_event_id.as_ref()
+    /// The last event id, once the stream has set one itself; `Some(None)` where it has set an empty one.
+    pub fn own_id(&self) -> Option<Option<&Arc<str>>> {
+        self.has_set_id.then_some(self.last_event_id.as_ref())
     }
 
     /// The reconnection time that the stream asked for last, 0.1 s to 60 s.
@@ -171,6 +174,7 @@ impl Decoder {
         let has_own_id = std::mem::take(&mut self.has_own_id);
         if has_own_id {
             self.last_event_id.clone_from(&self.id);
+            self.has_set_id = true;
         }
         if self.data.is_empty() {
             self.name.clear();
@@ -322,7 +326,7 @@ mod tests {
     fn a_reconnect_sends_the_id_of_the_last_complete_event() {
         let id = |stream: &[u8]| {
             let (_, _, decoder) = decode(&[stream]);
-            decoder.last_event_id().map(|id| id.to_string())
+            decoder.own_id().flatten().map(|id| id.to_string())
         };
         assert_eq!(
             id(b"id: 1\ndata: a\n\nid: 2\ndata: b\n").as_deref(),
@@ -387,7 +391,7 @@ mod tests {
                 id: Some("9".into())
             })
         );
-        assert_eq!(decoder.last_event_id(), None);
+        assert_eq!(decoder.own_id(), None);
 
         let many_lines = b"data: 0123456789\n".repeat(MAX_EVENT / 10);
         assert_eq!(decode(&[&many_lines]).1, Err(TooLarge { id: None }));
@@ -417,7 +421,7 @@ mod tests {
         let (expected, _, at_once) = decode(&[whole]);
         let (messages, _, decoder) = decode(chunks);
         assert_eq!(messages, expected);
-        assert_eq!(decoder.last_event_id(), at_once.last_event_id());
+        assert_eq!(decoder.own_id(), at_once.own_id());
         assert_eq!(decoder.retry(), at_once.retry());
     }
 

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::decode::{Decoder, Message};
 use super::recent::Recent;
+use super::resume::{Next, Resume};
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
-use crate::hub::{Feed, Legacy, Publisher};
+use crate::hub::{Connection, Feed, Legacy, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::{Outage, Trouble};
 use crate::source::request::request;
@@ -42,7 +43,7 @@ impl Feed for SseFeed {
         let legacy = topic.legacy();
         let mut follower = Follower {
             outage: Outage::new(topic.clone(), self.telemetry.clone()),
-            last_event_id: topic.resume_id(),
+            resume: Resume::new(topic.brought_id()),
             feed: *self,
             topic,
             backoff: Backoff::default(),
@@ -50,6 +51,7 @@ impl Feed for SseFeed {
             retry: None,
             was_open: legacy.as_ref().is_some_and(|legacy| legacy.was_open),
             is_to_take_over: legacy.is_some(),
+            doubted_until: None,
             owed: None,
             opening: Span::default(),
             missing: Cow::Borrowed(""),
@@ -67,13 +69,16 @@ struct Follower {
     outage: Outage,
     backoff: Backoff,
     recent: Recent,
-    last_event_id: Option<Arc<str>>,
+    resume: Resume,
     /// The reconnection time that the stream set.
     retry: Option<Duration>,
     /// Clients have been told that the topic is live: from then on there is something to lose.
     was_open: bool,
     /// Another process has read this topic until now.
     is_to_take_over: bool,
+    /// Nothing has come since a client's id was sent, and the stream was lost: nothing is missing if it has ids of its own. That
+    /// is known with its first event; until then it is waited for one.
+    doubted_until: Option<Instant>,
     /// A loss to be told as soon as the stream goes on: it lasts until then.
     owed: Option<GapWhy>,
     /// The stream's span, as long as it is read.
@@ -86,6 +91,8 @@ struct Follower {
 enum Stop {
     /// Lost: to be asked for again.
     Lost(Failure),
+    /// The backend takes offence at the id that it was asked with.
+    IdRefused(Failure),
     /// Over for good; the topic knows.
     Over,
 }
@@ -98,7 +105,18 @@ impl From<Failure> for Stop {
 
 impl Follower {
     async fn follow(mut self) {
-        while let Stop::Lost(failure) = self.stream().await {
+        loop {
+            let failure = match self.stream().await {
+                Stop::Lost(failure) => {
+                    self.resume.failed();
+                    failure
+                }
+                Stop::IdRefused(failure) => match self.resume.refused() {
+                    Next::AtOnce => continue,
+                    Next::Later => failure,
+                },
+                Stop::Over => return,
+            };
             let detail = std::mem::take(&mut self.missing);
             let trouble = Trouble::new(failure.why, detail);
             match self.was_open {
@@ -117,13 +135,14 @@ impl Follower {
     async fn stream(&mut self) -> Stop {
         let answer = match self.ask().await {
             Ok(answer) => answer,
-            Err(failure) => return failure.into(),
+            Err(stop) => return stop,
         };
+        let head_at = Instant::now();
         match self.admit(&answer) {
             Ok(()) => {}
             Err(stop) => return stop,
         }
-        self.go_on().await;
+        self.go_on(head_at).await;
         let route = self.topic.route();
         let open = self.feed.telemetry.stream_opened(&route.name);
         let begun = Instant::now();
@@ -132,24 +151,38 @@ impl Follower {
         drop(open);
         self.opening = Span::default();
         self.backoff.stream_ended(begun.elapsed(), has_delivered);
+        if !has_delivered {
+            self.resume.strike();
+        }
         stop
     }
 
-    async fn ask(&mut self) -> Result<Response<Body>, Failure> {
+    async fn ask(&mut self) -> Result<Response<Body>, Stop> {
         let mut request = self.request().map_err(|error| self.miss(error))?;
         let route = self.topic.route();
         self.opening = self.feed.telemetry.trace_own("stream", &route.name);
         self.opening.mark(request.extensions_mut());
         let Some(Source::Sse(sse)) = &route.source else {
-            return Err(self.changed());
+            return Err(self.changed().into());
         };
         let asking = self
             .feed
             .upstreams
             .send(&route.upstream, &route.name, Purpose::Sse, request);
         match self.outage.during(timeout(sse.idle_timeout, asking)).await {
-            Ok(answered) => answered.map_err(|error| self.miss(error)),
-            Err(_) => Err(self.fail(Kind::Timeout, "no head within `idle_timeout`")),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if is_broken(error.kind) {
+                    self.resume.strike();
+                }
+                Err(self.miss(error).into())
+            }
+            Err(_) => {
+                self.resume.strike();
+                Err(self
+                    .fail(Kind::Timeout, "no head within `idle_timeout`")
+                    .into())
+            }
         }
     }
 
@@ -157,15 +190,10 @@ impl Follower {
         let credentials = self.topic.credentials();
         let target = self.topic.target();
         let mut request = request(target, &credentials, Method::GET, EVENT_STREAM)?;
-        if let Some(id) = self.sendable_id() {
+        if let Some(id) = self.resume.sent() {
             request.headers_mut().insert(LAST_EVENT_ID, id);
         }
         Ok(request)
-    }
-
-    /// The last event id as a header; `None` also where it has bytes that a header may not have.
-    fn sendable_id(&self) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(self.last_event_id.as_ref()?.as_bytes()).ok()
     }
 
     /// Judges the head: whether it is a stream.
@@ -174,13 +202,29 @@ impl Follower {
         let route = self.topic.route();
         let is_shared = self.topic.target().scope.is_shared();
         let accepted = is_shared.then_some(&*route.accept);
+        if self.resume.sent().is_some() && answer::may_refuse_id(status) {
+            self.missing = answer::described(status, headers).into();
+            return Err(Stop::IdRefused(Failure::new(answer::DOWN)));
+        }
         match answer::judge(status, headers, accepted, SystemTime::now()) {
+            // There is nothing after the client's id, which says nothing about the others.
+            Verdict::Good
+                if status == StatusCode::NO_CONTENT
+                    && self.resume.sends_brought()
+                    && self.topic.end_brought(closed()) =>
+            {
+                Err(Stop::IdRefused(Failure::new(answer::DOWN)))
+            }
             Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
             Verdict::Good if is_stream(status, headers) => Ok(()),
             Verdict::Good => {
                 let what = answer::described(status, headers);
                 self.fail(Kind::Broken, format!("no event stream: {what}"));
-                Err(Failure::new(answer::INVALID).into())
+                let failure = Failure::new(answer::INVALID);
+                Err(match self.resume.sends_brought() {
+                    true => Stop::IdRefused(failure),
+                    false => failure.into(),
+                })
             }
             Verdict::Failed(failure) => {
                 self.missing = answer::described(status, headers).into();
@@ -195,15 +239,20 @@ impl Follower {
     }
 
     /// The stream goes on: the topic is live, and told of what was lost.
-    async fn go_on(&mut self) {
-        let is_resumed = self.sendable_id().is_some();
+    async fn go_on(&mut self, head_at: Instant) {
+        let connection = self.resume.connected();
+        let is_resumed = connection == Connection::Resumed;
         let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
-        if !is_resumed && self.was_open && !is_covered {
+        let may_miss = !is_resumed && self.was_open && !is_covered;
+        let is_doubtful = may_miss && connection == Connection::Brought;
+        if may_miss && !is_doubtful {
             self.owed.get_or_insert(GapWhy::UpstreamReconnect);
         }
         if let Some(why) = self.owed.take() {
             self.topic.gap(why);
         }
+        self.topic.connected(connection, head_at.into_std());
+        self.doubted_until = is_doubtful.then(|| head_at + UNMISSED);
         if !std::mem::replace(&mut self.was_open, true) {
             self.topic.opened();
         } else if is_resumed || is_covered {
@@ -225,19 +274,20 @@ impl Follower {
     fn go_on_from(&mut self, legacy: Legacy) {
         let capacity = self.topic.route().replay.events;
         self.recent = Recent::of(&legacy.events, capacity);
-        self.last_event_id = legacy.last_event_id;
+        self.resume.go_on_from(legacy.last_event_id);
     }
 
     /// Reads until the stream is lost, or over.
     async fn read(&mut self, mut body: Body, has_delivered: &mut bool) -> Stop {
-        let mut decoder = Decoder::new(self.last_event_id.clone());
+        let mut decoder = Decoder::new(self.resume.shown().cloned());
         let mut messages = Vec::new();
         loop {
             let route = self.topic.route();
             let Some(Source::Sse(sse)) = &route.source else {
                 return self.changed().into();
             };
-            let chunk = match timeout(sse.idle_timeout, body.frame()).await {
+            let frame = timeout(sse.idle_timeout, body.frame());
+            let chunk = match self.while_doubted(frame).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 // EventSource takes the end of a stream for a loss, however clean it is.
                 Ok(None) => {
@@ -249,7 +299,13 @@ impl Follower {
             };
             self.topic.live();
             let fed = decoder.feed(&chunk, &mut messages);
-            self.last_event_id = decoder.last_event_id().cloned();
+            if let Some(first) = messages.first() {
+                self.dispel(first.has_own_id);
+                self.resume.has_come();
+            }
+            if let Some(id) = decoder.own_id() {
+                self.resume.set(id.cloned());
+            }
             self.retry = decoder.retry().or(self.retry);
             *has_delivered |= !messages.is_empty();
             let drafts = self.drafts(&mut messages, sse, route.replay.events);
@@ -266,6 +322,26 @@ impl Follower {
             if let Err(too_large) = fed {
                 return self.give_up(too_large.id).into();
             }
+        }
+    }
+
+    /// Waits for the stream's next bytes; tells meanwhile of the loss that is doubtful, if that falls due.
+    async fn while_doubted<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        if let Some(until) = self.doubted_until {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep_until(until) => self.dispel(false),
+            }
+        }
+        work.await
+    }
+
+    /// It is known whether something is missing.
+    fn dispel(&mut self, is_resumed: bool) {
+        if self.doubted_until.take().is_some() && !is_resumed {
+            self.topic.gap(GapWhy::UpstreamReconnect);
         }
     }
 
@@ -287,6 +363,7 @@ impl Follower {
             drafts.events.push(Draft {
                 name: message.name,
                 id: message.id,
+                has_own_id: message.has_own_id,
                 data: Data::classify(message.data),
                 change: None,
             });
@@ -301,8 +378,9 @@ impl Follower {
     /// resumed after that event where its id is known, else anew, and then the loss lasts until it
     /// goes on.
     fn give_up(&mut self, id: Option<Arc<str>>) -> Failure {
-        self.last_event_id = id;
-        match self.sendable_id() {
+        self.resume.has_come();
+        self.resume.set(id);
+        match self.resume.sent() {
             Some(_) => self.topic.gap(GapWhy::TooLarge),
             None => self.owed = Some(GapWhy::TooLarge),
         }
@@ -344,6 +422,14 @@ impl Follower {
 fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_whole = matches!(status.as_u16(), 200..=203);
     is_whole && answer::has_type(headers, |essence| essence == EVENT_STREAM)
+}
+
+/// Whether the request reached the backend, and was not answered.
+fn is_broken(kind: Kind) -> bool {
+    match kind {
+        Kind::Timeout | Kind::TooLarge | Kind::Broken | Kind::Other => true,
+        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy => false,
+    }
 }
 
 #[derive(Default)]

@@ -4,5 +4,6 @@ mod backoff;
 pub mod decode;
 mod feed;
 mod recent;
+mod resume;
 
 pub use feed::SseFeed;

@@ -28,14 +28,11 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// What another process has delivered, oldest first, among `capacity`. An event that shows the id of the one before it had
-    /// none of its own, as far as can be told.
+    /// What another process has delivered, oldest first, among `capacity`.
     pub fn of(events: &[Arc<Event>], capacity: usize) -> Self {
         let mut recent = Recent::default();
-        let mut shown = None;
         for event in events.iter().filter(|event| event.kind == Kind::Event) {
-            if event.id.is_some() && event.id != shown {
-                shown.clone_from(&event.id);
+            if event.has_own_id {
                 let mark = recent.mark(&event.id, &event.name, event.data.bytes());
                 recent.remember(mark, capacity);
             }
@@ -116,12 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn what_another_process_delivered_is_known_by_the_ids_it_showed() {
-        let event = |offset, id: Option<&str>, data: &'static str| {
+    fn what_another_process_delivered_is_known_by_its_own_ids() {
+        let event = |offset, id: Option<&str>, has_own_id, data: &'static str| {
             let epoch = Epoch(1);
             let draft = Draft {
                 name: None,
                 id: id.map(Into::into),
+                has_own_id,
                 data: Data::classify(Bytes::from_static(data.as_bytes())),
                 change: None,
             };
@@ -135,10 +133,10 @@ mod tests {
             ))
         };
         let told = [
-            event(1, None, "0"),
-            event(2, Some("1"), "a"),
-            event(3, Some("1"), "without its own"),
-            event(4, Some("2"), "{}"),
+            event(1, None, false, "0"),
+            event(2, Some("1"), true, "a"),
+            event(3, Some("1"), false, "without its own"),
+            event(4, Some("2"), true, "{}"),
         ];
         let mut recent = Recent::of(&told, 10);
         recent.resumed();

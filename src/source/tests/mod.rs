@@ -3,6 +3,7 @@
 mod answers;
 mod idle;
 mod poll;
+mod resume;
 mod sse;
 mod storm;
 mod support;

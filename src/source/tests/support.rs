@@ -247,6 +247,12 @@ impl Listener {
         timeout(PATIENCE, opening).await.expect("nothing opened");
     }
 
+    /// Waits until the stream is open, and cuts it then.
+    pub async fn opened_by(&mut self, stream: Exchange) {
+        self.opened().await;
+        drop(stream);
+    }
+
     /// Waits until the topic follows its backend, which a new client takes for granted.
     pub async fn state_is_live(&mut self) {
         let following = async {
@@ -276,6 +282,8 @@ impl Listener {
 
     async fn entry(&mut self) -> String {
         loop {
+            let settled = self.subscriber.settle();
+            self.waiting.extend(settled.iter().map(|event| tell(event)));
             let phase = self.subscriber.phase();
             let mut events = Vec::new();
             self.subscriber.read(&mut events, 1000);

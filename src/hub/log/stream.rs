@@ -1,0 +1,280 @@
+//! What a log knows of the stream that fills it: what it is resumed after, and where its last connection that began anew
+//! begins. Pure: time is an argument.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Log;
+use crate::config::Join;
+use crate::event::{Draft, End, Event};
+
+/// How long after a connection's head its events count as its beginning.
+const BEGINNING: Duration = Duration::from_millis(300);
+
+/// Ids that are remembered when their events are gone. One that comes again later names the newer event only.
+const REMEMBERED: usize = 1000;
+
+/// How a connection to the backend began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// After an id that the stream itself had sent.
+    Resumed,
+    /// After the id that a client brought.
+    Brought,
+    /// Without `Last-Event-ID`: it sends what the backend sends to every new connection.
+    Fresh,
+}
+
+/// What became of the `Last-Event-ID` that a client brought to a new topic.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Brought {
+    /// There was none.
+    #[default]
+    Nothing,
+    /// The backend has not answered.
+    Asked(Arc<str>),
+    /// The stream began after it.
+    Taken(Arc<str>),
+    /// The stream began without it.
+    Refused,
+    /// For those who brought it the stream is over.
+    Over(End),
+}
+
+/// What a newcomer without a position gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newcomer {
+    /// What comes from now on.
+    Live,
+    /// What follows this offset.
+    Window(u64),
+    /// A request of its own.
+    Own,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Stream {
+    brought: Brought,
+    /// The id that a reconnect may send: the newest that the stream itself has sent.
+    last_id: Option<Arc<str>>,
+    /// The last connection that began without `Last-Event-ID`.
+    fresh: Option<Fresh>,
+    /// Marks of the newest ids that are no longer in the log, oldest first: one that comes again names two events.
+    gone: VecDeque<u32>,
+    /// Counts what changes without an entry.
+    version: u64,
+}
+
+/// Where a connection that began without `Last-Event-ID` begins in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Offset before its first event.
+    pub after: u64,
+    /// When its head came.
+    pub head_at: Instant,
+    /// When its first event came.
+    pub first_at: Option<Instant>,
+}
+
+/// A [`Stream`] as another process is told of it.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The id that a client brought, and whether the stream began after it.
+    pub brought: Option<(Arc<str>, bool)>,
+    /// As in [`Stream`].
+    pub last_id: Option<Arc<str>>,
+    /// As in [`Stream`].
+    pub fresh: Option<Fresh>,
+    /// As in [`Stream`], where the other process has not seen them go.
+    pub gone: Vec<u32>,
+}
+
+impl Stream {
+    /// A stream that a client wants resumed after an id.
+    pub fn resumed_after(id: Option<Arc<str>>) -> Self {
+        Stream {
+            brought: id.map_or(Brought::Nothing, Brought::Asked),
+            ..Stream::default()
+        }
+    }
+
+    /// An event is appended.
+    pub fn take(&mut self, draft: &Draft, at: Instant) {
+        if draft.has_own_id {
+            self.last_id.clone_from(&draft.id);
+        }
+        if let Some(fresh) = &mut self.fresh {
+            fresh.first_at.get_or_insert(at);
+        }
+    }
+
+    /// An event is let go.
+    pub fn let_go(&mut self, event: &Event) {
+        if let Some(id) = event.id.as_ref().filter(|_| event.has_own_id) {
+            self.forget(mark(id));
+        }
+    }
+
+    fn forget(&mut self, mark: u32) {
+        if self.gone.len() == REMEMBERED {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(mark);
+    }
+
+    /// Whether an event with this id has been let go.
+    pub fn had(&self, id: &str) -> bool {
+        let mark = mark(id);
+        self.gone.iter().any(|gone| *gone == mark)
+    }
+
+    /// See [`Brought`].
+    pub fn brought(&self) -> &Brought {
+        &self.brought
+    }
+
+    /// The id that a client brought, until the backend has answered.
+    pub fn asked(&self) -> Option<&Arc<str>> {
+        match &self.brought {
+            Brought::Asked(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether the log begins behind the event with this id: a client brought it.
+    pub fn began_after(&self, id: &str) -> bool {
+        matches!(&self.brought, Brought::Asked(own) | Brought::Taken(own) if **own == *id)
+    }
+
+    /// See [`Stream`].
+    pub fn last_id(&self) -> Option<&Arc<str>> {
+        self.last_id.as_ref()
+    }
+
+    /// Counts what changes without an entry.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// See [`Handed`].
+    pub fn hand_over(&self, with_gone: bool) -> Handed {
+        Handed {
+            brought: match &self.brought {
+                Brought::Asked(id) => Some((id.clone(), false)),
+                Brought::Taken(id) => Some((id.clone(), true)),
+                Brought::Nothing | Brought::Refused | Brought::Over(_) => None,
+            },
+            last_id: self.last_id.clone(),
+            fresh: self.fresh,
+            gone: match with_gone {
+                true => self.gone.iter().copied().collect(),
+                false => Vec::new(),
+            },
+        }
+    }
+
+    /// Goes on as the stream did elsewhere.
+    pub fn take_over(&mut self, handed: Handed) {
+        self.brought = match handed.brought {
+            Some((id, true)) => Brought::Taken(id),
+            Some((id, false)) => Brought::Asked(id),
+            None => Brought::Nothing,
+        };
+        self.last_id = handed.last_id;
+        self.fresh = handed.fresh;
+        handed.gone.into_iter().for_each(|mark| self.forget(mark));
+        self.version += 1;
+    }
+}
+
+impl Log {
+    /// See [`Stream`].
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Another connection to the backend stands; what was lost before it has been told.
+    pub fn connected(&mut self, connection: Connection, head_at: Instant) {
+        let after = self.head();
+        let stream = &mut self.stream;
+        stream.version += 1;
+        match (connection, &stream.brought) {
+            (Connection::Resumed, _) => {}
+            (Connection::Brought, Brought::Asked(id)) => {
+                stream.brought = Brought::Taken(id.clone())
+            }
+            (Connection::Brought, _) => {}
+            (Connection::Fresh, brought) => {
+                if matches!(brought, Brought::Asked(_)) {
+                    stream.brought = Brought::Refused;
+                }
+                stream.last_id = None;
+                stream.fresh = Some(Fresh {
+                    after,
+                    head_at,
+                    first_at: None,
+                });
+            }
+        }
+    }
+
+    /// The backend has nothing more for those who brought the id.
+    pub fn end_brought(&mut self, end: End) {
+        self.stream.brought = Brought::Over(end);
+        self.stream.version += 1;
+    }
+
+    /// What somebody gets who comes without a position.
+    pub fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
+        let kept = |after: u64| Newcomer::Window(after.clamp(self.window() - 1, self.head()));
+        let stream = &self.stream;
+        let fresh = match (&stream.fresh, &stream.brought) {
+            (Some(fresh), _) => fresh,
+            // The request under way goes without an id: all that comes of it is for this one too.
+            (None, Brought::Nothing | Brought::Refused | Brought::Over(_)) => {
+                return Newcomer::Live;
+            }
+            (None, Brought::Asked(_) | Brought::Taken(_)) => {
+                return match join {
+                    Join::Live => Newcomer::Live,
+                    Join::Window => kept(0),
+                    Join::Own | Join::Auto => Newcomer::Own,
+                };
+            }
+        };
+        let is_kept = self.window() <= fresh.after.saturating_add(1);
+        match join {
+            Join::Live => Newcomer::Live,
+            Join::Window => kept(fresh.after),
+            Join::Own => Newcomer::Own,
+            Join::Auto if !fresh.may_have_beginning(now) => Newcomer::Live,
+            Join::Auto if is_kept && fresh.is_young(now) => kept(fresh.after),
+            Join::Auto if stream.last_id.is_some() || !is_kept => Newcomer::Own,
+            Join::Auto => kept(fresh.after),
+        }
+    }
+}
+
+/// The same in every process.
+fn mark(id: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+impl Fresh {
+    fn is_young(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.head_at) < BEGINNING
+    }
+
+    /// Whether an event came soon enough after the head, or still may.
+    fn may_have_beginning(&self, now: Instant) -> bool {
+        match self.first_at {
+            Some(first_at) => first_at.saturating_duration_since(self.head_at) < BEGINNING,
+            None => self.is_young(now),
+        }
+    }
+}
