@@ -241,6 +241,52 @@ async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
     assert_eq!(stays.resumes, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_document_goes_over_and_is_polled_when_somebody_comes() {
+    let world = World::start().await;
+    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
+    let mut first = Follower::join(&dynasty.public, "/counter").await;
+    first.sees(0).await;
+    let after = first.after.clone();
+    drop(first.socket);
+    eventually("an idle topic", || async {
+        let topics = get(&dynasty.admin, "/v1/topics").await;
+        topics.json["topics"][0]["why"] == "idle"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let polls = world.backend.seen().len();
+    dynasty.upgrade().await;
+    assert_eq!(dynasty.first_ends().await, Some(0));
+    assert_eq!(world.backend.seen().len(), polls);
+    let n = world.publish();
+    let mut back = Follower::join(&dynasty.public, "/counter").await;
+    back.socket = open(&dynasty.public, "/counter", after.as_deref()).await;
+    (back.after, back.seen) = (after, Vec::new());
+    back.sees(n).await;
+    assert_eq!((back.losses.len(), &back.seen[..]), (0, &[n][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_is_served_though_the_old_process_has_a_paused_client_only() {
+    let world = World::start().await;
+    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"60s\"", ROUTES);
+    let mut paused = Follower::join(&dynasty.public, "/counter").await;
+    let ch = paused.socket.frame("snap").await["ch"].clone();
+    let pause = json!({"t": "pause", "id": 1, "ch": ch});
+    paused.socket.send(pause).await;
+    eventually("an idle topic", || async {
+        let topics = get(&dynasty.admin, "/v1/topics").await;
+        topics.json["topics"][0]["why"] == "idle"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    dynasty.upgrade().await;
+    let n = world.publish();
+    let mut comes = Follower::join(&dynasty.public, "/counter").await;
+    comes.sees(n).await;
+}
+
 /// What the old process had read went over before it could be killed, and the new one reads on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_can_be_resumed() {

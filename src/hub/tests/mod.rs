@@ -11,6 +11,7 @@ mod joining;
 mod lag;
 mod life;
 mod owners;
+mod pools;
 mod support;
 mod threads;
 mod walk;

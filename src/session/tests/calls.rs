@@ -158,6 +158,35 @@ async fn every_status_is_an_answer_and_every_body_has_a_form() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_compressed_unasked_is_told_as_it_was() {
+    let backend = Backend::new().await;
+    let world = World::new(&backend.file());
+    let mut client = world.join().await;
+    let mut encoder = async_compression::tokio::write::GzipEncoder::new(Vec::new());
+    encoder.write_all(b"[1,2]").await.expect("in memory");
+    encoder.shutdown().await.expect("in memory");
+    let gzip = encoder.into_inner();
+    for (coding, body, member) in [
+        ("gzip", &gzip[..], "d"),
+        ("zstd", b"\x28\xb5\x2f\xfd", "b64"),
+    ] {
+        ask(&mut client, r#""method":"POST""#).await;
+        let (_, mut stream) = backend.request().await;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        let answer = [head.as_bytes(), body].concat();
+        stream.write_all(&answer).await.expect("a connection");
+        let answer = client.read().await;
+        assert_eq!(answer["t"], "res", "{answer}");
+        assert!(!answer[member].is_null(), "{answer}");
+        let is_left = !answer["headers"]["content-encoding"].is_null();
+        assert_eq!(is_left, coding == "zstd", "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_too_large_for_a_message_is_told_without_its_body() {
     let backend = Backend::new().await;
     let world = World::new(&backend.file());
