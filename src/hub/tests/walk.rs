@@ -591,6 +591,10 @@ impl Walk {
             let kept = (model.head() + 1 - model.window) as usize;
             assert!(info.events == kept || (!self.roomy && info.events < kept));
         }
+        // Those that are over can still be resumed.
+        for model in self.topics.values_mut().filter(|model| model.ended) {
+            model.slide(&model.feed.route().replay);
+        }
     }
 
     /// At the end everybody reads all there is, and holds what its topic holds.
