@@ -237,3 +237,199 @@ async fn a_reload_that_ignores_a_parameter_makes_one_topic_of_many() {
         .find(|topic| topic.path == "/api/list");
     assert_eq!(of_one.unwrap().subscribers, 3);
 }
+
+/// A backend that knows people by their cookie: who they are, a list for all of them, and a stream that goes on where
+/// it is told to. Whose name begins with `gone` it knows at `/me` only.
+async fn people() -> Backend {
+    Backend::start(|request, mut peer| async move {
+        let cookie = request.field("cookie").unwrap_or_default().to_owned();
+        let user = cookie.strip_prefix("s=").unwrap_or_default().to_owned();
+        let kind = "Content-Type: application/json\r\n";
+        match request.target() {
+            _ if user.is_empty() => reply(peer, "401 Unauthorized", "", "").await,
+            "/me" => {
+                let role = user.split('-').next_back().unwrap();
+                let roles = match role == user {
+                    true => json!([]),
+                    false => json!([role]),
+                };
+                let who = json!({"user": user, "profile": {"roles": roles}});
+                reply(peer, "200 OK", kind, &who.to_string()).await
+            }
+            _ if user.starts_with("gone") => reply(peer, "403 Forbidden", "", "").await,
+            "/api/stream" => {
+                let last = request.field("last-event-id").unwrap_or("0");
+                let next = last.parse::<u64>().unwrap() + 1;
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+                let event = format!("id: {next}\ndata: {}\n\n", json!(user));
+                peer.send(format!("{head}{event}")).await;
+                peer.rest().await;
+                None
+            }
+            _ => reply(peer, "200 OK", kind, &json!([user]).to_string()).await,
+        }
+    })
+    .await
+}
+
+fn shared(share: &str, path: &str, source: &str) -> String {
+    format!(
+        r#"
+[auth.session]
+kind = "forward"
+upstream = "app"
+path = "/me"
+user = "user"
+roles = "/profile/roles"
+identity = {{user = "X-User", roles = "X-Roles"}}
+
+[[route]]
+path = "{path}"
+upstream = "app"
+auth = "session"
+share = {share}
+source = {source}
+"#
+    )
+}
+
+fn asked_for<'s>(seen: &'s [crate::support::Message], path: &str) -> Vec<&'s str> {
+    let of_path = seen.iter().filter(|request| request.target() == path);
+    of_path
+        .map(|request| request.field("cookie").unwrap_or("-"))
+        .collect()
+}
+
+const POLLED: &str = "{kind = \"poll\", every = \"10m\"}";
+
+#[tokio::test]
+async fn all_who_are_let_in_share_one_poll() {
+    let backend = people().await;
+    let routes = shared("\"authenticated\"", "/api/list", POLLED);
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut kept = Vec::new();
+    for user in ["alice", "bob", "carol"] {
+        let mut socket = open(
+            &sidecar,
+            "/api/list",
+            &[&format!("cookie: s={user}; x={user}")],
+        )
+        .await;
+        socket.frame("snap").await;
+        kept.push(socket);
+    }
+    let seen = backend.seen();
+    let lists: Vec<_> = seen
+        .iter()
+        .filter(|request| request.target() == "/api/list")
+        .collect();
+    assert_eq!(lists.len(), 1);
+    assert_eq!(lists[0].field("x-user").or(lists[0].field("x-roles")), None);
+    let topics = sidecar.handle.shared().hub.topics();
+    assert_eq!(
+        (topics[0].scope, topics[0].subscribers),
+        ("authenticated", 3)
+    );
+    let mut stranger = open(&sidecar, "/api/list", &["cookie: other=1"]).await;
+    assert_eq!(stranger.closed().await, 4001);
+}
+
+#[tokio::test]
+async fn a_reader_whom_the_backend_refuses_goes_alone() {
+    let backend = people().await;
+    let routes = shared("\"authenticated\"", "/api/stream", "\"sse\"");
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut alice = open(&sidecar, "/api/stream", &["cookie: s=alice"]).await;
+    assert_eq!(alice.frame("ev").await["d"], "alice");
+    // They listen along until they would have to read.
+    let mut gone = open(&sidecar, "/api/stream", &["cookie: s=gone"]).await;
+    gone.frame("ok").await;
+    let mut bob = open(&sidecar, "/api/stream", &["cookie: s=bob"]).await;
+    bob.frame("ok").await;
+    alice.say_goodbye(1000, "").await;
+    // At once, from where she had read, and with nothing lost.
+    let event = bob.frame_unless("ev", "gap").await;
+    assert_eq!((&event["d"], &event["id"]), (&json!("bob"), &json!("2")));
+    let mut ended = gone.frame_unless("end", "ev").await;
+    assert_eq!(ended["code"].take(), "forbidden");
+    assert_eq!(gone.closed().await, 4003);
+    let seen = backend.seen();
+    assert_eq!(
+        asked_for(&seen, "/api/stream"),
+        ["s=alice", "s=gone", "s=bob"]
+    );
+    let metrics = sidecar.metrics();
+    let alarm = r#"crossfade_share_refused_total{reason="403",route="/api/stream"} 1"#;
+    assert!(metrics.contains(alarm), "{metrics}");
+}
+
+#[tokio::test]
+async fn two_refusals_end_a_pool_for_good() {
+    let backend = people().await;
+    let routes = shared(
+        "{authenticated = true}",
+        "/api/list",
+        "{kind = \"poll\", every = \"50ms\"}",
+    );
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut first = open(&sidecar, "/api/list", &["cookie: s=gone-1"]).await;
+    assert_eq!(first.frame("err").await["code"], "forbidden");
+    assert_eq!(first.closed().await, 4003);
+    let mut good = open(&sidecar, "/api/list", &["cookie: s=alice"]).await;
+    good.frame("snap").await;
+    let metrics = sidecar.metrics();
+    assert!(metrics.contains(r#"crossfade_share_refused_total{reason="403",route="/api/list"} 1"#));
+}
+
+#[tokio::test]
+async fn a_refused_public_read_is_not_healed_by_coming_back() {
+    let backend = people().await;
+    let routes = LIST.replace("10m", "50ms");
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut socket = join(&sidecar, &["cookie: s=alice"]).await;
+    let answer = ask(&mut socket, 1, "/api/list").await;
+    assert_eq!(
+        (&answer["code"], &answer["status"]),
+        (&json!("forbidden"), &json!(401))
+    );
+    assert_eq!(asked_for(&backend.seen(), "/api/list"), ["-"]);
+}
+
+#[tokio::test]
+async fn roles_of_an_authoritys_answer_are_a_claim() {
+    let backend = people().await;
+    let routes = shared("{claims = [\"roles\"]}", "/api/list", POLLED);
+    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let mut kept = Vec::new();
+    for user in ["alice-editor", "bob-editor", "carol-admin"] {
+        let mut socket = open(&sidecar, "/api/list", &[&format!("cookie: s={user}")]).await;
+        socket.frame("snap").await;
+        kept.push(socket);
+    }
+    let seen = backend.seen();
+    let lists: Vec<_> = seen
+        .iter()
+        .filter(|request| request.target() == "/api/list")
+        .collect();
+    let told = |field| -> Vec<_> { lists.iter().map(|request| request.field(field)).collect() };
+    assert_eq!(told("x-roles"), [Some("editor"), Some("admin")]);
+    assert_eq!(told("x-user"), [None, None]);
+    // Who has none is told which, on a handshake and on a `sub`.
+    let mut multiplexed = join(&sidecar, &["cookie: s=dave"]).await;
+    let answer = ask(&mut multiplexed, 1, "/api/list").await;
+    assert_eq!(answer["code"], "forbidden");
+    assert!(
+        answer["msg"].as_str().unwrap().contains("`roles`"),
+        "{answer}"
+    );
+    let public = format!("http://{}", sidecar.address);
+    let fields = [format!("origin: {public}"), "cookie: s=dave".to_owned()];
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let refused = Socket::open(&public, "/api/list", &fields).await.err();
+    let answer = refused.expect("a refusal");
+    let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+    assert!(
+        text.contains("the claim `roles`") && text.contains("403"),
+        "{text}"
+    );
+}

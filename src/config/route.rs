@@ -39,7 +39,7 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// What makes it a bridged route: how its upstream is read. Without one everything passes through untouched.
     pub source: Option<Source>,
-    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, or `{claims = ["tenantId"]}` (those who have the same values of these claims; needs `auth`, and who lacks one is refused). `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody; `{claims}` takes `accept` likewise.
+    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, `"authenticated"` (all whom the route's `auth` lets in, for a list each of its policies by itself; read with one present subscriber's credentials), or `{claims = ["tenantId"]}` (those who have the same values of these claims; needs `auth`, and who lacks one is refused). A claim is a member of the token or of the authority's answer, by name or by JSON Pointer; `user`, `tenant` and `roles`, where there are no such members, are what the policy's own keys name. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody; `{authenticated = true}` and `{claims}` take `accept` likewise.
     pub share: Share,
     /// Tripwires silenced.
     pub accept: Vec<Tripwire>,

@@ -18,6 +18,8 @@ pub enum Share {
     Connection,
     /// Those who have the same values of these claims.
     Claims(Vec<String>),
+    /// All whom the same policy of the route's `auth` lets in.
+    Authenticated,
 }
 
 /// A sign in an answer that it is not for everybody.
@@ -39,14 +41,11 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         table.note("share", None, json!("user"));
         return (Share::User, Vec::new());
     };
+    let has_auth = table.says("auth");
     if let Form::Table(_) = node.form {
         let read = Table::read(table.desk, node, detailed);
         let (share, accept) = read.unwrap_or((Share::User, Vec::new()));
-        if matches!(share, Share::Claims(_)) && !table.says("auth") {
-            let what = "goes by claims, and nobody has any without `auth`";
-            let mend = "write `auth = \"NAME\"` beside it, or `share = \"user\"`";
-            table.error("share", what, mend);
-        }
+        refuse_strangers(table, &share);
         return (share, accept);
     }
     table.note("share", Some(node), json!("user"));
@@ -54,9 +53,30 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         ("user", Share::User),
         ("public", Share::Public),
         ("connection", Share::Connection),
+        ("authenticated", Share::Authenticated),
     ];
     let share = scalar::text(table.desk, node, |text| units::word(text, &words));
-    (share.unwrap_or(Share::User), Vec::new())
+    let share = share.unwrap_or(Share::User);
+    refuse_strangers(table, &share);
+    if share == Share::Public && has_auth {
+        let what = "sends no credentials upstream, though the route asks for some by `auth`";
+        let mend = "write `share = \"authenticated\"` where the backend wants them too, else `share = {public = true}`";
+        table.warning("share", what, mend);
+    }
+    (share, Vec::new())
+}
+
+/// What is shared among those who are known needs somebody who knows them.
+fn refuse_strangers(table: &Table<'_>, share: &Share) {
+    let what = match share {
+        Share::Claims(_) => "goes by claims, and nobody has any without `auth`",
+        Share::Authenticated => "is for those whom `auth` lets in, and there is none",
+        Share::Public | Share::User | Share::Connection => return,
+    };
+    if !table.says("auth") {
+        let mend = "write `auth = \"NAME\"` beside it, or `share = \"user\"`";
+        table.error("share", what, mend);
+    }
 }
 
 /// The headers of `vary`.
@@ -65,22 +85,34 @@ pub(super) fn vary(table: &Table<'_>, share: &Share) -> Vec<HeaderName> {
     table.texts("vary", |text| varying(text, is_public))
 }
 
-/// `{public = true, accept = […]}` or `{claims = […], accept = […]}`.
+/// `{public = true, accept = […]}`, `{authenticated = true, accept = […]}` or `{claims = […], accept = […]}`.
 fn detailed(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
     let claims = table.texts("claims", units::member);
     let is_public = table.switch("public", false);
+    let is_authenticated = table.switch("authenticated", false);
     table.refuse_empty("claims", "\"tenantId\"");
-    let share = match (is_public, table.says("claims")) {
-        (false, true) => Share::Claims(claims),
-        (true, true) => {
-            let what = "stands beside `public = true`, which shares with everybody";
-            table.error("claims", what, "keep one of them");
+    let share = match (is_public, is_authenticated, table.says("claims")) {
+        (false, false, true) => Share::Claims(claims),
+        (true, false, false) => Share::Public,
+        (false, true, false) => Share::Authenticated,
+        (false, false, false) => {
+            let mend = "write `public = true`, `authenticated = true`, `claims = [\"tenantId\"]`, or `share = \"user\"`";
+            table.error("public", "is not true", mend);
             Share::User
         }
-        (true, false) => Share::Public,
-        (false, false) => {
-            let mend = "write `public = true`, `claims = [\"tenantId\"]`, or `share = \"user\"`";
-            table.error("public", "is not true", mend);
+        (is_public, _, has_claims) => {
+            let key = if has_claims {
+                "claims"
+            } else {
+                "authenticated"
+            };
+            let what = match is_public {
+                true => "stands beside `public = true`, which shares with everybody",
+                false => {
+                    "stands beside `authenticated = true`, which shares with all who are let in"
+                }
+            };
+            table.error(key, what, "keep one of them");
             Share::User
         }
     };

@@ -154,7 +154,7 @@ impl Problem {
     }
 
     /// It is known who this is, and that is not enough.
-    pub fn forbidden(detail: &'static str) -> Self {
+    pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", Side::Edge, detail)
     }
 

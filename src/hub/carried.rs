@@ -72,6 +72,8 @@ enum Whose {
     Subject(Text),
     /// Those with the same claims, likewise.
     Claims(Text),
+    /// All whom one policy lets in, likewise.
+    Authenticated(Text),
 }
 
 /// Bytes, as base64.
@@ -222,6 +224,7 @@ impl Topic {
                 }
                 Scope::User(Principal(hash)) => Whose::Subject(Text::of(&hash)),
                 Scope::Claims(Principal(hash)) => Whose::Claims(Text::of(&hash)),
+                Scope::Authenticated(Principal(hash)) => Whose::Authenticated(Text::of(&hash)),
                 Scope::Connection(_) => return None,
             },
             owner,
@@ -263,7 +266,12 @@ impl Topic {
             Whose::User(hash) if !is_known => Scope::User(principal(hash)?),
             Whose::Subject(hash) if is_known => Scope::User(principal(hash)?),
             Whose::Claims(hash) if is_known => Scope::Claims(principal(hash)?),
-            Whose::Public | Whose::User(_) | Whose::Subject(_) | Whose::Claims(_) => return None,
+            Whose::Authenticated(hash) if is_known => Scope::Authenticated(principal(hash)?),
+            Whose::Public
+            | Whose::User(_)
+            | Whose::Subject(_)
+            | Whose::Claims(_)
+            | Whose::Authenticated(_) => return None,
         };
         let is_anonymous = matches!(self.scope, Whose::User(_));
         if is_anonymous && scope != Scope::User(credentials.principal()) {

@@ -152,6 +152,18 @@ impl Heir {
             }
         });
         self.node.linger_anew(&self.topic);
+        if self.topic.is_pooled() {
+            let (age, topic) = (
+                self.topic.route.load().replay.age,
+                Arc::downgrade(&self.topic),
+            );
+            self.topic.runtime.spawn(async move {
+                tokio::time::sleep(age).await;
+                if let Some(topic) = topic.upgrade() {
+                    topic.stop_awaiting();
+                }
+            });
+        }
         inheritance.keeper.send_replace(keeper);
         if !self.topic.with_log(|log| log.is_closed()) {
             self.node.start(&self.topic);

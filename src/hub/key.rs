@@ -84,12 +84,19 @@ pub enum Scope {
     Connection(u64),
     /// Anyone's among those with the same claims.
     Claims(Principal),
+    /// Anyone's among all whom one policy lets in.
+    Authenticated(Principal),
 }
 
 impl Scope {
     /// Whether several principals read one answer: what looks private in it is for none of them.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Scope::Public | Scope::Claims(_))
+        matches!(self, Scope::Public) || self.is_pooled()
+    }
+
+    /// Whether one of several principals reads for all of them: what is refused to it may be granted to another.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self, Scope::Claims(_) | Scope::Authenticated(_))
     }
 
     /// The word in the admin API.
@@ -99,6 +106,7 @@ impl Scope {
             Scope::User(_) => "user",
             Scope::Connection(_) => "connection",
             Scope::Claims(_) => "claims",
+            Scope::Authenticated(_) => "authenticated",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Credentials, Owner, Signal};
+use crate::event::End;
 
 /// Present subscribers by slot.
 #[derive(Default)]
@@ -12,10 +13,27 @@ pub(super) struct Listeners {
     /// What the present ones brought, the newest last; the last one's stays when nobody is left.
     /// Mostly one: a topic's subscribers have the same unless a claim binds them.
     credentials: Vec<Held>,
+    /// Who reads for all of a pool.
+    pool: Pool,
     /// Against whose number of topics this one counts.
     owner: Owner,
     /// How many of those present are the owner's.
     of_owner: usize,
+}
+
+/// With whose credentials a topic is read that several principals share.
+#[derive(Default)]
+struct Pool {
+    /// Those of the reader, as they are now; it stays the reader while it is present, so that no newcomer's are tried in vain.
+    reader: Option<Arc<Credentials>>,
+    /// Those that the last request went with.
+    asked: Option<Arc<Credentials>>,
+    /// One was refused, and another is tried.
+    is_retrying: bool,
+    /// Slots whose credentials the backend has refused.
+    refused: Vec<(u32, End)>,
+    /// Another process's reader, who counts as present for a while.
+    awaited: Option<Arc<Credentials>>,
 }
 
 struct Listener {
@@ -63,6 +81,7 @@ impl Listeners {
             return;
         };
         self.free.push(slot);
+        self.pool.refused.retain(|(refused, _)| *refused != slot);
         self.of_owner -= usize::from(listener.owner == self.owner);
         if self.count() == 0 {
             self.slots = Vec::new();
@@ -73,14 +92,93 @@ impl Listeners {
 
     /// Somebody present has newer credentials: the next request goes with them.
     pub fn renew(&mut self, slot: u32, credentials: Credentials) {
+        if self.refusal(slot).is_some() {
+            return;
+        }
         let credentials = self.hold(credentials);
         let listener = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
         let old = match listener {
-            Some(listener) => std::mem::replace(&mut listener.credentials, credentials),
+            Some(listener) => std::mem::replace(&mut listener.credentials, credentials.clone()),
             // Nobody is there to hold them.
-            None => credentials,
+            None => credentials.clone(),
         };
+        let was_reader = self.pool.reader.as_ref() == Some(&old);
         self.release(&old);
+        if was_reader && !self.is_held(&old) {
+            self.pool.reader = Some(credentials);
+        }
+    }
+
+    /// Whose credentials the next request of a pool goes with: the reader's, else those of who is here longest.
+    pub fn ask_as(&mut self) -> Credentials {
+        let reader = self.pool.reader.take();
+        let reader = reader.filter(|reader| self.held(reader).is_some());
+        let longest = || Some(self.credentials.first()?.credentials.clone());
+        self.pool.reader = reader.or_else(longest);
+        self.pool.asked.clone_from(&self.pool.reader);
+        let reader = self.pool.reader.as_ref();
+        reader.map_or_else(Credentials::default, |reader| (**reader).clone())
+    }
+
+    /// The backend has granted what was asked for last.
+    pub fn granted(&mut self) {
+        self.pool.is_retrying = false;
+    }
+
+    /// The backend has refused what was asked for last: those who have the same credentials are over with this end. Whether
+    /// another present one's are to be tried, once.
+    pub fn refused(&mut self, end: &End) -> bool {
+        let Some(asked) = self.pool.asked.take() else {
+            return false;
+        };
+        if std::mem::replace(&mut self.pool.is_retrying, true) {
+            return false;
+        }
+        for (slot, listener) in (0..).zip(&self.slots) {
+            if let Some(listener) = listener
+                && listener.credentials == asked
+            {
+                self.pool.refused.push((slot, end.clone()));
+                listener.signal.ring();
+            }
+        }
+        self.credentials.retain(|held| held.credentials != asked);
+        self.credentials.iter().any(|held| held.holders > 0)
+    }
+
+    /// How a subscription ended whose credentials were refused, while the topic goes on.
+    pub fn refusal(&self, slot: u32) -> Option<End> {
+        let mut refused = self.pool.refused.iter();
+        let (_, end) = refused.find(|(refused, _)| *refused == slot)?;
+        Some(end.clone())
+    }
+
+    /// Whether a pool's reader has gone, and somebody else is here.
+    pub fn lacks_reader(&self) -> bool {
+        let reader = self.pool.reader.as_ref();
+        let is_gone = reader.is_some_and(|reader| !self.is_held(reader));
+        is_gone && self.count() > self.pool.refused.len()
+    }
+
+    /// Who read elsewhere until now may still come.
+    pub fn await_reader(&mut self, credentials: Credentials) {
+        self.pool.awaited = Some(self.hold(credentials));
+    }
+
+    /// They have had their time to come.
+    pub fn stop_awaiting(&mut self) {
+        if let Some(awaited) = self.pool.awaited.take() {
+            self.release(&awaited);
+        }
+    }
+
+    fn held(&self, credentials: &Arc<Credentials>) -> Option<&Held> {
+        let mut held = self.credentials.iter();
+        held.find(|held| held.credentials == *credentials)
+    }
+
+    fn is_held(&self, credentials: &Arc<Credentials>) -> bool {
+        self.held(credentials).is_some_and(|held| held.holders > 0)
     }
 
     /// Against whose number of topics this one counts.

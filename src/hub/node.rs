@@ -118,7 +118,9 @@ impl Node {
         // A public topic's feed has nobody's credentials to send.
         let credentials = match topic.target.scope {
             Scope::Public => Credentials::default(),
-            Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) => credentials,
+            Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) | Scope::Authenticated(_) => {
+                credentials
+            }
         };
         let slot = topic.attach(signal, credentials, owner);
         topics.pass_on(&topic);

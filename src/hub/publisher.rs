@@ -7,8 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::topic::Topic;
-use super::{Connection, Credentials, Legacy, Target, node};
+use super::{Connection, Credentials, Legacy, Target};
 use crate::config::Route;
+use crate::error::Code;
 use crate::event::{Cause, Data, Draft, End, GapWhy};
 
 /// The feed's half of a topic. All calls return at once; each wakes the subscribers once.
@@ -32,10 +33,32 @@ impl Publisher {
         self.topic.route.load_full()
     }
 
-    /// Credentials of a present subscriber (the newest), or of the last one while lingering. Those of
+    /// Credentials of a present subscriber (the newest; of a pool one that stays its reader), or of the last one while lingering. Those of
     /// a public topic are always empty.
     pub fn credentials(&self) -> Credentials {
-        self.topic.credentials()
+        self.topic.ask_as()
+    }
+
+    /// The backend has granted the last request.
+    pub fn granted(&self) {
+        self.topic.granted();
+    }
+
+    /// The backend has refused the last request with this end. In a pool that may be its reader's own matter: true where the
+    /// reader's subscriptions are over, and another present one's credentials are to be tried at once.
+    pub fn may_ask_as_another(&self, end: &End) -> bool {
+        let is_readers = matches!(end.code, Code::Unauthorized | Code::Forbidden);
+        self.topic.is_pooled() && is_readers && self.topic.refused(end)
+    }
+
+    /// Resolves when a pool's reader has left, or was sent away, and somebody else is present to read for.
+    pub async fn reader_gone(&self) {
+        if !self.topic.is_pooled() {
+            return std::future::pending().await;
+        }
+        while !self.topic.lacks_reader() {
+            self.topic.reader_gone.notified().await;
+        }
     }
 
     /// The `Last-Event-ID` that the first subscriber brought, where the topic is new and the backend has not answered.
@@ -135,12 +158,10 @@ impl Publisher {
         self.topic.node.end(&self.topic, end);
     }
 
-    /// A shared answer looked private: nothing more is delivered, subscriptions end `internal`, an alarm metric.
-    pub fn trip(&self, reason: &'static str) {
-        let node = &self.topic.node;
-        node.telemetry
-            .share_refused(&self.topic.target.route.name, reason);
-        node.end(&self.topic, node::internal());
+    /// A shared answer looked private: an alarm.
+    pub fn tripped(&self, reason: &'static str) {
+        let route = &self.topic.target.route.name;
+        self.topic.node.telemetry.share_refused(route, reason);
     }
 
     /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.

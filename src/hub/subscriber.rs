@@ -152,6 +152,12 @@ impl Subscriber {
         topic.position(topic.head())
     }
 
+    /// How it ended where the backend has refused these very credentials, though the topic goes on with others': nothing more is
+    /// for this subscriber.
+    pub fn refusal(&self) -> Option<End> {
+        self.topic.refusal(self.slot)
+    }
+
     /// Where the topic stands.
     pub fn phase(&self) -> Phase {
         match (self.topic.phase(), self.reading()) {

@@ -35,6 +35,10 @@ pub(super) struct Topic {
     pub feed: OnceLock<AbortHandle>,
     /// How it came here, where that is from another process.
     pub inheritance: OnceLock<Inheritance>,
+    /// Rings where a pool's reader has gone and somebody else is here.
+    pub reader_gone: Notify,
+    /// The backend has refused somebody's credentials while the topic goes on.
+    has_refused: AtomicBool,
     /// Wakes whoever tells another process of it.
     mirror: OnceLock<Arc<Signal>>,
     pub meters: TopicMeters,
@@ -110,6 +114,8 @@ impl Topic {
             refresh: Notify::new(),
             feed: OnceLock::new(),
             inheritance: OnceLock::new(),
+            reader_gone: Notify::new(),
+            has_refused: AtomicBool::new(false),
             mirror: OnceLock::new(),
             meters,
             runtime,
@@ -307,6 +313,7 @@ impl Topic {
     pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let mut listeners = lock(&self.listeners);
         let slot = listeners.attach(signal, credentials, owner);
+        self.look_for_reader(&listeners);
         if !self.key.is_own_read() {
             self.meters.subscribers.inc();
         }
@@ -319,6 +326,7 @@ impl Topic {
     pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let mut listeners = lock(&self.listeners);
         listeners.detach(slot);
+        self.look_for_reader(&listeners);
         if !is_paused {
             self.drowse();
         }
@@ -379,9 +387,65 @@ impl Topic {
         lock(&self.listeners).renew(slot, credentials);
     }
 
-    /// The credentials to read with until somebody brings others.
+    /// The credentials to read with until somebody brings others; a pool's reader is waited for.
     pub fn remember(&self, credentials: Credentials) {
-        lock(&self.listeners).remember(credentials);
+        let mut listeners = lock(&self.listeners);
+        match self.is_pooled() {
+            true => listeners.await_reader(credentials),
+            false => listeners.remember(credentials),
+        }
+    }
+
+    /// A pool's reader from another process has had its time to come.
+    pub fn stop_awaiting(&self) {
+        let mut listeners = lock(&self.listeners);
+        listeners.stop_awaiting();
+        self.look_for_reader(&listeners);
+    }
+
+    /// See [`super::Scope::is_pooled`].
+    pub fn is_pooled(&self) -> bool {
+        self.target.scope.is_pooled()
+    }
+
+    fn look_for_reader(&self, listeners: &Listeners) {
+        if listeners.lacks_reader() {
+            self.reader_gone.notify_one();
+        }
+    }
+
+    /// See [`Listeners::lacks_reader`].
+    pub fn lacks_reader(&self) -> bool {
+        lock(&self.listeners).lacks_reader()
+    }
+
+    /// The credentials of the next request.
+    pub fn ask_as(&self) -> Credentials {
+        let mut listeners = lock(&self.listeners);
+        match self.is_pooled() {
+            true => listeners.ask_as(),
+            false => listeners.credentials(),
+        }
+    }
+
+    /// See [`Listeners::granted`].
+    pub fn granted(&self) {
+        if self.is_pooled() {
+            lock(&self.listeners).granted();
+        }
+    }
+
+    /// See [`Listeners::refused`].
+    pub fn refused(&self, end: &End) -> bool {
+        // Before the slots ring.
+        self.has_refused.store(true, Ordering::Release);
+        lock(&self.listeners).refused(end)
+    }
+
+    /// See [`Listeners::refusal`]; no lock where nobody was refused.
+    pub fn refusal(&self, slot: u32) -> Option<End> {
+        let has_refused = self.has_refused.load(Ordering::Acquire);
+        has_refused.then(|| lock(&self.listeners).refusal(slot))?
     }
 
     /// What rings when there is something to tell another process.

@@ -7,6 +7,7 @@ use hyper::{HeaderMap, Method};
 use super::opening::Opening;
 use crate::config::Share;
 use crate::edge::auth::Identity;
+use crate::edge::auth::identity::Unfit;
 use crate::edge::hygiene::host::Host;
 use crate::edge::hygiene::own::{Taken, join, take_parameters};
 use crate::edge::hygiene::path::canonical;
@@ -82,12 +83,14 @@ impl Client {
             (Share::User, Person::Unknown(credentials)) => Scope::User(credentials.principal()),
             (Share::Claims(claims), Person::Known(identity)) => {
                 let pool = identity.pool(claims);
-                let lacks =
-                    || Refusal::new(Code::Forbidden, "not the claims that this route shares by");
-                Scope::Claims(Principal(pool.ok_or_else(lacks)?))
+                let lacks = |unfit: Unfit| Refusal::new(Code::Forbidden, unfit.detail());
+                Scope::Claims(Principal(pool.map_err(lacks)?))
             }
-            (Share::Claims(_), Person::Unknown(_)) => {
-                let detail = "nobody is known here, and this route shares by claims";
+            (Share::Authenticated, Person::Known(identity)) => {
+                Scope::Authenticated(Principal(identity.admitted()))
+            }
+            (Share::Claims(_) | Share::Authenticated, Person::Unknown(_)) => {
+                let detail = "nobody is known here, and this route shares among those who are";
                 return Err(Refusal::new(Code::Forbidden, detail));
             }
         };

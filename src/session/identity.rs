@@ -366,10 +366,11 @@ pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
 }
 
-/// The claims that a route's topics are shared by.
+/// The claims that a route's topics are shared by: none of them, where all share who are let in.
 pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
     match &route.share {
         Share::Claims(claims) => Some(claims),
+        Share::Authenticated => Some(&[]),
         Share::Public | Share::User | Share::Connection => None,
     }
 }
@@ -382,7 +383,8 @@ pub(super) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> 
         Scope::User(principal) => principal == Principal(identity.principal()),
         Scope::Claims(pool) => {
             let claims = claims_of(route).unwrap_or_default();
-            identity.pool(claims).map(Principal) == Some(pool)
+            identity.pool(claims).map(Principal) == Ok(pool)
         }
+        Scope::Authenticated(admitted) => admitted == Principal(identity.admitted()),
     }
 }

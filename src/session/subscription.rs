@@ -243,6 +243,12 @@ impl Subscription {
 
     /// Puts what comes next into the outbox.
     pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
+        if let Some(end) = self.subscriber.refusal() {
+            return match &self.unanswered {
+                Some(unanswered) => Verdict::Refused(unanswered.id, end),
+                None => Verdict::Over(end),
+            };
+        }
         let settled = self.subscriber.settle();
         if !settled.is_empty() {
             if let Some(unanswered) = &mut self.unanswered {

@@ -67,8 +67,8 @@ impl From<&Error> for Failure {
 pub enum Verdict {
     /// A success or a 304.
     Good,
-    /// A shared topic's answer looks private: the tripwire's name.
-    Tripped(&'static str),
+    /// A shared topic's answer looks private: the tripwire's name, and what comes of it.
+    Tripped(&'static str, End),
     /// The backend refused, which no repetition will change.
     Refused(End),
     /// Something that may pass.
@@ -86,7 +86,12 @@ pub fn judge(
     if let Some(accepted) = accepted
         && let Some(reason) = tripwire(status, headers, accepted)
     {
-        return Verdict::Tripped(reason);
+        // Coming back heals no refusal.
+        let (code, status) = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (Code::Forbidden, status.as_u16()),
+            _ => (Code::Internal, Code::Internal.status()),
+        };
+        return Verdict::Tripped(reason, ended(code, status));
     }
     let code = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FOUND | StatusCode::SEE_OTHER => Code::Unauthorized,
@@ -107,12 +112,16 @@ pub fn judge(
         true => code.status(), // a way to the login page: for a client the same as 401
         false => status.as_u16(),
     };
-    Verdict::Refused(End {
+    Verdict::Refused(ended(code, status))
+}
+
+fn ended(code: Code, status: u16) -> End {
+    End {
         code,
         status,
         retry_ms: None,
         is_final: false,
-    })
+    }
 }
 
 /// Whether an answer to `Last-Event-ID` may be about that id, so that the same request without it is another one.
@@ -333,7 +342,7 @@ mod tests {
             for status in [200, 304] {
                 assert_eq!(
                     verdict(status, lines, Some(&[])),
-                    Verdict::Tripped(reason),
+                    Verdict::Tripped(reason, ended(Code::Internal, 500)),
                     "{lines:?}"
                 );
                 assert_eq!(verdict(status, lines, Some(&[*wire])), Verdict::Good);
@@ -341,8 +350,10 @@ mod tests {
             }
             assert!(matches!(verdict(500, lines, Some(&[])), Verdict::Failed(_)));
         }
-        assert_eq!(verdict(401, &[], Some(&[])), Verdict::Tripped("401"));
-        assert_eq!(verdict(403, &[], Some(&[])), Verdict::Tripped("403"));
+        for (status, reason) in [(401, "401"), (403, "403")] {
+            let tripped = Verdict::Tripped(reason, ended(Code::Forbidden, status));
+            assert_eq!(verdict(status, private[0].0, Some(&[])), tripped);
+        }
         let harmless = [
             ("vary", "accept, origin"),
             ("cache-control", "no-cache, must-revalidate, x-private"),

@@ -50,7 +50,7 @@ impl Telemetry {
                 route,
                 reason,
                 not_told,
-                "an answer on a shared topic looks private: nothing is delivered (set share = \"user\", or accept it by name)"
+                "an answer on a shared topic looks private: nothing of it is delivered (where it is 401 or 403 on a public one: share = \"authenticated\"; else share = \"user\", or accept it by name)"
             );
         }
     }

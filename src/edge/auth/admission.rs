@@ -1,5 +1,6 @@
 //! Somebody who was let in: who it is, by what, and since when.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,25 +107,39 @@ impl Admission {
 
     /// The fields that tell the backend who this is; where `claims` is given, only what those claims say.
     pub fn fields(&self, claims: Option<&[String]>) -> Vec<(HeaderName, HeaderValue)> {
-        let (identity, names) = (&self.identity, &self.found.auth.identity);
-        let is_told = |mapped: &str| claims.is_none_or(|claims| claims.iter().any(|c| c == mapped));
+        let (identity, fields) = (&self.identity, &self.found.auth.identity);
+        // By the place where it stands, or by the word that stands for it.
+        let names = |claim: &str, word: &str, mapped: &str| {
+            claim == mapped || claim == word && matches!(identity.claim(word), Some(Cow::Owned(_)))
+        };
+        let is_told = |word: &str, mapped: &str| {
+            claims.is_none_or(|claims| claims.iter().any(|claim| names(claim, word, mapped)))
+        };
         let mapping = self.found.auth.mapping();
         // One with a comma in it would be two at the backend.
         let is_one = |role: &&String| !role.contains(',') && as_value(role).is_some();
         let roles = identity.roles.iter().filter(is_one);
         let roles = roles.map(String::as_str).collect::<Vec<_>>().join(",");
         let told = [
-            (&names.user, Some(identity.user.as_str()), mapping.user),
-            (&names.tenant, identity.tenant.as_deref(), mapping.tenant),
             (
-                &names.roles,
+                &fields.user,
+                Some(identity.user.as_str()),
+                is_told("user", mapping.user),
+            ),
+            (
+                &fields.tenant,
+                identity.tenant.as_deref(),
+                is_told("tenant", mapping.tenant),
+            ),
+            (
+                &fields.roles,
                 Some(roles.as_str()).filter(|roles| !roles.is_empty()),
-                mapping.roles,
+                is_told("roles", mapping.roles),
             ),
         ];
-        let told = told.into_iter().filter(|(_, _, mapped)| is_told(mapped));
+        let told = told.into_iter().filter(|(_, _, is_told)| *is_told);
         // What cannot stand in a field is not told: half of it might be somebody else.
-        let field = |(name, value, _): (&Option<HeaderName>, Option<&str>, &str)| {
+        let field = |(name, value, _): (&Option<HeaderName>, Option<&str>, bool)| {
             Some((name.clone()?, as_value(value?)?))
         };
         told.filter_map(field).collect()

@@ -1,5 +1,6 @@
 //! Who somebody is, once an authority has vouched for it. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,26 +36,30 @@ pub struct Identity {
 }
 
 /// Why somebody who is known may not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// None of the roles.
     Role,
-    /// Another value of a claim, or none.
-    Claim,
-    /// A claim that the route shares by is missing.
-    Share,
+    /// Another value of this claim, or none.
+    Claim(String),
+    /// This claim, which the route shares by, is missing.
+    Share(String),
     /// The route's rollout goes by tenant, and there is none.
     Tenant,
 }
 
 impl Unfit {
-    /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
+    /// One sentence for a person: the names are the route's own, and no value is told.
+    pub fn detail(&self) -> Cow<'static, str> {
         match self {
-            Unfit::Role => "none of the roles that this route requires",
-            Unfit::Claim => "not the claims that this route requires",
-            Unfit::Share => "a claim that this route shares by is missing",
-            Unfit::Tenant => "this route's rollout goes by tenant, and there is none",
+            Unfit::Role => "none of the roles that this route requires".into(),
+            Unfit::Claim(name) => {
+                format!("the claim `{name}` is missing, or not what this route requires").into()
+            }
+            Unfit::Share(name) => {
+                format!("the claim `{name}`, which this route shares by, is missing").into()
+            }
+            Unfit::Tenant => "this route's rollout goes by tenant, and there is none".into(),
         }
     }
 }
@@ -74,19 +79,30 @@ impl Identity {
 
     /// Somebody among those who have the same values of these claims, from the same issuer.
     ///
-    /// `None` where they lack one, or a part of it: they are pooled with nobody.
-    pub fn pool(&self, claims: &[String]) -> Option<[u8; 32]> {
+    /// # Errors
+    /// The claim that they lack, or a part of it: they are pooled with nobody.
+    pub fn pool(&self, claims: &[String]) -> Result<[u8; 32], Unfit> {
         let mut parts = vec![
             "claims".to_owned(),
             self.auth.to_string(),
             self.issuer().to_owned(),
         ];
         for name in claims {
-            parts.push(name.clone());
-            let claim = self.claim(name).filter(|claim| is_whole(claim))?;
-            parts.push(claim.to_string());
+            let value = self.claim(name).filter(|value| is_whole(value));
+            let value = value.ok_or_else(|| Unfit::Share(name.clone()))?;
+            // What a policy's own keys name is nothing that a member of that name could be.
+            if matches!(value, Cow::Owned(_)) {
+                parts.push("of the policy".to_owned());
+            }
+            parts.extend([name.clone(), value.to_string()]);
         }
-        Some(digest(parts.iter().map(String::as_str)))
+        Ok(digest(parts.iter().map(String::as_str)))
+    }
+
+    /// Anybody among all whom this policy lets in. Another policy's are others, on the same route too: nobody reads with credentials
+    /// of a kind that it could not have shown.
+    pub fn admitted(&self) -> [u8; 32] {
+        digest(["admitted", &self.auth].into_iter())
     }
 
     fn issuer(&self) -> &str {
@@ -94,9 +110,24 @@ impl Identity {
         issuer.unwrap_or_default()
     }
 
-    /// A claim by its name, or by a JSON Pointer; `null` is as good as none.
-    pub fn claim(&self, name: &str) -> Option<&Value> {
-        lookup(&self.claims, name)
+    /// A claim by its name, or by a JSON Pointer; `null` is as good as none. Where there is no member of that name `user`, `tenant`
+    /// and `roles` are what the policy's own keys name.
+    pub fn claim(&self, name: &str) -> Option<Cow<'_, Value>> {
+        if self.claims.contains_key(name) || name.starts_with('/') {
+            return lookup(&self.claims, name).map(Cow::Borrowed);
+        }
+        let value = match name {
+            "user" => self.user.clone().into(),
+            "tenant" => self.tenant.clone()?.into(),
+            "roles" if !self.roles.is_empty() => {
+                let mut roles = self.roles.clone();
+                roles.sort_unstable();
+                roles.dedup();
+                roles.into()
+            }
+            _ => return None,
+        };
+        Some(Cow::Owned(value))
     }
 
     /// Whether they are what a route requires.
@@ -108,14 +139,14 @@ impl Identity {
         if !require.roles.is_empty() && !has_role() {
             return Err(Unfit::Role);
         }
-        let has = |(name, wanted): &(String, Vec<Value>)| match self.claim(name) {
+        let has = |(name, wanted): &(String, Vec<Value>)| match self.claim(name).as_deref() {
             Some(Value::Array(held)) => held.iter().any(|value| wanted.contains(value)),
             Some(value) => wanted.contains(value),
             None => false,
         };
-        match require.claims.iter().all(has) {
-            true => Ok(()),
-            false => Err(Unfit::Claim),
+        match require.claims.iter().find(|claim| !has(claim)) {
+            None => Ok(()),
+            Some((name, _)) => Err(Unfit::Claim(name.clone())),
         }
     }
 
@@ -127,10 +158,8 @@ impl Identity {
         if let Some(require) = &route.require {
             self.fits(require)?;
         }
-        if let Share::Claims(claims) = &route.share
-            && self.pool(claims).is_none()
-        {
-            return Err(Unfit::Share);
+        if let Share::Claims(claims) = &route.share {
+            self.pool(claims)?;
         }
         let by_tenant = (route.rollout.as_ref()).is_some_and(|rollout| rollout.by == By::Tenant);
         match by_tenant && self.tenant.is_none() {
@@ -271,7 +300,7 @@ mod tests {
             ("groups", json!("")),
         ] {
             let outcome = fits(&[], &[("sub", json!("alice")), (name, value)]);
-            assert_eq!(outcome, Err(Unfit::Claim), "{name}");
+            assert_eq!(outcome, Err(Unfit::Claim(name.into())), "{name}");
         }
     }
 
@@ -306,18 +335,54 @@ mod tests {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             alice().pool(&names)
         };
-        assert!(pool(&["tenantId"]).is_some());
+        assert!(pool(&["tenantId"]).is_ok());
         assert_ne!(pool(&["tenantId"]), pool(&["sub"]));
-        assert_eq!(pool(&["tenantId", "missing"]), None);
-        assert_eq!(pool(&["none"]), None);
+        for missing in ["missing", "none", "/realm/none"] {
+            let lacks = Err(Unfit::Share(missing.into()));
+            assert_eq!(pool(&["tenantId", missing]), lacks);
+        }
         let mut half = alice();
         half.claims.insert("tenantId".into(), json!([{"id": null}]));
-        assert_eq!(half.pool(&["tenantId".to_owned()]), None);
+        let lacks = Err(Unfit::Share("tenantId".into()));
+        assert_eq!(half.pool(&["tenantId".to_owned()]), lacks);
         let mut number = alice();
         number.claims.insert("tenantId".into(), json!(1));
         let mut text = alice();
         text.claims.insert("tenantId".into(), json!("1"));
         let names = ["tenantId".to_owned()];
         assert_ne!(number.pool(&names), text.pool(&names));
+    }
+
+    #[test]
+    fn what_a_policys_own_keys_name_is_a_claim_too() {
+        let pool = |who: &Identity, name: &str| who.pool(&[name.to_owned()]);
+        let mut bob = alice();
+        bob.user = "bob".into();
+        bob.roles = vec!["editor".into(), "user".into(), "user".into()];
+        assert_eq!(pool(&alice(), "roles"), pool(&bob, "roles"), "in any order");
+        assert_ne!(pool(&alice(), "user"), pool(&bob, "user"));
+        assert_eq!(
+            alice().fits(&require(&[], &[("roles", json!("editor"))])),
+            Ok(())
+        );
+        // A member of that name is what is meant, and never taken for the other.
+        bob.claims.insert("roles".into(), json!(["editor", "user"]));
+        assert_ne!(pool(&alice(), "roles"), pool(&bob, "roles"));
+        bob.claims.insert("roles".into(), json!(null));
+        bob.roles.clear();
+        assert_eq!(pool(&bob, "roles"), Err(Unfit::Share("roles".into())));
+        bob.tenant = None;
+        assert_eq!(pool(&bob, "tenant"), Err(Unfit::Share("tenant".into())));
+    }
+
+    #[test]
+    fn all_whom_one_policy_lets_in_are_alike_and_no_others() {
+        let mut bob = alice();
+        (bob.user, bob.tenant) = ("bob".into(), None);
+        bob.claims.insert("iss".into(), json!("https://other.test"));
+        assert_eq!(bob.admitted(), alice().admitted());
+        bob.auth = "other".into();
+        assert_ne!(bob.admitted(), alice().admitted());
+        assert_ne!(alice().pool(&[]).unwrap(), alice().admitted());
     }
 }

@@ -48,7 +48,7 @@ impl Feed for Tagging {
                 tokio::time::sleep(pause).await;
                 let connection = match topic.target().scope {
                     Scope::Connection(number) => number,
-                    Scope::Public | Scope::User(_) | Scope::Claims(_) => 0,
+                    _ => 0,
                 };
                 let now = whose(&topic);
                 let tag = format!("{first}|{now}|{connection}");
@@ -79,6 +79,7 @@ fn name(route: &Route, credentials: &Credentials) -> String {
     let kept = match (route.auth.is_empty(), &route.share) {
         (true, _) => Some(all),
         (false, Share::Claims(_)) => tenant,
+        (false, Share::Authenticated) => None,
         (false, _) => user,
     };
     kept.unwrap_or_default().to_owned()
@@ -239,7 +240,14 @@ fn routes() -> Vec<Arc<Route>> {
         identity: Default::default(),
     });
     let claims = Share::Claims(vec!["tenant".into()]);
-    for share in [Share::Public, Share::User, Share::Connection, claims] {
+    let shares = [
+        Share::Public,
+        Share::User,
+        Share::Connection,
+        claims,
+        Share::Authenticated,
+    ];
+    for share in shares {
         for (name, source) in [("stream", sse()), ("list", poll())] {
             let open = route(name, source, share.clone(), replay);
             let guarded = Route {
@@ -247,7 +255,7 @@ fn routes() -> Vec<Arc<Route>> {
                 auth: vec![auth.clone()],
                 ..Route::clone(&open)
             };
-            if !matches!(share, Share::Claims(_)) {
+            if !matches!(share, Share::Claims(_) | Share::Authenticated) {
                 routes.push(open);
             }
             routes.push(Arc::new(guarded));
@@ -272,6 +280,10 @@ fn scope(route: &Route, person: Person, connection: u64) -> (Scope, String) {
         Share::Claims(claims) => {
             let pool = person.identity().pool(claims).unwrap();
             (Scope::Claims(Principal(pool)), tag(0))
+        }
+        Share::Authenticated => {
+            let admitted = person.identity().admitted();
+            (Scope::Authenticated(Principal(admitted)), tag(0))
         }
     }
 }

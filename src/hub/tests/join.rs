@@ -244,7 +244,7 @@ async fn an_own_read_ends_as_its_request_does() {
     let (_first, feed) = began(&world, &target, &inbox(true)).await;
     let late = world.join(&target, Start::Live).subscriber;
     open(&world.feed().await);
-    feed.trip("set-cookie");
+    feed.end(end(Code::Internal));
     assert_eq!(late.phase(), Phase::Ended(end(Code::Internal)));
 }
 

@@ -137,7 +137,9 @@ async fn a_tripwire_ends_its_topic_and_alarms() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let subscriber = world.join(&target, Start::Live).subscriber;
-    world.feed().await.trip("set-cookie");
+    let feed = world.feed().await;
+    feed.tripped("set-cookie");
+    feed.end(crate::hub::node::internal());
     assert!(matches!(subscriber.phase(), Phase::Ended(end) if end.code == Code::Internal));
     let text = world.telemetry.render();
     assert!(
@@ -253,7 +255,7 @@ async fn every_change_rings() {
     assert!(rang());
     feed.stale("upstream_down");
     assert!(rang());
-    feed.trip("private");
+    feed.end(crate::hub::node::internal());
     assert!(rang());
     drop(joined);
 }

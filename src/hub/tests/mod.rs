@@ -10,6 +10,7 @@ mod joining;
 mod lag;
 mod life;
 mod owners;
+mod pools;
 mod support;
 mod threads;
 mod walk;

@@ -202,7 +202,9 @@ pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
         vary: Vec::new(),
         scope,
         owner: match scope {
-            Scope::User(Principal(hash)) | Scope::Claims(Principal(hash)) => {
+            Scope::User(Principal(hash))
+            | Scope::Claims(Principal(hash))
+            | Scope::Authenticated(Principal(hash)) => {
                 Owner([1, u64::from_be_bytes(hash[..8].try_into().unwrap())])
             }
             Scope::Public | Scope::Connection(_) => Owner::UNKNOWN,

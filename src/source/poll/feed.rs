@@ -209,26 +209,37 @@ impl Poller {
             .as_ref()
             .map(|held| held.validators.clone())
             .filter(|_| self.not_modified < TRUSTED_304S);
-        let begun = || {
-            if !std::mem::replace(&mut self.has_begun, true) {
-                self.topic.opened();
-            }
-        };
         let span = self.feed.telemetry.trace_own("poll", &route.name);
-        let fetching = fetch(
-            &self.feed.upstreams,
-            &self.topic,
-            (route, poll, &span),
-            validators.as_ref(),
-            begun,
-        );
-        let fetched = match self.outage.during(fetching).await {
-            Ok(fetched) => fetched,
-            Err(Miss::Failed(failure, detail)) => {
-                self.missing = detail;
-                return Some(Round::Failed(failure));
+        let fetched = loop {
+            let begun = || {
+                if !std::mem::replace(&mut self.has_begun, true) {
+                    self.topic.opened();
+                }
+            };
+            let fetching = fetch(
+                &self.feed.upstreams,
+                &self.topic,
+                (route, poll, &span),
+                validators.as_ref(),
+                begun,
+            );
+            let end = match self.outage.during(fetching).await {
+                Ok(Fetched::Refused(end)) => end,
+                Ok(Fetched::Tripped(reason, end)) => {
+                    self.topic.tripped(reason);
+                    end
+                }
+                Ok(fetched) => break fetched,
+                Err(Miss::Failed(failure, detail)) => {
+                    self.missing = detail;
+                    return Some(Round::Failed(failure));
+                }
+                Err(Miss::Unusable(error)) => return Some(self.unusable(route, error)),
+            };
+            if !self.topic.may_ask_as_another(&end) {
+                self.topic.end(end);
+                return None;
             }
-            Err(Miss::Unusable(error)) => return Some(self.unusable(route, error)),
         };
         match fetched {
             Fetched::NotModified { max_age } => {
@@ -257,14 +268,8 @@ impl Poller {
                 };
                 Some(round)
             }
-            Fetched::Refused(end) => {
-                self.topic.end(end);
-                None
-            }
-            Fetched::Tripped(reason) => {
-                self.topic.trip(reason);
-                None
-            }
+            // Dealt with above.
+            Fetched::Refused(_) | Fetched::Tripped(..) => None,
         }
     }
 

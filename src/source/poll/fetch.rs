@@ -54,8 +54,8 @@ pub enum Fetched {
     },
     /// Refused for good.
     Refused(End),
-    /// A tripwire's name.
-    Tripped(&'static str),
+    /// A tripwire's name, and what comes of it.
+    Tripped(&'static str, End),
 }
 
 /// What became of a poll that brought nothing.
@@ -98,13 +98,13 @@ pub async fn fetch(
     let is_shared = topic.target().scope.is_shared();
     let accepted = is_shared.then_some(&*route.accept);
     match answer::judge(status, headers, accepted, SystemTime::now()) {
-        Verdict::Good => {}
+        Verdict::Good => topic.granted(),
         Verdict::Failed(failure) => {
             let detail = answer::described(status, headers);
             return Err(Miss::Failed(failure, detail.into()));
         }
         Verdict::Refused(end) => return Ok(Fetched::Refused(end)),
-        Verdict::Tripped(reason) => return Ok(Fetched::Tripped(reason)),
+        Verdict::Tripped(reason, end) => return Ok(Fetched::Tripped(reason, end)),
     }
     let max_age = answer::max_age(headers);
     if status == StatusCode::NOT_MODIFIED {

@@ -91,6 +91,8 @@ struct Follower {
 enum Stop {
     /// Lost: to be asked for again.
     Lost(Failure),
+    /// Its reader is gone, or was refused: to be asked for at once with another's credentials.
+    Unread,
     /// The backend takes offence at the id that it was asked with.
     IdRefused(Failure),
     /// Over for good; the topic knows.
@@ -107,6 +109,7 @@ impl Follower {
     async fn follow(mut self) {
         loop {
             let failure = match self.stream().await {
+                Stop::Unread => continue,
                 Stop::Lost(failure) => {
                     self.resume.failed();
                     failure
@@ -133,7 +136,14 @@ impl Follower {
 
     /// One stream from its request to its end.
     async fn stream(&mut self) -> Stop {
-        let answer = match self.ask().await {
+        let topic = self.topic.clone();
+        let asked = tokio::select! {
+            // First, because it says who the reader is from now on.
+            biased;
+            asked = self.ask() => asked,
+            () = topic.reader_gone() => return Stop::Unread,
+        };
+        let answer = match asked {
             Ok(answer) => answer,
             Err(stop) => return stop,
         };
@@ -147,7 +157,11 @@ impl Follower {
         let open = self.feed.telemetry.stream_opened(&route.name);
         let begun = Instant::now();
         let mut has_delivered = false;
-        let stop = self.read(answer.into_body(), &mut has_delivered).await;
+        let stop = tokio::select! {
+            biased;
+            () = topic.reader_gone() => Stop::Unread,
+            stop = self.read(answer.into_body(), &mut has_delivered) => stop,
+        };
         drop(open);
         self.opening = Span::default();
         self.backoff.stream_ended(begun.elapsed(), has_delivered);
@@ -216,7 +230,10 @@ impl Follower {
                 Err(Stop::IdRefused(Failure::new(answer::DOWN)))
             }
             Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
-            Verdict::Good if is_stream(status, headers) => Ok(()),
+            Verdict::Good if is_stream(status, headers) => {
+                self.topic.granted();
+                Ok(())
+            }
             Verdict::Good => {
                 let what = answer::described(status, headers);
                 self.fail(Kind::Broken, format!("no event stream: {what}"));
@@ -230,11 +247,19 @@ impl Follower {
                 self.missing = answer::described(status, headers).into();
                 Err(failure.into())
             }
-            Verdict::Refused(end) => Err(self.finish(end)),
-            Verdict::Tripped(reason) => {
-                self.topic.trip(reason);
-                Err(Stop::Over)
+            Verdict::Refused(end) => Err(self.refused(end)),
+            Verdict::Tripped(reason, end) => {
+                self.topic.tripped(reason);
+                Err(self.refused(end))
             }
+        }
+    }
+
+    /// A pool's stream may be another's to read.
+    fn refused(&mut self, end: End) -> Stop {
+        match self.topic.may_ask_as_another(&end) {
+            true => Stop::Unread,
+            false => self.finish(end),
         }
     }
 

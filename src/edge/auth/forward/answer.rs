@@ -226,7 +226,7 @@ mod tests {
                 Answer::Known(identity) => {
                     assert_eq!(identity.user, "a");
                     let names = ["x".to_owned()];
-                    assert_eq!(identity.pool(&names), None);
+                    assert!(identity.pool(&names).is_err());
                     assert_eq!(identity.claim("y"), None);
                 }
                 _ => panic!("{odd:.20} hides the user"),
