@@ -111,6 +111,39 @@ origins = ["https://app.example.com"]
 }
 
 #[test]
+fn what_a_stream_sends_first_is_told_with_what_join_makes_of_it() {
+    const STREAM: &str = "text/event-stream";
+    let app = backend(|path, _| match path {
+        "/ids" => says(200, STREAM, "", "id: 1\ndata: a\n\nid: 2\ndata: b\n\n"),
+        "/plain" => says(200, STREAM, "", "data: a\n\n"),
+        "/quiet" => says(200, STREAM, "", ""),
+        "/page" => says(200, "text/html", "", "<p>"),
+        "/own" | "/of/{id}" => panic!("{path} is not for everybody"),
+        _ => says(200, JSON, &date(0), "{}"),
+    });
+    let route = |path: &str, share: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nupstream = \"app\"\nsource = \"sse\"\nshare = \"{share}\"\n"
+        )
+    };
+    let public =
+        ["/ids", "/plain", "/quiet", "/page", "/of/{id}"].map(|path| route(path, "public"));
+    let folder = Folder::with(&file(&app, &(public.concat() + &route("/own", "user"))));
+    let checked = check(&folder, &["--live"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let told = String::from_utf8(checked.stderr).unwrap();
+    for expected in [
+        "route.0.source: /ids sends 2 events at the beginning, with ids: `join = \"auto\"` gives newcomers a request",
+        "route.1.source: /plain sends 1 events at the beginning, without ids: `join = \"auto\"` gives newcomers what the topic holds",
+        "route.2.source: /quiet sends 0 events at the beginning: `join = \"auto\"` gives newcomers what comes from now on",
+        "route.3.source: /page: nothing is known of the stream's beginning: it answers 200 and no event stream",
+    ] {
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
+    assert!(!told.contains("/own") && !told.contains("/of/"), "{told}");
+}
+
+#[test]
 fn what_runs_otherwise_is_told_at_the_key_that_it_belongs_to() {
     let app = backend(|path, _| match path {
         "/healthz" => says(500, JSON, &date(45), ""),
