@@ -337,7 +337,11 @@ async fn all_who_are_let_in_share_one_poll() {
 #[tokio::test]
 async fn a_reader_whom_the_backend_refuses_goes_alone() {
     let backend = people().await;
-    let routes = shared("\"authenticated\"", "/api/stream", "\"sse\"");
+    let routes = shared(
+        "\"authenticated\"",
+        "/api/stream",
+        "{kind = \"sse\", join = \"live\"}",
+    );
     let sidecar = Sidecar::before(&backend, "", &routes).await;
     let mut alice = open(&sidecar, "/api/stream", &["cookie: s=alice"]).await;
     assert_eq!(alice.frame("ev").await["d"], "alice");
