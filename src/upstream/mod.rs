@@ -22,6 +22,7 @@ mod tls;
 mod trunk;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub use fleet::{ClientAddress, Hold, ServerHealth};
 use lent::Lent;
 pub use pins::Pins;
 use pool::{Pool, Settings};
+
+/// A request under way, up to the head of its answer.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;
 
 /// Any body on its way through.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
@@ -153,7 +157,19 @@ impl Upstreams {
     /// or the servers take no more requests over their connections.
     /// `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
     /// Where the request's own body broke, that body's error. The answer's body fails with `Broken` where it stops before its end.
-    pub async fn send(
+    ///
+    /// Boxed, so that the compiler does not look through all that it awaits for each of its many callers.
+    pub fn send<'a>(
+        &'a self,
+        upstream: &'a config::Upstream,
+        route: &'a str,
+        purpose: Purpose,
+        request: Request<Body>,
+    ) -> Sending<'a> {
+        Box::pin(self.send_counted(upstream, route, purpose, request))
+    }
+
+    async fn send_counted(
         &self,
         upstream: &config::Upstream,
         route: &str,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -257,54 +258,60 @@ impl Pool {
     }
 
     /// A place on a connection that others use too; `None` where the server chose HTTP/1.1.
-    async fn share(
-        &self,
-        server: &Authority,
-        depot: &Arc<Depot>,
+    ///
+    /// Boxed for the reason given at [`Pool::open`].
+    fn share<'a>(
+        &'a self,
+        server: &'a Authority,
+        depot: &'a Arc<Depot>,
         stale: Option<Instant>,
-    ) -> Result<Option<(Carrier, bool)>, Error> {
-        let patience = self.settings.connect_timeout;
-        let deadline = Instant::now() + patience;
-        loop {
-            let turn = match depot.trunk.ask(stale) {
-                Asked::Now(place) => Turn::Place(place),
-                Asked::Later(turn) => match timeout_at(deadline, turn).await {
-                    Ok(Ok(turn)) => turn,
-                    _ if depot.trunk.is_open() => return Err(Error::no_stream(patience)),
-                    _ => return Err(not_within(patience)),
-                },
-            };
-            let dial = match turn {
-                Turn::Place(place) => return Ok(Some((Carrier::Http2(place), true))),
-                Turn::Http1 => return Ok(None),
-                Turn::Failed(error) => return Err(error),
-                Turn::Dial(dial) => dial,
-            };
-            match self.open(server, depot, true).await {
-                Ok(Opened::Http2(connection, address)) => {
-                    let place = depot.trunk.add(connection, address);
-                    depot.watch();
-                    return Ok(Some((Carrier::Http2(place), false)));
+    ) -> Pin<Box<dyn Future<Output = Result<Option<(Carrier, bool)>, Error>> + Send + 'a>> {
+        Box::pin(async move {
+            let patience = self.settings.connect_timeout;
+            let deadline = Instant::now() + patience;
+            loop {
+                let turn = match depot.trunk.ask(stale) {
+                    Asked::Now(place) => Turn::Place(place),
+                    Asked::Later(turn) => match timeout_at(deadline, turn).await {
+                        Ok(Ok(turn)) => turn,
+                        _ if depot.trunk.is_open() => return Err(Error::no_stream(patience)),
+                        _ => return Err(not_within(patience)),
+                    },
+                };
+                let dial = match turn {
+                    Turn::Place(place) => return Ok(Some((Carrier::Http2(place), true))),
+                    Turn::Http1 => return Ok(None),
+                    Turn::Failed(error) => return Err(error),
+                    Turn::Dial(dial) => dial,
+                };
+                match self.open(server, depot, true).await {
+                    Ok(Opened::Http2(connection, address)) => {
+                        let place = depot.trunk.add(connection, address);
+                        depot.watch();
+                        return Ok(Some((Carrier::Http2(place), false)));
+                    }
+                    Ok(Opened::Http1(connection)) => {
+                        dial.chose_http1();
+                        return Ok(Some((Carrier::Http1(connection), false)));
+                    }
+                    Err(error) if dial.failed(&error, stale) => {}
+                    Err(error) => return Err(error),
                 }
-                Ok(Opened::Http1(connection)) => {
-                    dial.chose_http1();
-                    return Ok(Some((Carrier::Http1(connection), false)));
-                }
-                Err(error) if dial.failed(&error, stale) => {}
-                Err(error) => return Err(error),
             }
-        }
+        })
     }
 
     /// A new connection that can carry a request, within `connect_timeout` in all.
-    async fn open(
-        &self,
-        server: &Authority,
-        depot: &Arc<Depot>,
+    ///
+    /// Boxed: it is rare, large, and the compiler would look through all of it for whoever awaits a request.
+    fn open<'a>(
+        &'a self,
+        server: &'a Authority,
+        depot: &'a Arc<Depot>,
         may_use_http2: bool,
-    ) -> Result<Opened, Error> {
+    ) -> Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send + 'a>> {
         let patience = self.settings.connect_timeout;
-        let opening = async {
+        let opening = async move {
             let stream = self.dial(server, depot, may_use_http2).await?;
             let address = stream.address;
             if may_use_http2 {
@@ -318,8 +325,10 @@ impl Pool {
                 connection.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))?;
             Ok(Opened::Http1(connection))
         };
-        let opened = timeout(patience, opening).await;
-        opened.unwrap_or_else(|_| Err(not_within(patience)))
+        Box::pin(async move {
+            let opened = timeout(patience, opening).await;
+            opened.unwrap_or_else(|_| Err(not_within(patience)))
+        })
     }
 
     async fn dial(
