@@ -185,6 +185,13 @@ struct On {
     is_paused: bool,
 }
 
+impl On {
+    /// A client that pauses, or takes next to nothing, may lose what it was promised as plain events; it is told of the loss.
+    fn give_up_promise(&mut self) {
+        self.plain_until = 0;
+    }
+}
+
 struct Walk {
     world: World,
     routes: [Arc<Route>; 2],
@@ -230,6 +237,7 @@ impl Walk {
             } => self.read(client, count, slow),
             Step::LetGo { client } => {
                 if let Some(on) = &mut self.clients[client].on {
+                    on.give_up_promise();
                     on.is_kept = false;
                     on.subscriber.let_go();
                 }
@@ -408,6 +416,7 @@ impl Walk {
         };
         on.is_paused = !on.is_paused;
         if on.is_paused {
+            on.give_up_promise();
             on.subscriber.pause();
             return;
         }
