@@ -94,6 +94,10 @@ enum Carrier {
     Http2(Place),
 }
 
+/// What few requests await. Boxed: it is large, and the compiler would check all of it once more for each caller that awaits
+/// a request.
+type Rare<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
 /// A new connection.
 enum Opened {
     Http1(Box<Http1>),
@@ -259,13 +263,13 @@ impl Pool {
 
     /// A place on a connection that others use too; `None` where the server chose HTTP/1.1.
     ///
-    /// Boxed for the reason given at [`Pool::open`].
+    /// Boxed, see [`Rare`].
     fn share<'a>(
         &'a self,
         server: &'a Authority,
         depot: &'a Arc<Depot>,
         stale: Option<Instant>,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<(Carrier, bool)>, Error>> + Send + 'a>> {
+    ) -> Rare<'a, Option<(Carrier, bool)>> {
         Box::pin(async move {
             let patience = self.settings.connect_timeout;
             let deadline = Instant::now() + patience;
@@ -303,13 +307,13 @@ impl Pool {
 
     /// A new connection that can carry a request, within `connect_timeout` in all.
     ///
-    /// Boxed: it is rare, large, and the compiler would look through all of it for whoever awaits a request.
+    /// Boxed, see [`Rare`].
     fn open<'a>(
         &'a self,
         server: &'a Authority,
         depot: &'a Arc<Depot>,
         may_use_http2: bool,
-    ) -> Pin<Box<dyn Future<Output = Result<Opened, Error>> + Send + 'a>> {
+    ) -> Rare<'a, Opened> {
         let patience = self.settings.connect_timeout;
         let opening = async move {
             let stream = self.dial(server, depot, may_use_http2).await?;
