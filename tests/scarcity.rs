@@ -225,7 +225,8 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
         }
     })
     .await;
-    let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nslow = \"gap\"\nsource = \"sse\"\n\
+    let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nslow = \"gap\"\n\
+                  source = {kind = \"sse\", join = \"live\"}\n\
                   replay = {events = 100000, age = \"10m\", bytes = \"2GiB\"}\n";
     let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
     let server = "[server.limits]\nmemory = \"2GiB\"";

@@ -358,6 +358,14 @@ impl Log {
         }
     }
 
+    /// Lets go of everything up to `offset` that no reader needs, the replay window with it.
+    pub fn forget(&mut self, offset: u64) {
+        while self.first <= offset && self.entries.front().is_some_and(|entry| entry.readers == 0) {
+            self.drop_oldest();
+        }
+        self.window = self.window.max(self.first);
+    }
+
     /// Lets go of the oldest entries, whoever needs them, until `excess` bytes are free or one entry is left.
     pub fn squeeze(&mut self, excess: usize) {
         let target = self.held().saturating_sub(excess);

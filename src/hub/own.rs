@@ -168,6 +168,8 @@ impl Subscriber {
         }
         let mut events = Vec::new();
         let progress = reading.reader.read(&mut events, count);
+        // No client can resume an epoch of one reader: what that reader has is kept for none.
+        reading.reader.topic.forget(reading.reader.cursor.offset);
         for event in events {
             let mark = reading.deliver(&event, &topic.node.marks);
             out.push(event);

@@ -257,6 +257,13 @@ impl Topic {
         lock(&self.log).because(cause);
     }
 
+    /// See [`Log::forget`].
+    pub fn forget(&self, offset: u64) {
+        let mut log = lock(&self.log);
+        log.forget(offset);
+        self.settle(&log);
+    }
+
     /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize) -> usize {
         let mut log = lock(&self.log);

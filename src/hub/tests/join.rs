@@ -201,6 +201,28 @@ async fn an_own_read_without_ids_stays_on_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_own_read_has_delivered_is_not_kept() {
+    let world = World::new(ROOMY);
+    let target = stream(Join::Own, 10);
+    let (_first, feed) = began(&world, &target, &inbox(false)).await;
+    let mut late = world.join(&target, Start::Live).subscriber;
+    let own = world.feed().await;
+    open(&own);
+    let before = world.hub.held();
+    publish(&own, &["a", "b", "c"]);
+    assert!(world.hub.held() > before, "until it is read it is kept");
+    assert_eq!(read(&mut late), ["1:a", "2:b", "3:c"]);
+    assert_eq!(world.hub.held(), before);
+    // Paused, it finds what the replay window holds.
+    late.pause();
+    publish(&own, &["d", "e"]);
+    late.resume();
+    assert_eq!(read(&mut late), ["4:d", "5:e"]);
+    publish(&feed, &["d"]);
+    assert!(world.hub.held() > before, "the shared window stays");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_own_read_that_fails_is_told_and_given_up() {
     let world = World::new(ROOMY);
     let target = stream(Join::Auto, 10);
