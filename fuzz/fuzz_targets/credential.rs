@@ -30,6 +30,7 @@ static POLICIES: LazyLock<[Arc<Auth>; 2]> = LazyLock::new(|| {
         response_timeout: Duration::ZERO,
         idle_timeout: Duration::ZERO,
         keepalive: 0,
+        connection_auth: Default::default(),
         http2: false,
         tls: Default::default(),
         balance: Default::default(),
