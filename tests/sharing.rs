@@ -1,4 +1,4 @@
-//! Who shares what upstream, and whose caps are whose.
+//! Which clients share an upstream, and against whose caps their topics count.
 
 use std::collections::HashSet;
 
@@ -97,10 +97,10 @@ async fn one_address_with_many_cookies_locks_no_other_out() {
         let answer = ask(&mut other, id, &format!("/api/jobs/mine-{id}")).await;
         assert_eq!(answer["t"], "ok", "{answer}");
     }
-    // Those who come to what is there need no new topic.
+    // Clients that come to an existing topic need no new one.
     let mut same = join(&sidecar, &["x-forwarded-for: 203.0.113.7"]).await;
     assert_eq!(ask(&mut same, 1, "/api/jobs/mine-1").await["t"], "ok");
-    // Who goes on is sent away for a while.
+    // A client that goes on is sent away for a while.
     for id in 0..101 {
         same.send(json!({"t": "sub", "id": id, "path": format!("/api/jobs/no-{id}")}))
             .await;
@@ -133,7 +133,7 @@ async fn viewers_with_addresses_of_their_own_are_all_served() {
         let answer = ask(&mut socket, 1, "/api/jobs/another").await;
         assert_eq!(answer["code"], "too_many_subs", "{from}: {answer}");
     }
-    // Whom the proxy does not name has only the node's cap.
+    // A client that the proxy does not name has only the node's cap.
     let mut unnamed = join(&sidecar, &[]).await;
     for id in 0..5 {
         let answer = ask(&mut unnamed, id, &format!("/api/jobs/unnamed-{id}")).await;
@@ -238,8 +238,8 @@ async fn a_reload_that_ignores_a_parameter_makes_one_topic_of_many() {
     assert_eq!(of_one.unwrap().subscribers, 3);
 }
 
-/// A backend that knows people by their cookie: who they are, a list for all of them, and a stream that goes on where
-/// it is told to. Whose name begins with `gone` it knows at `/me` only.
+/// A backend that knows users by their cookie: `/me` tells the user, a list is for all of them, and a stream goes on where
+/// it is told to. A user whose name begins with `gone` is known at `/me` only.
 async fn people() -> Backend {
     Backend::start(|request, mut peer| async move {
         let cookie = request.field("cookie").unwrap_or_default().to_owned();
@@ -253,8 +253,8 @@ async fn people() -> Backend {
                     true => json!([]),
                     false => json!([role]),
                 };
-                let who = json!({"user": user, "profile": {"roles": roles}});
-                reply(peer, "200 OK", kind, &who.to_string()).await
+                let me = json!({"user": user, "profile": {"roles": roles}});
+                reply(peer, "200 OK", kind, &me.to_string()).await
             }
             _ if user.starts_with("gone") => reply(peer, "403 Forbidden", "", "").await,
             "/api/stream" => {
@@ -303,7 +303,7 @@ fn asked_for<'s>(seen: &'s [crate::support::Message], path: &str) -> Vec<&'s str
 const POLLED: &str = "{kind = \"poll\", every = \"10m\"}";
 
 #[tokio::test]
-async fn all_who_are_let_in_share_one_poll() {
+async fn all_admitted_users_share_one_poll() {
     let backend = people().await;
     let routes = shared("\"authenticated\"", "/api/list", POLLED);
     let sidecar = Sidecar::before(&backend, "", &routes).await;
@@ -335,7 +335,7 @@ async fn all_who_are_let_in_share_one_poll() {
 }
 
 #[tokio::test]
-async fn a_reader_whom_the_backend_refuses_goes_alone() {
+async fn a_reader_that_the_backend_refuses_goes_alone() {
     let backend = people().await;
     let routes = shared(
         "\"authenticated\"",
@@ -418,7 +418,7 @@ async fn roles_of_an_authoritys_answer_are_a_claim() {
     let told = |field| -> Vec<_> { lists.iter().map(|request| request.field(field)).collect() };
     assert_eq!(told("x-roles"), [Some("editor"), Some("admin")]);
     assert_eq!(told("x-user"), [None, None]);
-    // Who has none is told which, on a handshake and on a `sub`.
+    // A client without the claim is told which, on a handshake and on a `sub`.
     let mut multiplexed = join(&sidecar, &["cookie: s=dave"]).await;
     let answer = ask(&mut multiplexed, 1, "/api/list").await;
     assert_eq!(answer["code"], "forbidden");

@@ -49,7 +49,8 @@ fn measure_age(shared: &Shared) {
     shared.telemetry.data_ages(&ages);
 }
 
-/// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source is not live that somebody listens to.
+/// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source with listening clients
+/// is not live.
 pub async fn health(admin: &Admin) -> Answer {
     let in_force = admin.shared.in_force.load_full();
     let upstreams = join_all(

@@ -37,7 +37,7 @@ pub(super) struct Notes {
     broken: BTreeSet<usize>,
     /// A table stands twice, so what the file says is not known whole.
     is_torn: bool,
-    /// Dotted paths of what is there and could not be read: whoever names it is right.
+    /// Dotted paths of what the file holds and could not be read: a reference to it is no mistake.
     spoiled: BTreeSet<String>,
 }
 
@@ -92,8 +92,8 @@ impl<'a> Desk<'a> {
         if line.is_some_and(|line| line.trim_start().starts_with('[')) {
             self.notes.borrow_mut().is_torn = true;
         }
-        let mend = "keep one of them".to_owned();
-        self.report(Severity::Error, place, "syntax", what, mend);
+        let fix = "keep one of them".to_owned();
+        self.report(Severity::Error, place, "syntax", what, fix);
     }
 
     /// Something is there, and it was reported that it cannot be read.

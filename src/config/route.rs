@@ -39,13 +39,13 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     /// What makes it a bridged route: how its upstream is read. Without one everything passes through untouched.
     pub source: Option<Source>,
-    /// Among whom one upstream may be shared: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, `"authenticated"` (all whom the route's `auth` lets in, for a list each of its policies by itself; read with one present subscriber's credentials), or `{claims = ["tenantId"]}` (those who have the same values of these claims; needs `auth`, and who lacks one is refused). A claim is a member of the token or of the authority's answer, by name or by JSON Pointer; `user`, `tenant` and `roles`, where there are no such members, are what the policy's own keys name. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for everybody; `{authenticated = true}` and `{claims}` take `accept` likewise.
+    /// Which clients may share one upstream: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, `"authenticated"` (all users that the route's `auth` admits, for a list each of its policies by itself; read with one present subscriber's credentials), or `{claims = ["tenantId"]}` (the users with the same values of these claims; needs `auth`, and a client that lacks one is refused). A claim is a member of the token or of the authority's answer, by name or by JSON Pointer; `user`, `tenant` and `roles`, where there are no such members, are what the policy's own keys name. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for every client; `{authenticated = true}` and `{claims}` take `accept` likewise.
     pub share: Share,
     /// Tripwires silenced.
     pub accept: Vec<Tripwire>,
     /// Request headers that go upstream with the source, and keep apart those who differ in them.
     pub vary: Vec<HeaderName>,
-    /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: those who differ in them share a topic, and its source does not send them. Ordinary requests keep them.
+    /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: clients that differ only in them share a topic, and its source does not send them. Ordinary requests keep them.
     pub ignore_query: Vec<String>,
     /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, everybody comes in.
     pub auth: Vec<Arc<Auth>>,
@@ -275,14 +275,14 @@ fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc
 
 /// A parameter's name as a backend sees it.
 fn parameter(text: &str) -> Result<String, Wrong> {
-    let mend = "write the bare name, decoded, such as \"_\"";
+    let fix = "write the bare name, decoded, such as \"_\"";
     match text {
-        "" => Err(Wrong::new("is empty", mend)),
+        "" => Err(Wrong::new("is empty", fix)),
         "*" => Err(Wrong::new(
             "is no pattern: it would be the name itself",
-            mend,
+            fix,
         )),
-        _ if text.contains(['=', '&', '?', '#']) => Err(Wrong::new("is no name alone", mend)),
+        _ if text.contains(['=', '&', '?', '#']) => Err(Wrong::new("is no name alone", fix)),
         _ => Ok(text.to_owned()),
     }
 }

@@ -89,7 +89,7 @@ pub struct Limits {
     pub memory: usize,
     /// Topics in all: upstream streams and polled documents, those that linger included. Default: one per 16 KiB of `memory`, at least 10,000.
     pub topics: usize,
-    /// Topics of one route that may count against one user whom an `[auth]` has verified, or against one address (IPv6 by /64) where none has: above it `too_many_subs`. A topic counts against the client that it was made for as long as that one is subscribed, then against one of those who are. Where a client's address is not known only `topics` holds: name your proxies in `trusted_proxies`, and let them send `X-Forwarded-For`.
+    /// Topics of one route that may count against one user that an `[auth]` has verified, or against one address (IPv6 by /64) where none has: above it `too_many_subs`. A topic counts against the client that it was made for as long as that client is subscribed, then against one of the other subscribers. Where a client's address is not known only `topics` holds: name your proxies in `trusted_proxies`, and let them send `X-Forwarded-For`.
     pub topics_per_principal: usize,
 }
 

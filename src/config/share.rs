@@ -18,7 +18,7 @@ pub enum Share {
     Connection,
     /// Those who have the same values of these claims.
     Claims(Vec<String>),
-    /// All whom the same policy of the route's `auth` lets in.
+    /// All users that the same policy of the route's `auth` admits.
     Authenticated,
 }
 
@@ -60,22 +60,22 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
     refuse_strangers(table, &share);
     if share == Share::Public && has_auth {
         let what = "sends no credentials upstream, though the route asks for some by `auth`";
-        let mend = "write `share = \"authenticated\"` where the backend wants them too, else `share = {public = true}`";
-        table.warning("share", what, mend);
+        let fix = "write `share = \"authenticated\"` where the backend wants them too, else `share = {public = true}`";
+        table.warning("share", what, fix);
     }
     (share, Vec::new())
 }
 
-/// What is shared among those who are known needs somebody who knows them.
+/// A scope of known users needs `auth`: without it crossfade knows no user.
 fn refuse_strangers(table: &Table<'_>, share: &Share) {
     let what = match share {
-        Share::Claims(_) => "goes by claims, and nobody has any without `auth`",
-        Share::Authenticated => "is for those whom `auth` lets in, and there is none",
+        Share::Claims(_) => "goes by claims, and no client has any without `auth`",
+        Share::Authenticated => "is for the users that `auth` admits, and the route has no `auth`",
         Share::Public | Share::User | Share::Connection => return,
     };
     if !table.says("auth") {
-        let mend = "write `auth = \"NAME\"` beside it, or `share = \"user\"`";
-        table.error("share", what, mend);
+        let fix = "write `auth = \"NAME\"` beside it, or `share = \"user\"`";
+        table.error("share", what, fix);
     }
 }
 
@@ -96,8 +96,8 @@ fn detailed(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         (true, false, false) => Share::Public,
         (false, true, false) => Share::Authenticated,
         (false, false, false) => {
-            let mend = "write `public = true`, `authenticated = true`, `claims = [\"tenantId\"]`, or `share = \"user\"`";
-            table.error("public", "is not true", mend);
+            let fix = "write `public = true`, `authenticated = true`, `claims = [\"tenantId\"]`, or `share = \"user\"`";
+            table.error("public", "is not true", fix);
             Share::User
         }
         (is_public, _, has_claims) => {
@@ -107,9 +107,9 @@ fn detailed(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
                 "authenticated"
             };
             let what = match is_public {
-                true => "stands beside `public = true`, which shares with everybody",
+                true => "stands beside `public = true`, which shares with every client",
                 false => {
-                    "stands beside `authenticated = true`, which shares with all who are let in"
+                    "stands beside `authenticated = true`, which shares with every admitted user"
                 }
             };
             table.error(key, what, "keep one of them");

@@ -37,7 +37,7 @@ pub struct Sse {
     pub join: Join,
 }
 
-/// What somebody gets who joins a stream without a position.
+/// What a client gets that joins a stream without a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
     /// As the stream's beginning asks for.

@@ -44,7 +44,7 @@ impl<'a> Table<'a> {
         Some(value)
     }
 
-    /// A node's keys, none where it is no table; nobody reports those that are not asked for.
+    /// A node's keys, none where it is no table. Keys that no reader asks for are not reported.
     pub fn of(desk: &'a Desk<'a>, node: &'a Node) -> Table<'a> {
         let entries = match &node.form {
             Form::Table(entries) => Some(entries),

@@ -72,7 +72,7 @@ enum Whose {
     Subject(Text),
     /// Those with the same claims, likewise.
     Claims(Text),
-    /// All whom one policy lets in, likewise.
+    /// All users that one policy admits, likewise.
     Authenticated(Text),
 }
 

@@ -14,8 +14,8 @@ use crate::config::{Route, Source};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub [u8; 32]);
 
-/// Against whose number of topics a topic counts, as its session knows its client: a user whom an `[auth]` has verified, or an
-/// address. What a client only says of itself makes nobody else of it.
+/// The client against whose number of topics a topic counts: a user that an `[auth]` has verified, or an address. A client
+/// cannot become another owner by what it only says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner(pub [u64; 2]);
 
@@ -84,7 +84,7 @@ pub enum Scope {
     Connection(u64),
     /// Anyone's among those with the same claims.
     Claims(Principal),
-    /// Anyone's among all whom one policy lets in.
+    /// Any user's, of all that one policy admits.
     Authenticated(Principal),
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Listeners {
     /// What the present ones brought, the newest last; the last one's stays when nobody is left.
     /// Mostly one: a topic's subscribers have the same unless a claim binds them.
     credentials: Vec<Held>,
-    /// Who reads for all of a pool.
+    /// The subscriber with whose credentials a pool is read.
     pool: Pool,
     /// Against whose number of topics this one counts.
     owner: Owner,
@@ -32,7 +32,7 @@ struct Pool {
     is_retrying: bool,
     /// Slots whose credentials the backend has refused.
     refused: Vec<(u32, End)>,
-    /// Another process's reader, who counts as present for a while.
+    /// Another process's reader, which counts as present for a while.
     awaited: Option<Arc<Credentials>>,
 }
 
@@ -109,7 +109,8 @@ impl Listeners {
         }
     }
 
-    /// Whose credentials the next request of a pool goes with: the reader's, else those of who is here longest.
+    /// The credentials that the next request of a pool goes with: the reader's, else those of the subscriber that is here
+    /// longest.
     pub fn ask_as(&mut self) -> Credentials {
         let reader = self.pool.reader.take();
         let reader = reader.filter(|reader| self.held(reader).is_some());
@@ -125,8 +126,8 @@ impl Listeners {
         self.pool.is_retrying = false;
     }
 
-    /// The backend has refused what was asked for last: those who have the same credentials are over with this end. Whether
-    /// another present one's are to be tried, once.
+    /// The backend has refused the last request: the subscribers with the same credentials get this end. Whether the
+    /// credentials of another subscriber are to be tried, once.
     pub fn refused(&mut self, end: &End) -> bool {
         let Some(asked) = self.pool.asked.take() else {
             return false;
@@ -153,14 +154,14 @@ impl Listeners {
         Some(end.clone())
     }
 
-    /// Whether a pool's reader has gone, and somebody else is here.
+    /// Whether a pool's reader has gone, and another subscriber is here.
     pub fn lacks_reader(&self) -> bool {
         let reader = self.pool.reader.as_ref();
         let is_gone = reader.is_some_and(|reader| !self.is_held(reader));
         is_gone && self.count() > self.pool.refused.len()
     }
 
-    /// Who read elsewhere until now may still come.
+    /// The reader in another process may still come to this one.
     pub fn await_reader(&mut self, credentials: Credentials) {
         self.pool.awaited = Some(self.hold(credentials));
     }
@@ -186,7 +187,7 @@ impl Listeners {
         self.owner
     }
 
-    /// Whether those present are all somebody else's than the owner.
+    /// Whether subscribers are present, and none of them is the owner's.
     pub fn lacks_owner(&self) -> bool {
         self.of_owner == 0 && self.count() > 0
     }

@@ -45,7 +45,7 @@ pub(super) struct Log {
     /// The document at the head, made when first asked for.
     snapshot: Option<Arc<Event>>,
     stream: Stream,
-    /// While somebody reads a request of their own.
+    /// While a subscriber reads a request of its own.
     index: Option<Box<Index>>,
     /// Another process still adds to it: a position beyond the head is one that is on its way here.
     is_followed: bool,
@@ -222,9 +222,9 @@ impl Log {
         Arc::new(Event::new(self.ch, self.position(to), kind, nothing(), at))
     }
 
-    /// The last position that somebody may be given whose newest event shows this id: just behind the first event of all that
-    /// bear it, just before one that only shows it, because whoever shows an id may have seen any of them. `None` where that
-    /// one may be gone.
+    /// The position at which a client goes on whose newest event showed this id. It may have seen any of the events that
+    /// show it, so it goes on at the first of them: after that event where it bears the id, before it where it only shows
+    /// it. `None` where that event may be gone.
     pub fn find_id(&self, id: &str) -> Option<u64> {
         let is_gap = |entry: &Entry| matches!(entry.event.kind, Kind::Gap { .. });
         let mut kept = self.entries.iter();
@@ -310,7 +310,7 @@ impl Log {
         self.hold(cursor);
     }
 
-    /// Those who have everything up to `offset`; `None` where that is not kept, or not there yet.
+    /// The readers that have everything up to `offset`; `None` where that is not kept, or not there yet.
     fn readers_at(&mut self, offset: u64) -> Option<&mut u32> {
         if offset == self.head() {
             return Some(&mut self.at_head);

@@ -54,7 +54,8 @@ impl Hub {
 }
 
 impl Mirror {
-    /// `None` where the topic is this process's own: a connection's, one subscriber's own read, or one that nobody could resume.
+    /// `None` where the topic is this process's own: a connection's, one subscriber's own read, or one that no client could
+    /// resume.
     pub(super) fn of(node: &Arc<Node>, topic: Arc<Topic>) -> Option<Self> {
         let is_one_connections = matches!(topic.target.scope, Scope::Connection(_));
         let is_resumable = !topic.route.load().replay.age.is_zero();
@@ -156,7 +157,7 @@ pub struct Refresher {
 }
 
 impl Refresher {
-    /// As [`Hub::refresh`] does. Somebody over there wants to know: that counts as a subscriber here from now on.
+    /// As [`Hub::refresh`] does, for a client of the other process: that client counts as a subscriber here from now on.
     pub fn refresh(&self) {
         if let Some(topic) = self.topic.upgrade() {
             if !self.has_roused.swap(true, Ordering::Relaxed) {

@@ -95,7 +95,7 @@ impl Node {
         {
             self.retire(&mut topics, &lost, left_behind());
         }
-        // Who comes to a topic that nobody listens to holds it from now on, as if they had made it.
+        // A client that comes to a topic without subscribers owns it from now on, as if the topic had been made for it.
         let idle_owner = topics.idle_owner(&key, start);
         if idle_owner.is_some_and(|idle| idle != owner) {
             make_room_for(&mut topics, &target)?;
@@ -137,7 +137,7 @@ impl Node {
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
         match topic.inheritance.get().filter(|other| other.is_kept()) {
             None => self.start(&topic),
-            // Nobody over there may want to know.
+            // The other process may have no subscriber that wants it polled.
             Some(other) if topic.phase() == Phase::Opening => other.wish_for_refresh(),
             Some(_) => {}
         }
@@ -221,7 +221,7 @@ impl Node {
             epoch,
         } = identity;
         let mut topics = lock(&self.topics);
-        // The owner's number was judged over there: somebody uses it.
+        // The other process has judged the owner's number: the topic is in use.
         if topics.get(&key).is_some() || self.make_room(&mut topics).is_err() {
             return None;
         }
@@ -273,8 +273,8 @@ impl Node {
         topics.newcomers = None;
     }
 
-    /// Ends a topic: who comes from now on gets a new one. Where its stream said so, those who were cut before its end can
-    /// resume it for as long as it may be replayed.
+    /// Ends a topic: a client that comes from now on gets a new one. Where its stream said so, clients that were cut off
+    /// before its end can resume it for as long as it may be replayed.
     pub fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
         let mut topics = lock(&self.topics);
         match topic.outlives(&end) {
@@ -301,8 +301,8 @@ impl Node {
         lock(&self.topics).all()
     }
 
-    /// Gives topics their route's new pace and limits; those that are read differently now go with
-    /// their last subscriber. Those that come later get theirs from these routes too, whatever who comes first had in hand.
+    /// Gives topics their route's new pace and limits; those that are read differently now go with their last subscriber.
+    /// Topics that come later get theirs from these routes too, whatever route their first client had in hand.
     pub fn reconcile(&self, routes: &[Arc<Route>]) {
         let routes = routes.iter().map(|route| {
             let named = (route.reads(), route.clone());
@@ -458,7 +458,7 @@ impl Node {
     fn open(self: &Arc<Self>, topics: &mut Topics, birth: Birth) -> Arc<Topic> {
         let runtime = Handle::current();
         let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
-        // Who comes may not know yet what is in force.
+        // The session that comes may not know yet what is in force.
         match topics.route_of(&topic) {
             Some(route) => topic.route.store(route),
             None => topic.superseded.store(true, Ordering::Relaxed),
@@ -488,7 +488,7 @@ impl Node {
             let task = feed(self.clone(), topic.clone());
             topic.runtime.spawn(task).abort_handle()
         });
-        // Who closed it in between has found no feed to stop.
+        // A caller that closed it in between has found no feed to stop.
         if is_closed() {
             feed.abort();
         }
@@ -538,8 +538,8 @@ async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
     }
 }
 
-/// Waits out a topic's linger time, from when nobody subscribes any more or it is over. There is at most one of these for a
-/// topic; it goes when somebody subscribes again, or with the topic.
+/// Waits out a topic's linger time, from when its last subscriber has left or it is over. There is at most one of these for a
+/// topic; it goes when a client subscribes again, or with the topic.
 async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
     while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
         let repaced = node.repaced.clone();
@@ -591,15 +591,15 @@ async fn sweep(node: Weak<Node>) {
     }
 }
 
-/// Whether somebody who begins like this gets another topic than this one, whose stream is lost and not asked for again while
-/// nobody is there: they would have got a new stream from the backend.
+/// Whether a client that begins like this gets another topic than this one, whose stream is lost and not asked for again while
+/// it has no subscriber: without crossfade the client would have got a new stream from the backend.
 fn is_left_behind(topic: &Topic, start: &Start) -> bool {
     let is_deserted = topic.subscribers() == 0 && !topic.is_kept();
     let is_lost = is_deserted && topic.is_lost.load(Ordering::Relaxed);
     is_lost && topic.outlives(&left_behind()) && !topic.knows(start)
 }
 
-/// How a stream ends that was lost, and is read anew for others: who resumes it comes back after it.
+/// How a stream ends that was lost, and is read anew for other clients: a client that resumes it comes back after this end.
 fn left_behind() -> End {
     End {
         code: Code::UpstreamDown,

@@ -34,7 +34,7 @@ pub(super) fn begin(log: &mut Log, start: Start, join: Join, now: Instant) -> Pl
     match start {
         Start::Live => newcomer(log, join, now),
         Start::LastEventId(id) if id.is_empty() => newcomer(log, join, now),
-        // The id names the place before the first event: whoever brought it may have seen none of them.
+        // The id names the place before the first event: a client that brought it may have seen no event of this stream.
         Start::LastEventId(id) if log.stream().began_after(&id) && log.window() == 1 => Placed {
             recovered: false,
             awaits: matches!(log.stream().brought(), Brought::Asked(_)),

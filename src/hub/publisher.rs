@@ -51,7 +51,7 @@ impl Publisher {
         self.topic.is_pooled() && is_readers && self.topic.refused(end)
     }
 
-    /// Resolves when a pool's reader has left, or was sent away, and somebody else is present to read for.
+    /// Resolves when a pool's reader has left, or was sent away, and another subscriber is present to read for.
     pub async fn reader_gone(&self) {
         if !self.topic.is_pooled() {
             return std::future::pending().await;
@@ -74,7 +74,8 @@ impl Publisher {
         self.topic.ring_mirror();
     }
 
-    /// The backend has nothing more for those who brought an id. False where it is over for all: nobody else subscribes.
+    /// The backend has nothing more for the clients that brought an id. False where it is over for all: no other client
+    /// subscribes.
     pub fn end_brought(&self, end: End) -> bool {
         if self.topic.subscribers() <= self.topic.awaiting.load(Ordering::Acquire) {
             return false;
@@ -146,8 +147,8 @@ impl Publisher {
         self.topic.stale(why);
     }
 
-    /// Why what clients hold is stale, where that has turned out otherwise: for those who come and for operators, who was told once is not
-    /// told again.
+    /// The reason why the data is stale has changed: clients that come later and operators get the new one. Clients that
+    /// were told are not told again.
     pub fn explain(&self, why: &'static str) {
         self.topic.explain(why);
     }
@@ -164,8 +165,8 @@ impl Publisher {
         self.topic.node.telemetry.share_refused(route, reason);
     }
 
-    /// Whether the stream is lost, from now until it is open again. While nobody is there a new client gets another topic then,
-    /// with a stream of its own; who resumes comes here.
+    /// Whether the stream is lost, from now until it is open again. While the topic has no subscriber a new client
+    /// gets another one, with a stream of its own; a client that resumes comes here.
     pub fn set_lost(&self, is_lost: bool) {
         self.topic.is_lost.store(is_lost, Ordering::Relaxed);
     }
@@ -180,7 +181,7 @@ impl Publisher {
         self.topic.attended().await;
     }
 
-    /// Nothing is asked any more until there is such a subscriber: who comes waits for what is said next of the backend.
+    /// Nothing is asked any more until there is such a subscriber: it waits for what is said next of the backend.
     pub fn rest(&self) {
         self.topic.rest();
     }

@@ -20,8 +20,8 @@ pub enum Start {
     Live,
     /// After this position.
     After(Position),
-    /// After the event with this id. Because whoever shows an id may have seen any of the events that show it, "after" is
-    /// after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
+    /// After the event with this id. Because a client that brings an id may have seen any of the events that show it,
+    /// "after" is after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
     /// As `After`, by somebody whom a reload moved here: the gap says `config`.
     Moved(Position),
@@ -43,7 +43,7 @@ pub struct Joined {
 /// How far a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing is known of the backend yet, or again, after nobody wanted to know.
+    /// Nothing is known of the backend: not yet, or not any more after the topic was idle.
     Opening,
     /// It answered, or the feed said that it does not: subscriptions may be answered.
     Open,

@@ -38,9 +38,9 @@ pub(super) struct Topic {
     pub feed: OnceLock<AbortHandle>,
     /// How it came here, where that is from another process.
     pub inheritance: OnceLock<Inheritance>,
-    /// Rings where a pool's reader has gone and somebody else is here.
+    /// Rings where a pool's reader has gone and another subscriber is here.
     pub reader_gone: Notify,
-    /// The backend has refused somebody's credentials while the topic goes on.
+    /// The backend has refused a subscriber's credentials while the topic goes on.
     has_refused: AtomicBool,
     /// Wakes whoever tells another process of it.
     mirror: OnceLock<Arc<Signal>>,
@@ -57,7 +57,7 @@ pub(super) struct Topic {
     /// Counts changes of the state, from 1.
     version: AtomicU32,
     subscribers: AtomicUsize,
-    /// Those among them who wait for what the backend says of the id that they brought.
+    /// Those among them that wait for what the backend says of the id that they brought.
     pub awaiting: AtomicUsize,
     /// Those of them that have not paused.
     active: AtomicUsize,
@@ -190,11 +190,11 @@ impl Topic {
         Some((version, condition.state.clone()))
     }
 
-    /// Whether somebody who begins like this can go on here: their place is known.
+    /// Whether a client that begins like this can go on here: its place is known.
     pub fn knows(&self, start: &Start) -> bool {
         match start {
             Start::Live => false,
-            // Who has everything of a stream that nobody followed any more has nothing to get here.
+            // A client that has everything of a stream that was lost and left gets nothing more here.
             Start::After(at) | Start::Moved(at) if at.epoch == self.epoch => match self.phase() {
                 Phase::Ended(end) if end.code == Code::UpstreamDown => at.offset < self.head(),
                 _ => self.with_log(|log| log.knows(at.offset)),
@@ -206,8 +206,8 @@ impl Topic {
         }
     }
 
-    /// Whether those who were cut before its end can get the rest, once it has ended like this. Who may not read, or met a fault
-    /// of ours, asks anew.
+    /// Whether clients that were cut off before its end can get the rest, once it has ended like this. A client that may
+    /// not read, or met a fault of crossfade, asks anew.
     pub fn outlives(&self, end: &End) -> bool {
         let is_over = matches!(
             end.code,
@@ -308,14 +308,14 @@ impl Topic {
         }
     }
 
-    /// Who comes from now on waits for what the backend says next.
+    /// A client that comes from now on waits for what the backend says next.
     pub fn rest(&self) {
         if self.shift(OPEN, OPENING) {
             self.ring_mirror();
         }
     }
 
-    /// Who waits is answered though nothing has been heard of the backend.
+    /// Clients that wait are answered though nothing has been heard of the backend.
     pub fn unsure(&self) {
         self.change(|condition| {
             if condition.state.live {
@@ -325,7 +325,7 @@ impl Topic {
         });
     }
 
-    /// Whether it is polled, and nobody wants to know.
+    /// Whether it is polled, and has no subscriber that wants to know.
     pub fn is_idle(&self) -> bool {
         let is_polled = matches!(self.target.route.source, Some(Source::Poll(_)));
         is_polled && !self.is_attended()
@@ -378,7 +378,8 @@ impl Topic {
         (listeners.count(), listeners.lacks_owner())
     }
 
-    /// Against whose number of topics it counts: a client that it was made for, or who is present since that one has left.
+    /// The client against whose number of topics it counts: the one that it was made for, or another subscriber once that
+    /// one has left.
     pub fn owner(&self) -> Owner {
         lock(&self.listeners).owner()
     }
@@ -408,7 +409,7 @@ impl Topic {
     /// Resolves when [`Topic::is_attended`].
     pub async fn attended(&self) {
         loop {
-            // Before the look, so that nobody comes unnoticed in between.
+            // Before the look, so that no subscriber comes unnoticed in between.
             let attention = self.attention.notified();
             if self.is_attended() {
                 return;
@@ -427,7 +428,7 @@ impl Topic {
         lock(&self.listeners).renew(slot, credentials);
     }
 
-    /// The credentials to read with until somebody brings others; a pool's reader is waited for.
+    /// The credentials to read with until a subscriber brings others; a pool's reader is waited for.
     pub fn remember(&self, credentials: Credentials) {
         let mut listeners = lock(&self.listeners);
         match self.is_pooled() {
@@ -482,7 +483,7 @@ impl Topic {
         lock(&self.listeners).refused(end)
     }
 
-    /// See [`Listeners::refusal`]; no lock where nobody was refused.
+    /// See [`Listeners::refusal`]; no lock where no subscriber was refused.
     pub fn refusal(&self, slot: u32) -> Option<End> {
         let has_refused = self.has_refused.load(Ordering::Acquire);
         has_refused.then(|| lock(&self.listeners).refusal(slot))?

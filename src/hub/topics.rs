@@ -49,9 +49,9 @@ type Rank = (bool, u64);
 /// A topic's place in the house.
 struct Seat {
     topic: Arc<Topic>,
-    /// Since when nobody subscribes.
+    /// Since when it has no subscriber.
     idle: Option<(Rank, Instant)>,
-    /// Since when it is over: it can be resumed, and nobody else comes to it.
+    /// Since when it is over: only clients that resume it come to it.
     over: Option<Instant>,
     /// A task waits for its linger time.
     lingering: bool,
@@ -113,7 +113,7 @@ impl Topics {
         self.owners.get(owning).map_or(0, |owned| owned.count)
     }
 
-    /// Whose the topic is that somebody means, where nobody subscribes to it.
+    /// The owner of the topic that a client means, where it has no subscriber.
     pub fn idle_owner(&self, key: &TopicKey, start: &Start) -> Option<Owner> {
         let seats = self.at.get(&key.place)?;
         let seat = seats.get(meant(seats, key, start)?)?;
@@ -148,7 +148,7 @@ impl Topics {
         Some(seats.get(current(seats, key)?)?.topic.clone())
     }
 
-    /// The topic with this key that somebody means, who comes to it now.
+    /// The topic with this key that a client means, which comes to it now.
     pub fn enter(&mut self, key: &TopicKey, start: &Start) -> Option<Arc<Topic>> {
         let seats = self.at.get_mut(&key.place)?;
         let seat = meant(seats, key, start)?;
@@ -220,7 +220,7 @@ impl Topics {
         wanted
     }
 
-    /// A topic is over, and stays for those who resume it; whether a linger task is wanted.
+    /// A topic is over, and stays for clients that resume it; whether a linger task is wanted.
     pub fn retire(&mut self, topic: &Arc<Topic>) -> bool {
         let Some(seat) = self.seat_of(topic) else {
             return false;
@@ -285,7 +285,7 @@ impl Topics {
         }
     }
 
-    /// Since when this topic is over, or nobody subscribes to it. Where it goes on for somebody, its linger task is over.
+    /// Since when this topic is over, or has no subscriber. Where it goes on for a subscriber, its linger task is over.
     pub fn idle_since(&mut self, topic: &Topic) -> Option<Instant> {
         let seat = self.seat_of(topic)?;
         let since = seat.over.or(seat.idle.map(|(_, since)| since));
@@ -351,8 +351,8 @@ fn current(seats: &[Seat], key: &TopicKey) -> Option<usize> {
     seats.position(|seat| seat.over.is_none() && seat.topic.key == *key)
 }
 
-/// The topic with this key that somebody means who begins like this: the one that goes on, or one that is over where only that
-/// one knows their place.
+/// The topic with this key that a client means which begins like this: the one that goes on, or one that is over where only
+/// that one knows the client's place.
 fn meant(seats: &[Seat], key: &TopicKey, start: &Start) -> Option<usize> {
     let current = current(seats, key);
     let is_known_there =

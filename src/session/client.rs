@@ -36,7 +36,7 @@ pub(super) struct Client {
     /// Its page is of another place: a list has let it in.
     pub is_foreign: bool,
     pub candidate: Candidate,
-    /// Against whose number of topics its own count where nobody has verified who it is.
+    /// The owner against whose number its topics count where no policy has verified its user.
     owner: Owner,
     /// The handshake's header fields that a route's `vary` named at that time.
     vary: Vec<(HeaderName, HeaderValue)>,
@@ -60,8 +60,8 @@ impl Client {
         }
     }
 
-    /// What to read for a subscription to `url` on a route, on behalf of somebody whom its policy has let in. `verified` is whom
-    /// some policy knows here, be it the connection's own.
+    /// What to read for a subscription to `url` on a route, on behalf of a user that its policy has admitted. `verified` is
+    /// the user that some policy knows here, be it the connection's own.
     ///
     /// # Errors
     /// `not_found` where the route is not bridged, `forbidden` for somebody who lacks a claim that it shares by.
@@ -90,7 +90,7 @@ impl Client {
                 Scope::Authenticated(Principal(identity.admitted()))
             }
             (Share::Claims(_) | Share::Authenticated, Person::Unknown(_)) => {
-                let detail = "nobody is known here, and this route shares among those who are";
+                let detail = "no user is known here, and this route shares among known users";
                 return Err(Refusal::new(Code::Forbidden, detail));
             }
         };

@@ -370,7 +370,7 @@ pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
 }
 
-/// The claims that a route's topics are shared by: none of them, where all share who are let in.
+/// The claims that a route's topics are shared by: none of them, where all admitted users share.
 pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
     match &route.share {
         Share::Claims(claims) => Some(claims),

@@ -58,7 +58,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let leaving = self.leaving.get_or_insert_default();
         leaving.with_node = Some(exit);
-        // Whoever goes native is out of the way as well, and told so already.
+        // A client that goes native leaves this process as well, and is told so already.
         if leaving.to_legacy.is_none_or(|exit| exit.at > now + window) {
             self.announce(exit, "same", why, now);
         }

@@ -325,8 +325,8 @@ impl Subscription {
         }
     }
 
-    /// Whether an end before the answer is the answer: the backend refused, and gave nothing. What a poll gave once is not for whom a later
-    /// one refuses.
+    /// Whether an end before the answer is the answer: the backend refused, and gave nothing. What an earlier poll gave is
+    /// not for a client that a later poll refuses.
     fn is_refusal(&self, end: &End) -> bool {
         let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
         // That a position was not known here is nothing to tell whom the backend refuses.

@@ -99,7 +99,7 @@ pub fn judge(
         StatusCode::NOT_FOUND | StatusCode::GONE => Code::NotFound,
         StatusCode::NOT_MODIFIED => return Verdict::Good,
         _ if status.is_success() => return Verdict::Good,
-        // The backend is well, and what it has is elsewhere: nobody follows it there.
+        // The backend is well, and what it has is elsewhere: crossfade does not follow it there.
         _ if status.is_redirection() => return Verdict::Failed(Failure::new(INVALID)),
         _ => {
             return Verdict::Failed(Failure {

@@ -34,7 +34,7 @@ pub struct Outage {
     topic: Publisher,
     telemetry: Arc<Telemetry>,
     due: Option<(Instant, Trouble)>,
-    /// When those who wait are answered without a word of the backend.
+    /// When waiting clients are answered without an answer of the backend.
     answer_at: Option<Instant>,
     is_told: bool,
     /// What is in the log.
@@ -105,13 +105,13 @@ impl Outage {
         self.topic.live();
     }
 
-    /// Nobody wants to know: nothing falls due.
+    /// No subscriber wants to know: nothing falls due.
     pub fn rest(&mut self) {
         self.due = None;
         self.answer_at = None;
     }
 
-    /// Somebody wants to know again, and is answered at this time at the latest.
+    /// A subscriber wants to know again, and is answered at this time at the latest.
     pub fn answer_at(&mut self, time: Instant) {
         self.answer_at = Some(time);
     }

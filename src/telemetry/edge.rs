@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::Telemetry;
 
-/// Peers of which the log tells that they forward what is not believed: whoever sends such a field is one.
+/// The most peers that the log names for forwarding fields that are not believed: any peer can send such a field.
 const DISBELIEVED: usize = 8;
 
 impl Telemetry {
@@ -52,7 +52,7 @@ impl Telemetry {
         tracing::warn!(what, sessions, "revoked");
     }
 
-    /// A peer outside `trusted_proxies` says whom it speaks for; told once of each, and of a few only.
+    /// A peer outside `trusted_proxies` names the client that it forwards for; logged once for each, and for a few only.
     pub fn forwarded_disbelieved(&self, peer: IpAddr) {
         let known = self.disbelieved.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Answers that a backend has compressed although nobody asked for that (`Content-Encoding`).
+//! Answers that a backend has compressed although crossfade did not ask for that (`Content-Encoding`).
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::error::Error;
 /// Codings one over the other; each holds a window of its own.
 const MOST: usize = 2;
 
-/// What comes of a decoder at once. Whoever reads counts the pieces against a limit, so that a small answer
+/// What comes of a decoder at once. The caller counts the pieces against a limit, so that a small answer
 /// that unfolds into a large one never stands in memory whole.
 const PIECE: usize = 16 << 10;
 

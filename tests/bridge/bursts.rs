@@ -1,4 +1,4 @@
-//! Whatever comes at once comes whole and in order to everybody who reads.
+//! Whatever comes at once comes whole and in order to every client that reads.
 
 use super::world::World;
 use crate::life::socket::{Seen, Socket};
@@ -36,7 +36,7 @@ async fn bursts_come_whole() {
         socket.subscribe(1, "/ids").await;
         readers.push((socket, false));
     }
-    // It never reads, and nobody minds.
+    // It never reads, which costs the other clients nothing.
     let mut stalled = world.join(&[]).await;
     stalled.subscribe(1, "/ids").await;
     while world.sidecar.handle.shared().hub.topics()[0].subscribers <= READERS {

@@ -1,4 +1,4 @@
-//! A job's stream that is over: who was cut one event before the end gets that event.
+//! A job's stream that is over: a client that was cut off one event before the end gets that event.
 
 use std::time::Duration;
 
@@ -74,11 +74,11 @@ impl World {
 
     async fn gets_the_rest(&self, path: &str, code: &str, is_final: bool, close: u16) {
         let place = self.cut(path).await;
-        until("nobody is there", || {
+        until("no session is there", || {
             self.sidecar.handle.shared().sessions.count() == 0
         })
         .await;
-        // With nobody there the stream is not asked for again, however often that would have been due.
+        // Without a client the stream is not asked for again, however often that would have been due.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let asked = |path: &str| {
             let seen = self.backend.seen();
@@ -117,7 +117,7 @@ async fn a_job_that_said_its_last_word_is_resumed() {
 async fn a_job_that_the_backend_forgot_is_resumed() {
     let world = World::start().await;
     world.gets_the_rest("/gone", "not_found", false, 4004).await;
-    // Who comes anew is told by the backend.
+    // A new client is told by the backend.
     let mut newcomer = world.open("/gone", &[JSON]).await;
     assert_eq!(newcomer.frame("err").await["code"], "not_found");
 }

@@ -105,10 +105,10 @@ impl World {
         snapshot["o"].clone()
     }
 
-    /// Waits until nobody is there, and longer than the interval after that.
+    /// Waits until no client is there, and longer than the interval after that.
     async fn idles(&self) {
         let hub = &self.sidecar.handle.shared().hub;
-        until("nobody to listen", || {
+        until("every topic is idle", || {
             hub.topics().iter().all(|topic| topic.is_idle)
         })
         .await;
@@ -124,7 +124,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn who_comes_to_an_idle_route_sees_one_fresh_document() {
+async fn a_client_of_an_idle_route_sees_one_fresh_document() {
     let world = World::start().await;
     world.visit("/document").await;
     let polls = world.backend.seen().len();
@@ -153,7 +153,7 @@ async fn who_comes_to_an_idle_route_sees_one_fresh_document() {
 }
 
 #[tokio::test]
-async fn who_comes_back_with_a_position_gets_the_difference() {
+async fn a_client_back_with_a_position_gets_the_difference() {
     let world = World::start().await;
     let position = world.visit("/list").await;
     let list = json!([{"id": 1}, {"id": 2}]);
@@ -184,7 +184,7 @@ async fn who_comes_back_with_a_position_gets_the_difference() {
 }
 
 #[tokio::test]
-async fn who_comes_while_the_backend_is_slow_or_down_sees_the_old_document_as_stale() {
+async fn a_slow_or_down_backend_shows_the_old_document_as_stale() {
     let world = World::start().await;
     world.visit("/document").await;
     world.show(|shown| shown.takes = Duration::from_secs(3));
@@ -219,7 +219,7 @@ async fn who_comes_while_the_backend_is_slow_or_down_sees_the_old_document_as_st
 }
 
 #[tokio::test]
-async fn whom_the_backend_refuses_after_a_pause_sees_nothing_old() {
+async fn a_client_refused_after_a_pause_sees_nothing_old() {
     for (status, code) in [
         ("401 No", "unauthorized"),
         ("403 No", "forbidden"),
@@ -237,7 +237,7 @@ async fn whom_the_backend_refuses_after_a_pause_sees_nothing_old() {
             (&refused["t"], &refused["code"]),
             (&json!("err"), &json!(code))
         );
-        // Nor with a position, for whom the next poll refuses.
+        // A client with a position gets nothing old either where the next poll is refused.
         world.show(|shown| shown.status = "200 OK");
         world.visit("/document").await;
         world.show(|shown| shown.status = status);

@@ -194,7 +194,7 @@ async fn a_join_keeps_the_order_of_frames_and_the_channel() {
     world.happen();
     let event = late.frame_unless("ev", "gap").await;
     assert_eq!(event, first.frame("ev").await);
-    // Who says where it was costs the backend nothing.
+    // A client that says where it was costs the backend nothing.
     let requests = world.requests();
     for resume in [json!({"after": last["o"]}), json!({"last_event_id": "3"})] {
         let mut back = world.open("/_crossfade/ws", &[JSON]).await;

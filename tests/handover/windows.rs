@@ -242,7 +242,7 @@ async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_document_goes_over_and_is_polled_when_somebody_comes() {
+async fn an_idle_document_goes_over_and_is_polled_for_a_client() {
     let world = World::start().await;
     let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
     let mut first = Follower::join(&dynasty.public, "/counter").await;
@@ -268,7 +268,7 @@ async fn an_idle_document_goes_over_and_is_polled_when_somebody_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_is_served_though_the_old_process_has_a_paused_client_only() {
+async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
     let world = World::start().await;
     let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"60s\"", ROUTES);
     let mut paused = Follower::join(&dynasty.public, "/counter").await;

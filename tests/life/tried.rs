@@ -118,7 +118,7 @@ fn what_a_stream_sends_first_is_told_with_what_join_makes_of_it() {
         "/plain" => says(200, STREAM, "", "data: a\n\n"),
         "/quiet" => says(200, STREAM, "", ""),
         "/page" => says(200, "text/html", "", "<p>"),
-        "/own" | "/of/{id}" => panic!("{path} is not for everybody"),
+        "/own" | "/of/{id}" => panic!("{path} is not for every client"),
         _ => says(200, JSON, &date(0), "{}"),
     });
     let route = |path: &str, share: &str| {

@@ -25,13 +25,13 @@ fn authorization(credential: &str) -> String {
     format!("Authorization: {credential}\r\n")
 }
 
-/// Says who it is in one step.
+/// Logs in in one step, by Negotiate.
 async fn log_in(client: &mut Peer, name: &str) -> Message {
     let ticket = authorization(&format!("Negotiate ticket:{name}"));
     client.ask("GET /", &ticket, "").await
 }
 
-/// Says who it is in the three steps of NTLM.
+/// Logs in in the three steps of NTLM.
 async fn log_in_by_ntlm(client: &mut Peer, name: &str) -> Message {
     let first = client.ask("GET /", "", "").await;
     assert_eq!(first.status(), 401);

@@ -93,14 +93,14 @@ async fn talk(mut peer: Peer, connection: usize, served: Arc<Mutex<Vec<Served>>>
             (None, Some(challenge)) => {
                 let fields = format!("WWW-Authenticate: NTLM {challenge}\r\n");
                 login.challenge = Some(challenge);
-                answer(&mut peer, &request, "401 Unauthorized", &fields, "who?").await
+                answer(&mut peer, &request, "401 Unauthorized", &fields, "log in").await
             }
             (None, None) if request.target() == "/healthz" => {
                 answer(&mut peer, &request, "200 OK", "", "ok").await
             }
             (None, None) => {
                 let fields = "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\n";
-                answer(&mut peer, &request, "401 Unauthorized", fields, "who?").await
+                answer(&mut peer, &request, "401 Unauthorized", fields, "log in").await
             }
         };
         if !is_open || request.target() == "/last" {

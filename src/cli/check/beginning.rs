@@ -11,7 +11,7 @@ use crate::source::sse::decode::Decoder;
 /// How long after the head events count as the beginning.
 const BEGINNING: Duration = Duration::from_millis(300);
 
-/// Whether this stream can be asked for without being somebody, and without knowing more than the file.
+/// Whether `check` can ask for this stream without a user's credentials, and without knowing more than the file.
 pub fn is_open(route: &Route) -> bool {
     let is_stream = matches!(route.source, Some(Source::Sse(_)));
     is_stream && route.share == Share::Public && !route.path.contains('{')
@@ -36,8 +36,8 @@ pub async fn listen(fetcher: &Fetcher, route: &Route) -> Findings {
                 "{}: nothing is known of the stream's beginning: {why}",
                 route.path
             );
-            let mend = "start the backend, or name a path that answers with an event stream";
-            return vec![warning(key, what, mend)];
+            let fix = "start the backend, or name a path that answers with an event stream";
+            return vec![warning(key, what, fix)];
         }
     };
     let (mut decoder, mut messages) = (Decoder::new(None), Vec::new());

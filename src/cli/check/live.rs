@@ -130,11 +130,11 @@ async fn look_at_topics(config: &Config) -> Findings {
             "{} topics of this route differ in the parameter `{parameter}` only",
             hint["topics"]
         );
-        let mend = "where it changes nothing of the answer, name it here";
+        let fix = "where it changes nothing of the answer, name it here";
         Some(warning(
             format!("route.{}.ignore_query", route.index),
             what,
-            mend,
+            fix,
         ))
     });
     found.collect()

@@ -213,20 +213,20 @@ fn guess(table: &Table<'_>) -> Option<Kind> {
 }
 
 fn refuse_others(table: &Table<'_>, kind: Kind) {
-    let mend = "remove it, or write that kind";
+    let fix = "remove it, or write that kind";
     if kind != Kind::Jwt {
-        table.refuse_elsewhere(JWT_KEYS, "belongs to `kind = \"jwt\"`", mend);
+        table.refuse_elsewhere(JWT_KEYS, "belongs to `kind = \"jwt\"`", fix);
     }
     if kind != Kind::Forward {
         let what = "belongs to `kind = \"forward\"`";
-        table.refuse_elsewhere(FORWARD_KEYS, what, mend);
-        let mend = match kind {
+        table.refuse_elsewhere(FORWARD_KEYS, what, fix);
+        let fix = match kind {
             Kind::Jwt => "write it in `claims`, such as `claims = {user = \"sub\"}`",
             _ => "write it in the key's line, such as `user=NAME`",
         };
-        table.refuse_elsewhere(["user", "tenant", "roles"], what, mend);
+        table.refuse_elsewhere(["user", "tenant", "roles"], what, fix);
     }
     if kind != Kind::ApiKey {
-        table.refuse_elsewhere(API_KEY_KEYS, "belongs to `kind = \"api_key\"`", mend);
+        table.refuse_elsewhere(API_KEY_KEYS, "belongs to `kind = \"api_key\"`", fix);
     }
 }

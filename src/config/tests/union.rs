@@ -30,7 +30,7 @@ const MISTAKES: &[(usize, &Tables)] = &[
     ),
     (1, &[("[admin]", "listen = \"0.0.0.0:9900\"")]),
     (1, &[("[websocket]", "queue = {messages = 0}")]),
-    (1, &[("[websocket]", "cors = \"nobody\"")]),
+    (1, &[("[websocket]", "cors = \"missing\"")]),
     (1, &[("[log]", "level = \"loud\"")]),
     (1, &[("[sever]", "listen = \"127.0.0.1:1\"")]),
     (1, &[("[upstream.bare]", "")]),

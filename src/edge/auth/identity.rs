@@ -80,7 +80,7 @@ impl Identity {
     /// Somebody among those who have the same values of these claims, from the same issuer.
     ///
     /// # Errors
-    /// The claim that they lack, or a part of it: they are pooled with nobody.
+    /// The claim that the user lacks, or a part of it: such a user shares a pool with no other.
     pub fn pool(&self, claims: &[String]) -> Result<[u8; 32], Unfit> {
         let mut parts = vec![
             "claims".to_owned(),
@@ -99,8 +99,8 @@ impl Identity {
         Ok(digest(parts.iter().map(String::as_str)))
     }
 
-    /// Anybody among all whom this policy lets in. Another policy's are others, on the same route too: nobody reads with credentials
-    /// of a kind that it could not have shown.
+    /// Every user that this policy admits. Another policy's users are apart, on the same route too: no client reads with
+    /// credentials of a kind that it could not have shown.
     pub fn admitted(&self) -> [u8; 32] {
         digest(["admitted", &self.auth].into_iter())
     }
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_a_policys_own_keys_name_is_a_claim_too() {
-        let pool = |who: &Identity, name: &str| who.pool(&[name.to_owned()]);
+        let pool = |user: &Identity, name: &str| user.pool(&[name.to_owned()]);
         let mut bob = alice();
         bob.user = "bob".into();
         bob.roles = vec!["editor".into(), "user".into(), "user".into()];
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn all_whom_one_policy_lets_in_are_alike_and_no_others() {
+    fn users_that_one_policy_admits_are_alike_and_no_others() {
         let mut bob = alice();
         (bob.user, bob.tenant) = ("bob".into(), None);
         bob.claims.insert("iss".into(), json!("https://other.test"));

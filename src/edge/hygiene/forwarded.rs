@@ -48,8 +48,8 @@ impl Peer {
 pub struct Client {
     /// The client's address in plain text form; `unix` where nobody told one.
     pub ip: Text,
-    /// The address that tells this client from others; `None` where nobody told one: a proxy's own stands for all who come
-    /// through it.
+    /// The address that tells this client from others. `None` where no proxy named one: the proxy's own address stands for all
+    /// of its clients.
     pub address: Option<IpAddr>,
     /// The host that the client asked for.
     pub host: Host,
@@ -102,7 +102,7 @@ pub fn client(
     }
 }
 
-/// Whether somebody who is not believed says whom they speak for.
+/// Whether a peer outside `trusted_proxies` names the client that it forwards for.
 pub fn is_disbelieved(headers: &HeaderMap, peer: Peer) -> bool {
     let says = || headers.contains_key(FOR) || headers.contains_key(FORWARDED);
     !peer.is_trusted && !peer.is_unnamed && says()

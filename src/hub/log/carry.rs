@@ -146,7 +146,7 @@ impl Log {
         }
         self.first = first;
         self.window = first;
-        // Who has read everything before has lost what is missing.
+        // A reader that has read everything before has lost what is missing.
         self.at_head = 0;
         self.snapshot = None;
     }

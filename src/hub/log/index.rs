@@ -1,4 +1,4 @@
-//! Where a log's events stand, for those who look for the place of what they have read elsewhere.
+//! Where a log's events stand, for subscribers that look for the place of what they have read by a request of their own.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
@@ -8,7 +8,7 @@ use super::{Cursor, Log};
 use crate::event::{Event, Kind};
 use crate::hub::own::{Reading, has_place, mark};
 
-/// Where the events of a log stand, by their marks; kept only while somebody reads a request of their own.
+/// Where the events of a log stand, by their marks; kept only while a subscriber reads a request of its own.
 #[derive(Debug)]
 pub struct Index {
     marks: RandomState,
@@ -68,7 +68,7 @@ impl Index {
 }
 
 impl Log {
-    /// Somebody begins to read a request of their own.
+    /// A subscriber begins to read a request of its own.
     pub fn index(&mut self, marks: &RandomState) {
         let events = self.entries.iter().map(|entry| &entry.event);
         let fresh = || Box::new(Index::new(marks.clone(), self.first, events));

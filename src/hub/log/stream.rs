@@ -39,7 +39,7 @@ pub enum Brought {
     Taken(Arc<str>),
     /// The stream began without it.
     Refused,
-    /// For those who brought it the stream is over.
+    /// For the clients that brought it the stream is over.
     Over(End),
 }
 
@@ -221,13 +221,13 @@ impl Log {
         }
     }
 
-    /// The backend has nothing more for those who brought the id.
+    /// The backend has nothing more for the clients that brought the id.
     pub fn end_brought(&mut self, end: End) {
         self.stream.brought = Brought::Over(end);
         self.stream.version += 1;
     }
 
-    /// What somebody gets who comes without a position.
+    /// What a client gets that comes without a position.
     pub fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
         let kept = |after: u64| Newcomer::Window(after.clamp(self.window() - 1, self.head()));
         let stream = &self.stream;

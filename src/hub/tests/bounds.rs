@@ -157,7 +157,7 @@ async fn a_silent_topic_lets_go_of_what_is_too_old() {
     };
     assert_eq!(bytes(&world), 400 * 65);
     tokio::time::sleep(std::time::Duration::from_secs(75)).await;
-    // Nothing may be resumed any more, but who is here still gets what it has not read.
+    // Nothing may be resumed any more, but a present subscriber still gets what it has not read.
     assert_eq!(world.hub.topics().remove(0).events, 0);
     assert_eq!(bytes(&world), 200 * 65);
     let progress = here.subscriber.read(&mut out, 200);

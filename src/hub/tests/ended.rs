@@ -1,4 +1,4 @@
-//! Streams that are over: who was cut before the end gets the rest, everybody else a new topic.
+//! Streams that are over: a client that was cut off before the end gets the rest, every other client a new topic.
 
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ async fn ended_streams_are_few_and_give_way_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_stream_waits_for_those_who_resume_it() {
+async fn a_lost_stream_waits_for_clients_that_resume_it() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let first = world.join(&target, Start::Live);
@@ -164,7 +164,7 @@ async fn a_lost_stream_waits_for_those_who_resume_it() {
     feed.opened();
     publish(&feed, &["a", "b"]);
     feed.set_lost(true);
-    // Somebody is there, so all others share it.
+    // It has a subscriber, so all others share it.
     assert_eq!(world.join(&target, Start::Live).at.epoch, at.epoch);
     drop(first);
     assert!(!feed.is_attended());
@@ -172,7 +172,7 @@ async fn a_lost_stream_waits_for_those_who_resume_it() {
     assert_eq!((back.at.epoch, back.recovered), (at.epoch, true));
     assert!(feed.is_attended());
     drop(back);
-    // Who knows nothing of it gets a stream of their own; what is there is not lost.
+    // A client that knows nothing of it gets a stream of its own; what is there is not lost.
     let newcomer = world.join(&target, Start::Live);
     assert_ne!(newcomer.at.epoch, at.epoch);
     assert_eq!((world.running().await, world.feeds()), (1, 2));
@@ -193,7 +193,7 @@ async fn a_lost_stream_that_gave_nothing_is_no_other_topic() {
     let at = first.at;
     world.feed().await.set_lost(true);
     drop(first);
-    // Else everybody who comes back would ask a backend that is down at once.
+    // Else every client that comes back would ask a backend that is down at once.
     assert_eq!(world.join(&target, Start::Live).at.epoch, at.epoch);
     assert_eq!(world.feeds(), 1);
 }
@@ -228,7 +228,7 @@ async fn a_topic_goes_by_the_routes_in_force() {
     let old = route("feed", sse(), Share::Public, window(10));
     let new = route("feed", sse(), Share::Public, window(3));
     world.hub.reconcile(std::slice::from_ref(&new));
-    // Whoever comes knew the configuration of before only.
+    // The client that comes knew the configuration of before only.
     let joined = world.join(&target(&old, "/feed", Scope::Public), Start::Live);
     assert_eq!(world.feed().await.route().replay.events, 3);
     // What is read no longer does not linger.

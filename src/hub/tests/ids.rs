@@ -1,4 +1,4 @@
-//! Whoever comes back by the id that the newest event showed gets everything after that event, or is told of a gap.
+//! A client that comes back by the id that its newest event showed gets everything after that event, or is told of a gap.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ impl World {
         self.log.take_in(grown.read(Epoch(1), self.at));
     }
 
-    /// Offsets that somebody gets who comes with this id, and whether they are told that this is all.
+    /// Offsets that a client gets that comes with this id, and whether it is told that this is all.
     fn resume(&mut self, id: &Arc<str>) -> (Vec<u64>, bool, bool) {
         let start = Start::LastEventId(id.clone());
         let placed = place::begin(&mut self.log, start, Join::Auto, self.at);

@@ -116,7 +116,7 @@ async fn every_word_of_join_is_kept() {
         let mut late = world.join(&target, Start::Live).subscriber;
         assert_eq!(read(&mut late), expected, "{join:?}");
         assert_eq!(world.feeds_now().await, feeds, "{join:?}");
-        // Whoever names a place never costs a request.
+        // A client that names a place never costs a request.
         let _back = world.join(&target, Start::LastEventId("2".into()));
         let _lost = world.join(&target, Start::LastEventId("no such".into()));
         assert_eq!(world.feeds_now().await, feeds, "{join:?}");
@@ -281,7 +281,7 @@ async fn an_own_read_above_the_caps_is_a_gap_and_the_window() {
     assert_eq!(world.feeds_now().await, 1);
 }
 
-/// What may happen while somebody reads a request of their own.
+/// What may happen while a subscriber reads a request of its own.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// The backend says something new: its id, that may come again, or none.

@@ -141,7 +141,7 @@ async fn readers_hold_where_they_stand_and_leave_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_for_those_who_pause_or_are_too_slow() {
+async fn nothing_is_kept_for_paused_or_too_slow_subscribers() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let mut paused = world.join(&target, Start::Live).subscriber;
@@ -165,7 +165,7 @@ async fn nothing_is_kept_for_those_who_pause_or_are_too_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_let_go_and_has_lost_nothing_just_goes_on() {
+async fn a_subscriber_let_go_without_loss_just_goes_on() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(1_000));
     let mut slow = world.join(&target, Start::Live).subscriber;

@@ -56,14 +56,14 @@ async fn a_cap_that_one_client_reaches_is_no_others() {
     let owners = Owners::new(two_each());
     let _kept = ["/1", "/2"].map(|url| owners.join(ALICE, url).unwrap());
     assert!(owners.is_full(ALICE));
-    // What others have made is no new topic, for anybody.
+    // A topic that another client has made is no new topic for any client.
     let _bobs = owners.join(BOB, "/3").unwrap();
     let _shared = owners.join(ALICE, "/3").unwrap();
     assert!(!owners.is_full(BOB));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_counts_against_who_is_still_there() {
+async fn a_topic_counts_against_a_present_subscriber() {
     let owners = Owners::new(two_each());
     let alices = ["/1", "/2"].map(|url| owners.join(ALICE, url).unwrap());
     let again = owners.join(ALICE, "/1").unwrap();
@@ -74,7 +74,7 @@ async fn a_topic_counts_against_who_is_still_there() {
     assert!(owners.is_full(ALICE) && !owners.is_full(BOB));
     drop(again);
     assert!(!owners.is_full(ALICE) && owners.is_full(BOB));
-    // Nobody's number is left when all are gone and forgotten.
+    // No owner's number is left when all topics are gone.
     drop((bobs, more));
     tokio::time::sleep(std::time::Duration::from_secs(61)).await;
     assert_eq!(owners.world.hub.topics().len(), 0);
@@ -83,7 +83,7 @@ async fn a_topic_counts_against_who_is_still_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_topic_counts_against_who_comes_to_it() {
+async fn an_idle_topic_counts_against_its_new_subscriber() {
     let owners = Owners::new(two_each());
     let alices = ["/1", "/2"].map(|url| owners.join(ALICE, url).unwrap());
     let _bobs = owners.join(BOB, "/3").unwrap();
@@ -95,7 +95,7 @@ async fn an_idle_topic_counts_against_who_comes_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_told_from_others_has_no_cap_of_their_own() {
+async fn an_unknown_owner_has_no_cap_of_its_own() {
     let owners = Owners::new(Limits {
         topics: 20,
         ..two_each()
@@ -118,7 +118,7 @@ async fn limits_follow_the_configuration() {
     owners.world.hub.set_limits(limits);
     let more = ["/3", "/4"].map(|url| owners.join(ALICE, url).unwrap());
     assert!(owners.is_full(ALICE));
-    // What is above a lowered cap stays; those that nobody listens to make room until it fits.
+    // What is above a lowered cap stays; topics without subscribers make room until it fits.
     owners.world.hub.set_limits(two_each());
     assert!(owners.is_full(ALICE));
     drop(more);
@@ -153,7 +153,7 @@ async fn what_a_topic_counts_against_is_handed_over() {
         );
     }
     assert_eq!(heirs.len(), 2);
-    // Theirs, whoever was subscribed over there: they come for both, and for no third.
+    // Both are Alice's, whichever client was subscribed over there: she gets both, and no third.
     let _again = ["/1", "/2"].map(|url| there.join(ALICE, url).unwrap());
     assert!(there.is_full(ALICE) && !there.is_full(BOB));
 }

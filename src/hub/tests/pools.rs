@@ -24,8 +24,8 @@ fn refused(code: Code) -> End {
     }
 }
 
-fn join(world: &World, who: &str) -> Subscriber {
-    let joined = world.join_as(&pool(), cookie(who), Start::Live);
+fn join(world: &World, user: &str) -> Subscriber {
+    let joined = world.join_as(&pool(), cookie(user), Start::Live);
     joined.unwrap().subscriber
 }
 
@@ -44,9 +44,12 @@ async fn the_reader_stays_and_a_newcomer_is_not_tried() {
     assert!(feed.credentials() == cookie("alice again"));
     drop(alice);
     assert!(feed.reader_gone().now_or_never().is_some());
-    assert!(feed.credentials() == cookie("bob"), "who is here longest");
+    assert!(
+        feed.credentials() == cookie("bob"),
+        "the one that is here longest"
+    );
     assert!(feed.reader_gone().now_or_never().is_none());
-    // Alone, and gone: it is read on for nobody; another comes, and it is read for them.
+    // Without a subscriber it is read on with Bob's credentials, and with Dave's once he has come.
     drop((carol, bob));
     assert!(feed.reader_gone().now_or_never().is_none());
     assert!(feed.credentials() == cookie("bob"));
@@ -80,7 +83,7 @@ async fn a_refused_reader_goes_alone_and_one_other_is_tried() {
     drop(alice);
     assert!(feed.reader_gone().now_or_never().is_some());
     assert!(feed.credentials() == cookie("bob"));
-    // A slot that is given to somebody else is theirs.
+    // A slot that is given to another subscriber is that one's.
     drop(mallory);
     let carol = join(&world, "carol");
     assert!(carol.refusal().is_none());
@@ -93,7 +96,7 @@ async fn a_refused_reader_goes_alone_and_one_other_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_readers_matter_is_nobodys_alone() {
+async fn no_other_reader_is_tried_where_none_could_help() {
     let world = World::new(ROOMY);
     let alone = join(&world, "alice");
     let feed = world.feed().await;

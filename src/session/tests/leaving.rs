@@ -322,7 +322,7 @@ async fn a_notice_waits_for_a_client_that_reads_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_drain_keeps_nobody_whom_a_rollout_put_out() {
+async fn a_cancelled_drain_keeps_no_client_that_a_rollout_moved() {
     let world = World::new(ROLLED);
     world.stage("web", 100_000, StageState::Running);
     let mut client = world.connect(somebody()).await;

@@ -27,7 +27,7 @@ use crate::upstream::Upstreams;
 const TRUSTED_304S: u32 = 100;
 /// A reload that shortens the interval takes effect within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Who comes to a topic that nobody wanted to know of is answered within a second: a little before the session does so by itself, so that the
+/// A client that comes to an idle topic is answered within a second: a little before the session does so by itself, so that the
 /// state is known by then.
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 /// Between two log lines about a list that keeps losing most of its items and getting them back.
@@ -60,7 +60,7 @@ impl Feed for PollFeed {
             topic,
             pace: Pace::default(),
             has_begun: held.is_some(),
-            // One that nobody wanted to know of there either is asked for as soon as somebody does.
+            // A topic that was idle there too is asked for as soon as a subscriber comes.
             is_inherited: legacy.is_some_and(|legacy| legacy.was_open),
             has_rested: false,
             held,
@@ -85,7 +85,7 @@ struct Poller {
     held: Option<Held>,
     /// Another process has polled it until now.
     is_inherited: bool,
-    /// Nobody wanted to know for a while, and no poll has succeeded since.
+    /// The topic was idle for a while, and no poll has succeeded since.
     has_rested: bool,
     /// 304s since the last whole answer.
     not_modified: u32,
@@ -150,7 +150,7 @@ impl Poller {
         }
     }
 
-    /// Nobody wants to know: the backend is left alone until somebody does, who then waits for its answer.
+    /// The topic is idle: the backend is left alone until a subscriber comes, which then waits for its answer.
     async fn rest(&mut self) {
         self.has_rested = true;
         self.outage.rest();
@@ -186,7 +186,7 @@ impl Poller {
             };
             let is_asked = match self.topic.is_attended() {
                 true => self.outage.during(slice).await,
-                // Nobody is there to be told that something is due.
+                // No client is there to be told that something is due.
                 false => slice.await,
             };
             if is_asked {

@@ -132,7 +132,7 @@ impl Follower {
                 .unwrap_or_else(|| self.backoff.next(self.retry, roll));
             self.topic.set_lost(true);
             let topic = self.topic.clone();
-            // While nobody is there, nothing is asked for.
+            // While there is no subscriber, nothing is asked for.
             let wait = async {
                 sleep(wait).await;
                 topic.attended().await;
@@ -145,7 +145,7 @@ impl Follower {
     async fn stream(&mut self) -> Stop {
         let topic = self.topic.clone();
         let asked = tokio::select! {
-            // First, because it says who the reader is from now on.
+            // First, because it says which subscriber is the reader from now on.
             biased;
             asked = self.ask() => asked,
             () = topic.reader_gone() => return Stop::Unread,

@@ -210,7 +210,7 @@ async fn what_is_no_stream_is_invalid_and_said_once() {
 }
 
 #[tokio::test]
-async fn a_reason_that_changes_is_shown_to_those_who_come() {
+async fn a_reason_that_changes_is_shown_to_new_clients() {
     let world = World::new(STREAM).await;
     let mut listener = world.join(Start::Live);
     world.answer_status("503 Later").await;

@@ -1,4 +1,4 @@
-//! Polled topics that nobody wants to know of: left alone, and asked for once when somebody comes.
+//! Polled topics without subscribers: left alone, and asked for once when a client comes.
 
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ async fn a_topic_without_listeners_is_not_polled() {
     let world = World::new(FAST).await;
     left(&world, "1").await;
     assert!(world.is_quiet(WHILE).await);
-    // Who comes costs one poll, and that a conditional one.
+    // A client that comes costs one poll, and that a conditional one.
     let mut listener = world.join(Start::Live);
     assert_eq!(listener.next().await, "snap 1");
     let head = world.answer_status("304 Not Modified").await;
     assert_eq!(header(&head, "if-none-match").as_deref(), Some("\"a\""));
     listener.opened().await;
     assert!(listener.is_steady());
-    // And it goes on as long as somebody is there.
+    // And it goes on as long as a client is there.
     world.answer_json("", "2").await;
     assert_eq!(listener.next().await, "message||2");
 }
@@ -54,7 +54,7 @@ async fn an_idle_topic_goes_with_its_replay_window() {
 }
 
 #[tokio::test]
-async fn who_comes_back_gets_the_difference() {
+async fn a_client_that_comes_back_gets_the_difference() {
     let world = World::new(CHANGES).await;
     let position = left(&world, r#"[{"id":1},{"id":2}]"#).await;
     assert!(world.is_quiet(WHILE).await);
@@ -65,7 +65,7 @@ async fn who_comes_back_gets_the_difference() {
 }
 
 #[tokio::test]
-async fn who_comes_waits_for_the_poll_a_second_at_most() {
+async fn a_new_client_waits_for_the_poll_a_second_at_most() {
     let world = World::new(FAST).await;
     left(&world, "1").await;
     assert!(world.is_quiet(WHILE).await);
@@ -82,7 +82,7 @@ async fn who_comes_waits_for_the_poll_a_second_at_most() {
 }
 
 #[tokio::test]
-async fn a_poll_that_fails_for_who_comes_is_told_at_once() {
+async fn a_poll_that_fails_is_told_to_a_new_client_at_once() {
     let world = World::new(FAST).await;
     left(&world, "1").await;
     assert!(world.is_quiet(WHILE).await);
@@ -125,7 +125,7 @@ async fn coming_and_going_costs_no_more_polls_than_staying() {
 }
 
 #[tokio::test]
-async fn who_has_paused_counts_for_nothing() {
+async fn a_paused_client_counts_as_none() {
     let world = World::new(FAST).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;
@@ -141,7 +141,7 @@ async fn who_has_paused_counts_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_write_is_remembered_until_somebody_comes() {
+async fn a_write_is_remembered_until_a_client_comes() {
     let world = World::new(HOURLY).await;
     left(&world, "1").await;
     world.hub.refresh(|_| true);
@@ -171,7 +171,7 @@ async fn a_new_pace_reaches_an_idle_topic() {
 }
 
 #[tokio::test]
-async fn who_comes_does_not_close_the_breaker() {
+async fn a_new_client_does_not_close_the_breaker() {
     let world = World::new(r#"source = {kind = "poll", every = "10ms"}"#).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;

@@ -1,4 +1,4 @@
-//! What becomes of a `Last-Event-ID`: whose it is, and who pays where the backend will not have it.
+//! What becomes of a `Last-Event-ID`: whose it is, and which clients it costs something where the backend refuses it.
 
 use super::support::*;
 use crate::hub::Start;

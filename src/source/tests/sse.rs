@@ -288,7 +288,7 @@ async fn open_streams_are_counted() {
 }
 
 #[tokio::test]
-async fn a_lost_stream_is_asked_for_when_somebody_comes() {
+async fn a_lost_stream_is_asked_for_when_a_client_comes() {
     let world = World::new(PLAIN).await;
     let mut listener = world.join(Start::Live);
     let mut stream = world.stream().await;

@@ -55,8 +55,9 @@ pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
     })
 }
 
-/// What the body of a success says. A claim that is there twice, or cannot be held exactly, is as good as none; where the file asks
-/// for it the answer names nobody. What nobody asks for does no harm. `credential` is the digest of what the authority was asked with.
+/// What the body of a success says. A claim that is there twice, or cannot be held exactly, is as good as none; where the
+/// file asks for it the answer names no user. A member that the file does not ask for does no harm. `credential` is the
+/// digest of what the authority was asked with.
 pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {
     let tree = Tree::read_deep(body);
     let (tree, claims) = match tree.map(|tree| (tree.root().exact(DEPTH), tree)) {

@@ -90,7 +90,7 @@ fn a_token_says_who_somebody_is() {
 }
 
 #[test]
-fn a_number_that_would_be_rounded_pools_nobody() {
+fn a_claim_that_would_be_rounded_pools_no_user() {
     let payload = claims(json!({"id": "NUMBER"})).to_string();
     let payload = payload.replace("\"NUMBER\"", "18446744073709551617");
     let signer = Signer::new(Algorithm::HS256);
