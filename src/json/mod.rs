@@ -2,7 +2,7 @@
 //!
 //! What a browser's `JSON.parse` takes is read here, also what `serde_json` makes no value of: an unpaired surrogate,
 //! a number beyond a double, a member that is there twice (the last one counts, as in browsers). Numbers stay text, so
-//! they are compared exactly ([`equal`]) and go on as they came. Whether a text is JSON at all is `serde_json`'s word.
+//! they are compared exactly ([`equal()`]) and go on as they came. Whether a text is JSON at all is `serde_json`'s word.
 
 mod equal;
 mod number;

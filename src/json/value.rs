@@ -40,7 +40,7 @@ pub enum Scalar {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// As [`number::canonical`] spells it.
+    /// In its one spelling: digits and an exponent.
     Number(String),
     /// UTF-8, in which a surrogate may stand alone.
     Text(Vec<u8>),
