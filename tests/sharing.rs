@@ -35,16 +35,13 @@ source = {kind = "poll", every = "10m"}
 const PROXIED: &str = "trusted_proxies = [\"127.0.0.0/8\"]";
 
 async fn open(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
-    let public = format!("http://{}", sidecar.address);
-    let origin = format!("origin: {public}");
-    let fields = [&[origin.as_str(), JSON], fields].concat();
-    let opened = Socket::open(&public, path, &fields).await;
-    opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
+    sidecar.open(path, &[&[JSON], fields].concat()).await
 }
 
-async fn join(sidecar: &Sidecar, fields: &[&str]) -> Socket {
-    let mut socket = open(sidecar, "/_crossfade/ws", fields).await;
-    socket.frame("welcome").await;
+/// A client that has a polled route's document.
+async fn view(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
+    let mut socket = open(sidecar, path, fields).await;
+    socket.frame("snap").await;
     socket
 }
 
@@ -70,7 +67,7 @@ async fn one_address_with_many_cookies_locks_no_other_out() {
         let cookie = format!("cookie: invented={n}");
         let token = format!("authorization: Bearer {n}");
         let from = "x-forwarded-for: 203.0.113.7";
-        let mut socket = join(&sidecar, &[from, &cookie, &token]).await;
+        let mut socket = sidecar.join(&[from, &cookie, &token]).await;
         for id in 0..64 {
             let path = format!("/api/jobs/{n}-{id}");
             socket
@@ -92,13 +89,13 @@ async fn one_address_with_many_cookies_locks_no_other_out() {
         kept.push(socket);
     }
     assert_eq!(refused, 17 * 64 - 1_000);
-    let mut other = join(&sidecar, &["x-forwarded-for: 203.0.113.8"]).await;
+    let mut other = sidecar.join(&["x-forwarded-for: 203.0.113.8"]).await;
     for id in 0..64 {
         let answer = ask(&mut other, id, &format!("/api/jobs/mine-{id}")).await;
         assert_eq!(answer["t"], "ok", "{answer}");
     }
     // Clients that come to an existing topic need no new one.
-    let mut same = join(&sidecar, &["x-forwarded-for: 203.0.113.7"]).await;
+    let mut same = sidecar.join(&["x-forwarded-for: 203.0.113.7"]).await;
     assert_eq!(ask(&mut same, 1, "/api/jobs/mine-1").await["t"], "ok");
     // A client that goes on is sent away for a while.
     for id in 0..101 {
@@ -119,7 +116,7 @@ async fn viewers_with_addresses_of_their_own_are_all_served() {
             0 => format!("x-forwarded-for: 203.0.113.{n}"),
             _ => format!("x-forwarded-for: 2001:db8:0:{n}::1"),
         };
-        let mut socket = join(&sidecar, &[&from]).await;
+        let mut socket = sidecar.join(&[&from]).await;
         for id in [1, 2] {
             let answer = ask(&mut socket, id, &format!("/api/jobs/{n}-{id}")).await;
             assert_eq!(answer["t"], "ok", "{n}: {answer}");
@@ -129,12 +126,12 @@ async fn viewers_with_addresses_of_their_own_are_all_served() {
     // A whole /64 is one client, and an address is the same however it is written.
     for from in ["2001:db8:0:1:ffff::9", "::ffff:203.0.113.4"] {
         let from = format!("x-forwarded-for: {from}");
-        let mut socket = join(&sidecar, &[&from, "cookie: a=b"]).await;
+        let mut socket = sidecar.join(&[&from, "cookie: a=b"]).await;
         let answer = ask(&mut socket, 1, "/api/jobs/another").await;
         assert_eq!(answer["code"], "too_many_subs", "{from}: {answer}");
     }
     // A client that the proxy does not name has only the node's cap.
-    let mut unnamed = join(&sidecar, &[]).await;
+    let mut unnamed = sidecar.join(&[]).await;
     for id in 0..5 {
         let answer = ask(&mut unnamed, id, &format!("/api/jobs/unnamed-{id}")).await;
         assert_eq!(answer["t"], "ok", "{answer}");
@@ -169,11 +166,9 @@ async fn parameters_that_change_nothing_make_one_topic() {
             1 => format!("/api/list?%5F={n}&b=2&_&cb=x&a=1"),
             _ => format!("/api/list?b=2&a=1&c%62={n}&_={n}"),
         };
-        let mut socket = open(&sidecar, &path, &[]).await;
-        socket.frame("snap").await;
-        kept.push(socket);
+        kept.push(view(&sidecar, &path, &[]).await);
     }
-    let mut multiplexed = join(&sidecar, &[]).await;
+    let mut multiplexed = sidecar.join(&[]).await;
     let answer = ask(&mut multiplexed, 1, "/api/list?b=2&_=31&a=1").await;
     assert_eq!(answer["t"], "ok");
     assert_eq!(backend.only().target(), "/api/list?b=2&a=1");
@@ -207,9 +202,7 @@ async fn a_reload_that_ignores_a_parameter_makes_one_topic_of_many() {
     let sidecar = Sidecar::before(&backend, "", LIST).await;
     let mut kept = Vec::new();
     for n in 0..3 {
-        let mut socket = open(&sidecar, &format!("/api/list?_={n}"), &[]).await;
-        socket.frame("snap").await;
-        kept.push(socket);
+        kept.push(view(&sidecar, &format!("/api/list?_={n}"), &[]).await);
     }
     let hub = sidecar.handle.shared().hub.clone();
     let splits = hub.splits();
@@ -293,10 +286,12 @@ source = {source}
     )
 }
 
-fn asked_for<'s>(seen: &'s [crate::support::Message], path: &str) -> Vec<&'s str> {
-    let of_path = seen.iter().filter(|request| request.target() == path);
-    of_path
-        .map(|request| request.field("cookie").unwrap_or("-"))
+/// The cookies that a path was read with, in order.
+fn readers(backend: &Backend, path: &str) -> Vec<String> {
+    let asked = backend.asked_for(path);
+    let cookies = asked.iter().map(|request| request.field("cookie"));
+    cookies
+        .map(|cookie| cookie.unwrap_or("-").to_owned())
         .collect()
 }
 
@@ -309,20 +304,10 @@ async fn all_admitted_users_share_one_poll() {
     let sidecar = Sidecar::before(&backend, "", &routes).await;
     let mut kept = Vec::new();
     for user in ["alice", "bob", "carol"] {
-        let mut socket = open(
-            &sidecar,
-            "/api/list",
-            &[&format!("cookie: s={user}; x={user}")],
-        )
-        .await;
-        socket.frame("snap").await;
-        kept.push(socket);
+        let cookie = format!("cookie: s={user}; x={user}");
+        kept.push(view(&sidecar, "/api/list", &[&cookie]).await);
     }
-    let seen = backend.seen();
-    let lists: Vec<_> = seen
-        .iter()
-        .filter(|request| request.target() == "/api/list")
-        .collect();
+    let lists = backend.asked_for("/api/list");
     assert_eq!(lists.len(), 1);
     assert_eq!(lists[0].field("x-user").or(lists[0].field("x-roles")), None);
     let topics = sidecar.handle.shared().hub.topics();
@@ -357,9 +342,8 @@ async fn a_reader_that_the_backend_refuses_goes_alone() {
     let mut ended = gone.frame_unless("end", "ev").await;
     assert_eq!(ended["code"].take(), "forbidden");
     assert_eq!(gone.closed().await, 4003);
-    let seen = backend.seen();
     assert_eq!(
-        asked_for(&seen, "/api/stream"),
+        readers(&backend, "/api/stream"),
         ["s=alice", "s=gone", "s=bob"]
     );
     let metrics = sidecar.metrics();
@@ -379,8 +363,7 @@ async fn two_refusals_end_a_pool_for_good() {
     let mut first = open(&sidecar, "/api/list", &["cookie: s=gone-1"]).await;
     assert_eq!(first.frame("err").await["code"], "forbidden");
     assert_eq!(first.closed().await, 4003);
-    let mut good = open(&sidecar, "/api/list", &["cookie: s=alice"]).await;
-    good.frame("snap").await;
+    view(&sidecar, "/api/list", &["cookie: s=alice"]).await;
     let metrics = sidecar.metrics();
     assert!(metrics.contains(r#"crossfade_share_refused_total{reason="403",route="/api/list"} 1"#));
 }
@@ -390,13 +373,13 @@ async fn a_refused_public_read_is_not_healed_by_coming_back() {
     let backend = people().await;
     let routes = LIST.replace("10m", "50ms");
     let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut socket = join(&sidecar, &["cookie: s=alice"]).await;
+    let mut socket = sidecar.join(&["cookie: s=alice"]).await;
     let answer = ask(&mut socket, 1, "/api/list").await;
     assert_eq!(
         (&answer["code"], &answer["status"]),
         (&json!("forbidden"), &json!(401))
     );
-    assert_eq!(asked_for(&backend.seen(), "/api/list"), ["-"]);
+    assert_eq!(readers(&backend, "/api/list"), ["-"]);
 }
 
 #[tokio::test]
@@ -406,20 +389,15 @@ async fn roles_of_an_authoritys_answer_are_a_claim() {
     let sidecar = Sidecar::before(&backend, "", &routes).await;
     let mut kept = Vec::new();
     for user in ["alice-editor", "bob-editor", "carol-admin"] {
-        let mut socket = open(&sidecar, "/api/list", &[&format!("cookie: s={user}")]).await;
-        socket.frame("snap").await;
-        kept.push(socket);
+        let cookie = format!("cookie: s={user}");
+        kept.push(view(&sidecar, "/api/list", &[&cookie]).await);
     }
-    let seen = backend.seen();
-    let lists: Vec<_> = seen
-        .iter()
-        .filter(|request| request.target() == "/api/list")
-        .collect();
+    let lists = backend.asked_for("/api/list");
     let told = |field| -> Vec<_> { lists.iter().map(|request| request.field(field)).collect() };
     assert_eq!(told("x-roles"), [Some("editor"), Some("admin")]);
     assert_eq!(told("x-user"), [None, None]);
     // A client without the claim is told which, on a handshake and on a `sub`.
-    let mut multiplexed = join(&sidecar, &["cookie: s=dave"]).await;
+    let mut multiplexed = sidecar.join(&["cookie: s=dave"]).await;
     let answer = ask(&mut multiplexed, 1, "/api/list").await;
     assert_eq!(answer["code"], "forbidden");
     assert!(

@@ -160,15 +160,7 @@ impl World {
 
     /// An open WebSocket, of the same origin.
     pub async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = self.public();
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        let opened = Socket::open(&public, path, &fields).await;
-        opened.unwrap_or_else(|answer| {
-            let body = answer.body().clone().unwrap_or_default();
-            let body = String::from_utf8_lossy(&body).into_owned();
-            panic!("{path}: {} {body}", answer.status())
-        })
+        self.sidecar.open(path, fields).await
     }
 
     /// An open `crossfade.v1.json`, and its `welcome`.
@@ -197,8 +189,7 @@ impl World {
 
     /// Requests for this path that the backend has had.
     pub fn asked_for(&self, path: &str) -> Vec<Message> {
-        let seen = self.backend.seen().into_iter();
-        seen.filter(|request| request.target() == path).collect()
+        self.backend.asked_for(path)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::socket::{JSON, Seen};
 use crate::support::backend::reply;
 use crate::support::{Backend, Message, Sidecar};
 
@@ -65,25 +65,12 @@ impl World {
         World { backend, sidecar }
     }
 
-    fn public(&self) -> String {
-        format!("http://{}", self.sidecar.address)
-    }
-
-    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = self.public();
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        let opened = Socket::open(&public, path, &fields).await;
-        opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
-    }
-
     /// Subscribes once on each of so many connections; how many requests that made.
     async fn asked(&self, path: &str, clients: &[&[&str]]) -> usize {
         let before = self.backend.seen().len();
         let mut sockets = Vec::new();
         for fields in clients {
-            let fields = [&[JSON], *fields].concat();
-            let mut socket = self.open("/_crossfade/ws", &fields).await;
+            let mut socket = self.sidecar.join(fields).await;
             socket.subscribe(1, path).await;
             sockets.push(socket);
         }
@@ -164,13 +151,13 @@ async fn a_token_of_subprotocol_or_hello_replaces_the_authorization() {
     let world = World::start().await;
     let offer = "sec-websocket-protocol: cf.bearer.dG9rZW4, crossfade.v1.json";
     let mut socket = world
+        .sidecar
         .open("/user/200", &[offer, "authorization: Basic YTpi"])
         .await;
     socket.frame("ok").await;
     let request = world.backend.only();
     assert_eq!(request.all("authorization"), ["Bearer token"]);
-    let mut socket = world.open("/_crossfade/ws", &[JSON]).await;
-    socket.frame("welcome").await;
+    let mut socket = world.sidecar.join(&[]).await;
     socket.send(json!({"t": "hello", "token": "later"})).await;
     socket.subscribe(1, "/user/200").await;
     let seen = world.backend.seen();
@@ -191,7 +178,7 @@ async fn a_refusal_has_one_code_on_every_way() {
     ] {
         for place in ["user", "polled"] {
             let path = format!("/{place}/{status}");
-            let mut socket = world.open("/_crossfade/ws", &[JSON]).await;
+            let mut socket = world.sidecar.join(&[]).await;
             for wish in [
                 json!({"t": "sub", "id": 1, "path": path}),
                 json!({"t": "sub", "id": 1, "path": path, "after": "zz-1"}),
@@ -202,11 +189,11 @@ async fn a_refusal_has_one_code_on_every_way() {
                 assert_eq!(answer["code"], code, "{path}: {answer}");
             }
             for query in ["", "?cf_after=zz-1", "?cf_last_event_id=1"] {
-                let mut socket = world.open(&format!("{path}{query}"), &[JSON]).await;
+                let mut socket = world.sidecar.open(&format!("{path}{query}"), &[JSON]).await;
                 let answer = socket.either("ok", "err").await;
                 assert_eq!((&answer["id"], &answer["code"]), (&0.into(), &code.into()));
                 assert_eq!(socket.next().await, Seen::Closed(close), "{path}{query}");
-                let mut raw = world.open(&format!("{path}{query}"), &[]).await;
+                let mut raw = world.sidecar.open(&format!("{path}{query}"), &[]).await;
                 assert_eq!(raw.next().await, Seen::Closed(close), "raw {path}{query}");
             }
         }

@@ -75,7 +75,7 @@ fn close_code(mut frames: &[u8]) -> Option<u16> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_is_refused_by_its_code() {
     let world = World::start().await;
-    let mut witness = world.join(&[]).await;
+    let mut witness = world.sidecar.join(&[]).await;
     witness.subscribe(1, "/ids").await;
     let deep = format!(r#"{{"t":"ping","x":{}"#, "[".repeat(30_000));
     let wide = format!(r#"{{"t":"ping","x":[{}0]}}"#, "0,".repeat(30_000));

@@ -1,7 +1,7 @@
 //! Whatever comes at once comes whole and in order to every client that reads.
 
 use super::world::World;
-use crate::life::socket::{Seen, Socket};
+use crate::life::socket::Socket;
 
 const READERS: usize = 12;
 
@@ -16,10 +16,7 @@ async fn read(socket: &mut Socket, mut last: u64, to: u64) {
 
 async fn read_raw(socket: &mut Socket, mut last: u64, to: u64) {
     while last < to {
-        match socket.next().await {
-            Seen::Frame(event) => assert_eq!(event["n"], last + 1),
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(socket.message().await["n"], last + 1);
         last += 1;
     }
 }
@@ -29,15 +26,15 @@ async fn bursts_come_whole() {
     let mut readers = Vec::new();
     for n in 0..READERS {
         if n % 3 == 0 {
-            readers.push((world.open("/ids", &[]).await, true));
+            readers.push((world.sidecar.open("/ids", &[]).await, true));
             continue;
         }
-        let mut socket = world.join(&[]).await;
+        let mut socket = world.sidecar.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push((socket, false));
     }
     // It never reads, which costs the other clients nothing.
-    let mut stalled = world.join(&[]).await;
+    let mut stalled = world.sidecar.join(&[]).await;
     stalled.subscribe(1, "/ids").await;
     while world.sidecar.handle.shared().hub.topics()[0].subscribers <= READERS {
         tokio::task::yield_now().await;

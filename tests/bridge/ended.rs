@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::socket::JSON;
 use crate::support::backend::reply;
 use crate::support::{Backend, Sidecar, until};
 
@@ -54,16 +54,9 @@ impl World {
         World { backend, sidecar }
     }
 
-    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = format!("http://{}", self.sidecar.address);
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        Socket::open(&public, path, &fields).await.unwrap()
-    }
-
     /// A client that is cut when it has the third step; its place.
     async fn cut(&self, path: &str) -> String {
-        let mut client = self.open(path, &[JSON]).await;
+        let mut client = self.sidecar.open(path, &[JSON]).await;
         loop {
             let event = client.frame("ev").await;
             if event["d"] == 3 {
@@ -80,15 +73,9 @@ impl World {
         .await;
         // Without a client the stream is not asked for again, however often that would have been due.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let asked = |path: &str| {
-            let seen = self.backend.seen();
-            seen.iter()
-                .filter(|request| request.target() == path)
-                .count()
-        };
-        assert_eq!(asked(path), 1);
+        assert_eq!(self.backend.asked_for(path).len(), 1);
         for query in [format!("cf_after={place}"), "cf_last_event_id=3".into()] {
-            let mut back = self.open(&format!("{path}?{query}"), &[JSON]).await;
+            let mut back = self.sidecar.open(&format!("{path}?{query}"), &[JSON]).await;
             assert_eq!(back.frame("ok").await["recovered"], true);
             assert_eq!(back.frame_unless("ev", "gap").await["d"], 4);
             let end = back.frame("end").await;
@@ -96,12 +83,12 @@ impl World {
                 (&end["code"], &end["final"]),
                 (&code.into(), &is_final.into())
             );
-            let mut raw = self.open(&format!("{path}?{query}"), &[]).await;
-            assert!(matches!(raw.next().await, Seen::Frame(data) if data == 4));
+            let mut raw = self.sidecar.open(&format!("{path}?{query}"), &[]).await;
+            assert_eq!(raw.message().await, 4);
             assert_eq!(raw.closed().await, close);
         }
         // With the last id, and without.
-        assert!(asked(path) <= 3);
+        assert!(self.backend.asked_for(path).len() <= 3);
     }
 }
 
@@ -118,6 +105,6 @@ async fn a_job_that_the_backend_forgot_is_resumed() {
     let world = World::start().await;
     world.gets_the_rest("/gone", "not_found", false, 4004).await;
     // A new client is told by the backend.
-    let mut newcomer = world.open("/gone", &[JSON]).await;
+    let mut newcomer = world.sidecar.open("/gone", &[JSON]).await;
     assert_eq!(newcomer.frame("err").await["code"], "not_found");
 }

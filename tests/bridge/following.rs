@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::world::World;
-use crate::life::socket::{Seen, Socket};
+use crate::life::socket::Socket;
 use crate::support::within;
 
 /// Clients, cuts of each one's own connection, and events.
@@ -18,7 +18,7 @@ async fn everybody_gets_everything_once_whoever_breaks_off() {
     let world = World::start().await;
     let mut first = Vec::new();
     for _ in 0..CLIENTS {
-        let mut socket = world.join(&[]).await;
+        let mut socket = world.sidecar.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         first.push(socket);
     }
@@ -67,7 +67,7 @@ async fn follow(public: String, mut socket: Socket) -> usize {
 #[tokio::test]
 async fn a_stream_without_ids_tells_each_loss_once() {
     let world = World::start().await;
-    let mut socket = world.join(&[]).await;
+    let mut socket = world.sidecar.join(&[]).await;
     let ch = socket.subscribe(1, "/plain").await;
     world.publish();
     let event = socket.frame("ev").await;
@@ -85,7 +85,7 @@ async fn a_stream_without_ids_tells_each_loss_once() {
 async fn a_document_converges_and_staleness_is_told() {
     let world = World::start().await;
     world.show(r#"{"v":1}"#);
-    let mut socket = world.join(&[]).await;
+    let mut socket = world.sidecar.join(&[]).await;
     socket.subscribe(1, "/document").await;
     assert_eq!(socket.frame("snap").await["d"]["v"], 1);
     world.show(r#"{"v":2}"#);
@@ -101,25 +101,19 @@ async fn a_document_converges_and_staleness_is_told() {
 #[tokio::test]
 async fn raw_has_no_words_but_the_data() {
     let world = World::start().await;
-    let mut raw = world.open("/ids", &[]).await;
-    let mut wrapped = world.open("/ids?cf_wrap=1", &[]).await;
+    let mut raw = world.sidecar.open("/ids", &[]).await;
+    let mut wrapped = world.sidecar.open("/ids?cf_wrap=1", &[]).await;
     world.backend.reached(1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     world.publish();
-    let Seen::Frame(data) = raw.next().await else {
-        panic!("closed");
-    };
+    let data = raw.message().await;
     assert_eq!(data["n"], 1);
-    let Seen::Frame(event) = wrapped.next().await else {
-        panic!("closed");
-    };
+    let event = wrapped.message().await;
     assert_eq!((&event["id"], &event["d"]["n"]), (&"1".into(), &1.into()));
     let path = format!("/ids?cf_after={}", event["o"].as_str().unwrap());
-    let mut again = world.open(&path, &[]).await;
+    let mut again = world.sidecar.open(&path, &[]).await;
     world.publish();
-    let Seen::Frame(data) = again.next().await else {
-        panic!("closed");
-    };
+    let data = again.message().await;
     assert_eq!(data["n"], 2);
     assert_eq!(world.backend.seen().len(), 1, "one stream for all of them");
 }

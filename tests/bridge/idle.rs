@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::socket::Socket;
 use crate::life::world::get;
 use crate::support::backend::reply;
 use crate::support::{Backend, Sidecar, until};
@@ -81,28 +81,26 @@ impl World {
         change(&mut self.shown.lock().unwrap());
     }
 
-    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = format!("http://{}", self.sidecar.address);
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        let opened = Socket::open(&public, path, &fields).await;
-        opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
-    }
-
-    async fn join(&self) -> Socket {
-        let mut socket = self.open("/_crossfade/ws", &[JSON]).await;
-        socket.frame("welcome").await;
-        socket
-    }
-
     /// A first visit; the position that it ends with.
     async fn visit(&self, path: &str) -> Value {
-        let mut socket = self.join().await;
+        let mut socket = self.sidecar.join(&[]).await;
         socket.subscribe(1, path).await;
         let snapshot = socket.frame("snap").await;
         socket.say_goodbye(1000, "").await;
         self.idles().await;
         snapshot["o"].clone()
+    }
+
+    /// A client that subscribes, and the first word that it gets.
+    async fn come(&self, path: &str, after: Option<&Value>) -> (Socket, Value) {
+        let mut socket = self.sidecar.join(&[]).await;
+        let mut sub = json!({"t": "sub", "id": 1, "path": path});
+        if let Some(after) = after {
+            sub["after"] = after.clone();
+        }
+        socket.send(sub).await;
+        let word = socket.message().await;
+        (socket, word)
     }
 
     /// Waits until no client is there, and longer than the interval after that.
@@ -113,13 +111,6 @@ impl World {
         })
         .await;
         sleep(Duration::from_millis(300)).await;
-    }
-
-    async fn next(socket: &mut Socket) -> Value {
-        match socket.next().await {
-            Seen::Frame(frame) => frame,
-            Seen::Closed(code) => panic!("closed with {code}"),
-        }
     }
 }
 
@@ -132,13 +123,9 @@ async fn a_client_of_an_idle_route_sees_one_fresh_document() {
     assert_eq!(world.backend.seen().len(), polls);
     let fresh = json!([{"id": 1}, {"id": 2}]);
     world.show(|shown| shown.document = fresh.to_string());
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
-        .await;
-    let ok = World::next(&mut socket).await;
+    let (mut socket, ok) = world.come("/document", None).await;
     assert_eq!(ok["t"], "ok", "{ok}");
-    let snapshot = World::next(&mut socket).await;
+    let snapshot = socket.message().await;
     assert_eq!((&snapshot["t"], &snapshot["d"]), (&json!("snap"), &fresh));
     assert_eq!(snapshot["o"], ok["at"]);
     let asked = &world.backend.seen()[polls];
@@ -148,8 +135,8 @@ async fn a_client_of_an_idle_route_sees_one_fresh_document() {
     world.idles().await;
     let newer = json!([{"id": 1}, {"id": 2}, {"id": 3}]);
     world.show(|shown| shown.document = newer.to_string());
-    let mut raw = world.open("/document", &[]).await;
-    assert_eq!(raw.next().await, Seen::Frame(newer));
+    let mut raw = world.sidecar.open("/document", &[]).await;
+    assert_eq!(raw.message().await, newer);
 }
 
 #[tokio::test]
@@ -158,13 +145,9 @@ async fn a_client_back_with_a_position_gets_the_difference() {
     let position = world.visit("/list").await;
     let list = json!([{"id": 1}, {"id": 2}]);
     world.show(|shown| shown.document = list.to_string());
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/list", "after": position}))
-        .await;
-    let ok = World::next(&mut socket).await;
+    let (mut socket, ok) = world.come("/list", Some(&position)).await;
     assert_eq!((&ok["t"], &ok["recovered"]), (&json!("ok"), &json!(true)));
-    let event = World::next(&mut socket).await;
+    let event = socket.message().await;
     assert_eq!(
         (&event["e"], &event["d"]),
         (&json!("created"), &json!({"id": 2}))
@@ -174,13 +157,10 @@ async fn a_client_back_with_a_position_gets_the_difference() {
     world.idles().await;
     let list = json!([{"id": 1}, {"id": 2}, {"id": 3}]);
     world.show(|shown| shown.document = list.to_string());
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/list", "after": "abc-7"}))
-        .await;
-    assert_eq!(World::next(&mut socket).await["t"], "ok");
-    assert_eq!(World::next(&mut socket).await["why"], "epoch");
-    assert_eq!(World::next(&mut socket).await["d"], list);
+    let (mut socket, ok) = world.come("/list", Some(&json!("abc-7"))).await;
+    assert_eq!(ok["t"], "ok");
+    assert_eq!(socket.message().await["why"], "epoch");
+    assert_eq!(socket.message().await["d"], list);
 }
 
 #[tokio::test]
@@ -189,33 +169,27 @@ async fn a_slow_or_down_backend_shows_the_old_document_as_stale() {
     world.visit("/document").await;
     world.show(|shown| shown.takes = Duration::from_secs(3));
     let come = Instant::now();
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
-        .await;
-    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    let (mut socket, ok) = world.come("/document", None).await;
+    assert_eq!(ok["t"], "ok");
     let waited = come.elapsed();
     assert!(waited < Duration::from_secs(2), "{waited:?}");
-    let state = World::next(&mut socket).await;
+    let state = socket.message().await;
     assert_eq!(
         (&state["live"], &state["why"]),
         (&json!(false), &json!("connecting"))
     );
-    assert_eq!(World::next(&mut socket).await["t"], "snap");
-    assert_eq!(World::next(&mut socket).await["live"], true);
+    assert_eq!(socket.message().await["t"], "snap");
+    assert_eq!(socket.message().await["live"], true);
     socket.say_goodbye(1000, "").await;
     world.show(|shown| {
         shown.takes = Duration::ZERO;
         shown.status = "500 Oh";
     });
     world.idles().await;
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/document"}))
-        .await;
-    assert_eq!(World::next(&mut socket).await["t"], "ok");
-    assert_eq!(World::next(&mut socket).await["why"], "upstream_down");
-    assert_eq!(World::next(&mut socket).await["t"], "snap");
+    let (mut socket, ok) = world.come("/document", None).await;
+    assert_eq!(ok["t"], "ok");
+    assert_eq!(socket.message().await["why"], "upstream_down");
+    assert_eq!(socket.message().await["t"], "snap");
 }
 
 #[tokio::test]
@@ -228,11 +202,7 @@ async fn a_client_refused_after_a_pause_sees_nothing_old() {
         let world = World::start().await;
         let position = world.visit("/document").await;
         world.show(|shown| shown.status = status);
-        let mut socket = world.join().await;
-        socket
-            .send(json!({"t": "sub", "id": 1, "path": "/document"}))
-            .await;
-        let refused = World::next(&mut socket).await;
+        let (_, refused) = world.come("/document", None).await;
         assert_eq!(
             (&refused["t"], &refused["code"]),
             (&json!("err"), &json!(code))
@@ -241,10 +211,7 @@ async fn a_client_refused_after_a_pause_sees_nothing_old() {
         world.show(|shown| shown.status = "200 OK");
         world.visit("/document").await;
         world.show(|shown| shown.status = status);
-        socket
-            .send(json!({"t": "sub", "id": 2, "path": "/document", "after": position}))
-            .await;
-        let refused = World::next(&mut socket).await;
+        let (_, refused) = world.come("/document", Some(&position)).await;
         assert_eq!(
             (&refused["t"], &refused["code"]),
             (&json!("err"), &json!(code))
@@ -275,14 +242,11 @@ async fn an_idle_route_does_not_count_against_health() {
 #[tokio::test]
 async fn nothing_new_from_the_first_on_is_a_live_route_without_a_document() {
     let world = World::start().await;
-    let mut socket = world.join().await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/none"}))
-        .await;
-    assert_eq!(World::next(&mut socket).await["t"], "ok");
+    let (mut socket, ok) = world.come("/none", None).await;
+    assert_eq!(ok["t"], "ok");
     world.backend.reached(8).await;
     socket.send(json!({"t": "ping"})).await;
-    assert_eq!(World::next(&mut socket).await["t"], "pong");
+    assert_eq!(socket.message().await["t"], "pong");
     let admin = &world.sidecar.handle.admin;
     let topics = get(admin, "/v1/topics").await.json;
     assert_eq!(topics["topics"][0]["live"], true, "{topics}");
@@ -293,7 +257,7 @@ async fn ten_users_with_one_visit_each_cost_ten_polls() {
     let world = World::start().await;
     for user in 0..10 {
         let cookie = format!("cookie: session={user}");
-        let mut socket = world.open("/_crossfade/ws", &[JSON, &cookie]).await;
+        let mut socket = world.sidecar.join(&[&cookie]).await;
         socket.subscribe(1, "/document").await;
         socket.frame("snap").await;
         socket.say_goodbye(1000, "").await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::socket::{JSON, Socket};
 use crate::support::{Backend, Message, Peer, Sidecar};
 
 const ROUTES: &str = r#"
@@ -48,14 +48,6 @@ impl World {
         self.happened.send_modify(|count| *count += 1);
     }
 
-    async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = format!("http://{}", self.sidecar.address);
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        let opened = Socket::open(&public, path, &fields).await;
-        opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
-    }
-
     fn requests(&self) -> usize {
         self.backend.seen().len()
     }
@@ -91,10 +83,7 @@ async fn stream(
 
 /// The next event of a raw socket.
 async fn next(socket: &mut Socket) -> u64 {
-    match socket.next().await {
-        Seen::Frame(data) => data.as_u64().unwrap(),
-        closed => panic!("{closed:?}"),
-    }
+    socket.message().await.as_u64().unwrap()
 }
 
 async fn entries(socket: &mut Socket, expected: &[u64]) {
@@ -111,12 +100,12 @@ async fn beginning_over(since: Instant) {
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_with_ids_and_then_shares() {
     let world = World::start().await;
-    let mut page = world.open("/ids", &[]).await;
+    let mut page = world.sidecar.open("/ids", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
-    let mut reloaded = world.open("/ids", &[]).await;
-    let mut other = world.open("/ids", &[]).await;
+    let mut reloaded = world.sidecar.open("/ids", &[]).await;
+    let mut other = world.sidecar.open("/ids", &[]).await;
     entries(&mut reloaded, &[1, 2, 3]).await;
     entries(&mut other, &[1, 2, 3]).await;
     assert_eq!(world.requests(), 3);
@@ -133,18 +122,18 @@ async fn a_reloaded_page_gets_entries_with_ids_and_then_shares() {
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_without_ids_from_the_window() {
     let world = World::start().await;
-    let mut page = world.open("/plain", &[]).await;
+    let mut page = world.sidecar.open("/plain", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
     world.happen();
-    let mut reloaded = world.open("/plain", &[]).await;
+    let mut reloaded = world.sidecar.open("/plain", &[]).await;
     entries(&mut reloaded, &[1, 2, 3, 4]).await;
     assert_eq!(world.requests(), 1);
     world.happen();
     entries(&mut reloaded, &[5]).await;
     // The window has let go of the beginning: the backend is asked, and goes on being read.
-    let mut late = world.open("/plain", &[]).await;
+    let mut late = world.sidecar.open("/plain", &[]).await;
     entries(&mut late, &[3, 4, 5]).await;
     assert_eq!(world.requests(), 2);
     world.happen();
@@ -157,20 +146,17 @@ async fn a_reloaded_page_gets_entries_without_ids_from_the_window() {
 #[tokio::test]
 async fn a_join_keeps_the_order_of_frames_and_the_channel() {
     let world = World::start().await;
-    let mut first = world.open("/ids", &[JSON]).await;
+    let mut first = world.sidecar.open("/ids", &[JSON]).await;
     let ok = first.frame("ok").await;
     let mut last = first.frame("ev").await;
     for _ in 0..2 {
         last = first.frame("ev").await;
     }
     beginning_over(Instant::now()).await;
-    let mut late = world.open("/_crossfade/ws", &[JSON]).await;
-    late.frame("welcome").await;
+    let mut late = world.sidecar.join(&[]).await;
     late.send(json!({"t": "sub", "id": 1, "path": "/ids"}))
         .await;
-    let Seen::Frame(answer) = late.next().await else {
-        panic!("closed");
-    };
+    let answer = late.message().await;
     assert_eq!((&answer["t"], &answer["ch"]), (&"ok".into(), &ok["ch"]));
     assert_eq!(answer["recovered"], false);
     let epoch = |position: &serde_json::Value| {
@@ -197,8 +183,7 @@ async fn a_join_keeps_the_order_of_frames_and_the_channel() {
     // A client that says where it was costs the backend nothing.
     let requests = world.requests();
     for resume in [json!({"after": last["o"]}), json!({"last_event_id": "3"})] {
-        let mut back = world.open("/_crossfade/ws", &[JSON]).await;
-        back.frame("welcome").await;
+        let mut back = world.sidecar.join(&[]).await;
         let mut sub = resume;
         sub["t"] = "sub".into();
         sub["id"] = 1.into();

@@ -12,13 +12,13 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
     let world = World::with_padding(PADDING).await;
     let (mut closed, mut skipped, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
-        let mut socket = world.join(&[]).await;
+        let mut socket = world.sidecar.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         closed.push(socket);
-        let mut socket = world.join(&[]).await;
+        let mut socket = world.sidecar.join(&[]).await;
         socket.subscribe(1, "/plain").await;
         skipped.push(socket);
-        let mut socket = world.join(&[]).await;
+        let mut socket = world.sidecar.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push(socket);
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::life::socket::{JSON, Socket};
 use crate::support::backend::reply;
 use crate::support::{Backend, Message, Peer, Sidecar};
 
@@ -66,6 +65,15 @@ impl World {
 
     /// With events of this size at least.
     pub async fn with_padding(padding: usize) -> World {
+        World::with(padding, ROUTES).await
+    }
+
+    /// With these routes; below `/document` they all read the one document.
+    pub async fn with_routes(routes: &str) -> World {
+        World::with(0, routes).await
+    }
+
+    async fn with(padding: usize, routes: &str) -> World {
         let stage = Arc::new(Stage {
             published: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
@@ -78,7 +86,7 @@ impl World {
             async move { stage.answer(request, peer).await }
         });
         let backend = backend.await;
-        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
+        let sidecar = Sidecar::before(&backend, "", routes).await;
         World {
             backend,
             sidecar,
@@ -106,23 +114,6 @@ impl World {
         *self.stage.document.lock().unwrap() = document.to_owned();
     }
 
-    /// A new connection that has read its `welcome`.
-    pub async fn join(&self, fields: &[&str]) -> Socket {
-        let mut socket = self
-            .open("/_crossfade/ws", &[&[JSON], fields].concat())
-            .await;
-        socket.frame("welcome").await;
-        socket
-    }
-
-    pub async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        let public = self.public();
-        let origin = format!("origin: {public}");
-        let fields = [&[origin.as_str()], fields].concat();
-        let opened = Socket::open(&public, path, &fields).await;
-        opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
-    }
-
     pub fn public(&self) -> String {
         format!("http://{}", self.sidecar.address)
     }
@@ -131,7 +122,7 @@ impl World {
 impl Stage {
     async fn answer(&self, request: Message, peer: Peer) -> Option<Peer> {
         match request.target() {
-            "/document" => {
+            path if path.starts_with("/document") => {
                 let document = self.document.lock().unwrap().clone();
                 reply(
                     peer,

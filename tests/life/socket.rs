@@ -5,10 +5,10 @@ use hyper::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::within;
+use crate::support::{Peer, Sidecar, within};
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TcpStream>);
@@ -24,6 +24,29 @@ pub enum Seen {
 
 /// The client's half of `crossfade.v1.json`.
 pub const JSON: &str = "sec-websocket-protocol: crossfade.v1.json";
+
+impl Sidecar {
+    /// A WebSocket that a page of the sidecar's own origin opens, and that is granted.
+    pub async fn open(&self, path: &str, fields: &[&str]) -> Socket {
+        let public = &self.handle.public[0];
+        let origin = format!("origin: {public}");
+        let fields = [&[origin.as_str()], fields].concat();
+        let opened = Socket::open(public, path, &fields).await;
+        opened.unwrap_or_else(|answer| {
+            let body = answer.body().as_deref().unwrap_or_default();
+            let body = String::from_utf8_lossy(body);
+            panic!("{path}: {} {body}", answer.status())
+        })
+    }
+
+    /// A multiplexed connection that has read its `welcome`.
+    pub async fn join(&self, fields: &[&str]) -> Socket {
+        let fields = [&[JSON], fields].concat();
+        let mut socket = self.open("/_crossfade/ws", &fields).await;
+        socket.frame("welcome").await;
+        socket
+    }
+}
 
 impl Socket {
     /// Shakes hands; the answer where that was refused.
@@ -54,17 +77,38 @@ impl Socket {
         }
     }
 
+    /// Over a connection whose handshake was granted.
+    pub async fn on(peer: Peer) -> Socket {
+        let (stream, read) = peer.into_parts();
+        let read = WebSocketStream::from_partially_read(stream, read, Role::Client, None);
+        Socket(read.await)
+    }
+
     /// The next message or the end; pings are answered on the way.
     pub async fn next(&mut self) -> Seen {
+        match self.text().await {
+            Ok(text) => Seen::Frame(serde_json::from_str(&text).unwrap()),
+            Err(code) => Seen::Closed(code),
+        }
+    }
+
+    /// The next message, of whatever type.
+    pub async fn message(&mut self) -> Value {
+        match self.next().await {
+            Seen::Frame(message) => message,
+            Seen::Closed(code) => panic!("closed with {code}"),
+        }
+    }
+
+    /// The next message as it was written, or the close code.
+    pub async fn text(&mut self) -> Result<String, u16> {
         loop {
             match within("a message", self.0.next()).await {
-                Some(Ok(Message::Text(text))) => {
-                    return Seen::Frame(serde_json::from_str(&text).unwrap());
-                }
-                Some(Ok(Message::Close(Some(frame)))) => return Seen::Closed(frame.code.into()),
-                Some(Ok(Message::Close(None))) => return Seen::Closed(1005),
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(Some(frame)))) => return Err(frame.code.into()),
+                Some(Ok(Message::Close(None))) => return Err(1005),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Seen::Closed(1006),
+                Some(Err(_)) | None => return Err(1006),
             }
         }
     }

@@ -98,6 +98,12 @@ impl Backend {
         self.seen.lock().unwrap().clone()
     }
 
+    /// What asked for this target so far.
+    pub fn asked_for(&self, target: &str) -> Vec<Message> {
+        let seen = self.seen().into_iter();
+        seen.filter(|request| request.target() == target).collect()
+    }
+
     /// The only request so far.
     pub fn only(&self) -> Message {
         let seen = self.seen();
