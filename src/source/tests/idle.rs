@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::support::*;
+use crate::event::Position;
 use crate::hub::Start;
 
 const FAST: &str = r#"source = {kind = "poll", every = "50ms"}"#;
@@ -14,20 +15,26 @@ const CHANGES: &str = r#"source = {kind = "poll", every = "50ms", emit = "change
 /// Longer than several intervals.
 const WHILE: Duration = Duration::from_millis(400);
 
-/// A topic that has this document, whose last listener has left.
-async fn left(world: &World, document: &str) -> crate::event::Position {
+/// The first client of a topic, which has this document.
+async fn first(world: &World, document: &str) -> Listener {
     let mut listener = world.join(Start::Live);
     world.answer_json("ETag: \"a\"\r\n", document).await;
     assert_eq!(listener.next().await, format!("snap {document}"));
     listener.state_is_live().await;
-    listener.position()
+    listener
+}
+
+/// A topic of this route that has this document and has lost its last listener, and the position that this one had.
+async fn idle(keys: &str, document: &str) -> (World, Position) {
+    let world = World::new(keys).await;
+    let position = first(&world, document).await.position();
+    assert!(world.is_quiet(WHILE).await);
+    (world, position)
 }
 
 #[tokio::test]
 async fn a_topic_without_listeners_is_not_polled() {
-    let world = World::new(FAST).await;
-    left(&world, "1").await;
-    assert!(world.is_quiet(WHILE).await);
+    let (world, _) = idle(FAST, "1").await;
     // A client that comes costs one poll, and that a conditional one.
     let mut listener = world.join(Start::Live);
     assert_eq!(listener.next().await, "snap 1");
@@ -43,7 +50,7 @@ async fn a_topic_without_listeners_is_not_polled() {
 #[tokio::test]
 async fn an_idle_topic_goes_with_its_replay_window() {
     let world = World::new(&format!("{FAST}\nreplay = {{age = \"1s\"}}")).await;
-    left(&world, "1").await;
+    first(&world, "1").await;
     let gone = async {
         while !world.hub.topics().is_empty() {
             sleep(Duration::from_millis(10)).await;
@@ -55,9 +62,7 @@ async fn an_idle_topic_goes_with_its_replay_window() {
 
 #[tokio::test]
 async fn a_client_that_comes_back_gets_the_difference() {
-    let world = World::new(CHANGES).await;
-    let position = left(&world, r#"[{"id":1},{"id":2}]"#).await;
-    assert!(world.is_quiet(WHILE).await);
+    let (world, position) = idle(CHANGES, r#"[{"id":1},{"id":2}]"#).await;
     let mut listener = world.join(Start::After(position));
     world.answer_json("", r#"[{"id":2,"n":1}]"#).await;
     assert_eq!(listener.next().await, r#"deleted||{"id":1}"#);
@@ -66,9 +71,7 @@ async fn a_client_that_comes_back_gets_the_difference() {
 
 #[tokio::test]
 async fn a_new_client_waits_for_the_poll_a_second_at_most() {
-    let world = World::new(FAST).await;
-    left(&world, "1").await;
-    assert!(world.is_quiet(WHILE).await);
+    let (world, _) = idle(FAST, "1").await;
     let come = Instant::now();
     let mut listener = world.join(Start::Live);
     let mut hanging = world.request().await;
@@ -83,9 +86,7 @@ async fn a_new_client_waits_for_the_poll_a_second_at_most() {
 
 #[tokio::test]
 async fn a_poll_that_fails_is_told_to_a_new_client_at_once() {
-    let world = World::new(FAST).await;
-    left(&world, "1").await;
-    assert!(world.is_quiet(WHILE).await);
+    let (world, _) = idle(FAST, "1").await;
     let mut listener = world.join(Start::Live);
     world.answer_status("500 Oh").await;
     assert_eq!(listener.state().await, "stale upstream_down");
@@ -98,7 +99,7 @@ async fn a_poll_that_fails_is_told_to_a_new_client_at_once() {
 #[tokio::test]
 async fn coming_and_going_costs_no_more_polls_than_staying() {
     let world = World::new(r#"source = {kind = "poll", every = "500ms"}"#).await;
-    left(&world, "1").await;
+    first(&world, "1").await;
     let begun = Instant::now();
     let mut polls = 0;
     let visits = async {
@@ -127,10 +128,7 @@ async fn coming_and_going_costs_no_more_polls_than_staying() {
 #[tokio::test]
 async fn a_paused_client_counts_as_none() {
     let world = World::new(FAST).await;
-    let mut listener = world.join(Start::Live);
-    world.answer_json("", "1").await;
-    assert_eq!(listener.next().await, "snap 1");
-    listener.state_is_live().await;
+    let mut listener = first(&world, "1").await;
     listener.pause();
     assert!(world.is_quiet(WHILE).await);
     assert!(listener.is_steady());
@@ -143,7 +141,7 @@ async fn a_paused_client_counts_as_none() {
 #[tokio::test]
 async fn a_write_is_remembered_until_a_client_comes() {
     let world = World::new(HOURLY).await;
-    left(&world, "1").await;
+    first(&world, "1").await;
     world.hub.refresh(|_| true);
     assert!(world.is_quiet(WHILE).await);
     let mut listener = world.join(Start::Live);
@@ -161,7 +159,7 @@ async fn a_write_is_remembered_until_a_client_comes() {
 #[tokio::test]
 async fn a_new_pace_reaches_an_idle_topic() {
     let world = World::new(HOURLY).await;
-    left(&world, "1").await;
+    first(&world, "1").await;
     world.reload(FAST);
     assert!(world.is_quiet(Duration::from_millis(1200)).await);
     let mut listener = world.join(Start::Live);
@@ -173,9 +171,7 @@ async fn a_new_pace_reaches_an_idle_topic() {
 #[tokio::test]
 async fn a_new_client_does_not_close_the_breaker() {
     let world = World::new(r#"source = {kind = "poll", every = "10ms"}"#).await;
-    let mut listener = world.join(Start::Live);
-    world.answer_json("", "1").await;
-    assert_eq!(listener.next().await, "snap 1");
+    let mut listener = first(&world, "1").await;
     for _ in 0..5 {
         world.answer_status("500 Oh").await;
     }
@@ -193,10 +189,7 @@ async fn a_new_client_does_not_close_the_breaker() {
 async fn an_idle_topic_is_shown_as_such_and_never_falls_stale() {
     let world = World::new(r#"source = {kind = "poll", every = "10ms"}"#).await;
     let log = Log::listen();
-    let mut listener = world.join(Start::Live);
-    world.answer_json("", "1").await;
-    assert_eq!(listener.next().await, "snap 1");
-    listener.state_is_live().await;
+    let mut listener = first(&world, "1").await;
     listener.pause();
     assert!(world.is_quiet(WHILE).await);
     let shown = &world.hub.topics()[0];
