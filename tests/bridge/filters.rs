@@ -1,0 +1,147 @@
+//! What a filter leaves of a route: items that leave it and enter it, and what it cannot judge.
+
+use serde_json::{Value, json};
+
+use super::world::World;
+use crate::life::socket::Socket;
+use crate::support::{Backend, Sidecar};
+
+const LIST: &str = r#"
+[[route]]
+path = "/document"
+upstream = "app"
+source = {kind = "poll", every = "20ms", emit = "changes"}
+filter = ["event", "severity"]
+"#;
+
+const STREAM: &str = r#"
+[[route]]
+path = "/stream"
+upstream = "app"
+source = "sse"
+filter = ["severity"]
+"#;
+
+/// A client that has the items of the list that its filter lets through.
+async fn viewer(world: &World, filter: Value, items: Value) -> Socket {
+    let mut socket = world.sidecar.join(&[]).await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/document", "filter": filter}))
+        .await;
+    assert_eq!(socket.frame("snap").await["d"], items);
+    socket
+}
+
+async fn sees(socket: &mut Socket, name: &str, item: &Value) {
+    let event = socket.frame_unless("ev", "gap").await;
+    assert_eq!((&event["e"], &event["d"]), (&json!(name), item));
+}
+
+/// That nothing else was sent to it.
+async fn sees_no_more(socket: &mut Socket) {
+    socket.send(json!({"t": "ping"})).await;
+    socket.frame_unless("pong", "ev").await;
+}
+
+#[tokio::test]
+async fn an_item_that_leaves_a_filter_is_deleted() {
+    let world = World::with_routes(LIST).await;
+    let item = |id, severity| json!({"id": id, "severity": severity});
+    let (one, other) = (item(1, "high"), item(2, "low"));
+    world.show(&json!([one, other]).to_string());
+    let high = json!({"severity": ["high"]});
+    let updates = json!({"severity": ["high"], "event": ["updated"]});
+    let mut all = viewer(
+        &world,
+        json!({"event": ["created", "updated", "deleted"]}),
+        json!([one, other]),
+    )
+    .await;
+    let mut high = viewer(&world, high, json!([one])).await;
+    let mut updates = viewer(&world, updates, json!([one])).await;
+
+    let calmed = item(1, "low");
+    world.show(&json!([calmed, other]).to_string());
+    sees(&mut all, "updated", &calmed).await;
+    // As it last matched, also where deletions were not asked for.
+    sees(&mut high, "deleted", &one).await;
+    sees(&mut updates, "deleted", &one).await;
+
+    let risen = item(2, "high");
+    world.show(&json!([calmed, risen]).to_string());
+    sees(&mut all, "updated", &risen).await;
+    sees(&mut high, "created", &risen).await;
+
+    let noted = json!({"id": 2, "severity": "high", "n": 1});
+    world.show(&json!([calmed, noted]).to_string());
+    sees(&mut all, "updated", &noted).await;
+    sees(&mut high, "updated", &noted).await;
+    sees(&mut updates, "updated", &noted).await;
+
+    // What it never held is not taken away.
+    world.show(&json!([noted]).to_string());
+    sees(&mut all, "deleted", &calmed).await;
+    world.show("[]");
+    sees(&mut all, "deleted", &noted).await;
+    sees(&mut high, "deleted", &noted).await;
+    for socket in [&mut all, &mut high] {
+        sees_no_more(socket).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_filter_cannot_judge_is_delivered() {
+    let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+    let odd = [
+        r#"{"severity":"low","text":"\ud83d"}"#,
+        r#"{"severity":"low","n":1e400}"#,
+        &format!(r#"{{"severity":"low","deep":{deep}}}"#),
+    ];
+    let plain = [r#"{"severity":"low"}"#, r#"{"severity":"high"}"#];
+    let events = odd.iter().chain(&plain);
+    let events: String = events.map(|data| format!("data: {data}\n\n")).collect();
+    let list = format!("[{},{},{}]", odd[0], odd[1], plain[0]);
+    let backend = Backend::start(move |request, mut peer| {
+        let (events, list) = (events.clone(), list.clone());
+        async move {
+            if request.target() == "/document" {
+                let json = "content-type: application/json\r\n";
+                return crate::support::backend::reply(peer, "200 OK", json, &list).await;
+            }
+            peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+                .await;
+            peer.send(events).await;
+            peer.rest().await;
+            None
+        }
+    })
+    .await;
+    let sidecar = Sidecar::before(&backend, "", &format!("{LIST}{STREAM}")).await;
+    for path in ["/stream", "/document"] {
+        let mut socket = sidecar.join(&[]).await;
+        socket
+            .send(json!({"t": "sub", "id": 1, "path": path, "filter": {"severity": ["high"]}}))
+            .await;
+        assert_eq!(socket.message().await["t"], "ok");
+        let expected = match path {
+            "/stream" => [&odd[..], &plain[1..]].concat(),
+            _ => vec![],
+        };
+        for data in expected {
+            let text = socket.text().await.unwrap();
+            assert!(
+                text.contains(r#""t":"ev""#) && text.contains(data),
+                "{text}"
+            );
+        }
+        if path == "/document" {
+            let text = socket.text().await.unwrap();
+            let items = format!("[{},{}]", odd[0], odd[1]);
+            assert!(
+                text.contains(r#""t":"snap""#) && text.contains(&items),
+                "{text}"
+            );
+        }
+        sees_no_more(&mut socket).await;
+    }
+}

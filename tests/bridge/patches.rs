@@ -1,0 +1,67 @@
+//! Patches over raw, which has no other word than the data.
+
+use serde_json::json;
+
+use super::world::World;
+
+const ROUTES: &str = r#"
+[[route]]
+path = "/document/merge"
+upstream = "app"
+source = {kind = "poll", every = "20ms", emit = "merge-patch"}
+
+[[route]]
+path = "/document/patch"
+upstream = "app"
+source = {kind = "poll", every = "20ms", emit = "json-patch"}
+"#;
+
+#[tokio::test]
+async fn raw_sends_documents_and_wrapped_raw_patches() {
+    let world = World::with_routes(ROUTES).await;
+    let documents = [
+        json!({"list": [1, 2, 3], "text": "long enough for a patch", "n": 1}),
+        json!({"list": [1, 2, 3], "text": "long enough for a patch", "n": 2}),
+        // It looks like a patch of the one before.
+        json!({"n": 3}),
+        json!({"n": 3, "more": [{"op": "add", "path": "/x", "value": 1}]}),
+    ];
+    for (path, name, patches) in [
+        (
+            "/document/merge",
+            "merge",
+            [
+                json!({"n": 2}),
+                json!({"list": null, "text": null, "n": 3}),
+                json!({"more": [{"op": "add", "path": "/x", "value": 1}]}),
+            ],
+        ),
+        (
+            "/document/patch",
+            "patch",
+            [
+                json!([{"op": "replace", "path": "/n", "value": 2}]),
+                json!([{"op": "replace", "path": "", "value": {"n": 3}}]),
+                json!([{"op": "add", "path": "/more", "value": [{"op": "add", "path": "/x", "value": 1}]}]),
+            ],
+        ),
+    ] {
+        world.show(&documents[0].to_string());
+        let mut raw = world.sidecar.open(path, &[]).await;
+        assert_eq!(raw.message().await, documents[0]);
+        let wrapped = format!("{path}?cf_wrap=1");
+        let mut wrapped = world.sidecar.open(&wrapped, &[]).await;
+        let snapshot = wrapped.message().await;
+        assert_eq!(
+            (&snapshot["e"], &snapshot["d"]),
+            (&json!(null), &documents[0])
+        );
+        for (document, patch) in documents[1..].iter().zip(patches) {
+            world.show(&document.to_string());
+            assert_eq!(raw.message().await, *document, "{path}");
+            let event = wrapped.message().await;
+            assert_eq!((&event["e"], &event["d"]), (&json!(name), &patch));
+            assert!(event["o"].is_string(), "{event}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a client is told after a pause: what changed meanwhile, deletions too.
+
+use serde_json::{Value, json};
+
+use super::world::World;
+use crate::life::socket::Socket;
+
+/// A list whose changes have these names.
+fn list(names: [&str; 3]) -> String {
+    let [created, updated, deleted] = names;
+    format!(
+        r#"
+[[route]]
+path = "/document"
+upstream = "app"
+source = {{kind = "poll", every = "20ms", emit = "changes", events = {{created = "{created}", updated = "{updated}", deleted = "{deleted}"}}}}
+"#
+    )
+}
+
+fn item(id: u64, v: u64) -> Value {
+    json!({"id": id, "v": v})
+}
+
+#[tokio::test]
+async fn a_pause_keeps_deletions_whatever_changes_are_called() {
+    for names in [
+        ["created", "updated", "deleted"],
+        ["changed", "changed", "gone"],
+        ["item", "item", "item"],
+    ] {
+        let world = World::with_routes(&list(names)).await;
+        let [created, updated, deleted] = names;
+        let first = json!([item(1, 0), item(2, 0), item(3, 0)]);
+        world.show(&first.to_string());
+        // A client that goes on listening: else the route would not be read during the pause.
+        let mut witness = world.sidecar.join(&[]).await;
+        witness.subscribe(1, "/document").await;
+        assert_eq!(witness.frame("snap").await["d"], first);
+        let mut paused = world.sidecar.join(&[]).await;
+        let ch = paused.subscribe(1, "/document").await;
+        assert_eq!(paused.frame("snap").await["d"], first);
+        paused.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
+        assert_eq!(paused.frame("ok").await["id"], 2);
+
+        world.show(&json!([item(1, 1), item(2, 0), item(3, 0)]).to_string());
+        sees(&mut witness, &[(updated, item(1, 1))]).await;
+        world.show(&json!([item(2, 1), item(3, 0), item(5, 0)]).to_string());
+        let changes = [
+            (deleted, item(1, 1)),
+            (created, item(5, 0)),
+            (updated, item(2, 1)),
+        ];
+        sees(&mut witness, &changes).await;
+        world.show(&json!([item(2, 1), item(4, 0)]).to_string());
+        let changes = [
+            (deleted, item(3, 0)),
+            (deleted, item(5, 0)),
+            (created, item(4, 0)),
+        ];
+        sees(&mut witness, &changes).await;
+
+        paused.send(json!({"t": "resume", "id": 3, "ch": ch})).await;
+        assert_eq!(paused.frame_unless("ok", "ev").await["id"], 3);
+        let net = [
+            (deleted, item(1, 1)),
+            (updated, item(2, 1)),
+            (deleted, item(3, 0)),
+            (created, item(4, 0)),
+        ];
+        sees(&mut paused, &net).await;
+        paused.send(json!({"t": "ping"})).await;
+        paused.frame_unless("pong", "ev").await;
+    }
+}
+
+async fn sees(socket: &mut Socket, changes: &[(&str, Value)]) {
+    for (name, item) in changes {
+        let event = socket.frame_unless("ev", "gap").await;
+        assert_eq!((&event["e"], &event["d"]), (&json!(name), item));
+    }
+}
