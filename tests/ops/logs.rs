@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::process::{Process, command, ready};
@@ -265,6 +266,51 @@ async fn a_request_leaves_one_line_that_says_everything() {
     let answer = client.ask("GET /list/7", "", "").await;
     let line = parsed(&process, &[answer.field("x-request-id").unwrap()]).await;
     assert_eq!(line["cohort"], "websocket", "{line}");
+}
+
+#[tokio::test]
+async fn a_disbelieved_forwarder_is_told_of_once() {
+    let backend = backend().await;
+    let folder = folder(&backend, "format = \"json\"");
+    let process = Process::start(&folder.config(), &[]);
+    let from = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 0);
+    let told = "X-Forwarded-For: 192.0.2.1\r\n";
+    for (place, request) in [
+        // It matters to no request that is passed through, and a peer without the field is no proxy.
+        ("127.0.0.3", request("GET /page", told, "")),
+        ("127.0.0.4", handshake("/feed", "")),
+        ("127.0.0.1", handshake("/feed", told)),
+        ("127.0.0.2", handshake("/list/1", told)),
+        (
+            "127.0.0.1",
+            request("GET /list/1", "Forwarded: for=192.0.2.2\r\n", ""),
+        ),
+        (
+            "127.0.0.1",
+            handshake("/feed", "X-Forwarded-For: 192.0.2.3\r\n"),
+        ),
+        ("127.0.0.2", handshake("/feed", told)),
+    ] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(from(place)).unwrap();
+        let mut client = Peer::new(socket.connect(address(&process.public)).await.unwrap());
+        client.send(request).await;
+        client.head().await;
+    }
+    process.signal("INT");
+    let (_, stderr) = process.end().await;
+    let text = String::from_utf8(stderr).unwrap();
+    let warnings = text.lines().filter(|line| line.contains("X-Forwarded-For"));
+    let warnings: Vec<Value> = warnings
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let peers: Vec<_> = warnings.iter().map(|line| &line["peer"]).collect();
+    assert_eq!(peers, ["127.0.0.1", "127.0.0.2"]);
+    for warning in &warnings {
+        let says = warning["message"].as_str().unwrap();
+        assert_eq!(warning["level"], "WARN");
+        assert!(says.contains("server.trusted_proxies"), "{says}");
+    }
 }
 
 #[tokio::test]

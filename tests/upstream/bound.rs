@@ -1,15 +1,19 @@
 //! Connections that NTLM or Negotiate authenticated: no other client's request goes over one.
 
+use std::time::Duration;
+
 use hyper::Method;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::iis::Iis;
 use crate::http2::client::Client;
+use crate::life::socket::Socket;
 use crate::support::bridge::handshake;
 use crate::support::peer::request;
 use crate::support::sidecar::EVERYTHING;
-use crate::support::{Message, Peer, Sidecar, until};
+use crate::support::{Message, Peer, Sidecar, until, within};
 
 const PIN: &str = "connection_auth = \"pin\"\n";
 
@@ -245,6 +249,59 @@ async fn sources_and_questions_use_no_authenticated_connection() {
         }
         until("checks", || asked(&iis, "/healthz").count() > 3).await;
         assert!(asked(&iis, "/healthz").all(|user| user.is_none()));
+    }
+}
+
+#[tokio::test]
+async fn calls_and_key_sets_use_no_authenticated_connection() {
+    const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol: crossfade.v1.json\r\n";
+    for more in ["", PIN] {
+        let iis = Iis::start().await;
+        let routes = format!(
+            "{more}[auth.token]\nkind = \"jwt\"\nissuer = false\naudience = false\njwks_url = \"http://{}/keys\"\n\
+             [[route]]\npath = \"/tokens\"\nupstream = \"app\"\nauth = \"token\"\n\
+             [[route]]\npath = \"/call\"\nupstream = \"app\"\ncalls = [\"GET\", \"POST\"]\n",
+            iis.backend.address
+        );
+        let sidecar = before(&[&iis], "", &routes).await;
+        let call = async |mut client: Peer, fields: &str, status: u16| {
+            client.send(handshake("/_crossfade/ws", fields)).await;
+            assert_eq!(client.head().await.status(), 101);
+            let mut socket = Socket::on(client).await;
+            for method in ["GET", "POST", "GET"] {
+                let call = json!({"t": "req", "id": 1, "method": method, "path": "/call"});
+                socket.send(call).await;
+                assert_eq!(socket.frame("res").await["status"], status, "{more}");
+            }
+        };
+        let mut alice = sidecar.client().await;
+        log_in(&mut alice, "alice").await;
+        let asked = || iis.served("/keys").len();
+        let (before, token) = (
+            asked(),
+            authorization("Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.e30.AAAA"),
+        );
+        within("the key set to be asked for", async {
+            while asked() == before {
+                alice.ask("GET /tokens", &token, "").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        assert!(
+            iis.served("/keys")
+                .iter()
+                .all(|served| served.user.is_none())
+        );
+        // Over the very connection that has logged in, and over another.
+        call(alice, SUBPROTOCOL, 401).await;
+        call(sidecar.client().await, SUBPROTOCOL, 401).await;
+        // One with a credential of its own leaves no connection behind.
+        let fields = authorization("NTLM quiet:alice") + SUBPROTOCOL;
+        call(sidecar.client().await, &fields, 200).await;
+        let mut bob = sidecar.client().await;
+        assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
+        call(bob, SUBPROTOCOL, 401).await;
     }
 }
 

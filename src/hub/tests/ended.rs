@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::join::{began, inbox, open, stream};
 use super::support::*;
-use crate::config::{Replay, Share};
+use crate::config::{Join, Replay, Share};
 use crate::error::Code;
 use crate::event::{End, Position};
 use crate::hub::carried::News;
@@ -91,6 +92,46 @@ async fn newcomers_after_an_end_get_a_new_topic() {
     assert_eq!(read(&mut new.subscriber), ["1:a"]);
     assert_ne!(old.subscriber.ch(), new.subscriber.ch());
     assert_eq!((world.running().await, world.feeds()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn newcomers_after_an_end_ask_anew_whatever_join_says() {
+    for join in [Join::Auto, Join::Live, Join::Window, Join::Own] {
+        for end in [done(), over(Code::NotFound, false)] {
+            let world = World::new(ROOMY);
+            let target = stream(join, 10);
+            let (mut first, feed) = began(&world, &target, &inbox(true)).await;
+            feed.end(end.clone());
+            // The same with a client that still reads what is over as without one.
+            let mut newcomers = Vec::new();
+            for _ in 0..2 {
+                newcomers.push(world.join(&target, Start::Live));
+                assert_eq!(read(&mut first), ["1:1", "2:2", "3:3"]);
+                first = world.join(&target, Start::After(at(&first, 0))).subscriber;
+            }
+            let place = at(&first, 2);
+            drop(first);
+            for newcomer in &newcomers {
+                assert!(newcomer.prelude.is_empty() && !newcomer.recovered);
+                assert_ne!(newcomer.at.epoch, place.epoch, "{join:?}");
+                assert_eq!(newcomer.subscriber.phase(), Phase::Opening);
+            }
+            // It is one request for all of them.
+            assert_eq!(world.feeds_now().await, 2, "{join:?}");
+            open(&world.feed().await);
+            world.feed().await.publish(inbox(true));
+            for newcomer in &mut newcomers {
+                let subscriber = &mut newcomer.subscriber;
+                assert_eq!(read(subscriber), ["1:1", "2:2", "3:3"], "{join:?}");
+                assert_eq!(subscriber.phase(), Phase::Open);
+            }
+            // A client with a position in what is over gets the rest of it.
+            let mut back = world.join(&target, Start::After(place));
+            assert_eq!(read(&mut back.subscriber), ["3:3"]);
+            assert_eq!(back.subscriber.phase(), Phase::Ended(end));
+            assert_eq!((world.running().await, world.feeds()), (1, 2), "{join:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::hub::*;
 
 const BEGINNING: Duration = Duration::from_millis(300);
 
-fn stream(join: Join, events: usize) -> Arc<Target> {
+pub(super) fn stream(join: Join, events: usize) -> Arc<Target> {
     let mut source = sse();
     if let Source::Sse(sse) = &mut source {
         sse.join = join;
@@ -26,7 +26,11 @@ fn now() -> std::time::Instant {
 }
 
 /// A topic whose stream began with these events, some time ago.
-async fn began(world: &World, target: &Arc<Target>, events: &[Draft]) -> (Subscriber, Publisher) {
+pub(super) async fn began(
+    world: &World,
+    target: &Arc<Target>,
+    events: &[Draft],
+) -> (Subscriber, Publisher) {
     let first = world.join(target, Start::Live).subscriber;
     let feed = world.feed().await;
     open(&feed);
@@ -35,12 +39,12 @@ async fn began(world: &World, target: &Arc<Target>, events: &[Draft]) -> (Subscr
     (first, feed)
 }
 
-fn open(feed: &Publisher) {
+pub(super) fn open(feed: &Publisher) {
     feed.connected(Connection::Fresh, now());
     feed.opened();
 }
 
-fn inbox(has_ids: bool) -> Vec<Draft> {
+pub(super) fn inbox(has_ids: bool) -> Vec<Draft> {
     let id = |n: &'static str| has_ids.then_some(n);
     ["1", "2", "3"].map(|n| draft(n, id(n))).to_vec()
 }

@@ -284,6 +284,32 @@ async fn what_was_not_sent_was_not_executed() {
 }
 
 #[tokio::test]
+async fn a_request_goes_by_the_routes_in_force() {
+    let (old, new) = (Backend::new().await, Backend::new().await);
+    let world = World::new(&old.file());
+    let before = world.shared.in_force.load_full();
+    let open = world.join().await;
+    world.reload_unheard(&new.file());
+    let mut late = world.connect_judged_by(before, example(), 1 << 20).await;
+    assert_eq!(late.read().await["t"], "welcome");
+    let mut clients = [open, late];
+    for client in &mut clients {
+        ask(client, r#""method":"POST""#).await;
+        tokio::select! {
+            _ = new.answer("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") => {}
+            word = client.read() => panic!("{word}"),
+        }
+        assert_eq!(client.read().await["status"], 204);
+    }
+    // What may no longer be called is not.
+    world.reload_unheard(&new.file().replace("\"POST\", \"GET\"", "\"GET\""));
+    for client in &mut clients {
+        ask(client, r#""method":"POST""#).await;
+        assert_eq!(client.read().await["code"], "forbidden");
+    }
+}
+
+#[tokio::test]
 async fn only_so_many_are_under_way() {
     let backend = Backend::new().await;
     let world = World::new(&backend.file());
