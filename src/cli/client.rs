@@ -1,5 +1,7 @@
 //! Asks the admin API, over TCP or a Unix socket.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Failure, Remote, print};
+use crate::config::{Config, Listen};
+use crate::reload;
 
 /// How long an answer may take; a reload of a large file or a slow disk included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,6 +32,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// One sidecar's admin API.
 pub struct Client {
     remote: Remote,
+    /// The admin address in words.
+    admin: String,
     place: Place,
     patience: Duration,
 }
@@ -51,10 +57,33 @@ struct Raw {
     text: String,
 }
 
+/// The address of a sidecar that runs by this configuration.
+pub fn admin_of(config: &Config) -> String {
+    let mut address = match &config.admin.listen {
+        Listen::Unix(path) => return format!("unix:{}", path.display()),
+        Listen::Tcp(address) => *address,
+    };
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
+}
+
+/// The address that the folder's file has, or the default where that is not there or not valid.
+fn of_this_folder() -> String {
+    match reload::read(Path::new("proxy.toml")) {
+        Ok(read) => admin_of(&read.loaded.config),
+        Err(_) => "http://127.0.0.1:9900".to_owned(),
+    }
+}
+
 impl Client {
     /// Understands the address.
     pub fn new(remote: Remote) -> Result<Self, Failure> {
-        let admin = remote.admin.trim_end_matches('/');
+        let named = remote.admin.clone().unwrap_or_else(of_this_folder);
+        let admin = named.trim_end_matches('/');
         let place = match (admin.strip_prefix("unix:"), admin.strip_prefix("http://")) {
             (Some(path), _) if !path.is_empty() => Place::Unix(path.to_owned()),
             (_, Some(authority)) if !authority.is_empty() && !authority.contains('/') => {
@@ -69,6 +98,7 @@ impl Client {
             }
         };
         Ok(Client {
+            admin: admin.to_owned(),
             place,
             remote,
             patience: PATIENCE,
@@ -135,7 +165,7 @@ impl Client {
             }
             StatusCode::MISDIRECTED_REQUEST => format!(
                 "error: {} is not one of the admin API's names; use its IP address, or add the name to admin.hosts",
-                self.remote.admin
+                self.admin
             ),
             _ => format!("error: {detail}"),
         };
@@ -171,7 +201,7 @@ impl Client {
         };
         Err(Failure::No(format!(
             "error: cannot ask {}: {why}\nIs crossfade running there? Name its admin address with --admin (the ready line shows it).",
-            self.remote.admin
+            self.admin
         )))
     }
 

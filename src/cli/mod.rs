@@ -161,9 +161,9 @@ Example:
 /// Where the running sidecar is.
 #[derive(Args, Clone)]
 struct Remote {
-    /// Admin address: http://HOST:PORT or unix:/PATH.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9900")]
-    admin: String,
+    /// Admin address: http://HOST:PORT or unix:/PATH [default: that of ./proxy.toml, else http://127.0.0.1:9900].
+    #[arg(long, value_name = "URL", env = "CROSSFADE_ADMIN")]
+    admin: Option<String>,
     /// The file's admin.token.
     #[arg(
         long,

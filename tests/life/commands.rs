@@ -422,6 +422,38 @@ fn nobody_there_and_a_missing_token_say_what_to_do() {
 }
 
 #[test]
+fn the_admin_address_is_named_or_that_of_the_folder() {
+    let folder = Folder::with_rollout("percent = 1");
+    let running = Running::start(&folder.config());
+    let authority = running.admin.strip_prefix("http://").unwrap();
+    let elsewhere = format!("http://{}", authority.replace("127.0.0.1", "localhost"));
+    let list = |here: &Folder, admin: Option<&str>, more: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(["topics", "list"]).args(more);
+        command.current_dir(here.0.path());
+        match admin {
+            Some(admin) => command.env("CROSSFADE_ADMIN", admin),
+            None => command.env_remove("CROSSFADE_ADMIN"),
+        };
+        command.output().unwrap()
+    };
+    let named = Folder::with(
+        &format!("[admin]\nlisten = \"{authority}\"\n{ROUTES}").replace("rollout = \"web\"\n", ""),
+    );
+    let wrong = "http://127.0.0.1:9";
+    for (admin, more) in [
+        (None, &[][..]),
+        (Some(&*elsewhere), &[]),
+        (Some(wrong), &["--admin", &running.admin]),
+    ] {
+        let listed = list(&named, admin, more);
+        assert!(listed.status.success(), "{admin:?} {more:?}: {listed:?}");
+    }
+    let refused = list(&named, Some(wrong), &[]);
+    assert!(stderr(&refused).contains(wrong), "{refused:?}");
+}
+
+#[test]
 fn explain_judges_a_file_too() {
     let folder = Folder::with_rollout("percent = 25");
     let config = folder.config();

@@ -3,7 +3,6 @@
 //! Every request is a GET without credentials. Of what comes back no value is ever printed.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,12 +11,13 @@ use futures_util::{StreamExt, stream};
 use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Uri};
 
+use super::super::client::admin_of;
 use super::super::{Client, Remote};
 use super::beginning;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
 use crate::config::{
-    Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Listen, Loaded,
+    Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
     OriginPattern, Problem, Trust, Upstream,
 };
 use crate::edge::auth::credential::Inputs;
@@ -98,19 +98,8 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
 
 /// Where the sidecar of this file runs already: whether topics of a route are probably one.
 async fn look_at_topics(config: &Config) -> Findings {
-    let admin = match (std::env::var("CROSSFADE_ADMIN"), &config.admin.listen) {
-        (Ok(admin), _) => admin,
-        (Err(_), Listen::Unix(path)) => format!("unix:{}", path.display()),
-        (Err(_), Listen::Tcp(address)) => {
-            let mut address = *address;
-            match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
-            format!("http://{address}")
-        }
-    };
+    let admin = std::env::var("CROSSFADE_ADMIN").ok();
+    let admin = admin.or_else(|| Some(admin_of(config)));
     let token = std::env::var("CROSSFADE_ADMIN_TOKEN").ok();
     let token = token.or_else(|| Some(config.admin.token.as_ref()?.0.clone()));
     let json = false;
