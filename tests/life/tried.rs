@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::world::Folder;
+use super::socket::{JSON as SUBPROTOCOL, Socket};
+use super::world::{Folder, listeners};
 
 const JSON: &str = "application/json";
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"a",
@@ -141,6 +142,65 @@ fn what_a_stream_sends_first_is_told_with_what_join_makes_of_it() {
         assert!(told.contains(expected), "{expected}\n{told}");
     }
     assert!(!told.contains("/own") && !told.contains("/of/"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_one_parameter_splits_are_told_of() {
+    let app = backend(|_, _| says(200, JSON, &date(0), "[]"));
+    let route = |path: &str| {
+        format!(
+            "[[route]]\nname = \"{path}\"\npath = \"/api/{path}\"\nupstream = \"app\"\n\
+             source = {{kind = \"poll\", every = \"10m\"}}\nshare = \"public\"\n"
+        )
+    };
+    let routes = ["list", "pages", "one"].map(route).concat();
+    let folder = Folder::with(&format!("{}{}", listeners(""), file(&app, &routes)));
+    let house = folder.start().await;
+    let mut kept = Vec::new();
+    for n in 1..=3 {
+        for path in [
+            format!("list?a=b&_={n}"),
+            // Two parameters differ.
+            format!("pages?page={n}&_={n}"),
+            "one?_=1".to_owned(),
+        ] {
+            let origin = format!("origin: {}", house.public[0]);
+            let path = format!("/api/{path}");
+            let opened = Socket::open(&house.public[0], &path, &[&origin, SUBPROTOCOL]).await;
+            let mut socket = opened.unwrap_or_else(|answer| panic!("{}", answer.status()));
+            socket.frame("snap").await;
+            kept.push(socket);
+        }
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
+        command.args(arguments).env("CROSSFADE_ADMIN", &house.admin);
+        let ended = command.output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        [ended.stdout, ended.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [listed, _] = run(&["topics", "list"]);
+    let hints: Vec<_> = listed
+        .lines()
+        .filter(|line| line.starts_with("hint"))
+        .collect();
+    assert_eq!(
+        hints,
+        [
+            "hint: 3 topics of list differ in the parameter `_` only: where it changes nothing of the answer, \
+          write `ignore_query = [\"_\"]` in that route"
+        ]
+    );
+    let config = folder.config();
+    let [_, told] = run(&["check", config.to_str().unwrap(), "--live"]);
+    let told: Vec<_> = told
+        .lines()
+        .filter(|line| line.contains("differ"))
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let expected =
+        "warning: route.0.ignore_query: 3 topics of this route differ in the parameter `_` only";
+    assert!(told[0].contains(expected), "{told:?}");
 }
 
 #[test]
