@@ -80,7 +80,7 @@ async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {
     let word = match what.first() {
         Some(Revoked::User(_)) => "user",
         Some(Revoked::Token(_)) => "jti",
-        Some(Revoked::Credential(_)) | None => "session",
+        Some(Revoked::Credential(_) | Revoked::Everything) | None => "session",
     };
     admin.shared.telemetry.revoked(word, closed);
     keep(admin).await;

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::admin::REVOCATIONS;
-use crate::edge::auth::revocation::Revocations;
-use crate::state;
+use crate::edge::auth::revocation::{Revocations, Revoked};
+use crate::state::{self, PRIVATE, unix_seconds, write_whole};
 use crate::telemetry::Telemetry;
 
-/// Reads them; none where there is no file, or no folder for it.
+/// Reads them; none where there is no file, or no folder for it. Where there is one that cannot be read, everything that was
+/// issued up to now is taken back: what is among it that nobody may use any more is not known.
 pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
     let Some(path) = state_dir.map(|folder| folder.join(REVOCATIONS)) else {
         return Revocations::default();
@@ -22,7 +23,34 @@ pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Revocations::default(),
         Err(error) => error.to_string(),
     };
-    let aside = state::set_aside(&path, SystemTime::now());
-    telemetry.state_corrupt(&path, &why, aside.as_deref());
-    Revocations::default()
+    let now = SystemTime::now();
+    let aside = state::set_aside(&path, now);
+    telemetry.revocations_lost(&path, &why, aside.as_deref());
+    let mut revocations = Revocations::default();
+    revocations.revoke(Revoked::Everything, unix_seconds(now));
+    let text = revocations.to_json();
+    if let Err(error) = write_whole(&path, text.as_bytes(), PRIVATE) {
+        telemetry.state_not_kept(&path, &error);
+    }
+    revocations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_gives_nothing_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || find(Some(folder.path()), &Telemetry::default());
+        assert!(read().is_empty());
+        let path = folder.path().join(REVOCATIONS);
+        for text in ["", "[", "{\"layout\":2,\"revoked\":[]}"] {
+            std::fs::write(&path, text).unwrap();
+            let revocations = read();
+            let now = unix_seconds(SystemTime::now());
+            assert!(revocations.is_out("anybody", Some(now - 60), now), "{text}");
+            assert_eq!(read(), revocations, "it outlives the next start");
+        }
+    }
 }

@@ -30,12 +30,21 @@ struct Kept {
     generation: u64,
     /// Unix seconds.
     at: u64,
-    trigger: Trigger,
+    trigger: Word,
     sha256: String,
     /// The file's text, secrets included.
     text: String,
     /// What `undo` goes back to; an undo steps over what it took back.
     before: Option<u64>,
+}
+
+/// What made us read a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Known(Trigger),
+    /// Another version's: kept, and its line is not shown.
+    Unknown(String),
 }
 
 impl History {
@@ -71,7 +80,7 @@ impl History {
         self.kept.push_back(Kept {
             generation,
             at,
-            trigger,
+            trigger: Word::Known(trigger),
             sha256: sha256.to_owned(),
             text: text.to_owned(),
             before,
@@ -85,11 +94,16 @@ impl History {
 
     /// As the admin API shows them.
     pub fn entries(&self) -> Vec<Entry> {
-        let entries = self.kept.iter().map(|kept| Entry {
-            generation: kept.generation,
-            at: rfc3339(kept.at),
-            trigger: kept.trigger,
-            sha256: kept.sha256.clone(),
+        let entries = self.kept.iter().filter_map(|kept| {
+            let Word::Known(trigger) = kept.trigger else {
+                return None;
+            };
+            Some(Entry {
+                generation: kept.generation,
+                at: rfc3339(kept.at),
+                trigger,
+                sha256: kept.sha256.clone(),
+            })
         });
         entries.collect()
     }
@@ -202,6 +216,18 @@ mod tests {
         let second = History::new(Some(folder.path()), &telemetry);
         assert_eq!(second.entries(), first.entries());
         assert_eq!(second.text_before().as_deref(), Some("a"));
+
+        // A word of another version neither ends the history nor the way back.
+        let path = folder.path().join(FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"file\"", "\"schedule\"")).unwrap();
+        let mut newer = History::new(Some(folder.path()), &telemetry);
+        assert_eq!(newer.entries().len(), 1);
+        assert_eq!(newer.text_before().as_deref(), Some("a"));
+        accept(&mut newer, Trigger::Api, "c");
+        assert_eq!(newer.generation(), 3);
+        newer.save().await.unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().contains("schedule"));
 
         std::fs::write(folder.path().join(FILE), "[{").unwrap();
         let third = History::new(Some(folder.path()), &telemetry);

@@ -4,6 +4,7 @@
 //! always with the newest state, so that a slow disk delays an answer but never a kill.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::Stages;
-use super::record::{Change, Entry, Record};
+use super::record::{self, Change, Entry, Record};
+use super::{EVERYBODY, Stages};
 use crate::config::Rollout;
 use crate::state::{self, PRIVATE, unix_seconds};
 use crate::telemetry::Telemetry;
@@ -40,7 +42,7 @@ struct Inner {
 
 struct Kept {
     /// Those not configured any more stay: a kill must not be undone by taking a rollout out of the file and in again.
-    records: BTreeMap<String, Record>,
+    records: Records,
     plans: Plans,
     /// Counts changes of anything in here.
     version: u64,
@@ -57,14 +59,25 @@ struct StateFile {
 }
 
 /// The file as it stands on disk.
-#[derive(Serialize, Deserialize)]
-struct OnDisk {
+#[derive(Serialize)]
+struct OnDisk<'a> {
     version: u32,
-    rollouts: BTreeMap<String, Record>,
+    rollouts: &'a Records,
 }
 
-/// The layout of [`OnDisk`].
+/// The layout of [`OnDisk`]. Members that older versions may pass over are added without another number; what takes somebody
+/// out in a new way needs one, so that those versions let nobody in.
 const LAYOUT: u32 = 1;
+
+type Records = BTreeMap<String, Record>;
+
+/// A file that cannot be read as a whole.
+#[derive(Debug)]
+enum Unread {
+    /// Another version's layout.
+    Foreign(String),
+    Damaged(String),
+}
 
 /// One rollout as it stands.
 #[derive(Clone, Debug)]
@@ -100,11 +113,11 @@ impl Controller {
     ) -> Self {
         let now = SystemTime::now();
         let (records, file) = match state_dir.map(|dir| dir.join(FILE)) {
-            Some(path) => match read(&path, now, &telemetry) {
-                Ok(records) => (records, Some(path)),
-                Err(records) => (records, None),
-            },
-            None => (BTreeMap::new(), None),
+            Some(path) => {
+                let (records, is_writable) = read(&path, plans, now, &telemetry);
+                (records, is_writable.then_some(path))
+            }
+            None => (Records::new(), None),
         };
         let controller = Controller(Arc::new(Inner {
             stages: Arc::default(),
@@ -181,7 +194,7 @@ impl Controller {
     /// What happened to one rollout, oldest first.
     pub fn history(&self, name: &str) -> Option<Vec<Entry>> {
         let status = self.status(name)?;
-        Some(status.record.history.into())
+        Some(status.record.history().cloned().collect())
     }
 
     /// Gives everything away: where the rollouts stand, as the state file would say it. From now on nothing changes here.
@@ -203,9 +216,13 @@ impl Controller {
     /// Takes over from a process that has left, and lets what the file says otherwise act on it.
     ///
     /// # Errors
-    /// Why the text makes no sense; nothing changed then.
+    /// Why the text is not understood, be it in one word that decides; nothing changed then.
     pub fn inherit(&self, text: &str, plans: &Plans) -> Result<(), String> {
-        let records = parse(text.as_bytes())?;
+        let now = unix_seconds(SystemTime::now());
+        let (records, doubts) = parse(text.as_bytes(), now).map_err(|unread| unread.to_string())?;
+        if let Some((name, why)) = doubts.first() {
+            return Err(format!("rollout {name}: {why}"));
+        }
         {
             let mut kept = self.kept();
             kept.records = records;
@@ -321,7 +338,7 @@ impl Controller {
 }
 
 fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
-    if let Some(entry) = record.history.back() {
+    if let Some(entry) = record.history().next_back() {
         let to = super::percent_number(entry.to).to_string();
         telemetry.rollout_moved(
             name,
@@ -333,44 +350,75 @@ fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
     }
 }
 
-fn to_disk(records: &BTreeMap<String, Record>) -> io::Result<Vec<u8>> {
+fn to_disk(records: &Records) -> io::Result<Vec<u8>> {
     let content = OnDisk {
         version: LAYOUT,
-        rollouts: records.clone(),
+        rollouts: records,
     };
     serde_json::to_vec_pretty(&content).map_err(io::Error::other)
 }
 
-/// What was kept. `Err` where it cannot be read and could not be set aside either: start from the configuration, keep nothing.
-fn read(
-    path: &Path,
-    now: SystemTime,
-    telemetry: &Telemetry,
-) -> Result<BTreeMap<String, Record>, BTreeMap<String, Record>> {
-    let why = match std::fs::read(path) {
-        Ok(text) => match parse(&text) {
-            Ok(records) => return Ok(records),
-            Err(why) => why,
+/// What was kept, and whether the file may be written. One that makes no sense is set aside; where that fails too, nothing is kept.
+fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) -> (Records, bool) {
+    let seconds = unix_seconds(now);
+    let unread = match std::fs::read(path) {
+        Ok(text) => match parse(&text, seconds) {
+            Ok((records, doubts)) => {
+                for (name, why) in doubts {
+                    telemetry.rollout_distrusted(&name, &why);
+                }
+                return (records, true);
+            }
+            Err(unread) => unread,
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => error.to_string(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Records::new(), true),
+        Err(error) => Unread::Damaged(error.to_string()),
     };
     let aside = state::set_aside(path, now);
-    telemetry.state_corrupt(path, &why, aside.as_deref());
-    match aside {
-        Ok(_) => Ok(BTreeMap::new()),
-        Err(_) => Err(BTreeMap::new()),
+    telemetry.state_corrupt(path, &unread.to_string(), aside.as_deref());
+    // The configuration decides, but what may have been a kill never becomes everybody.
+    let mut records = Records::new();
+    for (name, plan) in plans {
+        if matches!(unread, Unread::Foreign(_)) || plan.percent == EVERYBODY {
+            let why = format!("{} cannot be read: {unread}", path.display());
+            telemetry.rollout_distrusted(name, &why);
+            let mut record = Record::new(plan, seconds);
+            record.distrust(&why, seconds);
+            records.insert(name.clone(), record);
+        }
     }
+    (records, aside.is_ok())
 }
 
-fn parse(text: &[u8]) -> Result<BTreeMap<String, Record>, String> {
-    let content: OnDisk = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if content.version != LAYOUT {
-        return Err(format!("layout {} is not known", content.version));
+/// The records, and for each that is not understood why nobody gets WebSocket there.
+fn parse(text: &[u8], now: u64) -> Result<(Records, Vec<(String, String)>), Unread> {
+    let damaged = |why: &dyn fmt::Display| Unread::Damaged(why.to_string());
+    let mut content: Value = serde_json::from_slice(text).map_err(|error| damaged(&error))?;
+    match content.get("version") {
+        Some(version) if *version == LAYOUT => {}
+        Some(version) => {
+            let why = format!("layout {version} is not known");
+            return Err(Unread::Foreign(why));
+        }
+        None => return Err(damaged(&"it has no layout")),
     }
-    match content.rollouts.iter().find(|(_, r)| !r.is_sound()) {
-        Some((name, _)) => Err(format!("the values of {name} make no sense")),
-        None => Ok(content.rollouts),
+    let Some(Value::Object(rollouts)) = content.get_mut("rollouts").map(Value::take) else {
+        return Err(damaged(&"it has no rollouts"));
+    };
+    let mut doubts = Vec::new();
+    let mut records = Records::new();
+    for (name, value) in rollouts {
+        let (record, doubt) = record::read(value, now);
+        doubts.extend(doubt.map(|why| (name.clone(), why)));
+        records.insert(name, record);
+    }
+    Ok((records, doubts))
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Unread::Foreign(why) | Unread::Damaged(why)) = self;
+        f.write_str(why)
     }
 }
 

@@ -7,15 +7,20 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{EVERYBODY, Stage, StageState};
+use super::{Stage, StageState};
 use crate::config::Rollout;
+
+mod reading;
+
+pub use reading::read;
 
 /// Entries of history kept for one rollout.
 const HISTORY: usize = 200;
 
-/// One rollout's kept state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One rollout's kept state. [`read`] is the way back from what is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// Thousandths of a percent set last.
     pub percent: u32,
@@ -34,7 +39,10 @@ pub struct Record {
     /// Unix seconds of the last change.
     pub changed_at: u64,
     /// What happened, oldest first.
-    pub history: VecDeque<Entry>,
+    history: VecDeque<Line>,
+    /// Members that only another version knows: it finds them again.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Who set what is in force.
@@ -66,6 +74,15 @@ enum Latch {
 }
 
 /// One line of a rollout's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Known(Entry),
+    /// Another version wrote it: kept, never shown.
+    Unknown(Value),
+}
+
+/// One happening in a rollout's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Unix seconds.
@@ -150,6 +167,7 @@ impl Record {
             generation: 0,
             changed_at: now,
             history: VecDeque::new(),
+            others: Map::new(),
         };
         let to = record.stage().effective_percent();
         record.note(now, Source::Config, Action::Start, (to, to), "");
@@ -157,9 +175,19 @@ impl Record {
         record
     }
 
-    /// Whether these values can be in force; what a damaged file says cannot.
-    pub fn is_sound(&self) -> bool {
-        self.percent <= EVERYBODY && self.file_percent <= EVERYBODY && self.generation > 0
+    /// What is kept of it cannot be understood: nobody gets WebSocket until a person resumes.
+    pub fn distrust(&mut self, why: &str, now: u64) {
+        let from = self.stage().effective_percent();
+        self.latch = Some(Latch::Killed);
+        self.change(now, Source::Config, Action::Kill, (from, 0), why);
+    }
+
+    /// What happened, oldest first.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.history.iter().filter_map(|line| match line {
+            Line::Known(entry) => Some(entry),
+            Line::Unknown(_) => None,
+        })
     }
 
     /// What is in force.
@@ -294,14 +322,14 @@ impl Record {
         if self.history.len() >= HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(Entry {
+        self.history.push_back(Line::Known(Entry {
             at,
             by,
             action,
             from,
             to,
             why: why.to_owned(),
-        });
+        }));
     }
 }
 
@@ -408,8 +436,7 @@ mod tests {
         record.apply(&kill(), 3).unwrap();
         record.apply(&Change::Resume, 4).unwrap();
         let told: Vec<_> = record
-            .history
-            .iter()
+            .history()
             .map(|e| (e.at, e.by.as_str(), e.action.as_str(), e.from, e.to))
             .collect();
         assert_eq!(
@@ -426,13 +453,5 @@ mod tests {
         }
         assert_eq!(record.history.len(), HISTORY);
         assert_eq!(record.generation, 4 + 1000);
-    }
-
-    #[test]
-    fn a_record_survives_its_file() {
-        let mut record = Record::new(&plan(10, false), 1);
-        record.apply(&kill(), 3).unwrap();
-        let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

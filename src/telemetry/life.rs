@@ -90,6 +90,15 @@ impl Telemetry {
         }
     }
 
+    /// What is kept of a rollout is another version's, or damaged.
+    pub fn rollout_distrusted(&self, rollout: &str, why: &str) {
+        tracing::error!(
+            rollout,
+            why,
+            "rollout state not understood: nobody gets WebSocket until `crossfade rollout resume`"
+        );
+    }
+
     /// `/metrics` has an address of its own.
     pub fn metrics_served(&self, address: SocketAddr) {
         tracing::info!(%address, "metrics are served");
@@ -161,13 +170,23 @@ impl Telemetry {
         match aside {
             Ok(aside) => tracing::error!(
                 %path, why, kept = %aside.display(),
-                "state file is corrupt: set aside, starting from the configuration"
+                "state file makes no sense: set aside, starting from the configuration"
             ),
             Err(error) => tracing::error!(
                 %path, why, %error,
-                "state file is corrupt and cannot be set aside: starting from the configuration, keeping nothing"
+                "state file makes no sense and cannot be set aside: starting from the configuration, keeping nothing"
             ),
         }
+    }
+
+    /// The file of what was taken back makes no sense; it was renamed, or could not be.
+    pub fn revocations_lost(&self, path: &Path, why: &str, aside: Result<&Path, &io::Error>) {
+        let kept = aside.ok().map(|aside| aside.display().to_string());
+        tracing::error!(
+            path = %path.display(), why, kept,
+            "what was revoked cannot be read: every token and login of before this start is revoked; take revoked API keys \
+             out of the configuration"
+        );
     }
 
     /// A file of `state_dir` could not be written; the old one is still there.

@@ -128,3 +128,47 @@ async fn a_corrupt_state_file_never_means_everybody() {
         "{names:?}"
     );
 }
+
+#[tokio::test]
+async fn a_kill_survives_a_history_line_of_another_version() {
+    let folder = Folder::with_rollout("percent = 100");
+    let house = folder.start().await;
+    post(&house.admin, "/v1/rollouts/web/kill", "").await;
+    drop(house);
+    let state = folder.state().join("rollouts.json");
+    let text = std::fs::read_to_string(&state).unwrap();
+    let mut kept: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let line = serde_json::json!({"at": 1, "by": "schedule", "action": "advance", "from": 0, "to": 5, "why": ""});
+    let history = kept["rollouts"]["web"]["history"].as_array_mut().unwrap();
+    history.insert(0, line);
+    let known = history.len() - 1;
+    std::fs::write(&state, kept.to_string()).unwrap();
+
+    let house = folder.start().await;
+    assert_eq!(percent(&house.admin).await, stands(0.0, "killed", "admin"));
+    let history = get(&house.admin, "/v1/rollouts/web/history").await;
+    assert_eq!(history.json["entries"].as_array().unwrap().len(), known);
+    post(&house.admin, "/v1/rollouts/web/resume", "").await;
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(text.contains("advance"), "{text}");
+}
+
+#[tokio::test]
+async fn a_latch_of_another_version_lets_nobody_in_until_a_resume() {
+    let folder = Folder::with_rollout("percent = 100");
+    let house = folder.start().await;
+    post(&house.admin, "/v1/rollouts/web/kill", "").await;
+    drop(house);
+    let state = folder.state().join("rollouts.json");
+    let text = std::fs::read_to_string(&state).unwrap();
+    std::fs::write(&state, text.replace("\"killed\"", "\"frozen\"")).unwrap();
+
+    let house = folder.start().await;
+    assert_eq!(percent(&house.admin).await, stands(0.0, "killed", "admin"));
+    let history = get(&house.admin, "/v1/rollouts/web/history").await;
+    let last = history.json["entries"].as_array().unwrap().last().unwrap();
+    assert!(last["why"].as_str().unwrap().contains("frozen"), "{last}");
+    post(&house.admin, "/v1/rollouts/web/resume", "").await;
+    let expected = stands(100.0, "running", "config");
+    assert_eq!(percent(&house.admin).await, expected);
+}

@@ -37,6 +37,8 @@ pub enum Revoked<'a> {
     Token(&'a str),
     /// The credential with this digest.
     Credential([u8; 32]),
+    /// What there is now of everybody: nobody can tell any more what had been taken back. What they get later is good.
+    Everything,
 }
 
 impl Revocations {
@@ -79,8 +81,10 @@ impl Revocations {
 
     /// Whether a user was taken back after `since`, or within its second.
     pub fn is_out(&self, user: &str, since: Option<u64>, now: u64) -> bool {
-        let at = self.at.get(&Revoked::User(user).key());
-        at.is_some_and(|at| is_in_force(*at, now) && since.is_none_or(|since| since <= *at))
+        [Revoked::User(user), Revoked::Everything]
+            .into_iter()
+            .filter_map(|what| self.at.get(&what.key()))
+            .any(|at| is_in_force(*at, now) && since.is_none_or(|since| since <= *at))
     }
 
     /// As a file keeps them.
@@ -133,6 +137,7 @@ impl Revoked<'_> {
             Revoked::User(user) => digest(["user", user].into_iter()),
             Revoked::Token(id) => digest(["token", id].into_iter()),
             Revoked::Credential(digest) => digest,
+            Revoked::Everything => digest(["everything"].into_iter()),
         }
     }
 }
@@ -203,6 +208,18 @@ mod tests {
         // But not for a session that was taken back itself.
         let revocations = revoked(Revoked::Credential([7; 32]));
         assert!(revocations.is_revoked(&alice(None), Some(NOON + 1), NOON + 60));
+    }
+
+    #[test]
+    fn what_was_issued_before_everything_was_taken_back_is_out() {
+        let revocations = revoked(Revoked::Everything);
+        let is_revoked = |issued| revocations.is_revoked(&alice(issued), issued, NOON);
+        assert!(is_revoked(Some(NOON)) && is_revoked(None));
+        assert!(!is_revoked(Some(NOON + 1)));
+        assert_eq!(
+            Revocations::from_json(&revocations.to_json()),
+            Ok(revocations)
+        );
     }
 
     #[test]

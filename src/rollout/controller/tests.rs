@@ -67,35 +67,67 @@ async fn without_a_state_dir_nothing_is_durable() {
     assert_eq!(stage(&controller).percent, 50);
 }
 
+/// `rollouts.json` after an admin had put everybody in.
+async fn kept_text() -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let first = controller(10, Some(dir.path()));
+    first.change("web", None, set(EVERYBODY)).await.unwrap();
+    std::fs::read_to_string(dir.path().join(FILE)).unwrap()
+}
+
 #[tokio::test]
 async fn a_corrupt_file_is_set_aside_and_the_configuration_decides() {
-    let good = {
-        let dir = tempfile::tempdir().unwrap();
-        let first = controller(10, Some(dir.path()));
-        first.change("web", None, set(EVERYBODY)).await.unwrap();
-        std::fs::read_to_string(dir.path().join(FILE)).unwrap()
-    };
+    use StageState::{Killed, Running};
+    let good = kept_text().await;
     let half = &good[..good.len() / 2];
-    let absurd = good.replace("\"percent\": 100000", "\"percent\": 4000000");
     let newer = good.replace("\"version\": 1", "\"version\": 9");
-    for broken in ["", "{}", "[]", "\0\0\0", half, &absurd, &newer] {
+    for (broken, file_percent, state) in [
+        ("", 10, Running),
+        ("{}", 10, Running),
+        ("[]", 10, Running),
+        ("\0\0\0", 10, Running),
+        (half, 10, Running),
+        (half, EVERYBODY, Killed),
+        (&newer, 10, Killed),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), broken).unwrap();
-        let controller = controller(10, Some(dir.path()));
-        assert_eq!(stage(&controller).percent, 10, "{broken}");
+        let controller = controller(file_percent, Some(dir.path()));
+        let expected = Stage {
+            percent: file_percent,
+            state,
+        };
+        assert_eq!(stage(&controller), expected, "{broken}");
         let aside = std::fs::read_dir(dir.path())
             .unwrap()
             .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
             .find(|name| name.starts_with("rollouts.json.corrupt-"));
         let kept = std::fs::read_to_string(dir.path().join(aside.unwrap())).unwrap();
         assert_eq!(kept, broken);
-        assert!(
-            controller
-                .change("web", None, kill())
-                .await
-                .unwrap()
-                .durable
-        );
+        let change = controller.change("web", None, set(5)).await;
+        assert!(change.unwrap().durable);
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_decides_and_is_unknown_lets_nobody_in() {
+    let good = kept_text().await;
+    for (known, unknown) in [
+        ("\"percent\": 100000", "\"percent\": 4000000"),
+        ("\"latch\": null", "\"latch\": \"frozen\""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = good.replace(known, unknown);
+        assert_ne!(text, good);
+        std::fs::write(dir.path().join(FILE), &text).unwrap();
+        let controller = controller(EVERYBODY, Some(dir.path()));
+        assert_eq!(stage(&controller).effective_percent(), 0, "{unknown}");
+        let history = controller.history("web").unwrap();
+        let said = history.iter().any(|e| e.why.contains("is not known"));
+        assert!(said, "{history:?}");
+        // A process that takes over has the one before to go on in its place.
+        assert!(controller.inherit(&text, &plans(10)).is_err());
+        assert!(controller.inherit(&good, &plans(10)).is_ok());
     }
 }
 
