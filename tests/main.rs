@@ -14,6 +14,7 @@ mod handshake;
 mod http2;
 mod life;
 mod limits;
+mod loops;
 mod ops;
 mod passthrough;
 mod proxied;

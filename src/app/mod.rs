@@ -163,7 +163,9 @@ pub async fn build(
     history.accept(now, Trigger::Start, &read.loaded.sha256, &read.text);
     let generation = history.generation();
 
-    let (hub, upstreams) = build_hub(&config, &telemetry);
+    let secret = config.server.secret.as_ref().map(|s| s.0.as_bytes());
+    let secret = secret.unwrap_or(&own_secret);
+    let (hub, upstreams) = build_hub(&config, secret, &telemetry);
     let authenticator = Authenticator::new(
         upstreams.clone(),
         telemetry.clone(),
@@ -222,8 +224,8 @@ pub async fn build(
     })
 }
 
-fn build_hub(config: &Config, telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
-    let upstreams = Upstreams::new(telemetry.clone());
+fn build_hub(config: &Config, secret: &[u8], telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
+    let upstreams = Upstreams::new(telemetry.clone()).tagged_by(secret);
     upstreams.adopt(config);
     let limits = Limits::of(&config.server.limits);
     let feeds = source::feeds(upstreams.clone(), telemetry.clone());

@@ -11,6 +11,7 @@ mod address;
 mod admin;
 mod auth;
 mod calls;
+mod circle;
 mod cors;
 mod delivery;
 mod desk;
@@ -223,11 +224,14 @@ fn everything(root: &Table<'_>) -> Config {
     let websocket = root.table("websocket", |table| websocket::read(table, &names));
     auth::refuse_stripped(root, &auths, &rollouts);
     idle::judge(root, &websocket, &names);
+    let admin = root.table("admin", |table| admin::read(table, &server.listen));
+    let metrics = root.table("metrics", metrics::read);
+    circle::judge(root, &server, &admin, &metrics);
     Config {
         websocket,
-        admin: root.table("admin", |table| admin::read(table, &server.listen)),
+        admin,
         log: root.table("log", log::read),
-        metrics: root.table("metrics", metrics::read),
+        metrics,
         tracing: root.table("tracing", tracing::read),
         server,
         upstreams,

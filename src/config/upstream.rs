@@ -136,7 +136,7 @@ pub(super) fn stand_in(table: &Table<'_>) -> Arc<Upstream> {
     read(&Table::of(&desk, &root).empty("upstream"), "")
 }
 
-fn server(text: &str) -> Result<Authority, Wrong> {
+pub(super) fn server(text: &str) -> Result<Authority, Wrong> {
     let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
     let origin = address::origin(&bare)?;
     Ok(Authority {

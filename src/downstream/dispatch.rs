@@ -22,7 +22,7 @@ use crate::edge::auth::credential::Extras;
 use crate::edge::cors::Marks;
 use crate::edge::hygiene::forwarded::{self, Peer};
 use crate::edge::hygiene::own::{self, Parameters, Taken};
-use crate::edge::hygiene::{Fault, names, request};
+use crate::edge::hygiene::{Fault, names, request, rounds};
 use crate::edge::pressure::Level;
 use crate::error::Side;
 use crate::route::InForce;
@@ -141,6 +141,12 @@ async fn walk(
     let destination =
         destination.inspect_err(|_| *marks = edge::marks_of_nowhere(&exchange, &head))?;
     account.route = destination.route().map(|route| route.name.clone());
+    if exchange.way.rounds >= rounds::MOST {
+        let route = destination.route();
+        let (route, upstream) = route.map_or(("-", "-"), |r| (&r.name, &r.upstream.name));
+        connection.shared.telemetry.loop_detected(route, upstream);
+        return Err(Problem::loop_detected());
+    }
     // Where sockets are ours, what is not believed decides whose they are.
     if destination.is_bridged()
         && forwarded::is_disbelieved(&head.headers, peer)

@@ -11,6 +11,7 @@ use super::limits;
 use super::respond::Problem;
 use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
 use crate::edge::auth::credential::{self, Extras};
+use crate::edge::auth::forward::Context;
 use crate::edge::auth::identity::Unfit;
 use crate::edge::auth::{Admission, Check, Denied, Identity, context, csrf};
 use crate::edge::cors::{self, Marks, Ruling};
@@ -234,7 +235,10 @@ async fn identify(
         return Err(authenticator.missed(first));
     };
     let client = &exchange.client;
-    let context = || context(&exchange.host.value, client.proto, &client.ip);
+    let context = || Context {
+        way: exchange.way.clone(),
+        ..context(&exchange.host.value, client.proto, &client.ip)
+    };
     match authenticator.check(auths, found, context) {
         Check::Done(outcome) => outcome,
         Check::Asks(asking) => asking.await,

@@ -17,6 +17,7 @@ use crate::edge::hygiene::host::Host;
 use crate::edge::hygiene::names;
 use crate::edge::hygiene::proxy::Source;
 use crate::edge::hygiene::request::Inspected;
+use crate::edge::hygiene::rounds::Way;
 use crate::edge::hygiene::text::Text;
 use crate::route::InForce;
 use crate::session::Shared;
@@ -125,6 +126,8 @@ pub struct Exchange {
     pub query: Option<String>,
     /// Whether it is a WebSocket handshake.
     pub is_handshake: bool,
+    /// Where it has been.
+    pub way: Way,
 }
 
 impl Exchange {
@@ -155,6 +158,7 @@ impl Exchange {
             path: inspected.path.path.into(),
             query: head.uri.query().map(str::to_owned),
             is_handshake: inspected.is_handshake,
+            way: connection.shared.upstreams.tag().read(&head.headers),
             in_force,
         }
     }

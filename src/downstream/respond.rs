@@ -66,6 +66,13 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "no_route", Side::Edge, detail)
     }
 
+    /// It has come from here before, more often than a backend that calls back makes it.
+    pub fn loop_detected() -> Self {
+        let detail = "the request comes back to this server again and again";
+        let status = StatusCode::LOOP_DETECTED;
+        Problem::new(status, "loop_detected", Side::Edge, detail)
+    }
+
     /// A method that an endpoint of our own does not know.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("allowed: {allowed}");

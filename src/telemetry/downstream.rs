@@ -13,6 +13,18 @@ impl Telemetry {
         tracing::debug!(reason, request_id, remote, "request refused");
     }
 
+    /// A request came back once too often; at this route it would have gone to this upstream.
+    pub fn loop_detected(&self, route: &str, upstream: &str) {
+        if let Some(not_told) = self.sources.admit(route) {
+            tracing::error!(
+                route,
+                upstream,
+                not_told,
+                "a request comes back to crossfade again and again, and is answered by 508: name the backend's own address in this upstream's `servers`, and let nothing behind it send the request here once more"
+            );
+        }
+    }
+
     /// A connection was refused before its first request.
     pub fn connection_refused(&self, reason: &str, remote: Option<IpAddr>) {
         self.refused.with_label_values(&[reason]).inc();

@@ -37,6 +37,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::config::{self, Config};
+use crate::edge::hygiene::rounds::Tag;
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::{Span, Telemetry};
 pub use resolve::Resolver;
@@ -80,6 +81,15 @@ impl Purpose {
             Purpose::Auth => "auth",
         }
     }
+
+    /// Whether the request tells that it comes from here. What a source sends is fixed, and tells nothing: where it leads back
+    /// here it becomes a passthrough, which does.
+    fn is_tagged(self) -> bool {
+        match self {
+            Purpose::Passthrough | Purpose::Call | Purpose::Auth => true,
+            Purpose::Poll | Purpose::Sse => false,
+        }
+    }
 }
 
 /// A body of no bytes.
@@ -101,6 +111,7 @@ pub struct Upstreams {
     fleets: Arc<RwLock<HashMap<String, Manned>>>,
     resolver: Resolver,
     telemetry: Arc<Telemetry>,
+    tag: Tag,
 }
 
 /// An upstream's fleet, and who looks after it.
@@ -133,7 +144,20 @@ impl Upstreams {
             fleets: Arc::default(),
             resolver,
             telemetry,
+            tag: Tag::of(&fastrand::u128(..).to_be_bytes()),
         }
+    }
+
+    /// The same, tagging requests by this secret.
+    #[must_use]
+    pub fn tagged_by(self, secret: &[u8]) -> Self {
+        let tag = Tag::of(secret);
+        Upstreams { tag, ..self }
+    }
+
+    /// What requests from here are known by.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
     }
 
     /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
@@ -181,6 +205,9 @@ impl Upstreams {
         let mut span =
             (self.telemetry).trace_upstream(place, &upstream.name, kind, request.method());
         span.write(request.headers_mut());
+        if purpose.is_tagged() {
+            self.tag.add(request.headers_mut());
+        }
         let outcome = self.send_uncounted(upstream, purpose, request).await;
         match &outcome {
             Ok((answer, _)) => span.answered(answer.status()),

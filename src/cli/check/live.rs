@@ -281,6 +281,7 @@ fn context(config: &Config, forward: &Forward) -> Context {
         host: host.unwrap_or(HeaderValue::from_static("localhost")),
         proto: if is_https { "https" } else { "http" },
         remote: "127.0.0.1".to_owned(),
+        way: Default::default(),
     }
 }
 

@@ -19,6 +19,7 @@ use super::revocation::{Revocations, Revoked};
 use super::ticket::Tickets;
 use super::{Admission, Denied, Identity, Ticketed, api_key};
 use crate::config::{Auth, AuthKind, Config, Jwt, KeySource};
+use crate::edge::hygiene::rounds::Way;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
@@ -405,6 +406,7 @@ pub fn context(host: &HeaderValue, proto: &'static str, remote: &str) -> Context
         host: host.clone(),
         proto,
         remote: remote.to_owned(),
+        way: Way::default(),
     }
 }
 

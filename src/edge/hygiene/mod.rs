@@ -4,7 +4,7 @@
 //! the server engine, [`frames`] counts what HTTP/2 carries there and [`http2`] makes its requests
 //! like all others, [`request`] judges what the engine made of them, [`path`] which resource is
 //! meant. What passes is made anew for the backend by [`hop`], [`forwarded`], [`names`],
-//! [`trailers`] and [`own`]. Everything refused in a request is a [`Fault`].
+//! [`trailers`] and [`own`]; by [`rounds`] one that comes back is known. Everything refused in a request is a [`Fault`].
 
 mod fault;
 pub mod forwarded;
@@ -17,6 +17,7 @@ pub mod own;
 pub mod path;
 pub mod proxy;
 pub mod request;
+pub mod rounds;
 pub mod scan;
 pub mod text;
 pub mod trailers;

@@ -13,7 +13,7 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rew
 
 /// Names about framing, routing and identity. Their aliases never go upstream, whatever the
 /// configuration says, and nobody takes them away by nominating them in `Connection`.
-const PRECIOUS: [&str; 10] = [
+const PRECIOUS: [&str; 11] = [
     "host",
     "connection",
     "content-length",
@@ -24,6 +24,7 @@ const PRECIOUS: [&str; 10] = [
     "authorization",
     "origin",
     "x-request-id",
+    "cdn-loop",
 ];
 
 /// Whether the name is one of the forwarded names or may pass for one.

@@ -135,7 +135,9 @@ impl Authority {
         if let Some(verdict) = state.recall(&question.key, age, Instant::now()) {
             return Asked::Now(verdict);
         }
-        if let Some(answer) = state.join(&question.key) {
+        if !question.comes_back()
+            && let Some(answer) = state.join(&question.key)
+        {
             return Asked::Soon(Box::pin(flights::wait(answer)));
         }
         let Some((number, tell, answer)) = state.set_out(question.key) else {

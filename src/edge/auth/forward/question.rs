@@ -8,6 +8,7 @@ use super::cache::Key;
 use crate::config::Forward;
 use crate::edge::auth::credential::{Credential, Inputs};
 use crate::edge::hygiene::hop;
+use crate::edge::hygiene::rounds::{CDN_LOOP, Way};
 use crate::error::{Error, Kind};
 use crate::upstream::{self, Body, ClientAddress};
 
@@ -24,6 +25,8 @@ pub struct Context {
     pub proto: &'static str,
     /// Their address. No part of what an answer is cached under: people wander.
     pub remote: String,
+    /// Where the request has been that they sent. No part of what an answer is cached under.
+    pub way: Way,
 }
 
 /// The request that asks who has these credentials.
@@ -71,6 +74,11 @@ impl Question {
         }
     }
 
+    /// Whether the request that asks has come from here: the question that it would join may be the one that it is a part of.
+    pub fn comes_back(&self) -> bool {
+        self.context.way.rounds > 0
+    }
+
     /// The request; a GET without a body.
     ///
     /// # Errors
@@ -92,6 +100,7 @@ impl Question {
             (ACCEPT, Some(HeaderValue::from_static("application/json"))),
             (ACCEPT_ENCODING, Some(HeaderValue::from_static("identity"))),
             (COOKIE, self.inputs.cookie.clone()),
+            (CDN_LOOP, context.way.field.clone()),
             (FORWARDED_FOR, HeaderValue::from_str(&context.remote).ok()),
             (FORWARDED_HOST, Some(context.host.clone())),
             (

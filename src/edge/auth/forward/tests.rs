@@ -49,6 +49,7 @@ pub fn context() -> Context {
         host: HeaderValue::from_static("app.example"),
         proto: "https",
         remote: "192.0.2.7".into(),
+        way: Default::default(),
     }
 }
 

@@ -1,0 +1,257 @@
+//! A request that leads back to crossfade, through whatever stands between, ends; one that a backend sends here once does not.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::backend::reply;
+use crate::support::bridge::{asked, handshake};
+use crate::support::peer::request;
+use crate::support::sidecar::EVERYTHING;
+use crate::support::{Backend, Message, Peer, Sidecar, until};
+
+const MARKED: &str = "cdn-loop";
+
+/// Where another proxy sends its requests, once that is known.
+type To = Arc<OnceLock<SocketAddr>>;
+
+/// Another proxy, which sends everything on with the fields that it got.
+async fn proxy() -> (Backend, To) {
+    let to = To::default();
+    let target = to.clone();
+    let answer = move |request: Message, peer: Peer| {
+        let to = target.get().copied();
+        async move {
+            let answer = forward(&request, to?).await;
+            let status = answer.line.split_once(' ').unwrap().1;
+            reply(peer, status, "", &answer.text()).await
+        }
+    };
+    (Backend::start(answer).await, to)
+}
+
+/// Sends a request on, as it came.
+async fn forward(request: &Message, to: SocketAddr) -> Message {
+    let fields = request.fields.iter();
+    let fields: String = fields
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let mut next = Peer::connect(to).await;
+    next.send(format!(
+        "{}\r\n{fields}\r\n{}",
+        request.line,
+        request.text()
+    ))
+    .await;
+    next.response().await
+}
+
+/// crossfade whose backend is such a proxy, which leads back.
+async fn circle(rest: &str) -> (Sidecar, Backend) {
+    let (proxy, to) = proxy().await;
+    let sidecar = Sidecar::before(&proxy, "", rest).await;
+    to.set(sidecar.address).unwrap();
+    (sidecar, proxy)
+}
+
+/// How often each request at the proxy had come from crossfade before.
+fn rounds(proxy: &Backend) -> Vec<usize> {
+    let count = |request: Message| {
+        request
+            .field(MARKED)
+            .map_or(0, |way| way.split(',').count())
+    };
+    proxy.seen().into_iter().map(count).collect()
+}
+
+fn is_told(answer: &Message) {
+    assert_eq!(
+        (answer.status(), &answer.json()["code"]),
+        (508, &json!("loop_detected"))
+    );
+}
+
+#[tokio::test]
+async fn a_request_through_another_proxy_ends_with_508() {
+    let (sidecar, proxy) = circle(EVERYTHING).await;
+    for (line, body) in [("GET /a", ""), ("POST /a?b=c", "text")] {
+        let before = proxy.seen().len();
+        is_told(&sidecar.client().await.ask(line, "", body).await);
+        assert_eq!(rounds(&proxy)[before..], [1, 2], "{line}");
+    }
+    let (answer, _) = asked(&sidecar, handshake("/socket", "")).await;
+    is_told(&answer);
+    assert_eq!(rounds(&proxy)[4..], [1, 2]);
+    let refused = "crossfade_refused_total{reason=\"loop_detected\"} 3";
+    assert!(sidecar.metrics().contains(refused), "{}", sidecar.metrics());
+}
+
+#[tokio::test]
+async fn a_loop_over_http2_ends_with_508() {
+    let (listener, to) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        To::default(),
+    );
+    let address = listener.local_addr().unwrap();
+    let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\nhttp2 = true\n");
+    let sidecar = Sidecar::start("", &(upstream + EVERYTHING)).await;
+    to.set(sidecar.address).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let to = to.get().copied().unwrap();
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    is_told(&sidecar.client().await.ask("GET /a", "", "").await);
+    let answered = "kind=\"passthrough\",route=\"/{*path}\",status=\"508\",upstream=\"app\"} 2";
+    assert!(
+        sidecar.metrics().contains(answered),
+        "{}",
+        sidecar.metrics()
+    );
+}
+
+#[tokio::test]
+async fn two_of_them_before_each_other_end_with_508() {
+    let (proxy, to) = proxy().await;
+    let first = Sidecar::before(&proxy, "", EVERYTHING).await;
+    let upstream = format!("[upstream.app]\nservers = [\"http://{}\"]\n", first.address);
+    let second = Sidecar::start("", &(upstream + EVERYTHING)).await;
+    to.set(second.address).unwrap();
+    is_told(&first.client().await.ask("GET /a", "", "").await);
+    // Each has a mark of its own.
+    assert_eq!(rounds(&proxy), [1, 3]);
+}
+
+#[tokio::test]
+async fn a_backend_that_calls_back_with_copied_fields_is_served() {
+    let to = To::default();
+    let target = to.clone();
+    let backend = Backend::start(move |mut request, peer| {
+        let to = target.get().copied().unwrap();
+        async move {
+            if request.target() == "/data" {
+                return reply(peer, "200 OK", "", "data").await;
+            }
+            request.line = "GET /data HTTP/1.1".into();
+            let data = forward(&request, to).await;
+            reply(peer, "200 OK", "", &format!("page with {}", data.text())).await
+        }
+    });
+    let backend = backend.await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    to.set(sidecar.address).unwrap();
+    let page = sidecar
+        .client()
+        .await
+        .ask("GET /page", "CDN-Loop: cdn; v=1\r\n", "")
+        .await;
+    assert_eq!((page.status(), page.text()), (200, "page with data".into()));
+    let [page, data] = &backend.seen()[..] else {
+        panic!("two requests");
+    };
+    let own = page
+        .field(MARKED)
+        .unwrap()
+        .strip_prefix("cdn; v=1, ")
+        .unwrap();
+    assert_eq!(
+        data.field(MARKED),
+        Some(&*format!("cdn; v=1, {own}, {own}"))
+    );
+}
+
+#[tokio::test]
+async fn a_mark_that_a_client_sends_harms_that_client_alone() {
+    let backend = Backend::ok().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let ask = async |fields: &str| sidecar.client().await.ask("GET /a", fields, "").await;
+    assert_eq!(ask("").await.status(), 200);
+    let own = backend.only().field(MARKED).unwrap().to_owned();
+    assert!(own.starts_with("crossfade-") && !own.contains(&*sidecar.address.port().to_string()));
+    // A nomination takes no mark away.
+    let nominated = format!("Connection: cdn-loop\r\nCDN-Loop: {own}\r\n");
+    assert_eq!(ask(&nominated).await.status(), 200);
+    assert_eq!(rounds(&backend), [1, 2]);
+    is_told(&ask(&format!("CDN-Loop: {own}, x\r\nCDN-Loop: {own};a=b\r\n")).await);
+    let foreign = "CDN-Loop: crossfade-0, crossfade-0, crossfade, crossfade\r\n";
+    for fields in ["", foreign] {
+        assert_eq!(ask(fields).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn sources_calls_and_checks_that_lead_back_end() {
+    let routes = r#"
+health = {path = "/health", interval = "1s"}
+[[route]]
+path = "/feed"
+upstream = "app"
+source = "sse"
+[[route]]
+path = "/document"
+upstream = "app"
+source = {kind = "poll", every = "50ms"}
+[[route]]
+path = "/call"
+upstream = "app"
+calls = ["POST"]
+"#;
+    let (sidecar, proxy) = circle(&[routes, EVERYTHING].concat()).await;
+    let mut client = sidecar.join(&[]).await;
+    for (id, path) in [(1, "/feed"), (2, "/document")] {
+        client.subscribe(id, path).await;
+        assert_eq!(client.frame("state").await["why"], "upstream_down");
+        assert_eq!(rounds_at(&proxy, path)[..3], [0, 1, 2], "{path}");
+    }
+    client
+        .send(json!({"t": "req", "id": 3, "method": "POST", "path": "/call"}))
+        .await;
+    assert_eq!(client.frame("res").await["status"], 508);
+    assert_eq!(rounds_at(&proxy, "/call"), [1, 2]);
+    until("a check", || rounds_at(&proxy, "/health").len() >= 3).await;
+    assert_eq!(rounds_at(&proxy, "/health")[..3], [0, 1, 2]);
+    assert!(rounds(&proxy).into_iter().all(|rounds| rounds < 3));
+}
+
+fn rounds_at(proxy: &Backend, path: &str) -> Vec<usize> {
+    let count = |request: &Message| {
+        request
+            .field(MARKED)
+            .map_or(0, |way| way.split(',').count())
+    };
+    proxy.asked_for(path).iter().map(count).collect()
+}
+
+/// To know who asks it has to ask who asks.
+#[tokio::test]
+async fn an_authority_behind_its_own_question_ends() {
+    let auth = r#"
+[[route]]
+path = "/{*path}"
+upstream = "app"
+auth = "session"
+[auth.session]
+kind = "forward"
+upstream = "app"
+path = "/me"
+user = "user"
+"#;
+    let (sidecar, proxy) = circle(auth).await;
+    let mut client = sidecar.client().await;
+    client
+        .send(request("GET /a", "Cookie: sid=1\r\nCDN-Loop: cdn\r\n", ""))
+        .await;
+    // Before the question's own time is over.
+    let answer = tokio::time::timeout(Duration::from_millis(1500), client.response());
+    assert_eq!(answer.await.expect("an answer").status(), 503);
+    let ways: Vec<usize> = rounds(&proxy);
+    assert_eq!(ways, [2, 3], "`cdn` and crossfade");
+    assert!(proxy.seen().iter().all(|request| request.target() == "/me"));
+}
