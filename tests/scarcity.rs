@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::support::backend::reply;
 use crate::support::bridge::handshake;
 use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, within};
+use crate::support::{Backend, Peer, Sidecar, cpu_seconds, within};
 
 /// The binary, started by a shell that set limits first.
 struct Confined {
@@ -54,10 +54,7 @@ impl Confined {
 
     /// Seconds of a core that it has used.
     fn cpu(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-        ticks / 100.0
+        cpu_seconds(&self.child.id().to_string())
     }
 }
 

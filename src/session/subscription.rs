@@ -207,10 +207,12 @@ impl Subscription {
         }
     }
 
-    /// When it has something to do though nothing is published.
+    /// When it has something to do though nothing is published. Each of these is acted on, and is none any more, once
+    /// [`Subscription::proceed`] is called after it: else its session would look again at once, for ever.
     pub fn deadline(&self) -> Option<Instant> {
         let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.until);
-        let held = self.held_until.filter(|_| self.subscriber.is_behind());
+        let may_deliver = !self.paused && self.subscriber.is_behind();
+        let held = self.held_until.filter(|_| may_deliver);
         [unanswered, held, self.settling_until]
             .into_iter()
             .flatten()

@@ -1,9 +1,12 @@
-//! What a client is told after a pause: what changed meanwhile, deletions too.
+//! What a pause costs, and what a client is told after it: what changed meanwhile, deletions too.
+
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::world::World;
 use crate::life::socket::Socket;
+use crate::support::{cpu_seconds, until};
 
 /// A list whose changes have these names.
 fn list(names: [&str; 3]) -> String {
@@ -72,6 +75,29 @@ async fn a_pause_keeps_deletions_whatever_changes_are_called() {
         paused.send(json!({"t": "ping"})).await;
         paused.frame_unless("pong", "ev").await;
     }
+}
+
+#[tokio::test]
+async fn a_pause_costs_nothing_where_deliver_holds_back() {
+    let route = "\n[[route]]\npath = \"/ids\"\nupstream = \"app\"\nsource = \"sse\"\n\
+                 deliver = {every = \"100ms\", mode = \"batch\", max = 10}\n";
+    let world = World::with_routes(route).await;
+    let mut socket = world.sidecar.join(&[]).await;
+    let ch = socket.subscribe(1, "/ids").await;
+    world.publish();
+    socket.frame("ev").await;
+    socket.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
+    assert_eq!(socket.frame("ok").await["id"], 2);
+    world.publish();
+    let head = || world.sidecar.handle.shared().hub.topics()[0].at.offset;
+    until("an event that waits", || head() == 2).await;
+    // The sidecar runs in this thread.
+    let (cpu, since) = (cpu_seconds("thread-self"), Instant::now());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let busy = (cpu_seconds("thread-self") - cpu) / since.elapsed().as_secs_f64();
+    assert!(busy < 0.5, "{busy} of a core");
+    socket.send(json!({"t": "resume", "id": 3, "ch": ch})).await;
+    assert_eq!(socket.frame("ev").await["d"]["n"], 2);
 }
 
 async fn sees(socket: &mut Socket, changes: &[(&str, Value)]) {

@@ -31,3 +31,11 @@ pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     })
     .await;
 }
+
+/// Seconds of a core that a process, or `thread-self`, has used.
+pub fn cpu_seconds(whose: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{whose}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}

@@ -121,6 +121,34 @@ async fn a_batch_waits_for_its_time_or_its_size() {
     assert!(began.elapsed() < Duration::from_millis(500));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_what_deliver_holds_back_lets_time_pass() {
+    for path in ["/batch", "/latest"] {
+        let mut world = World::new(FILE);
+        let (mut client, feed, ch) = stream(&mut world, path).await;
+        feed.publish(vec![event("a", "", "1")]);
+        offsets(&mut client, 1).await;
+        // Held back when the pause comes.
+        feed.publish(vec![event("a", "", "2")]);
+        client
+            .send(&format!(r#"{{"t":"pause","id":2,"ch":{ch}}}"#))
+            .await;
+        assert_eq!(client.read().await["id"], 2);
+        client.stays_silent().await;
+        // Published during it.
+        feed.publish(vec![event("a", "", "3")]);
+        client.stays_silent().await;
+        client
+            .send(&format!(r#"{{"t":"resume","id":3,"ch":{ch}}}"#))
+            .await;
+        assert_eq!(client.read().await["id"], 3);
+        let mut last = 0;
+        while last < 3 {
+            last = offsets(&mut client, 1).await[0];
+        }
+    }
+}
+
 /// A client that does not read, and falls further behind than it may.
 async fn lagging(
     world: &mut World,
