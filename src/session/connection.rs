@@ -81,7 +81,7 @@ pub(super) struct Connection<Io> {
     pub(super) is_single: bool,
     /// The client did not take all of the last write.
     pub(super) stalled: bool,
-    /// It is further behind than may be.
+    /// What it takes, while it has not taken all.
     pub(super) lag: Option<Box<Lag>>,
     /// The admin API was shown what it did not take.
     shows_outbox: bool,
@@ -199,11 +199,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
         // there may be more to read.
         has_more_to_read |= self.learn(subs, cx);
-        // After reading: a request that has just come is not under way before it is polled. Answers
-        // for a client that takes nothing stay where they are.
-        if !self.stalled {
-            self.answer_calls(cx);
-        }
+        // After reading: a request that has just come is not under way before it is polled. What the socket takes is not
+        // asked: else a client that takes nothing would hold the connections, and the places, that its requests have upstream.
+        self.answer_calls(cx);
         let mut is_behind = self.stalled;
         if self.closing_until.is_none() {
             if self.stalled {
@@ -226,7 +224,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.sent();
             }
             Poll::Ready(Err(_)) => return Round::Gone,
-            Poll::Pending => self.stalled = true,
+            Poll::Pending => {
+                self.stalled = true;
+                self.look_at_lag(now);
+            }
         }
         if self.stalled || self.shows_outbox {
             let outbox = self.socket.outbox();

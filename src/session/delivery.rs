@@ -114,30 +114,44 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
     }
 
-    /// A client that has not taken its batch, is further behind than may be, and takes next to nothing for some time: it is
-    /// closed, or nothing more is kept for it, as its routes say.
-    pub(super) fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    /// The client has not taken all that was sent: notes what it takes.
+    pub(super) fn look_at_lag(&mut self, now: Instant) {
         let taken = self.socket.outbox().taken();
-        if let Some(lag) = &mut self.lag
-            && !lag.is_too_slow(now, taken)
-        {
+        let lag = self
+            .lag
+            .get_or_insert_with(|| Box::new(Lag::new(now, taken)));
+        lag.look(now, taken);
+    }
+
+    /// A client that has not taken all that was sent, whatever that is. Where it takes nothing for too long, it is closed. Where
+    /// it is further behind than may be and takes next to nothing for some time, it is closed, or nothing more is kept for it,
+    /// as its routes say; what answers its own frames has no such route.
+    pub(super) fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+        self.look_at_lag(now);
+        let Some(lag) = &mut self.lag else { return };
+        if lag.is_at_standstill(now) {
+            let route = subs.first().map(|sub| sub.route().name.clone());
+            let route = route.unwrap_or_else(|| self.life.place.clone());
+            return self.close_slow(&route, subs, now);
+        }
+        let until = lag.behind_until();
+        if until.is_some_and(|until| now < until) {
             return;
         }
-        let allowed = self.rules().queue;
+        let allowed = self.in_force.config.websocket.queue;
         let mut slow = subs
             .iter_mut()
             .filter(|sub| sub.is_further_behind(allowed))
             .peekable();
-        if slow.peek().is_none() {
-            self.lag = None;
-            return;
+        let owes_much = self.socket.owed() as u64 > allowed.bytes;
+        if slow.peek().is_none() && !owes_much {
+            return lag.catch_up();
         }
-        if self.lag.is_none() {
-            self.lag = Some(Box::new(Lag::new(now, taken)));
-            return;
+        if until.is_none() {
+            return lag.fall_behind(now);
         }
-        self.lag = None;
-        let mut closed_for = None;
+        lag.catch_up();
+        let mut closed_for = owes_much.then(|| self.life.place.clone());
         for sub in slow {
             if sub.closes_when_slow(self.protocol) {
                 closed_for = Some(sub.route().name.clone());
@@ -146,12 +160,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             sub.let_go();
         }
         if let Some(route) = closed_for {
-            self.shared.telemetry.slow_client_closed(&route);
-            self.close(4113, "slow consumer", subs, now);
+            self.close_slow(&route, subs, now);
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.
             let lost = self.heartbeat.lost_at(self.rules().ping_timeout);
             self.closing_until = self.closing_until.max(Some(lost));
         }
+    }
+
+    fn close_slow(&mut self, route: &str, subs: &mut Vec<Subscription>, now: Instant) {
+        self.shared.telemetry.slow_client_closed(route);
+        self.close(4113, "slow consumer", subs, now);
     }
 
     /// Nothing waits any more: the latency of what did is known.

@@ -127,6 +127,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
         self.ending != Ending::No
     }
 
+    /// Bytes that wait and answer what the client sent.
+    pub fn owed(&self) -> usize {
+        self.owed.min(self.outbox.bytes())
+    }
+
     /// Whether the client is not read because of what it is owed.
     pub fn is_held(&self) -> bool {
         self.owed > OWED

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::world::World;
+use crate::support::{Backend, Sidecar, within};
 
 /// Large enough to fill what the kernel keeps for a socket.
 const PADDING: usize = 64 * 1024;
@@ -60,4 +63,52 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
         }
         assert_eq!(gaps, 1);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_holds_nothing_upstream() {
+    let backend = Backend::by_hand(|mut peer, seen| async move {
+        let Some(request) = peer.request().await else {
+            return;
+        };
+        let is_answered = request.target() == "/answered";
+        seen.lock().unwrap().push(request);
+        if is_answered {
+            let body = "x".repeat(1_000_000);
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n";
+            peer.try_send(format!("{head}{body}")).await;
+        }
+        peer.rest().await;
+    })
+    .await;
+    let routes = r#"
+[[route]]
+path = "/{*path}"
+upstream = "app"
+calls = {methods = ["GET"], timeout = "2s"}
+"#;
+    let sidecar = Sidecar::before(&backend, "", routes).await;
+    let mut socket = sidecar.join(&[]).await;
+    for id in 0..8 {
+        let path = ["/held", "/answered"][usize::from(id > 1)];
+        let request = json!({"t": "req", "id": id, "method": "GET", "path": path});
+        socket.send(request).await;
+    }
+    backend.reached(8).await;
+    // Its requests end with their answers or in time, though it takes nothing.
+    backend.has_open(0).await;
+    let is_closed = || {
+        let slow = r#"crossfade_slow_closes_total{route="-"} 1"#;
+        sidecar.metrics().contains(slow)
+    };
+    assert!(!is_closed());
+    // That it speaks does not keep it.
+    within("the end of its session", async {
+        while !is_closed() {
+            socket.send(json!({"t": "pong"})).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(socket.closed().await, 4113);
 }

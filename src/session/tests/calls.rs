@@ -323,6 +323,34 @@ async fn only_so_many_are_under_way() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_holds_no_request_open() {
+    let backend = Backend::new().await;
+    let world = World::new(&backend.file());
+    let mut client = world.connect_narrow(example(), 1024).await;
+    client.read().await;
+    for _ in 0..2 {
+        ask(&mut client, r#""method":"GET""#).await;
+    }
+    let (_, mut answered) = backend.request().await;
+    let (_, mut held) = backend.request().await;
+    let body = "x".repeat(100_000);
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n";
+    let answer = format!("{head}{body}");
+    answered.write_all(answer.as_bytes()).await.expect("taken");
+    let mut rest = Vec::new();
+    for stream in [&mut answered, &mut held] {
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest));
+        ended.await.expect("ended by its timeout").expect("closed");
+    }
+    assert!(rest.is_empty());
+    // It reads on.
+    let mut told: Vec<_> = [client.read().await, client.read().await].into();
+    told.sort_by_key(|frame| frame["t"] == "res");
+    assert_eq!(told[0]["code"], "upstream_timeout");
+    assert_eq!(told[1]["x"].as_str().map(str::len), Some(100_000));
+}
+
+#[tokio::test]
 async fn a_write_triggers_the_polls_that_it_may_have_made_stale() {
     let backend = Backend::new().await;
     let mut world = World::new(&backend.file());

@@ -289,6 +289,32 @@ async fn a_reader_that_stopped_for_good_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_speaks_and_takes_nothing_is_closed() {
+    let world = World::new(FILE);
+    let mut client = world.connect_narrow(example(), 1024).await;
+    client.read().await;
+    let began = tokio::time::Instant::now();
+    // It has no subscription. Answers to these fill the pipe.
+    for _ in 0..100 {
+        client.send(r#"{"t":"ping"}"#).await;
+    }
+    let speaks = async {
+        loop {
+            client.send(r#"{"t":"pong"}"#).await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+    };
+    tokio::select! {
+        () = world.shared.sessions.gone() => {}
+        () = speaks => {}
+    }
+    let after = began.elapsed().as_secs();
+    assert!((30..=34).contains(&after), "{after}");
+    let metrics = world.shared.telemetry.render();
+    assert!(metrics.contains(r#"crossfade_slow_closes_total{route="-"} 1"#));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
     let mut world = World::new(FILE);
     let (mut client, feed) = lagging(&mut world, "/other", |feed| feed.opened()).await;
