@@ -8,6 +8,9 @@ use tokio::time::Instant;
 const CONTROL_EVERY: Duration = Duration::from_millis(100);
 const CONTROL_BURST: u32 = 10;
 
+/// The most that a ping's round trip adds to a latency: when the answer comes is the client's to choose.
+const ONE_WAY: Duration = Duration::from_millis(250);
+
 /// Pings on their way, and what came back.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
@@ -66,9 +69,9 @@ impl Heartbeat {
         allows
     }
 
-    /// Half of the last ping's round trip.
+    /// Half of the last ping's round trip, within bounds.
     pub fn one_way(&self) -> Duration {
-        self.round_trip / 2
+        ONE_WAY.min(self.round_trip / 2)
     }
 
     /// What is due now; a ping counts as sent.
@@ -130,6 +133,15 @@ mod tests {
         assert_eq!(heartbeat.one_way(), Duration::from_millis(40));
         let later = start + TIMEOUT;
         assert_eq!(heartbeat.beat(later, INTERVAL, TIMEOUT), Beat::No);
+    }
+
+    #[test]
+    fn a_pong_that_is_held_back_counts_for_so_much() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, INTERVAL, 0.0);
+        assert_eq!(heartbeat.beat(start, INTERVAL, TIMEOUT), Beat::Ping);
+        heartbeat.hear_pong(start + TIMEOUT);
+        assert_eq!(heartbeat.one_way(), Duration::from_millis(250));
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.with_sub(id, ch, subs, Subscription::pause);
             }
             Input::Resume { id, ch } => {
-                self.with_sub(id, ch, subs, Subscription::resume);
+                self.with_sub(id, ch, subs, |sub| sub.resume(now));
             }
             Input::Req(request) => self.call(request, subs, now),
             Input::Ping => self.reply(&Output::Pong),

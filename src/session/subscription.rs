@@ -40,6 +40,8 @@ pub(super) struct Subscription {
     resuming: bool,
     /// `deliver` holds events back until then.
     held_until: Option<Instant>,
+    /// What was read from the backend before was not awaited by this client: how long it took says nothing.
+    awaits_since: std::time::Instant,
     /// Moved to a topic that has just begun: until then it is not called stale for that.
     settling_until: Option<Instant>,
 }
@@ -126,6 +128,7 @@ impl Subscription {
             paused: false,
             resuming: false,
             held_until: None,
+            awaits_since: now.into_std(),
             settling_until: None,
         }
     }
@@ -185,9 +188,11 @@ impl Subscription {
     }
 
     /// Goes on with what changed meanwhile.
-    pub fn resume(&mut self) {
-        self.resuming |= self.paused;
-        self.paused = false;
+    pub fn resume(&mut self, now: Instant) {
+        if std::mem::take(&mut self.paused) {
+            self.resuming = true;
+            self.awaits_since = now.into_std();
+        }
         self.subscriber.resume();
     }
 
@@ -525,7 +530,8 @@ impl Subscription {
                     read: event.at,
                 }));
             }
-            if desk.oldest.is_none() && event.kind == Kind::Event {
+            let is_awaited = event.kind == Kind::Event && event.at >= self.awaits_since;
+            if desk.oldest.is_none() && is_awaited {
                 desk.oldest = Some((event.at, self.meters.clone()));
             }
         }

@@ -46,7 +46,7 @@ pub const BYTES: Family = family(
 pub const EVENT_LATENCY: Family = family(
     "event_latency_seconds",
     &["route", "cohort"],
-    "From the upstream's bytes read to the downstream socket written, plus half of the last ping's round trip",
+    "From the upstream's bytes read to the downstream socket written, plus half of the last ping's round trip, at most 250 ms of it",
 );
 /// `data_age_seconds`.
 pub const DATA_AGE: Family = family(

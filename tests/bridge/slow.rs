@@ -112,3 +112,25 @@ calls = {methods = ["GET"], timeout = "2s"}
     .await;
     assert_eq!(socket.closed().await, 4113);
 }
+
+#[tokio::test]
+async fn a_pong_that_is_held_back_adds_a_quarter_of_a_second() {
+    let route = "\n[websocket]\nping_interval = \"4s\"\n\
+                 [[route]]\npath = \"/ids\"\nname = \"ids\"\nupstream = \"app\"\nsource = \"sse\"\n";
+    let world = World::with_routes(route).await;
+    let mut socket = world.sidecar.join(&[]).await;
+    socket.subscribe(1, "/ids").await;
+    // The first ping comes after two to four seconds, and is answered when it is read.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    socket.frame("ping").await;
+    socket.send(json!({"t": "ping"})).await;
+    socket.frame("pong").await;
+    world.publish();
+    socket.frame("ev").await;
+    let sample = r#"crossfade_event_latency_seconds_sum{cohort="websocket",route="ids"} "#;
+    let metrics = world.sidecar.metrics();
+    let mut lines = metrics.lines();
+    let seconds = lines.find_map(|line| line.strip_prefix(sample)).unwrap();
+    let seconds: f64 = seconds.parse().unwrap();
+    assert!((0.25..0.5).contains(&seconds), "{seconds}");
+}

@@ -149,6 +149,49 @@ async fn a_pause_of_what_deliver_holds_back_lets_time_pass() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_client_by_its_own_will_is_no_latency() {
+    let mut world = World::new(FILE);
+    let (mut client, feed, ch) = stream(&mut world, "/stream").await;
+    let telemetry = world.shared.telemetry.clone();
+    let is_counted = |count: u32| {
+        let sample = r#"crossfade_event_latency_seconds_count{cohort="websocket",route="stream"}"#;
+        telemetry.render().contains(&format!("{sample} {count}\n"))
+    };
+    feed.publish(vec![event("", "", "1")]);
+    offsets(&mut client, 1).await;
+    assert!(is_counted(1));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // A replay.
+    let mut late = world.join().await;
+    let after = world.shared.hub.topics()[0].at.to_string();
+    let after = after.replace("-1", "-0");
+    late.send(&format!(
+        r#"{{"t":"sub","id":1,"path":"/stream","after":"{after}"}}"#
+    ))
+    .await;
+    assert_eq!(late.read().await["recovered"], true);
+    offsets(&mut late, 1).await;
+    assert!(is_counted(1));
+    // A pause.
+    let ask = |what: &str| format!(r#"{{"t":"{what}","id":2,"ch":{ch}}}"#);
+    client.send(&ask("pause")).await;
+    client.read().await;
+    feed.publish(vec![event("", "", "2")]);
+    offsets(&mut late, 1).await;
+    assert!(is_counted(2));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    client.send(&ask("resume")).await;
+    client.read().await;
+    offsets(&mut client, 1).await;
+    assert!(is_counted(2));
+    // What is live counts for both.
+    feed.publish(vec![event("", "", "3")]);
+    offsets(&mut client, 1).await;
+    offsets(&mut late, 1).await;
+    assert!(is_counted(4));
+}
+
 /// A client that does not read, and falls further behind than it may.
 async fn lagging(
     world: &mut World,
