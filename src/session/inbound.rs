@@ -67,6 +67,17 @@ impl Inbound {
         }
     }
 
+    /// From now on a message may be so long, also the one under way.
+    pub fn limit_messages(&mut self, bytes: usize) {
+        self.limits.message = bytes;
+        if let Some(reader) = &mut self.reader {
+            reader.socket.set_config(|config| {
+                config.max_message_size = Some(bytes);
+                config.max_frame_size = Some(bytes);
+            });
+        }
+    }
+
     /// Takes bytes from the client; read them with [`Inbound::read`] until it returns `None`.
     pub fn feed(&mut self, bytes: &[u8]) {
         let limits = self.limits;
@@ -418,6 +429,19 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn a_limit_that_changes_holds_for_what_is_under_way() {
+        let mut inbound = Inbound::new(LIMITS);
+        read_all(&mut inbound, &client(0x01, &[b'a'; 60]), 64);
+        inbound.limit_messages(100);
+        let (read, _) = read_all(&mut inbound, &client(0x80, &[b'a'; 40]), 64);
+        assert_eq!(read, [Incoming::Text(Bytes::from(vec![b'a'; 100]))]);
+        read_all(&mut inbound, &client(0x01, &[b'a'; 60]), 64);
+        inbound.limit_messages(99);
+        let (read, _) = read_all(&mut inbound, &client(0x80, &[b'a'; 40]), 64);
+        assert_eq!(read, [Incoming::Broken(4009)]);
     }
 
     #[test]

@@ -100,6 +100,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if let Some(url) = url {
                 self.follow_name(&url);
             }
+            let max_message = self.max_message();
+            self.socket.limit_messages(max_message);
             self.follow_origins(subs, now);
             if self.closing_until.is_none() {
                 self.follow_policies(subs, now);

@@ -75,6 +75,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Socket<Io> {
         }
     }
 
+    /// From now on a message of the client may be so long.
+    pub fn limit_messages(&mut self, bytes: usize) {
+        self.inbound.limit_messages(bytes);
+    }
+
     /// What waits to be written.
     pub fn outbox(&self) -> &Outbox {
         &self.outbox

@@ -177,6 +177,39 @@ async fn a_message_has_a_size_and_the_welcome_tells_it() {
 }
 
 #[tokio::test]
+async fn a_message_size_follows_a_reload() {
+    let (backend, sidecar) = world("max_message = \"1KiB\"").await;
+    let mut sockets = Vec::new();
+    for path in ["/_crossfade/ws", "/feed/1", "/free/1"] {
+        let mut socket = open(&sidecar, path, &[JSON]).await;
+        socket.frame("welcome").await;
+        sockets.push(socket);
+    }
+    let most = |bytes: usize| {
+        let pad = "x".repeat(bytes - json!({"t": "ping", "pad": ""}).to_string().len());
+        json!({"t": "ping", "pad": pad})
+    };
+    sidecar.edit(|text| text.replace("max_message = \"1KiB\"", "max_message = \"4KiB\""));
+    sidecar.handle.reload().await.unwrap();
+    for socket in &mut sockets {
+        socket.send(most(4096)).await;
+        socket.frame("pong").await;
+    }
+    sidecar.edit(|text| {
+        let less = text.replace("max_message = \"4KiB\"", "max_message = \"2KiB\"");
+        less.replace("[websocket]\n", "[websocket]\nmax_message = \"3KiB\"\n")
+    });
+    sidecar.handle.reload().await.unwrap();
+    for (mut socket, bytes) in sockets.into_iter().zip([2048, 2048, 3072]) {
+        socket.send(most(bytes)).await;
+        socket.frame("pong").await;
+        socket.send(most(bytes + 1)).await;
+        assert_eq!(socket.closed().await, 4009, "{bytes}");
+    }
+    drop(backend);
+}
+
+#[tokio::test]
 async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_together() {
     let backend = backend().await;
     let call = "methods = [\"POST\"]\ncalls = [\"POST\"]\nrate_limit = \"each\"";
