@@ -24,6 +24,29 @@ pub struct Position {
     pub offset: u64,
 }
 
+/// A position that no topic knows: its offset alone lies in every topic's future.
+const NOWHERE: Position = Position {
+    epoch: Epoch(0),
+    offset: u64::MAX,
+};
+
+/// The longest position that a client may name.
+const LONGEST: usize = 64;
+
+impl Position {
+    /// The position that a client names, which need not be one of ours: one whose parts cannot be is known to no topic.
+    /// `None` where it is no position at all.
+    pub fn named(text: &str) -> Option<Position> {
+        let (epoch, offset) = text.split_once('-')?;
+        let is_position = text.len() <= LONGEST
+            && !epoch.is_empty()
+            && epoch.bytes().all(|b| b.is_ascii_alphanumeric())
+            && !offset.is_empty()
+            && offset.bytes().all(|b| b.is_ascii_digit());
+        is_position.then(|| text.parse().unwrap_or(NOWHERE))
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -245,7 +268,7 @@ pub struct Event {
     pub id: Option<Arc<str>>,
     /// Whether the event itself bore that id, rather than showing an earlier one's.
     pub has_own_id: bool,
-    /// The payload; empty text for a gap.
+    /// The payload; of a gap the position that its client named, where that is told as it was, else empty text.
     pub data: Data,
     /// What happened to an item, where it is about one.
     pub change: Option<Change>,
@@ -300,6 +323,19 @@ impl Event {
         let mut event = Event::new(self.ch, self.position, self.kind.clone(), draft, self.at);
         event.cause.clone_from(&self.cause);
         Arc::new(event)
+    }
+
+    /// The same gap for a client that has named its position itself.
+    pub fn told_from(&self, position: &str) -> Arc<Event> {
+        let draft = Draft {
+            name: None,
+            id: None,
+            has_own_id: false,
+            data: Data::Text(Bytes::copy_from_slice(position.as_bytes())),
+            change: None,
+        };
+        let kind = self.kind.clone();
+        Arc::new(Event::new(self.ch, self.position, kind, draft, self.at))
     }
 
     /// What the entry counts for against byte limits: payload, the item before, name, id and a flat cost.

@@ -194,7 +194,10 @@ fn encode_event(event: &Event, view: View<'_>) -> Bytes {
         Kind::Gap { from, why } => {
             out.begin("gap");
             out.plain("ch", view.ch);
-            out.quoted("from", from);
+            match std::str::from_utf8(data) {
+                Ok(named) if !named.is_empty() => out.text("from", named),
+                _ => out.quoted("from", from),
+            }
             out.quoted("to", event.position);
             out.quoted("why", why.as_str());
             return out.finish();

@@ -17,6 +17,7 @@ use crate::config::Route;
 use crate::edge::auth::{Admission, Denied};
 use crate::edge::rate_limit::{Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
+use crate::event::{self, Position};
 use crate::hub::Start;
 use crate::json::Scalar;
 use crate::protocol::{Input, Output, Req};
@@ -218,16 +219,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Refusal::new(Code::BadFrame, "the route does not allow to filter by that")
             })?),
         };
-        let start = match (wish.after, wish.last_event_id) {
-            // A position that is none is one of another epoch: a gap, never an error.
-            (Some(after), _) => Start::After(after.parse().unwrap_or(NOWHERE)),
+        let named = wish.after;
+        let start = match (&named, wish.last_event_id) {
+            (Some(after), _) => Start::After(Position::named(after).ok_or_else(|| {
+                let detail = "`after` is no position: send the last `o`, or leave it out";
+                Refusal::new(Code::BadFrame, detail)
+            })?),
             (None, Some(id)) => Start::LastEventId(id.into()),
             (None, None) => Start::Live,
         };
         if start != Start::Live {
             self.shared.telemetry.resume_asked(&route.name);
         }
-        let joined = self.shared.hub.join(
+        let mut joined = self.shared.hub.join(
             Arc::new(target),
             credentials,
             start,
@@ -240,6 +244,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Code::Conflict,
                 "this connection is subscribed there already",
             ));
+        }
+        if let (Some(after), Some(first)) = (&named, joined.prelude.first_mut())
+            && matches!(first.kind, event::Kind::Gap { .. })
+        {
+            *first = first.told_from(after);
         }
         let meters =
             self.shared
@@ -402,10 +411,3 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Ok(())
     }
 }
-
-/// A position that no topic knows: epochs are random and offsets begin at 1, so its offset alone
-/// puts it into every topic's future.
-const NOWHERE: crate::event::Position = crate::event::Position {
-    epoch: crate::event::Epoch(0),
-    offset: u64::MAX,
-};

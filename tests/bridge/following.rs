@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::world::World;
-use crate::life::socket::Socket;
+use crate::life::socket::{JSON, Socket};
 use crate::support::within;
 
 /// Clients, cuts of each one's own connection, and events.
@@ -116,4 +116,36 @@ async fn raw_has_no_words_but_the_data() {
     let data = again.message().await;
     assert_eq!(data["n"], 2);
     assert_eq!(world.backend.seen().len(), 1, "one stream for all of them");
+}
+
+#[tokio::test]
+async fn a_position_of_another_epoch_is_told_as_it_was_sent() {
+    let world = World::start().await;
+    for path in ["/plain", "/document"] {
+        let foreign = format!("{path}?cf_after=deadbeef-07");
+        let mut multiplex = world.sidecar.join(&[]).await;
+        let wish = json!({"t": "sub", "id": 1, "path": path, "after": "deadbeef-07"});
+        multiplex.send(wish).await;
+        let single = world.sidecar.open(&foreign, &[JSON]).await;
+        for mut socket in [multiplex, single] {
+            let gap = socket.frame_unless("gap", "err").await;
+            assert_eq!(
+                (&gap["from"], &gap["why"]),
+                (&json!("deadbeef-07"), &json!("epoch"))
+            );
+        }
+
+        let junk = format!("{path}?cf_after=junk");
+        let mut multiplex = world.sidecar.join(&[]).await;
+        let wish = json!({"t": "sub", "id": 1, "path": path, "after": "junk"});
+        multiplex.send(wish).await;
+        let mut single = world.sidecar.open(&junk, &[JSON]).await;
+        for socket in [&mut multiplex, &mut single] {
+            let refused = socket.either("ok", "err").await;
+            assert_eq!(refused["code"], "bad_frame", "{refused}");
+        }
+        assert_eq!(single.closed().await, 4000);
+        let mut raw = world.sidecar.open(&junk, &[]).await;
+        assert_eq!(raw.closed().await, 4000);
+    }
 }

@@ -249,10 +249,16 @@ async fn unsub_ends_it_and_the_way_is_free_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_that_is_none_is_a_gap() {
+async fn a_position_of_another_epoch_is_a_gap_from_there() {
     let mut world = World::new(FILE);
     let mut client = world.join().await;
-    for after in ["zz-3", "nonsense", ""] {
+    for after in [
+        "zz-3",
+        "zz-03",
+        "deadbeef-7",
+        "K3-1",
+        "k3-99999999999999999999",
+    ] {
         client
             .send(&format!(
                 r#"{{"t":"sub","id":3,"path":"/list","after":"{after}","last_event_id":"1"}}"#
@@ -265,12 +271,36 @@ async fn a_position_that_is_none_is_a_gap() {
         assert_eq!(ok["recovered"], false);
         let gap = client.read().await;
         assert_eq!((&gap["t"], &gap["why"]), (&"gap".into(), &"epoch".into()));
+        assert_eq!(gap["from"], after);
         assert_eq!(client.read().await["t"], "snap");
         client
             .send(&format!(r#"{{"t":"unsub","id":4,"ch":{}}}"#, ok["ch"]))
             .await;
         client.read().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_position_at_all_is_refused() {
+    let world = World::new(FILE);
+    let mut client = world.join().await;
+    let long = format!("k3-{}", "1".repeat(100));
+    for after in [
+        "junk", "", "-", "k3-", "-3", "k3-x", "k 3-1", "k-3-1", &long,
+    ] {
+        client
+            .send(&format!(
+                r#"{{"t":"sub","id":3,"path":"/list","after":"{after}"}}"#
+            ))
+            .await;
+        let refused = client.read().await;
+        assert_eq!(
+            (&refused["id"], &refused["code"]),
+            (&3.into(), &"bad_frame".into()),
+            "{after}"
+        );
+    }
+    assert!(world.shared.hub.topics().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
