@@ -8,16 +8,16 @@ use tokio::sync::oneshot;
 pub enum Ask {
     /// What is in force.
     Show(oneshot::Sender<Snapshot>),
-    /// Read the file again.
-    Reload(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
+    /// Read the file again, while one of these generations is in force (`None`: any).
+    Reload(Option<Vec<u64>>, oneshot::Sender<Result<Applied, Declined>>),
     /// Write this text into the file, then read it.
     Replace(
-        Option<u64>,
+        Option<Vec<u64>>,
         String,
         oneshot::Sender<Result<Applied, Declined>>,
     ),
     /// Write the text that was in force before into the file, then read it.
-    Undo(Option<u64>, oneshot::Sender<Result<Applied, Declined>>),
+    Undo(Option<Vec<u64>>, oneshot::Sender<Result<Applied, Declined>>),
     /// What was accepted, oldest first.
     History(oneshot::Sender<Vec<Entry>>),
 }

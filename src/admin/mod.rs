@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod callers;
 mod config;
 mod door;
 mod explain;

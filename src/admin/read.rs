@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Request};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::answer::Fault;
 
@@ -69,12 +69,18 @@ impl Asked {
     /// The body as JSON.
     ///
     /// # Errors
-    /// 400 where it is no JSON, 422 where a member is unknown, missing or of the wrong kind.
+    /// 400 where it is no JSON, 422 where it is no object, or a member is unknown, missing or of the wrong kind.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(|error| match error.classify() {
+        let refuse = |error: serde_json::Error| match error.classify() {
             serde_json::error::Category::Data => Fault::unprocessable(error.to_string()),
             _ => Fault::bad_request(format!("the body is no JSON document: {error}")),
-        })
+        };
+        // An array would be taken for the members in their order.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            serde_json::from_slice::<IgnoredAny>(&self.body).map_err(refuse)?;
+            return Err(Fault::unprocessable("the body is no JSON object"));
+        }
+        serde_json::from_slice(&self.body).map_err(refuse)
     }
 
     /// The body as JSON, or the default where there is none.
@@ -97,27 +103,31 @@ impl Asked {
         Ok(())
     }
 
-    /// The generation that the caller saw; `None` where it does not care (no `If-Match`, or `*`).
+    /// The generations that the caller would have changed; `None` where it does not care (no `If-Match`, or `*`).
     ///
     /// # Errors
-    /// 412 where it is nothing that we ever sent.
-    pub fn if_match(&self) -> Result<Option<u64>, Fault> {
-        let Some(field) = self.headers.get(IF_MATCH) else {
+    /// 412 where it is no list of entity tags (RFC 9110, 13.1.1).
+    pub fn if_match(&self) -> Result<Option<Vec<u64>>, Fault> {
+        let mut lines = self.headers.get_all(IF_MATCH).iter();
+        let Some(first) = lines.next() else {
             return Ok(None);
         };
-        let text = field.to_str().unwrap_or_default().trim();
-        if text == "*" {
-            return Ok(None);
+        let mut generations = Vec::new();
+        for line in std::iter::once(first).chain(lines) {
+            let text = line.to_str().unwrap_or_default().trim();
+            if text == "*" {
+                return Ok(None);
+            }
+            let tags = generations_of(text).ok_or_else(|| {
+                Fault::new(
+                    StatusCode::PRECONDITION_FAILED,
+                    "precondition_failed",
+                    "If-Match is no list of generations: send the ETag that you read, as `\"7\"`",
+                )
+            })?;
+            generations.extend(tags);
         }
-        let tag = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-        match tag.unwrap_or(text).parse() {
-            Ok(generation) => Ok(Some(generation)),
-            Err(_) => Err(Fault::new(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
-                "If-Match is no generation: send the ETag that you read, as `\"7\"`",
-            )),
-        }
+        Ok(Some(generations))
     }
 
     /// The only value of a query parameter.
@@ -157,6 +167,42 @@ impl Asked {
     }
 }
 
+/// The generations in a list of entity tags; `None` where it is none. Weak tags and those of others never match.
+fn generations_of(list: &str) -> Option<Vec<u64>> {
+    let mut generations = Vec::new();
+    let mut rest = list;
+    let mut is_first = true;
+    loop {
+        let tag = rest.trim_start_matches([' ', '\t', ',']);
+        if tag.is_empty() {
+            return (!is_first).then_some(generations);
+        }
+        // Tags of a list are apart.
+        if !is_first && !rest.trim_start().starts_with(',') {
+            return None;
+        }
+        is_first = false;
+        let (is_weak, opaque) = match tag.strip_prefix("W/") {
+            Some(opaque) => (true, opaque),
+            None => (false, tag),
+        };
+        let (value, after) = match opaque.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            // Without its quotes a generation is understood too.
+            None if !is_weak => {
+                let (value, after) = opaque.split_at(opaque.find(',').unwrap_or(opaque.len()));
+                let value = value.trim_end();
+                value.parse::<u64>().ok()?;
+                (value, after)
+            }
+            None => return None,
+        };
+        let is_ours = !is_weak && value.bytes().all(|byte| byte.is_ascii_digit());
+        generations.extend(is_ours.then(|| value.parse::<u64>().ok()).flatten());
+        rest = after;
+    }
+}
+
 fn parse_query(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
@@ -186,11 +232,69 @@ mod tests {
 
     #[test]
     fn an_etag_is_a_generation() {
-        assert_eq!(asked("\"7\"").if_match().unwrap(), Some(7));
-        assert_eq!(asked("7").if_match().unwrap(), Some(7));
-        assert_eq!(asked("*").if_match().unwrap(), None);
-        for odd in ["", "\"x\"", "W/\"7\"", "\"7", "\"1\", \"2\"", "-1"] {
+        let generations = |list: &str| asked(list).if_match().unwrap();
+        assert_eq!(generations("*"), None);
+        for (list, expected) in [
+            ("\"7\"", vec![7]),
+            ("7", vec![7]),
+            ("\"1\", \"2\"", vec![1, 2]),
+            (" , \"1\",,\t\"2\" ,", vec![1, 2]),
+            ("1, 2", vec![1, 2]),
+            // Of others, or compared weakly: no generation of ours.
+            ("\"x,1\", \"2\"", vec![2]),
+            ("W/\"7\"", vec![]),
+            ("W/\"7\", \"8\"", vec![8]),
+            ("\"\"", vec![]),
+            ("\"99999999999999999999\"", vec![]),
+        ] {
+            assert_eq!(generations(list), Some(expected), "{list}");
+        }
+        for odd in [
+            "",
+            ",",
+            "\"7",
+            "x",
+            "-1",
+            "W/7",
+            "\"1\" \"2\"",
+            "\"1\"2",
+            "1 2",
+        ] {
             assert!(asked(odd).if_match().is_err(), "{odd}");
+        }
+        let mut twice = asked("\"1\"");
+        twice.headers.append(IF_MATCH, "\"2\"".parse().unwrap());
+        assert_eq!(twice.if_match().unwrap(), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_body_is_an_object_or_is_refused() {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Reason {
+            reason: Option<String>,
+        }
+        let read = |body: &'static str| {
+            let mut asked = asked("*");
+            asked.body = Bytes::from_static(body.as_bytes());
+            let read = asked.json_or_default::<Reason>();
+            read.map(|body| body.reason)
+                .map_err(|fault| fault.answer("id").status().as_u16())
+        };
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(" {\"reason\":null}"), Ok(None));
+        assert_eq!(read("{\"reason\":\"r\"}"), Ok(Some("r".into())));
+        for (body, status) in [
+            ("[\"r\"]", 422),
+            ("[]", 422),
+            ("null", 422),
+            ("\"r\"", 422),
+            ("{\"why\":1}", 422),
+            ("[", 400),
+            ("nonsense", 400),
+            ("{", 400),
+        ] {
+            assert_eq!(read(body), Err(status), "{body}");
         }
     }
 

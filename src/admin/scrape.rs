@@ -15,11 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::{Answer, Fault};
+use super::callers::{Caller, Callers};
 use super::health;
 use crate::listener;
 use crate::session::Shared;
 
-/// Scrapers at once; who comes above that is let go.
+/// Scrapers at once. For one more, the one that waited longest for its next request is let go.
 const SCRAPERS: usize = 32;
 
 /// From a connection's beginning to its first head, and from one head to the next.
@@ -56,6 +57,7 @@ impl Drop for Scrape {
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut callers = Callers::new(SCRAPERS);
     let mut scrapers = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -63,8 +65,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if scrapers.len() < SCRAPERS => {
-                scrapers.spawn(converse(stream, shared.clone()));
+            // An answer is made at once, so there is always one that waits.
+            Ok((stream, _)) if callers.make_room() => {
+                let caller = Caller::new();
+                let conversation = converse(stream, shared.clone(), caller.clone());
+                callers.add(caller, scrapers.spawn(conversation));
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(REST).await,
@@ -72,10 +77,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, shared: Arc<Shared>, caller: Caller) {
     let service = service_fn(|request| {
-        let answer = answer(&request, &shared);
-        async move { Ok::<_, Infallible>(answer) }
+        let (shared, caller) = (shared.clone(), caller.clone());
+        async move {
+            let answer = async { answer(&request, &shared) };
+            Ok::<_, Infallible>(caller.serve(answer).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

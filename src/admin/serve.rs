@@ -14,28 +14,29 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::{self, Answer, Fault, REQUEST_ID};
+use super::callers::{Caller, Callers};
 use super::read::Asked;
 use super::resource::Resource;
 use super::{Admin, config, door, explain, health, revoke, rollouts, sessions, topics, upgrade};
 use crate::listener::Listener;
 
-/// Connections at once: people, a scraper, a probe. More wait.
+/// Connections at once: people, a scraper, a probe. For one more, the one that waited longest for its caller is closed.
 const CONNECTIONS: usize = 128;
 
 /// From the first byte of a head to its last.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long accepting rests after the system refused it.
+/// How long accepting rests after the system refused it, and while every connection is being served.
 const REST: Duration = Duration::from_millis(100);
 
 /// Serves until the task is dropped. Once `stop` turns true nothing more is accepted, and the call returns when what was asked
 /// is answered.
 pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut callers = Callers::new(CONNECTIONS);
     let mut conversations = JoinSet::new();
     let mut stopping = stop.clone();
     let stopped = async move {
@@ -44,21 +45,21 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<
     };
     tokio::pin!(stopped);
     loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            Some((place.ok()?, accept(&listener).await))
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stopped => break,
             Some(_) = conversations.join_next() => continue,
-            Some(next) = next => next,
+            accepted = accept(&listener) => accepted,
         };
-        match accepted {
-            Ok(stream) => {
-                conversations.spawn(converse(stream, admin.clone(), place, stop.clone()));
-            }
-            Err(_) => tokio::time::sleep(REST).await,
+        let Ok(stream) = accepted else {
+            tokio::time::sleep(REST).await;
+            continue;
+        };
+        while !callers.make_room() {
+            tokio::time::sleep(REST).await;
         }
+        let caller = Caller::new();
+        let conversation = converse(stream, admin.clone(), caller.clone(), stop.clone());
+        callers.add(caller, conversations.spawn(conversation));
     }
     drop(listener);
     while conversations.join_next().await.is_some() {}
@@ -76,16 +77,16 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<Io: AsyncRead + AsyncWrite + Send + Unpin> Stream for Io {}
 
-/// One connection's requests; it gives its place back at the end.
+/// One connection's requests.
 async fn converse(
     stream: Box<dyn Stream>,
     admin: Arc<Admin>,
-    _place: OwnedSemaphorePermit,
+    caller: Caller,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(respond(request, &admin).await) }
+        let (admin, caller) = (admin.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(respond(request, &admin, &caller).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -113,9 +114,9 @@ async fn converse(
 }
 
 /// One request, and the id that its answer bears.
-async fn respond(request: Request<Incoming>, admin: &Arc<Admin>) -> Answer {
+async fn respond(request: Request<Incoming>, admin: &Arc<Admin>, caller: &Caller) -> Answer {
     let id = format!("{:016x}", fastrand::u64(..));
-    let outcome = judge(request, admin).await;
+    let outcome = judge(request, admin, caller).await;
     let mut answer = outcome.unwrap_or_else(|fault| fault.answer(&id));
     if let Ok(id) = HeaderValue::try_from(id) {
         answer.headers_mut().insert(REQUEST_ID, id);
@@ -124,7 +125,11 @@ async fn respond(request: Request<Incoming>, admin: &Arc<Admin>) -> Answer {
 }
 
 /// The order of judgement.
-async fn judge(request: Request<Incoming>, admin: &Arc<Admin>) -> Result<Answer, Fault> {
+async fn judge(
+    request: Request<Incoming>,
+    admin: &Arc<Admin>,
+    caller: &Caller,
+) -> Result<Answer, Fault> {
     let resource = Resource::find(request.uri().path());
     if !resource.as_ref().is_some_and(Resource::is_open) {
         let in_force = admin.shared.in_force.load();
@@ -137,7 +142,9 @@ async fn judge(request: Request<Incoming>, admin: &Arc<Admin>) -> Result<Answer,
     }
     let method = request.method().clone();
     let asked = Asked::read(request).await?;
-    dispatch(resource, &method, asked, admin).await
+    caller
+        .serve(dispatch(resource, &method, asked, admin))
+        .await
 }
 
 async fn dispatch(

@@ -26,24 +26,34 @@ pub fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         Some(Ok(limit)) if (1..=PAGE.1).contains(&limit) => limit,
         Some(_) => return Err(Fault::unprocessable("`limit` is a number from 1 to 1000")),
     };
-    let all = admin.shared.sessions.list();
-    let start = match asked.one("after")?.filter(|after| !after.is_empty()) {
-        None => 0,
-        // Whoever it was may have left: the page after an unknown session is the first one.
-        Some(after) => all
-            .iter()
-            .position(|s| s.id == after)
-            .map_or(0, |at| at + 1),
+    let after = match asked.one("after")?.filter(|after| !after.is_empty()) {
+        None => None,
+        Some(after) => Some(parse_place(after).ok_or_else(|| {
+            Fault::unprocessable("`after` is the `next` of another page, as it came")
+        })?),
     };
+    let all = admin.shared.sessions.list();
+    // A place stays where it is when the session that had it leaves.
+    let start = all.partition_point(|session| after.is_some_and(|after| session.number <= after));
     let page: Vec<&SessionInfo> = all.iter().skip(start).take(limit).collect();
     let more = start + page.len() < all.len();
-    let next = page.last().filter(|_| more).map(|session| &session.id);
+    let next = page.last().filter(|_| more);
+    let next = next.map(|session| place(session.number));
     let sessions: Vec<Value> = page.iter().map(|session| show(session)).collect();
     Ok(answer::json(&json!({
         "total": all.len(),
         "next": next,
         "sessions": sessions,
     })))
+}
+
+/// Behind a connection, whether or not it is still there.
+fn place(number: u64) -> String {
+    format!("n{number}")
+}
+
+fn parse_place(text: &str) -> Option<u64> {
+    text.strip_prefix('n')?.parse().ok()
 }
 
 #[derive(Deserialize)]

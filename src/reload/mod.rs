@@ -153,7 +153,11 @@ impl Reloader {
         }
     }
 
-    async fn reload(&mut self, seen: Option<u64>, trigger: Trigger) -> Result<Applied, Declined> {
+    async fn reload(
+        &mut self,
+        seen: Option<Vec<u64>>,
+        trigger: Trigger,
+    ) -> Result<Applied, Declined> {
         let since = Instant::now();
         self.check_seen(seen)?;
         let mut prints = Prints::new();
@@ -168,7 +172,7 @@ impl Reloader {
     /// Judges a text first, and only then lets it replace the file.
     async fn write(
         &mut self,
-        seen: Option<u64>,
+        seen: Option<Vec<u64>>,
         text: String,
         trigger: Trigger,
     ) -> Result<Applied, Declined> {
@@ -189,9 +193,9 @@ impl Reloader {
         Ok(applied)
     }
 
-    fn check_seen(&self, seen: Option<u64>) -> Result<(), Declined> {
+    fn check_seen(&self, seen: Option<Vec<u64>>) -> Result<(), Declined> {
         let generation = self.history.generation();
-        match seen.is_none_or(|seen| seen == generation) {
+        match seen.is_none_or(|seen| seen.contains(&generation)) {
             true => Ok(()),
             false => Err(Declined::Stale(generation)),
         }

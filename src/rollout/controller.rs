@@ -144,7 +144,7 @@ impl Controller {
         self.0.stages.clone()
     }
 
-    /// A person changes one rollout, if it is still at the generation that they saw (`None`: at any).
+    /// A person changes one rollout, if it is still at one of the generations that they saw (`None`: at any).
     ///
     /// In force at once; done when it is also on disk.
     ///
@@ -153,10 +153,10 @@ impl Controller {
     pub async fn change(
         &self,
         name: &str,
-        seen: Option<u64>,
+        seen: Option<Vec<u64>>,
         change: Change,
     ) -> Result<Status, Refused> {
-        self.apply(name, seen, &change)?;
+        self.apply(name, seen.as_deref(), &change)?;
         // The save goes on when the caller's connection is gone.
         let saver = self.clone();
         let saved = tokio::spawn(async move { saver.save().await });
@@ -260,7 +260,7 @@ impl Controller {
         self.put_in_force(&kept);
     }
 
-    fn apply(&self, name: &str, seen: Option<u64>, change: &Change) -> Result<(), Refused> {
+    fn apply(&self, name: &str, seen: Option<&[u64]>, change: &Change) -> Result<(), Refused> {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
         if kept.is_given_away {
@@ -270,7 +270,7 @@ impl Controller {
             return Err(Refused::Unknown);
         }
         let record = kept.records.get_mut(name).ok_or(Refused::Unknown)?;
-        if seen.is_some_and(|seen| seen != record.generation) {
+        if seen.is_some_and(|seen| !seen.contains(&record.generation)) {
             return Err(Refused::Stale(record.generation));
         }
         let changed = record.apply(change, now).map_err(|_| Refused::FileKills)?;

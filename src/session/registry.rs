@@ -41,6 +41,8 @@ struct Present {
 /// One connection as the admin API shows it.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
+    /// Its place among all: later ones have greater numbers.
+    pub number: u64,
     /// What `welcome.conn` said.
     pub id: String,
     /// The user, where a policy has asked who it is.
@@ -396,6 +398,7 @@ impl Member {
             queued.bytes += waiting.bytes;
         }
         SessionInfo {
+            number: self.number,
             id: self.id.clone(),
             user: self.user(),
             remote: self.client.remote.clone(),

@@ -538,3 +538,116 @@ async fn health_says_down_when_no_backend_can_be_reached() {
         (503, Some("down"))
     );
 }
+
+#[tokio::test]
+async fn a_kill_is_answered_at_once_beside_300_idle_callers() {
+    use tokio::io::AsyncWriteExt;
+
+    let folder = Folder::with_rollout("percent = 25");
+    let house = folder.start().await;
+    let address = house.admin.strip_prefix("http://").unwrap();
+    let mut idle = Vec::new();
+    for number in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let part = [
+            "",
+            "POST ",
+            "POST /v1/rollouts/web/kill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+        ];
+        // One that was closed meanwhile may say so.
+        let _ = stream.write_all(part[number % 3].as_bytes()).await;
+        idle.push(stream);
+    }
+    let began = std::time::Instant::now();
+    let killed = post(&house.admin, "/v1/rollouts/web/kill", "").await;
+    let took = began.elapsed();
+    assert_eq!(killed.json["state"], "killed");
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
+async fn of_several_generations_one_has_to_be_in_force() {
+    let folder = Folder::with_rollout("percent = 25");
+    let house = folder.start().await;
+    let set = |seen: &'static str, percent: u32| {
+        let admin = house.admin.clone();
+        async move {
+            let body = json!({ "percent": percent }).to_string();
+            ask(&admin, "PATCH", "/v1/rollouts/web", &[seen], &body).await
+        }
+    };
+    let changed = set("If-Match: \"7\", \"1\"", 30).await;
+    assert_eq!((changed.status, changed.header("etag")), (200, "\"2\""));
+    assert_problem(
+        &set("If-Match: \"1\", \"3\"", 40).await,
+        412,
+        "precondition_failed",
+    );
+    assert_problem(
+        &set("If-Match: W/\"2\"", 40).await,
+        412,
+        "precondition_failed",
+    );
+    assert_eq!(set("If-Match: *", 50).await.status, 200);
+    let reloaded = ask(
+        &house.admin,
+        "POST",
+        "/v1/config/reload",
+        &["If-Match: \"9\", \"1\""],
+        "",
+    )
+    .await;
+    assert_eq!(reloaded.status, 200);
+}
+
+/// What the document says a body may be is what the API takes: each member as null, and what is no object.
+#[tokio::test]
+async fn the_openapi_document_says_which_bodies_are_taken() {
+    let folder = Folder::with_rollout("percent = 25");
+    let house = folder.start().await;
+    let document = get(&house.admin, "/v1/openapi.json").await.json;
+    let mut tried = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            if schema.is_null() {
+                continue;
+            }
+            let path = path.replace("{name}", "web");
+            let method = method.to_uppercase();
+            let send = async |body: &str| ask(&house.admin, &method, &path, &[], body).await;
+            for odd in ["[]", "null", "[null]", "7"] {
+                assert_problem(&send(odd).await, 422, "invalid");
+            }
+            assert_problem(&send(r#"{"no such member":1}"#).await, 422, "invalid");
+            for (name, member) in schema["properties"].as_object().unwrap() {
+                let mut body = json!({});
+                for needed in schema["required"].as_array().into_iter().flatten() {
+                    body[needed.as_str().unwrap()] = match needed.as_str().unwrap() {
+                        "pid" => json!(1),
+                        _ => json!("text"),
+                    };
+                }
+                body[name] = json!(null);
+                let answer = send(&body.to_string()).await;
+                let is_refused = answer.text.contains("invalid type: null");
+                let takes_null = match (&member["type"], &member["enum"]) {
+                    (serde_json::Value::Null, serde_json::Value::Null) => true,
+                    (types, words) => [types, words]
+                        .iter()
+                        .filter_map(|list| list.as_array())
+                        .flatten()
+                        .any(|word| word.is_null() || word == "null"),
+                };
+                assert_eq!(
+                    is_refused, !takes_null,
+                    "{method} {path} {name}: {answer:?}"
+                );
+                let documented = &operation["responses"][answer.status.to_string()];
+                assert!(!documented.is_null(), "{method} {path}: {answer:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 10, "{tried}");
+}

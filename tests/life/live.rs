@@ -327,6 +327,10 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
         (&json!(null), 1)
     );
 
+    let id = first["id"].as_str().unwrap();
+    let foreign = get(world.admin(), &format!("/v1/sessions?after={id}x")).await;
+    assert_eq!(foreign.status, 422);
+
     let topics = get(world.admin(), "/v1/topics").await.json;
     assert_eq!(topics["total"], 1);
     let topic = &topics["topics"][0];
@@ -463,4 +467,48 @@ async fn another_secret_makes_another_unit_and_needs_no_restart() {
         .write(&text.replace(SECRET, "another-secret-another-secret-another"));
     assert!(world.house.reload().await.unwrap().changed);
     assert!(sets_cookie().await, "it no longer is");
+}
+
+#[tokio::test]
+async fn a_page_of_sessions_goes_on_where_one_has_left() {
+    let world = World::start("percent = 100").await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut socket = world.open("/feed", &[JSON]).await;
+        let welcome = socket.frame("welcome").await;
+        clients.push((socket, welcome["conn"].clone()));
+    }
+    world.has_sessions(4).await;
+    let page = get(world.admin(), "/v1/sessions?limit=2").await.json;
+    let next = page["next"].as_str().unwrap();
+    // The last one of the page leaves, and so does the first.
+    let ids = [&page["sessions"][0]["id"], &page["sessions"][1]["id"]];
+    let order = json!({ "ids": ids }).to_string();
+    post(world.admin(), "/v1/sessions/close", &order).await;
+    world.has_sessions(2).await;
+    let path = format!("/v1/sessions?limit=2&after={next}");
+    let rest = get(world.admin(), &path).await.json;
+    let shown: Vec<_> = rest["sessions"].as_array().unwrap().iter().collect();
+    let shown: Vec<_> = shown.iter().map(|session| &session["id"]).collect();
+    assert_eq!(shown, [&clients[2].1, &clients[3].1]);
+    assert_eq!(rest["next"], json!(null));
+}
+
+#[tokio::test]
+async fn a_rollout_counts_the_sessions_of_the_multiplexed_road() {
+    let world = World::start("percent = 100").await;
+    let sessions = async || {
+        let rollouts = get(world.admin(), "/v1/rollouts").await.json;
+        rollouts["rollouts"][0]["sessions"].clone()
+    };
+    let mut own = world.open("/feed", &[JSON]).await;
+    own.frame("ok").await;
+    let mut many = world.open("/_crossfade/ws", &[JSON]).await;
+    many.frame("welcome").await;
+    assert_eq!(sessions().await, json!(1), "it listens to nothing yet");
+    let ch = many.subscribe(1, "/feed").await;
+    assert_eq!(sessions().await, json!(2));
+    many.send(json!({"t": "unsub", "id": 2, "ch": ch})).await;
+    many.frame("ok").await;
+    assert_eq!(sessions().await, json!(1));
 }

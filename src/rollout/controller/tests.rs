@@ -172,7 +172,7 @@ async fn of_writers_who_saw_the_same_generation_one_wins() {
             let controller = controller.clone();
             tokio::spawn(async move {
                 controller
-                    .change("web", Some(round), set(n * 100 + round as u32))
+                    .change("web", Some(vec![round]), set(n * 100 + round as u32))
                     .await
             })
         });
