@@ -4,6 +4,7 @@ mod beginning;
 mod fetch;
 mod finding;
 mod live;
+mod sources;
 
 use std::path::Path;
 

@@ -35,6 +35,18 @@ pub enum Tripwire {
     Vary,
 }
 
+impl Tripwire {
+    /// The word in `accept`, in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tripwire::NoStore => "no-store",
+            Tripwire::Private => "private",
+            Tripwire::SetCookie => "set-cookie",
+            Tripwire::Vary => "vary",
+        }
+    }
+}
+
 /// `share` with the tripwires it silences.
 pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
     let Some(node) = table.node("share") else {
@@ -116,12 +128,13 @@ fn detailed(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
             Share::User
         }
     };
-    let words = [
-        ("no-store", Tripwire::NoStore),
-        ("private", Tripwire::Private),
-        ("set-cookie", Tripwire::SetCookie),
-        ("vary", Tripwire::Vary),
+    let wires = [
+        Tripwire::NoStore,
+        Tripwire::Private,
+        Tripwire::SetCookie,
+        Tripwire::Vary,
     ];
+    let words = wires.map(|wire| (wire.as_str(), wire));
     let accept = table.texts("accept", |text| units::word(text, &words));
     (share, accept)
 }

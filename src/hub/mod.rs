@@ -3,6 +3,7 @@
 //! The hub knows nothing of sources: it declares [`Feed`], `source` implements it, `app` joins
 //! them with the factory given to [`Hub::new`].
 
+mod alarms;
 pub mod carried;
 mod heir;
 mod key;

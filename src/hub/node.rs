@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::alarms::Alarms;
 use super::carried::Identity;
 use super::heir::Inheritance;
 use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
@@ -50,6 +51,8 @@ pub(super) struct Node {
     channels: AtomicU32,
     /// Bytes that all logs hold.
     held: AtomicUsize,
+    /// What the log has said of answers that are not for all.
+    pub alarms: Alarms,
     /// Rings when linger times may be others.
     repaced: Arc<Notify>,
     /// Taken before any lock of a topic.
@@ -72,6 +75,7 @@ impl Node {
             key,
             channels: AtomicU32::new(0),
             held: AtomicUsize::new(0),
+            alarms: Alarms::default(),
             repaced: Arc::default(),
             topics: Mutex::new(Topics::new(limits)),
         }
@@ -304,6 +308,7 @@ impl Node {
     /// Gives topics their route's new pace and limits; those that are read differently now go with their last subscriber.
     /// Topics that come later get theirs from these routes too, whatever route their first client had in hand.
     pub fn reconcile(&self, routes: &[Arc<Route>]) {
+        self.alarms.forget();
         let routes = routes.iter().map(|route| {
             let named = (route.reads(), route.clone());
             (route.name.clone(), named)

@@ -42,6 +42,7 @@ impl Publisher {
     /// The backend has granted the last request.
     pub fn granted(&self) {
         self.topic.granted();
+        self.topic.node.alarms.lower(&self.topic.target);
     }
 
     /// The backend has refused the last request with this end. In a pool that may be its reader's own matter: true where the
@@ -159,10 +160,18 @@ impl Publisher {
         self.topic.node.end(&self.topic, end);
     }
 
-    /// A shared answer looked private: an alarm.
-    pub fn tripped(&self, reason: &'static str) {
+    /// A shared answer looked private: an alarm, and what the operator can do about it.
+    pub fn tripped(&self, reason: &'static str, fix: &str) {
         let route = &self.topic.target.route.name;
         self.topic.node.telemetry.share_refused(route, reason);
+        self.alarm(reason, fix);
+    }
+
+    /// A shared answer is for none of its clients: told of once, until a good one comes.
+    pub fn alarm(&self, reason: &'static str, fix: &str) {
+        let (target, node) = (&self.topic.target, &self.topic.node);
+        let tell = || (node.telemetry).share_alarm(&target.route.name, &target.url, reason, fix);
+        node.alarms.raise(target, reason, tell);
     }
 
     /// Whether the stream is lost, from now until it is open again. While the topic has no subscriber a new client

@@ -8,7 +8,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, StatusCode, Uri};
 
-use crate::config::Tripwire;
+use crate::config::{Route, Share, Tripwire};
 use crate::error::{Code, Error, Kind};
 use crate::event::End;
 
@@ -67,13 +67,77 @@ impl From<&Error> for Failure {
 pub enum Verdict {
     /// A success or a 304.
     Good,
-    /// A shared topic's answer looks private: the tripwire's name, and what comes of it.
-    Tripped(&'static str, End),
+    /// A shared topic's answer looks private, and what comes of it.
+    Tripped(Trip, End),
     /// The backend refused, which no repetition will change.
     Refused(End),
     /// Something that may pass.
     Failed(Failure),
 }
+
+/// Signs that an answer is not for everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trip {
+    /// 401 or 403.
+    Refusal(StatusCode),
+    /// The first sign, and what else stands beside it.
+    Wires(Tripwire, Vec<Tripwire>),
+}
+
+impl Trip {
+    /// The word in metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Trip::Refusal(StatusCode::UNAUTHORIZED) => "401",
+            Trip::Refusal(_) => "403",
+            Trip::Wires(first, _) => first.as_str(),
+        }
+    }
+
+    /// What the operator can write so that this does not come again.
+    pub fn fix(&self, route: &Route) -> String {
+        let Trip::Wires(first, others) = self else {
+            return refusal_fix(route).to_owned();
+        };
+        let kind = match &route.share {
+            Share::Claims(claims) => format!("claims = {claims:?}"),
+            Share::Authenticated => "authenticated = true".to_owned(),
+            Share::Public | Share::User | Share::Connection => "public = true".to_owned(),
+        };
+        let accepted = route.accept.iter().chain([first]).chain(others);
+        let accepted: Vec<_> = accepted.map(|wire| wire.as_str()).collect();
+        format!(
+            "in this route write `share = {{{kind}, accept = {accepted:?}}}` where the answer is the same for all of these clients, else `share = \"user\"`"
+        )
+    }
+}
+
+/// What the operator can write where the backend refuses what a shared source sends, or sends it to a login.
+pub fn refusal_fix(route: &Route) -> &'static str {
+    match (&route.share, route.auth.is_empty()) {
+        (Share::Claims(_) | Share::Authenticated, _) => {
+            "let `require` admit only users whom the backend lets in, or write `share = \"user\"` in this route: a refusal is its own user's then"
+        }
+        (_, true) => {
+            "a public source sends no credentials: write `share = \"user\"` in this route, or let the backend answer without any"
+        }
+        (_, false) => {
+            "a public source sends no credentials: write `share = \"authenticated\"` in this route where the answer is the same for all users that `auth` admits, else `share = \"user\"`"
+        }
+    }
+}
+
+/// The status of a way to a login.
+pub fn sent_away(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::FOUND => Some("302"),
+        StatusCode::SEE_OTHER => Some("303"),
+        _ => None,
+    }
+}
+
+/// When a client may look whether the operator has done something about a tripwire.
+const TRIPPED: Duration = Duration::from_secs(60);
 
 /// Judges status and tripwires; `accepted` names the silenced ones, and is `None` where the
 /// topic is not shared between principals.
@@ -84,14 +148,17 @@ pub fn judge(
     now: SystemTime,
 ) -> Verdict {
     if let Some(accepted) = accepted
-        && let Some(reason) = tripwire(status, headers, accepted)
+        && let Some(trip) = tripwire(status, headers, accepted)
     {
-        // Coming back heals no refusal.
-        let (code, status) = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (Code::Forbidden, status.as_u16()),
-            _ => (Code::Internal, Code::Internal.status()),
+        let end = match trip {
+            // Coming back heals no refusal.
+            Trip::Refusal(status) => ended(Code::Forbidden, status.as_u16()),
+            Trip::Wires(..) => End {
+                retry_ms: Some(TRIPPED.as_millis() as u64),
+                ..ended(Code::Internal, Code::Internal.status())
+            },
         };
-        return Verdict::Tripped(reason, ended(code, status));
+        return Verdict::Tripped(trip, end);
     }
     let code = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FOUND | StatusCode::SEE_OTHER => Code::Unauthorized,
@@ -188,14 +255,9 @@ pub fn max_age(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-fn tripwire(
-    status: StatusCode,
-    headers: &HeaderMap,
-    accepted: &[Tripwire],
-) -> Option<&'static str> {
+fn tripwire(status: StatusCode, headers: &HeaderMap, accepted: &[Tripwire]) -> Option<Trip> {
     match status {
-        StatusCode::UNAUTHORIZED => return Some("401"),
-        StatusCode::FORBIDDEN => return Some("403"),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Some(Trip::Refusal(status)),
         // Nothing of these is delivered to anybody.
         _ if status.is_client_error() || status.is_server_error() => return None,
         _ => {}
@@ -204,18 +266,23 @@ fn tripwire(
         |name: &str| words(headers, CACHE_CONTROL).any(|word| word.split('=').next() == Some(name));
     let varies =
         || words(headers, VARY).any(|name| matches!(&*name, "*" | "cookie" | "authorization"));
-    let is_armed = |wire: Tripwire| !accepted.contains(&wire);
-    if is_armed(Tripwire::SetCookie) && headers.contains_key(SET_COOKIE) {
-        Some("set-cookie")
-    } else if is_armed(Tripwire::NoStore) && controls("no-store") {
-        Some("no-store")
-    } else if is_armed(Tripwire::Private) && controls("private") {
-        Some("private")
-    } else if is_armed(Tripwire::Vary) && varies() {
-        Some("vary")
-    } else {
-        None
-    }
+    let is_there = |wire: &Tripwire| match wire {
+        Tripwire::SetCookie => headers.contains_key(SET_COOKIE),
+        Tripwire::NoStore => controls("no-store"),
+        Tripwire::Private => controls("private"),
+        Tripwire::Vary => varies(),
+    };
+    let wires = [
+        Tripwire::SetCookie,
+        Tripwire::NoStore,
+        Tripwire::Private,
+        Tripwire::Vary,
+    ];
+    let mut tripped = wires
+        .into_iter()
+        .filter(|wire| !accepted.contains(wire) && is_there(wire));
+    let first = tripped.next()?;
+    Some(Trip::Wires(first, tripped.collect()))
 }
 
 /// What `Retry-After` of a 429 or 503 asks for, in seconds or as a date.
@@ -313,36 +380,33 @@ mod tests {
     #[test]
     fn tripwires_hold_for_shared_topics_only() {
         type Line = (&'static str, &'static str);
-        let private: &[(&[Line], &str, Tripwire)] = &[
-            (&[("set-cookie", "a=b")], "set-cookie", Tripwire::SetCookie),
+        let tripped = |wire| {
+            let end = End {
+                retry_ms: Some(60_000),
+                ..ended(Code::Internal, 500)
+            };
+            Verdict::Tripped(Trip::Wires(wire, Vec::new()), end)
+        };
+        let private: &[(&[Line], Tripwire)] = &[
+            (&[("set-cookie", "a=b")], Tripwire::SetCookie),
             (
                 &[("cache-control", "max-age=0, No-Store")],
-                "no-store",
                 Tripwire::NoStore,
             ),
             (
                 &[("cache-control", "no-cache"), ("cache-control", "private")],
-                "private",
                 Tripwire::Private,
             ),
-            (
-                &[("cache-control", "private=\"x-a\"")],
-                "private",
-                Tripwire::Private,
-            ),
-            (
-                &[("vary", "Accept-Encoding, Cookie")],
-                "vary",
-                Tripwire::Vary,
-            ),
-            (&[("vary", "authorization")], "vary", Tripwire::Vary),
-            (&[("vary", "*")], "vary", Tripwire::Vary),
+            (&[("cache-control", "private=\"x-a\"")], Tripwire::Private),
+            (&[("vary", "Accept-Encoding, Cookie")], Tripwire::Vary),
+            (&[("vary", "authorization")], Tripwire::Vary),
+            (&[("vary", "*")], Tripwire::Vary),
         ];
-        for (lines, reason, wire) in private {
+        for (lines, wire) in private {
             for status in [200, 304] {
                 assert_eq!(
                     verdict(status, lines, Some(&[])),
-                    Verdict::Tripped(reason, ended(Code::Internal, 500)),
+                    tripped(*wire),
                     "{lines:?}"
                 );
                 assert_eq!(verdict(status, lines, Some(&[*wire])), Verdict::Good);
@@ -350,8 +414,9 @@ mod tests {
             }
             assert!(matches!(verdict(500, lines, Some(&[])), Verdict::Failed(_)));
         }
-        for (status, reason) in [(401, "401"), (403, "403")] {
-            let tripped = Verdict::Tripped(reason, ended(Code::Forbidden, status));
+        for status in [401, 403] {
+            let trip = Trip::Refusal(StatusCode::from_u16(status).unwrap());
+            let tripped = Verdict::Tripped(trip, ended(Code::Forbidden, status));
             assert_eq!(verdict(status, private[0].0, Some(&[])), tripped);
         }
         let harmless = [
@@ -359,6 +424,55 @@ mod tests {
             ("cache-control", "no-cache, must-revalidate, x-private"),
         ];
         assert_eq!(verdict(200, &harmless, Some(&[])), Verdict::Good);
+    }
+
+    #[test]
+    fn a_fix_is_what_the_route_can_follow() {
+        let fix = |trip: &Trip, keys: &str| {
+            let text = format!(
+                "[upstream.app]\nservers = [\"http://127.0.0.1:9\"]\n[[route]]\npath = \"/feed\"\nupstream = \"app\"\n\
+                 source = \"sse\"\n{keys}\n[auth.a]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/me\"\nuser = \"u\"\n"
+            );
+            let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+            let parse = |text: &str| crate::config::parse(text, "proxy.toml", &|_| None, &none);
+            let loaded = parse(&text).unwrap();
+            let fix = trip.fix(&loaded.config.routes[0]);
+            // Each share that it names is valid in this route.
+            let shares = fix.split('`').filter(|part| part.starts_with("share = "));
+            assert!(shares.clone().count() > 0, "{fix}");
+            let (before, after) = text.split_once("share = ").unwrap();
+            let (_, after) = after.split_once('\n').unwrap();
+            for share in shares {
+                let changed = parse(&format!("{before}{share}\n{after}"));
+                assert!(changed.is_ok(), "{share}: {changed:?}");
+            }
+            fix
+        };
+        let refusal = Trip::Refusal(StatusCode::UNAUTHORIZED);
+        let wires = Trip::Wires(Tripwire::SetCookie, vec![Tripwire::Vary]);
+        let auth = "auth = \"a\"";
+        assert!(!fix(&refusal, "share = \"public\"").contains("authenticated"));
+        let public = format!("share = \"public\"\n{auth}");
+        assert!(fix(&refusal, &public).contains("`share = \"authenticated\"`"));
+        let pool = format!("share = \"authenticated\"\n{auth}");
+        assert!(fix(&refusal, &pool).contains("`require`"));
+        for (keys, expected) in [
+            (
+                "share = {public = true, accept = [\"private\"]}".to_owned(),
+                "{public = true, accept = [\"private\", \"set-cookie\", \"vary\"]}",
+            ),
+            (
+                pool,
+                "{authenticated = true, accept = [\"set-cookie\", \"vary\"]}",
+            ),
+            (
+                format!("share = {{claims = [\"u\", \"/a/b\"]}}\n{auth}"),
+                "{claims = [\"u\", \"/a/b\"], accept = [\"set-cookie\", \"vary\"]}",
+            ),
+        ] {
+            let fix = fix(&wires, &keys);
+            assert!(fix.contains(&format!("`share = {expected}`")), "{fix}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What reads upstream: an SSE stream or a polled endpoint, as a `hub::Feed`.
 
-mod answer;
+pub mod answer;
 pub mod diff;
 mod outage;
 pub mod poll;

@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntGauge};
 
 use super::Telemetry;
+use super::access::{shorten, without_parameters};
 
 /// What one topic counts, its labels asked for once.
 #[derive(Debug)]
@@ -42,16 +43,26 @@ impl Telemetry {
             .inc_by(bytes as u64);
     }
 
-    /// ALARM: an answer on a shared topic looks private; its subscriptions end.
+    /// An answer on a shared topic looks private; its subscriptions end.
     pub fn share_refused(&self, route: &str, reason: &str) {
         self.share_refused.with_label_values(&[route, reason]).inc();
-        if let Some(not_told) = self.sources.admit(route) {
+    }
+
+    /// ALARM: an answer on a shared topic is not for all of its clients. Whether it could be told.
+    pub fn share_alarm(&self, route: &str, url: &str, reason: &str, fix: &str) -> bool {
+        let admitted = self.sources.admit(route);
+        if let Some(not_told) = admitted {
+            // Queries may hold secrets.
+            let path = without_parameters(url.split('?').next().unwrap_or_default());
             tracing::error!(
                 route,
+                path = shorten(&path),
                 reason,
+                fix,
                 not_told,
-                "an answer on a shared topic looks private: nothing of it is delivered (where it is 401 or 403 on a public one: share = \"authenticated\"; else share = \"user\", or accept it by name)"
+                "an answer on a shared topic is not for all of its clients: nothing of it is delivered, and their subscriptions end (told once, until a good answer comes)"
             );
         }
+        admitted.is_some()
     }
 }

@@ -144,6 +144,87 @@ fn what_a_stream_sends_first_is_told_with_what_join_makes_of_it() {
     assert!(!told.contains("/own") && !told.contains("/of/"), "{told}");
 }
 
+#[test]
+fn a_public_source_is_asked_without_credentials() {
+    const STREAM: &str = "text/event-stream";
+    let app = backend(|path, head| {
+        let lower = head.to_lowercase();
+        assert!(!lower.contains("cookie") && !lower.contains("authorization"));
+        match path {
+            "/stream" => says(401, STREAM, "", ""),
+            "/list" => says(403, JSON, "", "{}"),
+            "/guarded" => says(401, JSON, "", "{}"),
+            "/wired" => says(
+                200,
+                JSON,
+                "Vary: Cookie\r\nCache-Control: no-store\r\n",
+                "[]",
+            ),
+            "/accepted" => says(200, JSON, "Vary: Cookie\r\n", "[]"),
+            "/login" => says(303, JSON, "Location: /form\r\n", ""),
+            "/gone" => says(404, JSON, "", ""),
+            "/busy" => says(500, STREAM, "", ""),
+            "/html" => says(200, "text/html", "", "<p>"),
+            "/post" if head.starts_with("POST ") => says(200, JSON, "", "[]"),
+            "/healthz" | "/" => says(200, JSON, &date(0), "{}"),
+            _ => says(418, JSON, "", ""),
+        }
+    });
+    let route = |path: &str, source: &str, more: &str| {
+        format!("[[route]]\npath = \"{path}\"\nupstream = \"app\"\nsource = {source}\n{more}\n")
+    };
+    let (sse, poll, public) = ("\"sse\"", "\"poll\"", "share = \"public\"");
+    let auth = "[auth.key]\nkind = \"api_key\"\nfile = \"keys\"\n";
+    let accepting = "share = {public = true, accept = [\"vary\"]}";
+    let routes = [
+        route("/stream", sse, public),
+        route("/list", poll, public),
+        route("/guarded", poll, "share = \"public\"\nauth = \"key\""),
+        route("/wired", poll, public),
+        route("/accepted", poll, accepting),
+        route("/login", poll, public),
+        route("/gone", poll, public),
+        route("/busy", sse, public),
+        route("/html", poll, public),
+        route(
+            "/post",
+            "{kind = \"poll\", method = \"POST\", body = \"{}\"}",
+            public,
+        ),
+        route("/own", poll, ""),
+    ];
+    let text = file(&app, &(routes.concat() + auth));
+    let folder = Folder::with(&text);
+    std::fs::write(folder.0.path().join("keys"), "").unwrap();
+    let checked = check(&folder, &["--live"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let told = String::from_utf8(checked.stderr).unwrap();
+    let user = "write `share = \"user\"` in this route";
+    let accept = "`share = {public = true, accept = [\"no-store\", \"vary\"]}`";
+    for (place, said, fix) in [
+        ("error: route.0.share: /stream", "answers 401", user),
+        ("error: route.1.share: /list", "answers 403", user),
+        (
+            "error: route.2.share: /guarded",
+            "`forbidden`",
+            "`share = \"authenticated\"`",
+        ),
+        ("error: route.3.share: /wired", "by `no-store`", accept),
+        ("error: route.5.share: /login", "answers 303", user),
+        ("warning: route.6.source: /gone", "answers 404", ""),
+        ("warning: route.7.source: /busy", "answers 500", ""),
+        ("warning: route.8.source: /html", "no JSON document", ""),
+    ] {
+        let is_it = |line: &&str| line.contains(place) && line.contains(said);
+        let line = told.lines().find(is_it);
+        let line = line.unwrap_or_else(|| panic!("{place} {said}\n{told}"));
+        assert!(line.contains(fix), "{line}");
+    }
+    for fine in ["/accepted", "/post", "/own"] {
+        assert!(!told.contains(fine), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_that_one_parameter_splits_are_told_of() {
     let app = backend(|_, _| says(200, JSON, &date(0), "[]"));

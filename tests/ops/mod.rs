@@ -1,5 +1,6 @@
 //! The process as an operator has it: under a service manager, with its log, its metrics and its traces.
 
+mod alarms;
 mod logs;
 mod metrics;
 mod panics;

@@ -2,50 +2,21 @@
 
 use std::time::Duration;
 
-use super::fetch::Fetcher;
-use super::finding::{Finding, Findings, warning};
-use super::live::{get, host};
-use crate::config::{Join, Route, Share, Source};
+use super::finding::{Finding, warning};
+use crate::config::Join;
 use crate::source::sse::decode::Decoder;
 
 /// How long after the head events count as the beginning.
-const BEGINNING: Duration = Duration::from_millis(300);
+pub const TIME: Duration = Duration::from_millis(300);
 
-/// Whether `check` can ask for this stream without a user's credentials, and without knowing more than the file.
-pub fn is_open(route: &Route) -> bool {
-    let is_stream = matches!(route.source, Some(Source::Sse(_)));
-    is_stream && route.share == Share::Public && !route.path.contains('{')
-}
-
-/// What the stream sends within its beginning.
-pub async fn listen(fetcher: &Fetcher, route: &Route) -> Findings {
-    let (Some(Source::Sse(sse)), Some(server)) = (&route.source, route.upstream.servers.first())
-    else {
-        return Vec::new();
-    };
-    let request = get(
-        &route.path,
-        host(&route.upstream, server),
-        "text/event-stream",
-    );
-    let key = format!("route.{}.source", route.index);
-    let bytes = match fetcher.listen(&route.upstream, request, BEGINNING).await {
-        Ok(bytes) => bytes,
-        Err(why) => {
-            let what = format!(
-                "{}: nothing is known of the stream's beginning: {why}",
-                route.path
-            );
-            let fix = "start the backend, or name a path that answers with an event stream";
-            return vec![warning(key, what, fix)];
-        }
-    };
+/// What the stream has sent within that time.
+pub fn told(key: String, path: &str, join: Join, bytes: &[u8]) -> Finding {
     let (mut decoder, mut messages) = (Decoder::new(None), Vec::new());
     // One event above the limit is enough to know that there is a beginning.
-    let is_too_large = decoder.feed(&bytes, &mut messages).is_err();
+    let is_too_large = decoder.feed(bytes, &mut messages).is_err();
     let count = messages.len() + usize::from(is_too_large);
     let has_ids = messages.iter().any(|message| message.has_own_id);
-    vec![seen(key, &route.path, sse.join, count, has_ids)]
+    seen(key, path, join, count, has_ids)
 }
 
 fn seen(key: String, path: &str, join: Join, count: usize, has_ids: bool) -> Finding {

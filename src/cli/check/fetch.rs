@@ -50,16 +50,16 @@ impl Fetcher {
         self.fetch(upstream, request, true).await
     }
 
-    /// What a stream says within this time of its head, up to 64 KiB.
+    /// The head of an answer, and what it says within this time of it, up to 64 KiB, where it is an event stream.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why there is none.
     pub async fn listen(
         &self,
         upstream: &Upstream,
         request: Request<Body>,
         time: Duration,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<(Parts, Option<Vec<u8>>), String> {
         let sending = self.0.send(upstream, "", Purpose::Auth, request);
         let sent = timeout(PATIENCE, sending).await;
         let sent =
@@ -69,10 +69,7 @@ impl Fetcher {
         if !head.status.is_success()
             || !content.is_some_and(|c| c.starts_with(b"text/event-stream"))
         {
-            return Err(format!(
-                "it answers {} and no event stream",
-                head.status.as_u16()
-            ));
+            return Ok((head, None));
         }
         let mut bytes = Vec::new();
         let reading = async {
@@ -84,7 +81,7 @@ impl Fetcher {
         };
         // The time is over; what has come by then counts.
         let _ = timeout(time, reading).await;
-        Ok(bytes)
+        Ok((head, Some(bytes)))
     }
 
     async fn fetch(

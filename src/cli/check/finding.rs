@@ -1,5 +1,6 @@
 //! What `check --live` found, and where it is told.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -17,7 +18,7 @@ pub struct Finding {
     severity: Severity,
     key: String,
     what: String,
-    mend: &'static str,
+    mend: Cow<'static, str>,
 }
 
 /// All that one try has found.
@@ -40,23 +41,23 @@ impl Finding {
             column,
             key: self.key,
             message: self.what,
-            hint: self.mend.to_owned(),
+            hint: self.mend.into_owned(),
         }
     }
 }
 
 /// What cannot stay so.
-pub fn error(key: String, what: String, mend: &'static str) -> Finding {
+pub fn error(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Error,
         key,
         what,
-        mend,
+        mend: mend.into(),
     }
 }
 
 /// What is well to know.
-pub fn warning(key: String, what: String, mend: &'static str) -> Finding {
+pub fn warning(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Warning,
         ..error(key, what, mend)

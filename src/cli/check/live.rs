@@ -1,6 +1,6 @@
 //! `crossfade check --live`: whether what runs is what the file takes it for.
 //!
-//! Every request is a GET without credentials. Of what comes back no value is ever printed.
+//! Every request is without credentials, and a GET, but where a public poll is none. Of what comes back no value is ever printed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,9 @@ use hyper::{Method, Request, Uri};
 
 use super::super::client::admin_of;
 use super::super::{Client, Remote};
-use super::beginning;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
+use super::sources;
 use crate::config::{
     Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
     OriginPattern, Problem, Trust, Upstream,
@@ -57,12 +57,8 @@ pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
     for (cors, upstream, path) in policies(config) {
         tries.push(Box::pin(cross(fetcher, cors, upstream, path)));
     }
-    for route in config
-        .routes
-        .iter()
-        .filter(|route| beginning::is_open(route))
-    {
-        tries.push(Box::pin(beginning::listen(fetcher, route)));
+    for route in config.routes.iter().filter(|route| sources::is_open(route)) {
+        tries.push(Box::pin(sources::ask(fetcher, route)));
     }
     tries.push(Box::pin(look_at_topics(config)));
     let found: Vec<Findings> = stream::iter(tries).buffered(AT_ONCE).collect().await;

@@ -138,7 +138,7 @@ async fn a_tripwire_ends_its_topic_and_alarms() {
     let target = public(sse(), window(10));
     let subscriber = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
-    feed.tripped("set-cookie");
+    feed.tripped("set-cookie", "");
     feed.end(crate::hub::node::internal());
     assert!(matches!(subscriber.phase(), Phase::Ended(end) if end.code == Code::Internal));
     let text = world.telemetry.render();

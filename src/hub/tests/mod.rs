@@ -1,5 +1,6 @@
 //! What the hub promises, seen from its three sides: feed, subscriber, configuration.
 
+mod alarms;
 mod bounds;
 mod carry;
 mod ended;

@@ -225,10 +225,6 @@ impl Poller {
             );
             let end = match self.outage.during(fetching).await {
                 Ok(Fetched::Refused(end)) => end,
-                Ok(Fetched::Tripped(reason, end)) => {
-                    self.topic.tripped(reason);
-                    end
-                }
                 Ok(fetched) => break fetched,
                 Err(Miss::Failed(failure, detail)) => {
                     self.missing = detail;
@@ -269,7 +265,7 @@ impl Poller {
                 Some(round)
             }
             // Dealt with above.
-            Fetched::Refused(_) | Fetched::Tripped(..) => None,
+            Fetched::Refused(_) => None,
         }
     }
 

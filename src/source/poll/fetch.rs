@@ -21,7 +21,8 @@ use crate::source::request::request;
 use crate::telemetry::Span;
 use crate::upstream::{self, Body, Purpose, Upstreams};
 
-const ACCEPTED: &str = "application/json, */*;q=0.5";
+/// What a poll asks for.
+pub const ACCEPTED: &str = "application/json, */*;q=0.5";
 /// `Last-Modified` counts whole seconds: a document that changed in the second in which it was
 /// sent may change once more and keep it. (RFC 9110, section 8.8.2.2.)
 const SETTLED: Duration = Duration::from_secs(2);
@@ -54,8 +55,6 @@ pub enum Fetched {
     },
     /// Refused for good.
     Refused(End),
-    /// A tripwire's name, and what comes of it.
-    Tripped(&'static str, End),
 }
 
 /// What became of a poll that brought nothing.
@@ -103,8 +102,16 @@ pub async fn fetch(
             let detail = answer::described(status, headers);
             return Err(Miss::Failed(failure, detail.into()));
         }
-        Verdict::Refused(end) => return Ok(Fetched::Refused(end)),
-        Verdict::Tripped(reason, end) => return Ok(Fetched::Tripped(reason, end)),
+        Verdict::Refused(end) => {
+            if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
+                topic.alarm(reason, answer::refusal_fix(route));
+            }
+            return Ok(Fetched::Refused(end));
+        }
+        Verdict::Tripped(trip, end) => {
+            topic.tripped(trip.reason(), &trip.fix(route));
+            return Ok(Fetched::Refused(end));
+        }
     }
     let max_age = answer::max_age(headers);
     if status == StatusCode::NOT_MODIFIED {
@@ -189,7 +196,7 @@ fn conditional(
 
 /// Whether a body may be a document by its head. Some servers call JSON plain text or script, or
 /// nothing at all; the body has to parse in any case. HTML it is not: that is a login page.
-fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
+pub fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_json = |essence: &str| {
         essence.ends_with("json")
             || essence.ends_with("javascript")

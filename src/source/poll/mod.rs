@@ -5,3 +5,4 @@ mod fetch;
 pub mod pace;
 
 pub use feed::PollFeed;
+pub use fetch::{ACCEPTED, is_document};

@@ -255,9 +255,14 @@ impl Follower {
                 self.missing = answer::described(status, headers).into();
                 Err(failure.into())
             }
-            Verdict::Refused(end) => Err(self.refused(end)),
-            Verdict::Tripped(reason, end) => {
-                self.topic.tripped(reason);
+            Verdict::Refused(end) => {
+                if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
+                    self.topic.alarm(reason, answer::refusal_fix(&route));
+                }
+                Err(self.refused(end))
+            }
+            Verdict::Tripped(trip, end) => {
+                self.topic.tripped(trip.reason(), &trip.fix(&route));
                 Err(self.refused(end))
             }
         }
