@@ -240,7 +240,7 @@ async fn a_streams_events_are_followed_once_however_many_listen() {
     let public = &sidecar.handle.public[0];
     let mut sockets = Vec::new();
     for _ in 0..3 {
-        let opened = Socket::open(public, "/feed?cf_after=", &[JSON]).await;
+        let opened = Socket::open(public, "/feed?cf_after=zz-1", &[JSON]).await;
         sockets.push(opened.unwrap_or_else(|answer| panic!("{}", answer.status())));
     }
     let deliver = collector
