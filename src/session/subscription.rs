@@ -42,8 +42,8 @@ pub(super) struct Subscription {
     held_until: Option<Instant>,
     /// What was read from the backend before was not awaited by this client: how long it took says nothing.
     awaits_since: std::time::Instant,
-    /// Moved to a topic that has just begun: until then it is not called stale for that.
-    settling_until: Option<Instant>,
+    /// Moved to a topic that has just begun: until then it is not called stale for that. Boxed because it is rare.
+    settling_until: Option<Box<Instant>>,
 }
 
 struct Unanswered {
@@ -174,7 +174,7 @@ impl Subscription {
             self.subscriber.pause();
         }
         self.prelude.extend(joined.prelude);
-        self.settling_until = Some(now + ANSWER_WITHIN);
+        self.settling_until = Some(Box::new(now + ANSWER_WITHIN));
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.at = joined.at;
             unanswered.recovered = false;
@@ -218,7 +218,7 @@ impl Subscription {
         let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.until);
         let may_deliver = !self.paused && self.subscriber.is_behind();
         let held = self.held_until.filter(|_| may_deliver);
-        [unanswered, held, self.settling_until]
+        [unanswered, held, self.settling_until.as_deref().copied()]
             .into_iter()
             .flatten()
             .min()
@@ -282,7 +282,8 @@ impl Subscription {
         }
         // Looked at before the log: what was published before an end is read before it is told.
         let phase = self.subscriber.phase();
-        let settles = self.settling_until.is_some_and(|until| desk.now < until);
+        let settles = self.settling_until.as_deref();
+        let settles = settles.is_some_and(|until| desk.now < *until);
         if phase != Phase::Opening || !settles {
             self.settling_until = None;
             // That it is over says more than that it is stale.
