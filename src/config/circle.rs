@@ -56,20 +56,12 @@ fn refuse(root: &Table<'_>, node: &Node, key: &str, listener: &str, listen: &Lis
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => path.display().to_string(),
     };
-    let (what, mend) = match listener {
-        "server.listen" => (
-            format!(
-                "is crossfade itself, which listens on {at} (`{listener}`): every request would come back to it"
-            ),
-            format!("write the backend's own address, or another port in `{listener}`"),
-        ),
-        _ => (
-            format!(
-                "is crossfade itself, which listens on {at} (`{listener}`): every client would get what only operators may see"
-            ),
-            format!("write the backend's own address, or another port in `{listener}`"),
-        ),
+    let harm = match listener {
+        "server.listen" => "every request would come back to it",
+        _ => "every client would get what only operators may see",
     };
+    let what = format!("is crossfade itself, which listens on {at} (`{listener}`): {harm}");
+    let mend = format!("write the backend's own address, or another port in `{listener}`");
     root.desk.error(node.span.start, key, what, mend);
 }
 

@@ -45,7 +45,8 @@ impl Alarms {
 
     /// The configuration may be another.
     pub fn forget(&self) {
-        self.lock().clear();
+        let mut told = self.lock();
+        told.clear();
         self.has_told.store(false, Ordering::Release);
     }
 
