@@ -82,11 +82,28 @@ impl ControlGroups {
         ControlGroups(groups)
     }
 
+    /// How much more the system grants: what the groups leave, and the machine; `None` where it does not tell.
+    pub fn room(&self) -> Option<u64> {
+        let groups = self.0.iter().filter_map(Group::read);
+        let left = groups.map(|memory| memory.limit.saturating_sub(memory.used));
+        left.chain(available(Path::new("/proc/meminfo"))).min()
+    }
+
     /// The one that is nearest to its limit; `None` where none has a limit.
     pub fn tightest(&self) -> Option<Memory> {
         let share = |memory: &Memory| u128::from(memory.used) * 1000 / u128::from(memory.limit);
         self.0.iter().filter_map(Group::read).max_by_key(share)
     }
+}
+
+/// What the machine could give before it swaps.
+fn available(file: &Path) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 impl Group {
@@ -153,6 +170,22 @@ mod tests {
             limit: 41,
         };
         assert_eq!(groups.tightest(), Some(tightest));
+    }
+
+    #[test]
+    fn the_room_is_what_the_tightest_group_leaves() {
+        let root = tempfile::tempdir().unwrap();
+        let files = |used, limit| [("memory.current", used), ("memory.max", limit)];
+        write(&root.path().join("a/b"), &files("50\n", "60\n"));
+        write(&root.path().join("a"), &files("96\n", "100\n"));
+        let groups = ControlGroups::under(root.path(), "0::/a/b\n");
+        assert_eq!(groups.room(), Some(4));
+        let none = ControlGroups::under(root.path(), "");
+        assert_eq!(none.room(), available(Path::new("/proc/meminfo")));
+        let meminfo = root.path().join("meminfo");
+        fs::write(&meminfo, "MemTotal: 9 kB\nMemAvailable:    7 kB\n").unwrap();
+        assert_eq!(available(&meminfo), Some(7 * 1024));
+        assert_eq!(available(root.path()), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Upgraded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotUpgraded {
     /// Not now, or not here.
-    Refused(&'static str),
+    Refused(String),
     /// The file is not run.
     Unfit(String),
     /// The new process was not ready in time, or ended.
@@ -51,8 +51,9 @@ pub enum NotUpgraded {
 impl fmt::Display for NotUpgraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NotUpgraded::Refused(why) => why,
-            NotUpgraded::Unfit(why) | NotUpgraded::NotReady { why, .. } => why,
+            NotUpgraded::Refused(why)
+            | NotUpgraded::Unfit(why)
+            | NotUpgraded::NotReady { why, .. } => why,
         })
     }
 }
@@ -96,9 +97,12 @@ pub async fn upgrade(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         }
         mpsc::error::TrySendError::Closed(_) => refused(LEAVING),
     })?;
-    match outcome.await.unwrap_or(Err(NotUpgraded::Refused(LEAVING))) {
+    match outcome
+        .await
+        .unwrap_or(Err(NotUpgraded::Refused(LEAVING.to_owned())))
+    {
         Ok(upgraded) => Ok(answer::json(&upgraded)),
-        Err(NotUpgraded::Refused(why)) => Err(refused(why)),
+        Err(NotUpgraded::Refused(why)) => Err(refused(&why)),
         Err(NotUpgraded::Unfit(why)) => Err(Fault::unprocessable(why)),
         Err(NotUpgraded::NotReady { why, stderr }) => {
             let detail = format!("{why}; the old process serves on");

@@ -234,12 +234,12 @@ fn build_hub(config: &Config, secret: &[u8], telemetry: &Arc<Telemetry>) -> (Hub
 
 impl Built {
     /// Takes over where the rollouts of another process stand.
-    pub fn inherit_rollouts(&self, text: &str) {
+    ///
+    /// # Errors
+    /// Why that is not understood.
+    pub fn inherit_rollouts(&self, text: &str) -> Result<(), String> {
         let in_force = self.shared.in_force.load();
-        let inherited = self.controller.inherit(text, &in_force.config.rollouts);
-        if let Err(why) = inherited {
-            self.shared.telemetry.rollouts_not_inherited(&why);
-        }
+        self.controller.inherit(text, &in_force.config.rollouts)
     }
 
     /// The listeners once more, for a process that takes over.

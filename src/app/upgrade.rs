@@ -11,12 +11,16 @@ use crate::admin::{NotUpgraded, Upgrade};
 use crate::handover::image::Image;
 use crate::handover::new::Leaver;
 use crate::handover::old::{self, Estate, Released, Successor};
+use crate::memory::ControlGroups;
 
 /// How long callers of the admin API get to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Over how long sessions leave where another upgrade waits for them.
 const HURRY: Duration = Duration::from_millis(500);
+
+/// What a process takes that serves nobody yet, bytes.
+const OWN: u64 = 32 << 20;
 
 impl Handle {
     /// Remembers the process that this one has replaced.
@@ -68,24 +72,28 @@ impl Handle {
     }
 
     /// Whether another process can take over now; waits for the one before this to let go.
-    async fn may_upgrade(&self) -> Result<(), &'static str> {
+    async fn may_upgrade(&self) -> Result<(), String> {
         if self.shared.draining.load(Ordering::SeqCst) {
-            return Err(
-                "a drain is under way: cancel it, or let the process leave and start the new one",
-            );
+            let why =
+                "a drain is under way: cancel it, or let the process leave and start the new one";
+            return Err(why.to_owned());
         }
         if std::process::id() == 1 {
-            return Err(
-                "this is process 1, and its container ends with it: start a new container, then drain this one",
-            );
+            let why = "this is process 1, and its container ends with it: start a new container, then drain this one";
+            return Err(why.to_owned());
         }
+        let topics = self.shared.hub.topics();
+        let windows = topics.iter().map(|topic| topic.bytes as u64).sum();
+        check_memory(windows, ControlGroups::find().room())?;
         // A topic has one reader at a time: what the process before still reads cannot be passed on.
         let Some(leaver) = &self.leaver else {
             return Ok(());
         };
         let patience = self.drain_timeout() + LAST_ANSWERS;
         let gone = timeout(patience, leaver.hurry_out()).await;
-        gone.map_err(|_| "the process before this one does not let go of its topics: end it first")
+        gone.map_err(|_| {
+            "the process before this one does not let go of its topics: end it first".to_owned()
+        })
     }
 
     /// Leaves, since another process serves: nothing more is accepted, exchanges under way are finished, sessions leave over a
@@ -117,5 +125,32 @@ impl Handle {
         tokio::join!(emptying, telling);
         let _ = timeout(LAST_ANSWERS, &mut self.admin_door).await;
         self.shared.telemetry.left();
+    }
+}
+
+/// Whether a second process has room beside this one until this one has left: it holds the replay windows too. A process that
+/// the kernel ends for its memory would take this one along.
+fn check_memory(windows: u64, room: Option<u64>) -> Result<(), String> {
+    let needed = OWN + windows;
+    match room {
+        Some(room) if room < needed => Err(format!(
+            "a new process needs about {} MiB until this one has left, and {} MiB are left: raise the memory limit, or restart instead",
+            needed.div_ceil(1 << 20),
+            room >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_without_room_for_two_is_refused() {
+        assert!(check_memory(0, None).is_ok());
+        assert!(check_memory(10, Some(OWN + 10)).is_ok());
+        let why = check_memory(64 << 20, Some(OWN)).unwrap_err();
+        assert!(why.contains("needs about 96 MiB"), "{why}");
     }
 }

@@ -45,7 +45,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
         let mut signals =
             Signals::new().map_err(|error| no(format!("signals cannot be received: {error}")))?;
         let house = match link {
-            Some(link) => take_over(config, telemetry, link).await?,
+            Some(link) => take_over(config, telemetry, link, &mut signals).await?,
             None => begin(config, telemetry, activated).await?,
         };
         serve(house, &image, &mut signals).await;
@@ -78,16 +78,25 @@ async fn take_over(
     config: &Path,
     telemetry: Arc<Telemetry>,
     link: UnixStream,
+    signals: &mut Signals,
 ) -> Result<Handle, Failure> {
-    let (predecessor, endowment) = Predecessor::meet(link).await.map_err(|error| {
-        Failure::No(format!(
-            "error: the process that is to be taken over from: {error}"
-        ))
-    })?;
-    let built = app::build(config, telemetry, endowment)
-        .await
-        .map_err(refused)?;
-    Ok(predecessor.succeed(built, announce).await)
+    let no = |why: &str| Failure::No(format!("error: {why}"));
+    let preparing = async {
+        let met = Predecessor::meet(link).await;
+        let (predecessor, endowment) = met.map_err(|error| {
+            no(&format!(
+                "the process that is to be taken over from: {error}"
+            ))
+        })?;
+        let built = app::build(config, telemetry, endowment).await;
+        Ok::<_, Failure>((predecessor, built.map_err(refused)?))
+    };
+    let (predecessor, built) = tokio::select! {
+        prepared = preparing => prepared?,
+        () = signals.ended() => return Err(no(new::ENDED)),
+    };
+    let succeeded = predecessor.succeed(built, announce, signals.ended()).await;
+    succeeded.map_err(|why| no(&why))
 }
 
 /// Runs a server of another command, with all cores and descriptors.
@@ -152,6 +161,16 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             upgrade: signal(SignalKind::user_defined2())?,
         })
+    }
+}
+
+impl Signals {
+    /// Resolves when the process is to end.
+    async fn ended(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -56,13 +56,8 @@ impl Image {
     /// # Errors
     /// Why no file is run, in a sentence.
     pub fn choose(&self, asked: Option<&Path>) -> Result<PathBuf, String> {
-        match (asked, &self.path) {
-            (Some(asked), _) => trusted(asked),
-            (None, Some(path)) => Ok(path.clone()),
-            (None, None) => {
-                Err("this process does not know its own file: name one with --binary".to_owned())
-            }
-        }
+        let path = asked.or(self.path.as_deref());
+        trusted(path.ok_or("this process does not know its own file: name one with --binary")?)
     }
 }
 
@@ -282,6 +277,25 @@ mod tests {
                 .contains("no executable")
         );
         assert!(trusted(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_running_file_that_others_may_write_is_not_run_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = |path: Option<PathBuf>| Image {
+            path,
+            arguments: Vec::new(),
+        };
+        let path = script(folder.path(), "", 0o755);
+        let running = image(Some(path.clone()));
+        assert_eq!(running.choose(None), running.choose(Some(&path)));
+        assert!(running.choose(None).is_ok());
+        script(folder.path(), "", 0o777);
+        for asked in [None, Some(&*path)] {
+            let why = running.choose(asked).unwrap_err();
+            assert!(why.contains("may write"), "{why}");
+        }
+        assert!(image(None).choose(None).unwrap_err().contains("--binary"));
     }
 
     #[tokio::test]

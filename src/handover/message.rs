@@ -30,7 +30,11 @@ pub enum Up {
     /// All topics told so far are in place.
     Settled,
     /// It accepts.
-    Serving,
+    Serving {
+        /// How many topics it has taken; versions before do not say.
+        #[serde(default)]
+        topics: Option<usize>,
+    },
     /// The stream of this topic is open here: it is to be let go.
     Taken {
         /// The topic's number on this way.

@@ -26,6 +26,9 @@ const LISTENERS: usize = 1024;
 /// Wishes that may wait for the old process.
 const WISHES: usize = 1024;
 
+/// What is said where a signal ends a process that does not serve yet.
+pub const ENDED: &str = "a signal ended the new process before it served";
+
 /// The process that started this one.
 pub struct Predecessor {
     link: UnixStream,
@@ -113,7 +116,15 @@ impl Predecessor {
     /// Says that everything is built, takes over what the old process keeps in memory, and opens the doors.
     ///
     /// An old process that ends before its time leaves its sockets to us: then we serve with what we have.
-    pub async fn succeed(self, built: Built, announce: impl FnOnce(&Handle)) -> Handle {
+    ///
+    /// # Errors
+    /// Why the old process is to serve on: we do not understand where its rollouts stand, or `ended` came first.
+    pub async fn succeed(
+        self,
+        built: Built,
+        announce: impl FnOnce(&Handle),
+        ended: impl Future<Output = ()>,
+    ) -> Result<Handle, String> {
         let shared = built.shared.clone();
         let (reader, writer) = self.link.into_split();
         let (wish, wishes) = mpsc::channel(WISHES);
@@ -121,10 +132,22 @@ impl Predecessor {
             reader,
             shared: shared.clone(),
             heirs: HashMap::new(),
+            taken: 0,
             wish,
         };
-        let writer = match legacy.begin(writer, &built).await {
-            Ok(writer) => Some(writer),
+        let begun = tokio::select! {
+            begun = legacy.begin(writer) => begun,
+            () = ended => return Err(ENDED.to_owned()),
+        };
+        let writer = match begun {
+            Ok((writer, rollouts)) => {
+                built.inherit_rollouts(&rollouts).map_err(|why| {
+                    format!(
+                        "where the rollouts of the running process stand is not understood: {why}"
+                    )
+                })?;
+                Some(writer)
+            }
             Err(error) => {
                 shared.telemetry.predecessor_lost(&error);
                 None
@@ -135,10 +158,11 @@ impl Predecessor {
         let mut house = built.open(true).await;
         announce(&house);
         let version = env!("CARGO_PKG_VERSION");
-        shared.telemetry.upgraded(version, legacy.heirs.len());
+        shared.telemetry.upgraded(version, legacy.taken);
         match writer {
             Some(mut writer) => {
-                if send(&mut writer, &Up::Serving).await.is_ok() {
+                let topics = Some(legacy.taken);
+                if send(&mut writer, &Up::Serving { topics }).await.is_ok() {
                     legacy.is_known().await;
                 }
                 house.follow(legacy.go_on(writer, wishes));
@@ -146,7 +170,7 @@ impl Predecessor {
             None => legacy.lose(),
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        house
+        Ok(house)
     }
 }
 
@@ -155,25 +179,20 @@ struct Legacy {
     reader: OwnedReadHalf,
     shared: Arc<Shared>,
     heirs: HashMap<u64, Heir>,
+    /// How many there have been.
+    taken: usize,
     wish: mpsc::Sender<Wish>,
 }
 
 impl Legacy {
-    /// Until the old process lets us serve.
-    async fn begin(
-        &mut self,
-        mut writer: OwnedWriteHalf,
-        built: &Built,
-    ) -> io::Result<OwnedWriteHalf> {
+    /// Until the old process lets us serve: the way to it, and where its rollouts stand.
+    async fn begin(&mut self, mut writer: OwnedWriteHalf) -> io::Result<(OwnedWriteHalf, String)> {
         send(&mut writer, &Up::Ready).await?;
         loop {
             match receive(&mut self.reader).await? {
                 Down::Topic { topic, news } => self.hear(topic, news),
                 Down::Told => send(&mut writer, &Up::Settled).await?,
-                Down::Go { rollouts } => {
-                    built.inherit_rollouts(&rollouts);
-                    return Ok(writer);
-                }
+                Down::Go { rollouts } => return Ok((writer, rollouts)),
                 Down::Sockets { .. } | Down::Known | Down::Unknown => {}
             }
         }
@@ -200,6 +219,7 @@ impl Legacy {
                 .hub
                 .inherit(topic, identity, find, self.wish.clone());
             if let Some(heir) = heir {
+                self.taken += 1;
                 self.heirs.insert(topic, heir);
             }
             return;

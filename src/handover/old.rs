@@ -48,6 +48,20 @@ impl Estate<'_> {
     }
 }
 
+/// A handover that is under way: where it ends early, however that is, everything is ours again.
+struct Attempt<'a> {
+    estate: &'a Estate<'a>,
+    is_done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.estate.forget();
+        }
+    }
+}
+
 /// The process that serves in our place.
 pub struct Successor {
     /// Who it is.
@@ -102,10 +116,16 @@ pub async fn hand_over(
     let cannot = |error: io::Error| NotUpgraded::Unfit(format!("{}: {error}", path.display()));
     let (here, there) = UnixStream::pair().map_err(cannot)?;
     let there = there.into_std().map_err(cannot)?;
+    // Outlives the newcomer: only then nobody else can be the owner any more.
+    let mut attempt = Attempt {
+        estate,
+        is_done: false,
+    };
     let newcomer = Newcomer::start(image, &path, OwnedFd::from(there)).map_err(cannot)?;
     let why = match timeout(PATIENCE, meet(here, estate)).await {
         Ok(Ok(successor)) => {
             newcomer.trust();
+            attempt.is_done = true;
             return Ok(successor);
         }
         Ok(Err(error)) => told(&error),
@@ -115,8 +135,6 @@ pub async fn hand_over(
         ),
     };
     let (how, stderr) = newcomer.bury().await;
-    // Only now nobody else can be the owner any more.
-    estate.forget();
     Err(NotUpgraded::NotReady {
         why: format!("{why} ({how})"),
         stderr,
@@ -147,7 +165,7 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     let mut words = listen(reader);
     let drain = estate.shared.in_force.load().config.server.drain_timeout;
     let mut telling = Telling::new(writer, OVERLAP.min(drain / 10));
-    hear(&mut words, |word| matches!(word, Up::Ready)).await?;
+    hear(&mut words, |word| matches!(word, Up::Ready).then_some(())).await?;
 
     // A version that does not understand what is told of topics begins anew: clients are told of the gap.
     let (topics, mut coming) = estate.shared.hub.mirror();
@@ -155,7 +173,7 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
         WINDOWS => topics,
         _ => Vec::new(),
     };
-    let count = topics.len();
+    let told = topics.len();
     for mirror in topics {
         telling.begin(mirror).await?;
     }
@@ -180,7 +198,11 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     }
     let rollouts = estate.controller.leave()?;
     telling.say(&Down::Go { rollouts }).await?;
-    hear(&mut words, |word| matches!(word, Up::Serving)).await?;
+    let taken = hear(&mut words, |word| match word {
+        Up::Serving { topics } => Some(topics.unwrap_or(told)),
+        _ => None,
+    });
+    let taken = taken.await?;
     // The service manager must know the new one before that speaks to it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
     // It serves whether or not it hears this.
@@ -189,7 +211,7 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
         upgraded: Upgraded {
             pid,
             version,
-            topics: count,
+            topics: taken,
         },
         telling,
         words,
@@ -226,12 +248,12 @@ fn listen(mut reader: OwnedReadHalf) -> mpsc::Receiver<Up> {
     words
 }
 
-async fn hear(words: &mut mpsc::Receiver<Up>, is_it: impl Fn(&Up) -> bool) -> io::Result<()> {
+async fn hear<T>(words: &mut mpsc::Receiver<Up>, find: impl Fn(&Up) -> Option<T>) -> io::Result<T> {
     loop {
-        match words.recv().await {
-            Some(word) if is_it(&word) => return Ok(()),
-            Some(_) => {}
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        let word = words.recv().await;
+        let word = word.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if let Some(found) = find(&word) {
+            return Ok(found);
         }
     }
 }

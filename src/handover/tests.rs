@@ -1,5 +1,6 @@
 //! One side is the house's, the other is played by hand, so that it can end wherever it wants.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,7 +185,11 @@ async fn only_topics_that_another_process_may_have_are_told_of() {
 }
 
 /// A new process whose old one tells it this, and is gone.
-async fn succeed(tale: &[serde_json::Value], folder: &TempDir) -> (app::Handle, Vec<String>) {
+async fn succeed(
+    tale: &[serde_json::Value],
+    folder: &TempDir,
+    ended: impl Future<Output = ()>,
+) -> Result<(app::Handle, Vec<String>), String> {
     let (mut old, new) = UnixStream::pair().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let said = async {
@@ -205,7 +210,10 @@ async fn succeed(tale: &[serde_json::Value], folder: &TempDir) -> (app::Handle, 
         send_descriptor(&old, std::os::fd::AsFd::as_fd(&listener))
             .await
             .unwrap();
-        let ready: Up = receive(&mut old).await.unwrap();
+        // A signal may end the new one before it says anything.
+        let Ok(ready) = receive::<Up>(&mut old).await else {
+            return;
+        };
         assert!(matches!(ready, Up::Ready), "{ready:?}");
         for word in tale {
             send(&mut old, word).await.unwrap();
@@ -217,16 +225,17 @@ async fn succeed(tale: &[serde_json::Value], folder: &TempDir) -> (app::Handle, 
         let (predecessor, endowment) = Predecessor::meet(new).await.unwrap();
         assert_eq!(endowment.secret.as_deref(), Some(&b"secret"[..]));
         let built = build(folder, endowment).await;
-        predecessor.succeed(built, |_| {}).await
+        predecessor.succeed(built, |_| {}, ended).await
     };
     let (house, ()) = timeout(LONG, async { tokio::join!(serves, said) })
         .await
         .unwrap();
+    let house = house?;
     let address = listener.local_addr().unwrap();
     assert_eq!(house.public, [format!("http://{address}")]);
     let topics = house.shared().hub.topics();
     let topics = topics.iter().map(|topic| topic.at.to_string()).collect();
-    (house, topics)
+    Ok((house, topics))
 }
 
 fn topic(reads: &str, changed: serde_json::Value) -> serde_json::Value {
@@ -259,7 +268,9 @@ async fn a_new_process_serves_with_what_an_old_one_left_that_is_gone() {
     let words = serde_json::json!({"t": "a word from a version to come", "x": 1});
     let news = serde_json::json!({"t": "topic", "topic": 1, "news": "unheard_of"});
     let whole = topic(&reads, serde_json::json!({}));
-    let (house, topics) = succeed(&[words, news, whole, grown], &folder).await;
+    let (house, topics) = succeed(&[words, news, whole, grown], &folder, pending())
+        .await
+        .unwrap();
     assert_eq!(topics, ["z-41"]);
     drop(house);
 }
@@ -291,7 +302,24 @@ async fn a_topic_that_does_not_fit_begins_anew() {
         serde_json::json!({"vary": [["no name", "YQ=="]]}),
         serde_json::json!({"authorization": "DQo="}),
     ] {
-        let (_house, topics) = succeed(&[topic(&reads, changed.clone())], &folder).await;
+        let (_house, topics) = succeed(&[topic(&reads, changed.clone())], &folder, pending())
+            .await
+            .unwrap();
         assert_eq!(topics, [""; 0], "{changed}");
     }
+}
+
+/// The old process hears that the way ends before this one serves, and serves on.
+#[tokio::test]
+async fn a_new_process_gives_up_what_it_cannot_take_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let killed =
+        r#"{"version":1,"rollouts":{"web":{"percent":5,"file_percent":5,"latch":"frozen"}}}"#;
+    for rollouts in ["nonsense", r#"{"version":9,"rollouts":{}}"#, killed] {
+        let go = serde_json::json!({"t": "go", "rollouts": rollouts});
+        let why = succeed(&[go], &folder, pending()).await.err().unwrap();
+        assert!(why.contains("rollouts"), "{why}");
+    }
+    let why = succeed(&[], &folder, std::future::ready(())).await;
+    assert!(why.err().unwrap().contains("signal"));
 }

@@ -38,12 +38,4 @@ impl Telemetry {
     pub fn predecessor_lost(&self, error: &dyn Display) {
         tracing::error!(%error, "the process before ended too early: serving with what it left");
     }
-
-    /// What the process before says of its rollouts makes no sense.
-    pub fn rollouts_not_inherited(&self, why: &str) {
-        tracing::error!(
-            why,
-            "rollouts not taken over from the process before: starting from what is on disk"
-        );
-    }
 }

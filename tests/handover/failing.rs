@@ -120,3 +120,23 @@ async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgra
     let is_gone = || std::fs::read_to_string(&newcomer).is_ok_and(|name| name == "sleep\n");
     crate::support::until("the new process's end", || !is_gone()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_file_that_others_may_write_is_not_upgraded_to() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let backend = Backend::ok().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("crossfade");
+    std::fs::copy(BINARY, &file).unwrap();
+    let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    let file = file.display().to_string();
+    let outcome = dynasty.try_upgrade(&["--binary", &file]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o777)).unwrap();
+    for arguments in [&[][..], &["--binary", &file]] {
+        let said = dynasty.fail_to_upgrade(arguments).await;
+        assert!(said.contains("may write"), "{arguments:?}: {said}");
+        still_serves(&dynasty).await;
+    }
+}
