@@ -1,7 +1,5 @@
 //! Whether two values are the same, whatever their spelling.
 
-use std::collections::HashMap;
-
 use super::number;
 use super::value::{Form, Value};
 
@@ -74,17 +72,13 @@ fn equal_objects(a: Value<'_>, b: Value<'_>, ignored: &Ignored<'_>) -> bool {
 
 /// The same names in the same order: each pair is looked at once, however often a name is there.
 fn equal_in_order(a: Value<'_>, b: Value<'_>, ignored: &Ignored<'_>) -> bool {
-    let mut last: Option<HashMap<_, usize>> = None;
-    for (index, ((name, was), (_, is))) in a.pairs().zip(b.pairs()).enumerate() {
-        if equal(was, is, &inside_member(ignored, name)) {
+    let mut members = None;
+    for (pair, (_, is)) in a.pairs().zip(b.pairs()) {
+        if equal(pair.1, is, &inside_member(ignored, pair.0)) {
             continue;
         }
-        let last = last.get_or_insert_with(|| {
-            let names = a.pairs().map(|(name, _)| name.plain());
-            names.zip(0..).collect()
-        });
         // One of the same name that follows is the one that counts.
-        if last.get(&name.plain()) == Some(&index) {
+        if members.get_or_insert_with(|| a.members()).is_last(pair) {
             return false;
         }
     }

@@ -4,11 +4,11 @@ use super::*;
 
 fn are_equal(a: &str, b: &str) -> bool {
     let (a, b) = (
-        Tree::read(a.as_bytes()).unwrap(),
-        Tree::read(b.as_bytes()).unwrap(),
+        Value::read(a.as_bytes()).unwrap(),
+        Value::read(b.as_bytes()).unwrap(),
     );
-    let forth = equal(a.root(), b.root(), &Vec::new());
-    assert_eq!(equal(b.root(), a.root(), &Vec::new()), forth);
+    let forth = equal(a, b, &Vec::new());
+    assert_eq!(equal(b, a, &Vec::new()), forth);
     forth
 }
 
@@ -77,28 +77,28 @@ fn spelling_is_no_difference_and_the_last_of_two_members_counts() {
 #[test]
 fn what_is_too_deep_is_json_and_not_taken_apart() {
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-    assert!(Tree::read(nested(DEPTH).as_bytes()).is_ok());
+    assert!(Value::read(nested(DEPTH).as_bytes()).is_ok());
     for levels in [DEPTH + 1, 200_000] {
         let text = nested(levels);
-        let read = Tree::read(text.as_bytes());
+        let read = Value::read(text.as_bytes());
         assert_eq!(read.err(), Some(Unread::Deep));
     }
     for text in ["", " ", "[1", "[1] 2", "01", "\"\\x\"", "nul", "{\"a\"}"] {
         assert_eq!(
-            Tree::read(text.as_bytes()).err(),
+            Value::read(text.as_bytes()).err(),
             Some(Unread::NotJson),
             "{text}"
         );
     }
-    assert_eq!(Tree::read(b"\"\xff\"").err(), Some(Unread::NotJson));
+    assert_eq!(Value::read(b"\"\xff\"").err(), Some(Unread::NotJson));
 }
 
 #[test]
 fn a_pointer_leads_to_what_was_written() {
     let text = r#" {"a/b": [1, {"~": 1.50}], "a": 1, "a": "x", "": null} "#;
-    let tree = Tree::read(text.as_bytes()).unwrap();
+    let document = Value::read(text.as_bytes()).unwrap();
     let at = |pointer: &str| {
-        let found = tree.root().pointer(&tokens(pointer))?;
+        let found = document.pointer(&tokens(pointer))?;
         Some(String::from_utf8_lossy(found.text()).into_owned())
     };
     assert_eq!(at("").as_deref(), Some(text.trim()));
@@ -112,7 +112,7 @@ fn a_pointer_leads_to_what_was_written() {
 
 #[test]
 fn only_what_is_exact_becomes_a_value_of_serde_json() {
-    let exact = |text: &str| Tree::read(text.as_bytes()).unwrap().root().exact(2);
+    let exact = |text: &str| Value::read(text.as_bytes()).unwrap().exact(2);
     assert_eq!(
         exact(r#"{"a":[1,-2,0.1,"x",true,null],"b":{"c":[]}}"#),
         json!({"a": [1, -2, 0.1, "x", true, null], "b": {"c": null}})
@@ -134,7 +134,7 @@ fn only_what_is_exact_becomes_a_value_of_serde_json() {
 
 #[test]
 fn what_programs_read_differently_is_odd() {
-    let is_odd = |text: &str| Tree::read(text.as_bytes()).unwrap().root().is_odd();
+    let is_odd = |text: &str| Value::read(text.as_bytes()).unwrap().is_odd();
     for odd in [r#"["\ud83d"]"#, r#"{"\ude00":1}"#, "[1e400]", "-1e309"] {
         assert!(is_odd(odd), "{odd}");
     }

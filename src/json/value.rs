@@ -1,20 +1,15 @@
 //! One value of a text.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-use super::{Node, Tree, Unread, number};
+use super::{DEPTH, Index, Unread, is_json, number, scan};
 
-/// One value of a [`Tree`].
+/// One value: its text, without white space around it.
 #[derive(Clone, Copy)]
-pub struct Value<'a> {
-    text: &'a [u8],
-    nodes: &'a [Node],
-    at: usize,
-}
+pub struct Value<'a>(&'a [u8]);
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,25 +43,56 @@ pub enum Scalar {
 
 /// The members of an object by name; of two with one name the last.
 pub struct Members<'a> {
-    list: Vec<(Value<'a>, Value<'a>)>,
-    by_name: HashMap<Cow<'a, [u8]>, usize>,
+    object: Value<'a>,
+    /// By the name without quotes and escapes.
+    index: Index,
+    /// Some names may be there twice.
+    has_twins: bool,
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn new(text: &'a [u8], nodes: &'a [Node], at: usize) -> Self {
-        Value { text, nodes, at }
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn read(text: &'a [u8]) -> Result<Self, Unread> {
+        match is_json(text) {
+            true => Value::of_json(text).ok_or(Unread::Deep),
+            false => Err(Unread::NotJson),
+        }
+    }
+
+    /// Reads what is known to be JSON; `None` where it is nested too deep. Any other text makes some value.
+    pub fn of_json(text: &'a [u8]) -> Option<Self> {
+        let is_short = u32::try_from(text.len()).is_ok();
+        (is_short && scan::is_within(text, DEPTH)).then(|| Value::at(text, 0))
+    }
+
+    /// Reads a text however deep it is, for looking things up: what is found is not to be compared. `None` where it is no JSON.
+    pub fn read_deep(text: &'a [u8]) -> Option<Self> {
+        is_json(text).then(|| Value::at(text, 0))
+    }
+
+    /// The next value at or behind this place.
+    fn at(text: &'a [u8], place: usize) -> Self {
+        let begin = scan::skip_marks(text, place);
+        let end = scan::end_of_value(text, begin);
+        Value(text.get(begin..end).unwrap_or_default())
     }
 
     /// As it was written.
     pub fn text(self) -> &'a [u8] {
-        let (start, end) = self.span();
-        self.text.get(start..end).unwrap_or_default()
+        self.0
     }
 
-    /// Where it stands in the whole text.
-    pub fn span(self) -> (usize, usize) {
-        let node = self.nodes.get(self.at);
-        node.map_or((0, 0), |node| (node.start as usize, node.end as usize))
+    /// Where it begins in the text that it stands in.
+    pub fn place_in(self, whole: &[u8]) -> usize {
+        self.0.as_ptr().addr() - whole.as_ptr().addr()
+    }
+
+    /// What stands at a place that [`Value::place_in`] has told.
+    pub fn inner_at(self, place: usize) -> Value<'a> {
+        Value::at(self.0, place)
     }
 
     /// What it is.
@@ -83,35 +109,40 @@ impl<'a> Value<'a> {
 
     /// What an array holds; of an object names and values in turn.
     pub fn items(self) -> impl Iterator<Item = Value<'a>> + Clone {
-        let next = |at: usize| {
-            self.nodes
-                .get(at)
-                .map_or(usize::MAX, |node| node.next as usize)
+        let inner = match self.form() {
+            Form::List | Form::Object => self.0.get(1..self.0.len() - 1),
+            _ => None,
         };
-        let end = next(self.at);
-        let begin = Some(self.at + 1).filter(|at| *at < end);
-        std::iter::successors(begin, move |at| Some(next(*at)).filter(|at| *at < end))
-            .map(move |at| Value { at, ..self })
+        let (inner, mut at) = (inner.unwrap_or_default(), 0);
+        std::iter::from_fn(move || {
+            at = scan::skip_marks(inner, at);
+            let begin = at;
+            at = scan::end_of_value(inner, begin);
+            inner
+                .get(begin..at)
+                .filter(|text| !text.is_empty())
+                .map(Value)
+        })
     }
 
     /// Names and values of an object as they stand, also those that a later one of the same name replaces.
     pub fn pairs(self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> + Clone {
-        let names = self.items().step_by(2);
-        names.zip(self.items().skip(1).step_by(2))
+        let mut items = self.items();
+        std::iter::from_fn(move || items.next().zip(items.next()))
     }
 
     /// The members of an object.
     pub fn members(self) -> Members<'a> {
-        let mut list: Vec<(Value<'a>, Value<'a>)> = Vec::new();
-        let mut by_name = HashMap::new();
-        for pair in self.pairs() {
-            let at = *by_name.entry(pair.0.plain()).or_insert(list.len());
-            match list.get_mut(at) {
-                Some(before) => *before = pair,
-                None => list.push(pair),
-            }
+        let names = self
+            .pairs()
+            .map(|(name, _)| (name.plain(), name.place_in(self.0)));
+        let index = Index::new(names);
+        let has_twins = index.twins().next().is_some();
+        Members {
+            object: self,
+            index,
+            has_twins,
         }
-        Members { list, by_name }
     }
 
     /// A member of an object, or an element of an array, by a token of a JSON Pointer.
@@ -187,16 +218,13 @@ impl<'a> Value<'a> {
 
     /// Whether it holds what programs read in different ways: an unpaired surrogate, a number beyond a double.
     pub fn is_odd(self) -> bool {
-        let end = self
-            .nodes
-            .get(self.at)
-            .map_or(self.at, |node| node.next as usize);
-        let mut inner = (self.at..end).map(|at| Value { at, ..self });
-        inner.any(|value| match value.form() {
-            Form::Text => std::str::from_utf8(&value.plain()).is_err(),
-            Form::Number => !value.number().parse().is_ok_and(f64::is_finite),
-            _ => false,
-        })
+        scan::words(self.0)
+            .map(Value)
+            .any(|value| match value.form() {
+                Form::Text => std::str::from_utf8(&value.plain()).is_err(),
+                Form::Number => !value.number().parse().is_ok_and(f64::is_finite),
+                _ => false,
+            })
     }
 
     /// As a value of `serde_json`; `null` in place of what that cannot hold exactly, what stands twice, and what is nested
@@ -248,10 +276,7 @@ impl fmt::Debug for Value<'_> {
 impl Scalar {
     /// Reads a text; `None` where it is no plain value.
     pub fn read(text: &[u8]) -> Option<Scalar> {
-        match Tree::read(text) {
-            Ok(tree) => tree.root().scalar(),
-            Err(Unread::NotJson | Unread::Deep) => None,
-        }
+        Value::read(text).ok()?.scalar()
     }
 
     /// Whether it is this text.
@@ -263,18 +288,38 @@ impl Scalar {
 impl<'a> Members<'a> {
     /// Each name with its value, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {
-        self.list.iter().copied()
+        let counts = |pair: &(Value<'a>, Value<'a>)| !self.has_twins || self.is_last(*pair);
+        self.object.pairs().filter(counts)
     }
 
     /// The value of the member with this name.
     pub fn get(&self, name: Value<'_>) -> Option<Value<'a>> {
-        let at = self.by_name.get(&*name.plain())?;
-        self.list.get(*at).map(|(_, value)| *value)
+        self.find(name).map(|(_, value)| value)
+    }
+
+    /// Whether no later member has the name of this one.
+    pub fn is_last(&self, (name, _): (Value<'a>, Value<'a>)) -> bool {
+        let last = self.find(name);
+        last.is_some_and(|(last, _)| last.0.as_ptr() == name.0.as_ptr())
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.list.len()
+        match self.has_twins {
+            true => self.iter().count(),
+            false => self.index.count(),
+        }
+    }
+
+    fn find(&self, name: Value<'_>) -> Option<(Value<'a>, Value<'a>)> {
+        let plain = name.plain();
+        let named = |place| {
+            let name = self.object.inner_at(place);
+            (name.plain() == plain).then_some((place, name))
+        };
+        let (place, name) = self.index.find(&plain).find_map(named)?;
+        let value = self.object.inner_at(place + name.0.len());
+        Some((name, value))
     }
 }
 

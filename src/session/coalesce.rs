@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Emit, Poll};
 use crate::event::{Change, ChangeKind, Event, Kind};
-use crate::json::{self, Scalar, Tree};
+use crate::json::{self, Scalar, Value};
 
 /// The net change of a polled topic's entries, in log order: what a client who saw none of them has
 /// to see. Patches are as they were: several of them are better replaced by the document.
@@ -47,8 +47,8 @@ fn fold_items(changes: &[Arc<Event>], poll: &Poll) -> Option<Vec<Arc<Event>>> {
     let key = json::tokens(&poll.key);
     for event in changes {
         let change = event.change.as_ref()?;
-        let item = Tree::read(event.data.bytes()).ok()?;
-        let key = item.root().pointer(&key)?.scalar()?;
+        let item = Value::read(event.data.bytes()).ok()?;
+        let key = item.pointer(&key)?.scalar()?;
         let story = stories.entry(key).or_insert_with(|| Story {
             began: change.kind != ChangeKind::Created,
             before: before(event, change),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::config::{Emit, Poll, Source};
 use crate::event::{Change, ChangeKind, Data, Event, Kind};
-use crate::json::{Form, Scalar, Tree, Unread, Value, tokens};
+use crate::json::{Form, Scalar, Unread, Value, tokens};
 
 /// Fields that must all match; the values of one are alternatives.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,14 +142,14 @@ impl Filter {
 
     /// The document, as it was written, with only those items of its list that match; `None` where there is no list.
     fn part_of(&self, document: &[u8], items: &str) -> Option<Vec<u8>> {
-        let tree = Tree::read(document).ok()?;
-        let list = tree.root().pointer(&tokens(items))?;
+        let list = Value::read(document).ok()?.pointer(&tokens(items))?;
         if list.form() != Form::List {
             return None;
         }
         let kept = list.items().filter(|item| self.matches(*item));
         let kept: Vec<&[u8]> = kept.map(Value::text).collect();
-        let (start, end) = list.span();
+        let start = list.place_in(document);
+        let end = start + list.text().len();
         let before = document.get(..start)?.trim_ascii_start();
         let behind = document.get(end..)?.trim_ascii_end();
         Some([before, b"[", &kept.join(&b','), b"]", behind].concat())
@@ -171,8 +171,8 @@ impl Filter {
     /// Whether a text matches, or cannot be judged.
     fn suits(&self, text: &[u8]) -> bool {
         self.is_about_names_only()
-            || match Tree::read(text) {
-                Ok(tree) => self.matches(tree.root()),
+            || match Value::read(text) {
+                Ok(data) => self.matches(data),
                 Err(Unread::NotJson) => false,
                 Err(Unread::Deep) => true,
             }
@@ -249,8 +249,8 @@ mod tests {
     }
 
     fn filter(json: &str) -> Filter {
-        let tree = Tree::read(json.as_bytes()).expect("a filter in JSON");
-        let wanted = tree.root().pairs().map(|(name, values)| {
+        let fields = Value::read(json.as_bytes()).expect("a filter in JSON");
+        let wanted = fields.pairs().map(|(name, values)| {
             let name = String::from_utf8_lossy(&name.plain()).into_owned();
             (name, values.items().filter_map(Value::scalar).collect())
         });

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{By, Require, Route, Share};
-use crate::json::{self, Tree, tokens};
+use crate::json::{self, tokens};
 
 /// Somebody whom an `[auth.NAME]` knows.
 #[derive(Clone, PartialEq)]
@@ -221,13 +221,13 @@ fn is_whole(claim: &Value) -> bool {
 
 /// Whether a document says something there that its values cannot: a rounded number, half a character, one of two members of
 /// the same name. With it two people would be one.
-pub fn is_lost(document: &Tree<'_>, values: &Map<String, Value>, name: &str) -> bool {
+pub fn is_lost(document: json::Value<'_>, values: &Map<String, Value>, name: &str) -> bool {
     let tokens = match name.starts_with('/') {
         true => tokens(name),
         false => vec![name.to_owned()],
     };
     let says_more = |found: json::Value<'_>| found.form() != json::Form::Null;
-    lookup(values, name).is_none() && document.root().every(&tokens).into_iter().any(says_more)
+    lookup(values, name).is_none() && document.every(&tokens).into_iter().any(says_more)
 }
 
 /// SHA-256 over parts that cannot run into each other.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::config::{Emit, Poll};
 use crate::event::{Data, Draft};
-use crate::json::{self, Ignored, Tree, equal};
+use crate::json::{self, Ignored, Value, equal};
 
 /// What the difference comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,14 +110,12 @@ impl Document {
 
     fn compare(&self, new: &Document, poll: &Poll, is_filtered: bool) -> Outcome {
         let whole = || Outcome::Events(vec![Draft::plain(Data::Json(new.0.clone()))]);
-        let trees = Tree::of_json(&self.0).zip(Tree::of_json(&new.0));
-        let Some((old, new)) = &trees else {
+        let Some((old, new)) = Value::of_json(&self.0).zip(Value::of_json(&new.0)) else {
             return match poll.emit {
                 Emit::Document => whole(),
                 _ => Outcome::Whole(Some(Doubt::Deep)),
             };
         };
-        let (old, new) = (old.root(), new.root());
         let pointers: Vec<_> = poll.ignore.iter().map(|at| json::tokens(at)).collect();
         let ignored: Ignored<'_> = pointers.iter().map(Vec::as_slice).collect();
         if poll.emit == Emit::Changes {

@@ -5,14 +5,20 @@ use crate::json::{Form, Ignored, Value, equal, inside_list, inside_member, is_ig
 /// The patch that turns `old` into `new`; one that replaces the root where that is shorter.
 pub fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Vec<u8> {
     let mut whole = Patch::new(usize::MAX);
-    whole.operation("replace", Some(new));
-    let mut patch = Patch::new(whole.text.len());
+    whole.operation("replace", None);
+    let around = whole.text.len() + VALUE.len();
+    let mut patch = Patch::new(around + new.text().len());
     patch.change(old, new, ignored);
-    match patch.is_too_long() {
-        true => whole.finish(),
-        false => patch.finish(),
+    if patch.is_too_long() {
+        // What was made is let go before a text as long as the document is.
+        patch = Patch::new(usize::MAX);
+        patch.operation("replace", Some(new));
     }
+    patch.finish()
 }
+
+/// Before the value of an operation.
+const VALUE: &[u8] = b",\"value\":";
 
 struct Patch {
     text: Vec<u8>,
@@ -128,7 +134,7 @@ impl Patch {
             .iter()
             .for_each(|part| self.text.extend_from_slice(part));
         if let Some(value) = value {
-            self.text.extend_from_slice(b",\"value\":");
+            self.text.extend_from_slice(VALUE);
             self.text.extend_from_slice(value.text());
         }
         self.text.push(b'}');

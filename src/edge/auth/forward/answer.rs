@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::Forward;
 use crate::edge::auth::identity::{Identity, is_lost, lookup};
-use crate::json::Tree;
+use crate::json;
 
 /// Longest body of an answer, bytes.
 pub const LONGEST: usize = 64 << 10;
@@ -59,9 +59,9 @@ pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
 /// file asks for it the answer names no user. A member that the file does not ask for does no harm. `credential` is the
 /// digest of what the authority was asked with.
 pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {
-    let tree = Tree::read_deep(body);
-    let (tree, claims) = match tree.map(|tree| (tree.root().exact(DEPTH), tree)) {
-        Some((Value::Object(claims), tree)) => (tree, claims),
+    let read = json::Value::read_deep(body);
+    let (read, claims) = match read.map(|read| (read.exact(DEPTH), read)) {
+        Some((Value::Object(claims), read)) => (read, claims),
         None if body.trim_ascii_start().starts_with(b"<") => return Answer::Beside(HTML.into()),
         _ => return Answer::Beside("its answer is no JSON object".into()),
     };
@@ -73,7 +73,7 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
     if let Some(at) = named
         .into_iter()
         .flatten()
-        .find(|at| is_lost(&tree, &claims, at))
+        .find(|at| is_lost(read, &claims, at))
     {
         let why = format!("what its answer says at `{at}` is there twice, or no name");
         return Answer::Beside(why.into());

@@ -23,11 +23,11 @@ pub(super) fn identity(
     token: &str,
     now: u64,
 ) -> Result<Identity, Denied> {
-    let (tree, claims) = json::object(&form.payload)
+    let (read, claims) = json::object(&form.payload)
         .map_err(|why| Denied::Invalid(format!("what the token says {why}").into()))?;
     let named = [&jwt.user, &jwt.tenant, &jwt.roles].map(String::as_str);
     let asked = ["nbf", "iat", "jti"].into_iter().chain(named);
-    if let Some(claim) = asked.into_iter().find(|name| is_lost(&tree, &claims, name)) {
+    if let Some(claim) = asked.into_iter().find(|name| is_lost(read, &claims, name)) {
         return Err(wrong(claim, "is no exact value"));
     }
     is_meant(&claims, "iss", jwt.issuer.as_deref())?;

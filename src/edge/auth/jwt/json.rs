@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::json::{self, Form, Tree};
+use crate::json::{self, Form};
 
 /// How deep lists and objects may stand in each other.
 const DEPTH: usize = 32;
@@ -14,13 +14,13 @@ const DEPTH: usize = 32;
 ///
 /// # Errors
 /// The end of a sentence about it.
-pub(super) fn object(text: &[u8]) -> Result<(Tree<'_>, Map<String, Value>), &'static str> {
+pub(super) fn object(text: &[u8]) -> Result<(json::Value<'_>, Map<String, Value>), &'static str> {
     // What only some readers take is nothing that an issuer has to write.
-    let is_plain = |tree: &Tree<'_>| !tree.root().is_odd();
-    let tree = Tree::read_deep(text).filter(is_plain).ok_or("is no JSON")?;
-    judge(tree.root(), DEPTH)?;
-    match tree.root().exact(DEPTH) {
-        Value::Object(members) => Ok((tree, members)),
+    let read = json::Value::read_deep(text).filter(|read| !read.is_odd());
+    let read = read.ok_or("is no JSON")?;
+    judge(read, DEPTH)?;
+    match read.exact(DEPTH) {
+        Value::Object(members) => Ok((read, members)),
         _ => Err("is no JSON object"),
     }
 }
