@@ -242,6 +242,9 @@ impl Cause {
     }
 }
 
+/// What an entry without payload counts for against limits in bytes.
+pub const FLAT_WEIGHT: usize = 64;
+
 /// A form in which an event is encoded at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -338,9 +341,9 @@ impl Event {
         Arc::new(Event::new(self.ch, self.position, kind, draft, self.at))
     }
 
-    /// What the entry counts for against byte limits: payload, the item before, name, id and a flat cost.
+    /// What the entry counts for against limits that a file sets in bytes: payload, the item before, name, id and a flat cost. What it
+    /// takes in memory is more, and the log's to say.
     pub fn weight(&self) -> usize {
-        const FLAT: usize = 64;
         let name = self.name.as_deref().map_or(0, str::len);
         let id = self.id.as_deref().map_or(0, str::len);
         let before = self
@@ -348,7 +351,7 @@ impl Event {
             .as_ref()
             .and_then(|change| change.before.as_ref());
         let before = before.map_or(0, |before| before.len());
-        FLAT + name + id + self.data.bytes().len() + before
+        FLAT_WEIGHT + name + id + self.data.bytes().len() + before
     }
 }
 

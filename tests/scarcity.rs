@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossfade::edge::pressure::Level;
@@ -22,6 +22,7 @@ use crate::support::{Backend, Peer, Sidecar, cpu_seconds, within};
 struct Confined {
     child: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -43,11 +44,14 @@ impl Confined {
         let mut ready = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut ready).unwrap();
-        let public = ready.split("public=http://").nth(1).unwrap_or(&ready);
-        let address = public.split_whitespace().next().unwrap().parse().unwrap();
+        let address = |name: &str| {
+            let url = ready.split(name).nth(1).unwrap_or(&ready);
+            url.split_whitespace().next().unwrap().parse().unwrap()
+        };
         Confined {
             child,
-            address,
+            address: address("public=http://"),
+            admin: address("admin=http://"),
             _folder: folder,
         }
     }
@@ -55,6 +59,23 @@ impl Confined {
     /// Seconds of a core that it has used.
     fn cpu(&self) -> f64 {
         cpu_seconds(&self.child.id().to_string())
+    }
+
+    /// A line of its `/proc/…/status`, in bytes.
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kilobytes = line.split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// What its histories count.
+    async fn counted(&self) -> u64 {
+        let mut admin = Peer::connect(self.admin).await;
+        let answer = admin.ask("GET /metrics", "", "").await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let line = (text.lines()).find_map(|line| line.strip_prefix("crossfade_queue_bytes "));
+        line.unwrap().parse().unwrap()
     }
 }
 
@@ -263,6 +284,88 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
     assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
     drop(sidecar);
     group.remove().await;
+}
+
+#[tokio::test]
+async fn small_events_count_what_they_take() {
+    const EVENTS: usize = 100_000;
+    let backend = Backend::by_hand(|mut peer, _| async move {
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            .await;
+        for _ in 0..EVENTS / 100 {
+            peer.send("data: twenty bytes of text\n\n".repeat(100))
+                .await;
+        }
+        peer.send("data: done\n\n").await;
+        peer.rest().await;
+    })
+    .await;
+    let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nsource = \"sse\"\n\
+                  replay = {events = 1000000, age = \"10m\", bytes = \"1GiB\"}\n";
+    let sidecar = Confined::start(":", "", &before(&backend, routes));
+    let (taken, counted) = (sidecar.memory("VmRSS"), sidecar.counted().await);
+    let mut reader = Peer::connect(sidecar.address).await;
+    reader.send(handshake("/feed", "")).await;
+    assert_eq!(reader.head().await.status(), 101);
+    // What a session has encoded is not counted.
+    drop(reader);
+    let mut before = 0;
+    let counted = loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = sidecar.counted().await - counted;
+        if now == before && now > EVENTS as u64 * 100 {
+            break now;
+        }
+        before = now;
+    };
+    let taken = sidecar.memory("VmRSS") - taken;
+    let share = counted as f64 / taken as f64;
+    assert!(
+        (0.8..1.2).contains(&share),
+        "{counted} counted, {taken} taken"
+    );
+}
+
+#[tokio::test]
+async fn a_large_document_is_compared_in_little_memory() {
+    const ITEMS: usize = 6_000;
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = polls.clone();
+    let document = |change: usize| {
+        let pad = "x".repeat(700);
+        let items =
+            (0..ITEMS).map(|id| format!("{{\"id\":{id},\"v\":{change},\"pad\":\"{pad}\"}}"));
+        format!("[{}]", items.collect::<Vec<_>>().join(","))
+    };
+    let backend = Backend::start(move |request, peer| {
+        let change = count.fetch_add(1, Ordering::SeqCst);
+        drop(request);
+        let body = document(change);
+        async move { reply(peer, "200 OK", "Content-Type: application/json\r\n", &body).await }
+    })
+    .await;
+    let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nshare = \"public\"\n\
+                  source = {kind = \"poll\", every = \"200ms\", items = \"\", key = \"/id\"}\n";
+    let sidecar = Confined::start(":", "", &before(&backend, routes));
+    let taken = sidecar.memory("VmHWM");
+    let mut reader = Peer::connect(sidecar.address).await;
+    reader.send(handshake("/list", "")).await;
+    assert_eq!(reader.head().await.status(), 101);
+    let (mut stream, _) = reader.into_parts();
+    let reading =
+        tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+    within("ten polls", async {
+        while polls.load(Ordering::SeqCst) < 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    reading.abort();
+    let size = document(1).len() as u64;
+    let times = (sidecar.memory("VmHWM") - taken) as f64 / size as f64;
+    println!("{times:.2} times the document of {size} bytes");
+    assert!(times < 7.0, "{times:.1} times the document of {size} bytes");
 }
 
 /// Opens sessions until the answer is another.

@@ -14,11 +14,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use self::index::Index;
 use self::stream::Stream;
 use super::subscriber::Progress;
 use crate::config::{Queue, Replay};
-use crate::event::{Cause, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Cause, Data, Draft, Epoch, Event, FLAT_WEIGHT, GapWhy, Kind, Position};
+
+/// Bytes of memory that an entry takes beside its event's weight: the event itself, its counts, its place here, and what the allocator
+/// adds to three pieces of memory.
+pub(super) const OVERHEAD: usize =
+    size_of::<Event>() + size_of::<Entry>() * 3 / 2 + 64 - FLAT_WEIGHT;
+
+/// What one read hands out at most, beside its first entry: what a subscriber has taken is no longer counted here.
+const READ_BYTES: u64 = 256 * 1024;
 
 /// Positions beyond the head that may be on their way from another process: more than it can have published meanwhile.
 const UNDERWAY: u64 = 1 << 16;
@@ -86,6 +96,17 @@ impl Cursor {
     pub fn is_held(&self) -> bool {
         self.is_held
     }
+}
+
+/// What a squeeze may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spare {
+    /// What no reader needs.
+    Unneeded,
+    /// Also what readers have not taken that had it before this instant.
+    Left(Instant),
+    /// Everything but the newest entry.
+    All,
 }
 
 struct Document {
@@ -162,10 +183,22 @@ impl Log {
         self.closed = true;
     }
 
-    /// Weight of what is kept, the document counted beside the entries.
+    /// Bytes of memory that it takes: the entries, and the document where none of the entries shares it.
     pub fn held(&self) -> usize {
-        let document = self.document.as_ref().map_or(0, |d| d.data.bytes().len());
-        (self.total() - self.base) as usize + document
+        let entries = (self.total() - self.base) as usize + self.entries.len() * OVERHEAD;
+        let shares = |text: &Bytes| {
+            let newest = [self.entry(self.last_snapshot), self.entry(self.head())];
+            let is_it = |entry: &Entry| entry.event.data.bytes().as_ptr() == text.as_ptr();
+            newest.into_iter().flatten().any(is_it)
+        };
+        let text = self.document.as_ref().map(|document| document.data.bytes());
+        let document = text.filter(|text| !shares(text)).map_or(0, Bytes::len);
+        entries + document
+    }
+
+    /// Whether a reader that has not taken the oldest entry needs it.
+    pub fn is_needed(&self) -> bool {
+        self.entries.front().is_some_and(|entry| entry.readers > 0)
     }
 
     /// Entries and bytes of the replay window.
@@ -261,7 +294,8 @@ impl Log {
         cursor
     }
 
-    /// Hands out up to `count` entries after the cursor and moves it. From now on what follows is kept.
+    /// Hands out up to `count` entries after the cursor, of [`READ_BYTES`] together where there are several, and moves it;
+    /// everything where `count` is `usize::MAX`. From now on what follows is kept.
     pub fn read(
         &mut self,
         cursor: &mut Cursor,
@@ -273,8 +307,15 @@ impl Log {
         }
         let before = out.len();
         let read = (cursor.offset + 1 - self.first) as usize;
+        let bytes = match count {
+            usize::MAX => u64::MAX,
+            _ => self.sum_at(cursor.offset) + READ_BYTES,
+        };
         let waiting = self.entries.range(read.min(self.entries.len())..);
-        out.extend(waiting.take(count).map(|entry| entry.event.clone()));
+        let mut is_first = true;
+        let fits = |entry: &&Entry| std::mem::take(&mut is_first) || entry.sum <= bytes;
+        let handed = waiting.take(count).take_while(fits);
+        out.extend(handed.map(|entry| entry.event.clone()));
         self.move_to(cursor, cursor.offset + (out.len() - before) as u64);
         match cursor.offset == self.head() {
             true => Progress::CaughtUp,
@@ -351,11 +392,18 @@ impl Log {
             }
             self.window += 1;
         }
+        self.drop_unneeded();
+    }
+
+    /// Lets go of what was kept for readers beyond the window and is needed by none any more; whether there was something.
+    pub fn drop_unneeded(&mut self) -> bool {
+        let before = self.first;
         while self.first < self.window
             && self.entries.front().is_some_and(|entry| entry.readers == 0)
         {
             self.drop_oldest();
         }
+        self.first > before
     }
 
     /// Lets go of everything up to `offset` that no reader needs, the replay window with it.
@@ -366,10 +414,18 @@ impl Log {
         self.window = self.window.max(self.first);
     }
 
-    /// Lets go of the oldest entries, whoever needs them, until `excess` bytes are free or one entry is left.
-    pub fn squeeze(&mut self, excess: usize) {
+    /// Lets go of the oldest entries, as far as they may be spared, until `excess` bytes are free or one entry is left.
+    pub fn squeeze(&mut self, excess: usize, spare: Spare) {
+        let may_go = |entry: &Entry| match spare {
+            Spare::Unneeded => entry.readers == 0,
+            Spare::Left(since) => entry.readers == 0 || entry.event.at < since,
+            Spare::All => true,
+        };
         let target = self.held().saturating_sub(excess);
-        while self.held() > target && self.entries.len() > 1 {
+        while self.held() > target
+            && self.entries.len() > 1
+            && self.entries.front().is_some_and(may_go)
+        {
             self.drop_oldest();
         }
         self.window = self.window.max(self.first);

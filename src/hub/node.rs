@@ -16,6 +16,7 @@ use super::alarms::Alarms;
 use super::carried::Identity;
 use super::heir::Inheritance;
 use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
+use super::log::Spare;
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -31,6 +32,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// Between two rounds over all topics for memory: what cannot be freed is not sought all the time.
 const ROUND: Duration = Duration::from_millis(100);
+
+/// A reader that reads has taken what it was told of by then. The log keeps longer what it needs, unless memory is short.
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// Own reads at once of one upstream.
 const OWN_READS: usize = 1000;
@@ -350,8 +354,7 @@ impl Node {
             .queue_bytes_changed(now as i64 - before as i64);
     }
 
-    /// Frees what is above the memory budget: the largest topics give way first, each its oldest entries. Subscribers that lag
-    /// into what is freed overrun.
+    /// Frees what is above the memory budget, as [`Node::squeeze_largest`] does.
     pub fn keep_budget(&self, publishing: &Topic) {
         let Some(excess) = self.excess() else {
             return;
@@ -364,7 +367,7 @@ impl Node {
                 Some((last, level)) if now - last < ROUND => {
                     drop(topics);
                     let above = publishing.held().saturating_sub(level);
-                    return self.squeeze(publishing, above.min(excess));
+                    return self.squeeze(publishing, above.min(excess), self.spare());
                 }
                 _ => topics.last_round = Some((now, usize::MAX)),
             }
@@ -376,18 +379,30 @@ impl Node {
         }
     }
 
-    /// Takes what is above the budget from the largest topics, so that none of them is left with more than another. Returns
-    /// what they are left with.
-    fn squeeze_largest(&self, topics: Vec<Arc<Topic>>) -> usize {
+    /// Takes what is above the budget from the largest topics, so that none of them is left with more than another: first what
+    /// no reader needs, then what readers have left waiting. What a reader has not come to yet stays, unless the system has no room
+    /// for it. Returns what the largest are left with.
+    fn squeeze_largest(&self, mut topics: Vec<Arc<Topic>>) -> usize {
+        self.squeeze_down(&mut topics, Spare::Unneeded);
+        self.squeeze_down(&mut topics, self.spare())
+    }
+
+    /// What may be taken from readers: what they have had time to take, and everything where the system has no room for it.
+    fn spare(&self) -> Spare {
+        let now = super::topic::now();
+        let has_room = self.held() <= self.ceiling.load(Ordering::Relaxed);
+        match now.checked_sub(READ_WITHIN) {
+            Some(since) if has_room => Spare::Left(since),
+            _ => Spare::All,
+        }
+    }
+
+    fn squeeze_down(&self, topics: &mut [Arc<Topic>], spare: Spare) -> usize {
         let Some(excess) = self.excess() else {
             return usize::MAX;
         };
-        let mut topics: Vec<_> = topics
-            .into_iter()
-            .map(|topic| (topic.held(), topic))
-            .collect();
-        topics.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
-        let sizes = || topics.iter().map(|(held, _)| *held);
+        topics.sort_by_cached_key(|topic| std::cmp::Reverse(topic.held()));
+        let sizes = || topics.iter().map(|topic| topic.held());
         let (mut level, mut sum) = (0, 0);
         for ((held, count), next) in sizes().zip(1..).zip(sizes().skip(1).chain([0])) {
             sum += held;
@@ -396,28 +411,46 @@ impl Node {
                 break;
             }
         }
-        for (held, topic) in &topics {
-            self.squeeze(topic, held.saturating_sub(level));
+        for topic in topics.iter() {
+            self.squeeze(topic, topic.held().saturating_sub(level), spare);
         }
-        // Some may have had nothing to give but their newest entry: then the others give more.
-        for (_, topic) in &topics {
+        // Some may have had nothing to give: then the others give more.
+        for topic in topics.iter() {
             let Some(excess) = self.excess() else {
                 break;
             };
-            self.squeeze(topic, excess);
+            self.squeeze(topic, excess, spare);
         }
         level
     }
 
-    fn squeeze(&self, topic: &Topic, excess: usize) {
+    fn squeeze(&self, topic: &Topic, excess: usize, spare: Spare) {
         let freed = match excess {
             0 => 0,
-            _ => topic.squeeze(excess),
+            _ => topic.squeeze(excess, spare),
         };
         if freed > 0 {
             self.telemetry
                 .window_squeezed(&topic.target.route.name, freed);
         }
+    }
+
+    /// Counts `bytes` beside the windows, which give way; false, and nothing is counted, where there is no room all the same.
+    fn reserve(&self, bytes: usize) -> bool {
+        self.recount(0, bytes);
+        if self.excess().is_some() {
+            self.squeeze_largest(self.all());
+        }
+        let has_room = self.excess().is_none();
+        if !has_room {
+            self.recount(bytes, 0);
+        }
+        has_room
+    }
+
+    /// Whether more is held than the budget allows.
+    pub fn is_over_budget(&self) -> bool {
+        self.excess().is_some()
     }
 
     /// What all windows hold, in bytes.
@@ -510,6 +543,41 @@ impl Node {
                 return ch;
             }
         }
+    }
+}
+
+/// Bytes that are counted as long as this is there.
+pub struct Reserved {
+    node: Arc<Node>,
+    bytes: usize,
+}
+
+impl Reserved {
+    /// No bytes yet.
+    pub(super) fn nothing(node: Arc<Node>) -> Self {
+        Reserved { node, bytes: 0 }
+    }
+
+    /// Counts so many bytes instead; false where there is no room for more.
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let has_room = more == 0 || self.node.reserve(more);
+        if has_room {
+            self.bytes += more;
+        }
+        has_room
+    }
+}
+
+impl std::fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.bytes)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.node.recount(self.bytes, 0);
     }
 }
 

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::time::sleep;
 
+use super::node::{READ_WITHIN, Reserved};
 use super::topic::Topic;
 use super::{Connection, Credentials, Legacy, Target};
 use crate::config::Route;
 use crate::error::Code;
 use crate::event::{Cause, Data, Draft, End, GapWhy};
 
-/// The feed's half of a topic. All calls return at once; each wakes the subscribers once.
+/// How often a feed looks whether its readers have taken what it published.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The feed's half of a topic. Calls that are not `async` return at once; each wakes the subscribers once.
 #[derive(Clone)]
 pub struct Publisher {
     topic: Arc<Topic>,
@@ -117,18 +122,33 @@ impl Publisher {
         }
     }
 
-    /// A polled document changed: appends what is emitted for it, and keeps the document as the
+    /// What a source holds for a while counts against the memory budget, and windows give way to it: nothing yet.
+    pub fn reserve(&self) -> Reserved {
+        Reserved::nothing(self.topic.node.clone())
+    }
+
+    /// Where memory is short, waits until the readers of this topic have taken what was published, or have had the time to.
+    pub async fn has_room(&self) {
+        let deadline = tokio::time::Instant::now() + READ_WITHIN;
+        let is_needed = || self.topic.with_log(|log| log.is_needed());
+        while self.topic.node.is_over_budget()
+            && is_needed()
+            && tokio::time::Instant::now() < deadline
+        {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A polled document, which is known to be JSON, changed: appends what is emitted for it, and keeps the document as the
     /// snapshot at the new head. The first document of a topic is appended as one snapshot entry,
     /// whatever is passed.
     pub fn document(&self, document: Bytes, change: DocumentChange) {
-        // Before the lock: a large document takes its time to be looked through.
-        let data = Data::classify(document);
         let drafts = match change {
             DocumentChange::Events(drafts) => Some(drafts),
             DocumentChange::Snapshot => None,
         };
         self.topic
-            .extend(|log, now| log.append_document(data, drafts, now));
+            .extend(|log, now| log.append_document(Data::Json(document), drafts, now));
     }
 
     /// Something is lost for good: takes one position. The document, where there is one, follows as a snapshot.

@@ -321,8 +321,7 @@ impl Subscriber {
     }
 
     pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
-        self.topic
-            .with_log(|log| log.read(&mut self.cursor, out, count))
+        self.topic.read(&mut self.cursor, out, count)
     }
 
     /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's

@@ -13,14 +13,14 @@ use super::carried::Standing;
 use super::heir::Inheritance;
 use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
-use super::log::Log;
 use super::log::stream::Stream;
+use super::log::{Cursor, Log, Spare};
 use super::node::Node;
-use super::subscriber::{Phase, Start};
+use super::subscriber::{Phase, Progress, Start};
 use super::{Credentials, Signal};
 use crate::config::{Route, Source};
 use crate::error::Code;
-use crate::event::{Cause, End, Epoch, GapWhy, Position, State};
+use crate::event::{Cause, End, Epoch, Event, GapWhy, Position, State};
 use crate::telemetry::TopicMeters;
 
 pub(super) struct Topic {
@@ -224,6 +224,16 @@ impl Topic {
         look(&mut lock(&self.log))
     }
 
+    /// As [`Log::read`]; what was kept for this reader alone goes with it.
+    pub fn read(&self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+        let mut log = lock(&self.log);
+        let progress = log.read(cursor, out, count);
+        if log.drop_unneeded() {
+            self.settle(&log);
+        }
+        progress
+    }
+
     /// Lets the log go of what is too old or too much, then looks at it.
     pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
         let mut log = lock(&self.log);
@@ -265,10 +275,10 @@ impl Topic {
     }
 
     /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
-    pub fn squeeze(&self, excess: usize) -> usize {
+    pub fn squeeze(&self, excess: usize, spare: Spare) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();
-        log.squeeze(excess);
+        log.squeeze(excess, spare);
         self.settle(&log);
         before - log.held()
     }

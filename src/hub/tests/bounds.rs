@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::support::*;
 use crate::config::Share;
 use crate::error::Code;
+use crate::event::{Data, Draft};
 use crate::hub::*;
 
 fn refused(joined: Result<Joined, Refusal>) -> Code {
@@ -71,13 +72,11 @@ async fn a_million_topics_are_refused_or_replace_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
-    // Ten entries of 164 bytes.
-    let world = World::new(Limits {
-        memory: 1_640,
-        ..ROOMY
-    });
-    let route = route("feed", sse(), Share::Public, window(1_000));
     let text = "x".repeat(100);
+    // Room for ten entries.
+    let memory = 10 * (ENTRY + 99);
+    let world = World::new(Limits { memory, ..ROOMY });
+    let route = route("feed", sse(), Share::Public, window(1_000));
     let quiet = world.join(&target(&route, "/quiet", Scope::Public), Start::Live);
     let quiet_feed = world.feed().await;
     publish(&quiet_feed, &[text.as_str(); 4]);
@@ -88,22 +87,27 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
         let topics = world.hub.topics();
         topics.iter().map(|topic| topic.events).collect::<Vec<_>>()
     };
-    assert_eq!(events(), [6, 4]);
-    // Who lagged into what was taken is told so.
+    // A subscriber that reads still comes to it.
+    assert_eq!(events(), [20, 4]);
+    let late = std::time::Duration::from_millis(1_100);
+    tokio::time::sleep(late).await;
+    publish(&quiet_feed, &[text.as_str()]);
+    assert_eq!(events(), [5, 5]);
+    // A subscriber that lagged into what was taken is told so.
     let mut out = Vec::new();
     let progress = busy.subscriber.read(&mut out, 100);
     assert_eq!((progress, out.len()), (Progress::Overrun, 0));
     let gap = busy.subscriber.skip_with_gap();
-    assert_eq!(shorts(&gap), ["0>14 slow"]);
-    assert_eq!(read(&mut busy.subscriber).len(), 6);
-    // A small topic that publishes does not pay for a large one that is silent.
+    assert_eq!(shorts(&gap), ["0>15 slow"]);
+    assert_eq!(read(&mut busy.subscriber).len(), 5);
+    // What nobody needs goes before what a subscriber has not read, whichever topic is larger.
     let round = std::time::Duration::from_millis(100);
     tokio::time::sleep(round).await;
     publish(&quiet_feed, &[text.as_str()]);
-    assert_eq!(events(), [5, 5]);
-    // One entry that is larger than all the rest: the largest other topic gives way.
-    busy_feed.publish(vec![draft(&"y".repeat(1_300), None)]);
-    tokio::time::sleep(round).await;
+    assert_eq!(events(), [4, 6]);
+    // One entry that is larger than all the rest.
+    busy_feed.publish(vec![draft(&"y".repeat(memory), None)]);
+    tokio::time::sleep(late).await;
     publish(&quiet_feed, &[text.as_str()]);
     assert_eq!(events(), [1, 1]);
     assert!(
@@ -113,6 +117,58 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
             .contains("crossfade_windows_squeezed_total")
     );
     drop(quiet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_documents_take_nothing_from_readers_of_other_topics() {
+    let memory = 100 * ENTRY;
+    let world = World::new(Limits { memory, ..ROOMY });
+    let small = target(
+        &route("small", sse(), Share::Public, window(10)),
+        "/s",
+        Scope::Public,
+    );
+    let mut reader = world.join(&small, Start::Live).subscriber;
+    let feed = world.feed().await;
+    let list = target(
+        &route("list", poll(), Share::Public, window(10)),
+        "/l",
+        Scope::Public,
+    );
+    let _viewer = world.join(&list, Start::Live);
+    let documents = world.feed().await;
+    for step in 0..50 {
+        let text = format!("[{step},\"{}\"]", "x".repeat(2 * memory));
+        documents.document(text.into(), DocumentChange::Snapshot);
+        publish(&feed, &["a", "b", "c"]);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert_eq!(read(&mut reader).len(), 3, "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_counts_once_whatever_shows_it() {
+    let world = World::new(ROOMY);
+    let list = target(
+        &route("list", poll(), Share::Public, window(10)),
+        "/l",
+        Scope::Public,
+    );
+    let _viewer = world.join(&list, Start::Live);
+    let feed = world.feed().await;
+    let document = |n: usize| bytes::Bytes::from(format!("[{n}{}]", " ".repeat(100_000)));
+    feed.document(document(1), DocumentChange::Snapshot);
+    let once = 100_003 + ENTRY - 1;
+    assert_eq!(world.hub.held(), once);
+    // An event that is the document shares it, too.
+    let text = document(2);
+    let events = vec![Draft::plain(Data::Json(text.clone()))];
+    feed.document(text, DocumentChange::Events(events));
+    assert_eq!(world.hub.held(), 2 * once);
+    // One that says what changed does not.
+    let events = vec![Draft::plain(Data::Json("3".into()))];
+    feed.document(document(3), DocumentChange::Events(events));
+    assert_eq!(world.hub.held(), 2 * once + 100_003 + ENTRY);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,11 +211,11 @@ async fn a_silent_topic_lets_go_of_what_is_too_old() {
             .parse::<u64>()
             .unwrap()
     };
-    assert_eq!(bytes(&world), 400 * 65);
+    assert_eq!(bytes(&world), 400 * ENTRY as u64);
     tokio::time::sleep(std::time::Duration::from_secs(75)).await;
     // Nothing may be resumed any more, but a present subscriber still gets what it has not read.
     assert_eq!(world.hub.topics().remove(0).events, 0);
-    assert_eq!(bytes(&world), 200 * 65);
+    assert_eq!(bytes(&world), 200 * ENTRY as u64);
     let progress = here.subscriber.read(&mut out, 200);
     assert_eq!((progress, out.len()), (Progress::CaughtUp, 400));
     drop(here);

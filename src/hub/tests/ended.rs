@@ -256,7 +256,7 @@ async fn a_lowered_age_reaches_those_that_idle_or_are_over() {
     run_out(&world, &target(&long, "/job", Scope::Public), done()).await;
     world.forget_feeds();
     world.hub.reconcile(&[aged(3_600, 2)]);
-    assert_eq!(world.hub.held(), 2 * 65 + 66 + 69);
+    assert_eq!(world.hub.held(), 4 * (ENTRY - 1) + 2 + 2 + 5);
     world.hub.reconcile(&[aged(5, 2)]);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!((world.running().await, world.hub.held()), (0, 0));

@@ -9,8 +9,12 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 
 use crate::config::{self, Authority, Emit, Replay, Route, Source};
-use crate::event::{Data, Draft, Event, Kind, Position};
+use crate::event::{Data, Draft, Event, FLAT_WEIGHT, Kind, Position};
+use crate::hub::log::OVERHEAD;
 use crate::hub::*;
+
+/// Bytes of memory that an entry with one byte of data takes.
+pub const ENTRY: usize = FLAT_WEIGHT + 1 + OVERHEAD;
 
 pub const ROOMY: Limits = Limits {
     memory: 1 << 30,

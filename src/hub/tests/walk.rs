@@ -710,6 +710,6 @@ proptest! {
     fn no_walk_loses_silently_when_memory_is_short(
         steps in prop::collection::vec(step(), 300..400),
     ) {
-        walk(600, steps);
+        walk(9 * ENTRY, steps);
     }
 }

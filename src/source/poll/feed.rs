@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use super::fetch::{Fetched, Miss, Validators, fetch};
@@ -34,6 +35,8 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 const REMINDER: Duration = Duration::from_secs(600);
 /// Comparing documents above this size would hold up a worker thread.
 const LARGE: usize = 128 * 1024;
+/// So many documents above that size are looked through at once in this process: what that takes beside them is bounded.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Makes a topic of a polled endpoint.
 pub struct PollFeed {
@@ -252,6 +255,7 @@ impl Poller {
                 body,
                 validators,
                 max_age,
+                reserved: _reserved,
             } => {
                 self.not_modified = 0;
                 self.topic.because(span.cause());
@@ -277,7 +281,8 @@ impl Poller {
         (route, poll): (&Route, &Poll),
     ) -> Result<bool, Error> {
         let Some(held) = &self.held else {
-            let document = Document::parse(body).map_err(no_json)?;
+            let parsing = aside(body.len(), move || Document::parse(body));
+            let document = parsing.await.map_err(no_json)?;
             let text = document.bytes().clone();
             self.topic.document(text, DocumentChange::Snapshot);
             self.hold(document, validators);
@@ -366,19 +371,32 @@ impl Poller {
     }
 }
 
-/// Compares two documents, a large one away from the workers that sessions run on.
+/// Compares two documents.
 async fn compare(
     old: &Document,
     new: Bytes,
     poll: &Poll,
     is_filtered: bool,
 ) -> Result<(Document, Outcome), NotJson> {
-    if new.len().max(old.bytes().len()) <= LARGE || new == *old.bytes() {
+    let size = new.len().max(old.bytes().len());
+    if size <= LARGE || new == *old.bytes() {
         return old.diff(new, poll, is_filtered);
     }
     let (old, poll) = (old.clone(), poll.clone());
-    let comparing = tokio::task::spawn_blocking(move || old.diff(new, &poll, is_filtered));
-    comparing.await.unwrap_or(Err(NotJson))
+    aside(size, move || old.diff(new, &poll, is_filtered)).await
+}
+
+/// Looks through documents: large ones away from the workers that sessions run on, and only a few at once.
+async fn aside<T: Send + 'static>(
+    size: usize,
+    look: impl FnOnce() -> Result<T, NotJson> + Send + 'static,
+) -> Result<T, NotJson> {
+    if size <= LARGE {
+        return look();
+    }
+    let _turn = TURNS.acquire().await;
+    let looking = tokio::task::spawn_blocking(look);
+    looking.await.unwrap_or(Err(NotJson))
 }
 
 fn no_json(_: NotJson) -> Error {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::config::{Poll, Route};
 use crate::error::{Error, Kind};
 use crate::event::End;
-use crate::hub::Publisher;
+use crate::hub::{Publisher, Reserved};
 use crate::source::answer::{self, Verdict};
 use crate::source::request::request;
 use crate::telemetry::Span;
@@ -52,6 +52,8 @@ pub enum Fetched {
         validators: Validators,
         /// `Cache-Control: max-age`.
         max_age: Option<Duration>,
+        /// Its bytes are counted as long as this is there.
+        reserved: Reserved,
     },
     /// Refused for good.
     Refused(End),
@@ -131,7 +133,8 @@ pub async fn fetch(
     begun();
     let may_be_empty = !means_content(status);
     let validators = Validators::of(headers);
-    let reading = read(answer.into_body(), poll.max_body);
+    let mut reserved = topic.reserve();
+    let reading = read(answer.into_body(), poll.max_body, &mut reserved);
     let body = match timeout(route.upstream.response_timeout, reading).await {
         Ok(body) => body?,
         Err(_) => {
@@ -145,6 +148,7 @@ pub async fn fetch(
         body,
         validators,
         max_age,
+        reserved,
     })
 }
 
@@ -214,23 +218,29 @@ fn means_content(status: StatusCode) -> bool {
     )
 }
 
-/// The whole body, or an error where it is longer than `most` or stops before its end.
-async fn read(mut body: Body, most: usize) -> Result<Bytes, Miss> {
-    let too_large = || Error::upstream(Kind::TooLarge, format!("a body above {most} bytes"));
-    if body.size_hint().lower() > most as u64 {
-        return Err(too_large().into());
+/// The whole body, in one piece of memory that is counted; an error where it is longer than `most`, stops before its end, or
+/// does not fit into the budget.
+async fn read(mut body: Body, most: usize, reserved: &mut Reserved) -> Result<Bytes, Miss> {
+    let too_large = |what: String| Miss::from(Error::upstream(Kind::TooLarge, what));
+    let above = || too_large(format!("a body above {most} bytes"));
+    let expected = body.size_hint().lower();
+    if expected > most as u64 {
+        return Err(above());
     }
-    let mut chunks = Vec::new();
-    let mut length = 0;
+    let mut whole = Vec::with_capacity(expected as usize);
     while let Some(frame) = body.frame().await {
         let chunk = frame.map_err(Miss::of)?.into_data().unwrap_or_default();
-        length += chunk.len();
-        if length > most {
-            return Err(too_large().into());
+        if whole.len() + chunk.len() > most {
+            return Err(above());
         }
-        chunks.push(chunk);
+        whole.extend_from_slice(&chunk);
+        if !reserved.grow_to(whole.capacity()) {
+            let what = "a body for which `server.limits.memory` has no room";
+            return Err(too_large(what.into()));
+        }
     }
-    Ok(Bytes::from(chunks.concat()))
+    whole.shrink_to_fit();
+    Ok(Bytes::from(whole))
 }
 
 fn broken(detail: impl Into<Cow<'static, str>>) -> Error {

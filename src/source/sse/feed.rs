@@ -357,6 +357,7 @@ impl Follower {
             if drafts.is_final {
                 return self.finish(closed());
             }
+            self.topic.has_room().await;
             if let Err(too_large) = fed {
                 return self.give_up(too_large.id).into();
             }
