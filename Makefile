@@ -2,7 +2,7 @@
 # what a command needs beyond them it installs from lock files below this directory, or it says what it left out.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check fuzz
+.PHONY: help demo test bench quick check fuzz
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: ## unit tests, stories over sockets, then the interop stage; names what di
 
 bench: ## crossfade against its peers on this machine, as ratios measured in the same run
 	@bash benches/run
+
+quick: ## what a change costs, beside nchan, nginx and haproxy, in about two minutes; run it before you push
+	@bash benches/run --quick --without ws,socketio,bare fanout idle storm passthrough
 
 check: ## format, lints, licences and advisories, documentation
 	@bash tests/interop/check.sh
