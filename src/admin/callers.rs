@@ -1,4 +1,4 @@
-//! Who is connected to the admin address. Where no place is left, the connection that has waited for its caller the longest is
+//! The callers that are connected to the admin address. Where no place is left, the connection that has waited for its caller the longest is
 //! closed: callers that are idle, or slow, never keep another one out.
 
 use std::future::Future;
@@ -27,7 +27,7 @@ enum Turn {
 }
 
 impl Callers {
-    /// Nobody is here; so many may be.
+    /// For so many callers; none is connected yet.
     pub fn new(most: usize) -> Self {
         let present = Vec::new();
         Callers { most, present }

@@ -10,7 +10,7 @@ use crate::state::{self, PRIVATE, unix_seconds, write_whole};
 use crate::telemetry::Telemetry;
 
 /// Reads them; none where there is no file, or no folder for it. Where there is one that cannot be read, everything that was
-/// issued up to now is taken back: what is among it that nobody may use any more is not known.
+/// issued up to now is revoked: which credentials among it were revoked already is not known.
 pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
     let Some(path) = state_dir.map(|folder| folder.join(REVOCATIONS)) else {
         return Revocations::default();

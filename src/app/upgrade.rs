@@ -19,7 +19,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Over how long sessions leave where another upgrade waits for them.
 const HURRY: Duration = Duration::from_millis(500);
 
-/// What a process takes that serves nobody yet, bytes.
+/// What a process takes that serves no client yet, bytes.
 const OWN: u64 = 32 << 20;
 
 impl Handle {

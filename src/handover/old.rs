@@ -116,7 +116,7 @@ pub async fn hand_over(
     let cannot = |error: io::Error| NotUpgraded::Unfit(format!("{}: {error}", path.display()));
     let (here, there) = UnixStream::pair().map_err(cannot)?;
     let there = there.into_std().map_err(cannot)?;
-    // Outlives the newcomer: only then nobody else can be the owner any more.
+    // Outlives the new process: only then no other process can be the owner any more.
     let mut attempt = Attempt {
         estate,
         is_done: false,

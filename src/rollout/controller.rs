@@ -65,8 +65,8 @@ struct OnDisk<'a> {
     rollouts: &'a Records,
 }
 
-/// The layout of [`OnDisk`]. Members that older versions may pass over are added without another number; what takes somebody
-/// out in a new way needs one, so that those versions let nobody in.
+/// The layout of [`OnDisk`]. Members that older versions may pass over are added without another number. A new way to take
+/// users out needs another number, so that those versions give WebSocket to no user.
 const LAYOUT: u32 = 1;
 
 type Records = BTreeMap<String, Record>;

@@ -37,7 +37,7 @@ pub enum Revoked<'a> {
     Token(&'a str),
     /// The credential with this digest.
     Credential([u8; 32]),
-    /// What there is now of everybody: nobody can tell any more what had been taken back. What they get later is good.
+    /// All users' credentials of before now: which of them had been revoked is not known any more. Later ones are good.
     Everything,
 }
 

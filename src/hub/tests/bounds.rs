@@ -100,7 +100,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
     let gap = busy.subscriber.skip_with_gap();
     assert_eq!(shorts(&gap), ["0>15 slow"]);
     assert_eq!(read(&mut busy.subscriber).len(), 5);
-    // What nobody needs goes before what a subscriber has not read, whichever topic is larger.
+    // What no subscriber needs goes before what one has not read, whichever topic is larger.
     let round = std::time::Duration::from_millis(100);
     tokio::time::sleep(round).await;
     publish(&quiet_feed, &[text.as_str()]);
