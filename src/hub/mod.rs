@@ -4,6 +4,7 @@
 //! them with the factory given to [`Hub::new`].
 
 mod alarms;
+mod budget;
 pub mod carried;
 mod heir;
 mod key;
@@ -27,11 +28,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use budget::Reserved;
 pub use heir::{Heir, Legacy, Wish};
 pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
 pub use log::stream::Connection;
 pub use mirror::{Mirror, Refresher};
-pub use node::Reserved;
 pub use publisher::{DocumentChange, Publisher};
 pub use signal::Signal;
 pub use splits::Split;
@@ -161,7 +162,7 @@ impl Hub {
 
     /// Bytes that all replay windows hold.
     pub fn held(&self) -> usize {
-        self.node.held()
+        self.node.budget.held()
     }
 
     /// What the system leaves room for, in bytes, beside the budget of [`Hub::set_limits`]. What is above it is let go at once,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alarms::Alarms;
+use super::budget::Budget;
 use super::carried::Identity;
 use super::heir::Inheritance;
 use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
-use super::log::Spare;
 use super::mirror::Mirror;
 use super::subscriber::{Phase, Start};
 use super::topic::{Birth, Topic, lock};
@@ -30,12 +30,6 @@ use crate::telemetry::Telemetry;
 /// How often windows are trimmed where nothing is published and nobody comes.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Between two rounds over all topics for memory: what cannot be freed is not sought all the time.
-const ROUND: Duration = Duration::from_millis(100);
-
-/// A reader that reads has taken what it was told of by then. The log keeps longer what it needs, unless memory is short.
-pub(super) const READ_WITHIN: Duration = Duration::from_secs(1);
-
 /// Own reads at once of one upstream.
 const OWN_READS: usize = 1000;
 
@@ -46,15 +40,11 @@ pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
     /// Makes the marks by which events are known in two logs.
     pub marks: RandomState,
-    /// `limits.memory` as the newest configuration has it.
-    memory: AtomicUsize,
-    /// What the system leaves room for.
-    ceiling: AtomicUsize,
+    /// What the logs of all topics may hold together.
+    pub budget: Budget,
     feeds: Feeds,
     key: fn(&Target) -> TopicKey,
     channels: AtomicU32,
-    /// Bytes that all logs hold.
-    held: AtomicUsize,
     /// What the log has said of answers that are not for all.
     pub alarms: Alarms,
     /// Rings when linger times may be others.
@@ -71,16 +61,14 @@ impl Node {
         key: fn(&Target) -> TopicKey,
     ) -> Self {
         Node {
-            telemetry,
+            budget: Budget::new(limits.memory, telemetry.clone()),
             marks: RandomState::new(),
-            memory: AtomicUsize::new(limits.memory),
-            ceiling: AtomicUsize::new(usize::MAX),
             feeds,
             key,
             channels: AtomicU32::new(0),
-            held: AtomicUsize::new(0),
             alarms: Alarms::default(),
             repaced: Arc::default(),
+            telemetry,
             topics: Mutex::new(Topics::new(limits)),
         }
     }
@@ -343,140 +331,23 @@ impl Node {
         self.repaced.notify_waiters();
     }
 
-    /// A log holds `now` bytes instead of `before`.
-    pub fn recount(&self, before: usize, now: usize) {
-        if now >= before {
-            self.held.fetch_add(now - before, Ordering::Relaxed);
-        } else {
-            self.held.fetch_sub(before - now, Ordering::Relaxed);
-        }
-        self.telemetry
-            .queue_bytes_changed(now as i64 - before as i64);
-    }
-
-    /// Frees what is above the memory budget, as [`Node::squeeze_largest`] does.
+    /// Frees what is above the memory budget, where it is.
     pub fn keep_budget(&self, publishing: &Topic) {
-        let Some(excess) = self.excess() else {
-            return;
-        };
-        let topics = {
-            let mut topics = lock(&self.topics);
-            let now = Instant::now();
-            match topics.last_round {
-                // Between two rounds whatever grows beyond what the largest were left with is one of the largest.
-                Some((last, level)) if now - last < ROUND => {
-                    drop(topics);
-                    let above = publishing.held().saturating_sub(level);
-                    return self.squeeze(publishing, above.min(excess), self.spare());
-                }
-                _ => topics.last_round = Some((now, usize::MAX)),
-            }
-            topics.all()
-        };
-        let level = self.squeeze_largest(topics);
-        if let Some((_, known)) = &mut lock(&self.topics).last_round {
-            *known = level;
-        }
+        self.budget.keep(publishing, || self.all());
     }
 
-    /// Takes what is above the budget from the largest topics, so that none of them is left with more than another: first what
-    /// no reader needs, then what readers have left waiting. What a reader has not come to yet stays, unless the system has no room
-    /// for it. Returns what the largest are left with.
-    fn squeeze_largest(&self, mut topics: Vec<Arc<Topic>>) -> usize {
-        self.squeeze_down(&mut topics, Spare::Unneeded);
-        self.squeeze_down(&mut topics, self.spare())
-    }
-
-    /// What may be taken from readers: what they have had time to take, and everything where the system has no room for it.
-    fn spare(&self) -> Spare {
-        let now = super::topic::now();
-        let has_room = self.held() <= self.ceiling.load(Ordering::Relaxed);
-        match now.checked_sub(READ_WITHIN) {
-            Some(since) if has_room => Spare::Left(since),
-            _ => Spare::All,
-        }
-    }
-
-    fn squeeze_down(&self, topics: &mut [Arc<Topic>], spare: Spare) -> usize {
-        let Some(excess) = self.excess() else {
-            return usize::MAX;
-        };
-        topics.sort_by_cached_key(|topic| std::cmp::Reverse(topic.held()));
-        let sizes = || topics.iter().map(|topic| topic.held());
-        let (mut level, mut sum) = (0, 0);
-        for ((held, count), next) in sizes().zip(1..).zip(sizes().skip(1).chain([0])) {
-            sum += held;
-            level = sum.saturating_sub(excess) / count;
-            if level >= next {
-                break;
-            }
-        }
-        for topic in topics.iter() {
-            self.squeeze(topic, topic.held().saturating_sub(level), spare);
-        }
-        // Some may have had nothing to give: then the others give more.
-        for topic in topics.iter() {
-            let Some(excess) = self.excess() else {
-                break;
-            };
-            self.squeeze(topic, excess, spare);
-        }
-        level
-    }
-
-    fn squeeze(&self, topic: &Topic, excess: usize, spare: Spare) {
-        let freed = match excess {
-            0 => 0,
-            _ => topic.squeeze(excess, spare),
-        };
-        if freed > 0 {
-            self.telemetry
-                .window_squeezed(&topic.target.route.name, freed);
-        }
-    }
-
-    /// Counts `bytes` beside the windows, which give way; false, and nothing is counted, where there is no room all the same.
-    fn reserve(&self, bytes: usize) -> bool {
-        self.recount(0, bytes);
-        if self.excess().is_some() {
-            self.squeeze_largest(self.all());
-        }
-        let has_room = self.excess().is_none();
-        if !has_room {
-            self.recount(bytes, 0);
-        }
-        has_room
-    }
-
-    /// Whether more is held than the budget allows.
-    pub fn is_over_budget(&self) -> bool {
-        self.excess().is_some()
-    }
-
-    /// What all windows hold, in bytes.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Bounds all windows from without, beside the budget; what is above goes now, the largest first.
+    /// Bounds all logs from without, beside the budget; what is above goes now, the largest first.
     pub fn set_ceiling(&self, bytes: usize) {
-        self.ceiling.store(bytes, Ordering::Relaxed);
-        if self.excess().is_some() {
-            self.squeeze_largest(self.all());
+        self.budget.set_ceiling(bytes);
+        if self.budget.is_exceeded() {
+            self.budget.squeeze_largest(self.all());
         }
     }
 
     /// Other limits; what is above the budget goes with the next publication or sweep.
     pub fn set_limits(&self, limits: Limits) {
-        self.memory.store(limits.memory, Ordering::Relaxed);
+        self.budget.set_memory(limits.memory);
         lock(&self.topics).limits = limits;
-    }
-
-    fn excess(&self) -> Option<usize> {
-        let held = self.held.load(Ordering::Relaxed);
-        let memory = self.memory.load(Ordering::Relaxed);
-        let memory = memory.min(self.ceiling.load(Ordering::Relaxed));
-        held.checked_sub(memory).filter(|&by| by > 0)
     }
 
     /// At a cap the topic that idles longest makes room; where none idles the answer is no.
@@ -484,10 +355,10 @@ impl Node {
         while topics.count() >= topics.limits.topics {
             topics.evict("too many topics on this node (`server.limits.topics`)")?;
         }
-        if self.excess().is_some() {
-            self.squeeze_largest(topics.all());
+        if self.budget.is_exceeded() {
+            self.budget.squeeze_largest(topics.all());
         }
-        if self.excess().is_some() {
+        if self.budget.is_exceeded() {
             topics.evict("the memory for topics is used up (`server.limits.memory`)")?;
         }
         Ok(())
@@ -543,41 +414,6 @@ impl Node {
                 return ch;
             }
         }
-    }
-}
-
-/// Bytes that are counted as long as this is there.
-pub struct Reserved {
-    node: Arc<Node>,
-    bytes: usize,
-}
-
-impl Reserved {
-    /// No bytes yet.
-    pub(super) fn nothing(node: Arc<Node>) -> Self {
-        Reserved { node, bytes: 0 }
-    }
-
-    /// Counts so many bytes instead; false where there is no room for more.
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
-        let has_room = more == 0 || self.node.reserve(more);
-        if has_room {
-            self.bytes += more;
-        }
-        has_room
-    }
-}
-
-impl std::fmt::Debug for Reserved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.bytes)
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.node.recount(self.bytes, 0);
     }
 }
 
@@ -653,8 +489,8 @@ async fn sweep(node: Weak<Node>) {
         for topic in node.all() {
             topic.with_trimmed_log(|_, _| ());
         }
-        if node.excess().is_some() {
-            node.squeeze_largest(node.all());
+        if node.budget.is_exceeded() {
+            node.budget.squeeze_largest(node.all());
         }
         let mut topics = lock(&node.topics);
         if topics.is_empty() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::node::{READ_WITHIN, Reserved};
+use super::budget::{READ_WITHIN, Reserved};
 use super::topic::Topic;
 use super::{Connection, Credentials, Legacy, Target};
 use crate::config::Route;
@@ -131,7 +131,7 @@ impl Publisher {
     pub async fn has_room(&self) {
         let deadline = tokio::time::Instant::now() + READ_WITHIN;
         let is_needed = || self.topic.with_log(|log| log.is_needed());
-        while self.topic.node.is_over_budget()
+        while self.topic.node.budget.is_exceeded()
             && is_needed()
             && tokio::time::Instant::now() < deadline
         {

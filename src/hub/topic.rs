@@ -624,13 +624,13 @@ impl Topic {
     fn settle(&self, log: &Log) {
         self.head.store(log.head(), Ordering::Release);
         let before = self.held.swap(log.held(), Ordering::Relaxed);
-        self.node.recount(before, log.held());
+        self.node.budget.recount(before, log.held());
     }
 }
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        self.node.recount(self.held(), 0);
+        self.node.budget.recount(self.held(), 0);
         self.meters.topics.dec();
     }
 }

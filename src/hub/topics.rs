@@ -26,8 +26,6 @@ pub(super) struct Topics {
     pub is_closed: bool,
     /// Whoever tells another process of those that come.
     pub newcomers: Option<mpsc::Sender<Mirror>>,
-    /// When memory was last sought in all topics, and how much the largest were left with.
-    pub last_round: Option<(Instant, usize)>,
     /// The routes in force; `None` before the first reload.
     pub routes: Option<Routes>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
@@ -82,7 +80,6 @@ impl Topics {
             sweeping: false,
             is_closed: false,
             newcomers: None,
-            last_round: None,
             routes: None,
             at: HashMap::new(),
             count: 0,
