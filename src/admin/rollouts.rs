@@ -78,7 +78,7 @@ pub async fn adjust(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, 
     change(name, asked, admin, Change::Adjust { percent, paused }).await
 }
 
-/// Nobody gets WebSocket until somebody resumes.
+/// No client gets WebSocket until an operator resumes.
 pub async fn kill(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     /// Characters of a reason that are kept.
     const LONGEST: usize = 500;

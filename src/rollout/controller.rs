@@ -390,7 +390,7 @@ fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) -> (
     (records, aside.is_ok())
 }
 
-/// The records, and for each that is not understood why nobody gets WebSocket there.
+/// The records, and for each that is not understood why no client gets WebSocket there.
 fn parse(text: &[u8], now: u64) -> Result<(Records, Vec<(String, String)>), Unread> {
     let damaged = |why: &dyn fmt::Display| Unread::Damaged(why.to_string());
     let mut content: Value = serde_json::from_slice(text).map_err(|error| damaged(&error))?;

@@ -30,7 +30,7 @@ pub enum StageState {
     Running,
     /// The percentage decides and no schedule moves it.
     Paused,
-    /// Nobody gets WebSocket until a person resumes.
+    /// No client gets WebSocket until an operator resumes.
     Killed,
     /// As killed, by a guard.
     RolledBack,

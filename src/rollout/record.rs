@@ -107,7 +107,7 @@ pub enum Action {
     Start,
     /// A new percentage.
     Set,
-    /// Nobody gets WebSocket any more.
+    /// No client gets WebSocket any more.
     Kill,
     /// Kill, rollback and pause are over.
     Resume,
@@ -141,7 +141,7 @@ pub enum Change {
         /// Pause or go on.
         paused: Option<bool>,
     },
-    /// Nobody gets WebSocket until somebody resumes.
+    /// No client gets WebSocket until an operator resumes.
     Kill {
         /// For the history.
         reason: String,
@@ -175,7 +175,7 @@ impl Record {
         record
     }
 
-    /// What is kept of it cannot be understood: nobody gets WebSocket until a person resumes.
+    /// What is kept of it cannot be understood: no client gets WebSocket until an operator resumes.
     pub fn distrust(&mut self, why: &str, now: u64) {
         let from = self.stage().effective_percent();
         self.latch = Some(Latch::Killed);

@@ -95,7 +95,7 @@ impl Telemetry {
         tracing::error!(
             rollout,
             why,
-            "rollout state not understood: nobody gets WebSocket until `crossfade rollout resume`"
+            "rollout state not understood: no client gets WebSocket until an operator runs `crossfade rollout resume`"
         );
     }
 

@@ -9,7 +9,7 @@ use crate::rollout::EVERYBODY;
 /// Characters of an unknown value that are shown.
 const SHOWN: usize = 60;
 
-/// The record, and why nobody gets WebSocket where it is not understood.
+/// The record, and why no client gets WebSocket where it is not understood.
 pub fn read(value: Value, now: u64) -> (Record, Option<String>) {
     let mut members = match value {
         Value::Object(members) => members,
