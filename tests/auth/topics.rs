@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::world::{LOGIN, OWN, ROUTES, WS, World, bearer, problem, token, token_of};
 use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::world::ask;
 use crate::support::until;
 
 const SHARED: &str = r#"
@@ -215,4 +216,43 @@ async fn a_shared_poll_goes_by_somebody_who_is_there() {
     let event = carol.frame_unless("ev", "gap").await;
     assert_eq!(event["d"], last, "{event}");
     assert!(goes_by(&third));
+}
+
+#[tokio::test]
+async fn a_rollout_counts_subscriptions_of_every_source() {
+    let governed = |percent: u32| {
+        let routes = ROUTES.replace("name = \"stream\"", "name = \"stream\"\nrollout = \"web\"");
+        let routes = routes.replace(
+            "name = \"document\"",
+            "name = \"document\"\nrollout = \"web\"",
+        );
+        let rollout = format!("\n[rollout.web]\npercent = {percent}\n");
+        [LOGIN, &routes, &rollout].concat()
+    };
+    let world = World::with("", &governed(100)).await;
+    let sessions = async || {
+        let rollouts = world.admin("/v1/rollouts").await.json;
+        rollouts["rollouts"][0]["sessions"].clone()
+    };
+    let mut polled = world.join(&token_of("alice")).await;
+    polled.subscribe(1, "/document").await;
+    let mut streamed = world.join(&token_of("bob")).await;
+    streamed.subscribe(1, "/stream").await;
+    let mut elsewhere = world.join(&token_of("carol")).await;
+    elsewhere.subscribe(1, "/other").await;
+    assert_eq!(sessions().await, 2);
+    // What a reload changes of their routes, or a person of the rollout, leaves them in it.
+    let upstream = format!(
+        "[upstream.app]\nservers = [\"http://{}\"]\n",
+        world.backend.address
+    );
+    let changed = governed(100).replace("every = \"50ms\"", "every = \"60ms\"");
+    world.sidecar.reload(&(upstream + &changed)).await;
+    assert_eq!(sessions().await, 2);
+    let admin = &world.sidecar.handle.admin;
+    let paused = json!({"paused": true}).to_string();
+    ask(admin, "PATCH", "/v1/rollouts/web", &[], &paused).await;
+    assert_eq!(sessions().await, 2);
+    elsewhere.subscribe(2, "/stream").await;
+    assert_eq!(sessions().await, 3);
 }

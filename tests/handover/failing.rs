@@ -1,8 +1,8 @@
 //! A new process that is none, or goes wrong: the old one serves on, and says why.
 
-use super::world::{BINARY, Dynasty, script};
+use super::world::{BINARY, Dynasty, script, signal};
 use crate::life::world::{get, metric};
-use crate::support::{Backend, Peer};
+use crate::support::{Backend, Peer, until};
 
 async fn still_serves(dynasty: &Dynasty) {
     let address = dynasty.public.strip_prefix("http://").unwrap();
@@ -139,4 +139,51 @@ async fn a_running_file_that_others_may_write_is_not_upgraded_to() {
         assert!(said.contains("may write"), "{arguments:?}: {said}");
         still_serves(&dynasty).await;
     }
+}
+
+/// The old process is stopped, so that the new one waits for its sockets when the signal comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_a_new_process_leaves_the_old_one_serving() {
+    let backend = Backend::ok().await;
+    let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
+    let started = dynasty.folder.path().join("started");
+    let go = dynasty.folder.path().join("go");
+    let deed = format!(
+        "echo $$ > {0}.new && mv {0}.new {0}\nwhile [ ! -e {1} ]; do sleep 0.02; done\nexec {BINARY} \"$@\"",
+        started.display(),
+        go.display()
+    );
+    let binary = impostor(&dynasty, &deed);
+    let old = dynasty.pid();
+    let arguments = ["--binary", &*binary];
+    let (outcome, ()) = tokio::join!(dynasty.try_upgrade(&arguments), async {
+        until("the new process", || started.exists()).await;
+        signal(old, "STOP");
+        std::fs::write(&go, "").unwrap();
+        let new = std::fs::read_to_string(&started).unwrap();
+        let new = new.trim().parse().unwrap();
+        until("its handler of signals", || handles_term(new)).await;
+        signal(new, "TERM");
+        until("its end", || !handles_term(new)).await;
+        signal(old, "CONT");
+    });
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said = outcome.stderr;
+    assert!(said.contains("a signal ended the new process"), "{said}");
+    assert!(said.contains("the old process serves on"), "{said}");
+    still_serves(&dynasty).await;
+    dynasty.upgrade().await;
+    still_serves(&dynasty).await;
+}
+
+/// Whether a process is there that has a handler for SIGTERM.
+fn handles_term(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Of a process that has ended and was not waited for the mask stays.
+    let is_over = status.lines().any(|line| line.starts_with("State:\tZ"));
+    !is_over && caught.is_some_and(|mask| mask & 1 << 14 != 0)
 }

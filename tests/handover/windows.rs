@@ -304,7 +304,7 @@ async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_ca
     ids.sees(n).await;
     counter.sees(n).await;
     let old = dynasty.pid();
-    dynasty.upgrade().await;
+    assert_eq!(dynasty.upgrade().await["topics"], 2);
     // They come back with what they saw here, wherever the other process stands.
     let n = world.publish();
     ids.sees(n).await;

@@ -104,12 +104,13 @@ impl Dynasty {
         outcome
     }
 
-    /// One that has to succeed; the heir says the same addresses.
-    pub async fn upgrade(&mut self) {
+    /// One that has to succeed; the heir says the same addresses. What the command said.
+    pub async fn upgrade(&mut self) -> serde_json::Value {
         let outcome = self.try_upgrade(&[]).await;
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         let said = addresses(&mut self.ready);
         assert_eq!(said, (self.public.clone(), self.admin.clone()));
+        serde_json::from_str(&outcome.stdout).unwrap()
     }
 
     /// An upgrade that has to fail; what the command wrote to stderr.
