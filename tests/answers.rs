@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::support::peer::request;
+use crate::support::sidecar::EVERYTHING;
 use crate::support::{Backend, Peer, Sidecar};
 
 /// A backend that says these bytes to whoever asks for `/odd`, and closes; else `ok`.
@@ -22,7 +23,7 @@ async fn saying(answer: &'static [u8]) -> Backend {
 
 /// Heads that two readers may read in two ways, or that have no end.
 const ODD_HEADS: &[&[u8]] = &[
-    b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\ncontent-length: 6\r\n\r\nsecret",
+    b"HTTP/1.1 200 OK\r\ncontent-length:\r\ncontent-length: 6\r\n\r\nsecret",
     b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\ncontent-length: 3\r\n\r\nsecret",
     b"HTTP/1.1 200 OK\r\ncontent-length: 6, 6\r\n\r\nsecret",
     b"HTTP/1.1 200 OK\r\ncontent-length: +6\r\n\r\nsecret",
@@ -31,14 +32,15 @@ const ODD_HEADS: &[&[u8]] = &[
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nsecret",
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nsecret",
-    b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 6\r\n\r\n6\r\nsecret\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx: a\r\n secret: b\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx : secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx y: secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx: a\0secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx: a\rset-cookie: secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nx: a\nset-cookie: secret\r\ncontent-length: 0\r\n\r\n",
-    b"HTTP/1.1 200 OK\nx: secret\ncontent-length: 0\n\n",
+    b"HTTP/1.1 200 OK\nx: secret\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nx: secret\r\ncontent-length: 0\r\n\n",
     b"\r\nHTTP/1.1 200 OK\r\nx: secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 2000 OK\r\nx: secret\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.2 200 OK\r\nx: secret\r\ncontent-length: 0\r\n\r\n",
@@ -63,6 +65,81 @@ async fn an_answer_with_two_readings_is_none() {
         }
         let fine = client.ask("GET /fine", "", "").await;
         assert_eq!(fine.text(), "ok", "{shown:?}");
+    }
+}
+
+/// Heads and bodies that are written carelessly, and have one reading.
+const CARELESS: &[&[u8]] = &[
+    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
+    b"HTTP/1.1 200 OK\r\ncontent-length:\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\ncontent-length:\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1  200 OK\r\ncontent-length: 2\r\n\r\nok",
+];
+
+#[tokio::test]
+async fn a_careless_answer_with_one_reading_is_passed() {
+    for answer in CARELESS {
+        let shown = String::from_utf8_lossy(answer);
+        let backend = Backend::start(move |_, mut peer: Peer| async move {
+            // In pieces, as a slow application writes.
+            let (first, last) = answer.split_at(20);
+            peer.send(first).await;
+            tokio::task::yield_now().await;
+            peer.try_send(last).await;
+            // An answer that only the connection's end ends.
+            let is_open = shown_ends_open(answer);
+            (!is_open).then_some(peer)
+        })
+        .await;
+        let sidecar = Sidecar::passthrough(&backend).await;
+        let mut client = sidecar.client().await;
+        for _ in 0..2 {
+            let got = client.ask("GET /", "", "").await;
+            assert_eq!(
+                (got.status(), got.text().as_str()),
+                (200, "ok"),
+                "{shown:?}"
+            );
+            let framings = got.all("content-length").len() + got.all("transfer-encoding").len();
+            assert_eq!(framings, 1, "{got:?}");
+            // What comes behind such an answer is no other client's.
+            backend.has_open(0).await;
+        }
+    }
+}
+
+fn shown_ends_open(answer: &[u8]) -> bool {
+    !answer.ends_with(b"0\r\n\r\n") && answer.windows(4).any(|w| w == b":\r\n\r")
+}
+
+#[tokio::test]
+async fn words_of_a_status_line_are_passed() {
+    let backend =
+        saying("HTTP/1.1 404 Pas trouv\u{e9}\r\ncontent-length: 2\r\n\r\nno".as_bytes()).await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let got = sidecar.client().await.ask("GET /odd", "", "").await;
+    assert_eq!(got.line, "HTTP/1.1 404 Pas trouv\u{e9}");
+}
+
+#[tokio::test]
+async fn many_fields_and_many_hints_are_passed() {
+    let fields = "x: 1\r\n".repeat(199);
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(20);
+    let answer = format!("{hints}HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok");
+    let answer: &'static [u8] = Box::leak(answer.into_bytes().into_boxed_slice());
+    let backend = saying(answer).await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    let got = sidecar.client().await.ask("GET /odd", "", "").await;
+    assert_eq!((got.status(), got.all("x").len()), (200, 199));
+    for (limit, status) in [("199", 502), ("200", 200)] {
+        let limit = format!("limits.response_headers = {limit}\n");
+        let sidecar = Sidecar::before(&backend, &limit, EVERYTHING).await;
+        let got = sidecar.client().await.ask("GET /odd", "", "").await;
+        assert_eq!(got.status(), status, "{limit}");
     }
 }
 

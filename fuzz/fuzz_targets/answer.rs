@@ -1,4 +1,4 @@
-//! A backend's answers as bytes: the same verdict however they are cut.
+//! A backend's answers as bytes: the same verdict, and the same bytes for the engine, however they are cut.
 
 #![no_main]
 
@@ -14,8 +14,14 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
 });
 
-fn scan<'a>(asked: Asked, mut pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Flaw> {
-    let mut answers = Answers::new();
+fn scan<'a>(asked: Asked, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, Flaw> {
+    let mut answers = Answers::new(200);
+    let mut given = Vec::new();
     answers.expect(asked);
-    pieces.try_for_each(|piece| answers.feed(piece))
+    for piece in pieces {
+        let as_it_is = answers.feed(piece)?;
+        given.extend_from_slice(&piece[..as_it_is]);
+        given.extend(answers.anew());
+    }
+    Ok(given)
 }

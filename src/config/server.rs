@@ -79,6 +79,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header fields of a request.
     pub headers: usize,
+    /// Header fields of a backend's answer; one that has more is refused with 502.
+    pub response_headers: usize,
     /// From the first byte of a request's head to its last; likewise for a TLS handshake with what stands before it.
     pub header_timeout: Duration,
     /// Silence inside a request's body.
@@ -180,6 +182,9 @@ pub(super) fn read(table: &Table<'_>) -> Server {
 
 const PREFIX: &str = "/_crossfade";
 
+/// Fields of an answer where the file says nothing else.
+pub const RESPONSE_HEADERS: usize = 200;
+
 /// Memory that a topic is taken to need where nothing says how many there may be, and how few that never makes.
 const TOPIC_BYTES: usize = 16 << 10;
 const FEWEST_TOPICS: usize = 10_000;
@@ -193,6 +198,7 @@ fn limits(table: &Table<'_>) -> Limits {
         handshakes: table.text("handshakes", rate_limit::rate),
         header_bytes: table.size("header_bytes", "32KiB"),
         headers: table.integer("headers", 100, 1..=10_000),
+        response_headers: table.integer("response_headers", RESPONSE_HEADERS, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),
         body_idle_timeout: table.duration("body_idle_timeout", "30s"),
         body_min_rate: table.text_or("body_min_rate", "100B/s", units::byte_rate),

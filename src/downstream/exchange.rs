@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 
 use super::respond::REQUEST_ID;
 use super::wire::Traffic;
-use crate::config::Network;
+use crate::config::{Network, Route};
 use crate::edge::caps::Permit;
 use crate::edge::hygiene::forwarded::{self, Client, Peer};
 use crate::edge::hygiene::host::Host;
@@ -19,6 +19,7 @@ use crate::edge::hygiene::proxy::Source;
 use crate::edge::hygiene::request::Inspected;
 use crate::edge::hygiene::rounds::Way;
 use crate::edge::hygiene::text::Text;
+use crate::error::Error;
 use crate::route::InForce;
 use crate::session::Shared;
 use crate::upstream::Pins;
@@ -161,6 +162,14 @@ impl Exchange {
             way: connection.shared.upstreams.tag().read(&head.headers),
             in_force,
         }
+    }
+}
+
+impl Exchange {
+    /// Tells of an answer that was refused here and not below.
+    pub fn refuse_answer(&self, route: &Route, error: &Error) {
+        let telemetry = &self.shared.telemetry;
+        telemetry.answer_refused(&route.upstream.name, &error.detail);
     }
 }
 

@@ -74,6 +74,7 @@ async fn go(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
         account.blame(&error);
+        exchange.refuse_answer(&found.route, &error);
         return Err(Problem::from(&error));
     }
     if response.status().is_success() || response.status().is_redirection() {

@@ -65,6 +65,7 @@ pub async fn open(
     if !agrees(response.headers(), &expected) {
         let error = Error::upstream(Kind::Broken, "its handshake does not answer ours");
         account.blame(&error);
+        exchange.refuse_answer(&found.route, &error);
         return Err(Problem::from(&error));
     }
     let upstream = hyper::upgrade::on(&mut response);

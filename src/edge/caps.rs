@@ -137,6 +137,7 @@ mod tests {
             connections_per_ip,
             handshakes: None,
             header_bytes: 32 << 10,
+            response_headers: 200,
             headers: 100,
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(30),

@@ -48,6 +48,8 @@ pub struct Telemetry {
     arrivals: flood::Flood,
     /// So may the topics of a route that lose their backend at once.
     sources: flood::Floods,
+    /// Answers that were refused, by upstream.
+    answers: flood::Floods,
     pub(crate) sessions: IntGaugeVec,
     pub(crate) connects: IntCounterVec,
     pub(crate) messages: IntCounterVec,
@@ -176,6 +178,7 @@ impl Telemetry {
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
             sources: flood::Floods::default(),
+            answers: flood::Floods::default(),
             log,
             process,
             book,

@@ -47,6 +47,18 @@ impl Telemetry {
         }
     }
 
+    /// A backend's answer was none, or stopped before its end.
+    pub fn answer_refused(&self, upstream: &str, reason: &str) {
+        if let Some(held_back) = self.answers.admit(upstream) {
+            tracing::warn!(
+                upstream,
+                reason,
+                held_back,
+                "the backend's answer was refused"
+            );
+        }
+    }
+
     /// A request goes to another server, or over another connection, after this.
     pub fn request_repeated(&self, upstream: &str, error: &Error) {
         let reason = error.kind.as_str();

@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::ext::ReasonPhrase;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -22,6 +23,8 @@ use super::strict::{Question, Strict};
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
 const READ_AHEAD: usize = 128 * 1024;
+/// How many fields of an answer the engine has room for without being told.
+const ENGINE_FIELDS: usize = 100;
 
 /// A connection and the handle that gives it requests.
 pub(super) struct Http1 {
@@ -33,6 +36,8 @@ pub(super) struct Http1 {
     pub(super) address: SocketAddr,
     /// Whether its backend may take every request on it for one user's from now on.
     pub(super) is_bound: bool,
+    /// Whether nothing more may come over it: the last answer was written carelessly.
+    pub(super) is_spent: bool,
 }
 
 /// The engine's connection; the type of one that can be upgraded has no name.
@@ -55,24 +60,32 @@ pub(super) enum Unanswered {
     Unsent(Box<Request<Lent>>),
     /// The connection broke, or what came was no answer.
     Broken(hyper::Error),
+    /// For this reason it is no answer to those here.
+    Refused(&'static str),
 }
 
 impl Http1 {
     /// Puts the engine over a new connection.
-    pub(super) async fn over(stream: Stream) -> Result<Box<Self>, hyper::Error> {
+    pub(super) async fn over(
+        stream: Stream,
+        fields_limit: usize,
+    ) -> Result<Box<Self>, hyper::Error> {
         let address = stream.address;
         let question = Question::default();
-        let strict = Strict::new(stream, question.clone());
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(READ_AHEAD)
-            .handshake(TokioIo::new(strict))
-            .await?;
+        let strict = Strict::new(stream, fields_limit, question.clone());
+        let mut engine = http1::Builder::new();
+        engine.max_buf_size(READ_AHEAD);
+        if fields_limit > ENGINE_FIELDS {
+            engine.max_headers(fields_limit);
+        }
+        let (sender, driver) = engine.handshake(TokioIo::new(strict)).await?;
         Ok(Box::new(Http1 {
             sender,
             driver: Some(Box::pin(driver.with_upgrades())),
             question,
             address,
             is_bound: false,
+            is_spent: false,
         }))
     }
 
@@ -95,8 +108,17 @@ impl Http1 {
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
         });
-        let answer = answer.await?;
+        let mut answer = answer.await?;
         self.is_bound |= bound::is_told(answer.headers());
+        if let Some(told) = self.question.told() {
+            self.is_spent |= told.is_careless;
+            if let Some(reason) = told
+                .reason
+                .and_then(|reason| reason.into_vec().try_into().ok())
+            {
+                answer.extensions_mut().insert::<ReasonPhrase>(reason);
+            }
+        }
         Ok(answer)
     }
 

@@ -23,6 +23,7 @@ mod trunk;
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ pub struct Upstreams {
     resolver: Resolver,
     telemetry: Arc<Telemetry>,
     tag: Tag,
+    /// Fields of an answer, at most.
+    response_headers: Arc<AtomicUsize>,
 }
 
 /// An upstream's fleet, and who looks after it.
@@ -145,6 +148,7 @@ impl Upstreams {
             resolver,
             telemetry,
             tag: Tag::of(&fastrand::u128(..).to_be_bytes()),
+            response_headers: Arc::new(config::RESPONSE_HEADERS.into()),
         }
     }
 
@@ -220,6 +224,9 @@ impl Upstreams {
                 if error.side == Side::Upstream {
                     self.telemetry.upstream_failed(&upstream.name, &error);
                 }
+                if error.kind == Kind::Broken && error.side == Side::Upstream {
+                    self.telemetry.answer_refused(&upstream.name, &error.detail);
+                }
                 return Err(error);
             }
         };
@@ -237,6 +244,7 @@ impl Upstreams {
         let broke = move |detail| {
             let error = Error::upstream(Kind::Broken, detail);
             telemetry.upstream_failed(&name, &error);
+            telemetry.answer_refused(&name, &error.detail);
             error
         };
         let broke_off = {
@@ -256,7 +264,10 @@ impl Upstreams {
     /// Puts this configuration's upstreams in force, and forgets those that it does not have; requests
     /// under way go on. What is known of a server stays where its URL does.
     pub fn adopt(&self, config: &Config) {
-        let used: Vec<Settings> = config.upstreams.values().map(|u| Settings::of(u)).collect();
+        let limit = config.server.limits.response_headers;
+        self.response_headers.store(limit, Ordering::Relaxed);
+        let upstreams = config.upstreams.values();
+        let used: Vec<Settings> = upstreams.map(|u| Settings::of(u, limit)).collect();
         self.pools
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -357,7 +368,7 @@ impl Upstreams {
     }
 
     fn pool(&self, upstream: &config::Upstream) -> Arc<Pool> {
-        let settings = Settings::of(upstream);
+        let settings = Settings::of(upstream, self.response_headers.load(Ordering::Relaxed));
         let known = self.pools.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = known.get(&settings) {
             return pool.clone();

@@ -85,8 +85,12 @@ impl Pin {
 }
 
 impl Release {
-    /// Keeps a connection that is ready for another request. One that is bound is kept for its client alone, or closed.
+    /// Keeps a connection that is ready for another request. One that is bound is kept for its client alone, or closed;
+    /// one that is spent is closed.
     pub(super) fn finish(self, connection: Box<Http1>) {
+        if connection.is_spent {
+            return;
+        }
         match (connection.is_bound, self.pins) {
             (false, _) => self.depot.keep(connection),
             (true, Some(pins)) => pins.keep(&self.depot, connection),

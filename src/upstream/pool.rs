@@ -25,7 +25,9 @@ use super::resolve::Resolver;
 use super::stream::Stream;
 use super::tls::Tls;
 use super::trunk::{Asked, Place, Turn};
-use crate::config::{Authority, Trust, Upstream};
+use crate::config::{self, Authority, Trust, Upstream};
+use crate::edge::hygiene::Fault;
+use crate::edge::hygiene::scan::answer::Flaw;
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
 
@@ -44,10 +46,12 @@ pub(super) struct Settings {
     keepalive: usize,
     http2: bool,
     trust: Trust,
+    response_headers: usize,
 }
 
 impl Settings {
-    pub(super) fn of(upstream: &Upstream) -> Self {
+    /// `response_headers` is the limit of `[server.limits]`.
+    pub(super) fn of(upstream: &Upstream, response_headers: usize) -> Self {
         Settings {
             name: upstream.name.clone(),
             connect_timeout: upstream.connect_timeout,
@@ -55,6 +59,7 @@ impl Settings {
             keepalive: upstream.keepalive,
             http2: upstream.http2,
             trust: upstream.tls.clone(),
+            response_headers,
         }
     }
 }
@@ -69,6 +74,7 @@ impl Settings {
             keepalive,
             http2: false,
             trust: Trust::default(),
+            response_headers: config::RESPONSE_HEADERS,
         }
     }
 }
@@ -159,7 +165,7 @@ impl Pool {
                 Carrier::Http2(place) => {
                     spare = Some(request.clone());
                     http2::convert(&mut request, server.is_https);
-                    multiplex(place, request).await
+                    multiplex(place, request, self.settings.response_headers).await
                 }
             };
             let error = match outcome {
@@ -171,6 +177,9 @@ impl Pool {
                 Err(Unanswered::Unsent(_)) => {
                     let detail = "it closed the connection before the request was sent";
                     return Err(Error::upstream(Kind::Connect, detail));
+                }
+                Err(Unanswered::Refused(detail)) => {
+                    return Err(Error::upstream(Kind::Broken, detail));
                 }
                 Err(Unanswered::Broken(error)) => error,
             };
@@ -324,7 +333,7 @@ impl Pool {
             if stream.is_http2 {
                 return Ok(Opened::Http2(Http2::over(stream).await?, address));
             }
-            let connection = Http1::over(stream).await;
+            let connection = Http1::over(stream, self.settings.response_headers).await;
             let connection =
                 connection.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))?;
             Ok(Opened::Http1(connection))
@@ -375,8 +384,14 @@ impl Pool {
 async fn multiplex(
     mut place: Place,
     request: Request<Lent>,
+    fields_limit: usize,
 ) -> Result<Response<Answer>, Unanswered> {
     let answer = place.ask(request).await?;
+    if answer.headers().len() > fields_limit {
+        return Err(Unanswered::Refused(
+            Flaw::Shape(Fault::TooManyFields).detail(),
+        ));
+    }
     Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
 }
 

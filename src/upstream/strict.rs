@@ -2,26 +2,35 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hyper::header::UPGRADE;
 use hyper::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::edge::hygiene::scan::answer::{Answers, Asked};
+use crate::edge::hygiene::scan::answer::{Answers, Asked, Told};
 
 /// A connection whose answers are answers. What is none is an [`io::ErrorKind::InvalidData`].
 pub(super) struct Strict<S> {
     io: S,
     answers: Answers,
+    /// What the engine gets before anything else: heads that came in pieces, or were written anew.
+    anew: Bytes,
     asked: Question,
 }
 
-/// What is asked over a connection, told to whoever reads there. Cheap to clone.
+/// What is asked over a connection, told to its reader, and what that tells of the answer's head. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Question(Arc<AtomicU8>);
+pub(super) struct Question(Arc<Board>);
+
+#[derive(Default)]
+struct Board {
+    asked: AtomicU8,
+    told: Mutex<Option<Told>>,
+}
 
 const NOTHING: u8 = 0;
 const HEAD: u8 = 1;
@@ -36,14 +45,23 @@ impl Question {
             request if request.method() == Method::HEAD => HEAD,
             _ => OTHER,
         };
-        self.0.store(asked, Ordering::Release);
+        self.0.asked.store(asked, Ordering::Release);
+    }
+
+    /// What the head of the answer tells beside what the engine makes of it.
+    pub(super) fn told(&self) -> Option<Told> {
+        self.told_by_now().take()
+    }
+
+    fn told_by_now(&self) -> MutexGuard<'_, Option<Told>> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Option<Asked> {
-        if self.0.load(Ordering::Relaxed) == NOTHING {
+        if self.0.asked.load(Ordering::Relaxed) == NOTHING {
             return None;
         }
-        match self.0.swap(NOTHING, Ordering::Acquire) {
+        match self.0.asked.swap(NOTHING, Ordering::Acquire) {
             HEAD => Some(Asked::Head),
             UPGRADED => Some(Asked::Upgrade),
             _ => Some(Asked::Other),
@@ -52,11 +70,12 @@ impl Question {
 }
 
 impl<S> Strict<S> {
-    /// A new connection.
-    pub(super) fn new(io: S, asked: Question) -> Self {
+    /// A new connection, for answers of at most so many fields.
+    pub(super) fn new(io: S, fields_limit: usize, asked: Question) -> Self {
         Strict {
             io,
-            answers: Answers::new(),
+            answers: Answers::new(fields_limit),
+            anew: Bytes::new(),
             asked,
         }
     }
@@ -70,17 +89,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
     ) -> Poll<io::Result<()>> {
         let strict = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut strict.io).poll_read(cx, buf))?;
-        if let Some(asked) = strict.asked.take() {
-            strict.answers.expect(asked);
+        loop {
+            if !strict.anew.is_empty() {
+                let count = strict.anew.len().min(buf.remaining());
+                buf.put_slice(&strict.anew.split_to(count));
+                return Poll::Ready(Ok(()));
+            }
+            ready!(Pin::new(&mut strict.io).poll_read(cx, buf))?;
+            if let Some(asked) = strict.asked.take() {
+                strict.answers.expect(asked);
+            }
+            let piece = buf.filled().get(before..).unwrap_or_default();
+            let is_end = piece.is_empty();
+            let as_it_is = strict.answers.feed(piece).map_err(|flaw| {
+                buf.set_filled(before);
+                io::Error::new(io::ErrorKind::InvalidData, flaw.detail())
+            })?;
+            buf.set_filled(before + as_it_is);
+            if let Some(told) = strict.answers.told() {
+                *strict.asked.told_by_now() = Some(told);
+            }
+            strict.anew = strict.answers.anew().into();
+            // Nothing for the engine means that the head goes on.
+            if is_end || as_it_is > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let piece = buf.filled().get(before..).unwrap_or_default();
-        if let Err(flaw) = strict.answers.feed(piece) {
-            buf.set_filled(before);
-            let error = io::Error::new(io::ErrorKind::InvalidData, flaw.detail());
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

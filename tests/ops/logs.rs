@@ -314,6 +314,45 @@ async fn a_disbelieved_forwarder_is_told_of_once() {
 }
 
 #[tokio::test]
+async fn a_refused_answer_is_told_with_its_reason_seldom() {
+    let backend = Backend::start(|request: Message, mut peer: Peer| async move {
+        let answer = match request.target() {
+            "/cut" => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok",
+            _ => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
+        };
+        peer.try_send(answer).await;
+        None
+    })
+    .await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    let mut client = Peer::connect(address(&process.public)).await;
+    client.send(request("GET /cut", "", "")).await;
+    client.rest().await;
+    let mut client = Peer::connect(address(&process.public)).await;
+    for _ in 0..50 {
+        assert_eq!(client.ask("GET /page", "", "").await.status(), 502);
+    }
+    process.signal("INT");
+    let (_, stderr) = process.end().await;
+    let text = String::from_utf8(stderr).unwrap();
+    let warnings = text.lines().filter(|line| line.contains("was refused"));
+    let warnings: Vec<Value> = warnings
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!((2..50).contains(&warnings.len()), "{warnings:?}");
+    for (line, reason) in [
+        (&warnings[0], "the answer broke off"),
+        (&warnings[1], "its Content-Length is not one number"),
+    ] {
+        assert_eq!(
+            (&line["level"], &line["upstream"]),
+            (&json!("WARN"), &json!("app"))
+        );
+        assert!(line["reason"].as_str().unwrap().contains(reason), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_leaves_a_line_when_it_ends() {
     let backend = backend().await;
     let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);

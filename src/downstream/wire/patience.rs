@@ -138,6 +138,7 @@ mod tests {
 
     fn patience() -> Patience {
         Patience::new(&Limits {
+            response_headers: 200,
             connections: 1,
             connections_per_ip: None,
             handshakes: None,

@@ -1,20 +1,25 @@
 //! A strict, incremental scan of a backend's answers as bytes, below the client engine.
 //!
 //! The engine forgives what lets two readers see two answers: both framings at once, of which it
-//! takes one; a coding that it does not undo; lengths in several spellings; lines that end in a
+//! takes one; a coding that it does not undo; lengths in several spellings; single lines that end in a
 //! bare line feed, which is how a value that an application copied into a field becomes a field of
 //! its own. Here each of them is a [`Flaw`], and the answer is none.
+//!
+//! What is written carelessly and has one reading all the same is passed: its head is written
+//! anew before the engine sees it, and nothing else comes over that connection.
 
-use super::head::{self, split_field};
+mod head;
+
+use super::head as field;
 use super::line::{Ended, Line};
 use super::{Fault, take};
+use head::Head;
+pub use head::Told;
 
 /// What the head of one answer, or its trailers, may take.
 const HEAD_LIMIT: usize = 64 * 1024;
-/// As many as the client engine takes.
-const FIELDS_LIMIT: usize = 100;
 /// How many interim answers (1xx) may come before the final one.
-const INTERIM_LIMIT: usize = 16;
+const INTERIM_LIMIT: usize = 100;
 /// Longest line with a chunk's size and extensions.
 const CHUNK_LINE_LIMIT: usize = 256;
 
@@ -74,10 +79,19 @@ impl From<Fault> for Flaw {
 pub struct Answers {
     at: At,
     asked: Asked,
+    /// How many fields a head, or the trailers, may have.
+    fields_limit: usize,
+    /// The beginning of a line whose end has not come yet, behind the head.
     line: Line,
-    head: Head,
-    /// Bytes that the present head or trailer section may still take.
+    /// The beginning of a head whose end has not come yet: the engine gets heads whole.
+    begun: Vec<u8>,
+    /// What goes to the engine in place of what was looked at last.
+    anew: Vec<u8>,
+    /// What the last head tells beside what the engine makes of it.
+    told: Told,
+    /// Bytes and fields that the present trailer section may still take.
     left: usize,
+    fields: usize,
     interim: usize,
 }
 
@@ -85,8 +99,7 @@ pub struct Answers {
 enum At {
     /// Nothing is expected: what comes is for the engine to be surprised at.
     Over,
-    StatusLine,
-    Fields,
+    Head,
     /// This many bytes of a body with a declared length are missing.
     Sized(u64),
     ChunkSize,
@@ -99,24 +112,19 @@ enum At {
     Failed(Flaw),
 }
 
-#[derive(Debug, Default)]
-struct Head {
-    status: u16,
-    is_http10: bool,
-    fields: usize,
-    length: Option<u64>,
-    is_chunked: bool,
-}
-
 impl Answers {
-    /// A scanner at the beginning of a connection.
-    pub fn new() -> Self {
+    /// A scanner at the beginning of a connection, for heads of at most so many fields.
+    pub fn new(fields_limit: usize) -> Self {
         Answers {
             at: At::Over,
             asked: Asked::Other,
+            fields_limit,
             line: Line::default(),
-            head: Head::default(),
+            begun: Vec::new(),
+            anew: Vec::new(),
+            told: Told::default(),
             left: HEAD_LIMIT,
+            fields: 0,
             interim: 0,
         }
     }
@@ -124,26 +132,80 @@ impl Answers {
     /// A request goes out: its answer comes next.
     pub fn expect(&mut self, asked: Asked) {
         if self.at == At::Over {
-            self.at = At::StatusLine;
+            self.at = At::Head;
             self.asked = asked;
-            self.left = HEAD_LIMIT;
             self.interim = 0;
         }
     }
 
-    /// Looks at the next piece of input.
+    /// Looks at the next piece of input; how much of its beginning goes to the engine as it is. What
+    /// else goes there waits in [`Answers::anew`].
     ///
     /// # Errors
     /// The first flaw; it stays.
-    pub fn feed(&mut self, piece: &[u8]) -> Result<(), Flaw> {
-        let mut rest = piece;
-        while !rest.is_empty() {
-            let taken = self.step(rest).inspect_err(|flaw| {
+    pub fn feed(&mut self, piece: &[u8]) -> Result<usize, Flaw> {
+        let (mut seen, mut as_it_is) = (0, None);
+        while let Some(rest) = piece.get(seen..).filter(|rest| !rest.is_empty()) {
+            let stepped = match self.at {
+                At::Head => self.step_head(rest),
+                _ => self.step(rest).map(|taken| (taken, true)),
+            };
+            let (taken, is_kept) = stepped.inspect_err(|flaw| {
                 self.at = At::Failed(*flaw);
             })?;
-            rest = rest.get(taken..).unwrap_or_default();
+            if !is_kept {
+                as_it_is.get_or_insert(seen);
+            } else if as_it_is.is_some() {
+                let taken = rest.get(..taken).unwrap_or_default();
+                self.anew.extend_from_slice(taken);
+            }
+            seen += taken;
         }
-        Ok(())
+        Ok(as_it_is.unwrap_or(piece.len()))
+    }
+
+    /// What goes to the engine behind what went there as it is.
+    pub fn anew(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.anew)
+    }
+
+    /// What the last head tells beside what the engine makes of it, where that is anything.
+    pub fn told(&mut self) -> Option<Told> {
+        let told = std::mem::take(&mut self.told);
+        (told != Told::default()).then_some(told)
+    }
+
+    /// How much was looked at, and whether it goes to the engine as it is.
+    fn step_head(&mut self, rest: &[u8]) -> Result<(usize, bool), Flaw> {
+        let (is_fresh, before) = (self.begun.is_empty(), self.begun.len());
+        let Some(end) = head::end(&self.begun, rest) else {
+            self.begun.extend_from_slice(rest);
+            if self.begun.len() > HEAD_LIMIT {
+                return Err(Fault::HeadTooLarge.into());
+            }
+            head::begins(&self.begun)?;
+            return Ok((rest.len(), false));
+        };
+        if before + end > HEAD_LIMIT {
+            return Err(Fault::HeadTooLarge.into());
+        }
+        let mut begun = std::mem::take(&mut self.begun);
+        let whole = match rest.get(..end).unwrap_or_default() {
+            whole if is_fresh => whole,
+            last => {
+                begun.extend_from_slice(last);
+                &begun
+            }
+        };
+        let head = Head::read(whole, self.fields_limit)?;
+        self.at = self.behind(&head)?;
+        self.told = head.told();
+        if head.is_careless {
+            head.write(&mut self.anew);
+        } else if !is_fresh {
+            self.anew.extend_from_slice(whole);
+        }
+        Ok((end, is_fresh && !head.is_careless))
     }
 
     fn step(&mut self, rest: &[u8]) -> Result<usize, Flaw> {
@@ -188,28 +250,18 @@ impl Answers {
         Ok(taken)
     }
 
-    /// Judges one line: what comes next.
+    /// Judges one line of a chunked body: what comes next.
     fn judge(&mut self, line: Ended<'_>) -> Result<At, Flaw> {
         let misended = match self.at {
-            At::StatusLine => Flaw::StatusLine,
-            At::ChunkSize | At::ChunkEnd => Fault::Chunk.into(),
-            _ => Fault::LineEnd.into(),
+            At::ChunkSize | At::ChunkEnd => Fault::Chunk,
+            _ => Fault::LineEnd,
         };
         let text = line.text().ok_or(misended)?;
         Ok(match (self.at, text) {
-            (At::StatusLine, line) => {
-                self.head = Head::begin(line)?;
-                At::Fields
-            }
-            (At::Fields, []) => self.behind_head()?,
-            (At::Fields, field) => {
-                self.head.add_field(field)?;
-                At::Fields
-            }
             // Some old servers fill the line up with blanks: that says nothing about the size.
-            (At::ChunkSize, size) => match head::chunk_size(size.trim_ascii_end())? {
+            (At::ChunkSize, size) => match field::chunk_size(size.trim_ascii_end())? {
                 0 => {
-                    self.head.fields = 0;
+                    self.fields = 0;
                     self.left = HEAD_LIMIT;
                     At::Trailers
                 }
@@ -218,16 +270,19 @@ impl Answers {
             (At::ChunkEnd, []) => At::ChunkSize,
             (At::ChunkEnd, _) => return Err(Fault::Chunk.into()),
             (_, []) => At::Over,
-            (_, field) => {
-                self.head.add_trailer(field)?;
+            (_, line) => {
+                self.fields += 1;
+                if self.fields > self.fields_limit {
+                    return Err(Fault::TooManyFields.into());
+                }
+                head::trailer(line)?;
                 At::Trailers
             }
         })
     }
 
     /// Where the body ends (RFC 9112, section 6.3).
-    fn behind_head(&mut self) -> Result<At, Flaw> {
-        let head = &self.head;
+    fn behind(&mut self, head: &Head<'_>) -> Result<At, Flaw> {
         if head.length.is_some() && head.is_chunked {
             return Err(Fault::Framing.into());
         }
@@ -239,8 +294,7 @@ impl Answers {
                 if self.interim > INTERIM_LIMIT {
                     return Err(Flaw::Interim);
                 }
-                self.left = HEAD_LIMIT;
-                At::StatusLine
+                At::Head
             }
             (204 | 304, _) | (_, Asked::Head) => At::Over,
             _ if head.is_chunked => At::ChunkSize,
@@ -250,67 +304,6 @@ impl Answers {
                 None => At::Open,
             },
         })
-    }
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Answers::new()
-    }
-}
-
-impl Head {
-    /// Begins with a status line (RFC 9112, section 4).
-    fn begin(line: &[u8]) -> Result<Head, Flaw> {
-        let (version, rest) = line.split_at_checked(9).ok_or(Flaw::StatusLine)?;
-        let (code, reason) = rest.split_at_checked(3).ok_or(Flaw::StatusLine)?;
-        let status = std::str::from_utf8(code).ok().and_then(|c| c.parse().ok());
-        let has_shape = matches!(version, b"HTTP/1.1 " | b"HTTP/1.0 ")
-            && code.iter().all(u8::is_ascii_digit)
-            && matches!(reason, [] | [b' ', ..])
-            && reason.iter().all(|byte| head::is_field_byte(*byte));
-        match status {
-            Some(status @ 100..) if has_shape => Ok(Head {
-                status,
-                is_http10: version == b"HTTP/1.0 ",
-                ..Head::default()
-            }),
-            _ => Err(Flaw::StatusLine),
-        }
-    }
-
-    fn add_field(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let (name, value) = self.split(line)?;
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if self.length.is_some() {
-                return Err(Fault::ContentLength);
-            }
-            self.length = Some(head::content_length(value)?);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            let is_known = value.eq_ignore_ascii_case(b"chunked");
-            if !is_known || self.is_chunked || self.is_http10 {
-                return Err(Fault::TransferEncoding);
-            }
-            self.is_chunked = true;
-        }
-        Ok(())
-    }
-
-    fn add_trailer(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let (name, _) = self.split(line)?;
-        let misplaced: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
-        match misplaced.iter().any(|m| name.eq_ignore_ascii_case(m)) {
-            true => Err(Fault::Framing),
-            false => Ok(()),
-        }
-    }
-
-    fn split<'l>(&mut self, line: &'l [u8]) -> Result<(&'l [u8], &'l [u8]), Fault> {
-        self.fields += 1;
-        if self.fields > FIELDS_LIMIT {
-            return Err(Fault::TooManyFields);
-        }
-        split_field(line)
     }
 }
 

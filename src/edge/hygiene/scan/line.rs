@@ -44,4 +44,12 @@ impl<'a> Ended<'a> {
     pub(super) fn text(&self) -> Option<&'a [u8]> {
         self.0.strip_suffix(b"\r\n")
     }
+
+    /// A whole line without its end, and whether that is a bare line feed.
+    pub(super) fn text_of(line: &'a [u8]) -> (&'a [u8], bool) {
+        match line.strip_suffix(b"\r\n") {
+            Some(text) => (text, false),
+            None => (line.strip_suffix(b"\n").unwrap_or(line), true),
+        }
+    }
 }
