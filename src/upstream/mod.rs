@@ -20,6 +20,7 @@ mod stream;
 mod strict;
 mod tls;
 mod trunk;
+mod verifier;
 
 use std::collections::HashMap;
 use std::pin::Pin;

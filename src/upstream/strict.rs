@@ -95,7 +95,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
                 buf.put_slice(&strict.anew.split_to(count));
                 return Poll::Ready(Ok(()));
             }
-            ready!(Pin::new(&mut strict.io).poll_read(cx, buf))?;
+            match ready!(Pin::new(&mut strict.io).poll_read(cx, buf)) {
+                // Many servers end TLS without a word. Where the connection's end is the answer's that is what they mean;
+                // where the answer says by itself where it ends the engine knows whether it is whole.
+                Err(error)
+                    if error.kind() == io::ErrorKind::UnexpectedEof
+                        && strict.answers.ends_with_connection() =>
+                {
+                    return Poll::Ready(Ok(()));
+                }
+                read => read?,
+            }
             if let Some(asked) = strict.asked.take() {
                 strict.answers.expect(asked);
             }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::verifier::{Verifier, is_authority};
 use crate::config::{Authority, Trust};
 use crate::error::{Error, Obstacle};
 
@@ -29,15 +30,21 @@ impl Tls {
     /// # Errors
     /// Where no authority is named and the system has none.
     pub(super) async fn new(trust: &Trust) -> Result<Self, Error> {
-        let roots = match trust.roots() {
-            Some(roots) => roots.clone(),
-            None => Arc::new(system_roots().await?),
-        };
-        let engine = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let unusable = |error: String| Error::unconnected(Obstacle::Handshake, error);
+        let provider = Arc::new(ring::default_provider());
+        let engine = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::unconnected(Obstacle::Handshake, error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|error| unusable(error.to_string()))?;
+        let engine = match trust.roots() {
+            Some(given) => {
+                let verifier = Verifier::new(given.clone(), provider).map_err(unusable)?;
+                engine
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
+            }
+            None => engine.with_root_certificates(system_roots().await?),
+        };
+        let engine = engine.with_no_client_auth();
         let offering = |protocols: &[&[u8]]| {
             let mut engine = engine.clone();
             engine.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
@@ -66,10 +73,13 @@ impl Tls {
             None => own_name(server)?,
         };
         connector.connect(name, stream).await.map_err(|error| {
-            Error::unconnected(
-                obstacle(&error),
-                format!("the TLS handshake failed: {error}"),
-            )
+            let detail = match invalid(&error).is_some_and(is_authority) {
+                // What the engine says of it names no cause.
+                true => "its certificate is its own authority, and no `ca` names it".to_owned(),
+                false => error.to_string(),
+            };
+            let detail = format!("the TLS handshake failed: {detail}");
+            Error::unconnected(obstacle(&error), detail)
         })
     }
 }
@@ -99,15 +109,24 @@ async fn system_roots() -> Result<RootCertStore, Error> {
     }
 }
 
+/// What is wrong with the certificate, where that is it.
+fn invalid(error: &io::Error) -> Option<&CertificateError> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(wrong) => Some(wrong),
+        _ => None,
+    }
+}
+
 fn obstacle(error: &io::Error) -> Obstacle {
     use CertificateError as Wrong;
-    let inner = error.get_ref();
-    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(wrong)) => match wrong {
+    match invalid(error) {
+        Some(wrong) => match wrong {
             Wrong::Expired | Wrong::ExpiredContext { .. } => Obstacle::Expired,
             Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => Obstacle::NotYetValid,
             // The latter where an authority of that name is trusted and its key is another.
             Wrong::UnknownIssuer | Wrong::BadSignature => Obstacle::UnknownIssuer,
+            // It is its own authority, and no `ca` names it.
+            wrong if is_authority(wrong) => Obstacle::UnknownIssuer,
             Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => Obstacle::WrongName,
             _ => Obstacle::Handshake,
         },

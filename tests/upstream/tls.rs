@@ -1,8 +1,16 @@
 //! https servers: who is believed, and what is told of those who are not.
 
 use std::fs;
+use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::world::{Authority, Modern};
 use crate::support::sidecar::EVERYTHING;
@@ -158,4 +166,110 @@ async fn sessions_are_resumed() {
     }
     let resumed: Vec<_> = backend.seen().iter().map(|seen| seen.is_resumed).collect();
     assert_eq!(resumed, [false, true, true]);
+}
+
+/// What `openssl req -x509` makes: a certificate that is its own authority. Its PEM, and a server that shows it.
+fn own_certificate(names: &[&str]) -> (String, TlsAcceptor) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    (certificate.pem(), TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A sidecar before this backend, with this PEM as `ca`, and the folder that it lies in.
+async fn believing(backend: &Modern, pem: &str, more: &str) -> (Sidecar, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, pem).unwrap();
+    let sidecar = sidecar(backend, &format!("tls = {{ca = {ca:?}{more}}}")).await;
+    (sidecar, folder)
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_believed() {
+    let (pem, acceptor) = own_certificate(&["127.0.0.1", "app.internal"]);
+    let backend = Modern::start(Some(acceptor), false).await;
+    for more in ["", ", server_name = \"app.internal\""] {
+        let (sidecar, _folder) = believing(&backend, &pem, more).await;
+        let answer = sidecar.client().await.ask("GET /", "", "").await;
+        assert_eq!(answer.status(), 200, "{more}: {}", answer.text());
+    }
+    let (sidecar, _folder) = believing(&backend, &pem, ", server_name = \"b.internal\"").await;
+    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let detail = "the backend's certificate is for another name";
+    assert_refused(&sidecar, &answer, "tls_wrong_name", detail);
+    let (other, _) = own_certificate(&["127.0.0.1"]);
+    let (sidecar, _folder) = believing(&backend, &other, "").await;
+    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let detail = "the backend's certificate is by an unknown issuer";
+    assert_refused(&sidecar, &answer, "tls_unknown_issuer", detail);
+}
+
+/// Answers every request by these bytes, and ends the connection below TLS without a word of it.
+async fn wordless(authority: &Authority, answer: &'static str) -> Sidecar {
+    let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.flush().await;
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let upstream = format!(
+        "[upstream.app]\nservers = [\"https://{address}\"]\n\
+         tls = {{ca = {ca:?}, server_name = \"app.internal\"}}\n"
+    );
+    Sidecar::start("", &(upstream + EVERYTHING)).await
+}
+
+#[tokio::test]
+async fn an_answer_ended_by_the_connection_needs_no_close_notify() {
+    let authority = Authority::new();
+    for answer in ["HTTP/1.0 200 OK\r\n\r\nall", "HTTP/1.1 200 OK\r\n\r\nall"] {
+        let sidecar = wordless(&authority, answer).await;
+        let answer = sidecar.client().await.ask("GET /", "", "").await;
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "all"));
+        assert!(
+            !sidecar
+                .metrics()
+                .contains("crossfade_upstream_errors_total{")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_cut_before_its_own_end_stays_broken_over_tls() {
+    let authority = Authority::new();
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let sidecar = wordless(&authority, answer).await;
+        let mut client = sidecar.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.status(), 200);
+        let came = within("the end", client.rest()).await;
+        assert!(!came.ends_with(b"0\r\n\r\n"), "{came:?}");
+        let metrics = sidecar.metrics();
+        let counted = "upstream_errors_total{reason=\"broken\",upstream=\"app\"} 1";
+        assert!(metrics.contains(counted), "{metrics}");
+    }
 }

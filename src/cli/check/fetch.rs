@@ -11,6 +11,7 @@ use hyper::http::response::Parts;
 use tokio::time::timeout;
 
 use crate::config::{Authority, Upstream};
+use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Body, Purpose, Upstreams};
 
@@ -34,6 +35,15 @@ impl Fetcher {
     /// # Errors
     /// Why there is none, for a person.
     pub async fn send(&self, upstream: &Upstream, request: Request<Body>) -> Result<Parts, String> {
+        let reached = self.reach(upstream, request).await;
+        reached.map_err(|error| error.detail.into_owned())
+    }
+
+    /// As [`Fetcher::send`], with what stood in the way.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn reach(&self, upstream: &Upstream, request: Request<Body>) -> Result<Parts, Error> {
         let (head, _) = self.fetch(upstream, request, false).await?;
         Ok(head)
     }
@@ -47,7 +57,8 @@ impl Fetcher {
         upstream: &Upstream,
         request: Request<Body>,
     ) -> Result<(Parts, Bytes), String> {
-        self.fetch(upstream, request, true).await
+        let fetched = self.fetch(upstream, request, true).await;
+        fetched.map_err(|error| error.detail.into_owned())
     }
 
     /// The head of an answer, and what it says within this time of it, up to 64 KiB, where it is an event stream.
@@ -89,19 +100,22 @@ impl Fetcher {
         upstream: &Upstream,
         request: Request<Body>,
         wants_body: bool,
-    ) -> Result<(Parts, Bytes), String> {
+    ) -> Result<(Parts, Bytes), Error> {
         let fetching = async {
             let sent = self.0.send(upstream, "", Purpose::Auth, request).await;
-            let (head, body) = sent.map_err(|e| e.detail.into_owned())?.into_parts();
+            let (head, body) = sent?.into_parts();
             if !wants_body {
                 return Ok((head, Bytes::new()));
             }
             let body = Limited::new(body, BODY).collect().await;
-            let body = body.map_err(|_| "its answer is longer than 64 KiB, or broke off")?;
+            let body = body.map_err(|_| {
+                let detail = "its answer is longer than 64 KiB, or broke off";
+                Error::upstream(Kind::Broken, detail)
+            })?;
             Ok((head, body.to_bytes()))
         };
         let fetched = timeout(PATIENCE, fetching).await;
-        fetched.unwrap_or_else(|_| Err("no answer within 5 s".to_owned()))
+        fetched.unwrap_or_else(|_| Err(Error::upstream(Kind::Timeout, "no answer within 5 s")))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::config::{
 use crate::edge::auth::credential::Inputs;
 use crate::edge::auth::forward::{self, Answer, Context};
 use crate::edge::auth::jwt::Keys;
+use crate::error::Obstacle;
 use crate::upstream::{Body, empty};
 
 /// The running sidecar answers at once, or is not asked.
@@ -73,11 +74,11 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
     let path = health.map_or("/", |health| &health.path);
     let request = get(path, host(upstream, server), "*/*");
     let url = server.url();
-    let head = match fetcher.send(&alone(upstream, server), request).await {
+    let head = match fetcher.reach(&alone(upstream, server), request).await {
         Ok(head) => head,
         Err(why) => {
-            let what = format!("{url} cannot be reached: {why}");
-            return vec![error(key, what, "start it, or mend its address")];
+            let what = format!("{url} cannot be reached: {}", why.detail);
+            return vec![error(key, what, way_out(why.obstacle))];
         }
     };
     let mut findings = clock(&key, &url, &head);
@@ -90,6 +91,24 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
         findings.push(error(key, what, mend));
     }
     findings
+}
+
+fn way_out(obstacle: Option<Obstacle>) -> &'static str {
+    match obstacle {
+        None => "start it, or mend its address",
+        Some(Obstacle::NoAddress) => "write a name that name servers or the hosts file know",
+        Some(Obstacle::Expired) => "renew the server's certificate",
+        Some(Obstacle::NotYetValid) => "set the clock of this machine, or wait",
+        Some(Obstacle::UnknownIssuer) => {
+            "name the PEM file of the authority, or of the server's own certificate, by `tls.ca` of this upstream"
+        }
+        Some(Obstacle::WrongName) => {
+            "name a host that the certificate is for by `tls.server_name` of this upstream, or renew the certificate"
+        }
+        Some(Obstacle::Handshake) => {
+            "let the server speak TLS 1.2 or 1.3, or write `http://` where it speaks none"
+        }
+    }
 }
 
 /// Where the sidecar of this file runs already: whether topics of a route are probably one.

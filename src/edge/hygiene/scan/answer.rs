@@ -138,6 +138,11 @@ impl Answers {
         }
     }
 
+    /// Whether the answer under way has no other end than the connection's.
+    pub fn ends_with_connection(&self) -> bool {
+        self.at == At::Open
+    }
+
     /// Looks at the next piece of input; how much of its beginning goes to the engine as it is. What
     /// else goes there waits in [`Answers::anew`].
     ///
