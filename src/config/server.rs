@@ -83,9 +83,9 @@ pub struct Limits {
     pub response_headers: usize,
     /// From the first byte of a request's head to its last; likewise for a TLS handshake with what stands before it.
     pub header_timeout: Duration,
-    /// Silence inside a request's body.
-    pub body_idle_timeout: Duration,
-    /// Bytes per second of a request's body, over any ten seconds of waiting for it, and of an answer, over thirty seconds of waiting for the client to take it; who is slower is cut off.
+    /// Silence inside a request's body: above it 408, or, where the answer's head is out already, silence of both sides, and the exchange ends. `"0"` for none: a gRPC stream in both directions may be quiet for as long as it likes.
+    pub body_idle_timeout: Option<Duration>,
+    /// Bytes per second of a request's body, over any ten seconds of waiting for it before its answer begins, pauses above five seconds not counted; below it 408. Likewise of an answer, over thirty seconds of waiting for the client to take it; below it the connection ends. `"0"` for none.
     pub body_min_rate: u64,
     /// The budget for all queues and replay windows together.
     pub memory: usize,
@@ -200,7 +200,7 @@ fn limits(table: &Table<'_>) -> Limits {
         headers: table.integer("headers", 100, 1..=10_000),
         response_headers: table.integer("response_headers", RESPONSE_HEADERS, 1..=10_000),
         header_timeout: table.duration("header_timeout", "10s"),
-        body_idle_timeout: table.duration("body_idle_timeout", "30s"),
+        body_idle_timeout: table.text_or("body_idle_timeout", "30s", units::duration_or_none),
         body_min_rate: table.text_or("body_min_rate", "100B/s", units::byte_rate),
         memory,
         topics: table

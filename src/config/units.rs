@@ -26,6 +26,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     }
 }
 
+/// As [`duration`], or `"0"` for none.
+pub(super) fn duration_or_none(text: &str) -> Result<Option<Duration>, Wrong> {
+    match window(text)? {
+        Duration::ZERO => Ok(None),
+        _ => duration(text).map(Some),
+    }
+}
+
 /// As [`duration`], or `"0s"`.
 pub(super) fn window(text: &str) -> Result<Duration, Wrong> {
     // humantime reads `M` as months; here it is taken for a slip.
@@ -72,12 +80,17 @@ pub(super) fn size(text: &str) -> Result<usize, Wrong> {
     })
 }
 
-/// `"100B/s"`, `"1MiB/s"`, in bytes per second.
+/// `"100B/s"`, `"1MiB/s"`, in bytes per second; `"0"` for none.
 pub(super) fn byte_rate(text: &str) -> Result<u64, Wrong> {
-    let bytes = text.trim().strip_suffix("/s").map(size);
+    let number = text.trim();
+    let bytes = number.strip_suffix("/s").map(size);
     match bytes {
+        _ if matches!(number, "0" | "0B/s") => Ok(0),
         Some(Ok(bytes)) => Ok(bytes as u64),
-        _ => Err(Wrong::new("is no rate", "write one such as \"100B/s\"")),
+        _ => Err(Wrong::new(
+            "is no rate",
+            "write one such as \"100B/s\", or \"0\" for none",
+        )),
     }
 }
 

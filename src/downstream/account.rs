@@ -95,6 +95,9 @@ impl Account {
 
     /// Follows the answer to its last byte.
     pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+        if let Some(traffic) = &self.traffic {
+            traffic.answering();
+        }
         self.status = response.status().as_u16();
         self.first_byte = self.begun.elapsed();
         self.is_whole = self.method == Method::HEAD || response.body().is_end_stream();

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::line::Line;
+use super::linger;
 use super::stream::Stream;
 use crate::config::ProxyProtocol;
-use crate::edge::caps::Full;
+use crate::edge::caps::{Full, Lingering};
 use crate::edge::hygiene::proxy::{self, Beginning, Malformed, Source};
 
 /// How much is read at once while it is not known what it is.
 const PIECE: usize = 512;
-/// How long, and for how many bytes, a client whose handshake failed is still listened to: closing at once could destroy the
-/// alert that tells it why.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 16 * 1024;
+/// How long a client whose handshake failed is still listened to at least: closing at once could destroy the alert that tells
+/// it why.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Why a connection ended before its first request.
 #[derive(Debug)]
@@ -140,18 +140,9 @@ fn reason(error: &io::Error) -> &'static str {
 }
 
 /// Closes a connection so that what was said last is read.
-pub async fn linger(mut line: Line) {
-    let listening = async {
-        line.shutdown().await?;
-        let (mut piece, mut rest) = ([0; PIECE], LINGER_BYTES);
-        while rest > 0 {
-            match line.read(&mut piece).await? {
-                0 => break,
-                count => rest = rest.saturating_sub(count),
-            }
-        }
-        Ok::<_, io::Error>(())
-    };
-    // However it ends, this was the end.
-    let _ = timeout(LINGER, listening).await;
+pub async fn part(mut line: Line, place: Option<Lingering>) {
+    let deadline = Instant::now() + LAST;
+    if let Ok(Ok(())) = timeout_at(deadline, line.shutdown()).await {
+        linger::listen(&mut line, place, deadline).await;
+    }
 }

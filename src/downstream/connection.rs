@@ -35,12 +35,20 @@ pub async fn carry(
     // Boxed: handshakes take much room, and nothing of them stays.
     let (mut stream, permit) = match Box::pin(arrive(line, &mut remote, &shared, server)).await {
         Ok(arrived) => arrived,
-        Err(dropped) => return Box::pin(part(dropped, remote, &shared, server)).await,
+        Err(dropped) => {
+            let parting = Box::pin(part(dropped, remote, &shared, server));
+            tokio::select! {
+                () = parting => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            return;
+        }
     };
     let limits = &server.limits;
     let Some(beginning) = preface::read(&mut stream, limits.header_timeout, &mut stop).await else {
         return;
     };
+    let connections = shared.connections.clone();
     let connection = |traffic| {
         Arc::new(Connection {
             shared,
@@ -64,7 +72,8 @@ pub async fn carry(
         .await;
     }
     let traffic = Traffic::default();
-    let wire = Wire::new(stream, limits, traffic.clone()).begun_with(beginning);
+    let wire = Wire::new(stream, limits, traffic.clone(), connections);
+    let wire = wire.begun_with(beginning);
     let connection = connection(Some(traffic.clone()));
     http1::serve(wire, traffic, connection, limits, stop).await;
 }
@@ -106,22 +115,23 @@ async fn arrive(
 
 /// Parts from somebody who was not let in.
 async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server) {
+    let place = shared.connections.linger();
     let refused = |reason| shared.telemetry.connection_refused(reason, remote.address);
     match dropped {
         Dropped::Gone => {}
         Dropped::Refused(reason) => refused(reason),
         Dropped::Alerted(reason, line) => {
             refused(reason);
-            arrival::linger(line).await;
+            arrival::part(line, place).await;
         }
         Dropped::Plain(line) => {
             refused("plain_http");
-            farewell::say(line, None, Problem::plain_http(), PATIENCE).await;
+            farewell::say(line, None, Problem::plain_http(), PATIENCE, place).await;
         }
         Dropped::Full(full, line) => {
             refused(full.reason());
             let problem = farewell::no_room(full.reason(), "too many connections");
-            farewell::say(line, server.tls.as_ref(), problem, PATIENCE).await;
+            farewell::say(line, server.tls.as_ref(), problem, PATIENCE, place).await;
         }
     }
 }

@@ -17,6 +17,7 @@ use super::exchange::{self, Connection, Exchange};
 use super::offer::Offer;
 use super::respond::{Problem, REQUEST_ID};
 use super::websocket::Came;
+use super::wire::Traffic;
 use super::{limits, passthrough, tunnel, websocket};
 use crate::edge::auth::credential::Extras;
 use crate::edge::cors::Marks;
@@ -60,6 +61,9 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
         &mut marks,
     )
     .await;
+    // What is missing of a body that we refuse is not waited for: the connection ends behind the answer.
+    let is_cut_off =
+        outcome.is_err() && (connection.traffic.as_ref()).is_some_and(Traffic::is_in_body);
     let mut response = outcome.unwrap_or_else(|problem| {
         // A body that broke a rule is known by the exchange that it broke.
         let broken = || Some(connection.traffic.as_ref()?.fault()?.reason());
@@ -84,7 +88,8 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
     if !is_granted {
         marks.put(headers);
     }
-    if is_reusable && connection.shared.draining.load(Ordering::Relaxed) && !is_granted {
+    let is_last = is_cut_off || connection.shared.draining.load(Ordering::Relaxed);
+    if is_reusable && is_last && !is_granted {
         // Nobody's next request should meet a connection that is being closed.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);

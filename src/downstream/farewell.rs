@@ -3,15 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::arrival::{self, Dropped};
-use super::exchange;
 use super::line::Line;
 use super::respond::Problem;
 use super::stream::Stream;
+use super::{exchange, linger};
 use crate::config::Tls;
+use crate::edge::caps::Lingering;
 
 /// Seconds after which somebody for whom there was no place may try again.
 const RETRY_SECONDS: u32 = 5;
@@ -21,26 +22,32 @@ pub fn no_room(reason: &'static str, detail: &'static str) -> Problem {
     Problem::overloaded(reason, detail, RETRY_SECONDS)
 }
 
-/// Says why, over TLS where that is spoken, as far as it reaches the client within `patience`, and closes.
-pub async fn say(line: Line, tls: Option<&Tls>, problem: Problem, patience: Duration) {
+/// Says why, over TLS where that is spoken, as far as it reaches the client within `patience`, and closes. A client that is
+/// still sending is listened to for longer where there is a place for that.
+pub async fn say(
+    line: Line,
+    tls: Option<&Tls>,
+    problem: Problem,
+    patience: Duration,
+    place: Option<Lingering>,
+) {
     let deadline = Instant::now() + patience;
     let farewell = async {
-        let stream = match tls {
+        let mut stream = match tls {
             None => Stream::Plain(line),
             Some(tls) => arrival::accept_tls(line, tls.plain_engine(), deadline).await?,
         };
         let words = problem.into_last_words(&exchange::new_request_id());
-        speak(stream, &words).await.map_err(|_| Dropped::Gone)
+        let spoken = speak(&mut stream, &words).await;
+        spoken.map(|()| stream).map_err(|_| Dropped::Gone)
     };
     // Whoever does not take it goes without.
-    let _ = timeout_at(deadline, farewell).await;
+    if let Ok(Ok(mut stream)) = timeout_at(deadline, farewell).await {
+        linger::listen(&mut stream, place, deadline).await;
+    }
 }
 
-async fn speak(mut stream: Stream, words: &[u8]) -> io::Result<()> {
+async fn speak(stream: &mut Stream, words: &[u8]) -> io::Result<()> {
     stream.write_all(words).await?;
-    stream.shutdown().await?;
-    // Closing at once would destroy the answer, should the request still be on its way.
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+    stream.shutdown().await
 }

@@ -25,6 +25,7 @@ pub async fn serve(
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
+    let leaving = traffic.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
         // The engine keeps room for this future as long as the connection lives: a box is small.
@@ -43,6 +44,7 @@ pub async fn serve(
     tokio::select! {
         _ = serving.as_mut() => {}
         () = stopped => {
+            leaving.leave();
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }

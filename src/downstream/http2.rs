@@ -183,6 +183,7 @@ impl Driver {
     /// No new streams; those that are open go on.
     fn leave(&mut self) {
         self.is_leaving = true;
+        self.board.leave();
         self.used = Instant::now();
         self.engine.graceful_shutdown();
     }

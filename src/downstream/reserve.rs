@@ -42,7 +42,7 @@ impl Reserve {
         {
             let problem = farewell::no_room("descriptors", "no descriptors are left");
             let tls = config.server.tls.as_ref();
-            waiting.push(farewell::say(line, tls, problem, PATIENCE));
+            waiting.push(farewell::say(line, tls, problem, PATIENCE, None));
         }
         let count = waiting.len();
         join_all(waiting).await;

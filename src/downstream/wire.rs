@@ -18,18 +18,18 @@ mod traffic;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::linger::Linger;
 use super::preface::Beginning;
 use super::stream::Stream;
 use crate::config;
+use crate::edge::caps::Connections;
 use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::scan::{Limits, Place, Scanned, Scanner};
-use clock::Clock;
 use patience::{Patience, Verdict};
 pub(super) use taking::Taking;
 pub use traffic::Traffic;
@@ -44,10 +44,6 @@ pub const REFUSED_METHOD: &str = "REFUSED";
 const PIECE: usize = 2048;
 /// How much a client may send ahead before it is answered: then nothing more is read.
 const AHEAD: usize = 16 * 1024;
-/// How long, and for how many bytes, a client that was cut off is still listened to: what it goes
-/// on sending would otherwise destroy the answer on its way (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
 
 /// A connection as the server engine sees it.
 pub struct Wire {
@@ -61,9 +57,10 @@ pub struct Wire {
     ahead: bool,
     state: State,
     patience: Patience,
-    linger: Option<Instant>,
-    linger_clock: Clock,
-    lingered: usize,
+    connections: Connections,
+    /// What a client goes on sending that is not waited for any more.
+    linger: Option<Box<Linger>>,
+    is_shut: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +78,12 @@ enum State {
 
 impl Wire {
     /// A wire at the beginning of a connection.
-    pub fn new(mut io: Stream, limits: &config::Limits, traffic: Traffic) -> Self {
+    pub fn new(
+        mut io: Stream,
+        limits: &config::Limits,
+        traffic: Traffic,
+        connections: Connections,
+    ) -> Self {
         io.line_mut().demand(limits.body_min_rate);
         Wire {
             io,
@@ -95,9 +97,9 @@ impl Wire {
             ahead: false,
             state: State::Open,
             patience: Patience::new(limits),
+            connections,
             linger: None,
-            linger_clock: Clock::default(),
-            lingered: 0,
+            is_shut: false,
         }
     }
 
@@ -182,6 +184,8 @@ impl Wire {
         self.traffic.expect_answers(usize::from(scanned.head));
         self.patience
             .moved(self.scanner.place(), scanned.head, piece.len());
+        self.traffic
+            .set_in_body(self.scanner.place() == Place::Body);
         match scanned.fault {
             Some(fault) => self.fail(fault, scanned.in_body),
             None => self.ahead = scanned.seen < piece.len(),
@@ -242,7 +246,10 @@ impl Wire {
     /// Nothing came: perhaps it has taken too long. Ready where the state has changed.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_busy = self.traffic.is_busy();
-        match ready!(self.patience.poll(self.scanner.place(), is_busy, cx)) {
+        let is_answering = self.traffic.is_answering();
+        let answered = is_answering.then(|| self.patience.used());
+        let place = self.scanner.place();
+        match ready!(self.patience.poll(place, is_busy, answered, cx)) {
             Verdict::Unused => self.state = State::Closed,
             Verdict::Head => self.fail(Fault::HeadTimeout, false),
             Verdict::Body => self.fail(Fault::BodyTimeout, true),
@@ -252,19 +259,14 @@ impl Wire {
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.linger.get_or_insert_with(|| Instant::now() + LINGER);
-        let mut piece = [0; PIECE];
-        while self.lingered < LINGER_BYTES {
-            let mut piece = ReadBuf::new(&mut piece);
-            match Pin::new(&mut self.io).poll_read(cx, &mut piece) {
-                Poll::Pending => return self.linger_clock.poll_until(deadline, cx),
-                Poll::Ready(Ok(())) if !piece.filled().is_empty() => {
-                    self.lingered += piece.filled().len();
-                }
-                Poll::Ready(_) => break,
-            }
+        let connections = &self.connections;
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Box::new(Linger::new(connections.linger(), Instant::now())));
+        if self.traffic.is_leaving() {
+            linger.hurry();
         }
-        Poll::Ready(())
+        linger.poll(&mut self.io, cx)
     }
 
     fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
@@ -352,8 +354,9 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.linger.is_none() {
+        if !wire.is_shut {
             ready!(Pin::new(&mut wire.io).poll_shutdown(cx))?;
+            wire.is_shut = true;
         }
         let is_cut_off =
             wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body || wire.ahead;

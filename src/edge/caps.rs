@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Limits;
 
+/// How many connections at once may go on being read after their answer was sent.
+const LINGERING: usize = 1000;
+
 /// All downstream connections of this process, WebSockets and tunnels included. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Mutex<Counts>>);
@@ -13,6 +16,7 @@ pub struct Connections(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
+    lingering: usize,
     /// Of addresses with a connection; nothing is kept of the others.
     by_address: HashMap<IpAddr, usize>,
 }
@@ -23,6 +27,10 @@ pub struct Permit {
     connections: Connections,
     address: Option<IpAddr>,
 }
+
+/// A place among those that linger; dropping it gives the place back.
+#[derive(Debug)]
+pub struct Lingering(Connections);
 
 /// Which cap a connection would be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +73,17 @@ impl Connections {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lock().all
+    }
+
+    /// Takes a place for a connection whose client may still be sending though its answer is out; `None` where too many of
+    /// them are read already.
+    pub fn linger(&self) -> Option<Lingering> {
+        let mut counts = self.lock();
+        if counts.lingering >= LINGERING {
+            return None;
+        }
+        counts.lingering += 1;
+        Some(Lingering(self.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -115,6 +134,13 @@ impl Drop for Permit {
     }
 }
 
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let mut counts = self.0.lock();
+        counts.lingering = counts.lingering.saturating_sub(1);
+    }
+}
+
 /// Whoever has one IPv6 address has its whole /64.
 fn block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -140,7 +166,7 @@ mod tests {
             response_headers: 200,
             headers: 100,
             header_timeout: Duration::from_secs(10),
-            body_idle_timeout: Duration::from_secs(30),
+            body_idle_timeout: Some(Duration::from_secs(30)),
             body_min_rate: 100,
             memory: 256 << 20,
             topics: 1,
@@ -165,6 +191,16 @@ mod tests {
 
     fn ip(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn only_so_many_linger_at_once() {
+        let connections = Connections::default();
+        let mut lingering: Vec<_> = (0..LINGERING).map(|_| connections.linger()).collect();
+        assert!(lingering.iter().all(Option::is_some));
+        assert!(connections.linger().is_none());
+        lingering.pop();
+        assert!(connections.linger().is_some());
     }
 
     #[test]

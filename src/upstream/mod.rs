@@ -132,8 +132,8 @@ impl Manned {
     }
 }
 
-/// An answer, and what it holds until it has ended.
-type Taken = (Response<Answer>, Hold);
+/// An answer, what it holds until it has ended, and the request's body where that is still going out.
+type Taken = (Response<Answer>, Hold, Option<Lent>);
 
 impl Upstreams {
     /// No pools yet; names are looked up as the system says.
@@ -215,11 +215,11 @@ impl Upstreams {
         }
         let outcome = self.send_uncounted(upstream, purpose, request).await;
         match &outcome {
-            Ok((answer, _)) => span.answered(answer.status()),
+            Ok((answer, ..)) => span.answered(answer.status()),
             Err(error) => span.failed(error),
         }
         drop(span);
-        let (answer, hold) = match outcome {
+        let (answer, hold, lent) = match outcome {
             Ok(taken) => taken,
             Err(error) => {
                 if error.side == Side::Upstream {
@@ -250,7 +250,11 @@ impl Upstreams {
         };
         let broke_off = {
             let broke = broke.clone();
-            move |error| broke(format!("the answer broke off: {error}"))
+            // What breaks because the request's own body did is not the backend's doing.
+            move |error| match lent.as_ref().and_then(Lent::failed) {
+                Some(failed) => failed,
+                None => broke(format!("the answer broke off: {error}")),
+            }
         };
         let body = Held::new(body, hold, broke_off).boxed_unsync();
         let answer = Response::from_parts(head, body);
@@ -335,7 +339,8 @@ impl Upstreams {
                         fleet.note_bound(upstream.connection_auth);
                     }
                     lease.answered(answer.status());
-                    return Ok((answer, Hold::new(lease, place)));
+                    let going = (!lent.is_done()).then(|| lent.clone());
+                    return Ok((answer, Hold::new(lease, place), going));
                 }
                 Err(error) => error,
             };

@@ -20,6 +20,8 @@ pub(super) struct Strict<S> {
     /// What the engine gets before anything else: heads that came in pieces, or were written anew.
     anew: Bytes,
     asked: Question,
+    /// The backend takes nothing more. It may have answered before it had read everything.
+    is_deaf: bool,
 }
 
 /// What is asked over a connection, told to its reader, and what that tells of the answer's head. Cheap to clone.
@@ -77,8 +79,26 @@ impl<S> Strict<S> {
             answers: Answers::new(fields_limit),
             anew: Bytes::new(),
             asked,
+            is_deaf: false,
         }
     }
+
+    /// A backend that answers early and closes refuses the rest of the request. The engine would give up at that and never
+    /// read the answer; so the rest is thrown away, and reading tells how the connection ended.
+    fn follow<T>(&mut self, outcome: Poll<io::Result<T>>, as_if: T) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Ready(Err(error)) if is_refusal(&error) => {
+                self.is_deaf = true;
+                Poll::Ready(Ok(as_if))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
@@ -134,7 +154,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let strict = self.get_mut();
+        if strict.is_deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut strict.io).poll_write(cx, buf);
+        strict.follow(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -142,7 +167,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let strict = self.get_mut();
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if strict.is_deaf {
+            return Poll::Ready(Ok(all));
+        }
+        let written = Pin::new(&mut strict.io).poll_write_vectored(cx, bufs);
+        strict.follow(written, all)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,7 +181,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let strict = self.get_mut();
+        if strict.is_deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut strict.io).poll_flush(cx);
+        strict.follow(flushed, ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

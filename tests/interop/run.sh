@@ -80,6 +80,25 @@ load_step() {
 load_step 'slow clients (slowhttptest)' slowhttptest slowhttptest tests/interop/slow_clients.py
 load_step 'HTTP/2 load (h2load)' h2load nghttp2-client tests/interop/h2load.py
 
+# gRPC's packages from their lock, kept until that changes; bodies.py says where it did without.
+install_grpc() {
+    local lock=tests/interop/bodies/requirements.txt
+    cmp -s "$lock" .venv-grpc/installed.txt && return
+    rm -rf .venv-grpc
+    python3 -m venv .venv-grpc && .venv-grpc/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" && cp "$lock" .venv-grpc/installed.txt
+}
+if ! command -v openssl >/dev/null; then
+    not_run 'bodies (http.client, https server, gRPC): there is no openssl'
+else
+    python=python3
+    if install_grpc; then
+        python=.venv-grpc/bin/python
+    else
+        not_run 'bodies (gRPC): grpcio cannot be installed (see tests/interop/bodies/requirements.txt)'
+    fi
+    part 'bodies (http.client, https server, gRPC)' env PYTHONDONTWRITEBYTECODE=1 $python tests/interop/bodies/bodies.py "$PWD/target/debug/crossfade"
+fi
+
 part 'everybody comes back at once (1,000 clients)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
     python3 tests/interop/reconnect.py --clients 1000 --sessions 200
 

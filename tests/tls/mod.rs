@@ -1,7 +1,7 @@
 //! TLS between clients and crossfade.
 
 mod carried;
-mod certificates;
+pub mod certificates;
 mod handshakes;
 mod refused;
 mod reloaded;

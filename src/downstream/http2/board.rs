@@ -1,7 +1,7 @@
 //! What the seam below the engine tells those above it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::edge::hygiene::frames::Abuse;
 
@@ -13,6 +13,7 @@ pub struct Board {
     under_way: AtomicU64,
     /// Streams that the engine has reset because they were none, and nobody has counted.
     malformed: AtomicU32,
+    is_leaving: AtomicBool,
 }
 
 impl Board {
@@ -37,6 +38,15 @@ impl Board {
     pub(super) fn show(&self, stream: u32, come: u32) {
         let under_way = u64::from(stream) << 32 | u64::from(come);
         self.under_way.store(under_way, Ordering::Relaxed);
+    }
+
+    /// The process leaves: a client that only goes on sending is not waited for.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// How many streams were malformed since the last time.

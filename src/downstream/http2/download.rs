@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Frame};
 
 use super::super::wire::Taking;
 use super::duplex::poll_room;
+use super::upload::Answered;
 use crate::error::Error;
 use crate::upstream::Body;
 
@@ -19,7 +20,12 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends a body to its end, at the client's pace. A stream whose window stays closed for too long,
 /// or opens for less than `rate` bytes per second, is reset. `None` where the stream ended early.
-pub async fn send(mut to: SendStream<Bytes>, mut body: Body, rate: u64) -> Option<()> {
+pub async fn send(
+    mut to: SendStream<Bytes>,
+    mut body: Body,
+    rate: u64,
+    answered: Option<Answered>,
+) -> Option<()> {
     let mut taking = Taking::new(rate);
     loop {
         let frame = match next(&mut to, &mut body).await? {
@@ -37,6 +43,9 @@ pub async fn send(mut to: SendStream<Bytes>, mut body: Body, rate: u64) -> Optio
             Ok(data) => {
                 let is_last = body.is_end_stream();
                 send_data(&mut to, &mut taking, data, is_last).await?;
+                if let Some(answered) = &answered {
+                    answered.note();
+                }
                 if is_last {
                     return Some(());
                 }

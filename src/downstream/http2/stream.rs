@@ -27,7 +27,7 @@ use super::super::upgrade::Promised;
 use super::board::Board;
 use super::download;
 use super::duplex::Duplex;
-use super::upload::Upload;
+use super::upload::{Answered, Upload};
 use crate::config::Limits;
 use crate::edge::hygiene::{http2, scan};
 use crate::upstream::Body;
@@ -87,6 +87,9 @@ pub async fn carry(
     finish(&mut head.headers, &body);
     let is_whole = granted.is_none() && (is_head || body.is_end_stream());
     // An error means that the client has left; the account says so when the body is dropped.
+    if let Some(answered) = &waits.answered {
+        answered.note();
+    }
     let Ok(to) = respond.send_response(Response::from_parts(head, ()), is_whole) else {
         return;
     };
@@ -98,7 +101,8 @@ pub async fn carry(
         None if is_whole => {}
         None => {
             // How it ended is the account's to tell.
-            let _ = download::send(to, body, common.limits.body_min_rate).await;
+            let rate = common.limits.body_min_rate;
+            let _ = download::send(to, body, rate, waits.answered).await;
         }
     }
 }
@@ -110,6 +114,8 @@ struct Waits {
     duplex: Option<(oneshot::Sender<Duplex>, RecvStream)>,
     /// Somebody wants the body of a client that waits to be asked for it.
     wanted: Option<oneshot::Receiver<()>>,
+    /// Tells a body that is still coming how its answer goes.
+    answered: Option<Answered>,
 }
 
 /// Makes the head one that the road knows. A rule that it broke is marked on it.
@@ -140,7 +146,17 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
             let length = head.headers.get(CONTENT_LENGTH);
             let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
             let board = common.board.clone();
-            let upload = Upload::new(from, length, &common.limits, board, want);
+            let connections = common.connection.shared.connections.clone();
+            let answered = waits.answered.insert(Answered::default()).clone();
+            let upload = Upload::new(
+                from,
+                length,
+                &common.limits,
+                board,
+                answered,
+                want,
+                connections,
+            );
             Arriving::Http2(Box::new(upload))
         }
     }

@@ -17,6 +17,11 @@ struct Board {
     under_way: AtomicUsize,
     fault: OnceLock<Fault>,
     declined: AtomicBool,
+    /// Whether a body is under way of which not all has come.
+    is_in_body: AtomicBool,
+    is_leaving: AtomicBool,
+    /// Whether the answer to the last head is being sent.
+    is_answering: AtomicBool,
     /// The connection's task: the engine does not look again by itself.
     waiting: AtomicWaker,
 }
@@ -42,8 +47,38 @@ impl Traffic {
         self.0.waiting.wake();
     }
 
+    /// Whether a body is under way of which not all has come.
+    pub fn is_in_body(&self) -> bool {
+        self.0.is_in_body.load(Ordering::Relaxed)
+    }
+
+    /// The answer to the last head goes out.
+    pub fn answering(&self) {
+        self.0.is_answering.store(true, Ordering::Relaxed);
+    }
+
+    /// The process leaves: a client that only goes on sending is not waited for.
+    pub fn leave(&self) {
+        self.0.is_leaving.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn expect_answers(&self, heads: usize) {
-        self.0.under_way.fetch_add(heads, Ordering::AcqRel);
+        if heads > 0 {
+            self.0.is_answering.store(false, Ordering::Relaxed);
+            self.0.under_way.fetch_add(heads, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.0.is_answering.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_in_body(&self, is_in_body: bool) {
+        self.0.is_in_body.store(is_in_body, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.is_leaving.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {

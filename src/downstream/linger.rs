@@ -1,0 +1,85 @@
+//! The end of a connection whose client may still be sending.
+//!
+//! The system resets a connection that is closed with bytes unread, and the reset destroys an answer that is on its way
+//! (RFC 9112, section 9.6). Many clients write a whole request before they read anything. So what such a client goes on
+//! sending is read and thrown away, as nginx does, by time and silence.
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+
+use super::wire::clock::Clock;
+use crate::edge::caps::Lingering;
+
+/// How long a client may go on sending, and how long it may pause meanwhile: nginx's `lingering_time` and
+/// `lingering_timeout`.
+pub const TIME: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take at most while the process leaves.
+const LAST: Duration = Duration::from_secs(2);
+
+/// How much is read at once.
+const PIECE: usize = 16 * 1024;
+
+/// Listens to a client as [`Linger`] does.
+pub async fn listen(
+    io: &mut (impl AsyncRead + Unpin),
+    place: Option<Lingering>,
+    otherwise: Instant,
+) {
+    let mut linger = Linger::new(place, otherwise);
+    poll_fn(|cx| linger.poll(io, cx)).await;
+}
+
+/// Listens to one client until it closes its half, falls silent, or has had its time.
+#[derive(Debug)]
+pub struct Linger {
+    end: Instant,
+    heard: Instant,
+    clock: Clock,
+    _place: Option<Lingering>,
+}
+
+impl Linger {
+    /// Without a place among those that linger it ends `otherwise`.
+    pub fn new(place: Option<Lingering>, otherwise: Instant) -> Self {
+        let now = Instant::now();
+        Linger {
+            end: place.as_ref().map_or(otherwise, |_| now + TIME),
+            heard: now,
+            clock: Clock::default(),
+            _place: place,
+        }
+    }
+
+    /// The process leaves: less time is left.
+    pub fn hurry(&mut self) {
+        self.end = self.end.min(Instant::now() + LAST);
+    }
+
+    /// Reads what comes; ready when that is over.
+    pub fn poll(&mut self, io: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut room = [const { MaybeUninit::uninit() }; PIECE];
+            let mut room = ReadBuf::uninit(&mut room);
+            match Pin::new(&mut *io).poll_read(cx, &mut room) {
+                // Also where the task has had its share: a client that sends without a pause has an end, too.
+                Poll::Pending => {
+                    let deadline = self.end.min(self.heard + SILENCE);
+                    return match deadline <= Instant::now() {
+                        true => Poll::Ready(()),
+                        false => self.clock.poll_until(deadline, cx),
+                    };
+                }
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => self.heard = Instant::now(),
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
