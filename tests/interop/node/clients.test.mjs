@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import http2 from 'node:http2';
 import { after, before, test } from 'node:test';
 import { once } from 'node:events';
 import { EventSource, WebSocket } from 'undici';
@@ -81,4 +82,20 @@ test('an EventSource passes through, at once and with its position', options, as
   assert.deepEqual(JSON.parse(event.data), { n: 'through' });
   assert.match(event.lastEventId, /^[0-9]+$/);
   source.close();
+});
+
+test('fetch and http2 read an answer that is out before their body is', options, async () => {
+  const body = Buffer.alloc(5 << 20);
+  const answer = await fetch(`http://${world.address}/_crossfade/none`, { method: 'POST', body });
+  assert.deepEqual([answer.status, (await answer.json()).status], [404, 404]);
+
+  const client = http2.connect(`http://${world.address}`);
+  const stream = client.request({ ':method': 'POST', ':path': '/_crossfade/none' });
+  stream.end(body);
+  const [head] = await once(stream, 'response');
+  assert.equal(head[':status'], 404);
+  let text = '';
+  for await (const piece of stream) text += piece;
+  assert.equal(JSON.parse(text).status, 404);
+  client.close();
 });
