@@ -119,9 +119,10 @@ async fn walk(
     if let Some(fault) = head.extensions.remove::<Fault>() {
         return Err(fault.into());
     }
+    let mut dropped = Vec::new();
     let inspected = request::inspect(&head, connection.remote.proto)
         .and_then(|inspected| {
-            names::disambiguate(&mut head.headers, server.underscore_headers)?;
+            dropped = names::disambiguate(&mut head.headers, server.underscore_headers)?;
             Ok(inspected)
         })
         .inspect_err(|fault| {
@@ -129,6 +130,10 @@ async fn walk(
                 traffic.set_fault(*fault);
             }
         })?;
+    if let Some(name) = dropped.first() {
+        let telemetry = &connection.shared.telemetry;
+        telemetry.fields_dropped(dropped.len(), name.as_str());
+    }
     let id = account.id.clone();
     let mut exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
     account.remote.clone_from(&exchange.client.ip);

@@ -99,6 +99,11 @@ pub fn transport(
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Problem::method_not_allowed("GET, HEAD"));
     }
+    let has_name = !exchange.client.host.value.is_empty();
+    if !has_name && exchange.in_force.config.server.public_url.is_none() {
+        // HTTP/1.0 without `Host`: there is no URL to tell.
+        return Err(Fault::Host.into());
+    }
     let answer = match about {
         Some(about) => for_path(exchange, &head.headers, about, identity),
         None => for_all(exchange, &head.headers, identity),

@@ -20,6 +20,7 @@ mod offer;
 mod one_way;
 mod passthrough;
 mod preface;
+mod redirect;
 mod reserve;
 mod respond;
 mod stream;

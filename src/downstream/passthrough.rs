@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use hyper::header::{
-    AUTHORIZATION, COOKIE, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    AUTHORIZATION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
@@ -13,6 +13,7 @@ use super::account::Account;
 use super::body::Arriving;
 use super::cohort::Cohort;
 use super::exchange::{Connection, Exchange};
+use super::redirect;
 use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
 use crate::config::ConnectionAuth;
@@ -107,10 +108,11 @@ pub async fn send(
     // and one that breaks off is known by it.
     *response.version_mut() = Version::HTTP_11;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        hop::strip(response.headers_mut());
+        hop::strip_answer(response.status(), response.headers_mut());
         response.headers_mut().remove(TRANSFER_ENCODING);
     }
     response.headers_mut().remove(TRANSPORT);
+    redirect::rewrite(response.headers_mut(), &route.upstream, exchange);
     Ok(response)
 }
 
@@ -141,10 +143,15 @@ pub fn request(
     own::strip_cookies(&mut headers);
     let (peer, text) = (exchange.peer, &exchange.peer_text);
     forwarded::rebuild(&mut headers, peer, text, &exchange.client);
+    if !headers.contains_key(HOST) && !exchange.host.value.is_empty() {
+        // HTTP/1.0 may name it in the target alone; where it names none, the server's own address goes upstream.
+        headers.insert(HOST, exchange.host.value.clone());
+    }
     headers.insert(REQUEST_ID, exchange.id.value());
     identify(&mut headers, exchange, came);
     let last_event_id = came.parameters.last_event_id.clone();
-    let last_event_id = last_event_id.filter(|_| found.bridged);
+    // As EventSource: a client that has seen no id sends none.
+    let last_event_id = last_event_id.filter(|id| found.bridged && !id.is_empty());
     if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.entry(LAST_EVENT_ID).or_insert(id);
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::Telemetry;
 
@@ -65,6 +66,18 @@ impl Telemetry {
             "X-Forwarded-For of a peer outside server.trusted_proxies is not believed: all its users count as one address, \
              and share one cap of topics (if it is your proxy, name it in server.trusted_proxies)"
         );
+    }
+
+    /// So many fields of a request do not go upstream, for their names may be taken for others; the first of all is logged.
+    pub fn fields_dropped(&self, count: usize, name: &str) {
+        self.fields_dropped.inc_by(count as u64);
+        if !self.has_dropped_fields.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name,
+                "a request's field is dropped: many backends take `_` and `-` in a field's name for the same, so one may pass for \
+                 another (let clients write `-`, or set server.underscore_headers = \"allow\"; further ones are counted only)"
+            );
+        }
     }
 
     /// A rate limit held something back.

@@ -82,6 +82,7 @@ pub struct Telemetry {
     pub(crate) fallbacks: IntCounterVec,
     pub(crate) reconnects: IntCounterVec,
     pub(crate) refused: IntCounterVec,
+    pub(crate) fields_dropped: IntCounter,
     pub(crate) rate_limited: IntCounterVec,
     pub(crate) auth: IntCounterVec,
     pub(crate) auth_fetches: IntCounterVec,
@@ -92,6 +93,8 @@ pub struct Telemetry {
     pub(crate) trace_spans: IntCounterVec,
     /// Peers that forward what is not believed, and of which the log has told.
     disbelieved: Mutex<Vec<IpAddr>>,
+    /// The log has told of a field that was dropped.
+    has_dropped_fields: AtomicBool,
     tracing: trace::Tracing,
 }
 
@@ -165,6 +168,7 @@ impl Telemetry {
             fallbacks: counters(&mut book, &names::FALLBACKS),
             reconnects: counters(&mut book, &names::RECONNECTS),
             refused: counters(&mut book, &names::REFUSED),
+            fields_dropped: counter(&mut book, &names::FIELDS_DROPPED),
             rate_limited: counters(&mut book, &names::RATE_LIMITED),
             auth: counters(&mut book, &names::AUTH),
             auth_fetches: counters(&mut book, &names::AUTH_FETCHES),
@@ -174,6 +178,7 @@ impl Telemetry {
             cookies_dropped: counters(&mut book, &names::COOKIES_DROPPED),
             trace_spans: counters(&mut book, &names::TRACE_SPANS),
             disbelieved: Mutex::default(),
+            has_dropped_fields: AtomicBool::new(false),
             tracing: trace::Tracing::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),

@@ -206,6 +206,12 @@ pub const REFUSED: Family = family(
     &["reason"],
     "Requests refused before they reached a route's policies or by them",
 );
+/// `fields_dropped_total`.
+pub const FIELDS_DROPPED: Family = family(
+    "fields_dropped_total",
+    &[],
+    "Fields of requests that did not go upstream because a backend may take their names for others, such as X_Name",
+);
 /// `rate_limited_total`.
 pub const RATE_LIMITED: Family = family(
     "rate_limited_total",

@@ -43,6 +43,9 @@ impl<'a> Standing<'a> {
         if is_bare && !text.is_empty() && listed.contains(&OriginPattern::Any) {
             return Standing::Anybody;
         }
+        if listed.iter().any(|pattern| is_whole(text, pattern)) {
+            return Standing::Listed(value);
+        }
         let Some(origin) = Origin::parse(text) else {
             return Standing::Refused(OriginRefused::Malformed);
         };
@@ -80,10 +83,17 @@ pub(super) fn is_listed(
     if !has_cookie && listed.contains(&OriginPattern::Any) {
         return true;
     }
-    Origin::parse(text).is_some_and(|origin| {
-        listed.iter().any(|pattern| origin.fits(pattern))
-            || public_url.is_some_and(|url| origin.is_of(url))
-    })
+    let is_whole = |pattern| is_whole(text, pattern);
+    listed.iter().any(is_whole)
+        || Origin::parse(text).is_some_and(|origin| {
+            listed.iter().any(|pattern| origin.fits(pattern))
+                || public_url.is_some_and(|url| origin.is_of(url))
+        })
+}
+
+/// Whether this is a listed origin of a scheme that is not the web's.
+fn is_whole(text: &str, pattern: &OriginPattern) -> bool {
+    matches!(pattern, OriginPattern::Whole(listed) if listed == text)
 }
 
 /// An `Origin` as browsers serialise it: `scheme://host[:port]`, all in lower case.
@@ -138,7 +148,7 @@ impl<'a> Origin<'a> {
             self.port == expected
         };
         match pattern {
-            OriginPattern::Any => false,
+            OriginPattern::Any | OriginPattern::Whole(_) => false,
             OriginPattern::Exact { scheme, host, port } => {
                 self.scheme == scheme && self.host == host && port_fits(port)
             }

@@ -133,7 +133,7 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
         (HOST, client.host.value.clone()),
         (PROTO, HeaderValue::from_static(client.proto)),
     ];
-    for (name, value) in missing {
+    for (name, value) in missing.into_iter().filter(|(_, value)| !value.is_empty()) {
         headers.entry(name).or_insert(value);
     }
     // Proxies that tell the way by `X-Forwarded-For` let their client's own `X-Real-IP` pass.
@@ -166,16 +166,11 @@ fn element(peer: Peer, hop: &Text, client: &Client) -> HeaderValue {
         _ => ("", ""),
     };
     let host = client.host.value.to_str().unwrap_or_default();
-    let parts = [
-        "for=",
-        open,
-        hop,
-        close,
-        ";host=\"",
-        host,
-        "\";proto=",
-        client.proto,
-    ];
+    let (before, after) = match host {
+        "" => ("", ";proto="),
+        _ => (";host=\"", "\";proto="),
+    };
+    let parts = ["for=", open, hop, close, before, host, after, client.proto];
     let element = Bytes::from(parts.concat());
     // All parts were values of fields before.
     HeaderValue::from_maybe_shared(element).unwrap_or(HeaderValue::from_static("for=unknown"))

@@ -1,7 +1,7 @@
 //! Fields that end at the next hop (RFC 9110, section 7.6.1).
 
-use hyper::HeaderMap;
-use hyper::header::{CONNECTION, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::{HeaderMap, StatusCode};
 
 use super::names;
 
@@ -35,6 +35,19 @@ pub fn strip(headers: &mut HeaderMap) {
         .collect();
     for name in ended.iter().chain(&nominated) {
         headers.remove(name);
+    }
+}
+
+/// The same for an answer: a 426 names in `Upgrade` what is wanted instead (RFC 9110, section 15.5.22), which is what it says.
+pub fn strip_answer(status: StatusCode, headers: &mut HeaderMap) {
+    let wanted = match status {
+        StatusCode::UPGRADE_REQUIRED => headers.get(UPGRADE).cloned(),
+        _ => None,
+    };
+    strip(headers);
+    if let Some(wanted) = wanted {
+        headers.insert(UPGRADE, wanted);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
 }
 
@@ -89,6 +102,20 @@ mod tests {
             ("trailer", "x-sum"),
         ];
         assert_eq!(stripped(&fields), ["accept", "trailer"]);
+    }
+
+    #[test]
+    fn what_a_426_wants_instead_stays() {
+        for (status, names) in [(426, &["connection", "upgrade"][..]), (400, &[])] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade, x-hop"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert("x-hop", HeaderValue::from_static("1"));
+            strip_answer(StatusCode::from_u16(status).unwrap(), &mut headers);
+            let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            left.sort();
+            assert_eq!(left, names, "{status}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `Host`: one, well formed, and the same as the target's.
 
+use hyper::Version;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 
 use super::Fault;
 
-/// A `host[:port]`, taken apart.
+/// A `host[:port]`, taken apart; of an HTTP/1.0 request that names none, all of it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Lower case, without port and without the dot that ends a full name; an IPv6 address with its
@@ -48,12 +49,14 @@ impl Host {
 /// The request's host.
 ///
 /// # Errors
-/// [`Fault::Host`] where there is none, more than one, one that is no `host[:port]`, or one that
+/// [`Fault::Host`] where there is none (but for HTTP/1.0), more than one, one that is no `host[:port]`, or one that
 /// a target in absolute form contradicts.
 pub fn of(head: &Parts) -> Result<Host, Fault> {
     let mut values = head.headers.get_all(HOST).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(Fault::Host);
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        (None, _) if head.version == Version::HTTP_10 => return of_http10(head),
+        _ => return Err(Fault::Host),
     };
     let host = Host::parse(value).ok_or(Fault::Host)?;
     let Some(authority) = head.uri.authority() else {
@@ -64,6 +67,21 @@ pub fn of(head: &Parts) -> Result<Host, Fault> {
         Some(target) if target.is_at(&host) => Ok(host),
         _ => Err(Fault::Host),
     }
+}
+
+/// HTTP/1.0 knows no `Host`, and those who check a proxy's health send none.
+fn of_http10(head: &Parts) -> Result<Host, Fault> {
+    let Some(authority) = head.uri.authority() else {
+        return Ok(Host {
+            name: String::new(),
+            port: None,
+            value: HeaderValue::from_static(""),
+        });
+    };
+    let target = HeaderValue::from_str(authority.as_str()).ok();
+    target
+        .and_then(|target| Host::parse(&target))
+        .ok_or(Fault::Host)
 }
 
 /// A port in its only spelling: digits without a zero before them.
@@ -147,6 +165,20 @@ mod tests {
             &["ä"],
         ] {
             assert_eq!(of_request("/", hosts), Err(Fault::Host), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn http_1_0_may_name_none() {
+        for (target, host) in [
+            ("/", Ok("")),
+            ("http://A/", Ok("a")),
+            ("http://u@a/", Err(Fault::Host)),
+        ] {
+            let request = Request::get(target).version(Version::HTTP_10);
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let name = of(&head).map(|host| host.name);
+            assert_eq!(name, host.map(str::to_owned), "{target}");
         }
     }
 

@@ -60,7 +60,7 @@ fn measure(head: &Parts, limits: Limits) -> Result<(), Fault> {
         .uri
         .path_and_query()
         .map_or(0, |path| path.as_str().len());
-    if target > TARGET_LIMIT {
+    if target > TARGET_LIMIT.min(limits.bytes) {
         return Err(Fault::TargetTooLong);
     }
     if head.headers.len() > limits.fields {

@@ -41,12 +41,15 @@ pub fn is_precious(name: &str) -> bool {
 }
 
 /// Removes names of more than letters, digits and `-` as `policy` says; aliases of forwarded and
-/// precious names always.
+/// precious names always. Returns which are gone.
 ///
 /// # Errors
 /// [`Fault::AmbiguousName`] where the policy is to reject, or where two names that are allowed fold
 /// into one: which of them counts would be the backend's guess.
-pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), Fault> {
+pub fn disambiguate(
+    headers: &mut HeaderMap,
+    policy: Underscores,
+) -> Result<Vec<HeaderName>, Fault> {
     let ambiguous: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_ambiguous(name.as_str()))
@@ -55,12 +58,14 @@ pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), 
     if policy == Underscores::Reject && !ambiguous.is_empty() {
         return Err(Fault::AmbiguousName);
     }
+    let mut dropped = Vec::new();
     for name in ambiguous {
         let keep = policy == Underscores::Allow
             && !is_forwarded(name.as_str())
             && !is_precious(name.as_str());
         if !keep {
-            headers.remove(name);
+            headers.remove(&name);
+            dropped.push(name);
         } else if headers
             .keys()
             .any(|other| *other != name && folds_to(name.as_str(), other.as_str()))
@@ -68,7 +73,7 @@ pub fn disambiguate(headers: &mut HeaderMap, policy: Underscores) -> Result<(), 
             return Err(Fault::AmbiguousName);
         }
     }
-    Ok(())
+    Ok(dropped)
 }
 
 /// Removes every field that is, or may pass for, one of these: nobody but this house sends them upstream.

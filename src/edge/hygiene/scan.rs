@@ -13,8 +13,8 @@ use super::Fault;
 use head::Head;
 use line::{Ended, Line};
 
-/// Longest request target.
-pub(super) const TARGET_LIMIT: usize = 8 * 1024;
+/// Longest request target that the engine can hold, whatever a head may take.
+pub(super) const TARGET_LIMIT: usize = u16::MAX as usize - 1;
 /// Longest line with a chunk's size and extensions.
 const CHUNK_LINE_LIMIT: usize = 256;
 
@@ -179,6 +179,7 @@ impl Scanner {
         let (limit, too_long) = match self.at {
             At::ChunkSize => (CHUNK_LINE_LIMIT, Fault::Chunk),
             At::ChunkEnd => (2, Fault::Chunk),
+            At::RequestLine => (self.left, Fault::TargetTooLong),
             _ => (self.left, Fault::HeadTooLarge),
         };
         // Kept only where it is not complete yet: a connection between requests holds nothing.

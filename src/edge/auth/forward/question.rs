@@ -95,14 +95,16 @@ impl Question {
         hop::strip(headers);
         // Ours come last: no field of the client's stands for one of them, whatever the policy names.
         let context = &self.context;
+        // HTTP/1.0 may name none: then the authority's own address is its host.
+        let host = || Some(context.host.clone()).filter(|host| !host.is_empty());
         let of_the_edge = [
-            (HOST, Some(context.host.clone())),
+            (HOST, host()),
             (ACCEPT, Some(HeaderValue::from_static("application/json"))),
             (ACCEPT_ENCODING, Some(HeaderValue::from_static("identity"))),
             (COOKIE, self.inputs.cookie.clone()),
             (CDN_LOOP, context.way.field.clone()),
             (FORWARDED_FOR, HeaderValue::from_str(&context.remote).ok()),
-            (FORWARDED_HOST, Some(context.host.clone())),
+            (FORWARDED_HOST, host()),
             (
                 FORWARDED_PROTO,
                 Some(HeaderValue::from_static(context.proto)),

@@ -116,13 +116,17 @@ fn a_target_is_what_the_engine_takes() {
         let expected = (!target.starts_with("//")).then_some(Fault::Target);
         assert_eq!(fault(&request), expected, "{target:?}");
     }
-    let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(TARGET_LIMIT));
-    let mut scanner = Scanner::new(Limits {
-        bytes: 32 << 10,
-        fields: 8,
-    });
+    let of_length = |length: usize, bytes: usize| {
+        let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(length - 1));
+        Scanner::new(Limits { bytes, fields: 8 })
+            .feed(line.as_bytes())
+            .fault
+    };
+    assert_eq!(of_length(31 << 10, 32 << 10), None);
+    assert_eq!(of_length(32 << 10, 32 << 10), Some(Fault::TargetTooLong));
+    assert_eq!(of_length(TARGET_LIMIT, 1 << 20), None);
     assert_eq!(
-        scanner.feed(long.as_bytes()).fault,
+        of_length(TARGET_LIMIT + 1, 1 << 20),
         Some(Fault::TargetTooLong)
     );
 }
