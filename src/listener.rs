@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use crate::config::Listen;
@@ -46,13 +47,14 @@ impl Given {
 const BACKLOG: u32 = 4096;
 
 impl Listener {
-    /// Binds an address. A Unix socket that nobody answers on any more is replaced; `mode` is its permissions.
+    /// Binds an address. A Unix socket that nobody answers on any more is replaced; `mode` is its permissions. `all` are those that
+    /// are bound beside it: one of IPv6 takes no connections of IPv4 where another address of that port does.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn bind(listen: &Listen, mode: u32) -> io::Result<Self> {
+    pub async fn bind(listen: &Listen, mode: u32, all: &[Listen]) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
+            Listen::Tcp(address) => bind_tcp(*address, all).map(Listener::Tcp),
             Listen::Unix(path) => bind_unix(path, mode).await.map(Listener::Unix),
         }
     }
@@ -122,13 +124,17 @@ pub fn name(listen: &Listen) -> String {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, all: &[Listen]) -> io::Result<TcpListener> {
+    let has_ipv4 = |other: &Listen| matches!(other, Listen::Tcp(other) if other.is_ipv4() && other.port() == address.port());
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     // A restart must not wait for old connections' TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    if address.is_ipv6() && address.port() != 0 && all.iter().any(has_ipv4) {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -160,14 +166,41 @@ async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[tokio::test]
     async fn port_0_is_resolved() {
         let any = Listen::Tcp(([127, 0, 0, 1], 0).into());
-        let url = Listener::bind(&any, 0).await.unwrap().url().unwrap();
+        let url = Listener::bind(&any, 0, &[]).await.unwrap().url().unwrap();
         let port = url.strip_prefix("http://127.0.0.1:").unwrap();
         assert_ne!(port.parse::<u16>().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn both_families_of_one_port_are_bound() {
+        let [four, six] = [IpAddr::from([0; 4]), IpAddr::from([0u16; 8])];
+        for order in [[four, six], [six, four]] {
+            // A port that is free now may be taken by another test in between.
+            let mut tries = 0..20;
+            let is_bound = loop {
+                let any = TcpListener::bind((four, 0)).await.unwrap();
+                let port = any.local_addr().unwrap().port();
+                drop(any);
+                let all = order.map(|ip| Listen::Tcp((ip, port).into()));
+                let [one, other] = &all;
+                let one = Listener::bind(one, 0, &all).await;
+                let other = Listener::bind(other, 0, &all).await;
+                if one.is_ok() && other.is_ok() {
+                    break true;
+                }
+                if tries.next().is_none() {
+                    break false;
+                }
+            };
+            assert!(is_bound, "{order:?}");
+        }
     }
 
     #[tokio::test]
@@ -175,11 +208,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listen = Listen::Unix(path.clone());
-        let first = Listener::bind(&listen, 0o600).await.unwrap();
+        let first = Listener::bind(&listen, 0o600, &[]).await.unwrap();
         assert_eq!(first.url().unwrap(), format!("unix:{}", path.display()));
-        assert!(Listener::bind(&listen, 0o600).await.is_err());
+        assert!(Listener::bind(&listen, 0o600, &[]).await.is_err());
         drop(first);
-        Listener::bind(&listen, 0o600).await.unwrap();
+        Listener::bind(&listen, 0o600, &[]).await.unwrap();
     }
 
     #[tokio::test]
@@ -187,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let unix = Listen::Unix(folder.path().join("s"));
         for listen in [Listen::Tcp(([127, 0, 0, 1], 0).into()), unix] {
-            let first = Listener::bind(&listen, 0o600).await.unwrap();
+            let first = Listener::bind(&listen, 0o600, &[]).await.unwrap();
             let (url, path) = (first.url().unwrap(), first.path());
             let given = first.descriptor().unwrap();
             drop(first);
@@ -206,7 +239,7 @@ mod tests {
         let path = folder.path().join("precious");
         std::fs::write(&path, b"data").unwrap();
         assert!(
-            Listener::bind(&Listen::Unix(path.clone()), 0o600)
+            Listener::bind(&Listen::Unix(path.clone()), 0o600, &[])
                 .await
                 .is_err()
         );

@@ -54,12 +54,14 @@ pub(super) async fn bind(
     config: &Config,
     given: &mut Vec<Given>,
 ) -> Result<(Vec<Bound>, Bound), StartError> {
+    let mut all = config.server.listen.clone();
+    all.push(config.admin.listen.clone());
     let mut public = Vec::new();
     for listen in &config.server.listen {
-        public.push(bind_one(PUBLIC, listen, EVERYBODY, given).await?);
+        public.push(bind_one(PUBLIC, listen, EVERYBODY, &all, given).await?);
     }
     let admin = &config.admin.listen;
-    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, given).await?;
+    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, &all, given).await?;
     Ok((public, admin))
 }
 
@@ -68,6 +70,7 @@ async fn bind_one(
     key: &'static str,
     listen: &Listen,
     mode: u32,
+    all: &[Listen],
     given: &mut Vec<Given>,
 ) -> Result<Bound, StartError> {
     let address = listener::name(listen);
@@ -78,7 +81,7 @@ async fn bind_one(
     let bound = async {
         let listener = match theirs {
             Some(given) => Listener::adopt(given.descriptor)?,
-            None => Listener::bind(listen, mode).await?,
+            None => Listener::bind(listen, mode, all).await?,
         };
         let url = listener.url()?;
         Ok((listener, url))

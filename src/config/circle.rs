@@ -88,7 +88,11 @@ struct Machine {
 
 impl Machine {
     const HERE: Machine = Machine {
-        hosts: || std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        hosts: || {
+            let text = std::fs::read("/etc/hosts").unwrap_or_default();
+            // A comment may be in an encoding of before UTF-8.
+            String::from_utf8_lossy(&text).into_owned()
+        },
         name: || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
         has: is_local,
     };
@@ -119,8 +123,10 @@ impl Machine {
 
 /// Whether who connects to this server is answered by this listener.
 fn leads_to(authority: &Authority, listen: &Listen, machine: &Machine) -> bool {
-    let Listen::Tcp(listener) = listen else {
-        return false;
+    let listener = match (listen, authority.socket()) {
+        (Listen::Unix(path), socket) => return socket == Some(path),
+        (Listen::Tcp(_), Some(_)) => return false,
+        (Listen::Tcp(listener), None) => listener,
     };
     if listener.port() == 0 || listener.port() != authority.port() {
         return false;

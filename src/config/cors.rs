@@ -15,7 +15,7 @@ use super::units;
 pub struct Cors {
     /// NAME.
     pub name: String,
-    /// Allowed origins, such as `"https://app.example.com"`; `"https://*.example.com"` stands for one label, `"*"` for everybody who sends no cookie. Empty: only the server's own host.
+    /// Allowed origins, such as `"https://app.example.com"`, or `"capacitor://localhost"`, which is compared whole; `"https://*.example.com"` stands for one label, `"*"` for everybody who sends no cookie. Empty: only the server's own host.
     pub origins: Vec<OriginPattern>,
     /// Whether their requests may carry cookies.
     pub credentials: bool,
@@ -64,6 +64,8 @@ pub enum OriginPattern {
         /// Explicit, or the scheme's default.
         port: u16,
     },
+    /// `capacitor://localhost`: an origin of another scheme, compared whole.
+    Whole(String),
     /// `"*"`: everybody who sends no cookie.
     Any,
 }
@@ -153,6 +155,9 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         let mend = format!("an origin ends before the slash: \"{bare}\"");
         return Err(Wrong::new("is no origin", mend));
     }
+    if let Some(whole) = of_other_scheme(text)? {
+        return Ok(OriginPattern::Whole(whole));
+    }
     if lower.ends_with(':') {
         let bare = lower.trim_end_matches(':');
         let mend = format!("write its digits, or leave the colon out: \"{bare}\"");
@@ -184,6 +189,39 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
             port,
         },
     })
+}
+
+/// What an application's web view sends, such as `capacitor://localhost`: as it is, for its host may have a case. `None` where the
+/// scheme is one of the web's, or where there is none.
+fn of_other_scheme(text: &str) -> Result<Option<String>, Wrong> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(None);
+    };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        });
+    let is_the_webs = ["http", "https", "ws", "wss"].contains(&scheme);
+    if !is_scheme || is_the_webs || rest.is_empty() && scheme != "file" {
+        return Ok(None);
+    }
+    if scheme == "file" {
+        let mend = "remove it: files of anybody send it";
+        return Err(Wrong::new("is nobody's origin", mend));
+    }
+    if rest.contains('*') {
+        let mend = "write it whole, as the application sends it";
+        return Err(Wrong::new(
+            "has a `*`, which stands for a label of http and https alone",
+            mend,
+        ));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    if !rest.bytes().all(is_plain) {
+        let mend = "write scheme and host alone, such as \"capacitor://localhost\"";
+        return Err(Wrong::new("is no origin", mend));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn refuse_several(text: &str) -> Result<(), Wrong> {
@@ -235,6 +273,13 @@ mod tests {
             exact("http", "localhost", 3000)
         );
         assert_eq!(read("http://[::1]"), exact("http", "[::1]", 80));
+        for other in [
+            "capacitor://localhost",
+            "app://x",
+            "chrome-extension://abCd",
+        ] {
+            assert_eq!(read(other), OriginPattern::Whole(other.to_owned()));
+        }
         assert_eq!(read("*"), OriginPattern::Any);
         assert_eq!(
             read("https://*.example.com:8443"),
@@ -271,7 +316,11 @@ mod tests {
             ("https://a.test,", "alone: \"https://a.test\""),
             ("https://*a.test", "the first label alone"),
             ("https://a.test*", "the first label alone"),
-            ("file://", "begin with http:// or https://"),
+            ("file://", "remove it"),
+            ("capacitor://", "begin with http:// or https://"),
+            ("capacitor://localhost/", "\"capacitor://localhost\""),
+            ("app://*", "write it whole"),
+            ("ws://app.example.com", "begin with http:// or https://"),
             ("", "scheme, host and port"),
         ] {
             let wrong = origin(slip).expect_err(slip);

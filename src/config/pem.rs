@@ -1,6 +1,7 @@
 //! Certificates and keys, read from the PEM files that keys of the configuration name.
 
 use std::path::PathBuf;
+use std::string::FromUtf8Error;
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
@@ -71,6 +72,14 @@ impl<'a> Pem<'a> {
         match (desk.world.read)(&path) {
             Ok(text) => Some(pem(text)),
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                // Between the sections of a PEM file stands what people write in any encoding.
+                let cause = error.into_inner();
+                let cause = cause.and_then(|cause| cause.downcast::<FromUtf8Error>().ok());
+                let bytes = cause.map(|cause| cause.into_bytes()).unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes);
+                if text.contains(BEGINNING) {
+                    return Some(pem(text.into_owned()));
+                }
                 pem(String::new()).refuse(
                     "is no PEM file: it is not text",
                     "convert it: `openssl x509 -inform DER -in FILE`, or `openssl pkey -inform DER -in FILE`",

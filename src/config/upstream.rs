@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::{tree, units};
 pub struct Upstream {
     /// NAME.
     pub name: String,
-    /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme (http or https), host and port, no path. A name is looked up again when its time to live is over, and requests then go to its new addresses. Required.
+    /// Its servers, such as `["http://127.0.0.1:5000"]`: scheme (http or https), host and port, no path; or `"unix:/run/app.sock"`, a socket on this machine, which only the file on disk can add. A name is looked up again when its time to live is over, and requests then go to its new addresses. Required.
     pub servers: Vec<Authority>,
     /// What happens to a connection that a client has authenticated by NTLM or Negotiate: `"close"` closes it after the answer; `"pin"` keeps it for that client connection and that server until either ends or for `idle_timeout`, whatever `keepalive` says. Pinned is only over HTTP/1.1 on both sides, and never for a peer in `server.trusted_proxies` or one that sends `X-Forwarded-For` and the like. No other client, source, poll, authority or check ever uses such a connection.
     pub connection_auth: ConnectionAuth,
@@ -55,13 +56,26 @@ pub enum ConnectionAuth {
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
-    /// `host:port`, the host a name or an IP literal as it stands in a URL.
+    /// `host:port`, the host a name or an IP literal as it stands in a URL; or `unix:` and a path.
     pub address: String,
     /// Whether it is spoken to over TLS.
     pub is_https: bool,
 }
 
 impl Authority {
+    /// The socket's file, where it is one on this machine.
+    pub fn socket(&self) -> Option<&Path> {
+        self.address.strip_prefix(UNIX).map(Path::new)
+    }
+
+    /// What `Host` says where nobody says otherwise.
+    pub fn host_header(&self) -> &str {
+        match self.socket() {
+            Some(_) => "localhost",
+            None => &self.address,
+        }
+    }
+
     /// Its host alone, as it stands in a URL.
     pub fn host(&self) -> &str {
         self.address
@@ -75,8 +89,11 @@ impl Authority {
         port.and_then(Result::ok).unwrap_or(80)
     }
 
-    /// Its URL, without a path.
+    /// Its URL, without a path; of a socket its file.
     pub fn url(&self) -> String {
+        if self.socket().is_some() {
+            return self.address.clone();
+        }
         let scheme = if self.is_https { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
@@ -136,7 +153,23 @@ pub(super) fn stand_in(table: &Table<'_>) -> Arc<Upstream> {
     read(&Table::of(&desk, &root).empty("upstream"), "")
 }
 
+/// Before the path of a server's socket.
+const UNIX: &str = "unix:";
+
+/// The longest path that the system takes for a socket, bytes.
+const LONGEST: usize = 107;
+
 pub(super) fn server(text: &str) -> Result<Authority, Wrong> {
+    if let Some(path) = text.strip_prefix(UNIX) {
+        if !path.starts_with('/') || path.len() > LONGEST || path.contains('\0') {
+            let mend = "write its absolute path, of at most 107 bytes: \"unix:/run/app.sock\"";
+            return Err(Wrong::new("is no socket's path", mend));
+        }
+        return Ok(Authority {
+            address: text.to_owned(),
+            is_https: false,
+        });
+    }
     let bare = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
     let origin = address::origin(&bare)?;
     Ok(Authority {
@@ -158,7 +191,15 @@ mod tests {
         let safe = server("https://app").unwrap();
         assert_eq!((safe.url(), safe.host()), ("https://app:443".into(), "app"));
         assert_eq!(server("http://[::1]").unwrap().host(), "[::1]");
+        let socket = server("unix:/run/App.sock").unwrap();
+        assert_eq!(socket.url(), "unix:/run/App.sock");
+        assert_eq!(socket.socket(), Some(Path::new("/run/App.sock")));
+        assert_eq!(socket.host_header(), "localhost");
+        let long = format!("unix:/{}", "x".repeat(LONGEST));
         for broken in [
+            "unix:run/app.sock",
+            "unix:",
+            &long,
             "app:5000",
             "http://app/x",
             "http://u:p@app",

@@ -37,7 +37,11 @@ pub(super) struct Guide {
 impl Addresses {
     pub(super) fn of(server: &Authority) -> Self {
         let host = server.host().trim_matches(['[', ']']).to_owned();
-        let literal: Option<IpAddr> = host.parse().ok();
+        let literal: Option<IpAddr> = match server.socket() {
+            // Nothing is ever looked up for it.
+            Some(_) => Some(super::stream::NOWHERE.ip()),
+            None => host.parse().ok(),
+        };
         Addresses {
             port: server.port(),
             known: RwLock::new(literal.map(|ip| Arc::from([ip]))),

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// How long an address may hesitate before the next one is tried beside it (RFC 8305, section 5).
 /// One after the other would let a single dead address use up all of `connect_timeout`.
@@ -39,6 +40,12 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAdd
             () = tokio::time::sleep(STAGGER), if has_more => {}
         }
     }
+}
+
+/// Connects to a socket on this machine; its file is told where that fails.
+pub(super) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let connected = UnixStream::connect(path).await;
+    connected.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 async fn open(address: SocketAddr) -> io::Result<(SocketAddr, TcpStream)> {

@@ -486,7 +486,7 @@ fn address(
     *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
     if !head.headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(&server.address)
+        let host = HeaderValue::from_str(server.host_header())
             .map_err(|_| Error::upstream(Kind::Other, "no usable address"))?;
         request.headers_mut().insert(HOST, host);
     }

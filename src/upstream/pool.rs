@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::addresses::{Guide, addresses};
 use super::answer::{Answer, Way};
 use super::bound;
-use super::connect::connect;
+use super::connect::{connect, connect_unix};
 use super::depot::Depot;
 use super::http1::{Http1, State, Unanswered};
 use super::http2::{self, Http2, Refused};
@@ -222,12 +223,16 @@ impl Pool {
     pub(super) async fn accepts(&self, server: &Authority) -> bool {
         let depot = self.depot(server);
         let dialing = async {
-            connect(addresses(&depot, &self.guide).await.ok()?)
-                .await
-                .ok()
+            if let Some(path) = server.socket() {
+                return connect_unix(path).await.is_ok();
+            }
+            let Ok(addresses) = addresses(&depot, &self.guide).await else {
+                return false;
+            };
+            connect(addresses).await.is_ok()
         };
         let patience = self.settings.connect_timeout.min(GLANCE);
-        matches!(timeout(patience, dialing).await, Ok(Some(_)))
+        timeout(patience, dialing).await.unwrap_or(false)
     }
 
     /// A kept connection where there is one, and else a new one; which of them it is.
@@ -350,9 +355,13 @@ impl Pool {
         depot: &Arc<Depot>,
         may_use_http2: bool,
     ) -> Result<Stream, Error> {
+        let refused = |error: io::Error| Error::upstream(Kind::Connect, error.to_string());
+        if let Some(path) = server.socket() {
+            let stream = connect_unix(path).await.map_err(refused)?;
+            return Ok(Stream::unix(stream, may_use_http2));
+        }
         let connected = connect(addresses(depot, &self.guide).await?).await;
-        let (address, stream) =
-            connected.map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
+        let (address, stream) = connected.map_err(refused)?;
         if !server.is_https {
             return Ok(Stream::plain(address, stream, may_use_http2));
         }

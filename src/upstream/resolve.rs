@@ -1,10 +1,10 @@
 //! From a name to addresses, and how long they hold.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, fs, io};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_resolver::config::{
@@ -14,10 +14,12 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
 /// The files that say how names are looked up; they are read again when they change.
 const SYSTEM: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
 
 /// How long one try at one server may take, and how many there are.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -71,7 +73,7 @@ impl Resolver {
             Source::Server(resolver) => resolver.clone(),
             Source::System(kept) => {
                 let known = name.clone();
-                let hosts = tokio::task::spawn_blocking(move || in_hosts_file(&known)).await;
+                let hosts = tokio::task::spawn_blocking(move || in_hosts_file(HOSTS, &known)).await;
                 if let Ok(Some(found)) = hosts {
                     return Ok(found);
                 }
@@ -118,8 +120,9 @@ async fn ask(resolver: &TokioResolver, name: &Name) -> Result<Found, String> {
 }
 
 /// A name that the hosts file knows is looked up nowhere else, whichever family it has there.
-fn in_hosts_file(name: &Name) -> Option<Found> {
-    let hosts = Hosts::from_system().ok()?;
+fn in_hosts_file(path: &str, name: &Name) -> Option<Found> {
+    let mut hosts = Hosts::default();
+    hosts.read_hosts_conf(&*text_of(path).ok()?).ok()?;
     let addresses: Vec<IpAddr> = [RecordType::AAAA, RecordType::A]
         .into_iter()
         .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
@@ -136,6 +139,12 @@ fn in_hosts_file(name: &Name) -> Option<Found> {
     })
 }
 
+/// A file's text; a comment may be in an encoding of before UTF-8.
+fn text_of(path: &str) -> io::Result<Vec<u8>> {
+    let text = fs::read(path)?;
+    Ok(String::from_utf8_lossy(&text).into_owned().into_bytes())
+}
+
 /// The system's resolver as its file says now.
 fn current(
     kept: &Mutex<Option<(Option<SystemTime>, TokioResolver)>>,
@@ -147,10 +156,11 @@ fn current(
     {
         return Ok(resolver.clone());
     }
-    let system = hickory_resolver::system_conf::read_system_conf();
-    let resolver = system
+    let told = |error: &dyn fmt::Display| format!("{SYSTEM}: {error}");
+    let text = text_of(SYSTEM).map_err(|error| told(&error))?;
+    let resolver = parse_resolv_conf(text)
         .and_then(|(config, options)| build(config, options))
-        .map_err(|error| format!("{SYSTEM}: {error}"))?;
+        .map_err(|error| told(&error))?;
     *kept = Some((changed, resolver.clone()));
     Ok(resolver)
 }
@@ -162,4 +172,28 @@ fn build(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResol
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         .with_options(options)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_in_another_encoding_hides_no_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        fs::write(path, b"10.0.0.7 app # caf\xe9\n# caf\xe9\n10.0.0.8 other\n").unwrap();
+        for (name, ip) in [("app", "10.0.0.7"), ("other", "10.0.0.8")] {
+            let found = in_hosts_file(path, &Name::from_str(name).unwrap());
+            assert_eq!(found.unwrap().addresses, [ip.parse::<IpAddr>().unwrap()]);
+        }
+        fs::write(path, b"nameserver 10.0.0.9 # caf\xe9\n").unwrap();
+        let (config, _) = parse_resolv_conf(text_of(path).unwrap()).unwrap();
+        let servers: Vec<_> = config
+            .name_servers()
+            .iter()
+            .map(|server| server.ip)
+            .collect();
+        assert_eq!(servers, ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+    }
 }

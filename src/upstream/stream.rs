@@ -1,15 +1,18 @@
 //! The bytes of a connection, encrypted or not.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::tls;
+
+/// In place of the address of a socket on this machine.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 pub(super) struct Stream {
     /// The other end.
@@ -21,6 +24,7 @@ pub(super) struct Stream {
 
 enum Io {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -30,6 +34,14 @@ impl Stream {
             address,
             is_http2,
             io: Io::Plain(stream),
+        }
+    }
+
+    pub(super) fn unix(stream: UnixStream, is_http2: bool) -> Self {
+        Stream {
+            address: NOWHERE,
+            is_http2,
+            io: Io::Unix(stream),
         }
     }
 
@@ -50,6 +62,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -63,6 +76,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -74,6 +88,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
@@ -85,6 +100,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -92,6 +108,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

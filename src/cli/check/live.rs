@@ -281,7 +281,7 @@ pub fn get(path: &str, host: &str, accept: &'static str) -> Request<Body> {
 
 pub fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
     let fixed = upstream.host.as_ref().and_then(|host| host.to_str().ok());
-    fixed.unwrap_or(&server.address)
+    fixed.unwrap_or(server.host_header())
 }
 
 /// As somebody at the public URL would be asked for.
@@ -290,7 +290,7 @@ fn context(config: &Config, forward: &Forward) -> Context {
     let is_https = public.starts_with("https:");
     let authority = public.split_once("://").map(|(_, authority)| authority);
     let server = forward.upstream.servers.first();
-    let host = authority.or(server.map(|server| &*server.address));
+    let host = authority.or(server.map(|server| server.host_header()));
     let host = host.and_then(|host| HeaderValue::from_str(host).ok());
     Context {
         host: host.unwrap_or(HeaderValue::from_static("localhost")),
@@ -309,6 +309,7 @@ fn example(pattern: &OriginPattern) -> String {
             suffix,
             port,
         } => (scheme, format!("any{suffix}"), port),
+        OriginPattern::Whole(origin) => return origin.clone(),
         OriginPattern::Any => return "https://any.example".to_owned(),
     };
     match (scheme.as_str(), port) {

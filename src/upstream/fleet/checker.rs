@@ -109,7 +109,7 @@ fn request(
 ) -> Result<Request<Body>, hyper::http::Error> {
     let host = match host {
         Some(host) => host.clone(),
-        None => HeaderValue::try_from(server.authority.address.as_str())?,
+        None => HeaderValue::try_from(server.authority.host_header())?,
     };
     Request::get(Uri::try_from(health.path.as_str())?)
         .header(HOST, host)
