@@ -1,8 +1,8 @@
 //! Files of `state_dir`: written whole, fsynced, renamed; a corrupt one is set aside, never guessed at.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,13 +14,26 @@ pub const PRIVATE: u32 = 0o600;
 /// # Errors
 /// What the file system says; the old file is untouched then.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_as(path, bytes, mode, None)
+}
+
+/// As [`write_whole`], for a file that belongs to others: owner, group and permissions stay as they are.
+///
+/// # Errors
+/// What the file system says, also of an owner or a group that this process may not give a file to.
+pub fn replace_whole(path: &Path, bytes: &[u8], like: &Metadata) -> io::Result<()> {
+    let mode = like.permissions().mode() & 0o7777;
+    write_as(path, bytes, mode, Some((like.uid(), like.gid())))
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let scratch = folder.join(format!(".{name}.{:016x}", fastrand::u64(..)));
-    let written = write_new(&scratch, bytes, mode).and_then(|()| fs::rename(&scratch, path));
+    let written = write_new(&scratch, bytes, mode, owner).and_then(|()| fs::rename(&scratch, path));
     if written.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&scratch);
@@ -29,16 +42,31 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(mode)
+        // No more than the file may be read by in the end, and nobody else before its owner is known.
+        .mode(mode & PRIVATE)
         .open(path)?;
+    if let Some((user, group)) = owner {
+        give(&file, user, group)?;
+    }
     // The umask may have taken bits away that the file replaced had.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+fn give(file: &File, user: u32, group: u32) -> io::Result<()> {
+    let is = file.metadata()?;
+    if (is.uid(), is.gid()) == (user, group) {
+        return Ok(());
+    }
+    fchown(file, Some(user), Some(group)).map_err(|error| {
+        let what = format!("it belongs to user {user} and group {group}, which a new file cannot be given to: {error}");
+        io::Error::new(error.kind(), what)
+    })
 }
 
 /// Renames a file that cannot be understood, so that nothing is lost and nothing is guessed. Returns its new name.
@@ -82,6 +110,24 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, PRIVATE);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_owner_and_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        fs::write(&path, b"one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        // Only root can make a file another one's; for any other user it stays its own.
+        let _ = fchown(&File::open(&path).unwrap(), Some(12345), Some(54321));
+        let like = fs::metadata(&path).unwrap();
+        replace_whole(&path, b"two", &like).unwrap();
+        let now = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            (now.uid(), now.gid(), now.mode()),
+            (like.uid(), like.gid(), like.mode())
+        );
     }
 
     #[test]

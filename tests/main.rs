@@ -13,6 +13,7 @@ mod gate;
 mod handover;
 mod handshake;
 mod http2;
+mod legacy;
 mod life;
 mod limits;
 mod loops;

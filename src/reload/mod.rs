@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -19,12 +18,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
-use crate::config::{self, Config, Loaded, Problem, Route, Severity};
+use crate::config::{self, Authority, Config, Loaded, Problem, Route, Severity};
 use crate::hub::Limits;
 use crate::rollout::controller::Controller;
 use crate::route::{InForce, RouteTable};
 use crate::session::Shared;
-use crate::state::{rfc3339, unix_seconds, write_whole};
+use crate::state::{replace_whole, rfc3339, unix_seconds};
 pub use history::History;
 use watch::print;
 pub use watch::{Prints, Watch};
@@ -65,10 +64,24 @@ fn judge(path: &Path, text: String, read: &mut Prints) -> Result<Read, Vec<Probl
     let noted = RefCell::new(read);
     let include = |path: &Path| {
         noted.borrow_mut().insert(path.to_owned(), print(path));
-        fs::read_to_string(path)
+        let text = String::from_utf8(fs::read(path)?);
+        // With its bytes: where only a comment is no UTF-8, what matters can be read.
+        text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     };
     let loaded = config::parse(&text, &path.display().to_string(), &env, &include)?;
     Ok(Read { text, loaded })
+}
+
+/// Servers that are sockets on this machine, with their upstreams' names.
+fn sockets(config: &Config) -> Vec<(&str, &Authority)> {
+    let upstreams = config.upstreams.values();
+    let servers = upstreams.flat_map(|upstream| {
+        let servers = upstream.servers.iter();
+        servers.map(|server| (&*upstream.name, server))
+    });
+    servers
+        .filter(|(_, server)| server.socket().is_some())
+        .collect()
 }
 
 fn whole_file(path: &Path, message: &str) -> Problem {
@@ -180,6 +193,10 @@ impl Reloader {
         self.check_seen(seen)?;
         let mut prints = Prints::new();
         let outcome = judge(&self.path, text, &mut prints);
+        let outcome = match trigger {
+            Trigger::Api => outcome.and_then(|read| self.without_new_sockets(read)),
+            _ => outcome,
+        };
         let path = self.path.clone();
         let applied = self
             .decide(outcome, trigger, since, |text| replace(&path, text))
@@ -191,6 +208,37 @@ impl Reloader {
             self.watch.follow(prints);
         }
         Ok(applied)
+    }
+
+    /// Who may use the admin API does not get at sockets of this machine by it: they are added in the file.
+    fn without_new_sockets(&self, read: Read) -> Result<Read, Vec<Problem>> {
+        let known = sockets(&self.current.loaded.config);
+        let added = sockets(&read.loaded.config).into_iter();
+        let added: Vec<Problem> = added
+            .filter(|(_, server)| {
+                known
+                    .iter()
+                    .all(|(_, known)| known.address != server.address)
+            })
+            .map(|(upstream, server)| {
+                let before = read.text.find(&server.address);
+                let before = before
+                    .and_then(|at| read.text.get(..at))
+                    .unwrap_or_default();
+                let line = before.rsplit('\n').next().unwrap_or_default();
+                Problem {
+                    line: before.matches('\n').count() + 1,
+                    column: line.chars().count() + 1,
+                    key: format!("upstream.{upstream}.servers"),
+                    hint: "add it to the file on this machine".to_owned(),
+                    ..whole_file(&self.path, "names a socket that the admin API may not add")
+                }
+            })
+            .collect();
+        match added.is_empty() {
+            true => Ok(read),
+            false => Err(added),
+        }
     }
 
     fn check_seen(&self, seen: Option<Vec<u64>>) -> Result<(), Declined> {
@@ -389,11 +437,12 @@ fn compare(old: &Config, new: &Config) -> Routes {
     }
 }
 
-/// Replaces the file that a symlink may lead to, with the permissions it has.
+/// Replaces the file that a symlink may lead to, with the owner, the group and the permissions it has; where this user may not give
+/// it to them, nothing is replaced.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
-    let mode = fs::metadata(&path)?.permissions().mode() & 0o7777;
-    write_whole(&path, text.as_bytes(), mode)
+    let like = fs::metadata(&path)?;
+    replace_whole(&path, text.as_bytes(), &like)
 }
 
 /// systemd wants the time of the announcement beside it (`Type=notify-reload`). Nobody listens elsewhere.

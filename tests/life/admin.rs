@@ -431,6 +431,24 @@ async fn a_file_that_cannot_be_written_is_read_only() {
 }
 
 #[tokio::test]
+async fn a_file_keeps_its_owner_and_its_mode() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    let folder = Folder::with_rollout("percent = 25");
+    std::fs::set_permissions(folder.config(), PermissionsExt::from_mode(0o640)).unwrap();
+    // Only root gives files away; any other user's stays its own.
+    let _ = chown(folder.config(), Some(12345), Some(54321));
+    let owner = |file: std::fs::Metadata| (file.uid(), file.gid(), file.mode());
+    let before = owner(std::fs::metadata(folder.config()).unwrap());
+    let house = folder.start().await;
+    let other = folder.read().replace("percent = 25", "percent = 26");
+    let put = ask(&house.admin, "PUT", "/v1/config", &["If-Match: *"], &other).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    let after = owner(std::fs::metadata(folder.config()).unwrap());
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
 async fn drained_means_not_ready_until_it_is_cancelled() {
     let folder = Folder::with_rollout("percent = 25");
     let house = folder.start().await;
