@@ -395,7 +395,7 @@ fn refused() -> Vec<(&'static str, u16, String)> {
         (
             "target_too_long",
             414,
-            line(&format!("GET /{} HTTP/1.1", "a".repeat(9000))),
+            line(&format!("GET /{} HTTP/1.1", "a".repeat(33_000))),
         ),
         ("path", 400, line("GET /../a HTTP/1.1")),
         ("line_end", 400, "GET / HTTP/1.1\r\nHost: a\n\r\n".into()),

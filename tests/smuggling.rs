@@ -161,7 +161,6 @@ const WRONG_HEADS: &[(&str, u16)] = &[
     ("GET http://a:81/ HTTP/1.1\r\nHost: a", 400),
     ("GET http://u@a/ HTTP/1.1\r\nHost: a", 400),
     ("GET / HTTP/1.1", 400),
-    ("GET / HTTP/1.0", 400),
     ("GET / HTTP/1.1\r\nHost:", 400),
     ("GET / HTTP/1.1\r\nHost: ", 400),
     ("GET / HTTP/1.1\r\nHost: a b", 400),
