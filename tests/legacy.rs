@@ -160,11 +160,9 @@ async fn dropped_fields_are_counted() {
 #[tokio::test]
 async fn pages_of_other_schemes_get_in_where_they_are_listed() {
     let backend = Backend::ok().await;
-    let routes = format!(
-        "[cors.app]\norigins = [\"capacitor://localhost\", \"app://x\"]\ncredentials = true\n\
+    let routes = "[cors.app]\norigins = [\"capacitor://localhost\", \"app://x\"]\ncredentials = true\n\
          [[route]]\npath = \"/stream\"\nupstream = \"app\"\nsource = \"sse\"\ncors = \"app\"\n\
-         [[route]]\npath = \"/{{*path}}\"\nupstream = \"app\"\ncors = \"app\"\n"
-    );
+         [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\ncors = \"app\"\n";
     let sidecar = Sidecar::before(&backend, "", &routes).await;
     for (origin, is_listed) in [
         ("capacitor://localhost", true),
