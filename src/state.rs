@@ -119,7 +119,7 @@ mod tests {
         fs::write(&path, b"one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         // Only root can make a file another one's; for any other user it stays its own.
-        let _ = fchown(&File::open(&path).unwrap(), Some(12345), Some(54321));
+        let _ = fchown(File::open(&path).unwrap(), Some(12345), Some(54321));
         let like = fs::metadata(&path).unwrap();
         replace_whole(&path, b"two", &like).unwrap();
         let now = fs::metadata(&path).unwrap();

@@ -163,7 +163,7 @@ async fn pages_of_other_schemes_get_in_where_they_are_listed() {
     let routes = "[cors.app]\norigins = [\"capacitor://localhost\", \"app://x\"]\ncredentials = true\n\
          [[route]]\npath = \"/stream\"\nupstream = \"app\"\nsource = \"sse\"\ncors = \"app\"\n\
          [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\ncors = \"app\"\n";
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let sidecar = Sidecar::before(&backend, "", routes).await;
     for (origin, is_listed) in [
         ("capacitor://localhost", true),
         ("app://x", true),
