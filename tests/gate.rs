@@ -278,7 +278,7 @@ async fn trailers_are_judged_as_fields_are() {
     assert_eq!(status, 200);
     assert_eq!(
         seen.unwrap().trailers,
-        [("x-sum".to_owned(), "1".to_owned())]
+        [("X-Sum".to_owned(), "1".to_owned())]
     );
     let strict = Sidecar::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
     assert_eq!(passed(&strict, &backend, sent).await.0, 400);

@@ -25,6 +25,7 @@ mod rfc;
 mod scarcity;
 mod sharing;
 mod smuggling;
+mod spelling;
 mod support;
 mod tls;
 mod tunnel;

@@ -384,7 +384,7 @@ async fn answers_without_a_body_keep_their_fields() {
 #[tokio::test]
 async fn early_hints_are_dropped_and_trailers_pass() {
     let backend = Backend::start(|request, mut peer| async move {
-        assert_eq!(request.trailers, [("x-sum".to_owned(), "1".to_owned())]);
+        assert_eq!(request.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
         let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\
                       HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
                       2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
@@ -399,7 +399,7 @@ async fn early_hints_are_dropped_and_trailers_pass() {
     client.send(request("POST /", fields, "") + body).await;
     let answer = client.response().await;
     assert_eq!((answer.status(), answer.text()), (200, "ok".into()));
-    assert_eq!(answer.trailers, [("x-sum".to_owned(), "2".to_owned())]);
+    assert_eq!(answer.trailers, [("X-Sum".to_owned(), "2".to_owned())]);
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ const STORIES: &[Story] = &[
         with: &[("transfer-encoding", "chunked")],
         without: &["x-sum", "set-cookie"],
         body: "ok",
-        trailers: &[("x-sum", "1")],
+        trailers: &[("X-Sum", "1")],
         goes_on: true,
     },
     Story {

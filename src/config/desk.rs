@@ -54,6 +54,11 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Looks at every value that was noted so far.
+    pub fn each_value(&self, mut look: impl FnMut(&Value)) {
+        self.notes.borrow().values.iter().for_each(&mut look);
+    }
+
     /// Everything that was noted.
     pub fn clear(self) -> Notes {
         self.notes.into_inner()

@@ -33,6 +33,7 @@ mod scalar;
 mod server;
 mod share;
 mod source;
+mod spelled;
 mod table;
 mod template;
 mod tls;
@@ -111,6 +112,8 @@ pub struct Config {
     pub rate_limits: BTreeMap<String, Arc<RateLimit>>,
     /// Names of every `identity`: nobody but this sidecar sends them upstream.
     pub identity_headers: Vec<HeaderName>,
+    /// How the file spells the names of fields that go upstream, where it names them: each once.
+    pub spelled: Vec<(HeaderName, String)>,
     /// `[rollout.NAME]`.
     pub rollouts: BTreeMap<String, Arc<Rollout>>,
     /// `[log]`.
@@ -240,6 +243,7 @@ fn everything(root: &Table<'_>) -> Config {
         routes,
         cors,
         identity_headers: auth::identity_headers(&auths),
+        spelled: spelled::names(root.desk),
         auths,
         rate_limits,
         rollouts,

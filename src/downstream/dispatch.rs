@@ -23,6 +23,7 @@ use crate::edge::auth::credential::Extras;
 use crate::edge::cors::Marks;
 use crate::edge::hygiene::forwarded::{self, Peer};
 use crate::edge::hygiene::own::{self, Parameters, Taken};
+use crate::edge::hygiene::spelling::Spelling;
 use crate::edge::hygiene::{Fault, names, request, rounds};
 use crate::edge::pressure::Level;
 use crate::error::Side;
@@ -87,6 +88,9 @@ pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -
     headers.insert(REQUEST_ID, account.id.value());
     if !is_granted {
         marks.put(headers);
+        if let Some(spelling) = response.extensions_mut().get_mut::<Spelling>() {
+            spelling.forget(|name| marks.write(name));
+        }
     }
     let is_last = is_cut_off || connection.shared.draining.load(Ordering::Relaxed);
     if is_reusable && is_last && !is_granted {

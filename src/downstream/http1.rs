@@ -28,9 +28,13 @@ pub async fn serve(
     let leaving = traffic.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
+        let traffic = traffic.clone();
         // The engine keeps room for this future as long as the connection lives: a box is small.
         let answer = Box::pin(dispatch(connection.clone(), request));
-        answer.map(Ok::<_, Infallible>)
+        answer.map(move |answer| {
+            traffic.answer(&answer);
+            Ok::<_, Infallible>(answer)
+        })
     });
     let serving = engine(limits)
         .serve_connection(TokioIo::new(wire), service)
@@ -59,6 +63,9 @@ fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> 
     {
         request.extensions_mut().insert(fault);
     }
+    if let Some(spelling) = traffic.came() {
+        request.extensions_mut().insert(spelling);
+    }
     request
 }
 
@@ -71,6 +78,7 @@ fn engine(limits: &Limits) -> http1::Builder {
     engine
         .timer(TokioTimer::new())
         .header_read_timeout(None)
+        .title_case_headers(true)
         .max_buf_size(ENGINE_BUFFER.max(limits.header_bytes * 2));
     if limits.headers > ENGINE_FIELDS {
         engine.max_headers(limits.headers);

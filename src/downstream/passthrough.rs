@@ -18,6 +18,7 @@ use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
 use crate::config::ConnectionAuth;
 use crate::edge::auth::Denied;
+use crate::edge::hygiene::spelling::Spelling;
 use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
 use crate::error::{Error, Kind};
 use crate::route::Match;
@@ -136,11 +137,16 @@ pub fn request(
             connection.pins(&head, &exchange.in_force.config.server.trusted_proxies)
         }
     };
+    let is_http1 = head.version <= Version::HTTP_11;
+    let mut extensions = head.extensions;
+    let mut spelling: Spelling = extensions.remove().unwrap_or_default();
     let mut headers = head.headers;
     hop::strip(&mut headers);
     // The engine has answered it by now, or will when the body is asked for.
     headers.remove(EXPECT);
-    own::strip_cookies(&mut headers);
+    if own::strip_cookies(&mut headers) {
+        spelling.forget_name(&COOKIE);
+    }
     let (peer, text) = (exchange.peer, &exchange.peer_text);
     forwarded::rebuild(&mut headers, peer, text, &exchange.client);
     if !headers.contains_key(HOST) && !exchange.host.value.is_empty() {
@@ -148,18 +154,40 @@ pub fn request(
         headers.insert(HOST, exchange.host.value.clone());
     }
     headers.insert(REQUEST_ID, exchange.id.value());
-    identify(&mut headers, exchange, came);
+    identify(&mut headers, &mut spelling, exchange, came);
+    let config = &exchange.in_force.config;
+    let is_ours = |name: &HeaderName| {
+        let csrf = found
+            .route
+            .auth
+            .iter()
+            .filter_map(|auth| auth.csrf.as_ref());
+        config.identity_headers.contains(name)
+            || csrf.map(|csrf| &csrf.header).any(|own| own == name)
+    };
+    for (name, spelled) in &config.spelled {
+        // What came over HTTP/2 was spelled by nobody.
+        if headers.contains_key(name) && (!is_http1 || is_ours(name)) {
+            spelling.set(spelled.as_bytes());
+        }
+    }
     let last_event_id = came.parameters.last_event_id.clone();
     // As EventSource: a client that has seen no id sends none.
     let last_event_id = last_event_id.filter(|id| found.bridged && !id.is_empty());
     if let Some(id) = last_event_id.and_then(|id| HeaderValue::try_from(id).ok()) {
-        headers.entry(LAST_EVENT_ID).or_insert(id);
+        headers.entry(LAST_EVENT_ID).or_insert_with(|| {
+            spelling.forget_name(&LAST_EVENT_ID);
+            id
+        });
     }
     let url = url(exchange, head.uri)?;
     let mut request = Request::new(body.upward(&exchange.in_force));
     *request.method_mut() = head.method;
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
+    if !spelling.is_empty() {
+        request.extensions_mut().insert(spelling);
+    }
     if let Some(pins) = pins {
         request.extensions_mut().insert(pins);
     }
@@ -174,12 +202,17 @@ pub fn request(
 
 /// Tells the backend who this is, after every field that only passes for it has left: what is added here nobody can
 /// nominate away.
-fn identify(headers: &mut HeaderMap, exchange: &Exchange, came: &Came) {
+fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchange, came: &Came) {
+    let identity_headers = &exchange.in_force.config.identity_headers;
+    for name in identity_headers {
+        spelling.forget_name(name);
+    }
     names::remove_aliases(headers, &exchange.in_force.config.identity_headers);
     let Some(admission) = came.entrant.admission() else {
         return;
     };
     if let Some(authorization) = admission.authorization() {
+        spelling.forget_name(&AUTHORIZATION);
         headers.insert(AUTHORIZATION, authorization);
     }
     if let Some(ticketed) = &admission.ticketed {
@@ -189,6 +222,7 @@ fn identify(headers: &mut HeaderMap, exchange: &Exchange, came: &Came) {
             (AUTHORIZATION, &ticketed.authorization),
         ] {
             headers.remove(&name);
+            spelling.forget_name(&name);
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }

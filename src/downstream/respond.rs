@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::edge::auth::Denied;
 use crate::edge::cors::OriginRefused;
 use crate::edge::hygiene::Fault;
+use crate::edge::hygiene::spelling::spelled;
 use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::upstream::{self, Body};
@@ -231,11 +232,12 @@ impl Problem {
         let mut words = format!("HTTP/1.1 {}\r\n", self.status);
         let fields = self.headers.iter();
         for (name, value) in fields.filter_map(|(name, value)| Some((name, value.to_str().ok()?))) {
-            words += &format!("{name}: {value}\r\n");
+            words += &format!("{}: {value}\r\n", spelled(name));
         }
         words += &format!(
-            "content-type: application/problem+json\r\ncache-control: no-store\r\nconnection: close\r\n\
-             {REQUEST_ID}: {request_id}\r\ncontent-length: {}\r\n\r\n{document}",
+            "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nConnection: close\r\n\
+             {}: {request_id}\r\nContent-Length: {}\r\n\r\n{document}",
+            spelled(&REQUEST_ID),
             document.len(),
         );
         words.into_bytes()

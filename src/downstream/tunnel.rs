@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+    UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +30,7 @@ use crate::config::{CorsMode, Route};
 use crate::edge::auth::{Admission, Denied, context};
 use crate::edge::cors;
 use crate::edge::hygiene::hop;
+use crate::edge::hygiene::spelling::Spelling;
 use crate::edge::hygiene::text::Text;
 use crate::edge::rate_limit::Seat;
 use crate::error::{Error, Kind, Side};
@@ -56,6 +58,9 @@ pub async fn open(
     let mut request = passthrough::request(connection, exchange, found, head, body, &came)?;
     if came.entrant.admission().is_some() {
         offer::strip(request.headers_mut());
+        if let Some(spelling) = request.extensions_mut().get_mut::<Spelling>() {
+            spelling.forget_name(&SEC_WEBSOCKET_PROTOCOL);
+        }
     }
     ask_for_websocket(request.headers_mut());
     let mut response = passthrough::send(exchange, found, request, account).await?;

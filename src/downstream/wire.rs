@@ -30,6 +30,7 @@ use crate::config;
 use crate::edge::caps::Connections;
 use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::scan::{Limits, Place, Scanned, Scanner};
+use crate::edge::hygiene::spelling::Outgoing;
 use patience::{Patience, Verdict};
 pub(super) use taking::Taking;
 pub use traffic::Traffic;
@@ -50,6 +51,8 @@ pub struct Wire {
     io: Stream,
     traffic: Traffic,
     scanner: Scanner,
+    /// An answer's head whose names are spelled otherwise than the engine has written them.
+    outgoing: Option<Box<Outgoing>>,
     /// Read and not delivered: first `clear` bytes that may be, then such that may not yet.
     held: BytesMut,
     clear: usize,
@@ -92,6 +95,7 @@ impl Wire {
                 bytes: limits.header_bytes,
                 fields: limits.headers,
             }),
+            outgoing: None,
             held: BytesMut::new(),
             clear: 0,
             ahead: false,
@@ -182,6 +186,11 @@ impl Wire {
     fn scan(&mut self, piece: &[u8]) -> Scanned {
         let scanned = self.scanner.feed(piece);
         self.traffic.expect_answers(usize::from(scanned.head));
+        if scanned.head
+            && let Some(spelling) = self.scanner.spelling()
+        {
+            self.traffic.set_came(spelling);
+        }
         self.patience
             .moved(self.scanner.place(), scanned.head, piece.len());
         self.traffic
@@ -327,10 +336,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        let written = Pin::new(&mut wire.io).poll_write(cx, buf);
-        wire.note_written(&written);
-        written
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -339,7 +345,17 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let written = Pin::new(&mut wire.io).poll_write_vectored(cx, bufs);
+        if let Some(spelling) = wire.traffic.going() {
+            let outgoing = wire.outgoing.get_or_insert_default();
+            outgoing.begin(bufs, &spelling);
+        }
+        let io = Pin::new(&mut wire.io);
+        let written = match &mut wire.outgoing {
+            Some(outgoing) => outgoing.poll_write(bufs, |bufs| io.poll_write_vectored(cx, bufs)),
+            None => io.poll_write_vectored(cx, bufs),
+        };
+        // An idle connection keeps no buffer.
+        wire.outgoing.take_if(|outgoing| outgoing.is_idle());
         wire.note_written(&written);
         written
     }

@@ -74,7 +74,7 @@ impl Http1 {
         let question = Question::default();
         let strict = Strict::new(stream, fields_limit, question.clone());
         let mut engine = http1::Builder::new();
-        engine.max_buf_size(READ_AHEAD);
+        engine.max_buf_size(READ_AHEAD).title_case_headers(true);
         if fields_limit > ENGINE_FIELDS {
             engine.max_headers(fields_limit);
         }
@@ -117,6 +117,9 @@ impl Http1 {
                 .and_then(|reason| reason.into_vec().try_into().ok())
             {
                 answer.extensions_mut().insert::<ReasonPhrase>(reason);
+            }
+            if !told.spelling.is_empty() {
+                answer.extensions_mut().insert(told.spelling);
             }
         }
         Ok(answer)

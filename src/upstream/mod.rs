@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -40,6 +41,7 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::edge::hygiene::rounds::Tag;
+use crate::edge::hygiene::spelling::Spelling;
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::{Span, Telemetry};
 pub use resolve::Resolver;
@@ -116,6 +118,8 @@ pub struct Upstreams {
     tag: Tag,
     /// Fields of an answer, at most.
     response_headers: Arc<AtomicUsize>,
+    /// How the file spells names.
+    spelling: Arc<ArcSwap<Spelling>>,
 }
 
 /// An upstream's fleet, and who looks after it.
@@ -150,6 +154,7 @@ impl Upstreams {
             telemetry,
             tag: Tag::of(&fastrand::u128(..).to_be_bytes()),
             response_headers: Arc::new(config::RESPONSE_HEADERS.into()),
+            spelling: Arc::default(),
         }
     }
 
@@ -213,6 +218,11 @@ impl Upstreams {
         if purpose.is_tagged() {
             self.tag.add(request.headers_mut());
         }
+        if purpose != Purpose::Passthrough {
+            // Nothing of it came from a client as it is.
+            let spelling = Spelling::clone(&self.spelling.load());
+            request.extensions_mut().insert(spelling);
+        }
         let outcome = self.send_uncounted(upstream, purpose, request).await;
         match &outcome {
             Ok((answer, ..)) => span.answered(answer.status()),
@@ -271,6 +281,11 @@ impl Upstreams {
     pub fn adopt(&self, config: &Config) {
         let limit = config.server.limits.response_headers;
         self.response_headers.store(limit, Ordering::Relaxed);
+        let mut spelling = Spelling::default();
+        for (_, spelled) in &config.spelled {
+            spelling.set(spelled.as_bytes());
+        }
+        self.spelling.store(Arc::new(spelling));
         let upstreams = config.upstreams.values();
         let used: Vec<Settings> = upstreams.map(|u| Settings::of(u, limit)).collect();
         self.pools
@@ -485,6 +500,9 @@ fn address(
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
+    if let Some(spelling) = head.extensions.get::<Spelling>() {
+        request.extensions_mut().insert(spelling.clone());
+    }
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(server.host_header())
             .map_err(|_| Error::upstream(Kind::Other, "no usable address"))?;

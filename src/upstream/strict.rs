@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +12,7 @@ use hyper::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::edge::hygiene::scan::answer::{Answers, Asked, Told};
+use crate::edge::hygiene::spelling::{Outgoing, Spelling};
 
 /// A connection whose answers are answers. What is none is an [`io::ErrorKind::InvalidData`].
 pub(super) struct Strict<S> {
@@ -19,6 +20,7 @@ pub(super) struct Strict<S> {
     answers: Answers,
     /// What the engine gets before anything else: heads that came in pieces, or were written anew.
     anew: Bytes,
+    outgoing: Outgoing,
     asked: Question,
     /// The backend takes nothing more. It may have answered before it had read everything.
     is_deaf: bool,
@@ -32,6 +34,9 @@ pub(super) struct Question(Arc<Board>);
 struct Board {
     asked: AtomicU8,
     told: Mutex<Option<Told>>,
+    /// What the engine spells otherwise than it is to be, in the head that goes out next. Its room is used again.
+    going: Mutex<Spelling>,
+    is_respelled: AtomicBool,
 }
 
 const NOTHING: u8 = 0;
@@ -47,7 +52,21 @@ impl Question {
             request if request.method() == Method::HEAD => HEAD,
             _ => OTHER,
         };
+        let noted = request.extensions().get();
+        let mut going = self.0.going.lock().unwrap_or_else(PoisonError::into_inner);
+        going.fill(request.headers(), noted);
+        (self.0.is_respelled).store(!going.is_empty(), Ordering::Relaxed);
+        drop(going);
         self.0.asked.store(asked, Ordering::Release);
+    }
+
+    /// Puts the names of a head right whose first bytes are about to go.
+    fn respell(&self, outgoing: &mut Outgoing, pieces: &[IoSlice<'_>]) {
+        if self.0.is_respelled.load(Ordering::Relaxed) {
+            self.0.is_respelled.store(false, Ordering::Relaxed);
+            let going = self.0.going.lock().unwrap_or_else(PoisonError::into_inner);
+            outgoing.begin(pieces, &going);
+        }
     }
 
     /// What the head of the answer tells beside what the engine makes of it.
@@ -78,6 +97,7 @@ impl<S> Strict<S> {
             io,
             answers: Answers::new(fields_limit),
             anew: Bytes::new(),
+            outgoing: Outgoing::default(),
             asked,
             is_deaf: false,
         }
@@ -154,12 +174,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let strict = self.get_mut();
-        if strict.is_deaf {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let written = Pin::new(&mut strict.io).poll_write(cx, buf);
-        strict.follow(written, buf.len())
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -172,7 +187,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         if strict.is_deaf {
             return Poll::Ready(Ok(all));
         }
-        let written = Pin::new(&mut strict.io).poll_write_vectored(cx, bufs);
+        strict.asked.respell(&mut strict.outgoing, bufs);
+        let io = Pin::new(&mut strict.io);
+        let written = match strict.outgoing.is_idle() {
+            true => io.poll_write_vectored(cx, bufs),
+            false => (strict.outgoing).poll_write(bufs, |bufs| io.poll_write_vectored(cx, bufs)),
+        };
         strict.follow(written, all)
     }
 

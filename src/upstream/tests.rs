@@ -98,10 +98,10 @@ async fn a_server_out_of_reach_is_passed_over_with_the_body_intact() {
     assert_eq!(answer.status(), 200);
     let seen = reading.await.unwrap();
     assert!(
-        seen.starts_with("POST /a HTTP/1.1\r\nhost: h\r\n"),
+        seen.starts_with("POST /a HTTP/1.1\r\nHost: h\r\n"),
         "{seen}"
     );
-    assert!(seen.contains("content-length: 4\r\n"), "{seen}");
+    assert!(seen.contains("Content-Length: 4\r\n"), "{seen}");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn a_body_of_unknown_length_and_its_trailers_arrive() {
     assert!(!trailers.contains_key("x-forwarded-for"));
     let seen = backend.only();
     assert_eq!(seen.field("transfer-encoding"), Some("chunked"));
-    assert_eq!(seen.trailers, [("x-sum".to_owned(), "6".to_owned())]);
+    assert_eq!(seen.trailers, [("X-Sum".to_owned(), "6".to_owned())]);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ elif part 'build the Spring application' mvn -q -B -ntp -f $spellings/spring/pom
         --server.port=0 --server.address=127.0.0.1 --spring.main.banner-mode=off --logging.level.root=off
 fi
 
-# Steps in Python that put a load program of Debian's before the binary that cargo test has built.
+# Steps in Python that put a program of Debian's before or behind the binary that cargo test has built.
 load_step() {
     local name=$1 program=$2 package=$3 script=$4
     if ! command -v "$program" >/dev/null; then
@@ -79,6 +79,8 @@ load_step() {
 }
 load_step 'slow clients (slowhttptest)' slowhttptest slowhttptest tests/interop/slow_clients.py
 load_step 'HTTP/2 load (h2load)' h2load nghttp2-client tests/interop/h2load.py
+
+load_step 'field names (PHP)' php php-cli tests/interop/field_names.py
 
 # gRPC's packages from their lock, kept until that changes; bodies.py says where it did without.
 install_grpc() {

@@ -61,7 +61,7 @@ async fn trailers_come_through() {
     let fields = "TE: trailers\r\nConnection: TE\r\n";
     let answer = client.ask("GET /trailers", fields, "").await;
     assert_eq!(answer.text(), "HTTP/2.0 ");
-    let trailers = [("x-checksum".to_owned(), "abc".to_owned())];
+    let trailers = [("X-Checksum".to_owned(), "abc".to_owned())];
     assert_eq!(answer.trailers, trailers);
     assert_eq!(backend.only().headers["te"], "trailers");
 }

@@ -1,12 +1,14 @@
 //! What a wire and the service above the engine tell each other.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
+use hyper::Response;
 
 use crate::edge::hygiene::Fault;
+use crate::edge::hygiene::spelling::Spelling;
 
 /// One connection's notice board. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -22,11 +24,56 @@ struct Board {
     is_leaving: AtomicBool,
     /// Whether the answer to the last head is being sent.
     is_answering: AtomicBool,
+    letters: Mutex<Letters>,
+    is_respelled: AtomicBool,
     /// The connection's task: the engine does not look again by itself.
     waiting: AtomicWaker,
 }
 
+/// How names are spelled, where that is not as usual. Boxed: a connection that becomes a session keeps the board.
+#[derive(Debug, Default)]
+struct Letters {
+    /// In the head that came last.
+    came: Option<Box<Spelling>>,
+    /// In the head that goes next: what the engine spells otherwise than it is to be.
+    going: Option<Box<Spelling>>,
+}
+
 impl Traffic {
+    /// How the names of the request are spelled that the engine has just read.
+    pub fn came(&self) -> Option<Spelling> {
+        self.letters().came.take().map(|came| *came)
+    }
+
+    /// The names of this answer are to be spelled as noted with it, else as usual.
+    pub fn answer<B>(&self, answer: &Response<B>) {
+        let mut going = Spelling::default();
+        going.fill(answer.headers(), answer.extensions().get());
+        if !going.is_empty() {
+            self.letters().going = Some(Box::new(going));
+            self.0.is_respelled.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn set_came(&self, spelling: Spelling) {
+        self.letters().came = Some(Box::new(spelling));
+    }
+
+    pub(super) fn going(&self) -> Option<Box<Spelling>> {
+        if !self.0.is_respelled.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.0.is_respelled.store(false, Ordering::Relaxed);
+        self.letters().going.take()
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.0
+            .letters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why the connection has no future, once it has none.
     pub fn fault(&self) -> Option<Fault> {
         self.0.fault.get().copied()

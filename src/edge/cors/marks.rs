@@ -50,6 +50,13 @@ impl Marks {
         Marks(Some(Enforced { granted, vary }))
     }
 
+    /// Whether a field of this name is written here.
+    pub fn write(&self, name: &[u8]) -> bool {
+        let starts = |name: &[u8]| name.eq_ignore_ascii_case(FAMILY.as_bytes());
+        let is_of_family = name.get(..FAMILY.len()).is_some_and(starts);
+        self.0.is_some() && (is_of_family || name.eq_ignore_ascii_case(b"vary"))
+    }
+
     /// Puts them onto an answer, whoever made it: nothing of the backend's own CORS stays, and
     /// everything else does.
     pub fn put(&self, headers: &mut HeaderMap) {

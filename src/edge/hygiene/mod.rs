@@ -4,7 +4,7 @@
 //! the server engine, [`frames`] counts what HTTP/2 carries there and [`http2`] makes its requests
 //! like all others, [`request`] judges what the engine made of them, [`path`] which resource is
 //! meant. What passes is made anew for the backend by [`hop`], [`forwarded`], [`names`],
-//! [`trailers`] and [`own`]; by [`rounds`] one that comes back is known. Everything refused in a request is a [`Fault`].
+//! [`trailers`] and [`own`], its names in the letters that [`spelling`] has of them; by [`rounds`] one that comes back is known. Everything refused in a request is a [`Fault`].
 
 mod fault;
 pub mod forwarded;
@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod request;
 pub mod rounds;
 pub mod scan;
+pub mod spelling;
 pub mod text;
 pub mod trailers;
 

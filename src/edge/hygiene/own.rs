@@ -83,14 +83,14 @@ pub fn join(path: &str, query: Option<&str>) -> String {
     }
 }
 
-/// Takes crossfade's own cookies out of `Cookie`; other bytes stay as they were.
-pub fn strip_cookies(headers: &mut HeaderMap) {
+/// Takes crossfade's own cookies out of `Cookie`; other bytes stay as they were. Whether there were any.
+pub fn strip_cookies(headers: &mut HeaderMap) -> bool {
     let pairs = |line: &HeaderValue| -> bool {
         let mut pairs = line.as_bytes().split(|byte| *byte == b';');
         pairs.any(is_own_cookie)
     };
     if !headers.get_all(COOKIE).iter().any(pairs) {
-        return;
+        return false;
     }
     let lines: Vec<HeaderValue> = headers
         .get_all(COOKIE)
@@ -109,6 +109,7 @@ pub fn strip_cookies(headers: &mut HeaderMap) {
     for line in lines {
         headers.append(COOKIE, line);
     }
+    true
 }
 
 /// Whether a pair of `Cookie` is crossfade's own.

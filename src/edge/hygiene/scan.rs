@@ -10,6 +10,7 @@ mod head;
 mod line;
 
 use super::Fault;
+use super::spelling::Spelling;
 use head::Head;
 use line::{Ended, Line};
 
@@ -113,6 +114,12 @@ impl Scanner {
         if self.at == At::Paused {
             self.at = At::RequestLine;
         }
+    }
+
+    /// How the names of the last head are spelled, where that is not as usual.
+    pub fn spelling(&mut self) -> Option<Spelling> {
+        let spelling = std::mem::take(&mut self.head.spelling);
+        (!spelling.is_empty()).then_some(spelling)
     }
 
     /// Looks at the next piece of input, to the end of one request at most.

@@ -10,6 +10,7 @@
 
 mod head;
 
+use super::super::spelling::Spelling;
 use super::head as field;
 use super::line::{Ended, Line};
 use super::{Fault, take};
@@ -89,6 +90,8 @@ pub struct Answers {
     anew: Vec<u8>,
     /// What the last head tells beside what the engine makes of it.
     told: Told,
+    /// Whether any head was written carelessly, an interim one included.
+    is_spent: bool,
     /// Bytes and fields that the present trailer section may still take.
     left: usize,
     fields: usize,
@@ -123,6 +126,7 @@ impl Answers {
             begun: Vec::new(),
             anew: Vec::new(),
             told: Told::default(),
+            is_spent: false,
             left: HEAD_LIMIT,
             fields: 0,
             interim: 0,
@@ -202,9 +206,13 @@ impl Answers {
                 &begun
             }
         };
-        let head = Head::read(whole, self.fields_limit)?;
+        let mut head = Head::read(whole, self.fields_limit)?;
         self.at = self.behind(&head)?;
-        self.told = head.told();
+        self.is_spent |= head.is_careless;
+        self.told = Told {
+            is_careless: self.is_spent,
+            ..head.told()
+        };
         if head.is_careless {
             head.write(&mut self.anew);
         } else if !is_fresh {

@@ -3,6 +3,7 @@
 use hyper::Uri;
 
 use super::super::Fault;
+use super::super::spelling::Spelling;
 
 /// What has been read of a head so far.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(super) struct Head {
     length: Option<u64>,
     is_chunked: bool,
     names_websocket: bool,
+    /// How its names are spelled.
+    pub spelling: Spelling,
 }
 
 /// Where the body ends.
@@ -52,6 +55,7 @@ impl Head {
     /// Reads one field line (RFC 9112, section 5).
     pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
         let (name, value) = self.split(line, limit)?;
+        self.spelling.note(name);
         // Blanks around a value may be tabs, but not everybody takes them off.
         let has_tab = line.contains(&b'\t');
         if name.eq_ignore_ascii_case(b"content-length") {

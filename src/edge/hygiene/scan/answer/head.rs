@@ -2,7 +2,7 @@
 
 use super::super::head::{self as field, split_field};
 use super::super::line::Ended;
-use super::{Fault, Flaw};
+use super::{Fault, Flaw, Spelling};
 
 /// What the head says about its framing.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Head<'h> {
     pub is_chunked: bool,
     /// Whether it is written in a way that not every reader takes, though all that do read the same.
     pub is_careless: bool,
+    spelling: Spelling,
 }
 
 /// What a head tells beside what the engine makes of it.
@@ -24,6 +25,8 @@ pub struct Told {
     pub is_careless: bool,
     /// The words behind the status code, where the engine forgets them: those that are not ASCII.
     pub reason: Option<Box<[u8]>>,
+    /// How its names are spelled.
+    pub spelling: Spelling,
 }
 
 /// Where a head ends in `rest`, whose beginning is `begun`: behind its empty line.
@@ -91,6 +94,7 @@ impl<'h> Head<'h> {
             length: None,
             is_chunked: false,
             is_careless: is_careless || is_bare,
+            spelling: Spelling::default(),
         };
         let (mut fields, mut has_empty_length) = (0, false);
         for (line, bare) in lines {
@@ -105,6 +109,7 @@ impl<'h> Head<'h> {
                 return Err(Fault::TooManyFields.into());
             }
             let (name, value) = split_field(line)?;
+            head.spelling.note(name);
             let fate = head.add(name, value)?;
             has_empty_length |= fate == Line::Dropped && value.is_empty();
             head.is_careless |= fate != Line::Kept;
@@ -118,11 +123,12 @@ impl<'h> Head<'h> {
     }
 
     /// What it tells beside what the engine makes of it.
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn told(&mut self) -> Told {
         let is_forgotten = !self.reason.is_ascii();
         Told {
             is_careless: self.is_careless,
             reason: is_forgotten.then(|| self.reason.into()),
+            spelling: std::mem::take(&mut self.spelling),
         }
     }
 
@@ -139,6 +145,7 @@ impl<'h> Head<'h> {
         let mut again = Head {
             length: None,
             is_chunked: false,
+            spelling: Spelling::default(),
             ..*self
         };
         for (line, _) in lines(self.bytes).skip(1) {
