@@ -32,8 +32,12 @@ pub async fn carry(
     let config = shared.in_force.load().config.clone();
     let server = &config.server;
     let mut remote = Remote::new(address);
-    // Boxed: handshakes take much room, and nothing of them stays.
-    let (mut stream, permit) = match Box::pin(arrive(line, &mut remote, &shared, server)).await {
+    let arrived = match server.tls.is_none() && server.proxy_protocol == ProxyProtocol::Off {
+        true => find_place(line, &remote, &shared, server),
+        // Boxed: handshakes take much room, and nothing of them stays.
+        false => Box::pin(arrive(line, &mut remote, &shared, server)).await,
+    };
+    let (mut stream, permit) = match arrived {
         Ok(arrived) => arrived,
         Err(dropped) => {
             let parting = Box::pin(part(dropped, remote, &shared, server));
@@ -76,6 +80,20 @@ pub async fn carry(
     let wire = wire.begun_with(beginning);
     let connection = connection(Some(traffic.clone()));
     http1::serve(wire, traffic, connection, limits, stop).await;
+}
+
+/// Finds a place for a connection that tells nothing before its first request.
+fn find_place(
+    line: Line,
+    remote: &Remote,
+    shared: &Shared,
+    server: &Server,
+) -> Result<(Stream, Permit), Dropped> {
+    let counted = remote.counted(&server.trusted_proxies);
+    match shared.connections.admit(counted, &server.limits) {
+        Ok(permit) => Ok((Stream::Plain(line), permit)),
+        Err(full) => Err(Dropped::Full(full, line)),
+    }
 }
 
 /// Finds a place for a connection, whose it is, and what its bytes mean.

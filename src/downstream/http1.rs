@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::body::Arriving;
 use super::dispatch::dispatch;
 use super::exchange::Connection;
+use super::upgrade::{Granted, Socket};
 use super::wire::{REFUSED_METHOD, Traffic, Wire};
 use crate::config::Limits;
 
@@ -25,7 +26,7 @@ pub async fn serve(
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let leaving = traffic.clone();
+    let board = traffic.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
         let traffic = traffic.clone();
@@ -36,22 +37,31 @@ pub async fn serve(
             Ok::<_, Infallible>(answer)
         })
     });
-    let serving = engine(limits)
-        .serve_connection(TokioIo::new(wire), service)
-        .with_upgrades();
-    tokio::pin!(serving);
+    let mut serving = engine(limits).serve_connection(TokioIo::new(wire), service);
     let stopped = async {
         // An error means that whoever could stop us is gone: the same.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
-    tokio::select! {
-        _ = serving.as_mut() => {}
+    let served = tokio::select! {
+        served = &mut serving => served,
         () = stopped => {
-            leaving.leave();
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
+            board.leave();
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
         }
+    };
+    // A handshake of which the answer did not leave takes its heir with it.
+    if let Some(heir) = board.take_heir()
+        && served.is_ok()
+    {
+        let parts = serving.into_parts();
+        let (stream, held) = parts.io.into_inner().into_parts();
+        heir(Granted {
+            socket: Socket::Whole(stream),
+            // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+            ahead: [parts.read_buf, held].concat().into(),
+        });
     }
 }
 

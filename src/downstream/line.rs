@@ -11,9 +11,6 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::wire::Taking;
 
-/// Bytes that may wait in the kernel behind what is in flight: two batches of a session.
-const UNSENT: u32 = 128 * 1024;
-
 /// One accepted socket, with what was read of it ahead.
 #[derive(Debug)]
 pub struct Line {
@@ -62,15 +59,6 @@ impl Line {
     /// Takes [`Line::demand`] back.
     pub fn demand_nothing(&mut self) {
         self.taking = None;
-    }
-
-    /// Lets the kernel take no more than it needs to keep the line busy: what a client is slow to
-    /// take then waits as a distance in a shared log, not as megabytes of socket buffer.
-    pub fn bound_unsent(&self) {
-        if let End::Tcp(stream) = &self.end {
-            // A kernel that does not know it keeps its usual buffers.
-            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
-        }
     }
 
     fn follow(

@@ -28,14 +28,6 @@ impl Stream {
     }
 
     /// The socket below.
-    pub fn line(&self) -> &Line {
-        match self {
-            Stream::Plain(line) => line,
-            Stream::Tls(stream) => stream.get_ref().0,
-        }
-    }
-
-    /// The socket below.
     pub fn line_mut(&mut self) -> &mut Line {
         match self {
             Stream::Plain(line) => line,

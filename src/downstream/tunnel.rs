@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::account::Account;
@@ -54,7 +55,7 @@ pub async fn open(
     let key = websocket::key(&head.headers)?;
     let expected = derive_accept_key(key.as_bytes());
     let mut head = head;
-    let downstream = Upgrade::of(&mut head.extensions);
+    let downstream = Upgrade::of(&mut head.extensions, connection);
     let mut request = passthrough::request(connection, exchange, found, head, body, &came)?;
     if came.entrant.admission().is_some() {
         offer::strip(request.headers_mut());
@@ -98,6 +99,8 @@ pub async fn open(
         }
     };
     let held = (connection.clone(), held, came.entrant.seat);
+    // From before the answer leaves, so that it is not missed.
+    let downstream = downstream.granted();
     tokio::spawn(carry(held, downstream, upstream, over, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
@@ -140,7 +143,7 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
 /// back by the wire and goes first.
 async fn carry(
     held: Held,
-    downstream: Upgrade,
+    downstream: oneshot::Receiver<Granted>,
     upstream: OnUpgrade,
     over: impl Future<Output = Denied>,
     journey: Journey,
@@ -150,7 +153,7 @@ async fn carry(
         return;
     };
     let upstream = TokioIo::new(upgraded);
-    let Ok(Granted { socket, ahead }) = downstream.granted().await else {
+    let Ok(Granted { socket, ahead }) = downstream.await else {
         return;
     };
     let (from_client, to_client) = tokio::io::split(socket);

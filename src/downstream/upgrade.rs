@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::http::Extensions;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
+use super::exchange::Connection;
 use super::http2::Duplex;
 use super::stream::Stream;
-use super::wire::Wire;
+use super::wire::Traffic;
 
 /// A connection, or a stream of one, that will be the client's once its handshake is answered.
 pub enum Upgrade {
     /// The whole connection, after its `101`.
-    Http1(OnUpgrade),
+    Http1(Traffic),
     /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
     Http2(oneshot::Receiver<Duplex>),
 }
@@ -54,48 +54,41 @@ impl Promised {
 }
 
 impl Upgrade {
-    /// Takes it out of a handshake.
-    pub fn of(handshake: &mut Extensions) -> Option<Upgrade> {
-        if let Some(upgrade) = handshake.remove::<OnUpgrade>() {
-            return Some(Upgrade::Http1(upgrade));
+    /// Takes it out of a handshake that came over this connection.
+    pub fn of(handshake: &mut Extensions, connection: &Connection) -> Option<Upgrade> {
+        if handshake.remove::<OnUpgrade>().is_some() {
+            return connection.traffic.clone().map(Upgrade::Http1);
         }
         let Promised(promise) = handshake.remove()?;
         let mut promise = promise.lock().unwrap_or_else(PoisonError::into_inner);
         promise.take().map(Upgrade::Http2)
     }
 
-    /// Waits for the engine to let go of it.
-    ///
-    /// # Errors
-    /// The connection broke before the answer was out.
-    pub async fn granted(self) -> io::Result<Granted> {
+    /// Once the answer is out, `heir` goes on. It is dropped where the connection breaks before.
+    pub fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
         match self {
-            Upgrade::Http1(upgrade) => {
-                let upgraded = upgrade.await.map_err(io::Error::other)?;
-                let parts = upgraded.downcast::<TokioIo<Wire>>();
-                let parts = parts.expect("every connection of HTTP/1 is a wire");
-                let (stream, held) = parts.io.into_inner().into_parts();
-                // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
-                Ok(Granted {
-                    socket: Socket::Whole(stream),
-                    ahead: [parts.read_buf, held].concat().into(),
-                })
+            Upgrade::Http1(traffic) => traffic.leave_to(Box::new(heir)),
+            Upgrade::Http2(promise) => {
+                tokio::spawn(async move {
+                    if let Ok(duplex) = promise.await {
+                        heir(Granted {
+                            socket: Socket::Duplex(duplex),
+                            ahead: Bytes::new(),
+                        });
+                    }
+                });
             }
-            Upgrade::Http2(promise) => Ok(Granted {
-                socket: Socket::Duplex(promise.await.map_err(io::Error::other)?),
-                ahead: Bytes::new(),
-            }),
         }
     }
-}
 
-impl Socket {
-    /// Keeps what a client is slow to take out of the kernel's buffers.
-    pub fn bound_unsent(&self) {
-        // A duplex shares its connection's buffer, and has a window of its own.
-        if let Socket::Whole(stream) = self {
-            stream.line().bound_unsent();
-        }
+    /// Where it is delivered once the answer is out; an error there says that the connection broke before.
+    pub fn granted(self) -> oneshot::Receiver<Granted> {
+        let (deliver, promise) = oneshot::channel();
+        self.leave_to(move |granted| {
+            // An error means that nothing waits for it any more.
+            let _ = deliver.send(granted);
+        });
+        promise
     }
 }
 

@@ -25,7 +25,7 @@ use crate::edge::cors;
 use crate::edge::hygiene::own::Parameters;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
-use crate::route::InForce;
+use crate::route::RouteTable;
 use crate::session::{self, Mode, Opening, Presented, SingleForm};
 use crate::upstream::{self, Body};
 
@@ -159,7 +159,7 @@ fn answer(
         }
         return Err(problem);
     }
-    let Some(upgrade) = Upgrade::of(&mut head.extensions) else {
+    let Some(upgrade) = Upgrade::of(&mut head.extensions, connection) else {
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
     match refuse_with {
@@ -208,30 +208,23 @@ fn answer(
         awaits_hello,
         seat,
         candidate: asked.cohort.candidate,
-        headers: kept(head.headers),
+        headers: kept(head.headers, &exchange.in_force.routes),
         mode: asked.mode,
         refuse_with,
         leftover: Bytes::new(),
         permit: Some(connection.permit.clone()),
     };
     let in_force = exchange.in_force.clone();
-    tokio::spawn(begin(upgrade, opening, in_force, exchange.shared.clone()));
+    let shared = exchange.shared.clone();
+    upgrade.leave_to(move |Granted { socket, ahead }| {
+        let opening = Opening {
+            leftover: ahead,
+            ..opening
+        };
+        // A small task of its own: the connection's has room for the whole handshake.
+        tokio::spawn(session::run(socket, opening, in_force, shared));
+    });
     Ok(response)
-}
-
-async fn begin(
-    upgrade: Upgrade,
-    mut opening: Opening,
-    in_force: Arc<InForce>,
-    shared: Arc<session::Shared>,
-) {
-    let Ok(Granted { socket, ahead }) = upgrade.granted().await else {
-        return;
-    };
-    opening.leftover = ahead;
-    socket.bound_unsent();
-    // A small task of its own: this one has room for the whole handshake.
-    tokio::spawn(session::run(socket, opening, in_force, shared));
 }
 
 /// The protocol that a handshake on a bridged path asks for, as metrics name it.
@@ -278,6 +271,9 @@ fn close_code(decision: &Decision) -> Option<u16> {
     }
 }
 
+/// Fields of a `101`, with the request id that is added to it: room for them is made at once.
+const SWITCH_FIELDS: usize = 6;
+
 fn switch(
     accept: &str,
     protocol: Option<&'static str>,
@@ -286,6 +282,7 @@ fn switch(
     let mut response = Response::new(upstream::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
+    headers.reserve(SWITCH_FIELDS);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     // Base64 is always a field value.
@@ -313,7 +310,10 @@ fn refused_by(code: u16) -> &'static str {
 }
 
 /// What a route's `vary` may name: no credentials, nothing of the connection.
-fn kept(mut headers: HeaderMap) -> HeaderMap {
+fn kept(mut headers: HeaderMap, routes: &RouteTable) -> HeaderMap {
+    if routes.bridged().all(|route| route.vary.is_empty()) {
+        return HeaderMap::new();
+    }
     hop::strip(&mut headers);
     for name in [
         COOKIE,

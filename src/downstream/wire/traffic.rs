@@ -7,14 +7,18 @@ use std::task::Waker;
 use atomic_waker::AtomicWaker;
 use hyper::Response;
 
+use crate::downstream::upgrade::Granted;
 use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::spelling::Spelling;
 
 /// One connection's notice board. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Traffic(Arc<Board>);
 
-#[derive(Debug, Default)]
+/// What takes a connection over when its handshake has been answered.
+pub type Heir = Box<dyn FnOnce(Granted) + Send>;
+
+#[derive(Default)]
 struct Board {
     under_way: AtomicUsize,
     fault: OnceLock<Fault>,
@@ -28,6 +32,7 @@ struct Board {
     is_respelled: AtomicBool,
     /// The connection's task: the engine does not look again by itself.
     waiting: AtomicWaker,
+    heir: Mutex<Option<Heir>>,
 }
 
 /// How names are spelled, where that is not as usual. Boxed: a connection that becomes a session keeps the board.
@@ -107,6 +112,20 @@ impl Traffic {
     /// The process leaves: a client that only goes on sending is not waited for.
     pub fn leave(&self) {
         self.0.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Once its handshake is answered, the connection is this one's. It is dropped where the connection breaks before.
+    pub fn leave_to(&self, heir: Heir) {
+        *self.heir() = Some(heir);
+    }
+
+    /// What takes the connection over.
+    pub fn take_heir(&self) -> Option<Heir> {
+        self.heir().take()
+    }
+
+    fn heir(&self) -> MutexGuard<'_, Option<Heir>> {
+        self.0.heir.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn expect_answers(&self, heads: usize) {
