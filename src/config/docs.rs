@@ -244,7 +244,7 @@ impl Row {
     /// `None` for fields that are no keys. A comment may begin with the keys where they differ from the field.
     fn new(field: &str, lines: Vec<&str>) -> Option<Row> {
         let text = comment(lines);
-        if ["NAME.", "Place in the file", "Tripwires silenced"]
+        if ["NAME.", "Place in the file", "Tripwires silenced", "No key"]
             .iter()
             .any(|no| text.starts_with(no))
         {

@@ -12,6 +12,7 @@ use super::auth::{self, Auth};
 use super::calls::{self, Calls, RefreshOn};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
+use super::memo::Memo;
 use super::problem::Wrong;
 use super::rate_limit::{self, RateLimit};
 use super::require::{self, Require};
@@ -69,6 +70,8 @@ pub struct Route {
     pub filter: Vec<String>,
     /// Writes through this sidecar that trigger the poll at once, such as `["PATCH /api/matters/{id}"]`; parameters with the route's own names must be equal.
     pub refresh_on: Vec<RefreshOn>,
+    /// No key: what [`Route::reads`] has found.
+    pub read: Memo<Arc<str>>,
 }
 
 impl Route {
@@ -83,7 +86,11 @@ impl Route {
     /// (`every`, `jitter`, timeouts), limits (`replay`, `slow`, `deliver`, `max_body`,
     /// `mass_delete_guard`) and policies (`cors`, `auth`, `require`, `rate_limit`, `rollout`, `calls`) are no part of it. It is a
     /// digest because a poll's body may hold a secret.
-    pub fn reads(&self) -> String {
+    pub fn reads(&self) -> Arc<str> {
+        self.read.get_or(|| self.fingerprint().into())
+    }
+
+    fn fingerprint(&self) -> String {
         let upstream = (&self.upstream.servers, &self.upstream.host);
         let sharing = (&self.share, &self.accept, &self.vary);
         let source = self.source.as_ref().map(|source| match source {
@@ -148,6 +155,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         upstream: upstream
             .clone()
             .unwrap_or_else(|| upstream::stand_in(table)),
+        read: Memo::default(),
     };
     if table.says("source") && are_methods {
         judge_methods(table, &route.methods);

@@ -209,7 +209,7 @@ impl Topic {
         let vary = target.vary.iter();
         Some(Topic {
             route: target.route.name.to_string(),
-            reads: key.reads.clone(),
+            reads: key.reads.to_string(),
             params: target.params.clone(),
             url: target.url.clone(),
             host: Text::of(target.host.as_bytes()),
@@ -288,7 +288,7 @@ impl Topic {
             route,
         };
         let key = TopicKey::of(&target);
-        let is_read = key.reads == self.reads && target.route.read_url(&self.url) == self.url;
+        let is_read = *key.reads == *self.reads && target.route.read_url(&self.url) == self.url;
         is_read.then(|| Identity {
             key,
             target: Arc::new(target),

@@ -139,7 +139,7 @@ pub struct TopicKey {
     /// What clients name, and whose it is.
     pub(super) place: Arc<Place>,
     /// What the route reads there, as [`Route::reads`] writes it.
-    pub(super) reads: String,
+    pub(super) reads: Arc<str>,
 }
 
 /// A [`TopicKey`] without what is read: topics that follow each other at one place over a reload

@@ -59,7 +59,7 @@ struct Seat {
 type Owning = (Arc<str>, Owner);
 
 /// Routes by name, with what each reads.
-pub(super) type Routes = HashMap<Arc<str>, (String, Arc<Route>)>;
+pub(super) type Routes = HashMap<Arc<str>, (Arc<str>, Arc<Route>)>;
 
 /// The topics of one route and owner.
 #[derive(Default)]

@@ -47,6 +47,7 @@ fn route(path: &str) -> Route {
         calls: None,
         filter: Vec::new(),
         refresh_on: Vec::new(),
+        read: Default::default(),
     }
 }
 

@@ -193,6 +193,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         calls: None,
         filter: Vec::new(),
         refresh_on: Vec::new(),
+        read: Default::default(),
     })
 }
 
