@@ -18,9 +18,10 @@ mod trace;
 mod upgrade;
 mod upstream;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -96,6 +97,8 @@ pub struct Telemetry {
     /// The log has told of a field that was dropped.
     has_dropped_fields: AtomicBool,
     tracing: trace::Tracing,
+    /// By route, then by protocol and cohort: as many as there are label values.
+    meters: RwLock<HashMap<Box<str>, HashMap<(&'static str, &'static str), Arc<Meters>>>>,
 }
 
 /// What one kind of session counts, ready to be used without a look-up.
@@ -180,6 +183,7 @@ impl Telemetry {
             disbelieved: Mutex::default(),
             has_dropped_fields: AtomicBool::new(false),
             tracing: trace::Tracing::default(),
+            meters: RwLock::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),
             sources: flood::Floods::default(),
@@ -190,8 +194,26 @@ impl Telemetry {
         }
     }
 
-    /// Handles for sessions of one kind; a session asks once and keeps them.
-    pub fn route_meters(&self, route: &str, protocol: &str, cohort: &str) -> Arc<Meters> {
+    /// Handles for sessions of one kind, which all of them share; a session asks once and keeps them.
+    pub fn route_meters(
+        &self,
+        route: &str,
+        protocol: &'static str,
+        cohort: &'static str,
+    ) -> Arc<Meters> {
+        let kind = (protocol, cohort);
+        let known = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meters) = known.get(route).and_then(|kinds| kinds.get(&kind)) {
+            return meters.clone();
+        }
+        drop(known);
+        let mut known = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        let kinds = known.entry(route.into()).or_default();
+        let made = || self.make_meters(route, protocol, cohort);
+        kinds.entry(kind).or_insert_with(made).clone()
+    }
+
+    fn make_meters(&self, route: &str, protocol: &str, cohort: &str) -> Arc<Meters> {
         let messages = |way| self.messages.with_label_values(&[route, protocol, way]);
         let bytes = |way| self.bytes.with_label_values(&[route, protocol, way]);
         Arc::new(Meters {
@@ -320,6 +342,17 @@ fn histograms(book: &mut Book, family: &Family) -> HistogramVec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_of_one_kind_share_their_handles() {
+        let telemetry = Telemetry::default();
+        let meters = |route, protocol| telemetry.route_meters(route, protocol, "websocket");
+        let first = meters("feed", "json");
+        assert!(Arc::ptr_eq(&first, &meters("feed", "json")));
+        for other in [meters("feed", "raw"), meters("list", "json")] {
+            assert!(!Arc::ptr_eq(&first, &other));
+        }
+    }
 
     #[test]
     fn families_without_labels_show_from_the_start() {
