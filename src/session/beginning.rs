@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::client::Located;
 use super::connection::Connection;
 use super::hello::Hello;
 use super::identity::may;
@@ -20,6 +21,8 @@ use crate::rollout::Transport;
 /// What happens in the first round.
 pub(super) struct Beginning {
     pub mode: Mode,
+    /// Where the one stream reads, by the configuration that the handshake was judged by.
+    pub place: Option<Located>,
     pub refuse_with: Option<u16>,
     /// Whom the handshake has let in.
     pub admission: Option<Arc<Admission>>,
@@ -41,19 +44,29 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Some(admission) = beginning.admission {
             self.remember(admission);
         }
-        let until = now + self.rules().hello_timeout;
         let mode = beginning.mode;
-        self.access.hello = Some(Box::new(Hello { mode, until }));
-        if !beginning.awaits_hello {
-            self.welcome(subs, now);
+        if beginning.awaits_hello {
+            let until = now + self.rules().hello_timeout;
+            self.access.hello = Some(Box::new(Hello { mode, until }));
+        } else {
+            self.greet_at(mode, beginning.place, subs, now);
         }
     }
 
-    /// Says the first frame to whoever is known well enough, and does what the handshake asked for.
+    /// Says the first frame to a client that has said who it is, and does what the handshake asked for.
     pub(super) fn welcome(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        let Some(hello) = self.access.hello.take() else {
-            return;
-        };
+        if let Some(hello) = self.access.hello.take() {
+            self.greet_at(hello.mode, None, subs, now);
+        }
+    }
+
+    fn greet_at(
+        &mut self,
+        mode: Mode,
+        place: Option<Located>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) {
         let member = self.member().clone();
         let rules = self.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
@@ -70,23 +83,27 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         });
         // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
         // what is in force now.
+        let judged_by = self.in_force.generation;
         self.recheck(subs, now);
         if let Mode::Single {
             url,
             after,
             last_event_id,
             ..
-        } = hello.mode
+        } = mode
             && self.closing_until.is_none()
         {
-            self.follow_name(&url);
+            let place = place.filter(|_| self.in_force.generation == judged_by);
+            if place.is_none() {
+                self.follow_name(&url);
+            }
             let wish = Wish {
                 path: url,
                 after,
                 last_event_id,
                 filter: Vec::new(),
             };
-            if let Err(refusal) = self.subscribe(0, wish, subs, now) {
+            if let Err(refusal) = self.subscribe(0, wish, place, subs, now) {
                 self.refuse_single(&refusal, subs, now);
             }
         }

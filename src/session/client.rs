@@ -8,7 +8,7 @@ use super::opening::Opening;
 use crate::config::Share;
 use crate::edge::auth::Identity;
 use crate::edge::auth::identity::Unfit;
-use crate::edge::hygiene::host::Host;
+use crate::edge::hygiene::host;
 use crate::edge::hygiene::own::{Taken, join, take_parameters};
 use crate::edge::hygiene::path::canonical;
 use crate::edge::rate_limit::Key;
@@ -16,6 +16,9 @@ use crate::error::{Code, Refusal};
 use crate::hub::{Credentials, Owner, Principal, Scope, Target};
 use crate::rollout::{self, Candidate, Decision, Stages};
 use crate::route::{InForce, Match, RouteTable};
+
+/// A route that fits, and the canonical path and query that are read there.
+pub(super) type Located = (Match, String);
 
 /// Somebody, as far as a route's policy knows.
 #[derive(Clone, Copy)]
@@ -45,11 +48,11 @@ pub(super) struct Client {
 impl Client {
     /// Keeps what a session needs, in memory of its own: a value taken over from the handshake
     /// would keep the whole request head alive.
-    pub fn new(opening: &Opening, routes: &RouteTable) -> Self {
-        let mut candidate = opening.candidate.clone();
+    pub fn new(opening: &mut Opening, routes: &RouteTable) -> Self {
+        let mut candidate = std::mem::take(&mut opening.candidate);
         candidate.overrides.shrink_to_fit();
         Client {
-            remote: opening.remote.clone(),
+            remote: std::mem::take(&mut opening.remote),
             host: own(&opening.host),
             proto: opening.proto,
             origin: opening.origin.as_ref().map(own),
@@ -122,7 +125,7 @@ impl Client {
         in_force: &InForce,
         method: &Method,
         path: &str,
-    ) -> Result<(Match, String), Refusal> {
+    ) -> Result<Located, Refusal> {
         let bad = |detail| Refusal::new(Code::BadFrame, detail);
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -134,7 +137,7 @@ impl Client {
         if own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Err(Refusal::new(Code::NotFound, "no route is there"));
         }
-        let host = Host::parse(&self.host).map_or_else(String::new, |host| host.name);
+        let host = host::name(&self.host).unwrap_or_default();
         let found = in_force
             .routes
             .find(&host, method, &path)

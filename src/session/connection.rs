@@ -24,7 +24,7 @@ use super::identity::Access;
 use super::inbound::{Incoming, Limits};
 use super::lag::Lag;
 use super::leaving::Leaving;
-use super::opening::Opening;
+use super::opening::{Mode, Opening};
 use super::pace::max_message;
 use super::registry::{Directive, Member, Membership, Notice, lock};
 use super::socket::Socket;
@@ -102,13 +102,18 @@ pub(super) enum Round {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
-    pub fn new(io: Io, opening: Opening, in_force: Arc<InForce>, shared: Arc<Shared>) -> Self {
+    pub fn new(io: Io, mut opening: Opening, in_force: Arc<InForce>, shared: Arc<Shared>) -> Self {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
-        let (protocol, is_single, place) = opening.speaks(&in_force);
+        let client = Client::new(&mut opening, &in_force.routes);
+        let is_single = matches!(opening.mode, Mode::Single { .. });
+        let found = opening.place(&client, &in_force);
+        let route = found.as_ref().map(|(found, _)| &*found.route);
+        let protocol = opening.protocol(route);
+        // `-` is no route's own: so do its handshakes count too.
+        let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
         let number = shared.take_number();
         let id = format!("{}-{number}", shared.node);
-        let client = Client::new(&opening, &in_force.routes);
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
@@ -137,6 +142,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             heartbeat,
             beginning: Some(Box::new(Beginning {
                 mode: opening.mode,
+                place: found,
                 refuse_with: opening.refuse_with,
                 admission: opening.admission,
                 awaits_hello: opening.awaits_hello,

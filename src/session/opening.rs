@@ -7,9 +7,9 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
-use super::client::Client;
+use super::client::{Client, Located};
 use super::presented::Presented;
-use crate::config::{Emit, Source};
+use crate::config::{Emit, Route, Source};
 use crate::edge::auth::Admission;
 use crate::edge::caps::Permit;
 use crate::edge::rate_limit::Seat;
@@ -88,25 +88,26 @@ pub enum SingleForm {
 }
 
 impl Opening {
-    /// The protocol, whether it carries one stream, and how metrics name the place.
-    pub(super) fn speaks(&self, in_force: &InForce) -> (&'static dyn Protocol, bool, Arc<str>) {
-        let Mode::Single { url, form, .. } = &self.mode else {
-            // No route's own: so do its handshakes count too.
-            return (&Json, false, "-".into());
+    /// Where a connection of one stream reads.
+    pub(super) fn place(&self, client: &Client, in_force: &InForce) -> Option<Located> {
+        let Mode::Single { url, .. } = &self.mode else {
+            return None;
         };
-        let client = Client::new(self, &in_force.routes);
-        let found = client.find(in_force, &Method::GET, url).ok();
-        let route = found.map(|(found, _)| found.route);
-        let has_names = route.as_ref().is_some_and(
-            |route| matches!(&route.source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes),
-        );
-        let protocol: &'static dyn Protocol = match form {
+        client.find(in_force, &Method::GET, url).ok()
+    }
+
+    /// The protocol, given the route of the one stream.
+    pub(super) fn protocol(&self, route: Option<&Route>) -> &'static dyn Protocol {
+        let Mode::Single { form, .. } = &self.mode else {
+            return &Json;
+        };
+        let source = route.and_then(|route| route.source.as_ref());
+        let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);
+        match form {
             SingleForm::Json => &Json,
             SingleForm::Raw { wrap: true } => &Raw::Wrapped,
             SingleForm::Raw { wrap: false } if has_names => &Raw::Named,
             SingleForm::Raw { wrap: false } => &Raw::Plain,
-        };
-        let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
-        (protocol, true, place)
+        }
     }
 }

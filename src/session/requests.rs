@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::call::{self, Caller};
-use super::client::Person;
+use super::client::{Located, Person};
 use super::connection::Connection;
 use super::filter::Filter;
 use super::identity::{Standing, Then, claims_of, may};
@@ -68,7 +68,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                         Code::Conflict,
                         "this connection carries one stream",
                     )),
-                    false => self.subscribe(id, wish, subs, now),
+                    false => self.subscribe(id, wish, None, subs, now),
                 };
                 if let Err(refusal) = granted {
                     self.refuse_sub(id, &refusal, subs, now);
@@ -107,6 +107,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Joins what the wish names, for whom the route's policy lets in; it is answered when the upstream is known to answer.
+    /// `place` is where that is, if it is known already.
     ///
     /// # Errors
     /// Why not; nothing is joined then.
@@ -114,6 +115,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         &mut self,
         id: u64,
         wish: Wish,
+        place: Option<Located>,
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -132,11 +134,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Some(own) = self.own_policy().filter(|_| !self.is_single) {
             self.allow(&own, NO_ROUTE, Kind::Subscriptions, whose.as_deref())?;
         }
-        let member = self.member().clone();
-        let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
-        let route = found?.0.route;
-        self.allow_at_place(&route, Kind::Subscriptions)?;
-        self.enter(id, wish, subs, now)
+        let place = place.map_or_else(|| self.find(&wish), Ok)?;
+        self.allow_at_place(&place.0.route, Kind::Subscriptions)?;
+        self.enter_at(place, id, wish, subs, now)
+    }
+
+    /// The route that a wish names, and the path and query there.
+    fn find(&self, wish: &Wish) -> Result<Located, Refusal> {
+        let client = &self.member().client;
+        client.find(&self.in_force, &Method::GET, &wish.path)
     }
 
     /// The rest of [`Connection::subscribe`], where it was counted: also when somebody has just become known.
@@ -150,14 +156,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let member = self.member().clone();
-        let found = member.client.find(&self.in_force, &Method::GET, &wish.path);
-        let route = found?.0.route;
-        match self.standing(&route.auth, subs, now) {
-            Standing::Unasked => self.subscribe_as(id, wish, None, subs, now),
+        self.enter_at(self.find(&wish)?, id, wish, subs, now)
+    }
+
+    fn enter_at(
+        &mut self,
+        place: Located,
+        id: u64,
+        wish: Wish,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        match self.standing(&place.0.route.auth, subs, now) {
+            Standing::Unasked => self.subscribe_as(place, id, wish, None, subs, now),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
-                self.subscribe_as(id, wish, Some(admission), subs, now)
+                self.subscribe_as(place, id, wish, Some(admission), subs, now)
             }
             Standing::Denied(denied) => {
                 Err(self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions))
@@ -175,6 +189,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Why not; nothing is joined then.
     fn subscribe_as(
         &mut self,
+        (found, url): Located,
         id: u64,
         wish: Wish,
         admission: Option<Arc<Admission>>,
@@ -183,7 +198,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     ) -> Result<(), Refusal> {
         let member = self.member().clone();
         let client = &member.client;
-        let (found, url) = client.find(&self.in_force, &Method::GET, &wish.path)?;
         let route = found.route.clone();
         let identity = admission.as_ref().map(|admission| &*admission.identity);
         if let Some(identity) = identity {

@@ -21,17 +21,8 @@ pub struct Host {
 impl Host {
     /// Takes a `Host` or `X-Forwarded-Host` value apart.
     pub fn parse(value: &HeaderValue) -> Option<Host> {
-        let text = value.to_str().ok()?;
-        let (name, port) = match text.rfind(':') {
-            Some(colon) if !text.ends_with(']') => {
-                let (name, port) = text.split_at(colon);
-                (name, Some(parse_port(&port[1..])?))
-            }
-            _ => (text, None),
-        };
-        // `a.example.` is the same place, and has to reach the same route.
-        let name = name.strip_suffix('.').unwrap_or(name);
-        is_host(name).then(|| Host {
+        let (name, port) = split(value)?;
+        Some(Host {
             name: name.to_ascii_lowercase(),
             port,
             value: value.clone(),
@@ -44,6 +35,25 @@ impl Host {
         let port = |host: &Host| host.port.unwrap_or(HTTP);
         self.name == other.name && port(self) == port(other)
     }
+}
+
+/// The name alone, as [`Host::name`] has it.
+pub fn name(value: &HeaderValue) -> Option<String> {
+    split(value).map(|(name, _)| name.to_ascii_lowercase())
+}
+
+fn split(value: &HeaderValue) -> Option<(&str, Option<u16>)> {
+    let text = value.to_str().ok()?;
+    let (name, port) = match text.rfind(':') {
+        Some(colon) if !text.ends_with(']') => {
+            let (name, port) = text.split_at(colon);
+            (name, Some(parse_port(&port[1..])?))
+        }
+        _ => (text, None),
+    };
+    // `a.example.` is the same place, and has to reach the same route.
+    let name = name.strip_suffix('.').unwrap_or(name);
+    is_host(name).then_some((name, port))
 }
 
 /// The request's host.
