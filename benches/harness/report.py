@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from . import build, passing
-from .works import CROSSFADE, CROSSFADE_MANY, CROSSFADE_GAP, HAPROXY, NCHAN, Findings, Row
+from .works import CROSSFADE, CROSSFADE_GAP, CROSSFADE_LOGIN, CROSSFADE_MANY, HAPROXY, NCHAN, Findings, Row
 
 
 @dataclass
@@ -118,9 +118,9 @@ class Target:
         return f"{'≥' if self.above else '≤'} {self.limit:g}"
 
 
-def _ratio(figure: str, peer: str) -> Callable[[Findings, str], float | None]:
+def _ratio(figure: str, peer: str, server: str | None = None) -> Callable[[Findings, str], float | None]:
     def value(findings: Findings, size: str) -> float | None:
-        ours, theirs = (findings.median(size, server, figure) for server in (findings.ours, peer))
+        ours, theirs = (findings.median(size, name, figure) for name in (server or findings.ours, peer))
         return ours / theirs if ours is not None and theirs else None
 
     return value
@@ -146,6 +146,7 @@ TARGETS = [
     Target("idle", "9,500", "KiB each, PREFIX/ws", 4.0, False, _figure("bytes_per_connection", 2**-10, CROSSFADE_MANY.name)),
     Target("idle", "9,500", "memory ÷ haproxy's", 1.0, False, _ratio("bytes_per_connection", HAPROXY.name)),
     Target("storm", "5,000", "handshakes/s ÷ nchan's", 1.0, True, _ratio("handshakes_per_s", NCHAN.name)),
+    Target("storm", "5,000", "handshakes/s with a JWT ÷ nchan's", 0.8, True, _ratio("handshakes_per_s", NCHAN.name, CROSSFADE_LOGIN.name)),
     Target("stalled", "100 among 1,100", "the others' p99, times", 1.5, False, _figure("times")),
     Target("stalled", "100 among 1,100", "the others' p99, times (slow = gap)", 1.5, False, _figure("times", 1, CROSSFADE_GAP.name)),
     Target("stalled", "100 among 1,100", "MiB per stalled reader (slow = gap)", 1.1, False, _figure("peak_per_stalled", 2**-20, CROSSFADE_GAP.name)),

@@ -1,4 +1,6 @@
 """The servers that are compared, each pinned to one core, and the load generator on the other."""
+import base64
+import hmac
 import json
 import shutil
 import socket
@@ -11,6 +13,7 @@ from pathlib import Path
 from . import build, limits, proxies
 
 BACKLOG = 4096
+ISSUER, SECRET = "https://login.example", "the secret of the benchmarks, and of nothing else"
 KINDS = ("crossfade", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
 
 CROSSFADE = """
@@ -43,6 +46,20 @@ upstream = "app"
 source = "sse"
 share = "public"
 slow = "gap"
+
+[auth.login]
+kind = "jwt"
+issuer = "{issuer}"
+audience = false
+secret = "{secret}"
+from = ["query:token"]
+
+[[route]]
+path = "/events/login"
+upstream = "app"
+source = "sse"
+share = "public"
+auth = "login"
 
 [[route]]
 path = "/list"
@@ -162,13 +179,19 @@ class Stage:
         return proxies.start(self, kind, tls=setting == "tls")
 
     def _start_crossfade(self) -> Server:
-        file = self.write("proxy.toml", CROSSFADE.format(backend=self.backend))
+        file = self.write("proxy.toml", CROSSFADE.format(backend=self.backend, issuer=ISSUER, secret=SECRET))
         process = self.serve([str(self.binaries.crossfade), "run", "--config", file])
         ready = process.stdout.readline()
         if not ready.startswith("ready public=http://"):
             raise RuntimeError(f"crossfade did not start; its line was {ready!r}")
         address = ready.split()[1].removeprefix("public=http://")
-        paths = {"default": "/events", "gap": "/events/gap", "many": "/_crossfade/ws", "list": "/list"}
+        paths = {
+            "default": "/events",
+            "gap": "/events/gap",
+            "login": f"/events/login?token={_token()}",
+            "many": "/_crossfade/ws",
+            "list": "/list",
+        }
         return Server(process, address, paths, "raw", {"stream": "/events"})
 
     def _start_nchan(self) -> Server:
@@ -223,6 +246,14 @@ class Stage:
 
 def _pinned(core: int, command: list[str], **options) -> subprocess.Popen:
     return subprocess.Popen(["taskset", "-c", str(core), *command], text=True, **options)
+
+
+def _token() -> str:
+    """A token that the crossfade of these benchmarks believes (RFC 7519), good for a day."""
+    coded = lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"=")
+    claims = {"iss": ISSUER, "sub": "ann", "exp": int(time.time()) + 86_400}
+    signed = b".".join(coded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return (signed + b"." + coded(hmac.digest(SECRET.encode(), signed, "sha256"))).decode()
 
 
 def free_port() -> int:

@@ -57,6 +57,7 @@ class Subject:
 CROSSFADE = Subject("crossfade, raw", "crossfade")
 CROSSFADE_JSON = Subject("crossfade, json", "crossfade", protocol="json")
 CROSSFADE_MANY = Subject("crossfade, PREFIX/ws", "crossfade", "many", "welcome")
+CROSSFADE_LOGIN = Subject("crossfade, JWT", "crossfade", "login", None, "/events/login")
 CROSSFADE_GAP = Subject("crossfade, slow = gap", "crossfade", "gap", None, "/events/gap")
 NCHAN = Subject("nchan", "nchan")
 WS = Subject("ws", "ws")
@@ -161,14 +162,14 @@ def idle(stage: Stage, quick: bool, descriptors: int) -> Findings:
 
 
 def storm(stage: Stage, quick: bool, descriptors: int) -> Findings:
-    subjects = [CROSSFADE, NCHAN, WS, SOCKETIO, HAPROXY]
+    subjects = [CROSSFADE, CROSSFADE_LOGIN, NCHAN, WS, SOCKETIO, HAPROXY]
     rows = []
     for clients in [5000] if quick else [500, 5000, 12_000]:
         rows += _take_turns(
             stage,
             _able(subjects, clients, descriptors),
             f"{clients:,}",
-            1 if quick else 3,
+            3,
             "storm",
             lambda server: {"server": server, "clients": clients},
         )
