@@ -98,8 +98,11 @@ pub struct Telemetry {
     has_dropped_fields: AtomicBool,
     tracing: trace::Tracing,
     /// By route, then by protocol and cohort: as many as there are label values.
-    meters: RwLock<HashMap<Box<str>, HashMap<(&'static str, &'static str), Arc<Meters>>>>,
+    meters: RwLock<HashMap<Box<str>, Kinds>>,
 }
+
+/// Handles of one route, by protocol and cohort.
+type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
 
 /// What one kind of session counts, ready to be used without a look-up.
 #[derive(Debug)]
