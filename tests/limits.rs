@@ -72,7 +72,7 @@ async fn a_target_has_a_size() {
     let backend = Backend::ok().await;
     let sidecar = Sidecar::passthrough(&backend).await;
     let mut client = sidecar.client().await;
-    let long = "a".repeat(8 << 10);
+    let long = "a".repeat(33_000);
     client.send(request(&format!("GET /{long}"), "", "")).await;
     assert_eq!(refusal(&mut client).await, (414, "uri_too_long".into()));
 }

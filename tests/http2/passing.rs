@@ -223,7 +223,7 @@ async fn a_client_that_expects_to_be_asked_is_asked() {
 async fn what_breaks_a_rule_is_answered_as_over_http_1() {
     let backend = Backend::ok().await;
     let (sidecar, client) = world(&backend).await;
-    let long = "x".repeat(9000);
+    let long = "x".repeat(33_000);
     let large = "x".repeat(40_000);
     let get = |path: &str| client.request(Method::GET, path);
     let mut many = get("/");
