@@ -3,6 +3,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 
 LOAD_CORE, SERVER_CORE = 0, 1
 
@@ -30,6 +31,26 @@ def busy_share(seconds: float = 2.0) -> float:
     time.sleep(seconds)
     busy, total = (after - start for after, start in zip(_ticks(), before))
     return busy / total
+
+
+def await_rest(process: int, at_most_s: float = 10.0) -> None:
+    """Waits until a process and its children have used no processor time for a fifth of a second."""
+    deadline, used = time.monotonic() + at_most_s, -1
+    while (now := _used_by(process)) != used and time.monotonic() < deadline:
+        used = now
+        time.sleep(0.2)
+
+
+def _used_by(process: int) -> int:
+    """Ticks of user and system time, of a process and its descendants."""
+    try:
+        # The name, in parentheses, may hold blanks: proc_pid_stat(5).
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        tasks = Path(f"/proc/{process}/task").glob("*/children")
+        children = [int(child) for task in tasks for child in task.read_text().split()]
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12]) + sum(map(_used_by, children))
 
 
 def _ticks() -> tuple[int, int]:

@@ -4,6 +4,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from . import limits
 from .servers import Stage
 
 EVENT_BYTES = 200
@@ -262,6 +263,9 @@ def take_turns(stage, subjects, size, rounds, read) -> list[Row]:
             for subject, row in zip(subjects, rows):
                 if row.error:
                     continue
-                row.add(read(servers[subject.kind].command(subject.endpoint, subject.protocol, subject.stream)))
+                server = servers[subject.kind]
+                row.add(read(server.command(subject.endpoint, subject.protocol, subject.stream)))
+                # Its clients have left; until it has parted from them all it would take time from the next one.
+                limits.await_rest(server.process.pid)
                 print(f"  {size} {subject.name} {row.error}", file=sys.stderr, flush=True)
     return rows
