@@ -1,5 +1,7 @@
 //! Who the client is, through proxies or not, and how the backend is told.
 
+mod element;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use super::host::Host;
 use super::names;
 use super::text::Text;
 use crate::config::Network;
+use element::Element;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -65,7 +68,9 @@ pub fn text(ip: Option<IpAddr>) -> Text {
 /// Reads the client's address, host and scheme off the request, believing trusted peers only.
 /// `own` is the peer's address as [`text`].
 ///
-/// The address is the right-most one in `X-Forwarded-For` that is no trusted proxy's.
+/// The address is the right-most one in `X-Forwarded-For` that is no trusted proxy's. `Forwarded` is read where no
+/// `X-Forwarded-*` came; its host and scheme are those of the element that names the client: what stands before it, the
+/// client may have written.
 pub fn client(
     headers: &HeaderMap,
     peer: Peer,
@@ -81,25 +86,58 @@ pub fn client(
             proto: peer.proto,
         };
     }
-    let hops: Vec<IpAddr> = hops(headers);
-    let outside = |ip: &&IpAddr| !trusted.iter().any(|network| network.contains(**ip));
-    let ip = hops.iter().rev().find(outside).or(hops.first());
+    let elements = elements(headers);
+    let hops: Vec<Option<IpAddr>> = match elements.is_empty() {
+        true => super::hop::tokens(headers, &FOR).map(address).collect(),
+        false => elements.iter().map(|element| element.ip).collect(),
+    };
+    let nearest = nearest(&hops, trusted);
+    let ip = nearest.and_then(|at| hops.get(at).copied().flatten());
     // In a list the proxy nearest to the client wrote first.
     let first = |name: HeaderName| super::hop::tokens(headers, &name).next();
+    let believed = elements
+        .get(nearest.unwrap_or(elements.len().saturating_sub(1))..)
+        .unwrap_or_default();
     let told_host = first(HOST)
         .and_then(|host| HeaderValue::from_str(host).ok())
-        .and_then(|host| Host::parse(&host));
-    let proto = match first(PROTO) {
-        Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
-        Some(_) => "http",
-        None => peer.proto,
-    };
+        .and_then(|host| Host::parse(&host))
+        .or_else(|| believed.iter().find_map(|element| element.host.clone()));
+    let told_proto = first(PROTO)
+        .map(|proto| match proto.eq_ignore_ascii_case("https") {
+            true => "https",
+            false => "http",
+        })
+        .or_else(|| believed.iter().find_map(|element| element.proto));
     Client {
-        ip: ip.map_or_else(|| own.clone(), |ip| Text::from(*ip)),
-        address: ip.copied(),
+        ip: ip.map_or_else(|| own.clone(), Text::from),
+        address: ip,
         host: told_host.unwrap_or_else(|| host.clone()),
-        proto,
+        proto: told_proto.unwrap_or(peer.proto),
     }
+}
+
+/// What `Forwarded` says where no `X-Forwarded-*` came: the two may come from different proxies, and are never mixed.
+fn elements(headers: &HeaderMap) -> Vec<Element> {
+    let is_told = |name: &HeaderName| name.as_str().starts_with("x-forwarded-");
+    match headers.contains_key(FORWARDED) && !headers.keys().any(is_told) {
+        true => element::read(headers),
+        false => Vec::new(),
+    }
+}
+
+/// Which of these is the client: the right-most that is no trusted proxy's, as far as they can be read from the right; else
+/// the left-most of these.
+fn nearest(hops: &[Option<IpAddr>], trusted: &[Network]) -> Option<usize> {
+    let readable = hops.iter().enumerate().rev();
+    let readable = readable.map_while(|(at, hop)| Some((at, (*hop)?)));
+    let mut last = None;
+    for (at, hop) in readable {
+        last = Some(at);
+        if !trusted.iter().any(|network| network.contains(hop)) {
+            break;
+        }
+    }
+    last
 }
 
 /// Whether a peer outside `trusted_proxies` names the client that it forwards for.
@@ -121,14 +159,28 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
             headers.remove(name);
         }
     }
+    let elements = elements(headers);
+    if !elements.is_empty() {
+        let hops = elements.iter().map(|element| match element.ip {
+            Some(ip) => ip.to_string(),
+            None => "unknown".to_owned(),
+        });
+        if let Ok(hops) = HeaderValue::try_from(hops.collect::<Vec<_>>().join(", ")) {
+            headers.insert(FOR, hops);
+        }
+    }
     let told_way = headers.contains_key(FOR);
     let hop = match peer.ip {
         Some(_) => own.clone(),
         None => Text::fixed("unknown"),
     };
-    let element = element(peer, &hop, client);
+    let own = element(&hop, client);
     append(headers, FOR, hop.value());
-    append(headers, FORWARDED, element);
+    match elements.first() {
+        Some(first) if first.agrees(&client.host, client.proto) => append(headers, FORWARDED, own),
+        _ if told_way => retell(headers, client),
+        _ => drop(headers.insert(FORWARDED, own)),
+    }
     let missing = [
         (HOST, client.host.value.clone()),
         (PROTO, HeaderValue::from_static(client.proto)),
@@ -142,13 +194,15 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
     }
 }
 
-/// The addresses in `X-Forwarded-For`, as far as they can be read from the right.
-fn hops(headers: &HeaderMap) -> Vec<IpAddr> {
-    let items: Vec<&str> = super::hop::tokens(headers, &FOR).collect();
-    let readable = items.iter().rev().map_while(|item| address(item));
-    let mut hops: Vec<IpAddr> = readable.collect();
-    hops.reverse();
-    hops
+/// Makes `Forwarded` say what `X-Forwarded-For` says, and what the client asked for.
+fn retell(headers: &mut HeaderMap, client: &Client) {
+    let mut elements: Vec<String> = super::hop::tokens(headers, &FOR).map(node).collect();
+    if let Some(first) = elements.first_mut() {
+        first.push_str(&asked(client));
+    }
+    if let Ok(value) = HeaderValue::try_from(elements.join(", ")) {
+        headers.insert(FORWARDED, value);
+    }
 }
 
 /// An address with or without a port.
@@ -160,20 +214,27 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// One element of `Forwarded` (RFC 7239).
-fn element(peer: Peer, hop: &Text, client: &Client) -> HeaderValue {
-    let (open, close) = match peer.ip {
-        Some(IpAddr::V6(_)) => ("\"[", "]\""),
-        _ => ("", ""),
-    };
+fn element(hop: &str, client: &Client) -> HeaderValue {
+    let element = Bytes::from(node(hop) + &asked(client));
+    // All parts were values of fields before.
+    HeaderValue::from_maybe_shared(element).unwrap_or(HeaderValue::from_static("for=unknown"))
+}
+
+fn node(hop: &str) -> String {
+    match address(hop) {
+        Some(IpAddr::V4(ip)) => format!("for={ip}"),
+        Some(IpAddr::V6(ip)) => format!("for=\"[{ip}]\""),
+        None => "for=unknown".to_owned(),
+    }
+}
+
+fn asked(client: &Client) -> String {
     let host = client.host.value.to_str().unwrap_or_default();
     let (before, after) = match host {
         "" => ("", ";proto="),
         _ => (";host=\"", "\";proto="),
     };
-    let parts = ["for=", open, hop, close, before, host, after, client.proto];
-    let element = Bytes::from(parts.concat());
-    // All parts were values of fields before.
-    HeaderValue::from_maybe_shared(element).unwrap_or(HeaderValue::from_static("for=unknown"))
+    [before, host, after, client.proto].concat()
 }
 
 /// Appends an item to a comma-separated field, over all its lines.
@@ -291,6 +352,8 @@ mod tests {
             ("x-forwarded-host", "public.example"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "/app"),
+            ("x-forwarded-port", "8443"),
+            ("forwarded", "for=9.9.9.9;host=other.example;proto=http"),
         ];
         let (client, sent) = rebuilt("10.0.0.1", &fields);
         assert_eq!(
@@ -301,7 +364,7 @@ mod tests {
             (client.host.name.as_str(), client.proto),
             ("public.example", "https")
         );
-        let forwarded = "for=10.0.0.1;host=\"public.example\";proto=https";
+        let forwarded = "for=6.6.6.6;host=\"public.example\";proto=https, for=203.0.113.9, for=10.0.0.5, for=10.0.0.1";
         assert_eq!(
             sent,
             [
@@ -311,10 +374,65 @@ mod tests {
                     "6.6.6.6, 203.0.113.9, 10.0.0.5, 10.0.0.1"
                 ),
                 pair("x-forwarded-host", "public.example"),
+                pair("x-forwarded-port", "8443"),
                 pair("x-forwarded-prefix", "/app"),
                 pair("x-forwarded-proto", "https"),
                 pair("x-real-ip", "203.0.113.9"),
             ]
+        );
+    }
+
+    #[test]
+    fn forwarded_alone_is_read_and_told_both_ways() {
+        let told = "for=\"203.0.113.9:1234\";host=public.example;proto=https, for=10.0.0.5";
+        let (client, sent) = rebuilt("10.0.0.1", &[("forwarded", told)]);
+        assert_eq!(client.address, Some("203.0.113.9".parse().unwrap()));
+        assert_eq!(
+            (client.host.name.as_str(), client.proto),
+            ("public.example", "https")
+        );
+        let forwarded = format!("{told}, for=10.0.0.1;host=\"public.example\";proto=https");
+        assert_eq!(
+            sent,
+            [
+                pair("forwarded", &forwarded),
+                pair("x-forwarded-for", "203.0.113.9, 10.0.0.5, 10.0.0.1"),
+                pair("x-forwarded-host", "public.example"),
+                pair("x-forwarded-proto", "https"),
+                pair("x-real-ip", "203.0.113.9"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_client_wrote_into_forwarded_is_not_believed() {
+        let told = "for=6.6.6.6;host=evil.example;proto=http, for=203.0.113.9;host=public.example;proto=https";
+        let (client, sent) = rebuilt("10.0.0.1", &[("forwarded", told)]);
+        assert_eq!(
+            (&*client.ip, client.host.name.as_str(), client.proto),
+            ("203.0.113.9", "public.example", "https")
+        );
+        let forwarded =
+            "for=6.6.6.6;host=\"public.example\";proto=https, for=203.0.113.9, for=10.0.0.1";
+        assert_eq!(sent[0], pair("forwarded", forwarded));
+        // Not whole, or beside a field of the other kind: nothing of it counts.
+        for other in [("forwarded", "for=\"6.6.6.6"), ("x-forwarded-port", "8443")] {
+            let (client, sent) = rebuilt("10.0.0.1", &[("forwarded", told), other]);
+            assert_eq!(
+                (client.address, client.host.name.as_str(), client.proto),
+                (None, "app.example", "http")
+            );
+            let forwarded = "for=10.0.0.1;host=\"app.example:8080\";proto=http";
+            assert_eq!(sent[0], pair("forwarded", forwarded));
+        }
+        let hidden = [(
+            "forwarded",
+            "for=6.6.6.6;host=evil.example, for=_x;host=public.example",
+        )];
+        let (client, _) = rebuilt("10.0.0.1", &hidden);
+        assert_eq!(
+            (client.address, client.host.name.as_str()),
+            (None, "public.example")
         );
     }
 
