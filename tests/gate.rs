@@ -209,10 +209,10 @@ const PATHS: &[(&str, Option<&str>)] = &[
     ("/a%2", None),
     ("/a%gg", None),
     ("/a%u002e", None),
-    ("/%c0%ae%c0%ae/a", None),
-    ("/a%c0%afb", None),
-    ("/%e0%80%ae", None),
-    ("/%f0%80%80%ae", None),
+    ("/%c0%ae%c0%ae/a", Some("/%C0%AE%C0%AE/a")),
+    ("/a%c0%afb", Some("/a%C0%AFb")),
+    ("/%e0%80%ae", Some("/%E0%80%AE")),
+    ("/%f0%80%80%ae", Some("/%F0%80%80%AE")),
     ("http://a.example/../a", None),
 ];
 

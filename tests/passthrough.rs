@@ -35,6 +35,96 @@ async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
 }
 
 #[tokio::test]
+async fn a_target_that_no_url_is_reaches_the_backend_escaped() {
+    let backend = Backend::ok().await;
+    let sidecar = Sidecar::passthrough(&backend).await;
+    for (target, expected) in [
+        (&b"/s?q={\"a\":1}"[..], "/s?q=%7B%22a%22:1%7D"),
+        (b"/a<b>`c?d=<`>", "/a%3Cb%3E%60c?d=%3C%60%3E"),
+        (b"/\xe4?q=\xb0\xa1", "/%E4?q=%B0%A1"),
+        (b"/%C0%BD.txt", "/%C0%BD.txt"),
+        (b"/\xc0\xbd.txt", "/%C0%BD.txt"),
+        (b"/?a[]=%2e&b=100%", "/?a[]=%2e&b=100%"),
+        (b"http://a.example/?\"", "/?%22"),
+    ] {
+        let fields = b" HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc";
+        let sent = [b"POST ", target, fields].concat();
+        // Whole, with a request before and one behind; in two pieces; byte by byte.
+        let before = backend.seen().len();
+        let mut client = sidecar.client().await;
+        client.send(sent.repeat(3)).await;
+        for _ in 0..3 {
+            assert_eq!(client.response().await.status(), 200, "{expected}");
+        }
+        for size in [target.len(), 1] {
+            for piece in sent.chunks(size) {
+                client.send(piece).await;
+            }
+            assert_eq!(client.response().await.status(), 200, "{expected}");
+        }
+        let seen = backend.seen().split_off(before);
+        assert_eq!(seen.len(), 5, "{expected}");
+        for seen in seen {
+            assert_eq!(seen.line, format!("POST {expected} HTTP/1.1"));
+            assert_eq!(seen.text(), "abc");
+        }
+    }
+    for target in ["/a#b", "/a\\b", "/a\u{7f}", "/?a\u{1}"] {
+        let answer = sidecar
+            .client()
+            .await
+            .ask(&format!("GET {target}"), "", "")
+            .await;
+        assert_eq!(answer.status(), 400, "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn forwarded_of_a_trusted_peer_is_read_alone() {
+    let backend = Backend::ok().await;
+    let server = "trusted_proxies = [\"127.0.0.1\"]\n";
+    let sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
+    let told = "Forwarded: for=203.0.113.9;host=public.example;proto=https\r\n";
+    let way = async |fields: &str| {
+        sidecar.client().await.ask("GET /", fields, "").await;
+        let seen = backend.seen().pop().unwrap();
+        let names = [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+        ];
+        names.map(|name| seen.all(name).join("|"))
+    };
+    let own = "for=127.0.0.1;host=\"public.example\";proto=https";
+    assert_eq!(
+        way(told).await,
+        [
+            &format!("for=203.0.113.9;host=public.example;proto=https, {own}"),
+            "203.0.113.9, 127.0.0.1",
+            "public.example",
+            "https"
+        ]
+    );
+    // Only those of the other kind, alone and beside it.
+    let others = "X-Forwarded-For: 192.0.2.5\r\nX-Forwarded-Host: other.example\r\n\
+                  X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n";
+    for fields in [others.to_owned(), format!("{told}{others}")] {
+        assert_eq!(
+            way(&fields).await,
+            [
+                "for=192.0.2.5;host=\"other.example\";proto=https, for=127.0.0.1",
+                "192.0.2.5, 127.0.0.1",
+                "other.example",
+                "https"
+            ]
+        );
+        let seen = backend.seen().pop().unwrap();
+        assert_eq!(seen.field("x-forwarded-port"), Some("8443"));
+    }
+}
+
+#[tokio::test]
 async fn the_way_here_is_told_and_nobody_else_tells_it() {
     let backend = Backend::ok().await;
     let sidecar = Sidecar::passthrough(&backend).await;

@@ -74,7 +74,7 @@ pub fn explain(
         Ok(canonical) => canonical,
         Err(fault) => return nowhere(None, fault.detail()),
     };
-    let path = canonical.path.as_ref();
+    let path = canonical.as_ref();
     let host = header(question, "host").unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let Some(found) = in_force

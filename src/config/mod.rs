@@ -75,7 +75,7 @@ pub use problem::{Problem, Severity, report};
 pub use rate_limit::{LimitBy, Rate, RateLimit};
 pub use require::Require;
 pub use rollout::{By, Rollout};
-pub use route::Route;
+pub use route::{ENCODINGS, Route};
 pub use server::{
     Limits, Listen, Network, ProxyProtocol, RESPONSE_HEADERS, Secret, Server, Underscores,
 };

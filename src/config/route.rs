@@ -23,6 +23,9 @@ use super::table::Table;
 use super::upstream::{self, Upstream};
 use super::{query, template, units};
 
+/// What frameworks disagree about in a path: whether it separates, and how often it is decoded.
+pub const ENCODINGS: [&str; 5] = ["%2F", "%5C", "%25", "%3B", ";"];
+
 /// `[[route]]`: paths, and what happens there. The most specific route decides, never file order: path first (static, then `{name}`, then `{*rest}`), then host, then a route with `methods`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -50,6 +53,8 @@ pub struct Route {
     pub ignore_query: Vec<String>,
     /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, everybody comes in.
     pub auth: Vec<Arc<Auth>>,
+    /// Encodings that its paths may hold even where a backend that reads them otherwise would reach a route of other policies: of `["%2F", "%5C", "%25", "%3B", ";"]`. Such a request passes if it satisfies `auth`, `require` and `csrf` of every route that a reading of its path reaches. Default: none, such a path is 400; where all readings meet the same policies, every path passes.
+    pub encoded: Vec<&'static str>,
     /// `[route.require]`.
     pub require: Option<Require>,
     /// Which `[cors.NAME]`. Default: `[cors.default]` where it exists.
@@ -142,6 +147,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         vary,
         ignore_query: table.texts("ignore_query", parameter),
         auth: table.references("auth", "auth", names.auths),
+        encoded: table.texts("encoded", encoding),
         require: require::read(table),
         cors: cors::of(table, names.cors),
         rate_limit: rate_limit::of(table, names.rate_limits, table.says("auth")),
@@ -279,6 +285,19 @@ fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc
             }
         }
     }
+}
+
+/// One of [`ENCODINGS`].
+fn encoding(text: &str) -> Result<&'static str, Wrong> {
+    let known = ENCODINGS
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(text));
+    known.copied().ok_or_else(|| {
+        Wrong::new(
+            "is no encoding that a path could be read by in two ways",
+            "write some of \"%2F\", \"%5C\", \"%25\", \"%3B\" and \";\"",
+        )
+    })
 }
 
 /// A parameter's name as a backend sees it.

@@ -73,6 +73,14 @@ impl Destination {
         }
     }
 
+    /// Routes that the backend may take it for: what they ask for has to be satisfied as well.
+    pub fn others(&self) -> &[Arc<Route>] {
+        match self {
+            Destination::Route(found, _) => &found.others,
+            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => &[],
+        }
+    }
+
     /// The policies that hold there.
     pub fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
         match self {
@@ -176,11 +184,11 @@ fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match,
 fn find(exchange: &Exchange, method: &Method) -> Result<Match, Problem> {
     let routes = &exchange.in_force.routes;
     let (host, path) = (&exchange.host.name, &exchange.path);
-    let found = routes
+    let mut found = routes
         .find(host, method, path)
         .ok_or_else(Problem::no_route)?;
-    match routes.is_in_doubt(host, method, path, exchange.is_ambiguous, &found.route) {
-        true => Err(Fault::Path.into()),
-        false => Ok(found),
-    }
+    found.others = routes
+        .read_otherwise(host, method, path, &found.route)
+        .map_err(|_| Problem::from(Fault::Path))?;
+    Ok(found)
 }

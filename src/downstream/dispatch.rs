@@ -11,7 +11,7 @@ use hyper::{Request, Response, StatusCode, Version};
 use super::account::Account;
 use super::body::Arriving;
 use super::destination::Destination;
-use super::edge::{self, Teller};
+use super::edge::{self, Policies, Teller};
 use super::endpoints;
 use super::exchange::{self, Connection, Exchange};
 use super::offer::Offer;
@@ -204,6 +204,10 @@ async fn walk(
     let seat = limits::take_seat(&exchange, policies)?;
     let extras = extras(offer.as_ref(), &parameters);
     let mut entrant = edge::admit(&exchange, &head, policies, extras, teller).await?;
+    for other in destination.others() {
+        let (policies, extras) = (Policies::of_route(other), entrant.extras.clone());
+        edge::admit(&exchange, &head, policies, extras, Teller::Status).await?;
+    }
     entrant.seat = seat;
     limits::by_user(&exchange, policies, teller, &mut entrant)?;
     let came = Came {

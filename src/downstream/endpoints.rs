@@ -16,7 +16,6 @@ use crate::config::Rollout;
 use crate::edge::auth::credential::Extras;
 use crate::edge::auth::ticket::LIFE;
 use crate::edge::auth::{Admission, Identity, Ticketed};
-use crate::edge::hygiene::path::Canonical;
 use crate::edge::hygiene::{Fault, own, path};
 use crate::rollout::{self, Decision, Reason, Transport};
 use crate::route::Match;
@@ -67,16 +66,18 @@ pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
         Some((path, query)) => (path, Some(query)),
         None => (url.as_str(), None),
     };
-    let Canonical { path, is_ambiguous } = path::canonical(raw)?;
+    let path = path::canonical(raw)?;
     let (routes, host) = (&exchange.in_force.routes, &exchange.host.name);
     let found = routes
         .find(host, &Method::GET, &path)
         .ok_or_else(Problem::no_route)?;
-    if routes.is_in_doubt(host, &Method::GET, &path, is_ambiguous, &found.route) {
-        return Err(Fault::Path.into());
+    // Who asks is let in by one place's policies.
+    match routes.read_otherwise(host, &Method::GET, &path, &found.route) {
+        Ok(others) if others.is_empty() => {}
+        _ => return Err(Fault::Path.into()),
     }
     Ok(Some(About {
-        url: own::join(&path, query),
+        url: own::join(&path, query.map(path::query).as_deref()),
         found,
     }))
 }

@@ -121,8 +121,6 @@ pub struct Exchange {
     pub host: Host,
     /// The canonical path.
     pub path: Arc<str>,
-    /// Whether frameworks may disagree about that path.
-    pub is_ambiguous: bool,
     /// The query; once the place is known, without what is crossfade's own.
     pub query: Option<String>,
     /// Whether it is a WebSocket handshake.
@@ -155,8 +153,7 @@ impl Exchange {
             peer,
             peer_text: connection.peer.clone(),
             host: inspected.host,
-            is_ambiguous: inspected.path.is_ambiguous,
-            path: inspected.path.path.into(),
+            path: inspected.path,
             query: head.uri.query().map(str::to_owned),
             is_handshake: inspected.is_handshake,
             way: connection.shared.upstreams.tag().read(&head.headers),

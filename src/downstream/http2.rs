@@ -149,7 +149,8 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let accepted = self.engine.poll_accept(cx);
         for _ in 0..self.board.take_malformed() {
-            self.refused("malformed");
+            let telemetry = &self.connection.shared.telemetry;
+            telemetry.stream_malformed(self.connection.remote.address);
         }
         if let Some(abuse) = self.board.abuse() {
             return Poll::Ready(Event::Abuse(abuse));

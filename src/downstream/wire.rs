@@ -29,7 +29,7 @@ use super::stream::Stream;
 use crate::config;
 use crate::edge::caps::Connections;
 use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::scan::{Limits, Place, Scanned, Scanner};
+use crate::edge::hygiene::scan::{Limits, Place, Rewritten, Scanned, Scanner};
 use crate::edge::hygiene::spelling::Outgoing;
 use patience::{Patience, Verdict};
 pub(super) use taking::Taking;
@@ -149,6 +149,14 @@ impl Wire {
         }
         let scanned = self.scan(piece);
         let clear = scanned.clear.unwrap_or(0);
+        if let Some(rewritten) = self.rewritten(&scanned) {
+            self.held.extend_from_slice(piece);
+            buf.set_filled(before);
+            self.clear = clear;
+            self.rewrite(0, &rewritten);
+            self.refuse_if_failed();
+            return Poll::Ready(Ok(()));
+        }
         let behind = piece.get(clear..).unwrap_or_default();
         self.held.extend_from_slice(behind);
         buf.set_filled(before + clear);
@@ -174,13 +182,32 @@ impl Wire {
 
     /// Adds a piece to what is held.
     fn take_in(&mut self, piece: &[u8]) {
-        let before = self.held.len();
+        let (start, before) = (self.clear, self.held.len());
         let scanned = self.scan(piece);
         self.held.extend_from_slice(piece);
         if let Some(clear) = scanned.clear {
             self.clear = before + clear;
         }
+        if let Some(rewritten) = self.rewritten(&scanned) {
+            self.rewrite(start, &rewritten);
+        }
         self.refuse_if_failed();
+    }
+
+    fn rewritten(&mut self, scanned: &Scanned) -> Option<Box<Rewritten>> {
+        match scanned.head {
+            true => self.scanner.take_rewritten(),
+            false => None,
+        }
+    }
+
+    /// Puts another line in the place of the request line that `start`s a head that is clear now.
+    fn rewrite(&mut self, start: usize, rewritten: &Rewritten) {
+        let behind = self.held.split_off(start + rewritten.was);
+        self.held.truncate(start);
+        self.held.extend_from_slice(&rewritten.line);
+        self.held.extend_from_slice(&behind);
+        self.clear = self.clear + rewritten.line.len() - rewritten.was;
     }
 
     fn scan(&mut self, piece: &[u8]) -> Scanned {

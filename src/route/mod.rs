@@ -4,6 +4,7 @@
 //! and a leaf without a fitting route falls through to the next best shape.
 
 mod lookalike;
+mod readings;
 mod shape;
 mod tree;
 
@@ -47,7 +48,13 @@ pub struct Match {
     /// Whether this request may be bridged (route has a source and the method is GET or HEAD): other methods of a bridged
     /// route pass through under its policies.
     pub bridged: bool,
+    /// Routes that its backend may take it for, by another reading of the path: their policies hold as well.
+    pub others: Vec<Arc<Route>>,
 }
+
+/// A backend may read this path as one that other policies guard, and the route that was found does not take such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unclear;
 
 /// One `refresh_on` of one route.
 struct Write {
@@ -94,23 +101,25 @@ impl RouteTable {
             route: named.route.clone(),
             params: names.zip(values.into_iter().map(decode)).collect(),
             bridged: named.route.source.is_some() && matches!(*method, Method::GET | Method::HEAD),
+            others: Vec::new(),
         })
     }
 
-    /// Whether the backend may take this path for one that is guarded otherwise than the route that was found for it:
-    /// such a request is nobody's to decide. `is_ambiguous` as [`crate::edge::hygiene::path`] says.
-    pub fn is_in_doubt(
+    /// The routes, guarded otherwise than the one that was `found`, for which a backend may take this canonical path.
+    ///
+    /// # Errors
+    /// There are some, and the route that was found does not take the path's encodings; or readings without end.
+    pub fn read_otherwise(
         &self,
         host: &str,
         method: &Method,
         path: &str,
-        is_ambiguous: bool,
         found: &Route,
-    ) -> bool {
-        let Some(lookalikes) = &self.lookalikes else {
-            return false;
-        };
-        (is_ambiguous && !found.auth.is_empty()) || lookalikes.betrays(host, method, path, found)
+    ) -> Result<Vec<Arc<Route>>, Unclear> {
+        match &self.lookalikes {
+            Some(lookalikes) => lookalikes.of(&self.root, host, method, path, found),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Routes with a source, in file order.

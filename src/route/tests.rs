@@ -33,6 +33,7 @@ fn route(path: &str) -> Route {
         vary: Vec::new(),
         ignore_query: Vec::new(),
         auth: Vec::new(),
+        encoded: Vec::new(),
         require: None,
         cors: None,
         rate_limit: None,
@@ -308,24 +309,24 @@ mod lookalikes {
         RouteTable::new(&routes)
     }
 
-    /// As the road does it: refused for its form, in doubt, or by the route that it names.
-    fn fate(raw: &str) -> String {
-        let Ok(canonical) = canonical(raw) else {
+    /// As the road does it: refused for its form, for a reading, or by the route that it names and those that it may mean.
+    fn fate_in(table: &RouteTable, raw: &str) -> String {
+        let Ok(path) = canonical(raw) else {
             return "refused".to_owned();
         };
-        let table = table();
-        let found = table.find("a", &Method::GET, &canonical.path).unwrap();
-        let in_doubt = table.is_in_doubt(
-            "a",
-            &Method::GET,
-            &canonical.path,
-            canonical.is_ambiguous,
-            &found.route,
-        );
-        match in_doubt {
-            true => "refused".to_owned(),
-            false => found.route.path.clone(),
+        let found = table.find("a", &Method::GET, &path).unwrap();
+        match table.read_otherwise("a", &Method::GET, &path, &found.route) {
+            Err(Unclear) => "refused".to_owned(),
+            Ok(others) => {
+                let all = [&found.route].into_iter().chain(&others);
+                let all: Vec<_> = all.map(|route| route.path.as_str()).collect();
+                all.join(" ")
+            }
         }
+    }
+
+    fn fate(raw: &str) -> String {
+        fate_in(&table(), raw)
     }
 
     #[test]
@@ -364,6 +365,19 @@ mod lookalikes {
             "//a.example/admin/secret",
             "///a.example/ADMIN/secret",
             "//x/api/5",
+            "/admin%c0%afsecret",
+            "/%c0%afadmin/secret",
+            "/x/%c0%ae%c0%ae/admin/secret",
+            "/%e0%80%afadmin/secret",
+            "/admin%f8%80%80%80%afsecret",
+            "/%2525252561dmin/secret",
+            "/admin%253bx/secret",
+            "/api%255c5",
+            "/;x%2fy/admin/secret",
+            "/admin/x%2f%252e%252e%2fsecret",
+            "/%25u0061dmin/secret",
+            "/x%3f/%252e%252e/%252e%252e/admin/secret",
+            "/api%2f5%3fx",
         ] {
             let fate = fate(raw);
             let is_guarded = fate.starts_with("/admin/{") || fate.starts_with("/api/");
@@ -388,6 +402,87 @@ mod lookalikes {
         ] {
             assert_eq!(fate(raw), route, "{raw}");
         }
+    }
+
+    /// Each is read otherwise in one step of a backend alone.
+    #[test]
+    fn a_reading_of_one_step_is_seen_alone() {
+        let table = RouteTable::new(&[
+            Arc::new(guarded("/x/{id}", "admin")),
+            Arc::new(guarded("/Q/{*rest}", "admin")),
+            Arc::new(route("/q/open")),
+            Arc::new(route("/{*path}")),
+        ]);
+        for raw in [
+            // The backslash stays one, the slash does not.
+            "/x%2fa%5Cb",
+            // The last segment's parameters alone.
+            "/x/a;b",
+            // In its own case.
+            "/Q%2fopen",
+            "/x/a%3fb/c",
+        ] {
+            let fate = fate_in(&table, raw);
+            assert!(fate == "refused" || fate == "/x/{id}", "{raw}: {fate}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_path_of_one_policy_passes() {
+        for (raw, expected) in [
+            ("/admin/a%2Fb", "/admin/{*rest}"),
+            ("/admin/a%252Fb%25", "/admin/{*rest}"),
+            ("/admin/x;jsessionid=1", "/admin/{*rest}"),
+            ("/admin/%c0%bd.txt", "/admin/{*rest}"),
+            ("/api/5;v=1", "/api/{id}"),
+            ("/api/a%2fb", "/api/{id}"),
+            ("/static/a%2fb;c%25", "/{*path}"),
+            ("/%c0%bd.txt", "/{*path}"),
+            ("/x/%c0%ae%c0%ae/y", "/{*path}"),
+        ] {
+            assert_eq!(fate(raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_encoding_meets_the_policies_of_all_readings() {
+        let table = RouteTable::new(&[
+            Arc::new(Route {
+                encoded: vec!["%2F", "%25"],
+                ..guarded("/projects/{id}", "user")
+            }),
+            Arc::new(guarded("/projects/{id}/keys", "admin")),
+            Arc::new(guarded("/projects/{id}/hooks/{*rest}", "owner")),
+            Arc::new(route("/{*path}")),
+        ]);
+        for (raw, expected) in [
+            ("/projects/7", "/projects/{id}"),
+            ("/projects/a%2Fb", "/projects/{id}"),
+            ("/projects/a%2Fkeys", "/projects/{id} /projects/{id}/keys"),
+            ("/projects/a%252Fkeys", "/projects/{id} /projects/{id}/keys"),
+            (
+                "/projects/a%252Fhooks%2F",
+                "/projects/{id} /projects/{id}/hooks/{*rest}",
+            ),
+            // Not listed, beside what is or alone; and no encoding at all.
+            ("/projects/a%2Fkeys;x", "refused"),
+            ("/projects/a%5Ckeys", "refused"),
+            ("/projects/a%C0%AFkeys", "refused"),
+            ("/projects/a%2F%C0%AFkeys", "refused"),
+            ("/projects%2Fa%2Fkeys", "refused"),
+            ("/projects/a%2F..%2Fkeys", "refused"),
+            ("/Projects/a/keys", "refused"),
+        ] {
+            assert_eq!(fate_in(&table, raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_too_many_readings_is_refused() {
+        let deep = format!("/{}61dmin/secret", "%25".to_owned() + &"25".repeat(200));
+        assert_eq!(fate(&deep), "refused");
+        let long = format!("/api/{}%2F", "A".repeat(20_000));
+        assert_eq!(fate(&long), "/api/{id}");
     }
 
     proptest! {

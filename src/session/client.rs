@@ -131,8 +131,7 @@ impl Client {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let canonical = canonical(path).map_err(|fault| bad(fault.detail()))?;
-        let (path, is_ambiguous) = (canonical.path, canonical.is_ambiguous);
+        let path = canonical(path).map_err(|fault| bad(fault.detail()))?;
         let own = path.strip_prefix(&*in_force.config.server.prefix);
         if own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Err(Refusal::new(Code::NotFound, "no route is there"));
@@ -142,9 +141,10 @@ impl Client {
             .routes
             .find(&host, method, &path)
             .ok_or_else(|| Refusal::new(Code::NotFound, "no route is there"))?;
-        let routes = &in_force.routes;
-        if routes.is_in_doubt(&host, method, &path, is_ambiguous, &found.route) {
-            return Err(bad("the path could be read in more than one way"));
+        // A frame is judged by one route's policies.
+        match (in_force.routes).read_otherwise(&host, method, &path, &found.route) {
+            Ok(others) if others.is_empty() => {}
+            _ => return Err(bad("the path could be read in more than one way")),
         }
         let taken = Taken {
             positions: found.route.source.is_some(),

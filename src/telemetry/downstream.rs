@@ -34,6 +34,17 @@ impl Telemetry {
         }
     }
 
+    /// The engine of HTTP/2 has reset a stream that was no request.
+    pub fn stream_malformed(&self, remote: Option<IpAddr>) {
+        let reason = "malformed";
+        self.refused.with_label_values(&[reason]).inc();
+        if let Some(not_told) = self.arrivals.admit() {
+            let remote = remote.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+            let detail = "its head breaks a rule of HTTP/2, or its :path holds what no URL may, such as a quote";
+            tracing::info!(reason, remote, not_told, detail, "stream reset");
+        }
+    }
+
     /// A realtime connection was asked for and not granted.
     pub fn handshake_refused(&self, route: &str, protocol: &str, reason: &str) {
         self.connects

@@ -177,6 +177,51 @@ async fn who_is_somebody_else_comes_no_further_by_spelling() {
 }
 
 #[tokio::test]
+async fn an_encoded_path_meets_the_policies_of_all_its_readings() {
+    let backend = backend().await;
+    let staff = "auth = \"keys\"\nrequire = {roles = [\"staff\"]}";
+    let admin = "auth = \"keys\"\nrequire = {roles = [\"admin\"]}";
+    let routes = [
+        keys(""),
+        route("/open/{id}", "encoded = [\"%2F\"]"),
+        route("/open/{id}/keys", admin),
+        route("/closed/{id}", staff),
+        route("/closed/{id}/keys", admin),
+        route("/{*path}", ""),
+    ];
+    let sidecar = Sidecar::before(&backend, "", &routes.concat()).await;
+    for (target, key, status) in [
+        ("/open/a%2Fb", "", 200),
+        ("/open/a%2Fkeys", "", 401),
+        ("/open/a%2Fkeys", BOB, 403),
+        ("/open/a%2Fkeys", ALICE, 200),
+        ("/open/a%2Fkeys;x", ALICE, 400),
+        ("/open/a%C0%AFkeys", ALICE, 400),
+        ("/open/a%2F..%2Fkeys", ALICE, 400),
+        // Where all readings meet the same policies, nothing has to be listed.
+        ("/closed/a%2Fb;jsessionid=1", "", 401),
+        ("/closed/a%2Fb;jsessionid=1", BOB, 200),
+        ("/closed/%25%C0%BD", BOB, 200),
+        ("/closed/a%2Fkeys", ALICE, 400),
+    ] {
+        let before = backend.seen().len();
+        let fields = if key.is_empty() {
+            String::new()
+        } else {
+            by(key)
+        };
+        let answer = ask(&sidecar, &format!("GET {target}"), &fields).await;
+        assert_eq!(answer.status(), status, "{target} {key}");
+        let seen = backend.seen().split_off(before);
+        assert_eq!(seen.len(), usize::from(status == 200), "{target} {key}");
+        assert!(seen.iter().all(|seen| seen.target() == target), "{seen:?}");
+        let socket = refused(&sidecar, target, &[&key_field(key)]).await;
+        let status = if status == 200 { 101 } else { status };
+        assert_eq!(socket, status, "a handshake at {target} {key}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_and_somebody_else_are_told_apart() {
     let (backend, sidecar) = world().await;
     for method in [

@@ -65,6 +65,31 @@ async fn a_request_reaches_the_backend_as_one_of_http_1() {
 }
 
 #[tokio::test]
+async fn what_no_url_may_hold_is_escaped_as_over_http_1() {
+    let backend = echo().await;
+    let (sidecar, client) = world(&backend).await;
+    for (target, expected) in [
+        ("/s?q={a:1}|^`", "/s?q=%7Ba:1%7D%7C%5E%60"),
+        ("/\u{e4}?q=\u{e4}", "/%C3%A4?q=%C3%A4"),
+        ("/%c0%bd.txt", "/%C0%BD.txt"),
+    ] {
+        let answer = client.ask(client.request(Method::GET, target), b"").await;
+        assert_eq!((answer.status(), answer.text().as_str()), (200, expected));
+    }
+    // The engine resets what it does not parse.
+    let mut raw = Raw::connect(sidecar.address).await;
+    let asked = asks("GET", "/?q=\"", &[]);
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &asked))
+        .await;
+    while raw.next().await.expect("a reset").kind != RESET {}
+    let metrics = sidecar.metrics();
+    assert!(
+        metrics.contains("refused_total{reason=\"malformed\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn large_bodies_go_both_ways_on_many_streams_at_once() {
     let backend = echo().await;
     let (_sidecar, client) = world(&backend).await;

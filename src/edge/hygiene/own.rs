@@ -1,10 +1,12 @@
 //! What of a request is addressed to crossfade itself and never goes upstream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue};
 
+use super::path;
 use crate::config::query::decode;
 use crate::config::{Auth, CredentialSource};
 
@@ -14,7 +16,7 @@ const COOKIES: &str = "crossfade_";
 /// What of a query is crossfade's own, and the query without it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// What is left of the query, as it was; `None` where nothing is.
+    /// What is left of the query, as it goes upstream; `None` where nothing is.
     pub query: Option<String>,
     /// `cf_after`.
     pub after: Option<String>,
@@ -71,7 +73,14 @@ pub fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
             false
         })
         .collect();
-    own.query = (!left.is_empty()).then(|| left.join("&"));
+    if !left.is_empty() {
+        let left = left.join("&");
+        let escaped = match path::query(&left) {
+            Cow::Owned(escaped) => Some(escaped),
+            Cow::Borrowed(_) => None,
+        };
+        own.query = Some(escaped.unwrap_or(left));
+    }
     own
 }
 

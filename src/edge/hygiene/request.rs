@@ -1,12 +1,13 @@
 //! A request as the server engine parsed it: may it go on, and what does it ask for?
 
+use std::sync::Arc;
+
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::host::{self, Host};
-use super::path::{self, Canonical};
-use super::{Fault, hop};
+use super::{Fault, hop, path};
 
 /// A request that may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Inspected {
     /// Whom it is for.
     pub host: Host,
     /// Its canonical path.
-    pub path: Canonical<'static>,
+    pub path: Arc<str>,
     /// Whether it is a WebSocket handshake. Any other upgrade is ignored, as RFC 9110 allows.
     pub is_handshake: bool,
 }
@@ -38,17 +39,14 @@ pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, Fault> {
         return Err(Fault::Target);
     }
     let host = host::of(head)?;
-    let Canonical { path, is_ambiguous } = path::canonical(head.uri.path())?;
+    let path = path::canonical(head.uri.path())?;
     let is_handshake = asks_for_websocket(head);
     if is_handshake && has_body(head) {
         return Err(Fault::UpgradeBody);
     }
     Ok(Inspected {
         host,
-        path: Canonical {
-            path: path.into_owned().into(),
-            is_ambiguous,
-        },
+        path: path.into(),
         is_handshake,
     })
 }

@@ -12,6 +12,7 @@ mod line;
 use super::Fault;
 use super::spelling::Spelling;
 use head::Head;
+pub use head::Rewritten;
 use line::{Ended, Line};
 
 /// Longest request target that the engine can hold, whatever a head may take.
@@ -120,6 +121,11 @@ impl Scanner {
     pub fn spelling(&mut self) -> Option<Spelling> {
         let spelling = std::mem::take(&mut self.head.spelling);
         (!spelling.is_empty()).then_some(spelling)
+    }
+
+    /// Where the last [`Scanned::head`] was completed: the line that stands for its request line, if it may not stay.
+    pub fn take_rewritten(&mut self) -> Option<Box<Rewritten>> {
+        self.head.rewritten.take()
     }
 
     /// Looks at the next piece of input, to the end of one request at most.

@@ -183,6 +183,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         vary: Vec::new(),
         ignore_query: Vec::new(),
         auth: Vec::new(),
+        encoded: Vec::new(),
         require: None,
         cors: None,
         rate_limit: None,

@@ -154,7 +154,7 @@ def shape(raw):
     if not first:
         return "request line " + show(lines[0])
     path = first[2].split(b"?")[0]
-    if re.search(rb"[\\<>\"`{}|^#]|%00|%(?![0-9A-F]{2})|/\.\.?(/|$)|(?i:%c0%a|%c1%9)", path):
+    if re.search(rb"[\\<>\"`{}|^#]|%00|%(?![0-9A-F]{2})|/\.\.?(/|$)", path):
         return "path " + show(path)
     fields = []
     for line in lines[1:]:

@@ -2,12 +2,15 @@
 
 use hyper::Uri;
 
-use super::super::Fault;
 use super::super::spelling::Spelling;
+use super::super::{Fault, path};
+use super::TARGET_LIMIT;
 
 /// What has been read of a head so far.
 #[derive(Debug, Default)]
 pub(super) struct Head {
+    /// The line that the engine reads in place of the one that came.
+    pub(super) rewritten: Option<Box<Rewritten>>,
     is_http10: bool,
     is_get: bool,
     fields: usize,
@@ -16,6 +19,15 @@ pub(super) struct Head {
     names_websocket: bool,
     /// How its names are spelled.
     pub spelling: Spelling,
+}
+
+/// A request line whose target had to be escaped.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// How long the line was that came, with its line end.
+    pub was: usize,
+    /// What stands for it, likewise.
+    pub line: Vec<u8>,
 }
 
 /// Where the body ends.
@@ -42,10 +54,27 @@ impl Head {
         if target.len() > target_limit {
             return Err(Fault::TargetTooLong);
         }
-        if !is_target(target) {
-            return Err(Fault::Target);
-        }
+        let rewritten = match is_target(target) {
+            true => None,
+            false => {
+                let target = path::escaped(target);
+                if target.len() > TARGET_LIMIT {
+                    return Err(Fault::TargetTooLong);
+                }
+                if !is_target(&target) {
+                    return Err(Fault::Target);
+                }
+                const END: &[u8] = b"\r\n";
+                let mut written = [method, &target, version].join(&b' ');
+                written.extend_from_slice(END);
+                Some(Box::new(Rewritten {
+                    was: line.len() + END.len(),
+                    line: written,
+                }))
+            }
+        };
         Ok(Head {
+            rewritten,
             is_http10: version == b"HTTP/1.0",
             is_get: method == b"GET",
             ..Head::default()
