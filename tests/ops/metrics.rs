@@ -93,7 +93,8 @@ async fn metrics_have_an_address_of_their_own_that_a_reload_moves() {
     );
 
     folder.write(&at(second));
-    assert!(house.reload().await.unwrap().changed);
+    // The file's watcher may have been quicker: then there is nothing left to change.
+    house.reload().await.unwrap();
     assert_eq!(get(&url(second), "/metrics").await.status, 200);
     eventually("the old address is closed", || async {
         tokio::net::TcpStream::connect(("127.0.0.1", first))
