@@ -26,7 +26,7 @@ pub async fn serve(
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let board = traffic.clone();
+    let board = Board(traffic.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
         let traffic = traffic.clone();
@@ -46,13 +46,13 @@ pub async fn serve(
     let served = tokio::select! {
         served = &mut serving => served,
         () = stopped => {
-            board.leave();
+            board.0.leave();
             std::pin::Pin::new(&mut serving).graceful_shutdown();
             (&mut serving).await
         }
     };
     // A handshake of which the answer did not leave takes its heir with it.
-    if let Some(heir) = board.take_heir()
+    if let Some(heir) = board.0.take_heir()
         && served.is_ok()
     {
         let parts = serving.into_parts();
@@ -62,6 +62,16 @@ pub async fn serve(
             // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
             ahead: [parts.read_buf, held].concat().into(),
         });
+    }
+}
+
+/// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a
+/// task that keeps the board itself.
+struct Board(Traffic);
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        drop(self.0.take_heir());
     }
 }
 
