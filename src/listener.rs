@@ -47,7 +47,7 @@ impl Given {
 const BACKLOG: u32 = 4096;
 
 impl Listener {
-    /// Binds an address. A Unix socket that nobody answers on any more is replaced; `mode` is its permissions. `all` are those that
+    /// Binds an address. A Unix socket on which no process answers any more is replaced; `mode` is its permissions. `all` are those that
     /// are bound beside it: one of IPv6 takes no connections of IPv4 where another address of that port does.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Authority {
         self.address.strip_prefix(UNIX).map(Path::new)
     }
 
-    /// What `Host` says where nobody says otherwise.
+    /// What `Host` says where the client and the configuration say nothing.
     pub fn host_header(&self) -> &str {
         match self.socket() {
             Some(_) => "localhost",

@@ -166,7 +166,7 @@ pub fn request(
             || csrf.map(|csrf| &csrf.header).any(|own| own == name)
     };
     for (name, spelled) in &config.spelled {
-        // What came over HTTP/2 was spelled by nobody.
+        // What came over HTTP/2 has no spelling.
         if headers.contains_key(name) && (!is_http1 || is_ours(name)) {
             spelling.set(spelled.as_bytes());
         }

@@ -2,7 +2,7 @@
 
 use crate::edge::hygiene::path::{hex, is_plain, is_unreserved, push_escaped};
 
-/// What one path may come to. Only a path that is made for it has as many readings: it is nobody's to decide.
+/// What one path may come to. Only a path that is made for it has as many readings: it is refused.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 * 1024;
 

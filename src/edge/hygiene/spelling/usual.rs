@@ -1,4 +1,4 @@
-//! The spelling of names that nobody has spelled.
+//! The spelling of names that came without one.
 
 /// Names that their specifications do not write in Title-Case, by length: the names of RFCs, of the WHATWG and of the W3C, and one that nginx made known.
 const fn unusual(length: usize) -> &'static [&'static str] {
@@ -32,7 +32,7 @@ const fn unusual(length: usize) -> &'static [&'static str] {
     }
 }
 
-/// How a name is spelled that is not in Title-Case where nobody has spelled it.
+/// How a name is spelled that is not in Title-Case where it came without a spelling.
 pub fn usual(name: &[u8]) -> Option<&'static str> {
     let mut unusual = unusual(name.len()).iter();
     unusual
@@ -40,7 +40,7 @@ pub fn usual(name: &[u8]) -> Option<&'static str> {
         .copied()
 }
 
-/// Whether a name is spelled as it would be where nobody had spelled it.
+/// Whether a name is spelled as it would be had it come without a spelling.
 pub(super) fn is_usual(name: &[u8]) -> bool {
     match usual(name) {
         Some(usual) => usual.as_bytes() == name,
