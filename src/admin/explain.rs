@@ -13,7 +13,7 @@ use crate::config::Route;
 use crate::edge::cors;
 use crate::edge::hygiene::{host::Host, path};
 use crate::rollout::{self, Candidate, Stages, percent_number, unit};
-use crate::route::InForce;
+use crate::route::{InForce, Reading};
 
 /// A request that nobody sent.
 #[derive(Clone, Debug, Default)]
@@ -77,12 +77,11 @@ pub fn explain(
     let path = canonical.as_ref();
     let host = header(question, "host").unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let Some(found) = in_force
-        .routes
-        .find(&host.to_ascii_lowercase(), &method, path)
-    else {
+    let host = host.to_ascii_lowercase();
+    let Some(found) = in_force.routes.find(&host, &method, path) else {
         return nowhere(Some(path), "no route fits this path, host and method");
     };
+    let (readings, why) = explain_readings(in_force, &host, &method, path, &found.route);
     let params: Map<String, Value> = found
         .params
         .into_iter()
@@ -107,10 +106,55 @@ pub fn explain(
         },
         "rollout": rollout,
     });
+    if let Some(why) = why {
+        document["readings"] = readings.into();
+        document["why"] = why.into();
+    }
     if question.origin.is_some() {
         document["origin_allowed"] = allows_origin(question, in_force, &found.route).into();
     }
     document
+}
+
+/// The readings of a path that other policies guard, and what follows from them; nothing where there are none.
+fn explain_readings(
+    in_force: &InForce,
+    host: &str,
+    method: &Method,
+    path: &str,
+    found: &Route,
+) -> (Vec<Value>, Option<&'static str>) {
+    let routes = &in_force.routes;
+    let Ok(readings) = routes.readings(host, method, path, found) else {
+        let why = "400 `path`: a backend may read the path in more ways than are looked at";
+        return (Vec::new(), Some(why));
+    };
+    if readings.is_empty() {
+        return (Vec::new(), None);
+    }
+    let told = readings.iter().map(|Reading { path, route }| {
+        let require = route.require.as_ref().map(|require| {
+            let claims: Map<String, Value> = require
+                .claims
+                .iter()
+                .cloned()
+                .map(|(name, values)| (name, values.into()))
+                .collect();
+            json!({"roles": require.roles, "claims": claims})
+        });
+        let auth = route.auth.first().map(|auth| &auth.name);
+        json!({"path": path, "route": route.name, "policies": {"auth": auth, "require": require}})
+    });
+    let why = match routes.read_otherwise(host, method, path, found) {
+        Ok(_) => {
+            "`encoded` of the route takes the path: a request has to satisfy the policies of every reading"
+        }
+        Err(_) => {
+            "400 `path`: a backend may read the path as one that other policies guard; list its encodings in `encoded` \
+             of the route, and a request that satisfies the policies of every reading passes"
+        }
+    };
+    (told.collect(), Some(why))
 }
 
 /// Whether a WebSocket handshake with this `Origin` would be let in.

@@ -121,6 +121,11 @@ fn describe(judgement: &Value) -> String {
         let word = if allowed { "allowed" } else { "refused" };
         lines.push(("origin", word.to_owned()));
     }
+    for reading in judgement["readings"].as_array().into_iter().flatten() {
+        let (path, route) = (cell(&reading["path"]), cell(&reading["route"]));
+        let auth = cell(&reading["policies"]["auth"]);
+        lines.push(("read as", format!("{path} (route {route}, auth {auth})")));
+    }
     let rollout = &judgement["rollout"];
     if rollout.is_object() {
         lines.push(("rollout", cell(&rollout["name"])));

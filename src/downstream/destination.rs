@@ -77,7 +77,12 @@ impl Destination {
     pub fn others(&self) -> &[Arc<Route>] {
         match self {
             Destination::Route(found, _) => &found.others,
-            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => &[],
+            Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
+                &about.found.others
+            }
+            Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
+                &[]
+            }
         }
     }
 

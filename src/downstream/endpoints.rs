@@ -68,14 +68,12 @@ pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
     };
     let path = path::canonical(raw)?;
     let (routes, host) = (&exchange.in_force.routes, &exchange.host.name);
-    let found = routes
+    let mut found = routes
         .find(host, &Method::GET, &path)
         .ok_or_else(Problem::no_route)?;
-    // Who asks is let in by one place's policies.
-    match routes.read_otherwise(host, &Method::GET, &path, &found.route) {
-        Ok(others) if others.is_empty() => {}
-        _ => return Err(Fault::Path.into()),
-    }
+    found.others = routes
+        .read_otherwise(host, &Method::GET, &path, &found.route)
+        .map_err(|_| Problem::from(Fault::Path))?;
     Ok(Some(About {
         url: own::join(&path, query.map(path::query).as_deref()),
         found,

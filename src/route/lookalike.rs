@@ -9,7 +9,7 @@ use hyper::Method;
 use super::readings::Readings;
 use super::shape::Shape;
 use super::tree::{Named, Node};
-use super::{Unclear, fits_host, fits_method};
+use super::{Reading, Unclear, fits_host, fits_method};
 use crate::config::{ENCODINGS, Route};
 
 /// All routes by their folded templates; protected ones come first where two fold into one.
@@ -41,8 +41,8 @@ impl Lookalikes {
         Some(Lookalikes { root, looks_at_all })
     }
 
-    /// The routes, guarded otherwise than `found`, that a reading of this canonical path leads to; `written` are all routes
-    /// by their templates as they are.
+    /// The readings of this canonical path that lead to routes which are guarded otherwise than `found`, one for each route;
+    /// `written` are all routes by their templates as they are.
     pub(super) fn of(
         &self,
         written: &Node,
@@ -50,10 +50,10 @@ impl Lookalikes {
         method: &Method,
         path: &str,
         found: &Route,
-    ) -> Result<Vec<Arc<Route>>, Unclear> {
-        let mut others: Vec<Arc<Route>> = Vec::new();
+    ) -> Result<Elsewhere, Unclear> {
+        let mut others: Vec<Reading> = Vec::new();
         if !self.looks_at_all && is_plain(path) {
-            return Ok(others);
+            return Ok(Elsewhere::default());
         }
         let fits = |route: &Route| {
             fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
@@ -66,16 +66,28 @@ impl Lookalikes {
                 let Some(hit) = hit.filter(|hit| is_guarded_otherwise(&hit.route, found)) else {
                     continue;
                 };
-                if !others.iter().any(|other| Arc::ptr_eq(other, &hit.route)) {
-                    others.push(hit.route.clone());
+                let is_new = |other: &Reading| !Arc::ptr_eq(&other.route, &hit.route);
+                if others.iter().all(is_new) {
+                    others.push(Reading {
+                        path: key.clone(),
+                        route: hit.route.clone(),
+                    });
                 }
             }
         }
-        match others.is_empty() || (!readings.has_overlong && is_taken(path, &found.encoded)) {
-            true => Ok(others),
-            false => Err(Unclear),
-        }
+        Ok(Elsewhere {
+            is_taken: !readings.has_overlong && is_taken(path, &found.encoded),
+            readings: others,
+        })
     }
+}
+
+/// Where else a path may lead.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    pub(super) readings: Vec<Reading>,
+    /// Whether the route that was found takes the encodings that lead there.
+    pub(super) is_taken: bool,
 }
 
 /// Whether a route that takes these encodings takes the ones of a canonical path.

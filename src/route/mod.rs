@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hyper::Method;
 
 use crate::config::{Config, Route};
-use lookalike::Lookalikes;
+use lookalike::{Elsewhere, Lookalikes};
 use shape::{Shape, decode};
 use tree::{Named, Node};
 
@@ -50,6 +50,15 @@ pub struct Match {
     pub bridged: bool,
     /// Routes that its backend may take it for, by another reading of the path: their policies hold as well.
     pub others: Vec<Arc<Route>>,
+}
+
+/// Another reading of a path, and the route there.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// In canonical form; in lower case where only that leads there.
+    pub path: String,
+    /// Guarded otherwise than the route of the path as it is written.
+    pub route: Arc<Route>,
 }
 
 /// A backend may read this path as one that other policies guard, and the route that was found does not take such.
@@ -116,9 +125,39 @@ impl RouteTable {
         path: &str,
         found: &Route,
     ) -> Result<Vec<Arc<Route>>, Unclear> {
+        let elsewhere = self.elsewhere(host, method, path, found)?;
+        match elsewhere.is_taken || elsewhere.readings.is_empty() {
+            true => Ok((elsewhere.readings.into_iter())
+                .map(|reading| reading.route)
+                .collect()),
+            false => Err(Unclear),
+        }
+    }
+
+    /// As [`RouteTable::read_otherwise`], with the paths that a backend may read, whether the route takes them or not.
+    ///
+    /// # Errors
+    /// Readings without end.
+    pub fn readings(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &str,
+        found: &Route,
+    ) -> Result<Vec<Reading>, Unclear> {
+        Ok(self.elsewhere(host, method, path, found)?.readings)
+    }
+
+    fn elsewhere(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &str,
+        found: &Route,
+    ) -> Result<Elsewhere, Unclear> {
         match &self.lookalikes {
             Some(lookalikes) => lookalikes.of(&self.root, host, method, path, found),
-            None => Ok(Vec::new()),
+            None => Ok(Elsewhere::default()),
         }
     }
 

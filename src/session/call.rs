@@ -131,7 +131,7 @@ pub(super) fn start(
         }
     };
     if let Some(admission) = caller.admission {
-        judge_csrf(&method, &request, admission, caller.presented)?;
+        judge_csrf(&request, admission, caller.presented)?;
         may(&route, &admission.identity)?;
     }
     let stages = shared.stages.load();
@@ -182,8 +182,7 @@ pub(super) fn start(
 }
 
 /// A write by somebody who came in by a cookie has to bring what a foreign page cannot know.
-fn judge_csrf(
-    method: &Method,
+pub(super) fn judge_csrf(
     request: &Req,
     admission: &Admission,
     presented: &Presented,
@@ -191,7 +190,8 @@ fn judge_csrf(
     match &admission.found.auth.csrf {
         Some(csrf) if admission.is_by_cookie() => {
             let cookie = presented.cookie();
-            let judged = csrf::judge_call(method, cookie.as_ref(), &request.headers, csrf);
+            let method = method_of(request)?;
+            let judged = csrf::judge_call(&method, cookie.as_ref(), &request.headers, csrf);
             judged.map_err(|refused| Refusal::new(Code::Forbidden, refused.detail()))
         }
         _ => Ok(()),

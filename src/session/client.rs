@@ -5,7 +5,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
 
 use super::opening::Opening;
-use crate::config::Share;
+use crate::config::{Route, Share};
 use crate::edge::auth::Identity;
 use crate::edge::auth::identity::Unfit;
 use crate::edge::hygiene::host;
@@ -137,15 +137,13 @@ impl Client {
             return Err(Refusal::new(Code::NotFound, "no route is there"));
         }
         let host = host::name(&self.host).unwrap_or_default();
-        let found = in_force
-            .routes
+        let routes = &in_force.routes;
+        let mut found = routes
             .find(&host, method, &path)
             .ok_or_else(|| Refusal::new(Code::NotFound, "no route is there"))?;
-        // A frame is judged by one route's policies.
-        match (in_force.routes).read_otherwise(&host, method, &path, &found.route) {
-            Ok(others) if others.is_empty() => {}
-            _ => return Err(bad("the path could be read in more than one way")),
-        }
+        found.others = routes
+            .read_otherwise(&host, method, &path, &found.route)
+            .map_err(|_| bad("the path could be read in more than one way"))?;
         let taken = Taken {
             positions: found.route.source.is_some(),
             auths: &found.route.auth,
@@ -159,12 +157,7 @@ impl Client {
     }
 
     /// What a route's rollout says of this client; a person that its policy knows is who is judged.
-    pub fn decide(
-        &self,
-        route: &crate::config::Route,
-        stages: &Stages,
-        identity: Option<&Identity>,
-    ) -> Decision {
+    pub fn decide(&self, route: &Route, stages: &Stages, identity: Option<&Identity>) -> Decision {
         let rollout = route.rollout.as_deref();
         match identity {
             None => rollout::decide(rollout, stages, &self.candidate),

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::identity::{Standing, Then, claims_of, may, still_fits};
+use super::identity::{Standing, Then, claims_of, fits, may, still_fits};
 use super::opening::Mode;
 use super::subscription::Subscription;
 use crate::edge::auth::{Admission, Denied, credential};
@@ -171,7 +171,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.remember(admission.clone());
         let mut ended: Vec<u32> = Vec::new();
         for sub in subs.iter_mut() {
-            if sub.admitted_by(&admission.found.auth.name).is_none() {
+            let auth = &admission.found.auth.name;
+            let others = self.others_by(auth, sub);
+            if (others.iter()).any(|other| fits(other, &admission.identity).is_err()) {
+                ended.push(sub.ch);
+                continue;
+            }
+            if sub.admitted_by(auth).is_none() {
                 continue;
             }
             let route = sub.route().clone();

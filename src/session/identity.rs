@@ -21,6 +21,7 @@ use crate::edge::rate_limit::{Kind, Seat};
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
 use crate::protocol::Req;
+use crate::route::Match;
 
 /// A session's half of the edge.
 pub(super) struct Access {
@@ -118,6 +119,74 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             },
             standing => standing,
         }
+    }
+
+    /// As [`Connection::standing`], for all that a path may be read as: the policies of every other route that it leads to
+    /// have to let the client in as well, with the `request` that it makes there, if it makes one.
+    ///
+    /// # Errors
+    /// They know who it is, and that does not suffice.
+    pub(super) fn standing_at(
+        &mut self,
+        found: &Match,
+        request: Option<&Req>,
+        subs: &mut Vec<Subscription>,
+        now: Instant,
+    ) -> Result<Standing, Refusal> {
+        let own = self.standing(&found.route.auth, subs, now);
+        if found.others.is_empty() {
+            return Ok(own);
+        }
+        match &own {
+            Standing::Unasked => {}
+            Standing::Known(admission) => may(&found.route, &admission.identity)?,
+            Standing::Denied(_) | Standing::Asks(_) => return Ok(own),
+        }
+        for other in &found.others {
+            match self.standing(&other.auth, subs, now) {
+                Standing::Unasked => {}
+                Standing::Known(admission) => {
+                    if let Some(request) = request {
+                        call::judge_csrf(request, &admission, &self.access.presented)?;
+                    }
+                    fits(other, &admission.identity)?;
+                }
+                standing => return Ok(standing),
+            }
+        }
+        Ok(own)
+    }
+
+    /// Routes that guard other readings of what a subscription reads, and ask by this policy who it is.
+    pub(super) fn others_by(&self, auth: &str, sub: &Subscription) -> Vec<Arc<Route>> {
+        let url = &sub.subscriber().target().url;
+        let found = self.member().client.find(&self.in_force, &Method::GET, url);
+        let mut others = found.map_or_else(|_| Vec::new(), |(found, _)| found.others);
+        others.retain(|other| other.auth.iter().any(|asked| *asked.name == *auth));
+        others
+    }
+
+    /// Whether a subscription may still have what else its path can be read as, after a reload.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(super) fn still_stands_at(&self, others: &[Arc<Route>]) -> Result<(), Refusal> {
+        for other in others {
+            let admission = match self.stands(&other.auth) {
+                Standing::Unasked => continue,
+                Standing::Known(admission) => admission,
+                Standing::Denied(denied) => return Err(Refusal::from(&denied)),
+                // Whoever was let in stays until an authority has said otherwise.
+                Standing::Asks(_) => self.admission_of(&other.auth).ok_or_else(|| {
+                    Refusal::new(
+                        Code::Unauthorized,
+                        "another reading of the path asks who it is",
+                    )
+                })?,
+            };
+            fits(other, &admission.identity)?;
+        }
+        Ok(())
     }
 
     /// As [`Connection::standing`], and remembers nobody.
@@ -368,6 +437,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     let fits = identity.may_follow(route);
     fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
+}
+
+/// Whether somebody is what a route requires.
+pub(super) fn fits(route: &Route, identity: &Identity) -> Result<(), Refusal> {
+    match &route.require {
+        Some(require) => {
+            (identity.fits(require)).map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The claims that a route's topics are shared by: none of them, where all admitted users share.

@@ -197,6 +197,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Some(identity) = identity {
             may(&route, identity)?;
         }
+        self.still_stands_at(&found.others)?;
         let credentials = match &admission {
             Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
             // Where nobody asks, a running subscription keeps the credentials that it began with.

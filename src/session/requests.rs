@@ -167,7 +167,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        match self.standing(&place.0.route.auth, subs, now) {
+        match self.standing_at(&place.0, None, subs, now)? {
             Standing::Unasked => self.subscribe_as(place, id, wish, None, subs, now),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
@@ -351,12 +351,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let route = self.called(&request)?.route;
-        match self.standing(&route.auth, subs, now) {
-            Standing::Unasked => self.call_as(request, &route, None),
+        let found = self.called(&request)?;
+        let route = &found.route;
+        match self.standing_at(&found, Some(&request), subs, now)? {
+            Standing::Unasked => self.call_as(request, route, None),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
-                self.call_as(request, &route, Some(admission))
+                self.call_as(request, route, Some(admission))
             }
             Standing::Denied(denied) => {
                 let method = call::method_of(&request)?;

@@ -164,8 +164,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if self.is_single || self.rules().auth.iter().any(|own| own.name == *auth) {
             return self.close(denied.close_code(), "", subs, now);
         }
-        let theirs = subs.iter().filter(|sub| sub.admitted_by(auth).is_some());
-        let theirs: Vec<u32> = theirs.map(|sub| sub.ch).collect();
+        let is_theirs = |sub: &&Subscription| {
+            sub.admitted_by(auth).is_some() || !self.others_by(auth, sub).is_empty()
+        };
+        let theirs: Vec<u32> = (subs.iter().filter(is_theirs)).map(|sub| sub.ch).collect();
         let code = Refusal::from(denied).code;
         for ch in theirs {
             self.end_sub(ch, code, subs, now);

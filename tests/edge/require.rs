@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::world::{ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route};
-use crate::life::socket::{JSON, Seen};
+use crate::life::socket::{JSON, Seen, Socket};
+use crate::life::world::{get, post};
 use crate::support::peer::request;
 use crate::support::{Backend, Sidecar};
 
@@ -218,6 +219,149 @@ async fn an_encoded_path_meets_the_policies_of_all_its_readings() {
         let socket = refused(&sidecar, target, &[&key_field(key)]).await;
         let status = if status == 200 { 101 } else { status };
         assert_eq!(socket, status, "a handshake at {target} {key}");
+    }
+}
+
+/// Bridged routes that take `%2F`, and a route of other policies that a reading of their paths leads to.
+fn encoded_routes() -> String {
+    let open = "source = \"sse\"\ncalls = [\"POST\"]\nshare = \"public\"\nencoded = [\"%2F\"]";
+    let staff = format!("{open}\nauth = \"keys\"\nrequire = {{roles = [\"staff\"]}}");
+    let admin = "auth = \"keys\"\nrequire = {roles = [\"admin\"]}";
+    [
+        keys("from = [\"header\", \"ticket\"]"),
+        route("/open/{id}", open),
+        route("/open/{id}/keys", admin),
+        route("/staff/{id}", &staff),
+        route("/staff/{id}/keys", admin),
+        route("/{*path}", ""),
+    ]
+    .concat()
+}
+
+/// The word that answers a frame: `ok`, `res`, or an error's code.
+async fn answered(socket: &mut Socket, frame: serde_json::Value) -> String {
+    socket.send(frame).await;
+    loop {
+        let frame = match socket.next().await {
+            Seen::Frame(frame) => frame,
+            closed => panic!("{closed:?}"),
+        };
+        match frame["t"].as_str() {
+            Some("err") => return frame["code"].as_str().unwrap().to_owned(),
+            Some(word @ ("ok" | "res")) => return word.to_owned(),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
+    let backend = backend().await;
+    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
+    for (path, key, status, word) in [
+        ("/open/a%2Fb", "", 200, "ok"),
+        ("/open/a%2Fkeys", "", 401, "unauthorized"),
+        ("/open/a%2Fkeys", BOB, 403, "forbidden"),
+        ("/open/a%2Fkeys", ALICE, 200, "ok"),
+        ("/staff/a%2Fkeys", "", 401, "unauthorized"),
+        ("/staff/a%2Fkeys", BOB, 403, "forbidden"),
+        ("/staff/a%2Fkeys", ALICE, 200, "ok"),
+        ("/open/a%2Fkeys;x", ALICE, 400, "bad_frame"),
+        ("/open/a%C0%AFkeys", ALICE, 400, "bad_frame"),
+    ] {
+        let (row, key_line) = (format!("{path} {key}"), key_field(key));
+        let (fields, mut with_key) = match key {
+            "" => (String::new(), vec![JSON]),
+            key => (by(key), vec![JSON, &key_line]),
+        };
+        let line = format!("GET {path}");
+        assert_eq!(
+            ask(&sidecar, &line, &fields).await.status(),
+            status,
+            "{row}"
+        );
+        // What is asked about the path under the prefix.
+        let asked = path.replace('%', "%25").replace(';', "%3B");
+        let line = format!("GET /_crossfade/transport?path={asked}");
+        let answer = ask(&sidecar, &line, &fields).await;
+        assert_eq!(answer.status(), status, "{row}: {answer:?}");
+        // A subscription, a request, and a handshake on the path itself.
+        let before = backend.seen().len();
+        let mut socket = super::world::open(&sidecar, "/_crossfade/ws", &with_key).await;
+        socket.frame("welcome").await;
+        let frame = json!({"t": "sub", "id": 1, "path": path});
+        assert_eq!(answered(&mut socket, frame).await, word, "{row}");
+        let frame = json!({"t": "req", "id": 2, "method": "POST", "path": path, "d": {}});
+        let done = if word == "ok" { "res" } else { word };
+        assert_eq!(answered(&mut socket, frame).await, done, "{row}");
+        let status = if status == 200 { 101 } else { status };
+        if status == 101 {
+            let mut stream = super::world::open(&sidecar, path, &with_key).await;
+            stream.frame("ok").await;
+        } else {
+            with_key.remove(0);
+            assert_eq!(refused(&sidecar, path, &with_key).await, status, "{row}");
+            assert_eq!(backend.seen().len(), before, "{row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_subscription_ends_with_any_of_its_policies() {
+    let backend = backend().await;
+    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
+    let mut socket = join(&sidecar, ALICE).await;
+    for (id, path) in [(1, "/open/a%2Fkeys"), (2, "/open/a%2Fb")] {
+        let frame = json!({"t": "sub", "id": id, "path": path});
+        assert_eq!(answered(&mut socket, frame).await, "ok", "{path}");
+    }
+    // A reload that asks for more, then an admin who takes the user back; what asks nobody goes on.
+    sidecar.edit(|text| text.replace("roles = [\"admin\"]", "roles = [\"root\"]"));
+    sidecar.handle.reload().await.unwrap();
+    assert_eq!(socket.frame("end").await["code"], "forbidden");
+    sidecar.edit(|text| text.replace("roles = [\"root\"]", "roles = [\"admin\"]"));
+    sidecar.handle.reload().await.unwrap();
+    let frame = json!({"t": "sub", "id": 3, "path": "/open/a%2Fkeys"});
+    assert_eq!(answered(&mut socket, frame).await, "ok");
+    let admin = &sidecar.handle.admin;
+    let revoked = post(admin, "/v1/revoke", r#"{"user":"alice"}"#).await;
+    assert_eq!(revoked.status, 200);
+    let end = socket.frame("end").await;
+    assert_eq!(end["code"], "unauthorized", "{end}");
+    let frame = json!({"t": "sub", "id": 4, "path": "/open/a%2Fb"});
+    assert_eq!(answered(&mut socket, frame).await, "conflict");
+}
+
+#[tokio::test]
+async fn explain_tells_the_other_readings_of_a_path() {
+    let backend = backend().await;
+    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
+    let explain = async |path: &str| {
+        let path = path.replace('%', "%25").replace(';', "%3B");
+        let answer = get(&sidecar.handle.admin, &format!("/v1/explain?path={path}")).await;
+        answer.json
+    };
+    let taken = explain("/open/a%2FKeys").await;
+    let admin = json!({"auth": "keys", "require": {"roles": ["admin"], "claims": {}}});
+    let reading = json!({"path": "/open/a/keys", "route": "/open/{id}/keys", "policies": admin});
+    assert_eq!(taken["readings"], json!([reading]), "{taken}");
+    assert_eq!(taken["route"], "/open/{id}");
+    assert!(
+        taken["why"].as_str().unwrap().starts_with("`encoded`"),
+        "{taken}"
+    );
+    let refused = explain("/open/a%2Fkeys;x").await;
+    assert_eq!(refused["readings"], json!([reading]), "{refused}");
+    assert!(
+        refused["why"].as_str().unwrap().starts_with("400 `path`"),
+        "{refused}"
+    );
+    for plain in ["/open/a", "/open/a%2Fb", "/other;x"] {
+        let answer = explain(plain).await;
+        assert!(
+            answer.get("readings").is_none() && answer.get("why").is_none(),
+            "{answer}"
+        );
     }
 }
 
