@@ -5,7 +5,7 @@
 //! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
 //!
 //! - [`downstream`] accepts, routes, judges and answers; [`upstream`] is the way to the backend.
-//! - [`route`], [`edge`], [`rollout`] decide; they are pure.
+//! - [`route`], [`policy`], [`edge`], [`rollout`] decide; they are pure.
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
 //!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
@@ -27,6 +27,7 @@ pub mod hub;
 pub mod json;
 pub mod listener;
 pub mod memory;
+pub mod policy;
 pub mod protocol;
 pub mod reload;
 pub mod rollout;

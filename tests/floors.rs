@@ -41,6 +41,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("edge::auth", 3),
     ("edge::rate_limit", 3),
     ("edge", 2),
+    ("policy", 2),
     ("config", 1),
     ("telemetry", 1),
     ("state", 1),

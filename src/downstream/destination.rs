@@ -8,7 +8,6 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::edge::Policies;
 use super::endpoints::{self, About, Own};
 use super::exchange::Exchange;
 use super::offer::Offer;
@@ -17,6 +16,7 @@ use super::websocket;
 use crate::config::{CorsMode, Route};
 use crate::edge::cors;
 use crate::edge::hygiene::Fault;
+use crate::policy::Policies;
 use crate::route::{InForce, Match};
 
 /// Seconds after which a client that finds us leaving comes back, spread at random.
@@ -73,19 +73,6 @@ impl Destination {
         }
     }
 
-    /// Routes that the backend may take it for: what they ask for has to be satisfied as well.
-    pub fn others(&self) -> &[Arc<Route>] {
-        match self {
-            Destination::Route(found, _) => &found.others,
-            Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
-                &about.found.others
-            }
-            Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
-                &[]
-            }
-        }
-    }
-
     /// The policies that hold there.
     pub fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
         match self {
@@ -93,14 +80,14 @@ impl Destination {
                 Policies::of_websocket(&in_force.config)
             }
             Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
-                Policies::of_route(&about.found.route)
+                Policies::of_match(&about.found)
             }
-            Destination::Route(found, Asks::Plainly) => Policies::of_route(&found.route),
+            Destination::Route(found, Asks::Plainly) => Policies::of_match(found),
             // Browsers send no credentials with it, and whoever is to answer has to see it.
             Destination::Route(found, Asks::Ahead) => Policies {
                 auth: &[],
                 require: None,
-                ..Policies::of_route(&found.route)
+                ..Policies::of_match(found)
             },
         }
     }

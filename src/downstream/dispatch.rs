@@ -11,22 +11,19 @@ use hyper::{Request, Response, StatusCode, Version};
 use super::account::Account;
 use super::body::Arriving;
 use super::destination::Destination;
-use super::edge::{self, Policies, Teller};
+use super::edge::{self, Checked};
 use super::endpoints;
 use super::exchange::{self, Connection, Exchange};
-use super::offer::Offer;
 use super::respond::{Problem, REQUEST_ID};
-use super::websocket::Came;
 use super::wire::Traffic;
-use super::{limits, passthrough, tunnel, websocket};
-use crate::edge::auth::credential::Extras;
+use super::{passthrough, tunnel, websocket};
 use crate::edge::cors::Marks;
 use crate::edge::hygiene::forwarded::{self, Peer};
-use crate::edge::hygiene::own::{self, Parameters, Taken};
 use crate::edge::hygiene::spelling::Spelling;
 use crate::edge::hygiene::{Fault, names, request, rounds};
 use crate::edge::pressure::Level;
 use crate::error::Side;
+use crate::policy::Ask;
 use crate::route::InForce;
 use crate::upstream::Body;
 
@@ -174,46 +171,19 @@ async fn walk(
         account.asked_for = destination.asked_for(&head);
     }
 
-    // Edge: origin and preflight, limits by address, who it is, CSRF, what is required, limits by user.
-    let policies = destination.policies(&in_force);
-    if let Some(answer) = edge::judge_origin(&exchange, &head, policies.cors, marks)? {
-        account.action = "preflight";
-        return Ok(answer);
-    }
-    let offer = destination.expect_handshake(&exchange, &head)?;
-    limits::by_place(&exchange, policies)?;
-    if offer.is_some() && account.asked_for.is_some() {
-        limits::handshake(&exchange).await?;
-    }
-    let taken = Taken {
-        positions: destination
-            .route()
-            .is_some_and(|route| route.source.is_some()),
-        // A preflight names the same tokens, though nobody judges them.
-        auths: match destination.route() {
-            Some(route) => &route.auth,
-            None => policies.auth,
-        },
+    // Edge: the place's policies, in the one order of `policy::check`.
+    let ask = match account.asked_for {
+        _ if !exchange.is_handshake => Ask::Request,
+        Some(_) => Ask::Session { json: false },
+        None => Ask::Tunnel,
     };
-    let parameters = own::take_parameters(exchange.query.as_deref(), taken);
-    exchange.query.clone_from(&parameters.query);
-    let teller = match &offer {
-        Some(offer) if offer.json && destination.is_bridged() => Teller::Close,
-        _ => Teller::Status,
-    };
-    let seat = limits::take_seat(&exchange, policies)?;
-    let extras = extras(offer.as_ref(), &parameters);
-    let mut entrant = edge::admit(&exchange, &head, policies, extras, teller).await?;
-    for other in destination.others() {
-        let (policies, extras) = (Policies::of_route(other), entrant.extras.clone());
-        edge::admit(&exchange, &head, policies, extras, Teller::Status).await?;
-    }
-    entrant.seat = seat;
-    limits::by_user(&exchange, policies, teller, &mut entrant)?;
-    let came = Came {
-        offer: offer.unwrap_or_default(),
-        parameters,
-        entrant,
+    let checked = edge::enforce(&mut exchange, &in_force, &head, &destination, ask, marks);
+    let came = match checked.await? {
+        Checked::Passed(came) => came,
+        Checked::Answered(answer) => {
+            account.action = "preflight";
+            return Ok(answer);
+        }
     };
 
     // Decide: who gets WebSocket. Then bridge, tunnel, or pass through.
@@ -242,15 +212,5 @@ async fn walk(
             account.action = "passthrough";
             passthrough::pass(connection, &exchange, found, head, body, &came, account).await
         }
-    }
-}
-
-/// What was presented beside header fields; a ticket is for one handshake, and nothing else.
-fn extras(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
-    Extras {
-        subprotocol: offer.and_then(|offer| offer.bearer.clone()),
-        message: None,
-        query: parameters.tokens.clone(),
-        ticket: offer.and_then(|_| parameters.ticket.clone()),
     }
 }

@@ -1,37 +1,26 @@
-//! The edge: the policies of the place that a request is for, in their order. Origin, limits by address, who it is, CSRF,
-//! what is required, limits by user. What is refused here reaches no backend.
+//! The request path's side of [`policy::check`]: it runs the steps that a check names. What is refused here reaches no backend.
 
 use std::sync::Arc;
 
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
+use super::destination::Destination;
 use super::exchange::Exchange;
 use super::limits;
+use super::offer::Offer;
 use super::respond::Problem;
-use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
+use super::websocket::Came;
+use crate::config::{Auth, Cors, Route};
 use crate::edge::auth::credential::{self, Extras};
 use crate::edge::auth::forward::Context;
-use crate::edge::auth::identity::Unfit;
 use crate::edge::auth::{Admission, Check, Denied, Identity, context, csrf};
 use crate::edge::cors::{self, Marks, Ruling};
+use crate::edge::hygiene::own::{self, Parameters, Taken};
 use crate::edge::rate_limit::Seat;
+use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::route::InForce;
 use crate::upstream::{self, Body};
-
-/// The policies of a place.
-#[derive(Clone, Copy)]
-pub struct Policies<'a> {
-    /// Who may come from where.
-    pub cors: Option<&'a Cors>,
-    /// How it is found out who it is.
-    pub auth: &'a [Arc<Auth>],
-    /// What they have to be.
-    pub require: Option<&'a Require>,
-    /// How much they may ask for.
-    pub rate_limit: Option<&'a RateLimit>,
-    /// The route, where it is one's.
-    pub route: Option<&'a Route>,
-}
 
 /// Whoever asks for something, as far as the edge has got with them.
 #[derive(Default)]
@@ -78,28 +67,215 @@ impl Entrant {
     }
 }
 
-impl<'a> Policies<'a> {
-    /// Those of a route.
-    pub fn of_route(route: &'a Route) -> Self {
-        Policies {
-            cors: route.cors.as_deref(),
-            auth: &route.auth,
-            require: route.require.as_ref(),
-            rate_limit: route.rate_limit.as_deref(),
-            route: Some(route),
+/// What the checks of a request have come to.
+pub enum Checked {
+    /// The answer to a preflight.
+    Answered(Response<Body>),
+    /// It goes on.
+    Passed(Came),
+}
+
+/// Checks a request as [`policy::check`] says, with all that it brings.
+///
+/// # Errors
+/// The first check that it does not pass.
+pub async fn enforce(
+    exchange: &mut Exchange,
+    in_force: &InForce,
+    head: &Parts,
+    destination: &Destination,
+    mut ask: Ask,
+    marks: &mut Marks,
+) -> Result<Checked, Problem> {
+    let place = destination.policies(in_force);
+    let (mut offer, mut parameters) = (Offer::default(), Parameters::default());
+    let (mut extras, mut seat) = (Extras::default(), None);
+    let mut outcome = None;
+    let mut progress = Progress::default();
+    let entry = loop {
+        let view = View {
+            ask,
+            place,
+            carrier: Carrier::default(),
+            known: known(outcome.as_ref()),
+            progress,
+        };
+        let step = match policy::check(&view) {
+            Decision::Allow => break Entry::of(outcome),
+            Decision::AwaitHello => break Entry::Awaited,
+            Decision::Deny(reason) => break turned_away(&reason, ask)?,
+            Decision::Count { step, limit, user } => {
+                limits::count(exchange, limit, place, user)?;
+                step
+            }
+            Decision::Run(step) => step,
+        };
+        match step {
+            Step::Origin => {
+                if let Some(answer) = judge_origin(exchange, head, place.cors, marks)? {
+                    return Ok(Checked::Answered(answer));
+                }
+            }
+            Step::Form => {
+                let offered = destination.expect_handshake(exchange, head)?;
+                parameters = take_parameters(exchange, destination, place.auth);
+                extras = extras_of(offered.as_ref(), &parameters);
+                offer = offered.unwrap_or_default();
+                if let Ask::Session { json } = &mut ask {
+                    *json = offer.json;
+                }
+            }
+            Step::Handshakes => limits::handshake(exchange).await?,
+            Step::AddressConnections => seat = limits::take_seat(exchange, place)?,
+            Step::Identity => {
+                outcome = Some(identify(exchange, &head.headers, place.auth, &extras).await);
+            }
+            Step::Csrf => {
+                if let Some(Ok(admission)) = &outcome {
+                    judge_csrf(head, admission)?;
+                }
+            }
+            Step::Readings => {
+                for other in place.others {
+                    // Rare, and large: it has memory of its own.
+                    Box::pin(satisfy(exchange, head, other, &extras)).await?;
+                }
+            }
+            Step::UserConnections => {
+                if let (Some(Ok(admission)), Some(seat)) = (&outcome, &mut seat)
+                    && let Err(crowded) = limits::count_for(exchange, place, admission, seat)
+                {
+                    match ask {
+                        Ask::Session { json: true } => break Entry::TurnedAway(4029),
+                        _ => return Err(Problem::crowded(crowded)),
+                    }
+                }
+            }
+            // The handshake's own answer sets the cookie that decides it: see `websocket`.
+            Step::Rollout => {}
+            // Counted above, or judged without us.
+            Step::ConnectionRate | Step::PlaceRate | Step::UserRate | Step::Require => {}
+        }
+        progress.note(step);
+    };
+    Ok(Checked::Passed(Came {
+        offer,
+        parameters,
+        entrant: Entrant {
+            entry,
+            extras,
+            seat,
+        },
+    }))
+}
+
+/// Whether a request satisfies what guards another reading of its path.
+async fn satisfy(
+    exchange: &Exchange,
+    head: &Parts,
+    other: &Route,
+    extras: &Extras,
+) -> Result<(), Problem> {
+    let csrf = !exchange.is_handshake;
+    let (ask, place) = (Ask::Reading { csrf }, Policies::of_route(other));
+    let mut outcome = None;
+    let mut progress = Progress::default();
+    loop {
+        let view = View {
+            ask,
+            place,
+            carrier: Carrier::default(),
+            known: known(outcome.as_ref()),
+            progress,
+        };
+        let step = match policy::check(&view) {
+            Decision::Allow | Decision::AwaitHello => return Ok(()),
+            Decision::Deny(reason) => return Err(refusal(&reason)),
+            Decision::Count { step, limit, user } => {
+                limits::count(exchange, limit, place, user)?;
+                step
+            }
+            Decision::Run(step) => step,
+        };
+        match (step, &outcome) {
+            (Step::Identity, _) => {
+                outcome = Some(identify(exchange, &head.headers, place.auth, extras).await);
+            }
+            (Step::Csrf, Some(Ok(admission))) => judge_csrf(head, admission)?,
+            _ => {}
+        }
+        progress.note(step);
+    }
+}
+
+type Outcome = Result<Admission, Denied>;
+
+fn known(outcome: Option<&Outcome>) -> Known<'_> {
+    match outcome {
+        None => Known::Nothing,
+        Some(Ok(admission)) => Known::Admitted {
+            identity: &admission.identity,
+            csrf: admission.needs_csrf(),
+        },
+        Some(Err(denied)) => Known::Denied(denied),
+    }
+}
+
+impl Entry {
+    fn of(outcome: Option<Outcome>) -> Entry {
+        match outcome {
+            Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
+            None | Some(Err(_)) => Entry::Unasked,
         }
     }
+}
 
-    /// Those of `PREFIX/ws`, and of endpoints that are asked about no route.
-    pub fn of_websocket(config: &'a Config) -> Self {
-        let websocket = &config.websocket;
-        Policies {
-            cors: websocket.cors.as_deref(),
-            auth: &websocket.auth,
-            require: None,
-            rate_limit: websocket.rate_limit.as_deref(),
-            route: None,
+/// What a client that was denied is told: by a close code where there is a socket of ours that its client can read, and else by
+/// the answer.
+fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
+    match (ask, reason) {
+        (Ask::Session { json: true }, Reason::Denied(Denied::Unavailable(_))) => {
+            Err(refusal(reason))
         }
+        (Ask::Session { json: true }, Reason::Denied(denied)) => {
+            Ok(Entry::TurnedAway(denied.close_code()))
+        }
+        (Ask::Session { json: true }, Reason::Unfit(_)) => Ok(Entry::TurnedAway(4003)),
+        _ => Err(refusal(reason)),
+    }
+}
+
+fn refusal(reason: &Reason<'_>) -> Problem {
+    match reason {
+        Reason::Denied(denied) => Problem::denied(denied),
+        Reason::Unfit(unfit) => Problem::forbidden(unfit.detail()),
+    }
+}
+
+/// Takes what is crossfade's own out of the query.
+fn take_parameters(
+    exchange: &mut Exchange,
+    destination: &Destination,
+    auths: &[Arc<Auth>],
+) -> Parameters {
+    let route = destination.route();
+    let taken = Taken {
+        positions: route.is_some_and(|route| route.source.is_some()),
+        // A preflight names the same tokens, though no policy judges them.
+        auths: route.map_or(auths, |route| &route.auth),
+    };
+    let parameters = own::take_parameters(exchange.query.as_deref(), taken);
+    exchange.query.clone_from(&parameters.query);
+    parameters
+}
+
+/// What was presented beside header fields; a ticket is for one handshake, and nothing else.
+fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
+    Extras {
+        subprotocol: offer.and_then(|offer| offer.bearer.clone()),
+        message: None,
+        query: parameters.tokens.clone(),
+        ticket: offer.and_then(|_| parameters.ticket.clone()),
     }
 }
 
@@ -148,77 +324,6 @@ pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
     }
 }
 
-/// How a request may be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Teller {
-    /// By a status: nothing is ours to accept, or the client knows no better.
-    Status,
-    /// By a close code, on a socket of our own.
-    Close,
-}
-
-/// Finds out who it is, and whether they are what the place wants.
-pub async fn admit(
-    exchange: &Exchange,
-    head: &Parts,
-    policies: Policies<'_>,
-    extras: Extras,
-    teller: Teller,
-) -> Result<Entrant, Problem> {
-    if policies.auth.is_empty() {
-        return Ok(Entrant {
-            extras,
-            ..Entrant::default()
-        });
-    }
-    let entry = match identify(exchange, &head.headers, policies.auth, &extras).await {
-        Ok(admission) => {
-            judge_csrf(exchange, head, &admission)?;
-            match (judge_person(exchange, policies, &admission), teller) {
-                (Ok(()), _) => Entry::Admitted(Arc::new(admission)),
-                (Err(_), Teller::Close) => Entry::TurnedAway(4003),
-                (Err(unfit), Teller::Status) => return Err(Problem::forbidden(unfit.detail())),
-            }
-        }
-        Err(denied) => {
-            let may_say = teller == Teller::Close && credential::awaits_message(policies.auth);
-            match denied {
-                Denied::Missing if may_say => Entry::Awaited,
-                denied => {
-                    limits::of_denied(exchange, policies, &denied)?;
-                    match (teller, &denied) {
-                        (Teller::Close, Denied::Unavailable(_)) | (Teller::Status, _) => {
-                            return Err(Problem::denied(&denied));
-                        }
-                        (Teller::Close, _) => Entry::TurnedAway(denied.close_code()),
-                    }
-                }
-            }
-        }
-    };
-    Ok(Entrant {
-        entry,
-        extras,
-        seat: None,
-    })
-}
-
-/// Whether somebody may have what the place gives: a handshake has to have all that its topic will want.
-fn judge_person(
-    exchange: &Exchange,
-    policies: Policies<'_>,
-    admission: &Admission,
-) -> Result<(), Unfit> {
-    let identity = &admission.identity;
-    match policies.route.filter(|_| exchange.is_handshake) {
-        Some(route) => identity.may_follow(route),
-        None => match policies.require {
-            Some(require) => identity.fits(require),
-            None => Ok(()),
-        },
-    }
-}
-
 /// Who somebody is by what they present.
 ///
 /// # Errors
@@ -246,12 +351,12 @@ async fn identify(
 }
 
 /// A write that a browser may have sent by itself has to bring what a foreign page cannot know.
-fn judge_csrf(exchange: &Exchange, head: &Parts, admission: &Admission) -> Result<(), Problem> {
+fn judge_csrf(head: &Parts, admission: &Admission) -> Result<(), Problem> {
     match &admission.found.auth.csrf {
-        Some(csrf) if admission.is_by_cookie() && !exchange.is_handshake => {
+        Some(csrf) => {
             let judged = csrf::judge(&head.method, &head.headers, csrf);
             judged.map_err(|refused| Problem::csrf(refused.detail()))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

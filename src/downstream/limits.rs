@@ -1,23 +1,37 @@
-//! How much is taken on, and of whom: the stations of the edge that count.
+//! How much is taken on, and of which client: the checks that count.
 
-use super::edge::{Entrant, Entry, Policies, Teller};
 use super::exchange::Exchange;
 use super::respond::Problem;
-use crate::config::{LimitBy, RateLimit};
-use crate::edge::auth::{Denied, Identity};
+use crate::config::RateLimit;
+use crate::edge::auth::{Admission, Identity};
 use crate::edge::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
+use crate::policy::Policies;
 
-/// Limits that need not know who it is: by address, and by route.
-pub fn by_place(exchange: &Exchange, policies: Policies<'_>) -> Result<(), Problem> {
-    match policies.rate_limit {
-        Some(limit) if limit.by != LimitBy::User => check(exchange, limit, policies, None),
-        _ => Ok(()),
-    }
+/// Takes one request, or one handshake, from what a policy allows.
+pub fn count(
+    exchange: &Exchange,
+    limit: &RateLimit,
+    place: Policies<'_>,
+    user: Option<&Identity>,
+) -> Result<(), Problem> {
+    let kind = match exchange.is_handshake {
+        true => Kind::Connects,
+        false => Kind::Requests,
+    };
+    let route = place.route.map_or(NO_ROUTE, |route| &route.name);
+    let principal = user.map(Identity::principal);
+    let remote = Key::remote(&exchange.client.ip);
+    let key = Key::of(limit.by, principal.as_ref(), route, remote);
+    let limiters = exchange.shared.limiters.of(limit);
+    limiters.check(kind, key, 1).map_err(|exceeded| {
+        exchange.shared.telemetry.rate_limited(&limit.name);
+        Problem::rate_limited(&limit.name, &exceeded)
+    })
 }
 
-/// A seat among the connections of this address, for a handshake: before anybody is asked who it is.
-pub fn take_seat(exchange: &Exchange, policies: Policies<'_>) -> Result<Option<Seat>, Problem> {
-    let Some(limit) = policies.rate_limit.filter(|_| exchange.is_handshake) else {
+/// A seat among the connections of this address.
+pub fn take_seat(exchange: &Exchange, place: Policies<'_>) -> Result<Option<Seat>, Problem> {
+    let Some(limit) = place.rate_limit else {
         return Ok(None);
     };
     let address = exchange.client.ip.parse().ok();
@@ -28,47 +42,17 @@ pub fn take_seat(exchange: &Exchange, policies: Policies<'_>) -> Result<Option<S
     })
 }
 
-/// Who presents what is no good is nobody, and guesses from an address: by that it counts where others count by user.
-pub fn of_denied(
+/// The same seat among the connections of this user.
+pub fn count_for(
     exchange: &Exchange,
-    policies: Policies<'_>,
-    denied: &Denied,
-) -> Result<(), Problem> {
-    match policies.rate_limit.filter(|_| denied.is_guess()) {
-        Some(limit) if limit.by == LimitBy::User => check(exchange, limit, policies, None),
-        _ => Ok(()),
-    }
-}
-
-/// Limits by user, and a seat among the connections of this user.
-pub fn by_user(
-    exchange: &Exchange,
-    policies: Policies<'_>,
-    teller: Teller,
-    entrant: &mut Entrant,
-) -> Result<(), Problem> {
-    let is_gone = matches!(entrant.entry, Entry::TurnedAway(_));
-    let Some(limit) = policies.rate_limit.filter(|_| !is_gone) else {
-        return Ok(());
-    };
-    let principal = entrant.identity().map(Identity::principal);
-    if limit.by == LimitBy::User {
-        check(exchange, limit, policies, principal.as_ref())?;
-    }
-    // Who is still to say who they are takes their seat when they have.
-    let (Some(principal), Some(seat)) = (principal, &mut entrant.seat) else {
-        return Ok(());
-    };
-    let counted = seat.count_for(&principal);
-    counted.or_else(|crowded: Crowded| {
-        exchange.shared.telemetry.rate_limited(&limit.name);
-        match teller {
-            Teller::Close => {
-                entrant.entry = Entry::TurnedAway(4029);
-                Ok(())
-            }
-            Teller::Status => Err(Problem::crowded(crowded)),
-        }
+    place: Policies<'_>,
+    admission: &Admission,
+    seat: &mut Seat,
+) -> Result<(), Crowded> {
+    let counted = seat.count_for(&admission.identity.principal());
+    counted.inspect_err(|_| {
+        let name = place.rate_limit.map_or("", |limit| &limit.name);
+        exchange.shared.telemetry.rate_limited(name);
     })
 }
 
@@ -79,24 +63,5 @@ pub async fn handshake(exchange: &Exchange) -> Result<(), Problem> {
     admitted.map_err(|retry| {
         let seconds = u32::try_from(retry.0.as_secs()).unwrap_or(u32::MAX).max(1);
         Problem::overloaded("handshakes", "too many connect at once; come back", seconds)
-    })
-}
-
-fn check(
-    exchange: &Exchange,
-    limit: &RateLimit,
-    policies: Policies<'_>,
-    principal: Option<&[u8; 32]>,
-) -> Result<(), Problem> {
-    let kind = match exchange.is_handshake {
-        true => Kind::Connects,
-        false => Kind::Requests,
-    };
-    let route = policies.route.map_or(NO_ROUTE, |route| &route.name);
-    let key = Key::of(limit.by, principal, route, Key::remote(&exchange.client.ip));
-    let limiters = exchange.shared.limiters.of(limit);
-    limiters.check(kind, key, 1).map_err(|exceeded| {
-        exchange.shared.telemetry.rate_limited(&limit.name);
-        Problem::rate_limited(&limit.name, &exceeded)
     })
 }

@@ -66,6 +66,11 @@ impl Admission {
         self.ticketed.is_none() && self.found.is_ambient()
     }
 
+    /// Whether a write by it has to bring what a foreign page cannot know.
+    pub fn needs_csrf(&self) -> bool {
+        self.found.auth.csrf.is_some() && self.is_by_cookie()
+    }
+
     /// `Authorization` for the backend, where it would not see the token in the place where it stood.
     pub fn authorization(&self) -> Option<HeaderValue> {
         match &self.found.credential {

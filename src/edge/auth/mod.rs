@@ -5,7 +5,7 @@ pub mod api_key;
 mod authenticator;
 pub mod credential;
 pub mod csrf;
-mod denied;
+pub mod denied;
 pub mod forward;
 pub mod identity;
 pub mod jwks;

@@ -1,0 +1,62 @@
+//! What a client may do: which policies hold at a place, and the one order in which they are asked. Pure.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Ask, Carrier, Decision, Known, Progress, Reason, Step, View, check};
+
+use std::sync::Arc;
+
+use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
+use crate::route::Match;
+
+/// The policies of a place.
+#[derive(Clone, Copy, Default)]
+pub struct Policies<'a> {
+    /// Which origins may use it.
+    pub cors: Option<&'a Cors>,
+    /// How it is found out who a client is.
+    pub auth: &'a [Arc<Auth>],
+    /// What a client has to be.
+    pub require: Option<&'a Require>,
+    /// How much a client may ask for.
+    pub rate_limit: Option<&'a RateLimit>,
+    /// The route whose policies they are; `None` for `PREFIX/ws`.
+    pub route: Option<&'a Route>,
+    /// Routes that guard other readings of the path.
+    pub others: &'a [Arc<Route>],
+}
+
+impl<'a> Policies<'a> {
+    /// Those of a route.
+    pub fn of_route(route: &'a Route) -> Self {
+        Policies {
+            cors: route.cors.as_deref(),
+            auth: &route.auth,
+            require: route.require.as_ref(),
+            rate_limit: route.rate_limit.as_deref(),
+            route: Some(route),
+            others: &[],
+        }
+    }
+
+    /// Those of the route that fits a request, and of all that its path may be read as.
+    pub fn of_match(found: &'a Match) -> Self {
+        Policies {
+            others: &found.others,
+            ..Policies::of_route(&found.route)
+        }
+    }
+
+    /// Those of `PREFIX/ws`, and of endpoints that are asked about no route.
+    pub fn of_websocket(config: &'a Config) -> Self {
+        let websocket = &config.websocket;
+        Policies {
+            cors: websocket.cors.as_deref(),
+            auth: &websocket.auth,
+            rate_limit: websocket.rate_limit.as_deref(),
+            ..Policies::default()
+        }
+    }
+}
