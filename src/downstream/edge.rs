@@ -68,6 +68,10 @@ impl Entrant {
 }
 
 /// What the checks of a request have come to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per request and taken apart at once"
+)]
 pub enum Checked {
     /// The answer to a preflight.
     Answered(Response<Body>),
