@@ -113,7 +113,7 @@ async fn forwarded_of_a_trusted_peer_is_read_alone() {
         assert_eq!(
             way(&fields).await,
             [
-                "for=192.0.2.5;host=\"other.example\";proto=https, for=127.0.0.1",
+                "for=192.0.2.5;host=\"other.example:8443\";proto=https, for=127.0.0.1",
                 "192.0.2.5, 127.0.0.1",
                 "other.example",
                 "https"

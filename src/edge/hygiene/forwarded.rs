@@ -17,6 +17,7 @@ use element::Element;
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The other end of the connection.
@@ -174,12 +175,14 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
         Some(_) => own.clone(),
         None => Text::fixed("unknown"),
     };
-    let own = element(&hop, client);
+    let asked = asked(headers, client);
     append(headers, FOR, hop.value());
     match elements.first() {
-        Some(first) if first.agrees(&client.host, client.proto) => append(headers, FORWARDED, own),
-        _ if told_way => retell(headers, client),
-        _ => drop(headers.insert(FORWARDED, own)),
+        Some(first) if first.agrees(&client.host, client.proto) => {
+            append(headers, FORWARDED, element(&hop, &asked));
+        }
+        _ if told_way => retell(headers, &asked),
+        _ => drop(headers.insert(FORWARDED, element(&hop, &asked))),
     }
     let missing = [
         (HOST, client.host.value.clone()),
@@ -195,10 +198,10 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
 }
 
 /// Makes `Forwarded` say what `X-Forwarded-For` says, and what the client asked for.
-fn retell(headers: &mut HeaderMap, client: &Client) {
+fn retell(headers: &mut HeaderMap, asked: &str) {
     let mut elements: Vec<String> = super::hop::tokens(headers, &FOR).map(node).collect();
     if let Some(first) = elements.first_mut() {
-        first.push_str(&asked(client));
+        first.push_str(asked);
     }
     if let Ok(value) = HeaderValue::try_from(elements.join(", ")) {
         headers.insert(FORWARDED, value);
@@ -214,8 +217,8 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// One element of `Forwarded` (RFC 7239).
-fn element(hop: &str, client: &Client) -> HeaderValue {
-    let element = Bytes::from(node(hop) + &asked(client));
+fn element(hop: &str, asked: &str) -> HeaderValue {
+    let element = Bytes::from(node(hop) + asked);
     // All parts were values of fields before.
     HeaderValue::from_maybe_shared(element).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
@@ -228,13 +231,24 @@ fn node(hop: &str) -> String {
     }
 }
 
-fn asked(client: &Client) -> String {
+/// The host and scheme that the client asked for, as parameters of an element; with the port that a proxy has told of: backends
+/// that read `Forwarded` look at no `X-Forwarded-Port` then.
+fn asked(headers: &HeaderMap, client: &Client) -> String {
     let host = client.host.value.to_str().unwrap_or_default();
-    let (before, after) = match host {
-        "" => ("", ";proto="),
-        _ => (";host=\"", "\";proto="),
+    if host.is_empty() {
+        return format!(";proto={}", client.proto);
+    }
+    let told = super::hop::tokens(headers, &PORT).next();
+    let name = match client.host.port {
+        Some(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        None => host,
     };
-    [before, host, after, client.proto].concat()
+    let host = match (told.and_then(|port| port.parse::<u16>().ok()), client.proto) {
+        (None, _) => host.to_owned(),
+        (Some(80), "http") | (Some(443), "https") => name.to_owned(),
+        (Some(port), _) => format!("{name}:{port}"),
+    };
+    [";host=\"", &host, "\";proto=", client.proto].concat()
 }
 
 /// Appends an item to a comma-separated field, over all its lines.
@@ -364,7 +378,7 @@ mod tests {
             (client.host.name.as_str(), client.proto),
             ("public.example", "https")
         );
-        let forwarded = "for=6.6.6.6;host=\"public.example\";proto=https, for=203.0.113.9, for=10.0.0.5, for=10.0.0.1";
+        let forwarded = "for=6.6.6.6;host=\"public.example:8443\";proto=https, for=203.0.113.9, for=10.0.0.5, for=10.0.0.1";
         assert_eq!(
             sent,
             [
@@ -416,14 +430,17 @@ mod tests {
             "for=6.6.6.6;host=\"public.example\";proto=https, for=203.0.113.9, for=10.0.0.1";
         assert_eq!(sent[0], pair("forwarded", forwarded));
         // Not whole, or beside a field of the other kind: nothing of it counts.
-        for other in [("forwarded", "for=\"6.6.6.6"), ("x-forwarded-port", "8443")] {
+        for (other, port) in [
+            (("forwarded", "for=\"6.6.6.6"), "8080"),
+            (("x-forwarded-port", "8443"), "8443"),
+        ] {
             let (client, sent) = rebuilt("10.0.0.1", &[("forwarded", told), other]);
             assert_eq!(
                 (client.address, client.host.name.as_str(), client.proto),
                 (None, "app.example", "http")
             );
-            let forwarded = "for=10.0.0.1;host=\"app.example:8080\";proto=http";
-            assert_eq!(sent[0], pair("forwarded", forwarded));
+            let forwarded = format!("for=10.0.0.1;host=\"app.example:{port}\";proto=http");
+            assert_eq!(sent[0], pair("forwarded", &forwarded));
         }
         let hidden = [(
             "forwarded",
@@ -462,6 +479,28 @@ mod tests {
         assert_eq!(over_tls("192.0.2.7", &told), "https");
         assert_eq!(over_tls("10.0.0.1", &[]), "https");
         assert_eq!(over_tls("10.0.0.1", &told), "http");
+    }
+
+    #[test]
+    fn a_port_that_a_proxy_tells_is_the_hosts_in_forwarded() {
+        for (host, port, expected) in [
+            ("shop.example", "8443", "shop.example:8443"),
+            ("shop.example:8080", "443", "shop.example"),
+            ("shop.example", "443, 80", "shop.example"),
+            ("shop.example", "80", "shop.example:80"),
+            ("[2001:db8::1]", "8443", "[2001:db8::1]:8443"),
+            ("shop.example:8080", "none", "shop.example:8080"),
+        ] {
+            let fields = [
+                ("x-forwarded-host", host),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-port", port),
+            ];
+            let (_, sent) = rebuilt("10.0.0.1", &fields);
+            let forwarded = format!("for=10.0.0.1;host=\"{expected}\";proto=https");
+            assert_eq!(sent[0], pair("forwarded", &forwarded), "{host} {port}");
+            assert_eq!(sent[3], pair("x-forwarded-port", port));
+        }
     }
 
     #[test]
