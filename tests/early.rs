@@ -61,6 +61,18 @@ async fn a_cap_is_told_to_a_client_that_sends_first() {
     assert_eq!(answer.status(), 503);
 }
 
+#[tokio::test]
+async fn the_admin_api_answers_a_caller_that_sends_first() {
+    let backend = Backend::ok().await;
+    let sidecar = Sidecar::before(&backend, "", EVERYTHING).await;
+    let admin = sidecar.handle.admin.strip_prefix("http://").unwrap();
+    let connect = || Peer::connect(admin.parse().unwrap());
+    for (path, status) in [("/v1/drain", 421), ("/livez", 405)] {
+        let answer = answer_behind(connect().await, path).await;
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
 /// Reads the head alone, answers, and closes: the system resets what comes behind.
 async fn impatient(answer: impl Into<Vec<u8>>) -> Backend {
     let answer = answer.into();

@@ -10,6 +10,7 @@ mod config;
 mod door;
 mod explain;
 mod health;
+mod parting;
 mod read;
 mod resource;
 mod revoke;

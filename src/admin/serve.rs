@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::answer::{self, Answer, Fault, REQUEST_ID};
 use super::callers::{Caller, Callers};
+use super::parting::{Parting, Unread};
 use super::read::Asked;
 use super::resource::Resource;
 use super::{Admin, config, door, explain, health, revoke, rollouts, sessions, topics, upgrade};
@@ -84,9 +85,11 @@ async fn converse(
     caller: Caller,
     mut stop: watch::Receiver<bool>,
 ) {
+    let unread = Unread::default();
+    let stream = Parting::new(stream, unread.clone());
     let service = service_fn(|request| {
-        let (admin, caller) = (admin.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(respond(request, &admin, &caller).await) }
+        let (admin, caller, unread) = (admin.clone(), caller.clone(), unread.clone());
+        async move { Ok::<_, Infallible>(respond(request, &admin, &caller, &unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -114,9 +117,15 @@ async fn converse(
 }
 
 /// One request, and the id that its answer bears.
-async fn respond(request: Request<Incoming>, admin: &Arc<Admin>, caller: &Caller) -> Answer {
+async fn respond(
+    request: Request<Incoming>,
+    admin: &Arc<Admin>,
+    caller: &Caller,
+    unread: &Unread,
+) -> Answer {
     let id = format!("{:016x}", fastrand::u64(..));
-    let outcome = judge(request, admin, caller).await;
+    unread.set(!request.body().is_end_stream());
+    let outcome = judge(request, admin, caller, unread).await;
     let mut answer = outcome.unwrap_or_else(|fault| fault.answer(&id));
     if let Ok(id) = HeaderValue::try_from(id) {
         answer.headers_mut().insert(REQUEST_ID, id);
@@ -129,6 +138,7 @@ async fn judge(
     request: Request<Incoming>,
     admin: &Arc<Admin>,
     caller: &Caller,
+    unread: &Unread,
 ) -> Result<Answer, Fault> {
     let resource = Resource::find(request.uri().path());
     if !resource.as_ref().is_some_and(Resource::is_open) {
@@ -142,6 +152,7 @@ async fn judge(
     }
     let method = request.method().clone();
     let asked = Asked::read(request).await?;
+    unread.set(false);
     caller
         .serve(dispatch(resource, &method, asked, admin))
         .await

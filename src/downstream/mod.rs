@@ -15,7 +15,7 @@ mod http1;
 mod http2;
 mod limits;
 mod line;
-mod linger;
+pub(crate) mod linger;
 mod offer;
 mod one_way;
 mod passthrough;
