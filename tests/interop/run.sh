@@ -68,19 +68,42 @@ elif part 'build the Spring application' mvn -q -B -ntp -f $spellings/spring/pom
         --server.port=0 --server.address=127.0.0.1 --spring.main.banner-mode=off --logging.level.root=off
 fi
 
+# What the same application sees of a client behind a balancer.
+if [ -e $spellings/spring/target/spellings.jar ]; then
+    part 'forwarded fields (spring)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+        python3 tests/interop/forwarded.py java -jar $spellings/spring/target/spellings.jar --server.port=0 --server.address=127.0.0.1 \
+        --spring.main.banner-mode=off --logging.level.root=off --server.forward-headers-strategy=framework
+else
+    not_run 'forwarded fields (spring): the Spring application is not built'
+fi
+
+if [ -z "${CROSSFADE_FLASK_VENV:-}" ]; then
+    not_run 'a unix socket (gunicorn): gunicorn is not installed'
+else
+    part 'a unix socket (gunicorn)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+        python3 tests/interop/unix_server.py "$CROSSFADE_FLASK_VENV/bin/gunicorn"
+fi
+
 # Steps in Python that put a program of Debian's before or behind the binary that cargo test has built.
 load_step() {
-    local name=$1 program=$2 package=$3 script=$4
+    local name=$1 program=$2 package=$3 script=("${@:4}")
     if ! command -v "$program" >/dev/null; then
         not_run "$name: $program is not installed (on Debian: the package $package)"
     else
-        part "$name" env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 python3 "$script"
+        part "$name" env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 python3 "${script[@]}"
     fi
 }
 load_step 'slow clients (slowhttptest)' slowhttptest slowhttptest tests/interop/slow_clients.py
 load_step 'HTTP/2 load (h2load)' h2load nghttp2-client tests/interop/h2load.py
 
 load_step 'field names (PHP)' php php-cli tests/interop/field_names.py
+PATH=$PATH:/usr/sbin:/usr/local/sbin load_step 'checks over HTTP/1.0 (HAProxy, keepalived)' haproxy haproxy tests/interop/probes.py
+load_step 'early answers (Java)' javac default-jdk-headless tests/interop/early_answers.py java
+if ! command -v node >/dev/null; then
+    not_run 'early answers (curl, Node over HTTP/2): there is no node'
+else
+    load_step 'early answers (curl, Node over HTTP/2)' curl curl tests/interop/early_answers.py http2
+fi
 
 # gRPC's packages from their lock, kept until that changes; bodies.py says where it did without.
 install_grpc() {

@@ -26,10 +26,12 @@ level = "warn"
 access = false
 
 [upstream.app]
-servers = ["http://{backend}"]
+servers = ["{backend}"]
+"""
 
+EVERYTHING = """
 [[route]]
-path = "/{{*path}}"
+path = "/{*path}"
 upstream = "app"
 """
 
@@ -69,9 +71,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Crossfade:
-    def __init__(self, backend, server="", directory="."):
+    """In front of a backend (`app`): an address, or `unix:/path`."""
+
+    def __init__(self, backend, server="", directory=".", routes=EVERYTHING):
         file = pathlib.Path(directory, "proxy.toml")
-        file.write_text(CONFIG.format(backend=backend, server=server))
+        backend = backend if backend.startswith("unix:") else f"http://{backend}"
+        file.write_text(CONFIG.format(backend=backend, server=server) + routes)
         self.process = subprocess.Popen([BINARY, "run", "--config", str(file)], stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
         self.address = re.match(r"ready public=https?://([0-9.:]+)", ready)[1]

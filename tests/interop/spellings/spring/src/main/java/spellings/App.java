@@ -1,5 +1,7 @@
 package spellings;
 
+import jakarta.servlet.http.HttpServletRequest;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
@@ -7,8 +9,9 @@ import org.springframework.boot.web.servlet.context.ServletWebServerInitializedE
 import org.springframework.context.event.EventListener;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.servlet.support.ServletUriComponentsBuilder;
 
-/** One handler behind a path that is to be protected, and how often it was reached. */
+/** One handler behind a path that is to be protected, and how often it was reached; another tells what it sees of a request. */
 @SpringBootApplication
 @RestController
 public class App {
@@ -32,5 +35,14 @@ public class App {
     @GetMapping("/hits")
     int hits() {
         return hits.get();
+    }
+
+    /** Where the framework believes that a request comes from, and what it would write into links. */
+    @GetMapping("/seen")
+    Map<String, Object> seen(HttpServletRequest request) {
+        return Map.of(
+                "client", request.getRemoteAddr(),
+                "secure", request.isSecure(),
+                "link", ServletUriComponentsBuilder.fromCurrentRequest().toUriString());
     }
 }
