@@ -56,7 +56,7 @@ async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
         .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
     let closed = match admissions.is_empty() {
         // Nobody has vouched for it: there is nothing that could be taken back but the connection.
-        true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403),
+        true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403).await,
         false => {
             // A token by its id too: its bytes may be written in more than one way.
             let what = admissions.iter().flat_map(|known| {

@@ -12,7 +12,7 @@ use super::read::Asked;
 use crate::rollout::controller::{Refused, Status};
 use crate::rollout::record::Change;
 use crate::rollout::{by_word, percent_number, thousandths};
-use crate::session::registry::SessionInfo;
+use crate::session::listing::SessionInfo;
 use crate::state::rfc3339;
 
 /// `R` of the interface.
@@ -46,8 +46,8 @@ struct Killing {
 }
 
 /// All of them, by name.
-pub fn list(admin: &Admin) -> Answer {
-    let sessions = admin.shared.sessions.list();
+pub async fn list(admin: &Admin) -> Answer {
+    let sessions = admin.shared.sessions.list().await;
     let rollouts: Vec<Rollout> = admin
         .controller
         .list()
@@ -58,9 +58,9 @@ pub fn list(admin: &Admin) -> Answer {
 }
 
 /// One of them.
-pub fn one(name: &str, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn one(name: &str, admin: &Admin) -> Result<Answer, Fault> {
     let status = admin.controller.status(name);
-    Ok(tell(status.ok_or_else(|| unknown(name, admin))?, admin))
+    Ok(tell(status.ok_or_else(|| unknown(name, admin))?, admin).await)
 }
 
 /// Another percentage, or a pause.
@@ -116,7 +116,7 @@ pub fn history(name: &str, admin: &Admin) -> Result<Answer, Fault> {
 async fn change(name: &str, asked: &Asked, admin: &Admin, change: Change) -> Result<Answer, Fault> {
     let seen = asked.if_match()?;
     match admin.controller.change(name, seen, change).await {
-        Ok(status) => Ok(tell(status, admin)),
+        Ok(status) => Ok(tell(status, admin).await),
         Err(Refused::Unknown) => Err(unknown(name, admin)),
         Err(Refused::Stale(generation)) => Err(Fault::stale(generation)),
         Err(Refused::GivenAway) => Err(Fault::new(
@@ -144,9 +144,9 @@ fn unknown(name: &str, admin: &Admin) -> Fault {
     })
 }
 
-fn tell(status: Status, admin: &Admin) -> Answer {
+async fn tell(status: Status, admin: &Admin) -> Answer {
     let generation = status.record.generation;
-    let sessions = admin.shared.sessions.list();
+    let sessions = admin.shared.sessions.list().await;
     answer::tagged(answer::json(&show(status, admin, &sessions)), generation)
 }
 

@@ -175,17 +175,17 @@ async fn dispatch(
         )),
         Resource::Health => Ok(health::health(admin).await),
         Resource::Explain => explain::answer(&asked, admin),
-        Resource::Rollouts => Ok(rollouts::list(admin)),
+        Resource::Rollouts => Ok(rollouts::list(admin).await),
         Resource::Rollout(name) if method == Method::PATCH => {
             rollouts::adjust(&name, &asked, admin).await
         }
-        Resource::Rollout(name) => rollouts::one(&name, admin),
+        Resource::Rollout(name) => rollouts::one(&name, admin).await,
         Resource::Kill(name) => rollouts::kill(&name, &asked, admin).await,
         Resource::Resume(name) => rollouts::resume(&name, &asked, admin).await,
         Resource::RolloutHistory(name) => rollouts::history(&name, admin),
-        Resource::Sessions => sessions::list(&asked, admin),
-        Resource::CloseSessions => sessions::close(&asked, admin),
-        Resource::NotifySessions => sessions::notify(&asked, admin),
+        Resource::Sessions => sessions::list(&asked, admin).await,
+        Resource::CloseSessions => sessions::close(&asked, admin).await,
+        Resource::NotifySessions => sessions::notify(&asked, admin).await,
         Resource::Revoke => revoke::revoke(&asked, admin).await,
         Resource::Topics => Ok(topics::list(admin)),
         Resource::Drain if method == Method::DELETE => Ok(sessions::cancel_drain(admin)),

@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::answer::{self, Answer, Fault};
 use super::read::Asked;
-use crate::session::registry::{Notice, SessionInfo, Whom};
+use crate::session::listing::SessionInfo;
+use crate::session::registry::{Notice, Whom};
 use crate::state::rfc3339;
 
 /// Sessions on one page unless the caller says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);
 
 /// A page of the sessions, the oldest connection first.
-pub fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     asked.only(&["limit", "after"])?;
     let limit = match asked.one("limit")?.map(str::parse::<usize>) {
         None => PAGE.0,
@@ -32,16 +33,13 @@ pub fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
             Fault::unprocessable("`after` is the `next` of another page, as it came")
         })?),
     };
-    let all = admin.shared.sessions.list();
     // A place stays where it is when the session that had it leaves.
-    let start = all.partition_point(|session| after.is_some_and(|after| session.number <= after));
-    let page: Vec<&SessionInfo> = all.iter().skip(start).take(limit).collect();
-    let more = start + page.len() < all.len();
-    let next = page.last().filter(|_| more);
+    let (page, has_more) = admin.shared.sessions.page(after, limit).await;
+    let next = page.last().filter(|_| has_more);
     let next = next.map(|session| place(session.number));
-    let sessions: Vec<Value> = page.iter().map(|session| show(session)).collect();
+    let sessions: Vec<Value> = page.iter().map(show).collect();
     Ok(answer::json(&json!({
-        "total": all.len(),
+        "total": admin.shared.sessions.count(),
         "next": next,
         "sessions": sessions,
     })))
@@ -73,7 +71,7 @@ fn deploy() -> u16 {
 }
 
 /// Closes some.
-pub fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     let closing: Closing = asked.json()?;
     if !matches!(closing.code, 1000 | 1001 | 3000..=4999) {
         return Err(Fault::unprocessable(
@@ -91,7 +89,7 @@ pub fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
             ));
         }
     };
-    let closed = admin.shared.sessions.close(&whom, closing.code);
+    let closed = admin.shared.sessions.close(&whom, closing.code).await;
     Ok(answer::json(&json!({ "closed": closed })))
 }
 
@@ -110,7 +108,7 @@ fn info() -> String {
 }
 
 /// Tells something to people.
-pub fn notify(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn notify(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     let Notification {
         msg,
         level,
@@ -121,7 +119,8 @@ pub fn notify(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         return Err(Fault::unprocessable("`level` is info, warn or error"));
     }
     let notice = Arc::new(Notice { level, msg, d });
-    let notified = admin.shared.sessions.notify(notice, route.as_deref());
+    let sessions = &admin.shared.sessions;
+    let notified = sessions.notify(notice, route.as_deref()).await;
     Ok(answer::json(&json!({ "notified": notified })))
 }
 

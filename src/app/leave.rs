@@ -79,7 +79,7 @@ impl Handle {
     }
 
     async fn cut(&mut self, patience: Duration) {
-        let closed = self.shared.sessions.close(&Whom::All, GOING_AWAY);
+        let closed = self.shared.sessions.close(&Whom::All, GOING_AWAY).await;
         self.shared.telemetry.cut(closed);
         // A peer that does not answer its close frame in time is cut with the process.
         let _ = tokio::time::timeout(patience, self.shared.sessions.gone()).await;

@@ -338,11 +338,11 @@ impl Reloader {
         {
             new.keep_engine(old);
         }
+        let routes = compare(&old.config, &read.loaded.config);
+        let closed = self.count_closed(&routes.removed).await;
         before(&read.text).map_err(|error| Declined::ReadOnly(error.to_string()))?;
         let now = unix_seconds(SystemTime::now());
         let generation = self.history.generation() + 1;
-        let routes = compare(&old.config, &read.loaded.config);
-        let closed = self.count_closed(&routes.removed);
         self.put_in_force(generation, &read.loaded.config);
         self.history
             .accept(now, trigger, &read.loaded.sha256, &read.text);
@@ -393,12 +393,12 @@ impl Reloader {
     }
 
     /// Sessions that live by removed routes only.
-    fn count_closed(&self, removed: &[String]) -> usize {
+    async fn count_closed(&self, removed: &[String]) -> usize {
         if removed.is_empty() {
             return 0;
         }
         let is_gone = |route: &str| removed.iter().any(|name| name == route);
-        let sessions = self.shared.sessions.list();
+        let sessions = self.shared.sessions.list().await;
         let closed = sessions.iter().filter(|session| {
             let mut left = session.subscriptions.iter().map(|s| &*s.route);
             !session.subscriptions.is_empty() && left.all(is_gone)

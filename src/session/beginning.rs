@@ -12,7 +12,6 @@ use super::identity::may;
 use super::leaving::exit;
 use super::opening::Mode;
 use super::requests::Wish;
-use super::subscription::Subscription;
 use crate::config::Route;
 use crate::edge::auth::Admission;
 use crate::protocol::Output;
@@ -31,14 +30,9 @@ pub(super) struct Beginning {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    pub(super) fn begin(
-        &mut self,
-        beginning: Beginning,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn begin(&mut self, beginning: Beginning, now: Instant) {
         if let Some(code) = beginning.refuse_with {
-            self.close(code, "", subs, now);
+            self.close(code, "", now);
             return;
         }
         if let Some(admission) = beginning.admission {
@@ -49,24 +43,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             let until = now + self.rules().hello_timeout;
             self.access.hello = Some(Box::new(Hello { mode, until }));
         } else {
-            self.greet_at(mode, beginning.place, subs, now);
+            self.greet_at(mode, beginning.place, now);
         }
     }
 
     /// Says the first frame to a client that has said who it is, and does what the handshake asked for.
-    pub(super) fn welcome(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn welcome(&mut self, now: Instant) {
         if let Some(hello) = self.access.hello.take() {
-            self.greet_at(hello.mode, None, subs, now);
+            self.greet_at(hello.mode, None, now);
         }
     }
 
-    fn greet_at(
-        &mut self,
-        mode: Mode,
-        place: Option<Located>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    fn greet_at(&mut self, mode: Mode, place: Option<Located>, now: Instant) {
         let member = self.member().clone();
         let rules = self.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
@@ -84,7 +72,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
         // what is in force now.
         let judged_by = self.in_force.generation;
-        self.recheck(subs, now);
+        self.recheck(now);
         if let Mode::Single {
             url,
             after,
@@ -103,8 +91,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 last_event_id,
                 filter: Vec::new(),
             };
-            if let Err(refusal) = self.subscribe(0, wish, place, subs, now) {
-                self.refuse_single(&refusal, subs, now);
+            if let Err(refusal) = self.subscribe(0, wish, place, now) {
+                self.refuse_single(&refusal, now);
             }
         }
     }

@@ -24,12 +24,13 @@ use super::identity::Access;
 use super::inbound::{Incoming, Limits};
 use super::lag::Lag;
 use super::leaving::Leaving;
+use super::listing::Shown;
 use super::opening::{Mode, Opening};
 use super::pace::max_message;
-use super::registry::{Directive, Member, Membership, Notice, lock};
+use super::registry::{Directive, Member, Membership, Notice};
 use super::socket::Socket;
 use super::subscription::{Subscription, Traced};
-use crate::config::WebSocket;
+use crate::config::{Queue, WebSocket};
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Output, Protocol, Violation, frame};
@@ -60,6 +61,7 @@ pub(super) struct Connection<Io> {
     /// Who it is, and what is still to be found out of it.
     pub(super) access: Box<Access>,
     pub(super) meters: Arc<Meters>,
+    pub(super) subscriptions: Vec<Subscription>,
     pub(super) calls: Vec<Call>,
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) heartbeat: Heartbeat,
@@ -83,8 +85,6 @@ pub(super) struct Connection<Io> {
     pub(super) stalled: bool,
     /// What it takes, while it has not taken all.
     pub(super) lag: Option<Box<Lag>>,
-    /// The admin API was shown what it did not take.
-    shows_outbox: bool,
     panicked: bool,
     /// For the line that it leaves in the log.
     pub(super) life: Box<Life>,
@@ -135,6 +135,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             protocol,
             access: Box::new(Access::new(opening.presented, opening.seat)),
             meters,
+            subscriptions: Vec::new(),
             calls: Vec::new(),
             leaving: None,
             sleep: Box::pin(sleep_until(now)),
@@ -155,7 +156,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             is_single,
             stalled: false,
             lag: None,
-            shows_outbox: false,
             panicked: false,
             life: Box::new(Life {
                 request_id: opening.request_id,
@@ -169,18 +169,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let member = self.member().clone();
-        let mut subs = lock(&member.subscriptions);
+        if self.closing_until.is_some() && self.member().signal.poll_rung(cx) {
+            self.obey(Instant::now());
+        }
         for _ in 0..ROUNDS {
             let round = match self.closing_until {
-                None => self.round(&mut subs, cx),
+                None => self.round(cx),
                 Some(until) => self.part(until, cx),
             };
             match round {
                 Round::Again => {}
                 Round::Waits => return Poll::Pending,
                 Round::Gone => {
-                    subs.clear();
+                    self.subscriptions.clear();
                     return Poll::Ready(());
                 }
             }
@@ -189,31 +190,31 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Poll::Pending
     }
 
-    fn round(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> Round {
+    fn round(&mut self, cx: &mut Context<'_>) -> Round {
         let now = Instant::now();
         if let Some(beginning) = self.beginning.take() {
-            self.begin(*beginning, subs, now);
+            self.begin(*beginning, now);
         }
         if self.member().signal.poll_rung(cx) {
-            self.obey(subs, now);
+            self.obey(now);
         }
-        self.learn(subs, cx);
-        let Ok(mut has_more_to_read) = self.read(subs, cx, now) else {
+        self.learn(cx);
+        let Ok(mut has_more_to_read) = self.read(cx, now) else {
             return Round::Gone;
         };
-        self.keep_time(subs, now);
+        self.keep_time(now);
         // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
         // there may be more to read.
-        has_more_to_read |= self.learn(subs, cx);
+        has_more_to_read |= self.learn(cx);
         // After reading: a request that has just come is not under way before it is polled. What the socket takes is not
         // asked: else a client that takes nothing would hold the connections, and the places, that its requests have upstream.
         self.answer_calls(cx);
         let mut is_behind = self.stalled;
         if self.closing_until.is_none() {
             if self.stalled {
-                self.judge_lag(subs, now);
+                self.judge_lag(now);
             } else {
-                is_behind = self.fill(subs, now);
+                is_behind = self.fill(now);
             }
         }
         let has_more = has_more_to_read || is_behind;
@@ -235,18 +236,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.look_at_lag(now);
             }
         }
-        if self.stalled || self.shows_outbox {
-            let outbox = self.socket.outbox();
-            self.member().show_outbox(outbox.len(), outbox.bytes());
-            self.shows_outbox = self.stalled;
-        }
         // What is published meanwhile rings, and what the client sends wakes: there is no need to
         // look again, unless reading was held back by what has left now.
         let may_do_more = !self.stalled && (has_more || was_held);
         if self.closing_until.is_some() || may_do_more {
             return Round::Again;
         }
-        let deadline = self.deadline(subs);
+        let deadline = self.deadline();
         match self.poll_sleep(deadline, now, cx) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending if has_more_to_read => {
@@ -258,19 +254,38 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Does what others want.
-    fn obey(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    fn obey(&mut self, now: Instant) {
         let member = self.member().clone();
         for directive in member.take_directives(!self.stalled) {
-            if self.closing_until.is_some() {
-                return;
+            if self.closing_until.is_some() && !matches!(directive, Directive::Show(_)) {
+                continue;
             }
             match directive {
-                Directive::Recheck => self.recheck(subs, now),
-                Directive::Close(code) => self.close(code, "", subs, now),
+                Directive::Show(asked) => asked.answer(member.number, self.shown()),
+                Directive::Recheck => self.recheck(now),
+                Directive::Close(code) => self.close(code, "", now),
                 Directive::Notice(notice) => self.pass_on(&notice),
                 Directive::Drain(window, why) => self.leave_with_the_node(window, why, now),
                 Directive::Stay => self.stay_with_the_node(),
             }
+        }
+    }
+
+    /// What the admin API is to know.
+    fn shown(&self) -> Shown {
+        let outbox = self.socket.outbox();
+        let mut queued = Queue {
+            messages: outbox.len() as u64,
+            bytes: outbox.bytes() as u64,
+        };
+        for subscription in &self.subscriptions {
+            let waiting = subscription.waiting();
+            queued.messages += waiting.messages;
+            queued.bytes += waiting.bytes;
+        }
+        Shown {
+            queued,
+            subscriptions: self.subscriptions.iter().map(Subscription::info).collect(),
         }
     }
 
@@ -299,12 +314,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Reads what the client sent. Returns whether there may be more; an error means that it is gone.
-    fn read(
-        &mut self,
-        subs: &mut Vec<Subscription>,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> std::io::Result<bool> {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> std::io::Result<bool> {
         for _ in 0..READS {
             if self.closing_until.is_some() || self.access.asking.is_some() {
                 return Ok(false);
@@ -315,30 +325,30 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             };
             self.heartbeat.hear();
             match incoming {
-                Incoming::Text(text) => self.understand(Message::Text(&text), subs, now),
-                Incoming::Binary(bytes) => self.understand(Message::Binary(&bytes), subs, now),
+                Incoming::Text(text) => self.understand(Message::Text(&text), now),
+                Incoming::Binary(bytes) => self.understand(Message::Binary(&bytes), now),
                 Incoming::Ping | Incoming::Pong => {
                     if incoming == Incoming::Pong {
                         self.heartbeat.hear_pong(now);
                     }
                     if !self.heartbeat.allows_control(now) {
-                        self.close(4009, "too many control frames", subs, now);
+                        self.close(4009, "too many control frames", now);
                     }
                 }
                 Incoming::Close(code) => {
                     self.life.ended_by = Some((Side::Downstream, code.unwrap_or(NO_CODE)));
-                    self.closed(subs, now);
+                    self.closed(now);
                 }
                 Incoming::Broken(code) => {
                     self.life.ended_by = Some((Side::Edge, code));
-                    self.closed(subs, now);
+                    self.closed(now);
                 }
             }
         }
         Ok(true)
     }
 
-    fn understand(&mut self, message: Message<'_>, subs: &mut Vec<Subscription>, now: Instant) {
+    fn understand(&mut self, message: Message<'_>, now: Instant) {
         let (Message::Text(bytes) | Message::Binary(bytes)) = message;
         self.meters.messages_in.inc();
         self.meters.bytes_in.inc_by(bytes.len() as u64);
@@ -351,18 +361,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         if self.allows_message(id, size) {
             match decoded {
-                Ok(input) => self.handle(input, subs, now),
+                Ok(input) => self.handle(input, now),
                 Err(Violation::Frame { id, detail }) => {
                     let refusal = Refusal::new(Code::BadFrame, detail);
                     self.refuse(id, &refusal);
                 }
-                Err(Violation::Close { code, reason }) => self.close(code, reason, subs, now),
+                Err(Violation::Close { code, reason }) => self.close(code, reason, now),
             }
         }
-        self.end_flood(subs, now);
+        self.end_flood(now);
     }
 
-    fn keep_time(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    fn keep_time(&mut self, now: Instant) {
         let rules = self.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
         match self.heartbeat.beat(now, interval, timeout) {
@@ -376,33 +386,37 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.socket.send_first(frame::ping());
             }
             Beat::Lost => {
-                self.close(4108, "heartbeat lost", subs, now);
+                self.close(4108, "heartbeat lost", now);
                 self.closing_until = Some(now + FAREWELL);
             }
         }
         let is_late = |hello: &Hello| now >= hello.until;
         // Who waits for an authority has said it in time.
         if self.access.asking.is_none() && self.access.hello.as_deref().is_some_and(is_late) {
-            self.close(4008, "no hello in time", subs, now);
+            self.close(4008, "no hello in time", now);
         }
         if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {
-            self.watch(subs, now);
+            self.watch(now);
         }
         if let Some(exit) = self.leaving.as_ref().and_then(|leaving| leaving.exit())
             && now >= exit.at
         {
-            self.close(exit.code, "", subs, now);
+            self.close(exit.code, "", now);
         }
     }
 
-    fn deadline(&self, subs: &[Subscription]) -> Instant {
+    fn deadline(&self) -> Instant {
         let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
         let exit = self.leaving.as_ref().and_then(|leaving| leaving.exit());
         let leaving = exit.map(|exit| exit.at);
         // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
         let nearest = match self.stalled {
             true => self.lag.as_ref().map(|lag| lag.deadline()),
-            false => subs.iter().filter_map(Subscription::deadline).min(),
+            false => self
+                .subscriptions
+                .iter()
+                .filter_map(Subscription::deadline)
+                .min(),
         };
         [leaving, nearest, self.access.deadline()]
             .into_iter()
@@ -470,10 +484,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             Err(_) => {
                 self.panicked = true;
                 self.shared.telemetry.panicked("session");
-                let member = self.member().clone();
-                let mut subs = lock(&member.subscriptions);
                 self.closing_until = None;
-                self.close(1011, "", &mut subs, Instant::now());
+                self.close(1011, "", Instant::now());
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

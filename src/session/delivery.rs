@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::lag::Lag;
-use super::subscription::{BATCH_BYTES, Desk, Subscription, Verdict, refusal_of};
+use super::subscription::{BATCH_BYTES, Desk, Verdict, refusal_of};
 use crate::error::{Code, Refusal};
 use crate::event::{End, GapWhy};
 use crate::protocol::Output;
@@ -16,8 +16,8 @@ const BATCH_FRAMES: usize = 64;
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
-    pub(super) fn fill(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
-        if subs.is_empty() {
+    pub(super) fn fill(&mut self, now: Instant) -> bool {
+        if self.subscriptions.is_empty() {
             return false;
         }
         if self.socket.outbox().bytes() >= BATCH_BYTES {
@@ -34,7 +34,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let mut has_more = false;
         let mut ends: Vec<(u32, Verdict)> = Vec::new();
-        let count = subs.len();
+        let count = self.subscriptions.len();
         let first = self.turn % count;
         for index in (first..count).chain(0..first) {
             if desk.is_full() {
@@ -42,7 +42,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 break;
             }
             self.turn = index + 1;
-            let Some(sub) = subs.get_mut(index) else {
+            let Some(sub) = self.subscriptions.get_mut(index) else {
                 break;
             };
             match sub.proceed(&mut desk) {
@@ -57,61 +57,56 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if self.closing_until.is_some() {
                 return false;
             }
-            self.finish(ch, verdict, subs, now);
+            self.finish(ch, verdict, now);
         }
         has_more
     }
 
-    fn finish(&mut self, ch: u32, verdict: Verdict, subs: &mut Vec<Subscription>, now: Instant) {
-        let ended = subs.iter().position(|sub| sub.ch == ch);
-        let route = match ended.and_then(|index| subs.get(index)) {
+    fn finish(&mut self, ch: u32, verdict: Verdict, now: Instant) {
+        let ended = self.subscriptions.iter().position(|sub| sub.ch == ch);
+        let route = match ended.and_then(|index| self.subscriptions.get(index)) {
             Some(sub) => sub.route().clone(),
             None => return,
         };
         match verdict {
             Verdict::Waits | Verdict::HasMore => {}
             Verdict::Refused(id, end) => {
-                subs.retain(|sub| sub.ch != ch);
+                self.subscriptions.retain(|sub| sub.ch != ch);
                 let refusal = refusal_of(&end);
                 if self.is_single {
-                    self.refuse_single(&refusal, subs, now);
+                    self.refuse_single(&refusal, now);
                 } else {
                     self.refuse(Some(id), &refusal);
                 }
             }
             Verdict::Over(end) => {
-                subs.retain(|sub| sub.ch != ch);
-                self.end(ch, &end, subs, now);
+                self.subscriptions.retain(|sub| sub.ch != ch);
+                self.end(ch, &end, now);
             }
             Verdict::Lost(GapWhy::Slow) => {
                 self.shared.telemetry.slow_client_closed(&route.name);
-                self.close(4113, "slow consumer", subs, now);
+                self.close(4113, "slow consumer", now);
             }
-            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, subs, now),
+            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
         }
     }
 
     /// Tells that a subscription, gone already, is over; a single stream's connection goes with it.
-    pub(super) fn end(&mut self, ch: u32, end: &End, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn end(&mut self, ch: u32, end: &End, now: Instant) {
         self.say(&Output::End { ch, end });
         if self.is_single {
             let is_done =
                 end.is_final || (!self.protocol.has_words() && end.code == Code::UpstreamClosed);
             let code = if is_done { 1000 } else { close_code(end.code) };
-            self.close(code, &reason(end.code, end.retry_ms), subs, now);
+            self.close(code, &reason(end.code, end.retry_ms), now);
         }
     }
 
     /// The implied `sub` of a single stream was refused: that is the connection's end.
-    pub(super) fn refuse_single(
-        &mut self,
-        refusal: &Refusal,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn refuse_single(&mut self, refusal: &Refusal, now: Instant) {
         self.refuse(Some(0), refusal);
         let code = close_code(refusal.code);
-        self.close(code, &reason(refusal.code, refusal.retry_ms), subs, now);
+        self.close(code, &reason(refusal.code, refusal.retry_ms), now);
     }
 
     /// The client has not taken all that was sent: notes what it takes.
@@ -126,20 +121,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// A client that has not taken all that was sent, whatever that is. Where it takes nothing for too long, it is closed. Where
     /// it is further behind than may be and takes next to nothing for some time, it is closed, or nothing more is kept for it,
     /// as its routes say; what answers its own frames has no such route.
-    pub(super) fn judge_lag(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn judge_lag(&mut self, now: Instant) {
         self.look_at_lag(now);
         let Some(lag) = &mut self.lag else { return };
         if lag.is_at_standstill(now) {
-            let route = subs.first().map(|sub| sub.route().name.clone());
+            let route = self
+                .subscriptions
+                .first()
+                .map(|sub| sub.route().name.clone());
             let route = route.unwrap_or_else(|| self.life.place.clone());
-            return self.close_slow(&route, subs, now);
+            return self.close_slow(&route, now);
         }
         let until = lag.behind_until();
         if until.is_some_and(|until| now < until) {
             return;
         }
         let allowed = self.in_force.config.websocket.queue;
-        let mut slow = subs
+        let mut slow = self
+            .subscriptions
             .iter_mut()
             .filter(|sub| sub.is_further_behind(allowed))
             .peekable();
@@ -160,16 +159,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             sub.let_go();
         }
         if let Some(route) = closed_for {
-            self.close_slow(&route, subs, now);
+            self.close_slow(&route, now);
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.
             let lost = self.heartbeat.lost_at(self.rules().ping_timeout);
             self.closing_until = self.closing_until.max(Some(lost));
         }
     }
 
-    fn close_slow(&mut self, route: &str, subs: &mut Vec<Subscription>, now: Instant) {
+    fn close_slow(&mut self, route: &str, now: Instant) {
         self.shared.telemetry.slow_client_closed(route);
-        self.close(4113, "slow consumer", subs, now);
+        self.close(4113, "slow consumer", now);
     }
 
     /// Nothing waits any more: the latency of what did is known.

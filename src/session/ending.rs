@@ -8,8 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Round};
-use super::registry::lock;
-use super::subscription::Subscription;
 use crate::error::{Code, Refusal, Side};
 use crate::telemetry::Session;
 
@@ -36,13 +34,7 @@ pub(super) struct Life {
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
     /// takes nothing.
-    pub(super) fn close(
-        &mut self,
-        code: u16,
-        reason: &str,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn close(&mut self, code: u16, reason: &str, now: Instant) {
         if self.closing_until.is_some() {
             return;
         }
@@ -62,12 +54,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         self.life.ended_by = Some((Side::Edge, code));
         self.shared.telemetry.session_closing(code);
-        self.closed(subs, now);
+        self.closed(now);
     }
 
     /// The end has begun, from either side.
-    pub(super) fn closed(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
-        subs.clear();
+    pub(super) fn closed(&mut self, now: Instant) {
+        self.subscriptions.clear();
         self.calls = Vec::new();
         self.leaving = None;
         self.closing_until.get_or_insert(now + CLOSING);
@@ -90,7 +82,7 @@ impl<Io> Drop for Connection<Io> {
     fn drop(&mut self) {
         self.meters.sessions.dec();
         let member = &self.membership.member;
-        lock(&member.subscriptions).clear();
+        member.end();
         let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
         let (bytes_in, bytes_out) = self.socket.counts();
         self.shared.telemetry.session_finished(&Session {

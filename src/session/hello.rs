@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::identity::{Standing, Then, claims_of, fits, may, still_fits};
 use super::opening::Mode;
-use super::subscription::Subscription;
 use crate::edge::auth::{Admission, Denied, credential};
 use crate::error::{Code, Refusal};
 use crate::protocol::Output;
@@ -21,32 +20,22 @@ pub(super) struct Hello {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// The first word has come.
-    pub(super) fn hear_hello(
-        &mut self,
-        token: Option<String>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn hear_hello(&mut self, token: Option<String>, now: Instant) {
         if let Some(token) = token
             && let Err(denied) = self.access.presented.take_token(token)
         {
-            return self.greet(Err(denied), subs, now);
+            return self.greet(Err(denied), now);
         }
         match self.judge(&self.own_auths()) {
-            Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), subs, now),
-            Standing::Denied(denied) => self.greet(Err(denied), subs, now),
+            Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), now),
+            Standing::Denied(denied) => self.greet(Err(denied), now),
             Standing::Asks(asking) => self.ask(asking, Then::Welcome),
             // The policy was taken away meanwhile.
-            Standing::Unasked => self.welcome(subs, now),
+            Standing::Unasked => self.welcome(now),
         }
     }
 
-    pub(super) fn greet(
-        &mut self,
-        outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn greet(&mut self, outcome: Result<Admission, Denied>, now: Instant) {
         match outcome {
             Ok(admission) => {
                 let admission = Arc::new(admission);
@@ -54,26 +43,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 let own = self.own_auths();
                 if !own.contains(&admission.found.auth) {
                     // A reload asks by another policy than the one that has answered.
-                    return self.hear_hello(None, subs, now);
+                    return self.hear_hello(None, now);
                 }
                 match self.turned_away(&admission) {
-                    Some(code) => self.close(code, "", subs, now),
-                    None if !self.take_seat_for(&admission) => self.close(4029, "", subs, now),
-                    None => self.welcome(subs, now),
+                    Some(code) => self.close(code, "", now),
+                    None if !self.take_seat_for(&admission) => self.close(4029, "", now),
+                    None => self.welcome(now),
                 }
             }
-            Err(denied) => self.close(denied.close_code(), "", subs, now),
+            Err(denied) => self.close(denied.close_code(), "", now),
         }
     }
 
     /// A token in place of another: of the same person.
-    pub(super) fn renew(
-        &mut self,
-        id: Option<u64>,
-        token: Option<String>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn renew(&mut self, id: Option<u64>, token: Option<String>, now: Instant) {
         let Some(token) = token else {
             return self.accept(id);
         };
@@ -98,14 +81,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Standing::Unasked => {}
                 Standing::Known(admission) => {
                     let outcome = Ok(Admission::clone(&admission));
-                    return self.renewed(id, before, outcome, subs, now);
+                    return self.renewed(id, before, outcome, now);
                 }
                 Standing::Denied(why) => denied = Some(why),
                 Standing::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
             }
         }
         match denied {
-            Some(denied) => self.renewed(id, before, Err(denied), subs, now),
+            Some(denied) => self.renewed(id, before, Err(denied), now),
             None => self.accept(id),
         }
     }
@@ -115,7 +98,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         id: Option<u64>,
         before: Option<String>,
         outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
         now: Instant,
     ) {
         match outcome {
@@ -125,25 +107,29 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
             Ok(admission) => {
                 let auth = &admission.found.auth.name;
-                let held = subs.iter().find_map(|sub| sub.admitted_by(auth)).cloned();
+                let held = self
+                    .subscriptions
+                    .iter()
+                    .find_map(|sub| sub.admitted_by(auth))
+                    .cloned();
                 let known = held.or_else(|| self.member().admission(auth));
                 // Whichever policy has let them in at the door: it is one person's connection.
                 let own = self.own_auths();
                 let is_own = own.iter().any(|own| own.name == *auth);
                 let known = known.or_else(|| self.admission_of(&own).filter(|_| is_own));
                 if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
-                    return self.close(4401, "another subject", subs, now);
+                    return self.close(4401, "another subject", now);
                 }
                 let auth = auth.clone();
-                self.replace(Arc::new(admission), subs, now);
-                self.renew_others(&auth, subs, now);
+                self.replace(Arc::new(admission), now);
+                self.renew_others(&auth, now);
                 self.accept(id);
             }
         }
     }
 
     /// Every other policy that knows somebody here and takes the token too knows them by it from now on.
-    fn renew_others(&mut self, renewed: &str, subs: &mut Vec<Subscription>, now: Instant) {
+    fn renew_others(&mut self, renewed: &str, now: Instant) {
         for known in self.member().admissions() {
             let auth = known.found.auth.clone();
             if *auth.name == *renewed || !credential::awaits_message(std::slice::from_ref(&auth)) {
@@ -153,7 +139,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Standing::Known(admission)
                     if admission.identity.is_same_subject(&known.identity) =>
                 {
-                    self.replace(admission, subs, now);
+                    self.replace(admission, now);
                 }
                 // It goes on by what it has until that ends.
                 _ => {}
@@ -162,15 +148,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
-    pub(super) fn replace(
-        &mut self,
-        admission: Arc<Admission>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    pub(super) fn replace(&mut self, admission: Arc<Admission>, now: Instant) {
         self.remember(admission.clone());
         let mut ended: Vec<u32> = Vec::new();
-        for sub in subs.iter_mut() {
+        // Taken out meanwhile: what else a path may be read as, the session knows.
+        let mut subscriptions = std::mem::take(&mut self.subscriptions);
+        for sub in &mut subscriptions {
             let auth = &admission.found.auth.name;
             let others = self.others_by(auth, sub);
             if (others.iter()).any(|other| fits(other, &admission.identity).is_err()) {
@@ -192,8 +175,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 .verified(&admission, claims_of(&route));
             sub.renew(admission.clone(), credentials);
         }
+        self.subscriptions = subscriptions;
         for ch in ended {
-            self.end_sub(ch, Code::Forbidden, subs, now);
+            self.end_sub(ch, Code::Forbidden, now);
         }
     }
 

@@ -106,14 +106,9 @@ impl Access {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Looks for a credential that these policies take, judges it, and remembers whose it is.
-    pub(super) fn standing(
-        &mut self,
-        auths: &[Arc<Auth>],
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) -> Standing {
+    pub(super) fn standing(&mut self, auths: &[Arc<Auth>], now: Instant) -> Standing {
         match self.stands(auths) {
-            Standing::Known(admission) => match self.take_in(&admission, subs, now) {
+            Standing::Known(admission) => match self.take_in(&admission, now) {
                 true => Standing::Known(admission),
                 false => Standing::Denied(Denied::Expired),
             },
@@ -130,10 +125,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         &mut self,
         found: &Match,
         request: Option<&Req>,
-        subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<Standing, Refusal> {
-        let own = self.standing(&found.route.auth, subs, now);
+        let own = self.standing(&found.route.auth, now);
         if found.others.is_empty() {
             return Ok(own);
         }
@@ -143,7 +137,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Standing::Denied(_) | Standing::Asks(_) => return Ok(own),
         }
         for other in &found.others {
-            match self.standing(&other.auth, subs, now) {
+            match self.standing(&other.auth, now) {
                 Standing::Unasked => {}
                 Standing::Known(admission) => {
                     if let Some(request) = request {
@@ -213,20 +207,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Somebody whom a policy knows from now on, with all that stands by it; false where it has known somebody else, and the
     /// connection ends.
-    fn take_in(
-        &mut self,
-        admission: &Arc<Admission>,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) -> bool {
+    fn take_in(&mut self, admission: &Arc<Admission>, now: Instant) -> bool {
         match self.member().admission(&admission.found.auth.name) {
             None => self.remember(admission.clone()),
             Some(known) if Arc::ptr_eq(&known, admission) => {}
             Some(known) if known.identity.is_same_subject(&admission.identity) => {
-                self.replace(admission.clone(), subs, now);
+                self.replace(admission.clone(), now);
             }
             Some(_) => {
-                self.close(4401, "another subject", subs, now);
+                self.close(4401, "another subject", now);
                 return false;
             }
         }
@@ -314,7 +303,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Whether what was asked is answered; acts on it.
-    pub(super) fn learn(&mut self, subs: &mut Vec<Subscription>, cx: &mut Context<'_>) -> bool {
+    pub(super) fn learn(&mut self, cx: &mut Context<'_>) -> bool {
         if self.closing_until.is_some() {
             // Nothing comes behind a close.
             return false;
@@ -331,7 +320,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             let auth = of.found.auth.name.clone();
             let known = self.member().admission(&auth);
             match known.is_some_and(|known| Arc::ptr_eq(&known, &of)) {
-                true => self.rechecked(&auth, outcome, subs),
+                true => self.rechecked(&auth, outcome),
                 // They have shown something newer meanwhile.
                 false => self.access.watch_at = Some(Instant::now()),
             }
@@ -342,41 +331,36 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         {
             has_learnt = true;
             if let Some(question) = self.access.asking.take() {
-                self.answered(outcome, question.then, subs);
+                self.answered(outcome, question.then);
             }
         }
         has_learnt
     }
 
-    fn answered(
-        &mut self,
-        outcome: Result<Admission, Denied>,
-        then: Then,
-        subs: &mut Vec<Subscription>,
-    ) {
+    fn answered(&mut self, outcome: Result<Admission, Denied>, then: Then) {
         let now = Instant::now();
         let asks = matches!(then, Then::Subscribe(..) | Then::Call(_));
-        if asks && !self.keeps_up(subs, now) {
+        if asks && !self.keeps_up(now) {
             return;
         }
         match (then, outcome) {
-            (Then::Welcome, outcome) => self.greet(outcome, subs, now),
-            (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, subs, now),
+            (Then::Welcome, outcome) => self.greet(outcome, now),
+            (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, now),
             // The route may ask for somebody else by now, so its policies look again.
             (Then::Subscribe(id, wish), Ok(admission)) => {
-                if self.take_in(&Arc::new(admission), subs, now)
-                    && let Err(refusal) = self.enter(id, wish, subs, now)
+                if self.take_in(&Arc::new(admission), now)
+                    && let Err(refusal) = self.enter(id, wish, now)
                 {
-                    self.refuse_sub(id, &refusal, subs, now);
+                    self.refuse_sub(id, &refusal, now);
                 }
             }
             (Then::Subscribe(id, wish), Err(denied)) => {
                 let refusal = self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions);
-                self.refuse_sub(id, &refusal, subs, now);
+                self.refuse_sub(id, &refusal, now);
             }
             (Then::Call(request), Ok(admission)) => {
-                if self.take_in(&Arc::new(admission), subs, now) {
-                    self.call_in(request, subs, now);
+                if self.take_in(&Arc::new(admission), now) {
+                    self.call_in(request, now);
                 }
             }
             (Then::Call(request), Err(denied)) => {

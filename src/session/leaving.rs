@@ -79,20 +79,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Looks again where something else is in force than what this session was told of: what is asked for now goes by the newest.
     /// False where the session is over by that.
-    pub(super) fn keeps_up(&mut self, subs: &mut Vec<Subscription>, now: Instant) -> bool {
+    pub(super) fn keeps_up(&mut self, now: Instant) -> bool {
         if self.shared.in_force.load().generation != self.in_force.generation {
-            self.recheck(subs, now);
+            self.recheck(now);
         }
         self.closing_until.is_none()
     }
 
     /// Looks again at configuration and stages.
-    pub(super) fn recheck(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn recheck(&mut self, now: Instant) {
         let in_force = self.shared.in_force.load_full();
         if in_force.generation != self.in_force.generation {
             self.in_force = in_force;
             let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
-            let url = match (hello, subs.first()) {
+            let url = match (hello, self.subscriptions.first()) {
                 (Some(Mode::Single { url, .. }), _) => Some(url.clone()),
                 (None, Some(sub)) if self.is_single => Some(sub.subscriber().target().url.clone()),
                 _ => None,
@@ -102,17 +102,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
             let max_message = self.max_message();
             self.socket.limit_messages(max_message);
-            self.follow_origins(subs, now);
+            self.follow_origins(now);
             if self.closing_until.is_none() {
-                self.follow_policies(subs, now);
+                self.follow_policies(now);
             }
             if self.closing_until.is_none() {
-                self.follow_routes(subs, now);
+                self.follow_routes(now);
             }
         }
-        self.drop_revoked(subs, now);
+        self.drop_revoked(now);
         if self.closing_until.is_none() {
-            self.obey_rollouts(subs, now);
+            self.obey_rollouts(now);
         }
     }
 
@@ -125,7 +125,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// A page that is listed no longer loses its connection: it would not be let in again.
-    fn follow_origins(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    fn follow_origins(&mut self, now: Instant) {
         let member = self.member().clone();
         let Some(origin) = member
             .client
@@ -144,22 +144,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let public_url = self.in_force.config.server.public_url.clone();
         let has_cookie = self.access.presented.cookie().is_some();
         if !cors::still_admits(origin, has_cookie, public_url.as_deref(), cors.as_deref()) {
-            self.close(4003, "origin", subs, now);
+            self.close(4003, "origin", now);
         }
     }
 
     /// Every subscription goes on as its route is configured now.
-    fn follow_routes(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    fn follow_routes(&mut self, now: Instant) {
         let member = self.member().clone();
         let mut ended: Vec<(u32, End)> = Vec::new();
-        for sub in subs.iter_mut() {
+        // Taken out meanwhile: what a subscription may go on as, the session knows.
+        let mut subscriptions = std::mem::take(&mut self.subscriptions);
+        for sub in &mut subscriptions {
             if let Err(refusal) = self.follow_route(sub, &member, now) {
                 ended.push((sub.ch, ended_by(refusal.code, refusal.retry_ms)));
             }
         }
+        self.subscriptions = subscriptions;
         for (ch, end) in ended {
-            subs.retain(|sub| sub.ch != ch);
-            self.end(ch, &end, subs, now);
+            self.subscriptions.retain(|sub| sub.ch != ch);
+            self.end(ch, &end, now);
         }
     }
 
@@ -237,7 +240,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Decides again who is in: the whole session where nothing is left for it, else each
     /// subscription for itself.
-    fn obey_rollouts(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    fn obey_rollouts(&mut self, now: Instant) {
         let stages = self.shared.stages.load_full();
         let member = self.member().clone();
         let judge = |route: &Route, identity: Option<&Identity>| {
@@ -248,7 +251,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             let known = self.judged(self.admission_of(&route.auth).as_ref());
             judge(route, known.as_ref().map(|known| &*known.identity))
         };
-        let out: Vec<(u32, Arc<Route>, Decision)> = subs
+        let out: Vec<(u32, Arc<Route>, Decision)> = self
+            .subscriptions
             .iter()
             .filter_map(|sub| {
                 let known = self.judged(sub.admission());
@@ -262,7 +266,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         };
         let first = match out.first() {
             Some((_, route, decision)) => Some((route.clone(), decision.clone())),
-            None if self.is_single || !subs.is_empty() => None,
+            None if self.is_single || !self.subscriptions.is_empty() => None,
             None => self
                 .in_force
                 .routes
@@ -276,10 +280,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             _ => {
                 self.stay(|leaving| leaving.to_legacy = None);
                 for (ch, route, decision) in out {
-                    subs.retain(|sub| sub.ch != ch);
+                    self.subscriptions.retain(|sub| sub.ch != ch);
                     self.shared.telemetry.sent_to_legacy(&route.name);
                     let end = ended_by(Code::Legacy, spread(&route, &decision));
-                    self.end(ch, &end, subs, now);
+                    self.end(ch, &end, now);
                 }
             }
         }

@@ -14,6 +14,7 @@ mod identity;
 pub mod inbound;
 mod lag;
 mod leaving;
+pub mod listing;
 mod opening;
 mod outbox;
 mod pace;

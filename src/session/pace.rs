@@ -6,7 +6,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::subscription::Subscription;
 use crate::config::{LimitBy, RateLimit, Route};
 use crate::edge::auth::Admission;
 use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
@@ -169,10 +168,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Closes whoever went on and on above a limit; they were told each time.
-    pub(super) fn end_flood(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn end_flood(&mut self, now: Instant) {
         if let Some(retry_ms) = self.access.pace.flood.take() {
             let reason = format!(r#"{{"retry_ms":{retry_ms}}}"#);
-            self.close(4129, &reason, subs, now);
+            self.close(4129, &reason, now);
         }
     }
 

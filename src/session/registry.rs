@@ -1,7 +1,8 @@
 //! The present sessions, as the admin API and the rollout see them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +10,9 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::client::Client;
-use super::subscription::Subscription;
-use crate::config::{Auth, Queue};
+use super::listing::{self, Asked, SessionInfo};
+use crate::config::Auth;
 use crate::edge::auth::Admission;
-use crate::event::Position;
 use crate::hub::Signal;
 
 /// Directives that one session may have waiting; notices above it are not accepted.
@@ -36,46 +36,6 @@ struct Present {
     members: BTreeMap<u64, Arc<Member>>,
     /// The drain under way, for those who come while it is.
     drain: Option<(Duration, &'static str)>,
-}
-
-/// One connection as the admin API shows it.
-#[derive(Clone, Debug)]
-pub struct SessionInfo {
-    /// Its place among all: later ones have greater numbers.
-    pub number: u64,
-    /// What `welcome.conn` said.
-    pub id: String,
-    /// The user, where a policy has asked who it is.
-    pub user: Option<String>,
-    /// The client's address.
-    pub remote: String,
-    /// `json` or `raw`.
-    pub protocol: &'static str,
-    /// `websocket`.
-    pub transport: &'static str,
-    /// `websocket` or `legacy`.
-    pub cohort: &'static str,
-    /// Unix seconds.
-    pub connected_at: u64,
-    /// What waits to be sent.
-    pub queued: Queue,
-    /// In the order of subscribing.
-    pub subscriptions: Vec<SubscriptionInfo>,
-}
-
-/// One subscription as the admin API shows it.
-#[derive(Clone, Debug)]
-pub struct SubscriptionInfo {
-    /// Channel.
-    pub ch: u32,
-    /// Route name.
-    pub route: Arc<str>,
-    /// Path and query.
-    pub path: String,
-    /// Where it stands.
-    pub at: Position,
-    /// Held by its client.
-    pub paused: bool,
 }
 
 /// Which sessions are meant.
@@ -115,6 +75,8 @@ pub(super) enum Directive {
     Drain(Duration, &'static str),
     /// Stay after all.
     Stay,
+    /// Show what you do.
+    Show(Asked),
 }
 
 /// A session's public half: who it is, how to reach it, what it listens to.
@@ -126,16 +88,12 @@ pub(super) struct Member {
     pub connected_at: u64,
     /// Wakes the session: topics ring it, and so does every directive.
     pub signal: Arc<Signal>,
-    /// The session holds it while it works; others look only.
-    pub subscriptions: Mutex<Vec<Subscription>>,
     /// Who it is, by each policy that has asked.
     admissions: Mutex<Vec<Arc<Admission>>>,
-    directives: Mutex<Vec<Directive>>,
+    /// What waits for the session; `None` when it has ended.
+    directives: Mutex<Option<Vec<Directive>>>,
     /// Somebody ordered it to close.
     is_to_close: AtomicBool,
-    /// What stands in the outbox, as of the last write.
-    outbox_messages: AtomicU32,
-    outbox_bytes: AtomicU32,
 }
 
 /// Keeps a session listed while it lives.
@@ -158,22 +116,40 @@ impl Sessions {
     }
 
     /// All of them, the oldest connection first.
-    pub fn list(&self) -> Vec<SessionInfo> {
-        self.members().iter().map(|member| member.info()).collect()
+    pub async fn list(&self) -> Vec<SessionInfo> {
+        listing::list(&self.members()).await
+    }
+
+    /// As many as `limit` behind the connection numbered `after`, the oldest first; and whether there are more behind them.
+    pub async fn page(&self, after: Option<u64>, limit: usize) -> (Vec<SessionInfo>, bool) {
+        let (page, has_more) = {
+            let present = lock(&self.house.present);
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut behind = present.members.range((from, Bound::Unbounded));
+            let page: Vec<_> = behind
+                .by_ref()
+                .take(limit)
+                .map(|(_, m)| m.clone())
+                .collect();
+            (page, behind.next().is_some())
+        };
+        (listing::list(&page).await, has_more)
     }
 
     /// Closes those meant with this code, soon. Returns how many.
-    pub fn close(&self, whom: &Whom, code: u16) -> usize {
-        let meant = self.members().into_iter().filter(|member| match whom {
-            Whom::Ids(ids) => ids.contains(&member.id),
-            Whom::User(user) => {
+    pub async fn close(&self, whom: &Whom, code: u16) -> usize {
+        let mut members = self.members();
+        match whom {
+            Whom::Ids(ids) => members.retain(|member| ids.contains(&member.id)),
+            Whom::User(user) => members.retain(|member| {
                 let admissions = lock(&member.admissions);
                 admissions.iter().any(|known| known.identity.user == *user)
-            }
-            Whom::Route(route) => member.listens_to(route),
-            Whom::All => true,
-        });
-        meant.filter(|member| member.order_to_close(code)).count()
+            }),
+            Whom::Route(route) => members = listing::that_listen_to(route, members).await,
+            Whom::All => {}
+        }
+        let closed = members.iter().filter(|member| member.order_to_close(code));
+        closed.count()
     }
 
     /// Lets every session look again at whom it has let in. Returns how many have somebody for whom `is_meant` says so.
@@ -195,12 +171,15 @@ impl Sessions {
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.
-    pub fn notify(&self, notice: Arc<Notice>, route: Option<&str>) -> usize {
-        let members = self.members().into_iter();
-        members
-            .filter(|member| route.is_none_or(|route| member.listens_to(route)))
-            .filter(|member| member.direct(Directive::Notice(notice.clone())))
-            .count()
+    pub async fn notify(&self, notice: Arc<Notice>, route: Option<&str>) -> usize {
+        let mut members = self.members();
+        if let Some(route) = route {
+            members = listing::that_listen_to(route, members).await;
+        }
+        let notified = members
+            .iter()
+            .filter(|member| member.direct(Directive::Notice(notice.clone())));
+        notified.count()
     }
 
     /// Tells everyone to leave (`drain`, next `same`) and closes each with 4200 at a random instant of the window.
@@ -275,12 +254,9 @@ impl Member {
             protocol,
             connected_at,
             signal: Arc::default(),
-            subscriptions: Mutex::default(),
             admissions: Mutex::default(),
-            directives: Mutex::default(),
+            directives: Mutex::new(Some(Vec::new())),
             is_to_close: AtomicBool::new(false),
-            outbox_messages: AtomicU32::new(0),
-            outbox_bytes: AtomicU32::new(0),
         }
     }
 
@@ -330,7 +306,7 @@ impl Member {
     }
 
     /// The user, as the first policy that asked knows them.
-    fn user(&self) -> Option<String> {
+    pub fn user(&self) -> Option<String> {
         let admissions = lock(&self.admissions);
         let first = admissions.first();
         first.map(|known| known.identity.user.clone())
@@ -339,21 +315,22 @@ impl Member {
     /// What the others want; notices stay while the client does not take what it has.
     pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
         let mut directives = lock(&self.directives);
+        let Some(directives) = &mut *directives else {
+            return Vec::new();
+        };
         if with_notices {
-            return std::mem::take(&mut directives);
+            return std::mem::take(directives);
         }
-        let (notices, urgent) = std::mem::take(&mut *directives)
+        let (notices, urgent) = std::mem::take(directives)
             .into_iter()
             .partition(|directive| matches!(directive, Directive::Notice(_)));
         *directives = notices;
         urgent
     }
 
-    /// Shows what stands in the outbox.
-    pub fn show_outbox(&self, messages: usize, bytes: usize) {
-        self.outbox_messages
-            .store(messages as u32, Ordering::Relaxed);
-        self.outbox_bytes.store(bytes as u32, Ordering::Relaxed);
+    /// The session has ended: what waits for it is dropped, and nothing more is taken.
+    pub fn end(&self) {
+        *lock(&self.directives) = None;
     }
 
     /// False where it was ordered before: until its client has answered, it is still among the others.
@@ -361,10 +338,13 @@ impl Member {
         !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
     }
 
-    /// Leaves a directive and wakes the session; false where too many wait already.
-    fn direct(&self, directive: Directive) -> bool {
+    /// Leaves a directive and wakes the session; false where too many wait already, or the session has ended.
+    pub(super) fn direct(&self, directive: Directive) -> bool {
         {
             let mut directives = lock(&self.directives);
+            let Some(directives) = &mut *directives else {
+                return false;
+            };
             let is_notice = matches!(directive, Directive::Notice(_));
             if is_notice && directives.len() >= INBOX {
                 return false;
@@ -379,36 +359,6 @@ impl Member {
         }
         self.signal.ring();
         true
-    }
-
-    fn listens_to(&self, route: &str) -> bool {
-        let subscriptions = lock(&self.subscriptions);
-        subscriptions.iter().any(|sub| &*sub.route().name == route)
-    }
-
-    fn info(&self) -> SessionInfo {
-        let subscriptions = lock(&self.subscriptions);
-        let mut queued = Queue {
-            messages: self.outbox_messages.load(Ordering::Relaxed).into(),
-            bytes: self.outbox_bytes.load(Ordering::Relaxed).into(),
-        };
-        for subscription in subscriptions.iter() {
-            let waiting = subscription.waiting();
-            queued.messages += waiting.messages;
-            queued.bytes += waiting.bytes;
-        }
-        SessionInfo {
-            number: self.number,
-            id: self.id.clone(),
-            user: self.user(),
-            remote: self.client.remote.clone(),
-            protocol: self.protocol,
-            transport: "websocket",
-            cohort: "websocket",
-            connected_at: self.connected_at,
-            queued,
-            subscriptions: subscriptions.iter().map(Subscription::info).collect(),
-        }
     }
 }
 

@@ -39,17 +39,17 @@ pub(super) struct Wish {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    pub(super) fn handle(&mut self, input: Input, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn handle(&mut self, input: Input, now: Instant) {
         if self.access.hello.is_some() {
-            return self.hear_first(input, subs, now);
+            return self.hear_first(input, now);
         }
         let asks = matches!(input, Input::Sub { .. } | Input::Req(_));
-        if asks && !self.keeps_up(subs, now) {
+        if asks && !self.keeps_up(now) {
             return;
         }
         match input {
-            Input::Hello { id, token } => self.renew(id, token, subs, now),
-            Input::Auth { id, token } => self.renew(Some(id), Some(token), subs, now),
+            Input::Hello { id, token } => self.renew(id, token, now),
+            Input::Auth { id, token } => self.renew(Some(id), Some(token), now),
             Input::Sub {
                 id,
                 path,
@@ -68,36 +68,36 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                         Code::Conflict,
                         "this connection carries one stream",
                     )),
-                    false => self.subscribe(id, wish, None, subs, now),
+                    false => self.subscribe(id, wish, None, now),
                 };
                 if let Err(refusal) = granted {
-                    self.refuse_sub(id, &refusal, subs, now);
+                    self.refuse_sub(id, &refusal, now);
                 }
             }
             Input::Unsub { id, ch } => {
-                if self.with_sub(id, ch, subs, |_| {}) {
-                    subs.retain(|sub| sub.ch != ch);
+                if self.with_sub(id, ch, |_| {}) {
+                    self.subscriptions.retain(|sub| sub.ch != ch);
                     if self.is_single {
-                        self.close(1000, "", subs, now);
+                        self.close(1000, "", now);
                     }
                 }
             }
             Input::Pause { id, ch } => {
-                self.with_sub(id, ch, subs, Subscription::pause);
+                self.with_sub(id, ch, Subscription::pause);
             }
             Input::Resume { id, ch } => {
-                self.with_sub(id, ch, subs, |sub| sub.resume(now));
+                self.with_sub(id, ch, |sub| sub.resume(now));
             }
-            Input::Req(request) => self.call(request, subs, now),
+            Input::Req(request) => self.call(request, now),
             Input::Ping => self.reply(&Output::Pong),
             Input::Pong => {}
         }
     }
 
     /// Until it is known who it is, nothing else is answered.
-    fn hear_first(&mut self, input: Input, subs: &mut Vec<Subscription>, now: Instant) {
+    fn hear_first(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Hello { token, .. } => self.hear_hello(token, subs, now),
+            Input::Hello { token, .. } => self.hear_hello(token, now),
             Input::Pong => {}
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
@@ -116,13 +116,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         id: u64,
         wish: Wish,
         place: Option<Located>,
-        subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
         if self.leaving.is_some() || self.shared.draining.load(Ordering::Relaxed) {
             return Err(Refusal::new(Code::Draining, "this instance is leaving"));
         }
-        if subs.len() >= self.rules().max_subs {
+        if self.subscriptions.len() >= self.rules().max_subs {
             return Err(Refusal::new(
                 Code::TooManySubs,
                 "no more subscriptions on this connection (`websocket.max_subs`)",
@@ -136,7 +135,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         let place = place.map_or_else(|| self.find(&wish), Ok)?;
         self.allow_at_place(&place.0.route, Kind::Subscriptions)?;
-        self.enter_at(place, id, wish, subs, now)
+        self.enter_at(place, id, wish, now)
     }
 
     /// The route that a wish names, and the path and query there.
@@ -149,14 +148,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     ///
     /// # Errors
     /// Why not; nothing is joined then.
-    pub(super) fn enter(
-        &mut self,
-        id: u64,
-        wish: Wish,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        self.enter_at(self.find(&wish)?, id, wish, subs, now)
+    pub(super) fn enter(&mut self, id: u64, wish: Wish, now: Instant) -> Result<(), Refusal> {
+        self.enter_at(self.find(&wish)?, id, wish, now)
     }
 
     fn enter_at(
@@ -164,14 +157,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         place: Located,
         id: u64,
         wish: Wish,
-        subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        match self.standing_at(&place.0, None, subs, now)? {
-            Standing::Unasked => self.subscribe_as(place, id, wish, None, subs, now),
+        match self.standing_at(&place.0, None, now)? {
+            Standing::Unasked => self.subscribe_as(place, id, wish, None, now),
             Standing::Known(admission) => {
                 self.seat(&admission)?;
-                self.subscribe_as(place, id, wish, Some(admission), subs, now)
+                self.subscribe_as(place, id, wish, Some(admission), now)
             }
             Standing::Denied(denied) => {
                 Err(self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions))
@@ -193,7 +185,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         id: u64,
         wish: Wish,
         admission: Option<Arc<Admission>>,
-        subs: &mut Vec<Subscription>,
         now: Instant,
     ) -> Result<(), Refusal> {
         let member = self.member().clone();
@@ -253,7 +244,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             member.signal.clone(),
         )?;
         let ch = joined.subscriber.ch();
-        if subs.iter().any(|sub| sub.ch == ch) {
+        if self.subscriptions.iter().any(|sub| sub.ch == ch) {
             return Err(Refusal::new(
                 Code::Conflict,
                 "this connection is subscribed there already",
@@ -269,43 +260,31 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 .telemetry
                 .route_meters(&route.name, self.protocol.name(), "websocket");
         // Most connections have one, ever.
-        if subs.is_empty() {
-            subs.reserve_exact(1);
+        if self.subscriptions.is_empty() {
+            self.subscriptions.reserve_exact(1);
         }
         let sub = Subscription::new(id, joined, route, filter, admission, meters, now);
-        subs.push(sub);
+        self.subscriptions.push(sub);
         Ok(())
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
-    pub(super) fn refuse_sub(
-        &mut self,
-        id: u64,
-        refusal: &Refusal,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        if self.is_single && id == 0 && subs.is_empty() {
-            return self.refuse_single(refusal, subs, now);
+    pub(super) fn refuse_sub(&mut self, id: u64, refusal: &Refusal, now: Instant) {
+        if self.is_single && id == 0 && self.subscriptions.is_empty() {
+            return self.refuse_single(refusal, now);
         }
         self.refuse(Some(id), refusal);
         if refusal.code == Code::TooManySubs {
             self.refused_subs += 1;
             if self.refused_subs > PATIENCE {
-                self.close(4129, "too many subscriptions", subs, now);
+                self.close(4129, "too many subscriptions", now);
             }
         }
     }
 
     /// Does something to a channel and says so; false where there is none.
-    fn with_sub(
-        &mut self,
-        id: u64,
-        ch: u32,
-        subs: &mut [Subscription],
-        act: impl FnOnce(&mut Subscription),
-    ) -> bool {
-        match subs.iter_mut().find(|sub| sub.ch == ch) {
+    fn with_sub(&mut self, id: u64, ch: u32, act: impl FnOnce(&mut Subscription)) -> bool {
+        match self.subscriptions.iter_mut().find(|sub| sub.ch == ch) {
             Some(sub) => {
                 act(sub);
                 self.reply(&Output::Ok { id, sub: None });
@@ -320,7 +299,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// Sends a request on its way, for whom its route's policy lets in.
-    fn call(&mut self, request: Req, subs: &mut Vec<Subscription>, now: Instant) {
+    fn call(&mut self, request: Req, now: Instant) {
         let id = Some(request.id);
         if self.calls.len() >= CALLS {
             let mut refusal = Refusal::new(Code::RateLimited, "too many requests under way");
@@ -332,28 +311,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Err(refusal) => return self.refuse(id, &refusal),
         };
         match self.allow_at_place(&found.route, Kind::Requests) {
-            Ok(()) => self.call_in(request, subs, now),
+            Ok(()) => self.call_in(request, now),
             Err(refusal) => self.refuse(id, &refusal),
         }
     }
 
     /// The rest of [`Connection::call`], where it was counted: also when somebody has just become known.
-    pub(super) fn call_in(&mut self, request: Req, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn call_in(&mut self, request: Req, now: Instant) {
         let id = Some(request.id);
-        if let Err(refusal) = self.send(request, subs, now) {
+        if let Err(refusal) = self.send(request, now) {
             self.refuse(id, &refusal);
         }
     }
 
-    fn send(
-        &mut self,
-        request: Req,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) -> Result<(), Refusal> {
+    fn send(&mut self, request: Req, now: Instant) -> Result<(), Refusal> {
         let found = self.called(&request)?;
         let route = &found.route;
-        match self.standing_at(&found, Some(&request), subs, now)? {
+        match self.standing_at(&found, Some(&request), now)? {
             Standing::Unasked => self.call_as(request, route, None),
             Standing::Known(admission) => {
                 self.seat(&admission)?;

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::coalesce::{keep_newest, net_change};
 use super::filter::{Filter, Seen};
+use super::listing::SubscriptionInfo;
 use super::outbox::Outbox;
-use super::registry::SubscriptionInfo;
 use crate::config::{DeliverMode, Emit, Poll, Queue, Route, Slow, Source};
 use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};

@@ -23,7 +23,7 @@ const NOTICE: Duration = Duration::from_secs(30);
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
-    pub(super) fn watch(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn watch(&mut self, now: Instant) {
         self.access.watch_at = None;
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let unix = since.unwrap_or_default();
@@ -33,7 +33,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
             let auth = &admission.found.auth;
             if self.shared.authenticator.is_revoked(&admission) {
-                self.lose(&auth.name, &Denied::Revoked, subs, now);
+                self.lose(&auth.name, &Denied::Revoked, now);
                 continue;
             }
             if let (Some(expires), Some(ends)) =
@@ -41,7 +41,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             {
                 let (expires, ends) = (Duration::from_secs(expires), Duration::from_secs(ends));
                 if unix >= ends {
-                    self.lose(&auth.name, &Denied::Expired, subs, now);
+                    self.lose(&auth.name, &Denied::Expired, now);
                     continue;
                 }
                 if unix + NOTICE < expires {
@@ -66,7 +66,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             } else if self.is_in_force(auth) {
                 self.recheck_person(&admission);
             } else {
-                self.follow_policy(&admission, subs);
+                self.follow_policy(&admission);
             }
         }
     }
@@ -113,12 +113,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.in_force.config.auths.get(&*auth.name) == Some(auth)
     }
 
-    pub(super) fn rechecked(
-        &mut self,
-        auth: &Arc<str>,
-        outcome: Result<Admission, Denied>,
-        subs: &mut Vec<Subscription>,
-    ) {
+    pub(super) fn rechecked(&mut self, auth: &Arc<str>, outcome: Result<Admission, Denied>) {
         let now = Instant::now();
         let Some(known) = self.member().admission(auth) else {
             return;
@@ -135,9 +130,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     // Nobody could tell, and for a while that is forgiven.
                     self.ask_again_at(auth, admission.ask_again_at(now));
                 }
-                self.replace(Arc::new(admission), subs, now);
+                self.replace(Arc::new(admission), now);
             }
-            Ok(_) => self.lose(auth, &Denied::Expired, subs, now),
+            Ok(_) => self.lose(auth, &Denied::Expired, now),
             // A reload must not send away whom it does not concern: as they were, until somebody can tell.
             Err(Denied::Unavailable(_)) if !self.is_in_force(&known.found.auth) => {
                 let soon = now + ASK_AGAIN;
@@ -146,63 +141,53 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
             // It was good before: its session is over.
             Err(Denied::Invalid(_) | Denied::Missing) => {
-                self.lose(auth, &Denied::Expired, subs, now);
+                self.lose(auth, &Denied::Expired, now);
             }
-            Err(denied) => self.lose(auth, &denied, subs, now),
+            Err(denied) => self.lose(auth, &denied, now),
         }
     }
 
     /// Somebody is not who they were: the connection goes with them, or only what they had subscribed to.
-    fn lose(
-        &mut self,
-        auth: &Arc<str>,
-        denied: &Denied,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
+    fn lose(&mut self, auth: &Arc<str>, denied: &Denied, now: Instant) {
         self.member().dismiss(auth);
         if self.is_single || self.rules().auth.iter().any(|own| own.name == *auth) {
-            return self.close(denied.close_code(), "", subs, now);
+            return self.close(denied.close_code(), "", now);
         }
         let is_theirs = |sub: &&Subscription| {
             sub.admitted_by(auth).is_some() || !self.others_by(auth, sub).is_empty()
         };
-        let theirs: Vec<u32> = (subs.iter().filter(is_theirs)).map(|sub| sub.ch).collect();
+        let theirs: Vec<u32> = (self.subscriptions.iter().filter(is_theirs))
+            .map(|sub| sub.ch)
+            .collect();
         let code = Refusal::from(denied).code;
         for ch in theirs {
-            self.end_sub(ch, code, subs, now);
+            self.end_sub(ch, code, now);
         }
     }
 
-    pub(super) fn end_sub(
-        &mut self,
-        ch: u32,
-        code: Code,
-        subs: &mut Vec<Subscription>,
-        now: Instant,
-    ) {
-        subs.retain(|sub| sub.ch != ch);
+    pub(super) fn end_sub(&mut self, ch: u32, code: Code, now: Instant) {
+        self.subscriptions.retain(|sub| sub.ch != ch);
         let end = End {
             code,
             status: code.status(),
             retry_ms: None,
             is_final: false,
         };
-        self.end(ch, &end, subs, now);
+        self.end(ch, &end, now);
     }
 
     /// Whoever an admin took back is out.
-    pub(super) fn drop_revoked(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn drop_revoked(&mut self, now: Instant) {
         for admission in self.member().admissions() {
             let is_here = self.closing_until.is_none();
             if is_here && self.shared.authenticator.is_revoked(&admission) {
-                self.lose(&admission.found.auth.name, &Denied::Revoked, subs, now);
+                self.lose(&admission.found.auth.name, &Denied::Revoked, now);
             }
         }
     }
 
     /// Judges everybody anew whose policy was changed by a reload.
-    pub(super) fn follow_policies(&mut self, subs: &mut Vec<Subscription>, now: Instant) {
+    pub(super) fn follow_policies(&mut self, now: Instant) {
         let config = self.in_force.config.clone();
         for admission in self.member().admissions() {
             let before = &admission.found.auth;
@@ -214,7 +199,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if auth == before || self.closing_until.is_some() {
                 continue;
             }
-            self.follow_policy(&admission, subs);
+            self.follow_policy(&admission);
         }
         let own = self.own_auths();
         if self.closing_until.is_none()
@@ -222,13 +207,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             && !own.is_empty()
             && self.admission_of(&own).is_none()
         {
-            self.enter_anew(&own, subs, now);
+            self.enter_anew(&own, now);
         }
     }
 
     /// What was presented is looked for and judged as the policy is now. Whom an authority has vouched for stays for the time
     /// of one recheck at most: all at once would be a storm.
-    fn follow_policy(&mut self, admission: &Arc<Admission>, subs: &mut Vec<Subscription>) {
+    fn follow_policy(&mut self, admission: &Arc<Admission>) {
         let name = admission.found.auth.name.clone();
         let Some(auth) = self.in_force.config.auths.get(&*name).cloned() else {
             return;
@@ -242,25 +227,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 let (headers, extras) = self.access.presented.as_came();
                 match credential::find_newest(std::slice::from_ref(&auth), &headers, extras) {
                     Ok(found) => found,
-                    Err(denied) => return self.rechecked(&name, Err(denied), subs),
+                    Err(denied) => return self.rechecked(&name, Err(denied)),
                 }
             }
         };
         let Some(found) = found else {
-            return self.rechecked(&name, Err(Denied::Missing), subs);
+            return self.rechecked(&name, Err(Denied::Missing));
         };
         if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential)
             && matches!(admission.found.credential, Credential::Inputs(_))
         {
             let adopted = admission.adopted(found, every, fastrand::f64());
-            return self.rechecked(&name, Ok(adopted), subs);
+            return self.rechecked(&name, Ok(adopted));
         }
         let member = self.member().clone();
         let client = &member.client;
         let context = || context(&client.host, client.proto, &client.remote);
         let auths = std::slice::from_ref(&auth);
         match self.shared.authenticator.check(auths, found, context) {
-            Check::Done(outcome) => self.rechecked(&name, outcome, subs),
+            Check::Done(outcome) => self.rechecked(&name, outcome),
             Check::Asks(asking) => {
                 // What was asked by the policy of before is of no use, and reloads may come faster than answers.
                 let rechecking = &mut self.access.rechecking;
@@ -272,12 +257,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     /// A reload asks for somebody where nobody did, or by another policy.
-    fn enter_anew(&mut self, own: &[Arc<Auth>], subs: &mut Vec<Subscription>, now: Instant) {
-        match self.standing(own, subs, now) {
+    fn enter_anew(&mut self, own: &[Arc<Auth>], now: Instant) {
+        match self.standing(own, now) {
             Standing::Unasked | Standing::Known(_) => {}
-            Standing::Denied(denied) => self.close(denied.close_code(), "", subs, now),
+            Standing::Denied(denied) => self.close(denied.close_code(), "", now),
             // The handshake waits for such an answer better than a session can.
-            Standing::Asks(_) => self.close(4201, "", subs, now),
+            Standing::Asks(_) => self.close(4201, "", now),
         }
     }
 }

@@ -49,7 +49,7 @@ async fn a_pause_holds_a_stream_and_loses_nothing() {
         feed.publish(vec![event("", "", &n.to_string())]);
     }
     client.stays_silent().await;
-    assert!(world.shared.sessions.list()[0].subscriptions[0].paused);
+    assert!(world.shared.sessions.list().await[0].subscriptions[0].paused);
     client
         .send(&format!(r#"{{"t":"resume","id":3,"ch":{ch}}}"#))
         .await;
@@ -313,10 +313,14 @@ async fn a_slow_reader_is_closed_with_what_it_has_in_order() {
     let mut world = World::new(FILE);
     let (mut client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
     tokio::time::sleep(Duration::from_secs(9)).await;
-    assert_eq!(world.shared.sessions.list()[0].subscriptions.len(), 1);
+    assert_eq!(world.shared.sessions.list().await[0].subscriptions.len(), 1);
     // It reads on before it would count as lost.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(world.shared.sessions.list()[0].subscriptions.is_empty());
+    assert!(
+        world.shared.sessions.list().await[0]
+            .subscriptions
+            .is_empty()
+    );
     assert_eq!(client.closed().await.0, 4113);
 }
 

@@ -110,16 +110,21 @@ async fn those_meant_are_closed_and_told() {
         d: None,
     });
     let sessions = &world.shared.sessions;
-    assert_eq!(sessions.notify(notice.clone(), Some("stream")), 1);
+    assert_eq!(sessions.notify(notice.clone(), Some("stream")).await, 1);
     assert_eq!(
         first.read_text().await,
         r#"{"t":"notice","level":"warn","msg":"soon"}"#
     );
-    assert_eq!(sessions.notify(notice, None), 2);
+    assert_eq!(sessions.notify(notice, None).await, 2);
     assert_eq!(second.read().await["t"], "notice");
-    assert_eq!(sessions.close(&Whom::Route("stream".into()), 4200), 1);
+    assert_eq!(sessions.close(&Whom::Route("stream".into()), 4200).await, 1);
     assert_eq!(first.closed().await.0, 4200);
-    assert_eq!(sessions.close(&Whom::Ids(vec!["node-2".into()]), 4403), 1);
+    assert_eq!(
+        sessions
+            .close(&Whom::Ids(vec!["node-2".into()]), 4403)
+            .await,
+        1
+    );
     assert_eq!(second.closed().await.0, 4403);
 }
 
@@ -315,7 +320,7 @@ async fn a_notice_waits_for_a_client_that_reads_again() {
         msg: "late".into(),
         d: None,
     });
-    assert_eq!(world.shared.sessions.notify(notice, None), 1);
+    assert_eq!(world.shared.sessions.notify(notice, None).await, 1);
     tokio::task::yield_now().await;
     assert_eq!(client.read().await["t"], "ev");
     assert_eq!(client.read().await["msg"], "late");

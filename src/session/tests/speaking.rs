@@ -21,7 +21,7 @@ async fn the_first_frame_is_the_welcome() {
     assert_eq!(welcome["timeout_ms"], 20_000);
     assert_eq!(welcome["max_bytes"], 65_536);
     assert_eq!(welcome["max_subs"], 64);
-    let listed = world.shared.sessions.list();
+    let listed = world.shared.sessions.list().await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].id, "node-1");
     assert_eq!(listed[0].remote, "192.0.2.7");

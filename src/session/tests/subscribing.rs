@@ -42,7 +42,7 @@ async fn a_stream_is_answered_at_its_first_head_and_then_live() {
         client.read_text().await,
         format!(r#"{{"t":"ev","ch":{ch},"o":"{epoch}-2","x":"plain"}}"#)
     );
-    let listed = world.shared.sessions.list();
+    let listed = world.shared.sessions.list().await;
     let sub = &listed[0].subscriptions[0];
     assert_eq!((&*sub.route, &*sub.path), ("stream", "/stream?b=2"));
     assert_eq!(sub.at.offset, 2);
@@ -98,7 +98,11 @@ async fn what_the_backend_refuses_is_the_answer() {
         let answer = client.read().await;
         assert_eq!((&answer["t"], &answer["id"]), (&"err".into(), &9.into()));
         assert_eq!(answer["code"], code.as_str());
-        assert!(world.shared.sessions.list()[0].subscriptions.is_empty());
+        assert!(
+            world.shared.sessions.list().await[0]
+                .subscriptions
+                .is_empty()
+        );
         drop(client);
         world.shared.sessions.gone().await;
     }

@@ -1,0 +1,137 @@
+//! What sessions show of themselves to the admin API. A session's subscriptions are its own: it is asked, and answers when it
+//! is next polled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+use super::registry::{Directive, Member};
+use crate::config::Queue;
+use crate::event::Position;
+
+/// How long sessions may take to answer. Each is a task that is woken for it, so only a process without time to run them takes
+/// longer; those that have not answered are shown without their subscriptions.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One connection as the admin API shows it.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its place among all: later ones have greater numbers.
+    pub number: u64,
+    /// What `welcome.conn` said.
+    pub id: String,
+    /// The user, where a policy has asked who it is.
+    pub user: Option<String>,
+    /// The client's address.
+    pub remote: String,
+    /// `json` or `raw`.
+    pub protocol: &'static str,
+    /// `websocket`.
+    pub transport: &'static str,
+    /// `websocket` or `legacy`.
+    pub cohort: &'static str,
+    /// Unix seconds.
+    pub connected_at: u64,
+    /// What waits to be sent.
+    pub queued: Queue,
+    /// In the order of subscribing.
+    pub subscriptions: Vec<SubscriptionInfo>,
+}
+
+/// One subscription as the admin API shows it.
+#[derive(Clone, Debug)]
+pub struct SubscriptionInfo {
+    /// Channel.
+    pub ch: u32,
+    /// Route name.
+    pub route: Arc<str>,
+    /// Path and query.
+    pub path: String,
+    /// Where it stands.
+    pub at: Position,
+    /// Held by its client.
+    pub paused: bool,
+}
+
+/// What only the session itself knows.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// What waits to be sent, in the outbox and behind the subscriptions.
+    pub queued: Queue,
+    /// In the order of subscribing.
+    pub subscriptions: Vec<SubscriptionInfo>,
+}
+
+impl Shown {
+    fn listens_to(&self, route: &str) -> bool {
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|subscription| &*subscription.route == route)
+    }
+}
+
+/// The way back to the asker. When every session has dropped its own, all answers are there.
+#[derive(Clone, Debug)]
+pub(super) struct Asked(UnboundedSender<(u64, Shown)>);
+
+impl Asked {
+    /// Answers for the session of this number.
+    pub fn answer(self, number: u64, shown: Shown) {
+        // The asker may have given up.
+        drop(self.0.send((number, shown)));
+    }
+}
+
+/// Asks these sessions, all at once.
+async fn ask(members: &[Arc<Member>]) -> HashMap<u64, Shown> {
+    let (sender, mut answers) = unbounded_channel();
+    for member in members {
+        member.direct(Directive::Show(Asked(sender.clone())));
+    }
+    drop(sender);
+    let mut shown = HashMap::with_capacity(members.len());
+    let all = async {
+        while let Some((number, answer)) = answers.recv().await {
+            shown.insert(number, answer);
+        }
+    };
+    // What has come by then is what can be told.
+    drop(timeout(PATIENCE, all).await);
+    shown
+}
+
+/// What these sessions are, in their order.
+pub(super) async fn list(members: &[Arc<Member>]) -> Vec<SessionInfo> {
+    let mut shown = ask(members).await;
+    let info = |member: &Arc<Member>| {
+        let Shown {
+            queued,
+            subscriptions,
+        } = shown.remove(&member.number).unwrap_or_default();
+        SessionInfo {
+            number: member.number,
+            id: member.id.clone(),
+            user: member.user(),
+            remote: member.client.remote.clone(),
+            protocol: member.protocol,
+            transport: "websocket",
+            cohort: "websocket",
+            connected_at: member.connected_at,
+            queued,
+            subscriptions,
+        }
+    };
+    members.iter().map(info).collect()
+}
+
+/// Those of these sessions with a subscription to a route.
+pub(super) async fn that_listen_to(route: &str, mut members: Vec<Arc<Member>>) -> Vec<Arc<Member>> {
+    let shown = ask(&members).await;
+    members.retain(|member| {
+        let shown = shown.get(&member.number);
+        shown.is_some_and(|shown| shown.listens_to(route))
+    });
+    members
+}
