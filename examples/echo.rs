@@ -8,9 +8,11 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crossfade::protocol::frame;
-use crossfade::session::inbound::{Incoming, Limits};
-use crossfade::session::socket::Socket;
+use crossfade::packet::Payload;
+use crossfade::transport::outbox::{Framing, Outbox};
+use crossfade::transport::websocket::WebSocket;
+use crossfade::transport::websocket::reader::Limits;
+use crossfade::transport::{Incoming, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -44,9 +46,10 @@ async fn main() -> io::Result<()> {
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let leftover = shake_hands(&mut stream).await?;
-    let mut socket = Socket::new(stream, LIMITS, &leftover);
-    poll_fn(|cx| poll_echo(&mut socket, cx)).await?;
-    let end = poll_fn(|cx| socket.poll_end(cx));
+    let mut socket = WebSocket::new(stream, LIMITS, &leftover);
+    let mut outbox = Outbox::new(Framing::WebSocket);
+    poll_fn(|cx| poll_echo(&mut socket, &mut outbox, cx)).await?;
+    let end = poll_fn(|cx| socket.poll_end(&mut outbox, cx));
     // A client that does not answer a close in time is left.
     drop(tokio::time::timeout(Duration::from_secs(2), end).await);
     Ok(())
@@ -80,19 +83,21 @@ async fn shake_hands(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// Until the end begins, from either side.
-fn poll_echo(socket: &mut Socket<TcpStream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_echo(
+    socket: &mut WebSocket<TcpStream>,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     loop {
-        if socket.is_ending() {
-            return Poll::Ready(Ok(()));
-        }
-        let received = socket.poll_receive(cx)?;
+        let received = socket.poll_receive(outbox, cx)?;
         match received {
-            Poll::Ready(Incoming::Text(text)) => socket.answer(frame::text(&text)),
-            Poll::Ready(Incoming::Binary(bytes)) => socket.answer(frame::binary(&bytes)),
-            Poll::Ready(_) => {}
+            Poll::Ready(Incoming::Text(text)) => outbox.answer(Payload::copy_of(&text).into()),
+            Poll::Ready(Incoming::Binary(bytes)) => outbox.answer(Payload::binary(&bytes).into()),
+            Poll::Ready(Incoming::Ping | Incoming::Pong) => {}
+            Poll::Ready(Incoming::Close(_) | Incoming::Broken(_)) => return Poll::Ready(Ok(())),
             // What was owed may have kept us from reading: once it is written, look again.
-            Poll::Pending if socket.outbox().is_empty() => return Poll::Pending,
-            Poll::Pending => ready!(socket.poll_send(cx))?,
+            Poll::Pending if outbox.is_empty() => return Poll::Pending,
+            Poll::Pending => ready!(socket.poll_send(outbox, cx))?,
         }
     }
 }

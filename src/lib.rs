@@ -7,7 +7,7 @@
 //! - [`downstream`] accepts, routes, judges and answers; [`upstream`] is the way to the backend.
 //! - [`route`], [`policy`], [`edge`], [`rollout`] decide; they are pure.
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
-//!   [`session`] is one realtime connection; [`protocol`] is what its bytes mean.
+//!   [`session`] is one realtime client; [`protocol`] is what its messages mean, [`transport`] how they move.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
 //!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
 //!   [`state`] keeps files whole, [`listener`] binds addresses, [`memory`] tells what the system grants.
@@ -27,6 +27,7 @@ pub mod hub;
 pub mod json;
 pub mod listener;
 pub mod memory;
+pub mod packet;
 pub mod policy;
 pub mod protocol;
 pub mod reload;
@@ -36,4 +37,5 @@ pub mod session;
 pub mod source;
 pub mod state;
 pub mod telemetry;
+pub mod transport;
 pub mod upstream;

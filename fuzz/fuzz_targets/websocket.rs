@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use crossfade::session::inbound::{Inbound, Incoming, Limits};
+use crossfade::transport::Incoming;
+use crossfade::transport::websocket::reader::{Limits, Reader};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits {
@@ -23,7 +24,7 @@ fuzz_target!(|input: (u8, &[u8])| {
 });
 
 fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Incoming> {
-    let mut inbound = Inbound::new(LIMITS);
+    let mut inbound = Reader::new(LIMITS);
     let mut all = Vec::new();
     for chunk in chunks {
         inbound.feed(chunk);

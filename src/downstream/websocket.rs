@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
@@ -27,6 +26,8 @@ use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
 use crate::route::RouteTable;
 use crate::session::{self, Mode, Opening, Presented, SingleForm};
+use crate::transport::websocket::WebSocket;
+use crate::transport::websocket::reader::Limits;
 use crate::upstream::{self, Body};
 
 /// A handshake on a bridged route's own path.
@@ -211,18 +212,15 @@ fn answer(
         headers: kept(head.headers, &exchange.in_force.routes),
         mode: asked.mode,
         refuse_with,
-        leftover: Bytes::new(),
         permit: Some(connection.permit.clone()),
     };
     let in_force = exchange.in_force.clone();
     let shared = exchange.shared.clone();
     upgrade.leave_to(move |Granted { socket, ahead }| {
-        let opening = Opening {
-            leftover: ahead,
-            ..opening
-        };
+        let limits = Limits::of(in_force.config.websocket.max_message);
+        let transport = Box::new(WebSocket::new(socket, limits, &ahead));
         // A small task of its own: the connection's has room for the whole handshake.
-        tokio::spawn(session::run(socket, opening, in_force, shared));
+        tokio::spawn(session::run(transport, opening, in_force, shared));
     });
     Ok(response)
 }

@@ -10,13 +10,17 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::frame::Draft;
-use super::{Input, Message, Output, Protocol, Req, ResBody, View, Violation};
-use crate::event::{Data, Event, Form, Kind};
+use super::{Codec, Input, Message, Output, Req, ResBody, View, Violation};
+use crate::event::encodings::EncodingId;
+use crate::event::{Data, Event, Kind};
 use crate::json::Scalar;
+use crate::packet::{Draft, Packet, Payload};
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "crossfade.v1.json";
+
+/// Room for all of an event but its data.
+const HEAD: usize = 96;
 
 /// Levels of arrays and objects in a client's message.
 const DEPTH: usize = 64;
@@ -28,39 +32,64 @@ const ELEMENTS: usize = 10_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
-impl Protocol for Json {
+impl Codec for Json {
     fn name(&self) -> &'static str {
         "json"
     }
 
-    fn decode(&self, message: Message<'_>) -> Result<Input, Violation> {
-        let Message::Text(text) = message else {
-            return Err(closed("binary message"));
+    fn decode(&mut self, message: Message<'_>, inputs: &mut Vec<Input>) -> Result<(), Violation> {
+        inputs.push(decode(message)?);
+        Ok(())
+    }
+
+    fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet)) {
+        send(encode_output(output).into());
+    }
+
+    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
+        if let Some(json) = view.data {
+            let mut out = begin_event(event, view.ch, json.len());
+            finish_event(&mut out, event, json, true);
+            return send(out.finish().into());
+        }
+        let (data, is_json) = match &event.data {
+            Data::Json(json) => (json, true),
+            Data::Text(text) => (text, false),
         };
-        if !is_modest(text) {
-            return Err(closed("too deep or too many elements"));
+        if view.ch == event.ch {
+            let encode = || {
+                let mut out = begin_event(event, view.ch, data.len());
+                finish_event(&mut out, event, data, is_json);
+                out.finish()
+            };
+            let whole = event.encodings.get_or_encode(EncodingId::JSON, encode);
+            return send(whole.into());
         }
-        match serde_json::from_slice(text) {
-            Ok(members) => Members(members).input(),
-            Err(_) => Err(closed("not a JSON object")),
-        }
-    }
-
-    fn encode(&self, output: &Output<'_>) -> Option<Bytes> {
-        Some(encode_output(output))
-    }
-
-    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes> {
-        let is_shared = view.ch == event.ch && view.data.is_none();
-        Some(if is_shared {
-            event.frame(Form::Json, |event| encode_event(event, view))
-        } else {
-            encode_event(event, view)
-        })
+        let encode = || {
+            let mut out = Out::with_capacity(HEAD + data.len());
+            finish_event(&mut out, event, data, is_json);
+            out.finish()
+        };
+        let id = EncodingId::JSON_BEHIND_CHANNEL;
+        let rest = event.encodings.get_or_encode(id, encode);
+        send(Packet::with_head(begin_event(event, view.ch, 0).0, rest));
     }
 
     fn has_words(&self) -> bool {
         true
+    }
+}
+
+fn decode(message: Message<'_>) -> Result<Input, Violation> {
+    let Message::Text(text) = message else {
+        return Err(closed("binary message"));
+    };
+    if !is_modest(text) {
+        return Err(closed("too deep or too many elements"));
+    }
+    match serde_json::from_slice(text) {
+        Ok(members) => Members(members).input(),
+        Err(_) => Err(closed("not a JSON object")),
     }
 }
 
@@ -181,29 +210,29 @@ impl<'a> Members<'a> {
     }
 }
 
-fn encode_event(event: &Event, view: View<'_>) -> Bytes {
-    let data = match view.data {
-        Some(json) => json,
-        None => event.data.bytes(),
-    };
-    let is_json = view.data.is_some() || matches!(event.data, Data::Json(_));
-    let mut out = Out::with_capacity(96 + data.len());
-    match &event.kind {
-        Kind::Event => out.begin("ev"),
-        Kind::Snapshot => out.begin("snap"),
-        Kind::Gap { from, why } => {
-            out.begin("gap");
-            out.plain("ch", view.ch);
-            match std::str::from_utf8(data) {
-                Ok(named) if !named.is_empty() => out.text("from", named),
-                _ => out.quoted("from", from),
-            }
-            out.quoted("to", event.position);
-            out.quoted("why", why.as_str());
-            return out.finish();
+/// As far as the channel, with room for the rest of an event whose data has so many bytes.
+fn begin_event(event: &Event, ch: u32, data: usize) -> Out {
+    let mut out = Out::with_capacity(HEAD + data);
+    out.begin(match &event.kind {
+        Kind::Event => "ev",
+        Kind::Snapshot => "snap",
+        Kind::Gap { .. } => "gap",
+    });
+    out.plain("ch", ch);
+    out
+}
+
+/// What comes behind the channel.
+fn finish_event(out: &mut Out, event: &Event, data: &[u8], is_json: bool) {
+    if let Kind::Gap { from, why } = &event.kind {
+        match std::str::from_utf8(data) {
+            Ok(named) if !named.is_empty() => out.text("from", named),
+            _ => out.quoted("from", from),
         }
+        out.quoted("to", event.position);
+        out.quoted("why", why.as_str());
+        return;
     }
-    out.plain("ch", view.ch);
     out.quoted("o", event.position);
     if let Some(id) = &event.id {
         out.text("id", id);
@@ -212,10 +241,9 @@ fn encode_event(event: &Event, view: View<'_>) -> Bytes {
         out.text("e", name);
     }
     out.data(data, is_json);
-    out.finish()
 }
 
-fn encode_output(output: &Output<'_>) -> Bytes {
+fn encode_output(output: &Output<'_>) -> Payload {
     let mut out = Out::with_capacity(160);
     match output {
         Output::Welcome {
@@ -317,7 +345,7 @@ fn encode_output(output: &Output<'_>) -> Bytes {
     out.finish()
 }
 
-/// A frame in the making, member by member.
+/// A message in the making, member by member.
 struct Out(Draft);
 
 impl Out {
@@ -387,9 +415,9 @@ impl Out {
         drop(self.0.writer().write_fmt(value));
     }
 
-    fn finish(mut self) -> Bytes {
+    fn finish(mut self) -> Payload {
         self.0.push(b"}");
-        self.0.finish_text()
+        self.0.finish()
     }
 }
 

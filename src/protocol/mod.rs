@@ -1,6 +1,6 @@
-//! What a realtime connection's bytes mean; sans-IO: messages in, finished frames out.
+//! What a realtime client's messages mean: messages in, packets out. How they move is a transport's matter
+//! ([`crate::transport`]).
 
-pub mod frame;
 pub mod json;
 pub mod raw;
 
@@ -9,24 +9,25 @@ use bytes::Bytes;
 use crate::error::Refusal;
 use crate::event::{End, Event, Position, State};
 use crate::json::Scalar;
+use crate::packet::Packet;
 
-/// How one kind of client speaks. Implementations keep no state: a connection's is its session's.
-pub trait Protocol: Send + Sync + std::fmt::Debug {
+/// How one client speaks; it may keep state for its session. Packets go to `send`: none where the protocol has no word for what
+/// is said, and as many as it takes.
+pub trait Codec: Send {
     /// The word in metrics and the admin API.
     fn name(&self) -> &'static str;
 
-    /// What a client's message means.
+    /// What a client's message means, in its order.
     ///
     /// # Errors
-    /// The message was not understood, or is not allowed here.
-    fn decode(&self, message: Message<'_>) -> Result<Input, Violation>;
+    /// The message, or the rest of it, was not understood or is not allowed here.
+    fn decode(&mut self, message: Message<'_>, inputs: &mut Vec<Input>) -> Result<(), Violation>;
 
-    /// The finished frame; `None` where the protocol has no word for it.
-    fn encode(&self, output: &Output<'_>) -> Option<Bytes>;
+    /// What the session says beside events.
+    fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet));
 
-    /// The finished frame of a log entry, as this subscriber is to see it: encoded once for all who
-    /// see it unchanged. `None` where the protocol has no word for it.
-    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes>;
+    /// A log entry, as this subscriber is to see it: encoded once for all who see the same bytes.
+    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet));
 
     /// Whether clients are told of loss, staleness and ends in words, or by close codes only.
     fn has_words(&self) -> bool;

@@ -1,11 +1,10 @@
 //! Raw: each event's data is one text message, and nothing else has a word. Loss and ends are told
 //! by close codes.
 
-use bytes::Bytes;
-
-use super::frame::{self, Draft};
-use super::{Input, Message, Output, Protocol, View, Violation};
-use crate::event::{Data, Event, Form, Kind};
+use super::{Codec, Input, Message, Output, View, Violation};
+use crate::event::encodings::EncodingId;
+use crate::event::{Data, Event, Kind};
+use crate::packet::{Draft, Packet, Payload};
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`; it is also meant where none is offered.
 pub const SUBPROTOCOL: &str = "crossfade.v1.raw";
@@ -21,34 +20,30 @@ pub enum Raw {
     Wrapped,
 }
 
-impl Protocol for Raw {
+impl Codec for Raw {
     fn name(&self) -> &'static str {
         "raw"
     }
 
-    fn decode(&self, _: Message<'_>) -> Result<Input, Violation> {
+    fn decode(&mut self, _: Message<'_>, _: &mut Vec<Input>) -> Result<(), Violation> {
         Err(Violation::Close {
             code: 4000,
             reason: "nothing is expected from the client",
         })
     }
 
-    fn encode(&self, _: &Output<'_>) -> Option<Bytes> {
-        None
-    }
+    fn encode(&mut self, _: &Output<'_>, _: &mut dyn FnMut(Packet)) {}
 
-    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes> {
+    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
         if matches!(event.kind, Kind::Gap { .. }) {
-            return None;
+            return;
         }
-        let form = match self {
-            Raw::Plain | Raw::Named => Form::Raw,
-            Raw::Wrapped => Form::Wrapped,
+        let encode = || self.encode_event(event, view.data);
+        let payload = match view.data {
+            None => event.encodings.get_or_encode(self.encoding(), encode),
+            Some(_) => encode(),
         };
-        Some(match view.data {
-            None => event.frame(form, |event| self.encode_event(event, None)),
-            Some(_) => self.encode_event(event, view.data),
-        })
+        send(payload.into());
     }
 
     fn has_words(&self) -> bool {
@@ -61,16 +56,24 @@ impl Protocol for Raw {
 }
 
 impl Raw {
-    fn encode_event(self, event: &Event, data: Option<&[u8]>) -> Bytes {
+    fn encoding(self) -> EncodingId {
+        match self {
+            Raw::Plain => EncodingId::RAW,
+            Raw::Named => EncodingId::RAW_NAMED,
+            Raw::Wrapped => EncodingId::RAW_WRAPPED,
+        }
+    }
+
+    fn encode_event(self, event: &Event, data: Option<&[u8]>) -> Payload {
         let json = match (&event.data, data) {
             (_, Some(json)) => Ok(json),
             (Data::Json(json), None) => Ok(&json[..]),
             (Data::Text(text), None) => Err(&text[..]),
         };
         match self {
-            Raw::Plain => frame::text(json.unwrap_or_else(|text| text)),
+            Raw::Plain => Payload::copy_of(json.unwrap_or_else(|text| text)),
             Raw::Named if event.kind == Kind::Snapshot => {
-                frame::text(json.unwrap_or_else(|text| text))
+                Payload::copy_of(json.unwrap_or_else(|text| text))
             }
             Raw::Named => wrap(event, json, false),
             Raw::Wrapped => wrap(event, json, true),
@@ -78,7 +81,7 @@ impl Raw {
     }
 }
 
-fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Bytes {
+fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Payload {
     let length = data.map_or_else(<[u8]>::len, <[u8]>::len);
     let mut out = Draft::with_capacity(96 + length);
     out.push(b"{");
@@ -105,7 +108,7 @@ fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Bytes {
         }
     }
     out.push(b"}");
-    out.finish_text()
+    out.finish()
 }
 
 fn member(out: &mut Draft, name: &str, value: &str) {
@@ -124,6 +127,8 @@ fn string(out: &mut Draft, value: &str) {
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;
+
+    use bytes::Bytes;
 
     use super::*;
     use crate::event::{Draft as EventDraft, Epoch, GapWhy, Position};
@@ -145,31 +150,35 @@ mod tests {
         Event::new(1, position, kind, draft, Instant::now())
     }
 
-    fn text_of(frame: Option<Bytes>) -> String {
-        String::from_utf8(frame.expect("a frame")[2..].to_vec()).expect("UTF-8")
+    fn text_of(mut raw: Raw, event: &Event) -> Option<String> {
+        let mut text = None;
+        raw.event(event, SEEN, &mut |packet| {
+            text = String::from_utf8(packet.into_bytes().to_vec()).ok();
+        });
+        text
     }
 
     #[test]
     fn each_form_reads_as_the_contract_shows_it() {
         let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
-        assert_eq!(text_of(Raw::Plain.event(&change, SEEN)), r#"{"id":1}"#);
+        assert_eq!(text_of(Raw::Plain, &change).unwrap(), r#"{"id":1}"#);
         let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
         assert_eq!(
-            text_of(Raw::Named.event(&change, SEEN)),
+            text_of(Raw::Named, &change).unwrap(),
             r#"{"e":"updated","d":{"id":1}}"#
         );
         assert_eq!(
-            text_of(Raw::Wrapped.event(&change, SEEN)),
+            text_of(Raw::Wrapped, &change).unwrap(),
             r#"{"e":"updated","id":"8","o":"k3-45","d":{"id":1}}"#
         );
         let text = event(Kind::Event, None, "tick \"1\"");
-        assert_eq!(text_of(Raw::Plain.event(&text, SEEN)), "tick \"1\"");
+        assert_eq!(text_of(Raw::Plain, &text).unwrap(), "tick \"1\"");
         assert_eq!(
-            text_of(Raw::Wrapped.event(&text, SEEN)),
+            text_of(Raw::Wrapped, &text).unwrap(),
             r#"{"e":"message","id":"8","o":"k3-45","x":"tick \"1\""}"#
         );
         let document = event(Kind::Snapshot, None, "[1]");
-        assert_eq!(text_of(Raw::Named.event(&document, SEEN)), "[1]");
+        assert_eq!(text_of(Raw::Named, &document).unwrap(), "[1]");
     }
 
     #[test]
@@ -187,8 +196,12 @@ mod tests {
             None,
             "",
         );
-        assert_eq!(Raw::Plain.event(&gap, SEEN), None);
-        assert_eq!(Raw::Plain.encode(&Output::Ping), None);
-        assert!(Raw::Wrapped.decode(Message::Text(b"hi")).is_err());
+        assert_eq!(text_of(Raw::Plain, &gap), None);
+        Raw::Plain.encode(&Output::Ping, &mut |packet| panic!("{packet:?}"));
+        assert!(
+            Raw::Wrapped
+                .decode(Message::Text(b"hi"), &mut Vec::new())
+                .is_err()
+        );
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client::Located;
-use super::connection::Connection;
+use super::connection::Session;
 use super::hello::Hello;
 use super::identity::may;
 use super::leaving::exit;
@@ -29,7 +28,7 @@ pub(super) struct Beginning {
     pub awaits_hello: bool,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     pub(super) fn begin(&mut self, beginning: Beginning, now: Instant) {
         if let Some(code) = beginning.refuse_with {
             self.close(code, "", now);

@@ -26,7 +26,8 @@ use crate::edge::auth::{Admission, Identity, csrf};
 use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
-use crate::protocol::{Output, Protocol, Req, ResBody};
+use crate::packet::Packet;
+use crate::protocol::{Codec, Output, Req, ResBody};
 use crate::rollout::Transport;
 use crate::route::InForce;
 use crate::upstream::{Body, ClientAddress, Purpose, empty, full};
@@ -62,13 +63,13 @@ struct Reply {
 }
 
 impl Answer {
-    /// The one frame that answers the request.
-    pub fn encode(&self, id: u64, protocol: &dyn Protocol) -> Option<Bytes> {
+    /// Answers the request.
+    pub fn encode(&self, id: u64, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
         let reply = match &self.0 {
             Ok(reply) => reply,
             Err(refusal) => {
                 let id = Some(id);
-                return protocol.encode(&Output::Err { id, refusal });
+                return codec.encode(&Output::Err { id, refusal }, send);
             }
         };
         let body = match (reply.body.is_empty(), std::str::from_utf8(&reply.body)) {
@@ -79,12 +80,13 @@ impl Answer {
                 Data::Text(_) => ResBody::Text(text),
             },
         };
-        protocol.encode(&Output::Res {
+        let answer = Output::Res {
             id,
             status: reply.status.as_u16(),
             headers: &reply.headers,
             body,
-        })
+        };
+        codec.encode(&answer, send);
     }
 }
 

@@ -210,7 +210,6 @@ pub(super) fn example() -> Opening {
         headers: HeaderMap::new(),
         mode: super::opening::Mode::Multiplex,
         refuse_with: None,
-        leftover: bytes::Bytes::new(),
         permit: None,
     }
 }

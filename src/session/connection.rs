@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Shared;
@@ -21,24 +20,21 @@ use super::ending::{Life, NO_CODE};
 use super::heartbeat::{Beat, Heartbeat};
 use super::hello::Hello;
 use super::identity::Access;
-use super::inbound::{Incoming, Limits};
 use super::lag::Lag;
 use super::leaving::Leaving;
 use super::listing::Shown;
 use super::opening::{Mode, Opening};
 use super::pace::max_message;
 use super::registry::{Directive, Member, Membership, Notice};
-use super::socket::Socket;
 use super::subscription::{Subscription, Traced};
 use crate::config::{Queue, WebSocket};
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
-use crate::protocol::{Message, Output, Protocol, Violation, frame};
+use crate::protocol::{Codec, Message, Output, Violation};
 use crate::route::InForce;
 use crate::telemetry::Meters;
-
-/// Frames of one message; browsers do not fragment what fits.
-const FRAGMENTS: u32 = 128;
+use crate::transport::outbox::Outbox;
+use crate::transport::{Incoming, Transport};
 
 /// Messages of the client in one round.
 const READS: usize = 32;
@@ -50,12 +46,13 @@ const ROUNDS: usize = 8;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// See the module.
-pub(super) struct Connection<Io> {
-    pub(super) socket: Socket<Io>,
+pub(super) struct Session {
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) outbox: Outbox,
     pub(super) shared: Arc<Shared>,
     pub(super) membership: Membership,
     _permit: Option<Arc<Permit>>,
-    pub(super) protocol: &'static dyn Protocol,
+    pub(super) codec: Box<dyn Codec>,
     /// As of the last look; reloads and stages ask for another one.
     pub(super) in_force: Arc<InForce>,
     /// Who it is, and what is still to be found out of it.
@@ -100,16 +97,21 @@ pub(super) enum Round {
     Gone,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
-    pub fn new(io: Io, mut opening: Opening, in_force: Arc<InForce>, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        mut transport: Box<dyn Transport>,
+        mut opening: Opening,
+        in_force: Arc<InForce>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
         let client = Client::new(&mut opening, &in_force.routes);
         let is_single = matches!(opening.mode, Mode::Single { .. });
         let found = opening.place(&client, &in_force);
         let route = found.as_ref().map(|(found, _)| &*found.route);
-        let protocol = opening.protocol(route);
+        let codec = opening.codec(route);
         // `-` is no route's own: so do its handshakes count too.
         let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
         let number = shared.take_number();
@@ -117,22 +119,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
-        let member = Member::new(number, id, client, protocol.name(), connected_at);
+        let member = Member::new(number, id, client, codec.name(), connected_at);
         let meters = shared
             .telemetry
-            .route_meters(&place, protocol.name(), "websocket");
+            .route_meters(&place, codec.name(), "websocket");
         meters.sessions.inc();
-        let limits = Limits {
-            message: max_message(&in_force, &place, is_single),
-            fragments: FRAGMENTS,
-        };
+        transport.limit_messages(max_message(&in_force, &place, is_single));
         let part = 0.5 + fastrand::f64() / 2.0;
         let heartbeat = Heartbeat::new(now, rules.ping_interval, part);
-        Connection {
-            socket: Socket::new(io, limits, &opening.leftover),
+        Session {
+            outbox: Outbox::new(transport.framing()),
+            transport,
             membership: shared.sessions.enter(member),
             _permit: opening.permit.clone(),
-            protocol,
+            codec,
             access: Box::new(Access::new(opening.presented, opening.seat)),
             meters,
             subscriptions: Vec::new(),
@@ -218,8 +218,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             }
         }
         let has_more = has_more_to_read || is_behind;
-        let was_held = self.socket.is_held();
-        match self.socket.poll_send(cx) {
+        let was_held = self.outbox.is_held();
+        match self.transport.poll_send(&mut self.outbox, cx) {
             Poll::Ready(Ok(())) => {
                 if std::mem::take(&mut self.stalled) {
                     // Notices have waited for this.
@@ -273,10 +273,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// What the admin API is to know.
     fn shown(&self) -> Shown {
-        let outbox = self.socket.outbox();
         let mut queued = Queue {
-            messages: outbox.len() as u64,
-            bytes: outbox.bytes() as u64,
+            messages: self.outbox.len() as u64,
+            bytes: self.outbox.bytes() as u64,
         };
         for subscription in &self.subscriptions {
             let waiting = subscription.waiting();
@@ -305,8 +304,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 continue;
             };
             let call = self.calls.swap_remove(index);
-            let frame = answer.encode(call.id, self.protocol);
-            self.answer(frame);
+            answer.encode(call.id, &mut *self.codec, &mut |packet| {
+                self.outbox.answer(packet)
+            });
         }
         if self.calls.is_empty() {
             self.calls = Vec::new();
@@ -319,7 +319,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             if self.closing_until.is_some() || self.access.asking.is_some() {
                 return Ok(false);
             }
-            let incoming = match self.socket.poll_receive(cx) {
+            let incoming = match self.transport.poll_receive(&mut self.outbox, cx) {
                 Poll::Ready(incoming) => incoming?,
                 Poll::Pending => return Ok(false),
             };
@@ -353,15 +353,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.meters.messages_in.inc();
         self.meters.bytes_in.inc_by(bytes.len() as u64);
         let size = bytes.len();
-        let decoded = self.protocol.decode(message);
-        let id = match &decoded {
-            Ok(input) => input.id(),
-            Err(Violation::Frame { id, .. }) => *id,
-            Err(Violation::Close { .. }) => None,
+        let mut inputs = Vec::new();
+        let decoded = self.codec.decode(message, &mut inputs);
+        let id = match (inputs.first(), &decoded) {
+            (Some(input), _) => input.id(),
+            (None, Err(Violation::Frame { id, .. })) => *id,
+            (None, _) => None,
         };
         if self.allows_message(id, size) {
+            for input in inputs {
+                if self.closing_until.is_none() {
+                    self.handle(input, now);
+                }
+            }
             match decoded {
-                Ok(input) => self.handle(input, now),
+                Ok(()) => {}
                 Err(Violation::Frame { id, detail }) => {
                     let refusal = Refusal::new(Code::BadFrame, detail);
                     self.refuse(id, &refusal);
@@ -380,10 +386,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             Beat::Ping => {
                 // The clock on the wall may have been set meanwhile.
                 self.access.watch_at = Some(now);
-                if let Some(ping) = self.protocol.encode(&Output::Ping) {
-                    self.socket.send_first(ping);
-                }
-                self.socket.send_first(frame::ping());
+                self.codec
+                    .encode(&Output::Ping, &mut |packet| self.outbox.push_first(packet));
+                self.transport.ping(&mut self.outbox);
             }
             Beat::Lost => {
                 self.close(4108, "heartbeat lost", now);
@@ -442,21 +447,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Says what no client asked for.
     pub(super) fn say(&mut self, output: &Output<'_>) {
-        if let Some(frame) = self.protocol.encode(output) {
-            self.socket.send(frame);
-        }
+        self.codec.encode(output, &mut |packet| {
+            self.outbox.push(packet);
+        });
     }
 
     /// Says what answers the client.
     pub(super) fn reply(&mut self, output: &Output<'_>) {
-        let frame = self.protocol.encode(output);
-        self.answer(frame);
-    }
-
-    fn answer(&mut self, frame: Option<bytes::Bytes>) {
-        if let Some(frame) = frame {
-            self.socket.answer(frame);
-        }
+        self.codec
+            .encode(output, &mut |packet| self.outbox.answer(packet));
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
@@ -472,7 +471,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
+impl Future for Session {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -501,7 +500,7 @@ mod tests {
     /// (the boxed timer, the member, its subscription) is counted here too, so that growth is seen.
     #[test]
     fn an_idle_connection_is_small() {
-        let task = size_of::<Connection<tokio::net::TcpStream>>();
+        let task = size_of::<Session>();
         assert!(task <= 512, "the task's future has {task} bytes");
         let member = size_of::<Member>();
         assert!(member <= 512, "a member has {member} bytes");

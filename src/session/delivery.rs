@@ -1,10 +1,9 @@
 //! What goes out: the subscriptions' turns, their ends, and what a single stream's end does to its
 //! connection.
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Session;
 use super::lag::Lag;
 use super::subscription::{BATCH_BYTES, Desk, Verdict, refusal_of};
 use crate::error::{Code, Refusal};
@@ -14,19 +13,19 @@ use crate::protocol::Output;
 /// Frames that subscriptions add in one round.
 const BATCH_FRAMES: usize = 64;
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// Lets the subscriptions add what comes next, each in its turn. Returns whether there is more.
     pub(super) fn fill(&mut self, now: Instant) -> bool {
         if self.subscriptions.is_empty() {
             return false;
         }
-        if self.socket.outbox().bytes() >= BATCH_BYTES {
+        if self.outbox.bytes() >= BATCH_BYTES {
             return true;
         }
         let mut desk = Desk {
-            protocol: self.protocol,
+            codec: &mut *self.codec,
             now,
-            out: self.socket.outbox_mut(),
+            out: &mut self.outbox,
             frames: BATCH_FRAMES,
             scratch: Vec::new(),
             oldest: self.oldest.take(),
@@ -96,7 +95,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         self.say(&Output::End { ch, end });
         if self.is_single {
             let is_done =
-                end.is_final || (!self.protocol.has_words() && end.code == Code::UpstreamClosed);
+                end.is_final || (!self.codec.has_words() && end.code == Code::UpstreamClosed);
             let code = if is_done { 1000 } else { close_code(end.code) };
             self.close(code, &reason(end.code, end.retry_ms), now);
         }
@@ -111,7 +110,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// The client has not taken all that was sent: notes what it takes.
     pub(super) fn look_at_lag(&mut self, now: Instant) {
-        let taken = self.socket.outbox().taken();
+        let taken = self.outbox.taken();
         let lag = self
             .lag
             .get_or_insert_with(|| Box::new(Lag::new(now, taken)));
@@ -142,7 +141,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             .iter_mut()
             .filter(|sub| sub.is_further_behind(allowed))
             .peekable();
-        let owes_much = self.socket.owed() as u64 > allowed.bytes;
+        let owes_much = self.outbox.owed() as u64 > allowed.bytes;
         if slow.peek().is_none() && !owes_much {
             return lag.catch_up();
         }
@@ -152,7 +151,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         lag.catch_up();
         let mut closed_for = owes_much.then(|| self.life.place.clone());
         for sub in slow {
-            if sub.closes_when_slow(self.protocol) {
+            if sub.closes_when_slow(&*self.codec) {
                 closed_for = Some(sub.route().name.clone());
                 break;
             }
@@ -174,7 +173,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Nothing waits any more: the latency of what did is known.
     pub(super) fn sent(&mut self) {
         if let Some(traced) = self.traced.take() {
-            let (route, protocol) = (&traced.route.name, self.protocol.name());
+            let (route, protocol) = (&traced.route.name, self.codec.name());
             let telemetry = &self.shared.telemetry;
             telemetry.trace_delivery(&traced.cause, route, protocol, traced.read);
         }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Round};
+use super::connection::{Round, Session};
 use crate::error::{Code, Refusal, Side};
-use crate::telemetry::Session;
+use crate::telemetry;
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -31,7 +30,7 @@ pub(super) struct Life {
     pub ended_by: Option<(Side, u16)>,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
     /// takes nothing.
     pub(super) fn close(&mut self, code: u16, reason: &str, now: Instant) {
@@ -48,10 +47,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             (4200..=4299, "") => r#"{"retry_ms":4000}"#,
             _ => reason,
         };
-        match self.stalled {
-            true => self.socket.close_first(code, reason),
-            false => self.socket.close(code, reason),
+        if self.stalled {
+            self.outbox.drop_unbegun();
         }
+        self.transport.close(&mut self.outbox, code, reason);
         self.life.ended_by = Some((Side::Edge, code));
         self.shared.telemetry.session_closing(code);
         self.closed(now);
@@ -68,7 +67,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Carries the closing handshake through.
     pub(super) fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
         let now = Instant::now();
-        if self.socket.poll_end(cx).is_ready() || now >= until {
+        if self.transport.poll_end(&mut self.outbox, cx).is_ready() || now >= until {
             return Round::Gone;
         }
         match self.poll_sleep(until, now, cx) {
@@ -78,14 +77,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 }
 
-impl<Io> Drop for Connection<Io> {
+impl Drop for Session {
     fn drop(&mut self) {
         self.meters.sessions.dec();
         let member = &self.membership.member;
         member.end();
         let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
-        let (bytes_in, bytes_out) = self.socket.counts();
-        self.shared.telemetry.session_finished(&Session {
+        self.shared.telemetry.session_finished(&telemetry::Session {
             id: &member.id,
             request_id: &self.life.request_id,
             route: &self.life.place,
@@ -94,8 +92,8 @@ impl<Io> Drop for Connection<Io> {
             side: side.as_str(),
             code,
             total: self.life.opened.elapsed(),
-            bytes_in,
-            bytes_out,
+            bytes_in: self.transport.bytes_read(),
+            bytes_out: self.outbox.taken(),
         });
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Session;
 use super::identity::{Standing, Then, claims_of, fits, may, still_fits};
 use super::opening::Mode;
 use crate::edge::auth::{Admission, Denied, credential};
@@ -18,7 +17,7 @@ pub(super) struct Hello {
     pub until: Instant,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// The first word has come.
     pub(super) fn hear_hello(&mut self, token: Option<String>, now: Instant) {
         if let Some(token) = token

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::Method;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::call;
-use super::connection::Connection;
+use super::connection::Session;
 use super::hello::Hello;
 use super::pace::Pace;
 use super::presented::Presented;
@@ -104,7 +103,7 @@ impl Access {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// Looks for a credential that these policies take, judges it, and remembers whose it is.
     pub(super) fn standing(&mut self, auths: &[Arc<Auth>], now: Instant) -> Standing {
         match self.stands(auths) {
@@ -116,7 +115,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// As [`Connection::standing`], for all that a path may be read as: the policies of every other route that it leads to
+    /// As [`Session::standing`], for all that a path may be read as: the policies of every other route that it leads to
     /// have to let the client in as well, with the `request` that it makes there, if it makes one.
     ///
     /// # Errors
@@ -183,7 +182,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Ok(())
     }
 
-    /// As [`Connection::standing`], and remembers nobody.
+    /// As [`Session::standing`], and remembers nobody.
     pub(super) fn stands(&self, auths: &[Arc<Auth>]) -> Standing {
         match self.judge(auths) {
             Standing::Denied(denied) if denied.is_guess() => match self.known_otherwise(auths) {

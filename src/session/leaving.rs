@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client::Person;
-use super::connection::Connection;
+use super::connection::Session;
 use super::identity::{Standing, claims_of, may};
 use super::opening::Mode;
 use super::registry::Member;
@@ -49,7 +48,7 @@ impl Leaving {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// The node is leaving, or an admin wants it empty. Coming back meets another instance.
     pub(super) fn leave_with_the_node(&mut self, window: Duration, why: &str, now: Instant) {
         let exit = Exit {
@@ -101,7 +100,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.follow_name(&url);
             }
             let max_message = self.max_message();
-            self.socket.limit_messages(max_message);
+            self.transport.limit_messages(max_message);
             self.follow_origins(now);
             if self.closing_until.is_none() {
                 self.follow_policies(now);

@@ -11,17 +11,14 @@ mod filter;
 mod heartbeat;
 mod hello;
 mod identity;
-pub mod inbound;
 mod lag;
 mod leaving;
 pub mod listing;
 mod opening;
-mod outbox;
 mod pace;
 mod presented;
 pub mod registry;
 mod requests;
-pub mod socket;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -31,7 +28,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use opening::{Mode, Opening, SingleForm};
 pub use presented::Presented;
@@ -45,6 +41,7 @@ use crate::hub::Hub;
 use crate::rollout::Stages;
 use crate::route::InForce;
 use crate::telemetry::Telemetry;
+use crate::transport::Transport;
 use crate::upstream::Upstreams;
 
 /// Everything that outlives a reload; made once by `app`.
@@ -98,16 +95,13 @@ impl Shared {
     }
 }
 
-/// Carries one accepted WebSocket to its end. Spawn it as a task of its own: everything of the
-/// HTTP engine should be gone by then, so that an idle connection stays small.
-pub fn run<Io>(
-    io: Io,
+/// Carries one client to its end. Spawn it as a task of its own: everything of the HTTP engine should be gone by then, so that
+/// an idle session stays small.
+pub fn run(
+    transport: Box<dyn Transport>,
     opening: Opening,
     in_force: Arc<InForce>,
     shared: Arc<Shared>,
-) -> impl Future<Output = ()> + Send + 'static
-where
-    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    connection::Connection::new(io, opening, in_force, shared)
+) -> impl Future<Output = ()> + Send + 'static {
+    connection::Session::new(transport, opening, in_force, shared)
 }

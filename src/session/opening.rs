@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
@@ -13,7 +12,7 @@ use crate::config::{Emit, Route, Source};
 use crate::edge::auth::Admission;
 use crate::edge::caps::Permit;
 use crate::edge::rate_limit::Seat;
-use crate::protocol::Protocol;
+use crate::protocol::Codec;
 use crate::protocol::json::Json;
 use crate::protocol::raw::Raw;
 use crate::rollout::Candidate;
@@ -51,8 +50,6 @@ pub struct Opening {
     pub mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).
     pub refuse_with: Option<u16>,
-    /// Bytes that the client sent right behind the handshake.
-    pub leftover: Bytes,
     /// The connection's place under the caps, given back with its end.
     pub permit: Option<Arc<Permit>>,
 }
@@ -96,18 +93,18 @@ impl Opening {
         client.find(in_force, &Method::GET, url).ok()
     }
 
-    /// The protocol, given the route of the one stream.
-    pub(super) fn protocol(&self, route: Option<&Route>) -> &'static dyn Protocol {
+    /// How the client speaks, given the route of the one stream.
+    pub(super) fn codec(&self, route: Option<&Route>) -> Box<dyn Codec> {
         let Mode::Single { form, .. } = &self.mode else {
-            return &Json;
+            return Box::new(Json);
         };
         let source = route.and_then(|route| route.source.as_ref());
         let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);
         match form {
-            SingleForm::Json => &Json,
-            SingleForm::Raw { wrap: true } => &Raw::Wrapped,
-            SingleForm::Raw { wrap: false } if has_names => &Raw::Named,
-            SingleForm::Raw { wrap: false } => &Raw::Plain,
+            SingleForm::Json => Box::new(Json),
+            SingleForm::Raw { wrap: true } => Box::new(Raw::Wrapped),
+            SingleForm::Raw { wrap: false } if has_names => Box::new(Raw::Named),
+            SingleForm::Raw { wrap: false } => Box::new(Raw::Plain),
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Session;
 use crate::config::{LimitBy, RateLimit, Route};
 use crate::edge::auth::Admission;
 use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
@@ -42,7 +41,7 @@ pub(super) fn max_message(in_force: &InForce, place: &str, is_single: bool) -> u
     own.map_or(most, |own| own.min(most))
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// Largest message of the client.
     pub(super) fn max_message(&self) -> usize {
         max_message(&self.in_force, &self.life.place, self.is_single)
@@ -87,7 +86,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// The same of what it allows each user.
     ///
     /// # Errors
-    /// As [`Connection::allow_at_place`].
+    /// As [`Session::allow_at_place`].
     pub(super) fn allow_by_user(
         &mut self,
         route: &Route,
@@ -122,7 +121,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Takes one from what a policy allows.
     ///
     /// # Errors
-    /// As [`Connection::allow_at_place`].
+    /// As [`Session::allow_at_place`].
     pub(super) fn allow(
         &mut self,
         policy: &RateLimit,

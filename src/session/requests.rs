@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::Method;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::call::{self, Caller};
 use super::client::{Located, Person};
-use super::connection::Connection;
+use super::connection::Session;
 use super::filter::Filter;
 use super::identity::{Standing, Then, claims_of, may};
 use super::subscription::Subscription;
@@ -38,7 +37,7 @@ pub(super) struct Wish {
     pub filter: Vec<(String, Vec<Scalar>)>,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     pub(super) fn handle(&mut self, input: Input, now: Instant) {
         if self.access.hello.is_some() {
             return self.hear_first(input, now);
@@ -144,7 +143,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         client.find(&self.in_force, &Method::GET, &wish.path)
     }
 
-    /// The rest of [`Connection::subscribe`], where it was counted: also when somebody has just become known.
+    /// The rest of [`Session::subscribe`], where it was counted: also when somebody has just become known.
     ///
     /// # Errors
     /// Why not; nothing is joined then.
@@ -175,7 +174,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// As [`Connection::subscribe`], for somebody who was let in.
+    /// As [`Session::subscribe`], for somebody who was let in.
     ///
     /// # Errors
     /// Why not; nothing is joined then.
@@ -258,7 +257,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let meters =
             self.shared
                 .telemetry
-                .route_meters(&route.name, self.protocol.name(), "websocket");
+                .route_meters(&route.name, self.codec.name(), "websocket");
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
@@ -316,7 +315,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    /// The rest of [`Connection::call`], where it was counted: also when somebody has just become known.
+    /// The rest of [`Session::call`], where it was counted: also when somebody has just become known.
     pub(super) fn call_in(&mut self, request: Req, now: Instant) {
         let id = Some(request.id);
         if let Err(refusal) = self.send(request, now) {

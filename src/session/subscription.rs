@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::coalesce::{keep_newest, net_change};
 use super::filter::{Filter, Seen};
 use super::listing::SubscriptionInfo;
-use super::outbox::Outbox;
 use crate::config::{DeliverMode, Emit, Poll, Queue, Route, Slow, Source};
 use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
 use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
 use crate::hub::{Credentials, Joined, Phase, Progress, Subscriber};
-use crate::protocol::{Output, Protocol, View};
+use crate::protocol::{Codec, Output, View};
 use crate::telemetry::Meters;
+use crate::transport::outbox::Outbox;
 
 /// How long a `sub` waits for the upstream's first response head before it is answered anyway.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(super) struct Traced {
 
 /// What a subscription needs of its session to go on.
 pub(super) struct Desk<'a> {
-    pub protocol: &'static dyn Protocol,
+    pub codec: &'a mut dyn Codec,
     pub now: Instant,
     pub out: &'a mut Outbox,
     /// Frames that may still be added in this round.
@@ -232,8 +232,8 @@ impl Subscription {
 
     /// Whether a client that is too slow is closed for this one: as the route says; without words there is only the close, unless
     /// a document makes up for it.
-    pub fn closes_when_slow(&self, protocol: &dyn Protocol) -> bool {
-        match protocol.has_words() {
+    pub fn closes_when_slow(&self, codec: &dyn Codec) -> bool {
+        match codec.has_words() {
             true => self.route.slow == Slow::Close,
             false => !self.is_polled(),
         }
@@ -295,7 +295,7 @@ impl Subscription {
             return Verdict::Waits;
         }
         if self.resuming {
-            self.gather_net_change(desk.protocol);
+            self.gather_net_change(&*desk.codec);
         }
         while let Some(event) = self.prelude.pop_front() {
             if let Some(why) = self.emit(&event, desk) {
@@ -352,13 +352,13 @@ impl Subscription {
         }
     }
 
-    fn gather_net_change(&mut self, protocol: &dyn Protocol) {
+    fn gather_net_change(&mut self, codec: &dyn Codec) {
         self.resuming = false;
         let Some(Source::Poll(poll)) = &self.route.source else {
             self.prelude.extend(self.subscriber.go_on());
             return;
         };
-        if self.wants_documents(protocol) {
+        if self.wants_documents(codec) {
             // The document follows, as after any change.
             self.prelude.extend(self.subscriber.go_on());
             return;
@@ -393,13 +393,13 @@ impl Subscription {
     }
 
     /// Whether patches mean nothing to this client: it cannot tell them from documents, or sees a part of the document only.
-    fn wants_documents(&self, protocol: &dyn Protocol) -> bool {
+    fn wants_documents(&self, codec: &dyn Codec) -> bool {
         let Some(Source::Poll(poll)) = &self.route.source else {
             return false;
         };
         let filter = self.filter.as_deref();
         let sees_part = || filter.is_some_and(|filter| !filter.is_about_names_only());
-        emits_patches(poll) && (!protocol.tells_patches() || sees_part())
+        emits_patches(poll) && (!codec.tells_patches() || sees_part())
     }
 
     /// The newest document in place of all patches to it; a gap that waits comes before.
@@ -433,7 +433,7 @@ impl Subscription {
         if self.subscriber.is_let_go() {
             return self.overrun(desk);
         }
-        if self.wants_documents(desk.protocol) {
+        if self.wants_documents(&*desk.codec) {
             return self.deliver_document(desk);
         }
         let deliver = self.route.deliver;
@@ -479,7 +479,7 @@ impl Subscription {
 
     /// Goes on where its client was too slow, or memory has run short.
     fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
-        let is_told = desk.protocol.has_words() || self.is_polled();
+        let is_told = desk.codec.has_words() || self.is_polled();
         if !is_told && self.subscriber.has_lost() {
             return Verdict::Lost(GapWhy::Slow);
         }
@@ -498,7 +498,7 @@ impl Subscription {
     /// Adds one entry. Returns the loss that the protocol has no word for.
     fn emit(&mut self, event: &Event, desk: &mut Desk<'_>) -> Option<GapWhy> {
         if let Kind::Gap { why, .. } = &event.kind
-            && !desk.protocol.has_words()
+            && !desk.codec.has_words()
         {
             return self.loss_without_words(*why);
         }
@@ -519,11 +519,14 @@ impl Subscription {
             ch: self.ch,
             data: part.as_deref(),
         };
-        if let Some(frame) = desk.protocol.event(event, view) {
-            self.meters.messages_out.inc();
-            self.meters.bytes_out.inc_by(frame.len() as u64);
-            desk.out.push(frame);
-            desk.frames = desk.frames.saturating_sub(1);
+        let mut packets = 0;
+        desk.codec.event(event, view, &mut |packet| {
+            self.meters.bytes_out.inc_by(desk.out.push(packet) as u64);
+            packets += 1;
+        });
+        if packets > 0 {
+            self.meters.messages_out.inc_by(packets);
+            desk.frames = desk.frames.saturating_sub(packets as usize);
             if let Some(cause) = event.cause.as_ref().filter(|cause| cause.claim()) {
                 desk.traced = Some(Box::new(Traced {
                     cause: cause.clone(),
@@ -559,10 +562,10 @@ impl Desk<'_> {
 
     /// Adds what the session says beside events, where the protocol has a word for it.
     pub fn say(&mut self, output: &Output<'_>) {
-        if let Some(frame) = self.protocol.encode(output) {
-            self.out.push(frame);
+        self.codec.encode(output, &mut |packet| {
+            self.out.push(packet);
             self.frames = self.frames.saturating_sub(1);
-        }
+        });
     }
 }
 

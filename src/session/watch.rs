@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Session;
 use super::identity::{Rechecking, Standing};
 use super::subscription::Subscription;
 use crate::config::Auth;
@@ -21,7 +20,7 @@ use crate::protocol::Output;
 /// How long before a token's end its client is told.
 const NOTICE: Duration = Duration::from_secs(30);
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
+impl Session {
     /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
     pub(super) fn watch(&mut self, now: Instant) {
         self.access.watch_at = None;

@@ -1,34 +1,33 @@
 //! A bug of ours costs one connection, never the house.
 
-use bytes::Bytes;
-
 use super::FILE;
-use super::support::{Client, World};
+use super::support::{Client, World, over};
 use crate::event::Event;
+use crate::packet::Packet;
 use crate::protocol::json::Json;
-use crate::protocol::{Input, Message, Output, Protocol, View, Violation};
+use crate::protocol::{Codec, Input, Message, Output, View, Violation};
 use crate::session::client::example;
-use crate::session::connection::Connection;
+use crate::session::connection::Session;
 
 /// A protocol with a bug.
 #[derive(Debug)]
 struct Broken;
 
-impl Protocol for Broken {
+impl Codec for Broken {
     fn name(&self) -> &'static str {
         "broken"
     }
 
-    fn decode(&self, _: Message<'_>) -> Result<Input, Violation> {
+    fn decode(&mut self, _: Message<'_>, _: &mut Vec<Input>) -> Result<(), Violation> {
         panic!("a bug");
     }
 
-    fn encode(&self, output: &Output<'_>) -> Option<Bytes> {
-        Json.encode(output)
+    fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet)) {
+        Json.encode(output, send);
     }
 
-    fn event(&self, event: &Event, view: View<'_>) -> Option<Bytes> {
-        Json.event(event, view)
+    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
+        Json.event(event, view, send);
     }
 
     fn has_words(&self) -> bool {
@@ -41,14 +40,14 @@ async fn a_panic_closes_its_own_connection_and_is_counted() {
     let world = World::new(FILE);
     let mut witness = world.join().await;
     let (near, far) = tokio::io::duplex(4096);
-    let mut connection = Connection::new(
-        near,
+    let mut session = Session::new(
+        over(near),
         example(),
         world.shared.in_force.load_full(),
         world.shared.clone(),
     );
-    connection.protocol = &Broken;
-    tokio::spawn(connection);
+    session.codec = Box::new(Broken);
+    tokio::spawn(session);
     let mut client = Client::on(far).await;
     assert_eq!(client.read().await["t"], "welcome");
     client.send("anything").await;

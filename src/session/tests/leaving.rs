@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::FILE;
-use super::support::{World, event, first_document, single};
+use super::support::{World, event, first_document, over, single};
 use crate::rollout::StageState;
 use crate::session::client::example;
 use crate::session::opening::SingleForm;
@@ -292,7 +292,7 @@ async fn a_kill_between_handshake_and_session_is_not_missed() {
     let world = World::new(ROLLED);
     let (near, far) = tokio::io::duplex(4096);
     let connection = crate::session::run(
-        near,
+        over(near),
         somebody(),
         world.shared.in_force.load_full(),
         world.shared.clone(),

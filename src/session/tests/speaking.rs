@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::FILE;
-use super::support::World;
+use super::support::{Client, World, over, over_behind};
 use crate::session::client::example;
 
 #[tokio::test(start_paused = true)]
@@ -30,12 +30,17 @@ async fn the_first_frame_is_the_welcome() {
 #[tokio::test(start_paused = true)]
 async fn bytes_behind_the_handshake_are_read() {
     let world = World::new(FILE);
-    let mut opening = example();
     // A masked text frame with the key 0: {"t":"ping"}.
     let mut frame = vec![0x81, 0x80 | 12, 0, 0, 0, 0];
     frame.extend_from_slice(br#"{"t":"ping"}"#);
-    opening.leftover = frame.into();
-    let mut client = world.connect(opening).await;
+    let (near, far) = tokio::io::duplex(4096);
+    tokio::spawn(crate::session::run(
+        over_behind(near, &frame),
+        example(),
+        world.shared.in_force.load_full(),
+        world.shared.clone(),
+    ));
+    let mut client = Client::on(far).await;
     assert_eq!(client.read().await["t"], "welcome");
     assert_eq!(client.read().await["t"], "pong");
 }
@@ -98,7 +103,7 @@ async fn both_kinds_of_ping_come_and_silence_is_the_end() {
     let began = tokio::time::Instant::now();
     let (near, mut far) = tokio::io::duplex(4096);
     tokio::spawn(crate::session::run(
-        near,
+        over(near),
         example(),
         world.shared.in_force.load_full(),
         world.shared.clone(),
@@ -157,7 +162,7 @@ async fn a_client_that_does_not_say_goodbye_is_left_soon() {
     let began = tokio::time::Instant::now();
     let (near, mut far) = tokio::io::duplex(4096);
     tokio::spawn(crate::session::run(
-        near,
+        over(near),
         opening,
         world.shared.in_force.load_full(),
         world.shared.clone(),

@@ -29,6 +29,8 @@ use crate::session::opening::{Mode, Opening, SingleForm};
 use crate::session::registry::Sessions;
 use crate::session::{Presented, Shared, run};
 use crate::telemetry::Telemetry;
+use crate::transport::Transport;
+use crate::transport::websocket::{WebSocket, reader};
 use crate::upstream::Upstreams;
 
 /// Longer than anything in these tests; with paused time it costs nothing.
@@ -143,7 +145,10 @@ impl World {
         room: usize,
     ) -> Client {
         let (near, far) = tokio::io::duplex(room);
-        tokio::spawn(calm(run(near, opening, in_force, self.shared.clone())));
+        let transport = over(near);
+        let shared = self.shared.clone();
+        let session = run(transport, opening, in_force, shared);
+        tokio::spawn(calm(session));
         Client::on(far).await
     }
 
@@ -154,6 +159,16 @@ impl World {
         assert_eq!(welcome["t"], "welcome", "{welcome}");
         client
     }
+}
+
+/// A WebSocket over one end of a pipe.
+pub fn over(near: DuplexStream) -> Box<dyn Transport> {
+    over_behind(near, b"")
+}
+
+/// The same, with bytes that came right behind the handshake.
+pub fn over_behind(near: DuplexStream, leftover: &[u8]) -> Box<dyn Transport> {
+    Box::new(WebSocket::new(near, reader::Limits::of(1 << 20), leftover))
 }
 
 /// Times that a session may look for work at one instant.

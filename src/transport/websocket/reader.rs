@@ -1,6 +1,6 @@
 //! A WebSocket client's bytes, read by tungstenite without a socket: bytes in, messages out.
 //!
-//! While a client is silent nothing is kept, not even a buffer: the reader is made for the first
+//! While a client is silent nothing is kept, not even a buffer: the decoder is made for the first
 //! byte of a frame and dropped when everything that came has been read. tungstenite would answer
 //! pings and closes itself; what it writes is kept for the session, which owns the writer.
 
@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocket, WebSocketConfig};
+
+use crate::transport::Incoming;
 
 /// tungstenite's own buffer while a frame is under way.
 const READ_BUFFER: usize = 1024;
@@ -22,32 +24,25 @@ pub struct Limits {
     pub fragments: u32,
 }
 
-/// What a client sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// A text message; valid UTF-8.
-    Text(Bytes),
-    /// A binary message.
-    Binary(Bytes),
-    /// A ping; its pong is among the replies.
-    Ping,
-    /// A pong.
-    Pong,
-    /// The client's half of the closing handshake, with its code; the echo is among the replies.
-    Close(Option<u16>),
-    /// Something that no client may send: close with this code. Nothing more can be read.
-    Broken(u16),
+impl Limits {
+    /// Messages of so many bytes, in as many frames as any client has use for: browsers do not fragment what fits.
+    pub fn of(message: usize) -> Self {
+        Limits {
+            message,
+            fragments: 128,
+        }
+    }
 }
 
 /// The reading half of one connection.
 #[derive(Debug)]
-pub struct Inbound {
+pub struct Reader {
     limits: Limits,
-    reader: Option<Box<Reader>>,
+    decoder: Option<Box<Decoder>>,
 }
 
 #[derive(Debug)]
-struct Reader {
+struct Decoder {
     socket: WebSocket<Feed>,
     heads: Heads,
     /// Everything fed has been read; a pong may be left inside tungstenite until then.
@@ -58,68 +53,72 @@ struct Reader {
     done: bool,
 }
 
-impl Inbound {
+impl Reader {
     /// Nothing read yet.
     pub fn new(limits: Limits) -> Self {
-        Inbound {
+        Reader {
             limits,
-            reader: None,
+            decoder: None,
         }
     }
 
     /// From now on a message may be so long, also the one under way.
     pub fn limit_messages(&mut self, bytes: usize) {
         self.limits.message = bytes;
-        if let Some(reader) = &mut self.reader {
-            reader.socket.set_config(|config| {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.socket.set_config(|config| {
                 config.max_message_size = Some(bytes);
                 config.max_frame_size = Some(bytes);
             });
         }
     }
 
-    /// Takes bytes from the client; read them with [`Inbound::read`] until it returns `None`.
+    /// Takes bytes from the client; read them with [`Reader::read`] until it returns `None`.
     pub fn feed(&mut self, bytes: &[u8]) {
         let limits = self.limits;
-        let reader = self
-            .reader
-            .get_or_insert_with(|| Box::new(Reader::new(limits)));
-        if reader.too_many_fragments || reader.done {
+        let decoder = self
+            .decoder
+            .get_or_insert_with(|| Box::new(Decoder::new(limits)));
+        if decoder.too_many_fragments || decoder.done {
             return;
         }
-        let (taken, fits) = reader.heads.watch(bytes, limits.fragments);
-        reader.too_many_fragments = !fits;
-        reader.drained = false;
+        let (taken, fits) = decoder.heads.watch(bytes, limits.fragments);
+        decoder.too_many_fragments = !fits;
+        decoder.drained = false;
         let fed = bytes.get(..taken).unwrap_or(bytes);
-        reader.socket.get_mut().input.extend_from_slice(fed);
+        decoder.socket.get_mut().input.extend_from_slice(fed);
     }
 
     /// The next message in what was fed; `None` asks for more bytes.
     pub fn read(&mut self) -> Option<Incoming> {
-        let reader = self.reader.as_mut()?;
-        let incoming = reader.read();
-        reader.drained = incoming.is_none();
+        let decoder = self.decoder.as_mut()?;
+        let incoming = decoder.read();
+        decoder.drained = incoming.is_none();
         self.forget_if_idle();
         incoming
     }
 
     /// Finished frames that answer what was read: pongs, and the echo of a close.
     pub fn take_replies(&mut self) -> Option<Bytes> {
-        let reader = self.reader.as_mut()?;
-        let replies = &mut reader.socket.get_mut().replies;
+        let decoder = self.decoder.as_mut()?;
+        let replies = &mut decoder.socket.get_mut().replies;
         let replies = std::mem::take(replies);
         self.forget_if_idle();
         (!replies.is_empty()).then(|| Bytes::from(replies))
     }
 
     fn forget_if_idle(&mut self) {
-        if self.reader.as_ref().is_some_and(|reader| reader.is_idle()) {
-            self.reader = None;
+        if self
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| decoder.is_idle())
+        {
+            self.decoder = None;
         }
     }
 }
 
-impl Reader {
+impl Decoder {
     fn new(limits: Limits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -127,7 +126,7 @@ impl Reader {
             .max_write_buffer_size(READ_BUFFER)
             .max_message_size(Some(limits.message))
             .max_frame_size(Some(limits.message));
-        Reader {
+        Decoder {
             socket: WebSocket::from_raw_socket(Feed::default(), Role::Server, Some(config)),
             heads: Heads::default(),
             drained: false,
@@ -169,7 +168,7 @@ impl Reader {
         Some(incoming)
     }
 
-    /// Whether a reader made anew for the next byte would know as much.
+    /// Whether a decoder made anew for the next byte would know as much.
     fn is_idle(&self) -> bool {
         let feed = self.socket.get_ref();
         self.drained
@@ -348,7 +347,7 @@ mod tests {
         frame
     }
 
-    fn read_all(inbound: &mut Inbound, bytes: &[u8], step: usize) -> (Vec<Incoming>, Vec<u8>) {
+    fn read_all(inbound: &mut Reader, bytes: &[u8], step: usize) -> (Vec<Incoming>, Vec<u8>) {
         let (mut read, mut replies) = (Vec::new(), Vec::new());
         for part in bytes.chunks(step) {
             inbound.feed(part);
@@ -382,7 +381,7 @@ mod tests {
             Incoming::Close(Some(4000)),
         ];
         for step in 1..=bytes.len() {
-            let (read, replies) = read_all(&mut Inbound::new(LIMITS), &bytes, step);
+            let (read, replies) = read_all(&mut Reader::new(LIMITS), &bytes, step);
             assert_eq!(read, expected, "in steps of {step}");
             assert_eq!(
                 replies, b"\x8a\x03now\x88\x02\x0f\xa0",
@@ -393,14 +392,14 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_while_the_client_is_silent() {
-        let mut inbound = Inbound::new(LIMITS);
+        let mut inbound = Reader::new(LIMITS);
         read_all(&mut inbound, &client(0x89, b"x"), 1);
-        assert!(inbound.reader.is_none());
+        assert!(inbound.decoder.is_none());
         read_all(&mut inbound, &client(0x01, b"begun"), 64);
-        assert!(inbound.reader.is_some());
+        assert!(inbound.decoder.is_some());
         let (read, _) = read_all(&mut inbound, &client(0x80, b"."), 64);
         assert_eq!(read, [Incoming::Text(Bytes::from_static(b"begun."))]);
-        assert!(inbound.reader.is_none());
+        assert!(inbound.decoder.is_none());
     }
 
     #[test]
@@ -411,7 +410,7 @@ mod tests {
         }
         let mut fits = many.clone();
         fits.extend(client(0x80, b"a"));
-        let (read, _) = read_all(&mut Inbound::new(LIMITS), &fits, 7);
+        let (read, _) = read_all(&mut Reader::new(LIMITS), &fits, 7);
         assert_eq!(read, [Incoming::Text(Bytes::from(vec![b'a'; 128]))]);
 
         let mut bomb = client(0x81, b"first");
@@ -420,7 +419,7 @@ mod tests {
             bomb.extend(client(0x00, b""));
         }
         for step in [1, 50, 100_000] {
-            let (read, _) = read_all(&mut Inbound::new(LIMITS), &bomb, step);
+            let (read, _) = read_all(&mut Reader::new(LIMITS), &bomb, step);
             assert_eq!(
                 read,
                 [
@@ -433,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_changes_holds_for_what_is_under_way() {
-        let mut inbound = Inbound::new(LIMITS);
+        let mut inbound = Reader::new(LIMITS);
         read_all(&mut inbound, &client(0x01, &[b'a'; 60]), 64);
         inbound.limit_messages(100);
         let (read, _) = read_all(&mut inbound, &client(0x80, &[b'a'; 40]), 64);
@@ -460,7 +459,7 @@ mod tests {
             (b"\x81\x02hi".to_vec(), 1002),
         ];
         for (bytes, code) in cases {
-            let (read, _) = read_all(&mut Inbound::new(LIMITS), &bytes, 1000);
+            let (read, _) = read_all(&mut Reader::new(LIMITS), &bytes, 1000);
             assert_eq!(read, [Incoming::Broken(code)]);
         }
     }

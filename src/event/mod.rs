@@ -1,11 +1,15 @@
 //! The nouns that travel: an [`Event`] at its [`Position`], and what a client is told beside it.
 
+pub mod encodings;
+
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
+
+use encodings::Encodings;
 
 use crate::json;
 
@@ -245,17 +249,6 @@ impl Cause {
 /// What an entry without payload counts for against limits in bytes.
 pub const FLAT_WEIGHT: usize = 64;
 
-/// A form in which an event is encoded at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// `crossfade.v1.json`.
-    Json,
-    /// The bare data as one text message.
-    Raw,
-    /// The data wrapped as `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
-    Wrapped,
-}
-
 /// One entry of a topic's log, immutable and shared by all who receive it.
 #[derive(Debug)]
 pub struct Event {
@@ -279,7 +272,8 @@ pub struct Event {
     pub at: Instant,
     /// What led to it, where somebody follows that.
     pub cause: Option<Arc<Cause>>,
-    frames: [OnceLock<Bytes>; 3],
+    /// What was encoded of it.
+    pub encodings: Encodings,
 }
 
 impl Event {
@@ -303,15 +297,8 @@ impl Event {
             change,
             at,
             cause: None,
-            frames: Default::default(),
+            encodings: Encodings::default(),
         }
-    }
-
-    /// The finished WebSocket frame in this form: encoded by the first who asks, shared by the rest.
-    pub fn frame(&self, form: Form, encode: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.frames[form as usize]
-            .get_or_init(|| encode(self))
-            .clone()
     }
 
     /// The same entry in other words: for one client alone.

@@ -1,0 +1,69 @@
+//! The forms in which one event is encoded, each once: by the first who asks, shared by the rest.
+
+use std::sync::OnceLock;
+
+use crate::packet::Payload;
+
+/// Encodings that an event keeps. Each further one is made anew for every client that sees it.
+const KEPT: usize = 8;
+
+/// What an encoding depends on beside the event: protocol, namespace, the event's name there, what it is wrapped in. Codecs that
+/// encode an event to the same bytes have the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodingId(u32);
+
+impl EncodingId {
+    /// `crossfade.v1.json`.
+    pub const JSON: EncodingId = EncodingId(0);
+    /// The same behind the channel number: for subscribers that know another one.
+    pub const JSON_BEHIND_CHANNEL: EncodingId = EncodingId(1);
+    /// The bare data.
+    pub const RAW: EncodingId = EncodingId(2);
+    /// The data as `{"e","d"}`.
+    pub const RAW_NAMED: EncodingId = EncodingId(3);
+    /// The data as `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
+    pub const RAW_WRAPPED: EncodingId = EncodingId(4);
+}
+
+/// See the module. Most events are encoded in one form, which needs no memory of its own.
+#[derive(Debug, Default)]
+pub struct Encodings {
+    first: OnceLock<(EncodingId, Payload)>,
+    next: OnceLock<Box<Encodings>>,
+}
+
+impl Encodings {
+    /// The encoding of this id.
+    pub fn get_or_encode(&self, id: EncodingId, encode: impl Fn() -> Payload) -> Payload {
+        let mut at = self;
+        for _ in 0..KEPT {
+            let (kept, payload) = at.first.get_or_init(|| (id, encode()));
+            if *kept == id {
+                return payload.clone();
+            }
+            at = at.next.get_or_init(Box::default);
+        }
+        encode()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_encoded_once_up_to_a_bound() {
+        let encodings = Encodings::default();
+        let encoded = std::cell::Cell::new(0);
+        for round in 0..3 {
+            for id in 0..KEPT as u32 + 2 {
+                let payload = encodings.get_or_encode(EncodingId(id), || {
+                    encoded.set(encoded.get() + 1);
+                    Payload::copy_of(id.to_string().as_bytes())
+                });
+                assert_eq!(payload, Payload::copy_of(id.to_string().as_bytes()));
+            }
+            assert_eq!(encoded.get(), KEPT + 2 * (round + 1));
+        }
+    }
+}

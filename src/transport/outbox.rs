@@ -1,0 +1,417 @@
+//! Messages on their way to the client: everything that waits leaves in one write.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use crate::packet::Packet;
+
+/// Pieces in one vectored write.
+const SLICES: usize = 64;
+
+/// Room for so many pieces stays when nothing waits: most events come one by one.
+const KEPT: usize = 4;
+
+/// Bytes copied together for a socket that cannot write several buffers at once.
+const TOGETHER: usize = 64 * 1024;
+
+/// Bytes that a client which does not read may make us owe it before it is not read any further.
+const OWED: usize = 8 * 1024;
+
+/// How messages are told apart in the bytes that leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// As frames of RFC 6455.
+    #[default]
+    WebSocket,
+    /// Each message is one piece of the outbox, and its transport says where it ends.
+    Bare,
+}
+
+/// What waits to be written. Its bound is its filler's: events of subscriptions are added only when
+/// it is empty, so that a stalled client holds one batch and its lag stays in the shared log.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    framing: Framing,
+    /// Frames, or parts of them.
+    pieces: VecDeque<Piece>,
+    /// How much of the first piece is written.
+    written: usize,
+    bytes: usize,
+    /// Bytes that answer what the client sent, since everything was written.
+    owed: usize,
+    /// Bytes that the socket has taken, ever.
+    taken: u64,
+    /// Nothing more may be added.
+    is_sealed: bool,
+}
+
+/// What is written as it is.
+#[derive(Clone, Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// It belongs to the message of the piece before it.
+    continues: bool,
+}
+
+impl Piece {
+    fn whole(bytes: Bytes) -> Self {
+        Piece {
+            bytes,
+            continues: false,
+        }
+    }
+
+    /// What is left of it behind so many bytes.
+    fn rest(&self, written: usize) -> &[u8] {
+        self.bytes.get(written..).unwrap_or_default()
+    }
+}
+
+impl Outbox {
+    /// For a transport that frames messages like this.
+    pub fn new(framing: Framing) -> Self {
+        Outbox {
+            framing,
+            ..Outbox::default()
+        }
+    }
+
+    /// Puts a message behind all others; dropped after [`Outbox::seal`]. Returns its bytes as they leave.
+    pub fn push(&mut self, packet: Packet) -> usize {
+        if self.is_sealed {
+            return 0;
+        }
+        let before = self.bytes;
+        for piece in self.pieces_of(packet).into_iter().flatten() {
+            self.bytes += piece.bytes.len();
+            self.pieces.push_back(piece);
+        }
+        self.bytes - before
+    }
+
+    /// As [`Outbox::push`], for a message that answers one of the client's: too many of these, not taken, and the client is
+    /// not read any further.
+    pub fn answer(&mut self, packet: Packet) {
+        self.owed += self.push(packet);
+    }
+
+    /// Puts a message before all others that have not begun.
+    pub fn push_first(&mut self, packet: Packet) {
+        if self.is_sealed {
+            return;
+        }
+        for piece in self.pieces_of(packet).into_iter().flatten().rev() {
+            self.insert(piece);
+        }
+    }
+
+    /// Puts what only the transport has a word for, framed by it, behind everything.
+    pub fn control(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.pieces.push_back(Piece::whole(frame));
+    }
+
+    /// As [`Outbox::control`], where it answers one of the client's frames.
+    pub fn control_answer(&mut self, frame: Bytes) {
+        self.owed += frame.len();
+        self.control(frame);
+    }
+
+    /// As [`Outbox::control`], before all messages that have not begun.
+    pub fn control_first(&mut self, frame: Bytes) {
+        self.insert(Piece::whole(frame));
+    }
+
+    /// From now on no message is added: what the transport says last has no other behind it.
+    pub fn seal(&mut self) {
+        self.is_sealed = true;
+    }
+
+    /// Drops every message that has not begun: what comes now is the last.
+    pub fn drop_unbegun(&mut self) {
+        self.pieces.truncate(self.begun());
+        let left: usize = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
+        self.bytes = left - self.written;
+    }
+
+    fn pieces_of(&self, packet: Packet) -> [Option<Piece>; 2] {
+        match self.framing {
+            Framing::WebSocket => {
+                let (head, body) = packet.frame();
+                let body = Piece {
+                    bytes: body,
+                    continues: head.is_some(),
+                };
+                [head.map(Piece::whole), Some(body)]
+            }
+            Framing::Bare => [Some(Piece::whole(packet.into_bytes())), None],
+        }
+    }
+
+    fn insert(&mut self, piece: Piece) {
+        self.bytes += piece.bytes.len();
+        self.pieces.insert(self.begun(), piece);
+    }
+
+    /// Pieces of the message that has begun to leave.
+    fn begun(&self) -> usize {
+        let has_begun = |piece: &Piece| self.written > 0 || piece.continues;
+        if !self.pieces.front().is_some_and(has_begun) {
+            return 0;
+        }
+        let rest = self.pieces.iter().skip(1);
+        1 + rest.take_while(|piece| piece.continues).count()
+    }
+
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Messages that wait, the one under way among them.
+    pub fn len(&self) -> usize {
+        let pieces = self.pieces.iter().enumerate();
+        pieces
+            .filter(|(at, piece)| *at == 0 || !piece.continues)
+            .count()
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that wait and answer what the client sent.
+    pub fn owed(&self) -> usize {
+        self.owed.min(self.bytes)
+    }
+
+    /// Whether the client is not read because of what it is owed.
+    pub fn is_held(&self) -> bool {
+        self.owed > OWED
+    }
+
+    /// Bytes that the socket has taken since the beginning.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Writes until nothing waits, neither here nor behind TLS, or the socket takes no more.
+    pub fn poll_write<Io>(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        Io: AsyncWrite + Unpin,
+    {
+        while let Some(first) = self.pieces.front() {
+            let written = match self.pieces.len() {
+                1 => Pin::new(&mut *io).poll_write(cx, first.rest(self.written)),
+                _ if io.is_write_vectored() => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = self.fill(&mut slices);
+                    Pin::new(&mut *io).poll_write_vectored(cx, &slices[..used])
+                }
+                _ => {
+                    self.join();
+                    continue;
+                }
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => self.advance(count),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.owed = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut used = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(piece.rest(skip));
+            skip = 0;
+            used += 1;
+        }
+        used
+    }
+
+    /// Makes the first few pieces one; always at least two, so that it gets shorter.
+    fn join(&mut self) {
+        let mut joined = BytesMut::with_capacity(self.bytes.min(TOGETHER));
+        let mut count = 0;
+        let has_begun = self.begun() > 0;
+        while let Some(piece) = self.pieces.front() {
+            let rest = piece.rest(self.written);
+            if count >= 2 && joined.len() + rest.len() > TOGETHER {
+                break;
+            }
+            joined.extend_from_slice(rest);
+            self.written = 0;
+            self.pieces.pop_front();
+            count += 1;
+        }
+        self.pieces.push_front(Piece {
+            bytes: joined.freeze(),
+            continues: has_begun,
+        });
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.bytes = self.bytes.saturating_sub(count);
+        self.taken += count as u64;
+        while let Some(first) = self.pieces.front() {
+            let rest = first.bytes.len() - self.written;
+            if count < rest {
+                self.written += count;
+                return;
+            }
+            count -= rest;
+            self.written = 0;
+            self.pieces.pop_front();
+        }
+        // An idle connection keeps next to nothing.
+        if self.pieces.capacity() > KEPT {
+            self.pieces = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Draft, Payload};
+    use std::task::Waker;
+
+    /// A socket that takes so many bytes per write, in one buffer or several.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+        vectored: bool,
+        writes: usize,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(self.room);
+            self.taken.extend_from_slice(&bytes[..count]);
+            self.writes += 1;
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = slices.iter().flat_map(|s| s.iter().copied()).collect();
+            self.poll_write(cx, &all)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.vectored
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn frames_leave_whole_and_in_order_whatever_the_socket_takes() {
+        for (room, vectored) in [(1, true), (3, false), (1000, true), (1000, false)] {
+            let mut io = Narrow {
+                taken: Vec::new(),
+                room,
+                vectored,
+                writes: 0,
+            };
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            for number in 0..100u8 {
+                let text = vec![b'a' + number % 26; usize::from(number % 5) + 1];
+                expected.extend_from_slice(&[0x81, text.len() as u8]);
+                expected.extend_from_slice(&text);
+                let (head, body) = text.split_at(usize::from(number % 2));
+                outbox.push(message(head, body));
+            }
+            assert_eq!(outbox.bytes(), expected.len());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(outbox.poll_write(&mut io, &mut cx).is_ready());
+            assert_eq!(io.taken, expected);
+            assert_eq!((outbox.bytes(), outbox.len()), (0, 0));
+            if room == 1000 {
+                assert!(io.writes <= 2, "{} writes", io.writes);
+            }
+        }
+    }
+
+    /// A message whose head, where it has one, is a piece of its own.
+    fn message(head: &[u8], body: &[u8]) -> Packet {
+        let body = Payload::copy_of(body);
+        if head.is_empty() {
+            return body.into();
+        }
+        let mut draft = Draft::with_capacity(head.len());
+        draft.push(head);
+        Packet::with_head(draft, body)
+    }
+
+    fn left(outbox: &Outbox) -> Vec<u8> {
+        let mut pieces = outbox.pieces.iter();
+        let first = pieces
+            .next()
+            .map_or(&[][..], |piece| piece.rest(outbox.written));
+        let rest = pieces.flat_map(|piece| piece.bytes.iter().copied());
+        first.iter().copied().chain(rest).collect()
+    }
+
+    #[test]
+    fn a_control_frame_waits_only_for_the_message_under_way() {
+        // As far as anything of the message, or all of it, was written.
+        for (written, expected) in [
+            (0, &b"ping\x81\x05oneoh\x81\x03two"[..]),
+            (1, b"\x05oneohping\x81\x03two"),
+            (5, b"ohping\x81\x03two"),
+            (6, b"hping\x81\x03two"),
+            (7, b"ping\x81\x03two"),
+        ] {
+            let mut outbox = Outbox::default();
+            outbox.push(message(b"one", b"oh"));
+            outbox.push(message(b"", b"two"));
+            outbox.advance(written);
+            outbox.control_first(Bytes::from_static(b"ping"));
+            assert_eq!(left(&outbox), expected, "{written}");
+            outbox.drop_unbegun();
+            let under_way = expected.split(|byte| *byte == b'p').next();
+            assert_eq!(left(&outbox), under_way.unwrap_or_default(), "{written}");
+            assert_eq!(outbox.bytes(), left(&outbox).len(), "{written}");
+        }
+    }
+
+    #[test]
+    fn nothing_comes_behind_the_last_word() {
+        let mut outbox = Outbox::new(Framing::Bare);
+        outbox.push(message(b"a", b"b"));
+        outbox.control(Bytes::from_static(b"end"));
+        outbox.seal();
+        outbox.answer(message(b"", b"c"));
+        outbox.push_first(message(b"", b"d"));
+        assert_eq!(left(&outbox), b"abend");
+        assert_eq!((outbox.len(), outbox.owed()), (2, 0));
+    }
+}
