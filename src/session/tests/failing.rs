@@ -1,7 +1,8 @@
 //! A bug of ours costs one connection, never the house.
 
 use super::FILE;
-use super::support::{Client, World, over};
+use super::memory::pair;
+use super::support::{Client, World};
 use crate::event::Event;
 use crate::packet::Packet;
 use crate::protocol::json::Json;
@@ -39,16 +40,16 @@ impl Codec for Broken {
 async fn a_panic_closes_its_own_connection_and_is_counted() {
     let world = World::new(FILE);
     let mut witness = world.join().await;
-    let (near, far) = tokio::io::duplex(4096);
+    let (transport, far) = pair(4096);
     let mut session = Session::new(
-        over(near),
+        transport,
         example(),
         world.shared.in_force.load_full(),
         world.shared.clone(),
     );
     session.codec = Box::new(Broken);
     tokio::spawn(session);
-    let mut client = Client::on(far).await;
+    let mut client = Client::on(far);
     assert_eq!(client.read().await["t"], "welcome");
     client.send("anything").await;
     assert_eq!(client.closed().await.0, 1011);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::FILE;
-use super::support::{World, event, first_document, over, single};
+use super::memory::pair;
+use super::support::{Client, World, event, first_document, single};
 use crate::rollout::StageState;
 use crate::session::client::example;
 use crate::session::opening::SingleForm;
@@ -290,16 +291,16 @@ async fn a_removed_route_ends_its_subscriptions_only() {
 #[tokio::test(start_paused = true)]
 async fn a_kill_between_handshake_and_session_is_not_missed() {
     let world = World::new(ROLLED);
-    let (near, far) = tokio::io::duplex(4096);
-    let connection = crate::session::run(
-        over(near),
+    let (transport, far) = pair(4096);
+    let session = crate::session::run(
+        transport,
         somebody(),
         world.shared.in_force.load_full(),
         world.shared.clone(),
     );
     world.stage("web", 100_000, StageState::Killed);
-    tokio::spawn(connection);
-    let mut client = super::support::Client::on(far).await;
+    tokio::spawn(session);
+    let mut client = Client::on(far);
     assert_eq!(client.read().await["t"], "welcome");
     assert_eq!(client.read().await["t"], "drain");
     assert_eq!(client.closed().await.0, 4302);

@@ -1,9 +1,10 @@
-//! What a session promises, over in-memory pipes and feeds that the test drives.
+//! What a session promises, over a transport in memory and feeds that the test drives.
 
 mod calls;
 mod delivering;
 mod failing;
 mod leaving;
+mod memory;
 mod single;
 mod speaking;
 mod subscribing;

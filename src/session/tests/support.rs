@@ -1,4 +1,4 @@
-//! A small world: a configuration, feeds that the test drives, and clients on in-memory pipes.
+//! A small world: a configuration, feeds that the test drives, and clients on a transport in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::memory::{self, Far};
 use crate::config;
 use crate::edge::auth::Authenticator;
 use crate::edge::auth::credential::Extras;
@@ -131,7 +129,7 @@ impl World {
         self.connect_narrow(opening, 1 << 20)
     }
 
-    /// Through a pipe that holds only so many bytes.
+    /// To a client that leaves so many bytes unread, and takes no more.
     pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
         self.connect_judged_by(self.shared.in_force.load_full(), opening, room)
             .await
@@ -144,12 +142,11 @@ impl World {
         opening: Opening,
         room: usize,
     ) -> Client {
-        let (near, far) = tokio::io::duplex(room);
-        let transport = over(near);
+        let (transport, far) = memory::pair(room);
         let shared = self.shared.clone();
         let session = run(transport, opening, in_force, shared);
         tokio::spawn(calm(session));
-        Client::on(far).await
+        Client::on(far)
     }
 
     /// A client of the multiplexed connection that has read its `welcome`.
@@ -201,25 +198,21 @@ fn in_force(file: &str, generation: u64) -> InForce {
 }
 
 pub struct Client {
-    socket: WebSocketStream<DuplexStream>,
+    far: Far,
 }
 
 impl Client {
-    /// At the far end of a pipe.
-    pub async fn on(far: DuplexStream) -> Client {
-        Client {
-            socket: WebSocketStream::from_raw_socket(far, Role::Client, None).await,
-        }
+    /// At the far end of a connection.
+    pub fn on(far: Far) -> Client {
+        Client { far }
     }
 
     pub async fn send(&mut self, text: &str) {
-        let sent = self.socket.send(Message::text(text)).await;
-        sent.expect("the connection is there");
+        self.far.send(Message::text(text));
     }
 
     pub async fn send_message(&mut self, message: Message) {
-        let sent = self.socket.send(message).await;
-        sent.expect("the connection is there");
+        self.far.send(message);
     }
 
     /// The next text message.
@@ -249,17 +242,14 @@ impl Client {
         loop {
             if let Message::Close(frame) = self.next().await {
                 let frame = frame.expect("a code");
-                // Answers the close frame.
-                let _ = self.socket.flush().await;
                 return (frame.code.into(), frame.reason.to_string());
             }
         }
     }
 
     pub async fn next(&mut self) -> Message {
-        let next = timeout(PATIENCE, self.socket.next()).await;
-        let next = next.expect("in time").expect("not the end");
-        next.expect("a message")
+        let next = timeout(PATIENCE, self.far.next()).await;
+        next.expect("in time").expect("not the end")
     }
 
     /// That nothing but heartbeats comes for a while.
