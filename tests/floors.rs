@@ -47,7 +47,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("state", 1),
     ("listener", 1),
     ("memory", 1),
+    ("transport", 1),
     ("event", 0),
+    ("packet", 0),
     ("error", 0),
     ("json", 0),
 ];
