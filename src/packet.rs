@@ -41,11 +41,6 @@ impl Packet {
         }
     }
 
-    /// Length of the message.
-    pub fn len(&self) -> usize {
-        self.head.as_ref().map_or(0, Payload::len) + self.body.len()
-    }
-
     /// The frame that carries the message, in one piece or two.
     pub fn frame(self) -> (Option<Bytes>, Bytes) {
         match self.head {
@@ -86,8 +81,7 @@ impl Payload {
         draft.finish_as(BINARY, 0)
     }
 
-    /// Length of the payload.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.buffer.len() - usize::from(self.start)
     }
 
@@ -187,7 +181,6 @@ mod tests {
             head.push(b"head");
             let packet = Packet::with_head(head, body.clone());
             let whole = [b"head", &vec![b'b'; length][..]].concat();
-            assert_eq!(packet.len(), whole.len());
             assert_eq!(packet.clone().into_bytes(), whole);
             assert_eq!(framed(packet), text(&whole));
             assert_eq!(Packet::from(body).into_bytes(), &whole[4..]);

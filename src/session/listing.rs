@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
 use super::registry::{Directive, Member};
@@ -74,19 +74,19 @@ impl Shown {
 
 /// The way back to the asker. When every session has dropped its own, all answers are there.
 #[derive(Clone, Debug)]
-pub(super) struct Asked(UnboundedSender<(u64, Shown)>);
+pub(super) struct Asked(Sender<(u64, Shown)>);
 
 impl Asked {
     /// Answers for the session of this number.
     pub fn answer(self, number: u64, shown: Shown) {
-        // The asker may have given up.
-        drop(self.0.send((number, shown)));
+        // There is room for every answer; the asker may have given up.
+        drop(self.0.try_send((number, shown)));
     }
 }
 
 /// Asks these sessions, all at once.
 async fn ask(members: &[Arc<Member>]) -> HashMap<u64, Shown> {
-    let (sender, mut answers) = unbounded_channel();
+    let (sender, mut answers) = channel(members.len().max(1));
     for member in members {
         member.direct(Directive::Show(Asked(sender.clone())));
     }
