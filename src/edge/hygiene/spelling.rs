@@ -38,7 +38,7 @@ const OWN: [&str; 13] = [
 ];
 
 /// The names that are not spelled as usual, as they are spelled. A name that stands on several lines in
-/// several spellings has the first of them.
+/// several spellings has the first of them that is not the usual one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spelling {
     /// Each behind its length in one byte.

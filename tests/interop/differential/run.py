@@ -1,509 +1,168 @@
-"""Sends a corpus of odd requests to crossfade, nginx and haproxy, each before a backend that records raw bytes.
+"""Sends the same bytes to crossfade, nginx and HAProxy, each before backends that keep what they get.
 
-    run.py CROSSFADE [--record FILE] [--only NAME]
+    run.py CROSSFADE [--record] [--only WORD]
 
-Prints what each of them did. Fails where crossfade did not do what the corpus says, let through anything that is
-not exactly one request in canonical shape, or logged control bytes or credentials. A peer that is not installed is named and left out.
+Fails where crossfade does not do what the corpora and scenes say, lets through a request of requests.txt that is not exactly one in
+canonical shape, or logs control bytes or credentials; and where docs/compatibility.md, which --record writes, says something else
+of crossfade. A peer that is not installed is named and left out.
 """
 
 import argparse
 import asyncio
-import base64
-import hashlib
 import pathlib
 import re
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).parent
-LANES = 4  # so many cases run at a time, each before proxies and a backend of its own
-SETTLE = 0.04  # after the last byte of an answer: whether another one follows, or the backend sees more
-PATIENCE = 0.5  # for the first byte of an answer where none need come
-LONG = 15  # for an answer that has to come
+import page
+from backend import Application, Recorder
+from client import exchange
+from corpus import KEY, Case, Cell, read
+from proxies import Backends, Crossfade, Peer, installed
+from scenes import SCENES
+from shape import shape, told
+from tls import Server
+from views import VIEWS, has_evil, request_cell
+from wire import show
+
+LANES = 4  # so many requests are under way at a time, each before a backend of its own
+NAMES = {"crossfade": "crossfade", "nginx": "nginx", "haproxy": "HAProxy"}
 
 
-# -- the corpus
+class Run:
+    def __init__(self, only):
+        def is_wanted(name):
+            return not only or only in name
 
+        self.requests = [case for case in read("requests.txt", Case) if is_wanted(case.name)]
+        self.cells = [cell for cell in read("cells.txt", Cell) if is_wanted(cell.name)]
+        self.scenes = [scene for scene in SCENES if is_wanted(scene[1])]
+        self.seen, self.reached, self.failures = {}, {}, []
 
-class Case:
-    def __init__(self, line):
-        self.name, self.status, self.backend, text = re.split(r" {2,}", line.rstrip("\n"), maxsplit=3)
-        self.request = decode(text)
-        self.has_answer = self.status != "-"
-        self.answers = max(1, len(self.backend.split(" + "))) if self.has_answer else 0
-        self.keeps = b"keep" in self.request.replace(b"keep-alive", b"")
+    async def at(self, proxy):
+        """Everything at one proxy: the lanes and the cells one by one, the scenes all at once."""
+        lanes = (self.walk(proxy, lane) for lane in range(LANES))
+        await asyncio.gather(self.look(proxy), *lanes, *(self.play(proxy, *scene) for scene in self.scenes))
 
+    async def walk(self, proxy, lane):
+        is_judged = proxy.name == "crossfade"
+        for case in self.requests[lane::LANES]:
+            for is_in_pieces in (False, True) if is_judged else (False,):
+                backend = proxy.backends.lanes[lane]
+                backend.expect()
+                in_pieces = is_in_pieces and len(case.request) < 2000
+                statuses, is_closed = await exchange(case.request, proxy.lanes[lane], case.due if is_judged else 0, in_pieces)
+                whole = backend.whole
+                reason = wrong(case, statuses, whole) if is_judged else None
+                if reason:
+                    self.failures.append(f"{case.name}{' (byte by byte)' if is_in_pieces else ''}: {reason}")
+                if not is_in_pieces:
+                    self.reached[case.name, proxy.name] = whole
+                    self.keep(proxy, case.group.title, case.name, request_cell(case.request, statuses, is_closed, whole))
 
-def corpus():
-    lines = (HERE / "corpus.txt").read_text("utf-8").splitlines()
-    return [Case(line) for line in lines if line.strip() and not line.startswith("#")]
+    async def look(self, proxy):
+        for cell in self.cells:
+            self.keep(proxy, cell.group.title, cell.name, await VIEWS[cell.view](proxy, cell), cell.expected)
 
+    async def play(self, proxy, group, name, expected, scene):
+        self.keep(proxy, group, name, await scene(proxy), expected)
 
-def decode(text):
-    text = re.sub(r"\{(\d+)×(.*?)\}", lambda m: m[2] * int(m[1]), text).replace("⏎", "\r\n")
-    single = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-    out, at = b"", 0
-    while at < len(text):
-        if text[at] != "\\":
-            out += text[at].encode()
-            at += 1
-        elif text[at + 1] == "x":
-            out += bytes([int(text[at + 2 : at + 4], 16)])
-            at += 4
-        else:
-            out += single[text[at + 1]]
-            at += 2
-    return out
+    def keep(self, proxy, group, name, cell, expected=None):
+        self.seen.setdefault((group, name), {})[NAMES[proxy.name]] = cell
+        if proxy.name == "crossfade" and expected not in (None, cell):
+            self.failures.append(f"{name}: {cell!r}, not {expected!r}")
 
+    def rows(self):
+        """In the order of the corpora and the scenes."""
+        keys = [(case.group.title, case.name) for case in [*self.requests, *self.cells]] + [scene[:2] for scene in self.scenes]
+        return [(*key, self.seen[key]) for key in keys]
 
-# -- the backend
-
-
-class Backend:
-    """Answers whatever a forgiving server would take for a request, and keeps the bytes of each."""
-
-    async def start(self):
-        self.whole, self.open = [], {}
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def serve(self, reader, writer):
-        me = object()
-        data = b""
-        try:
-            while True:
-                size = lenient_size(data)
-                if size is None:
-                    self.open[me] = data
-                    piece = await reader.read(65536)
-                    if not piece:
-                        break
-                    data += piece
-                    continue
-                request, data = data[:size], data[size:]
-                self.whole.append(request)
-                writer.write(answer(request))
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            if not data:
-                self.open.pop(me, None)
-            writer.close()
-
-    def forget(self):
-        self.whole, self.open = [], {}
-
-    def saw(self):
-        return self.whole, [rest for rest in self.open.values() if rest]
-
-
-def lenient_size(data):
-    """Where the first request ends for a backend that takes what it gets; None where more is to come."""
-    end = re.search(rb"\r?\n\r?\n", data)
-    if not end:
-        return None
-    head = data[: end.start()].lower()
-    at = end.end()
-    if re.search(rb"\ntransfer-encoding[ \t]*:[^\n]*chunked", head):
-        while True:
-            line = re.match(rb"\s*([0-9a-f]+)[^\n]*\n", data[at:], re.I)
-            if not line:
-                return None
-            at += line.end()
-            size = int(line[1], 16)
-            if size == 0:
-                end = re.match(rb"([^\r\n]+\r?\n)*\r?\n", data[at:])
-                return at + end.end() if end else None
-            if len(data) < at + size:
-                return None
-            at += size
-    length = re.search(rb"\ncontent-length[ \t]*:[ \t]*(\d+)", head)
-    at += int(length[1]) if length else 0
-    return at if len(data) >= at else None
-
-
-def answer(request):
-    key = re.search(rb"\r\nsec-websocket-key: (\S+)", request, re.I)
-    if key and re.search(rb"\r\nupgrade: *websocket", request, re.I):
-        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        accept = base64.b64encode(hashlib.sha1(key[1] + guid).digest())
-        return (
-            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-            b"sec-websocket-accept: " + accept + b"\r\n\r\n"
+    def totals(self, names):
+        kinds = (
+            ("nothing whole reached the backend", lambda whole: not whole),
+            ("reached it in canonical shape", lambda whole: whole and not is_odd(whole)),
+            ("reached it in another shape, or with the attacker's value", is_odd),
         )
-    return b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+        for kind, is_so in kinds:
+            counts = {shown: sum(1 for c in self.requests if is_so(self.reached[c.name, name])) for name, shown in names.items()}
+            yield kind, counts
 
 
-# -- what is a request in canonical shape
-
-TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-HOP = {b"keep-alive", b"proxy-connection", b"te", b"proxy-authorization", b"http2-settings", b"expect", b"proxy"}
-ONCE = {b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"forwarded", b"x-real-ip"}
+def is_odd(whole):
+    return any(map(shape, whole)) or has_evil(whole)
 
 
-def shape(raw):
-    """None for exactly one request that every reader reads alike, else what is odd about it."""
-    head, _, body = raw.partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    if re.search(rb"[\r\n\0]", b"".join(lines)):
-        return "control bytes or bare line ends"
-    first = re.fullmatch(rb"(" + TOKEN + rb") (/[!-~]*) HTTP/1\.1", lines[0])
-    if not first:
-        return "request line " + show(lines[0])
-    path = first[2].split(b"?")[0]
-    if re.search(rb"[\\<>\"`{}|^#]|%00|%(?![0-9A-F]{2})|/\.\.?(/|$)", path):
-        return "path " + show(path)
-    fields = []
-    for line in lines[1:]:
-        field = re.fullmatch(rb"([A-Za-z0-9-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)", line)
-        if not field:
-            return "field " + show(line)
-        fields.append((field[1].lower(), field[2].strip()))
-    names = [name for name, _ in fields]
-    for name in ONCE | {b"content-length", b"transfer-encoding", b"connection", b"upgrade"}:
-        if names.count(name) > (1 if name != b"connection" else 1):
-            return f"{name.decode()} {names.count(name)} times"
-    if b"host" not in names:
-        return "no Host"
-    have = dict(fields)
-    odd = HOP & set(names)
-    if odd:
-        return "hop-by-hop " + ", ".join(sorted(name.decode() for name in odd))
-    if have.get(b"upgrade", b"websocket").lower() != b"websocket":
-        return "upgrade to " + show(have[b"upgrade"])
-    length, coding = have.get(b"content-length"), have.get(b"transfer-encoding")
-    if length is not None and coding is not None:
-        return "both framings"
-    if coding is not None:
-        return None if coding == b"chunked" and chunks(body) is not None else "chunks " + show(coding)
-    if length is not None:
-        return None if re.fullmatch(rb"\d+", length) and int(length) == len(body) else "length " + show(length)
-    return None if not body else "a body without framing"
-
-
-def chunks(body):
-    """The data of a body of plain chunks without extensions."""
-    data = b""
-    while True:
-        size = re.match(rb"([0-9A-Fa-f]+)\r\n", body)
-        if not size:
-            return None
-        count, body = int(size[1], 16), body[size.end() :]
-        if count == 0:
-            trailers = re.fullmatch(rb"([A-Za-z0-9-]+: [^\r\n\0]*\r\n)*\r\n", body)
-            return data if trailers else None
-        data, body = data + body[:count], body[count + 2 :]
-
-
-def told(raw):
-    """Method, target and body, as the corpus writes them."""
-    head, _, body = raw.partition(b"\r\n\r\n")
-    if b"\r\ntransfer-encoding:" in head.lower():
-        body = chunks(body) or b"?"
-    words = head.split(b"\r\n")[0].split(b" ")[:2] + ([body] if body else [])
-    return b" ".join(words).decode("latin-1")
-
-
-def show(data):
-    return data[:60].decode("latin-1").encode("unicode_escape").decode()
-
-
-# -- a client
-
-
-class Seen:
-    """What became of one case at one proxy."""
-
-    def __init__(self, statuses, is_closed, whole, cut):
-        self.statuses, self.is_closed, self.whole, self.cut = statuses, is_closed, whole, cut
-
-    def line(self):
-        status = " ".join(map(str, self.statuses)) or ("closed" if self.is_closed else "waits")
-        if not self.whole:
-            return status + (", begun" if self.cut else "")
-        odd = [reason for reason in map(shape, self.whole) if reason]
-        if self.has_evil():
-            odd.append("the attacker's value")
-        reached = "1 request" if len(self.whole) == 1 else f"{len(self.whole)} requests"
-        return f"{status}, {reached}" + (f", **{'; '.join(odd)}**" if odd else "")
-
-    def has_evil(self):
-        return any(b"evil" in request.lower() for request in self.whole)
-
-    def lets_through_odd(self):
-        return any(map(shape, self.whole)) or self.has_evil()
-
-
-async def send(case, port, backend, is_exact, in_pieces):
-    backend.forget()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    statuses, data, is_closed = [], b"", False
-
-    async def write():
-        try:
-            pieces = [case.request[at : at + 1] for at in range(len(case.request))] if in_pieces else [case.request]
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-        except ConnectionError:
-            pass
-
-    writing = asyncio.ensure_future(write())
-    while not is_closed:
-        is_due = is_exact and len(statuses) < case.answers
-        patience = LONG if is_due else (SETTLE if statuses and not data else PATIENCE)
-        try:
-            piece = await asyncio.wait_for(reader.read(65536), patience)
-        except asyncio.TimeoutError:
-            break
-        except ConnectionError:
-            piece = b""
-        is_closed = not piece
-        data += piece
-        while True:
-            whole = re.match(rb"HTTP/1\.[01] (\d{3})[^\n]*\n(?:[^\r\n]+\r?\n)*\r?\n", data)
-            if not whole:
-                break
-            length = re.search(rb"(?i)\ncontent-length: *(\d+)", whole[0])
-            chunked = re.search(rb"(?i)\ntransfer-encoding: *chunked", whole[0])
-            size = whole.end() + (int(length[1]) if length else 0)
-            if chunked:
-                end = data.find(b"0\r\n\r\n", whole.end())
-                size = end + 5 if end >= 0 else len(data) + 1
-            if len(data) < size:
-                break
-            data = data[size:]
-            if whole[1] != b"100":
-                statuses.append(int(whole[1]))
-    await asyncio.wait_for(writing, LONG)
-    writer.close()
-    await asyncio.sleep(SETTLE)
-    return Seen(statuses, is_closed, *backend.saw())
-
-
-# -- the proxies
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-NGINX = """
-daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f;
-  uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
-  {servers}
-}}
-"""
-NGINX_SERVER = """
-  upstream app{lane} {{ server 127.0.0.1:{backend}; keepalive 4; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://app{lane}; proxy_http_version 1.1;
-      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
-    }}
-  }}
-"""
-HAPROXY = """
-global
-  log stderr local0 emerg
-defaults
-  mode http
-  timeout connect 3s
-  timeout client 30s
-  timeout server 30s
-  option forwardfor
-{servers}
-"""
-HAPROXY_SERVER = """
-listen lane{lane}
-  bind 127.0.0.1:{port}
-  server app 127.0.0.1:{backend}
-"""
-CROSSFADE = """
-[server]
-listen = "127.0.0.1:{port}"
-[admin]
-listen = "127.0.0.1:0"
-[log]
-level = "debug"
-[upstream.app]
-servers = ["http://127.0.0.1:{backend}"]
-[[route]]
-path = "/{{*path}}"
-upstream = "app"
-"""
-
-
-class Proxies:
-    """Programs that end with this."""
-
-    def __init__(self, folder):
-        self.folder, self.programs, self.ports, self.versions = pathlib.Path(folder), [], {}, {}
-
-    def run(self, name, *command):
-        log = open(self.folder / f"{name}.log", "wb")
-        self.programs.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder))
-
-    def start(self, crossfade, backends):
-        self.ports["crossfade"] = [free_port() for _ in backends]
-        for lane, (port, backend) in enumerate(zip(self.ports["crossfade"], backends)):
-            file = self.folder / f"proxy{lane}.toml"
-            file.write_text(CROSSFADE.format(port=port, backend=backend["crossfade"].port))
-            self.run(f"crossfade{lane}", crossfade, "run", "--config", str(file))
-        self.versions["crossfade"] = version(crossfade, "--version")
-        for name, whole, part in (("nginx", NGINX, NGINX_SERVER), ("haproxy", HAPROXY, HAPROXY_SERVER)):
-            program = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-            if not program:
-                print(f"not run: {name} is not installed")
-                continue
-            self.ports[name] = [free_port() for _ in backends]
-            parts = [
-                part.format(lane=lane, port=port, backend=backend[name].port)
-                for lane, (port, backend) in enumerate(zip(self.ports[name], backends))
-            ]
-            file = self.folder / f"{name}.cfg"
-            file.write_text(whole.format(dir=self.folder, servers="".join(parts)))
-            flags = ["-p", str(self.folder), "-c", str(file)] if name == "nginx" else ["-f", str(file)]
-            self.run(name, program, *flags)
-            self.versions[name] = version(program, "-v")
-
-    async def are_ready(self):
-        for port in (port for ports in self.ports.values() for port in ports):
-            for _ in range(300):
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                except ConnectionError:
-                    await asyncio.sleep(0.05)
-            else:
-                logs = "\n".join(log.read_text() for log in self.folder.glob("*.log"))
-                raise SystemExit(f"a proxy does not listen:\n{logs}")
-
-    def leaks(self):
-        """What crossfade's log must not hold, whatever was sent: control bytes, and the corpus's credentials."""
-        for log in sorted(self.folder.glob("crossfade*.log")):
-            data = log.read_bytes()
-            if not data:
-                yield f"{log.name}: it is empty"
-            for found in re.finditer(rb"[\x00-\x08\x0b-\x1f\x7f]|keep(=1|\b(?!-))", data):
-                yield f"{log.name}: {show(data[max(0, found.start() - 40) : found.end()])}"
-
-    def stop(self):
-        for program in self.programs:
-            program.kill()
-            program.wait()
-
-
-def version(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
-    return found[0] if found else "?"
-
-
-# -- the judgement
-
-
-def wrong(case, seen):
+def wrong(case, statuses, whole):
     """Why crossfade failed this case; None where it did not."""
-    expected = [] if case.backend in ("-", "cut") else case.backend.split(" + ")
-    reached = [told(request) for request in seen.whole]
-    if reached != expected:
-        return f"the backend got {reached}, not {expected}"
-    for request in seen.whole:
+    reached = [told(request) for request in whole]
+    if reached != case.reaches:
+        return f"the backend got {reached}, not {case.reaches}"
+    for request in whole:
         if shape(request):
             return "it reached the backend with " + shape(request)
-    if seen.has_evil():
+    if has_evil(whole):
         return "the attacker's value reached the backend"
-    if case.keeps and expected and not any(b"keep" in request for request in seen.whole):
+    if case.keeps and whole and not any(b"keep" in request for request in whole):
         return "a value did not reach the backend"
-    status = str(seen.statuses[0]) if seen.statuses else "-"
-    if status != case.status:
-        return f"answered {status}, not {case.status}"
-    return None
+    status = ",".join(map(str, statuses)) or "-"
+    return None if status == case.status else f"answered {status}, not {case.status}"
 
 
-async def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("crossfade")
-    options.add_argument("--record", type=pathlib.Path)
-    options.add_argument("--only")
-    options = options.parse_args()
-    cases = [case for case in corpus() if options.only in (None, case.name)]
+def leaks(folder):
+    """What crossfade's logs must not hold, whatever was sent: control bytes, the corpus's credentials and its key."""
+    for log in sorted(folder.glob("crossfade-*.log")):
+        data = log.read_bytes()
+        if not data:
+            yield f"{log.name}: it is empty"
+        for found in re.finditer(rb"[\x00-\x08\x0b-\x1f\x7f]|keep(=1|\b(?!-))|" + KEY.encode(), data):
+            yield f"{log.name}: {show(data[max(0, found.start() - 40) : found.end()])}"
+
+
+async def main(options):
+    run = Run(options.only)
+    programs = {"crossfade": str(pathlib.Path(options.crossfade).resolve()), "nginx": installed("nginx"), "haproxy": installed("haproxy")}
+    proxies = []
     with tempfile.TemporaryDirectory() as folder:
-        backends = [{name: Backend() for name in ("crossfade", "nginx", "haproxy")} for _ in range(LANES)]
-        for lane in backends:
-            for backend in lane.values():
-                await backend.start()
-        proxies = Proxies(folder)
+        folder = pathlib.Path(folder)
+        application, tls = await Application().start(folder), Server(folder)
         try:
-            proxies.start(str(pathlib.Path(options.crossfade).resolve()), backends)
-            await proxies.are_ready()
-            seen, failures = {}, []
-
-            async def walk(name, lane):
-                port, backend = proxies.ports[name][lane], backends[lane][name]
-                for case in cases[lane::LANES]:
-                    is_exact = name == "crossfade"
-                    seen[case.name, name] = await send(case, port, backend, is_exact, False)
-                    if not is_exact:
-                        continue
-                    again = await send(case, port, backend, is_exact, len(case.request) < 2000)
-                    for how, found in (("", seen[case.name, name]), (" (byte by byte)", again)):
-                        if reason := wrong(case, found):
-                            failures.append(f"{case.name}{how}: {reason}")
-
-            await asyncio.gather(*(walk(name, lane) for name in proxies.ports for lane in range(LANES)))
+            for name, program in programs.items():
+                if not program:
+                    print(f"not run: {name} is not installed")
+                    continue
+                recorders = [await Recorder().start() for _ in range(LANES + 1)]
+                proxy = (Crossfade if name == "crossfade" else Peer)(name, folder, Backends(recorders[1:], recorders[0], application, tls))
+                proxies.append(proxy)
+                proxy.start(program)
+            await asyncio.gather(*(proxy.is_ready() for proxy in proxies))
+            await asyncio.gather(*map(run.at, proxies))
         finally:
-            proxies.stop()
-        failures += proxies.leaks()
-    report(cases, seen, proxies, failures, options.record)
-    return 1 if failures else 0
+            for proxy in proxies:
+                proxy.stop()
+        run.failures += leaks(folder)
+    return report(run, {proxy.name: NAMES[proxy.name] for proxy in proxies}, proxies, options)
 
 
-def report(cases, seen, proxies, failures, record):
-    names = list(proxies.ports)
-    lines = ["| request | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for case in cases:
-        lines.append(f"| {case.name} | " + " | ".join(seen[case.name, name].line() for name in names) + " |")
-    totals = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    kinds = (
-        ("nothing whole reached the backend", lambda s: not s.whole),
-        ("reached it in canonical shape", lambda s: s.whole and not s.lets_through_odd()),
-        ("reached it in another shape, or with the attacker's value", lambda s: s.lets_through_odd()),
-    )
-    for kind, is_so in kinds:
-        counts = [sum(1 for case in cases if is_so(seen[case.name, name])) for name in names]
-        totals.append(f"| {kind} | " + " | ".join(map(str, counts)) + " |")
-    versions = ", ".join(f"{name} {proxies.versions[name]}" for name in names)
-    text = (
-        f"# Odd requests, and what three proxies make of them\n\n{len(cases)} requests of `corpus.txt`, sent to {versions}, each "
-        "before a backend that records bytes. Made by\n`bash tests/interop/differential.sh --record`. A cell: the statuses "
-        "that the client got, then what reached the backend; in bold what is odd\nabout that: more than one reading, a "
-        "field of one hop, a name that may pass for another, or a value that the client had no right to set.\n\n"
-        + "\n".join(totals)
-        + "\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+def report(run, names, proxies, options):
+    rows = run.rows()
+    peers = [f"{NAMES[proxy.name]} {proxy.version}" for proxy in proxies[1:]]
+    text = page.write(rows, list(names.values()), peers, list(run.totals(names)))
     print(text)
-    if record and not failures:
-        record.write_text(text, "utf-8")
-    for failure in failures:
+    if options.record and not run.failures and not options.only and len(names) == len(NAMES):
+        page.PAGE.write_text(text, "utf-8")
+    elif options.record:
+        run.failures.append("nothing is recorded: that takes all three proxies, all cases, and no failure")
+    else:
+        run.failures += page.outdated(rows, is_all=not options.only)
+    for failure in run.failures:
         print("FAILED " + failure)
-    print(f"{len(cases)} requests, {len(failures)} failures at crossfade")
+    print(f"{len(rows)} cases, {len(run.failures)} failures at crossfade")
+    return 1 if run.failures else 0
 
 
-sys.exit(asyncio.run(main()))
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("crossfade")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--only")
+    sys.exit(asyncio.run(main(parser.parse_args())))
