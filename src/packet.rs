@@ -41,11 +41,11 @@ impl Packet {
         }
     }
 
-    /// The frame that carries the message, in one piece or two.
-    pub fn frame(self) -> (Option<Bytes>, Bytes) {
+    /// The frame that carries the message, in one piece or two, and where in the first of them the message begins.
+    pub fn frame(self) -> (Bytes, Option<Bytes>, u8) {
         match self.head {
-            Some(head) => (Some(head.buffer), self.body.into_bytes()),
-            None => (None, self.body.buffer),
+            Some(head) => (head.buffer, Some(self.body.into_bytes()), head.start),
+            None => (self.body.buffer, None, self.body.start),
         }
     }
 
@@ -154,8 +154,8 @@ mod tests {
     use super::*;
 
     fn framed(packet: Packet) -> Vec<u8> {
-        let (head, body) = packet.frame();
-        [&head.unwrap_or_default()[..], &body].concat()
+        let (first, rest, _) = packet.frame();
+        [first, rest.unwrap_or_default()].concat()
     }
 
     fn text(payload: &[u8]) -> Vec<u8> {

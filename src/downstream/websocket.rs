@@ -212,6 +212,7 @@ fn answer(
         headers: kept(head.headers, &exchange.in_force.routes),
         mode: asked.mode,
         refuse_with,
+        keep: None,
         permit: Some(connection.permit.clone()),
     };
     let in_force = exchange.in_force.clone();

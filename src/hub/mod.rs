@@ -160,6 +160,11 @@ impl Hub {
         self.node.set_limits(limits);
     }
 
+    /// No bytes yet, which may grow to what `limits.memory` has room for beside the logs.
+    pub fn reserve(&self) -> Reserved {
+        Reserved::nothing(self.node.clone())
+    }
+
     /// Bytes that all replay windows hold.
     pub fn held(&self) -> usize {
         self.node.budget.held()

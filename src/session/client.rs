@@ -210,6 +210,7 @@ pub(super) fn example() -> Opening {
         headers: HeaderMap::new(),
         mode: super::opening::Mode::Multiplex,
         refuse_with: None,
+        keep: None,
         permit: None,
     }
 }

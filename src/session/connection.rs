@@ -10,30 +10,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::beginning::Beginning;
 use super::call::Call;
 use super::client::Client;
+use super::delivery::Delivery;
 use super::ending::{Life, NO_CODE};
 use super::heartbeat::{Beat, Heartbeat};
 use super::hello::Hello;
 use super::identity::Access;
-use super::lag::Lag;
 use super::leaving::Leaving;
+use super::link::{Link, Sent};
 use super::listing::Shown;
 use super::opening::{Mode, Opening};
 use super::pace::max_message;
+use super::parking::{Keep, Parking};
 use super::registry::{Directive, Member, Membership, Notice};
-use super::subscription::{Subscription, Traced};
-use crate::config::{Queue, WebSocket};
-use crate::edge::caps::Permit;
+use super::slow;
+use super::subscription::Subscription;
+use super::timer::Timer;
+use crate::config::WebSocket;
 use crate::error::{Code, Refusal, Side};
-use crate::protocol::{Codec, Message, Output, Violation};
+use crate::protocol::{Message, Output, Violation};
 use crate::route::InForce;
-use crate::telemetry::Meters;
-use crate::transport::outbox::Outbox;
 use crate::transport::{Incoming, Transport};
 
 /// Messages of the client in one round.
@@ -47,41 +48,26 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Session {
-    pub(super) transport: Box<dyn Transport>,
-    pub(super) outbox: Outbox,
+    pub(super) link: Link,
     pub(super) shared: Arc<Shared>,
     pub(super) membership: Membership,
-    _permit: Option<Arc<Permit>>,
-    pub(super) codec: Box<dyn Codec>,
     /// As of the last look; reloads and stages ask for another one.
     pub(super) in_force: Arc<InForce>,
     /// Who it is, and what is still to be found out of it.
     pub(super) access: Box<Access>,
-    pub(super) meters: Arc<Meters>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) calls: Vec<Call>,
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) heartbeat: Heartbeat,
-    /// Wakes for the nearest of all deadlines.
-    sleep: Pin<Box<Sleep>>,
-    /// When it does.
-    rings_at: Instant,
+    /// Rings for the nearest of all deadlines.
+    pub(super) timer: Timer,
     beginning: Option<Box<Beginning>>,
     /// When the closing handshake has taken too long.
     pub(super) closing_until: Option<Instant>,
-    /// The event whose latency is known when the outbox is empty.
-    pub(super) oldest: Option<(std::time::Instant, Arc<Meters>)>,
-    /// An event of the outbox whose way is traced, likewise.
-    pub(super) traced: Option<Box<Traced>>,
-    /// Where the next round over the subscriptions starts.
-    pub(super) turn: usize,
-    /// `sub`s refused because there are too many already.
-    pub(super) refused_subs: u32,
+    delivery: Delivery,
+    /// Where the client may come back.
+    parking: Option<Box<Parking>>,
     pub(super) is_single: bool,
-    /// The client did not take all of the last write.
-    pub(super) stalled: bool,
-    /// What it takes, while it has not taken all.
-    pub(super) lag: Option<Box<Lag>>,
     panicked: bool,
     /// For the line that it leaves in the log.
     pub(super) life: Box<Life>,
@@ -125,21 +111,23 @@ impl Session {
             .route_meters(&place, codec.name(), "websocket");
         meters.sessions.inc();
         transport.limit_messages(max_message(&in_force, &place, is_single));
+        let (id_of_client, parking) = match opening.keep {
+            Some(Keep { id, window }) => {
+                let parking = Parking::new(window, shared.sessions.places());
+                (Some(id), Some(Box::new(parking)))
+            }
+            None => (None, None),
+        };
         let part = 0.5 + fastrand::f64() / 2.0;
         let heartbeat = Heartbeat::new(now, rules.ping_interval, part);
         Session {
-            outbox: Outbox::new(transport.framing()),
-            transport,
-            membership: shared.sessions.enter(member),
-            _permit: opening.permit.clone(),
-            codec,
+            link: Link::new(transport, codec),
+            membership: shared.sessions.enter(member, id_of_client),
             access: Box::new(Access::new(opening.presented, opening.seat)),
-            meters,
             subscriptions: Vec::new(),
             calls: Vec::new(),
             leaving: None,
-            sleep: Box::pin(sleep_until(now)),
-            rings_at: now,
+            timer: Timer::new(now),
             heartbeat,
             beginning: Some(Box::new(Beginning {
                 mode: opening.mode,
@@ -149,18 +137,16 @@ impl Session {
                 awaits_hello: opening.awaits_hello,
             })),
             closing_until: None,
-            oldest: None,
-            traced: None,
-            turn: 0,
-            refused_subs: 0,
+            delivery: Delivery::default(),
+            parking,
             is_single,
-            stalled: false,
-            lag: None,
             panicked: false,
             life: Box::new(Life {
                 request_id: opening.request_id,
                 place,
                 opened: now,
+                meters,
+                _permit: opening.permit,
                 ended_by: None,
             }),
             in_force,
@@ -199,8 +185,9 @@ impl Session {
             self.obey(now);
         }
         self.learn(cx);
-        let Ok(mut has_more_to_read) = self.read(cx, now) else {
-            return Round::Gone;
+        let mut has_more_to_read = match self.read(cx, now) {
+            Ok(has_more) => has_more,
+            Err(_) => return self.lose_transport(now),
         };
         self.keep_time(now);
         // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
@@ -209,41 +196,39 @@ impl Session {
         // After reading: a request that has just come is not under way before it is polled. What the socket takes is not
         // asked: else a client that takes nothing would hold the connections, and the places, that its requests have upstream.
         self.answer_calls(cx);
-        let mut is_behind = self.stalled;
+        let mut is_behind = self.link.is_stalled();
         if self.closing_until.is_none() {
-            if self.stalled {
-                self.judge_lag(now);
-            } else {
-                is_behind = self.fill(now);
-            }
+            is_behind = match is_behind {
+                true => self.judge_lag(now),
+                false => self.fill(now),
+            };
         }
         let has_more = has_more_to_read || is_behind;
-        let was_held = self.outbox.is_held();
-        match self.transport.poll_send(&mut self.outbox, cx) {
-            Poll::Ready(Ok(())) => {
-                if std::mem::take(&mut self.stalled) {
+        let was_held = self.link.outbox().is_held();
+        match self.link.send(is_behind, now, cx) {
+            Ok(Sent::Part) => {}
+            Ok(sent) => {
+                if sent == Sent::AllAfterStall {
                     // Notices have waited for this.
                     self.member().signal.ring();
                 }
-                if !is_behind {
-                    self.lag = None;
-                }
-                self.sent();
+                let (protocol, one_way) = (self.link.codec().name(), self.heartbeat.one_way());
+                let telemetry = &self.shared.telemetry;
+                self.delivery.sent(telemetry, protocol, one_way);
             }
-            Poll::Ready(Err(_)) => return Round::Gone,
-            Poll::Pending => {
-                self.stalled = true;
-                self.look_at_lag(now);
-            }
+            Err(_) => return self.lose_transport(now),
+        }
+        if self.is_forgotten(now) {
+            return Round::Gone;
         }
         // What is published meanwhile rings, and what the client sends wakes: there is no need to
         // look again, unless reading was held back by what has left now.
-        let may_do_more = !self.stalled && (has_more || was_held);
+        let may_do_more = !self.link.is_stalled() && (has_more || was_held);
         if self.closing_until.is_some() || may_do_more {
             return Round::Again;
         }
         let deadline = self.deadline();
-        match self.poll_sleep(deadline, now, cx) {
+        match self.timer.poll_until(deadline, now, cx) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending if has_more_to_read => {
                 // Stalled, and yet there is something to read that must not wait for a write.
@@ -256,7 +241,7 @@ impl Session {
     /// Does what others want.
     fn obey(&mut self, now: Instant) {
         let member = self.member().clone();
-        for directive in member.take_directives(!self.stalled) {
+        for directive in member.take_directives(!self.link.is_stalled()) {
             if self.closing_until.is_some() && !matches!(directive, Directive::Show(_)) {
                 continue;
             }
@@ -267,16 +252,51 @@ impl Session {
                 Directive::Notice(notice) => self.pass_on(&notice),
                 Directive::Drain(window, why) => self.leave_with_the_node(window, why, now),
                 Directive::Stay => self.stay_with_the_node(),
+                Directive::Attach(transport) => self.go_on_over(transport),
             }
         }
     }
 
+    /// The transport is gone: the session waits for another where its client may come back, and is over where it may not.
+    fn lose_transport(&mut self, now: Instant) -> Round {
+        let parking = self.parking.as_mut();
+        let parking = parking.filter(|_| self.closing_until.is_none());
+        let is_parked = parking.is_some_and(|parking| parking.park(self.shared.hub.reserve(), now));
+        if !is_parked {
+            return Round::Gone;
+        }
+        self.link.detach();
+        Round::Again
+    }
+
+    /// The client is back.
+    fn go_on_over(&mut self, transport: Box<dyn Transport>) {
+        self.link.attach(transport);
+        self.link.limit_messages(self.max_message());
+        self.heartbeat.hear();
+        if let Some(parking) = &mut self.parking {
+            parking.unpark();
+        }
+    }
+
+    /// Until when the session waits for its client to come back, where it does.
+    fn parked_until(&self) -> Option<Instant> {
+        self.parking.as_ref()?.until()
+    }
+
+    /// Whether a parked session has waited long enough, or takes memory that is not there.
+    fn is_forgotten(&mut self, now: Instant) -> bool {
+        let waiting = self.link.outbox().bytes();
+        let Some(until) = self.parked_until() else {
+            return false;
+        };
+        let has_room = (self.parking.as_mut()).is_some_and(|parking| parking.has_room(waiting));
+        now >= until || !has_room
+    }
+
     /// What the admin API is to know.
     fn shown(&self) -> Shown {
-        let mut queued = Queue {
-            messages: self.outbox.len() as u64,
-            bytes: self.outbox.bytes() as u64,
-        };
+        let mut queued = self.link.queued();
         for subscription in &self.subscriptions {
             let waiting = subscription.waiting();
             queued.messages += waiting.messages;
@@ -304,9 +324,7 @@ impl Session {
                 continue;
             };
             let call = self.calls.swap_remove(index);
-            answer.encode(call.id, &mut *self.codec, &mut |packet| {
-                self.outbox.answer(packet)
-            });
+            self.link.answer(call.id, &answer);
         }
         if self.calls.is_empty() {
             self.calls = Vec::new();
@@ -319,7 +337,7 @@ impl Session {
             if self.closing_until.is_some() || self.access.asking.is_some() {
                 return Ok(false);
             }
-            let incoming = match self.transport.poll_receive(&mut self.outbox, cx) {
+            let incoming = match self.link.poll_receive(cx) {
                 Poll::Ready(incoming) => incoming?,
                 Poll::Pending => return Ok(false),
             };
@@ -350,11 +368,11 @@ impl Session {
 
     fn understand(&mut self, message: Message<'_>, now: Instant) {
         let (Message::Text(bytes) | Message::Binary(bytes)) = message;
-        self.meters.messages_in.inc();
-        self.meters.bytes_in.inc_by(bytes.len() as u64);
+        self.life.meters.messages_in.inc();
+        self.life.meters.bytes_in.inc_by(bytes.len() as u64);
         let size = bytes.len();
         let mut inputs = Vec::new();
-        let decoded = self.codec.decode(message, &mut inputs);
+        let decoded = self.link.parts().0.decode(message, &mut inputs);
         let id = match (inputs.first(), &decoded) {
             (Some(input), _) => input.id(),
             (None, Err(Violation::Frame { id, .. })) => *id,
@@ -381,14 +399,16 @@ impl Session {
     fn keep_time(&mut self, now: Instant) {
         let rules = self.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
-        match self.heartbeat.beat(now, interval, timeout) {
+        let beat = match self.parked_until() {
+            Some(_) => Beat::No,
+            None => self.heartbeat.beat(now, interval, timeout),
+        };
+        match beat {
             Beat::No => {}
             Beat::Ping => {
                 // The clock on the wall may have been set meanwhile.
                 self.access.watch_at = Some(now);
-                self.codec
-                    .encode(&Output::Ping, &mut |packet| self.outbox.push_first(packet));
-                self.transport.ping(&mut self.outbox);
+                self.link.ping();
             }
             Beat::Lost => {
                 self.close(4108, "heartbeat lost", now);
@@ -411,12 +431,13 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        let heartbeat = self.heartbeat.deadline(self.rules().ping_timeout);
+        let heartbeat = || self.heartbeat.deadline(self.rules().ping_timeout);
+        let first = self.parked_until().unwrap_or_else(heartbeat);
         let exit = self.leaving.as_ref().and_then(|leaving| leaving.exit());
         let leaving = exit.map(|exit| exit.at);
         // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
-        let nearest = match self.stalled {
-            true => self.lag.as_ref().map(|lag| lag.deadline()),
+        let nearest = match self.link.is_stalled() {
+            true => self.link.lag.as_ref().map(|lag| lag.deadline()),
             false => self
                 .subscriptions
                 .iter()
@@ -426,40 +447,46 @@ impl Session {
         [leaving, nearest, self.access.deadline()]
             .into_iter()
             .flatten()
-            .fold(heartbeat, Instant::min)
+            .fold(first, Instant::min)
     }
 
-    /// Waits for `deadline`. A timer that rings earlier than needed costs a look; setting it, or only
-    /// asking it, at every event would cost more. The task's waker stays the same for its life.
-    pub(super) fn poll_sleep(
-        &mut self,
-        deadline: Instant,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if now < self.rings_at && self.rings_at <= deadline {
-            return Poll::Pending;
+    /// Lets the subscriptions add what comes next. Returns whether there is more.
+    fn fill(&mut self, now: Instant) -> bool {
+        let filled = (self.delivery).fill(&mut self.subscriptions, &mut self.link, now);
+        for (ch, verdict) in filled.ends {
+            if self.closing_until.is_some() {
+                return false;
+            }
+            self.finish(ch, verdict, now);
         }
-        self.rings_at = deadline;
-        self.sleep.as_mut().reset(deadline);
-        self.sleep.as_mut().poll(cx)
+        filled.has_more
+    }
+
+    /// Judges a client that has not taken all. There is more for it in any case.
+    fn judge_lag(&mut self, now: Instant) -> bool {
+        if self.parked_until().is_some() {
+            return true;
+        }
+        let allowed = self.rules().queue;
+        let (subs, link) = (&mut self.subscriptions, &mut self.link);
+        if let Some(slow) = slow::judge(subs, link, allowed, now) {
+            self.close_slow(slow, now);
+        }
+        true
     }
 
     /// Says what no client asked for.
     pub(super) fn say(&mut self, output: &Output<'_>) {
-        self.codec.encode(output, &mut |packet| {
-            self.outbox.push(packet);
-        });
+        self.link.say(output);
     }
 
     /// Says what answers the client.
     pub(super) fn reply(&mut self, output: &Output<'_>) {
-        self.codec
-            .encode(output, &mut |packet| self.outbox.answer(packet));
+        self.link.reply(output);
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
-        self.reply(&Output::Err { id, refusal });
+        self.link.refuse(id, refusal);
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -509,7 +536,7 @@ mod tests {
             subscription <= 256,
             "a subscription has {subscription} bytes"
         );
-        let sleep = size_of::<Sleep>();
+        let sleep = size_of::<tokio::time::Sleep>();
         assert!(task + member + subscription + sleep <= 1024 + 256);
     }
 }

@@ -7,8 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{Round, Session};
+use super::slow::Slow;
+use super::subscription::{Verdict, refusal_of};
+use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
-use crate::telemetry;
+use crate::event::{End, GapWhy};
+use crate::protocol::Output;
+use crate::telemetry::{self, Meters};
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -26,6 +31,10 @@ pub(super) struct Life {
     /// The route's name, or `-`.
     pub place: Arc<str>,
     pub opened: Instant,
+    /// Counts what its client sends.
+    pub meters: Arc<Meters>,
+    /// Its place among the connections.
+    pub _permit: Option<Arc<Permit>>,
     /// Who began the end, and with which close code.
     pub ended_by: Option<(Side, u16)>,
 }
@@ -47,10 +56,7 @@ impl Session {
             (4200..=4299, "") => r#"{"retry_ms":4000}"#,
             _ => reason,
         };
-        if self.stalled {
-            self.outbox.drop_unbegun();
-        }
-        self.transport.close(&mut self.outbox, code, reason);
+        self.link.close(code, reason);
         self.life.ended_by = Some((Side::Edge, code));
         self.shared.telemetry.session_closing(code);
         self.closed(now);
@@ -64,13 +70,74 @@ impl Session {
         self.closing_until.get_or_insert(now + CLOSING);
     }
 
+    /// Acts on what a subscription came to.
+    pub(super) fn finish(&mut self, ch: u32, verdict: Verdict, now: Instant) {
+        let ended = self.subscriptions.iter().position(|sub| sub.ch == ch);
+        let route = match ended.and_then(|index| self.subscriptions.get(index)) {
+            Some(sub) => sub.route().clone(),
+            None => return,
+        };
+        match verdict {
+            Verdict::Waits | Verdict::HasMore => {}
+            Verdict::Refused(id, end) => {
+                self.subscriptions.retain(|sub| sub.ch != ch);
+                let refusal = refusal_of(&end);
+                if self.is_single {
+                    self.refuse_single(&refusal, now);
+                } else {
+                    self.refuse(Some(id), &refusal);
+                }
+            }
+            Verdict::Over(end) => {
+                self.subscriptions.retain(|sub| sub.ch != ch);
+                self.end(ch, &end, now);
+            }
+            Verdict::Lost(GapWhy::Slow) => {
+                self.shared.telemetry.slow_client_closed(&route.name);
+                self.close(4113, "slow consumer", now);
+            }
+            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
+        }
+    }
+
+    /// Tells that a subscription, gone already, is over; a single stream's session goes with it.
+    pub(super) fn end(&mut self, ch: u32, end: &End, now: Instant) {
+        self.say(&Output::End { ch, end });
+        if self.is_single {
+            let is_done = end.is_final
+                || (!self.link.codec().has_words() && end.code == Code::UpstreamClosed);
+            let code = if is_done { 1000 } else { close_code(end.code) };
+            self.close(code, &reason(end.code, end.retry_ms), now);
+        }
+    }
+
+    /// The implied `sub` of a single stream was refused: that is the session's end.
+    pub(super) fn refuse_single(&mut self, refusal: &Refusal, now: Instant) {
+        self.refuse(Some(0), refusal);
+        let code = close_code(refusal.code);
+        self.close(code, &reason(refusal.code, refusal.retry_ms), now);
+    }
+
+    /// Ends for a client that is too slow.
+    pub(super) fn close_slow(&mut self, slow: Slow, now: Instant) {
+        let (Slow::Standstill(route) | Slow::Behind(route)) = &slow;
+        let route = route.clone().unwrap_or_else(|| self.life.place.clone());
+        self.shared.telemetry.slow_client_closed(&route);
+        self.close(4113, "slow consumer", now);
+        if matches!(slow, Slow::Behind(_)) {
+            // It may read on, and is to learn then why it was closed: it has as long as silence may last.
+            let lost = self.heartbeat.lost_at(self.rules().ping_timeout);
+            self.closing_until = self.closing_until.max(Some(lost));
+        }
+    }
+
     /// Carries the closing handshake through.
     pub(super) fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
         let now = Instant::now();
-        if self.transport.poll_end(&mut self.outbox, cx).is_ready() || now >= until {
+        if self.link.poll_end(cx).is_ready() || now >= until {
             return Round::Gone;
         }
-        match self.poll_sleep(until, now, cx) {
+        match self.timer.poll_until(until, now, cx) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending => Round::Waits,
         }
@@ -79,10 +146,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.meters.sessions.dec();
+        self.life.meters.sessions.dec();
         let member = &self.membership.member;
         member.end();
         let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
+        let (bytes_in, bytes_out) = self.link.counts();
         self.shared.telemetry.session_finished(&telemetry::Session {
             id: &member.id,
             request_id: &self.life.request_id,
@@ -92,8 +160,31 @@ impl Drop for Session {
             side: side.as_str(),
             code,
             total: self.life.opened.elapsed(),
-            bytes_in: self.transport.bytes_read(),
-            bytes_out: self.outbox.taken(),
+            bytes_in,
+            bytes_out,
         });
+    }
+}
+
+/// How a single stream's connection ends where a word would say so.
+fn close_code(code: Code) -> u16 {
+    match code {
+        Code::Unauthorized => 4001,
+        Code::TokenExpired => 4401,
+        Code::Forbidden => 4003,
+        Code::NotFound => 4004,
+        Code::BadFrame => 4000,
+        Code::RateLimited => 4129,
+        Code::Legacy => 4300,
+        Code::RouteRemoved => 4201,
+        _ => 4100,
+    }
+}
+
+/// What the close frame says beside its code.
+fn reason(code: Code, retry_ms: Option<u64>) -> String {
+    match retry_ms {
+        Some(retry_ms) => format!(r#"{{"retry_ms":{retry_ms}}}"#),
+        None => code.as_str().into(),
     }
 }

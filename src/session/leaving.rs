@@ -100,7 +100,7 @@ impl Session {
                 self.follow_name(&url);
             }
             let max_message = self.max_message();
-            self.transport.limit_messages(max_message);
+            self.link.limit_messages(max_message);
             self.follow_origins(now);
             if self.closing_until.is_none() {
                 self.follow_policies(now);

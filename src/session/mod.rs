@@ -13,15 +13,19 @@ mod hello;
 mod identity;
 mod lag;
 mod leaving;
+mod link;
 pub mod listing;
 mod opening;
 mod pace;
+pub mod parking;
 mod presented;
 pub mod registry;
 mod requests;
+mod slow;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod watch;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
 use super::client::{Client, Located};
+use super::parking::Keep;
 use super::presented::Presented;
 use crate::config::{Emit, Route, Source};
 use crate::edge::auth::Admission;
@@ -50,6 +51,8 @@ pub struct Opening {
     pub mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).
     pub refuse_with: Option<u16>,
+    /// How the client may come back over another transport, where its protocol lets it.
+    pub keep: Option<Keep>,
     /// The connection's place under the caps, given back with its end.
     pub permit: Option<Arc<Permit>>,
 }

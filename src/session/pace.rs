@@ -15,8 +15,18 @@ use crate::route::InForce;
 #[derive(Default)]
 pub(super) struct Pace {
     excesses: Vec<(Kind, Excess)>,
+    /// `sub`s refused because there are too many already.
+    refused_subs: u32,
     /// It went on and on; milliseconds until it may come back.
     flood: Option<u64>,
+}
+
+impl Pace {
+    /// Counts a `sub` that is refused because there are too many already. Returns how many were.
+    pub fn refuse_sub(&mut self) -> u32 {
+        self.refused_subs += 1;
+        self.refused_subs
+    }
 }
 
 fn policy_of<'a>(

@@ -1,6 +1,6 @@
 //! The present sessions, as the admin API and the rollout see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,11 @@ use tokio::sync::Notify;
 
 use super::client::Client;
 use super::listing::{self, Asked, SessionInfo};
+use super::parking::{Places, SecretId};
 use crate::config::Auth;
 use crate::edge::auth::Admission;
 use crate::hub::Signal;
+use crate::transport::Transport;
 
 /// Directives that one session may have waiting; notices above it are not accepted.
 const INBOX: usize = 64;
@@ -27,6 +29,7 @@ pub struct Sessions {
 #[derive(Default)]
 struct House {
     present: Mutex<Present>,
+    parked: Places,
     empty: Notify,
 }
 
@@ -34,6 +37,8 @@ struct House {
 struct Present {
     /// By connection number: the oldest first.
     members: BTreeMap<u64, Arc<Member>>,
+    /// The numbers of those whose clients may come back.
+    kept: HashMap<SecretId, u64>,
     /// The drain under way, for those who come while it is.
     drain: Option<(Duration, &'static str)>,
 }
@@ -63,7 +68,6 @@ pub struct Notice {
 }
 
 /// What somebody else wants of a session.
-#[derive(Clone, Debug)]
 pub(super) enum Directive {
     /// Look again at configuration and stages.
     Recheck,
@@ -77,6 +81,8 @@ pub(super) enum Directive {
     Stay,
     /// Show what you do.
     Show(Asked),
+    /// The client is back: go on over this.
+    Attach(Box<dyn Transport>),
 }
 
 /// A session's public half: who it is, how to reach it, what it listens to.
@@ -99,6 +105,7 @@ pub(super) struct Member {
 /// Keeps a session listed while it lives.
 pub(super) struct Membership {
     pub member: Arc<Member>,
+    id: Option<SecretId>,
     house: Arc<House>,
 }
 
@@ -215,16 +222,49 @@ impl Sessions {
         }
     }
 
-    /// Lists a new session; one that comes during a drain is told at once.
-    pub(super) fn enter(&self, member: Member) -> Membership {
+    /// Goes on with the session of this id over another transport, whether it is parked or not.
+    ///
+    /// # Errors
+    /// There is none, or not any more; the transport comes back.
+    pub fn attach(
+        &self,
+        id: &SecretId,
+        transport: Box<dyn Transport>,
+    ) -> Result<(), Box<dyn Transport>> {
+        let member = {
+            let present = lock(&self.house.present);
+            let number = present.kept.get(id);
+            number.and_then(|number| present.members.get(number).cloned())
+        };
+        match member {
+            Some(member) => member.attach(transport),
+            None => Err(transport),
+        }
+    }
+
+    /// How many sessions wait for their clients to come back.
+    pub fn parked(&self) -> usize {
+        self.house.parked.taken()
+    }
+
+    pub(super) fn places(&self) -> Places {
+        self.house.parked.clone()
+    }
+
+    /// Lists a new session; one that comes during a drain is told at once. `id` finds it, where its client may come back.
+    pub(super) fn enter(&self, member: Member, id: Option<SecretId>) -> Membership {
         let member = Arc::new(member);
         let mut present = lock(&self.house.present);
+        if let Some(id) = &id {
+            present.kept.insert(id.clone(), member.number);
+        }
         present.members.insert(member.number, member.clone());
         if let Some((window, why)) = present.drain {
             member.direct(Directive::Drain(window, why));
         }
         Membership {
             member,
+            id,
             house: self.house.clone(),
         }
     }
@@ -333,6 +373,15 @@ impl Member {
         *lock(&self.directives) = None;
     }
 
+    fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
+        match &mut *lock(&self.directives) {
+            Some(directives) => directives.push(Directive::Attach(transport)),
+            None => return Err(transport),
+        }
+        self.signal.ring();
+        Ok(())
+    }
+
     /// False where it was ordered before: until its client has answered, it is still among the others.
     fn order_to_close(&self, code: u16) -> bool {
         !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
@@ -366,6 +415,9 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut present = lock(&self.house.present);
         present.members.remove(&self.member.number);
+        if let Some(id) = &self.id {
+            present.kept.remove(id);
+        }
         if present.members.is_empty() {
             self.house.empty.notify_waiters();
         }

@@ -257,7 +257,7 @@ impl Session {
         let meters =
             self.shared
                 .telemetry
-                .route_meters(&route.name, self.codec.name(), "websocket");
+                .route_meters(&route.name, self.link.codec().name(), "websocket");
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
@@ -273,11 +273,8 @@ impl Session {
             return self.refuse_single(refusal, now);
         }
         self.refuse(Some(id), refusal);
-        if refusal.code == Code::TooManySubs {
-            self.refused_subs += 1;
-            if self.refused_subs > PATIENCE {
-                self.close(4129, "too many subscriptions", now);
-            }
+        if refusal.code == Code::TooManySubs && self.access.pace.refuse_sub() > PATIENCE {
+            self.close(4129, "too many subscriptions", now);
         }
     }
 

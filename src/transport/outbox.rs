@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::packet::Packet;
+use crate::packet::{Packet, Payload};
 
 /// Pieces in one vectored write.
 const SLICES: usize = 64;
@@ -54,16 +54,23 @@ pub struct Outbox {
 #[derive(Clone, Debug)]
 struct Piece {
     bytes: Bytes,
-    /// It belongs to the message of the piece before it.
-    continues: bool,
+    part: Part,
+}
+
+/// What a piece is of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Its beginning, or all of it; the payload begins there.
+    Message(u8),
+    /// The rest of the message of the piece before it.
+    Rest,
+    /// No message: a word of the transport's own.
+    Control,
 }
 
 impl Piece {
-    fn whole(bytes: Bytes) -> Self {
-        Piece {
-            bytes,
-            continues: false,
-        }
+    fn continues(&self) -> bool {
+        self.part == Part::Rest
     }
 
     /// What is left of it behind so many bytes.
@@ -113,7 +120,10 @@ impl Outbox {
     /// Puts what only the transport has a word for, framed by it, behind everything.
     pub fn control(&mut self, frame: Bytes) {
         self.bytes += frame.len();
-        self.pieces.push_back(Piece::whole(frame));
+        self.pieces.push_back(Piece {
+            bytes: frame,
+            part: Part::Control,
+        });
     }
 
     /// As [`Outbox::control`], where it answers one of the client's frames.
@@ -124,7 +134,10 @@ impl Outbox {
 
     /// As [`Outbox::control`], before all messages that have not begun.
     pub fn control_first(&mut self, frame: Bytes) {
-        self.insert(Piece::whole(frame));
+        self.insert(Piece {
+            bytes: frame,
+            part: Part::Control,
+        });
     }
 
     /// From now on no message is added: what the transport says last has no other behind it.
@@ -139,17 +152,57 @@ impl Outbox {
         self.bytes = left - self.written;
     }
 
+    /// Drops the message that has begun to leave: the transport that took its beginning is gone.
+    pub fn drop_begun(&mut self) {
+        for piece in self.pieces.drain(..self.begun()) {
+            self.bytes -= piece.bytes.len();
+        }
+        self.bytes += std::mem::take(&mut self.written);
+        self.owed = self.owed.min(self.bytes);
+    }
+
+    /// Goes on for a transport that frames messages like this: what waits is framed anew, and what only the other transport had
+    /// a word for is dropped.
+    pub fn reframe(&mut self, framing: Framing) {
+        if framing == self.framing {
+            return;
+        }
+        let mut pieces = std::mem::take(&mut self.pieces).into_iter().peekable();
+        self.framing = framing;
+        self.bytes = 0;
+        while let Some(piece) = pieces.next() {
+            let Part::Message(start) = piece.part else {
+                continue;
+            };
+            let mut text = piece.rest(usize::from(start)).to_vec();
+            while let Some(rest) = pieces.next_if(Piece::continues) {
+                text.extend_from_slice(&rest.bytes);
+            }
+            self.push(Payload::copy_of(&text).into());
+        }
+    }
+
     fn pieces_of(&self, packet: Packet) -> [Option<Piece>; 2] {
         match self.framing {
             Framing::WebSocket => {
-                let (head, body) = packet.frame();
-                let body = Piece {
-                    bytes: body,
-                    continues: head.is_some(),
+                let (first, rest, start) = packet.frame();
+                let first = Piece {
+                    bytes: first,
+                    part: Part::Message(start),
                 };
-                [head.map(Piece::whole), Some(body)]
+                let rest = rest.map(|bytes| Piece {
+                    bytes,
+                    part: Part::Rest,
+                });
+                [Some(first), rest]
             }
-            Framing::Bare => [Some(Piece::whole(packet.into_bytes())), None],
+            Framing::Bare => {
+                let whole = Piece {
+                    bytes: packet.into_bytes(),
+                    part: Part::Message(0),
+                };
+                [Some(whole), None]
+            }
         }
     }
 
@@ -160,12 +213,12 @@ impl Outbox {
 
     /// Pieces of the message that has begun to leave.
     fn begun(&self) -> usize {
-        let has_begun = |piece: &Piece| self.written > 0 || piece.continues;
+        let has_begun = |piece: &Piece| self.written > 0 || piece.continues();
         if !self.pieces.front().is_some_and(has_begun) {
             return 0;
         }
         let rest = self.pieces.iter().skip(1);
-        1 + rest.take_while(|piece| piece.continues).count()
+        1 + rest.take_while(|piece| piece.continues()).count()
     }
 
     /// Whether everything is written.
@@ -177,7 +230,7 @@ impl Outbox {
     pub fn len(&self) -> usize {
         let pieces = self.pieces.iter().enumerate();
         pieces
-            .filter(|(at, piece)| *at == 0 || !piece.continues)
+            .filter(|(at, piece)| *at == 0 || !piece.continues())
             .count()
     }
 
@@ -254,11 +307,10 @@ impl Outbox {
         used
     }
 
-    /// Makes the first few pieces one; always at least two, so that it gets shorter.
+    /// Makes the first few pieces one; always at least two, so that it gets shorter. All of them count as begun from now on.
     fn join(&mut self) {
         let mut joined = BytesMut::with_capacity(self.bytes.min(TOGETHER));
         let mut count = 0;
-        let has_begun = self.begun() > 0;
         while let Some(piece) = self.pieces.front() {
             let rest = piece.rest(self.written);
             if count >= 2 && joined.len() + rest.len() > TOGETHER {
@@ -271,7 +323,7 @@ impl Outbox {
         }
         self.pieces.push_front(Piece {
             bytes: joined.freeze(),
-            continues: has_begun,
+            part: Part::Rest,
         });
     }
 
@@ -298,7 +350,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Draft, Payload};
+    use crate::packet::Draft;
     use std::task::Waker;
 
     /// A socket that takes so many bytes per write, in one buffer or several.

@@ -9,6 +9,7 @@ use crate::protocol::json::Json;
 use crate::protocol::{Codec, Input, Message, Output, View, Violation};
 use crate::session::client::example;
 use crate::session::connection::Session;
+use crate::session::link::Link;
 
 /// A protocol with a bug.
 #[derive(Debug)]
@@ -40,14 +41,15 @@ impl Codec for Broken {
 async fn a_panic_closes_its_own_connection_and_is_counted() {
     let world = World::new(FILE);
     let mut witness = world.join().await;
-    let (transport, far) = pair(4096);
+    let (transport, _) = pair(4096);
     let mut session = Session::new(
         transport,
         example(),
         world.shared.in_force.load_full(),
         world.shared.clone(),
     );
-    session.codec = Box::new(Broken);
+    let (transport, far) = pair(4096);
+    session.link = Link::new(transport, Box::new(Broken));
     tokio::spawn(session);
     let mut client = Client::on(far);
     assert_eq!(client.read().await["t"], "welcome");

@@ -5,6 +5,7 @@ mod delivering;
 mod failing;
 mod leaving;
 mod memory;
+mod parking;
 mod single;
 mod speaking;
 mod subscribing;

@@ -1,0 +1,213 @@
+//! A session's way to its client: what it says is encoded, waits in the outbox, and leaves by the transport that is there.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::call::Answer;
+use super::lag::Lag;
+use crate::config::Queue;
+use crate::error::Refusal;
+use crate::protocol::{Codec, Output};
+use crate::transport::outbox::Outbox;
+use crate::transport::{Incoming, Transport};
+
+/// See the module.
+pub(super) struct Link {
+    /// `None` while the session is parked.
+    transport: Option<Box<dyn Transport>>,
+    codec: Box<dyn Codec>,
+    outbox: Outbox,
+    /// The client did not take all of the last write, or there is no transport that could.
+    is_stalled: bool,
+    /// What the client takes, while it has not taken all.
+    pub lag: Option<Box<Lag>>,
+    /// Bytes that came over transports that are gone.
+    read: u64,
+}
+
+/// What a write came to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Sent {
+    /// Nothing waits any more.
+    All,
+    /// As `All`, after a write that was not taken whole.
+    AllAfterStall,
+    /// The client takes no more for now.
+    Part,
+}
+
+impl Link {
+    /// To a client that speaks like this.
+    pub fn new(transport: Box<dyn Transport>, codec: Box<dyn Codec>) -> Self {
+        Link {
+            outbox: Outbox::new(transport.framing()),
+            transport: Some(transport),
+            codec,
+            is_stalled: false,
+            lag: None,
+            read: 0,
+        }
+    }
+
+    /// How the client speaks.
+    pub fn codec(&self) -> &dyn Codec {
+        &*self.codec
+    }
+
+    /// What waits to be written.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// For the subscriptions, which add many events at once.
+    pub fn parts(&mut self) -> (&mut dyn Codec, &mut Outbox) {
+        (&mut *self.codec, &mut self.outbox)
+    }
+
+    /// Whether the client has not taken all of what was written last.
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled
+    }
+
+    /// Says what no client asked for.
+    pub fn say(&mut self, output: &Output<'_>) {
+        self.codec.encode(output, &mut |packet| {
+            self.outbox.push(packet);
+        });
+    }
+
+    /// Says what answers the client.
+    pub fn reply(&mut self, output: &Output<'_>) {
+        self.codec
+            .encode(output, &mut |packet| self.outbox.answer(packet));
+    }
+
+    /// Says why something is not done.
+    pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
+        self.reply(&Output::Err { id, refusal });
+    }
+
+    /// Says what came of a request.
+    pub fn answer(&mut self, id: u64, answer: &Answer) {
+        answer.encode(id, &mut *self.codec, &mut |packet| {
+            self.outbox.answer(packet);
+        });
+    }
+
+    /// Asks the client for a sign of life, in its protocol's words and its transport's.
+    pub fn ping(&mut self) {
+        self.codec.encode(&Output::Ping, &mut |packet| {
+            self.outbox.push_first(packet);
+        });
+        if let Some(transport) = &mut self.transport {
+            transport.ping(&mut self.outbox);
+        }
+    }
+
+    /// From now on a message of the client may have so many bytes.
+    pub fn limit_messages(&mut self, bytes: usize) {
+        if let Some(transport) = &mut self.transport {
+            transport.limit_messages(bytes);
+        }
+    }
+
+    /// As [`Transport::poll_receive`]; nothing comes where there is no transport.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+        match &mut self.transport {
+            Some(transport) => transport.poll_receive(&mut self.outbox, cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Writes what waits, and notes what the client takes where it does not take all. `is_behind` says that more would follow.
+    ///
+    /// # Errors
+    /// The transport is gone.
+    pub fn send(
+        &mut self,
+        is_behind: bool,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> io::Result<Sent> {
+        let Some(transport) = &mut self.transport else {
+            return Ok(Sent::Part);
+        };
+        match transport.poll_send(&mut self.outbox, cx)? {
+            Poll::Ready(()) => {
+                if !is_behind {
+                    self.lag = None;
+                }
+                match std::mem::take(&mut self.is_stalled) {
+                    true => Ok(Sent::AllAfterStall),
+                    false => Ok(Sent::All),
+                }
+            }
+            Poll::Pending => {
+                self.is_stalled = true;
+                self.look_at_lag(now);
+                Ok(Sent::Part)
+            }
+        }
+    }
+
+    /// The client has not taken all that was sent: notes what it takes.
+    pub fn look_at_lag(&mut self, now: Instant) {
+        let taken = self.outbox.taken();
+        let lag = self
+            .lag
+            .get_or_insert_with(|| Box::new(Lag::new(now, taken)));
+        lag.look(now, taken);
+    }
+
+    /// Begins the end: nothing of what waits unwritten goes before it where the client takes nothing.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        if self.is_stalled {
+            self.outbox.drop_unbegun();
+        }
+        if let Some(transport) = &mut self.transport {
+            transport.close(&mut self.outbox, code, reason);
+        }
+    }
+
+    /// As [`Transport::poll_end`].
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.transport {
+            Some(transport) => transport.poll_end(&mut self.outbox, cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// The transport is gone, and with it the message that had begun to leave. What waits behind it stays.
+    pub fn detach(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            self.read += transport.bytes_read();
+        }
+        self.outbox.drop_begun();
+        self.is_stalled = true;
+        self.lag = None;
+    }
+
+    /// Goes on over another transport.
+    pub fn attach(&mut self, transport: Box<dyn Transport>) {
+        self.detach();
+        self.outbox.reframe(transport.framing());
+        self.transport = Some(transport);
+    }
+
+    /// What waits to be written.
+    pub fn queued(&self) -> Queue {
+        Queue {
+            messages: self.outbox.len() as u64,
+            bytes: self.outbox.bytes() as u64,
+        }
+    }
+
+    /// Bytes that came from the client, and that left.
+    pub fn counts(&self) -> (u64, u64) {
+        let current = self.transport.as_ref();
+        let read = self.read + current.map_or(0, |transport| transport.bytes_read());
+        (read, self.outbox.taken())
+    }
+}
