@@ -18,7 +18,7 @@ What crossfade does with {count} requests, answers and bodies, beside {peers}, a
   sender had no right to set, or a client that is left without its answer.
 
 nginx has `proxy_pass` with `proxy_http_version 1.1`, `Host`, `X-Forwarded-For` and the fields of WebSocket set; HAProxy has `option forwardfor`.
-Their files, and crossfade's, are in `tests/interop/differential/conf`.
+Their files, and crossfade's, are in `tests/interop/differential/conf`. A few of their cells depend on timing (trailers, uploads): they say what this run saw.
 """
 
 

@@ -17,11 +17,13 @@ SERVERS = "Backends over TLS and on a socket"
 
 
 def early(status, head):
+    """Three times: where the answer meets the upload is chance."""
+
     async def scene(proxy):
-        got = await asyncio.to_thread(upload, proxy.special, request(head, LARGE), LARGE)
-        if got == status:
-            return f"{got} arrives"
-        return f"**{got} arrives**" if isinstance(got, int) else f"**{got}**"
+        got = {await asyncio.to_thread(upload, proxy.special, request(head, LARGE), LARGE) for _ in range(3)}
+        lost = sorted(f"{other} arrives" if isinstance(other, int) else other for other in got - {status})
+        words = [f"{status} arrives"] * (status in got) + [f"**{other}**" for other in lost]
+        return ", or ".join(words)
 
     return scene
 
