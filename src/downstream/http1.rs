@@ -105,3 +105,33 @@ fn engine(limits: &Limits) -> http1::Builder {
     }
     engine
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_cut_short_lets_its_heir_go() {
+        for panics in [false, true] {
+            let traffic = Traffic::default();
+            let (held, mut lost) = oneshot::channel::<()>();
+            traffic.leave_to(Box::new(move |_| drop(held)));
+            let board = Board(traffic.clone());
+            assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+            let ended = catch_unwind(AssertUnwindSafe(move || {
+                let _board = board;
+                if panics {
+                    resume_unwind(Box::new(()));
+                }
+            }));
+            assert_eq!(ended.is_err(), panics);
+            // The tunnel that waits for it keeps the traffic's state itself.
+            assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+            drop(traffic);
+        }
+    }
+}

@@ -83,3 +83,54 @@ impl Linger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::edge::caps::Connections;
+
+    /// How long it listens to a client that sends a byte a second, which is told after `leaves` that the process leaves.
+    async fn listened(place: Option<Lingering>, leaves: Option<Duration>) -> Duration {
+        let (mut client, mut io) = tokio::io::duplex(64);
+        let begun = Instant::now();
+        let sending = async {
+            while client.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let mut linger = Linger::new(place, begun);
+        let mut leaving = leaves.map(|after| Box::pin(sleep(after)));
+        let listening = poll_fn(|cx| {
+            if leaving
+                .take_if(|leaving| leaving.as_mut().poll(cx).is_ready())
+                .is_some()
+            {
+                linger.hurry();
+            }
+            linger.poll(&mut io, cx)
+        });
+        tokio::select! {
+            () = listening => {}
+            () = sending => {}
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_leaves_listens_for_two_seconds_more() {
+        let place = || Connections::default().linger();
+        assert_eq!(listened(place(), None).await, TIME);
+        let leaves = Some(Duration::from_millis(3500));
+        assert_eq!(
+            listened(place(), leaves).await,
+            Duration::from_millis(3500) + LAST
+        );
+        // Not longer than it would have otherwise.
+        let leaves = Some(TIME - Duration::from_secs(1));
+        assert_eq!(listened(place(), leaves).await, TIME);
+        assert_eq!(listened(None, None).await, Duration::ZERO);
+    }
+}

@@ -42,13 +42,13 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A header block without compression: every field a literal that is never indexed.
-pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn block<V: AsRef<[u8]>>(fields: &[(&str, V)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0x10);
-        for text in [name, value] {
+        for text in [name.as_bytes(), value.as_ref()] {
             length(&mut bytes, text.len());
-            bytes.extend(text.as_bytes());
+            bytes.extend(text);
         }
     }
     bytes

@@ -9,8 +9,9 @@ use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::process::{Process, command, ready};
+use crate::http2::frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, Raw, block, frame};
 use crate::life::socket::{JSON, Socket};
-use crate::life::world::{Folder, get, metric, post};
+use crate::life::world::{Folder, eventually, get, metric, post};
 use crate::support::backend::reply;
 use crate::support::bridge::handshake;
 use crate::support::peer::request;
@@ -311,6 +312,73 @@ async fn a_disbelieved_forwarder_is_told_of_once() {
         assert_eq!(warning["level"], "WARN");
         assert!(says.contains("server.trusted_proxies"), "{says}");
     }
+}
+
+#[tokio::test]
+async fn a_dropped_field_is_told_of_once() {
+    let backend = backend().await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    for field in ["X_User: 1\r\nX_Other: 2\r\n", "X_Third: 3\r\n"] {
+        let mut client = Peer::connect(address(&process.public)).await;
+        client.ask("GET /page", field, "").await;
+    }
+    assert_eq!(
+        metric(&process.admin, "crossfade_fields_dropped_total").await,
+        3.0
+    );
+    process.signal("INT");
+    let (_, stderr) = process.end().await;
+    let text = String::from_utf8(stderr).unwrap();
+    let mut warnings = text
+        .lines()
+        .filter(|line| line.contains("field is dropped"));
+    let warning: Value = serde_json::from_str(warnings.next().unwrap()).unwrap();
+    assert_eq!(
+        (&warning["name"], &warning["level"]),
+        (&json!("x_user"), &json!("WARN"))
+    );
+    let says = warning["message"].as_str().unwrap();
+    assert!(says.contains("server.underscore_headers"), "{says}");
+    assert_eq!(warnings.next(), None);
+}
+
+#[tokio::test]
+async fn a_reset_of_http_2s_engine_is_told_with_its_reason() {
+    let backend = backend().await;
+    let process = Process::start(&folder(&backend, "format = \"json\"").config(), &[]);
+    let stream = (RESET, "malformed");
+    // What is no UTF-8 ends the whole connection.
+    let connection = (GOAWAY, "h2_protocol");
+    for (path, (kind, reason)) in [
+        (&b"/?q=\""[..], stream),
+        (b"/<", stream),
+        (b"/>", stream),
+        (b"/?q=\xff", connection),
+        (b"/\xa4\xb3", connection),
+    ] {
+        let counter = format!("crossfade_refused_total{{reason=\"{reason}\"}}");
+        let before = metric(&process.admin, &counter).await;
+        let fields: [(&str, &[u8]); 4] = [
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":authority", b"a.example"),
+            (":path", path),
+        ];
+        let mut raw = Raw::connect(address(&process.public)).await;
+        let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields));
+        raw.send(&head).await;
+        assert!(raw.next_of(kind).await.is_some(), "{path:?}");
+        let counted = async || metric(&process.admin, &counter).await == before + 1.0;
+        eventually("the refusal to be counted", counted).await;
+    }
+    let line = parsed(&process, &["stream reset", "malformed"]).await;
+    assert_eq!(line["remote"], "127.0.0.1", "{line}");
+    let detail = line["detail"].as_str().unwrap();
+    assert!(detail.contains(":path"), "{line}");
+    let line = parsed(&process, &["connection refused", "h2_protocol"]).await;
+    assert_eq!(line["remote"], "127.0.0.1", "{line}");
+    // None of them was the backend's.
+    assert!(backend.seen().is_empty());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod alarms;
 mod logs;
 mod metrics;
+mod ownership;
 mod panics;
 mod process;
 mod systemd;

@@ -1,6 +1,7 @@
 //! https servers: who is believed, and what is told of those who are not.
 
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -271,5 +272,68 @@ async fn an_answer_cut_before_its_own_end_stays_broken_over_tls() {
         let metrics = sidecar.metrics();
         let counted = "upstream_errors_total{reason=\"broken\",upstream=\"app\"} 1";
         assert!(metrics.contains(counted), "{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_live_names_each_obstacle_and_the_way_out() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, config) = (
+        folder.path().join("ca.pem"),
+        folder.path().join("proxy.toml"),
+    );
+    fs::write(&ca, ours.pem()).unwrap();
+    let name = "app.internal";
+    let mut backends = Vec::new();
+    let mut text = String::new();
+    let rows = [
+        ("expired", Some(ours.vouch(name, 2020, HTTP_1))),
+        ("early", Some(ours.vouch_from(name, 3999, 4000, HTTP_1))),
+        ("unknown", Some(other.vouch(name, 4000, HTTP_1))),
+        ("misnamed", Some(ours.vouch("other.internal", 4000, HTTP_1))),
+        ("plain", None),
+    ];
+    for (upstream, acceptor) in rows {
+        let backend = Modern::start(acceptor, false).await;
+        let server = format!("https://{}", backend.address);
+        let tls = format!("{{ca = {ca:?}, server_name = {name:?}}}");
+        text += &format!("[upstream.{upstream}]\nservers = [{server:?}]\ntls = {tls}\n");
+        backends.push(backend);
+    }
+    text += "[upstream.nowhere]\nservers = [\"https://nowhere.invalid\"]\n";
+    text += &EVERYTHING.replace("\"app\"", "\"expired\"");
+    fs::write(&config, text).unwrap();
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
+        let command = command.arg("check").arg(config).args(["--live", "--json"]);
+        command.output().unwrap()
+    });
+    let checked = within("the check", checked).await.unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let told: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    for (upstream, cause, way_out) in [
+        (
+            "expired",
+            "certificate expired",
+            "renew the server's certificate",
+        ),
+        ("early", "not valid yet", "set the clock of this machine"),
+        ("unknown", "invalid peer certificate", "`tls.ca`"),
+        ("misnamed", "not valid for name", "`tls.server_name`"),
+        ("plain", "", "write `http://`"),
+        ("nowhere", "", "name servers or the hosts file"),
+    ] {
+        let key = format!("upstream.{upstream}.servers");
+        let mut problems = told["problems"].as_array().unwrap().iter();
+        let problem = problems.find(|problem| problem["key"] == *key);
+        let problem = problem.unwrap_or_else(|| panic!("{key}: {told}"));
+        assert_eq!(problem["severity"], "error", "{problem}");
+        let said = [&problem["message"], &problem["hint"]].map(|said| said.as_str().unwrap());
+        assert!(
+            said[0].contains("cannot be reached") && said[0].contains(cause),
+            "{problem}"
+        );
+        assert!(said[1].contains(way_out), "{problem}");
     }
 }

@@ -38,9 +38,14 @@ impl Authority {
 
     /// Speaks TLS as `name`, with a certificate that ends with that year, and these protocols.
     pub fn vouch(&self, name: &str, until: i32, protocols: &[&str]) -> TlsAcceptor {
+        self.vouch_from(name, 2019, until, protocols)
+    }
+
+    /// As [`Authority::vouch`], with a certificate that begins with a year.
+    pub fn vouch_from(&self, name: &str, from: i32, until: i32, protocols: &[&str]) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 12, 31);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
