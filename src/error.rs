@@ -180,6 +180,8 @@ pub enum Kind {
     NoneHealthy,
     /// The upstream's budget has no room, or its connections none: nothing was sent.
     Busy,
+    /// The credential that it was for does not hold any longer.
+    Unauthorized,
     /// Not one of these.
     Other,
 }
@@ -195,6 +197,7 @@ impl Kind {
             Kind::Gone => "gone",
             Kind::NoneHealthy => "none_healthy",
             Kind::Busy => "busy",
+            Kind::Unauthorized => "unauthorized",
             Kind::Other => "other",
         }
     }
@@ -291,6 +294,17 @@ impl Error {
         );
         error.retry_after = Some(Duration::from_secs(1));
         error
+    }
+
+    /// The client's credential ended before the exchange did.
+    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+        Error {
+            side: Side::Edge,
+            kind: Kind::Unauthorized,
+            obstacle: None,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// An error on the client's half.

@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("edge::auth::credential", 2),
     ("edge::auth::csrf", 2),
     ("edge::auth::denied", 2),
+    ("edge::auth::expiry", 2),
     ("edge::auth::identity", 2),
     ("edge::auth::jwt", 2),
     ("edge::auth::revocation", 2),

@@ -11,8 +11,10 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::{Method, Response, Version};
 
+use super::expiry::Expiry;
 use super::wire::Traffic;
 use crate::config::Upstream;
+use crate::edge::auth::Denied;
 use crate::edge::hygiene::text::Text;
 use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
@@ -47,6 +49,10 @@ pub struct Account {
     pub span: Span,
     /// The version of HTTP that it came in.
     pub version: Version,
+    /// The credential that it was let in by, as long as bytes pass through.
+    pub expiry: Expiry,
+    /// Why that did not hold until the end.
+    denied: Option<&'static str>,
     bytes_in: Option<Arc<AtomicU64>>,
     begun: Instant,
     first_byte: Duration,
@@ -81,6 +87,8 @@ impl Account {
             upstream: None,
             span: Span::default(),
             version: Version::HTTP_11,
+            expiry: Expiry::default(),
+            denied: None,
             bytes_in: None,
             begun: Instant::now(),
             first_byte: Duration::ZERO,
@@ -119,6 +127,15 @@ impl Account {
         Counted { body, count }.boxed_unsync()
     }
 
+    /// The credential has ended before the answer has.
+    fn cut(&mut self, denied: &Denied) -> Error {
+        let error = Error::unauthorized(denied.detail());
+        self.blame(&error);
+        self.denied = Some(denied.result());
+        self.telemetry.credential_ended("answer", denied.result());
+        error
+    }
+
     /// Something broke.
     pub fn blame(&mut self, error: &Error) {
         self.side = Some(error.side);
@@ -148,6 +165,7 @@ impl Drop for Account {
             cohort: self.cohort,
             action: self.action,
             side: self.side.or(gone).map_or("", Side::as_str),
+            reason: self.denied,
             status: self.status,
             remote: &self.remote,
             total: self.begun.elapsed(),
@@ -215,7 +233,24 @@ impl hyper::body::Body for Followed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let is_watched = self.account.expiry.is_watched();
+        if is_watched && let Poll::Ready(denied) = self.account.expiry.poll(cx) {
+            return Poll::Ready(Some(Err(self.account.cut(&denied))));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Most answers are there at once; what takes longer is over when its credential is.
+        let goes_on = match &polled {
+            Poll::Pending => true,
+            Poll::Ready(Some(Ok(_))) => self.account.bytes_out > 0,
+            Poll::Ready(None | Some(Err(_))) => false,
+        };
+        if goes_on
+            && !is_watched
+            && let Poll::Ready(denied) = self.account.expiry.poll(cx)
+        {
+            return Poll::Ready(Some(Err(self.account.cut(&denied))));
+        }
+        let mut frame = std::task::ready!(polled);
         if let Some(Ok(frame)) = &mut frame
             && let Some(fields) = frame.trailers_mut()
         {

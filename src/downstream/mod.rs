@@ -10,6 +10,7 @@ mod dispatch;
 mod edge;
 mod endpoints;
 mod exchange;
+mod expiry;
 mod farewell;
 mod http1;
 mod http2;

@@ -13,6 +13,7 @@ use super::account::Account;
 use super::body::Arriving;
 use super::cohort::Cohort;
 use super::exchange::{Connection, Exchange};
+use super::expiry::Expiry;
 use super::redirect;
 use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
@@ -71,6 +72,7 @@ async fn go(
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
+    account.expiry = Expiry::of(exchange, &came.entrant);
     let request = request(connection, exchange, found, head, body, came)?;
     let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -97,10 +99,10 @@ pub async fn send(
     let mut request = request.map(|body| account.count(body));
     account.span.mark(request.extensions_mut());
     let begun = Instant::now();
-    let answer = upstreams
-        .send(&route.upstream, &route.name, Purpose::Passthrough, request)
-        .await;
+    let sending = upstreams.send(&route.upstream, &route.name, Purpose::Passthrough, request);
+    let answer = account.expiry.during(sending).await;
     account.upstream = Some(begun.elapsed());
+    let answer = answer.map_err(|denied| Problem::denied(&denied))?;
     let mut response = answer.map_err(|error| {
         account.blame(&error);
         Problem::from(&error)

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::account::Account;
 use super::body::Arriving;
 use super::exchange::{Connection, Exchange};
+use super::expiry::Expiry;
 use super::offer;
 use super::one_way;
 use super::passthrough;
@@ -28,7 +29,6 @@ use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
 use super::websocket::{self, Came};
 use crate::config::{CorsMode, Route};
-use crate::edge::auth::{Admission, Denied, context};
 use crate::edge::cors;
 use crate::edge::hygiene::hop;
 use crate::edge::hygiene::spelling::Spelling;
@@ -64,6 +64,7 @@ pub async fn open(
         }
     }
     ask_for_websocket(request.headers_mut());
+    account.expiry = Expiry::of(exchange, &came.entrant);
     let mut response = passthrough::send(exchange, found, request, account).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
@@ -85,23 +86,11 @@ pub async fn open(
         route: found.route.clone(),
         remote: exchange.client.ip.clone(),
     };
-    let admission = came
-        .entrant
-        .admission()
-        .map(|known| Admission::clone(known));
-    let client = &exchange.client;
-    let context = context(&exchange.host.value, client.proto, &client.ip);
-    let authenticator = exchange.shared.authenticator.clone();
-    let over = async move {
-        match admission {
-            Some(admission) => authenticator.until_over(admission, context).await,
-            None => std::future::pending().await,
-        }
-    };
+    let expiry = std::mem::take(&mut account.expiry);
     let held = (connection.clone(), held, came.entrant.seat);
     // From before the answer leaves, so that it is not missed.
     let downstream = downstream.granted();
-    tokio::spawn(carry(held, downstream, upstream, over, journey));
+    tokio::spawn(carry(held, downstream, upstream, expiry, journey));
     hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
     let cors = found.route.cors.as_ref();
@@ -145,7 +134,7 @@ async fn carry(
     held: Held,
     downstream: oneshot::Receiver<Granted>,
     upstream: OnUpgrade,
-    over: impl Future<Output = Denied>,
+    mut expiry: Expiry,
     journey: Journey,
 ) {
     let begun = Instant::now();
@@ -169,7 +158,7 @@ async fn carry(
     let down = one_way::carry(Counted(from_backend, &mut bytes_out), to_client);
     // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own
     // keep-alive finds those who vanished.
-    let side = {
+    let ended = async {
         tokio::pin!(up, down);
         tokio::select! {
             () = &mut up => {
@@ -180,16 +169,24 @@ async fn carry(
                 let _ = tokio::time::timeout(HALF_OPEN, up).await;
                 Side::Upstream
             }
-            _ = over => Side::Edge,
         }
     };
+    let (side, denied) = tokio::select! {
+        side = ended => (side, None),
+        denied = expiry.over() => (Side::Edge, Some(denied.result())),
+    };
     let (connection, _, _) = &held;
-    connection.shared.telemetry.tunnel_finished(&Tunnel {
+    let telemetry = &connection.shared.telemetry;
+    if let Some(reason) = denied {
+        telemetry.credential_ended("tunnel", reason);
+    }
+    telemetry.tunnel_finished(&Tunnel {
         id: &journey.id,
         route: &journey.route.name,
         upstream: &journey.route.upstream.name,
         remote: &journey.remote,
         side: side.as_str(),
+        reason: denied,
         total: begun.elapsed(),
         bytes_in,
         bytes_out,

@@ -56,7 +56,7 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         Failure::new(match error.kind {
             Kind::Timeout => TIMEOUT,
-            Kind::TooLarge | Kind::Other => INVALID,
+            Kind::TooLarge | Kind::Unauthorized | Kind::Other => INVALID,
             Kind::Connect | Kind::Broken | Kind::Gone | Kind::NoneHealthy | Kind::Busy => DOWN,
         })
     }

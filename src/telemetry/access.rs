@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub action: &'a str,
     /// Whose side ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
     pub side: &'a str,
+    /// Why the client's credential did not hold until the end: `expired`, `revoked` and their like.
+    pub reason: Option<&'static str>,
     /// Status of the answer.
     pub status: u16,
     /// The client's address.
@@ -59,8 +61,10 @@ pub struct Tunnel<'a> {
     pub upstream: &'a str,
     /// The client's address.
     pub remote: &'a str,
-    /// Which side ended first: `downstream` or `upstream`.
+    /// Which side ended first: `downstream`, `upstream`, or `edge` where the client's credential did not hold any longer.
     pub side: &'a str,
+    /// Why it did not: `expired`, `revoked` and their like.
+    pub reason: Option<&'static str>,
     /// From the `101` to the end.
     pub total: Duration,
     /// Bytes from the client to the backend.
@@ -110,6 +114,7 @@ impl Telemetry {
             cohort = request.cohort,
             action = request.action,
             side = request.side,
+            reason = request.reason,
             status = request.status,
             remote = shorten(request.remote),
             total_ms = milliseconds(request.total),
@@ -131,6 +136,7 @@ impl Telemetry {
             route = tunnel.route,
             upstream = tunnel.upstream,
             side = tunnel.side,
+            reason = tunnel.reason,
             remote = shorten(tunnel.remote),
             total_ms = milliseconds(tunnel.total),
             bytes_in = tunnel.bytes_in,

@@ -15,6 +15,11 @@ impl Telemetry {
         self.auth.with_label_values(&[auth, result]).inc();
     }
 
+    /// An answer or a tunnel was cut because its client's credential did not hold any longer; `reason` is a fixed word.
+    pub fn credential_ended(&self, what: &str, reason: &'static str) {
+        self.auth_ended.with_label_values(&[what, reason]).inc();
+    }
+
     /// A key set arrived.
     pub fn keys_fetched(&self, auth: &str, keys: usize) {
         self.auth_fetches.with_label_values(&[auth, "ok"]).inc();

@@ -224,6 +224,12 @@ pub const AUTH: Family = family(
     &["auth", "result"],
     "Credentials judged by an [auth.NAME]; result is ok, missing, invalid, expired, revoked or unavailable",
 );
+/// `auth_ended_total`.
+pub const AUTH_ENDED: Family = family(
+    "auth_ended_total",
+    &["kind", "reason"],
+    "Answers and tunnels cut because their client's credential did not hold any longer; kind is answer or tunnel, reason is missing, expired, revoked or unavailable",
+);
 /// `auth_fetches_total`.
 pub const AUTH_FETCHES: Family = family(
     "auth_fetches_total",

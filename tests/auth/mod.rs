@@ -7,6 +7,7 @@ mod csrf;
 mod doors;
 mod keys;
 mod live;
+mod passed;
 mod places;
 mod rechecks;
 mod revoke;

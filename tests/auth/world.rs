@@ -1,7 +1,7 @@
 //! A backend that knows what a legacy application knows, tokens, and crossfade between.
 
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -217,6 +217,8 @@ impl Stage {
                 let document = self.published.borrow().to_string();
                 reply(peer, "200 OK", json, &document).await
             }
+            "/app/export" => export(peer).await,
+            "/app/late" => late(peer).await,
             _ if request.field("accept") == Some("text/event-stream") => {
                 let last = request
                     .field("last-event-id")
@@ -263,6 +265,22 @@ impl Stage {
             published.changed().await.ok()?;
         }
     }
+}
+
+/// A file that takes long.
+async fn export(mut peer: Peer) -> Option<Peer> {
+    peer.try_send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+        .await;
+    while peer.try_send([b'x'; 1000]).await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    None
+}
+
+/// No answer, as long as it is waited for.
+async fn late(mut peer: Peer) -> Option<Peer> {
+    peer.rest().await;
+    None
 }
 
 /// A backend's own WebSocket: it says one word.

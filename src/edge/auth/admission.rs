@@ -9,10 +9,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::credential::{self, Credential, Found, Place};
+use super::expiry::{self, Word};
 use super::identity::Identity;
-
-/// Between two questions to an authority that cannot tell.
-pub const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Somebody who was let in.
 #[derive(Clone)]
@@ -39,13 +37,18 @@ pub struct Ticketed {
 }
 
 impl Admission {
-    /// When an authority that could not tell is asked again; once more when its last word does not hold any longer.
+    /// When an authority that could not tell is asked again.
     pub fn ask_again_at(&self, now: Instant) -> Instant {
-        let good_for = self.found.auth.good_for();
-        let end = good_for.and_then(|time| self.vouched_at.checked_add(time));
-        let soon = now + ASK_AGAIN;
-        end.filter(|end| *end > now)
-            .map_or(soon, |end| end.min(soon))
+        Instant::from_std(expiry::ask_again(self.word(self), now.into_std()))
+    }
+
+    /// What this newer word on a credential says to one that is `known`.
+    pub fn word(&self, known: &Admission) -> Word {
+        Word {
+            is_same_subject: self.identity.is_same_subject(&known.identity),
+            vouched_at: self.vouched_at.into_std(),
+            good_for: self.found.auth.good_for(),
+        }
     }
 
     /// The same under a policy that a reload has changed: its authority is asked again at a random instant within its recheck,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
@@ -389,7 +389,7 @@ impl Authenticator {
 }
 
 /// When to come back while nobody can tell who somebody is.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Known without asking anybody.
 fn vouched_now(identity: Arc<Identity>) -> Vouched {
@@ -412,8 +412,13 @@ pub fn context(host: &HeaderValue, proto: &'static str, remote: &str) -> Context
 
 /// Unix seconds, by the clock on the wall: tokens are dated by it.
 pub fn unix_now() -> u64 {
+    unix_time().as_secs()
+}
+
+/// The same, finer.
+pub fn unix_time() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    since.unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,40 +1,69 @@
-//! How long somebody stays let in who holds a connection that no session looks after: the backend's own WebSockets.
+//! How long a credential holds for what no session looks after: the backend's own WebSockets, and answers that pass through.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::authenticator::unix_now;
+use super::authenticator::unix_time;
 use super::credential::Found;
-use super::{ASK_AGAIN, Admission, Authenticator, Check, Context, Credential, Denied};
+use super::expiry::{self, Due, Heard, Held, Policy};
+use super::{ASK_AGAIN, Admission, Asking, Authenticator, Check, Context, Credential, Denied};
+use crate::config::Auth;
 
 /// How often the clock on the wall is looked at: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
 
 impl Authenticator {
-    /// Resolves when somebody is not let in any more, and says why: their credential has ended, their authority does not
-    /// know them at its second answer, an admin took them back, or a reload asks for another.
-    pub async fn until_over(self: Arc<Self>, mut admission: Admission, context: Context) -> Denied {
+    /// Resolves when a credential does not hold any longer, and says why: it has ended, its authority does not know it at its
+    /// second answer, an operator revoked it, or a reload asks for another.
+    pub async fn until_over(
+        self: Arc<Self>,
+        mut admission: Arc<Admission>,
+        context: Context,
+    ) -> Denied {
         let mut changes = self.changes();
-        let mut ask_at = Instant::now();
+        let (mut ask_at, mut asking) = (None, None);
         loop {
-            if let Err(denied) = self
-                .still_holds(&mut admission, &mut ask_at, &context)
-                .await
-            {
-                return denied;
+            let auth = self.policy(&admission.found.auth.name);
+            let held = self.held(&admission, auth.as_ref(), ask_at, asking.is_some());
+            let now = Instant::now();
+            let outlook = expiry::look(&held, now.into_std(), unix_time());
+            match outlook.due {
+                Due::Nothing => {}
+                Due::Over(denied) => return denied,
+                Due::Recheck => {
+                    asking = self.recheck(&admission, context.clone());
+                    if asking.is_none() {
+                        ask_at = Some(now + ASK_AGAIN);
+                    }
+                    continue;
+                }
+                Due::Judge => {
+                    if let Some(auth) = auth {
+                        asking = self.judge_anew(&mut admission, auth, &context);
+                    }
+                    continue;
+                }
             }
-            let ends = admission.identity.ends();
-            let left = ends.map(|ends| Duration::from_secs(ends.saturating_sub(unix_now())));
-            let look = Instant::now() + left.unwrap_or(LOOK).min(LOOK);
-            let due = match admission.found.auth.recheck() {
-                Some(every) => (admission.vouched_at + every).max(ask_at).min(look),
-                None if ask_at > Instant::now() => ask_at.min(look),
-                None => look,
-            };
+            let look = now + LOOK;
+            let due = outlook.look_at.map(Instant::from_std);
             tokio::select! {
-                () = sleep_until(due) => {}
+                outcome = answered(&mut asking) => {
+                    asking = None;
+                    let word = outcome.as_ref().map(|newer| newer.word(&admission));
+                    match expiry::hear(word, &held, Instant::now().into_std()) {
+                        Heard::Over(denied) => return denied,
+                        Heard::Unknown(at) => ask_at = Some(Instant::from_std(at)),
+                        Heard::Holds(at) => {
+                            ask_at = at.map(Instant::from_std);
+                            if let Ok(newer) = outcome {
+                                admission = Arc::new(newer);
+                            }
+                        }
+                    }
+                }
+                () = sleep_until(due.map_or(look, |due| due.min(look))) => {}
                 changed = changes.changed() => {
                     if changed.is_err() {
                         // The process ends, and all connections with it.
@@ -45,67 +74,57 @@ impl Authenticator {
         }
     }
 
-    async fn still_holds(
+    /// What [`expiry`] has to know of a credential; `auth` is its policy as it is now.
+    pub fn held(
+        &self,
+        admission: &Admission,
+        auth: Option<&Arc<Auth>>,
+        ask_at: Option<Instant>,
+        is_asked: bool,
+    ) -> Held {
+        let identity = &admission.identity;
+        Held {
+            is_revoked: self.is_revoked(admission),
+            expires: identity.expires,
+            ends: identity.ends(),
+            policy: match auth {
+                None => Policy::Gone,
+                Some(auth) if *auth == admission.found.auth => Policy::Same,
+                Some(_) => Policy::Changed,
+            },
+            vouched_at: admission.vouched_at.into_std(),
+            recheck: admission.found.auth.recheck(),
+            ask_at: ask_at.map(Instant::into_std),
+            is_asked,
+        }
+    }
+
+    /// What was let in by a policy that has changed is judged by it anew. What an authority has vouched for stays for the time
+    /// of one recheck at most: all at once would be a storm.
+    fn judge_anew(
         self: &Arc<Self>,
-        admission: &mut Admission,
-        ask_at: &mut Instant,
+        admission: &mut Arc<Admission>,
+        auth: Arc<Auth>,
         context: &Context,
-    ) -> Result<(), Denied> {
-        if self.is_revoked(admission) {
-            return Err(Denied::Revoked);
-        }
-        if (admission.identity.ends()).is_some_and(|ends| unix_now() >= ends) {
-            return Err(Denied::Expired);
-        }
-        let name = admission.found.auth.name.clone();
-        let auth = self.policy(&name).ok_or(Denied::Missing)?;
-        let now = Instant::now();
-        let is_due = |every| now >= admission.vouched_at + every && now >= *ask_at;
-        let outcome = if auth != admission.found.auth {
-            let found = Found {
-                auth: auth.clone(),
-                ..admission.found.clone()
-            };
-            if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential) {
-                *admission = admission.adopted(found, every, fastrand::f64());
-                return Ok(());
-            }
-            if now < *ask_at {
-                return Ok(());
-            }
-            let outcome = match self.check(&[auth], found, || context.clone()) {
-                Check::Done(outcome) => outcome,
-                Check::Asks(asking) => asking.await,
-            };
-            if matches!(outcome, Err(Denied::Unavailable(_))) {
-                // As they were, until somebody can tell.
-                *ask_at = now + ASK_AGAIN;
-                return Ok(());
-            }
-            outcome
-        } else if auth.recheck().is_some_and(is_due) {
-            match self.recheck(admission, context.clone()) {
-                Some(asking) => asking.await,
-                None => {
-                    *ask_at = now + ASK_AGAIN;
-                    return Ok(());
-                }
-            }
-        } else {
-            return Ok(());
+    ) -> Option<Asking> {
+        let found = Found {
+            auth: auth.clone(),
+            ..admission.found.clone()
         };
-        let before = admission.vouched_at;
-        match outcome {
-            Ok(newer) if newer.identity.is_same_subject(&admission.identity) => {
-                *admission = newer;
-            }
-            Ok(_) => return Err(Denied::Expired),
-            Err(denied) => return Err(denied),
+        if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential) {
+            *admission = Arc::new(admission.adopted(found, every, fastrand::f64()));
+            return None;
         }
-        if admission.vouched_at == before {
-            // Nobody could tell, and for a while that is forgiven.
-            *ask_at = admission.ask_again_at(now);
-        }
-        Ok(())
+        Some(match self.check(&[auth], found, || context.clone()) {
+            Check::Done(outcome) => Box::pin(std::future::ready(outcome)),
+            Check::Asks(asking) => asking,
+        })
+    }
+}
+
+async fn answered(asking: &mut Option<Asking>) -> Result<Admission, Denied> {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }

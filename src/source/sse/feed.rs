@@ -467,7 +467,7 @@ fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
 fn is_broken(kind: Kind) -> bool {
     match kind {
         Kind::Timeout | Kind::TooLarge | Kind::Broken | Kind::Other => true,
-        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy => false,
+        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy | Kind::Unauthorized => false,
     }
 }
 
