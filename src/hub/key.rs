@@ -31,7 +31,7 @@ impl Default for Owner {
 }
 
 /// The credentials that go upstream for a client; never logged.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// `Cookie`, without crossfade's own cookies.
     pub cookie: Option<HeaderValue>,

@@ -1,7 +1,9 @@
 //! Who is woken by a topic, and with whose credentials it is read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::signals::Signals;
 use super::{Credentials, Owner, Signal};
 use crate::event::End;
 
@@ -10,9 +12,11 @@ use crate::event::End;
 pub(super) struct Listeners {
     slots: Vec<Option<Listener>>,
     free: Vec<u32>,
-    /// What the present ones brought, the newest last; the last one's stays when nobody is left.
-    /// Mostly one: a topic's subscribers have the same unless a claim binds them.
-    credentials: Vec<Held>,
+    signals: Signals,
+    /// What the present ones brought. The last one's stays when no subscriber is left: what nobody holds is there alone.
+    credentials: HashMap<Arc<Credentials>, Held>,
+    /// Counts how often credentials were brought.
+    brought: u64,
     /// The subscriber with whose credentials a pool is read.
     pool: Pool,
     /// Against whose number of topics this one counts.
@@ -30,21 +34,32 @@ struct Pool {
     asked: Option<Arc<Credentials>>,
     /// One was refused, and another is tried.
     is_retrying: bool,
-    /// Slots whose credentials the backend has refused.
-    refused: Vec<(u32, End)>,
+    /// How it ended for the slots whose credentials the backend has refused.
+    refused: HashMap<u32, End>,
     /// Another process's reader, which counts as present for a while.
     awaited: Option<Arc<Credentials>>,
 }
 
 struct Listener {
-    signal: Arc<Signal>,
     owner: Owner,
     credentials: Arc<Credentials>,
 }
 
+/// Credentials that subscribers have brought.
+#[derive(Default)]
 struct Held {
-    credentials: Arc<Credentials>,
     holders: usize,
+    /// When they were brought last: a number that grows.
+    since: u64,
+}
+
+/// What becomes of a pool whose reader was refused.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// Subscribers for whom it is over, to be rung.
+    pub slots: Vec<u32>,
+    /// The credentials of another subscriber are to be tried, once.
+    pub has_another: bool,
 }
 
 impl Listeners {
@@ -60,19 +75,19 @@ impl Listeners {
     pub fn attach(&mut self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
         let credentials = self.hold(credentials);
         self.of_owner += usize::from(owner == self.owner);
-        let listener = Some(Listener {
-            signal,
-            owner,
-            credentials,
-        });
-        if let Some(slot) = self.free.pop()
-            && let Some(place) = self.slots.get_mut(slot as usize)
-        {
+        let listener = Some(Listener { owner, credentials });
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = listener;
-            return slot;
         }
-        self.slots.push(listener);
-        (self.slots.len() - 1) as u32
+        self.signals.set(slot, Some(signal));
+        slot
     }
 
     /// Gives a slot back.
@@ -81,13 +96,16 @@ impl Listeners {
             return;
         };
         self.free.push(slot);
-        self.pool.refused.retain(|(refused, _)| *refused != slot);
+        self.signals.set(slot, None);
+        self.pool.refused.remove(&slot);
         self.of_owner -= usize::from(listener.owner == self.owner);
+        self.release(&listener.credentials);
         if self.count() == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
+            self.signals = Signals::default();
+            self.credentials.shrink_to_fit();
         }
-        self.release(&listener.credentials);
     }
 
     /// Somebody present has newer credentials: the next request goes with them.
@@ -113,8 +131,11 @@ impl Listeners {
     /// longest.
     pub fn ask_as(&mut self) -> Credentials {
         let reader = self.pool.reader.take();
-        let reader = reader.filter(|reader| self.held(reader).is_some());
-        let longest = || Some(self.credentials.first()?.credentials.clone());
+        let reader = reader.filter(|reader| self.credentials.contains_key(reader));
+        let longest = || {
+            let longest = (self.credentials.iter()).min_by_key(|(_, held)| held.since)?;
+            Some(longest.0.clone())
+        };
         self.pool.reader = reader.or_else(longest);
         self.pool.asked.clone_from(&self.pool.reader);
         let reader = self.pool.reader.as_ref();
@@ -126,32 +147,31 @@ impl Listeners {
         self.pool.is_retrying = false;
     }
 
-    /// The backend has refused the last request: the subscribers with the same credentials get this end. Whether the
-    /// credentials of another subscriber are to be tried, once.
-    pub fn refused(&mut self, end: &End) -> bool {
+    /// The backend has refused the last request: the subscribers with the same credentials get this end.
+    pub fn refused(&mut self, end: &End) -> Refused {
+        let mut refused = Refused::default();
         let Some(asked) = self.pool.asked.take() else {
-            return false;
+            return refused;
         };
         if std::mem::replace(&mut self.pool.is_retrying, true) {
-            return false;
+            return refused;
         }
         for (slot, listener) in (0..).zip(&self.slots) {
             if let Some(listener) = listener
                 && listener.credentials == asked
             {
-                self.pool.refused.push((slot, end.clone()));
-                listener.signal.ring();
+                self.pool.refused.insert(slot, end.clone());
+                refused.slots.push(slot);
             }
         }
-        self.credentials.retain(|held| held.credentials != asked);
-        self.credentials.iter().any(|held| held.holders > 0)
+        self.credentials.remove(&asked);
+        refused.has_another = self.credentials.values().any(|held| held.holders > 0);
+        refused
     }
 
     /// How a subscription ended whose credentials were refused, while the topic goes on.
     pub fn refusal(&self, slot: u32) -> Option<End> {
-        let mut refused = self.pool.refused.iter();
-        let (_, end) = refused.find(|(refused, _)| *refused == slot)?;
-        Some(end.clone())
+        self.pool.refused.get(&slot).cloned()
     }
 
     /// Whether a pool's reader has gone, and another subscriber is here.
@@ -173,13 +193,9 @@ impl Listeners {
         }
     }
 
-    fn held(&self, credentials: &Arc<Credentials>) -> Option<&Held> {
-        let mut held = self.credentials.iter();
-        held.find(|held| held.credentials == *credentials)
-    }
-
     fn is_held(&self, credentials: &Arc<Credentials>) -> bool {
-        self.held(credentials).is_some_and(|held| held.holders > 0)
+        let held = self.credentials.get(credentials);
+        held.is_some_and(|held| held.holders > 0)
     }
 
     /// Against whose number of topics this one counts.
@@ -187,21 +203,29 @@ impl Listeners {
         self.owner
     }
 
+    /// Counts against this one, which comes where no subscriber is.
+    pub fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+        let theirs = self.slots.iter().flatten();
+        self.of_owner = theirs.filter(|listener| listener.owner == owner).count();
+    }
+
     /// Whether subscribers are present, and none of them is the owner's.
     pub fn lacks_owner(&self) -> bool {
         self.of_owner == 0 && self.count() > 0
     }
 
-    /// Where the owner has left and others are present, one of them follows: the owner before, and the new one.
-    pub fn pass_on(&mut self) -> Option<(Owner, Owner)> {
+    /// Where the owner has left and others are present, one of them follows.
+    pub fn pass_on(&mut self) -> Option<Owner> {
         if !self.lacks_owner() {
             return None;
         }
-        let next = self.slots.iter().flatten().next()?.owner;
-        let before = std::mem::replace(&mut self.owner, next);
-        let theirs = self.slots.iter().flatten();
-        self.of_owner = theirs.filter(|listener| listener.owner == next).count();
-        Some((before, next))
+        // Any of them: were it the first, subscribers that leave in their order would each have the others counted.
+        let any = fastrand::usize(..self.slots.len());
+        let mut slots = self.slots.iter().cycle().skip(any).take(self.slots.len());
+        let next = slots.find_map(Option::as_ref)?.owner;
+        self.set_owner(next);
+        Some(next)
     }
 
     /// Subscribers now.
@@ -209,17 +233,15 @@ impl Listeners {
         self.slots.len() - self.free.len()
     }
 
-    /// Rings everybody.
-    pub fn ring(&self) {
-        for listener in self.slots.iter().flatten() {
-            listener.signal.ring();
-        }
+    /// What rings for the subscribers that are present now.
+    pub fn signals(&self) -> Signals {
+        self.signals.clone()
     }
 
     /// The newest present subscriber's, else the last one's.
     pub fn credentials(&self) -> Credentials {
-        let newest = self.credentials.last();
-        newest.map_or_else(Credentials::default, |held| (*held.credentials).clone())
+        let newest = (self.credentials.iter()).max_by_key(|(_, held)| held.since);
+        newest.map_or_else(Credentials::default, |(newest, _)| (**newest).clone())
     }
 
     /// One subscriber's own.
@@ -233,41 +255,38 @@ impl Listeners {
     /// Keeps credentials that nobody present has brought.
     pub fn remember(&mut self, credentials: Credentials) {
         if self.credentials.is_empty() {
-            self.credentials.push(Held {
-                credentials: Arc::new(credentials),
-                holders: 0,
-            });
+            let held = Held::default();
+            self.credentials.insert(Arc::new(credentials), held);
         }
     }
 
     fn hold(&mut self, credentials: Credentials) -> Arc<Credentials> {
-        self.credentials.retain(|held| held.holders > 0);
-        let known = self
-            .credentials
-            .iter()
-            .position(|held| *held.credentials == credentials);
-        let mut held = match known {
-            Some(at) => self.credentials.remove(at),
-            None => Held {
-                credentials: Arc::new(credentials),
-                holders: 0,
-            },
+        if self.credentials.len() == 1 {
+            self.credentials.retain(|_, held| held.holders > 0);
+        }
+        let known = self.credentials.get_key_value(&credentials);
+        let shared = match known {
+            Some((known, _)) => known.clone(),
+            None => Arc::new(credentials),
         };
+        self.brought += 1;
+        let held = self.credentials.entry(shared.clone()).or_default();
         held.holders += 1;
-        let shared = held.credentials.clone();
-        self.credentials.push(held);
+        held.since = self.brought;
         shared
     }
 
     fn release(&mut self, credentials: &Arc<Credentials>) {
-        let mut held = self.credentials.iter();
-        let Some(at) = held.position(|held| Arc::ptr_eq(&held.credentials, credentials)) else {
+        // Refused ones are out already, and another subscriber may have brought the same anew.
+        let known = self.credentials.get_key_value(credentials);
+        if !known.is_some_and(|(known, _)| Arc::ptr_eq(known, credentials)) {
             return;
-        };
-        if let Some(held) = self.credentials.get_mut(at) {
+        }
+        let is_last = self.credentials.len() == 1;
+        if let Some(held) = self.credentials.get_mut(credentials) {
             held.holders -= 1;
-            if held.holders == 0 && self.credentials.len() > 1 {
-                self.credentials.remove(at);
+            if held.holders == 0 && !is_last {
+                self.credentials.remove(credentials);
             }
         }
     }

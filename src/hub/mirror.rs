@@ -34,7 +34,7 @@ impl Hub {
     /// too many wait is not told of: it begins anew over there.
     pub fn mirror(&self) -> (Vec<Mirror>, mpsc::Receiver<Mirror>) {
         let (newcomers, coming) = mpsc::channel(NEWCOMERS);
-        let topics = self.node.watch_births(newcomers);
+        let topics = self.node.watch_births(&newcomers);
         let mirrors = topics
             .into_iter()
             .filter_map(|topic| Mirror::of(&self.node, topic));

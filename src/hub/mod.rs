@@ -6,6 +6,7 @@
 mod alarms;
 mod budget;
 pub mod carried;
+mod counts;
 mod heir;
 mod key;
 mod listeners;
@@ -15,11 +16,14 @@ mod node;
 mod own;
 mod place;
 mod publisher;
+mod shards;
 mod signal;
+mod signals;
 mod splits;
 mod subscriber;
 mod topic;
 mod topics;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -178,12 +182,10 @@ impl Hub {
 
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
-        for topic in self.node.all() {
-            if matches(&topic.target) {
-                match topic.inheritance.get().filter(|other| other.is_kept()) {
-                    Some(inheritance) => inheritance.wish_for_refresh(),
-                    None => topic.refresh.notify_one(),
-                }
+        for topic in self.node.all_of(matches) {
+            match topic.inheritance.get().filter(|other| other.is_kept()) {
+                Some(inheritance) => inheritance.wish_for_refresh(),
+                None => topic.refresh.notify_one(),
             }
         }
     }

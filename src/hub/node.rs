@@ -1,37 +1,34 @@
 //! All topics of this node: how they come, linger and go, and what they may hold together.
+//!
+//! Topics are spread over shards by their key. A shard's lock is held for bookkeeping only: a topic is made, attached to, woken,
+//! closed and dropped, and its tasks are spawned, without it. No two shards are locked at once.
 
-use std::collections::HashMap;
 use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alarms::Alarms;
 use super::budget::Budget;
 use super::carried::Identity;
+use super::counts::{Counts, OwnerPermit, Permit};
 use super::heir::Inheritance;
-use super::key::{Owner, Scope, Target, TopicKey, last_event_id};
+use super::key::{Scope, Target, TopicKey, last_event_id};
 use super::mirror::Mirror;
+use super::shards::Shards;
 use super::subscriber::{Phase, Start};
-use super::topic::{Birth, Topic, lock};
-use super::topics::Topics;
-use super::{Credentials, Feeds, Limits, Publisher};
-use crate::config::{Route, Source};
+use super::topic::{Birth, Topic};
+use super::topics::{Entered, Retired, Topics};
+use super::upkeep;
+use super::{Credentials, Feeds, Limits, Publisher, Signal};
+use crate::config::Source;
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::telemetry::Telemetry;
-
-/// How often windows are trimmed where nothing is published and nobody comes.
-const SWEEP: Duration = Duration::from_secs(10);
-
-/// Own reads at once of one upstream.
-const OWN_READS: usize = 1000;
 
 /// When somebody may ask again whom another process could serve by then, milliseconds.
 const CLOSED_MS: u64 = 1000;
@@ -48,9 +45,14 @@ pub(super) struct Node {
     /// What the log has said of answers that are not for all.
     pub alarms: Alarms,
     /// Rings when linger times may be others.
-    repaced: Arc<Notify>,
-    /// Taken before any lock of a topic.
-    topics: Mutex<Topics>,
+    pub repaced: Arc<Notify>,
+    /// Numbers own reads.
+    own_reads: AtomicU64,
+    /// Whether a task trims windows by age.
+    pub sweeping: AtomicBool,
+    pub counts: Arc<Counts>,
+    /// Each is taken before any lock of a topic, and before any of the counts'.
+    pub topics: Shards<Topics>,
 }
 
 impl Node {
@@ -60,6 +62,7 @@ impl Node {
         telemetry: Arc<Telemetry>,
         key: fn(&Target) -> TopicKey,
     ) -> Self {
+        let counts = Arc::new(Counts::new(limits));
         Node {
             budget: Budget::new(limits.memory, telemetry.clone()),
             marks: RandomState::new(),
@@ -69,8 +72,21 @@ impl Node {
             alarms: Alarms::default(),
             repaced: Arc::default(),
             telemetry,
-            topics: Mutex::new(Topics::new(limits)),
+            own_reads: AtomicU64::new(0),
+            sweeping: AtomicBool::new(false),
+            topics: Shards::new(|| Topics::new(counts.clone())),
+            counts,
         }
+    }
+
+    /// Which shard topics with this key lie in.
+    pub fn shard_of(&self, key: &TopicKey) -> usize {
+        self.topics.of(&key.place)
+    }
+
+    /// The shard of this topic.
+    pub fn beside(&self, topic: &Topic) -> MutexGuard<'_, Topics> {
+        self.topics.lock(topic.shard)
     }
 
     /// The target's topic and a slot among its listeners; made, and its feed started, where there is none.
@@ -80,56 +96,15 @@ impl Node {
         credentials: Credentials,
         start: &Start,
         channel: Option<u32>,
-        signal: Arc<super::Signal>,
+        signal: Arc<Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
-        let key = (self.key)(&target);
         let owner = target.owner;
-        let mut topics = lock(&self.topics);
-        if let Some(lost) = topics
-            .get(&key)
-            .filter(|topic| is_left_behind(topic, start))
-        {
-            self.retire(&mut topics, &lost, left_behind());
+        let topic = self.topic_for(target, start, channel)?;
+        let credentials = readable(&topic, credentials);
+        let (slot, lacks_owner) = topic.attach(signal, credentials, owner);
+        if lacks_owner {
+            self.beside(&topic).pass_on(&topic);
         }
-        // A client that comes to a topic without subscribers owns it from now on, as if the topic had been made for it.
-        let idle_owner = topics.idle_owner(&key, start);
-        if idle_owner.is_some_and(|idle| idle != owner) {
-            make_room_for(&mut topics, &target)?;
-        }
-        let topic = match topics.enter(&key, start) {
-            Some(topic) => topic,
-            None => {
-                make_room_for(&mut topics, &target)?;
-                self.make_room(&mut topics)?;
-                let brought_id = match (&target.route.source, start) {
-                    (Some(Source::Sse(_)), Start::LastEventId(id)) => {
-                        last_event_id(id).map(|_| id.clone())
-                    }
-                    _ => None,
-                };
-                if topics.is_closed {
-                    return Err(closed());
-                }
-                let ch = topics.channel(&key.place).or(channel);
-                let birth = Birth {
-                    key,
-                    target,
-                    ch: ch.unwrap_or_else(|| self.next_channel()),
-                    brought_id,
-                    epoch: None,
-                };
-                self.open(&mut topics, birth)
-            }
-        };
-        // A public topic's feed has nobody's credentials to send.
-        let credentials = match topic.target.scope {
-            Scope::Public => Credentials::default(),
-            Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) | Scope::Authenticated(_) => {
-                credentials
-            }
-        };
-        let slot = topic.attach(signal, credentials, owner);
-        topics.pass_on(&topic);
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
         match topic.inheritance.get().filter(|other| other.is_kept()) {
             None => self.start(&topic),
@@ -138,6 +113,66 @@ impl Node {
             Some(_) => {}
         }
         Ok((topic, slot))
+    }
+
+    /// The target's topic, which expects one subscriber more from now on.
+    fn topic_for(
+        self: &Arc<Self>,
+        target: Arc<Target>,
+        start: &Start,
+        channel: Option<u32>,
+    ) -> Result<Arc<Topic>, Refusal> {
+        let key = (self.key)(&target);
+        let shard = self.shard_of(&key);
+        let mut permit: Option<OwnerPermit> = None;
+        let mut made: Option<(Arc<Topic>, Permit)> = None;
+        loop {
+            let mut topics = self.topics.lock(shard);
+            // A client that comes to a topic without subscribers owns it from now on, as if the topic had been made for it.
+            let ch = match topics.enter(&key, start, target.owner, &mut permit) {
+                Entered::At(topic) => return Ok(topic),
+                Entered::LeftBehind(lost) => {
+                    let retired = topics.retire(&lost);
+                    drop(topics);
+                    self.close_over(&lost, retired, left_behind());
+                    continue;
+                }
+                Entered::NeedsPermit => {
+                    drop(topics);
+                    permit = Some(self.permit_of_owner(&target)?);
+                    continue;
+                }
+                Entered::Nothing if topics.is_closed => return Err(closed()),
+                Entered::Nothing => topics.channel(&key.place).or(channel),
+            };
+            // Where another client was quicker to make one, that one is gone again.
+            let fits = |(topic, _): &(Arc<Topic>, _)| ch.is_none_or(|ch| ch == topic.ch);
+            if let Some((topic, permit)) = made.take().filter(fits) {
+                topic.expect();
+                self.insert(topics, &topic, permit);
+                return Ok(topic);
+            }
+            drop(topics);
+            let owner = match permit.take() {
+                Some(permit) => permit,
+                None => self.permit_of_owner(&target)?,
+            };
+            let room = self.permit(owner, None)?;
+            let brought_id = match (&target.route.source, start) {
+                (Some(Source::Sse(_)), Start::LastEventId(id)) => {
+                    last_event_id(id).map(|_| id.clone())
+                }
+                _ => None,
+            };
+            let birth = Birth {
+                key: key.clone(),
+                target: target.clone(),
+                ch: ch.unwrap_or_else(|| self.next_channel()),
+                brought_id,
+                epoch: None,
+            };
+            made = Some((self.make(birth), room));
+        }
     }
 
     /// A topic of one subscriber's own, beside the one that it shares, and a slot among its listeners.
@@ -149,33 +184,31 @@ impl Node {
         shared: &Topic,
         target: Arc<Target>,
         credentials: Credentials,
-        signal: Arc<super::Signal>,
+        signal: Arc<Signal>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let owner = target.owner;
-        let mut topics = lock(&self.topics);
-        if topics.is_closed {
-            return Err(closed());
-        }
-        if topics.own_reads(&target.route.upstream.name) >= OWN_READS {
+        let Some(own_read) = (self.counts).permit_of_own_read(&target.route.upstream.name) else {
             let detail = "too many clients read streams of their own";
             return Err(Refusal::new(Code::TooManySubs, detail));
-        }
-        make_room_for(&mut topics, &target)?;
-        self.make_room(&mut topics)?;
-        let birth = Birth {
-            key: shared.key.of_own_read(topics.next_own_read()),
+        };
+        let permit = self.permit(self.permit_of_owner(&target)?, Some(own_read))?;
+        let number = self.own_reads.fetch_add(1, Ordering::Relaxed);
+        let topic = self.make(Birth {
+            key: shared.key.of_own_read(number),
             target,
             ch: shared.ch,
             brought_id: None,
             epoch: None,
-        };
-        let topic = self.open(&mut topics, birth);
+        });
+        let topics = self.beside(&topic);
+        if topics.is_closed {
+            return Err(closed());
+        }
+        topic.expect();
+        self.insert(topics, &topic, permit);
         topic.route.store(shared.route.load_full());
-        let credentials = match topic.target.scope {
-            Scope::Public => Credentials::default(),
-            _ => credentials,
-        };
-        let slot = topic.attach(signal, credentials, owner);
+        let credentials = readable(&topic, credentials);
+        let (slot, _) = topic.attach(signal, credentials, owner);
         self.start(&topic);
         Ok((topic, slot))
     }
@@ -184,22 +217,24 @@ impl Node {
     pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
         match topic.detach(slot, is_paused) {
             (0, _) => {}
-            (_, true) => return lock(&self.topics).pass_on(topic),
+            (_, true) => return self.beside(topic).pass_on(topic),
             (_, false) => return,
         }
-        let mut topics = lock(&self.topics);
         let age = topic.route.load().replay.age;
         let fleeting =
             age.is_zero() || topic.key.is_own_read() || topic.superseded.load(Ordering::Relaxed);
+        let mut topics = self.beside(topic);
+        // Another one may be here by now, or expected.
         if topic.subscribers() > 0 {
             return;
         }
         if fleeting {
-            topics.remove(topic);
+            let removed = topics.remove(topic);
+            drop(topics);
+            close(removed);
         } else if topics.vacate(topic) {
             drop(topics);
-            let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
-            topic.runtime.spawn(task);
+            self.linger(topic);
         }
     }
 
@@ -216,175 +251,102 @@ impl Node {
             credentials,
             epoch,
         } = identity;
-        let mut topics = lock(&self.topics);
-        // The other process has judged the owner's number: the topic is in use.
-        if topics.get(&key).is_some() || self.make_room(&mut topics).is_err() {
+        let is_here = |topics: &Topics| topics.get(&key).is_some();
+        if is_here(&self.topics.lock(self.shard_of(&key))) {
             return None;
         }
-        let birth = Birth {
-            key,
+        // The other process has judged the owner's number: the topic is in use.
+        let owner = self.counts.grant_to_owner(&target, target.owner);
+        let permit = self.permit(owner, None).ok()?;
+        let topic = self.make(Birth {
+            key: key.clone(),
             target,
             ch: self.next_channel(),
             brought_id: None,
             epoch: Some(epoch),
-        };
-        let topic = self.open(&mut topics, birth);
+        });
         topic.remember(credentials);
         topic.with_log(|log| log.set_followed(true));
         // It has just been made.
         let _ = topic.inheritance.set(inheritance);
-        if topics.vacate(&topic) {
-            let task = linger(Arc::downgrade(self), Arc::downgrade(&topic));
-            topic.runtime.spawn(task);
+        let topics = self.beside(&topic);
+        if is_here(&topics) {
+            return None;
         }
+        self.insert(topics, &topic, permit);
+        self.vacate(&topic);
         Some(topic)
     }
 
-    /// Stops reading a topic that nobody subscribes to.
-    pub fn let_go(&self, topic: &Topic) {
-        let mut topics = lock(&self.topics);
-        if topic.subscribers() == 0 {
-            topics.remove(topic);
+    /// A topic that nobody has subscribed to yet lingers as if the last subscriber had left.
+    fn vacate(self: &Arc<Self>, topic: &Arc<Topic>) {
+        let mut topics = self.beside(topic);
+        let lingers = topic.subscribers() == 0 && topics.vacate(topic);
+        drop(topics);
+        if lingers {
+            self.linger(topic);
         }
-    }
-
-    /// Those who listened elsewhere until now may come from now on.
-    pub fn linger_anew(&self, topic: &Topic) {
-        lock(&self.topics).linger_anew(topic);
-    }
-
-    /// All topics, those that are over first; those that come from now on are shown to `newcomers`.
-    pub fn watch_births(&self, newcomers: mpsc::Sender<Mirror>) -> Vec<Arc<Topic>> {
-        let mut topics = lock(&self.topics);
-        topics.newcomers = Some(newcomers);
-        let mut all = topics.all();
-        all.sort_by_key(|topic| !matches!(topic.phase(), Phase::Ended(_)));
-        all
-    }
-
-    /// Whether new topics are refused.
-    pub fn set_closed(&self, is_closed: bool) {
-        let mut topics = lock(&self.topics);
-        topics.is_closed = is_closed;
-        topics.newcomers = None;
     }
 
     /// Ends a topic: a client that comes from now on gets a new one. Where its stream said so, clients that were cut off
     /// before its end can resume it for as long as it may be replayed.
     pub fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
-        let mut topics = lock(&self.topics);
-        match topic.outlives(&end) {
-            true => self.retire(&mut topics, topic, end),
-            false => {
-                topics.remove(topic);
-                drop(topics);
-                topic.close(Some(end));
-            }
+        let stays = topic.outlives(&end);
+        let mut topics = self.beside(topic);
+        if stays {
+            let retired = topics.retire(topic);
+            drop(topics);
+            self.close_over(topic, retired, end);
+        } else {
+            let removed = topics.remove(topic);
+            drop(topics);
+            topic.close(Some(end));
+            drop(removed);
         }
     }
 
-    fn retire(self: &Arc<Self>, topics: &mut Topics, topic: &Arc<Topic>, end: End) {
-        let lingers = topics.retire(topic);
+    /// Closes a topic that is over, and stays for clients that resume it.
+    fn close_over(self: &Arc<Self>, topic: &Arc<Topic>, retired: Retired, end: End) {
         topic.close(Some(end));
-        if lingers {
-            let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
-            topic.runtime.spawn(task);
+        close(retired.removed);
+        if retired.lingers {
+            self.linger(topic);
         }
     }
 
-    /// All topics.
-    pub fn all(&self) -> Vec<Arc<Topic>> {
-        lock(&self.topics).all()
+    fn make(self: &Arc<Self>, birth: Birth) -> Arc<Topic> {
+        Arc::new(Topic::new(self.clone(), birth, Handle::current()))
     }
 
-    /// Gives topics their route's new pace and limits; those that are read differently now go with their last subscriber.
-    /// Topics that come later get theirs from these routes too, whatever route their first client had in hand.
-    pub fn reconcile(&self, routes: &[Arc<Route>]) {
-        self.alarms.forget();
-        let routes = routes.iter().map(|route| {
-            let named = (route.reads(), route.clone());
-            (route.name.clone(), named)
-        });
-        let routes: HashMap<_, _> = routes.collect();
-        let all = {
-            let mut topics = lock(&self.topics);
-            topics.routes = Some(routes);
-            topics.all()
-        };
-        for topic in all {
-            let mut topics = lock(&self.topics);
-            match topics.route_of(&topic) {
-                Some(route) => {
-                    topic.superseded.store(false, Ordering::Relaxed);
-                    topic.route.store(route);
-                    drop(topics);
-                    topic.with_trimmed_log(|_, _| ());
-                }
-                None => {
-                    topic.superseded.store(true, Ordering::Relaxed);
-                    if topic.subscribers() == 0 {
-                        topics.remove(&topic);
-                    }
-                }
-            }
-        }
-        self.repaced.notify_waiters();
-    }
-
-    /// Frees what is above the memory budget, where it is.
-    pub fn keep_budget(&self, publishing: &Topic) {
-        self.budget.keep(publishing, || self.all());
-    }
-
-    /// Bounds all logs from without, beside the budget; what is above goes now, the largest first.
-    pub fn set_ceiling(&self, bytes: usize) {
-        self.budget.set_ceiling(bytes);
-        if self.budget.is_exceeded() {
-            self.budget.squeeze_largest(self.all());
-        }
-    }
-
-    /// Other limits; what is above the budget goes with the next publication or sweep.
-    pub fn set_limits(&self, limits: Limits) {
-        self.budget.set_memory(limits.memory);
-        lock(&self.topics).limits = limits;
-    }
-
-    /// At a cap the topic that idles longest makes room; where none idles the answer is no.
-    fn make_room(&self, topics: &mut Topics) -> Result<(), Refusal> {
-        while topics.count() >= topics.limits.topics {
-            topics.evict("too many topics on this node (`server.limits.topics`)")?;
-        }
-        if self.budget.is_exceeded() {
-            self.budget.squeeze_largest(topics.all());
-        }
-        if self.budget.is_exceeded() {
-            topics.evict("the memory for topics is used up (`server.limits.memory`)")?;
-        }
-        Ok(())
-    }
-
-    fn open(self: &Arc<Self>, topics: &mut Topics, birth: Birth) -> Arc<Topic> {
-        let runtime = Handle::current();
-        let topic = Arc::new(Topic::new(self.clone(), birth, runtime.clone()));
+    /// Puts a topic into its shard; clients may come from now on.
+    fn insert(
+        self: &Arc<Self>,
+        mut topics: MutexGuard<'_, Topics>,
+        topic: &Arc<Topic>,
+        permit: Permit,
+    ) {
         // The session that comes may not know yet what is in force.
-        match topics.route_of(&topic) {
+        match topics.route_of(topic) {
             Some(route) => topic.route.store(route),
             None => topic.superseded.store(true, Ordering::Relaxed),
         }
-        topics.insert(topic.clone());
+        topics.insert(topic.clone(), permit);
         // Nobody listens where the upgrade has failed.
-        if let Some(newcomers) = &topics.newcomers
-            && let Some(mirror) = Mirror::of(self, topic.clone())
-            && let Err(mpsc::error::TrySendError::Closed(_)) = newcomers.try_send(mirror)
-        {
+        if (topics.newcomers.as_ref()).is_some_and(mpsc::Sender::is_closed) {
             topics.newcomers = None;
         }
-        if !topics.sweeping {
-            topics.sweeping = true;
-            runtime.spawn(sweep(Arc::downgrade(self)));
+        let newcomers = topics.newcomers.clone();
+        drop(topics);
+        if let Some(newcomers) = newcomers
+            && let Some(mirror) = Mirror::of(self, topic.clone())
+        {
+            // One that finds no room begins anew over there.
+            let _ = newcomers.try_send(mirror);
         }
-        topic
+        if !self.sweeping.swap(true, Ordering::AcqRel) {
+            let task = upkeep::sweep(Arc::downgrade(self));
+            topic.runtime.spawn(task);
+        }
     }
 
     /// Starts a topic's feed, once, and never that of a topic that is over.
@@ -417,20 +379,6 @@ impl Node {
     }
 }
 
-/// The same at the cap of one owner on one route, where it is known whose the topic will be: their own make room.
-fn make_room_for(topics: &mut Topics, target: &Target) -> Result<(), Refusal> {
-    if target.owner == Owner::UNKNOWN {
-        return Ok(());
-    }
-    let owning = (target.route.name.clone(), target.owner);
-    while topics.count_of(&owning) >= topics.limits.topics_per_principal {
-        let detail = "too many topics of this route for one user or address \
-            (`server.limits.topics_per_principal`)";
-        topics.evict_of(&owning, detail)?;
-    }
-    Ok(())
-}
-
 /// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is
 /// aborted leaves it to whoever did.
 async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
@@ -447,69 +395,25 @@ async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
     }
 }
 
-/// Waits out a topic's linger time, from when its last subscriber has left or it is over. There is at most one of these for a
-/// topic; it goes when a client subscribes again, or with the topic.
-async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
-    while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
-        let repaced = node.repaced.clone();
-        // Before the look, so that no reload in between is missed.
-        let repaced = repaced.notified();
-        let deadline = {
-            let mut topics = lock(&node.topics);
-            let Some(since) = topics.idle_since(&topic) else {
-                return;
-            };
-            // Those who listen to the process that still reads it will come here.
-            let since = match topic.is_kept() {
-                true => Instant::now(),
-                false => since,
-            };
-            let deadline = since + topic.route.load().replay.age;
-            if deadline <= Instant::now() {
-                topics.remove(&topic);
-                return;
-            }
-            deadline
-        };
-        drop((node, topic));
-        tokio::select! {
-            () = sleep_until(deadline) => {}
-            () = repaced => {}
-        }
+/// Closes a topic that was taken out, and drops it.
+pub(super) fn close(removed: Option<Arc<Topic>>) {
+    if let Some(topic) = removed {
+        topic.close(None);
     }
 }
 
-/// Trims windows by age while there are topics: a topic that fell silent has nobody else to do it.
-async fn sweep(node: Weak<Node>) {
-    loop {
-        sleep(SWEEP).await;
-        let Some(node) = node.upgrade() else {
-            return;
-        };
-        for topic in node.all() {
-            topic.with_trimmed_log(|_, _| ());
-        }
-        if node.budget.is_exceeded() {
-            node.budget.squeeze_largest(node.all());
-        }
-        let mut topics = lock(&node.topics);
-        if topics.is_empty() {
-            topics.sweeping = false;
-            return;
+/// What a topic is read with: a public topic's feed has nobody's credentials to send.
+fn readable(topic: &Topic, credentials: Credentials) -> Credentials {
+    match topic.target.scope {
+        Scope::Public => Credentials::default(),
+        Scope::User(_) | Scope::Connection(_) | Scope::Claims(_) | Scope::Authenticated(_) => {
+            credentials
         }
     }
-}
-
-/// Whether a client that begins like this gets another topic than this one, whose stream is lost and not asked for again while
-/// it has no subscriber: without crossfade the client would have got a new stream from the backend.
-fn is_left_behind(topic: &Topic, start: &Start) -> bool {
-    let is_deserted = topic.subscribers() == 0 && !topic.is_kept();
-    let is_lost = is_deserted && topic.is_lost.load(Ordering::Relaxed);
-    is_lost && topic.outlives(&left_behind()) && !topic.knows(start)
 }
 
 /// How a stream ends that was lost, and is read anew for other clients: a client that resumes it comes back after this end.
-fn left_behind() -> End {
+pub(super) fn left_behind() -> End {
     End {
         code: Code::UpstreamDown,
         status: Code::UpstreamDown.status(),

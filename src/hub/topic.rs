@@ -15,7 +15,7 @@ use super::key::{Owner, Target, TopicKey};
 use super::listeners::Listeners;
 use super::log::stream::Stream;
 use super::log::{Cursor, Log, Spare};
-use super::node::Node;
+use super::node::{Node, left_behind};
 use super::subscriber::{Phase, Progress, Start};
 use super::{Credentials, Signal};
 use crate::config::{Route, Source};
@@ -26,6 +26,8 @@ use crate::telemetry::TopicMeters;
 pub(super) struct Topic {
     pub node: Arc<Node>,
     pub key: TopicKey,
+    /// Which of the node's shards it lies in.
+    pub shard: usize,
     pub target: Arc<Target>,
     pub ch: u32,
     pub epoch: Epoch,
@@ -56,6 +58,7 @@ pub(super) struct Topic {
     has_lived: AtomicBool,
     /// Counts changes of the state, from 1.
     version: AtomicU32,
+    /// Those present, and those that are about to be.
     subscribers: AtomicUsize,
     /// Those among them that wait for what the backend says of the id that they brought.
     pub awaiting: AtomicUsize,
@@ -63,7 +66,7 @@ pub(super) struct Topic {
     active: AtomicUsize,
     /// Rings when there is one again.
     attention: Notify,
-    // Taken one at a time, and after the node's lock where that is held.
+    // Taken one at a time, and after the shard's lock where that is held.
     log: Mutex<Log>,
     condition: Mutex<Condition>,
     listeners: Mutex<Listeners>,
@@ -106,6 +109,7 @@ impl Topic {
         let meters = node.telemetry.topic_meters(&target.route.name);
         meters.topics.inc();
         Topic {
+            shard: node.shard_of(&key),
             node,
             key,
             ch,
@@ -217,6 +221,14 @@ impl Topic {
         let is_kept = !self.route.load().replay.age.is_zero() && !self.key.is_own_read();
         let is_superseded = self.superseded.load(Ordering::Relaxed);
         is_over && is_stream && is_kept && !is_superseded && self.head() > 0
+    }
+
+    /// Whether a client that begins like this gets another topic than this one, whose stream is lost and not asked for again while
+    /// it has no subscriber: without crossfade the client would have got a new stream from the backend.
+    pub fn is_left_behind(&self, start: &Start) -> bool {
+        let is_lost = self.is_lost.load(Ordering::Relaxed);
+        let is_deserted = is_lost && self.subscribers() == 0 && !self.is_kept();
+        is_deserted && self.outlives(&left_behind()) && !self.knows(start)
     }
 
     /// Looks at the log, or moves cursors; for what adds entries there is [`Topic::extend`].
@@ -360,32 +372,56 @@ impl Topic {
         self.wake();
     }
 
-    pub fn attach(&self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
-        let mut listeners = lock(&self.listeners);
-        let slot = listeners.attach(signal, credentials, owner);
-        self.look_for_reader(&listeners);
+    /// One more subscriber counts from now on, and will attach: the topic stays. Under its shard's lock.
+    pub fn expect(&self) {
+        self.subscribers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The slot of a subscriber that was expected, and whether none of those that are present is the owner's.
+    pub fn attach(
+        &self,
+        signal: Arc<Signal>,
+        credentials: Credentials,
+        owner: Owner,
+    ) -> (u32, bool) {
+        let (slot, lacks_owner) = self.with_listeners(|listeners| {
+            let slot = listeners.attach(signal, credentials, owner);
+            (slot, listeners.lacks_owner())
+        });
         if !self.key.is_own_read() {
             self.meters.subscribers.inc();
         }
-        self.subscribers.store(listeners.count(), Ordering::Release);
         self.rouse();
-        slot
+        (slot, lacks_owner)
     }
 
-    /// How many are left, and whether none of them is the owner's.
+    /// How many are left, and whether none of those that are present is the owner's.
     pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
-        let mut listeners = lock(&self.listeners);
-        listeners.detach(slot);
-        self.look_for_reader(&listeners);
+        let lacks_owner = self.with_listeners(|listeners| {
+            listeners.detach(slot);
+            listeners.lacks_owner()
+        });
         if !is_paused {
             self.drowse();
         }
         if !self.key.is_own_read() {
             self.meters.subscribers.dec();
         }
-        self.subscribers.store(listeners.count(), Ordering::Release);
+        let left = self.subscribers.fetch_sub(1, Ordering::AcqRel) - 1;
         self.ring_mirror();
-        (listeners.count(), listeners.lacks_owner())
+        (left, lacks_owner)
+    }
+
+    /// Changes who is present; where a pool lacks its reader then, its feed is told.
+    fn with_listeners<T>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
+        let (changed, lacks_reader) = {
+            let mut listeners = lock(&self.listeners);
+            (change(&mut listeners), listeners.lacks_reader())
+        };
+        if lacks_reader {
+            self.reader_gone.notify_one();
+        }
+        changed
     }
 
     /// The client against whose number of topics it counts: the one that it was made for, or another subscriber once that
@@ -394,8 +430,13 @@ impl Topic {
         lock(&self.listeners).owner()
     }
 
-    /// See [`Listeners::pass_on`]; under the node's lock only, which keeps the numbers.
-    pub fn pass_on(&self) -> Option<(Owner, Owner)> {
+    /// A client without others beside it owns it from now on; under its shard's lock only, which keeps the numbers.
+    pub fn set_owner(&self, owner: Owner) {
+        lock(&self.listeners).set_owner(owner);
+    }
+
+    /// See [`Listeners::pass_on`]; under its shard's lock only, which keeps the numbers.
+    pub fn pass_on(&self) -> Option<Owner> {
         lock(&self.listeners).pass_on()
     }
 
@@ -449,20 +490,12 @@ impl Topic {
 
     /// A pool's reader from another process has had its time to come.
     pub fn stop_awaiting(&self) {
-        let mut listeners = lock(&self.listeners);
-        listeners.stop_awaiting();
-        self.look_for_reader(&listeners);
+        self.with_listeners(Listeners::stop_awaiting);
     }
 
     /// See [`super::Scope::is_pooled`].
     pub fn is_pooled(&self) -> bool {
         self.target.scope.is_pooled()
-    }
-
-    fn look_for_reader(&self, listeners: &Listeners) {
-        if listeners.lacks_reader() {
-            self.reader_gone.notify_one();
-        }
     }
 
     /// See [`Listeners::lacks_reader`].
@@ -490,7 +523,15 @@ impl Topic {
     pub fn refused(&self, end: &End) -> bool {
         // Before the slots ring.
         self.has_refused.store(true, Ordering::Release);
-        lock(&self.listeners).refused(end)
+        let (refused, signals) = {
+            let mut listeners = lock(&self.listeners);
+            (listeners.refused(end), listeners.signals())
+        };
+        refused
+            .slots
+            .iter()
+            .for_each(|slot| signals.ring_one(*slot));
+        refused.has_another
     }
 
     /// See [`Listeners::refusal`]; no lock where no subscriber was refused.
@@ -609,8 +650,10 @@ impl Topic {
         }
     }
 
+    /// Wakes all subscribers. No lock is held meanwhile: those that come or go do not wait for it.
     pub fn wake(&self) {
-        lock(&self.listeners).ring();
+        let signals = lock(&self.listeners).signals();
+        signals.ring();
         self.ring_mirror();
     }
 

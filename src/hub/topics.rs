@@ -1,4 +1,5 @@
-//! Which topics are there, which of them idle, which are over, and whose they are. Pure bookkeeping, under the node's lock.
+//! Which topics are there, which of them idle, which are over: those of one shard. Pure bookkeeping, under the shard's lock.
+//! What is taken out is handed to the caller, which closes it without the lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,47 +7,33 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Limits;
+use super::counts::{Counts, OwnerPermit, Permit, Rank};
 use super::key::{Owner, Place, TopicKey};
 use super::mirror::Mirror;
 use super::subscriber::Start;
 use super::topic::Topic;
 use crate::config::Route;
-use crate::error::{Code, Refusal};
 
 /// Topics that are over and can still be resumed, of one key.
 const OVER: usize = 4;
 
 pub(super) struct Topics {
-    /// What the newest configuration allows.
-    pub limits: Limits,
-    /// Whether a task trims windows by age.
-    pub sweeping: bool,
     /// No new ones come: another process takes over.
     pub is_closed: bool,
     /// Whoever tells another process of those that come.
     pub newcomers: Option<mpsc::Sender<Mirror>>,
     /// The routes in force; `None` before the first reload.
-    pub routes: Option<Routes>,
+    pub routes: Option<Arc<Routes>>,
+    counts: Arc<Counts>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
-    count: usize,
-    owners: HashMap<Owning, Owned>,
-    /// Own reads, by upstream.
-    own_reads: HashMap<String, usize>,
-    /// Numbers those.
-    own_read: u64,
     /// Those without subscribers.
     idle: BTreeMap<Rank, Arc<Topic>>,
-    /// Numbers the moments at which they lost the last one.
-    idled: u64,
 }
-
-/// Which idle topic is given up first: one that is over before one that goes on, then the one that idles longest.
-type Rank = (bool, u64);
 
 /// A topic's place in the house.
 struct Seat {
     topic: Arc<Topic>,
+    permit: Permit,
     /// Since when it has no subscriber.
     idle: Option<(Rank, Instant)>,
     /// Since when it is over: only clients that resume it come to it.
@@ -55,88 +42,34 @@ struct Seat {
     lingering: bool,
 }
 
-/// A route, and whose topics of it are counted.
-type Owning = (Arc<str>, Owner);
-
 /// Routes by name, with what each reads.
 pub(super) type Routes = HashMap<Arc<str>, (Arc<str>, Arc<Route>)>;
 
-/// The topics of one route and owner.
-#[derive(Default)]
-struct Owned {
-    count: usize,
-    idle: BTreeMap<Rank, Arc<Topic>>,
-}
-
-fn owning(topic: &Topic) -> Owning {
-    (topic.target.route.name.clone(), topic.owner())
+/// What comes of a topic that is over.
+pub(super) struct Retired {
+    /// A linger task is wanted.
+    pub lingers: bool,
+    /// An older one at its place that made room.
+    pub removed: Option<Arc<Topic>>,
 }
 
 impl Topics {
     /// None yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(counts: Arc<Counts>) -> Self {
         Topics {
-            limits,
-            sweeping: false,
             is_closed: false,
             newcomers: None,
             routes: None,
+            counts,
             at: HashMap::new(),
-            count: 0,
-            owners: HashMap::new(),
-            own_reads: HashMap::new(),
-            own_read: 0,
             idle: BTreeMap::new(),
-            idled: 0,
         }
     }
 
     /// All topics.
-    pub fn all(&self) -> Vec<Arc<Topic>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Topic>> {
         let seats = self.at.values().flatten();
-        seats.map(|seat| seat.topic.clone()).collect()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.at.is_empty()
-    }
-
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// How many there are of one route and owner.
-    pub fn count_of(&self, owning: &Owning) -> usize {
-        self.owners.get(owning).map_or(0, |owned| owned.count)
-    }
-
-    /// The owner of the topic that a client means, where it has no subscriber.
-    pub fn idle_owner(&self, key: &TopicKey, start: &Start) -> Option<Owner> {
-        let seats = self.at.get(&key.place)?;
-        let seat = seats.get(meant(seats, key, start)?)?;
-        seat.idle.map(|_| seat.topic.owner())
-    }
-
-    /// Where a topic's owner has left and others are there, it counts against one of those.
-    pub fn pass_on(&mut self, topic: &Topic) {
-        if self.seat_of(topic).is_none() {
-            return;
-        }
-        if let Some((before, next)) = topic.pass_on() {
-            let route = &topic.target.route.name;
-            self.disown(&(route.clone(), before));
-            let owned = self.owners.entry((route.clone(), next)).or_default();
-            owned.count += 1;
-        }
-    }
-
-    fn disown(&mut self, owning: &Owning) {
-        if let Some(owned) = self.owners.get_mut(owning) {
-            owned.count -= 1;
-            if owned.count == 0 {
-                self.owners.remove(owning);
-            }
-        }
+        seats.map(|seat| &seat.topic)
     }
 
     /// The topic with this key that goes on.
@@ -145,32 +78,58 @@ impl Topics {
         Some(seats.get(current(seats, key)?)?.topic.clone())
     }
 
-    /// The topic with this key that a client means, which comes to it now.
-    pub fn enter(&mut self, key: &TopicKey, start: &Start) -> Option<Arc<Topic>> {
-        let seats = self.at.get_mut(&key.place)?;
-        let seat = meant(seats, key, start)?;
-        let seat = seats.get_mut(seat)?;
-        let topic = seat.topic.clone();
-        if let Some((rank, _)) = seat.idle.take() {
-            self.forget_idle(&topic, rank);
+    /// The topic with this key that a client means. It comes to it now, unless it would become its owner, and has no permit.
+    pub fn enter(
+        &mut self,
+        key: &TopicKey,
+        start: &Start,
+        owner: Owner,
+        permit: &mut Option<OwnerPermit>,
+    ) -> Entered {
+        let Some(seats) = self.at.get_mut(&key.place) else {
+            return Entered::Nothing;
+        };
+        let current = current(seats, key);
+        if let Some(seat) = current.and_then(|current| seats.get(current))
+            && seat.topic.is_left_behind(start)
+        {
+            return Entered::LeftBehind(seat.topic.clone());
         }
-        Some(topic)
+        let seat = meant(seats, current, key, start);
+        let Some(seat) = seat.and_then(|meant| seats.get_mut(meant)) else {
+            return Entered::Nothing;
+        };
+        if let Some((rank, _)) = seat.idle {
+            let is_anothers = seat.topic.owner() != owner;
+            if is_anothers && permit.is_none() {
+                return Entered::NeedsPermit;
+            }
+            self.idle.remove(&rank);
+            seat.permit.rouse(rank);
+            seat.idle = None;
+            if let Some(permit) = permit.take_if(|_| is_anothers) {
+                seat.permit.pass_on(permit);
+                seat.topic.set_owner(owner);
+            }
+        }
+        seat.topic.expect();
+        Entered::At(seat.topic.clone())
+    }
+
+    /// Where a topic's owner has left and others are there, it counts against one of those.
+    pub fn pass_on(&mut self, topic: &Topic) {
+        let counts = self.counts.clone();
+        if let Some(seat) = self.seat_of(topic)
+            && let Some(next) = topic.pass_on()
+        {
+            let permit = counts.grant_to_owner(&topic.target, next);
+            seat.permit.pass_on(permit);
+        }
     }
 
     fn seat_of(&mut self, topic: &Topic) -> Option<&mut Seat> {
         let mut seats = self.at.get_mut(&topic.key.place)?.iter_mut();
         seats.find(|seat| std::ptr::eq(&*seat.topic, topic))
-    }
-
-    /// How many topics of one subscriber's own this upstream fills.
-    pub fn own_reads(&self, upstream: &str) -> usize {
-        self.own_reads.get(upstream).copied().unwrap_or_default()
-    }
-
-    /// A number for another one.
-    pub fn next_own_read(&mut self) -> u64 {
-        self.own_read += 1;
-        self.own_read
     }
 
     /// The number of the topic that was at this place before a reload and still has subscribers.
@@ -180,17 +139,11 @@ impl Topics {
         Some(seat.topic.ch)
     }
 
-    pub fn insert(&mut self, topic: Arc<Topic>) {
-        self.count += 1;
-        let owned = self.owners.entry(owning(&topic)).or_default();
-        owned.count += 1;
-        if topic.key.is_own_read() {
-            let upstream = topic.target.route.upstream.name.clone();
-            *self.own_reads.entry(upstream).or_default() += 1;
-        }
+    pub fn insert(&mut self, topic: Arc<Topic>, permit: Permit) {
         let seats = self.at.entry(topic.key.place.clone()).or_default();
         seats.push(Seat {
             topic,
+            permit,
             idle: None,
             over: None,
             lingering: false,
@@ -199,7 +152,7 @@ impl Topics {
 
     /// The last subscriber has gone; whether a linger task is wanted.
     pub fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
-        let number = self.idled;
+        let number = self.counts.next_idle();
         let Some(seat) = self.seat_of(topic) else {
             return false;
         };
@@ -208,25 +161,26 @@ impl Topics {
         }
         let rank = (seat.over.is_none(), number);
         seat.idle = Some((rank, Instant::now()));
+        seat.permit.idle(rank, topic);
         let wanted = !std::mem::replace(&mut seat.lingering, true);
-        self.idled += 1;
         self.idle.insert(rank, topic.clone());
-        if let Some(owned) = self.owners.get_mut(&owning(topic)) {
-            owned.idle.insert(rank, topic.clone());
-        }
         wanted
     }
 
-    /// A topic is over, and stays for clients that resume it; whether a linger task is wanted.
-    pub fn retire(&mut self, topic: &Arc<Topic>) -> bool {
+    /// A topic is over, and stays for clients that resume it.
+    pub fn retire(&mut self, topic: &Arc<Topic>) -> Retired {
+        let mut retired = Retired {
+            lingers: false,
+            removed: None,
+        };
         let Some(seat) = self.seat_of(topic) else {
-            return false;
+            return retired;
         };
         seat.over = Some(Instant::now());
-        let wanted = !std::mem::replace(&mut seat.lingering, true);
-        let idle = seat.idle.take();
-        if let Some((rank, _)) = idle {
-            self.forget_idle(topic, rank);
+        retired.lingers = !std::mem::replace(&mut seat.lingering, true);
+        if let Some((rank, _)) = seat.idle.take() {
+            seat.permit.rouse(rank);
+            self.idle.remove(&rank);
         }
         if topic.subscribers() == 0 {
             self.vacate(topic);
@@ -238,39 +192,32 @@ impl Topics {
             && let Some(oldest) = over.iter().min_by_key(|seat| seat.over)
         {
             let oldest = oldest.topic.clone();
-            self.remove(&oldest);
+            retired.removed = self.remove(&oldest);
         }
-        wanted
+        retired
     }
 
-    /// Takes a topic out of the house and stops its feed. Does nothing where it is out already.
-    pub fn remove(&mut self, topic: &Topic) {
-        let Some(seats) = self.at.get_mut(&topic.key.place) else {
-            return;
-        };
+    /// Takes a topic out of the house, to be closed; `None` where it is out already.
+    #[must_use]
+    pub fn remove(&mut self, topic: &Topic) -> Option<Arc<Topic>> {
+        let seats = self.at.get_mut(&topic.key.place)?;
         let mut found = seats.iter();
-        let Some(index) = found.position(|seat| std::ptr::eq(&*seat.topic, topic)) else {
-            return;
-        };
+        let index = found.position(|seat| std::ptr::eq(&*seat.topic, topic))?;
         let seat = seats.swap_remove(index);
         if seats.is_empty() {
             self.at.remove(&topic.key.place);
         }
-        self.count -= 1;
         if let Some((rank, _)) = seat.idle {
-            self.forget_idle(topic, rank);
+            self.idle.remove(&rank);
+            seat.permit.rouse(rank);
         }
-        let upstream = &topic.target.route.upstream.name;
-        if topic.key.is_own_read()
-            && let Some(count) = self.own_reads.get_mut(upstream)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.own_reads.remove(upstream);
-            }
-        }
-        self.disown(&owning(topic));
-        topic.close(None);
+        Some(seat.topic)
+    }
+
+    /// The same, where it still has no subscriber since that moment.
+    pub fn remove_idle(&mut self, topic: &Topic, rank: Rank) -> Option<Arc<Topic>> {
+        self.idle.get(&rank)?;
+        self.remove(topic)
     }
 
     /// Where nobody subscribes to this topic, its linger time begins anew.
@@ -290,44 +237,10 @@ impl Topics {
         since
     }
 
-    /// Removes an idle topic: one that is over where there is one, else the one that idles longest.
-    ///
-    /// # Errors
-    /// `too_many_subs` with this detail, where none idles.
-    pub fn evict(&mut self, detail: &'static str) -> Result<(), Refusal> {
-        let idlest = self.idle.values().next().cloned();
-        self.make_way(idlest, detail)
-    }
-
-    /// The same among those of one route and owner.
-    ///
-    /// # Errors
-    /// As [`Topics::evict`].
-    pub fn evict_of(&mut self, owning: &Owning, detail: &'static str) -> Result<(), Refusal> {
-        let owned = self.owners.get(owning);
-        let idlest = owned.and_then(|owned| owned.idle.values().next().cloned());
-        self.make_way(idlest, detail)
-    }
-
-    fn make_way(
-        &mut self,
-        idlest: Option<Arc<Topic>>,
-        detail: &'static str,
-    ) -> Result<(), Refusal> {
-        match idlest {
-            Some(topic) => {
-                self.remove(&topic);
-                Ok(())
-            }
-            None => Err(Refusal::new(Code::TooManySubs, detail)),
-        }
-    }
-
-    fn forget_idle(&mut self, topic: &Topic, rank: Rank) {
-        self.idle.remove(&rank);
-        if let Some(owned) = self.owners.get_mut(&owning(topic)) {
-            owned.idle.remove(&rank);
-        }
+    /// The idle topic that is to be given up first.
+    pub fn idlest(&self) -> Option<(Rank, Arc<Topic>)> {
+        let (rank, topic) = self.idle.first_key_value()?;
+        Some((*rank, topic.clone()))
     }
 
     /// The route in force that reads what this topic reads. Before the first reload that is the topic's own.
@@ -342,6 +255,18 @@ impl Topics {
     }
 }
 
+/// What a client that comes finds.
+pub(super) enum Entered {
+    /// Its topic.
+    At(Arc<Topic>),
+    /// A topic without subscribers of another owner.
+    NeedsPermit,
+    /// One that this client is to get no more, and no other client that begins like it.
+    LeftBehind(Arc<Topic>),
+    /// None.
+    Nothing,
+}
+
 /// The topic with this key that goes on.
 fn current(seats: &[Seat], key: &TopicKey) -> Option<usize> {
     let mut seats = seats.iter();
@@ -350,8 +275,7 @@ fn current(seats: &[Seat], key: &TopicKey) -> Option<usize> {
 
 /// The topic with this key that a client means which begins like this: the one that goes on, or one that is over where only
 /// that one knows the client's place.
-fn meant(seats: &[Seat], key: &TopicKey, start: &Start) -> Option<usize> {
-    let current = current(seats, key);
+fn meant(seats: &[Seat], current: Option<usize>, key: &TopicKey, start: &Start) -> Option<usize> {
     let is_known_there =
         |index: usize| seats.get(index).is_some_and(|seat| seat.topic.knows(start));
     let mut over = seats.iter().enumerate().filter(|(_, seat)| {

@@ -1,6 +1,8 @@
 //! The same promises with real threads: one publishes, many join, wait for the bell, read and leave.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use super::support::*;
@@ -177,4 +179,101 @@ async fn topics_come_and_go_from_many_threads_and_none_is_left() {
     tokio::time::timeout(patience, gone)
         .await
         .expect("a topic stays behind");
+}
+
+/// A session that lets its topic wait when it is woken.
+struct Slow {
+    woken: SyncSender<()>,
+    may_go_on: Mutex<Receiver<()>>,
+}
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        self.woken.send(()).unwrap();
+        // An error is the end of a test that has failed.
+        let _ = self.may_go_on.lock().unwrap().recv();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_join_does_not_wait_for_a_fan_out() {
+    let publishing: [fn(&Publisher); 3] = [
+        |feed| publish(feed, &["a"]),
+        |feed| feed.stale("upstream_down"),
+        |feed| feed.end(node::internal()),
+    ];
+    for publish in publishing {
+        let world = World::new(ROOMY);
+        let target = public(sse(), window(10));
+        let bell = Arc::new(Signal::default());
+        let none = Credentials::default();
+        let first = (world.hub).join(target.clone(), none, Start::Live, None, bell.clone());
+        let first = first.unwrap();
+        while world.feeds() == 0 {
+            settle().await;
+        }
+        let feed = world.feed().await;
+        feed.opened();
+        let (woken, was_woken) = sync_channel(1);
+        let (go_on, may_go_on) = sync_channel(1);
+        let slow = Slow {
+            woken,
+            may_go_on: Mutex::new(may_go_on),
+        };
+        let waker = Waker::from(Arc::new(slow));
+        while bell.poll_rung(&mut Context::from_waker(&waker)) {}
+        let publishing = tokio::task::spawn_blocking(move || publish(&feed));
+        was_woken.recv_timeout(Duration::from_secs(20)).unwrap();
+        // It comes to this topic, or to the next one, and another leaves.
+        let (hub, leaving) = (world.hub.clone(), first.subscriber);
+        let joining = tokio::task::spawn_blocking(move || {
+            let (none, bell) = (Credentials::default(), Arc::default());
+            let joined = hub.join(target, none, Start::Live, None, bell);
+            drop(leaving);
+            joined.unwrap()
+        });
+        let joined = tokio::time::timeout(Duration::from_secs(20), joining).await;
+        drop(joined.expect("a join waits for a fan-out").unwrap());
+        go_on.send(()).unwrap();
+        publishing.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn caps_are_exact_however_many_threads_make_topics() {
+    let world = World::new(Limits {
+        topics: 30,
+        topics_per_principal: 10,
+        ..ROOMY
+    });
+    let route = route("list", sse(), Share::Public, window(10));
+    for _ in 0..20 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..8_u64 {
+            let (hub, route) = (world.hub.clone(), route.clone());
+            tasks.spawn_blocking(move || {
+                let owner = Owner([1, number % 4]);
+                let urls = (0..15).map(|url| format!("/{number}/{url}"));
+                let joined = urls.filter_map(|url| {
+                    let target = Target {
+                        owner,
+                        ..Target::clone(&target(&route, &url, Scope::Public))
+                    };
+                    let (none, bell) = (Credentials::default(), Arc::default());
+                    let joined = hub.join(Arc::new(target), none, Start::Live, None, bell);
+                    Some(joined.ok()?.subscriber)
+                });
+                (owner, joined.collect::<Vec<_>>())
+            });
+        }
+        let present = tasks.join_all().await;
+        let of = |number| {
+            let mine = present.iter().filter(|(owner, _)| owner.0[1] == number);
+            mine.map(|(_, subscribers)| subscribers.len())
+                .sum::<usize>()
+        };
+        assert_eq!((0..4).map(of).sum::<usize>(), 30);
+        assert!((0..4).all(|number| of(number) <= 10));
+        // What they leave behind makes room in the next round.
+    }
 }
