@@ -1,15 +1,18 @@
 //! The nouns that travel: an [`Event`] at its [`Position`], and what a client is told beside it.
 
 pub mod encodings;
+mod parsed;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use encodings::Encodings;
+pub use parsed::{Fields, Item, List, Parsed, Places, Reading};
 
 use crate::json;
 
@@ -274,6 +277,8 @@ pub struct Event {
     pub cause: Option<Arc<Cause>>,
     /// What was encoded of it.
     pub encodings: Encodings,
+    /// `None` where it would take too much.
+    parsed: OnceLock<Option<Box<Parsed>>>,
 }
 
 impl Event {
@@ -298,7 +303,30 @@ impl Event {
             at,
             cause: None,
             encodings: Encodings::default(),
+            parsed: OnceLock::new(),
         }
+    }
+
+    /// What filters ask of it: found by the first who asks for these fields, and kept for the rest unless it takes more memory
+    /// than the data itself. Also whether more is kept now than before.
+    pub fn parsed(&self, fields: &Arc<Fields>, items: Option<&str>) -> (Cow<'_, Parsed>, bool) {
+        let mut is_new = false;
+        let kept = self.parsed.get_or_init(|| {
+            let parsed = Parsed::of(self, fields, items);
+            is_new = parsed.list_bytes() <= self.data.bytes().len();
+            is_new.then(|| Box::new(parsed))
+        });
+        let parsed = match kept {
+            Some(parsed) if parsed.is_for(fields) => Cow::Borrowed(&**parsed),
+            _ => Cow::Owned(Parsed::of(self, fields, items)),
+        };
+        (parsed, is_new)
+    }
+
+    /// Bytes of memory that [`Event::parsed`] keeps.
+    pub fn parsed_bytes(&self) -> usize {
+        let parsed = self.parsed.get().and_then(Option::as_ref);
+        parsed.map_or(0, |parsed| parsed.bytes())
     }
 
     /// The same entry in other words: for one client alone.

@@ -41,6 +41,8 @@ pub(super) struct Log {
     first: u64,
     /// Weight of everything before `first`.
     base: u64,
+    /// Bytes of what was read of the entries for filters.
+    parsed: usize,
     /// Oldest offset that a resume may ask for.
     window: u64,
     /// Readers that have everything: the next entry is the first that they need.
@@ -72,6 +74,8 @@ struct Entry {
     sum: u64,
     /// Readers that have everything before this entry.
     readers: u32,
+    /// Bytes of what was read of it for filters.
+    parsed: u32,
 }
 
 /// A reader's place in a log.
@@ -122,6 +126,7 @@ impl Log {
             entries: VecDeque::new(),
             first: 1,
             base: 0,
+            parsed: 0,
             window: 1,
             at_head: 0,
             last_gap: 0,
@@ -193,7 +198,21 @@ impl Log {
         };
         let text = self.document.as_ref().map(|document| document.data.bytes());
         let document = text.filter(|text| !shares(text)).map_or(0, Bytes::len);
-        entries + document
+        let snapshot = self.snapshot.as_ref();
+        let snapshot = snapshot.filter(|snapshot| self.last_snapshot != snapshot.position.offset);
+        let parsed = snapshot.map_or(0, |snapshot| snapshot.parsed_bytes());
+        entries + self.parsed + document + parsed
+    }
+
+    /// What was read of this entry for filters is kept with it from now on.
+    pub fn recount(&mut self, event: &Event) {
+        let index = event.position.offset.checked_sub(self.first);
+        let entry = index.and_then(|index| self.entries.get_mut(index as usize));
+        if let Some(entry) = entry.filter(|entry| std::ptr::eq(&*entry.event, event)) {
+            let parsed = event.parsed_bytes() as u32;
+            self.parsed = self.parsed + parsed as usize - entry.parsed as usize;
+            entry.parsed = parsed;
+        }
     }
 
     /// Whether a reader that has not taken the oldest entry needs it.
@@ -437,6 +456,7 @@ impl Log {
         };
         self.first += 1;
         self.base = entry.sum;
+        self.parsed -= entry.parsed as usize;
         self.stream.let_go(&entry.event);
         if let Some(index) = &mut self.index {
             index.drop_oldest();
@@ -463,6 +483,7 @@ impl Log {
             event,
             sum,
             readers,
+            parsed: 0,
         });
         self.snapshot = None;
     }

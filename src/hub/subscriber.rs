@@ -310,6 +310,11 @@ impl Subscriber {
         current.topic.with_log(|log| log.has_lost(offset))
     }
 
+    /// What was read of an entry is kept with it, and takes more memory from now on.
+    pub fn recount(&self, event: &Event) {
+        self.current().topic.recount(event);
+    }
+
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
     /// What waits for a present subscriber is kept until it is read, let go, or memory runs short.

@@ -286,6 +286,13 @@ impl Topic {
         self.settle(&log);
     }
 
+    /// See [`Log::recount`].
+    pub fn recount(&self, event: &Event) {
+        let mut log = lock(&self.log);
+        log.recount(event);
+        self.settle(&log);
+    }
+
     /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
     pub fn squeeze(&self, excess: usize, spare: Spare) -> usize {
         let mut log = lock(&self.log);

@@ -19,6 +19,25 @@ pub fn equal(a: &str, b: &str) -> bool {
     canonical(a) == canonical(b)
 }
 
+/// Whether a text is the number of this [`canonical`] spelling.
+pub fn is(text: &str, wanted: &str) -> bool {
+    if text.contains(['.', 'e', 'E']) {
+        return canonical(text) == wanted;
+    }
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text),
+    };
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return wanted == "0";
+    }
+    let exponent = wanted
+        .strip_prefix(sign)
+        .and_then(|rest| rest.strip_prefix(significant)?.strip_prefix('e'));
+    exponent.is_some_and(|exponent| exponent.parse() == Ok(digits.len() - significant.len()))
+}
+
 fn spelled(text: &str) -> Option<String> {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),

@@ -46,6 +46,20 @@ fn numbers_are_equal_where_they_are_the_same_decimal() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn a_number_is_the_scalar_that_it_reads_as(
+        a in "-?(0|[1-9][0-9]{0,3}0{0,3})([.][0-9]{1,3})?(e[-+]?[0-9]{1,2})?",
+        b in "-?(0|[1-9][0-9]{0,1}0{0,3})",
+    ) {
+        let scalar = |text: &str| Scalar::read(text.as_bytes()).unwrap();
+        for (wanted, found) in [(&a, &b), (&b, &a), (&a, &a), (&b, &b)] {
+            let is_it = scalar(wanted).is(Value::read(found.as_bytes()).unwrap());
+            proptest::prop_assert_eq!(is_it, scalar(wanted) == scalar(found), "{} {}", wanted, found);
+        }
+    }
+}
+
 #[test]
 fn spelling_is_no_difference_and_the_last_of_two_members_counts() {
     for (a, b) in [

@@ -73,8 +73,8 @@ impl<'a> Value<'a> {
         is_json(text).then(|| Value::at(text, 0))
     }
 
-    /// The next value at or behind this place.
-    fn at(text: &'a [u8], place: usize) -> Self {
+    /// The next value at or behind this place of what is known to be JSON.
+    pub fn at(text: &'a [u8], place: usize) -> Self {
         let begin = scan::skip_marks(text, place);
         let end = scan::end_of_value(text, begin);
         Value(text.get(begin..end).unwrap_or_default())
@@ -277,6 +277,17 @@ impl Scalar {
     /// Reads a text; `None` where it is no plain value.
     pub fn read(text: &[u8]) -> Option<Scalar> {
         Value::read(text).ok()?.scalar()
+    }
+
+    /// Whether a value is this one.
+    pub fn is(&self, value: Value<'_>) -> bool {
+        match (self, value.form()) {
+            (Scalar::Null, Form::Null) => true,
+            (Scalar::Bool(wanted), Form::Bool) => *wanted == (value.text() == b"true"),
+            (Scalar::Number(wanted), Form::Number) => number::is(value.number(), wanted),
+            (Scalar::Text(wanted), Form::Text) => *value.plain() == **wanted,
+            _ => false,
+        }
     }
 
     /// Whether it is this text.

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Emit, Poll, Source};
-use crate::event::{Change, ChangeKind, Data, Event, Kind};
-use crate::json::{Form, Scalar, Unread, Value, tokens};
+use crate::event::{Change, ChangeKind, Data, Event, Fields, Kind, List, Parsed, Places, Reading};
+use crate::json::{Scalar, Value, tokens};
 
 /// Fields that must all match; the values of one are alternatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
+    /// The JSON Pointers (RFC 6901) that the route allows; a top-level member is one token.
+    allowed: Arc<Fields>,
     fields: Vec<(Field, Vec<Scalar>)>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Field {
     /// The event's name.
     Event,
-    /// The tokens of a JSON Pointer (RFC 6901) into the data; a top-level member is one.
-    At(Vec<String>),
+    /// The number of an allowed field of the data.
+    At(usize),
 }
 
 /// What is left of an event.
@@ -42,41 +44,59 @@ impl Filter {
     /// The name of a field that it does not.
     pub fn new(wanted: Vec<(String, Vec<Scalar>)>, allowed: &[String]) -> Result<Self, String> {
         let fields = wanted.into_iter().map(|(name, values)| {
-            if !allowed.contains(&name) {
-                return Err(name);
+            let place = allowed.iter().position(|allowed| *allowed == name);
+            match place {
+                None => Err(name),
+                Some(_) if name == "event" => Ok((Field::Event, values)),
+                Some(place) => Ok((Field::At(place), values)),
             }
-            let field = match name.as_str() {
-                "event" => Field::Event,
-                pointer if pointer.starts_with('/') => Field::At(tokens(pointer)),
-                _ => Field::At(vec![name]),
-            };
-            Ok((field, values))
         });
         let fields = fields.collect::<Result<_, _>>()?;
-        Ok(Filter { fields })
+        let allowed = allowed.iter().map(|name| match name.starts_with('/') {
+            true => tokens(name),
+            false => vec![name.clone()],
+        });
+        Ok(Filter {
+            allowed: allowed.collect(),
+            fields,
+        })
     }
 
     /// What a subscriber with this filter sees of an event of this source. Of a document, whether
     /// it comes as a snapshot or as an event, it sees the items that match; they have no event name.
-    pub fn apply(&self, event: &Event, source: Option<&Source>) -> Seen {
+    ///
+    /// Also whether the event takes more memory from now on: what was read of it is kept for all.
+    pub fn apply(&self, event: &Event, source: Option<&Source>) -> (Seen, bool) {
         let poll = match source {
             Some(Source::Poll(poll)) => Some(poll),
             Some(Source::Sse(_)) | None => None,
         };
-        match (&event.kind, poll, &event.change) {
-            (Kind::Gap { .. }, _, _) => Seen::Whole,
-            (Kind::Snapshot, Some(poll), _) => self.apply_to_document(event, poll),
-            (Kind::Event, Some(poll), _) if poll.emit == Emit::Document => {
-                self.apply_to_document(event, poll)
-            }
-            (Kind::Event, Some(poll), Some(change)) => self.apply_to_change(event, poll, change),
-            _ => self.apply_to_event(event),
+        if matches!(event.kind, Kind::Gap { .. }) {
+            return (Seen::Whole, false);
         }
+        let document =
+            poll.filter(|poll| event.kind == Kind::Snapshot || poll.emit == Emit::Document);
+        if document.is_some() && self.is_about_names_only() {
+            return (Seen::Whole, false);
+        }
+        let items = document.map(|poll| poll.items.as_str());
+        let parsed = (!self.is_about_names_only()).then(|| event.parsed(&self.allowed, items));
+        let (parsed, is_new) = parsed.unzip();
+        let entry = Entry {
+            event,
+            parsed: parsed.as_deref(),
+        };
+        let seen = match (document, poll, &event.change) {
+            (Some(_), _, _) => self.apply_to_document(entry),
+            (None, Some(poll), Some(change)) => self.apply_to_change(entry, poll, change),
+            _ => self.apply_to_event(entry),
+        };
+        (seen, is_new.unwrap_or_default())
     }
 
-    fn apply_to_event(&self, event: &Event) -> Seen {
-        let name = event.name.as_deref().unwrap_or("message");
-        match self.lists(name) && self.suits(event.data.bytes()) {
+    fn apply_to_event(&self, entry: Entry<'_>) -> Seen {
+        let name = entry.event.name.as_deref().unwrap_or("message");
+        match self.lists(name) && self.suits_now(entry) {
             true => Seen::Whole,
             false => Seen::Hidden,
         }
@@ -84,8 +104,8 @@ impl Filter {
 
     /// The subscriber holds an item if that matched before the change. One that leaves the filter by it is told as
     /// deleted, one that enters it as created.
-    fn apply_to_change(&self, event: &Event, poll: &Poll, change: &Change) -> Seen {
-        let names = &poll.events;
+    fn apply_to_change(&self, entry: Entry<'_>, poll: &Poll, change: &Change) -> Seen {
+        let (event, names) = (entry.event, &poll.events);
         let now = event.data.bytes();
         let before = change.before.as_deref();
         let as_listed = |kind, seen| match self.lists(names.of(kind)) {
@@ -97,14 +117,13 @@ impl Filter {
             Seen::Instead(event.reworded(names.of(kind), Data::Json(data), change))
         };
         let left = |item: &[u8]| instead(ChangeKind::Deleted, Bytes::copy_from_slice(item));
+        let (suited, suits) = (self.suited_before(entry), self.suits_now(entry));
         match (change.kind, before) {
-            (ChangeKind::Created, _) if self.suits(now) => {
-                as_listed(ChangeKind::Created, Seen::Whole)
-            }
+            (ChangeKind::Created, _) if suits => as_listed(ChangeKind::Created, Seen::Whole),
             // What it was was not kept: where it might have been held, it is taken away.
-            (ChangeKind::Updated, None) if !self.suits(now) => left(now),
+            (ChangeKind::Updated, None) if !suits => left(now),
             (ChangeKind::Updated, None) => as_listed(ChangeKind::Updated, Seen::Whole),
-            (ChangeKind::Updated, Some(before)) => match (self.suits(before), self.suits(now)) {
+            (ChangeKind::Updated, Some(before)) => match (suited, suits) {
                 (true, true) => as_listed(ChangeKind::Updated, Seen::Whole),
                 (true, false) => left(before),
                 (false, true) => as_listed(
@@ -113,10 +132,8 @@ impl Filter {
                 ),
                 (false, false) => Seen::Hidden,
             },
-            (ChangeKind::Deleted, None) if self.suits(now) => {
-                as_listed(ChangeKind::Deleted, Seen::Whole)
-            }
-            (ChangeKind::Deleted, Some(before)) if self.suits(before) => match self.suits(now) {
+            (ChangeKind::Deleted, None) if suits => as_listed(ChangeKind::Deleted, Seen::Whole),
+            (ChangeKind::Deleted, Some(before)) if suited => match suits {
                 true => as_listed(ChangeKind::Deleted, left(before)),
                 // It left the filter before it was deleted.
                 false => left(before),
@@ -125,14 +142,12 @@ impl Filter {
         }
     }
 
-    fn apply_to_document(&self, event: &Event, poll: &Poll) -> Seen {
-        if self.is_about_names_only() {
-            return Seen::Whole;
-        }
-        match self.part_of(event.data.bytes(), &poll.items) {
-            Some(part) => Seen::Part(part),
+    fn apply_to_document(&self, entry: Entry<'_>) -> Seen {
+        let document = entry.event.data.bytes();
+        match entry.parsed.and_then(Parsed::list) {
+            Some(list) => Seen::Part(self.part_of(document, list)),
             // No list: the document is the only item. A snapshot is owed in any case.
-            None => match (self.suits(event.data.bytes()), &event.kind) {
+            None => match (self.suits_now(entry), &entry.event.kind) {
                 (true, _) => Seen::Whole,
                 (false, Kind::Snapshot) => Seen::Part(b"null".to_vec()),
                 (false, _) => Seen::Hidden,
@@ -140,19 +155,16 @@ impl Filter {
         }
     }
 
-    /// The document, as it was written, with only those items of its list that match; `None` where there is no list.
-    fn part_of(&self, document: &[u8], items: &str) -> Option<Vec<u8>> {
-        let list = Value::read(document).ok()?.pointer(&tokens(items))?;
-        if list.form() != Form::List {
-            return None;
-        }
-        let kept = list.items().filter(|item| self.matches(*item));
-        let kept: Vec<&[u8]> = kept.map(Value::text).collect();
-        let start = list.place_in(document);
-        let end = start + list.text().len();
-        let before = document.get(..start)?.trim_ascii_start();
-        let behind = document.get(end..)?.trim_ascii_end();
-        Some([before, b"[", &kept.join(&b','), b"]", behind].concat())
+    /// The document, as it was written, with only those items of its list that match.
+    fn part_of(&self, document: &[u8], list: &List) -> Vec<u8> {
+        let kept = list
+            .items(document)
+            .filter(|item| self.matches(item.reading, |field| item.value(field)));
+        let kept: Vec<&[u8]> = kept.map(|item| item.text).collect();
+        let part = |range| document.get(range).unwrap_or_default();
+        let before = part(0..list.begin).trim_ascii_start();
+        let behind = part(list.end..document.len()).trim_ascii_end();
+        [before, b"[", &kept.join(&b','), b"]", behind].concat()
     }
 
     /// Whether it asks for names of events and nothing else.
@@ -168,27 +180,45 @@ impl Filter {
         })
     }
 
-    /// Whether a text matches, or cannot be judged.
-    fn suits(&self, text: &[u8]) -> bool {
-        self.is_about_names_only()
-            || match Value::read(text) {
-                Ok(data) => self.matches(data),
-                Err(Unread::NotJson) => false,
-                Err(Unread::Deep) => true,
-            }
+    /// Whether the data matches, or cannot be judged.
+    fn suits_now(&self, entry: Entry<'_>) -> bool {
+        self.suits(entry.event.data.bytes(), entry.parsed.map(Parsed::data))
     }
 
-    /// As [`Filter::suits`]. What programs read differently is not judged: it is for the client to say what it means.
-    fn matches(&self, data: Value<'_>) -> bool {
-        let is_wanted = self.fields.iter().all(|(field, values)| match field {
-            Field::Event => true,
-            Field::At(tokens) => {
-                let found = data.pointer(tokens).and_then(Value::scalar);
-                found.is_some_and(|found| values.contains(&found))
-            }
-        });
-        is_wanted || data.is_odd()
+    /// The same of the item before a change, where that is known.
+    fn suited_before(&self, entry: Entry<'_>) -> bool {
+        let change = entry.event.change.as_ref();
+        let before = change.and_then(|change| change.before.as_deref());
+        before.is_some_and(|text| self.suits(text, entry.parsed.and_then(Parsed::before)))
     }
+
+    fn suits(&self, text: &[u8], places: Option<&Places>) -> bool {
+        places
+            .is_none_or(|places| self.matches(places.reading(), |field| places.value(text, field)))
+    }
+
+    /// Whether a value matches whose fields are these. What programs read differently is not judged: it is for the client to say
+    /// what it means.
+    fn matches<'t>(&self, reading: Reading, value: impl Fn(usize) -> Option<Value<'t>>) -> bool {
+        let is_wanted = |(field, values): &(Field, Vec<Scalar>)| match field {
+            Field::Event => true,
+            Field::At(field) => {
+                value(*field).is_some_and(|found| values.iter().any(|wanted| wanted.is(found)))
+            }
+        };
+        match reading {
+            Reading::NotJson => false,
+            Reading::Unclear => true,
+            Reading::Clear => self.fields.iter().all(is_wanted),
+        }
+    }
+}
+
+/// An event, and what was read of it; nothing where the filter does not ask.
+#[derive(Clone, Copy)]
+struct Entry<'e> {
+    event: &'e Event,
+    parsed: Option<&'e Parsed>,
 }
 
 #[cfg(test)]
@@ -260,7 +290,7 @@ mod tests {
 
     /// In a form that can be compared: `-`, `whole`, the part, or `name data` of what comes instead.
     fn seen(filter: &Filter, event: &Event, source: Option<&Source>) -> String {
-        match filter.apply(event, source) {
+        match filter.apply(event, source).0 {
             Seen::Hidden => "-".into(),
             Seen::Whole => "whole".into(),
             Seen::Part(part) => String::from_utf8(part).expect("UTF-8"),

@@ -505,7 +505,11 @@ impl Subscription {
         let (mut event, mut part) = (event, None);
         let instead;
         if let Some(filter) = &self.filter {
-            match filter.apply(event, self.route.source.as_ref()) {
+            let (seen, is_larger) = filter.apply(event, self.route.source.as_ref());
+            if is_larger {
+                self.subscriber.recount(event);
+            }
+            match seen {
                 Seen::Hidden => return None,
                 Seen::Whole => {}
                 Seen::Part(seen) => part = Some(seen),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::support::*;
 use crate::config::Share;
 use crate::error::Code;
-use crate::event::{Data, Draft};
+use crate::event::{Data, Draft, Event, Kind};
 use crate::hub::*;
 
 fn refused(joined: Result<Joined, Refusal>) -> Code {
@@ -227,4 +229,44 @@ async fn a_silent_topic_lets_go_of_what_is_too_old() {
 fn a_subscriber_is_small() {
     assert!(size_of::<Subscriber>() <= 48);
     assert!(size_of::<Arc<Signal>>() <= 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_for_filters_is_counted_until_it_goes() {
+    let world = World::new(ROOMY);
+    let target = public(poll(), window(2));
+    let mut joined = world.join(&target, Start::Live);
+    let feed = world.feed().await;
+    let fields: Arc<crate::event::Fields> = Arc::new([vec!["id".to_owned()]]);
+    let list = |n: u64| {
+        Bytes::from(format!(
+            "[{{\"id\":{n},\"name\":\"as long as names are\"}}]"
+        ))
+    };
+    let mut plain = 0;
+    for n in 1..5 {
+        feed.document(list(n), DocumentChange::Snapshot);
+        let mut events = Vec::new();
+        joined.subscriber.read(&mut events, 64);
+        plain = world.hub.held();
+        for event in &events {
+            let (_, is_new) = event.parsed(&fields, Some(""));
+            assert!(is_new);
+            joined.subscriber.recount(event);
+            assert_eq!(world.hub.held(), plain + event.parsed_bytes());
+            joined.subscriber.recount(event);
+        }
+        // An event that only looks like the entry is none.
+        let (at, draft) = (events[0].position, Draft::plain(events[0].data.clone()));
+        let other = Event::new(1, at, Kind::Snapshot, draft, std::time::Instant::now());
+        let counted = world.hub.held();
+        other.parsed(&fields, Some(""));
+        joined.subscriber.recount(&other);
+        assert_eq!(world.hub.held(), counted);
+    }
+    assert!(world.hub.held() > plain);
+    drop((joined, feed));
+    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    world.forget_feeds();
+    assert_eq!(world.hub.held(), 0);
 }
