@@ -34,7 +34,7 @@ use crate::hub::{Hub, Limits};
 use crate::listener::Given;
 use crate::listener::activated::Activated;
 use crate::reload::{self, History, Prints, Reloader, Watch};
-use crate::rollout::controller::Controller;
+use crate::rollout::controller::{self, Controller};
 use crate::route::{InForce, RouteTable};
 use crate::session::{Shared, registry::Sessions};
 use crate::source;
@@ -155,8 +155,9 @@ pub async fn build(
 
     let sessions = Sessions::default();
     let bell = sessions.clone();
-    let controller = Controller::new(&config.rollouts, state_dir, telemetry.clone(), move || {
-        bell.recheck();
+    let plans = controller::plans(&config);
+    let controller = Controller::new(&plans, state_dir, telemetry.clone(), move |changes| {
+        bell.follow_stages(changes);
     });
     let mut history = History::new(state_dir, &telemetry);
     let now = unix_seconds(SystemTime::now());
@@ -239,7 +240,8 @@ impl Built {
     /// Why that is not understood.
     pub fn inherit_rollouts(&self, text: &str) -> Result<(), String> {
         let in_force = self.shared.in_force.load();
-        self.controller.inherit(text, &in_force.config.rollouts)
+        let plans = controller::plans(&in_force.config);
+        self.controller.inherit(text, &plans)
     }
 
     /// The listeners once more, for a process that takes over.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
 use crate::config::{self, Authority, Config, Loaded, Problem, Route, Severity};
 use crate::hub::Limits;
-use crate::rollout::controller::Controller;
+use crate::rollout::controller::{self, Controller};
 use crate::route::{InForce, RouteTable};
 use crate::session::Shared;
 use crate::state::{replace_whole, rfc3339, unix_seconds};
@@ -378,7 +378,7 @@ impl Reloader {
         shared.authenticator.adopt(&config);
         shared.limiters.adopt(&config.rate_limits);
         // A new rollout's stage has to be there before the first request asks for it.
-        self.controller.adopt(&config.rollouts);
+        self.controller.adopt(&controller::plans(&config));
         let before = shared.in_force.swap(in_force);
         if before.config.tracing != config.tracing {
             shared.upstreams.trace(&config.tracing, &shared.telemetry);

@@ -15,9 +15,10 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::change::{Plan, StageChange};
 use super::record::{self, Change, Entry, Record};
-use super::{EVERYBODY, Stages};
-use crate::config::Rollout;
+use super::{EVERYBODY, Stage, Stages};
+use crate::config::{Config, Rollout};
 use crate::state::{self, PRIVATE, unix_seconds};
 use crate::telemetry::Telemetry;
 
@@ -25,18 +26,36 @@ use crate::telemetry::Telemetry;
 const FILE: &str = "rollouts.json";
 
 /// Every configured rollout, by name.
-pub type Plans = BTreeMap<String, Arc<Rollout>>;
+pub type Plans = BTreeMap<String, Arc<Plan>>;
+
+/// What the file says of its rollouts.
+pub fn plans(config: &Config) -> Plans {
+    let plan = |(name, rollout): (&String, &Arc<Rollout>)| {
+        let routes = config.routes.iter().filter(|route| {
+            let governed = route.rollout.as_ref();
+            route.source.is_some() && governed.is_some_and(|governed| governed.name == rollout.name)
+        });
+        let plan = Plan {
+            rollout: rollout.clone(),
+            routes: routes.cloned().collect(),
+        };
+        (name.clone(), Arc::new(plan))
+    };
+    config.rollouts.iter().map(plan).collect()
+}
 
 /// The owner's handle. Cheap to clone.
 #[derive(Clone)]
 pub struct Controller(Arc<Inner>);
 
+type Told = Box<dyn Fn(&[StageChange]) + Send + Sync>;
+
 struct Inner {
     stages: Arc<ArcSwap<Stages>>,
     kept: Mutex<Kept>,
     file: Option<StateFile>,
-    /// Rung after every change of a stage.
-    told: Box<dyn Fn() + Send + Sync>,
+    /// Called after every change of a stage, in their order.
+    told: Told,
     telemetry: Arc<Telemetry>,
 }
 
@@ -104,12 +123,13 @@ pub enum Refused {
 }
 
 impl Controller {
-    /// Reads what was kept and lets the file's changes since then act on it. `told` is called after every change of a stage.
+    /// Reads what was kept and lets the file's changes since then act on it. `told` is called after every change of a stage, in
+    /// their order, with those that differ.
     pub fn new(
         plans: &Plans,
         state_dir: Option<&Path>,
         telemetry: Arc<Telemetry>,
-        told: impl Fn() + Send + Sync + 'static,
+        told: impl Fn(&[StageChange]) + Send + Sync + 'static,
     ) -> Self {
         let now = SystemTime::now();
         let (records, file) = match state_dir.map(|dir| dir.join(FILE)) {
@@ -183,7 +203,7 @@ impl Controller {
             .iter()
             .filter_map(|(name, plan)| {
                 Some(Status {
-                    plan: plan.clone(),
+                    plan: plan.rollout.clone(),
                     record: kept.records.get(name)?.clone(),
                     durable,
                 })
@@ -242,9 +262,9 @@ impl Controller {
         for (name, plan) in plans {
             let known = kept.records.get_mut(name);
             let (changed, record) = match known {
-                Some(record) => (record.follow(plan, now), record),
+                Some(record) => (record.follow(&plan.rollout, now), record),
                 None => {
-                    let record = Record::new(plan, now);
+                    let record = Record::new(&plan.rollout, now);
                     (true, kept.records.entry(name.clone()).or_insert(record))
                 }
             };
@@ -296,10 +316,23 @@ impl Controller {
                     .rollout_stands(name, percent, stage.state.as_str());
             }
         }
-        if **self.0.stages.load() != stages {
-            self.0.stages.store(Arc::new(stages));
-            (self.0.told)();
+        let before = self.0.stages.load_full();
+        if *before == stages {
+            return;
         }
+        let stages = Arc::new(stages);
+        self.0.stages.store(stages.clone());
+        let changes = kept.plans.iter().filter_map(|(name, plan)| {
+            let before = before.get(name.as_str()).cloned();
+            let change = StageChange {
+                plan: plan.clone(),
+                before: before.unwrap_or_else(|| Stage::planned(&plan.rollout)),
+                after: stages.get(name.as_str())?.clone(),
+            };
+            (change.before != change.after).then_some(change)
+        });
+        // Under the lock: a session that is told of two changes is told of them in their order.
+        (self.0.told)(&changes.collect::<Vec<_>>());
     }
 
     /// Brings the file up to date.
@@ -379,10 +412,10 @@ fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) -> (
     // The configuration decides, but what may have been a kill never becomes everybody.
     let mut records = Records::new();
     for (name, plan) in plans {
-        if matches!(unread, Unread::Foreign(_)) || plan.percent == EVERYBODY {
+        if matches!(unread, Unread::Foreign(_)) || plan.rollout.percent == EVERYBODY {
             let why = format!("{} cannot be read: {unread}", path.display());
             telemetry.rollout_distrusted(name, &why);
-            let mut record = Record::new(plan, seconds);
+            let mut record = Record::new(&plan.rollout, seconds);
             record.distrust(&why, seconds);
             records.insert(name.clone(), record);
         }

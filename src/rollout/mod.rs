@@ -1,5 +1,6 @@
 //! Who gets WebSocket: bucket, stage, decision. Pure; `controller` is the one task that owns the stages.
 
+pub mod change;
 pub mod controller;
 pub mod record;
 pub mod unit;
@@ -37,6 +38,17 @@ pub enum StageState {
 }
 
 impl Stage {
+    /// As the file has it.
+    pub fn planned(rollout: &Rollout) -> Self {
+        Stage {
+            percent: rollout.percent,
+            state: match rollout.kill {
+                true => StageState::Killed,
+                false => StageState::Running,
+            },
+        }
+    }
+
     /// Thousandths of a percent that get WebSocket now: none while killed or rolled back.
     pub fn effective_percent(&self) -> u32 {
         match self.state {
@@ -170,13 +182,8 @@ pub fn decide(rollout: Option<&Rollout>, stages: &Stages, candidate: &Candidate)
             bucket: None,
         };
     };
-    let stage = stages.get(&rollout.name).cloned().unwrap_or(Stage {
-        percent: rollout.percent,
-        state: match rollout.kill {
-            true => StageState::Killed,
-            false => StageState::Running,
-        },
-    });
+    let stage = stages.get(&rollout.name).cloned();
+    let stage = stage.unwrap_or_else(|| Stage::planned(rollout));
     let unit = unit_of(rollout.by, candidate).map(str::to_owned);
     let bucket = unit.as_deref().map(|unit| bucket(&rollout.salt, unit));
     let (transport, reason) = judge(rollout, &stage, candidate, unit.as_deref(), bucket);

@@ -1,5 +1,7 @@
 //! Who is at the other end, as the handshake told, and what that makes of a path.
 
+use std::borrow::Cow;
+
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
@@ -38,7 +40,7 @@ pub(super) struct Client {
     pub origin: Option<HeaderValue>,
     /// Its page is of another place: a list has let it in.
     pub is_foreign: bool,
-    pub candidate: Candidate,
+    candidate: Candidate,
     /// The owner against whose number its topics count where no policy has verified its user.
     owner: Owner,
     /// The handshake's header fields that a route's `vary` named at that time.
@@ -159,16 +161,18 @@ impl Client {
     /// What a route's rollout says of this client; a person that its policy knows is who is judged.
     pub fn decide(&self, route: &Route, stages: &Stages, identity: Option<&Identity>) -> Decision {
         let rollout = route.rollout.as_deref();
+        rollout::decide(rollout, stages, &self.candidate(identity))
+    }
+
+    /// This client as rollouts see it, where its user is known or not.
+    pub fn candidate(&self, identity: Option<&Identity>) -> Cow<'_, Candidate> {
         match identity {
-            None => rollout::decide(rollout, stages, &self.candidate),
-            Some(identity) => {
-                let candidate = Candidate {
-                    user: Some(identity.user.clone()),
-                    tenant: identity.tenant.clone(),
-                    ..self.candidate.clone()
-                };
-                rollout::decide(rollout, stages, &candidate)
-            }
+            None => Cow::Borrowed(&self.candidate),
+            Some(identity) => Cow::Owned(Candidate {
+                user: Some(identity.user.clone()),
+                tenant: identity.tenant.clone(),
+                ..self.candidate.clone()
+            }),
         }
     }
 }

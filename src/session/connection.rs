@@ -106,9 +106,11 @@ impl Session {
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let member = Member::new(number, id, client, codec.name(), connected_at);
-        let meters = shared
-            .telemetry
-            .route_meters(&place, codec.name(), "websocket");
+        if let Some(route) = route.filter(|_| is_single) {
+            member.cohort.live_by(route);
+        }
+        let cohort = member.cohort.transport().as_str();
+        let meters = (shared.telemetry).route_meters(&place, codec.name(), cohort);
         meters.sessions.inc();
         transport.limit_messages(max_message(&in_force, &place, is_single));
         let (id_of_client, parking) = match opening.keep {

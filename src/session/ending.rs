@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{Round, Session};
+use super::leaving::is_exit;
 use super::slow::Slow;
 use super::subscription::{Verdict, refusal_of};
 use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
 use crate::protocol::Output;
+use crate::rollout::Transport;
 use crate::telemetry::{self, Meters};
 
 /// How long the closing handshake may take.
@@ -45,6 +47,9 @@ impl Session {
     pub(super) fn close(&mut self, code: u16, reason: &str, now: Instant) {
         if self.closing_until.is_some() {
             return;
+        }
+        if is_exit(code) {
+            self.join_cohort(Transport::Legacy);
         }
         // Whether they were executed nobody here will know.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
@@ -156,6 +161,7 @@ impl Drop for Session {
             request_id: &self.life.request_id,
             route: &self.life.place,
             protocol: member.protocol,
+            cohort: member.cohort.transport().as_str(),
             remote: &member.client.remote,
             side: side.as_str(),
             code,

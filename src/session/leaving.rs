@@ -10,7 +10,7 @@ use super::client::Person;
 use super::connection::Session;
 use super::identity::{Standing, claims_of, may};
 use super::opening::Mode;
-use super::registry::Member;
+use super::registry::{Directive, Member};
 use super::subscription::Subscription;
 use crate::config::{Rollout, Route};
 use crate::edge::auth::Identity;
@@ -120,6 +120,9 @@ impl Session {
         let client = &self.member().client;
         if let Ok((found, _)) = client.find(&self.in_force, &Method::GET, url) {
             self.life.place = found.route.name.clone();
+            if self.is_single {
+                self.member().cohort.live_by(&found.route);
+            }
         }
     }
 
@@ -275,9 +278,14 @@ impl Session {
         match first {
             Some((route, decision)) if self.is_single || all_refuse() => {
                 self.leave_for_legacy(&route, &decision, now);
+                // Whatever became of the stages before this was known of the session rang no bell here.
+                if !Arc::ptr_eq(&stages, &self.shared.stages.load()) {
+                    member.direct(Directive::Recheck);
+                }
             }
             _ => {
                 self.stay(|leaving| leaving.to_legacy = None);
+                self.join_cohort(Transport::WebSocket);
                 for (ch, route, decision) in out {
                     self.subscriptions.retain(|sub| sub.ch != ch);
                     self.shared.telemetry.sent_to_legacy(&route.name);
@@ -288,7 +296,22 @@ impl Session {
         }
     }
 
+    /// Counts among those whom their rollout sends to this transport.
+    pub(super) fn join_cohort(&mut self, cohort: Transport) {
+        if self.member().cohort.transport() == cohort {
+            return;
+        }
+        self.member().cohort.join(cohort);
+        let (place, protocol) = (&self.life.place, self.link.codec().name());
+        let telemetry = &self.shared.telemetry;
+        let meters = telemetry.route_meters(place, protocol, cohort.as_str());
+        meters.sessions.inc();
+        let before = std::mem::replace(&mut self.life.meters, meters);
+        before.sessions.dec();
+    }
+
     fn leave_for_legacy(&mut self, route: &Route, decision: &Decision, now: Instant) {
+        self.join_cohort(Transport::Legacy);
         let (code, why) = exit(decision.reason);
         let window = window(route.rollout.as_deref(), decision.reason);
         let leaving = self.leaving.get_or_insert_default();
@@ -313,6 +336,11 @@ impl Session {
             why,
         });
     }
+}
+
+/// Whether a connection that is closed with this code goes to the legacy transport.
+pub(super) fn is_exit(code: u16) -> bool {
+    (4300..=4399).contains(&code)
 }
 
 /// Close code and the word for it.

@@ -117,7 +117,7 @@ pub(super) async fn list(members: &[Arc<Member>]) -> Vec<SessionInfo> {
             remote: member.client.remote.clone(),
             protocol: member.protocol,
             transport: "websocket",
-            cohort: "websocket",
+            cohort: member.cohort.transport().as_str(),
             connected_at: member.connected_at,
             queued,
             subscriptions,

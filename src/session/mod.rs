@@ -4,6 +4,7 @@ mod beginning;
 mod call;
 mod client;
 mod coalesce;
+mod cohort;
 mod connection;
 mod delivery;
 mod ending;

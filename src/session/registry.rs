@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::client::Client;
+use super::cohort::Cohort;
 use super::listing::{self, Asked, SessionInfo};
 use super::parking::{Places, SecretId};
 use crate::config::Auth;
 use crate::edge::auth::Admission;
 use crate::hub::Signal;
+use crate::rollout::change::StageChange;
 use crate::transport::Transport;
 
 /// Directives that one session may have waiting; notices above it are not accepted.
@@ -100,6 +102,8 @@ pub(super) struct Member {
     directives: Mutex<Option<Vec<Directive>>>,
     /// Somebody ordered it to close.
     is_to_close: AtomicBool,
+    /// What its rollout wants for it.
+    pub cohort: Cohort,
 }
 
 /// Keeps a session listed while it lives.
@@ -113,6 +117,21 @@ impl Sessions {
     /// Makes every session look again at configuration and stages (each decides for itself).
     pub fn recheck(&self) {
         for member in self.members() {
+            member.direct(Directive::Recheck);
+        }
+    }
+
+    /// Makes those sessions look again whose decision these changes may change.
+    pub fn follow_stages(&self, changes: &[StageChange]) {
+        // See `Cohort`.
+        fence(Ordering::SeqCst);
+        let mut members = self.members();
+        members.retain(|member| {
+            let known = lock(&member.admissions);
+            let mut changes = changes.iter();
+            changes.any(|change| member.cohort.is_concerned(change, &member.client, &known))
+        });
+        for member in members {
             member.direct(Directive::Recheck);
         }
     }
@@ -297,6 +316,7 @@ impl Member {
             admissions: Mutex::default(),
             directives: Mutex::new(Some(Vec::new())),
             is_to_close: AtomicBool::new(false),
+            cohort: Cohort::default(),
         }
     }
 

@@ -254,10 +254,8 @@ impl Session {
         {
             *first = first.told_from(after);
         }
-        let meters =
-            self.shared
-                .telemetry
-                .route_meters(&route.name, self.link.codec().name(), "websocket");
+        let (telemetry, cohort) = (&self.shared.telemetry, Transport::WebSocket.as_str());
+        let meters = telemetry.route_meters(&route.name, self.link.codec().name(), cohort);
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);

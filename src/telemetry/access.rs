@@ -84,6 +84,8 @@ pub struct Session<'a> {
     pub route: &'a str,
     /// `json`, `raw`.
     pub protocol: &'a str,
+    /// Which transport its rollout wanted for it at the end.
+    pub cohort: &'a str,
     /// The client's address.
     pub remote: &'a str,
     /// Who began the end: `downstream` or `edge`.
@@ -155,8 +157,7 @@ impl Telemetry {
             session = session.id,
             route = session.route,
             protocol = session.protocol,
-            // Everybody else was refused.
-            cohort = "websocket",
+            cohort = session.cohort,
             side = session.side,
             code = session.code,
             reason = close_reason(session.code),

@@ -1,19 +1,20 @@
-use std::sync::atomic::AtomicUsize;
-
 use super::*;
 use crate::rollout::tests::rollout;
 use crate::rollout::{EVERYBODY, Stage, StageState};
 
 fn plans(percent: u32) -> Plans {
-    let plan = Rollout {
-        percent,
-        ..rollout()
+    let plan = Plan {
+        rollout: Arc::new(Rollout {
+            percent,
+            ..rollout()
+        }),
+        routes: Vec::new(),
     };
     Plans::from([("web".to_owned(), Arc::new(plan))])
 }
 
 fn controller(percent: u32, dir: Option<&Path>) -> Controller {
-    Controller::new(&plans(percent), dir, Arc::default(), || {})
+    Controller::new(&plans(percent), dir, Arc::default(), |_| {})
 }
 
 fn set(percent: u32) -> Change {
@@ -185,27 +186,29 @@ async fn of_writers_who_saw_the_same_generation_one_wins() {
 
 #[tokio::test]
 async fn sessions_are_told_of_changes_only() {
-    let rung = Arc::new(AtomicUsize::new(0));
+    let rung = Arc::new(Mutex::new(Vec::new()));
     let bell = rung.clone();
-    let controller = Controller::new(&plans(10), None, Arc::default(), move || {
-        bell.fetch_add(1, Ordering::Relaxed);
+    let controller = Controller::new(&plans(10), None, Arc::default(), move |changes| {
+        for StageChange { before, after, .. } in changes {
+            let moved = (before.effective_percent(), after.effective_percent());
+            bell.lock().unwrap().push(moved);
+        }
     });
-    let rings = || rung.swap(0, Ordering::Relaxed);
-    assert_eq!(rings(), 1);
+    let rings = || std::mem::take(&mut *rung.lock().unwrap());
     controller.adopt(&plans(10));
-    assert_eq!(rings(), 0);
+    assert_eq!(rings(), []);
     controller.adopt(&plans(20));
-    assert_eq!(rings(), 1);
+    assert_eq!(rings(), [(10, 20)]);
     controller.change("web", None, kill()).await.unwrap();
-    assert_eq!(rings(), 1);
+    assert_eq!(rings(), [(20, 0)]);
     controller.change("web", None, kill()).await.unwrap();
-    assert_eq!(rings(), 0);
+    assert_eq!(rings(), []);
 }
 
 #[tokio::test]
 async fn the_metrics_say_what_is_in_force() {
     let telemetry = Arc::new(Telemetry::default());
-    let controller = Controller::new(&plans(12_500), None, telemetry.clone(), || {});
+    let controller = Controller::new(&plans(12_500), None, telemetry.clone(), |_| {});
     let shows = |line: &str| {
         let text = telemetry.render();
         assert!(

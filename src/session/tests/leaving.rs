@@ -1,6 +1,8 @@
 //! How sessions follow reloads, rollouts and drains.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,7 +10,7 @@ use tokio::time::Instant;
 use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event, first_document, single};
-use crate::rollout::StageState;
+use crate::rollout::{StageState, bucket};
 use crate::session::client::example;
 use crate::session::opening::SingleForm;
 use crate::session::registry::{Notice, Whom};
@@ -187,6 +189,149 @@ async fn whoever_is_in_again_stays() {
     }
     client.send(r#"{"t":"ping"}"#).await;
     assert_eq!(client.read().await["t"], "pong");
+}
+
+/// Sessions by the bucket of their unit; half of them carry one stream.
+struct Crowd {
+    sessions: Vec<(u32, Client, Arc<AtomicUsize>)>,
+}
+
+impl Crowd {
+    /// So many that a percentage lets in.
+    async fn gather(world: &World, count: usize, percent: u32) -> Self {
+        world.stage("web", percent, StageState::Running);
+        let units = (0..).map(|number| format!("unit-{number}"));
+        let buckets = units.map(|unit| (bucket("web", &unit), unit));
+        let let_in = buckets.filter(|(bucket, _)| *bucket < percent).take(count);
+        let mut sessions = Vec::new();
+        for (index, (bucket, unit)) in let_in.enumerate() {
+            let mut opening = match index % 2 {
+                0 => example(),
+                _ => single("/stream", SingleForm::Json),
+            };
+            opening.candidate.cookie = Some(unit);
+            let (mut client, looks) = world.connect_counted(opening).await;
+            assert_eq!(client.read().await["t"], "welcome");
+            sessions.push((bucket, client, looks));
+        }
+        Crowd { sessions }
+    }
+
+    /// The buckets of those that something wakes.
+    async fn woken_by(&self, change: impl FnOnce()) -> Vec<u32> {
+        let looks = || {
+            let looks = |(_, _, looks): &(_, _, Arc<AtomicUsize>)| looks.load(Ordering::Relaxed);
+            self.sessions.iter().map(looks).collect::<Vec<_>>()
+        };
+        let settled = || tokio::time::sleep(Duration::from_millis(1));
+        settled().await;
+        let before = looks();
+        change();
+        settled().await;
+        let woken = looks()
+            .into_iter()
+            .zip(before)
+            .map(|(now, then)| now > then);
+        let all = self.sessions.iter().zip(woken);
+        all.filter_map(|((bucket, ..), woken)| woken.then_some(*bucket))
+            .collect()
+    }
+
+    fn buckets(&self, range: Range<u32>) -> Vec<u32> {
+        let buckets = self.sessions.iter().map(|(bucket, ..)| *bucket);
+        buckets.filter(|bucket| range.contains(bucket)).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_percentage_wakes_whom_it_concerns() {
+    let mut world = World::new(ROLLED);
+    let crowd = Crowd::gather(&world, 1000, 5_000).await;
+    world.feed().await.opened();
+    let percent = |percent| {
+        let world = &world;
+        move || world.stage("web", percent, StageState::Running)
+    };
+    // None of them has anything to do with it.
+    assert_eq!(crowd.woken_by(percent(10_000)).await, [0; 0]);
+    let lowered = crowd.woken_by(percent(3_000)).await;
+    assert_eq!(lowered, crowd.buckets(3_000..5_000));
+    assert!((300..500).contains(&lowered.len()), "{}", lowered.len());
+    // Those that leave and are in again.
+    let raised = crowd.woken_by(percent(4_000)).await;
+    assert_eq!(raised, crowd.buckets(3_000..4_000));
+    assert_eq!(crowd.woken_by(percent(4_000)).await, [0; 0]);
+    let killed = crowd.woken_by(|| world.stage("web", 4_000, StageState::Killed));
+    assert_eq!(killed.await, crowd.buckets(0..5_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_wakes_no_stream_of_another_rollout() {
+    let another = r#"
+[rollout.other]
+percent = 100
+by = "cookie"
+
+[[route]]
+path = "/other"
+upstream = "app"
+source = "sse"
+rollout = "other"
+"#;
+    let file = format!("{ROLLED}{another}{ALSO_FREE}");
+    let world = World::new(&file);
+    let mut sessions = Vec::new();
+    for (bucket, path) in (0..).zip(["/stream", "/other", "/free"]) {
+        let (mut client, looks) = world.connect_counted(single(path, SingleForm::Json)).await;
+        assert_eq!(client.read().await["t"], "welcome");
+        sessions.push((bucket, client, looks));
+    }
+    let crowd = Crowd { sessions };
+    let kill = |rollout| {
+        let world = &world;
+        move || world.stage(rollout, 100_000, StageState::Killed)
+    };
+    assert_eq!(crowd.woken_by(kill("other")).await, [1]);
+    assert_eq!(crowd.woken_by(kill("web")).await, [0]);
+    // Where a reload gives the routes to other rollouts, these count.
+    world.stage("web", 100_000, StageState::Running);
+    world.stage("other", 100_000, StageState::Running);
+    let swapped = file
+        .replace(r#"rollout = "web""#, r#"rollout = "none""#)
+        .replace(r#"rollout = "other""#, r#"rollout = "web""#)
+        .replace(r#"rollout = "none""#, r#"rollout = "other""#);
+    world.reload(&swapped);
+    assert_eq!(crowd.woken_by(kill("other")).await, [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_leaves_for_legacy_counts_there() {
+    let world = World::new(ROLLED);
+    let mut client = world.connect(somebody()).await;
+    client.read().await;
+    let cohorts = || {
+        let metrics = world.shared.telemetry.render();
+        let sessions = |cohort| {
+            let sample =
+                format!(r#"crossfade_sessions{{cohort="{cohort}",protocol="json",route="-"}} "#);
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&sample));
+            line.map_or(0, |count| count.parse().expect("a number"))
+        };
+        (sessions("websocket"), sessions("legacy"))
+    };
+    let listed = async || world.shared.sessions.list().await[0].cohort;
+    assert_eq!((cohorts(), listed().await), ((1, 0), "websocket"));
+    world.stage("web", 0, StageState::Running);
+    assert_eq!(client.read().await["next"], "native");
+    assert_eq!((cohorts(), listed().await), ((0, 1), "legacy"));
+    world.stage("web", 100_000, StageState::Running);
+    client.stays_silent().await;
+    assert_eq!((cohorts(), listed().await), ((1, 0), "websocket"));
+    world.stage("web", 0, StageState::Killed);
+    assert_eq!(client.closed().await.0, 4302);
+    drop(client);
+    world.shared.sessions.gone().await;
+    assert_eq!(cohorts(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

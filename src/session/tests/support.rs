@@ -1,7 +1,7 @@
 //! A small world: a configuration, feeds that the test drives, and clients on a transport in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,8 @@ use crate::edge::auth::revocation::Revocations;
 use crate::edge::rate_limit::Limiters;
 use crate::event::{Change, ChangeKind, Data, Draft};
 use crate::hub::{DocumentChange, Feed, Hub, Limits, Publisher};
+use crate::rollout::change::StageChange;
+use crate::rollout::controller::plans;
 use crate::rollout::{Stage, StageState, Stages};
 use crate::route::{InForce, RouteTable};
 use crate::session::client::example;
@@ -119,10 +121,17 @@ impl World {
 
     /// Puts a rollout into a state, as its controller does.
     pub fn stage(&self, rollout: &str, percent: u32, state: StageState) {
+        let in_force = self.shared.in_force.load();
+        let plan = &plans(&in_force.config)[rollout];
         let mut stages = Stages::clone(&self.shared.stages.load());
-        stages.insert(rollout.into(), Stage { percent, state });
+        let after = Stage { percent, state };
+        let before = stages.insert(rollout.into(), after.clone());
         self.shared.stages.store(Arc::new(stages));
-        self.shared.sessions.recheck();
+        self.shared.sessions.follow_stages(&[StageChange {
+            plan: plan.clone(),
+            before: before.unwrap_or_else(|| Stage::planned(&plan.rollout)),
+            after,
+        }]);
     }
 
     pub fn connect(&self, opening: Opening) -> impl Future<Output = Client> {
@@ -147,6 +156,20 @@ impl World {
         let session = run(transport, opening, in_force, shared);
         tokio::spawn(calm(session));
         Client::on(far)
+    }
+
+    /// A client whose session counts how often it is woken.
+    pub async fn connect_counted(&self, opening: Opening) -> (Client, Arc<AtomicUsize>) {
+        let (transport, far) = memory::pair(1 << 20);
+        let in_force = self.shared.in_force.load_full();
+        let mut session = Box::pin(run(transport, opening, in_force, self.shared.clone()));
+        let looks = Arc::new(AtomicUsize::new(0));
+        let count = looks.clone();
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            count.fetch_add(1, Ordering::Relaxed);
+            session.as_mut().poll(cx)
+        }));
+        (Client::on(far), looks)
     }
 
     /// A client of the multiplexed connection that has read its `welcome`.
