@@ -14,15 +14,17 @@ from . import build, limits, proxies
 
 BACKLOG = 4096
 ISSUER, SECRET = "https://login.example", "the secret of the benchmarks, and of nothing else"
-KINDS = ("crossfade", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
+KINDS = ("crossfade", "crossfade2", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
 
 CROSSFADE = """
 [server]
 listen = "127.0.0.1:0"
-workers = 1
+workers = {workers}
 
 [server.limits]
 connections = 50000
+topics = 20000
+topics_per_principal = 20000
 
 [admin]
 listen = "127.0.0.1:0"
@@ -62,6 +64,14 @@ share = "public"
 auth = "login"
 
 [[route]]
+path = "/events/topic/{{number}}"
+upstream = "app"
+source = "sse"
+share = "public"
+filter = ["kind"]
+replay = {{age = "1s"}}
+
+[[route]]
 path = "/list"
 upstream = "app"
 source = {{kind = "poll", every = "100ms"}}
@@ -97,6 +107,14 @@ http {{
     }}
     location = /sub {{
       nchan_subscriber websocket; nchan_channel_id bench;
+      nchan_subscriber_first_message newest; nchan_websocket_ping_interval 25s;
+    }}
+    location ~ ^/pub/(.+)$ {{
+      nchan_publisher; nchan_channel_id $1;
+      nchan_message_buffer_length 1000; nchan_message_timeout 60s;
+    }}
+    location ~ ^/subs/(.+)$ {{
+      nchan_subscriber websocket; nchan_channel_id $1; nchan_channel_id_split_delimiter ",";
       nchan_subscriber_first_message newest; nchan_websocket_ping_interval 25s;
     }}
   }}
@@ -138,6 +156,18 @@ class Server:
         target = {"address": self.address, "path": self.paths[endpoint], "protocol": protocol or self.protocol, "ca": self.ca}
         return {"pid": self.process.pid, "target": target, "publish": {"stream": stream} if stream else self.publish}
 
+    def topics(self, endpoint: str, protocol: str | None, topics: int, each: int, filter: str | None) -> dict:
+        """The same, of many topics: events go to them in turn, and each connection subscribes to the next `each`."""
+        command = self.command(endpoint, protocol)
+        posted = "post" in self.publish
+        path = "" if posted else "/events/topic/"
+        command["target"]["subscriptions"] = {"topics": topics, "each": each, "path": path, "filter": filter}
+        if posted:
+            command["publish"] = {"posts": {"address": self.address, "path": "/pub/", "count": topics}}
+        else:
+            command["publish"] = {"streams": {"path": path, "count": topics}}
+        return command
+
     def stop(self) -> None:
         # The first signal may begin a drain; the second ends it.
         for end, patience in ((self.process.terminate, 0.5), (self.process.terminate, 3), (self.process.kill, None)):
@@ -178,9 +208,14 @@ class Stage:
             return getattr(self, f"_start_{kind}")()
         return proxies.start(self, kind, tls=setting == "tls")
 
-    def _start_crossfade(self) -> Server:
-        file = self.write("proxy.toml", CROSSFADE.format(backend=self.backend, issuer=ISSUER, secret=SECRET))
-        process = self.serve([str(self.binaries.crossfade), "run", "--config", file])
+    def _start_crossfade2(self) -> Server:
+        """With two workers, on both cores: it shares one with the clients."""
+        return self._start_crossfade(workers=2, cores=f"{limits.LOAD_CORE},{limits.SERVER_CORE}")
+
+    def _start_crossfade(self, workers: int = 1, cores: str = str(limits.SERVER_CORE)) -> Server:
+        text = CROSSFADE.format(backend=self.backend, issuer=ISSUER, secret=SECRET, workers=workers)
+        file = self.write(f"proxy{workers}.toml", text)
+        process = self.serve([str(self.binaries.crossfade), "run", "--config", file], cores)
         ready = process.stdout.readline()
         if not ready.startswith("ready public=http://"):
             raise RuntimeError(f"crossfade did not start; its line was {ready!r}")
@@ -190,6 +225,7 @@ class Stage:
             "gap": "/events/gap",
             "login": f"/events/login?token={_token()}",
             "many": "/_crossfade/ws",
+            "topics": "/_crossfade/ws",
             "list": "/list",
         }
         return Server(process, address, paths, "raw", {"stream": "/events"})
@@ -207,7 +243,8 @@ class Stage:
         )
         process = self.serve(["nginx", "-e", f"{self.directory}/nginx.log", "-c", self.write("nginx.conf", text)])
         address = await_listener(port, process)
-        return Server(process, address, {"default": "/sub"}, "raw", {"post": {"address": address, "path": "/pub"}})
+        paths = {"default": "/sub", "topics": "/subs/"}
+        return Server(process, address, paths, "raw", {"post": {"address": address, "path": "/pub"}})
 
     def _start_haproxy(self) -> Server:
         port = free_port()
@@ -234,9 +271,9 @@ class Stage:
         address = process.stdout.readline().removeprefix("ready ").strip()
         return Server(process, address, {"default": path}, protocol, {"stream": stream})
 
-    def serve(self, command: list[str]) -> subprocess.Popen:
+    def serve(self, command: list[str], cores: str = str(limits.SERVER_CORE)) -> subprocess.Popen:
         with open(self.directory / "stderr.log", "a") as errors:
-            return _pinned(limits.SERVER_CORE, command, stdout=subprocess.PIPE, stderr=errors)
+            return _pinned(cores, command, stdout=subprocess.PIPE, stderr=errors)
 
     def write(self, name: str, text: str) -> str:
         file = self.directory / name
@@ -244,8 +281,8 @@ class Stage:
         return str(file)
 
 
-def _pinned(core: int, command: list[str], **options) -> subprocess.Popen:
-    return subprocess.Popen(["taskset", "-c", str(core), *command], text=True, **options)
+def _pinned(cores: int | str, command: list[str], **options) -> subprocess.Popen:
+    return subprocess.Popen(["taskset", "-c", str(cores), *command], text=True, **options)
 
 
 def _token() -> str:

@@ -60,6 +60,7 @@ CROSSFADE_JSON = Subject("crossfade, json", "crossfade", protocol="json")
 CROSSFADE_MANY = Subject("crossfade, PREFIX/ws", "crossfade", "many", "welcome")
 CROSSFADE_LOGIN = Subject("crossfade, JWT", "crossfade", "login", None, "/events/login")
 CROSSFADE_GAP = Subject("crossfade, slow = gap", "crossfade", "gap", None, "/events/gap")
+CROSSFADE_TWO = Subject("crossfade, two workers", "crossfade2")
 NCHAN = Subject("nchan", "nchan")
 WS = Subject("ws", "ws")
 SOCKETIO = Subject("socket.io", "socketio")
@@ -233,7 +234,50 @@ def polled(stage: Stage, quick: bool, _: int) -> Findings:
     return Findings("polled", rows, "2,000")
 
 
-ALL = {work.__name__: work for work in (fanout, ceiling, idle, storm, stalled, polled)}
+def topics(stage: Stage, quick: bool, descriptors: int) -> Findings:
+    """Topics, subscribers of each, subscriptions of a connection; the last two have the same deliveries a second."""
+    sizes = [(10_000, 10, 50), (1, 19_000, 1)] if quick else [(1_000, 10, 50), (10_000, 10, 50), (1, 1_900, 1), (1, 19_000, 1)]
+    subjects = [CROSSFADE, CROSSFADE_TWO, NCHAN]
+    rows = []
+    for count, subscribers, each in sizes:
+        clients = count * subscribers // each
+        filters = [None, '{"kind":["a","b"]}'] if count == 1 else [None]
+        if clients + 1000 > descriptors:
+            continue
+        for wanted in filters:
+            of = f"{count:,} × {subscribers:,}" + (", filtered" if wanted else "")
+            due = 50_000 if subscribers * count > 15_000 else 5_000
+            rows += _take_turns(
+                stage,
+                # nchan filters nothing.
+                [subject for subject in subjects if not (wanted and subject is NCHAN)],
+                of,
+                1 if quick else 3,
+                "topics",
+                lambda server: {
+                    "server": server,
+                    "clients": clients,
+                    "rate": due / subscribers,
+                    "size": EVENT_BYTES,
+                    "warm_s": 2.0,
+                    "seconds": 4.0,
+                    "newcomers": 100,
+                },
+                lambda reading: _delivered(reading, subscribers),
+                lambda server, subject: server.topics(
+                    "topics", "subs" if subject.kind.startswith("crossfade") else None, count, each, wanted
+                ),
+            )
+    return Findings("topics", rows, "10,000 × 10")
+
+
+def _delivered(reading: dict, subscribers: int) -> dict:
+    if reading.get("published"):
+        reading["delivered"] = reading["deliveries"] / (reading["published"] * subscribers)
+    return reading
+
+
+ALL = {work.__name__: work for work in (fanout, ceiling, idle, storm, stalled, polled, topics)}
 
 
 def _able(subjects: list[Subject], clients: int, descriptors: int) -> list[Subject]:
@@ -241,12 +285,20 @@ def _able(subjects: list[Subject], clients: int, descriptors: int) -> list[Subje
     return [subject for subject in subjects if clients * (2 if subject is HAPROXY else 1) + 200 < descriptors]
 
 
-def _take_turns(stage, subjects, size, rounds, work, arguments, flatten=lambda reading: reading) -> list[Row]:
+def _take_turns(
+    stage, subjects, size, rounds, work, arguments, flatten=lambda reading: reading, command=None
+) -> list[Row]:
     """A work of the load generator, of all subjects in turn."""
-    return take_turns(stage, subjects, size, rounds, lambda server: flatten(stage.measure(work, **arguments(server))))
+    return take_turns(
+        stage, subjects, size, rounds, lambda server: flatten(stage.measure(work, **arguments(server))), command or _command
+    )
 
 
-def take_turns(stage, subjects, size, rounds, read) -> list[Row]:
+def _command(server, subject: Subject) -> dict:
+    return server.command(subject.endpoint, subject.protocol, subject.stream)
+
+
+def take_turns(stage, subjects, size, rounds, read, command=_command) -> list[Row]:
     """Starts all servers, then measures one after the other, `rounds` times over, so that a drift of the machine meets all."""
     subjects = [subject for subject in subjects if subject.kind in stage.kinds]
     rows = [Row(size, subject.name) for subject in subjects]
@@ -264,7 +316,7 @@ def take_turns(stage, subjects, size, rounds, read) -> list[Row]:
                 if row.error:
                     continue
                 server = servers[subject.kind]
-                row.add(read(server.command(subject.endpoint, subject.protocol, subject.stream)))
+                row.add(read(command(server, subject)))
                 # Its clients have left; until it has parted from them all it would take time from the next one.
                 limits.await_rest(server.process.pid)
                 print(f"  {size} {subject.name} {row.error}", file=sys.stderr, flush=True)

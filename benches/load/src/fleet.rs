@@ -35,6 +35,29 @@ pub struct Target {
     /// A PEM file with the server's certificate, where it is spoken to over TLS.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// What each connection subscribes to, where one subscribes to several topics.
+    #[serde(default)]
+    pub subscriptions: Option<Subscriptions>,
+}
+
+/// So many of all topics on each connection, each connection the next ones.
+#[derive(Clone, Deserialize)]
+pub struct Subscriptions {
+    pub topics: usize,
+    pub each: usize,
+    /// Of a topic, before its number: `sub` frames name it so, the handshake's path ends with a list of them otherwise.
+    pub path: String,
+    /// JSON.
+    #[serde(default)]
+    pub filter: Option<String>,
+}
+
+impl Subscriptions {
+    /// Topics of the connection with this number.
+    fn paths(&self, connection: usize) -> impl Iterator<Item = String> {
+        let numbers = (0..self.each).map(move |at| (connection * self.each + at) % self.topics);
+        numbers.map(|number| format!("{}{number}", self.path))
+    }
 }
 
 /// What clients speak on it.
@@ -47,6 +70,8 @@ pub enum Protocol {
     Json,
     /// `crossfade.v1.json` without a subscription: ready when welcomed.
     Welcome,
+    /// `crossfade.v1.json` with several: ready when all are answered.
+    Subs,
     /// Engine.IO 4 and Socket.IO 5 over WebSocket: ready when the namespace is joined.
     SocketIo,
     /// No WebSocket at all: an event stream over HTTP, ready when its head is there.
@@ -58,6 +83,8 @@ pub struct Tally {
     pub latency: Histogram,
     /// From `connect` to the handshake's answer.
     pub handshakes: Histogram,
+    /// From `connect` until a connection is ready.
+    pub joined: Histogram,
     /// Event numbers that a client should have seen and did not.
     pub lost: u64,
     /// Connections that the server refused or closed.
@@ -84,6 +111,9 @@ pub struct Fleet {
 struct Connection {
     stream: Channel,
     phase: Phase,
+    number: usize,
+    /// Subscriptions that are answered.
+    subscribed: usize,
     /// The start of a frame or head whose rest has not come yet.
     partial: Vec<u8>,
     began_us: u64,
@@ -114,6 +144,7 @@ impl Fleet {
             tally: Tally {
                 latency: Histogram::new(),
                 handshakes: Histogram::new(),
+                joined: Histogram::new(),
                 lost: 0,
                 closed: 0,
                 close_code: 0,
@@ -206,6 +237,8 @@ impl Fleet {
         self.connections.push(Some(Connection {
             stream: Channel::new(stream, self.tls.as_ref())?,
             phase: Phase::Connecting,
+            number: token.0,
+            subscribed: 0,
             partial: Vec::new(),
             began_us,
             seen: None,
@@ -296,6 +329,9 @@ impl Fleet {
         let lives = reader.advance(connection, &mut self.buffer);
         if connection.phase == Phase::Ready && before != Phase::Ready {
             self.ready += 1;
+            let now_us = self.clock.now_us();
+            let joined = &mut self.tally.joined;
+            joined.add(now_us.saturating_sub(connection.began_us));
         }
         if !lives {
             self.open -= 1;
@@ -361,15 +397,21 @@ impl Reader<'_> {
             }
         }
         let subprotocol = match self.target.protocol {
-            Protocol::Json | Protocol::Welcome => Some("crossfade.v1.json"),
+            Protocol::Json | Protocol::Welcome | Protocol::Subs => Some("crossfade.v1.json"),
             Protocol::Raw | Protocol::SocketIo | Protocol::Sse => None,
         };
-        let (host, path) = (self.target.address.to_string(), &self.target.path);
+        let (host, mut path) = (self.target.address.to_string(), self.target.path.clone());
+        if self.target.protocol == Protocol::Raw
+            && let Some(subscriptions) = &self.target.subscriptions
+        {
+            let topics: Vec<_> = subscriptions.paths(connection.number).collect();
+            path.push_str(&topics.join(","));
+        }
         let request = match self.target.protocol {
             Protocol::Sse => {
                 format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n")
             }
-            _ => frame::handshake(&host, path, subprotocol),
+            _ => frame::handshake(&host, &path, subprotocol),
         };
         connection.phase = Phase::Handshaking;
         connection.stream.write_all(request.as_bytes()).is_ok()
@@ -433,7 +475,10 @@ impl Reader<'_> {
         };
         self.tally.latency.add(now_us.saturating_sub(stamp.at_us));
         self.tally.age_area += connection.age_area(now_us);
-        if let Some(seen) = connection.seen {
+        // Where it hears several topics, what another one published in between is not lost.
+        if self.target.subscriptions.is_none()
+            && let Some(seen) = connection.seen
+        {
             self.tally.lost += stamp.number.saturating_sub(seen.number + 1);
         }
         connection.seen = Some(stamp);
@@ -448,6 +493,14 @@ impl Reader<'_> {
             Protocol::Json if has("{\"t\":\"err\"") => return false,
             Protocol::Json => has("{\"t\":\"ok\""),
             Protocol::Welcome => has("{\"t\":\"welcome\""),
+            Protocol::Subs if has("{\"t\":\"err\"") => return false,
+            Protocol::Subs if has("{\"t\":\"welcome\"") => return self.subscribe(connection),
+            Protocol::Subs if has("{\"t\":\"ok\"") => {
+                connection.subscribed += 1;
+                let all = self.target.subscriptions.as_ref().map_or(0, |all| all.each);
+                connection.subscribed == all
+            }
+            Protocol::Subs => false,
             Protocol::SocketIo if has("0{") => {
                 return connection
                     .stream
@@ -463,5 +516,19 @@ impl Reader<'_> {
             connection.phase = Phase::Ready;
         }
         true
+    }
+
+    fn subscribe(&self, connection: &mut Connection) -> bool {
+        let Some(subscriptions) = &self.target.subscriptions else {
+            return false;
+        };
+        let filter = subscriptions.filter.as_ref();
+        let filter = filter.map_or(String::new(), |filter| format!(",\"filter\":{filter}"));
+        let mut frames = Vec::new();
+        for (id, path) in subscriptions.paths(connection.number).enumerate() {
+            let sub = format!("{{\"t\":\"sub\",\"id\":{id},\"path\":\"{path}\"{filter}}}");
+            frames.extend(frame::masked(1, sub.as_bytes()));
+        }
+        connection.stream.write_all(&frames).is_ok()
     }
 }

@@ -26,6 +26,26 @@ pub enum Destination {
     Stream(String),
     /// One request each to this address and path, pipelined on one connection.
     Post { address: SocketAddr, path: String },
+    /// In turn to the readers of so many of the backend's event streams: this path with a number behind it.
+    Streams { path: String, count: u64 },
+    /// In turn to so many paths, as a `Post` each.
+    Posts {
+        address: SocketAddr,
+        path: String,
+        count: u64,
+    },
+}
+
+impl Destination {
+    /// Where servers are posted to.
+    fn posts_to(&self) -> Option<SocketAddr> {
+        match self {
+            Destination::Post { address, .. } | Destination::Posts { address, .. } => {
+                Some(*address)
+            }
+            Destination::Stream(_) | Destination::Streams { .. } => None,
+        }
+    }
 }
 
 /// What is published until the next order.
@@ -76,6 +96,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Ends all streams: thousands of them would take the descriptors that the next server's need.
+    pub fn hang_up(&self) {
+        self.streams().clear();
+    }
+
     fn order(&self, plan: Option<Plan>) {
         // The worker lives as long as the process.
         let _ = self
@@ -108,10 +133,8 @@ impl Publisher {
         clock: Clock,
         number: &mut u64,
     ) -> Result<Option<Plan>, mpsc::RecvError> {
-        let mut post = match &plan.destination {
-            Destination::Post { address, .. } => connect_for_posts(*address).ok(),
-            Destination::Stream(_) => None,
-        };
+        let posts_to = plan.destination.posts_to();
+        let mut post = posts_to.and_then(|address| connect_for_posts(address).ok());
         let began = Instant::now();
         let due = |sent: u64| began + Duration::from_secs_f64(sent as f64 / plan.rate);
         let mut sent = 0;
@@ -122,15 +145,18 @@ impl Publisher {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let mut batch = Vec::new();
-            while batch.len() < BATCH_BYTES && (batch.is_empty() || due(sent) <= Instant::now()) {
-                let stamp = Stamp {
-                    at_us: clock.to_us(due(sent)),
-                    number: *number,
-                };
-                append(&mut batch, &plan.destination, stamp, plan.size);
-                *number += 1;
+            if let Destination::Streams { path, count } = &plan.destination {
+                let path = format!("{path}{}", sent % count);
+                self.append(&mut batch, plan, clock.to_us(due(sent)), number);
                 sent += 1;
-                self.published.fetch_add(1, Relaxed);
+                if let Some(readers) = self.streams().get_mut(&path) {
+                    readers.retain_mut(|reader| reader.write_all(&batch).is_ok());
+                }
+                continue;
+            }
+            while batch.len() < BATCH_BYTES && (batch.is_empty() || due(sent) <= Instant::now()) {
+                self.append(&mut batch, plan, clock.to_us(due(sent)), number);
+                sent += 1;
             }
             match &plan.destination {
                 Destination::Stream(path) => {
@@ -138,7 +164,7 @@ impl Publisher {
                         readers.retain_mut(|reader| reader.write_all(&batch).is_ok());
                     }
                 }
-                Destination::Post { address, .. } => {
+                Destination::Post { address, .. } | Destination::Posts { address, .. } => {
                     let posted = post
                         .as_mut()
                         .is_some_and(|stream| stream.write_all(&batch).is_ok());
@@ -146,21 +172,39 @@ impl Publisher {
                         post = connect_for_posts(*address).ok();
                     }
                 }
+                Destination::Streams { .. } => {}
             }
         }
+    }
+
+    /// One event more.
+    fn append(&self, batch: &mut Vec<u8>, plan: &Plan, at_us: u64, number: &mut u64) {
+        let stamp = Stamp {
+            at_us,
+            number: *number,
+        };
+        append(batch, &plan.destination, stamp, plan.size);
+        *number += 1;
+        self.published.fetch_add(1, Relaxed);
     }
 }
 
 fn append(batch: &mut Vec<u8>, destination: &Destination, stamp: Stamp, size: usize) {
     let json = stamp.to_json(size);
+    let post = |address: &SocketAddr, path: &str| {
+        let length = json.len();
+        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{json}")
+    };
     let bytes = match destination {
-        Destination::Stream(_) => format!("id: {}\ndata: {json}\n\n", stamp.number),
-        Destination::Post { address, path } => {
-            format!(
-                "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{json}",
-                json.len()
-            )
+        Destination::Stream(_) | Destination::Streams { .. } => {
+            format!("id: {}\ndata: {json}\n\n", stamp.number)
         }
+        Destination::Post { address, path } => post(address, path),
+        Destination::Posts {
+            address,
+            path,
+            count,
+        } => post(address, &format!("{path}{}", stamp.number % count)),
     };
     batch.extend(bytes.as_bytes());
 }

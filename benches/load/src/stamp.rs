@@ -39,10 +39,10 @@ impl Clock {
 }
 
 impl Stamp {
-    /// A JSON object of exactly `size` bytes (of the least possible size where that is more).
+    /// A JSON object of exactly `size` bytes (of the least possible size where that is more). Filters may ask for its `kind`.
     pub fn to_json(self, size: usize) -> String {
         let mut json = format!(
-            "{{\"at_us\":{},\"n\":{},\"pad\":\"",
+            "{{\"at_us\":{},\"n\":{},\"kind\":\"a\",\"pad\":\"",
             BASE + self.at_us,
             BASE + self.number
         );

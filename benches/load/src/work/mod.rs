@@ -8,6 +8,7 @@ mod polled;
 mod stalled;
 mod storm;
 mod streams;
+mod topics;
 mod used;
 
 use std::io;
@@ -35,6 +36,7 @@ pub enum Work {
     Polled(polled::Polled),
     Ask(ask::Ask),
     Streams(streams::Streams),
+    Topics(topics::Topics),
     Used(used::Used),
 }
 
@@ -59,6 +61,7 @@ impl Work {
             Work::Polled(work) => to_json(work.run(backend, clock)),
             Work::Ask(work) => to_json(work.run()),
             Work::Streams(work) => to_json(work.run(backend, clock)),
+            Work::Topics(work) => to_json(work.run(backend, clock)),
             Work::Used(work) => to_json(Ok(work.run())),
         }
     }
