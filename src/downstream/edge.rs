@@ -157,8 +157,12 @@ pub async fn enforce(
             }
             // The handshake's own answer sets the cookie that decides it: see `websocket`.
             Step::Rollout => {}
-            // Counted above, or judged without us.
-            Step::ConnectionRate | Step::PlaceRate | Step::UserRate | Step::Require => {}
+            // Counted above, judged by the check itself, or a frame's.
+            Step::ConnectionRate
+            | Step::Route
+            | Step::PlaceRate
+            | Step::UserRate
+            | Step::Require => {}
         }
         progress.note(step);
     };

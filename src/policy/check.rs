@@ -44,6 +44,8 @@ pub enum Step {
     Form,
     /// How fast a connection may subscribe.
     ConnectionRate,
+    /// Which route a frame is for; a request's is known before.
+    Route,
     /// The place's limits by address or by route.
     PlaceRate,
     /// The limit on handshakes of all clients together.
@@ -67,10 +69,11 @@ pub enum Step {
 }
 
 /// All of them, in their order.
-const ORDER: [Step; 13] = [
+const ORDER: [Step; 14] = [
     Step::Origin,
     Step::Form,
     Step::ConnectionRate,
+    Step::Route,
     Step::PlaceRate,
     Step::Handshakes,
     Step::AddressConnections,
@@ -184,6 +187,7 @@ impl Step {
             Step::Origin => is_http,
             Step::Form | Step::PlaceRate | Step::Readings | Step::UserRate => is_http || is_frame,
             Step::ConnectionRate => ask == Ask::Sub,
+            Step::Route => is_frame,
             Step::Handshakes => matches!(ask, Ask::Session { .. }),
             Step::AddressConnections => is_handshake,
             Step::Identity | Step::Require => true,
@@ -218,7 +222,7 @@ impl<'a> View<'a> {
             limit.map(|limit| Decision::Count { step, limit, user })
         };
         match step {
-            Step::Origin | Step::Form | Step::Handshakes => run(true),
+            Step::Origin | Step::Form | Step::Route | Step::Handshakes => run(true),
             Step::ConnectionRate => {
                 let limit = (self.carrier.rate_limit).filter(|_| !self.carrier.is_single);
                 count(limit, self.carrier.user)

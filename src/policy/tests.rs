@@ -190,6 +190,7 @@ fn each_ask_takes_its_steps_in_the_one_order() {
         vec![
             Form,
             ConnectionRate,
+            Route,
             Identity,
             Readings,
             UserRate,
@@ -198,6 +199,7 @@ fn each_ask_takes_its_steps_in_the_one_order() {
         ],
         vec![
             Form,
+            Route,
             Identity,
             Csrf,
             Readings,

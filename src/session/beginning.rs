@@ -4,17 +4,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::checks::{Frame, Wants};
 use super::client::Located;
 use super::connection::Session;
 use super::hello::Hello;
-use super::identity::may;
-use super::leaving::exit;
 use super::opening::Mode;
 use super::requests::Wish;
-use crate::config::Route;
 use crate::edge::auth::Admission;
 use crate::protocol::Output;
-use crate::rollout::Transport;
 
 /// What happens in the first round.
 pub(super) struct Beginning {
@@ -90,27 +87,8 @@ impl Session {
                 last_event_id,
                 filter: Vec::new(),
             };
-            if let Err(refusal) = self.subscribe(0, wish, place, now) {
-                self.refuse_single(&refusal, now);
-            }
+            let frame = Frame::at(Wants::Sub(0, wish), place, judged_by);
+            self.advance(frame, None, now);
         }
-    }
-
-    /// Why somebody who has just said who they are is sent away: what the route requires, or their rollout.
-    pub(super) fn turned_away(&self, admission: &Admission) -> Option<u16> {
-        let identity = &admission.identity;
-        let stages = self.shared.stages.load();
-        let decide = |route: &Arc<Route>| {
-            let decision = self.member().client.decide(route, &stages, Some(identity));
-            (decision.transport == Transport::Legacy).then(|| exit(decision.reason).0)
-        };
-        if let Some(route) = self.own_route() {
-            let code = may(&route, identity).is_err().then_some(4003);
-            return code.or_else(|| decide(&route));
-        }
-        let mut bridged = self.in_force.routes.bridged();
-        let first = decide(bridged.next()?)?;
-        let all_refuse = bridged.all(|route| decide(route).is_some());
-        all_refuse.then_some(first)
     }
 }

@@ -18,17 +18,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::Shared;
-use super::client::Client;
-use super::identity::may;
+use super::client::{Client, Located};
 use super::presented::Presented;
 use crate::config::{Calls, Route};
-use crate::edge::auth::{Admission, Identity, csrf};
+use crate::edge::auth::{Admission, csrf};
 use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
 use crate::packet::Packet;
 use crate::protocol::{Codec, Output, Req, ResBody};
-use crate::rollout::Transport;
 use crate::route::InForce;
 use crate::upstream::{Body, ClientAddress, Purpose, empty, full};
 
@@ -97,8 +95,6 @@ pub(super) struct Caller<'a> {
     pub presented: &'a Presented,
     /// Whom the route's policy has let in, where it has one.
     pub admission: Option<&'a Admission>,
-    /// Whom its rollout judges.
-    pub judged: Option<&'a Identity>,
 }
 
 /// The method of a request.
@@ -110,18 +106,18 @@ pub(super) fn method_of(request: &Req) -> Result<Method, Refusal> {
         .map_err(|_| Refusal::new(Code::BadFrame, "the method is none"))
 }
 
-/// Judges a request and sends it on its way.
+/// Sends a request on its way that the policies of its route let pass.
 ///
 /// # Errors
-/// It is not allowed or makes no sense: not executed.
+/// The route takes no such request, or it makes no sense: not executed.
 pub(super) fn start(
     shared: &Arc<Shared>,
     in_force: &InForce,
     caller: Caller<'_>,
+    (found, url): Located,
     request: Req,
 ) -> Result<Call, Refusal> {
     let method = method_of(&request)?;
-    let (found, url) = caller.client.find(in_force, &method, &request.path)?;
     let route = found.route;
     let calls = match &route.calls {
         Some(calls) if calls.methods.contains(&method) => calls.clone(),
@@ -132,22 +128,6 @@ pub(super) fn start(
             ));
         }
     };
-    if let Some(admission) = caller.admission {
-        judge_csrf(&request, admission, caller.presented)?;
-        may(&route, &admission.identity)?;
-    }
-    let stages = shared.stages.load();
-    if caller
-        .client
-        .decide(&route, &stages, caller.judged)
-        .transport
-        == Transport::Legacy
-    {
-        return Err(Refusal::new(
-            Code::Legacy,
-            "this route's rollout keeps the client on the legacy transport",
-        ));
-    }
     if request.body.as_ref().map_or(0, Bytes::len) > calls.max_body {
         return Err(Refusal::new(
             Code::PayloadTooLarge,

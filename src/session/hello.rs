@@ -44,9 +44,8 @@ impl Session {
                     // A reload asks by another policy than the one that has answered.
                     return self.hear_hello(None, now);
                 }
-                match self.turned_away(&admission) {
+                match self.check_hello(&admission) {
                     Some(code) => self.close(code, "", now),
-                    None if !self.take_seat_for(&admission) => self.close(4029, "", now),
                     None => self.welcome(now),
                 }
             }

@@ -7,20 +7,17 @@ use std::task::{Context, Poll};
 use hyper::Method;
 use tokio::time::Instant;
 
-use super::call;
+use super::checks::Frame;
 use super::connection::Session;
 use super::hello::Hello;
 use super::pace::Pace;
 use super::presented::Presented;
-use super::requests::Wish;
 use super::subscription::Subscription;
 use crate::config::{Auth, Route, Share};
 use crate::edge::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
-use crate::edge::rate_limit::{Kind, Seat};
+use crate::edge::rate_limit::Seat;
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
-use crate::protocol::Req;
-use crate::route::Match;
 
 /// A session's half of the edge.
 pub(super) struct Access {
@@ -55,10 +52,8 @@ pub(super) enum Then {
     Welcome,
     /// A token in place of another; the one before.
     Renew(Option<u64>, Option<String>),
-    /// A `sub`.
-    Subscribe(u64, Wish),
-    /// A `req`.
-    Call(Req),
+    /// A `sub` or a `req`.
+    Frame(Frame),
 }
 
 /// Is this still who it was?
@@ -113,41 +108,6 @@ impl Session {
             },
             standing => standing,
         }
-    }
-
-    /// As [`Session::standing`], for all that a path may be read as: the policies of every other route that it leads to
-    /// have to let the client in as well, with the `request` that it makes there, if it makes one.
-    ///
-    /// # Errors
-    /// They know who it is, and that does not suffice.
-    pub(super) fn standing_at(
-        &mut self,
-        found: &Match,
-        request: Option<&Req>,
-        now: Instant,
-    ) -> Result<Standing, Refusal> {
-        let own = self.standing(&found.route.auth, now);
-        if found.others.is_empty() {
-            return Ok(own);
-        }
-        match &own {
-            Standing::Unasked => {}
-            Standing::Known(admission) => may(&found.route, &admission.identity)?,
-            Standing::Denied(_) | Standing::Asks(_) => return Ok(own),
-        }
-        for other in &found.others {
-            match self.standing(&other.auth, now) {
-                Standing::Unasked => {}
-                Standing::Known(admission) => {
-                    if let Some(request) = request {
-                        call::judge_csrf(request, &admission, &self.access.presented)?;
-                    }
-                    fits(other, &admission.identity)?;
-                }
-                standing => return Ok(standing),
-            }
-        }
-        Ok(own)
     }
 
     /// Routes that guard other readings of what a subscription reads, and ask by this policy who it is.
@@ -338,36 +298,20 @@ impl Session {
 
     fn answered(&mut self, outcome: Result<Admission, Denied>, then: Then) {
         let now = Instant::now();
-        let asks = matches!(then, Then::Subscribe(..) | Then::Call(_));
+        let asks = matches!(then, Then::Frame(_));
         if asks && !self.keeps_up(now) {
             return;
         }
         match (then, outcome) {
             (Then::Welcome, outcome) => self.greet(outcome, now),
             (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, now),
-            // The route may ask for somebody else by now, so its policies look again.
-            (Then::Subscribe(id, wish), Ok(admission)) => {
-                if self.take_in(&Arc::new(admission), now)
-                    && let Err(refusal) = self.enter(id, wish, now)
-                {
-                    self.refuse_sub(id, &refusal, now);
-                }
-            }
-            (Then::Subscribe(id, wish), Err(denied)) => {
-                let refusal = self.denied(&denied, &Method::GET, &wish.path, Kind::Subscriptions);
-                self.refuse_sub(id, &refusal, now);
-            }
-            (Then::Call(request), Ok(admission)) => {
+            // The credential of another reading may have been asked for, so all policies look again.
+            (Then::Frame(frame), Ok(admission)) => {
                 if self.take_in(&Arc::new(admission), now) {
-                    self.call_in(request, now);
+                    self.advance(frame, None, now);
                 }
             }
-            (Then::Call(request), Err(denied)) => {
-                let method = call::method_of(&request);
-                let method = method.unwrap_or(Method::GET);
-                let refusal = self.denied(&denied, &method, &request.path, Kind::Requests);
-                self.refuse(Some(request.id), &refusal);
-            }
+            (Then::Frame(frame), Err(denied)) => self.advance(frame, Some(denied), now),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod call;
+mod checks;
 mod client;
 mod coalesce;
 mod cohort;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::connection::Session;
-use crate::config::{LimitBy, RateLimit, Route};
-use crate::edge::auth::Admission;
+use crate::config::RateLimit;
+use crate::edge::auth::Identity;
 use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
 use crate::route::InForce;
@@ -72,9 +72,10 @@ impl Session {
             false => NO_ROUTE.into(),
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let whose = self.owner();
+        let owner = self.owner();
+        let whose = owner.as_ref().map(|owner| &*owner.identity);
         for (kind, count) in [(Kind::Messages, 1), (Kind::Bytes, bytes)] {
-            if let Err(refusal) = self.charge(&policy, &place, kind, count, whose.as_deref()) {
+            if let Err(refusal) = self.charge(&policy, &place, kind, count, whose) {
                 self.refuse(id, &refusal);
                 return false;
             }
@@ -82,73 +83,17 @@ impl Session {
         true
     }
 
-    /// Takes one `sub` or `req` from what a route allows, as far as nobody has to be known for it.
+    /// Takes so much from what a policy allows.
     ///
     /// # Errors
     /// It is too much now; when to come back.
-    pub(super) fn allow_at_place(&mut self, route: &Route, kind: Kind) -> Result<(), Refusal> {
-        match self.limit_of(route, kind) {
-            Some(limit) if limit.by != LimitBy::User => self.allow(&limit, &route.name, kind, None),
-            _ => Ok(()),
-        }
-    }
-
-    /// The same of what it allows each user.
-    ///
-    /// # Errors
-    /// As [`Session::allow_at_place`].
-    pub(super) fn allow_by_user(
-        &mut self,
-        route: &Route,
-        kind: Kind,
-        user: Option<&Admission>,
-    ) -> Result<(), Refusal> {
-        match self.limit_of(route, kind) {
-            Some(limit) if limit.by == LimitBy::User => self.allow(&limit, &route.name, kind, user),
-            _ => Ok(()),
-        }
-    }
-
-    /// A route's own limits: a subscription counts once where the connection has the same and has counted for as much, and the
-    /// handshake of a single stream has counted for it.
-    fn limit_of(&self, route: &Route, kind: Kind) -> Option<Arc<RateLimit>> {
-        let limit = route.rate_limit.clone();
-        if kind != Kind::Subscriptions {
-            return limit;
-        }
-        let own = self.own_policy();
-        let counts = |limit: &Arc<RateLimit>| {
-            let is_counted = match limit.by {
-                LimitBy::Route => false,
-                LimitBy::User => !self.own_auths().is_empty(),
-                LimitBy::Ip => true,
-            };
-            !is_counted || own.is_none_or(|own| own.name != limit.name)
-        };
-        limit.filter(|limit| !self.is_single && counts(limit))
-    }
-
-    /// Takes one from what a policy allows.
-    ///
-    /// # Errors
-    /// As [`Session::allow_at_place`].
-    pub(super) fn allow(
-        &mut self,
-        policy: &RateLimit,
-        route: &str,
-        kind: Kind,
-        user: Option<&Admission>,
-    ) -> Result<(), Refusal> {
-        self.charge(policy, route, kind, 1, user)
-    }
-
-    fn charge(
+    pub(super) fn charge(
         &mut self,
         policy: &RateLimit,
         route: &str,
         kind: Kind,
         count: u32,
-        user: Option<&Admission>,
+        user: Option<&Identity>,
     ) -> Result<(), Refusal> {
         let member = self.member();
         let otherwise = match kind {
@@ -156,7 +101,7 @@ impl Session {
             Kind::Requests => Key::remote(&member.client.remote),
             _ => Key::connection(member.number),
         };
-        let principal = user.map(|user| user.identity.principal());
+        let principal = user.map(Identity::principal);
         let key = Key::of(policy.by, principal.as_ref(), route, otherwise);
         let limiters = self.shared.limiters.of(policy);
         limiters.check(kind, key, count).map_err(|exceeded| {

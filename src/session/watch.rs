@@ -2,7 +2,6 @@
 //! back, and what a reload asks now.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -10,64 +9,51 @@ use super::connection::Session;
 use super::identity::{Rechecking, Standing};
 use super::subscription::Subscription;
 use crate::config::Auth;
+use crate::edge::auth::expiry::{self, Due, Heard, Held};
 use crate::edge::auth::{
-    ASK_AGAIN, Admission, Check, Credential, Denied, Found, Place, context, credential,
+    Admission, Check, Credential, Denied, Found, Place, context, credential, unix_time,
 };
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::protocol::Output;
 
-/// How long before a token's end its client is told.
-const NOTICE: Duration = Duration::from_secs(30);
-
 impl Session {
     /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
     pub(super) fn watch(&mut self, now: Instant) {
         self.access.watch_at = None;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let unix = since.unwrap_or_default();
         for admission in self.member().admissions() {
             if self.closing_until.is_some() {
                 return;
             }
-            let auth = &admission.found.auth;
-            if self.shared.authenticator.is_revoked(&admission) {
-                self.lose(&auth.name, &Denied::Revoked, now);
-                continue;
+            let auth = &admission.found.auth.name;
+            let outlook = expiry::look(&self.held(&admission), now.into_std(), unix_time());
+            if let Some(expires) = admission.identity.expires.filter(|_| outlook.expires_soon) {
+                self.notice_end(auth, expires);
             }
-            if let (Some(expires), Some(ends)) =
-                (admission.identity.expires, admission.identity.ends())
-            {
-                let (expires, ends) = (Duration::from_secs(expires), Duration::from_secs(ends));
-                if unix >= ends {
-                    self.lose(&auth.name, &Denied::Expired, now);
-                    continue;
-                }
-                if unix + NOTICE < expires {
-                    self.watch_until(now + (expires - NOTICE - unix));
-                } else {
-                    self.notice_end(&auth.name, expires.as_secs());
-                    self.watch_until(now + (ends - unix));
-                }
+            if let Some(at) = outlook.look_at {
+                self.watch_until(Instant::from_std(at));
             }
-            let due = match (auth.recheck(), self.is_in_force(auth)) {
-                (Some(every), true) => admission.vouched_at + every,
-                (None, true) => continue,
-                // Nobody could tell when the policy was changed.
-                (_, false) => now,
-            };
-            let mut waiting = self.access.ask_again_at.iter();
-            let again = waiting.find(|(name, _)| *name == auth.name);
-            let due = again.map_or(due, |(_, at)| due.max(*at));
-            let mut asked = self.access.rechecking.iter();
-            if now < due || asked.any(|asked| asked.of.found.auth.name == auth.name) {
-                self.watch_until(due.max(now + Duration::from_millis(100)));
-            } else if self.is_in_force(auth) {
-                self.recheck_person(&admission);
-            } else {
-                self.follow_policy(&admission);
+            match outlook.due {
+                Due::Nothing => {}
+                // Whatever still asks for somebody asks by another policy.
+                Due::Over(Denied::Missing) => self.member().dismiss(auth),
+                Due::Over(denied) => self.lose(auth, &denied, now),
+                Due::Recheck => self.recheck_person(&admission),
+                Due::Judge => self.follow_policy(&admission),
             }
         }
+    }
+
+    /// What [`expiry`] has to know of somebody.
+    fn held(&self, admission: &Admission) -> Held {
+        let name = &admission.found.auth.name;
+        let mut waiting = self.access.ask_again_at.iter();
+        let ask_at = waiting.find(|(by, _)| by == name).map(|(_, at)| *at);
+        let mut asked = self.access.rechecking.iter();
+        let is_asked = asked.any(|asked| asked.of.found.auth.name == *name);
+        let auth = self.in_force.config.auths.get(&**name);
+        let authenticator = &self.shared.authenticator;
+        authenticator.held(admission, auth, ask_at, is_asked)
     }
 
     fn watch_until(&mut self, at: Instant) {
@@ -107,42 +93,33 @@ impl Session {
         self.access.rechecking.extend(asked);
     }
 
-    /// Whether a policy is still what it was when somebody was judged by it.
-    fn is_in_force(&self, auth: &Arc<Auth>) -> bool {
-        self.in_force.config.auths.get(&*auth.name) == Some(auth)
-    }
-
     pub(super) fn rechecked(&mut self, auth: &Arc<str>, outcome: Result<Admission, Denied>) {
         let now = Instant::now();
         let Some(known) = self.member().admission(auth) else {
             return;
         };
-        match outcome {
-            Ok(admission) if admission.identity.is_same_subject(&known.identity) => {
-                let is_newer = admission.found.place == Place::Message;
-                let ticketed = known.ticketed.clone().filter(|_| !is_newer);
-                let admission = Admission {
-                    ticketed: admission.ticketed.clone().or(ticketed),
-                    ..admission
-                };
-                if admission.vouched_at == known.vouched_at {
-                    // Nobody could tell, and for a while that is forgiven.
-                    self.ask_again_at(auth, admission.ask_again_at(now));
+        let word = outcome.as_ref().map(|newer| newer.word(&known));
+        match expiry::hear(word, &self.held(&known), now.into_std()) {
+            Heard::Over(denied) => self.lose(auth, &denied, now),
+            Heard::Unknown(at) => {
+                let at = Instant::from_std(at);
+                self.ask_again_at(auth, at);
+                self.watch_until(at);
+            }
+            Heard::Holds(at) => {
+                if let Some(at) = at {
+                    self.ask_again_at(auth, Instant::from_std(at));
                 }
-                self.replace(Arc::new(admission), now);
+                if let Ok(admission) = outcome {
+                    let is_newer = admission.found.place == Place::Message;
+                    let ticketed = known.ticketed.clone().filter(|_| !is_newer);
+                    let admission = Admission {
+                        ticketed: admission.ticketed.clone().or(ticketed),
+                        ..admission
+                    };
+                    self.replace(Arc::new(admission), now);
+                }
             }
-            Ok(_) => self.lose(auth, &Denied::Expired, now),
-            // A reload must not send away whom it does not concern: as they were, until somebody can tell.
-            Err(Denied::Unavailable(_)) if !self.is_in_force(&known.found.auth) => {
-                let soon = now + ASK_AGAIN;
-                self.ask_again_at(auth, soon);
-                self.watch_until(soon);
-            }
-            // It was good before: its session is over.
-            Err(Denied::Invalid(_) | Denied::Missing) => {
-                self.lose(auth, &Denied::Expired, now);
-            }
-            Err(denied) => self.lose(auth, &denied, now),
         }
     }
 

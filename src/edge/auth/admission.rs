@@ -9,7 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::credential::{self, Credential, Found, Place};
-use super::expiry::{self, Word};
+use super::expiry::Word;
 use super::identity::Identity;
 
 /// Somebody who was let in.
@@ -37,11 +37,6 @@ pub struct Ticketed {
 }
 
 impl Admission {
-    /// When an authority that could not tell is asked again.
-    pub fn ask_again_at(&self, now: Instant) -> Instant {
-        Instant::from_std(expiry::ask_again(self.word(self), now.into_std()))
-    }
-
     /// What this newer word on a credential says to one that is `known`.
     pub fn word(&self, known: &Admission) -> Word {
         Word {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::denied::Denied;
 
 /// How long before a token's end its client is told.
-pub const NOTICE: Duration = Duration::from_secs(30);
+const NOTICE: Duration = Duration::from_secs(30);
 
 /// Between two questions to an authority that cannot tell.
 pub const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -157,7 +157,7 @@ pub fn hear(outcome: Result<Word, &Denied>, held: &Held, now: Instant) -> Heard 
 }
 
 /// When an authority that could not tell is asked again; once more when its last word does not hold any longer.
-pub fn ask_again(word: Word, now: Instant) -> Instant {
+fn ask_again(word: Word, now: Instant) -> Instant {
     let good_for = word.good_for;
     let end = good_for.and_then(|time| word.vouched_at.checked_add(time));
     let soon = now + ASK_AGAIN;

@@ -17,9 +17,8 @@ mod tenure;
 pub mod ticket;
 
 pub use admission::{Admission, Ticketed};
-pub use authenticator::{Asking, Authenticator, Check, context, unix_now};
+pub use authenticator::{Asking, Authenticator, Check, context, unix_now, unix_time};
 pub use credential::{Credential, Found, Place};
 pub use denied::Denied;
-pub use expiry::ASK_AGAIN;
 pub use forward::Context;
 pub use identity::Identity;

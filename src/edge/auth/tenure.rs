@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::authenticator::unix_time;
 use super::credential::Found;
-use super::expiry::{self, Due, Heard, Held, Policy};
-use super::{ASK_AGAIN, Admission, Asking, Authenticator, Check, Context, Credential, Denied};
+use super::expiry::{self, ASK_AGAIN, Due, Heard, Held, Policy};
+use super::{Admission, Asking, Authenticator, Check, Context, Credential, Denied};
 use crate::config::Auth;
 
 /// How often the clock on the wall is looked at: it may have been set.
