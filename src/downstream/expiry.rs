@@ -58,7 +58,7 @@ impl Expiry {
         Expiry(fresh.map_or(State::Endless, State::Fresh))
     }
 
-    /// Whether somebody waits for its end.
+    /// Whether its end is being watched for.
     pub fn is_watched(&self) -> bool {
         matches!(self.0, State::Watched(_) | State::Over(_))
     }

@@ -90,7 +90,7 @@ const ORDER: [Step; 14] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress(Option<Step>);
 
-/// What is known of whoever asks.
+/// What is known of the client that asks.
 #[derive(Clone, Copy, Default)]
 pub enum Known<'a> {
     /// Nothing: no policy has looked.

@@ -272,11 +272,11 @@ fn a_guess_counts_once_where_users_are_counted() {
         view.known = Known::Denied(&guess);
         view.progress.note(Step::AddressConnections);
         let counted = check(&view);
-        let is_by_nobody = matches!(
+        let has_no_user = matches!(
             &counted,
             Decision::Count { step: Step::UserRate, limit, user: None } if limit.name == "user"
         );
-        assert!(is_by_nobody, "{ask:?} {counted:?}");
+        assert!(has_no_user, "{ask:?} {counted:?}");
         view.progress.note(Step::UserRate);
         let end = check(&view);
         assert!(matches!(end, Decision::Deny(Reason::Denied(_))), "{ask:?}");
@@ -324,7 +324,7 @@ fn a_subscription_counts_once_under_equal_limits() {
     let cases = [
         ("/ip", "/ip", false, false),
         ("/ip", "/user", false, true),
-        // Where the connection asks nobody, only the route counts by user.
+        // Where the connection has no `auth`, only the route counts by user.
         ("/user", "/user", false, true),
         ("/user", "/user", true, false),
         ("/route", "/route", true, true),
