@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use crate::support::backend::reply;
 use crate::support::bridge::{asked, handshake, quiet_stream, routes};
 use crate::support::peer::request;
-use crate::support::{Message, Peer, Sidecar};
+use crate::support::{Backend, Message, Peer, Sidecar};
 
 /// The code of the close frame that comes before the end; events before it are passed over.
 async fn close_code(client: &mut Peer) -> u16 {
@@ -83,6 +84,43 @@ async fn every_ordinary_answer_of_a_bridged_route_names_the_transport() {
     }
     let answer = sidecar.client().await.ask("GET /elsewhere", "", "").await;
     assert_eq!(answer.field("crossfade-transport"), None);
+}
+
+#[tokio::test]
+async fn ordinary_answers_count_for_their_rollout() {
+    let backend = Backend::start(|request, peer| async move {
+        match request.target() {
+            "/api/stream/bad" => reply(peer, "503 Service Unavailable", "", "").await,
+            "/api/stream/missing" => reply(peer, "404 Not Found", "", "").await,
+            // Not answered at all.
+            "/api/stream/none" => None,
+            _ => reply(peer, "200 OK", "", "plain").await,
+        }
+    })
+    .await;
+    // Whichever transport the client was told.
+    for percent in [0, 100] {
+        let rollout = format!("percent = {percent}\nby = \"ip\"");
+        let sidecar = Sidecar::before(&backend, "", &routes(&rollout)).await;
+        for (line, status) in [
+            ("GET /api/stream/1", 200),
+            ("POST /api/stream/1", 200),
+            ("GET /api/stream/missing", 404),
+            ("GET /api/stream/bad", 503),
+            ("GET /api/stream/none", 502),
+            ("GET /elsewhere", 200),
+        ] {
+            let (answer, _) = asked(&sidecar, request(line, "", "")).await;
+            assert_eq!(answer.status(), status, "{line}");
+        }
+        let shown = sidecar.metrics();
+        for (result, count) in [("ok", 3), ("failed", 2)] {
+            let sample = format!(
+                "crossfade_rollout_requests_total{{cohort=\"legacy\",result=\"{result}\",rollout=\"web\"}} {count}\n"
+            );
+            assert!(shown.contains(&sample), "{sample} is missing in\n{shown}");
+        }
+    }
 }
 
 fn unit_cookie(answer: &Message) -> Option<String> {

@@ -105,7 +105,7 @@ pub struct Handle {
     /// Turns true when another process answers the admin API.
     stop_admin: watch::Sender<bool>,
     admin_door: JoinHandle<()>,
-    /// What only the process in charge does: reloads, and signs of life for the service manager.
+    /// What only the process in charge does: reloads, rollouts, and signs of life for the service manager.
     duties: Vec<AbortHandle>,
     others: Vec<AbortHandle>,
     /// The listeners once more, for a process that takes over.
@@ -311,7 +311,11 @@ impl Built {
         let reloads = reloader.run(orders, signals);
         let asked = admin::serve(admin.listener, api.clone(), admin_stopped);
         let admin_door = spawn_watched("admin", &shared, asked);
-        let mut duties = vec![spawn_watched("reload", &shared, reloads).abort_handle()];
+        let rollouts = api.controller.clone().run();
+        let mut duties = vec![
+            spawn_watched("reload", &shared, reloads).abort_handle(),
+            spawn_watched("rollouts", &shared, rollouts).abort_handle(),
+        ];
         let memory = spawn_watched("memory", &shared, pressure::watch(shared.clone()));
         let limits = spawn_watched("limits", &shared, shared.limiters.clone().keep());
         let others = vec![memory.abort_handle(), limits.abort_handle()];

@@ -17,11 +17,11 @@ use super::expiry::Expiry;
 use super::redirect;
 use super::respond::{self, Problem, REQUEST_ID};
 use super::websocket::Came;
-use crate::config::ConnectionAuth;
+use crate::config::{ConnectionAuth, Rollout};
 use crate::edge::auth::Denied;
 use crate::edge::hygiene::spelling::Spelling;
 use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Side};
 use crate::route::Match;
 use crate::upstream::{Body, ClientAddress, Purpose};
 
@@ -50,6 +50,9 @@ pub async fn pass(
         .map_or("", |(transport, _)| transport.as_str());
     let mut answer = go(connection, exchange, found, head, body, came, account).await;
     if let Some((transport, cookie)) = marks {
+        if let Some(rollout) = &route.rollout {
+            measure(exchange, rollout, &answer);
+        }
         let headers = match &mut answer {
             Ok(response) => response.headers_mut(),
             Err(problem) => &mut problem.headers,
@@ -60,6 +63,18 @@ pub async fn pass(
         }
     }
     answer
+}
+
+/// Counts an ordinary answer for the rollout of its route: what WebSocket is compared with. What the client itself has broken says
+/// nothing of either side.
+fn measure(exchange: &Exchange, rollout: &Rollout, answer: &Result<Response<Body>, Problem>) {
+    let status = match answer {
+        Ok(response) => response.status(),
+        Err(problem) if problem.side == Side::Downstream => return,
+        Err(problem) => problem.status,
+    };
+    let telemetry = &exchange.shared.telemetry;
+    telemetry.legacy_answered(&rollout.name, status.is_server_error());
 }
 
 async fn go(

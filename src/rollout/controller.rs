@@ -1,26 +1,28 @@
-//! The one owner of every rollout's stage: nobody else stores into [`Stages`].
+//! The one owner of every rollout's stage: nobody else stores into [`Stages`]. Its task closes the windows of what was measured.
 //!
 //! A change takes effect at once, under one short lock; the file in `state_dir` follows, written by one writer at a time and
 //! always with the newest state, so that a slow disk delays an answer but never a kill.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
-use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use self::file::Records;
 use super::change::{Plan, StageChange};
-use super::record::{self, Change, Entry, Record};
-use super::{EVERYBODY, Stage, Stages};
+use super::record::{Change, Entry, Record};
+use super::window::{WINDOW, Windows};
+use super::{Stage, Stages};
 use crate::config::{Config, Rollout};
 use crate::state::{self, PRIVATE, unix_seconds};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Cohorts, Counted, Telemetry};
+
+mod file;
 
 /// The file's name in `state_dir`.
 const FILE: &str = "rollouts.json";
@@ -53,6 +55,7 @@ type Told = Box<dyn Fn(&[StageChange]) + Send + Sync>;
 struct Inner {
     stages: Arc<ArcSwap<Stages>>,
     kept: Mutex<Kept>,
+    measured: Mutex<Measured>,
     file: Option<StateFile>,
     /// Called after every change of a stage, in their order.
     told: Told,
@@ -69,33 +72,19 @@ struct Kept {
     is_given_away: bool,
 }
 
+/// What the tick has read.
+struct Measured {
+    /// All that was counted before the window that is open.
+    before: Counted,
+    windows: BTreeMap<String, Windows>,
+}
+
 struct StateFile {
     path: PathBuf,
     /// The version that the file holds; whoever holds the lock is the writer.
     written: tokio::sync::Mutex<u64>,
     /// Whether the last write succeeded.
     sound: AtomicBool,
-}
-
-/// The file as it stands on disk.
-#[derive(Serialize)]
-struct OnDisk<'a> {
-    version: u32,
-    rollouts: &'a Records,
-}
-
-/// The layout of [`OnDisk`]. Members that older versions may pass over are added without another number. A new way to take
-/// users out needs another number, so that those versions give WebSocket to no user.
-const LAYOUT: u32 = 1;
-
-type Records = BTreeMap<String, Record>;
-
-/// A file that cannot be read as a whole.
-#[derive(Debug)]
-enum Unread {
-    /// Another version's layout.
-    Foreign(String),
-    Damaged(String),
 }
 
 /// One rollout as it stands.
@@ -134,10 +123,10 @@ impl Controller {
         let now = SystemTime::now();
         let (records, file) = match state_dir.map(|dir| dir.join(FILE)) {
             Some(path) => {
-                let (records, is_writable) = read(&path, plans, now, &telemetry);
+                let (records, is_writable) = file::read(&path, plans, now, &telemetry);
                 (records, is_writable.then_some(path))
             }
-            None => (Records::new(), None),
+            None => (Records::default(), None),
         };
         let controller = Controller(Arc::new(Inner {
             stages: Arc::default(),
@@ -146,6 +135,10 @@ impl Controller {
                 plans: Plans::new(),
                 version: 0,
                 is_given_away: false,
+            }),
+            measured: Mutex::new(Measured {
+                before: telemetry.counted(),
+                windows: BTreeMap::new(),
             }),
             file: file.map(|path| StateFile {
                 path,
@@ -162,6 +155,39 @@ impl Controller {
     /// What sessions and requests ask.
     pub fn stages(&self) -> Arc<ArcSwap<Stages>> {
         self.0.stages.clone()
+    }
+
+    /// The task of the process in charge: looks at every rollout when a window is over.
+    pub async fn run(self) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + WINDOW, WINDOW);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn tick(&self) {
+        let plans = self.kept().plans.clone();
+        let counted = self.0.telemetry.counted();
+        let mut measured = self.measured();
+        let before = std::mem::replace(&mut measured.before, counted);
+        let Measured {
+            before: now,
+            windows,
+        } = &mut *measured;
+        windows.retain(|name, _| plans.contains_key(name));
+        for (name, plan) in &plans {
+            let routes = || plan.routes.iter().map(|route| &*route.name);
+            let lately = now.of(name, routes()).since(before.of(name, routes()));
+            windows.entry(name.clone()).or_default().close(lately);
+        }
+    }
+
+    /// What the cohorts of a rollout did in the last closed windows that together are at least this long.
+    pub fn lately(&self, name: &str, span: Duration) -> Option<Cohorts> {
+        let measured = self.measured();
+        measured.windows.get(name).map(|windows| windows.last(span))
     }
 
     /// A person changes one rollout, if it is still at one of the generations that they saw (`None`: at any).
@@ -204,7 +230,7 @@ impl Controller {
             .filter_map(|(name, plan)| {
                 Some(Status {
                     plan: plan.rollout.clone(),
-                    record: kept.records.get(name)?.clone(),
+                    record: kept.records.by_name.get(name)?.clone(),
                     durable,
                 })
             })
@@ -223,7 +249,7 @@ impl Controller {
     /// Where it cannot be written down.
     pub fn leave(&self) -> io::Result<String> {
         let mut kept = self.kept();
-        let text = to_disk(&kept.records)?;
+        let text = kept.records.to_text()?;
         kept.is_given_away = true;
         String::from_utf8(text).map_err(io::Error::other)
     }
@@ -239,7 +265,8 @@ impl Controller {
     /// Why the text is not understood, be it in one word that decides; nothing changed then.
     pub fn inherit(&self, text: &str, plans: &Plans) -> Result<(), String> {
         let now = unix_seconds(SystemTime::now());
-        let (records, doubts) = parse(text.as_bytes(), now).map_err(|unread| unread.to_string())?;
+        let (records, doubts) =
+            file::parse(text.as_bytes(), now).map_err(|unread| unread.to_string())?;
         if let Some((name, why)) = doubts.first() {
             return Err(format!("rollout {name}: {why}"));
         }
@@ -260,12 +287,15 @@ impl Controller {
             return;
         }
         for (name, plan) in plans {
-            let known = kept.records.get_mut(name);
+            let known = kept.records.by_name.get_mut(name);
             let (changed, record) = match known {
                 Some(record) => (record.follow(&plan.rollout, now), record),
                 None => {
                     let record = Record::new(&plan.rollout, now);
-                    (true, kept.records.entry(name.clone()).or_insert(record))
+                    (
+                        true,
+                        kept.records.by_name.entry(name.clone()).or_insert(record),
+                    )
                 }
             };
             if changed {
@@ -273,6 +303,7 @@ impl Controller {
                 kept.version += 1;
             }
         }
+        (self.0.telemetry).rollouts_known(plans.keys().map(String::as_str));
         for gone in kept.plans.keys().filter(|name| !plans.contains_key(*name)) {
             self.0.telemetry.rollout_gone(gone);
         }
@@ -289,7 +320,7 @@ impl Controller {
         if !kept.plans.contains_key(name) {
             return Err(Refused::Unknown);
         }
-        let record = kept.records.get_mut(name).ok_or(Refused::Unknown)?;
+        let record = kept.records.by_name.get_mut(name).ok_or(Refused::Unknown)?;
         if seen.is_some_and(|seen| !seen.contains(&record.generation)) {
             return Err(Refused::Stale(record.generation));
         }
@@ -305,6 +336,7 @@ impl Controller {
     fn put_in_force(&self, kept: &Kept) {
         let stages: Stages = kept
             .records
+            .by_name
             .iter()
             .map(|(name, record)| (name.as_str().into(), record.stage()))
             .collect();
@@ -344,7 +376,7 @@ impl Controller {
             if kept.is_given_away {
                 return;
             }
-            (kept.version, to_disk(&kept.records))
+            (kept.version, kept.records.to_text())
         };
         if *written == version && file.sound.load(Ordering::Relaxed) {
             return;
@@ -364,7 +396,14 @@ impl Controller {
         }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.0
+            .measured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // Nothing panics under this lock; were it so, the records would still be whole.
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -380,78 +419,6 @@ fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
             &to,
             &entry.why,
         );
-    }
-}
-
-fn to_disk(records: &Records) -> io::Result<Vec<u8>> {
-    let content = OnDisk {
-        version: LAYOUT,
-        rollouts: records,
-    };
-    serde_json::to_vec_pretty(&content).map_err(io::Error::other)
-}
-
-/// What was kept, and whether the file may be written. One that makes no sense is set aside; where that fails too, nothing is kept.
-fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) -> (Records, bool) {
-    let seconds = unix_seconds(now);
-    let unread = match std::fs::read(path) {
-        Ok(text) => match parse(&text, seconds) {
-            Ok((records, doubts)) => {
-                for (name, why) in doubts {
-                    telemetry.rollout_distrusted(&name, &why);
-                }
-                return (records, true);
-            }
-            Err(unread) => unread,
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Records::new(), true),
-        Err(error) => Unread::Damaged(error.to_string()),
-    };
-    let aside = state::set_aside(path, now);
-    telemetry.state_corrupt(path, &unread.to_string(), aside.as_deref());
-    // The configuration decides, but what may have been a kill never becomes everybody.
-    let mut records = Records::new();
-    for (name, plan) in plans {
-        if matches!(unread, Unread::Foreign(_)) || plan.rollout.percent == EVERYBODY {
-            let why = format!("{} cannot be read: {unread}", path.display());
-            telemetry.rollout_distrusted(name, &why);
-            let mut record = Record::new(&plan.rollout, seconds);
-            record.distrust(&why, seconds);
-            records.insert(name.clone(), record);
-        }
-    }
-    (records, aside.is_ok())
-}
-
-/// The records, and for each that is not understood why no client gets WebSocket there.
-fn parse(text: &[u8], now: u64) -> Result<(Records, Vec<(String, String)>), Unread> {
-    let damaged = |why: &dyn fmt::Display| Unread::Damaged(why.to_string());
-    let mut content: Value = serde_json::from_slice(text).map_err(|error| damaged(&error))?;
-    match content.get("version") {
-        Some(version) if *version == LAYOUT => {}
-        Some(version) => {
-            let why = format!("layout {version} is not known");
-            return Err(Unread::Foreign(why));
-        }
-        None => return Err(damaged(&"it has no layout")),
-    }
-    let Some(Value::Object(rollouts)) = content.get_mut("rollouts").map(Value::take) else {
-        return Err(damaged(&"it has no rollouts"));
-    };
-    let mut doubts = Vec::new();
-    let mut records = Records::new();
-    for (name, value) in rollouts {
-        let (record, doubt) = record::read(value, now);
-        doubts.extend(doubt.map(|why| (name.clone(), why)));
-        records.insert(name, record);
-    }
-    Ok((records, doubts))
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Unread::Foreign(why) | Unread::Damaged(why)) = self;
-        f.write_str(why)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod change;
 pub mod controller;
 pub mod record;
 pub mod unit;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -97,6 +97,9 @@ pub struct Entry {
     pub to: u32,
     /// A reason, where one is known.
     pub why: String,
+    /// Members that only another version knows.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// See [`Entry::action`].
@@ -329,6 +332,7 @@ impl Record {
             from,
             to,
             why: why.to_owned(),
+            others: Map::new(),
         }));
     }
 }

@@ -204,7 +204,7 @@ impl Telemetry {
     /// A part of the house ended unasked: the service manager gets no more signs of life.
     pub fn watchdog_starves(&self) {
         tracing::error!(
-            "a listener or the reload task has ended by a bug: the watchdog is told nothing more"
+            "a listener, the reload task or the rollouts' task has ended by a bug: the watchdog is told nothing more"
         );
     }
 

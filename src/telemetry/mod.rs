@@ -12,6 +12,7 @@ mod life;
 mod log;
 pub mod names;
 mod queue;
+mod rollout;
 mod session;
 mod source;
 mod trace;
@@ -35,6 +36,7 @@ pub use access::{Request, Session, Tunnel, shorten};
 pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;
+pub use rollout::{Cohorts, Counted, Counts};
 pub use source::OpenStream;
 pub use trace::{Span, Trace};
 
@@ -80,6 +82,7 @@ pub struct Telemetry {
     pub(crate) rollout_percent: GaugeVec,
     pub(crate) rollout_state: IntGaugeVec,
     pub(crate) decisions: IntCounterVec,
+    pub(crate) rollout_requests: IntCounterVec,
     pub(crate) fallbacks: IntCounterVec,
     pub(crate) reconnects: IntCounterVec,
     pub(crate) refused: IntCounterVec,
@@ -98,6 +101,7 @@ pub struct Telemetry {
     /// The log has told of a field that was dropped.
     has_dropped_fields: AtomicBool,
     tracing: trace::Tracing,
+    rollouts: rollout::Known,
     /// By route, then by protocol and cohort: as many as there are label values.
     meters: RwLock<HashMap<Box<str>, Kinds>>,
 }
@@ -172,6 +176,7 @@ impl Telemetry {
             rollout_percent: float_gauges(&mut book, &names::ROLLOUT_PERCENT),
             rollout_state: gauges(&mut book, &names::ROLLOUT_STATE),
             decisions: counters(&mut book, &names::DECISIONS),
+            rollout_requests: counters(&mut book, &names::ROLLOUT_REQUESTS),
             fallbacks: counters(&mut book, &names::FALLBACKS),
             reconnects: counters(&mut book, &names::RECONNECTS),
             refused: counters(&mut book, &names::REFUSED),
@@ -188,6 +193,7 @@ impl Telemetry {
             disbelieved: Mutex::default(),
             has_dropped_fields: AtomicBool::new(false),
             tracing: trace::Tracing::default(),
+            rollouts: rollout::Known::default(),
             meters: RwLock::default(),
             access: AtomicBool::new(true),
             arrivals: flood::Flood::default(),

@@ -188,6 +188,12 @@ pub const DECISIONS: Family = family(
     &["rollout", "transport", "reason"],
     "Connections and answers decided by a rollout",
 );
+/// `rollout_requests_total`.
+pub const ROLLOUT_REQUESTS: Family = family(
+    "rollout_requests_total",
+    &["rollout", "cohort", "result"],
+    "Ordinary requests to the bridged routes of a rollout (cohort legacy); result is ok or failed (5xx, or no answer)",
+);
 /// `fallbacks_total`.
 pub const FALLBACKS: Family = family(
     "fallbacks_total",

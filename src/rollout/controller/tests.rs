@@ -223,3 +223,41 @@ async fn the_metrics_say_what_is_in_force() {
     shows("crossfade_rollout_state{rollout=\"web\",state=\"killed\"} 1");
     shows("crossfade_rollout_state{rollout=\"web\",state=\"running\"} 0");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_tick_closes_windows_of_what_metrics_show() {
+    let telemetry = Arc::new(Telemetry::default());
+    telemetry.rollouts_known(["web"].into_iter());
+    telemetry.legacy_answered("web", true);
+    let controller = Controller::new(&plans(10), None, telemetry.clone(), |_| {});
+    tokio::spawn(controller.clone().run());
+    // Behind each tick, so that the window is closed.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let legacy = |seconds| {
+        let counts = controller.lately("web", Duration::from_secs(seconds));
+        counts.map(|cohorts| (cohorts.legacy.requests, cohorts.legacy.failed))
+    };
+    // Nothing of before counts, nor what no window has closed on.
+    telemetry.legacy_answered("web", false);
+    assert_eq!(legacy(10), None);
+    tokio::time::sleep(WINDOW).await;
+    assert_eq!(legacy(10), Some((1, 0)));
+    telemetry.legacy_answered("web", false);
+    telemetry.legacy_answered("web", true);
+    assert_eq!(legacy(10), Some((1, 0)));
+    tokio::time::sleep(WINDOW).await;
+    assert_eq!((legacy(10), legacy(20)), (Some((2, 1)), Some((3, 1))));
+    tokio::time::sleep(WINDOW).await;
+    assert_eq!((legacy(10), legacy(60)), (Some((0, 0)), Some((3, 1))));
+    controller.adopt(&Plans::new());
+    tokio::time::sleep(WINDOW).await;
+    assert_eq!(legacy(60), None);
+    // All that the windows have closed on, and what was before them.
+    let shown = telemetry.render();
+    for (result, count) in [("ok", 2), ("failed", 2)] {
+        let sample = format!(
+            r#"crossfade_rollout_requests_total{{cohort="legacy",result="{result}",rollout="web"}} {count}"#
+        );
+        assert!(shown.contains(&sample), "{sample} is missing in\n{shown}");
+    }
+}

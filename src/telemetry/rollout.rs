@@ -1,0 +1,262 @@
+//! What the cohorts of a rollout do: counted where it happens, read by `/metrics` and by the rollout's windows alike.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use prometheus::IntCounter;
+use prometheus::core::Collector;
+use prometheus::proto::Metric;
+
+use super::Telemetry;
+
+/// Each rollout's meters, by name. An answer finds its own without a lock; rollouts of earlier configurations stay, as their
+/// samples do.
+pub(super) type Known = ArcSwap<BTreeMap<Box<str>, Arc<RolloutMeters>>>;
+
+/// What one rollout counts, its labels asked for once.
+#[derive(Debug)]
+pub(super) struct RolloutMeters {
+    legacy_ok: IntCounter,
+    legacy_failed: IntCounter,
+}
+
+/// What one cohort of a rollout did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Requests that were answered, or failed.
+    pub requests: u64,
+    /// Those of them that were answered by 5xx, or not at all.
+    pub failed: u64,
+    /// Writes of events whose latency was taken.
+    pub events: u64,
+    /// The sum of these latencies, seconds.
+    pub latency: f64,
+    /// Subscriptions that asked to resume.
+    pub reconnects: u64,
+    /// Losses that were told.
+    pub gaps: u64,
+}
+
+/// What both cohorts did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cohorts {
+    /// The clients on WebSocket.
+    pub websocket: Counts,
+    /// The clients on the legacy transport.
+    pub legacy: Counts,
+}
+
+/// Everything that is counted of routes and rollouts, at one moment.
+#[derive(Debug, Default)]
+pub struct Counted {
+    routes: HashMap<String, Cohorts>,
+    rollouts: HashMap<String, Cohorts>,
+}
+
+impl Counted {
+    /// What the cohorts of a rollout with these routes have done since the process began.
+    pub fn of<'r>(&self, rollout: &str, routes: impl Iterator<Item = &'r str>) -> Cohorts {
+        let own = self.rollouts.get(rollout);
+        let parts = own
+            .into_iter()
+            .chain(routes.filter_map(|route| self.routes.get(route)));
+        let mut sum = Cohorts::default();
+        for part in parts {
+            sum += *part;
+        }
+        sum
+    }
+}
+
+impl Telemetry {
+    /// These rollouts are configured.
+    pub fn rollouts_known<'n>(&self, names: impl Iterator<Item = &'n str>) {
+        let known = self.rollouts.load();
+        let missing: Vec<&str> = names.filter(|name| !known.contains_key(*name)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let mut all = BTreeMap::clone(&known);
+        for name in missing {
+            let requests = |result| {
+                let labels = [name, "legacy", result];
+                self.rollout_requests.with_label_values(&labels)
+            };
+            let meters = RolloutMeters {
+                legacy_ok: requests("ok"),
+                legacy_failed: requests("failed"),
+            };
+            all.insert(name.into(), Arc::new(meters));
+        }
+        self.rollouts.store(Arc::new(all));
+    }
+
+    /// An ordinary request to a bridged route of a rollout was answered, or not.
+    pub fn legacy_answered(&self, rollout: &str, is_failed: bool) {
+        if let Some(meters) = self.rollouts.load().get(rollout) {
+            match is_failed {
+                true => meters.legacy_failed.inc(),
+                false => meters.legacy_ok.inc(),
+            }
+        }
+    }
+
+    /// What has been counted up to now, in the samples that `/metrics` shows.
+    pub fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        let Counted { routes, rollouts } = &mut counted;
+        each(&self.rollout_requests, |sample| {
+            let counts = cohort_of(rollouts, "rollout", sample);
+            let requests = count(sample);
+            counts.requests += requests;
+            if label(sample, "result") == "failed" {
+                counts.failed += requests;
+            }
+        });
+        each(&self.event_latency, |sample| {
+            let counts = cohort_of(routes, "route", sample);
+            counts.events += sample.get_histogram().get_sample_count();
+            counts.latency += sample.get_histogram().get_sample_sum();
+        });
+        each(&self.reconnects, |sample| {
+            cohort_of(routes, "route", sample).reconnects += count(sample);
+        });
+        each(&self.gaps, |sample| {
+            cohort_of(routes, "route", sample).gaps += count(sample);
+        });
+        counted
+    }
+}
+
+fn each(family: &impl Collector, mut read: impl FnMut(&Metric)) {
+    for family in family.collect() {
+        family.get_metric().iter().for_each(&mut read);
+    }
+}
+
+/// Where a sample counts. What only WebSocket has, such as a gap, has no label of its cohort.
+fn cohort_of<'c>(
+    all: &'c mut HashMap<String, Cohorts>,
+    by: &str,
+    sample: &Metric,
+) -> &'c mut Counts {
+    let cohorts = all.entry(label(sample, by).to_owned()).or_default();
+    match label(sample, "cohort") {
+        "legacy" => &mut cohorts.legacy,
+        _ => &mut cohorts.websocket,
+    }
+}
+
+fn count(sample: &Metric) -> u64 {
+    sample.get_counter().get_value() as u64
+}
+
+fn label<'s>(sample: &'s Metric, name: &str) -> &'s str {
+    let mut labels = sample.get_label().iter();
+    let found = labels.find(|label| label.name() == name);
+    found.map_or("", |label| label.value())
+}
+
+impl Counts {
+    /// What was done since then.
+    fn since(self, then: Counts) -> Counts {
+        Counts {
+            requests: self.requests.saturating_sub(then.requests),
+            failed: self.failed.saturating_sub(then.failed),
+            events: self.events.saturating_sub(then.events),
+            latency: (self.latency - then.latency).max(0.0),
+            reconnects: self.reconnects.saturating_sub(then.reconnects),
+            gaps: self.gaps.saturating_sub(then.gaps),
+        }
+    }
+}
+
+impl Cohorts {
+    /// What was done since then.
+    pub fn since(self, then: Cohorts) -> Cohorts {
+        Cohorts {
+            websocket: self.websocket.since(then.websocket),
+            legacy: self.legacy.since(then.legacy),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Counts) {
+        self.requests += more.requests;
+        self.failed += more.failed;
+        self.events += more.events;
+        self.latency += more.latency;
+        self.reconnects += more.reconnects;
+        self.gaps += more.gaps;
+    }
+}
+
+impl AddAssign for Cohorts {
+    fn add_assign(&mut self, more: Cohorts) {
+        self.websocket += more.websocket;
+        self.legacy += more.legacy;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_metrics_show() {
+        let telemetry = Telemetry::default();
+        telemetry.rollouts_known(["web", "other"].into_iter());
+        for is_failed in [false, false, true] {
+            telemetry.legacy_answered("web", is_failed);
+        }
+        telemetry.legacy_answered("other", true);
+        telemetry.legacy_answered("unknown", true);
+        for (route, protocol) in [("feed", "json"), ("feed", "raw"), ("list", "json")] {
+            let meters = telemetry.route_meters(route, protocol, "websocket");
+            meters.event_latency.observe(0.25);
+        }
+        telemetry.resume_asked("feed");
+        telemetry.gap_told("feed", "slow");
+        telemetry.gap_told("feed", "expired");
+        telemetry.gap_told("elsewhere", "slow");
+
+        let expected = Cohorts {
+            websocket: Counts {
+                events: 3,
+                latency: 0.75,
+                reconnects: 1,
+                gaps: 2,
+                ..Counts::default()
+            },
+            legacy: Counts {
+                requests: 3,
+                failed: 1,
+                ..Counts::default()
+            },
+        };
+        let counted = telemetry.counted();
+        assert_eq!(counted.of("web", ["feed", "list"].into_iter()), expected);
+        let shown = telemetry.render();
+        for line in [
+            r#"crossfade_rollout_requests_total{cohort="legacy",result="ok",rollout="web"} 2"#,
+            r#"crossfade_rollout_requests_total{cohort="legacy",result="failed",rollout="web"} 1"#,
+            r#"crossfade_event_latency_seconds_count{cohort="websocket",route="feed"} 2"#,
+            r#"crossfade_gaps_total{route="feed",why="slow"} 1"#,
+        ] {
+            assert!(shown.contains(line), "{line} is missing in\n{shown}");
+        }
+        // Counters outlive a configuration that leaves their rollout out.
+        telemetry.rollouts_known(["web"].into_iter());
+        assert_eq!(
+            telemetry
+                .counted()
+                .of("other", [].into_iter())
+                .legacy
+                .failed,
+            1
+        );
+    }
+}
