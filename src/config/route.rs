@@ -77,6 +77,8 @@ pub struct Route {
     pub refresh_on: Vec<RefreshOn>,
     /// No key: what [`Route::reads`] has found.
     pub read: Memo<Arc<str>>,
+    /// No key: what [`Route::filter_fields`] has found.
+    pub fields: Memo<Arc<[Vec<String>]>>,
 }
 
 impl Route {
@@ -93,6 +95,16 @@ impl Route {
     /// digest because a poll's body may hold a secret.
     pub fn reads(&self) -> Arc<str> {
         self.read.get_or(|| self.fingerprint().into())
+    }
+
+    /// The tokens of the JSON Pointers that [`Route::filter`] names: one list for all its clients. A bare word is one token.
+    pub fn filter_fields(&self) -> Arc<[Vec<String>]> {
+        let tokens = |name: &String| match name.starts_with('/') {
+            true => crate::json::tokens(name),
+            false => vec![name.clone()],
+        };
+        self.fields
+            .get_or(|| self.filter.iter().map(tokens).collect())
     }
 
     fn fingerprint(&self) -> String {
@@ -162,6 +174,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
             .clone()
             .unwrap_or_else(|| upstream::stand_in(table)),
         read: Memo::default(),
+        fields: Memo::default(),
     };
     if table.says("source") && are_methods {
         judge_methods(table, &route.methods);

@@ -49,6 +49,7 @@ fn route(path: &str) -> Route {
         filter: Vec::new(),
         refresh_on: Vec::new(),
         read: Default::default(),
+        fields: Default::default(),
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{Emit, Poll, Source};
+use crate::config::{Emit, Poll, Route, Source};
 use crate::event::{Change, ChangeKind, Data, Event, Fields, Kind, List, Parsed, Places, Reading};
-use crate::json::{Scalar, Value, tokens};
+use crate::json::{Scalar, Value};
 
 /// Fields that must all match; the values of one are alternatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// The JSON Pointers (RFC 6901) that the route allows; a top-level member is one token.
+    /// The JSON Pointers (RFC 6901) that the route allows: the same list for all its clients.
     allowed: Arc<Fields>,
     fields: Vec<(Field, Vec<Scalar>)>,
 }
@@ -42,9 +42,9 @@ impl Filter {
     ///
     /// # Errors
     /// The name of a field that it does not.
-    pub fn new(wanted: Vec<(String, Vec<Scalar>)>, allowed: &[String]) -> Result<Self, String> {
+    pub fn new(wanted: Vec<(String, Vec<Scalar>)>, route: &Route) -> Result<Self, String> {
         let fields = wanted.into_iter().map(|(name, values)| {
-            let place = allowed.iter().position(|allowed| *allowed == name);
+            let place = route.filter.iter().position(|allowed| *allowed == name);
             match place {
                 None => Err(name),
                 Some(_) if name == "event" => Ok((Field::Event, values)),
@@ -52,12 +52,8 @@ impl Filter {
             }
         });
         let fields = fields.collect::<Result<_, _>>()?;
-        let allowed = allowed.iter().map(|name| match name.starts_with('/') {
-            true => tokens(name),
-            false => vec![name.clone()],
-        });
         Ok(Filter {
-            allowed: allowed.collect(),
+            allowed: route.filter_fields(),
             fields,
         })
     }
@@ -278,14 +274,25 @@ mod tests {
         Event::new(1, position, kind, draft, Instant::now())
     }
 
+    /// A route that lets clients filter by these fields.
+    fn allows(fields: &[&str]) -> Arc<Route> {
+        let text = format!(
+            "[upstream.app]\nservers = [\"http://127.0.0.1:1\"]\n\
+            [[route]]\npath = \"/\"\nupstream = \"app\"\nsource = \"sse\"\nfilter = {fields:?}\n"
+        );
+        let none = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let loaded = crate::config::parse(&text, "proxy.toml", &|_| None, &none).unwrap();
+        loaded.config.routes[0].clone()
+    }
+
     fn filter(json: &str) -> Filter {
         let fields = Value::read(json.as_bytes()).expect("a filter in JSON");
         let wanted = fields.pairs().map(|(name, values)| {
             let name = String::from_utf8_lossy(&name.plain()).into_owned();
             (name, values.items().filter_map(Value::scalar).collect())
         });
-        let allowed = ["event", "severity", "/a/b"].map(String::from);
-        Filter::new(wanted.collect(), &allowed).expect("allowed fields")
+        let route = allows(&["event", "severity", "/a/b"]);
+        Filter::new(wanted.collect(), &route).expect("allowed fields")
     }
 
     /// In a form that can be compared: `-`, `whole`, the part, or `name data` of what comes instead.
@@ -304,7 +311,7 @@ mod tests {
     #[test]
     fn only_allowed_fields_may_be_named() {
         let wanted = vec![("secret".to_string(), vec![])];
-        let refused = Filter::new(wanted, &["event".to_string()]);
+        let refused = Filter::new(wanted, &allows(&["event"]));
         assert_eq!(refused, Err("secret".to_string()));
     }
 

@@ -119,7 +119,7 @@ impl Session {
         let target = client.target(found, url, member.number, person, judged)?;
         let filter = match wish.filter.is_empty() {
             true => None,
-            false => Some(Filter::new(wish.filter, &route.filter).map_err(|_| {
+            false => Some(Filter::new(wish.filter, &route).map_err(|_| {
                 Refusal::new(Code::BadFrame, "the route does not allow to filter by that")
             })?),
         };

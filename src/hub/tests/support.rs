@@ -195,6 +195,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
         filter: Vec::new(),
         refresh_on: Vec::new(),
         read: Default::default(),
+        fields: Default::default(),
     })
 }
 
