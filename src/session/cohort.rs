@@ -80,3 +80,95 @@ fn mark(rollout: Option<&Rollout>) -> u32 {
     rollout.map(|rollout| &*rollout.name).hash(&mut hasher);
     hasher.finish() as u32 | 1
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::edge::auth::{Credential, Found, Place};
+    use crate::rollout::controller::plans;
+    use crate::rollout::{Stage, StageState};
+    use crate::session::client::example;
+    use crate::session::tests::support::World;
+
+    const FILE: &str = r#"
+[upstream.app]
+servers = ["http://127.0.0.1:9"]
+
+[auth.people]
+kind = "jwt"
+issuer = false
+audience = false
+secret = "a secret of thirty-two bytes, or more"
+
+[rollout.web]
+percent = 100
+by = "user"
+
+[[route]]
+path = "/stream"
+upstream = "app"
+source = "sse"
+auth = "people"
+rollout = "web"
+"#;
+
+    fn known(auth: &Arc<crate::config::Auth>, user: &str) -> Arc<Admission> {
+        Arc::new(Admission {
+            found: Found {
+                auth: auth.clone(),
+                credential: Credential::Token("token".into()),
+                place: Place::Header,
+            },
+            identity: Arc::new(Identity {
+                auth: auth.name.clone(),
+                user: user.into(),
+                tenant: None,
+                roles: Vec::new(),
+                claims: Default::default(),
+                expires: None,
+                leeway: 0,
+                token_id: None,
+                issued: None,
+                credential: [0; 32],
+            }),
+            vouched_at: Instant::now(),
+            vouched_unix: 0,
+            ticketed: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_known_user_is_judged_and_not_the_cookie() {
+        let world = World::new(FILE);
+        let in_force = world.shared.in_force.load_full();
+        let mut opening = example();
+        // Of the published vectors: bob's bucket is 52,185, alice's 2,624.
+        opening.candidate.cookie = Some("bob".into());
+        let client = Client::new(&mut opening, &in_force.routes);
+        let alice = [known(&in_force.config.auths["people"], "alice")];
+        let lowered_to = |percent| {
+            let stage = |percent| Stage {
+                percent,
+                state: StageState::Running,
+            };
+            StageChange {
+                plan: plans(&in_force.config)["web"].clone(),
+                before: stage(100_000),
+                after: stage(percent),
+            }
+        };
+        let cohort = Cohort::default();
+        for (percent, known, is_concerned) in [
+            (5_000, &[][..], true),
+            (5_000, &alice, false),
+            (2_624, &alice, true),
+            (60_000, &[], false),
+        ] {
+            let change = lowered_to(percent);
+            let found = cohort.is_concerned(&change, &client, known);
+            assert_eq!(found, is_concerned, "{percent}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ mod parking;
 mod single;
 mod speaking;
 mod subscribing;
-mod support;
+pub mod support;
 mod walk;
 
 /// Two streams and a polled list of every kind.
