@@ -120,7 +120,8 @@ impl Heir {
             News::Grown(grown) => {
                 let epoch = self.topic.epoch;
                 let arrival = grown.read(epoch, now());
-                self.topic.extend(|log, _| log.take_in(arrival));
+                // Nothing is taken in any more where it is over.
+                let _is_going_on = self.topic.extend(|log, _| log.take_in(arrival));
             }
             News::Stands(standing) => self.topic.stand(&standing),
             News::Overlap => self.node.start(&self.topic),
@@ -145,7 +146,7 @@ impl Heir {
         if !inheritance.is_kept() {
             return;
         }
-        self.topic.extend(|log, now| {
+        let is_going_on = self.topic.extend(|log, now| {
             log.set_followed(false);
             if keeper == Keeper::Nobody {
                 log.keep_promises(now);
@@ -165,7 +166,7 @@ impl Heir {
             });
         }
         inheritance.keeper.send_replace(keeper);
-        if !self.topic.with_log(|log| log.is_closed()) {
+        if is_going_on {
             self.node.start(&self.topic);
         }
     }

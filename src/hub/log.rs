@@ -144,7 +144,7 @@ impl Log {
     }
 
     /// Names what leads to the entries that come from now on.
-    pub fn because(&mut self, cause: Option<Arc<Cause>>) {
+    pub fn set_cause(&mut self, cause: Option<Arc<Cause>>) {
         self.cause = cause;
     }
 
@@ -336,7 +336,7 @@ impl Log {
         let handed = waiting.take(count).take_while(fits);
         out.extend(handed.map(|entry| entry.event.clone()));
         self.move_to(cursor, cursor.offset + (out.len() - before) as u64);
-        match cursor.offset == self.head() {
+        match cursor.offset >= self.head() {
             true => Progress::CaughtUp,
             false => Progress::More,
         }

@@ -37,7 +37,7 @@ pub use heir::{Heir, Legacy, Wish};
 pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
 pub use log::stream::Connection;
 pub use mirror::{Mirror, Refresher};
-pub use publisher::{DocumentChange, Publisher};
+pub use publisher::{DocumentChange, Fenced, Publication, Publisher};
 pub use signal::Signal;
 pub use splits::Split;
 pub use subscriber::{Joined, Phase, Progress, Start, Subscriber};

@@ -17,7 +17,7 @@ use crate::event::{Cause, Data, Draft, End, GapWhy};
 /// How often a feed looks whether its readers have taken what it published.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The feed's half of a topic. Calls that are not `async` return at once; each wakes the subscribers once.
+/// The feed's half of a topic. Calls that are not `async` return at once; each call wakes the subscribers once.
 #[derive(Clone)]
 pub struct Publisher {
     topic: Arc<Topic>,
@@ -110,16 +110,45 @@ impl Publisher {
         self.topic.opened();
     }
 
-    /// What is published from now on has this cause.
-    pub fn because(&self, cause: Option<Arc<Cause>>) {
-        self.topic.because(cause);
-    }
-
-    /// Appends events, in order, at one instant.
-    pub fn publish(&self, drafts: Vec<Draft>) {
-        if !drafts.is_empty() {
-            self.topic.extend(|log, now| log.append(drafts, now));
+    /// Appends at one instant, and wakes the subscribers. `cause` is what led to it, where that is traced. Where memory is short,
+    /// waits then until the readers of this topic have taken what was published, or have had the time to.
+    ///
+    /// # Errors
+    /// Nothing was published, and nothing will be: the feed ends.
+    pub async fn publish(
+        &self,
+        what: Publication,
+        cause: Option<Arc<Cause>>,
+    ) -> Result<(), Fenced> {
+        if self.topic.is_kept() {
+            return Err(Fenced);
         }
+        let lost = match &what {
+            Publication::Gap(why) => Some(*why),
+            Publication::Events(_) | Publication::Document(..) => None,
+        };
+        let is_published = self.topic.extend(|log, now| {
+            log.set_cause(cause);
+            match what {
+                Publication::Events(drafts) => log.append(drafts, now),
+                Publication::Document(document, DocumentChange::Events(drafts)) => {
+                    log.append_document(Data::Json(document), Some(drafts), now);
+                }
+                Publication::Document(document, DocumentChange::Snapshot) => {
+                    log.append_document(Data::Json(document), None, now);
+                }
+                Publication::Gap(why) => log.append_gap(why, now),
+            }
+            log.set_cause(None);
+        });
+        if !is_published {
+            return Err(Fenced);
+        }
+        if let Some(why) = lost {
+            self.topic.count_gap(why);
+        }
+        self.has_room().await;
+        Ok(())
     }
 
     /// What a source holds for a while counts against the memory budget, and windows give way to it: nothing yet.
@@ -127,8 +156,7 @@ impl Publisher {
         Reserved::nothing(self.topic.node.clone())
     }
 
-    /// Where memory is short, waits until the readers of this topic have taken what was published, or have had the time to.
-    pub async fn has_room(&self) {
+    async fn has_room(&self) {
         let deadline = tokio::time::Instant::now() + READ_WITHIN;
         let is_needed = || self.topic.with_log(|log| log.is_needed());
         while self.topic.node.budget.is_exceeded()
@@ -137,24 +165,6 @@ impl Publisher {
         {
             sleep(LOOK_AGAIN).await;
         }
-    }
-
-    /// A polled document, which is known to be JSON, changed: appends what is emitted for it, and keeps the document as the
-    /// snapshot at the new head. The first document of a topic is appended as one snapshot entry,
-    /// whatever is passed.
-    pub fn document(&self, document: Bytes, change: DocumentChange) {
-        let drafts = match change {
-            DocumentChange::Events(drafts) => Some(drafts),
-            DocumentChange::Snapshot => None,
-        };
-        self.topic
-            .extend(|log, now| log.append_document(Data::Json(document), drafts, now));
-    }
-
-    /// Something is lost for good: takes one position. The document, where there is one, follows as a snapshot.
-    pub fn gap(&self, why: GapWhy) {
-        self.topic.extend(|log, now| log.append_gap(why, now));
-        self.topic.count_gap(why);
     }
 
     /// The topic follows its backend (again); also marks the time of the last success.
@@ -226,7 +236,24 @@ impl Publisher {
     }
 }
 
+/// What a feed publishes.
+#[derive(Debug)]
+pub enum Publication {
+    /// Events, in order.
+    Events(Vec<Draft>),
+    /// A polled document, which is known to be JSON, changed: what is emitted for it is appended, and the document kept as the
+    /// snapshot at the new head. The first document of a topic is appended as one snapshot entry, whatever the change.
+    Document(Bytes, DocumentChange),
+    /// Something is lost for good: takes one position. The document, where there is one, follows as a snapshot.
+    Gap(GapWhy),
+}
+
+/// The topic is over, or another process publishes on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fenced;
+
 /// How a new document reaches subscribers.
+#[derive(Debug)]
 pub enum DocumentChange {
     /// As these events; none where only what is ignored changed.
     Events(Vec<Draft>),

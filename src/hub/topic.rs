@@ -20,7 +20,7 @@ use super::subscriber::{Phase, Progress, Start};
 use super::{Credentials, Signal};
 use crate::config::{Route, Source};
 use crate::error::Code;
-use crate::event::{Cause, End, Epoch, Event, GapWhy, Position, State};
+use crate::event::{End, Epoch, Event, GapWhy, Position, State};
 use crate::telemetry::TopicMeters;
 
 pub(super) struct Topic {
@@ -255,12 +255,12 @@ impl Topic {
         look(&mut log, now)
     }
 
-    /// Adds to the log, unless the topic is over; then keeps the memory budget and wakes everybody.
-    pub fn extend(&self, add: impl FnOnce(&mut Log, Instant)) {
+    /// Adds to the log, keeps the memory budget and wakes everybody; false where the topic is over, and nothing is added.
+    pub fn extend(&self, add: impl FnOnce(&mut Log, Instant)) -> bool {
         let grown = {
             let mut log = lock(&self.log);
             if log.is_closed() {
-                return;
+                return false;
             }
             let (now, before) = (now(), log.head());
             add(&mut log, now);
@@ -272,11 +272,7 @@ impl Topic {
         if grown {
             self.wake();
         }
-    }
-
-    /// See [`Log::because`].
-    pub fn because(&self, cause: Option<Arc<Cause>>) {
-        lock(&self.log).because(cause);
+        true
     }
 
     /// See [`Log::forget`].

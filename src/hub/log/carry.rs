@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::stream::Handed;
-use super::{Document, Log};
+use super::{Document, Log, UNDERWAY};
 use crate::event::{Data, Draft, Event, GapWhy, Kind};
 
 /// Offsets of a log that anybody could have reached.
@@ -121,8 +121,12 @@ impl Log {
     }
 
     /// The process that added to it is gone, and may have given positions to events that never came here. No other event gets
-    /// one that somebody has come with: the loss is told behind them.
+    /// one of these: the loss is told behind them. Where the backend's stream goes on after an id, or a document is read again,
+    /// only positions that a client has come with already are passed over.
     pub fn keep_promises(&mut self, at: Instant) {
+        if self.stream.last_id().is_none() && self.document.is_none() {
+            self.promised = self.head() + UNDERWAY;
+        }
         if self.promised > self.head() {
             self.begin_at(self.promised + 1);
             self.append_gap(GapWhy::UpstreamReconnect, at);

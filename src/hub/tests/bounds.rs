@@ -108,7 +108,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
     publish(&quiet_feed, &[text.as_str()]);
     assert_eq!(events(), [4, 6]);
     // One entry that is larger than all the rest.
-    busy_feed.publish(vec![draft(&"y".repeat(memory), None)]);
+    busy_feed.events(vec![draft(&"y".repeat(memory), None)]);
     tokio::time::sleep(late).await;
     publish(&quiet_feed, &[text.as_str()]);
     assert_eq!(events(), [1, 1]);

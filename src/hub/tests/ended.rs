@@ -28,8 +28,8 @@ async fn run_out(world: &World, target: &std::sync::Arc<Target>, end: End) -> Po
     let joined = world.join(target, Start::Live);
     let feed = world.feed().await;
     feed.opened();
-    feed.publish(vec![draft("a", None)]);
-    feed.publish(vec![draft("b", Some("2")), draft("done", Some("3"))]);
+    feed.events(vec![draft("a", None)]);
+    feed.events(vec![draft("b", Some("2")), draft("done", Some("3"))]);
     feed.end(end);
     joined.at
 }
@@ -119,7 +119,7 @@ async fn newcomers_after_an_end_ask_anew_whatever_join_says() {
             // It is one request for all of them.
             assert_eq!(world.feeds_now().await, 2, "{join:?}");
             open(&world.feed().await);
-            world.feed().await.publish(inbox(true));
+            world.feed().await.events(inbox(true));
             for newcomer in &mut newcomers {
                 let subscriber = &mut newcomer.subscriber;
                 assert_eq!(read(subscriber), ["1:1", "2:2", "3:3"], "{join:?}");

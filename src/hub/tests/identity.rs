@@ -58,7 +58,7 @@ impl Feed for Tagging {
                 // The same few ids everywhere: one topic's mean nothing on another.
                 let id = rng.u8(..8).to_string();
                 match (self.polled, rng.bool()) {
-                    (false, _) => topic.publish(vec![draft(&tag, Some(&id))]),
+                    (false, _) => topic.events(vec![draft(&tag, Some(&id))]),
                     (true, true) => topic.document(Bytes::from(tag), DocumentChange::Snapshot),
                     (true, false) => {
                         let events = DocumentChange::Events(vec![draft(&tag, Some(&id))]);

@@ -34,7 +34,7 @@ pub(super) async fn began(
     let first = world.join(target, Start::Live).subscriber;
     let feed = world.feed().await;
     open(&feed);
-    feed.publish(events.to_vec());
+    feed.events(events.to_vec());
     tokio::time::advance(BEGINNING).await;
     (first, feed)
 }
@@ -70,7 +70,7 @@ async fn a_young_connection_is_joined_at_its_beginning() {
         let _first = world.join(&target, Start::Live);
         let feed = world.feed().await;
         open(&feed);
-        feed.publish(inbox(has_ids));
+        feed.events(inbox(has_ids));
         let mut late = world.join(&target, Start::Live).subscriber;
         assert_eq!(read(&mut late), ["1:1", "2:2", "3:3"]);
         assert_eq!(world.feeds(), 1);
@@ -156,11 +156,11 @@ async fn an_own_read_goes_on_in_the_shared_topic() {
     assert_eq!(late.phase(), Phase::Opening);
     let own = world.feed().await;
     open(&own);
-    own.publish(vec![draft("0", Some("0")), draft("2", Some("2"))]);
+    own.events(vec![draft("0", Some("0")), draft("2", Some("2"))]);
     assert_eq!(read(&mut late), ["1:0", "2:2", "3:3"]);
     assert_eq!(late.position().epoch, first.position().epoch);
     assert_eq!(world.running().await, 1);
-    feed.publish(vec![draft("4", Some("4"))]);
+    feed.events(vec![draft("4", Some("4"))]);
     assert_eq!(read(&mut late), ["4:4"]);
     assert_eq!(read(&mut first), ["1:1", "2:2", "3:3", "4:4"]);
     assert_eq!(world.hub.topics().len(), 1);
@@ -174,16 +174,16 @@ async fn an_own_read_that_runs_ahead_repeats_nothing() {
     let mut late = world.join(&target, Start::Live).subscriber;
     let own = world.feed().await;
     open(&own);
-    own.publish(vec![
+    own.events(vec![
         draft("state", Some("3")),
         draft("4", Some("4")),
         draft("no id", None),
         draft("5", Some("5")),
     ]);
     assert_eq!(read(&mut late), ["1:state", "2:4", "3:no id", "4:5"]);
-    feed.publish(vec![draft("4", Some("4")), draft("no id", None)]);
+    feed.events(vec![draft("4", Some("4")), draft("no id", None)]);
     assert_eq!(read(&mut late), [""; 0]);
-    feed.publish(vec![draft("5", Some("5")), draft("6", Some("6"))]);
+    feed.events(vec![draft("5", Some("5")), draft("6", Some("6"))]);
     assert_eq!(read(&mut late), ["7:6"]);
 }
 
@@ -195,7 +195,7 @@ async fn an_own_read_without_ids_stays_on_its_own() {
     let mut late = world.join(&target, Start::Live).subscriber;
     let own = world.feed().await;
     open(&own);
-    own.publish(inbox(false));
+    own.events(inbox(false));
     publish(&feed, &["a"]);
     publish(&own, &["a"]);
     assert_eq!(read(&mut late), ["1:1", "2:2", "3:3", "4:a"]);
@@ -235,7 +235,7 @@ async fn an_own_read_that_fails_is_told_and_given_up() {
     world.feed().await.stale("upstream_down");
     let told = late.settle();
     assert_eq!(shorts(&told), ["0>0 upstream_reconnect"]);
-    feed.publish(vec![draft("4", Some("4"))]);
+    feed.events(vec![draft("4", Some("4"))]);
     assert_eq!(read(&mut late), ["1:1", "2:2", "3:3", "4:4"]);
     assert!(late.state_change().is_some_and(|state| state.live) || world.running().await == 1);
 }
@@ -261,7 +261,7 @@ async fn an_own_read_ends_as_its_request_does() {
     // What the shared stream had to say to its end the own one says too.
     feed.end(end(Code::UpstreamClosed));
     assert_eq!(late.phase(), Phase::Open);
-    own.publish(vec![draft("0", Some("0"))]);
+    own.events(vec![draft("0", Some("0"))]);
     assert_eq!(read(&mut late), ["1:0"]);
     own.end(end(Code::UpstreamClosed));
     assert_eq!(late.phase(), Phase::Ended(end(Code::UpstreamClosed)));
@@ -325,7 +325,7 @@ impl Backend {
             let id_text = shown.map(|id| id.to_string());
             let mut draft = draft(&at.to_string(), id_text.as_deref());
             draft.has_own_id = id.is_some();
-            feed.publish(vec![draft]);
+            feed.events(vec![draft]);
             *at += 1;
         }
     }

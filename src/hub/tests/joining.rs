@@ -197,7 +197,7 @@ async fn an_event_id_is_looked_up_in_the_history() {
     let _first = world.join(&target, Start::Live);
     let feed = world.feed().await;
     for id in ["1", "2", "3", "3", "4", "5"] {
-        feed.publish(vec![draft("x", Some(id))]);
+        feed.events(vec![draft("x", Some(id))]);
     }
     let by = |id: &str| world.join(&target, Start::LastEventId(id.into()));
     // Who saw 3 may have seen the first of the two only.
@@ -224,8 +224,8 @@ async fn an_event_id_whose_first_event_is_gone_is_not_trusted() {
     let _first = world.join(&target, Start::Live);
     let feed = world.feed().await;
     let same = || draft("x", Some("2"));
-    feed.publish(vec![draft("x", Some("1")), same()]);
-    feed.publish((0..398).map(|_| same()).collect());
+    feed.events(vec![draft("x", Some("1")), same()]);
+    feed.events((0..398).map(|_| same()).collect());
     let by = |id: &str| world.join(&target, Start::LastEventId(id.into()));
     assert_eq!(
         (by("2").recovered, by("2").subscriber.waiting().messages),
@@ -233,9 +233,9 @@ async fn an_event_id_whose_first_event_is_gone_is_not_trusted() {
     );
     // Gaps between events with one id belong to them.
     feed.gap(GapWhy::TooLarge);
-    feed.publish(vec![same()]);
+    feed.events(vec![same()]);
     assert_eq!(by("2").subscriber.waiting().messages, 400);
-    feed.publish(vec![same(); 300]);
+    feed.events(vec![same(); 300]);
     assert_eq!(shorts(&by("2").prelude), ["0>302 expired"]);
 }
 
@@ -249,7 +249,7 @@ async fn an_event_id_goes_upstream_where_the_topic_is_new() {
     let feed = world.feed().await;
     assert_eq!(feed.brought_id().as_deref(), Some("7"));
     // Another one with the same id misses nothing either, as long as the log goes back that far.
-    feed.publish(vec![draft("x", Some("8"))]);
+    feed.events(vec![draft("x", Some("8"))]);
     let mut second = by("7");
     assert!(second.prelude.is_empty());
     assert_eq!(read(&mut second.subscriber), ["1:x"]);

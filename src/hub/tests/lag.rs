@@ -72,7 +72,7 @@ async fn a_burst_is_kept_for_present_readers_beyond_the_window() {
     let mut second = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
     let burst = || (0..50_000).map(|_| draft("x", None)).collect();
-    feed.publish(burst());
+    feed.events(burst());
     publish(&feed, &["x"; 1_000]);
     assert_eq!(try_read(&mut first), (Progress::CaughtUp, 51_000));
     assert_eq!(world.hub.topics()[0].events, 2);
@@ -192,7 +192,7 @@ async fn a_skip_on_a_polled_topic_goes_to_the_document() {
     let document = latest.skip_to_document().unwrap();
     assert_eq!(short(&document), "4=[4]");
     assert!(!latest.is_behind() && latest.skip_to_document().is_none());
-    feed.publish(Vec::new());
+    feed.events(Vec::new());
     let _late = world.join(&target, Start::Live);
     assert_eq!(try_read(&mut slow).0, Progress::Overrun);
     let told = slow.skip_with_gap();

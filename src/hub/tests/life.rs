@@ -249,7 +249,7 @@ async fn every_change_rings() {
     assert!(!rang(), "nothing changed");
     publish(&feed, &["a", "b"]);
     assert!(rang() && !rang());
-    feed.publish(Vec::new());
+    feed.events(Vec::new());
     assert!(!rang());
     feed.gap(crate::event::GapWhy::UpstreamReconnect);
     assert!(rang());

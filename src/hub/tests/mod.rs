@@ -13,6 +13,8 @@ mod lag;
 mod life;
 mod owners;
 mod pools;
+mod processes;
+mod publishing;
 mod support;
 mod threads;
 mod walk;

@@ -255,7 +255,7 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
 /// Publishes each text as one publish.
 pub fn publish(feed: &Publisher, texts: &[&str]) {
     for text in texts {
-        feed.publish(vec![draft(text, None)]);
+        feed.events(vec![draft(text, None)]);
     }
 }
 

@@ -34,7 +34,7 @@ async fn readers_that_come_and_go_lose_nothing_and_miss_no_bell() {
         while next < EVENTS {
             let batch = rng.u64(1..5).min(EVENTS - next);
             let texts = (next..next + batch).map(|n| (n + 1).to_string());
-            feed.publish(texts.map(|text| draft(&text, None)).collect());
+            feed.events(texts.map(|text| draft(&text, None)).collect());
             next += batch;
             if rng.u8(..) < 16 {
                 tokio::time::sleep(Duration::from_micros(200)).await;

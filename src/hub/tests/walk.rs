@@ -532,7 +532,7 @@ impl Walk {
             }
             let drafts = texts.iter().map(|text| draft(text, Some(&id_of(text))));
             if !polled {
-                model.feed.publish(drafts.collect());
+                model.feed.events(drafts.collect());
                 for text in texts {
                     model.push(Kind::Event, text);
                 }

@@ -364,7 +364,7 @@ async fn a_write_triggers_the_polls_that_it_may_have_made_stale() {
     tokio::time::timeout(Duration::from_secs(5), feed.refresh_asked())
         .await
         .expect("asked");
-    feed.publish(vec![event("", "", "1")]);
+    feed.events(vec![event("", "", "1")]);
     assert_eq!(client.read().await["d"], 1);
 }
 

@@ -30,7 +30,7 @@ async fn many_events_come_once_and_in_order() {
     let mut world = World::new(FILE);
     let (mut client, feed, _) = stream(&mut world, "/stream").await;
     for round in 0..50u64 {
-        feed.publish((0..20).map(|n| event("", "", &n.to_string())).collect());
+        feed.events((0..20).map(|n| event("", "", &n.to_string())).collect());
         let expected: Vec<u64> = (round * 20 + 1..=round * 20 + 20).collect();
         assert_eq!(offsets(&mut client, 20).await, expected);
     }
@@ -46,7 +46,7 @@ async fn a_pause_holds_a_stream_and_loses_nothing() {
     assert_eq!(client.read_text().await, r#"{"t":"ok","id":2}"#);
     // More than a reader may lag: a pause is no slowness.
     for n in 0..600 {
-        feed.publish(vec![event("", "", &n.to_string())]);
+        feed.events(vec![event("", "", &n.to_string())]);
     }
     client.stays_silent().await;
     assert!(world.shared.sessions.list().await[0].subscriptions[0].paused);
@@ -93,11 +93,11 @@ async fn a_pause_of_a_polled_list_ends_with_the_net_change() {
 async fn the_newest_of_each_name_is_delivered() {
     let mut world = World::new(FILE);
     let (mut client, feed, _) = stream(&mut world, "/latest").await;
-    feed.publish(vec![event("a", "", "0")]);
+    feed.events(vec![event("a", "", "0")]);
     assert_eq!(client.read().await["d"], 0);
     for n in 1..=10 {
         let name = if n % 2 == 0 { "a" } else { "b" };
-        feed.publish(vec![event(name, "", &n.to_string())]);
+        feed.events(vec![event(name, "", &n.to_string())]);
     }
     let began = tokio::time::Instant::now();
     assert_eq!(offsets(&mut client, 2).await, [10, 11]);
@@ -109,14 +109,14 @@ async fn the_newest_of_each_name_is_delivered() {
 async fn a_batch_waits_for_its_time_or_its_size() {
     let mut world = World::new(FILE);
     let (mut client, feed, _) = stream(&mut world, "/batch").await;
-    feed.publish(vec![event("", "", "1")]);
+    feed.events(vec![event("", "", "1")]);
     offsets(&mut client, 1).await;
     let began = tokio::time::Instant::now();
-    feed.publish(vec![event("", "", "2"), event("", "", "3")]);
+    feed.events(vec![event("", "", "2"), event("", "", "3")]);
     assert_eq!(offsets(&mut client, 2).await, [2, 3]);
     assert_eq!(began.elapsed().as_millis().div_ceil(100), 10);
     let began = tokio::time::Instant::now();
-    feed.publish((0..5).map(|n| event("", "", &n.to_string())).collect());
+    feed.events((0..5).map(|n| event("", "", &n.to_string())).collect());
     assert_eq!(offsets(&mut client, 5).await, [4, 5, 6, 7, 8]);
     assert!(began.elapsed() < Duration::from_millis(500));
 }
@@ -126,17 +126,17 @@ async fn a_pause_of_what_deliver_holds_back_lets_time_pass() {
     for path in ["/batch", "/latest"] {
         let mut world = World::new(FILE);
         let (mut client, feed, ch) = stream(&mut world, path).await;
-        feed.publish(vec![event("a", "", "1")]);
+        feed.events(vec![event("a", "", "1")]);
         offsets(&mut client, 1).await;
         // Held back when the pause comes.
-        feed.publish(vec![event("a", "", "2")]);
+        feed.events(vec![event("a", "", "2")]);
         client
             .send(&format!(r#"{{"t":"pause","id":2,"ch":{ch}}}"#))
             .await;
         assert_eq!(client.read().await["id"], 2);
         client.stays_silent().await;
         // Published during it.
-        feed.publish(vec![event("a", "", "3")]);
+        feed.events(vec![event("a", "", "3")]);
         client.stays_silent().await;
         client
             .send(&format!(r#"{{"t":"resume","id":3,"ch":{ch}}}"#))
@@ -158,7 +158,7 @@ async fn what_waits_for_a_client_by_its_own_will_is_no_latency() {
         let sample = r#"crossfade_event_latency_seconds_count{cohort="websocket",route="stream"}"#;
         telemetry.render().contains(&format!("{sample} {count}\n"))
     };
-    feed.publish(vec![event("", "", "1")]);
+    feed.events(vec![event("", "", "1")]);
     offsets(&mut client, 1).await;
     assert!(is_counted(1));
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -177,7 +177,7 @@ async fn what_waits_for_a_client_by_its_own_will_is_no_latency() {
     let ask = |what: &str| format!(r#"{{"t":"{what}","id":2,"ch":{ch}}}"#);
     client.send(&ask("pause")).await;
     client.read().await;
-    feed.publish(vec![event("", "", "2")]);
+    feed.events(vec![event("", "", "2")]);
     offsets(&mut late, 1).await;
     assert!(is_counted(2));
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -186,7 +186,7 @@ async fn what_waits_for_a_client_by_its_own_will_is_no_latency() {
     offsets(&mut client, 1).await;
     assert!(is_counted(2));
     // What is live counts for both.
-    feed.publish(vec![event("", "", "3")]);
+    feed.events(vec![event("", "", "3")]);
     offsets(&mut client, 1).await;
     offsets(&mut late, 1).await;
     assert!(is_counted(4));
@@ -210,7 +210,7 @@ async fn publish_all(feed: &Publisher, path: &str, numbers: std::ops::Range<u32>
         let data = format!("\"{n:0>300}\"");
         match path {
             "/document" => document(feed, &data, vec![event("", "", &data)]),
-            _ => feed.publish(vec![event("", "", &data)]),
+            _ => feed.events(vec![event("", "", &data)]),
         }
         tokio::task::yield_now().await;
     }
@@ -237,12 +237,12 @@ async fn a_burst_comes_whole_to_a_client_that_reads() {
     }
     // One write of the backend, three that are large each, and so many that no window holds them.
     let small = |n: u64| event("", "", &n.to_string());
-    feed.publish((1..=600).map(small).collect());
+    feed.events((1..=600).map(small).collect());
     let large = format!("\"{}\"", "x".repeat(700_000));
     for _ in 601..=603 {
-        feed.publish(vec![event("", "", &large)]);
+        feed.events(vec![event("", "", &large)]);
     }
-    feed.publish((604..=50_000).map(small).collect());
+    feed.events((604..=50_000).map(small).collect());
     assert_eq!(
         offsets(&mut client, 50_000).await,
         (1..=50_000).collect::<Vec<_>>()
@@ -252,7 +252,7 @@ async fn a_burst_comes_whole_to_a_client_that_reads() {
         assert!((601..=603).contains(&n) || text == n.to_string(), "{n}");
     }
     // What is quiet on the same connection goes on.
-    other.publish(vec![event("", "", "1")]);
+    other.events(vec![event("", "", "1")]);
     assert_eq!(offsets(&mut client, 1).await, [1]);
     assert_eq!(offsets(&mut quiet, 1).await, [1]);
 }
@@ -297,12 +297,12 @@ async fn short_memory_takes_from_clients_that_take_nothing() {
     }
     let large = format!("\"{}\"", "x".repeat(900_000));
     // More than `limits.memory`: the client that reads gets all of it.
-    feed.publish((0..100).map(|_| event("", "", &large)).collect());
+    feed.events((0..100).map(|_| event("", "", &large)).collect());
     let expected: Vec<u64> = (1..=100).collect();
     assert_eq!(offsets(&mut client, 100).await, expected);
     // The one that takes nothing pays for it as soon as it has had time to read.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    feed.publish(vec![event("", "", "1")]);
+    feed.events(vec![event("", "", "1")]);
     assert_eq!(offsets(&mut client, 1).await, [101]);
     assert!(world.shared.hub.held() <= 64 << 20);
     assert_eq!(raw.closed().await.0, 4113);
@@ -365,7 +365,7 @@ async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
     let (mut client, feed) = lagging(&mut world, "/other", |feed| feed.opened()).await;
     too_long().await;
     publish_all(&feed, "/other", 1000..2000).await;
-    feed.publish(vec![event("end", "", "0")]);
+    feed.events(vec![event("end", "", "0")]);
     let (mut last, mut gaps) = (0, 0);
     loop {
         let frame = client.read().await;
@@ -458,7 +458,7 @@ async fn a_long_replay_is_no_slowness() {
     let (mut first, feed, _) = stream(&mut world, "/stream").await;
     let data = format!("\"{}\"", "x".repeat(300));
     for _ in 0..900 {
-        feed.publish(vec![event("", "", &data)]);
+        feed.events(vec![event("", "", &data)]);
         first.read().await;
     }
     let ok_at = world.shared.hub.topics()[0].at;
@@ -471,7 +471,7 @@ async fn a_long_replay_is_no_slowness() {
     .await;
     // It does not read at first, and what comes meanwhile is within its allowance.
     for _ in 0..50 {
-        feed.publish(vec![event("", "", &data)]);
+        feed.events(vec![event("", "", &data)]);
         tokio::task::yield_now().await;
     }
     assert_eq!(late.read().await["recovered"], true);

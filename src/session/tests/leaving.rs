@@ -367,11 +367,11 @@ async fn a_reload_that_changes_pace_is_not_noticed() {
     let (feed, _) = client
         .subscribe(&mut world, "/stream", |feed| feed.opened())
         .await;
-    feed.publish(vec![event("", "", "1")]);
+    feed.events(vec![event("", "", "1")]);
     client.read().await;
     world.reload(&FILE.replace(r#"slow = "gap""#, r#"slow = "close""#));
     client.stays_silent().await;
-    feed.publish(vec![event("", "", "2")]);
+    feed.events(vec![event("", "", "2")]);
     assert_eq!(client.read().await["d"], 2);
 }
 
@@ -406,13 +406,13 @@ async fn a_reload_that_reads_something_else_closes_no_raw_stream() {
     let mut raw = world.connect(raw).await;
     let old = world.feed().await;
     old.opened();
-    old.publish(vec![event("", "", "1")]);
+    old.events(vec![event("", "", "1")]);
     assert_eq!(raw.read_text().await, "1");
     world.reload(&ROLLED.replace("127.0.0.1:9", "127.0.0.1:10"));
     let new = world.feed().await;
     new.opened();
     raw.stays_silent().await;
-    new.publish(vec![event("", "", "2")]);
+    new.events(vec![event("", "", "2")]);
     assert_eq!(raw.read_text().await, "2");
 }
 
@@ -459,7 +459,7 @@ async fn a_notice_waits_for_a_client_that_reads_again() {
     let (feed, _) = client
         .subscribe(&mut world, "/stream", |feed| feed.opened())
         .await;
-    feed.publish(vec![event("", "", &format!("\"{}\"", "x".repeat(500)))]);
+    feed.events(vec![event("", "", &format!("\"{}\"", "x".repeat(500)))]);
     tokio::task::yield_now().await;
     let notice = Arc::new(Notice {
         level: "info".into(),

@@ -51,7 +51,7 @@ async fn a_client_that_comes_back_misses_nothing() {
     drop(client);
     parked(&world, 1).await;
     assert!(world.shared.hub.held() > held, "it costs memory");
-    feed.publish(vec![event("", "", "1"), event("", "", "2")]);
+    feed.events(vec![event("", "", "1"), event("", "", "2")]);
     // Longer than a client may be silent that is there.
     tokio::time::sleep(WINDOW - Duration::from_secs(1)).await;
     let mut client = come_back(&world, 1);
@@ -60,7 +60,7 @@ async fn a_client_that_comes_back_misses_nothing() {
         assert_eq!((&seen["ch"], &seen["d"]), (&ok["ch"], &data.into()));
     }
     parked(&world, 0).await;
-    feed.publish(vec![event("", "", "3")]);
+    feed.events(vec![event("", "", "3")]);
     assert_eq!(client.read().await["d"], 3);
     assert_eq!(world.shared.sessions.count(), 1);
 }

@@ -85,9 +85,9 @@ async fn raw_is_the_data_and_nothing_else() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     feed.stale("upstream_down");
     feed.opened();
-    feed.publish(vec![event("a", "1", r#"{"n":1}"#)]);
+    feed.events(vec![event("a", "1", r#"{"n":1}"#)]);
     feed.gap(GapWhy::UpstreamReconnect);
-    feed.publish(vec![event("b", "2", "two")]);
+    feed.events(vec![event("b", "2", "two")]);
     assert_eq!(client.read_text().await, r#"{"n":1}"#);
     assert_eq!(client.read_text().await, "two");
     client.send("anything").await;
@@ -142,7 +142,7 @@ async fn raw_resumes_after_a_position() {
     let mut client = world.connect(single("/stream", wrapped)).await;
     let feed = world.feed().await;
     feed.opened();
-    feed.publish(vec![
+    feed.events(vec![
         event("", "", "1"),
         event("", "", "2"),
         event("", "", "3"),

@@ -27,7 +27,7 @@ async fn a_stream_is_answered_at_its_first_head_and_then_live() {
         .await;
     assert_eq!(feed.target().url, "/stream?b=2");
     assert_eq!((&ok["id"], &ok["recovered"]), (&1.into(), &false.into()));
-    feed.publish(vec![
+    feed.events(vec![
         event("tick", "1", r#"{"n": 1}"#),
         event("", "", "plain"),
     ]);
@@ -137,7 +137,7 @@ async fn after_the_answer_a_refusal_is_the_end() {
     let (feed, ok) = client
         .subscribe(&mut world, "/stream", |feed| feed.opened())
         .await;
-    feed.publish(vec![event("last", "", "1")]);
+    feed.events(vec![event("last", "", "1")]);
     feed.end(End {
         is_final: true,
         retry_ms: Some(3000),
@@ -160,7 +160,7 @@ async fn a_stream_that_is_over_at_once_is_told_whole() {
     client.send(r#"{"t":"sub","id":9,"path":"/stream"}"#).await;
     let feed = world.feed().await;
     feed.opened();
-    feed.publish(vec![event("done", "", "1")]);
+    feed.events(vec![event("done", "", "1")]);
     feed.end(refused(Code::UpstreamClosed));
     for kind in ["ok", "ev", "end"] {
         assert_eq!(client.read().await["t"], kind);
@@ -236,7 +236,7 @@ async fn unsub_ends_it_and_the_way_is_free_again() {
         .send(&format!(r#"{{"t":"unsub","id":2,"ch":{}}}"#, ok["ch"]))
         .await;
     assert_eq!(client.read_text().await, r#"{"t":"ok","id":2}"#);
-    feed.publish(vec![event("", "7", "1")]);
+    feed.events(vec![event("", "7", "1")]);
     client.stays_silent().await;
     let after = ok["at"].as_str().expect("a position");
     client
@@ -338,7 +338,7 @@ async fn a_filter_hides_what_was_not_asked_for() {
         .await;
     let feed = world.feed().await;
     feed.opened();
-    feed.publish(vec![
+    feed.events(vec![
         event("alert", "1", r#"{"severity":"low"}"#),
         event("alert", "2", r#"{"severity":"high"}"#),
         event("other", "3", r#"{"severity":"high"}"#),

@@ -103,7 +103,7 @@ impl Walk {
             0..6 => {
                 let count = 1 + self.chance.u64(..3);
                 let drafts = (0..count).map(|n| event("", "", &(self.published + n).to_string()));
-                self.stream.0.publish(drafts.collect());
+                self.stream.0.events(drafts.collect());
                 self.published += count;
             }
             6..12 => self.change_list(),

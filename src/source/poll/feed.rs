@@ -15,8 +15,8 @@ use super::fetch::{Fetched, Miss, Validators, fetch};
 use super::pace::{Next, Pace, Round};
 use crate::config::{Poll, Route, Source};
 use crate::error::{Error, Kind};
-use crate::event::{Draft, GapWhy};
-use crate::hub::{DocumentChange, Feed, Publisher};
+use crate::event::{Cause, Draft, GapWhy};
+use crate::hub::{DocumentChange, Feed, Fenced, Publication, Publisher};
 use crate::source::answer::{self, Failure};
 use crate::source::diff::{Document, Doubt, NotJson, Outcome};
 use crate::source::outage::{Outage, Trouble};
@@ -102,6 +102,29 @@ struct Poller {
     mass_delete_logged: Option<Instant>,
     /// What came instead of a document, for the log.
     missing: Cow<'static, str>,
+}
+
+/// Why a body was not taken in.
+enum Untaken {
+    /// It is no document, or could not be compared.
+    Unusable(Error),
+    /// The topic is over.
+    Fenced,
+}
+
+impl From<NotJson> for Untaken {
+    fn from(_: NotJson) -> Self {
+        Untaken::Unusable(Error::upstream(
+            Kind::Broken,
+            "the body is no JSON document",
+        ))
+    }
+}
+
+impl From<Fenced> for Untaken {
+    fn from(_: Fenced) -> Self {
+        Untaken::Fenced
+    }
 }
 
 /// The last good answer.
@@ -233,7 +256,7 @@ impl Poller {
                     self.missing = detail;
                     return Some(Round::Failed(failure));
                 }
-                Err(Miss::Unusable(error)) => return Some(self.unusable(route, error)),
+                Err(Miss::Unusable(error)) => return self.unusable(route, error).await,
             };
             if !self.topic.may_ask_as_another(&end) {
                 self.topic.end(end);
@@ -258,15 +281,13 @@ impl Poller {
                 reserved: _reserved,
             } => {
                 self.not_modified = 0;
-                self.topic.because(span.cause());
-                let taken = self.take(body, validators, (route, poll)).await;
-                self.topic.because(None);
-                let round = match taken {
-                    Ok(true) => Round::Changed,
-                    Ok(false) => Round::Unchanged { max_age },
-                    Err(error) => self.unusable(route, error),
-                };
-                Some(round)
+                let taken = self.take(body, validators, (route, poll), span.cause());
+                match taken.await {
+                    Ok(true) => Some(Round::Changed),
+                    Ok(false) => Some(Round::Unchanged { max_age }),
+                    Err(Untaken::Unusable(error)) => self.unusable(route, error).await,
+                    Err(Untaken::Fenced) => None,
+                }
             }
             // Dealt with above.
             Fetched::Refused(_) => None,
@@ -279,27 +300,28 @@ impl Poller {
         body: Bytes,
         validators: Validators,
         (route, poll): (&Route, &Poll),
-    ) -> Result<bool, Error> {
+        cause: Option<Arc<Cause>>,
+    ) -> Result<bool, Untaken> {
         let Some(held) = &self.held else {
             let parsing = aside(body.len(), move || Document::parse(body));
-            let document = parsing.await.map_err(no_json)?;
-            let text = document.bytes().clone();
-            self.topic.document(text, DocumentChange::Snapshot);
+            let document = parsing.await?;
+            let whole = DocumentChange::Snapshot;
+            self.publish(&document, whole, cause).await?;
             self.hold(document, validators);
             return Ok(true);
         };
         let comparing = compare(&held.document, body, poll, !route.filter.is_empty());
-        let (document, outcome) = comparing.await.map_err(no_json)?;
+        let (document, outcome) = comparing.await?;
         let was_mass_delete = std::mem::take(&mut self.is_mass_delete);
         let changed = match outcome {
             Outcome::Same => false,
             Outcome::Events(drafts) => {
                 self.log_doubt(None);
-                self.publish(&document, drafts)
+                self.publish_events(&document, drafts, cause).await?
             }
             Outcome::MassDelete(drafts) if was_mass_delete => {
                 self.mass_delete_logged = None;
-                self.publish(&document, drafts)
+                self.publish_events(&document, drafts, cause).await?
             }
             Outcome::MassDelete(drafts) => {
                 // The old validators stay too, so that the next poll brings a body again.
@@ -309,8 +331,8 @@ impl Poller {
             }
             Outcome::Whole(doubt) => {
                 self.log_doubt(doubt);
-                let text = document.bytes().clone();
-                self.topic.document(text, DocumentChange::Snapshot);
+                let whole = DocumentChange::Snapshot;
+                self.publish(&document, whole, cause).await?;
                 true
             }
         };
@@ -319,11 +341,26 @@ impl Poller {
     }
 
     /// Publishes the events of a new document; with none, only late joiners see what differs.
-    fn publish(&self, document: &Document, drafts: Vec<Draft>) -> bool {
+    async fn publish_events(
+        &self,
+        document: &Document,
+        drafts: Vec<Draft>,
+        cause: Option<Arc<Cause>>,
+    ) -> Result<bool, Fenced> {
         let is_change = !drafts.is_empty();
-        let text = document.bytes().clone();
-        self.topic.document(text, DocumentChange::Events(drafts));
-        is_change
+        let change = DocumentChange::Events(drafts);
+        self.publish(document, change, cause).await?;
+        Ok(is_change)
+    }
+
+    async fn publish(
+        &self,
+        document: &Document,
+        change: DocumentChange,
+        cause: Option<Arc<Cause>>,
+    ) -> Result<(), Fenced> {
+        let document = Publication::Document(document.bytes().clone(), change);
+        self.topic.publish(document, cause).await
     }
 
     fn hold(&mut self, document: Document, validators: Validators) {
@@ -355,19 +392,20 @@ impl Poller {
     }
 
     /// Counts an answer that is none. What clients hold stays as it is; a document too large to be
-    /// read is a loss, of which they are told once.
-    fn unusable(&mut self, route: &Route, error: Error) -> Round {
+    /// read is a loss, of which they are told once. `None` when the topic is over.
+    async fn unusable(&mut self, route: &Route, error: Error) -> Option<Round> {
         self.feed
             .telemetry
             .upstream_failed(&route.upstream.name, &error);
         if error.kind == Kind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
-            self.topic.gap(GapWhy::TooLarge);
+            let gap = Publication::Gap(GapWhy::TooLarge);
+            self.topic.publish(gap, None).await.ok()?;
         }
         self.missing = error.detail;
-        Round::Failed(match error.kind {
+        Some(Round::Failed(match error.kind {
             Kind::Timeout => Failure::new(answer::TIMEOUT),
             _ => Failure::new(answer::INVALID),
-        })
+        }))
     }
 }
 
@@ -397,8 +435,4 @@ async fn aside<T: Send + 'static>(
     let _turn = TURNS.acquire().await;
     let looking = tokio::task::spawn_blocking(look);
     looking.await.unwrap_or(Err(NotJson))
-}
-
-fn no_json(_: NotJson) -> Error {
-    Error::upstream(Kind::Broken, "the body is no JSON document")
 }

@@ -18,7 +18,7 @@ use super::resume::{Next, Resume};
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
-use crate::hub::{Connection, Feed, Legacy, Publisher};
+use crate::hub::{Connection, Feed, Fenced, Legacy, Publication, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::{Outage, Trouble};
 use crate::source::request::request;
@@ -155,12 +155,14 @@ impl Follower {
             Err(stop) => return stop,
         };
         let head_at = Instant::now();
-        match self.admit(&answer) {
+        match self.admit(answer.status(), answer.headers()).await {
             Ok(()) => {}
             Err(stop) => return stop,
         }
         self.topic.set_lost(false);
-        self.go_on(head_at).await;
+        if self.go_on(head_at).await.is_err() {
+            return Stop::Over;
+        }
         let route = self.topic.route();
         let open = self.feed.telemetry.stream_opened(&route.name);
         let begun = Instant::now();
@@ -219,8 +221,7 @@ impl Follower {
     }
 
     /// Judges the head: whether it is a stream.
-    fn admit(&mut self, answer: &Response<Body>) -> Result<(), Stop> {
-        let (status, headers) = (answer.status(), answer.headers());
+    async fn admit(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Stop> {
         let route = self.topic.route();
         let is_shared = self.topic.target().scope.is_shared();
         let accepted = is_shared.then_some(&*route.accept);
@@ -237,7 +238,7 @@ impl Follower {
             {
                 Err(Stop::IdRefused(Failure::new(answer::DOWN)))
             }
-            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed())),
+            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed()).await),
             Verdict::Good if is_stream(status, headers) => {
                 self.topic.granted();
                 Ok(())
@@ -259,25 +260,28 @@ impl Follower {
                 if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
                     self.topic.alarm(reason, answer::refusal_fix(&route));
                 }
-                Err(self.refused(end))
+                Err(self.refused(end).await)
             }
             Verdict::Tripped(trip, end) => {
                 self.topic.tripped(trip.reason(), &trip.fix(&route));
-                Err(self.refused(end))
+                Err(self.refused(end).await)
             }
         }
     }
 
     /// A pool's stream may be another's to read.
-    fn refused(&mut self, end: End) -> Stop {
+    async fn refused(&mut self, end: End) -> Stop {
         match self.topic.may_ask_as_another(&end) {
             true => Stop::Unread,
-            false => self.finish(end),
+            false => self.finish(end).await,
         }
     }
 
     /// The stream goes on: the topic is live, and told of what was lost.
-    async fn go_on(&mut self, head_at: Instant) {
+    ///
+    /// # Errors
+    /// The topic is over.
+    async fn go_on(&mut self, head_at: Instant) -> Result<(), Fenced> {
         let connection = self.resume.connected();
         let is_resumed = connection == Connection::Resumed;
         let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
@@ -287,7 +291,7 @@ impl Follower {
             self.owed.get_or_insert(GapWhy::UpstreamReconnect);
         }
         if let Some(why) = self.owed.take() {
-            self.topic.gap(why);
+            self.lose(why).await?;
         }
         self.topic.connected(connection, head_at.into_std());
         self.doubted_until = is_doubtful.then(|| head_at + UNMISSED);
@@ -297,6 +301,7 @@ impl Follower {
             self.recent.resumed();
         }
         self.outage.end();
+        Ok(())
     }
 
     /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has told
@@ -338,7 +343,9 @@ impl Follower {
             self.topic.live();
             let fed = decoder.feed(&chunk, &mut messages);
             if let Some(first) = messages.first() {
-                self.dispel(first.has_own_id);
+                if self.dispel(first.has_own_id).await.is_err() {
+                    return Stop::Over;
+                }
                 self.resume.has_come();
             }
             if let Some(id) = decoder.own_id() {
@@ -350,16 +357,16 @@ impl Follower {
             if !drafts.events.is_empty() {
                 let mut span = self.feed.telemetry.trace_own("read", &route.name);
                 span.link(&self.opening);
-                self.topic.because(span.cause());
-                self.topic.publish(drafts.events);
-                self.topic.because(None);
+                let events = Publication::Events(drafts.events);
+                if self.topic.publish(events, span.cause()).await.is_err() {
+                    return Stop::Over;
+                }
             }
             if drafts.is_final {
-                return self.finish(closed());
+                return self.finish(closed()).await;
             }
-            self.topic.has_room().await;
             if let Err(too_large) = fed {
-                return self.give_up(too_large.id).into();
+                return self.give_up(too_large.id).await;
             }
         }
     }
@@ -371,17 +378,28 @@ impl Follower {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = sleep_until(until) => self.dispel(false),
+                () = sleep_until(until) => {}
             }
+            // Where the topic is over by now, what comes next cannot be published either.
+            let _ends_later = self.dispel(false).await;
         }
         work.await
     }
 
     /// It is known whether something is missing.
-    fn dispel(&mut self, is_resumed: bool) {
-        if self.doubted_until.take().is_some() && !is_resumed {
-            self.topic.gap(GapWhy::UpstreamReconnect);
+    ///
+    /// # Errors
+    /// The topic is over.
+    async fn dispel(&mut self, is_resumed: bool) -> Result<(), Fenced> {
+        match self.doubted_until.take() {
+            Some(_) if !is_resumed => self.lose(GapWhy::UpstreamReconnect).await,
+            _ => Ok(()),
         }
+    }
+
+    /// Something is lost for good.
+    async fn lose(&self, why: GapWhy) -> Result<(), Fenced> {
+        self.topic.publish(Publication::Gap(why), None).await
     }
 
     /// What the messages become; nothing after one that ends the stream for good.
@@ -416,20 +434,23 @@ impl Follower {
     /// Leaves a stream with an event above the limit, so that it is not met again: the stream is
     /// resumed after that event where its id is known, else anew, and then the loss lasts until it
     /// goes on.
-    fn give_up(&mut self, id: Option<Arc<str>>) -> Failure {
+    async fn give_up(&mut self, id: Option<Arc<str>>) -> Stop {
         self.resume.has_come();
         self.resume.set(id);
         match self.resume.sent() {
-            Some(_) => self.topic.gap(GapWhy::TooLarge),
+            Some(_) if self.lose(GapWhy::TooLarge).await.is_err() => return Stop::Over,
+            Some(_) => {}
             None => self.owed = Some(GapWhy::TooLarge),
         }
-        self.fail(Kind::TooLarge, "an event above the limit")
+        self.fail(Kind::TooLarge, "an event above the limit").into()
     }
 
     /// Ends the topic.
-    fn finish(&mut self, end: End) -> Stop {
-        if let Some(why) = self.owed.take() {
-            self.topic.gap(why);
+    async fn finish(&mut self, end: End) -> Stop {
+        if let Some(why) = self.owed.take()
+            && self.lose(why).await.is_err()
+        {
+            return Stop::Over;
         }
         self.topic.end(end);
         Stop::Over
