@@ -370,7 +370,7 @@ fn fanout(topics: usize, subscribers: usize, threads: usize) -> Vec<f64> {
         let mut out: Vec<Arc<Event>> = Vec::new();
         for _ in 0..rounds {
             let own = publishers.iter().skip(number).step_by(threads);
-            own.for_each(|publisher| publish(&publisher));
+            own.for_each(publish);
             barrier.wait();
             for reader in readers.iter_mut() {
                 reader.read(&mut out, 64);
