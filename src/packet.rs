@@ -85,6 +85,11 @@ impl Payload {
         self.buffer.len() - usize::from(self.start)
     }
 
+    /// Bytes of memory that it takes.
+    pub fn size(&self) -> usize {
+        HEAD + self.len()
+    }
+
     fn into_bytes(mut self) -> Bytes {
         self.buffer.split_off(usize::from(self.start))
     }

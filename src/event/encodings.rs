@@ -45,6 +45,15 @@ impl Encodings {
         }
         encode()
     }
+
+    /// Bytes of memory that all of them take.
+    pub fn bytes(&self) -> usize {
+        let Some((_, payload)) = self.first.get() else {
+            return 0;
+        };
+        let next = self.next.get();
+        payload.size() + next.map_or(0, |next| size_of::<Encodings>() + next.bytes())
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +73,7 @@ mod tests {
                 assert_eq!(payload, Payload::copy_of(id.to_string().as_bytes()));
             }
             assert_eq!(encoded.get(), KEPT + 2 * (round + 1));
+            assert!(encodings.bytes() > KEPT * size_of::<Payload>());
         }
     }
 }

@@ -323,10 +323,10 @@ impl Event {
         (parsed, is_new)
     }
 
-    /// Bytes of memory that [`Event::parsed`] keeps.
-    pub fn parsed_bytes(&self) -> usize {
+    /// Bytes of memory that were made of it for those who read it: what [`Event::parsed`] keeps, and its encodings.
+    pub fn made_bytes(&self) -> usize {
         let parsed = self.parsed.get().and_then(Option::as_ref);
-        parsed.map_or(0, |parsed| parsed.bytes())
+        parsed.map_or(0, |parsed| parsed.bytes()) + self.encodings.bytes()
     }
 
     /// The same entry in other words: for one client alone.

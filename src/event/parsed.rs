@@ -259,7 +259,7 @@ mod tests {
         assert!(!is_new && matches!(others, Cow::Owned(_)));
         let value = others.data().value(text, 0);
         assert_eq!(value.map(Value::text), Some(&b"7"[..]));
-        assert_eq!(event.parsed_bytes(), first.bytes());
+        assert_eq!(event.made_bytes(), first.bytes());
     }
 
     #[test]
@@ -274,12 +274,12 @@ mod tests {
             .collect();
         assert_eq!(items[0].1, Some(&b"1"[..]));
         assert_eq!(items[1], (&br#"{"id":2}"#[..], Some(&b"2"[..])));
-        assert!(is_new && long.parsed_bytes() == parsed.bytes());
+        assert!(is_new && long.made_bytes() == parsed.bytes());
         let numbers = event(&format!("[{}1]", "1,".repeat(1000)));
         let (parsed, is_new) = numbers.parsed(&asked, Some(""));
         assert_eq!(parsed.list().map(|list| list.items(b"").count()), Some(0));
         let items = parsed.list().expect("a list").items(numbers.data.bytes());
         assert_eq!(items.count(), 1001);
-        assert!(!is_new && numbers.parsed_bytes() == 0);
+        assert!(!is_new && numbers.made_bytes() == 0);
     }
 }

@@ -41,8 +41,8 @@ pub(super) struct Log {
     first: u64,
     /// Weight of everything before `first`.
     base: u64,
-    /// Bytes of what was read of the entries for filters.
-    parsed: usize,
+    /// Bytes of what was made of the entries for those who read them.
+    made: usize,
     /// Oldest offset that a resume may ask for.
     window: u64,
     /// Readers that have everything: the next entry is the first that they need.
@@ -74,8 +74,8 @@ struct Entry {
     sum: u64,
     /// Readers that have everything before this entry.
     readers: u32,
-    /// Bytes of what was read of it for filters.
-    parsed: u32,
+    /// Bytes of what was made of it for those who read it.
+    made: u32,
 }
 
 /// A reader's place in a log.
@@ -126,7 +126,7 @@ impl Log {
             entries: VecDeque::new(),
             first: 1,
             base: 0,
-            parsed: 0,
+            made: 0,
             window: 1,
             at_head: 0,
             last_gap: 0,
@@ -200,18 +200,18 @@ impl Log {
         let document = text.filter(|text| !shares(text)).map_or(0, Bytes::len);
         let snapshot = self.snapshot.as_ref();
         let snapshot = snapshot.filter(|snapshot| self.last_snapshot != snapshot.position.offset);
-        let parsed = snapshot.map_or(0, |snapshot| snapshot.parsed_bytes());
-        entries + self.parsed + document + parsed
+        let made = snapshot.map_or(0, |snapshot| snapshot.made_bytes());
+        entries + self.made + document + made
     }
 
-    /// What was read of this entry for filters is kept with it from now on.
+    /// What was made of this entry for those who read it, its parsed form and its encodings, is kept with it from now on.
     pub fn recount(&mut self, event: &Event) {
         let index = event.position.offset.checked_sub(self.first);
         let entry = index.and_then(|index| self.entries.get_mut(index as usize));
         if let Some(entry) = entry.filter(|entry| std::ptr::eq(&*entry.event, event)) {
-            let parsed = event.parsed_bytes() as u32;
-            self.parsed = self.parsed + parsed as usize - entry.parsed as usize;
-            entry.parsed = parsed;
+            let made = event.made_bytes() as u32;
+            self.made = self.made + made as usize - entry.made as usize;
+            entry.made = made;
         }
     }
 
@@ -456,7 +456,7 @@ impl Log {
         };
         self.first += 1;
         self.base = entry.sum;
-        self.parsed -= entry.parsed as usize;
+        self.made -= entry.made as usize;
         self.stream.let_go(&entry.event);
         if let Some(index) = &mut self.index {
             index.drop_oldest();
@@ -483,7 +483,7 @@ impl Log {
             event,
             sum,
             readers,
-            parsed: 0,
+            made: 0,
         });
         self.snapshot = None;
     }

@@ -523,11 +523,15 @@ impl Subscription {
             ch: self.ch,
             data: part.as_deref(),
         };
+        let made = event.encodings.bytes();
         let mut packets = 0;
         desk.codec.event(event, view, &mut |packet| {
             self.meters.bytes_out.inc_by(desk.out.push(packet) as u64);
             packets += 1;
         });
+        if event.encodings.bytes() != made {
+            self.subscriber.recount(event);
+        }
         if packets > 0 {
             self.meters.messages_out.inc_by(packets);
             desk.frames = desk.frames.saturating_sub(packets as usize);

@@ -253,7 +253,7 @@ async fn what_is_read_for_filters_is_counted_until_it_goes() {
             let (_, is_new) = event.parsed(&fields, Some(""));
             assert!(is_new);
             joined.subscriber.recount(event);
-            assert_eq!(world.hub.held(), plain + event.parsed_bytes());
+            assert_eq!(world.hub.held(), plain + event.made_bytes());
             joined.subscriber.recount(event);
         }
         // An event that only looks like the entry is none.

@@ -309,6 +309,22 @@ async fn short_memory_takes_from_clients_that_take_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_encoding_counts_once_against_the_budget() {
+    let mut world = World::new(FILE);
+    let (mut first, feed, _) = stream(&mut world, "/stream").await;
+    let mut second = world.join().await;
+    second.send(r#"{"t":"sub","id":1,"path":"/stream"}"#).await;
+    assert_eq!(second.read().await["t"], "ok");
+    feed.events(vec![event("", "", &format!("\"{}\"", "x".repeat(10_000)))]);
+    let published = world.shared.hub.held();
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.read().await["t"], "ev");
+    }
+    let encoded = world.shared.hub.held() - published;
+    assert!((10_000..11_000).contains(&encoded), "{encoded}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_closed_with_what_it_has_in_order() {
     let mut world = World::new(FILE);
     let (mut client, _feed) = lagging(&mut world, "/stream", |feed| feed.opened()).await;
