@@ -262,7 +262,7 @@ async fn a_new_process_serves_with_what_an_old_one_left_that_is_gone() {
         .routes[0]
         .reads();
     let grown = serde_json::json!({"t": "topic", "topic": 1, "news": {"grown": {
-        "first": 41, "window": 41, "last_id": "7",
+        "first": 41, "window": 41, "stream": {"last_id": "7"},
         "entries": [{"id": "7", "data": "{}", "json": true, "age_ms": 5}],
     }}});
     let words = serde_json::json!({"t": "a word from a version to come", "x": 1});
