@@ -213,7 +213,7 @@ impl Drop for OwnerPermit {
     }
 }
 
-/// Whose topics are counted with this one; `None` where nobody knows.
+/// Whose topics are counted with this one; `None` where that is not known.
 fn owning(target: &Target, owner: Owner) -> Option<Owning> {
     (owner != Owner::UNKNOWN).then(|| (target.route.name.clone(), owner))
 }

@@ -13,7 +13,7 @@ pub(super) struct Listeners {
     slots: Vec<Option<Listener>>,
     free: Vec<u32>,
     signals: Signals,
-    /// What the present ones brought. The last one's stays when no subscriber is left: what nobody holds is there alone.
+    /// What the present ones brought. The last one's stays when no subscriber is left: credentials that no subscriber holds are there alone.
     credentials: HashMap<Arc<Credentials>, Held>,
     /// Counts how often credentials were brought.
     brought: u64,
@@ -56,7 +56,7 @@ struct Held {
 /// What becomes of a pool whose reader was refused.
 #[derive(Default)]
 pub(super) struct Refused {
-    /// Subscribers for whom it is over, to be rung.
+    /// Subscribers whose subscription is over, to be rung.
     pub slots: Vec<u32>,
     /// The credentials of another subscriber are to be tried, once.
     pub has_another: bool,

@@ -278,7 +278,7 @@ impl Node {
         Some(topic)
     }
 
-    /// A topic that nobody has subscribed to yet lingers as if the last subscriber had left.
+    /// A topic without a subscriber so far lingers as if the last subscriber had left.
     fn vacate(self: &Arc<Self>, topic: &Arc<Topic>) {
         let mut topics = self.beside(topic);
         let lingers = topic.subscribers() == 0 && topics.vacate(topic);
@@ -402,7 +402,7 @@ pub(super) fn close(removed: Option<Arc<Topic>>) {
     }
 }
 
-/// What a topic is read with: a public topic's feed has nobody's credentials to send.
+/// What a topic is read with: a public topic's feed has no client's credentials to send.
 fn readable(topic: &Topic, credentials: Credentials) -> Credentials {
     match topic.target.scope {
         Scope::Public => Credentials::default(),

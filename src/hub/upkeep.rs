@@ -20,7 +20,7 @@ use super::topics::Routes;
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 
-/// How often windows are trimmed where nothing is published and nobody comes.
+/// How often windows are trimmed where nothing is published and no subscriber comes.
 const SWEEP: Duration = Duration::from_secs(10);
 
 impl Node {
@@ -193,7 +193,7 @@ impl Node {
         None
     }
 
-    /// Stops reading a topic that nobody subscribes to.
+    /// Stops reading a topic without subscribers.
     pub fn let_go(&self, topic: &Topic) {
         let mut topics = self.beside(topic);
         if topic.subscribers() == 0 {

@@ -395,7 +395,11 @@ impl Member {
 
     fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
         match &mut *lock(&self.directives) {
-            Some(directives) => directives.push(Directive::Attach(transport)),
+            Some(directives) => {
+                // The newest transport counts: a client that comes back again and again leaves no others waiting.
+                directives.retain(|waiting| !matches!(waiting, Directive::Attach(_)));
+                directives.push(Directive::Attach(transport));
+            }
             None => return Err(transport),
         }
         self.signal.ring();
