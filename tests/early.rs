@@ -14,11 +14,20 @@ const LARGE: usize = 16 << 20;
 static PIECE: &[u8] = &[b'x'; 1 << 16];
 
 /// The answer to a client that reads nothing until it has sent all of a large body.
-async fn answer_behind<S>(mut client: Peer<S>, path: &str) -> Message
+async fn answer_behind<S>(client: Peer<S>, path: &str) -> Message
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n");
+    answer_behind_head(client, path, "").await
+}
+
+/// The same, with further fields in the request's head.
+async fn answer_behind_head<S>(mut client: Peer<S>, path: &str, fields: &str) -> Message
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let length = format!("Content-Length: {LARGE}\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{length}{fields}\r\n");
     client.send(head).await;
     let sending = async {
         for _ in 0..LARGE / PIECE.len() {
@@ -38,6 +47,21 @@ async fn a_refusal_reaches_a_client_that_sends_first() {
     let answer = answer_behind(sidecar.client().await, "/elsewhere").await;
     assert_eq!(answer.status(), 404);
     assert_eq!(answer.field("connection"), Some("close"));
+}
+
+/// As Java's `HttpClient` sends it.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_offers_another_protocol() {
+    let backend = Backend::ok().await;
+    let sidecar = Sidecar::before(&backend, "", ONE_ROUTE).await;
+    for offer in ["h2c", "websocket", "TLS/1.2"] {
+        let fields = format!(
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {offer}\r\nHTTP2-Settings: AAEAAEAA\r\n"
+        );
+        let client = sidecar.client().await;
+        let answer = answer_behind_head(client, "/elsewhere", &fields).await;
+        assert_eq!(answer.status(), 404, "{offer}");
+    }
 }
 
 #[tokio::test]
@@ -68,8 +92,10 @@ async fn the_admin_api_answers_a_caller_that_sends_first() {
     let admin = sidecar.handle.admin.strip_prefix("http://").unwrap();
     let connect = || Peer::connect(admin.parse().unwrap());
     for (path, status) in [("/v1/drain", 421), ("/livez", 405)] {
-        let answer = answer_behind(connect().await, path).await;
-        assert_eq!(answer.status(), status, "{path}");
+        for fields in ["", "Connection: Upgrade\r\nUpgrade: h2c\r\n"] {
+            let answer = answer_behind_head(connect().await, path, fields).await;
+            assert_eq!(answer.status(), status, "{path}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -91,7 +91,7 @@ async fn converse(
         let (admin, caller, unread) = (admin.clone(), caller.clone(), unread.clone());
         async move { Ok::<_, Infallible>(respond(request, &admin, &caller, &unread).await) }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(64 << 10)
@@ -101,13 +101,16 @@ async fn converse(
             // As where connections are accepted.
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        tokio::pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => ended,
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
             () = stopped => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
+        };
+        if ended.is_ok() {
+            // After a request with `Upgrade` the engine leaves the connection's end to the service.
+            let _ = connection.into_parts().io.into_inner().shutdown().await;
         }
     };
     // A caller that breaks off has its reasons; there is nobody left to tell. A bug of ours ends this connection only.

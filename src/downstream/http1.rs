@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::body::Arriving;
@@ -52,17 +53,23 @@ pub async fn serve(
         }
     };
     // A handshake of which the answer did not leave takes its heir with it.
-    if let Some(heir) = board.0.take_heir()
-        && served.is_ok()
-    {
-        let parts = serving.into_parts();
-        let (stream, held) = parts.io.into_inner().into_parts();
-        heir(Granted {
-            socket: Socket::Whole(stream),
-            // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
-            ahead: [parts.read_buf, held].concat().into(),
-        });
+    let heir = board.0.take_heir();
+    if served.is_err() {
+        return;
     }
+    let parts = serving.into_parts();
+    let mut wire = parts.io.into_inner();
+    let Some(heir) = heir else {
+        // After a request with `Upgrade` the engine leaves the connection's end to the service.
+        let _ = wire.shutdown().await;
+        return;
+    };
+    let (stream, held) = wire.into_parts();
+    heir(Granted {
+        socket: Socket::Whole(stream),
+        // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+        ahead: [parts.read_buf, held].concat().into(),
+    });
 }
 
 /// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a

@@ -108,7 +108,8 @@ def states(stats):
             columns = {name: index for index, name in enumerate(rows[0])}
             servers = [row for row in rows[1:] if len(row) > 1 and row[1] == "crossfade"]
             names = ("status", "check_status", "check_code")
-            found = {row[0]: tuple(row[columns[name]] for name in names) for row in servers}
+            # A star marks a check that is under way beside the last one's result.
+            found = {row[0]: tuple(row[columns[name]].removeprefix("* ") for name in names) for row in servers}
             if len(found) == 3 and all(code for _, _, code in found.values()):
                 return found
         time.sleep(0.1)
