@@ -1,8 +1,27 @@
-//! Imports go down only. The floors are those of ARCHITECTURE.md; this test reads every
-//! `use crate::` line and every `crate::` path, and names the rule that was broken.
+//! Rules over all sources. They are read as the compiler reads them: from `lib.rs` by every `mod`;
+//! every `use` and every path counts, in macros too, and leads to the file that defines the name,
+//! however it was re-exported. Code for tests only is left out. A module that re-exports a name of its
+//! own children does not need them by that, so a `mod.rs` that only declares is in no circle.
+//!
+//! `cargo test --test floors -- --nocapture` lists what is larger than allowed today.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "floors/circles.rs"]
+mod circles;
+#[path = "floors/imports.rs"]
+mod imports;
+#[path = "floors/said.rs"]
+mod said;
+#[path = "floors/shapes.rs"]
+mod shapes;
+#[path = "floors/tests.rs"]
+mod tests;
+#[path = "floors/tree.rs"]
+mod tree;
+
+use imports::{Import, Imports};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use tree::Tree;
 
 /// Rooms by floor, the most specific prefix first.
 const FLOORS: &[(&str, u8)] = &[
@@ -72,33 +91,48 @@ const IMPURE: &[&str] = &[
     "getrandom",
 ];
 
+/// So many files may need each other; a noun and its own parts.
+const LARGEST_CIRCLE: usize = 3;
+
+/// Circles that are larger today, by the folders that they touch. None may grow, and none may come.
+const CIRCLES_OF_TODAY: &[(&str, usize)] = &[
+    ("cli", 15),
+    ("config", 41),
+    ("downstream", 4),
+    ("edge", 4),
+    ("hub", 20),
+    ("session", 14),
+    ("telemetry", 5),
+    ("upstream", 16),
+];
+
+/// A struct has at most so many fields; plain data below `src/config`, one field for each key that an operator
+/// may write, may have more.
+const MOST_FIELDS: usize = 14;
+
+/// Structs that are too wide today, and how wide they may be at most.
+const WIDE_TODAY: &[(&str, usize)] = &[
+    ("Account", 23),
+    ("Handle", 16),
+    ("Log", 19),
+    ("Opening", 17),
+    ("Request", 17),
+    ("Session", 17),
+    ("Shared", 15),
+    ("Telemetry", 55),
+    ("Topic", 29),
+];
+
+/// A type has its `impl` blocks in at most so many files.
+const MOST_FILES: usize = 3;
+
+/// Types that are scattered today, and over how many files at most.
+const SCATTERED_TODAY: &[(&str, usize)] = &[("Log", 4), ("Session", 10), ("Telemetry", 13)];
+
 #[test]
 fn imports_go_down_only() {
-    let mut broken = Vec::new();
-    for (room, file) in rooms() {
-        let floor = floor(&room)
-            .unwrap_or_else(|| panic!("{}: a room that stands on no floor", file.display()));
-        for (number, line) in code_lines(&file) {
-            for target in imported(&line) {
-                let Some(below) = self::floor(&target) else {
-                    continue;
-                };
-                let (from, to) = (top(&room), top(&target));
-                let allowed = from == to && !room_is_deeper_than_parent(&room, &target)
-                    || below < floor
-                    || below == floor && floor != 3
-                    || SIBLINGS
-                        .iter()
-                        .any(|(name, may)| *name == from && may.contains(&to));
-                if !allowed {
-                    broken.push(format!(
-                        "{}:{number}: {room} (floor {floor}) imports {target} (floor {below})",
-                        file.display()
-                    ));
-                }
-            }
-        }
-    }
+    let (tree, imports) = &*SOURCES;
+    let broken = climbs(tree, imports);
     assert!(
         broken.is_empty(),
         "imports go down only:\n{}",
@@ -107,30 +141,163 @@ fn imports_go_down_only() {
 }
 
 #[test]
-fn pure_rooms_know_no_runtime_no_clock_and_no_io() {
+fn circles_of_files_are_small() {
+    let (tree, imports) = &*SOURCES;
+    let mut found = Vec::new();
+    for circle in circles::circles(tree.files.len(), imports) {
+        let folders: BTreeSet<&str> = circle.iter().map(|file| top(&tree.files[*file])).collect();
+        let folders: Vec<&str> = folders.into_iter().collect();
+        let told = describe(tree, imports, &circle);
+        found.push((folders.join(" "), circle.len(), told));
+    }
+    judge(found, LARGEST_CIRCLE, CIRCLES_OF_TODAY);
+}
+
+#[test]
+fn structs_are_narrow() {
+    let (tree, _) = &*SOURCES;
+    let found = shapes::structs(tree)
+        .into_iter()
+        .filter(|(file, ..)| top(&tree.files[*file]) != "config")
+        .map(|(file, line, name, fields)| {
+            let told = format!(
+                "src/{}:{line}: {name} has {fields} fields",
+                tree.files[file]
+            );
+            (name, fields, told)
+        })
+        .collect();
+    judge(found, MOST_FIELDS, WIDE_TODAY);
+}
+
+#[test]
+fn impls_of_a_type_lie_together() {
+    let (tree, _) = &*SOURCES;
+    let found = shapes::impls(tree)
+        .into_iter()
+        .map(|((file, name), places)| {
+            let lines: Vec<String> = places
+                .iter()
+                .map(|(file, line)| format!("src/{}:{line}", tree.files[*file]))
+                .collect();
+            let told = format!(
+                "{name} of src/{} has impl blocks in {} files: {}",
+                tree.files[file],
+                places.len(),
+                lines.join(" ")
+            );
+            (name, places.len(), told)
+        })
+        .collect();
+    judge(found, MOST_FILES, SCATTERED_TODAY);
+}
+
+/// What is larger than allowed, and what is larger today than it will be. `found` is name, size and
+/// what there is to say.
+fn judge(found: Vec<(String, usize, String)>, most: usize, today: &[(&str, usize)]) {
+    let today: BTreeMap<&str, usize> = today.iter().copied().collect();
     let mut broken = Vec::new();
-    for (room, file) in rooms() {
-        if floor(&room) != Some(2) {
+    for (name, size, told) in found {
+        if size <= most {
             continue;
         }
-        for (number, line) in code_lines(&file) {
-            if let Some(word) = IMPURE
-                .iter()
-                .find(|word| line.contains(**word) && !line.contains("tokio_tungstenite"))
-            {
-                broken.push(format!(
-                    "{}:{number}: {room} is pure, and says {word}",
-                    file.display()
-                ));
+        if today.get(&*name).is_some_and(|known| size <= *known) {
+            println!("{told}");
+        } else {
+            broken.push(told);
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "more than {most}:\n{}",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn pure_rooms_know_no_runtime_no_clock_and_no_io() {
+    let (tree, _) = &*SOURCES;
+    let mut broken = Vec::new();
+    for module in &tree.modules {
+        let file = &tree.files[module.file];
+        if floor(&room(file)) != Some(2) {
+            continue;
+        }
+        let said = &module.said;
+        let imports = said
+            .imports
+            .iter()
+            .map(|import| (&import.path, import.line));
+        let mentions = said
+            .mentions
+            .iter()
+            .map(|mention| (&mention.path, mention.line));
+        for (path, line) in imports.chain(mentions) {
+            let path = path.join("::");
+            if IMPURE.iter().any(|word| path.starts_with(word)) {
+                broken.push(format!("src/{file}:{line}: is pure, and says {path}"));
             }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// A pure part of a mixed room (`rollout`, `source`) may not import its impure siblings.
-fn room_is_deeper_than_parent(room: &str, target: &str) -> bool {
-    matches!((floor(room), floor(target)), (Some(from), Some(to)) if to > from)
+/// Read once for all rules.
+static SOURCES: LazyLock<(Tree, Imports)> = LazyLock::new(|| {
+    let tree = Tree::of(&tree::sources());
+    let imports = imports::imports(&tree);
+    (tree, imports)
+});
+
+/// Imports of what stands higher, or of a neighbour that may not be known.
+fn climbs(tree: &Tree, imports: &Imports) -> Vec<String> {
+    let mut broken = Vec::new();
+    for ((from, to), Import { line, path, .. }) in imports {
+        let file = &tree.files[*from];
+        let (from, to) = (room(file), room(&tree.files[*to]));
+        if from == "lib" || to == "lib" {
+            continue;
+        }
+        let [Some(floor), Some(below)] = [&from, &to].map(|room| self::floor(room)) else {
+            broken.push(format!("src/{file}: {from} or {to} stands on no floor"));
+            continue;
+        };
+        let allowed = below < floor
+            || top(&from) == top(&to) && below == floor
+            || below == floor && floor != 3
+            || SIBLINGS
+                .iter()
+                .any(|(name, may)| *name == top(&from) && may.contains(&top(&to)));
+        if !allowed {
+            broken.push(format!(
+                "src/{file}:{line}: {from} (floor {floor}) names {path}, which is of {to} (floor {below})"
+            ));
+        }
+    }
+    broken
+}
+
+/// The members of a circle, and the lines without which it would be none.
+fn describe(tree: &Tree, imports: &Imports, circle: &BTreeSet<usize>) -> String {
+    let members: Vec<&str> = circle
+        .iter()
+        .map(|file| tree.files[*file].as_str())
+        .collect();
+    let mut told = format!("circle of {} files: {}", members.len(), members.join(" "));
+    for (from, to) in circles::closing(circle, imports) {
+        let Import { line, path, times } = &imports[&(from, to)];
+        told += &format!(
+            "\n  closed by src/{}:{line}, which names {path} of src/{} ({times} such)",
+            tree.files[from], tree.files[to]
+        );
+    }
+    told
+}
+
+/// `edge::auth` of `edge/auth/mod.rs`.
+fn room(file: &str) -> String {
+    let path = file.strip_suffix(".rs").unwrap_or(file);
+    path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
 }
 
 fn floor(room: &str) -> Option<u8> {
@@ -147,77 +314,8 @@ fn floor(room: &str) -> Option<u8> {
         .map(|(_, floor)| *floor)
 }
 
-/// The first segment.
-fn top(room: &str) -> &str {
-    room.split("::").next().unwrap_or(room)
-}
-
-/// Every source file with the module path of its room; `lib.rs` is the map and imports nothing.
-fn rooms() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files
-        .into_iter()
-        .filter(|file| {
-            file.file_name()
-                .is_some_and(|name| name != "lib.rs" && name != "tests.rs")
-        })
-        .map(|file| {
-            let inside = file
-                .strip_prefix(&root)
-                .expect("below src")
-                .with_extension("");
-            let parts: Vec<_> = inside
-                .iter()
-                .map(|part| part.to_string_lossy().into_owned())
-                .collect();
-            let room = parts.join("::");
-            (
-                room.strip_suffix("::mod")
-                    .map(str::to_owned)
-                    .unwrap_or(room),
-                file,
-            )
-        })
-        .collect()
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a readable source tree") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "tests") {
-                collect(&path, files);
-            }
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            files.push(path);
-        }
-    }
-}
-
-/// Code outside comments, up to the file's own tests.
-fn code_lines(file: &Path) -> Vec<(usize, String)> {
-    let text = fs::read_to_string(file).expect("readable source");
-    (1..)
-        .zip(text.lines().map(str::to_owned))
-        .take_while(|(_, line)| line.trim() != "mod tests {")
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .collect()
-}
-
-/// The rooms that a line names by `crate::`; `use crate::{a::b, c}` is spelt out by rustfmt's
-/// habit of one path per line, nested braces after the room's own name included.
-fn imported(line: &str) -> Vec<String> {
-    line.match_indices("crate::")
-        .filter(|(at, _)| !line[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-        .map(|(at, word)| {
-            let path: String = line[at + word.len()..]
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':')
-                .collect();
-            path.trim_end_matches(':').to_owned()
-        })
-        .filter(|path| !path.is_empty())
-        .collect()
+/// The folder below `src`, of a file or of a room.
+fn top(place: &str) -> &str {
+    let place = place.split(['/', ':']).next().unwrap_or(place);
+    place.strip_suffix(".rs").unwrap_or(place)
 }

@@ -1,4 +1,4 @@
-//! Stories over real sockets, and rules over the whole house.
+//! Stories over real sockets.
 
 mod ahead;
 mod answers;
@@ -8,7 +8,6 @@ mod cohort;
 mod early;
 mod edge;
 mod fleet;
-mod floors;
 mod gate;
 mod handover;
 mod handshake;
