@@ -1,19 +1,18 @@
-//! A session's side of [`policy::check`]: it runs the steps that the check of a `sub`, a `req` or a `hello` names.
+//! A session's side of [`policy::check`]: it runs the steps that the check of a `sub` or a `req` names.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::Method;
-use tokio::time::Instant;
 
 use super::call;
 use super::client::Located;
-use super::connection::Session;
-use super::identity::{Standing, Then};
-use super::leaving::exit;
+use super::context::Context;
+use super::effect::Effects;
+use super::identity::{Access, Standing};
 use super::requests::Wish;
-use crate::config::Route;
-use crate::edge::auth::{Admission, Asking, Denied, Identity};
+use crate::config::{Auth, Route};
+use crate::edge::auth::{Admission, Asking, Denied};
 use crate::edge::rate_limit::{Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
@@ -40,7 +39,7 @@ pub(super) enum Wants {
 }
 
 /// What the checks of a frame have come to.
-enum Checked {
+pub(super) enum Checked {
     /// It may go there, for this user where a policy has asked who it is.
     Passed(Located, Option<Arc<Admission>>),
     /// An authority has to be asked.
@@ -68,6 +67,11 @@ impl Frame {
         }
     }
 
+    /// Whether it is a `sub`.
+    pub fn is_sub(&self) -> bool {
+        matches!(self.wants, Wants::Sub(..))
+    }
+
     fn ask(&self) -> Ask {
         match self.wants {
             Wants::Sub(..) => Ask::Sub,
@@ -88,60 +92,39 @@ impl Frame {
     }
 }
 
-impl Session {
-    /// Takes a frame as far as it gets: it is done, or refused, or waits for an authority. `denied` is what that has said.
-    pub(super) fn advance(&mut self, mut frame: Frame, denied: Option<Denied>, now: Instant) {
-        let checked = self.check(&mut frame, denied, now);
-        let (place, admission) = match checked {
-            Ok(Checked::Passed(place, admission)) => (place, admission),
-            Ok(Checked::Asks(asking)) => return self.ask(asking, Then::Frame(frame)),
-            Err(refusal) => return self.refuse_frame(&frame.wants, &refusal, now),
-        };
-        match frame.wants {
-            Wants::Sub(id, wish) => {
-                if let Err(refusal) = self.join(place, id, wish, admission, now) {
-                    self.refuse_sub(id, &refusal, now);
-                }
-            }
-            Wants::Req(request) => {
-                let id = request.id;
-                if let Err(refusal) = self.send(place, request, admission.as_deref()) {
-                    self.refuse(Some(id), &refusal);
-                }
-            }
-        }
-    }
+/// What the checks of a frame look at.
+pub(super) struct Checks<'a> {
+    pub cx: &'a Context,
+    pub access: &'a mut Access,
+    /// Subscriptions that there are, or that are asked for.
+    pub subscriptions: usize,
+    /// Requests under way.
+    pub calls: usize,
+    /// The session has been told to leave.
+    pub is_leaving: bool,
+    pub effects: &'a mut Effects,
+}
 
-    fn refuse_frame(&mut self, wants: &Wants, refusal: &Refusal, now: Instant) {
-        match wants {
-            Wants::Sub(id, _) => self.refuse_sub(*id, refusal, now),
-            Wants::Req(request) => self.refuse(Some(request.id), refusal),
-        }
-    }
-
+impl Checks<'_> {
     /// # Errors
     /// The first check that it does not pass.
-    fn check(
-        &mut self,
-        frame: &mut Frame,
-        denied: Option<Denied>,
-        now: Instant,
-    ) -> Result<Checked, Refusal> {
-        if frame.place.is_some() && frame.generation != self.in_force.generation {
+    pub fn check(&mut self, frame: &mut Frame, denied: Option<Denied>) -> Result<Checked, Refusal> {
+        let cx = self.cx;
+        if frame.place.is_some() && frame.generation != cx.in_force.generation {
             self.locate(frame)?;
         }
-        let own = self.own_auths();
-        let (own_limit, whose) = (self.own_policy(), self.admission_of(&own));
+        let own = cx.own_auths();
+        let whose = cx.admission_of(own);
         let mut outcome: Option<Outcome> = denied.map(Err);
         loop {
             let view = View {
                 ask: frame.ask(),
                 place: frame.policies(),
                 carrier: Carrier {
-                    rate_limit: own_limit.as_deref(),
+                    rate_limit: cx.own_limit().map(|limit| &**limit),
                     asks: !own.is_empty(),
                     user: whose.as_ref().map(|whose| &*whose.identity),
-                    is_single: self.is_single,
+                    is_single: cx.realm.is_stream(),
                 },
                 known: known(outcome.as_ref()),
                 progress: frame.progress,
@@ -154,12 +137,13 @@ impl Session {
                         Step::ConnectionRate => NO_ROUTE,
                         _ => view.place.route.map_or(NO_ROUTE, |route| &route.name),
                     };
-                    self.charge(limit, route, frame.kind(), 1, user)?;
+                    let pace = &mut self.access.pace;
+                    pace.charge(cx, limit, route, (frame.kind(), 1), user)?;
                     step
                 }
                 Decision::Run(step) => step,
             };
-            if let Some(asking) = self.run(step, frame, &mut outcome, now)? {
+            if let Some(asking) = self.run(step, frame, &mut outcome)? {
                 return Ok(Checked::Asks(asking));
             }
             frame.progress.note(step);
@@ -174,12 +158,11 @@ impl Session {
         step: Step,
         frame: &mut Frame,
         outcome: &mut Option<Outcome>,
-        now: Instant,
     ) -> Result<Option<Asking>, Refusal> {
         match step {
             Step::Form => self.check_form(&frame.wants)?,
             Step::Route if frame.place.is_none() => self.locate(frame)?,
-            Step::Identity => match self.standing(frame.policies().auth, now) {
+            Step::Identity => match self.standing(frame.policies().auth) {
                 Standing::Known(admission) => *outcome = Some(Ok(admission)),
                 Standing::Denied(denied) => *outcome = Some(Err(denied)),
                 Standing::Unasked => *outcome = Some(Err(Denied::Missing)),
@@ -190,10 +173,10 @@ impl Session {
                     call::judge_csrf(request, admission, &self.access.presented)?;
                 }
             }
-            Step::Readings => return self.check_readings(frame, now),
+            Step::Readings => return self.check_readings(frame),
             Step::UserConnections => {
                 if let Some(Ok(admission)) = outcome
-                    && !self.take_seat_for(admission)
+                    && !self.access.take_seat_for(self.cx, admission)
                 {
                     let detail = "this user has too many connections";
                     return Err(Refusal::new(Code::RateLimited, detail));
@@ -219,10 +202,10 @@ impl Session {
     fn check_form(&self, wants: &Wants) -> Result<(), Refusal> {
         match wants {
             Wants::Sub(..) => {
-                if self.leaving.is_some() || self.shared.draining.load(Ordering::Relaxed) {
+                if self.is_leaving || self.cx.shared.draining.load(Ordering::Relaxed) {
                     return Err(Refusal::new(Code::Draining, "this instance is leaving"));
                 }
-                if self.subscriptions.len() >= self.rules().max_subs {
+                if self.subscriptions >= self.cx.rules().max_subs {
                     return Err(Refusal::new(
                         Code::TooManySubs,
                         "no more subscriptions on this connection (`websocket.max_subs`)",
@@ -230,7 +213,7 @@ impl Session {
                 }
             }
             Wants::Req(_) => {
-                if self.calls.len() >= CALLS {
+                if self.calls >= CALLS {
                     let mut refusal =
                         Refusal::new(Code::RateLimited, "too many requests under way");
                     refusal.retry_ms = Some(1000);
@@ -241,37 +224,32 @@ impl Session {
         Ok(())
     }
 
+    fn standing(&mut self, auths: &[Arc<Auth>]) -> Standing {
+        self.access.standing(self.cx, auths, self.effects)
+    }
+
     /// Finds the route of a frame's path.
     fn locate(&self, frame: &mut Frame) -> Result<(), Refusal> {
-        let client = &self.member().client;
         let found = match &frame.wants {
-            Wants::Sub(_, wish) => client.find(&self.in_force, &Method::GET, &wish.path),
-            Wants::Req(request) => {
-                let method = call::method_of(request)?;
-                client.find(&self.in_force, &method, &request.path)
-            }
+            Wants::Sub(_, wish) => self.cx.find(&Method::GET, &wish.path),
+            Wants::Req(request) => self.cx.find(&call::method_of(request)?, &request.path),
         };
         frame.place = Some(found?);
-        frame.generation = self.in_force.generation;
+        frame.generation = self.cx.in_force.generation;
         Ok(())
     }
 
     /// What guards other readings of the path lets the client in as well.
-    fn check_readings(&mut self, frame: &Frame, now: Instant) -> Result<Option<Asking>, Refusal> {
+    fn check_readings(&mut self, frame: &Frame) -> Result<Option<Asking>, Refusal> {
         for other in frame.policies().others {
-            if let Some(asking) = self.check_reading(frame, other, now)? {
+            if let Some(asking) = self.check_reading(frame, other)? {
                 return Ok(Some(asking));
             }
         }
         Ok(None)
     }
 
-    fn check_reading(
-        &mut self,
-        frame: &Frame,
-        other: &Route,
-        now: Instant,
-    ) -> Result<Option<Asking>, Refusal> {
+    fn check_reading(&mut self, frame: &Frame, other: &Route) -> Result<Option<Asking>, Refusal> {
         let csrf = matches!(frame.wants, Wants::Req(_));
         let mut outcome: Option<Outcome> = None;
         let mut progress = Progress::default();
@@ -287,13 +265,14 @@ impl Session {
                 Decision::Allow | Decision::AwaitHello => return Ok(None),
                 Decision::Deny(reason) => return Err(refusal(&reason)),
                 Decision::Count { step, limit, user } => {
-                    self.charge(limit, &other.name, frame.kind(), 1, user)?;
+                    let pace = &mut self.access.pace;
+                    pace.charge(self.cx, limit, &other.name, (frame.kind(), 1), user)?;
                     step
                 }
                 Decision::Run(step) => step,
             };
             match (step, &frame.wants) {
-                (Step::Identity, _) => match self.standing(&other.auth, now) {
+                (Step::Identity, _) => match self.standing(&other.auth) {
                     Standing::Known(admission) => outcome = Some(Ok(admission)),
                     Standing::Denied(denied) => outcome = Some(Err(denied)),
                     Standing::Unasked => outcome = Some(Err(Denied::Missing)),
@@ -318,21 +297,21 @@ impl Session {
         let Some((found, _)) = &frame.place else {
             return Ok(());
         };
-        let is_sub = matches!(frame.wants, Wants::Sub(..));
+        let (cx, is_sub) = (self.cx, frame.is_sub());
         if is_sub && !found.bridged {
             // Nothing can be subscribed to there, and that is what it is told.
             return Ok(());
         }
-        let judged = self.judged(admission);
+        let judged = cx.judged(admission);
         let judged = judged.as_ref().map(|judged| &*judged.identity);
-        let (route, stages) = (&found.route, self.shared.stages.load());
-        let decision = self.member().client.decide(route, &stages, judged);
+        let (route, stages) = (&found.route, cx.shared.stages.load());
+        let decision = cx.member().client.decide(route, &stages, judged);
         if let Some(rollout) = &route.rollout
             && is_sub
-            && !self.is_single
+            && !cx.realm.is_stream()
         {
             let (transport, reason) = (decision.transport, decision.reason);
-            let telemetry = &self.shared.telemetry;
+            let telemetry = &cx.shared.telemetry;
             telemetry.decided(&rollout.name, transport.as_str(), reason.as_str());
         }
         match decision.transport {
@@ -342,61 +321,6 @@ impl Session {
                 "this route's rollout keeps the client on the legacy transport",
             )),
         }
-    }
-
-    /// Why a client that has just said who it is is sent away; a close code.
-    pub(super) fn check_hello(&mut self, admission: &Admission) -> Option<u16> {
-        let (in_force, route) = (self.in_force.clone(), self.own_route());
-        let place = match &route {
-            Some(route) => Policies::of_route(route),
-            None => Policies::of_websocket(&in_force.config),
-        };
-        let mut progress = Progress::default();
-        loop {
-            let view = View {
-                ask: Ask::Hello,
-                place,
-                carrier: Carrier::default(),
-                known: Known::Admitted {
-                    identity: &admission.identity,
-                    csrf: false,
-                },
-                progress,
-            };
-            let step = match policy::check(&view) {
-                Decision::Allow | Decision::AwaitHello => return None,
-                Decision::Deny(Reason::Denied(denied)) => return Some(denied.close_code()),
-                Decision::Deny(Reason::Unfit(_)) => return Some(4003),
-                Decision::Count { step, .. } | Decision::Run(step) => step,
-            };
-            match step {
-                Step::UserConnections if !self.take_seat_for(admission) => return Some(4029),
-                Step::Rollout => {
-                    let code = self.legacy(route.as_ref(), &admission.identity);
-                    if code.is_some() {
-                        return code;
-                    }
-                }
-                _ => {}
-            }
-            progress.note(step);
-        }
-    }
-
-    /// The close code for a user whose rollout says legacy: of the one stream's route, or of all bridged ones.
-    fn legacy(&self, route: Option<&Arc<Route>>, identity: &Identity) -> Option<u16> {
-        let stages = self.shared.stages.load();
-        let decide = |route: &Arc<Route>| {
-            let decision = self.member().client.decide(route, &stages, Some(identity));
-            (decision.transport == Transport::Legacy).then(|| exit(decision.reason).0)
-        };
-        if let Some(route) = route {
-            return decide(route);
-        }
-        let mut bridged = self.in_force.routes.bridged();
-        let first = decide(bridged.next()?)?;
-        let all_refuse = bridged.all(|route| decide(route).is_some());
-        all_refuse.then_some(first)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -16,24 +16,26 @@ use super::Shared;
 use super::beginning::Beginning;
 use super::call::Call;
 use super::client::Client;
+use super::context::Context;
 use super::delivery::Delivery;
+use super::effect::{Effect, Effects};
 use super::ending::{Life, NO_CODE};
+use super::following::{self, Wanted};
 use super::heartbeat::{Beat, Heartbeat};
-use super::hello::Hello;
 use super::identity::Access;
-use super::leaving::Leaving;
+use super::leaving::{Leaving, exit, spread, window};
 use super::link::{Link, Sent};
 use super::listing::Shown;
 use super::opening::{Mode, Opening};
-use super::pace::max_message;
 use super::parking::{Keep, Parking};
-use super::registry::{Directive, Member, Membership, Notice};
+use super::registry::{Directive, Member};
 use super::slow;
 use super::subscription::Subscription;
 use super::timer::Timer;
-use crate::config::WebSocket;
+use super::watch::drop_revoked;
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Output, Violation};
+use crate::rollout::Transport as Cohort;
 use crate::route::InForce;
 use crate::transport::{Incoming, Transport};
 
@@ -48,16 +50,13 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Session {
+    pub(super) cx: Context,
     pub(super) link: Link,
-    pub(super) shared: Arc<Shared>,
-    pub(super) membership: Membership,
-    /// As of the last look; reloads and stages ask for another one.
-    pub(super) in_force: Arc<InForce>,
-    /// Who it is, and what is still to be found out of it.
+    /// Which users there are, and what is still to be found out of them.
     pub(super) access: Box<Access>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) calls: Vec<Call>,
-    pub(super) leaving: Option<Box<Leaving>>,
+    pub(super) leaving: Leaving,
     pub(super) heartbeat: Heartbeat,
     /// Rings for the nearest of all deadlines.
     pub(super) timer: Timer,
@@ -67,7 +66,6 @@ pub(super) struct Session {
     delivery: Delivery,
     /// Where the client may come back.
     parking: Option<Box<Parking>>,
-    pub(super) is_single: bool,
     panicked: bool,
     /// For the line that it leaves in the log.
     pub(super) life: Box<Life>,
@@ -94,25 +92,23 @@ impl Session {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
         let client = Client::new(&mut opening, &in_force.routes);
-        let is_single = matches!(opening.mode, Mode::Single { .. });
         let found = opening.place(&client, &in_force);
         let route = found.as_ref().map(|(found, _)| &*found.route);
         let codec = opening.codec(route);
-        // `-` is no route's own: so do its handshakes count too.
-        let place = route.map_or_else(|| "-".into(), |route| route.name.clone());
+        let realm = opening.realm(route);
         let number = shared.take_number();
         let id = format!("{}-{number}", shared.node);
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let member = Member::new(number, id, client, codec.name(), connected_at);
-        if let Some(route) = route.filter(|_| is_single) {
+        if let Some(route) = route {
             member.cohort.live_by(route);
         }
         let cohort = member.cohort.transport().as_str();
-        let meters = (shared.telemetry).route_meters(&place, codec.name(), cohort);
+        let meters = (shared.telemetry).route_meters(realm.name(), codec.name(), cohort);
         meters.sessions.inc();
-        transport.limit_messages(max_message(&in_force, &place, is_single));
+        transport.limit_messages(realm.max_message(&in_force));
         let (id_of_client, parking) = match opening.keep {
             Some(Keep { id, window }) => {
                 let parking = Parking::new(window, shared.sessions.places());
@@ -124,11 +120,10 @@ impl Session {
         let heartbeat = Heartbeat::new(now, rules.ping_interval, part);
         Session {
             link: Link::new(transport, codec),
-            membership: shared.sessions.enter(member, id_of_client),
             access: Box::new(Access::new(opening.presented, opening.seat)),
             subscriptions: Vec::new(),
             calls: Vec::new(),
-            leaving: None,
+            leaving: Leaving::default(),
             timer: Timer::new(now),
             heartbeat,
             beginning: Some(Box::new(Beginning {
@@ -141,29 +136,31 @@ impl Session {
             closing_until: None,
             delivery: Delivery::default(),
             parking,
-            is_single,
             panicked: false,
             life: Box::new(Life {
                 request_id: opening.request_id,
-                place,
                 opened: now,
                 meters,
                 _permit: opening.permit,
                 ended_by: None,
             }),
-            in_force,
-            shared,
+            cx: Context {
+                membership: shared.sessions.enter(member, id_of_client),
+                shared,
+                in_force,
+                realm,
+            },
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.closing_until.is_some() && self.member().signal.poll_rung(cx) {
+    fn step(&mut self, task: &mut task::Context<'_>) -> Poll<()> {
+        if self.closing_until.is_some() && self.cx.member().signal.poll_rung(task) {
             self.obey(Instant::now());
         }
         for _ in 0..ROUNDS {
             let round = match self.closing_until {
-                None => self.round(cx),
-                Some(until) => self.part(until, cx),
+                None => self.round(task),
+                Some(until) => self.part(until, task),
             };
             match round {
                 Round::Again => {}
@@ -174,30 +171,30 @@ impl Session {
                 }
             }
         }
-        cx.waker().wake_by_ref();
+        task.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn round(&mut self, cx: &mut Context<'_>) -> Round {
+    fn round(&mut self, task: &mut task::Context<'_>) -> Round {
         let now = Instant::now();
         if let Some(beginning) = self.beginning.take() {
             self.begin(*beginning, now);
         }
-        if self.member().signal.poll_rung(cx) {
+        if self.cx.member().signal.poll_rung(task) {
             self.obey(now);
         }
-        self.learn(cx);
-        let mut has_more_to_read = match self.read(cx, now) {
+        self.learn(now, task);
+        let mut has_more_to_read = match self.read(now, task) {
             Ok(has_more) => has_more,
             Err(_) => return self.lose_transport(now),
         };
         self.keep_time(now);
         // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
         // there may be more to read.
-        has_more_to_read |= self.learn(cx);
+        has_more_to_read |= self.learn(now, task);
         // After reading: a request that has just come is not under way before it is polled. What the socket takes is not
         // asked: else a client that takes nothing would hold the connections, and the places, that its requests have upstream.
-        self.answer_calls(cx);
+        self.answer_calls(task);
         let mut is_behind = self.link.is_stalled();
         if self.closing_until.is_none() {
             is_behind = match is_behind {
@@ -207,15 +204,15 @@ impl Session {
         }
         let has_more = has_more_to_read || is_behind;
         let was_held = self.link.outbox().is_held();
-        match self.link.send(is_behind, now, cx) {
+        match self.link.send(is_behind, now, task) {
             Ok(Sent::Part) => {}
             Ok(sent) => {
                 if sent == Sent::AllAfterStall {
                     // Notices have waited for this.
-                    self.member().signal.ring();
+                    self.cx.member().signal.ring();
                 }
                 let (protocol, one_way) = (self.link.codec().name(), self.heartbeat.one_way());
-                let telemetry = &self.shared.telemetry;
+                let telemetry = &self.cx.shared.telemetry;
                 self.delivery.sent(telemetry, protocol, one_way);
             }
             Err(_) => return self.lose_transport(now),
@@ -230,7 +227,7 @@ impl Session {
             return Round::Again;
         }
         let deadline = self.deadline();
-        match self.timer.poll_until(deadline, now, cx) {
+        match self.timer.poll_until(deadline, now, task) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending if has_more_to_read => {
                 // Stalled, and yet there is something to read that must not wait for a write.
@@ -242,7 +239,7 @@ impl Session {
 
     /// Does what others want.
     fn obey(&mut self, now: Instant) {
-        let member = self.member().clone();
+        let member = self.cx.member().clone();
         for directive in member.take_directives(!self.link.is_stalled()) {
             if self.closing_until.is_some() && !matches!(directive, Directive::Show(_)) {
                 continue;
@@ -251,10 +248,159 @@ impl Session {
                 Directive::Show(asked) => asked.answer(member.number, self.shown()),
                 Directive::Recheck => self.recheck(now),
                 Directive::Close(code) => self.close(code, "", now),
-                Directive::Notice(notice) => self.pass_on(&notice),
-                Directive::Drain(window, why) => self.leave_with_the_node(window, why, now),
-                Directive::Stay => self.stay_with_the_node(),
+                Directive::Notice(notice) => self.link.say(&Output::Notice {
+                    level: &notice.level,
+                    msg: &notice.msg,
+                    d: notice.d.as_deref(),
+                }),
+                Directive::Drain(window, why) => {
+                    if let Some(exit) = self.leaving.leave_with_node(window, now) {
+                        self.link.say(&exit.announced("same", why, now));
+                    }
+                }
+                Directive::Stay => self.leaving.stay_with_node(),
                 Directive::Attach(transport) => self.go_on_over(transport),
+            }
+        }
+    }
+
+    /// Does what a part of the session wants done.
+    pub(super) fn apply(&mut self, effects: Effects, now: Instant) {
+        for effect in effects {
+            if self.closing_until.is_some() {
+                return;
+            }
+            match effect {
+                Effect::Close(code, reason) => self.close(code, reason, now),
+                Effect::Welcome => self.welcome(now),
+                Effect::Accept(None) => {}
+                Effect::Accept(Some(id)) => self.link.reply(&Output::Ok { id, sub: None }),
+                Effect::Refuse(id, refusal) => self.link.refuse(id, &refusal),
+                Effect::Renew(admission) => {
+                    let (presented, subs) = (&self.access.presented, &mut self.subscriptions);
+                    for ch in following::renew(&self.cx, presented, subs, &admission) {
+                        self.end_sub(ch, Code::Forbidden, None, now);
+                    }
+                }
+                Effect::Lose(auth, code) => {
+                    for ch in following::channels_by(&self.cx, &self.subscriptions, &auth) {
+                        self.end_sub(ch, code, None, now);
+                    }
+                }
+                Effect::Expires(unix) => {
+                    let d = serde_json::json!({"auth_exp": unix});
+                    let d = serde_json::value::to_raw_value(&d);
+                    self.link.say(&Output::Notice {
+                        level: "warn",
+                        msg: "auth_expiring",
+                        d: d.ok().as_deref(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Acts on what authorities have said. Returns whether one has.
+    fn learn(&mut self, now: Instant, task: &mut task::Context<'_>) -> bool {
+        if self.closing_until.is_some() {
+            // Nothing comes behind a close.
+            return false;
+        }
+        let mut effects = Effects::default();
+        let mut has_learnt = self.access.hear_rechecks(&self.cx, now, task, &mut effects);
+        self.apply(effects, now);
+        while self.closing_until.is_none()
+            && let Poll::Ready((then, outcome)) = self.access.poll_answer(task)
+        {
+            has_learnt = true;
+            self.answered(then, outcome, now);
+            for input in self.access.release() {
+                if self.closing_until.is_none() {
+                    self.handle(input, now);
+                }
+            }
+        }
+        has_learnt
+    }
+
+    /// Looks again where something else is in force than what this session was told of: what is asked for now goes by the newest.
+    /// False where the session is over by that.
+    pub(super) fn keeps_up(&mut self, now: Instant) -> bool {
+        if self.cx.shared.in_force.load().generation != self.cx.in_force.generation {
+            self.recheck(now);
+        }
+        self.closing_until.is_none()
+    }
+
+    /// Looks again at configuration and stages.
+    pub(super) fn recheck(&mut self, now: Instant) {
+        let in_force = self.cx.shared.in_force.load_full();
+        if in_force.generation != self.cx.in_force.generation {
+            self.cx.in_force = in_force;
+            self.follow_reload(now);
+        }
+        let mut effects = Effects::default();
+        drop_revoked(&self.cx, &mut effects);
+        self.apply(effects, now);
+        if self.closing_until.is_none() {
+            self.obey_rollouts(now);
+        }
+    }
+
+    fn follow_reload(&mut self, now: Instant) {
+        let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
+        let url = match (hello, self.subscriptions.first()) {
+            (Some(Mode::Single { url, .. }), _) => Some(url.clone()),
+            (None, Some(sub)) => Some(sub.subscriber().target().url.clone()),
+            _ => None,
+        };
+        if let Some(url) = url {
+            self.cx.follow_name(&url);
+        }
+        self.link.limit_messages(self.cx.max_message());
+        if !following::admits_origin(&self.cx, &self.access.presented) {
+            return self.close(4003, "origin", now);
+        }
+        let mut effects = Effects::default();
+        self.access.follow_policies(&self.cx, now, &mut effects);
+        self.apply(effects, now);
+        if self.closing_until.is_some() {
+            return;
+        }
+        let mut ended: Vec<(u32, Refusal)> = Vec::new();
+        for sub in &mut self.subscriptions {
+            if let Err(refusal) = following::follow_route(&self.cx, &mut self.access, sub, now) {
+                ended.push((sub.ch, refusal));
+            }
+        }
+        for (ch, refusal) in ended {
+            self.end_sub(ch, refusal.code, refusal.retry_ms, now);
+        }
+    }
+
+    fn obey_rollouts(&mut self, now: Instant) {
+        let stages = self.cx.shared.stages.load_full();
+        match following::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
+            Wanted::Leave(route, decision) => {
+                self.count_as(Cohort::Legacy);
+                let (code, why) = exit(decision.reason);
+                let window = window(route.rollout.as_deref(), decision.reason);
+                if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
+                    self.cx.shared.telemetry.sent_to_legacy(&route.name);
+                    self.link.say(&exit.announced("native", why, now));
+                }
+                // Whatever became of the stages before this was known of the session rang no bell here.
+                if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
+                    self.cx.member().direct(Directive::Recheck);
+                }
+            }
+            Wanted::Stay(out) => {
+                self.leaving.stay_on_websocket();
+                self.count_as(Cohort::WebSocket);
+                for (ch, route, decision) in out {
+                    self.cx.shared.telemetry.sent_to_legacy(&route.name);
+                    self.end_sub(ch, Code::Legacy, Some(spread(&route, &decision)), now);
+                }
             }
         }
     }
@@ -263,8 +409,8 @@ impl Session {
     fn lose_transport(&mut self, now: Instant) -> Round {
         let parking = self.parking.as_mut();
         let parking = parking.filter(|_| self.closing_until.is_none());
-        let is_parked = parking.is_some_and(|parking| parking.park(self.shared.hub.reserve(), now));
-        if !is_parked {
+        let memory = || self.cx.shared.hub.reserve();
+        if !parking.is_some_and(|parking| parking.park(memory(), now)) {
             return Round::Gone;
         }
         self.link.detach();
@@ -274,7 +420,7 @@ impl Session {
     /// The client is back.
     fn go_on_over(&mut self, transport: Box<dyn Transport>) {
         self.link.attach(transport);
-        self.link.limit_messages(self.max_message());
+        self.link.limit_messages(self.cx.max_message());
         self.heartbeat.hear();
         if let Some(parking) = &mut self.parking {
             parking.unpark();
@@ -289,11 +435,8 @@ impl Session {
     /// Whether a parked session has waited long enough, or takes memory that is not there.
     fn is_forgotten(&mut self, now: Instant) -> bool {
         let waiting = self.link.outbox().bytes();
-        let Some(until) = self.parked_until() else {
-            return false;
-        };
-        let has_room = (self.parking.as_mut()).is_some_and(|parking| parking.has_room(waiting));
-        now >= until || !has_room
+        let parking = self.parking.as_mut();
+        parking.is_some_and(|parking| parking.is_over(waiting, now))
     }
 
     /// What the admin API is to know.
@@ -310,18 +453,10 @@ impl Session {
         }
     }
 
-    fn pass_on(&mut self, notice: &Notice) {
-        self.say(&Output::Notice {
-            level: &notice.level,
-            msg: &notice.msg,
-            d: notice.d.as_deref(),
-        });
-    }
-
-    fn answer_calls(&mut self, cx: &mut Context<'_>) {
+    fn answer_calls(&mut self, task: &mut task::Context<'_>) {
         let mut index = 0;
         while let Some(call) = self.calls.get_mut(index) {
-            let Poll::Ready(answer) = call.poll_answer(cx) else {
+            let Poll::Ready(answer) = call.poll_answer(task) else {
                 index += 1;
                 continue;
             };
@@ -334,12 +469,12 @@ impl Session {
     }
 
     /// Reads what the client sent. Returns whether there may be more; an error means that it is gone.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> std::io::Result<bool> {
+    fn read(&mut self, now: Instant, task: &mut task::Context<'_>) -> std::io::Result<bool> {
         for _ in 0..READS {
-            if self.closing_until.is_some() || self.access.asking.is_some() {
+            if self.closing_until.is_some() || !self.access.may_read() {
                 return Ok(false);
             }
-            let incoming = match self.link.poll_receive(cx) {
+            let incoming = match self.link.poll_receive(task) {
                 Poll::Ready(incoming) => incoming?,
                 Poll::Pending => return Ok(false),
             };
@@ -380,26 +515,32 @@ impl Session {
             (None, Err(Violation::Frame { id, .. })) => *id,
             (None, _) => None,
         };
-        if self.allows_message(id, size) {
-            for input in inputs {
-                if self.closing_until.is_none() {
-                    self.handle(input, now);
+        match self.access.pace.take_message(&self.cx, size) {
+            Ok(()) => {
+                for input in inputs {
+                    if self.closing_until.is_none() {
+                        self.handle(input, now);
+                    }
+                }
+                match decoded {
+                    Ok(()) => {}
+                    Err(Violation::Frame { id, detail }) => {
+                        let refusal = Refusal::new(Code::BadFrame, detail);
+                        self.link.refuse(id, &refusal);
+                    }
+                    Err(Violation::Close { code, reason }) => self.close(code, reason, now),
                 }
             }
-            match decoded {
-                Ok(()) => {}
-                Err(Violation::Frame { id, detail }) => {
-                    let refusal = Refusal::new(Code::BadFrame, detail);
-                    self.refuse(id, &refusal);
-                }
-                Err(Violation::Close { code, reason }) => self.close(code, reason, now),
-            }
+            Err(refusal) => self.link.refuse(id, &refusal),
         }
-        self.end_flood(now);
+        if let Some(retry_ms) = self.access.pace.take_flood() {
+            let reason = format!(r#"{{"retry_ms":{retry_ms}}}"#);
+            self.close(4129, &reason, now);
+        }
     }
 
     fn keep_time(&mut self, now: Instant) {
-        let rules = self.rules();
+        let rules = self.cx.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
         let beat = match self.parked_until() {
             Some(_) => Beat::No,
@@ -417,15 +558,15 @@ impl Session {
                 self.closing_until = Some(now + FAREWELL);
             }
         }
-        let is_late = |hello: &Hello| now >= hello.until;
-        // Who waits for an authority has said it in time.
-        if self.access.asking.is_none() && self.access.hello.as_deref().is_some_and(is_late) {
+        if self.access.is_hello_late(now) {
             self.close(4008, "no hello in time", now);
         }
         if self.closing_until.is_none() && self.access.watch_at.is_some_and(|at| now >= at) {
-            self.watch(now);
+            let mut effects = Effects::default();
+            self.access.watch(&self.cx, now, &mut effects);
+            self.apply(effects, now);
         }
-        if let Some(exit) = self.leaving.as_ref().and_then(|leaving| leaving.exit())
+        if let Some(exit) = self.leaving.exit()
             && now >= exit.at
         {
             self.close(exit.code, "", now);
@@ -433,10 +574,9 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        let heartbeat = || self.heartbeat.deadline(self.rules().ping_timeout);
+        let heartbeat = || self.heartbeat.deadline(self.cx.rules().ping_timeout);
         let first = self.parked_until().unwrap_or_else(heartbeat);
-        let exit = self.leaving.as_ref().and_then(|leaving| leaving.exit());
-        let leaving = exit.map(|exit| exit.at);
+        let leaving = self.leaving.exit().map(|exit| exit.at);
         // A stalled client's subscriptions wait for it, not for the time; and it may do so for some time only.
         let nearest = match self.link.is_stalled() {
             true => self.link.lag.as_ref().map(|lag| lag.deadline()),
@@ -469,52 +609,30 @@ impl Session {
         if self.parked_until().is_some() {
             return true;
         }
-        let allowed = self.rules().queue;
+        let allowed = self.cx.rules().queue;
         let (subs, link) = (&mut self.subscriptions, &mut self.link);
         if let Some(slow) = slow::judge(subs, link, allowed, now) {
             self.close_slow(slow, now);
         }
         true
     }
-
-    /// Says what no client asked for.
-    pub(super) fn say(&mut self, output: &Output<'_>) {
-        self.link.say(output);
-    }
-
-    /// Says what answers the client.
-    pub(super) fn reply(&mut self, output: &Output<'_>) {
-        self.link.reply(output);
-    }
-
-    pub(super) fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
-        self.link.refuse(id, refusal);
-    }
-
-    pub(super) fn member(&self) -> &Arc<Member> {
-        &self.membership.member
-    }
-
-    pub(super) fn rules(&self) -> &WebSocket {
-        &self.in_force.config.websocket
-    }
 }
 
 impl Future for Session {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let step = catch_unwind(AssertUnwindSafe(|| self.step(cx)));
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<()> {
+        let step = catch_unwind(AssertUnwindSafe(|| self.step(task)));
         match step {
             Ok(polled) => polled,
             // A second one: what is left of it cannot even say goodbye.
             Err(_) if self.panicked => Poll::Ready(()),
             Err(_) => {
                 self.panicked = true;
-                self.shared.telemetry.panicked("session");
+                self.cx.shared.telemetry.panicked("session");
                 self.closing_until = None;
                 self.close(1011, "", Instant::now());
-                cx.waker().wake_by_ref();
+                task.waker().wake_by_ref();
                 Poll::Pending
             }
         }

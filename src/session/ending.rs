@@ -1,13 +1,14 @@
 //! The last rounds of a session: the closing handshake, and the line that it leaves in the log.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connection::{Round, Session};
-use super::leaving::is_exit;
+use super::context::Context;
+use super::leaving::{Leaving, is_exit};
 use super::slow::Slow;
 use super::subscription::{Verdict, refusal_of};
 use crate::edge::caps::Permit;
@@ -30,8 +31,6 @@ const BROKE_OFF: u16 = 1006;
 pub(super) struct Life {
     /// The handshake's.
     pub request_id: String,
-    /// The route's name, or `-`.
-    pub place: Arc<str>,
     pub opened: Instant,
     /// Counts what its client sends.
     pub meters: Arc<Meters>,
@@ -39,6 +38,22 @@ pub(super) struct Life {
     pub _permit: Option<Arc<Permit>>,
     /// Who began the end, and with which close code.
     pub ended_by: Option<(Side, u16)>,
+}
+
+impl Life {
+    /// Counts among those whom their rollout sends to this transport.
+    pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
+        let member = cx.member();
+        if member.cohort.transport() == cohort {
+            return;
+        }
+        member.cohort.join(cohort);
+        let telemetry = &cx.shared.telemetry;
+        let meters = telemetry.route_meters(cx.realm.name(), protocol, cohort.as_str());
+        meters.sessions.inc();
+        let before = std::mem::replace(&mut self.meters, meters);
+        before.sessions.dec();
+    }
 }
 
 impl Session {
@@ -49,12 +64,12 @@ impl Session {
             return;
         }
         if is_exit(code) {
-            self.join_cohort(Transport::Legacy);
+            self.count_as(Transport::Legacy);
         }
         // Whether they were executed nobody here will know.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
         for call in std::mem::take(&mut self.calls) {
-            self.refuse(Some(call.id), &unknown);
+            self.link.refuse(Some(call.id), &unknown);
         }
         // Who is to come back at once does not come with everybody else.
         let reason = match (code, reason) {
@@ -63,15 +78,21 @@ impl Session {
         };
         self.link.close(code, reason);
         self.life.ended_by = Some((Side::Edge, code));
-        self.shared.telemetry.session_closing(code);
+        self.cx.shared.telemetry.session_closing(code);
         self.closed(now);
+    }
+
+    /// Counts among those whom their rollout sends to this transport.
+    pub(super) fn count_as(&mut self, cohort: Transport) {
+        let protocol = self.link.codec().name();
+        self.life.count_as(&self.cx, protocol, cohort);
     }
 
     /// The end has begun, from either side.
     pub(super) fn closed(&mut self, now: Instant) {
         self.subscriptions.clear();
         self.calls = Vec::new();
-        self.leaving = None;
+        self.leaving = Leaving::default();
         self.closing_until.get_or_insert(now + CLOSING);
     }
 
@@ -87,10 +108,10 @@ impl Session {
             Verdict::Refused(id, end) => {
                 self.subscriptions.retain(|sub| sub.ch != ch);
                 let refusal = refusal_of(&end);
-                if self.is_single {
+                if self.cx.realm.is_stream() {
                     self.refuse_single(&refusal, now);
                 } else {
-                    self.refuse(Some(id), &refusal);
+                    self.link.refuse(Some(id), &refusal);
                 }
             }
             Verdict::Over(end) => {
@@ -98,7 +119,7 @@ impl Session {
                 self.end(ch, &end, now);
             }
             Verdict::Lost(GapWhy::Slow) => {
-                self.shared.telemetry.slow_client_closed(&route.name);
+                self.cx.shared.telemetry.slow_client_closed(&route.name);
                 self.close(4113, "slow consumer", now);
             }
             Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
@@ -107,8 +128,8 @@ impl Session {
 
     /// Tells that a subscription, gone already, is over; a single stream's session goes with it.
     pub(super) fn end(&mut self, ch: u32, end: &End, now: Instant) {
-        self.say(&Output::End { ch, end });
-        if self.is_single {
+        self.link.say(&Output::End { ch, end });
+        if self.cx.realm.is_stream() {
             let is_done = end.is_final
                 || (!self.link.codec().has_words() && end.code == Code::UpstreamClosed);
             let code = if is_done { 1000 } else { close_code(end.code) };
@@ -116,9 +137,21 @@ impl Session {
         }
     }
 
+    /// A subscription of the client's, that this code takes from it, is over.
+    pub(super) fn end_sub(&mut self, ch: u32, code: Code, retry_ms: Option<u64>, now: Instant) {
+        self.subscriptions.retain(|sub| sub.ch != ch);
+        let end = End {
+            code,
+            status: code.status(),
+            retry_ms,
+            is_final: false,
+        };
+        self.end(ch, &end, now);
+    }
+
     /// The implied `sub` of a single stream was refused: that is the session's end.
     pub(super) fn refuse_single(&mut self, refusal: &Refusal, now: Instant) {
-        self.refuse(Some(0), refusal);
+        self.link.refuse(Some(0), refusal);
         let code = close_code(refusal.code);
         self.close(code, &reason(refusal.code, refusal.retry_ms), now);
     }
@@ -126,23 +159,23 @@ impl Session {
     /// Ends for a client that is too slow.
     pub(super) fn close_slow(&mut self, slow: Slow, now: Instant) {
         let (Slow::Standstill(route) | Slow::Behind(route)) = &slow;
-        let route = route.clone().unwrap_or_else(|| self.life.place.clone());
-        self.shared.telemetry.slow_client_closed(&route);
+        let route = route.as_deref().unwrap_or(self.cx.realm.name());
+        self.cx.shared.telemetry.slow_client_closed(route);
         self.close(4113, "slow consumer", now);
         if matches!(slow, Slow::Behind(_)) {
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.
-            let lost = self.heartbeat.lost_at(self.rules().ping_timeout);
+            let lost = self.heartbeat.lost_at(self.cx.rules().ping_timeout);
             self.closing_until = self.closing_until.max(Some(lost));
         }
     }
 
     /// Carries the closing handshake through.
-    pub(super) fn part(&mut self, until: Instant, cx: &mut Context<'_>) -> Round {
+    pub(super) fn part(&mut self, until: Instant, task: &mut task::Context<'_>) -> Round {
         let now = Instant::now();
-        if self.link.poll_end(cx).is_ready() || now >= until {
+        if self.link.poll_end(task).is_ready() || now >= until {
             return Round::Gone;
         }
-        match self.timer.poll_until(until, now, cx) {
+        match self.timer.poll_until(until, now, task) {
             Poll::Ready(()) => Round::Again,
             Poll::Pending => Round::Waits,
         }
@@ -152,23 +185,26 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.life.meters.sessions.dec();
-        let member = &self.membership.member;
+        let member = self.cx.member();
         member.end();
         let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
         let (bytes_in, bytes_out) = self.link.counts();
-        self.shared.telemetry.session_finished(&telemetry::Session {
-            id: &member.id,
-            request_id: &self.life.request_id,
-            route: &self.life.place,
-            protocol: member.protocol,
-            cohort: member.cohort.transport().as_str(),
-            remote: &member.client.remote,
-            side: side.as_str(),
-            code,
-            total: self.life.opened.elapsed(),
-            bytes_in,
-            bytes_out,
-        });
+        self.cx
+            .shared
+            .telemetry
+            .session_finished(&telemetry::Session {
+                id: &member.id,
+                request_id: &self.life.request_id,
+                route: self.cx.realm.name(),
+                protocol: member.protocol,
+                cohort: member.cohort.transport().as_str(),
+                remote: &member.client.remote,
+                side: side.as_str(),
+                code,
+                total: self.life.opened.elapsed(),
+                bytes_in,
+                bytes_out,
+            });
     }
 }
 

@@ -1,15 +1,20 @@
-//! Saying who one is over the connection: the first word, and newer credentials of the same person.
+//! Saying over the connection which user it is: the first word, and newer credentials of the same user.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::connection::Session;
-use super::identity::{Standing, Then, claims_of, fits, may, still_fits};
+use super::context::Context;
+use super::effect::{Effect, Effects};
+use super::identity::{Access, Standing, Then};
+use super::leaving::exit;
 use super::opening::Mode;
-use crate::edge::auth::{Admission, Denied, credential};
+use super::subscription::Subscription;
+use crate::config::Route;
+use crate::edge::auth::{Admission, Denied, Identity, credential};
 use crate::error::{Code, Refusal};
-use crate::protocol::Output;
+use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::rollout::Transport;
 
 /// The first word that is awaited, and what it opens.
 pub(super) struct Hello {
@@ -17,171 +22,196 @@ pub(super) struct Hello {
     pub until: Instant,
 }
 
-impl Session {
+impl Access {
     /// The first word has come.
-    pub(super) fn hear_hello(&mut self, token: Option<String>, now: Instant) {
+    pub fn hear_hello(&mut self, cx: &Context, token: Option<String>, effects: &mut Effects) {
         if let Some(token) = token
-            && let Err(denied) = self.access.presented.take_token(token)
+            && let Err(denied) = self.presented.take_token(token)
         {
-            return self.greet(Err(denied), now);
+            return self.greet(cx, Err(denied), effects);
         }
-        match self.judge(&self.own_auths()) {
-            Standing::Known(admission) => self.greet(Ok(Admission::clone(&admission)), now),
-            Standing::Denied(denied) => self.greet(Err(denied), now),
+        match self.judge(cx, cx.own_auths()) {
+            Standing::Known(admission) => {
+                self.greet(cx, Ok(Admission::clone(&admission)), effects);
+            }
+            Standing::Denied(denied) => self.greet(cx, Err(denied), effects),
             Standing::Asks(asking) => self.ask(asking, Then::Welcome),
             // The policy was taken away meanwhile.
-            Standing::Unasked => self.welcome(now),
+            Standing::Unasked => effects.push(Effect::Welcome),
         }
     }
 
-    pub(super) fn greet(&mut self, outcome: Result<Admission, Denied>, now: Instant) {
+    /// It is known whose the first word was, or that no policy takes it.
+    pub fn greet(
+        &mut self,
+        cx: &Context,
+        outcome: Result<Admission, Denied>,
+        effects: &mut Effects,
+    ) {
         match outcome {
             Ok(admission) => {
                 let admission = Arc::new(admission);
-                self.remember(admission.clone());
-                let own = self.own_auths();
-                if !own.contains(&admission.found.auth) {
+                self.remember(cx, admission.clone());
+                if !cx.own_auths().contains(&admission.found.auth) {
                     // A reload asks by another policy than the one that has answered.
-                    return self.hear_hello(None, now);
+                    return self.hear_hello(cx, None, effects);
                 }
-                match self.check_hello(&admission) {
-                    Some(code) => self.close(code, "", now),
-                    None => self.welcome(now),
-                }
+                effects.push(match self.check_hello(cx, &admission) {
+                    Some(code) => Effect::Close(code, ""),
+                    None => Effect::Welcome,
+                });
             }
-            Err(denied) => self.close(denied.close_code(), "", now),
+            Err(denied) => effects.push(Effect::Close(denied.close_code(), "")),
         }
     }
 
-    /// A token in place of another: of the same person.
-    pub(super) fn renew(&mut self, id: Option<u64>, token: Option<String>, now: Instant) {
-        let Some(token) = token else {
-            return self.accept(id);
+    /// Why a client is sent away though it is known which user it is; a close code.
+    fn check_hello(&mut self, cx: &Context, admission: &Admission) -> Option<u16> {
+        let route = cx.own_route();
+        let place = match route {
+            Some(route) => Policies::of_route(route),
+            None => Policies::of_websocket(&cx.in_force.config),
         };
-        let mut auths = self.own_auths();
+        let mut progress = Progress::default();
+        loop {
+            let view = View {
+                ask: Ask::Hello,
+                place,
+                carrier: Carrier::default(),
+                known: Known::Admitted {
+                    identity: &admission.identity,
+                    csrf: false,
+                },
+                progress,
+            };
+            let step = match policy::check(&view) {
+                Decision::Allow | Decision::AwaitHello => return None,
+                Decision::Deny(Reason::Denied(denied)) => return Some(denied.close_code()),
+                Decision::Deny(Reason::Unfit(_)) => return Some(4003),
+                Decision::Count { step, .. } | Decision::Run(step) => step,
+            };
+            match step {
+                Step::UserConnections if !self.take_seat_for(cx, admission) => return Some(4029),
+                Step::Rollout => {
+                    if let Some(code) = legacy(cx, route, &admission.identity) {
+                        return Some(code);
+                    }
+                }
+                _ => {}
+            }
+            progress.note(step);
+        }
+    }
+
+    /// A token in place of another: of the same user.
+    pub fn renew(
+        &mut self,
+        cx: &Context,
+        subs: &[Subscription],
+        id: Option<u64>,
+        token: Option<String>,
+        effects: &mut Effects,
+    ) {
+        let Some(token) = token else {
+            return effects.push(Effect::Accept(id));
+        };
+        let mut auths = cx.own_auths().to_vec();
         if !auths.is_empty() && !credential::awaits_message(&auths) {
             let detail = "a token in a message is not taken here";
-            return self.refuse(id, &Refusal::new(Code::Unauthorized, detail));
+            let refusal = Refusal::new(Code::Unauthorized, detail);
+            return effects.push(Effect::Refuse(id, refusal));
         }
-        let before = self.access.presented.extras.message.clone();
-        if let Err(denied) = self.access.presented.take_token(token) {
+        let before = self.presented.extras.message.clone();
+        if let Err(denied) = self.presented.take_token(token) {
             let refusal = Refusal::new(Code::BadFrame, denied.detail());
-            return self.refuse(id, &refusal);
+            return effects.push(Effect::Refuse(id, refusal));
         }
         if auths.is_empty() {
-            auths = self.member().policies();
+            auths = cx.member().policies();
         }
         auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
         // Whose token it is, it says itself: the first policy that takes it decides.
         let mut denied = None;
         for auth in &auths {
-            match self.judge(std::slice::from_ref(auth)) {
+            match self.judge(cx, std::slice::from_ref(auth)) {
                 Standing::Unasked => {}
                 Standing::Known(admission) => {
                     let outcome = Ok(Admission::clone(&admission));
-                    return self.renewed(id, before, outcome, now);
+                    return self.renewed(cx, subs, (id, before), outcome, effects);
                 }
                 Standing::Denied(why) => denied = Some(why),
                 Standing::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
             }
         }
         match denied {
-            Some(denied) => self.renewed(id, before, Err(denied), now),
-            None => self.accept(id),
+            Some(denied) => self.renewed(cx, subs, (id, before), Err(denied), effects),
+            None => effects.push(Effect::Accept(id)),
         }
     }
 
-    pub(super) fn renewed(
+    /// It is known whose the newer token is: that of the message with this number, in place of the one before.
+    pub fn renewed(
         &mut self,
-        id: Option<u64>,
-        before: Option<String>,
+        cx: &Context,
+        subs: &[Subscription],
+        (id, before): (Option<u64>, Option<String>),
         outcome: Result<Admission, Denied>,
-        now: Instant,
+        effects: &mut Effects,
     ) {
-        match outcome {
+        let admission = match outcome {
+            Ok(admission) => admission,
             Err(denied) => {
-                self.access.presented.extras.message = before;
-                self.refuse(id, &Refusal::from(&denied));
+                self.presented.extras.message = before;
+                return effects.push(Effect::Refuse(id, Refusal::from(&denied)));
             }
-            Ok(admission) => {
-                let auth = &admission.found.auth.name;
-                let held = self
-                    .subscriptions
-                    .iter()
-                    .find_map(|sub| sub.admitted_by(auth))
-                    .cloned();
-                let known = held.or_else(|| self.member().admission(auth));
-                // Whichever policy has let them in at the door: it is one person's connection.
-                let own = self.own_auths();
-                let is_own = own.iter().any(|own| own.name == *auth);
-                let known = known.or_else(|| self.admission_of(&own).filter(|_| is_own));
-                if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
-                    return self.close(4401, "another subject", now);
-                }
-                let auth = auth.clone();
-                self.replace(Arc::new(admission), now);
-                self.renew_others(&auth, now);
-                self.accept(id);
-            }
+        };
+        let auth = admission.found.auth.name.clone();
+        let held = subs.iter().find_map(|sub| sub.admitted_by(&auth)).cloned();
+        let known = held.or_else(|| cx.member().admission(&auth));
+        // Whichever policy has let them in with the handshake: it is one user's connection.
+        let own = cx.own_auths();
+        let is_own = own.iter().any(|own| own.name == auth);
+        let known = known.or_else(|| cx.admission_of(own).filter(|_| is_own));
+        if known.is_some_and(|known| !known.identity.is_same_subject(&admission.identity)) {
+            return effects.push(Effect::Close(4401, "another subject"));
         }
+        self.replace(cx, Arc::new(admission), effects);
+        self.renew_others(cx, &auth, effects);
+        effects.push(Effect::Accept(id));
     }
 
-    /// Every other policy that knows somebody here and takes the token too knows them by it from now on.
-    fn renew_others(&mut self, renewed: &str, now: Instant) {
-        for known in self.member().admissions() {
+    /// Every other policy that knows a user here and takes the token too knows them by it from now on.
+    fn renew_others(&mut self, cx: &Context, renewed: &str, effects: &mut Effects) {
+        for known in cx.member().admissions() {
             let auth = known.found.auth.clone();
             if *auth.name == *renewed || !credential::awaits_message(std::slice::from_ref(&auth)) {
                 continue;
             }
-            match self.judge(std::slice::from_ref(&auth)) {
+            match self.judge(cx, std::slice::from_ref(&auth)) {
                 Standing::Known(admission)
                     if admission.identity.is_same_subject(&known.identity) =>
                 {
-                    self.replace(admission, now);
+                    self.replace(cx, admission, effects);
                 }
                 // It goes on by what it has until that ends.
                 _ => {}
             }
         }
     }
+}
 
-    /// Somebody goes on as who they are now; subscriptions that this no longer suffices for end.
-    pub(super) fn replace(&mut self, admission: Arc<Admission>, now: Instant) {
-        self.remember(admission.clone());
-        let mut ended: Vec<u32> = Vec::new();
-        // Taken out meanwhile: what else a path may be read as, the session knows.
-        let mut subscriptions = std::mem::take(&mut self.subscriptions);
-        for sub in &mut subscriptions {
-            let auth = &admission.found.auth.name;
-            let others = self.others_by(auth, sub);
-            if (others.iter()).any(|other| fits(other, &admission.identity).is_err()) {
-                ended.push(sub.ch);
-                continue;
-            }
-            if sub.admitted_by(auth).is_none() {
-                continue;
-            }
-            let route = sub.route().clone();
-            let scope = sub.subscriber().target().scope;
-            if may(&route, &admission.identity).is_err() || !still_fits(&route, scope, &admission) {
-                ended.push(sub.ch);
-                continue;
-            }
-            let credentials = self
-                .access
-                .presented
-                .verified(&admission, claims_of(&route));
-            sub.renew(admission.clone(), credentials);
-        }
-        self.subscriptions = subscriptions;
-        for ch in ended {
-            self.end_sub(ch, Code::Forbidden, now);
-        }
+/// The close code for a user whose rollout says legacy: of the one stream's route, or of all bridged ones.
+fn legacy(cx: &Context, route: Option<&Arc<Route>>, identity: &Identity) -> Option<u16> {
+    let stages = cx.shared.stages.load();
+    let decide = |route: &Arc<Route>| {
+        let decision = cx.member().client.decide(route, &stages, Some(identity));
+        (decision.transport == Transport::Legacy).then(|| exit(decision.reason).0)
+    };
+    if let Some(route) = route {
+        return decide(route);
     }
-
-    fn accept(&mut self, id: Option<u64>) {
-        if let Some(id) = id {
-            self.reply(&Output::Ok { id, sub: None });
-        }
-    }
+    let mut bridged = cx.in_force.routes.bridged();
+    let first = decide(bridged.next()?)?;
+    let all_refuse = bridged.all(|route| decide(route).is_some());
+    all_refuse.then_some(first)
 }

@@ -1,31 +1,36 @@
-//! Who is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or the
-//! connection itself needs it. [`super::hello`] is how they say it, [`super::watch`] how long it holds.
+//! Which user is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or
+//! the connection itself needs it. [`super::hello`] is how clients say it, [`super::watch`] how long it holds.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
-use hyper::Method;
 use tokio::time::Instant;
 
 use super::checks::Frame;
-use super::connection::Session;
+use super::context::Context;
+use super::effect::{Effect, Effects};
 use super::hello::Hello;
 use super::pace::Pace;
 use super::presented::Presented;
-use super::subscription::Subscription;
 use crate::config::{Auth, Route, Share};
 use crate::edge::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
 use crate::edge::rate_limit::Seat;
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
+use crate::protocol::Input;
 
-/// A session's half of the edge.
+/// Authorities that may be asked at once for what a client wants.
+const QUESTIONS: usize = 8;
+
+/// What a session knows of its users.
 pub(super) struct Access {
     pub presented: Presented,
     /// Nothing but a `hello` is wanted yet.
     pub hello: Option<Box<Hello>>,
-    /// What a frame of the client waits for; no other is read meanwhile.
-    pub asking: Option<Box<Question>>,
+    /// What waits for authorities, each for its own.
+    questions: Vec<Question>,
+    /// What came behind questions, and is read only when they are answered: it may change which user it is.
+    held: Vec<Input>,
     /// Those who are asked for again.
     pub rechecking: Vec<Rechecking>,
     /// When to look at people again.
@@ -35,13 +40,13 @@ pub(super) struct Access {
     /// The ends of tokens that the client was told of, by the policy that takes them.
     pub noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
-    pub seat: Option<Seat>,
+    seat: Option<Seat>,
     /// How fast the client has spoken.
     pub pace: Pace,
 }
 
-/// Who is this? And what for.
-pub(super) struct Question {
+/// Which user is this? And what for.
+struct Question {
     asking: Asking,
     then: Then,
 }
@@ -56,21 +61,21 @@ pub(super) enum Then {
     Frame(Frame),
 }
 
-/// Is this still who it was?
+/// Is this still the same user?
 pub(super) struct Rechecking {
     pub of: Arc<Admission>,
     pub asking: Asking,
 }
 
-/// How somebody stands with a place's policies.
+/// What a place's policies say of the client.
 pub(super) enum Standing {
     /// None asks.
     Unasked,
-    /// They are let in.
+    /// It is let in.
     Known(Arc<Admission>),
-    /// They are not.
+    /// It is not.
     Denied(Denied),
-    /// Somebody has to be asked.
+    /// An authority has to be asked.
     Asks(Asking),
 }
 
@@ -79,7 +84,8 @@ impl Access {
         Access {
             presented,
             hello: None,
-            asking: None,
+            questions: Vec::new(),
+            held: Vec::new(),
             rechecking: Vec::new(),
             watch_at: None,
             ask_again_at: Vec::new(),
@@ -91,18 +97,88 @@ impl Access {
 
     /// When something is due here.
     pub fn deadline(&self) -> Option<Instant> {
-        // Who waits for an authority has said it in time.
-        let hello = self.hello.as_ref().filter(|_| self.asking.is_none());
+        let hello = self.hello.as_ref().filter(|_| self.questions.is_empty());
         let hello = hello.map(|hello| hello.until);
         [hello, self.watch_at].into_iter().flatten().min()
     }
-}
 
-impl Session {
+    /// Whether a `hello` is overdue. A client that waits for an authority has said it in time.
+    pub fn is_hello_late(&self, now: Instant) -> bool {
+        let is_late = |hello: &Hello| now >= hello.until;
+        self.questions.is_empty() && self.hello.as_deref().is_some_and(is_late)
+    }
+
+    /// Something waits for this answer.
+    pub fn ask(&mut self, asking: Asking, then: Then) {
+        self.questions.push(Question { asking, then });
+    }
+
+    /// Whether the next message of the client is looked at. Subscriptions and requests wait side by side; what says which user it
+    /// is, alone.
+    pub fn may_read(&self) -> bool {
+        let waits = |question: &Question| matches!(question.then, Then::Frame(_));
+        self.held.is_empty() && self.questions.len() < QUESTIONS && self.questions.iter().all(waits)
+    }
+
+    /// Subscriptions that wait for an authority.
+    pub fn subs_asked(&self) -> usize {
+        let is_sub =
+            |question: &&Question| matches!(&question.then, Then::Frame(frame) if frame.is_sub());
+        self.questions.iter().filter(is_sub).count()
+    }
+
+    /// Holds a message back where something before it has to be known first; else gives it back.
+    pub fn hold(&mut self, input: Input) -> Option<Input> {
+        let changes_user = matches!(input, Input::Hello { .. } | Input::Auth { .. });
+        let may_go = self.may_read() && (self.questions.is_empty() || !changes_user);
+        if !may_go {
+            self.held.push(input);
+            return None;
+        }
+        Some(input)
+    }
+
+    /// What was held back, once nothing is asked any more.
+    pub fn release(&mut self) -> Vec<Input> {
+        match self.questions.is_empty() {
+            true => std::mem::take(&mut self.held),
+            false => Vec::new(),
+        }
+    }
+
+    /// The next answer that was waited for, and what for.
+    pub fn poll_answer(
+        &mut self,
+        task: &mut task::Context<'_>,
+    ) -> Poll<(Then, Result<Admission, Denied>)> {
+        let mut ready = None;
+        for (index, question) in self.questions.iter_mut().enumerate() {
+            if let Poll::Ready(outcome) = question.asking.as_mut().poll(task) {
+                ready = Some((index, outcome));
+                break;
+            }
+        }
+        match ready {
+            Some((index, outcome)) => {
+                let question = self.questions.remove(index);
+                if self.questions.is_empty() {
+                    self.questions = Vec::new();
+                }
+                Poll::Ready((question.then, outcome))
+            }
+            None => Poll::Pending,
+        }
+    }
+
     /// Looks for a credential that these policies take, judges it, and remembers whose it is.
-    pub(super) fn standing(&mut self, auths: &[Arc<Auth>], now: Instant) -> Standing {
-        match self.stands(auths) {
-            Standing::Known(admission) => match self.take_in(&admission, now) {
+    pub fn standing(
+        &mut self,
+        cx: &Context,
+        auths: &[Arc<Auth>],
+        effects: &mut Effects,
+    ) -> Standing {
+        match self.stands(cx, auths) {
+            Standing::Known(admission) => match self.take_in(cx, &admission, effects) {
                 true => Standing::Known(admission),
                 false => Standing::Denied(Denied::Expired),
             },
@@ -110,71 +186,46 @@ impl Session {
         }
     }
 
-    /// Routes that guard other readings of what a subscription reads, and ask by this policy who it is.
-    pub(super) fn others_by(&self, auth: &str, sub: &Subscription) -> Vec<Arc<Route>> {
-        let url = &sub.subscriber().target().url;
-        let found = self.member().client.find(&self.in_force, &Method::GET, url);
-        let mut others = found.map_or_else(|_| Vec::new(), |(found, _)| found.others);
-        others.retain(|other| other.auth.iter().any(|asked| *asked.name == *auth));
-        others
-    }
-
-    /// Whether a subscription may still have what else its path can be read as, after a reload.
-    ///
-    /// # Errors
-    /// It may not.
-    pub(super) fn still_stands_at(&self, others: &[Arc<Route>]) -> Result<(), Refusal> {
-        for other in others {
-            let admission = match self.stands(&other.auth) {
-                Standing::Unasked => continue,
-                Standing::Known(admission) => admission,
-                Standing::Denied(denied) => return Err(Refusal::from(&denied)),
-                // Whoever was let in stays until an authority has said otherwise.
-                Standing::Asks(_) => self.admission_of(&other.auth).ok_or_else(|| {
-                    Refusal::new(
-                        Code::Unauthorized,
-                        "another reading of the path asks who it is",
-                    )
-                })?,
-            };
-            fits(other, &admission.identity)?;
-        }
-        Ok(())
-    }
-
-    /// As [`Session::standing`], and remembers nobody.
-    pub(super) fn stands(&self, auths: &[Arc<Auth>]) -> Standing {
-        match self.judge(auths) {
-            Standing::Denied(denied) if denied.is_guess() => match self.known_otherwise(auths) {
-                Some(known) => Standing::Known(known),
-                None => Standing::Denied(denied),
-            },
+    /// As [`Access::standing`], and remembers no user.
+    pub fn stands(&self, cx: &Context, auths: &[Arc<Auth>]) -> Standing {
+        match self.judge(cx, auths) {
+            Standing::Denied(denied) if denied.is_guess() => {
+                match self.known_otherwise(cx, auths) {
+                    Some(known) => Standing::Known(known),
+                    None => Standing::Denied(denied),
+                }
+            }
             standing => standing,
         }
     }
 
-    /// Whom one of these policies knows by something that did not come in a message: a token that another policy has taken
-    /// there says nothing of them.
-    fn known_otherwise(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
-        self.access.presented.extras.message.as_ref()?;
+    /// The user whom one of these policies knows by something that did not come in a message: a token that another policy has
+    /// taken there says nothing of them.
+    fn known_otherwise(&self, cx: &Context, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
+        self.presented.extras.message.as_ref()?;
         let mut known = auths.iter().filter_map(|auth| {
-            let known = self.member().admission(&auth.name)?;
+            let known = cx.member().admission(&auth.name)?;
             (known.found.auth == *auth).then_some(known)
         });
         known.find(|known| known.found.place != credential::Place::Message)
     }
 
-    /// Somebody whom a policy knows from now on, with all that stands by it; false where it has known somebody else, and the
-    /// connection ends.
-    fn take_in(&mut self, admission: &Arc<Admission>, now: Instant) -> bool {
-        match self.member().admission(&admission.found.auth.name) {
-            None => self.remember(admission.clone()),
+    /// A policy knows this user from now on, with all that stands by it; false where it has known another, and the connection
+    /// ends.
+    pub fn take_in(
+        &mut self,
+        cx: &Context,
+        admission: &Arc<Admission>,
+        effects: &mut Effects,
+    ) -> bool {
+        match cx.member().admission(&admission.found.auth.name) {
+            None => self.remember(cx, admission.clone()),
             Some(known) if Arc::ptr_eq(&known, admission) => {}
             Some(known) if known.identity.is_same_subject(&admission.identity) => {
-                self.replace(admission.clone(), now);
+                self.replace(cx, admission.clone(), effects);
             }
             Some(_) => {
-                self.close(4401, "another subject", now);
+                effects.push(Effect::Close(4401, "another subject"));
                 return false;
             }
         }
@@ -182,18 +233,18 @@ impl Session {
     }
 
     /// What was presented, judged by these policies.
-    pub(super) fn judge(&self, auths: &[Arc<Auth>]) -> Standing {
+    pub fn judge(&self, cx: &Context, auths: &[Arc<Auth>]) -> Standing {
         let Some(first) = auths.first() else {
             return Standing::Unasked;
         };
-        let (headers, extras) = self.access.presented.as_came();
+        let (headers, extras) = self.presented.as_came();
         let found = match credential::find_newest(auths, &headers, extras) {
             Ok(found) => found,
             Err(denied) => return Standing::Denied(denied),
         };
         // A ticket was good once; what it stands for holds until something newer comes in a message.
         let is_newer = |found: &Found| found.place == credential::Place::Message;
-        let ticket = self.admission_of(auths);
+        let ticket = cx.admission_of(auths);
         let ticket = ticket.filter(|known| known.ticketed.is_some());
         let ticket = ticket.filter(|_| !found.as_ref().is_some_and(is_newer));
         let found = match &ticket {
@@ -207,21 +258,20 @@ impl Session {
             }
             None => found,
         };
+        let authenticator = &cx.shared.authenticator;
         let Some(found) = found else {
-            return Standing::Denied(self.shared.authenticator.missed(&first.name));
+            return Standing::Denied(authenticator.missed(&first.name));
         };
-        let name = &found.auth.name;
-        let known = self.member().admission(name);
+        let known = cx.member().admission(&found.auth.name);
         let is_judged = |known: &Arc<Admission>| {
             known.found.credential == found.credential && known.found.auth == found.auth
         };
         if let Some(known) = known.filter(is_judged) {
             return Standing::Known(known);
         }
-        let member = self.member().clone();
-        let client = &member.client;
+        let client = &cx.member().client;
         let context = || context(&client.host, client.proto, &client.remote);
-        let check = self.shared.authenticator.check(auths, found, context);
+        let check = authenticator.check(auths, found, context);
         // What the ticket's page had sent stands for them under a changed policy too.
         let ticketed = ticket.and_then(|known| known.ticketed.clone());
         let with_it = |admission: Admission| Admission {
@@ -237,127 +287,33 @@ impl Session {
         }
     }
 
-    /// Who was let in by one of these policies.
-    pub(super) fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
-        let mut names = auths.iter().map(|auth| &auth.name);
-        names.find_map(|name| self.member().admission(name))
+    /// From now on this is the user whom the policy knows here.
+    pub fn remember(&mut self, cx: &Context, admission: Arc<Admission>) {
+        cx.member().admit(admission);
+        self.watch_at = Some(Instant::now());
     }
 
-    /// From now on this is who the policy knows here.
-    pub(super) fn remember(&mut self, admission: Arc<Admission>) {
-        self.member().admit(admission);
-        self.access.watch_at = Some(Instant::now());
-    }
-
-    /// Whom a route's rollout judges: whoever its policy has let in, else whoever the connection's own has.
-    pub(super) fn judged(&self, admitted: Option<&Arc<Admission>>) -> Option<Arc<Admission>> {
-        admitted
-            .cloned()
-            .or_else(|| self.admission_of(&self.own_auths()))
-    }
-
-    /// A frame waits until this is answered.
-    pub(super) fn ask(&mut self, asking: Asking, then: Then) {
-        self.access.asking = Some(Box::new(Question { asking, then }));
-    }
-
-    /// Whether what was asked is answered; acts on it.
-    pub(super) fn learn(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.closing_until.is_some() {
-            // Nothing comes behind a close.
-            return false;
-        }
-        let mut has_learnt = false;
-        let mut index = 0;
-        while let Some(rechecking) = self.access.rechecking.get_mut(index) {
-            let Poll::Ready(outcome) = rechecking.asking.as_mut().poll(cx) else {
-                index += 1;
-                continue;
-            };
-            has_learnt = true;
-            let Rechecking { of, .. } = self.access.rechecking.swap_remove(index);
-            let auth = of.found.auth.name.clone();
-            let known = self.member().admission(&auth);
-            match known.is_some_and(|known| Arc::ptr_eq(&known, &of)) {
-                true => self.rechecked(&auth, outcome),
-                // They have shown something newer meanwhile.
-                false => self.access.watch_at = Some(Instant::now()),
-            }
-        }
-        if self.closing_until.is_none()
-            && let Some(question) = &mut self.access.asking
-            && let Poll::Ready(outcome) = question.asking.as_mut().poll(cx)
-        {
-            has_learnt = true;
-            if let Some(question) = self.access.asking.take() {
-                self.answered(outcome, question.then);
-            }
-        }
-        has_learnt
-    }
-
-    fn answered(&mut self, outcome: Result<Admission, Denied>, then: Then) {
-        let now = Instant::now();
-        let asks = matches!(then, Then::Frame(_));
-        if asks && !self.keeps_up(now) {
-            return;
-        }
-        match (then, outcome) {
-            (Then::Welcome, outcome) => self.greet(outcome, now),
-            (Then::Renew(id, before), outcome) => self.renewed(id, before, outcome, now),
-            // The credential of another reading may have been asked for, so all policies look again.
-            (Then::Frame(frame), Ok(admission)) => {
-                if self.take_in(&Arc::new(admission), now) {
-                    self.advance(frame, None, now);
-                }
-            }
-            (Then::Frame(frame), Err(denied)) => self.advance(frame, Some(denied), now),
-        }
-    }
-
-    /// The policies of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
-    pub(super) fn own_auths(&self) -> Vec<Arc<Auth>> {
-        match self.own_route() {
-            Some(route) => route.auth.clone(),
-            None if self.is_single => Vec::new(),
-            None => self.rules().auth.clone(),
-        }
-    }
-
-    /// The route of the one stream; `None` where there are many, or a reload has taken it away.
-    pub(super) fn own_route(&self) -> Option<Arc<Route>> {
-        if !self.is_single {
-            return None;
-        }
-        let mut routes = self.in_force.routes.bridged();
-        routes.find(|route| route.name == self.life.place).cloned()
-    }
-
-    /// Whose the connection is: whom its own policies have let in, or, where it has none, whom a route's has first.
-    pub(super) fn owner(&self) -> Option<Arc<Admission>> {
-        let own = self.own_auths();
-        match own.is_empty() {
-            true => self.member().admissions().into_iter().next(),
-            false => self.admission_of(&own),
-        }
+    /// The same user goes on by this; subscriptions that it no longer suffices for end.
+    pub fn replace(&mut self, cx: &Context, admission: Arc<Admission>, effects: &mut Effects) {
+        self.remember(cx, admission.clone());
+        effects.push(Effect::Renew(admission));
     }
 
     /// Counts the connection for a user who has just become known; false where they have too many.
-    pub(super) fn take_seat_for(&mut self, admission: &Admission) -> bool {
-        let Some(seat) = &mut self.access.seat else {
+    pub fn take_seat_for(&mut self, cx: &Context, admission: &Admission) -> bool {
+        let Some(seat) = &mut self.seat else {
             return true;
         };
         let is_counted = seat.count_for(&admission.identity.principal()).is_ok();
         if !is_counted {
-            let policy = self.own_policy();
-            let name = policy.as_ref().map_or("", |policy| &policy.name);
-            self.shared.telemetry.rate_limited(name);
+            let name = cx.own_limit().map_or("", |limit| &limit.name);
+            cx.shared.telemetry.rate_limited(name);
         }
         is_counted
     }
 }
 
-/// Whether somebody may use a route.
+/// Whether a user may use a route.
 ///
 /// # Errors
 /// `forbidden`, and what they lack.
@@ -366,7 +322,7 @@ pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
 }
 
-/// Whether somebody is what a route requires.
+/// Whether a user is what a route requires.
 pub(super) fn fits(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     match &route.require {
         Some(require) => {
@@ -385,7 +341,7 @@ pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
     }
 }
 
-/// Whether a subscription's topic is still one of this person's.
+/// Whether a subscription's topic is still one of this user's.
 pub(super) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
     let identity = &admission.identity;
     match scope {

@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 
 use super::client::{Client, Located};
+use super::context::Realm;
 use super::parking::Keep;
 use super::presented::Presented;
 use crate::config::{Emit, Route, Source};
@@ -94,6 +95,16 @@ impl Opening {
             return None;
         };
         client.find(in_force, &Method::GET, url).ok()
+    }
+
+    /// What the connection reaches, given the route of the one stream.
+    pub(super) fn realm(&self, route: Option<&Route>) -> Realm {
+        match self.mode {
+            Mode::Multiplex => Realm::Every,
+            Mode::Single { .. } => {
+                Realm::Stream(route.map_or_else(|| "-".into(), |route| route.name.clone()))
+            }
+        }
     }
 
     /// How the client speaks, given the route of the one stream.

@@ -1,15 +1,12 @@
-//! How fast a client may speak: what is too much is answered with when to come back, and who goes on and on is closed.
-
-use std::sync::Arc;
+//! How fast a client may speak: what is too much is answered with when to come back, and a client that goes on and on is closed.
 
 use tokio::time::Instant;
 
-use super::connection::Session;
+use super::context::Context;
 use crate::config::RateLimit;
 use crate::edge::auth::Identity;
 use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
-use crate::route::InForce;
 
 /// What this connection was refused lately.
 #[derive(Default)]
@@ -27,75 +24,39 @@ impl Pace {
         self.refused_subs += 1;
         self.refused_subs
     }
-}
 
-fn policy_of<'a>(
-    in_force: &'a InForce,
-    place: &str,
-    is_single: bool,
-) -> Option<&'a Arc<RateLimit>> {
-    if !is_single {
-        return in_force.config.websocket.rate_limit.as_ref();
-    }
-    let mut routes = in_force.routes.bridged();
-    routes
-        .find(|route| *route.name == *place)?
-        .rate_limit
-        .as_ref()
-}
-
-/// Largest message of a client, also before there is a connection to ask.
-pub(super) fn max_message(in_force: &InForce, place: &str, is_single: bool) -> usize {
-    let most = in_force.config.websocket.max_message;
-    let own = policy_of(in_force, place, is_single).and_then(|policy| policy.max_message);
-    own.map_or(most, |own| own.min(most))
-}
-
-impl Session {
-    /// Largest message of the client.
-    pub(super) fn max_message(&self) -> usize {
-        max_message(&self.in_force, &self.life.place, self.is_single)
-    }
-
-    /// The limits of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
-    pub(super) fn own_policy(&self) -> Option<Arc<RateLimit>> {
-        policy_of(&self.in_force, &self.life.place, self.is_single).cloned()
-    }
-
-    /// Counts a message; false where it is too much, and has been answered.
-    pub(super) fn allows_message(&mut self, id: Option<u64>, bytes: usize) -> bool {
-        let Some(policy) = self.own_policy() else {
-            return true;
+    /// Counts a message of so many bytes.
+    ///
+    /// # Errors
+    /// It is too much; when to come back.
+    pub fn take_message(&mut self, cx: &Context, bytes: usize) -> Result<(), Refusal> {
+        let Some(limit) = cx.own_limit() else {
+            return Ok(());
         };
-        let place = match self.is_single {
-            true => self.life.place.clone(),
-            false => NO_ROUTE.into(),
+        let place = match cx.realm.is_stream() {
+            true => cx.realm.name(),
+            false => NO_ROUTE,
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let owner = self.owner();
-        let whose = owner.as_ref().map(|owner| &*owner.identity);
-        for (kind, count) in [(Kind::Messages, 1), (Kind::Bytes, bytes)] {
-            if let Err(refusal) = self.charge(&policy, &place, kind, count, whose) {
-                self.refuse(id, &refusal);
-                return false;
-            }
-        }
-        true
+        let owner = cx.owner();
+        let user = owner.as_ref().map(|owner| &*owner.identity);
+        self.charge(cx, limit, place, (Kind::Messages, 1), user)?;
+        self.charge(cx, limit, place, (Kind::Bytes, bytes), user)
     }
 
     /// Takes so much from what a policy allows.
     ///
     /// # Errors
     /// It is too much now; when to come back.
-    pub(super) fn charge(
+    pub fn charge(
         &mut self,
+        cx: &Context,
         policy: &RateLimit,
         route: &str,
-        kind: Kind,
-        count: u32,
+        (kind, count): (Kind, u32),
         user: Option<&Identity>,
     ) -> Result<(), Refusal> {
-        let member = self.member();
+        let member = cx.member();
         let otherwise = match kind {
             // What goes upstream counts as over HTTP; what only this connection says counts for it alone.
             Kind::Requests => Key::remote(&member.client.remote),
@@ -103,9 +64,9 @@ impl Session {
         };
         let principal = user.map(Identity::principal);
         let key = Key::of(policy.by, principal.as_ref(), route, otherwise);
-        let limiters = self.shared.limiters.of(policy);
+        let limiters = cx.shared.limiters.of(policy);
         limiters.check(kind, key, count).map_err(|exceeded| {
-            self.shared.telemetry.rate_limited(&policy.name);
+            cx.shared.telemetry.rate_limited(&policy.name);
             let detail = match exceeded.wait.is_in_vain {
                 true => "more than may come at once",
                 false => "faster than may be; come back",
@@ -113,7 +74,7 @@ impl Session {
             let wait = exceeded.wait.time.as_millis() as u64;
             let wait = wait.max(1);
             if self.is_flood(kind, &exceeded, count, Instant::now()) {
-                self.access.pace.flood = Some(wait);
+                self.flood = Some(wait);
             }
             let mut refusal = Refusal::new(Code::RateLimited, detail);
             refusal.retry_ms = Some(wait);
@@ -121,16 +82,13 @@ impl Session {
         })
     }
 
-    /// Closes whoever went on and on above a limit; they were told each time.
-    pub(super) fn end_flood(&mut self, now: Instant) {
-        if let Some(retry_ms) = self.access.pace.flood.take() {
-            let reason = format!(r#"{{"retry_ms":{retry_ms}}}"#);
-            self.close(4129, &reason, now);
-        }
+    /// Milliseconds until a client may come back that went on and on above a limit; it was told each time.
+    pub fn take_flood(&mut self) -> Option<u64> {
+        self.flood.take()
     }
 
     fn is_flood(&mut self, kind: Kind, exceeded: &Exceeded, count: u32, now: Instant) -> bool {
-        let paces = &mut self.access.pace.excesses;
+        let paces = &mut self.excesses;
         let at = match paces.iter().position(|(known, _)| *known == kind) {
             Some(at) => at,
             None => {

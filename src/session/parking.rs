@@ -99,9 +99,15 @@ impl Parking {
     }
 
     /// Counts what waits in the outbox of a parked session; false where there is no room for it.
-    pub fn has_room(&mut self, waiting: usize) -> bool {
+    fn has_room(&mut self, waiting: usize) -> bool {
         let parked = self.parked.as_mut();
         parked.is_some_and(|parked| parked.memory.grow_to(BYTES + waiting))
+    }
+
+    /// Whether a parked session has waited long enough, or takes memory that is not there. `waiting` bytes are in its outbox.
+    pub fn is_over(&mut self, waiting: usize, now: Instant) -> bool {
+        self.until()
+            .is_some_and(|until| now >= until || !self.has_room(waiting))
     }
 
     /// The client is back.

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::beginning::Beginning;
 use super::call::{self, Caller};
-use super::checks::{Frame, Wants};
+use super::checks::{Checked, Checks, Frame, Wants};
 use super::client::{Located, Person};
 use super::connection::Session;
+use super::effect::Effects;
 use super::filter::Filter;
-use super::identity::claims_of;
+use super::hello::Hello;
+use super::identity::{Then, claims_of};
+use super::opening::Mode;
 use super::subscription::Subscription;
-use crate::edge::auth::Admission;
+use crate::edge::auth::{Admission, Denied};
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
@@ -31,7 +35,79 @@ pub(super) struct Wish {
 }
 
 impl Session {
+    /// The first round: a welcome, at once or in answer to a `hello`, and what the handshake asked for.
+    pub(super) fn begin(&mut self, beginning: Beginning, now: Instant) {
+        if let Some(code) = beginning.refuse_with {
+            self.close(code, "", now);
+            return;
+        }
+        if let Some(admission) = beginning.admission {
+            self.access.remember(&self.cx, admission);
+        }
+        let mode = beginning.mode;
+        if beginning.awaits_hello {
+            let until = now + self.cx.rules().hello_timeout;
+            self.access.hello = Some(Box::new(Hello { mode, until }));
+        } else {
+            self.greet(mode, beginning.place, now);
+        }
+    }
+
+    /// It is known which user it is.
+    pub(super) fn welcome(&mut self, now: Instant) {
+        if let Some(hello) = self.access.hello.take() {
+            self.greet(hello.mode, None, now);
+        }
+    }
+
+    /// Says the first frame, and does what the handshake asked for.
+    fn greet(&mut self, mode: Mode, place: Option<Located>, now: Instant) {
+        let member = self.cx.member().clone();
+        let rules = self.cx.rules();
+        let (interval, timeout, max_subs) =
+            (rules.ping_interval, rules.ping_timeout, rules.max_subs);
+        let own = self.cx.admission_of(self.cx.own_auths());
+        self.link.say(&Output::Welcome {
+            conn: &member.id,
+            node: &self.cx.shared.node,
+            ping_ms: interval.as_millis() as u64,
+            timeout_ms: timeout.as_millis() as u64,
+            max_bytes: self.cx.max_message(),
+            max_subs,
+            auth_exp: own.and_then(|own| own.identity.expires),
+        });
+        // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
+        // what is in force now.
+        let judged_by = self.cx.in_force.generation;
+        self.recheck(now);
+        if let Mode::Single {
+            url,
+            after,
+            last_event_id,
+            ..
+        } = mode
+            && self.closing_until.is_none()
+        {
+            let place = place.filter(|_| self.cx.in_force.generation == judged_by);
+            if place.is_none() {
+                self.cx.follow_name(&url);
+            }
+            let wish = Wish {
+                path: url,
+                after,
+                last_event_id,
+                filter: Vec::new(),
+            };
+            let frame = Frame::at(Wants::Sub(0, wish), place, judged_by);
+            self.advance(frame, None, now);
+        }
+    }
+
+    /// Does what a client asks for, unless something before it has to be known first.
     pub(super) fn handle(&mut self, input: Input, now: Instant) {
+        let Some(input) = self.access.hold(input) else {
+            return;
+        };
         if self.access.hello.is_some() {
             return self.hear_first(input, now);
         }
@@ -55,7 +131,7 @@ impl Session {
                     last_event_id,
                     filter,
                 };
-                if self.is_single {
+                if self.cx.realm.is_stream() {
                     let detail = "this connection carries one stream";
                     return self.refuse_sub(id, &Refusal::new(Code::Conflict, detail), now);
                 }
@@ -64,7 +140,7 @@ impl Session {
             Input::Unsub { id, ch } => {
                 if self.with_sub(id, ch, |_| {}) {
                     self.subscriptions.retain(|sub| sub.ch != ch);
-                    if self.is_single {
+                    if self.cx.realm.is_stream() {
                         self.close(1000, "", now);
                     }
                 }
@@ -76,7 +152,7 @@ impl Session {
                 self.with_sub(id, ch, |sub| sub.resume(now));
             }
             Input::Req(request) => self.advance(Frame::new(Wants::Req(request)), None, now),
-            Input::Ping => self.reply(&Output::Pong),
+            Input::Ping => self.link.reply(&Output::Pong),
             Input::Pong => {}
         }
     }
@@ -84,12 +160,99 @@ impl Session {
     /// Until it is known who it is, nothing else is answered.
     fn hear_first(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Hello { token, .. } => self.hear_hello(token, now),
+            Input::Hello { token, .. } => {
+                let mut effects = Effects::default();
+                self.access.hear_hello(&self.cx, token, &mut effects);
+                self.apply(effects, now);
+            }
             Input::Pong => {}
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
-                self.refuse(other.id(), &refusal);
+                self.link.refuse(other.id(), &refusal);
             }
+        }
+    }
+
+    fn renew(&mut self, id: Option<u64>, token: Option<String>, now: Instant) {
+        let mut effects = Effects::default();
+        let subs = &self.subscriptions;
+        (self.access).renew(&self.cx, subs, id, token, &mut effects);
+        self.apply(effects, now);
+    }
+
+    /// An authority has said which user it is, or that it is none.
+    pub(super) fn answered(
+        &mut self,
+        then: Then,
+        outcome: Result<Admission, Denied>,
+        now: Instant,
+    ) {
+        let mut effects = Effects::default();
+        match (then, outcome) {
+            (Then::Welcome, outcome) => self.access.greet(&self.cx, outcome, &mut effects),
+            (Then::Renew(id, before), outcome) => {
+                let (cx, subs) = (&self.cx, &self.subscriptions);
+                (self.access).renewed(cx, subs, (id, before), outcome, &mut effects);
+            }
+            (Then::Frame(_), _) if !self.keeps_up(now) => {}
+            // The credential of another reading may have been asked for, so all policies look again.
+            (Then::Frame(frame), Ok(admission)) => {
+                let admission = Arc::new(admission);
+                let is_in = self.access.take_in(&self.cx, &admission, &mut effects);
+                self.apply(effects, now);
+                if is_in {
+                    self.advance(frame, None, now);
+                }
+                return;
+            }
+            (Then::Frame(frame), Err(denied)) => self.advance(frame, Some(denied), now),
+        }
+        self.apply(effects, now);
+    }
+
+    /// Takes a frame as far as it gets: it is done, or refused, or waits for an authority. `denied` is what that has said.
+    fn advance(&mut self, mut frame: Frame, denied: Option<Denied>, now: Instant) {
+        if self.closing_until.is_some() {
+            return;
+        }
+        let mut effects = Effects::default();
+        let checked = Checks {
+            cx: &self.cx,
+            subscriptions: self.subscriptions.len() + self.access.subs_asked(),
+            calls: self.calls.len(),
+            is_leaving: self.leaving.exit().is_some(),
+            access: &mut self.access,
+            effects: &mut effects,
+        }
+        .check(&mut frame, denied);
+        self.apply(effects, now);
+        if self.closing_until.is_some() {
+            return;
+        }
+        let (place, admission) = match checked {
+            Ok(Checked::Passed(place, admission)) => (place, admission),
+            Ok(Checked::Asks(asking)) => return self.access.ask(asking, Then::Frame(frame)),
+            Err(refusal) => return self.refuse_frame(&frame.wants, &refusal, now),
+        };
+        match frame.wants {
+            Wants::Sub(id, wish) => {
+                if let Err(refusal) = self.join(place, id, wish, admission, now) {
+                    self.refuse_sub(id, &refusal, now);
+                }
+            }
+            Wants::Req(request) => {
+                let id = request.id;
+                if let Err(refusal) = self.call(place, request, admission.as_deref()) {
+                    self.link.refuse(Some(id), &refusal);
+                }
+            }
+        }
+    }
+
+    fn refuse_frame(&mut self, wants: &Wants, refusal: &Refusal, now: Instant) {
+        match wants {
+            Wants::Sub(id, _) => self.refuse_sub(*id, refusal, now),
+            Wants::Req(request) => self.link.refuse(Some(request.id), refusal),
         }
     }
 
@@ -97,7 +260,7 @@ impl Session {
     ///
     /// # Errors
     /// Why not; nothing is joined then.
-    pub(super) fn join(
+    fn join(
         &mut self,
         (found, url): Located,
         id: u64,
@@ -105,7 +268,8 @@ impl Session {
         admission: Option<Arc<Admission>>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let member = self.member().clone();
+        let cx = &self.cx;
+        let member = cx.member();
         let client = &member.client;
         let route = found.route.clone();
         let identity = admission.as_ref().map(|admission| &*admission.identity);
@@ -114,7 +278,7 @@ impl Session {
             None => self.access.presented.unverified(),
         };
         let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
-        let judged = self.judged(admission.as_ref());
+        let judged = cx.judged(admission.as_ref());
         let judged = judged.as_ref().map(|admission| &*admission.identity);
         let target = client.target(found, url, member.number, person, judged)?;
         let filter = match wish.filter.is_empty() {
@@ -133,9 +297,9 @@ impl Session {
             (None, None) => Start::Live,
         };
         if start != Start::Live {
-            self.shared.telemetry.resume_asked(&route.name);
+            cx.shared.telemetry.resume_asked(&route.name);
         }
-        let mut joined = self.shared.hub.join(
+        let mut joined = cx.shared.hub.join(
             Arc::new(target),
             credentials,
             start,
@@ -154,7 +318,7 @@ impl Session {
         {
             *first = first.told_from(after);
         }
-        let (telemetry, cohort) = (&self.shared.telemetry, Transport::WebSocket.as_str());
+        let (telemetry, cohort) = (&cx.shared.telemetry, Transport::WebSocket.as_str());
         let meters = telemetry.route_meters(&route.name, self.link.codec().name(), cohort);
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
@@ -166,11 +330,11 @@ impl Session {
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
-    pub(super) fn refuse_sub(&mut self, id: u64, refusal: &Refusal, now: Instant) {
-        if self.is_single && id == 0 && self.subscriptions.is_empty() {
+    fn refuse_sub(&mut self, id: u64, refusal: &Refusal, now: Instant) {
+        if self.cx.realm.is_stream() && id == 0 && self.subscriptions.is_empty() {
             return self.refuse_single(refusal, now);
         }
-        self.refuse(Some(id), refusal);
+        self.link.refuse(Some(id), refusal);
         if refusal.code == Code::TooManySubs && self.access.pace.refuse_sub() > PATIENCE {
             self.close(4129, "too many subscriptions", now);
         }
@@ -181,12 +345,12 @@ impl Session {
         match self.subscriptions.iter_mut().find(|sub| sub.ch == ch) {
             Some(sub) => {
                 act(sub);
-                self.reply(&Output::Ok { id, sub: None });
+                self.link.reply(&Output::Ok { id, sub: None });
                 true
             }
             None => {
                 let refusal = Refusal::new(Code::NotFound, "no such channel on this connection");
-                self.refuse(Some(id), &refusal);
+                self.link.refuse(Some(id), &refusal);
                 false
             }
         }
@@ -196,18 +360,18 @@ impl Session {
     ///
     /// # Errors
     /// The route takes no such request.
-    pub(super) fn send(
+    fn call(
         &mut self,
         place: Located,
         request: Req,
         admission: Option<&Admission>,
     ) -> Result<(), Refusal> {
         let caller = Caller {
-            client: &self.member().client,
+            client: &self.cx.member().client,
             presented: &self.access.presented,
             admission,
         };
-        let call = call::start(&self.shared, &self.in_force, caller, place, request)?;
+        let call = call::start(&self.cx.shared, &self.cx.in_force, caller, place, request)?;
         self.calls.push(call);
         Ok(())
     }

@@ -1,106 +1,132 @@
-//! Looking at people again while their connection lives: the end of a token, an authority's second answer, what an admin took
-//! back, and what a reload asks now.
+//! Looking again at the users of a connection while it lives: the end of a token, an authority's second answer, what an admin
+//! took back, and what a reload asks now.
 
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::connection::Session;
-use super::identity::{Rechecking, Standing};
-use super::subscription::Subscription;
-use crate::config::Auth;
+use super::context::Context;
+use super::effect::{Effect, Effects};
+use super::identity::{Access, Rechecking, Standing};
 use crate::edge::auth::expiry::{self, Due, Heard, Held};
 use crate::edge::auth::{
     Admission, Check, Credential, Denied, Found, Place, context, credential, unix_time,
 };
-use crate::error::{Code, Refusal};
-use crate::event::End;
-use crate::protocol::Output;
+use crate::error::Refusal;
 
-impl Session {
-    /// Looks at everybody's time: who is over it goes, who is near it is told, who is due is asked for again.
-    pub(super) fn watch(&mut self, now: Instant) {
-        self.access.watch_at = None;
-        for admission in self.member().admissions() {
-            if self.closing_until.is_some() {
+impl Access {
+    /// Looks at every user's time: who is over it goes, who is near it is told, who is due is asked for again.
+    pub fn watch(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
+        self.watch_at = None;
+        for admission in cx.member().admissions() {
+            if effects.closes() {
                 return;
             }
             let auth = &admission.found.auth.name;
-            let outlook = expiry::look(&self.held(&admission), now.into_std(), unix_time());
+            let outlook = expiry::look(&self.held_of(cx, &admission), now.into_std(), unix_time());
             if let Some(expires) = admission.identity.expires.filter(|_| outlook.expires_soon) {
-                self.notice_end(auth, expires);
+                self.notice_end(auth, expires, effects);
             }
             if let Some(at) = outlook.look_at {
                 self.watch_until(Instant::from_std(at));
             }
             match outlook.due {
                 Due::Nothing => {}
-                // Whatever still asks for somebody asks by another policy.
-                Due::Over(Denied::Missing) => self.member().dismiss(auth),
-                Due::Over(denied) => self.lose(auth, &denied, now),
-                Due::Recheck => self.recheck_person(&admission),
-                Due::Judge => self.follow_policy(&admission),
+                // What still asks for a user asks by another policy.
+                Due::Over(Denied::Missing) => cx.member().dismiss(auth),
+                Due::Over(denied) => lose(cx, auth, &denied, effects),
+                Due::Recheck => self.recheck(cx, &admission),
+                Due::Judge => self.follow_policy(cx, &admission, now, effects),
             }
         }
     }
 
-    /// What [`expiry`] has to know of somebody.
-    fn held(&self, admission: &Admission) -> Held {
+    /// Acts on what authorities have said to second questions. Returns whether one has.
+    pub fn hear_rechecks(
+        &mut self,
+        cx: &Context,
+        now: Instant,
+        task: &mut task::Context<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let mut has_heard = false;
+        let mut index = 0;
+        while let Some(rechecking) = self.rechecking.get_mut(index) {
+            let Poll::Ready(outcome) = rechecking.asking.as_mut().poll(task) else {
+                index += 1;
+                continue;
+            };
+            has_heard = true;
+            let Rechecking { of, .. } = self.rechecking.swap_remove(index);
+            let auth = of.found.auth.name.clone();
+            let known = cx.member().admission(&auth);
+            match known.is_some_and(|known| Arc::ptr_eq(&known, &of)) {
+                true => self.rechecked(cx, &auth, outcome, now, effects),
+                // They have shown something newer meanwhile.
+                false => self.watch_at = Some(now),
+            }
+        }
+        has_heard
+    }
+
+    /// What [`expiry`] has to know of a user.
+    fn held_of(&self, cx: &Context, admission: &Admission) -> Held {
         let name = &admission.found.auth.name;
-        let mut waiting = self.access.ask_again_at.iter();
+        let mut waiting = self.ask_again_at.iter();
         let ask_at = waiting.find(|(by, _)| by == name).map(|(_, at)| *at);
-        let mut asked = self.access.rechecking.iter();
+        let mut asked = self.rechecking.iter();
         let is_asked = asked.any(|asked| asked.of.found.auth.name == *name);
-        let auth = self.in_force.config.auths.get(&**name);
-        let authenticator = &self.shared.authenticator;
+        let auth = cx.in_force.config.auths.get(&**name);
+        let authenticator = &cx.shared.authenticator;
         authenticator.held(admission, auth, ask_at, is_asked)
     }
 
     fn watch_until(&mut self, at: Instant) {
-        let before = self.access.watch_at.unwrap_or(at);
-        self.access.watch_at = Some(before.min(at));
+        let before = self.watch_at.unwrap_or(at);
+        self.watch_at = Some(before.min(at));
     }
 
-    fn notice_end(&mut self, auth: &Arc<str>, expires: u64) {
-        let noticed = &mut self.access.noticed;
+    fn notice_end(&mut self, auth: &Arc<str>, expires: u64, effects: &mut Effects) {
+        let noticed = &mut self.noticed;
         if noticed.iter().any(|(by, at)| by == auth && *at == expires) {
             return;
         }
         noticed.retain(|(by, _)| by != auth);
         noticed.push((auth.clone(), expires));
-        let d = serde_json::value::to_raw_value(&serde_json::json!({"auth_exp": expires}));
-        self.say(&Output::Notice {
-            level: "warn",
-            msg: "auth_expiring",
-            d: d.ok().as_deref(),
-        });
+        effects.push(Effect::Expires(expires));
     }
 
     /// Leaves an authority alone until then.
     fn ask_again_at(&mut self, auth: &Arc<str>, at: Instant) {
-        let waiting = &mut self.access.ask_again_at;
+        let waiting = &mut self.ask_again_at;
         waiting.retain(|(name, _)| name != auth);
         waiting.push((auth.clone(), at));
     }
 
-    fn recheck_person(&mut self, admission: &Arc<Admission>) {
-        let member = self.member().clone();
-        let client = &member.client;
+    fn recheck(&mut self, cx: &Context, admission: &Arc<Admission>) {
+        let client = &cx.member().client;
         let context = context(&client.host, client.proto, &client.remote);
-        let asking = self.shared.authenticator.recheck(admission, context);
+        let asking = cx.shared.authenticator.recheck(admission, context);
         let of = admission.clone();
         let asked = asking.map(|asking| Rechecking { of, asking });
-        self.access.rechecking.extend(asked);
+        self.rechecking.extend(asked);
     }
 
-    pub(super) fn rechecked(&mut self, auth: &Arc<str>, outcome: Result<Admission, Denied>) {
-        let now = Instant::now();
-        let Some(known) = self.member().admission(auth) else {
+    fn rechecked(
+        &mut self,
+        cx: &Context,
+        auth: &Arc<str>,
+        outcome: Result<Admission, Denied>,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let Some(known) = cx.member().admission(auth) else {
             return;
         };
         let word = outcome.as_ref().map(|newer| newer.word(&known));
-        match expiry::hear(word, &self.held(&known), now.into_std()) {
-            Heard::Over(denied) => self.lose(auth, &denied, now),
+        match expiry::hear(word, &self.held_of(cx, &known), now.into_std()) {
+            Heard::Over(denied) => lose(cx, auth, &denied, effects),
             Heard::Unknown(at) => {
                 let at = Instant::from_std(at);
                 self.ask_again_at(auth, at);
@@ -117,114 +143,74 @@ impl Session {
                         ticketed: admission.ticketed.clone().or(ticketed),
                         ..admission
                     };
-                    self.replace(Arc::new(admission), now);
+                    self.replace(cx, Arc::new(admission), effects);
                 }
             }
         }
     }
 
-    /// Somebody is not who they were: the connection goes with them, or only what they had subscribed to.
-    fn lose(&mut self, auth: &Arc<str>, denied: &Denied, now: Instant) {
-        self.member().dismiss(auth);
-        if self.is_single || self.rules().auth.iter().any(|own| own.name == *auth) {
-            return self.close(denied.close_code(), "", now);
-        }
-        let is_theirs = |sub: &&Subscription| {
-            sub.admitted_by(auth).is_some() || !self.others_by(auth, sub).is_empty()
-        };
-        let theirs: Vec<u32> = (self.subscriptions.iter().filter(is_theirs))
-            .map(|sub| sub.ch)
-            .collect();
-        let code = Refusal::from(denied).code;
-        for ch in theirs {
-            self.end_sub(ch, code, now);
-        }
-    }
-
-    pub(super) fn end_sub(&mut self, ch: u32, code: Code, now: Instant) {
-        self.subscriptions.retain(|sub| sub.ch != ch);
-        let end = End {
-            code,
-            status: code.status(),
-            retry_ms: None,
-            is_final: false,
-        };
-        self.end(ch, &end, now);
-    }
-
-    /// Whoever an admin took back is out.
-    pub(super) fn drop_revoked(&mut self, now: Instant) {
-        for admission in self.member().admissions() {
-            let is_here = self.closing_until.is_none();
-            if is_here && self.shared.authenticator.is_revoked(&admission) {
-                self.lose(&admission.found.auth.name, &Denied::Revoked, now);
-            }
-        }
-    }
-
-    /// Judges everybody anew whose policy was changed by a reload.
-    pub(super) fn follow_policies(&mut self, now: Instant) {
-        let config = self.in_force.config.clone();
-        for admission in self.member().admissions() {
+    /// Judges all users anew whose policy was changed by a reload.
+    pub fn follow_policies(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
+        for admission in cx.member().admissions() {
             let before = &admission.found.auth;
-            let Some(auth) = config.auths.get(&*before.name) else {
-                // Whatever still asks for somebody asks by another policy.
-                self.member().dismiss(&before.name);
+            let Some(auth) = cx.in_force.config.auths.get(&*before.name) else {
+                // What still asks for a user asks by another policy.
+                cx.member().dismiss(&before.name);
                 continue;
             };
-            if auth == before || self.closing_until.is_some() {
-                continue;
+            if auth != before && !effects.closes() {
+                self.follow_policy(cx, &admission, now, effects);
             }
-            self.follow_policy(&admission);
         }
-        let own = self.own_auths();
-        if self.closing_until.is_none()
-            && self.access.hello.is_none()
-            && !own.is_empty()
-            && self.admission_of(&own).is_none()
-        {
-            self.enter_anew(&own, now);
+        let own = cx.own_auths();
+        let is_unknown = || !own.is_empty() && cx.admission_of(own).is_none();
+        if !effects.closes() && self.hello.is_none() && is_unknown() {
+            self.enter_anew(cx, effects);
         }
     }
 
-    /// What was presented is looked for and judged as the policy is now. Whom an authority has vouched for stays for the time
-    /// of one recheck at most: all at once would be a storm.
-    fn follow_policy(&mut self, admission: &Arc<Admission>) {
+    /// What was presented is looked for and judged as the policy is now. A user for whom an authority has vouched stays for the
+    /// time of one recheck at most: all at once would be a storm.
+    fn follow_policy(
+        &mut self,
+        cx: &Context,
+        admission: &Arc<Admission>,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         let name = admission.found.auth.name.clone();
-        let Some(auth) = self.in_force.config.auths.get(&*name).cloned() else {
+        let Some(auth) = cx.in_force.config.auths.get(&*name).cloned() else {
             return;
         };
         let found = match admission.ticketed {
-            Some(_) => Some(Found {
+            Some(_) => Ok(Some(Found {
                 auth: auth.clone(),
                 ..admission.found.clone()
-            }),
+            })),
             None => {
-                let (headers, extras) = self.access.presented.as_came();
-                match credential::find_newest(std::slice::from_ref(&auth), &headers, extras) {
-                    Ok(found) => found,
-                    Err(denied) => return self.rechecked(&name, Err(denied)),
-                }
+                let (headers, extras) = self.presented.as_came();
+                credential::find_newest(std::slice::from_ref(&auth), &headers, extras)
             }
         };
-        let Some(found) = found else {
-            return self.rechecked(&name, Err(Denied::Missing));
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.rechecked(cx, &name, Err(Denied::Missing), now, effects),
+            Err(denied) => return self.rechecked(cx, &name, Err(denied), now, effects),
         };
         if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential)
             && matches!(admission.found.credential, Credential::Inputs(_))
         {
             let adopted = admission.adopted(found, every, fastrand::f64());
-            return self.rechecked(&name, Ok(adopted));
+            return self.rechecked(cx, &name, Ok(adopted), now, effects);
         }
-        let member = self.member().clone();
-        let client = &member.client;
+        let client = &cx.member().client;
         let context = || context(&client.host, client.proto, &client.remote);
         let auths = std::slice::from_ref(&auth);
-        match self.shared.authenticator.check(auths, found, context) {
-            Check::Done(outcome) => self.rechecked(&name, outcome),
+        match cx.shared.authenticator.check(auths, found, context) {
+            Check::Done(outcome) => self.rechecked(cx, &name, outcome, now, effects),
             Check::Asks(asking) => {
                 // What was asked by the policy of before is of no use, and reloads may come faster than answers.
-                let rechecking = &mut self.access.rechecking;
+                let rechecking = &mut self.rechecking;
                 rechecking.retain(|asked| asked.of.found.auth.name != name);
                 let of = admission.clone();
                 rechecking.push(Rechecking { of, asking });
@@ -232,13 +218,32 @@ impl Session {
         }
     }
 
-    /// A reload asks for somebody where nobody did, or by another policy.
-    fn enter_anew(&mut self, own: &[Arc<Auth>], now: Instant) {
-        match self.standing(own, now) {
+    /// A reload asks for a user where no policy did, or by another policy.
+    fn enter_anew(&mut self, cx: &Context, effects: &mut Effects) {
+        match self.standing(cx, cx.own_auths(), effects) {
             Standing::Unasked | Standing::Known(_) => {}
-            Standing::Denied(denied) => self.close(denied.close_code(), "", now),
+            Standing::Denied(denied) => effects.push(Effect::Close(denied.close_code(), "")),
             // The handshake waits for such an answer better than a session can.
-            Standing::Asks(_) => self.close(4201, "", now),
+            Standing::Asks(_) => effects.push(Effect::Close(4201, "")),
         }
     }
+}
+
+/// Users whom an admin has revoked are out.
+pub(super) fn drop_revoked(cx: &Context, effects: &mut Effects) {
+    for admission in cx.member().admissions() {
+        if !effects.closes() && cx.shared.authenticator.is_revoked(&admission) {
+            lose(cx, &admission.found.auth.name, &Denied::Revoked, effects);
+        }
+    }
+}
+
+/// A user is not who they were: the connection goes with them, or only what they had subscribed to.
+fn lose(cx: &Context, auth: &Arc<str>, denied: &Denied, effects: &mut Effects) {
+    cx.member().dismiss(auth);
+    let is_own = cx.realm.is_stream() || cx.rules().auth.iter().any(|own| own.name == *auth);
+    effects.push(match is_own {
+        true => Effect::Close(denied.close_code(), ""),
+        false => Effect::Lose(auth.clone(), Refusal::from(denied).code),
+    });
 }

@@ -1,0 +1,146 @@
+//! What every part of a session works by: the process around it, the configuration in force, and whose policies are the
+//! connection's own.
+
+use std::sync::Arc;
+
+use hyper::Method;
+
+use super::Shared;
+use super::client::Located;
+use super::registry::{Member, Membership};
+use crate::config::{Auth, RateLimit, Route, WebSocket};
+use crate::edge::auth::Admission;
+use crate::error::Refusal;
+use crate::route::InForce;
+
+/// See the module.
+pub(super) struct Context {
+    pub shared: Arc<Shared>,
+    pub membership: Membership,
+    /// As of the last look; reloads and stages ask for another one.
+    pub in_force: Arc<InForce>,
+    pub realm: Realm,
+}
+
+/// What a connection reaches, and so which policies are its own. Each subscription and request has those of its route as well.
+#[derive(Clone, Debug)]
+pub(super) enum Realm {
+    /// `PREFIX/ws`: any route.
+    Every,
+    /// A bridged route's own path: that one stream, with which the session ends. The route's name; `-` where there is none.
+    Stream(Arc<str>),
+}
+
+impl Realm {
+    /// One stream, and nothing else.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Realm::Stream(_))
+    }
+
+    /// As logs and metrics say it: `-` is no route's own.
+    pub fn name(&self) -> &str {
+        match self {
+            Realm::Every => "-",
+            Realm::Stream(route) => route,
+        }
+    }
+
+    /// The route of the one stream; `None` where there are many, or a reload has taken it away.
+    pub fn route<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Route>> {
+        let Realm::Stream(name) = self else {
+            return None;
+        };
+        let mut routes = in_force.routes.bridged();
+        routes.find(|route| route.name == *name)
+    }
+
+    fn rate_limit<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<RateLimit>> {
+        match self {
+            Realm::Every => in_force.config.websocket.rate_limit.as_ref(),
+            Realm::Stream(_) => self.route(in_force)?.rate_limit.as_ref(),
+        }
+    }
+
+    /// Largest message of the client, bytes.
+    pub fn max_message(&self, in_force: &InForce) -> usize {
+        let most = in_force.config.websocket.max_message;
+        let own = self.rate_limit(in_force).and_then(|own| own.max_message);
+        own.map_or(most, |own| own.min(most))
+    }
+}
+
+impl Context {
+    /// The session as others see it.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.membership.member
+    }
+
+    pub fn rules(&self) -> &WebSocket {
+        &self.in_force.config.websocket
+    }
+
+    /// Largest message of the client, bytes.
+    pub fn max_message(&self) -> usize {
+        self.realm.max_message(&self.in_force)
+    }
+
+    /// The policies of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
+    pub fn own_auths(&self) -> &[Arc<Auth>] {
+        match (&self.realm, self.own_route()) {
+            (Realm::Every, _) => &self.rules().auth,
+            (Realm::Stream(_), Some(route)) => &route.auth,
+            (Realm::Stream(_), None) => &[],
+        }
+    }
+
+    /// The limits of the connection itself.
+    pub fn own_limit(&self) -> Option<&Arc<RateLimit>> {
+        self.realm.rate_limit(&self.in_force)
+    }
+
+    /// As [`Realm::route`].
+    pub fn own_route(&self) -> Option<&Arc<Route>> {
+        self.realm.route(&self.in_force)
+    }
+
+    /// The user whom one of these policies has let in.
+    pub fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
+        let mut names = auths.iter().map(|auth| &auth.name);
+        names.find_map(|name| self.member().admission(name))
+    }
+
+    /// The user whom a route's rollout judges: the one that its policy has let in, else the connection's own.
+    pub fn judged(&self, admitted: Option<&Arc<Admission>>) -> Option<Arc<Admission>> {
+        admitted
+            .cloned()
+            .or_else(|| self.admission_of(self.own_auths()))
+    }
+
+    /// The user that the connection belongs to: whom its own policies have let in, or, where it has none, whom a route's has
+    /// first.
+    pub fn owner(&self) -> Option<Arc<Admission>> {
+        let own = self.own_auths();
+        match own.is_empty() {
+            true => self.member().admissions().into_iter().next(),
+            false => self.admission_of(own),
+        }
+    }
+
+    /// As [`Client::find`](super::client::Client::find), by what is in force.
+    ///
+    /// # Errors
+    /// There is no such route, or the path is none.
+    pub fn find(&self, method: &Method, path: &str) -> Result<Located, Refusal> {
+        self.member().client.find(&self.in_force, method, path)
+    }
+
+    /// The route that the one stream reads may have another name now.
+    pub fn follow_name(&mut self, url: &str) {
+        if self.realm.is_stream()
+            && let Ok((found, _)) = self.find(&Method::GET, url)
+        {
+            self.member().cohort.live_by(&found.route);
+            self.realm = Realm::Stream(found.route.name.clone());
+        }
+    }
+}
