@@ -9,7 +9,6 @@ use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::http2::Upload;
 use super::wire::Traffic;
 use crate::edge::hygiene::{Fault, trailers};
 use crate::error::{Error, Kind};
@@ -22,8 +21,8 @@ pub enum Arriving {
     Nothing,
     /// Over HTTP/1, where the wire judges and times it.
     Http1(Incoming, Traffic),
-    /// Over a stream of HTTP/2.
-    Http2(Box<Upload>),
+    /// Over a stream of HTTP/2, which judges and times it by itself.
+    Http2(Body),
 }
 
 impl Arriving {
@@ -88,7 +87,7 @@ impl hyper::body::Body for Upward {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 frame.map(|frame| frame.map_err(|error| explain(&error, traffic.fault())))
             }
-            Arriving::Http2(upload) => ready!(upload.poll_frame(cx)),
+            Arriving::Http2(upload) => ready!(Pin::new(upload).poll_frame(cx)),
         };
         Poll::Ready(frame.map(|frame| match frame?.into_trailers() {
             Ok(trailers) => self.clean(trailers),

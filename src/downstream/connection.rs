@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::arrival::{self, Dropped};
-use super::exchange::{Connection, Remote};
+use super::client_connection::{Connection, Remote};
 use super::line::Line;
 use super::respond::Problem;
+use super::service::Handler;
 use super::stream::Stream;
 use super::wire::{Traffic, Wire};
 use super::{farewell, http1, http2, preface};
@@ -27,6 +28,7 @@ pub async fn carry(
     line: Line,
     address: Option<IpAddr>,
     shared: Arc<Shared>,
+    handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) {
     let config = shared.in_force.load().config.clone();
@@ -71,6 +73,7 @@ pub async fn carry(
             beginning.ahead,
             connection,
             limits,
+            handler,
             stop,
         ))
         .await;
@@ -79,7 +82,7 @@ pub async fn carry(
     let wire = Wire::new(stream, limits, traffic.clone(), connections);
     let wire = wire.begun_with(beginning);
     let connection = connection(Some(traffic.clone()));
-    http1::serve(wire, traffic, connection, limits, stop).await;
+    http1::serve(wire, traffic, connection, limits, handler, stop).await;
 }
 
 /// Finds a place for a connection that tells nothing before its first request.

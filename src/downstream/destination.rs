@@ -10,9 +10,9 @@ use hyper::{Method, StatusCode};
 
 use super::endpoints::{self, About, Own};
 use super::exchange::Exchange;
+use super::handshake;
 use super::offer::Offer;
 use super::respond::Problem;
-use super::websocket;
 use crate::config::{CorsMode, Route};
 use crate::edge::cors;
 use crate::edge::hygiene::Fault;
@@ -110,7 +110,7 @@ impl Destination {
     pub fn asked_for(&self, head: &Parts) -> Option<&'static str> {
         match self {
             Destination::Route(found, _) if !found.bridged => None,
-            Destination::Route(..) => Some(websocket::protocol(&head.headers)),
+            Destination::Route(..) => Some(handshake::protocol(&head.headers)),
             Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => {
                 Some("json")
             }
@@ -132,7 +132,7 @@ impl Destination {
                 _ => Ok(None),
             };
         }
-        websocket::key(&head.headers)?;
+        handshake::key(&head.headers)?;
         let is_ours = self.asked_for(head).is_some();
         if is_ours && exchange.shared.draining.load(Ordering::Relaxed) {
             return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));

@@ -10,11 +10,14 @@ use hyper::{Request, Response, StatusCode, Version};
 
 use super::account::Account;
 use super::body::Arriving;
+use super::client_connection::Connection;
 use super::destination::Destination;
 use super::edge::{self, Checked};
 use super::endpoints;
-use super::exchange::{self, Connection, Exchange};
-use super::respond::{Problem, REQUEST_ID};
+use super::exchange::Exchange;
+use super::request_id::{self, REQUEST_ID};
+use super::respond::Problem;
+use super::service::Handler;
 use super::wire::Traffic;
 use super::{passthrough, tunnel, websocket};
 use crate::edge::cors::Marks;
@@ -30,14 +33,28 @@ use crate::upstream::Body;
 /// Seconds after which somebody who found no room may try again, spread at random.
 const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
+/// The road as the server's handler.
+#[derive(Clone, Copy)]
+pub struct Road;
+
+impl Handler for Road {
+    fn handle(
+        self,
+        connection: Arc<Connection>,
+        request: Request<Arriving>,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        dispatch(connection, request)
+    }
+}
+
 /// Answers one request. Every answer bears its number, and its account is followed to the end.
-pub async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
+async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
     let in_force = connection.shared.in_force.load_full();
     let trusted = &in_force.config.server.trusted_proxies;
     let peer = connection.remote.peer(trusted);
     let mut account = Account::open(
         request.method().clone(),
-        exchange::request_id(peer, request.headers()),
+        request_id::of(peer, request.headers()),
         connection.peer.clone(),
         connection.traffic.clone(),
         connection.shared.telemetry.clone(),

@@ -6,66 +6,20 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
 use super::destination::Destination;
+use super::entrant::{Came, Entrant, Entry};
 use super::exchange::Exchange;
 use super::limits;
 use super::offer::Offer;
 use super::respond::Problem;
-use super::websocket::Came;
 use crate::config::{Auth, Cors, Route};
 use crate::edge::auth::credential::{self, Extras};
 use crate::edge::auth::forward::Context;
-use crate::edge::auth::{Admission, Check, Denied, Identity, context, csrf};
+use crate::edge::auth::{Admission, Check, Denied, context, csrf};
 use crate::edge::cors::{self, Marks, Ruling};
 use crate::edge::hygiene::own::{self, Parameters, Taken};
-use crate::edge::rate_limit::Seat;
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::route::InForce;
 use crate::upstream::{self, Body};
-
-/// Whoever asks for something, as far as the edge has got with them.
-#[derive(Default)]
-pub struct Entrant {
-    /// How they stand.
-    pub entry: Entry,
-    /// What was presented beside header fields.
-    pub extras: Extras,
-    /// A seat under a policy's caps, kept as long as the connection.
-    pub seat: Option<Seat>,
-}
-
-/// How somebody stands with the policies of a place.
-#[derive(Default)]
-pub enum Entry {
-    /// None asks who it is.
-    #[default]
-    Unasked,
-    /// They are let in.
-    Admitted(Arc<Admission>),
-    /// A `hello` has to tell who it is: only a socket of our own waits for one.
-    Awaited,
-    /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
-    TurnedAway(u16),
-}
-
-impl Entrant {
-    /// Whom a policy has let in, and by what.
-    pub fn admission(&self) -> Option<&Arc<Admission>> {
-        match &self.entry {
-            Entry::Admitted(admission) => Some(admission),
-            Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
-        }
-    }
-
-    /// Who it is.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.admission().map(|admission| &*admission.identity)
-    }
-
-    /// Whether a backend may see this: nothing is still to be told, by them or to them.
-    pub fn is_let_in(&self) -> bool {
-        matches!(self.entry, Entry::Unasked | Entry::Admitted(_))
-    }
-}
 
 /// What the checks of a request have come to.
 #[expect(
@@ -105,7 +59,7 @@ pub async fn enforce(
             progress,
         };
         let step = match policy::check(&view) {
-            Decision::Allow => break Entry::of(outcome),
+            Decision::Allow => break entry(outcome),
             Decision::AwaitHello => break Entry::Awaited,
             Decision::Deny(reason) => break turned_away(&reason, ask)?,
             Decision::Count { step, limit, user } => {
@@ -229,12 +183,10 @@ fn known(outcome: Option<&Outcome>) -> Known<'_> {
     }
 }
 
-impl Entry {
-    fn of(outcome: Option<Outcome>) -> Entry {
-        match outcome {
-            Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
-            None | Some(Err(_)) => Entry::Unasked,
-        }
+fn entry(outcome: Option<Outcome>) -> Entry {
+    match outcome {
+        Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
+        None | Some(Err(_)) => Entry::Unasked,
     }
 }
 

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::cohort::Cohort;
-use super::edge::Entrant;
+use super::entrant::Entrant;
 use super::exchange::Exchange;
 use super::respond::{self, Problem};
 use crate::config::Rollout;

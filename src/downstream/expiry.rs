@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use tokio::time::sleep;
 
-use super::edge::Entrant;
+use super::entrant::Entrant;
 use super::exchange::Exchange;
 use crate::edge::auth::{Admission, Denied, context};
 use crate::edge::hygiene::text::Text;

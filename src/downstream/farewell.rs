@@ -10,7 +10,7 @@ use super::arrival::{self, Dropped};
 use super::line::Line;
 use super::respond::Problem;
 use super::stream::Stream;
-use super::{exchange, linger};
+use super::{linger, request_id};
 use crate::config::Tls;
 use crate::edge::caps::Lingering;
 
@@ -37,7 +37,7 @@ pub async fn say(
             None => Stream::Plain(line),
             Some(tls) => arrival::accept_tls(line, tls.plain_engine(), deadline).await?,
         };
-        let words = problem.into_last_words(&exchange::new_request_id());
+        let words = problem.into_last_words(&request_id::new());
         let spoken = speak(&mut stream, &words).await;
         spoken.map(|()| stream).map_err(|_| Dropped::Gone)
     };

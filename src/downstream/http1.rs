@@ -13,9 +13,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::body::Arriving;
-use super::dispatch::dispatch;
-use super::exchange::Connection;
-use super::upgrade::{Granted, Socket};
+use super::client_connection::Connection;
+use super::service::Handler;
 use super::wire::{REFUSED_METHOD, Traffic, Wire};
 use crate::config::Limits;
 
@@ -25,6 +24,7 @@ pub async fn serve(
     traffic: Traffic,
     connection: Arc<Connection>,
     limits: &Limits,
+    handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) {
     let board = Board(traffic.clone());
@@ -32,7 +32,7 @@ pub async fn serve(
         let request = arriving(request, &traffic);
         let traffic = traffic.clone();
         // The engine keeps room for this future as long as the connection lives: a box is small.
-        let answer = Box::pin(dispatch(connection.clone(), request));
+        let answer = Box::pin(handler.handle(connection.clone(), request));
         answer.map(move |answer| {
             traffic.answer(&answer);
             Ok::<_, Infallible>(answer)
@@ -65,11 +65,8 @@ pub async fn serve(
         return;
     };
     let (stream, held) = wire.into_parts();
-    heir(Granted {
-        socket: Socket::Whole(stream),
-        // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
-        ahead: [parts.read_buf, held].concat().into(),
-    });
+    // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+    heir(stream, [parts.read_buf, held].concat().into());
 }
 
 /// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a
@@ -126,7 +123,7 @@ mod tests {
         for panics in [false, true] {
             let traffic = Traffic::default();
             let (held, mut lost) = oneshot::channel::<()>();
-            traffic.leave_to(Box::new(move |_| drop(held)));
+            traffic.leave_to(Box::new(move |_, _| drop(held)));
             let board = Board(traffic.clone());
             assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Empty));
             let ended = catch_unwind(AssertUnwindSafe(move || {

@@ -24,18 +24,17 @@ use hyper::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::exchange::Connection;
+use super::client_connection::Connection;
+use super::clock::Clock;
+use super::patience::KEEP_ALIVE;
+use super::service::Handler;
 use super::stream::Stream;
-use super::wire::clock::Clock;
-use super::wire::patience::KEEP_ALIVE;
 use crate::config::Limits;
 use crate::edge::hygiene::frames::Abuse;
 use board::Board;
-pub use duplex::Duplex;
-pub use seam::PREFACE;
+pub use duplex::{Duplex, Promised};
 use seam::Seam;
 use stream::Common;
-pub use upload::Upload;
 
 /// Streams at once.
 const STREAMS: u32 = 100;
@@ -57,6 +56,7 @@ pub async fn serve(
     ahead: Bytes,
     connection: Arc<Connection>,
     limits: &Limits,
+    handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) {
     let board = Arc::new(Board::default());
@@ -86,7 +86,7 @@ pub async fn serve(
             () = &mut stopped, if !driver.is_leaving => Event::Leave,
         };
         match event {
-            Event::Request(request, respond) => answer(common.clone(), request, respond),
+            Event::Request(request, respond) => answer(common.clone(), handler, request, respond),
             Event::Leave => driver.leave(),
             Event::Abuse(abuse) => return driver.cut(abuse).await,
             Event::Over => return,
@@ -95,9 +95,14 @@ pub async fn serve(
 }
 
 /// A task of its own for each stream: a panic in one ends no other.
-fn answer(common: Arc<Common>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+fn answer(
+    common: Arc<Common>,
+    handler: impl Handler,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
     let telemetry = common.connection.shared.telemetry.clone();
-    let carried = AssertUnwindSafe(stream::carry(common, request, respond)).catch_unwind();
+    let carried = AssertUnwindSafe(stream::carry(common, handler, request, respond)).catch_unwind();
     tokio::spawn(carried.map(move |outcome| {
         if outcome.is_err() {
             telemetry.panicked("stream");

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::wire::Taking;
+use super::taking::Taking;
 
 /// One accepted socket, with what was read of it ahead.
 #[derive(Debug)]

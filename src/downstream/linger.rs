@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::wire::clock::Clock;
+use super::clock::Clock;
 use crate::edge::caps::Lingering;
 
 /// How long a client may go on sending, and how long it may pause meanwhile: nginx's `lingering_time` and

@@ -11,12 +11,14 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::account::Account;
 use super::body::Arriving;
+use super::client_connection::Connection;
 use super::cohort::Cohort;
-use super::exchange::{Connection, Exchange};
+use super::entrant::Came;
+use super::exchange::Exchange;
 use super::expiry::Expiry;
 use super::redirect;
-use super::respond::{self, Problem, REQUEST_ID};
-use super::websocket::Came;
+use super::request_id::REQUEST_ID;
+use super::respond::{self, Problem};
 use crate::config::{ConnectionAuth, Rollout};
 use crate::edge::auth::Denied;
 use crate::edge::hygiene::spelling::Spelling;

@@ -10,9 +10,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::http2::PREFACE;
+use super::patience::KEEP_ALIVE;
 use super::stream::Stream;
-use super::wire::patience::KEEP_ALIVE;
+
+/// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How much is read at once: a whole request, as a rule.
 const PIECE: usize = 2048;

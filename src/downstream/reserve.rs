@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::accept::accept;
+use super::farewell;
 use super::line::Line;
-use super::{accept, farewell};
 use crate::listener::Listener;
 use crate::session::Shared;
 

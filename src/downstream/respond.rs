@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
+use super::request_id::REQUEST_ID;
 use crate::edge::auth::Denied;
 use crate::edge::cors::OriginRefused;
 use crate::edge::hygiene::Fault;
@@ -19,9 +20,6 @@ use crate::edge::hygiene::spelling::spelled;
 use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::upstream::{self, Body};
-
-/// The request's number, on every answer and in every log line about it.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Seconds after which somebody may look whether another connection of theirs has ended.
 const CROWDED_SECONDS: u32 = 10;

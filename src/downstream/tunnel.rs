@@ -20,14 +20,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::account::Account;
 use super::body::Arriving;
-use super::exchange::{Connection, Exchange};
+use super::client_connection::Connection;
+use super::entrant::Came;
+use super::exchange::Exchange;
 use super::expiry::Expiry;
+use super::handshake;
 use super::offer;
 use super::one_way;
 use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
-use super::websocket::{self, Came};
 use crate::config::{CorsMode, Route};
 use crate::edge::cors;
 use crate::edge::hygiene::hop;
@@ -52,10 +54,10 @@ pub async fn open(
     came: Came,
     account: &mut Account,
 ) -> Result<Response<Body>, Problem> {
-    let key = websocket::key(&head.headers)?;
+    let key = handshake::key(&head.headers)?;
     let expected = derive_accept_key(key.as_bytes());
     let mut head = head;
-    let downstream = Upgrade::of(&mut head.extensions, connection);
+    let downstream = Upgrade::of(&mut head.extensions, connection.traffic.as_ref());
     let mut request = passthrough::request(connection, exchange, found, head, body, &came)?;
     if came.entrant.admission().is_some() {
         offer::strip(request.headers_mut());

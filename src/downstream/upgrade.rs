@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,8 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::exchange::Connection;
-use super::http2::Duplex;
+use super::http2::{Duplex, Promised};
 use super::stream::Stream;
 use super::wire::Traffic;
 
@@ -23,10 +21,6 @@ pub enum Upgrade {
     /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
     Http2(oneshot::Receiver<Duplex>),
 }
-
-/// The mark of an HTTP/2 handshake on its request.
-#[derive(Clone)]
-pub struct Promised(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
 
 /// What has been granted.
 pub struct Granted {
@@ -45,29 +39,23 @@ pub enum Socket {
     Duplex(Duplex),
 }
 
-impl Promised {
-    /// A mark, and where the stream is to be delivered.
-    pub fn new() -> (oneshot::Sender<Duplex>, Promised) {
-        let (deliver, promise) = oneshot::channel();
-        (deliver, Promised(Arc::new(Mutex::new(Some(promise)))))
-    }
-}
-
 impl Upgrade {
-    /// Takes it out of a handshake that came over this connection.
-    pub fn of(handshake: &mut Extensions, connection: &Connection) -> Option<Upgrade> {
+    /// Takes it out of a handshake that came over a connection with this notice board.
+    pub fn of(handshake: &mut Extensions, traffic: Option<&Traffic>) -> Option<Upgrade> {
         if handshake.remove::<OnUpgrade>().is_some() {
-            return connection.traffic.clone().map(Upgrade::Http1);
+            return traffic.cloned().map(Upgrade::Http1);
         }
-        let Promised(promise) = handshake.remove()?;
-        let mut promise = promise.lock().unwrap_or_else(PoisonError::into_inner);
-        promise.take().map(Upgrade::Http2)
+        let promised: Promised = handshake.remove()?;
+        promised.take().map(Upgrade::Http2)
     }
 
     /// Once the answer is out, `heir` goes on. It is dropped where the connection breaks before.
     pub fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
         match self {
-            Upgrade::Http1(traffic) => traffic.leave_to(Box::new(heir)),
+            Upgrade::Http1(traffic) => traffic.leave_to(Box::new(|stream, ahead| {
+                let socket = Socket::Whole(stream);
+                heir(Granted { socket, ahead });
+            })),
             Upgrade::Http2(promise) => {
                 tokio::spawn(async move {
                     if let Ok(duplex) = promise.await {

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::client_connection::Connection;
 use super::cohort::Cohort;
-use super::edge::{Entrant, Entry};
-use super::exchange::{Connection, Exchange};
+use super::entrant::{Came, Entrant, Entry};
+use super::exchange::Exchange;
+use super::handshake;
 use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
 use super::upgrade::{Granted, Upgrade};
 use crate::config::Route;
 use crate::edge::cors;
-use crate::edge::hygiene::own::Parameters;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
 use crate::route::RouteTable;
@@ -102,16 +100,6 @@ pub fn multiplex(
     answer(connection, exchange, head, asked)
 }
 
-/// What came with a handshake, besides its head.
-pub struct Came {
-    /// Its subprotocols.
-    pub offer: Offer,
-    /// Its parameters that are ours.
-    pub parameters: Parameters,
-    /// Whom the edge let in.
-    pub entrant: Entrant,
-}
-
 /// A handshake taken apart.
 struct Asked<'a> {
     route: &'a str,
@@ -144,7 +132,7 @@ fn answer(
     mut head: Parts,
     asked: Asked<'_>,
 ) -> Result<Response<Body>, Problem> {
-    let accept = derive_accept_key(key(&head.headers)?.as_bytes());
+    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
     let telemetry = &exchange.shared.telemetry;
     let label = asked.protocol_label();
     // Who is to say who they are is judged by their rollout then.
@@ -160,7 +148,7 @@ fn answer(
         }
         return Err(problem);
     }
-    let Some(upgrade) = Upgrade::of(&mut head.extensions, connection) else {
+    let Some(upgrade) = Upgrade::of(&mut head.extensions, connection.traffic.as_ref()) else {
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
     match refuse_with {
@@ -224,40 +212,6 @@ fn answer(
         tokio::spawn(session::run(transport, opening, in_force, shared));
     });
     Ok(response)
-}
-
-/// The protocol that a handshake on a bridged path asks for, as metrics name it.
-pub fn protocol(headers: &HeaderMap) -> &'static str {
-    match hop::has_token(headers, &SEC_WEBSOCKET_PROTOCOL, JSON) {
-        true => "json",
-        false => "raw",
-    }
-}
-
-/// The handshake's key: one, 16 bytes in base64; the version must be 13.
-///
-/// # Errors
-/// 426 for another version, 400 for all else (RFC 6455, section 4.2.1).
-pub fn key(headers: &HeaderMap) -> Result<&HeaderValue, Problem> {
-    let version = only(headers, &SEC_WEBSOCKET_VERSION)?;
-    if version.as_bytes() != b"13" {
-        return Err(Problem::upgrade_required());
-    }
-    let key = only(headers, &SEC_WEBSOCKET_KEY)?;
-    match STANDARD.decode(key.as_bytes()) {
-        Ok(bytes) if bytes.len() == 16 => Ok(key),
-        _ => Err(Problem::bad_handshake("Sec-WebSocket-Key is no key")),
-    }
-}
-
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, Problem> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(Problem::bad_handshake(
-            "Sec-WebSocket-Key and -Version must be there once",
-        )),
-    }
 }
 
 /// The code to close with for a client on the legacy side.

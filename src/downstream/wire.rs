@@ -10,9 +10,6 @@
 //! exchange is over. The engine, which looks for the client's end only while it has nothing to
 //! read, so learns at once of a client that sent ahead and left.
 
-pub mod clock;
-pub mod patience;
-mod taking;
 mod traffic;
 
 use std::io::{self, IoSlice};
@@ -24,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::linger::Linger;
+use super::patience::{Patience, Verdict};
 use super::preface::Beginning;
 use super::stream::Stream;
 use crate::config;
@@ -31,8 +29,6 @@ use crate::edge::caps::Connections;
 use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::scan::{Limits, Place, Rewritten, Scanned, Scanner};
 use crate::edge::hygiene::spelling::Outgoing;
-use patience::{Patience, Verdict};
-pub(super) use taking::Taking;
 pub use traffic::Traffic;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It means something only

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use hyper::body::{Body as _, Frame};
 
-use super::super::wire::Taking;
+use super::super::taking::Taking;
 use super::duplex::poll_room;
 use super::upload::Answered;
 use crate::error::Error;

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 /// Bytes copied at once.
 const PIECE: usize = 16 * 1024;
@@ -18,6 +20,23 @@ pub struct Duplex {
     /// Read and not delivered.
     held: Bytes,
     is_shut: bool,
+}
+
+/// The mark of a handshake on its request: where its stream is delivered once it is granted.
+#[derive(Clone)]
+pub struct Promised(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
+
+impl Promised {
+    /// A mark, and what delivers the stream.
+    pub(super) fn new() -> (oneshot::Sender<Duplex>, Promised) {
+        let (deliver, promise) = oneshot::channel();
+        (deliver, Promised(Arc::new(Mutex::new(Some(promise)))))
+    }
+
+    /// The stream to come; there is one.
+    pub fn take(&self) -> Option<oneshot::Receiver<Duplex>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Duplex {

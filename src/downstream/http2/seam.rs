@@ -11,14 +11,12 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::super::clock::Clock;
+use super::super::preface::PREFACE;
 use super::super::stream::Stream;
-use super::super::wire::clock::Clock;
 use super::board::Board;
 use crate::config::Limits;
 use crate::edge::hygiene::frames::{Abuse, Budget, Kind, Walk};
-
-/// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection as the engine sees it.
 pub struct Seam {

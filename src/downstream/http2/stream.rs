@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use h2::RecvStream;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderMap, HeaderName, HeaderValue,
@@ -21,12 +22,11 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use super::super::body::Arriving;
-use super::super::dispatch::dispatch;
-use super::super::exchange::Connection;
-use super::super::upgrade::Promised;
+use super::super::client_connection::Connection;
+use super::super::service::Handler;
 use super::board::Board;
 use super::download;
-use super::duplex::Duplex;
+use super::duplex::{Duplex, Promised};
 use super::upload::{Answered, Upload};
 use crate::config::Limits;
 use crate::edge::hygiene::{http2, scan};
@@ -63,6 +63,7 @@ impl Common {
 /// whole answer, `NO_ERROR`.
 pub async fn carry(
     common: Arc<Common>,
+    handler: impl Handler,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
@@ -72,7 +73,7 @@ pub async fn carry(
     let body = arriving(&common, &mut head, from, &mut waits);
     let request = Request::from_parts(head, body);
     // A box: what answers a request is large, and gone while its answer may flow for hours.
-    let answer = Box::pin(dispatch(common.connection.clone(), request));
+    let answer = Box::pin(handler.handle(common.connection.clone(), request));
     let Some(response) = answered(answer, &mut respond, &mut waits).await else {
         return;
     };
@@ -157,7 +158,7 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
                 want,
                 connections,
             );
-            Arriving::Http2(Box::new(upload))
+            Arriving::Http2(upload.boxed_unsync())
         }
     }
 }
@@ -220,15 +221,18 @@ fn finish(headers: &mut HeaderMap, body: &Body) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::dispatch::Road;
     use super::*;
 
-    fn room<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+    fn room<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn a_stream_that_is_open_for_long_takes_little_room() {
-        let carried = room(carry);
+        let carried = room(|common, handler: Road, request, respond| {
+            carry(common, handler, request, respond)
+        });
         assert!(carried <= 1280, "{carried} bytes");
     }
 }

@@ -1,5 +1,6 @@
 //! A client's body as it comes in over a stream, with its clocks.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::linger;
-use super::super::wire::patience::Patience;
+use super::super::patience::Patience;
 use super::board::Board;
 use crate::config::Limits;
 use crate::edge::caps::{Connections, Lingering};
@@ -74,47 +75,6 @@ impl Upload {
         }
     }
 
-    pub fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(wanted) = self.wanted.take() {
-            // Nobody is there to be told where the answer is out already.
-            let _ = wanted.send(());
-        }
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(None);
-        };
-        while !self.data_is_over {
-            match stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
-                Poll::Ready(Some(Ok(data))) => {
-                    let released = stream.flow_control().release_capacity(data.len());
-                    self.took(data.len());
-                    let frame = released.map(|()| Frame::data(data));
-                    return Poll::Ready(Some(frame.map_err(|error| gone(&error))));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(gone(&error)))),
-                Poll::Ready(None) => self.data_is_over = true,
-                Poll::Pending => return self.poll_patience(cx).map(Some),
-            }
-        }
-        match stream.poll_trailers(cx) {
-            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Poll::Ready(Ok(None)) => Poll::Ready(None),
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(gone(&error)))),
-            Poll::Pending => self.poll_patience(cx).map(Some),
-        }
-    }
-
-    pub fn is_end_stream(&self) -> bool {
-        (self.stream.as_ref()).is_none_or(RecvStream::is_end_stream)
-    }
-
-    pub fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
-    }
-
     fn took(&mut self, bytes: usize) {
         let fresh = bytes.saturating_sub(self.counted);
         self.counted = 0;
@@ -135,6 +95,53 @@ impl Upload {
         ready!(self.patience.poll(Place::Body, true, answered, cx));
         let detail = Fault::BodyTimeout.detail();
         Poll::Ready(Err(Error::downstream(Kind::Timeout, detail)))
+    }
+}
+
+impl hyper::body::Body for Upload {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let upload = self.get_mut();
+        if let Some(wanted) = upload.wanted.take() {
+            // Nobody is there to be told where the answer is out already.
+            let _ = wanted.send(());
+        }
+        let Some(stream) = &mut upload.stream else {
+            return Poll::Ready(None);
+        };
+        while !upload.data_is_over {
+            match stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(Some(Ok(data))) => {
+                    let released = stream.flow_control().release_capacity(data.len());
+                    upload.took(data.len());
+                    let frame = released.map(|()| Frame::data(data));
+                    return Poll::Ready(Some(frame.map_err(|error| gone(&error))));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(gone(&error)))),
+                Poll::Ready(None) => upload.data_is_over = true,
+                Poll::Pending => return upload.poll_patience(cx).map(Some),
+            }
+        }
+        match stream.poll_trailers(cx) {
+            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Poll::Ready(Ok(None)) => Poll::Ready(None),
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(gone(&error)))),
+            Poll::Pending => upload.poll_patience(cx).map(Some),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        (self.stream.as_ref()).is_none_or(RecvStream::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 use hyper::Response;
 
-use crate::downstream::upgrade::Granted;
+use super::super::stream::Stream;
 use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::spelling::Spelling;
 
@@ -15,8 +16,8 @@ use crate::edge::hygiene::spelling::Spelling;
 #[derive(Clone, Default)]
 pub struct Traffic(Arc<Board>);
 
-/// What takes a connection over when its handshake has been answered.
-pub type Heir = Box<dyn FnOnce(Granted) + Send>;
+/// What takes a connection over when its handshake has been answered, with what the client had sent behind it.
+pub type Heir = Box<dyn FnOnce(Stream, Bytes) + Send>;
 
 #[derive(Default)]
 struct Board {
