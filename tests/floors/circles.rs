@@ -1,6 +1,6 @@
 //! Files that need each other.
 
-use super::imports::Imports;
+use super::imports::{Import, Imports};
 use std::collections::BTreeSet;
 
 /// Every set of at least two files of which each needs each other one, the largest first.
@@ -20,6 +20,30 @@ pub fn circles(files: usize, imports: &Imports) -> Vec<BTreeSet<usize>> {
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by_key(|circle| std::cmp::Reverse(circle.len()));
     found
+}
+
+/// The same imports between parts of folders, and the parts: a file and the folder of its name are one, `hub/log` is both
+/// `hub/log.rs` and `hub/log/index.rs`.
+pub fn between_parts(files: &[String], imports: &Imports) -> (Vec<String>, Imports) {
+    let part = |file: usize| -> String {
+        let path = files[file].trim_end_matches(".rs");
+        path.split('/').take(2).collect::<Vec<_>>().join("/")
+    };
+    let parts: BTreeSet<String> = (0..files.len()).map(part).collect();
+    let parts: Vec<String> = parts.into_iter().collect();
+    let place = |file: usize| parts.partition_point(|other| *other < part(file));
+    let mut between = Imports::new();
+    for ((from, to), import) in imports {
+        let (from, to) = (place(*from), place(*to));
+        if from != to {
+            let found = between.entry((from, to)).or_insert_with(|| Import {
+                times: 0,
+                ..import.clone()
+            });
+            found.times += import.times;
+        }
+    }
+    (parts, between)
 }
 
 /// What a file needs, and what that needs.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 pub type Imports = BTreeMap<(usize, usize), Import>;
 
 /// The first line that needs the other file, and how many do.
+#[derive(Clone)]
 pub struct Import {
     pub line: usize,
     pub path: String,

@@ -48,11 +48,33 @@ fn circle_through_super_is_found_with_its_line() {
     };
     let members: Vec<&str> = circle.iter().map(|file| &*tree.files[*file]).collect();
     assert_eq!(members, ["hub/log.rs", "hub/node.rs", "hub/topic.rs"]);
-    let told = describe(&tree, &imports, circle);
+    let told = describe(&tree.files, &imports, circle);
     assert!(
-        told.contains("closed by src/hub/topic.rs:3, which names crate::hub::node::Node"),
+        told.contains("closed by hub/topic.rs:3, which names crate::hub::node::Node"),
         "{told}"
     );
+}
+
+#[test]
+fn part_is_a_file_with_its_folder() {
+    let (tree, imports) = read(&[
+        ("lib.rs", "mod hub;"),
+        ("hub/mod.rs", "mod log;\nmod topic;"),
+        (
+            "hub/log.rs",
+            "pub mod index;\nuse super::topic::Topic;\npub struct Log(Topic);",
+        ),
+        ("hub/log/index.rs", "pub struct Index;"),
+        (
+            "hub/topic.rs",
+            "use super::log::index::Index;\npub struct Topic(Index);",
+        ),
+    ]);
+    assert!(circles::circles(tree.files.len(), &imports).is_empty());
+    let (parts, between) = circles::between_parts(&tree.files, &imports);
+    let found = circles::circles(parts.len(), &between);
+    let names: Vec<&str> = found[0].iter().map(|part| &*parts[*part]).collect();
+    assert_eq!(names, ["hub/log", "hub/topic"]);
 }
 
 #[test]
