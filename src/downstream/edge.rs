@@ -42,31 +42,19 @@ pub async fn enforce(
     in_force: &InForce,
     head: &Parts,
     destination: &Destination,
-    mut ask: Ask,
+    ask: Ask,
     marks: &mut Marks,
 ) -> Result<Checked, Problem> {
     let place = destination.policies(in_force);
     let (mut offer, mut parameters) = (Offer::default(), Parameters::default());
-    let (mut extras, mut seat) = (Extras::default(), None);
-    let mut outcome = None;
-    let mut progress = Progress::default();
+    let (mut extras, mut seat, mut others) = (Extras::default(), None, Vec::new());
+    let mut checks = Checks::new(ask, place);
     let entry = loop {
-        let view = View {
-            ask,
-            place,
-            carrier: Carrier::default(),
-            known: known(outcome.as_ref()),
-            progress,
-        };
-        let step = match policy::check(&view) {
-            Decision::Allow => break entry(outcome),
-            Decision::AwaitHello => break Entry::Awaited,
-            Decision::Deny(reason) => break turned_away(&reason, ask)?,
-            Decision::Count { step, limit, user } => {
-                limits::count(exchange, limit, place, user)?;
-                step
-            }
-            Decision::Run(step) => step,
+        let step = match checks.next(exchange)? {
+            Next::Passed => break checks.entry(),
+            Next::AwaitsHello => break Entry::Awaited,
+            Next::Denied(reason, ask) => break turned_away(&reason, ask)?,
+            Next::Run(step) => step,
         };
         match step {
             Step::Origin => {
@@ -79,31 +67,30 @@ pub async fn enforce(
                 parameters = take_parameters(exchange, destination, place.auth);
                 extras = extras_of(offered.as_ref(), &parameters);
                 offer = offered.unwrap_or_default();
-                if let Ask::Session { json } = &mut ask {
+                if let Ask::Session { json } = &mut checks.ask {
                     *json = offer.json;
                 }
             }
             Step::Handshakes => limits::handshake(exchange).await?,
             Step::AddressConnections => seat = limits::take_seat(exchange, place)?,
-            Step::Identity => {
-                outcome = Some(identify(exchange, &head.headers, place.auth, &extras).await);
-            }
-            Step::Csrf => {
-                if let Some(Ok(admission)) = &outcome {
-                    judge_csrf(head, admission)?;
-                }
-            }
+            Step::Identity => checks.identify(exchange, head, &extras).await,
+            Step::Csrf => checks.judge_csrf(head)?,
             Step::Readings => {
                 for other in place.others {
                     // Rare, and large: it has memory of its own.
-                    Box::pin(satisfy(exchange, head, other, &extras)).await?;
+                    let admission = Box::pin(satisfy(exchange, head, other, &extras)).await?;
+                    if let Some(admission) =
+                        admission.filter(|new| !checks.is_known_by(new, &others))
+                    {
+                        others.push(Arc::new(admission));
+                    }
                 }
             }
             Step::UserConnections => {
-                if let (Some(Ok(admission)), Some(seat)) = (&outcome, &mut seat)
+                if let (Some(Ok(admission)), Some(seat)) = (&checks.outcome, &mut seat)
                     && let Err(crowded) = limits::count_for(exchange, place, admission, seat)
                 {
-                    match ask {
+                    match checks.ask {
                         Ask::Session { json: true } => break Entry::TurnedAway(4029),
                         _ => return Err(Problem::crowded(crowded)),
                     }
@@ -111,68 +98,126 @@ pub async fn enforce(
             }
             // The handshake's own answer sets the cookie that decides it: see `websocket`.
             Step::Rollout => {}
-            // Counted above, judged by the check itself, or a frame's.
+            // Counted by `next`, judged by the check itself, or a frame's.
             Step::ConnectionRate
             | Step::Route
             | Step::PlaceRate
             | Step::UserRate
             | Step::Require => {}
         }
-        progress.note(step);
     };
     Ok(Checked::Passed(Came {
         offer,
         parameters,
         entrant: Entrant {
             entry,
+            others,
             extras,
             seat,
         },
     }))
 }
 
-/// Whether a request satisfies what guards another reading of its path.
+/// Whether a request satisfies what guards another reading of its path; the user that its policy lets in.
 async fn satisfy(
     exchange: &Exchange,
     head: &Parts,
     other: &Route,
     extras: &Extras,
-) -> Result<(), Problem> {
+) -> Result<Option<Admission>, Problem> {
     let csrf = !exchange.is_handshake;
-    let (ask, place) = (Ask::Reading { csrf }, Policies::of_route(other));
-    let mut outcome = None;
-    let mut progress = Progress::default();
+    let mut checks = Checks::new(Ask::Reading { csrf }, Policies::of_route(other));
     loop {
-        let view = View {
-            ask,
-            place,
-            carrier: Carrier::default(),
-            known: known(outcome.as_ref()),
-            progress,
-        };
-        let step = match policy::check(&view) {
-            Decision::Allow | Decision::AwaitHello => return Ok(()),
-            Decision::Deny(reason) => return Err(refusal(&reason)),
-            Decision::Count { step, limit, user } => {
-                limits::count(exchange, limit, place, user)?;
-                step
-            }
-            Decision::Run(step) => step,
-        };
-        match (step, &outcome) {
-            (Step::Identity, _) => {
-                outcome = Some(identify(exchange, &head.headers, place.auth, extras).await);
-            }
-            (Step::Csrf, Some(Ok(admission))) => judge_csrf(head, admission)?,
-            _ => {}
+        match checks.next(exchange)? {
+            Next::Passed | Next::AwaitsHello => return Ok(checks.outcome.and_then(Result::ok)),
+            Next::Denied(reason, _) => return Err(refusal(&reason)),
+            Next::Run(Step::Identity) => checks.identify(exchange, head, extras).await,
+            Next::Run(Step::Csrf) => checks.judge_csrf(head)?,
+            Next::Run(_) => {}
         }
-        progress.note(step);
     }
 }
 
-type Outcome = Result<Admission, Denied>;
+/// The checks of one place, as far as they have come.
+struct Checks<'a> {
+    ask: Ask,
+    place: Policies<'a>,
+    outcome: Option<Result<Admission, Denied>>,
+    progress: Progress,
+}
 
-fn known(outcome: Option<&Outcome>) -> Known<'_> {
+/// What comes next.
+enum Next<'a> {
+    Passed,
+    AwaitsHello,
+    Denied(Reason<'a>, Ask),
+    Run(Step),
+}
+
+impl<'a> Checks<'a> {
+    fn new(ask: Ask, place: Policies<'a>) -> Self {
+        Checks {
+            ask,
+            place,
+            outcome: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Goes on to the next step that has to be run; what has to be counted on the way is counted.
+    fn next(&mut self, exchange: &Exchange) -> Result<Next<'_>, Problem> {
+        loop {
+            let view = View {
+                ask: self.ask,
+                place: self.place,
+                carrier: Carrier::default(),
+                known: known(self.outcome.as_ref()),
+                progress: self.progress,
+            };
+            match policy::check(&view) {
+                Decision::Allow => return Ok(Next::Passed),
+                Decision::AwaitHello => return Ok(Next::AwaitsHello),
+                Decision::Deny(reason) => return Ok(Next::Denied(reason, self.ask)),
+                Decision::Run(step) => {
+                    self.progress.note(step);
+                    return Ok(Next::Run(step));
+                }
+                Decision::Count { step, limit, user } => {
+                    limits::count(exchange, limit, self.place, user)?;
+                    self.progress.note(step);
+                }
+            }
+        }
+    }
+
+    async fn identify(&mut self, exchange: &Exchange, head: &Parts, extras: &Extras) {
+        let outcome = identify(exchange, &head.headers, self.place.auth, extras);
+        self.outcome = Some(outcome.await);
+    }
+
+    fn judge_csrf(&self, head: &Parts) -> Result<(), Problem> {
+        match &self.outcome {
+            Some(Ok(admission)) => judge_csrf(head, admission),
+            None | Some(Err(_)) => Ok(()),
+        }
+    }
+
+    /// Whether the same policy has let the client in already, here or at another reading.
+    fn is_known_by(&self, new: &Admission, others: &[Arc<Admission>]) -> bool {
+        let own = self.outcome.iter().flatten();
+        let mut known = own.chain(others.iter().map(|other| &**other));
+        known.any(|known| known.found.auth == new.found.auth)
+    }
+
+    fn entry(self) -> Entry {
+        match self.outcome {
+            Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
+            None | Some(Err(_)) => Entry::Unasked,
+        }
+    }
+}
+
+fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
     match outcome {
         None => Known::Nothing,
         Some(Ok(admission)) => Known::Admitted {
@@ -180,13 +225,6 @@ fn known(outcome: Option<&Outcome>) -> Known<'_> {
             csrf: admission.needs_csrf(),
         },
         Some(Err(denied)) => Known::Denied(denied),
-    }
-}
-
-fn entry(outcome: Option<Outcome>) -> Entry {
-    match outcome {
-        Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
-        None | Some(Err(_)) => Entry::Unasked,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Came {
 pub struct Entrant {
     /// How they stand.
     pub entry: Entry,
+    /// Those whom the policies of other readings of the path have let in.
+    pub others: Vec<Arc<Admission>>,
     /// What was presented beside header fields.
     pub extras: Extras,
     /// A seat under a policy's caps, kept as long as the connection.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::select_all;
 use hyper::header::HeaderValue;
 use tokio::time::sleep;
 
@@ -19,7 +21,8 @@ use crate::session::Shared;
 /// What takes less than this is not looked at: most answers do, and a revocation may take a second.
 const BRIEF: Duration = Duration::from_millis(500);
 
-/// The credential that an exchange was let in by. While an exchange is short this allocates nothing and sets no timer of its
+/// The credentials that an exchange was let in by: of the route, and of what else its path may be read as. It is over when one
+/// of them is. While an exchange is short this allocates nothing and sets no timer of its
 /// own.
 #[derive(Default)]
 pub struct Expiry(State);
@@ -32,25 +35,47 @@ enum State {
     /// It was judged just now.
     Fresh(Fresh),
     /// It is looked at whenever it may have ended.
-    Watched(Pin<Box<dyn Future<Output = Denied> + Send>>),
+    Watched(Over),
     /// It has ended.
     Over(Denied),
 }
 
+type Over = Pin<Box<dyn Future<Output = Denied> + Send>>;
+
 struct Fresh {
     shared: Arc<Shared>,
     admission: Arc<Admission>,
+    others: Vec<Arc<Admission>>,
     host: HeaderValue,
     proto: &'static str,
     remote: Text,
 }
 
+impl Fresh {
+    fn until_over(self) -> Over {
+        let until_over = |admission: Arc<Admission>| -> Over {
+            let context = context(&self.host, self.proto, &self.remote);
+            let authenticator = self.shared.authenticator.clone();
+            Box::pin(authenticator.until_over(admission, context))
+        };
+        if self.others.is_empty() {
+            return until_over(self.admission);
+        }
+        let all = [self.admission].into_iter().chain(self.others);
+        let first = select_all(all.map(until_over));
+        Box::pin(first.map(|(denied, ..)| denied))
+    }
+}
+
 impl Expiry {
-    /// Of the credential that has let a request in, where one has.
+    /// Of the credentials that have let a request in, where any has.
     pub fn of(exchange: &Exchange, entrant: &Entrant) -> Self {
-        let fresh = entrant.admission().map(|admission| Fresh {
+        let mut others = entrant.others.clone();
+        let first = entrant.admission().cloned().or_else(|| others.pop());
+        let fresh = first.map(|admission| Fresh {
             shared: exchange.shared.clone(),
-            admission: admission.clone(),
+            others,
+            admission,
             host: exchange.host.value.clone(),
             proto: exchange.client.proto,
             remote: exchange.client.ip.clone(),
@@ -68,10 +93,7 @@ impl Expiry {
         if let State::Fresh(_) = self.0
             && let State::Fresh(fresh) = mem::take(&mut self.0)
         {
-            let context = context(&fresh.host, fresh.proto, &fresh.remote);
-            let authenticator = fresh.shared.authenticator.clone();
-            let over = authenticator.until_over(fresh.admission, context);
-            self.0 = State::Watched(Box::pin(over));
+            self.0 = State::Watched(fresh.until_over());
         }
         match &mut self.0 {
             State::Endless | State::Fresh(_) => Poll::Pending,

@@ -168,6 +168,8 @@ fn answer(
         entry,
         mut extras,
         seat,
+        // The session asks for them itself: its stream is one of its subscriptions.
+        others: _,
     } = asked.entrant;
     // It was good for this handshake.
     extras.ticket = None;

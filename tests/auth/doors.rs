@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{LOGIN, OWN, ROUTES, World, bearer, now, problem, token, token_of};
+use super::world::{GATE, LOGIN, OWN, ROUTES, World, bearer, now, problem, token, token_of};
 use crate::life::socket::JSON;
 
 const STAFF: &str = r#"
@@ -135,6 +135,24 @@ async fn a_tunnel_ends_with_its_token() {
     let mut his = world
         .open("/app/socket", &[&bearer(&token_of("bob"))])
         .await;
+    his.frame("native").await;
+    assert_eq!(hers.closed().await, 1006);
+    assert!((end..=end + 1).contains(&now()));
+    world.tell("/v1/revoke", &json!({"user": "bob"})).await;
+    ends(&mut his).await;
+}
+
+#[tokio::test]
+async fn tunnel_ends_with_the_token_of_another_reading() {
+    let policy = format!("{LOGIN}from = [\"header\"]\n");
+    let world = World::with("", &[&policy, ROUTES, GATE].concat()).await;
+    assert_eq!(world.shake("/gate/a%2Fkeys", &[OWN]).await.status(), 401);
+    let end = now() + 2;
+    let short = bearer(&token(json!({"exp": end})));
+    let mut hers = world.open("/gate/a%2Fkeys", &[&short]).await;
+    hers.frame("native").await;
+    let by = bearer(&token_of("bob"));
+    let mut his = world.open("/gate/a%2Fkeys", &[&by]).await;
     his.frame("native").await;
     assert_eq!(hers.closed().await, 1006);
     assert!((end..=end + 1).contains(&now()));

@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::authority::{self, ALICE};
-use super::world::{LOGIN, ROUTES, World, bearer, now, problem, token, token_of};
+use super::world::{GATE, LOGIN, ROUTES, World, bearer, now, problem, token, token_of};
 use crate::http2::client::{Client, next};
 use crate::support::peer::request;
 use crate::support::{Peer, until, within};
@@ -131,6 +131,20 @@ async fn passed_answers_end_with_their_token() {
         )
     })
     .await;
+}
+
+#[tokio::test]
+async fn passed_answer_ends_with_the_token_of_another_reading() {
+    let world = World::with("", &[LOGIN, ROUTES, GATE].concat()).await;
+    let by = bearer(&token_of("alice"));
+    let mut hers = Passing::over_http1(&world, "/gate/a%2Fkeys", &by).await;
+    hers.goes_on(&world).await;
+    let mut open = Passing::over_http1(&world, "/gate/a%2Fb", &by).await;
+    open.goes_on(&world).await;
+    revoke(&world, json!({"user": "alice"})).await;
+    are_cut(vec![hers]).await;
+    assert_eq!(cut_for(&world, "revoked"), 1);
+    open.goes_on(&world).await;
 }
 
 #[tokio::test]

@@ -92,6 +92,19 @@ name = "open"
 upstream = "app"
 "#;
 
+/// A path that nothing guards as it is written, and that a backend may read as one that the login guards.
+pub const GATE: &str = r#"
+[[route]]
+path = "/gate/{id}"
+upstream = "app"
+encoded = ["%2F"]
+
+[[route]]
+path = "/gate/{id}/keys"
+upstream = "app"
+auth = "login"
+"#;
+
 pub struct World {
     pub backend: Backend,
     pub sidecar: Sidecar,
