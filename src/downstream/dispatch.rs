@@ -204,7 +204,7 @@ async fn walk(
     };
 
     // Decide: who gets WebSocket. Then bridge, tunnel, or pass through.
-    match &destination {
+    match destination {
         Destination::Transport(about) => {
             account.action = "own";
             endpoints::transport(&exchange, &head, about.as_ref(), came.entrant.identity())
@@ -219,15 +219,15 @@ async fn walk(
         }
         Destination::Route(found, _) if exchange.is_handshake && found.bridged => {
             account.action = "websocket";
-            websocket::single(connection, &exchange, &found.route, head, came)
+            websocket::single(connection, &exchange, found, head, came)
         }
         Destination::Route(found, _) if exchange.is_handshake => {
             account.action = "tunnel";
-            tunnel::open(connection, &exchange, found, head, body, came, account).await
+            tunnel::open(connection, &exchange, &found, head, body, came, account).await
         }
         Destination::Route(found, _) => {
             account.action = "passthrough";
-            passthrough::pass(connection, &exchange, found, head, body, &came, account).await
+            passthrough::pass(connection, &exchange, &found, head, body, &came, account).await
         }
     }
 }

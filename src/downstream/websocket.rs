@@ -18,11 +18,10 @@ use super::handshake;
 use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
 use super::upgrade::{Granted, Upgrade};
-use crate::config::Route;
 use crate::edge::cors;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
-use crate::route::RouteTable;
+use crate::route::{Match, RouteTable};
 use crate::session::{self, Mode, Opening, Presented, SingleForm};
 use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::reader::Limits;
@@ -32,10 +31,11 @@ use crate::upstream::{self, Body};
 pub fn single(
     connection: &Arc<Connection>,
     exchange: &Exchange,
-    route: &Arc<Route>,
+    found: Match,
     head: Parts,
     came: Came,
 ) -> Result<Response<Body>, Problem> {
+    let route = found.route.clone();
     let Came {
         offer,
         parameters,
@@ -53,6 +53,7 @@ pub fn single(
         },
     };
     let mode = Mode::Single {
+        found,
         url: own::join(&exchange.path, exchange.query.as_deref()),
         after: parameters.after,
         last_event_id: parameters.last_event_id,
@@ -60,7 +61,7 @@ pub fn single(
     };
     let identity = entrant.identity();
     let cohort = Cohort::recognise(exchange, &head.headers, identity, route.rollout.iter());
-    let decision = cohort.decide(exchange, route);
+    let decision = cohort.decide(exchange, &route);
     let asked = Asked {
         route: &route.name,
         offer,

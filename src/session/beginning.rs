@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use super::client::Located;
 use super::opening::Mode;
 use crate::edge::auth::Admission;
 
 /// See the module.
 pub(super) struct Beginning {
     pub mode: Mode,
-    /// Where the one stream reads, by the configuration that the handshake was judged by.
-    pub place: Option<Located>,
+    /// The number of the configuration that the handshake was judged by.
+    pub judged_by: u64,
     pub refuse_with: Option<u16>,
     /// The user whom the handshake has let in.
     pub admission: Option<Arc<Admission>>,

@@ -59,9 +59,9 @@ impl Frame {
     }
 
     /// One whose route is known already, by this configuration.
-    pub fn at(wants: Wants, place: Option<Located>, generation: u64) -> Frame {
+    pub fn at(wants: Wants, place: Located, generation: u64) -> Frame {
         Frame {
-            place,
+            place: Some(place),
             generation,
             ..Frame::new(wants)
         }

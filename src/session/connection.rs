@@ -92,17 +92,14 @@ impl Session {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
         let client = Client::new(&mut opening, &in_force.routes);
-        let found = opening.place(&client, &in_force);
-        let route = found.as_ref().map(|(found, _)| &*found.route);
-        let codec = opening.codec(route);
-        let realm = opening.realm(route);
+        let (codec, realm) = (opening.codec(), opening.realm());
         let number = shared.take_number();
         let id = format!("{}-{number}", shared.node);
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let member = Member::new(number, id, client, codec.name(), connected_at);
-        if let Some(route) = route {
+        if let Some(route) = opening.route() {
             member.cohort.live_by(route);
         }
         let cohort = member.cohort.transport().as_str();
@@ -128,7 +125,7 @@ impl Session {
             heartbeat,
             beginning: Some(Box::new(Beginning {
                 mode: opening.mode,
-                place: found,
+                judged_by: in_force.generation,
                 refuse_with: opening.refuse_with,
                 admission: opening.admission,
                 awaits_hello: opening.awaits_hello,

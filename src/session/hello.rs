@@ -19,6 +19,8 @@ use crate::rollout::Transport;
 /// The first word that is awaited, and what it opens.
 pub(super) struct Hello {
     pub mode: Mode,
+    /// The number of the configuration that the handshake was judged by.
+    pub judged_by: u64,
     pub until: Instant,
 }
 

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Method};
 
-use super::client::{Client, Located};
 use super::context::Realm;
 use super::parking::Keep;
 use super::presented::Presented;
@@ -18,7 +17,7 @@ use crate::protocol::Codec;
 use crate::protocol::json::Json;
 use crate::protocol::raw::Raw;
 use crate::rollout::Candidate;
-use crate::route::InForce;
+use crate::route::Match;
 
 /// A handshake that was answered with 101; the session takes over from here.
 pub struct Opening {
@@ -59,12 +58,14 @@ pub struct Opening {
 }
 
 /// What a connection carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// `PREFIX/ws`: many subscriptions, `crossfade.v1.json`.
     Multiplex,
     /// A bridged route's own path: that one stream.
     Single {
+        /// The route there, as the handshake was judged by it.
+        found: Match,
         /// Canonical path and query, crossfade's own parameters stripped.
         url: String,
         /// `?cf_after=`, as it was.
@@ -89,30 +90,26 @@ pub enum SingleForm {
 }
 
 impl Opening {
-    /// Where a connection of one stream reads.
-    pub(super) fn place(&self, client: &Client, in_force: &InForce) -> Option<Located> {
-        let Mode::Single { url, .. } = &self.mode else {
-            return None;
-        };
-        client.find(in_force, &Method::GET, url).ok()
-    }
-
-    /// What the connection reaches, given the route of the one stream.
-    pub(super) fn realm(&self, route: Option<&Route>) -> Realm {
-        match self.mode {
-            Mode::Multiplex => Realm::Every,
-            Mode::Single { .. } => {
-                Realm::Stream(route.map_or_else(|| "-".into(), |route| route.name.clone()))
-            }
+    /// The route of the one stream.
+    pub(super) fn route(&self) -> Option<&Route> {
+        match &self.mode {
+            Mode::Multiplex => None,
+            Mode::Single { found, .. } => Some(&found.route),
         }
     }
 
-    /// How the client speaks, given the route of the one stream.
-    pub(super) fn codec(&self, route: Option<&Route>) -> Box<dyn Codec> {
-        let Mode::Single { form, .. } = &self.mode else {
+    /// What the connection reaches.
+    pub(super) fn realm(&self) -> Realm {
+        self.route()
+            .map_or(Realm::Every, |route| Realm::Stream(route.name.clone()))
+    }
+
+    /// How the client speaks.
+    pub(super) fn codec(&self) -> Box<dyn Codec> {
+        let Mode::Single { form, found, .. } = &self.mode else {
             return Box::new(Json);
         };
-        let source = route.and_then(|route| route.source.as_ref());
+        let source = found.route.source.as_ref();
         let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);
         match form {
             SingleForm::Json => Box::new(Json),

@@ -44,24 +44,28 @@ impl Session {
         if let Some(admission) = beginning.admission {
             self.access.remember(&self.cx, admission);
         }
-        let mode = beginning.mode;
+        let (mode, judged_by) = (beginning.mode, beginning.judged_by);
         if beginning.awaits_hello {
             let until = now + self.cx.rules().hello_timeout;
-            self.access.hello = Some(Box::new(Hello { mode, until }));
+            self.access.hello = Some(Box::new(Hello {
+                mode,
+                judged_by,
+                until,
+            }));
         } else {
-            self.greet(mode, beginning.place, now);
+            self.greet(mode, judged_by, now);
         }
     }
 
     /// It is known which user it is.
     pub(super) fn welcome(&mut self, now: Instant) {
         if let Some(hello) = self.access.hello.take() {
-            self.greet(hello.mode, None, now);
+            self.greet(hello.mode, hello.judged_by, now);
         }
     }
 
     /// Says the first frame, and does what the handshake asked for.
-    fn greet(&mut self, mode: Mode, place: Option<Located>, now: Instant) {
+    fn greet(&mut self, mode: Mode, judged_by: u64, now: Instant) {
         let member = self.cx.member().clone();
         let rules = self.cx.rules();
         let (interval, timeout, max_subs) =
@@ -78,9 +82,9 @@ impl Session {
         });
         // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
         // what is in force now.
-        let judged_by = self.cx.in_force.generation;
         self.recheck(now);
         if let Mode::Single {
+            found,
             url,
             after,
             last_event_id,
@@ -88,17 +92,16 @@ impl Session {
         } = mode
             && self.closing_until.is_none()
         {
-            let place = place.filter(|_| self.cx.in_force.generation == judged_by);
-            if place.is_none() {
+            if self.cx.in_force.generation != judged_by {
                 self.cx.follow_name(&url);
             }
             let wish = Wish {
-                path: url,
+                path: url.clone(),
                 after,
                 last_event_id,
                 filter: Vec::new(),
             };
-            let frame = Frame::at(Wants::Sub(0, wish), place, judged_by);
+            let frame = Frame::at(Wants::Sub(0, wish), (found, url), judged_by);
             self.advance(frame, None, now);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::FILE;
-use super::support::{Client, World, document, event, first_document, single};
+use super::support::{Client, World, document, event, first_document};
 use crate::hub::Publisher;
 use crate::session::client::example;
 use crate::session::opening::SingleForm;
@@ -229,7 +229,10 @@ async fn a_burst_comes_whole_to_a_client_that_reads() {
     client.send(r#"{"t":"sub","id":2,"path":"/other"}"#).await;
     assert_eq!(client.read().await["t"], "ok");
     let mut raw = world
-        .connect_narrow(single("/stream", SingleForm::Raw { wrap: false }), 4096)
+        .connect_narrow(
+            world.single("/stream", SingleForm::Raw { wrap: false }),
+            4096,
+        )
         .await;
     tokio::task::yield_now().await;
     while world.shared.hub.topics()[1].subscribers < 2 {
@@ -290,7 +293,7 @@ async fn time_behind_counts_only_while_it_lasts() {
 async fn short_memory_takes_from_clients_that_take_nothing() {
     let mut world = World::new(FILE);
     let (mut client, feed, _) = stream(&mut world, "/stream").await;
-    let raw = single("/stream", SingleForm::Raw { wrap: false });
+    let raw = world.single("/stream", SingleForm::Raw { wrap: false });
     let mut raw = world.connect_narrow(raw, 4096).await;
     while world.shared.hub.topics()[0].subscribers < 2 {
         tokio::task::yield_now().await;
@@ -412,7 +415,7 @@ async fn a_slow_reader_of_a_lenient_route_gets_one_gap() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_raw_reader_of_a_polled_list_just_gets_the_document() {
     let mut world = World::new(FILE);
-    let raw = single("/list", SingleForm::Raw { wrap: false });
+    let raw = world.single("/list", SingleForm::Raw { wrap: false });
     let mut client = world.connect_narrow(raw, 1024).await;
     let feed = world.feed().await;
     first_document(&feed, "0");

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::FILE;
 use super::memory::pair;
-use super::support::{Client, World, event, first_document, single};
+use super::support::{Client, World, event, first_document};
 use crate::rollout::{StageState, bucket};
 use crate::session::client::example;
 use crate::session::opening::SingleForm;
@@ -134,9 +134,9 @@ async fn those_meant_are_closed_and_told() {
 #[tokio::test(start_paused = true)]
 async fn a_kill_sends_everyone_native_within_its_window() {
     let mut world = World::new(ROLLED);
-    let mut raw = single("/stream", SingleForm::Raw { wrap: false });
+    let mut raw = world.single("/stream", SingleForm::Raw { wrap: false });
     raw.candidate = somebody().candidate;
-    let mut json = single("/stream", SingleForm::Json);
+    let mut json = world.single("/stream", SingleForm::Json);
     json.candidate = somebody().candidate;
     let mut clients = Vec::new();
     for opening in [raw, json, somebody()] {
@@ -207,7 +207,7 @@ impl Crowd {
         for (index, (bucket, unit)) in let_in.enumerate() {
             let mut opening = match index % 2 {
                 0 => example(),
-                _ => single("/stream", SingleForm::Json),
+                _ => world.single("/stream", SingleForm::Json),
             };
             opening.candidate.cookie = Some(unit);
             let (mut client, looks) = world.connect_counted(opening).await;
@@ -282,7 +282,9 @@ rollout = "other"
     let world = World::new(&file);
     let mut sessions = Vec::new();
     for (bucket, path) in (0..).zip(["/stream", "/other", "/free"]) {
-        let (mut client, looks) = world.connect_counted(single(path, SingleForm::Json)).await;
+        let (mut client, looks) = world
+            .connect_counted(world.single(path, SingleForm::Json))
+            .await;
         assert_eq!(client.read().await["t"], "welcome");
         sessions.push((bucket, client, looks));
     }
@@ -402,7 +404,7 @@ async fn a_reload_that_reads_something_else_keeps_the_channel() {
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_reads_something_else_closes_no_raw_stream() {
     let mut world = World::new(ROLLED);
-    let raw = single("/stream", SingleForm::Raw { wrap: false });
+    let raw = world.single("/stream", SingleForm::Raw { wrap: false });
     let mut raw = world.connect(raw).await;
     let old = world.feed().await;
     old.opened();
@@ -420,7 +422,9 @@ async fn a_reload_that_reads_something_else_closes_no_raw_stream() {
 async fn a_removed_route_ends_its_subscriptions_only() {
     let mut world = World::new(FILE);
     let mut client = world.join().await;
-    let mut other = world.connect(single("/stream", SingleForm::Json)).await;
+    let mut other = world
+        .connect(world.single("/stream", SingleForm::Json))
+        .await;
     let (_feed, ok) = client
         .subscribe(&mut world, "/stream", |feed| feed.opened())
         .await;
@@ -507,19 +511,19 @@ async fn a_rollout_that_takes_back_leaves_a_drain_as_it_is() {
 async fn a_reload_during_a_handshake_holds_for_its_stream() {
     let mut world = World::new(FILE);
     let before = world.shared.in_force.load_full();
+    let [stream, other] =
+        ["/stream", "/other"].map(|path| world.single(path, SingleForm::Raw { wrap: false }));
     let paced = FILE.replace(
         "name = \"stream\"",
         "name = \"stream\"\nreplay = {events = 7}",
     );
     world.reload(&paced);
-    let opening = single("/stream", SingleForm::Raw { wrap: false });
-    let _client = world.connect_judged_by(before.clone(), opening, 4096).await;
+    let _client = world.connect_judged_by(before.clone(), stream, 4096).await;
     let feed = world.feed().await;
     assert_eq!(feed.route().replay.events, 7);
     // What is no longer there is not asked for.
     world.reload(&FILE.replace("path = \"/other\"", "path = \"/moved\""));
-    let opening = single("/other", SingleForm::Raw { wrap: false });
-    let mut client = world.connect_judged_by(before, opening, 4096).await;
+    let mut client = world.connect_judged_by(before, other, 4096).await;
     assert_eq!(client.closed().await.0, 4004);
     assert_eq!(world.shared.hub.topics().len(), 1);
 }

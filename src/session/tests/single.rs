@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::FILE;
-use super::support::{World, document, event, first_document, single};
+use super::support::{World, document, event, first_document};
 use crate::error::Code;
 use crate::event::{End, GapWhy};
 use crate::session::opening::{Mode, Opening, SingleForm};
@@ -31,7 +31,9 @@ fn after(mut opening: Opening, position: &str) -> Opening {
 #[tokio::test(start_paused = true)]
 async fn json_has_an_implied_sub_of_number_0() {
     let mut world = World::new(FILE);
-    let mut client = world.connect(single("/stream", SingleForm::Json)).await;
+    let mut client = world
+        .connect(world.single("/stream", SingleForm::Json))
+        .await;
     assert_eq!(client.read().await["t"], "welcome");
     let feed = world.feed().await;
     feed.opened();
@@ -47,6 +49,20 @@ async fn json_has_an_implied_sub_of_number_0() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn handshake_finds_the_route_for_its_stream_too() {
+    let mut world = World::new(FILE);
+    let mut opening = world.single("/stream", RAW);
+    // No route is at this path: looked up once more, the stream would be refused.
+    if let Mode::Single { url, .. } = &mut opening.mode {
+        *url = "/nowhere?a=1".into();
+    }
+    let _client = world.connect(opening).await;
+    let feed = world.feed().await;
+    assert_eq!(&*feed.route().name, "stream");
+    assert_eq!(feed.target().url, "/nowhere?a=1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_and_end_closes_with_its_code() {
     let mut world = World::new(FILE);
     for (code, close) in [
@@ -56,12 +72,14 @@ async fn every_refusal_and_end_closes_with_its_code() {
         (Code::Internal, 4100),
     ] {
         for form in [SingleForm::Json, RAW] {
-            let mut client = world.connect(single("/stream", form)).await;
+            let mut client = world.connect(world.single("/stream", form)).await;
             world.feed().await.end(end(code, false));
             assert_eq!(client.closed().await.0, close, "{code:?} {form:?}");
         }
     }
-    let mut client = world.connect(single("/nowhere", SingleForm::Json)).await;
+    let mut client = world
+        .connect(world.single("/nowhere", SingleForm::Json))
+        .await;
     assert_eq!(client.closed().await.0, 4004);
     for (is_final, form, close) in [
         (true, SingleForm::Json, 1000),
@@ -69,7 +87,7 @@ async fn every_refusal_and_end_closes_with_its_code() {
         (true, RAW, 1000),
         (false, RAW, 1000),
     ] {
-        let mut client = world.connect(single("/stream", form)).await;
+        let mut client = world.connect(world.single("/stream", form)).await;
         let feed = world.feed().await;
         feed.opened();
         feed.end(end(Code::UpstreamClosed, is_final));
@@ -80,7 +98,7 @@ async fn every_refusal_and_end_closes_with_its_code() {
 #[tokio::test(start_paused = true)]
 async fn raw_is_the_data_and_nothing_else() {
     let mut world = World::new(FILE);
-    let mut client = world.connect(single("/stream", RAW)).await;
+    let mut client = world.connect(world.single("/stream", RAW)).await;
     let feed = world.feed().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     feed.stale("upstream_down");
@@ -97,14 +115,14 @@ async fn raw_is_the_data_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn raw_of_a_polled_list_is_its_document_and_then_named_changes() {
     let mut world = World::new(FILE);
-    let mut client = world.connect(single("/list", RAW)).await;
+    let mut client = world.connect(world.single("/list", RAW)).await;
     let feed = world.feed().await;
     first_document(&feed, "[1]");
     document(&feed, "[1,2]", vec![event("created", "", r#"{"id":2}"#)]);
     assert_eq!(client.read_text().await, "[1]");
     assert_eq!(client.read_text().await, r#"{"e":"created","d":{"id":2}}"#);
     let wrapped = SingleForm::Raw { wrap: true };
-    let mut client = world.connect(single("/list", wrapped)).await;
+    let mut client = world.connect(world.single("/list", wrapped)).await;
     let first = client.read_text().await;
     assert!(
         first.starts_with(r#"{"o":""#) && first.ends_with(r#","d":[1,2]}"#),
@@ -115,12 +133,12 @@ async fn raw_of_a_polled_list_is_its_document_and_then_named_changes() {
 #[tokio::test(start_paused = true)]
 async fn raw_closes_where_a_replay_is_impossible() {
     let mut world = World::new(FILE);
-    let opening = after(single("/stream", RAW), "zz-1");
+    let opening = after(world.single("/stream", RAW), "zz-1");
     let mut client = world.connect(opening).await;
     world.feed().await.opened();
     assert_eq!(client.closed().await, (4113, r#"{"why":"expired"}"#.into()));
     // A document makes up for everything.
-    let opening = after(single("/list", RAW), "zz-1");
+    let opening = after(world.single("/list", RAW), "zz-1");
     let mut client = world.connect(opening).await;
     first_document(&world.feed().await, "[1]");
     assert_eq!(client.read_text().await, "[1]");
@@ -129,7 +147,7 @@ async fn raw_closes_where_a_replay_is_impossible() {
 #[tokio::test(start_paused = true)]
 async fn raw_that_is_refused_learns_that_first() {
     let mut world = World::new(FILE);
-    let opening = after(single("/stream", RAW), "zz-1");
+    let opening = after(world.single("/stream", RAW), "zz-1");
     let mut client = world.connect(opening).await;
     world.feed().await.end(end(Code::Unauthorized, false));
     assert_eq!(client.closed().await.0, 4001);
@@ -139,7 +157,7 @@ async fn raw_that_is_refused_learns_that_first() {
 async fn raw_resumes_after_a_position() {
     let mut world = World::new(FILE);
     let wrapped = SingleForm::Raw { wrap: true };
-    let mut client = world.connect(single("/stream", wrapped)).await;
+    let mut client = world.connect(world.single("/stream", wrapped)).await;
     let feed = world.feed().await;
     feed.opened();
     feed.events(vec![
@@ -149,7 +167,9 @@ async fn raw_resumes_after_a_position() {
     ]);
     let first: serde_json::Value = serde_json::from_str(&client.read_text().await).expect("JSON");
     let position = first["o"].as_str().expect("a position");
-    let mut again = world.connect(after(single("/stream", RAW), position)).await;
+    let mut again = world
+        .connect(after(world.single("/stream", RAW), position))
+        .await;
     assert_eq!(again.read_text().await, "2");
     assert_eq!(again.read_text().await, "3");
 }
@@ -157,7 +177,7 @@ async fn raw_resumes_after_a_position() {
 #[tokio::test(start_paused = true)]
 async fn a_raw_client_that_leaves_is_let_go() {
     let mut world = World::new(FILE);
-    let mut client = world.connect(single("/stream", RAW)).await;
+    let mut client = world.connect(world.single("/stream", RAW)).await;
     let feed = world.feed().await;
     feed.opened();
     client.send_message(Message::Close(None)).await;
@@ -168,11 +188,11 @@ async fn a_raw_client_that_leaves_is_let_go() {
 #[tokio::test(start_paused = true)]
 async fn raw_gets_documents_where_patches_look_like_them() {
     let mut world = World::new(FILE);
-    let mut raw = world.connect(single("/merged", RAW)).await;
+    let mut raw = world.connect(world.single("/merged", RAW)).await;
     let feed = world.feed().await;
     first_document(&feed, r#"{"rows":[]}"#);
     assert_eq!(raw.read_text().await, r#"{"rows":[]}"#);
-    let wrapped = single("/merged", SingleForm::Raw { wrap: true });
+    let wrapped = world.single("/merged", SingleForm::Raw { wrap: true });
     let mut wrapped = world.connect(wrapped).await;
     wrapped.read().await;
     for n in 1..=3 {
@@ -192,7 +212,7 @@ async fn raw_gets_documents_where_patches_look_like_them() {
     feed.gap(GapWhy::UpstreamReconnect);
     assert_eq!(raw.read_text().await, r#"{"rows":[3]}"#);
     let mut back = world
-        .connect(after(single("/merged", RAW), &position))
+        .connect(after(world.single("/merged", RAW), &position))
         .await;
     assert_eq!(back.read_text().await, r#"{"rows":[3]}"#);
     back.stays_silent().await;

@@ -172,6 +172,23 @@ impl World {
         (Client::on(far), looks)
     }
 
+    /// A handshake on a bridged route's own path, as it is judged now.
+    pub fn single(&self, url: &str, form: SingleForm) -> Opening {
+        let path = url.split('?').next().unwrap_or(url);
+        let routes = &self.shared.in_force.load().routes;
+        let found = routes.find("app.example", &hyper::Method::GET, path);
+        Opening {
+            mode: Mode::Single {
+                found: found.expect("a route"),
+                url: url.into(),
+                after: None,
+                last_event_id: None,
+                form,
+            },
+            ..example()
+        }
+    }
+
     /// A client of the multiplexed connection that has read its `welcome`.
     pub async fn join(&self) -> Client {
         let mut client = self.connect(example()).await;
@@ -295,18 +312,6 @@ impl Client {
         let ok = self.read().await;
         assert_eq!(ok["t"], "ok", "{ok}");
         (feed, ok)
-    }
-}
-
-pub fn single(url: &str, form: SingleForm) -> Opening {
-    Opening {
-        mode: Mode::Single {
-            url: url.into(),
-            after: None,
-            last_event_id: None,
-            form,
-        },
-        ..example()
     }
 }
 
