@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub::carried::News;
+use crate::hub::replication::Message;
 
 /// The layout of listeners and of the order of messages.
 pub const PROTOCOL: u32 = 1;
@@ -68,7 +68,7 @@ pub enum Down {
         /// The topic's number on this way.
         topic: u64,
         /// What is new.
-        news: News,
+        news: Message,
     },
     /// All topics that there were have been told.
     Told,

@@ -10,9 +10,9 @@ mod link;
 mod message;
 pub mod new;
 pub mod old;
-mod telling;
 #[cfg(test)]
 mod tests;
+mod topic_export;
 
 use std::time::Duration;
 

@@ -15,16 +15,16 @@ use super::VARIABLE;
 use super::link::{receive, receive_descriptor, send};
 use super::message::{Down, PROTOCOL, Up, WINDOWS};
 use crate::app::{Built, Endowment, Handle};
-use crate::hub::carried::News;
-use crate::hub::{Heir, Wish};
+use crate::hub::Request;
+use crate::hub::replication::{Follower, Message};
 use crate::listener::Given;
 use crate::session::Shared;
 
 /// Listeners of one process, at most.
 const LISTENERS: usize = 1024;
 
-/// Wishes that may wait for the old process.
-const WISHES: usize = 1024;
+/// Requests that may wait for the old process.
+const REQUESTS: usize = 1024;
 
 /// What is said where a signal ends a process that does not serve yet.
 pub const ENDED: &str = "a signal ended the new process before it served";
@@ -127,16 +127,16 @@ impl Predecessor {
     ) -> Result<Handle, String> {
         let shared = built.shared.clone();
         let (reader, writer) = self.link.into_split();
-        let (wish, wishes) = mpsc::channel(WISHES);
-        let mut legacy = Legacy {
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let mut imports = TopicImport {
             reader,
             shared: shared.clone(),
-            heirs: HashMap::new(),
+            followers: HashMap::new(),
             taken: 0,
-            wish,
+            requests,
         };
         let begun = tokio::select! {
-            begun = legacy.begin(writer) => begun,
+            begun = imports.begin(writer) => begun,
             () = ended => return Err(ENDED.to_owned()),
         };
         let writer = match begun {
@@ -158,33 +158,33 @@ impl Predecessor {
         let mut house = built.open(true).await;
         announce(&house);
         let version = env!("CARGO_PKG_VERSION");
-        shared.telemetry.upgraded(version, legacy.taken);
+        shared.telemetry.upgraded(version, imports.taken);
         match writer {
             Some(mut writer) => {
-                let topics = Some(legacy.taken);
+                let topics = Some(imports.taken);
                 if send(&mut writer, &Up::Serving { topics }).await.is_ok() {
-                    legacy.is_known().await;
+                    imports.is_known().await;
                 }
-                house.follow(legacy.go_on(writer, wishes));
+                house.follow(imports.go_on(writer, asked));
             }
-            None => legacy.lose(),
+            None => imports.lose(),
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         Ok(house)
     }
 }
 
-/// What the old process leaves, and still adds to.
-struct Legacy {
+/// The topics that the old process exports.
+struct TopicImport {
     reader: OwnedReadHalf,
     shared: Arc<Shared>,
-    heirs: HashMap<u64, Heir>,
+    followers: HashMap<u64, Follower>,
     /// How many there have been.
     taken: usize,
-    wish: mpsc::Sender<Wish>,
+    requests: mpsc::Sender<Request>,
 }
 
-impl Legacy {
+impl TopicImport {
     /// Until the old process lets us serve: the way to it, and where its rollouts stand.
     async fn begin(&mut self, mut writer: OwnedWriteHalf) -> io::Result<(OwnedWriteHalf, String)> {
         send(&mut writer, &Up::Ready).await?;
@@ -209,40 +209,37 @@ impl Legacy {
         }
     }
 
-    fn hear(&mut self, topic: u64, news: News) {
-        if let News::Exists(identity) = &news {
+    fn hear(&mut self, topic: u64, message: Message) {
+        if let Message::Begin(record) = &message {
             let in_force = self.shared.in_force.load();
             let mut routes = in_force.config.routes.iter();
             let find = |name: &str| routes.find(|route| *route.name == *name).cloned();
-            let heir = self
-                .shared
-                .hub
-                .inherit(topic, identity, find, self.wish.clone());
-            if let Some(heir) = heir {
+            let requests = self.requests.clone();
+            if let Some(follower) = self.shared.hub.follow(topic, record, find, requests) {
                 self.taken += 1;
-                self.heirs.insert(topic, heir);
+                self.followers.insert(topic, follower);
             }
             return;
         }
-        let is_last = matches!(news, News::Released | News::Ended(_));
-        if let Some(heir) = self.heirs.get(&topic) {
-            heir.hear(news);
+        let is_last = matches!(message, Message::Released | Message::End(_));
+        if let Some(follower) = self.followers.get(&topic) {
+            follower.apply(message);
         }
         if is_last {
-            self.heirs.remove(&topic);
+            self.followers.remove(&topic);
         }
     }
 
-    /// Listens and wishes in a task of its own, until the old process has nothing more to say.
-    fn go_on(mut self, mut writer: OwnedWriteHalf, mut wishes: mpsc::Receiver<Wish>) -> Leaver {
+    /// Listens and asks in a task of its own, until the old process has nothing more to say.
+    fn go_on(mut self, mut writer: OwnedWriteHalf, mut asked: mpsc::Receiver<Request>) -> Leaver {
         let (gone, is_gone) = watch::channel(false);
         let (hurry, mut hurried) = mpsc::channel(1);
-        let wishing = tokio::spawn(async move {
+        let asking = tokio::spawn(async move {
             loop {
                 let word = tokio::select! {
-                    Some(wish) = wishes.recv() => match wish {
-                        Wish::Taken(topic) => Up::Taken { topic },
-                        Wish::Refresh(topic) => Up::Refresh { topic },
+                    Some(request) = asked.recv() => match request {
+                        Request::Release(topic) => Up::Taken { topic },
+                        Request::Refresh(topic) => Up::Refresh { topic },
                     },
                     Some(()) = hurried.recv() => Up::Hurry,
                     else => return,
@@ -259,7 +256,7 @@ impl Legacy {
                 }
             }
             self.lose();
-            wishing.abort();
+            asking.abort();
             gone.send_replace(true);
         });
         Leaver { hurry, is_gone }
@@ -267,8 +264,8 @@ impl Legacy {
 
     /// Nobody else reads what is left.
     fn lose(self) {
-        for heir in self.heirs.into_values() {
-            heir.lose();
+        for follower in self.followers.into_values() {
+            follower.lose();
         }
     }
 }

@@ -17,9 +17,9 @@ use super::PATIENCE;
 use super::image::{self, Image, Newcomer};
 use super::link::{receive, send, send_descriptor};
 use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
-use super::telling::Telling;
+use super::topic_export::TopicExport;
 use crate::admin::{NotUpgraded, Upgraded};
-use crate::hub::Mirror;
+use crate::hub::replication::Exports;
 use crate::listener::Given;
 use crate::rollout::controller::Controller;
 use crate::session::Shared;
@@ -66,7 +66,7 @@ impl Drop for Attempt<'_> {
 pub struct Successor {
     /// Who it is.
     pub upgraded: Upgraded,
-    telling: Telling,
+    export: TopicExport,
     words: mpsc::Receiver<Up>,
     /// Whether somebody waits for us to be gone.
     is_hurried: bool,
@@ -81,18 +81,18 @@ pub enum Released {
 }
 
 impl Successor {
-    /// Serves its wishes until every topic is its own, or it is in a hurry, which is told once.
+    /// Serves its requests until every topic is its own, or it is in a hurry, which is told once.
     pub async fn release(&mut self) -> Released {
-        self.telling.depart();
+        self.export.depart();
         loop {
             tokio::select! {
-                () = self.telling.is_over() => return Released::All,
+                () = self.export.is_over() => return Released::All,
                 word = self.words.recv() => match word {
                     Some(Up::Hurry) if !self.is_hurried => {
                         self.is_hurried = true;
                         return Released::Hurried;
                     }
-                    Some(word) => self.telling.heed(&word),
+                    Some(word) => self.export.heed(&word),
                     None => return Released::All,
                 }
             }
@@ -164,40 +164,40 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     let (reader, writer) = link.into_split();
     let mut words = listen(reader);
     let drain = estate.shared.in_force.load().config.server.drain_timeout;
-    let mut telling = Telling::new(writer, OVERLAP.min(drain / 10));
+    let mut export = TopicExport::new(writer, OVERLAP.min(drain / 10));
     hear(&mut words, |word| matches!(word, Up::Ready).then_some(())).await?;
 
     // A version that does not understand what is told of topics begins anew: clients are told of the gap.
-    let (topics, mut coming) = estate.shared.hub.mirror();
-    let topics: Vec<Mirror> = match windows {
-        WINDOWS => topics,
+    let Exports { begun, mut coming } = estate.shared.hub.export();
+    let topics = match windows {
+        WINDOWS => begun,
         _ => Vec::new(),
     };
     let told = topics.len();
-    for mirror in topics {
-        telling.begin(mirror).await?;
+    for topic in topics {
+        export.begin(topic).await?;
     }
-    telling.say(&Down::Told).await?;
+    export.say(&Down::Told).await?;
     loop {
         tokio::select! {
-            Some(mirror) = coming.recv() => if windows == WINDOWS {
-                telling.begin(mirror).await?;
+            Some(topic) = coming.next() => if windows == WINDOWS {
+                export.begin(topic).await?;
             },
             word = words.recv() => match word {
                 Some(Up::Settled) => break,
-                Some(word) => telling.heed(&word),
+                Some(word) => export.heed(&word),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             },
         }
     }
     estate.shared.hub.close();
-    while let Ok(mirror) = coming.try_recv() {
+    while let Some(topic) = coming.waiting() {
         if windows == WINDOWS {
-            telling.begin(mirror).await?;
+            export.begin(topic).await?;
         }
     }
     let rollouts = estate.controller.leave()?;
-    telling.say(&Down::Go { rollouts }).await?;
+    export.say(&Down::Go { rollouts }).await?;
     let taken = hear(&mut words, |word| match word {
         Up::Serving { topics } => Some(topics.unwrap_or(told)),
         _ => None,
@@ -206,14 +206,14 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     // The service manager must know the new one before that speaks to it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
     // It serves whether or not it hears this.
-    let _ = telling.say(&Down::Known).await;
+    let _ = export.say(&Down::Known).await;
     Ok(Successor {
         upgraded: Upgraded {
             pid,
             version,
             topics: taken,
         },
-        telling,
+        export,
         words,
         is_hurried: false,
     })

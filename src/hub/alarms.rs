@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Target;
+use super::key::Target;
 
 /// Topics that are remembered; beyond, all are forgotten and told of once more.
 const MOST: usize = 1024;

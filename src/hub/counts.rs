@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::Limits;
 use super::key::{Owner, Target};
-use super::shards::Shards;
-use super::topic::{Topic, lock};
+use super::shards::{Shards, lock};
+use super::topic::Topic;
+use super::types::Limits;
 
 /// Own reads at once of one upstream.
 const OWN_READS: usize = 1000;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Route, Source};
+use crate::event::Epoch;
 
 /// Whose a topic is: the SHA-256 over exactly the credentials that a source takes from a client; on routes with authentication
 /// over the subject, or over the claims that bind those who share it.
@@ -211,4 +212,12 @@ impl TopicKey {
     pub(super) fn is_own_read(&self) -> bool {
         self.place.own.is_some()
     }
+}
+
+/// A topic that has begun in another process, and what it is read with until a subscriber comes.
+pub(super) struct Identity {
+    pub key: TopicKey,
+    pub target: Arc<Target>,
+    pub credentials: Credentials,
+    pub epoch: Epoch,
 }

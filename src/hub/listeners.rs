@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::key::{Credentials, Owner};
+use super::signal::Signal;
 use super::signals::Signals;
-use super::{Credentials, Owner, Signal};
 use crate::event::End;
 
 /// Present subscribers by slot.

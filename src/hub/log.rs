@@ -1,105 +1,42 @@
 //! A topic's one log: what was published, how long it is kept, and who may read on from where.
 //! Pure: time is an argument.
 //!
-//! Offsets are dense: the entry at offset `o` is `entries[o - first]`. Each entry knows the weight
-//! of everything up to it, so that a lag in bytes is a subtraction, and how many readers it is the
-//! next one for. What is kept is the replay window, and everything from the first entry that a
-//! reader needs; only [`Log::squeeze`] takes more.
+//! What is kept is the replay window, and everything from the first entry that a reader needs; only [`Log::squeeze`] takes more.
 
-pub(super) mod carry;
-mod index;
+mod document;
+pub(super) mod entries;
+pub(super) mod index;
+pub(super) mod lineage;
 pub mod stream;
+pub(super) mod transfer;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
+use self::document::Document;
+use self::entries::{Cursor, Entries, Entry};
 use self::index::Index;
-use self::stream::Stream;
-use super::subscriber::Progress;
-use crate::config::{Queue, Replay};
-use crate::event::{Cause, Data, Draft, Epoch, Event, FLAT_WEIGHT, GapWhy, Kind, Position};
-
-/// Bytes of memory that an entry takes beside its event's weight: the event itself, its counts, its place here, and what the allocator
-/// adds to three pieces of memory.
-pub(super) const OVERHEAD: usize =
-    size_of::<Event>() + size_of::<Entry>() * 3 / 2 + 64 - FLAT_WEIGHT;
-
-/// What one read hands out at most, beside its first entry: what a subscriber has taken is no longer counted here.
-const READ_BYTES: u64 = 256 * 1024;
-
-/// Positions beyond the head that may be on their way from another process: more than it can have published meanwhile.
-const UNDERWAY: u64 = 1 << 16;
+use self::lineage::{Lineage, Writer};
+use self::stream::{Connection, Newcomer, Stream};
+use super::types::Progress;
+use crate::config::{Join, Queue, Replay};
+use crate::event::{Cause, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
 
 pub(super) struct Log {
     ch: u32,
-    epoch: Epoch,
-    entries: VecDeque<Entry>,
-    /// Offset of the oldest entry; `head + 1` when there is none.
-    first: u64,
-    /// Weight of everything before `first`.
-    base: u64,
-    /// Bytes of what was made of the entries for those who read them.
-    made: usize,
+    lineage: Lineage,
+    entries: Entries,
     /// Oldest offset that a resume may ask for.
     window: u64,
-    /// Readers that have everything: the next entry is the first that they need.
-    at_head: u32,
     /// Newest entry that is a gap, 0 for none.
     last_gap: u64,
-    /// Newest entry that is a snapshot, 0 for none.
-    last_snapshot: u64,
-    document: Option<Document>,
-    /// Counts documents.
-    documents: u64,
-    /// The document at the head, made when first asked for.
-    snapshot: Option<Arc<Event>>,
+    document: Document,
     stream: Stream,
     /// While a subscriber reads a request of its own.
     index: Option<Box<Index>>,
-    /// Another process still adds to it: a position beyond the head is one that is on its way here.
-    is_followed: bool,
-    /// The furthest such position that somebody has come with.
-    promised: u64,
     closed: bool,
     /// What led to the entries that are appended now.
     cause: Option<Arc<Cause>>,
-}
-
-struct Entry {
-    event: Arc<Event>,
-    /// Weight of everything up to and with this entry.
-    sum: u64,
-    /// Readers that have everything before this entry.
-    readers: u32,
-    /// Bytes of what was made of it for those who read it.
-    made: u32,
-}
-
-/// A reader's place in a log.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    /// Everything up to here counts as read.
-    pub offset: u64,
-    /// The log keeps what follows.
-    is_held: bool,
-}
-
-impl Cursor {
-    /// A place that nothing is kept for yet.
-    pub fn new(offset: u64) -> Self {
-        Cursor {
-            offset,
-            is_held: false,
-        }
-    }
-
-    /// Whether the log keeps what follows, unless memory has run short.
-    pub fn is_held(&self) -> bool {
-        self.is_held
-    }
 }
 
 /// What a squeeze may take.
@@ -113,31 +50,17 @@ pub(super) enum Spare {
     All,
 }
 
-struct Document {
-    data: Data,
-    at: Instant,
-}
-
 impl Log {
     pub fn new(ch: u32, epoch: Epoch, stream: Stream) -> Self {
         Log {
             ch,
-            epoch,
-            entries: VecDeque::new(),
-            first: 1,
-            base: 0,
-            made: 0,
+            lineage: Lineage::new(epoch),
+            entries: Entries::new(),
             window: 1,
-            at_head: 0,
             last_gap: 0,
-            last_snapshot: 0,
-            document: None,
-            documents: 0,
-            snapshot: None,
+            document: Document::default(),
             stream,
             index: None,
-            is_followed: false,
-            promised: 0,
             closed: false,
             cause: None,
         }
@@ -150,19 +73,24 @@ impl Log {
 
     /// Offset of the newest entry, 0 before the first.
     pub fn head(&self) -> u64 {
-        self.first + self.entries.len() as u64 - 1
+        self.entries.head()
     }
 
     pub fn position(&self, offset: u64) -> Position {
         Position {
-            epoch: self.epoch,
+            epoch: self.lineage.epochs().now,
             offset,
         }
     }
 
+    /// Who may append.
+    pub fn writer(&self) -> Writer {
+        self.lineage.writer()
+    }
+
     /// Oldest offset that is kept.
     pub fn first(&self) -> u64 {
-        self.first
+        self.entries.first()
     }
 
     /// Oldest offset that may be replayed.
@@ -172,7 +100,7 @@ impl Log {
 
     /// Newest offset that is a gap or a snapshot: a replay that holds one is no plain one.
     pub fn last_break(&self) -> u64 {
-        self.last_gap.max(self.last_snapshot)
+        self.last_gap.max(self.document.last_snapshot)
     }
 
     pub fn last_gap(&self) -> u64 {
@@ -190,40 +118,56 @@ impl Log {
 
     /// Bytes of memory that it takes: the entries, and the document where none of the entries shares it.
     pub fn held(&self) -> usize {
-        let entries = (self.total() - self.base) as usize + self.entries.len() * OVERHEAD;
-        let shares = |text: &Bytes| {
-            let newest = [self.entry(self.last_snapshot), self.entry(self.head())];
-            let is_it = |entry: &Entry| entry.event.data.bytes().as_ptr() == text.as_ptr();
-            newest.into_iter().flatten().any(is_it)
-        };
-        let text = self.document.as_ref().map(|document| document.data.bytes());
-        let document = text.filter(|text| !shares(text)).map_or(0, Bytes::len);
-        let snapshot = self.snapshot.as_ref();
-        let snapshot = snapshot.filter(|snapshot| self.last_snapshot != snapshot.position.offset);
-        let made = snapshot.map_or(0, |snapshot| snapshot.made_bytes());
-        entries + self.made + document + made
+        let newest = [self.document.last_snapshot, self.head()];
+        let newest = newest.into_iter().filter_map(|at| self.entries.get(at));
+        self.entries.held() + self.document.held(newest)
     }
 
     /// What was made of this entry for those who read it, its parsed form and its encodings, is kept with it from now on.
     pub fn recount(&mut self, event: &Event) {
-        let index = event.position.offset.checked_sub(self.first);
-        let entry = index.and_then(|index| self.entries.get_mut(index as usize));
-        if let Some(entry) = entry.filter(|entry| std::ptr::eq(&*entry.event, event)) {
-            let made = event.made_bytes() as u32;
-            self.made = self.made + made as usize - entry.made as usize;
-            entry.made = made;
-        }
+        self.entries.recount(event);
     }
 
     /// Whether a reader that has not taken the oldest entry needs it.
     pub fn is_needed(&self) -> bool {
-        self.entries.front().is_some_and(|entry| entry.readers > 0)
+        self.entries.oldest().is_some_and(|entry| entry.readers > 0)
     }
 
     /// Entries and bytes of the replay window.
     pub fn replayable(&self) -> (usize, usize) {
-        let bytes = self.total() - self.sum_at(self.window - 1);
-        ((self.head() + 1 - self.window) as usize, bytes as usize)
+        let Queue { messages, bytes } = self.entries.waiting(self.window - 1);
+        (messages as usize, bytes as usize)
+    }
+
+    /// Everything that is kept, oldest first.
+    pub fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
+        self.entries.iter()
+    }
+
+    /// The document's text as of the head.
+    pub fn document(&self) -> Option<&Data> {
+        self.document.newest().map(|(data, _)| data)
+    }
+
+    /// See [`Stream`].
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Another connection to the backend stands; what was lost before it has been told.
+    pub fn connected(&mut self, connection: Connection, head_at: Instant) {
+        let head = self.head();
+        self.stream.connected(connection, head_at, head);
+    }
+
+    /// The backend has nothing more for the clients that brought the id.
+    pub fn end_brought(&mut self, end: End) {
+        self.stream.end_brought(end);
+    }
+
+    /// What a client gets that comes without a position.
+    pub fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
+        self.stream.newcomer(join, now, self.window, self.head())
     }
 
     /// Appends one publish.
@@ -243,29 +187,17 @@ impl Log {
 
     /// Keeps the document, and appends what is emitted for it; the whole document where `drafts` is `None`.
     pub fn append_document(&mut self, data: Data, drafts: Option<Vec<Draft>>, at: Instant) {
-        let first = self.document.replace(Document { data, at }).is_none();
-        self.documents += 1;
-        self.snapshot = None;
+        let is_first = self.document.set(data, at);
         match drafts {
-            Some(drafts) if !first => {
-                for draft in drafts {
-                    self.push(Kind::Event, draft, at);
-                }
-            }
+            Some(drafts) if !is_first => self.append(drafts, at),
             _ => self.push_document(at),
         }
     }
 
     /// The document as of the head.
     pub fn snapshot(&mut self) -> Option<Arc<Event>> {
-        let document = self.document.as_ref()?;
-        let position = self.position(self.head());
-        let made = self.snapshot.get_or_insert_with(|| {
-            let draft = Draft::plain(document.data.clone());
-            let event = Event::new(self.ch, position, Kind::Snapshot, draft, document.at);
-            Arc::new(event)
-        });
-        Some(made.clone())
+        let head = self.position(self.head());
+        self.document.snapshot(self.ch, head)
     }
 
     /// A gap for one subscriber, beside the log.
@@ -278,43 +210,34 @@ impl Log {
     /// show it, so it goes on at the first of them: after that event where it bears the id, before it where it only shows
     /// it. `None` where that event may be gone.
     pub fn find_id(&self, id: &str) -> Option<u64> {
-        let is_gap = |entry: &Entry| matches!(entry.event.kind, Kind::Gap { .. });
-        let mut kept = self.entries.iter();
-        let index = kept.position(|entry| entry.event.id.as_deref() == Some(id))?;
-        let has_own_id = self.entries.get(index)?.event.has_own_id;
-        let is_oldest = self.entries.iter().take(index).all(is_gap);
-        if self.stream.had(id) || (is_oldest && self.first > 1 && !has_own_id) {
+        let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+        let mut kept = self.events();
+        let index = kept.position(|event| event.id.as_deref() == Some(id))? as u64;
+        let has_own_id = self.entries.get(self.first() + index)?.has_own_id;
+        let is_oldest = self.events().take(index as usize).all(is_gap);
+        if self.stream.had(id) || (is_oldest && self.first() > 1 && !has_own_id) {
             return None;
         }
-        let offset = self.first + index as u64 - u64::from(!has_own_id);
+        let offset = self.first() + index - u64::from(!has_own_id);
         (offset + 1 >= self.window).then_some(offset)
     }
 
-    /// Whether this offset of this epoch has been given to an event, here or in the process that this log comes from.
-    pub fn knows(&mut self, offset: u64) -> bool {
-        let ahead = offset.saturating_sub(self.head());
-        if ahead == 0 {
-            return true;
-        }
-        let is_underway = self.is_followed && ahead <= UNDERWAY;
-        if is_underway {
-            self.promised = self.promised.max(offset);
-        }
-        is_underway
+    /// Whether this position has been given to an event, here or in the process that this log comes from.
+    pub fn knows(&mut self, position: Position) -> bool {
+        self.lineage.knows(position, self.entries.head())
     }
 
     /// Moves up over gaps that follow directly: one gap before what comes next is enough.
     pub fn beyond_gaps(&self, mut cursor: u64) -> u64 {
-        while let Some(entry) = self.entry(cursor + 1)
-            && matches!(entry.event.kind, Kind::Gap { .. })
+        while let Some(event) = self.entries.get(cursor + 1)
+            && matches!(event.kind, Kind::Gap { .. })
         {
             cursor += 1;
         }
         cursor
     }
 
-    /// Hands out up to `count` entries after the cursor, of [`READ_BYTES`] together where there are several, and moves it;
-    /// everything where `count` is `usize::MAX`. From now on what follows is kept.
+    /// See [`Entries::read`].
     pub fn read(
         &mut self,
         cursor: &mut Cursor,
@@ -324,59 +247,26 @@ impl Log {
         if self.has_lost(cursor.offset) {
             return Progress::Overrun;
         }
-        let before = out.len();
-        let read = (cursor.offset + 1 - self.first) as usize;
-        let bytes = match count {
-            usize::MAX => u64::MAX,
-            _ => self.sum_at(cursor.offset) + READ_BYTES,
-        };
-        let waiting = self.entries.range(read.min(self.entries.len())..);
-        let mut is_first = true;
-        let fits = |entry: &&Entry| std::mem::take(&mut is_first) || entry.sum <= bytes;
-        let handed = waiting.take(count).take_while(fits);
-        out.extend(handed.map(|entry| entry.event.clone()));
-        self.move_to(cursor, cursor.offset + (out.len() - before) as u64);
+        self.entries.read(cursor, out, count);
         match cursor.offset >= self.head() {
             true => Progress::CaughtUp,
             false => Progress::More,
         }
     }
 
-    /// Keeps what follows the cursor from now on, as far as it is there.
+    /// See [`Entries::hold`].
     pub fn hold(&mut self, cursor: &mut Cursor) {
-        if cursor.is_held || self.has_lost(cursor.offset) {
-            return;
-        }
-        if let Some(readers) = self.readers_at(cursor.offset) {
-            *readers += 1;
-            cursor.is_held = true;
-        }
+        self.entries.hold(cursor);
     }
 
-    /// Keeps nothing for this cursor any more.
+    /// See [`Entries::let_go`].
     pub fn let_go(&mut self, cursor: &mut Cursor) {
-        // What was dropped has taken its readers along.
-        if std::mem::take(&mut cursor.is_held)
-            && let Some(readers) = self.readers_at(cursor.offset)
-        {
-            *readers -= 1;
-        }
+        self.entries.let_go(cursor);
     }
 
-    /// Moves a cursor, and keeps what follows it.
+    /// See [`Entries::move_to`].
     pub fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
-        self.let_go(cursor);
-        cursor.offset = offset;
-        self.hold(cursor);
-    }
-
-    /// The readers that have everything up to `offset`; `None` where that is not kept, or not there yet.
-    fn readers_at(&mut self, offset: u64) -> Option<&mut u32> {
-        if offset == self.head() {
-            return Some(&mut self.at_head);
-        }
-        let index = (offset + 1).checked_sub(self.first)? as usize;
-        self.entries.get_mut(index).map(|entry| &mut entry.readers)
+        self.entries.move_to(cursor, offset);
     }
 
     /// Whether more waits behind `offset` than this.
@@ -385,27 +275,22 @@ impl Log {
         waiting.messages > allowed.messages || waiting.bytes > allowed.bytes
     }
 
-    /// Whether what follows `cursor` is no longer kept.
+    /// See [`Entries::has_lost`].
     pub fn has_lost(&self, cursor: u64) -> bool {
-        cursor + 1 < self.first
+        self.entries.has_lost(cursor)
     }
 
-    /// Entries and bytes after `cursor`, as far as they are kept.
+    /// See [`Entries::waiting`].
     pub fn waiting(&self, cursor: u64) -> Queue {
-        let cursor = cursor.min(self.head());
-        Queue {
-            messages: self.head() - cursor,
-            bytes: self.total() - self.sum_at(cursor),
-        }
+        self.entries.waiting(cursor)
     }
 
     /// Lets go of what is older than the replay window and needed by no reader.
     pub fn trim(&mut self, replay: &Replay, now: Instant) {
-        while let Some(entry) = self.entry(self.window) {
-            let count = self.head() - self.window + 1;
-            let bytes = self.total() - self.sum_at(self.window - 1);
-            let age = now.saturating_duration_since(entry.event.at);
-            let fits = count <= replay.events as u64 && bytes <= replay.bytes as u64;
+        while let Some(event) = self.entries.get(self.window) {
+            let Queue { messages, bytes } = self.entries.waiting(self.window - 1);
+            let age = now.saturating_duration_since(event.at);
+            let fits = messages <= replay.events as u64 && bytes <= replay.bytes as u64;
             if fits && age <= replay.age {
                 break;
             }
@@ -416,21 +301,24 @@ impl Log {
 
     /// Lets go of what was kept for readers beyond the window and is needed by none any more; whether there was something.
     pub fn drop_unneeded(&mut self) -> bool {
-        let before = self.first;
-        while self.first < self.window
-            && self.entries.front().is_some_and(|entry| entry.readers == 0)
-        {
+        let before = self.first();
+        while self.first() < self.window && self.has_unneeded() {
             self.drop_oldest();
         }
-        self.first > before
+        self.first() > before
     }
 
     /// Lets go of everything up to `offset` that no reader needs, the replay window with it.
     pub fn forget(&mut self, offset: u64) {
-        while self.first <= offset && self.entries.front().is_some_and(|entry| entry.readers == 0) {
+        while self.first() <= offset && self.has_unneeded() {
             self.drop_oldest();
         }
-        self.window = self.window.max(self.first);
+        self.window = self.window.max(self.first());
+    }
+
+    fn has_unneeded(&self) -> bool {
+        let oldest = self.entries.oldest();
+        oldest.is_some_and(|entry| entry.readers == 0)
     }
 
     /// Lets go of the oldest entries, as far as they may be spared, until `excess` bytes are free or one entry is left.
@@ -442,27 +330,21 @@ impl Log {
         };
         let target = self.held().saturating_sub(excess);
         while self.held() > target
-            && self.entries.len() > 1
-            && self.entries.front().is_some_and(may_go)
+            && self.entries.count() > 1
+            && self.entries.oldest().is_some_and(may_go)
         {
             self.drop_oldest();
         }
-        self.window = self.window.max(self.first);
+        self.window = self.window.max(self.first());
     }
 
     fn drop_oldest(&mut self) {
-        let Some(entry) = self.entries.pop_front() else {
+        let Some(entry) = self.entries.pop_oldest() else {
             return;
         };
-        self.first += 1;
-        self.base = entry.sum;
-        self.made -= entry.made as usize;
         self.stream.let_go(&entry.event);
         if let Some(index) = &mut self.index {
             index.drop_oldest();
-        }
-        if self.entries.len() * 4 < self.entries.capacity() && self.entries.capacity() > 64 {
-            self.entries.shrink_to(self.entries.len() * 2);
         }
     }
 
@@ -474,41 +356,21 @@ impl Log {
         let mut event = Event::new(self.ch, position, kind, draft, at);
         event.cause.clone_from(&self.cause);
         let event = Arc::new(event);
-        let sum = self.total() + event.weight() as u64;
         if let Some(index) = &mut self.index {
             index.push(position.offset, &event);
         }
-        let readers = std::mem::take(&mut self.at_head);
-        self.entries.push_back(Entry {
-            event,
-            sum,
-            readers,
-            made: 0,
-        });
-        self.snapshot = None;
+        self.entries.push(event);
+        self.document.head_moved();
     }
 
     fn push_document(&mut self, at: Instant) {
-        let Some(document) = &self.document else {
+        let Some((data, _)) = self.document.newest() else {
             return;
         };
-        let draft = Draft::plain(document.data.clone());
+        let draft = Draft::plain(data.clone());
         self.push(Kind::Snapshot, draft, at);
-        self.last_snapshot = self.head();
-        self.snapshot = self.entries.back().map(|entry| entry.event.clone());
-    }
-
-    fn entry(&self, offset: u64) -> Option<&Entry> {
-        self.entries.get(offset.checked_sub(self.first)? as usize)
-    }
-
-    fn total(&self) -> u64 {
-        self.entries.back().map_or(self.base, |entry| entry.sum)
-    }
-
-    /// Weight of everything up to and with `offset`; what is no longer kept counts as one.
-    fn sum_at(&self, offset: u64) -> u64 {
-        self.entry(offset).map_or(self.base, |entry| entry.sum)
+        let head = self.head();
+        self.document.is_shown_by(self.entries.get(head), head);
     }
 }
 

@@ -5,81 +5,60 @@
 
 mod alarms;
 mod budget;
-pub mod carried;
+mod clock;
+mod condition;
 mod counts;
-mod heir;
+mod delivered;
+mod feed;
+mod info;
 mod key;
 mod listeners;
 mod log;
-mod mirror;
 mod node;
 mod own;
 mod place;
+mod presence;
 mod publisher;
+pub mod replication;
+mod reserved;
+mod role;
 mod shards;
+mod shared_log;
 mod signal;
 mod signals;
 mod splits;
+mod squeeze;
 mod subscriber;
 mod topic;
 mod topics;
+mod types;
 mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-pub use budget::Reserved;
-pub use heir::{Heir, Legacy, Wish};
+use tokio::sync::mpsc;
+
+pub use feed::{Feed, Feeds};
+pub use info::TopicInfo;
 pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
 pub use log::stream::Connection;
-pub use mirror::{Mirror, Refresher};
 pub use publisher::{DocumentChange, Fenced, Publication, Publisher};
+pub use reserved::Reserved;
+pub use role::{Checkpoint, Request};
 pub use signal::Signal;
 pub use splits::Split;
-pub use subscriber::{Joined, Phase, Progress, Start, Subscriber};
-pub use topic::TopicInfo;
+pub use subscriber::{Joined, Subscriber};
+pub use types::{Limits, Phase, Progress, Start};
 
 use node::Node;
+use replication::{Exports, Follower, TopicRecord};
 
+use crate::config::Route;
 use crate::error::Refusal;
 use crate::telemetry::Telemetry;
-
-/// What fills a topic: runs from the first subscriber until the linger time after the last. Whether it asks its backend meanwhile is its own
-/// to decide ([`Publisher::is_attended`]).
-/// Dropping the future stops it.
-pub trait Feed: Send + Sync + 'static {
-    /// Reads upstream and publishes, until it has called [`Publisher::end`] or is dropped.
-    fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-}
-
-/// Makes the feed of a target; given by `app`.
-pub type Feeds = Box<dyn Fn(Arc<Target>) -> Box<dyn Feed> + Send + Sync>;
-
-/// What the hub may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of all replay windows together.
-    pub memory: usize,
-    /// Topics on this node.
-    pub topics: usize,
-    /// Topics of one route and one [`Owner`], unless that is unknown.
-    pub topics_per_principal: usize,
-}
-
-impl Limits {
-    /// As the configuration says.
-    pub fn of(limits: &crate::config::Limits) -> Self {
-        Limits {
-            memory: limits.memory,
-            topics: limits.topics,
-            topics_per_principal: limits.topics_per_principal,
-        }
-    }
-}
 
 /// All topics of this node. Cheap to clone.
 #[derive(Clone)]
@@ -101,7 +80,7 @@ impl Hub {
         key: fn(&Target) -> TopicKey,
     ) -> Self {
         Hub {
-            node: Arc::new(Node::new(limits, feeds, telemetry, key)),
+            node: Arc::new(Node::new(limits, feed::starter(feeds), telemetry, key)),
         }
     }
 
@@ -133,7 +112,7 @@ impl Hub {
         )?;
         let (mut joined, reads_own) = Subscriber::begin(topic, slot, start);
         if reads_own {
-            joined.read_own(target, credentials, signal)?;
+            joined.read_own(&self.node, target, credentials, signal)?;
         }
         Ok(joined)
     }
@@ -155,7 +134,7 @@ impl Hub {
 
     /// Gives every topic whose route is still read the same way its new pace and limits. The others keep
     /// running until their subscribers have left, and then do not linger.
-    pub fn reconcile(&self, routes: &[Arc<crate::config::Route>]) {
+    pub fn reconcile(&self, routes: &[Arc<Route>]) {
         self.node.reconcile(routes);
     }
 
@@ -183,10 +162,35 @@ impl Hub {
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
     pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
         for topic in self.node.all_of(matches) {
-            match topic.inheritance.get().filter(|other| other.is_kept()) {
-                Some(inheritance) => inheritance.wish_for_refresh(),
-                None => topic.refresh.notify_one(),
-            }
+            topic.replica.refresh();
         }
+    }
+
+    /// Begins to export every topic that another process may have.
+    pub fn export(&self) -> Exports {
+        Exports::begin(&self.node)
+    }
+
+    /// Follows another process with a topic. `None` where it is none of ours: the route reads something else now, the topic is
+    /// there already, or there is no room. A client that comes for it then gets a new one.
+    pub fn follow(
+        &self,
+        number: u64,
+        topic: &TopicRecord,
+        find: impl FnOnce(&str) -> Option<Arc<Route>>,
+        requests: mpsc::Sender<Request>,
+    ) -> Option<Follower> {
+        Follower::begin(&self.node, number, topic, find, requests)
+    }
+
+    /// From now on there are no new topics: a client that wants one is told that this process leaves. Also ends what
+    /// [`Hub::export`] began for those that come.
+    pub fn close(&self) {
+        self.node.set_closed(true);
+    }
+
+    /// There may be new topics again.
+    pub fn reopen(&self) {
+        self.node.set_closed(false);
     }
 }

@@ -3,28 +3,28 @@
 //! Topics are spread over shards by their key. A shard's lock is held for bookkeeping only: a topic is made, attached to, woken,
 //! closed and dropped, and its tasks are spawned, without it. No two shards are locked at once.
 
-use std::hash::RandomState;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
 
-use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 
 use super::alarms::Alarms;
 use super::budget::Budget;
-use super::carried::Identity;
 use super::counts::{Counts, OwnerPermit, Permit};
-use super::heir::Inheritance;
-use super::key::{Scope, Target, TopicKey, last_event_id};
-use super::mirror::Mirror;
+use super::key::{Credentials, Identity, Scope, Target, TopicKey, last_event_id};
+use super::log::Log;
+use super::log::lineage::Writer;
+use super::role::Leader;
 use super::shards::Shards;
-use super::subscriber::{Phase, Start};
-use super::topic::{Birth, Topic};
+use super::signal::Signal;
+use super::squeeze::Squeeze;
+use super::topic::{Birth, Home, Topic, left_behind};
 use super::topics::{Entered, Retired, Topics};
+use super::types::{Limits, Phase, Start};
 use super::upkeep;
-use super::{Credentials, Feeds, Limits, Publisher, Signal};
 use crate::config::Source;
 use crate::error::{Code, Refusal};
 use crate::event::End;
@@ -33,13 +33,15 @@ use crate::telemetry::Telemetry;
 /// When somebody may ask again whom another process could serve by then, milliseconds.
 const CLOSED_MS: u64 = 1000;
 
+/// Starts the feed of a topic, which publishes as this writer.
+pub(super) type Starter = Box<dyn Fn(&Arc<Node>, &Arc<Topic>, Writer) -> AbortHandle + Send + Sync>;
+
 pub(super) struct Node {
     pub telemetry: Arc<Telemetry>,
-    /// Makes the marks by which events are known in two logs.
-    pub marks: RandomState,
     /// What the logs of all topics may hold together.
-    pub budget: Budget,
-    feeds: Feeds,
+    pub budget: Arc<Budget>,
+    pub squeeze: Squeeze,
+    starter: Starter,
     key: fn(&Target) -> TopicKey,
     channels: AtomicU32,
     /// What the log has said of answers that are not for all.
@@ -58,15 +60,16 @@ pub(super) struct Node {
 impl Node {
     pub fn new(
         limits: Limits,
-        feeds: Feeds,
+        starter: Starter,
         telemetry: Arc<Telemetry>,
         key: fn(&Target) -> TopicKey,
     ) -> Self {
         let counts = Arc::new(Counts::new(limits));
+        let budget = Arc::new(Budget::new(limits.memory, telemetry.clone()));
         Node {
-            budget: Budget::new(limits.memory, telemetry.clone()),
-            marks: RandomState::new(),
-            feeds,
+            squeeze: Squeeze::new(budget.clone()),
+            budget,
+            starter,
             key,
             channels: AtomicU32::new(0),
             alarms: Alarms::default(),
@@ -106,10 +109,10 @@ impl Node {
             self.beside(&topic).pass_on(&topic);
         }
         // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
-        match topic.inheritance.get().filter(|other| other.is_kept()) {
+        match topic.replica.leader() {
             None => self.start(&topic),
             // The other process may have no subscriber that wants it polled.
-            Some(other) if topic.phase() == Phase::Opening => other.wish_for_refresh(),
+            Some(leader) if topic.phase() == Phase::Opening => leader.refresh(),
             Some(_) => {}
         }
         Ok((topic, slot))
@@ -148,7 +151,7 @@ impl Node {
             // Where another client was quicker to make one, that one is gone again.
             let fits = |(topic, _): &(Arc<Topic>, _)| ch.is_none_or(|ch| ch == topic.ch);
             if let Some((topic, permit)) = made.take().filter(fits) {
-                topic.expect();
+                topic.presence.expect();
                 self.insert(topics, &topic, permit);
                 return Ok(topic);
             }
@@ -166,6 +169,7 @@ impl Node {
             };
             let birth = Birth {
                 key: key.clone(),
+                shard,
                 target: target.clone(),
                 ch: ch.unwrap_or_else(|| self.next_channel()),
                 brought_id,
@@ -193,8 +197,10 @@ impl Node {
         };
         let permit = self.permit(self.permit_of_owner(&target)?, Some(own_read))?;
         let number = self.own_reads.fetch_add(1, Ordering::Relaxed);
+        let key = shared.key.of_own_read(number);
         let topic = self.make(Birth {
-            key: shared.key.of_own_read(number),
+            shard: self.shard_of(&key),
+            key,
             target,
             ch: shared.ch,
             brought_id: None,
@@ -204,7 +210,7 @@ impl Node {
         if topics.is_closed {
             return Err(closed());
         }
-        topic.expect();
+        topic.presence.expect();
         self.insert(topics, &topic, permit);
         topic.route.store(shared.route.load_full());
         let credentials = readable(&topic, credentials);
@@ -213,46 +219,18 @@ impl Node {
         Ok((topic, slot))
     }
 
-    /// A subscriber left; the last one's going starts the linger time.
-    pub fn leave(self: &Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
-        match topic.detach(slot, is_paused) {
-            (0, _) => {}
-            (_, true) => return self.beside(topic).pass_on(topic),
-            (_, false) => return,
-        }
-        let age = topic.route.load().replay.age;
-        let fleeting =
-            age.is_zero() || topic.key.is_own_read() || topic.superseded.load(Ordering::Relaxed);
-        let mut topics = self.beside(topic);
-        // Another one may be here by now, or expected.
-        if topic.subscribers() > 0 {
-            return;
-        }
-        if fleeting {
-            let removed = topics.remove(topic);
-            drop(topics);
-            close(removed);
-        } else if topics.vacate(topic) {
-            drop(topics);
-            self.linger(topic);
-        }
-    }
-
     /// Puts a topic of another process into the house, where nobody subscribes to it yet; `None` where it is there already or
     /// there is no room.
-    pub fn adopt(
-        self: &Arc<Self>,
-        identity: Identity,
-        inheritance: Inheritance,
-    ) -> Option<Arc<Topic>> {
+    pub fn adopt(self: &Arc<Self>, identity: Identity, leader: Leader) -> Option<Arc<Topic>> {
         let Identity {
             key,
             target,
             credentials,
             epoch,
         } = identity;
+        let shard = self.shard_of(&key);
         let is_here = |topics: &Topics| topics.get(&key).is_some();
-        if is_here(&self.topics.lock(self.shard_of(&key))) {
+        if is_here(&self.topics.lock(shard)) {
             return None;
         }
         // The other process has judged the owner's number: the topic is in use.
@@ -260,15 +238,14 @@ impl Node {
         let permit = self.permit(owner, None).ok()?;
         let topic = self.make(Birth {
             key: key.clone(),
+            shard,
             target,
             ch: self.next_channel(),
             brought_id: None,
             epoch: Some(epoch),
         });
-        topic.remember(credentials);
-        topic.with_log(|log| log.set_followed(true));
-        // It has just been made.
-        let _ = topic.inheritance.set(inheritance);
+        topic.presence.remember(credentials);
+        topic.follow(leader);
         let topics = self.beside(&topic);
         if is_here(&topics) {
             return None;
@@ -281,7 +258,7 @@ impl Node {
     /// A topic without a subscriber so far lingers as if the last subscriber had left.
     fn vacate(self: &Arc<Self>, topic: &Arc<Topic>) {
         let mut topics = self.beside(topic);
-        let lingers = topic.subscribers() == 0 && topics.vacate(topic);
+        let lingers = topic.presence.count() == 0 && topics.vacate(topic);
         drop(topics);
         if lingers {
             self.linger(topic);
@@ -315,7 +292,9 @@ impl Node {
     }
 
     fn make(self: &Arc<Self>, birth: Birth) -> Arc<Topic> {
-        Arc::new(Topic::new(self.clone(), birth, Handle::current()))
+        let meters = self.telemetry.topic_meters(&birth.target.route.name);
+        let (home, budget) = (self.clone(), self.budget.clone());
+        Arc::new(Topic::new(home, birth, budget, meters, Handle::current()))
     }
 
     /// Puts a topic into its shard; clients may come from now on.
@@ -337,11 +316,9 @@ impl Node {
         }
         let newcomers = topics.newcomers.clone();
         drop(topics);
-        if let Some(newcomers) = newcomers
-            && let Some(mirror) = Mirror::of(self, topic.clone())
-        {
+        if let Some(newcomers) = newcomers.filter(|_| topic.is_exportable()) {
             // One that finds no room begins anew over there.
-            let _ = newcomers.try_send(mirror);
+            let _ = newcomers.try_send(topic.clone());
         }
         if !self.sweeping.swap(true, Ordering::AcqRel) {
             let task = upkeep::sweep(Arc::downgrade(self));
@@ -349,20 +326,29 @@ impl Node {
         }
     }
 
-    /// Starts a topic's feed, once, and never that of a topic that is over.
+    /// Starts a topic's feed, unless it runs, and never that of a topic that is over.
     pub fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
-        let is_closed = || topic.with_log(|log| log.is_closed());
-        if topic.feed.get().is_some() || is_closed() {
-            return;
-        }
-        let feed = topic.feed.get_or_init(|| {
-            let task = feed(self.clone(), topic.clone());
-            topic.runtime.spawn(task).abort_handle()
+        topic.replica.start(|| {
+            // A caller that closes it meanwhile stops the feed after this.
+            let (is_closed, writer) = topic.with_log(|log| (log.is_closed(), log.writer()));
+            (!is_closed).then(|| (self.starter)(self, topic, writer.feed()))
         });
-        // A caller that closed it in between has found no feed to stop.
-        if is_closed() {
-            feed.abort();
-        }
+    }
+
+    /// Adds to a topic's log, keeps the memory budget and wakes the subscribers; false where nothing is added, because the topic
+    /// is over or another one writes.
+    pub fn extend(
+        &self,
+        topic: &Topic,
+        writer: Writer,
+        add: impl FnOnce(&mut Log, Instant),
+    ) -> bool {
+        let Some(has_grown) = topic.extend(writer, add) else {
+            return false;
+        };
+        self.keep_budget(topic);
+        topic.tell(has_grown);
+        true
     }
 
     /// A number that is not 0; live topics bear different ones until four billion have been given.
@@ -379,19 +365,34 @@ impl Node {
     }
 }
 
-/// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is
-/// aborted leaves it to whoever did.
-async fn feed(node: Arc<Node>, topic: Arc<Topic>) {
-    let run = async {
-        let feed = (node.feeds)(topic.target.clone());
-        feed.run(Publisher::new(topic.clone())).await;
-    };
-    let ran = AssertUnwindSafe(run).catch_unwind().await;
-    if ran.is_err() {
-        node.telemetry.panicked("feed");
+impl Home for Node {
+    /// The last one's going starts the linger time.
+    fn leave(self: Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
+        match topic.detach(slot, is_paused) {
+            (0, _) => {}
+            (_, true) => return self.beside(topic).pass_on(topic),
+            (_, false) => return,
+        }
+        let age = topic.route.load().replay.age;
+        let fleeting =
+            age.is_zero() || topic.key.is_own_read() || topic.superseded.load(Ordering::Relaxed);
+        let mut topics = self.beside(topic);
+        // Another one may be here by now, or expected.
+        if topic.presence.count() > 0 {
+            return;
+        }
+        if fleeting {
+            let removed = topics.remove(topic);
+            drop(topics);
+            close(removed);
+        } else if topics.vacate(topic) {
+            drop(topics);
+            self.linger(topic);
+        }
     }
-    if !matches!(topic.phase(), Phase::Ended(_)) {
-        node.end(&topic, internal());
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 }
 
@@ -412,30 +413,10 @@ fn readable(topic: &Topic, credentials: Credentials) -> Credentials {
     }
 }
 
-/// How a stream ends that was lost, and is read anew for other clients: a client that resumes it comes back after this end.
-pub(super) fn left_behind() -> End {
-    End {
-        code: Code::UpstreamDown,
-        status: Code::UpstreamDown.status(),
-        retry_ms: None,
-        is_final: false,
-    }
-}
-
 /// Why there are no new topics.
 fn closed() -> Refusal {
     Refusal {
         retry_ms: Some(CLOSED_MS),
         ..Refusal::new(Code::Draining, "another process takes over at this moment")
-    }
-}
-
-/// How a subscription ends by a fault of ours, or a tripwire.
-pub(super) fn internal() -> End {
-    End {
-        code: Code::Internal,
-        status: Code::Internal.status(),
-        retry_ms: None,
-        is_final: false,
     }
 }

@@ -1,76 +1,40 @@
 //! A newcomer's own read: a request to the backend for one subscriber, which gets what the backend sends to every new
 //! connection, until it meets an event that the shared topic holds. Then it goes on there.
-//!
-//! Events are the same where id, name and data are. Only one that bore an id of its own says where the shared log stands, and
-//! only where neither side has met it twice: an id that repeats proves nothing.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::delivered::{Delivered, Marks};
+use super::key::{Credentials, Target};
 use super::log::Log;
+use super::node::Node;
 use super::place;
-use super::subscriber::{Joined, Progress, Start, Subscriber};
-use super::{Credentials, Signal, Target};
+use super::signal::Signal;
+use super::subscriber::{Joined, Subscriber};
+use super::types::{Progress, Start};
 use crate::error::{Code, Refusal};
 use crate::event::{Event, GapWhy, Kind, Position};
-
-/// The newest delivered events that are remembered.
-const MOST: usize = 1000;
 
 /// Beside a subscriber's place in the shared topic.
 pub(super) enum Own {
     /// It reads its own request.
     Reading(Reading),
-    /// It has joined the shared topic, where these events, delivered already, are still to come.
-    Ahead(VecDeque<u64>),
+    /// It has joined the shared topic.
+    Ahead(Ahead),
 }
 
 /// A request of one subscriber's own.
 pub(super) struct Reading {
     /// Its place in the topic of its own.
     pub reader: Subscriber,
-    delivered: VecDeque<Delivered>,
+    delivered: Delivered,
+    marks: Marks,
 }
 
-struct Delivered {
-    mark: u64,
-    has_own_id: bool,
-}
-
-impl Reading {
-    pub fn new(reader: Subscriber) -> Self {
-        Reading {
-            reader,
-            delivered: VecDeque::new(),
-        }
-    }
-
-    /// An event goes out; its mark, where that may say where the shared log stands.
-    pub fn deliver(&mut self, event: &Event, marks: &RandomState) -> Option<u64> {
-        if event.kind != Kind::Event {
-            return None;
-        }
-        let (mark, has_own_id) = (mark(event, marks), has_place(event));
-        let is_known = self.delivered.iter().any(|known| known.mark == mark);
-        if self.delivered.len() == MOST {
-            self.delivered.pop_front();
-        }
-        self.delivered.push_back(Delivered { mark, has_own_id });
-        (has_own_id && !is_known).then_some(mark)
-    }
-
-    /// What was delivered after the one event with this mark; `None` where it was not, or more than once.
-    pub fn delivered_after(&self, mark: u64) -> Option<VecDeque<u64>> {
-        let mut found = (self.delivered.iter().enumerate())
-            .filter(|(_, delivered)| delivered.has_own_id && delivered.mark == mark);
-        let (at, _) = found.next()?;
-        if found.next().is_some() {
-            return None;
-        }
-        let later = self.delivered.iter().skip(at + 1);
-        Some(later.map(|delivered| delivered.mark).collect())
-    }
+/// Events that were delivered already, and are still to come in the shared topic.
+pub(super) struct Ahead {
+    events: VecDeque<u64>,
+    marks: Marks,
 }
 
 impl Joined {
@@ -80,18 +44,21 @@ impl Joined {
     /// `draining`.
     pub(super) fn read_own(
         &mut self,
+        node: &Arc<Node>,
         target: Arc<Target>,
         credentials: Credentials,
         signal: Arc<Signal>,
     ) -> Result<(), Refusal> {
         let subscriber = &mut self.subscriber;
-        let topic = subscriber.topic.clone();
-        match topic.node.read_own(&topic, target, credentials, signal) {
+        match node.read_own(&subscriber.topic, target, credentials, signal) {
             Ok((own, slot)) => {
                 let (joined, _) = Subscriber::begin(own, slot, Start::Live);
-                topic.with_log(|log| log.index(&topic.node.marks));
                 self.at = joined.at;
-                let reading = Reading::new(joined.subscriber);
+                let reading = Reading {
+                    reader: joined.subscriber,
+                    delivered: Delivered::default(),
+                    marks: subscriber.topic.with_log(Log::index),
+                };
                 subscriber.own = Some(Box::new(Own::Reading(reading)));
             }
             Err(refusal) if refusal.code == Code::TooManySubs => {
@@ -123,14 +90,16 @@ impl Subscriber {
 
     /// Its own request is over; these events of it are still to come in the shared topic.
     pub(super) fn leave_own(&mut self, ahead: Option<VecDeque<u64>>) {
-        let ahead = ahead.filter(|ahead| !ahead.is_empty());
-        let next = ahead.map(|ahead| Box::new(Own::Ahead(ahead)));
-        let before = std::mem::replace(&mut self.own, next);
-        if let Some(Own::Reading(reading)) = before.as_deref() {
-            self.told_live = reading.reader.told_live;
-            self.told = 0;
-            self.topic.with_log(Log::unindex);
-        }
+        let Some(Own::Reading(reading)) = self.own.take().map(|own| *own) else {
+            return;
+        };
+        self.told_live = reading.reader.told_live;
+        self.told = 0;
+        self.topic.with_log(Log::unindex);
+        let marks = reading.marks;
+        let ahead = ahead.filter(|events| !events.is_empty());
+        let ahead = ahead.map(|events| Own::Ahead(Ahead { events, marks }));
+        self.own = ahead.map(Box::new);
     }
 
     /// As [`Subscriber::read`], where there is, or just was, a request of its own.
@@ -142,11 +111,10 @@ impl Subscriber {
         let before = out.len();
         let progress = self.read_log(out, count.saturating_sub(before - start));
         if let Some(Own::Ahead(ahead)) = self.own.as_deref_mut() {
-            let marks = &self.topic.node.marks;
             let mut fresh = out.split_off(before);
-            fresh.retain(|event| !was_delivered(ahead, event, marks));
+            fresh.retain(|event| !ahead.has(event));
             out.append(&mut fresh);
-            if ahead.is_empty() {
+            if ahead.events.is_empty() {
                 self.own = None;
             }
         }
@@ -161,7 +129,7 @@ impl Subscriber {
             return None;
         };
         // What the shared topic has got since the last look may be what was delivered here.
-        let met = topic.with_log(|log| log.meet(cursor, reading));
+        let met = topic.with_log(|log| log.meet(cursor, &reading.delivered));
         if let Some(ahead) = met {
             self.leave_own(Some(ahead));
             return None;
@@ -169,9 +137,13 @@ impl Subscriber {
         let mut events = Vec::new();
         let progress = reading.reader.read(&mut events, count);
         // No client can resume an epoch of one reader: what that reader has is kept for none.
-        reading.reader.topic.forget(reading.reader.cursor.offset);
+        reading
+            .reader
+            .topic
+            .log
+            .forget(reading.reader.cursor.offset);
         for event in events {
-            let mark = reading.deliver(&event, &topic.node.marks);
+            let mark = reading.delivered.deliver(&event, &reading.marks);
             out.push(event);
             if mark.is_some_and(|mark| topic.with_log(|log| log.go_to(cursor, mark))) {
                 self.leave_own(None);
@@ -182,25 +154,19 @@ impl Subscriber {
     }
 }
 
-/// Whether this entry of the shared log was delivered by the own read already. What is passed over is not to come any more.
-pub(super) fn was_delivered(ahead: &mut VecDeque<u64>, event: &Event, marks: &RandomState) -> bool {
-    if event.kind != Kind::Event {
-        // A loss may have taken the rest.
-        ahead.clear();
-        return false;
+impl Ahead {
+    /// Whether this entry of the shared log was delivered by the own read already. What is passed over is not to come any more.
+    fn has(&mut self, event: &Event) -> bool {
+        if event.kind != Kind::Event {
+            // A loss may have taken the rest.
+            self.events.clear();
+            return false;
+        }
+        let mark = self.marks.of(event);
+        let Some(at) = self.events.iter().position(|known| *known == mark) else {
+            return false;
+        };
+        self.events.drain(..=at);
+        true
     }
-    let mark = mark(event, marks);
-    let Some(at) = ahead.iter().position(|known| *known == mark) else {
-        return false;
-    };
-    ahead.drain(..=at);
-    true
-}
-
-pub(super) fn has_place(event: &Event) -> bool {
-    event.has_own_id && event.id.is_some()
-}
-
-pub(super) fn mark(event: &Event, marks: &RandomState) -> u64 {
-    marks.hash_one((&event.id, event.has_own_id, &event.name, event.data.bytes()))
 }

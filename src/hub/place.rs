@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::log::Log;
 use super::log::stream::{Brought, Newcomer};
-use super::subscriber::Start;
+use super::types::Start;
 use crate::config::Join;
 use crate::event::{Event, GapWhy, Position};
 
@@ -47,9 +47,7 @@ pub(super) fn begin(log: &mut Log, start: Start, join: Join, now: Instant) -> Pl
             Some(offset) => after(log, offset),
             None => expired(log, log.position(0), now),
         },
-        Start::After(position) | Start::Moved(position)
-            if position.epoch == log.position(0).epoch && log.knows(position.offset) =>
-        {
+        Start::After(position) | Start::Moved(position) if log.knows(position) => {
             match position.offset + 1 < log.window() {
                 true => expired(log, position, now),
                 false => after(log, position.offset),

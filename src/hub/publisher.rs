@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::budget::{READ_WITHIN, Reserved};
+use super::budget::READ_WITHIN;
+use super::key::{Credentials, Target};
+use super::log::lineage::Writer;
+use super::log::stream::Connection;
+use super::node::Node;
+use super::reserved::Reserved;
+use super::role::{Checkpoint, Succession};
 use super::topic::Topic;
-use super::{Connection, Credentials, Legacy, Target};
 use crate::config::Route;
 use crate::error::Code;
 use crate::event::{Cause, Data, Draft, End, GapWhy};
@@ -20,12 +25,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The feed's half of a topic. Calls that are not `async` return at once; each call wakes the subscribers once.
 #[derive(Clone)]
 pub struct Publisher {
+    node: Arc<Node>,
     topic: Arc<Topic>,
+    writer: Writer,
 }
 
 impl Publisher {
-    pub(super) fn new(topic: Arc<Topic>) -> Self {
-        Publisher { topic }
+    pub(super) fn new(node: Arc<Node>, topic: Arc<Topic>, writer: Writer) -> Self {
+        Publisher {
+            node,
+            topic,
+            writer,
+        }
+    }
+
+    /// Whether this is the topic's feed, or was one of an earlier role.
+    pub(super) fn is_current(&self) -> bool {
+        self.topic.with_log(|log| log.writer().feed()) == self.writer
     }
 
     /// What to read.
@@ -41,30 +57,26 @@ impl Publisher {
     /// Credentials of a present subscriber (the newest; of a pool one that stays its reader), or of the last one while lingering. Those of
     /// a public topic are always empty.
     pub fn credentials(&self) -> Credentials {
-        self.topic.ask_as()
+        self.topic.presence.ask_as()
     }
 
     /// The backend has granted the last request.
     pub fn granted(&self) {
-        self.topic.granted();
-        self.topic.node.alarms.lower(&self.topic.target);
+        self.topic.presence.granted();
+        self.node.alarms.lower(&self.topic.target);
     }
 
     /// The backend has refused the last request with this end. In a pool that may be its reader's own matter: true where the
     /// reader's subscriptions are over, and another present one's credentials are to be tried at once.
     pub fn may_ask_as_another(&self, end: &End) -> bool {
         let is_readers = matches!(end.code, Code::Unauthorized | Code::Forbidden);
-        self.topic.is_pooled() && is_readers && self.topic.refused(end)
+        let presence = &self.topic.presence;
+        presence.is_pooled() && is_readers && presence.refused(end)
     }
 
     /// Resolves when a pool's reader has left, or was sent away, and another subscriber is present to read for.
     pub async fn reader_gone(&self) {
-        if !self.topic.is_pooled() {
-            return std::future::pending().await;
-        }
-        while !self.topic.lacks_reader() {
-            self.topic.reader_gone.notified().await;
-        }
+        self.topic.presence.reader_gone().await;
     }
 
     /// The `Last-Event-ID` that the first subscriber brought, where the topic is new and the backend has not answered.
@@ -77,13 +89,14 @@ impl Publisher {
     pub fn connected(&self, connection: Connection, head_at: Instant) {
         self.topic
             .with_log(|log| log.connected(connection, head_at));
-        self.topic.ring_mirror();
+        self.topic.replica.ring();
     }
 
     /// The backend has nothing more for the clients that brought an id. False where it is over for all: no other client
     /// subscribes.
     pub fn end_brought(&self, end: End) -> bool {
-        if self.topic.subscribers() <= self.topic.awaiting.load(Ordering::Acquire) {
+        let presence = &self.topic.presence;
+        if presence.count() <= presence.awaiting.load(Ordering::Acquire) {
             return false;
         }
         self.topic.with_log(|log| log.end_brought(end));
@@ -92,22 +105,19 @@ impl Publisher {
     }
 
     /// Where to go on, where another process has read this topic before.
-    pub fn legacy(&self) -> Option<Legacy> {
-        self.topic.legacy()
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.topic.checkpoint()
     }
 
     /// Resolves when no other process publishes on this topic any more; to be called once the backend's stream is open. False
     /// where something may be missing between what that process read and this stream's beginning.
     pub async fn take_over(&self) -> bool {
-        match self.topic.inheritance.get() {
-            Some(inheritance) => inheritance.taken().await,
-            None => false,
-        }
+        self.topic.replica.lead_alone().await == Succession::Released
     }
 
     /// The backend's first response head arrived and is good: subscriptions may be answered, the topic is live.
     pub fn opened(&self) {
-        self.topic.opened();
+        self.topic.tell(self.topic.condition.opened());
     }
 
     /// Appends at one instant, and wakes the subscribers. `cause` is what led to it, where that is traced. Where memory is short,
@@ -120,14 +130,11 @@ impl Publisher {
         what: Publication,
         cause: Option<Arc<Cause>>,
     ) -> Result<(), Fenced> {
-        if self.topic.is_kept() {
-            return Err(Fenced);
-        }
         let lost = match &what {
             Publication::Gap(why) => Some(*why),
             Publication::Events(_) | Publication::Document(..) => None,
         };
-        let is_published = self.topic.extend(|log, now| {
+        let is_published = self.node.extend(&self.topic, self.writer, |log, now| {
             log.set_cause(cause);
             match what {
                 Publication::Events(drafts) => log.append(drafts, now),
@@ -153,13 +160,13 @@ impl Publisher {
 
     /// What a source holds for a while counts against the memory budget, and windows give way to it: nothing yet.
     pub fn reserve(&self) -> Reserved {
-        Reserved::nothing(self.topic.node.clone())
+        Reserved::nothing(self.node.clone())
     }
 
     async fn has_room(&self) {
         let deadline = tokio::time::Instant::now() + READ_WITHIN;
         let is_needed = || self.topic.with_log(|log| log.is_needed());
-        while self.topic.node.budget.is_exceeded()
+        while self.node.budget.is_exceeded()
             && is_needed()
             && tokio::time::Instant::now() < deadline
         {
@@ -169,37 +176,39 @@ impl Publisher {
 
     /// The topic follows its backend (again); also marks the time of the last success.
     pub fn live(&self) {
-        self.topic.live();
+        self.topic.tell(self.topic.condition.live());
     }
 
     /// What clients hold may be stale. Subscriptions that still wait for the first response head are answered:
     /// while nothing is known of the backend there is no need to call this, a new topic is stale by itself (`connecting`).
     pub fn stale(&self, why: &'static str) {
-        self.topic.stale(why);
+        self.topic.tell(self.topic.condition.stale(why));
     }
 
     /// The reason why the data is stale has changed: clients that come later and operators get the new one. Clients that
     /// were told are not told again.
     pub fn explain(&self, why: &'static str) {
-        self.topic.explain(why);
+        self.topic.tell(self.topic.condition.explain(why));
     }
 
     /// Ends every subscription for good, after what was published; the topic leaves the hub, and the feed is
     /// stopped where it next waits.
     pub fn end(&self, end: End) {
-        self.topic.node.end(&self.topic, end);
+        if self.is_current() {
+            self.node.end(&self.topic, end);
+        }
     }
 
     /// A shared answer looked private: an alarm, and what the operator can do about it.
     pub fn tripped(&self, reason: &'static str, fix: &str) {
         let route = &self.topic.target.route.name;
-        self.topic.node.telemetry.share_refused(route, reason);
+        self.node.telemetry.share_refused(route, reason);
         self.alarm(reason, fix);
     }
 
     /// A shared answer is for none of its clients: told of once, until a good one comes.
     pub fn alarm(&self, reason: &'static str, fix: &str) {
-        let (target, node) = (&self.topic.target, &self.topic.node);
+        let (target, node) = (&self.topic.target, &self.node);
         let tell = || (node.telemetry).share_alarm(&target.route.name, &target.url, reason, fix);
         node.alarms.raise(target, reason, tell);
     }
@@ -207,7 +216,7 @@ impl Publisher {
     /// Whether the stream is lost, from now until it is open again. While the topic has no subscriber a new client
     /// gets another one, with a stream of its own; a client that resumes comes here.
     pub fn set_lost(&self, is_lost: bool) {
-        self.topic.is_lost.store(is_lost, Ordering::Relaxed);
+        self.topic.condition.set_lost(is_lost);
     }
 
     /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.
@@ -227,12 +236,12 @@ impl Publisher {
 
     /// Subscriptions that wait are answered; what there is may be stale.
     pub fn unsure(&self) {
-        self.topic.unsure();
+        self.topic.tell(self.topic.condition.unsure());
     }
 
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).
     pub async fn refresh_asked(&self) {
-        self.topic.refresh.notified().await;
+        self.topic.replica.refresh_asked().await;
     }
 }
 

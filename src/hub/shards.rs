@@ -1,9 +1,7 @@
 //! What is spread over locks by a key, so that no two keys wait for each other but by chance.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard};
-
-use super::topic::lock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Many times the workers that a machine has.
 const SHARDS: usize = 64;
@@ -35,4 +33,9 @@ impl<T> Shards<T> {
     pub fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.shards.iter().map(lock)
     }
+}
+
+/// Takes a lock; one that a panic left behind guards values that are whole between two calls.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Signal;
+use super::signal::Signal;
 
 /// Slots of one block.
 const BLOCK: usize = 64;

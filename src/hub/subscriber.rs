@@ -3,29 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::clock::now;
 use super::key::{Credentials, Scope, Target};
+use super::log::Log;
+use super::log::entries::Cursor;
 use super::log::stream::Brought;
-use super::log::{Cursor, Log};
 use super::own::Own;
 use super::place::{self, Placed};
-use super::topic::{Topic, now};
+use super::topic::Topic;
+use super::types::{Phase, Progress, Start};
 use crate::config::{Join, Queue, Source};
 use crate::error::Code;
 use crate::event::{End, Event, GapWhy, Position, State};
-
-/// Where a subscription begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// A polled route sends its document first, a stream what its `join` says.
-    Live,
-    /// After this position.
-    After(Position),
-    /// After the event with this id. Because a client that brings an id may have seen any of the events that show it,
-    /// "after" is after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
-    LastEventId(Arc<str>),
-    /// As `After`, by somebody whom a reload moved here: the gap says `config`.
-    Moved(Position),
-}
 
 /// What joining a topic gave.
 pub struct Joined {
@@ -38,28 +27,6 @@ pub struct Joined {
     pub recovered: bool,
     /// What goes out before the log: at most one gap, then at most one snapshot.
     pub prelude: Vec<Arc<Event>>,
-}
-
-/// How far a topic is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing is known of the backend: not yet, or not any more after the topic was idle.
-    Opening,
-    /// It answered, or the feed said that it does not: subscriptions may be answered.
-    Open,
-    /// Over for good; what is in the log may still be read. Read until caught up *after* seeing this.
-    Ended(End),
-}
-
-/// What a read came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Everything published has been handed out.
-    CaughtUp,
-    /// The limit of this read was reached; there is more.
-    More,
-    /// The log no longer holds what comes next: nothing was handed out.
-    Overrun,
 }
 
 /// A cursor into one topic. Dropping it leaves the topic.
@@ -94,6 +61,7 @@ impl Subscriber {
             log.hold(&mut cursor);
             // Under the log's lock: what the backend says of the id is told under it too.
             topic
+                .presence
                 .awaiting
                 .fetch_add(placed.awaits.into(), Ordering::AcqRel);
             (placed, cursor, log.head())
@@ -113,7 +81,7 @@ impl Subscriber {
             topic.count_gap(why);
         }
         let joined = Joined {
-            at: topic.position(head),
+            at: topic.log.position(head),
             subscriber: Subscriber {
                 topic,
                 cursor,
@@ -143,19 +111,19 @@ impl Subscriber {
     /// The last position handed out (or the place where the subscription began).
     pub fn position(&self) -> Position {
         let current = self.current();
-        current.topic.position(current.cursor.offset)
+        current.topic.log.position(current.cursor.offset)
     }
 
     /// The channel's head.
     pub fn head(&self) -> Position {
         let topic = &self.current().topic;
-        topic.position(topic.head())
+        topic.log.position(topic.log.head())
     }
 
     /// How it ended where the backend has refused these very credentials, though the topic goes on with others': nothing more is
     /// for this subscriber.
     pub fn refusal(&self) -> Option<End> {
-        self.topic.refusal(self.slot)
+        self.topic.presence.refusal(self.slot)
     }
 
     /// Where the topic stands.
@@ -194,7 +162,7 @@ impl Subscriber {
             self.stop_awaiting();
         }
         match self.reading() {
-            Some(reading) if reading.reader.topic.has_failed() => {
+            Some(reading) if reading.reader.topic.condition.has_failed() => {
                 let from = reading.reader.position();
                 self.leave_own(None);
                 let why = GapWhy::UpstreamReconnect;
@@ -206,7 +174,7 @@ impl Subscriber {
 
     fn stop_awaiting(&mut self) {
         if std::mem::take(&mut self.awaits) {
-            self.topic.awaiting.fetch_sub(1, Ordering::AcqRel);
+            self.topic.presence.awaiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
@@ -215,7 +183,7 @@ impl Subscriber {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.state_change();
         }
-        let (version, state) = self.topic.state_since(self.told)?;
+        let (version, state) = self.topic.condition.state_since(self.told)?;
         self.told = version;
         let news = !(state.live && self.told_live);
         self.told_live = state.live;
@@ -229,7 +197,7 @@ impl Subscriber {
 
     /// The credentials that this subscriber brought, or has renewed.
     pub fn credentials(&self) -> Credentials {
-        self.topic.credentials_of(self.slot)
+        self.topic.presence.credentials_of(self.slot)
     }
 
     /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
@@ -238,7 +206,7 @@ impl Subscriber {
             if let Some(reading) = self.reading() {
                 reading.reader.renew(credentials.clone());
             }
-            self.topic.renew(self.slot, credentials);
+            self.topic.presence.renew(self.slot, credentials);
         }
     }
 
@@ -246,7 +214,7 @@ impl Subscriber {
     /// for it but the replay window.
     pub fn pause(&mut self) {
         if !std::mem::replace(&mut self.is_paused, true) {
-            self.topic.drowse();
+            self.topic.presence.drowse();
             self.let_go();
         }
     }
@@ -259,7 +227,7 @@ impl Subscriber {
                 let reader = &mut reading.reader;
                 reader.topic.with_log(|log| log.hold(&mut reader.cursor));
             }
-            self.topic.rouse();
+            self.topic.presence.rouse();
         }
     }
 
@@ -278,7 +246,7 @@ impl Subscriber {
 
     /// Cheap (no lock): whether a read would give anything.
     pub fn is_behind(&self) -> bool {
-        let is_behind = self.topic.head() > self.cursor.offset;
+        let is_behind = self.topic.log.head() > self.cursor.offset;
         is_behind
             || self
                 .reading()
@@ -299,7 +267,7 @@ impl Subscriber {
             return true;
         }
         let is_further = |log: &mut Log| log.is_further_behind(self.cursor.offset, allowed);
-        let is_behind = self.topic.head() > self.cursor.offset;
+        let is_behind = self.topic.log.head() > self.cursor.offset;
         self.cursor.is_held() && is_behind && self.topic.with_log(is_further)
     }
 
@@ -312,7 +280,7 @@ impl Subscriber {
 
     /// What was read of an entry is kept with it, and takes more memory from now on.
     pub fn recount(&self, event: &Event) {
-        self.current().topic.recount(event);
+        self.current().topic.log.recount(event);
     }
 
     /// Appends up to `count` entries to `out` and moves the cursor.
@@ -326,7 +294,7 @@ impl Subscriber {
     }
 
     pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
-        self.topic.read(&mut self.cursor, out, count)
+        self.topic.log.read(&mut self.cursor, out, count)
     }
 
     /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
@@ -388,7 +356,7 @@ impl Drop for Subscriber {
             self.leave_own(None);
         }
         self.topic.with_log(|log| log.let_go(&mut self.cursor));
-        let node = &self.topic.node;
-        node.leave(&self.topic, self.slot, self.is_paused);
+        let home = self.topic.home.clone();
+        home.leave(&self.topic, self.slot, self.is_paused);
     }
 }

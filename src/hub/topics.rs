@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use super::counts::{Counts, OwnerPermit, Permit, Rank};
 use super::key::{Owner, Place, TopicKey};
-use super::mirror::Mirror;
-use super::subscriber::Start;
 use super::topic::Topic;
+use super::types::Start;
 use crate::config::Route;
 
 /// Topics that are over and can still be resumed, of one key.
@@ -21,7 +20,7 @@ pub(super) struct Topics {
     /// No new ones come: another process takes over.
     pub is_closed: bool,
     /// Whoever tells another process of those that come.
-    pub newcomers: Option<mpsc::Sender<Mirror>>,
+    pub newcomers: Option<mpsc::Sender<Arc<Topic>>>,
     /// The routes in force; `None` before the first reload.
     pub routes: Option<Arc<Routes>>,
     counts: Arc<Counts>,
@@ -100,7 +99,7 @@ impl Topics {
             return Entered::Nothing;
         };
         if let Some((rank, _)) = seat.idle {
-            let is_anothers = seat.topic.owner() != owner;
+            let is_anothers = seat.topic.presence.owner() != owner;
             if is_anothers && permit.is_none() {
                 return Entered::NeedsPermit;
             }
@@ -109,10 +108,10 @@ impl Topics {
             seat.idle = None;
             if let Some(permit) = permit.take_if(|_| is_anothers) {
                 seat.permit.pass_on(permit);
-                seat.topic.set_owner(owner);
+                seat.topic.presence.set_owner(owner);
             }
         }
-        seat.topic.expect();
+        seat.topic.presence.expect();
         Entered::At(seat.topic.clone())
     }
 
@@ -120,7 +119,7 @@ impl Topics {
     pub fn pass_on(&mut self, topic: &Topic) {
         let counts = self.counts.clone();
         if let Some(seat) = self.seat_of(topic)
-            && let Some(next) = topic.pass_on()
+            && let Some(next) = topic.presence.pass_on()
         {
             let permit = counts.grant_to_owner(&topic.target, next);
             seat.permit.pass_on(permit);
@@ -182,7 +181,7 @@ impl Topics {
             seat.permit.rouse(rank);
             self.idle.remove(&rank);
         }
-        if topic.subscribers() == 0 {
+        if topic.presence.count() == 0 {
             self.vacate(topic);
         }
         let seats = self.at.get(&topic.key.place).into_iter().flatten();

@@ -9,14 +9,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Limits;
 use super::counts::{OwnReadPermit, OwnerPermit, Permit};
 use super::key::Target;
-use super::mirror::Mirror;
 use super::node::{Node, close};
-use super::subscriber::Phase;
 use super::topic::Topic;
 use super::topics::Routes;
+use super::types::{Limits, Phase};
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 
@@ -40,7 +38,7 @@ impl Node {
     }
 
     /// All topics, those that are over first; those that come from now on are shown to `newcomers`.
-    pub fn watch_births(&self, newcomers: &mpsc::Sender<Mirror>) -> Vec<Arc<Topic>> {
+    pub fn watch_births(&self, newcomers: &mpsc::Sender<Arc<Topic>>) -> Vec<Arc<Topic>> {
         let mut all = Vec::new();
         for mut topics in self.topics.each() {
             topics.newcomers = Some(newcomers.clone());
@@ -69,7 +67,7 @@ impl Node {
         }
         let permit = self.counts.permit(owner, own_read);
         if self.budget.is_exceeded() {
-            self.budget.squeeze_largest(self.all());
+            self.squeeze.largest(self.all());
         }
         if self.budget.is_exceeded() {
             self.evict("the memory for topics is used up (`server.limits.memory`)")?;
@@ -138,7 +136,7 @@ impl Node {
                 }
                 None => {
                     topic.superseded.store(true, Ordering::Relaxed);
-                    if topic.subscribers() == 0 {
+                    if topic.presence.count() == 0 {
                         let removed = topics.remove(&topic);
                         drop(topics);
                         close(removed);
@@ -151,14 +149,14 @@ impl Node {
 
     /// Frees what is above the memory budget, where it is.
     pub fn keep_budget(&self, publishing: &Topic) {
-        self.budget.keep(publishing, || self.all());
+        self.squeeze.keep(publishing, || self.all());
     }
 
     /// Bounds all logs from without, beside the budget; what is above goes now, the largest first.
     pub fn set_ceiling(&self, bytes: usize) {
         self.budget.set_ceiling(bytes);
         if self.budget.is_exceeded() {
-            self.budget.squeeze_largest(self.all());
+            self.squeeze.largest(self.all());
         }
     }
 
@@ -179,7 +177,7 @@ impl Node {
         let mut topics = self.beside(topic);
         let since = topics.idle_since(topic)?;
         // Those who listen to the process that still reads it will come here.
-        let since = match topic.is_kept() {
+        let since = match topic.replica.is_follower() {
             true => Instant::now(),
             false => since,
         };
@@ -196,7 +194,7 @@ impl Node {
     /// Stops reading a topic without subscribers.
     pub fn let_go(&self, topic: &Topic) {
         let mut topics = self.beside(topic);
-        if topic.subscribers() == 0 {
+        if topic.presence.count() == 0 {
             let removed = topics.remove(topic);
             drop(topics);
             close(removed);
@@ -248,7 +246,7 @@ pub(super) async fn sweep(node: Weak<Node>) {
             topic.with_trimmed_log(|_, _| ());
         }
         if node.budget.is_exceeded() {
-            node.budget.squeeze_largest(node.all());
+            node.squeeze.largest(node.all());
         }
         if node.may_stop_sweeping() {
             return;

@@ -1,17 +1,17 @@
 //! Where a log's events stand, for subscribers that look for the place of what they have read by a request of their own.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::RandomState;
 use std::sync::Arc;
 
-use super::{Cursor, Log};
-use crate::event::{Event, Kind};
-use crate::hub::own::{Reading, has_place, mark};
+use super::Log;
+use super::entries::Cursor;
+use crate::event::Event;
+use crate::hub::delivered::{Delivered, Marks, has_place};
 
 /// Where the events of a log stand, by their marks; kept only while a subscriber reads a request of its own.
 #[derive(Debug)]
 pub struct Index {
-    marks: RandomState,
+    marks: Marks,
     readers: usize,
     /// The entries' marks, oldest first.
     entries: VecDeque<Option<u64>>,
@@ -20,13 +20,9 @@ pub struct Index {
 }
 
 impl Index {
-    fn new<'e>(
-        marks: RandomState,
-        first: u64,
-        events: impl Iterator<Item = &'e Arc<Event>>,
-    ) -> Self {
+    fn new<'e>(first: u64, events: impl Iterator<Item = &'e Arc<Event>>) -> Self {
         let mut index = Index {
-            marks,
+            marks: Marks::default(),
             readers: 0,
             entries: VecDeque::new(),
             places: HashMap::new(),
@@ -38,8 +34,7 @@ impl Index {
     }
 
     pub fn push(&mut self, offset: u64, event: &Event) {
-        let has_place = event.kind == Kind::Event && has_place(event);
-        let mark = has_place.then(|| mark(event, &self.marks));
+        let mark = has_place(event).then(|| self.marks.of(event));
         self.entries.push_back(mark);
         if let Some(mark) = mark {
             let (newest, count) = self.places.entry(mark).or_default();
@@ -68,11 +63,12 @@ impl Index {
 }
 
 impl Log {
-    /// A subscriber begins to read a request of its own.
-    pub fn index(&mut self, marks: &RandomState) {
-        let events = self.entries.iter().map(|entry| &entry.event);
-        let fresh = || Box::new(Index::new(marks.clone(), self.first, events));
-        self.index.get_or_insert_with(fresh).readers += 1;
+    /// A subscriber begins to read a request of its own; what makes the marks here.
+    pub fn index(&mut self) -> Marks {
+        let fresh = || Box::new(Index::new(self.entries.first(), self.entries.iter()));
+        let index = self.index.get_or_insert_with(fresh);
+        index.readers += 1;
+        index.marks.clone()
     }
 
     /// They no longer do.
@@ -96,13 +92,13 @@ impl Log {
 
     /// Moves a cursor behind the first entry after it that its reader has read elsewhere, and tells what they have read there
     /// after that; to the head where there is none.
-    pub fn meet(&mut self, cursor: &mut Cursor, reading: &Reading) -> Option<VecDeque<u64>> {
-        let from = (cursor.offset + 1).max(self.first);
-        let skip = (from - self.first) as usize;
+    pub fn meet(&mut self, cursor: &mut Cursor, delivered: &Delivered) -> Option<VecDeque<u64>> {
+        let from = (cursor.offset + 1).max(self.first());
+        let skip = (from - self.first()) as usize;
         let met = self.index.as_ref().and_then(|index| {
             let mut marks = (from..).zip(index.entries.iter().skip(skip));
             marks.find_map(|(offset, mark)| {
-                let ahead = reading.delivered_after((*mark)?)?;
+                let ahead = delivered.after((*mark)?)?;
                 (index.find((*mark)?) == Some(offset)).then_some((offset, ahead))
             })
         });

@@ -6,7 +6,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Log;
 use crate::config::Join;
 use crate::event::{Draft, End, Event};
 
@@ -81,7 +80,7 @@ pub struct Fresh {
 
 /// A [`Stream`] as another process is told of it.
 #[derive(Clone, Debug)]
-pub struct Handed {
+pub struct StreamState {
     /// The id that a client brought, and whether the stream began after it.
     pub brought: Option<(Arc<str>, bool)>,
     /// As in [`Stream`].
@@ -159,9 +158,9 @@ impl Stream {
         self.version
     }
 
-    /// See [`Handed`].
-    pub fn hand_over(&self, with_gone: bool) -> Handed {
-        Handed {
+    /// See [`StreamState`].
+    pub fn export(&self, with_gone: bool) -> StreamState {
+        StreamState {
             brought: match &self.brought {
                 Brought::Asked(id) => Some((id.clone(), false)),
                 Brought::Taken(id) => Some((id.clone(), true)),
@@ -177,7 +176,7 @@ impl Stream {
     }
 
     /// Goes on as the stream did elsewhere.
-    pub fn take_over(&mut self, handed: Handed) {
+    pub fn import(&mut self, handed: StreamState) {
         self.brought = match handed.brought {
             Some((id, true)) => Brought::Taken(id),
             Some((id, false)) => Brought::Asked(id),
@@ -188,32 +187,21 @@ impl Stream {
         handed.gone.into_iter().for_each(|mark| self.forget(mark));
         self.version += 1;
     }
-}
 
-impl Log {
-    /// See [`Stream`].
-    pub fn stream(&self) -> &Stream {
-        &self.stream
-    }
-
-    /// Another connection to the backend stands; what was lost before it has been told.
-    pub fn connected(&mut self, connection: Connection, head_at: Instant) {
-        let after = self.head();
-        let stream = &mut self.stream;
-        stream.version += 1;
-        match (connection, &stream.brought) {
+    /// Another connection to the backend stands, where the log has come to `head`; what was lost before it has been told.
+    pub fn connected(&mut self, connection: Connection, head_at: Instant, head: u64) {
+        self.version += 1;
+        match (connection, &self.brought) {
             (Connection::Resumed, _) => {}
-            (Connection::Brought, Brought::Asked(id)) => {
-                stream.brought = Brought::Taken(id.clone())
-            }
+            (Connection::Brought, Brought::Asked(id)) => self.brought = Brought::Taken(id.clone()),
             (Connection::Brought, _) => {}
             (Connection::Fresh, brought) => {
                 if matches!(brought, Brought::Asked(_)) {
-                    stream.brought = Brought::Refused;
+                    self.brought = Brought::Refused;
                 }
-                stream.last_id = None;
-                stream.fresh = Some(Fresh {
-                    after,
+                self.last_id = None;
+                self.fresh = Some(Fresh {
+                    after: head,
                     head_at,
                     first_at: None,
                 });
@@ -223,15 +211,14 @@ impl Log {
 
     /// The backend has nothing more for the clients that brought the id.
     pub fn end_brought(&mut self, end: End) {
-        self.stream.brought = Brought::Over(end);
-        self.stream.version += 1;
+        self.brought = Brought::Over(end);
+        self.version += 1;
     }
 
-    /// What a client gets that comes without a position.
-    pub fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
-        let kept = |after: u64| Newcomer::Window(after.clamp(self.window() - 1, self.head()));
-        let stream = &self.stream;
-        let fresh = match (&stream.fresh, &stream.brought) {
+    /// What a client gets that comes without a position, where the log may be replayed from `window` to `head`.
+    pub fn newcomer(&self, join: Join, now: Instant, window: u64, head: u64) -> Newcomer {
+        let kept = |after: u64| Newcomer::Window(after.clamp(window - 1, head));
+        let fresh = match (&self.fresh, &self.brought) {
             (Some(fresh), _) => fresh,
             // The request under way goes without an id: all that comes of it is for this one too.
             (None, Brought::Nothing | Brought::Refused | Brought::Over(_)) => {
@@ -245,14 +232,14 @@ impl Log {
                 };
             }
         };
-        let is_kept = self.window() <= fresh.after.saturating_add(1);
+        let is_kept = window <= fresh.after.saturating_add(1);
         match join {
             Join::Live => Newcomer::Live,
             Join::Window => kept(fresh.after),
             Join::Own => Newcomer::Own,
             Join::Auto if !fresh.may_have_beginning(now) => Newcomer::Live,
             Join::Auto if is_kept && fresh.is_young(now) => kept(fresh.after),
-            Join::Auto if stream.last_id.is_some() || !is_kept => Newcomer::Own,
+            Join::Auto if self.last_id.is_some() || !is_kept => Newcomer::Own,
             Join::Auto => kept(fresh.after),
         }
     }

@@ -7,7 +7,7 @@ use super::support::*;
 use crate::config::{Join, Replay, Share};
 use crate::error::Code;
 use crate::event::{End, Position};
-use crate::hub::carried::News;
+use crate::hub::replication::{Follower, Message};
 use crate::hub::*;
 
 fn over(code: Code, is_final: bool) -> End {
@@ -281,26 +281,32 @@ async fn a_topic_goes_by_the_routes_in_force() {
 }
 
 /// Everything that one process tells another of its topics.
-fn hand_over(from: &World, to: &World, route: &std::sync::Arc<crate::config::Route>) -> Vec<Heir> {
-    let (mirrors, _coming) = from.hub.mirror();
-    let (wish, _) = tokio::sync::mpsc::channel(8);
-    let mut heirs = Vec::new();
-    for (number, mut mirror) in mirrors.into_iter().enumerate() {
-        let Some(News::Exists(topic)) = mirror.introduction() else {
+fn hand_over(
+    from: &World,
+    to: &World,
+    route: &std::sync::Arc<crate::config::Route>,
+) -> Vec<Follower> {
+    let exports = from.hub.export().begun;
+    let (request, _) = tokio::sync::mpsc::channel(8);
+    let mut followers = Vec::new();
+    for (number, mut export) in exports.into_iter().enumerate() {
+        let Some(Message::Begin(topic)) = export.begin() else {
             panic!("nothing to tell");
         };
         let find = |_: &str| Some(route.clone());
-        let Some(heir) = to.hub.inherit(number as u64, &topic, find, wish.clone()) else {
+        let Some(follower) = to.hub.follow(number as u64, &topic, find, request.clone()) else {
             continue;
         };
-        let is_over = mirror.is_over();
-        mirror.news().into_iter().for_each(|news| heir.hear(news));
-        if is_over {
-            heir.hear(mirror.farewell());
+        let is_over = export.is_over();
+        for message in export.messages() {
+            follower.apply(message);
         }
-        heirs.push(heir);
+        if is_over {
+            follower.apply(export.last());
+        }
+        followers.push(follower);
     }
-    heirs
+    followers
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,8 +315,8 @@ async fn an_ended_stream_goes_over_in_an_upgrade() {
     let target = public(sse(), window(10));
     let at = run_out(&old, &target, done()).await;
     let current = old.join(&target, Start::Live);
-    let heirs = hand_over(&old, &new, &target.route);
-    assert_eq!(heirs.len(), 2);
+    let followers = hand_over(&old, &new, &target.route);
+    assert_eq!(followers.len(), 2);
     let mut back = new.join(&target, after(at, 1));
     assert!(back.recovered);
     assert_eq!(read(&mut back.subscriber), ["2:b", "3:done"]);
@@ -324,12 +330,12 @@ async fn no_feed_starts_on_a_topic_that_was_removed() {
     let (old, new) = (World::new(ROOMY), World::new(ROOMY));
     let target = public(sse(), window(10));
     let _here = old.join(&target, Start::Live);
-    for last in [News::Overlap, News::Released] {
-        let heirs = hand_over(&old, &new, &target.route);
+    for last in [Message::Overlap, Message::Released] {
+        let followers = hand_over(&old, &new, &target.route);
         // It makes room, or a reload reads something else.
         new.hub.reconcile(&[]);
-        heirs[0].hear(last);
-        heirs[0].lose();
+        followers[0].apply(last);
+        followers[0].lose();
         assert_eq!((new.running().await, new.feeds()), (0, 0));
         new.hub.reconcile(std::slice::from_ref(&target.route));
     }

@@ -53,7 +53,7 @@ impl Feed for Tagging {
                 let now = whose(&topic);
                 let tag = format!("{first}|{now}|{connection}");
                 if rng.u8(..) < 8 {
-                    return topic.end(node::internal());
+                    return topic.end(topic::internal());
                 }
                 // The same few ids everywhere: one topic's mean nothing on another.
                 let id = rng.u8(..8).to_string();

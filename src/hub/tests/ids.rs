@@ -8,12 +8,13 @@ use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
-use crate::hub::carried::Grown;
-use crate::hub::log::carry::Told;
+use crate::hub::Start;
+use crate::hub::log::Log;
+use crate::hub::log::entries::Cursor;
 use crate::hub::log::stream::{Connection, Stream};
-use crate::hub::log::{Cursor, Log};
+use crate::hub::log::transfer::Exported;
 use crate::hub::place;
-use crate::hub::subscriber::Start;
+use crate::hub::replication::message::Append;
 
 const REPLAY: Replay = Replay {
     events: 5,
@@ -100,12 +101,11 @@ impl World {
     }
 
     fn upgrade(&mut self) {
-        let mut told = Told::default();
-        let extract = self.log.extract(&mut told).expect("news");
-        let bytes = serde_json::to_vec(&Grown::write(extract, self.at)).unwrap();
-        let grown: Grown = serde_json::from_slice(&bytes).unwrap();
+        let delta = self.log.export(&mut Exported::default()).expect("news");
+        let bytes = serde_json::to_vec(&Append::write(delta, self.at)).unwrap();
+        let append: Append = serde_json::from_slice(&bytes).unwrap();
         self.log = Log::new(1, Epoch(1), Stream::default());
-        self.log.take_in(grown.read(Epoch(1), self.at));
+        self.log.import(append.read(Epoch(1), self.at));
     }
 
     /// Offsets that a client gets that comes with this id, and whether it is told that this is all.

@@ -139,7 +139,7 @@ async fn a_tripwire_ends_its_topic_and_alarms() {
     let subscriber = world.join(&target, Start::Live).subscriber;
     let feed = world.feed().await;
     feed.tripped("set-cookie", "");
-    feed.end(crate::hub::node::internal());
+    feed.end(crate::hub::topic::internal());
     assert!(matches!(subscriber.phase(), Phase::Ended(end) if end.code == Code::Internal));
     let text = world.telemetry.render();
     assert!(
@@ -255,7 +255,7 @@ async fn every_change_rings() {
     assert!(rang());
     feed.stale("upstream_down");
     assert!(rang());
-    feed.end(crate::hub::node::internal());
+    feed.end(crate::hub::topic::internal());
     assert!(rang());
     drop(joined);
 }

@@ -2,7 +2,6 @@
 
 mod alarms;
 mod bounds;
-mod carry;
 mod ended;
 mod first;
 mod identity;
@@ -15,6 +14,8 @@ mod owners;
 mod pools;
 mod processes;
 mod publishing;
+mod roles;
 mod support;
 mod threads;
+mod transfer;
 mod walk;

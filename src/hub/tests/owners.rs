@@ -136,23 +136,23 @@ async fn limits_follow_the_configuration() {
 async fn what_a_topic_counts_against_is_handed_over() {
     let here = Owners::new(two_each());
     let _kept = ["/1", "/2"].map(|url| here.join(ALICE, url).unwrap());
-    let (mirrors, _) = here.world.hub.mirror();
+    let exports = here.world.hub.export().begun;
     let there = Owners::new(two_each());
-    let (wishes, _wished) = tokio::sync::mpsc::channel(1);
-    let mut heirs = Vec::new();
-    for (number, mirror) in mirrors.iter().enumerate() {
-        let Some(carried::News::Exists(topic)) = mirror.introduction() else {
+    let (requests, _asked) = tokio::sync::mpsc::channel(1);
+    let mut followers = Vec::new();
+    for (number, export) in exports.iter().enumerate() {
+        let Some(replication::Message::Begin(topic)) = export.begin() else {
             panic!("not told of");
         };
         let find = |_: &str| Some(there.route.clone());
-        heirs.extend(
+        followers.extend(
             there
                 .world
                 .hub
-                .inherit(number as u64, &topic, find, wishes.clone()),
+                .follow(number as u64, &topic, find, requests.clone()),
         );
     }
-    assert_eq!(heirs.len(), 2);
+    assert_eq!(followers.len(), 2);
     // Both are Alice's, whichever client was subscribed over there: she gets both, and no third.
     let _again = ["/1", "/2"].map(|url| there.join(ALICE, url).unwrap());
     assert!(there.is_full(ALICE) && !there.is_full(BOB));

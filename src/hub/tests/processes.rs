@@ -1,46 +1,118 @@
 //! A model of two processes with one topic: what the first publishes is told to the second, late, with holes, or not any more
 //! because the first has died. Whatever happens, a client sees the backend's events one behind the other, or is told of a loss where
-//! it does not.
+//! it does not. An event says from where to where it leads: by one on a stream, from one document to the next on a polled route.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::support::*;
-use crate::event::{Event, GapWhy, Kind, Position};
-use crate::hub::carried::News;
+use crate::event::{self, Event, GapWhy, Position};
+use crate::hub::replication::{Export, Follower, Message};
 use crate::hub::*;
 
 const WALKS: u64 = 400;
 const STEPS: usize = 50;
 
+/// What the backend has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    WithIds,
+    WithoutIds,
+    Polled,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::WithIds, Kind::WithoutIds, Kind::Polled];
+
+    pub fn target(self, replay: usize) -> Arc<Target> {
+        let source = match self {
+            Kind::WithIds | Kind::WithoutIds => sse(),
+            Kind::Polled => poll(),
+        };
+        public(source, window(replay))
+    }
+
+    /// Publishes as a feed does that has published up to `from`, and finds the backend at `to`.
+    pub fn publish(self, feed: &Publisher, from: Option<u64>, to: u64) {
+        if self != Kind::Polled {
+            for number in from.unwrap_or(0) + 1..=to {
+                let id = number.to_string();
+                let id = (self == Kind::WithIds).then_some(&*id);
+                feed.events(vec![draft(&format!("{}>{number}", number - 1), id)]);
+            }
+        } else if from != Some(to) {
+            let change = match from {
+                Some(from) => DocumentChange::Events(vec![draft(&format!("{from}>{to}"), None)]),
+                None => DocumentChange::Snapshot,
+            };
+            feed.document(Bytes::from(to.to_string()), change);
+        }
+    }
+
+    /// As a feed goes on that another one's checkpoint is known of: after the last id or from the last document; where there is
+    /// neither, from now on. Returns up to where it has published.
+    pub async fn go_on(self, feed: &Publisher, produced: u64) -> Option<u64> {
+        let is_covered = feed.take_over().await;
+        let checkpoint = feed.checkpoint().expect("it has followed");
+        let now = tokio::time::Instant::now().into_std();
+        let last = checkpoint.last_event_id.and_then(|id| id.parse().ok());
+        let from = match self {
+            Kind::WithIds if last.is_some() => {
+                feed.connected(Connection::Resumed, now);
+                last
+            }
+            Kind::WithIds | Kind::WithoutIds => {
+                if !is_covered {
+                    feed.gap(GapWhy::UpstreamReconnect);
+                }
+                feed.connected(Connection::Fresh, now);
+                Some(produced)
+            }
+            Kind::Polled => {
+                let document = checkpoint.document.as_deref();
+                document.map(|text| std::str::from_utf8(text).unwrap().parse().unwrap())
+            }
+        };
+        feed.opened();
+        from
+    }
+}
+
 /// One client, and what it has seen.
-struct Client {
+pub struct Client {
     joined: Option<Joined>,
     at: Position,
-    /// The number of the last event that it has seen.
-    seen: u64,
+    /// Where the last event that it has seen leads.
+    pub seen: u64,
     /// It was told of a loss since.
-    is_told: bool,
+    pub is_told: bool,
+    pub losses: usize,
 }
 
 impl Client {
     /// A client without a past: whatever it gets first is right.
-    fn new(joined: Joined) -> Self {
-        Client {
+    pub fn new(mut joined: Joined) -> Self {
+        let mut client = Client {
             at: Position {
                 offset: 0,
                 ..joined.at
             },
-            joined: Some(joined),
+            joined: None,
             seen: 0,
             is_told: true,
-        }
+            losses: 0,
+        };
+        let prelude = std::mem::take(&mut joined.prelude);
+        prelude.iter().for_each(|event| client.see(event));
+        client.joined = Some(joined);
+        client
     }
 
     /// Comes back with the last position that it has seen.
-    fn come_back(&mut self, world: &World, target: &Arc<Target>) {
+    pub fn come_back(&mut self, world: &World, target: &Arc<Target>) {
         self.joined = None;
         let mut joined = world.join(target, Start::After(self.at));
         for event in std::mem::take(&mut joined.prelude) {
@@ -49,7 +121,7 @@ impl Client {
         self.joined = Some(joined);
     }
 
-    fn read(&mut self) {
+    pub fn read(&mut self) {
         let Some(mut joined) = self.joined.take() else {
             return;
         };
@@ -71,76 +143,81 @@ impl Client {
 
     fn see(&mut self, event: &Event) {
         let before = std::mem::replace(&mut self.at, event.position);
-        if matches!(event.kind, Kind::Gap { .. }) {
-            self.is_told = true;
-            return;
-        }
+        let text = String::from_utf8_lossy(event.data.bytes());
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        let (from, to) = match (&event.kind, text.split_once('>')) {
+            (event::Kind::Gap { .. }, _) => {
+                self.is_told = true;
+                self.losses += 1;
+                return;
+            }
+            (_, Some((from, to))) => (Some(number(from)), number(to)),
+            (_, None) => (None, number(&text)),
+        };
         assert!(
             event.position.offset > before.offset,
             "{event:?} behind {before}"
         );
-        let number = String::from_utf8_lossy(event.data.bytes()).parse::<u64>();
-        let number = number.expect("a number");
         assert!(
-            self.is_told || number == self.seen + 1,
-            "{number} behind {} without a word",
+            self.is_told || from.is_none_or(|from| from == self.seen),
+            "{text} at {} behind {} at {before} without a word",
+            event.position,
             self.seen
         );
-        self.seen = number;
+        self.seen = to;
         self.is_told = false;
     }
 }
 
 struct Walk {
     chance: fastrand::Rng,
-    has_ids: bool,
+    kind: Kind,
     target: Arc<Target>,
     /// The process that reads the backend at first, and the one that follows.
     first: Option<World>,
     second: World,
-    mirror: Option<Mirror>,
-    link: VecDeque<News>,
-    heir: Heir,
+    export: Option<Export>,
+    link: VecDeque<Message>,
+    follower: Follower,
     feed: Publisher,
-    /// Events that the backend has produced.
+    /// Events that the backend has produced, and up to which of them is published.
     produced: u64,
+    published: Option<u64>,
     at_first: Vec<Client>,
     at_second: Vec<Client>,
-    _wishes: mpsc::Receiver<Wish>,
+    _requests: mpsc::Receiver<Request>,
 }
 
 impl Walk {
     async fn begin(seed: u64) -> Self {
         let (first, second) = (World::new(ROOMY), World::new(ROOMY));
-        let target = public(sse(), window(8));
+        let kind = Kind::ALL[seed as usize % 3];
+        let target = kind.target(8);
         let client = Client::new(first.join(&target, Start::Live));
         let feed = first.feed().await;
         super::join::open(&feed);
-        let (mut mirrors, _) = first.hub.mirror();
-        let mirror = mirrors.remove(0);
-        let Some(News::Exists(topic)) = mirror.introduction() else {
+        let export = first.hub.export().begun.remove(0);
+        let Some(Message::Begin(topic)) = export.begin() else {
             panic!("nothing to tell");
         };
-        let (wish, wishes) = mpsc::channel(8);
+        let (request, requests) = mpsc::channel(8);
         let find = |_: &str| Some(target.route.clone());
-        let heir = second
-            .hub
-            .inherit(0, &topic, find, wish)
-            .expect("it is new");
+        let follower = second.hub.follow(0, &topic, find, request);
         Walk {
             chance: fastrand::Rng::with_seed(seed),
-            has_ids: seed.is_multiple_of(2),
+            kind,
             first: Some(first),
             second,
-            mirror: Some(mirror),
+            export: Some(export),
             link: VecDeque::new(),
-            heir,
+            follower: follower.expect("it is new"),
             feed,
             produced: 0,
+            published: None,
             at_first: vec![client],
             at_second: Vec::new(),
             target,
-            _wishes: wishes,
+            _requests: requests,
         }
     }
 
@@ -165,26 +242,24 @@ impl Walk {
     }
 
     fn publish(&mut self) {
-        for _ in 0..=self.chance.u32(..3) {
-            self.produced += 1;
-            self.feed.events(vec![self.draft(self.produced)]);
-        }
+        self.produced += self.chance.u64(1..4);
+        self.catch_up();
     }
 
-    fn draft(&self, number: u64) -> crate::event::Draft {
-        let text = number.to_string();
-        draft(&text, self.has_ids.then_some(&*text))
+    fn catch_up(&mut self) {
+        self.kind.publish(&self.feed, self.published, self.produced);
+        self.published = Some(self.produced);
     }
 
     fn tell(&mut self) {
-        let news = self.mirror.as_mut().map(Mirror::news);
-        self.link.extend(news.into_iter().flatten());
+        let messages = self.export.as_mut().map(Export::messages);
+        self.link.extend(messages.into_iter().flatten());
     }
 
     fn deliver(&mut self) {
         for _ in 0..=self.chance.u32(..3) {
             if let Some(news) = self.link.pop_front() {
-                self.heir.hear(news);
+                self.follower.apply(news);
             }
         }
     }
@@ -218,39 +293,23 @@ impl Walk {
         };
         // What is on its way arrives, or does not.
         self.link.truncate(self.chance.usize(..=self.link.len()));
-        self.link.drain(..).for_each(|news| self.heir.hear(news));
+        self.link
+            .drain(..)
+            .for_each(|news| self.follower.apply(news));
         for client in &mut self.at_first {
             if self.chance.bool() {
                 client.read();
             }
             client.joined = None;
         }
-        self.mirror = None;
+        self.export = None;
         drop(first);
-        self.heir.lose();
+        self.follower.lose();
         self.feed = self.second.feed().await;
-        self.go_on().await;
-    }
-
-    /// As a feed goes on: after the last id that it knows, and where there is none from now on.
-    async fn go_on(&mut self) {
-        assert!(!self.feed.take_over().await, "nobody has told everything");
-        let legacy = self.feed.legacy().expect("it is inherited");
-        let now = tokio::time::Instant::now().into_std();
-        let last = legacy.last_event_id.and_then(|id| id.parse::<u64>().ok());
-        match last {
-            Some(last) => {
-                self.feed.connected(Connection::Resumed, now);
-                for number in last + 1..=self.produced {
-                    self.feed.events(vec![self.draft(number)]);
-                }
-            }
-            None => {
-                self.feed.gap(GapWhy::UpstreamReconnect);
-                self.feed.connected(Connection::Fresh, now);
-            }
+        self.published = self.kind.go_on(&self.feed, self.produced).await;
+        if self.chance.bool() {
+            self.catch_up();
         }
-        self.feed.opened();
     }
 }
 
@@ -267,10 +326,15 @@ async fn no_event_is_lost_in_silence_between_two_processes() {
             client.come_back(&walk.second, &walk.target);
             walk.at_second.push(client);
         }
-        walk.publish();
+        let is_quiet = walk.chance.bool();
+        if !is_quiet {
+            walk.publish();
+        }
         for client in &mut walk.at_second {
             client.read();
-            assert_eq!(client.seen, walk.produced, "seed {seed}");
+            // Where nothing has come since, a loss on a stream may be all that there is to tell.
+            let is_told = is_quiet && client.is_told && walk.kind != Kind::Polled;
+            assert!(is_told || client.seen == walk.produced, "seed {seed}");
         }
     }
 }

@@ -200,7 +200,7 @@ async fn a_join_does_not_wait_for_a_fan_out() {
     let publishing: [fn(&Publisher); 3] = [
         |feed| publish(feed, &["a"]),
         |feed| feed.stale("upstream_down"),
-        |feed| feed.end(node::internal()),
+        |feed| feed.end(topic::internal()),
     ];
     for publish in publishing {
         let world = World::new(ROOMY);

@@ -48,8 +48,10 @@ pub struct PollFeed {
 
 impl Feed for PollFeed {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let legacy = topic.legacy();
-        let document = legacy.as_ref().and_then(|legacy| legacy.document.clone());
+        let checkpoint = topic.checkpoint();
+        let document = checkpoint
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.document.clone());
         // What was asked for with it is not known here: the first poll brings a whole document.
         let held = document.and_then(|text| {
             Some(Held {
@@ -64,7 +66,7 @@ impl Feed for PollFeed {
             pace: Pace::default(),
             has_begun: held.is_some(),
             // A topic that was idle there too is asked for as soon as a subscriber comes.
-            is_inherited: legacy.is_some_and(|legacy| legacy.was_open),
+            is_inherited: checkpoint.is_some_and(|checkpoint| checkpoint.was_open),
             has_rested: false,
             held,
             not_modified: 0,

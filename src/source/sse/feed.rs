@@ -18,7 +18,7 @@ use super::resume::{Next, Resume};
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
-use crate::hub::{Connection, Feed, Fenced, Legacy, Publication, Publisher};
+use crate::hub::{Checkpoint, Connection, Feed, Fenced, Publication, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::{Outage, Trouble};
 use crate::source::request::request;
@@ -40,7 +40,7 @@ pub struct SseFeed {
 
 impl Feed for SseFeed {
     fn run(self: Box<Self>, topic: Publisher) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let legacy = topic.legacy();
+        let checkpoint = topic.checkpoint();
         let mut follower = Follower {
             outage: Outage::new(topic.clone(), self.telemetry.clone()),
             resume: Resume::new(topic.brought_id()),
@@ -49,15 +49,17 @@ impl Feed for SseFeed {
             backoff: Backoff::default(),
             recent: Recent::default(),
             retry: None,
-            was_open: legacy.as_ref().is_some_and(|legacy| legacy.was_open),
-            is_to_take_over: legacy.is_some(),
+            was_open: checkpoint
+                .as_ref()
+                .is_some_and(|checkpoint| checkpoint.was_open),
+            is_to_take_over: checkpoint.is_some(),
             doubted_until: None,
             owed: None,
             opening: Span::default(),
             missing: Cow::Borrowed(""),
         };
-        if let Some(legacy) = legacy {
-            follower.go_on_from(legacy);
+        if let Some(checkpoint) = checkpoint {
+            follower.go_on_from(checkpoint);
         }
         Box::pin(follower.follow())
     }
@@ -308,16 +310,16 @@ impl Follower {
     /// everything that it has read. Events with ids that both have read are then known. False where something may be missing.
     async fn take_over(&mut self) -> bool {
         let is_covered = self.topic.take_over().await;
-        if let Some(legacy) = self.topic.legacy() {
-            self.go_on_from(legacy);
+        if let Some(checkpoint) = self.topic.checkpoint() {
+            self.go_on_from(checkpoint);
         }
         is_covered
     }
 
-    fn go_on_from(&mut self, legacy: Legacy) {
+    fn go_on_from(&mut self, checkpoint: Checkpoint) {
         let capacity = self.topic.route().replay.events;
-        self.recent = Recent::of(&legacy.events, capacity);
-        self.resume.go_on_from(legacy.last_event_id);
+        self.recent = Recent::of(&checkpoint.events, capacity);
+        self.resume.go_on_from(checkpoint.last_event_id);
     }
 
     /// Reads until the stream is lost, or over.

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
-use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Position};
-use crate::hub::carried::Grown;
-use crate::hub::log::carry::Told;
+use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
+use crate::hub::log::Log;
+use crate::hub::log::entries::Cursor;
 use crate::hub::log::stream::{Connection, Stream};
-use crate::hub::log::{Cursor, Log};
+use crate::hub::log::transfer::Exported;
 use crate::hub::place::{self, Placed};
-use crate::hub::subscriber::{Progress, Start};
+use crate::hub::replication::message::Append;
+use crate::hub::{Progress, Start};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -58,7 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Pair {
     here: Log,
     there: Log,
-    told: Told,
+    exported: Exported,
     count: u32,
     at: Instant,
 }
@@ -72,7 +73,7 @@ impl Pair {
         Pair {
             here: Log::new(1, EPOCH, brought()),
             there: Log::new(2, EPOCH, Stream::default()),
-            told: Told::default(),
+            exported: Exported::default(),
             count: 0,
             at: Instant::now(),
         }
@@ -108,12 +109,12 @@ impl Pair {
 
     /// By way of the bytes that go over.
     fn tell(&mut self) {
-        let Some(extract) = self.here.extract(&mut self.told) else {
+        let Some(delta) = self.here.export(&mut self.exported) else {
             return;
         };
-        let bytes = serde_json::to_vec(&Grown::write(extract, self.at)).unwrap();
-        let grown: Grown = serde_json::from_slice(&bytes).unwrap();
-        self.there.take_in(grown.read(EPOCH, self.at));
+        let bytes = serde_json::to_vec(&Append::write(delta, self.at)).unwrap();
+        let append: Append = serde_json::from_slice(&bytes).unwrap();
+        self.there.import(append.read(EPOCH, self.at));
     }
 }
 
@@ -190,8 +191,8 @@ proptest! {
             let grown = serde_json::json!({
                 "first": first, "window": window, "entries": vec![entry; count], "last_id": null,
             });
-            let grown: Grown = serde_json::from_value(grown).unwrap();
-            log.take_in(grown.read(EPOCH, Instant::now()));
+            let append: Append = serde_json::from_value(grown).unwrap();
+            log.import(append.read(EPOCH, Instant::now()));
             prop_assert!(log.window() <= log.head() + 1);
             let after = Start::After(Position { epoch: EPOCH, offset: first });
             place::begin(&mut log, after, Join::Auto, Instant::now());
@@ -204,7 +205,7 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
     let mut pair = Pair::new();
     pair.take(Step::Events(vec![(None, false)]));
     pair.tell();
-    pair.there.set_followed(true);
+    pair.there.follow();
     pair.take(Step::Events(vec![(None, false)]));
     let ahead = |offset| {
         Start::After(Position {
@@ -229,25 +230,75 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
     }
 }
 
+/// A position of a dead leader that never came here names no event of the process that goes on; what had come is still there.
 #[test]
 fn a_position_that_never_came_belongs_to_no_other_event() {
-    // Where the stream has no ids, also a client that has not come yet may hold one.
-    for (id, head) in [(Some(2), 6), (None, 65_538)] {
+    let next = Epoch(8);
+    for (id, has_document) in [(Some(2), false), (None, true), (None, false)] {
         let mut pair = Pair::new();
-        pair.take(Step::Events(vec![(id, false)]));
-        pair.tell();
-        pair.there.set_followed(true);
-        let after = Position {
-            epoch: EPOCH,
-            offset: 5,
-        };
-        if id.is_some() {
-            place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
+        if has_document {
+            pair.take(Step::Document(true));
         }
-        pair.there.set_followed(false);
-        pair.there.keep_promises(pair.at);
-        assert_eq!(pair.there.head(), head, "told as a loss behind it");
-        let placed = place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
-        assert!(!placed.recovered);
+        pair.take(Step::Events(vec![(id, false); 3]));
+        pair.tell();
+        pair.there.follow();
+        let head = pair.there.head();
+        pair.there.lead_on(next, pair.at);
+        let event = vec![Draft::plain(Data::Text(Bytes::from_static(b"another")))];
+        pair.there.append(event, pair.at);
+        let mut after = |epoch, offset| {
+            let start = Start::After(Position { epoch, offset });
+            let placed = place::begin(&mut pair.there, start, Join::Auto, pair.at);
+            (placed.cursor, placed.lost)
+        };
+        let newest = after(next, head + 1);
+        assert_eq!(newest, (head + 1, None));
+        // The newest of them is just before what the dead leader may have named otherwise.
+        assert_eq!(after(EPOCH, head - 1), (head - 1, None));
+        assert_eq!(after(EPOCH, head), (head, None));
+        for offset in [head + 1, head + 2, head + 9] {
+            assert_eq!(after(EPOCH, offset).1, Some(GapWhy::Epoch), "{id:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_ahead_of_a_dead_leader_is_told_of_a_loss() {
+    let mut pair = Pair::new();
+    pair.take(Step::Events(vec![(Some(2), false)]));
+    pair.tell();
+    pair.there.follow();
+    let after = Position {
+        epoch: EPOCH,
+        offset: 5,
+    };
+    let placed = place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
+    let mut cursor = Cursor::new(placed.cursor);
+    pair.there.lead_on(Epoch(8), pair.at);
+    let mut out = Vec::new();
+    pair.there.read(&mut cursor, &mut out, 9);
+    assert!(matches!(out[0].kind, Kind::Gap { .. }) && out[0].position.offset == 6);
+}
+
+/// A process that follows one that went on after a dead one knows what that one knows.
+#[test]
+fn epochs_go_over_with_the_log() {
+    let mut pair = Pair::new();
+    pair.take(Step::Events(vec![(Some(2), false); 2]));
+    pair.tell();
+    pair.here.follow();
+    pair.here.lead_on(Epoch(8), pair.at);
+    pair.take(Step::Events(vec![(Some(4), false)]));
+    let mut third = Log::new(3, Epoch(8), Stream::default());
+    std::mem::swap(&mut pair.there, &mut third);
+    // Once with the first word, once while it goes on.
+    pair.tell();
+    std::mem::swap(&mut pair.there, &mut third);
+    pair.exported = Exported::default();
+    pair.tell();
+    for log in [&mut pair.here, &mut pair.there, &mut third] {
+        let mut knows = |epoch, offset| log.knows(Position { epoch, offset });
+        assert!(knows(EPOCH, 2) && knows(Epoch(8), 3) && knows(Epoch(8), 1));
+        assert!(!knows(EPOCH, 3) && !knows(Epoch(8), 4) && !knows(Epoch(9), 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Telling another process of topics, one task for each: what was published, how it stands, and that it is theirs.
+//! Exports topics to another process, one task for each: what was published, how it stands, and that it is released.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,18 +13,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::frame;
 use super::message::{Down, Up};
-use crate::hub::carried::News;
-use crate::hub::{Mirror, Refresher};
+use crate::hub::replication::{Export, Message, Refresher};
 
 /// Frames that may wait for the other process; each is what one topic has to tell.
 const FRAMES: usize = 16;
 
-/// All topics that another process is told of. Dropping it ends the telling.
-pub struct Telling {
+/// All topics that another process follows. Dropping it ends the export.
+pub struct TopicExport {
     say: Option<mpsc::Sender<Vec<u8>>>,
     /// Takes what is said to the other process.
     speaker: JoinHandle<()>,
-    told: HashMap<u64, Told>,
+    followed: HashMap<u64, Followed>,
     /// Turns true when the other process serves: who has no subscriber left here may be let go.
     is_departed: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -33,20 +32,20 @@ pub struct Telling {
 }
 
 /// One of them.
-struct Told {
+struct Followed {
     /// Rung when the other process reads it too.
     taken: Arc<Notify>,
     refresher: Refresher,
 }
 
-impl Telling {
-    /// Nothing is told yet.
+impl TopicExport {
+    /// Nothing is exported yet.
     pub fn new(link: OwnedWriteHalf, overlap: Duration) -> Self {
         let (say, said) = mpsc::channel(FRAMES);
-        Telling {
+        TopicExport {
             say: Some(say),
             speaker: tokio::spawn(speak(link, said)),
-            told: HashMap::new(),
+            followed: HashMap::new(),
             is_departed: watch::Sender::new(false),
             tasks: JoinSet::new(),
             overlap,
@@ -63,40 +62,40 @@ impl Telling {
         say.send(frame(what)?).await.map_err(|_| gone())
     }
 
-    /// Tells of a topic: what there is, at once, and then whatever comes.
+    /// Exports a topic: what there is, at once, and then whatever comes.
     ///
     /// # Errors
     /// The other process is gone.
-    pub async fn begin(&mut self, mirror: Mirror) -> io::Result<()> {
-        let topic = self.told.len() as u64;
-        let (Some(say), Some(introduction)) = (self.say.clone(), mirror.introduction()) else {
+    pub async fn begin(&mut self, export: Export) -> io::Result<()> {
+        let topic = self.followed.len() as u64;
+        let (Some(say), Some(begin)) = (self.say.clone(), export.begin()) else {
             return Ok(());
         };
-        let told = Told {
+        let followed = Followed {
             taken: Arc::default(),
-            refresher: mirror.refresher(),
+            refresher: export.refresher(),
         };
-        let mut voice = Voice {
+        let mut exporting = Exporting {
             topic,
-            mirror,
+            export,
             say,
-            taken: told.taken.clone(),
+            taken: followed.taken.clone(),
             is_departed: self.is_departed.subscribe(),
             overlap: self.overlap,
         };
         // Its number is its own, also where nothing follows.
-        self.told.insert(topic, told);
-        voice.tell(introduction).await?;
-        if !voice.tell_news().await? {
+        self.followed.insert(topic, followed);
+        exporting.tell(begin).await?;
+        if !exporting.tell_messages().await? {
             return Ok(());
         }
         // What is over is told to its end before others with the same key are begun.
-        if voice.mirror.is_over() {
-            return voice.tell(voice.mirror.farewell()).await;
+        if exporting.export.is_over() {
+            return exporting.tell(exporting.export.last()).await;
         }
         self.tasks.spawn(async move {
             // An end of the way means an end of the other process: nobody is left to be told.
-            let _ = voice.go_on().await;
+            let _ = exporting.go_on().await;
         });
         Ok(())
     }
@@ -105,13 +104,13 @@ impl Telling {
     pub fn heed(&self, word: &Up) {
         match word {
             Up::Taken { topic } => {
-                if let Some(told) = self.told.get(topic) {
-                    told.taken.notify_one();
+                if let Some(followed) = self.followed.get(topic) {
+                    followed.taken.notify_one();
                 }
             }
             Up::Refresh { topic } => {
-                if let Some(told) = self.told.get(topic) {
-                    told.refresher.refresh();
+                if let Some(followed) = self.followed.get(topic) {
+                    followed.refresher.refresh();
                 }
             }
             _ => {}
@@ -142,39 +141,39 @@ async fn speak(mut link: OwnedWriteHalf, mut said: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-/// Tells of one topic.
-struct Voice {
+/// Exports one topic.
+struct Exporting {
     topic: u64,
-    mirror: Mirror,
+    export: Export,
     say: mpsc::Sender<Vec<u8>>,
     taken: Arc<Notify>,
     is_departed: watch::Receiver<bool>,
     overlap: Duration,
 }
 
-impl Voice {
+impl Exporting {
     async fn go_on(mut self) -> io::Result<()> {
         let mut overlaps = false;
         // An event reaches two readers at two instants: what came here too late for us must come in time for the other one.
         let mut both_read_until = None;
         loop {
             // Asked first: what comes after the last word would not be told.
-            let is_over = self.mirror.is_over();
-            if !self.tell_news().await? {
+            let is_over = self.export.is_over();
+            if !self.tell_messages().await? {
                 return Ok(());
             }
             if is_over {
-                let farewell = self.mirror.farewell();
-                return self.tell(farewell).await;
+                let last = self.export.last();
+                return self.tell(last).await;
             }
-            if *self.is_departed.borrow_and_update() && self.mirror.is_deserted() {
+            if *self.is_departed.borrow_and_update() && self.export.is_deserted() {
                 let is_taken = both_read_until.is_some_and(|until| until <= Instant::now());
-                if is_taken || !(overlaps || self.mirror.needs_overlap()) {
-                    self.mirror.let_go();
+                if is_taken || !(overlaps || self.export.needs_overlap()) {
+                    self.export.let_go();
                     continue;
                 }
                 if !std::mem::replace(&mut overlaps, true) {
-                    self.tell(News::Overlap).await?;
+                    self.tell(Message::Overlap).await?;
                 }
             }
             let taken = self.taken.clone();
@@ -182,7 +181,7 @@ impl Voice {
             // Who has come back meanwhile is waited for without a clock.
             let until = both_read_until.filter(|until| *until > now);
             tokio::select! {
-                () = self.mirror.rung() => {}
+                () = self.export.rung() => {}
                 changed = self.is_departed.changed() => if changed.is_err() {
                     return Ok(());
                 },
@@ -195,11 +194,11 @@ impl Voice {
     }
 
     /// False where there is more than fits into a frame: then the topic is the other process's no longer, and begins anew there.
-    async fn tell_news(&mut self) -> io::Result<bool> {
-        for news in self.mirror.news() {
-            match self.tell(news).await {
+    async fn tell_messages(&mut self) -> io::Result<bool> {
+        for message in self.export.messages() {
+            match self.tell(message).await {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.tell(Mirror::abandonment()).await?;
+                    self.tell(Export::failure()).await?;
                     return Ok(false);
                 }
                 told => told?,
@@ -208,7 +207,7 @@ impl Voice {
         Ok(true)
     }
 
-    async fn tell(&self, news: News) -> io::Result<()> {
+    async fn tell(&self, news: Message) -> io::Result<()> {
         let topic = self.topic;
         let frame = frame(&Down::Topic { topic, news })?;
         let said = self.say.send(frame).await;

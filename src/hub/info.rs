@@ -1,0 +1,32 @@
+//! One topic as the admin API shows it.
+
+use std::sync::Arc;
+
+use crate::event::{Position, State};
+
+/// One topic as the admin API shows it.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// Route name.
+    pub route: Arc<str>,
+    /// Path and query.
+    pub path: String,
+    /// Scope word.
+    pub scope: &'static str,
+    /// Subscribers now.
+    pub subscribers: usize,
+    /// Head.
+    pub at: Position,
+    /// Following its backend.
+    pub state: State,
+    /// Source kind: `sse` or `poll`.
+    pub kind: &'static str,
+    /// Unix seconds of the last success.
+    pub last_ok: Option<u64>,
+    /// Polled, and without a subscriber that wants to know: the backend is not asked.
+    pub is_idle: bool,
+    /// Entries in the replay window.
+    pub events: usize,
+    /// Bytes of the replay window.
+    pub bytes: usize,
+}

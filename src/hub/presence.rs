@@ -1,0 +1,219 @@
+//! Which subscribers a topic has, which of them want what is published, and with whose credentials it is read.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::key::{Credentials, Owner};
+use super::listeners::Listeners;
+use super::shards::lock;
+use super::signal::Signal;
+use super::signals::Signals;
+use crate::event::End;
+
+pub(super) struct Presence {
+    /// Several principals share the topic.
+    is_pooled: bool,
+    /// Those present, and those that are about to be.
+    count: AtomicUsize,
+    /// Those among them that wait for what the backend says of the id that they brought.
+    pub awaiting: AtomicUsize,
+    /// Those of them that have not paused.
+    active: AtomicUsize,
+    /// Rings when there is one again.
+    attention: Notify,
+    /// Rings where a pool's reader has gone and another subscriber is here.
+    reader_gone: Notify,
+    /// The backend has refused a subscriber's credentials while the topic goes on.
+    has_refused: AtomicBool,
+    listeners: Mutex<Listeners>,
+}
+
+impl Presence {
+    /// No subscriber yet, of a topic that counts against this owner.
+    pub fn new(owner: Owner, is_pooled: bool) -> Self {
+        Presence {
+            is_pooled,
+            count: AtomicUsize::new(0),
+            awaiting: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            attention: Notify::new(),
+            reader_gone: Notify::new(),
+            has_refused: AtomicBool::new(false),
+            listeners: Mutex::new(Listeners::of(owner)),
+        }
+    }
+
+    /// Subscribers that are present, or expected.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// One more subscriber counts from now on, and will attach: the topic stays. Under its shard's lock.
+    pub fn expect(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The slot of a subscriber that was expected, and whether none of those that are present is the owner's.
+    pub fn attach(
+        &self,
+        signal: Arc<Signal>,
+        credentials: Credentials,
+        owner: Owner,
+    ) -> (u32, bool) {
+        let attached = self.with_listeners(|listeners| {
+            let slot = listeners.attach(signal, credentials, owner);
+            (slot, listeners.lacks_owner())
+        });
+        self.rouse();
+        attached
+    }
+
+    /// How many are left, and whether none of those that are present is the owner's.
+    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
+        let lacks_owner = self.with_listeners(|listeners| {
+            listeners.detach(slot);
+            listeners.lacks_owner()
+        });
+        if !is_paused {
+            self.drowse();
+        }
+        let left = self.count.fetch_sub(1, Ordering::AcqRel) - 1;
+        (left, lacks_owner)
+    }
+
+    /// Changes which subscribers are present; where a pool lacks its reader then, its feed is told.
+    fn with_listeners<T>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
+        let (changed, lacks_reader) = {
+            let mut listeners = lock(&self.listeners);
+            (change(&mut listeners), listeners.lacks_reader())
+        };
+        if lacks_reader {
+            self.reader_gone.notify_one();
+        }
+        changed
+    }
+
+    /// The client against whose number of topics it counts: the one that it was made for, or another subscriber once that
+    /// one has left.
+    pub fn owner(&self) -> Owner {
+        lock(&self.listeners).owner()
+    }
+
+    /// A client without others beside it owns it from now on; under its shard's lock only, which keeps the numbers.
+    pub fn set_owner(&self, owner: Owner) {
+        lock(&self.listeners).set_owner(owner);
+    }
+
+    /// See [`Listeners::pass_on`]; under its shard's lock only, which keeps the numbers.
+    pub fn pass_on(&self) -> Option<Owner> {
+        lock(&self.listeners).pass_on()
+    }
+
+    /// One more subscriber wants what is published.
+    pub fn rouse(&self) {
+        if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.attention.notify_waiters();
+        }
+    }
+
+    /// One subscriber less wants what is published.
+    pub fn drowse(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a subscriber wants what is published.
+    pub fn is_attended(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0
+    }
+
+    /// Resolves when there may be one again, from this call on.
+    pub fn attention(&self) -> impl Future<Output = ()> {
+        self.attention.notified()
+    }
+
+    /// What one subscriber has brought.
+    pub fn credentials_of(&self, slot: u32) -> Credentials {
+        lock(&self.listeners).credentials_of(slot)
+    }
+
+    /// A subscriber has newer credentials.
+    pub fn renew(&self, slot: u32, credentials: Credentials) {
+        lock(&self.listeners).renew(slot, credentials);
+    }
+
+    /// The credentials to read with until a subscriber brings others; a pool's reader is waited for.
+    pub fn remember(&self, credentials: Credentials) {
+        let mut listeners = lock(&self.listeners);
+        match self.is_pooled {
+            true => listeners.await_reader(credentials),
+            false => listeners.remember(credentials),
+        }
+    }
+
+    /// A pool's reader from another process has had its time to come.
+    pub fn stop_awaiting(&self) {
+        self.with_listeners(Listeners::stop_awaiting);
+    }
+
+    /// Whether several principals share the topic.
+    pub fn is_pooled(&self) -> bool {
+        self.is_pooled
+    }
+
+    /// Resolves when a pool's reader has gone and another subscriber is here.
+    pub async fn reader_gone(&self) {
+        if !self.is_pooled {
+            return std::future::pending().await;
+        }
+        while !lock(&self.listeners).lacks_reader() {
+            self.reader_gone.notified().await;
+        }
+    }
+
+    /// See [`Listeners::credentials`].
+    pub fn credentials(&self) -> Credentials {
+        lock(&self.listeners).credentials()
+    }
+
+    /// The credentials of the next request.
+    pub fn ask_as(&self) -> Credentials {
+        let mut listeners = lock(&self.listeners);
+        match self.is_pooled {
+            true => listeners.ask_as(),
+            false => listeners.credentials(),
+        }
+    }
+
+    /// See [`Listeners::granted`].
+    pub fn granted(&self) {
+        if self.is_pooled {
+            lock(&self.listeners).granted();
+        }
+    }
+
+    /// See [`Listeners::refused`].
+    pub fn refused(&self, end: &End) -> bool {
+        // Before the slots ring.
+        self.has_refused.store(true, Ordering::Release);
+        let (refused, signals) = {
+            let mut listeners = lock(&self.listeners);
+            (listeners.refused(end), listeners.signals())
+        };
+        let slots = refused.slots.iter();
+        slots.for_each(|slot| signals.ring_one(*slot));
+        refused.has_another
+    }
+
+    /// See [`Listeners::refusal`]; no lock where no subscriber was refused.
+    pub fn refusal(&self, slot: u32) -> Option<End> {
+        let has_refused = self.has_refused.load(Ordering::Acquire);
+        has_refused.then(|| lock(&self.listeners).refusal(slot))?
+    }
+
+    /// What rings for those present.
+    pub fn signals(&self) -> Signals {
+        lock(&self.listeners).signals()
+    }
+}

@@ -1,0 +1,183 @@
+//! What the process that leads a topic tells of it: a cursor into the log, like any subscriber's, that nobody waits for.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use tokio::sync::mpsc;
+
+use super::message::{Append, EndRecord, Message};
+use super::record::TopicRecord;
+use crate::config::Source;
+use crate::hub::clock::now;
+use crate::hub::condition::Status;
+use crate::hub::log::transfer::Exported;
+use crate::hub::node::Node;
+use crate::hub::signal::Signal;
+use crate::hub::topic::{Topic, internal};
+use crate::hub::types::Phase;
+
+/// New topics that may wait to be exported.
+const WAITING: usize = 1024;
+
+/// Exports one topic.
+pub struct Export {
+    node: Arc<Node>,
+    topic: Arc<Topic>,
+    signal: Arc<Signal>,
+    exported: Exported,
+    status: Option<Status>,
+}
+
+/// Every topic that may be exported.
+pub struct Exports {
+    /// Those that there were.
+    pub begun: Vec<Export>,
+    /// Those that come.
+    pub coming: Coming,
+}
+
+/// Topics that come. One that comes while too many wait is not exported: it begins anew in the other process.
+pub struct Coming {
+    node: Arc<Node>,
+    topics: mpsc::Receiver<Arc<Topic>>,
+}
+
+impl Exports {
+    /// Begins with all that there are.
+    pub(in crate::hub) fn begin(node: &Arc<Node>) -> Self {
+        let (newcomers, topics) = mpsc::channel(WAITING);
+        let begun = node.watch_births(&newcomers);
+        let begun = begun.into_iter().filter(|topic| topic.is_exportable());
+        Exports {
+            begun: begun.map(|topic| Export::of(node.clone(), topic)).collect(),
+            coming: Coming {
+                node: node.clone(),
+                topics,
+            },
+        }
+    }
+}
+
+impl Coming {
+    /// The next; `None` where no more will come.
+    pub async fn next(&mut self) -> Option<Export> {
+        let topic = self.topics.recv().await?;
+        Some(Export::of(self.node.clone(), topic))
+    }
+
+    /// The next, where one waits.
+    pub fn waiting(&mut self) -> Option<Export> {
+        let topic = self.topics.try_recv().ok()?;
+        Some(Export::of(self.node.clone(), topic))
+    }
+}
+
+impl Export {
+    /// Of a topic that is exportable.
+    pub(in crate::hub) fn of(node: Arc<Node>, topic: Arc<Topic>) -> Self {
+        Export {
+            node,
+            signal: topic.replica.exporter(),
+            topic,
+            exported: Exported::default(),
+            status: None,
+        }
+    }
+
+    /// What it is.
+    pub fn begin(&self) -> Option<Message> {
+        let topic = &self.topic;
+        let record = TopicRecord::write(
+            &topic.key,
+            &topic.target,
+            &topic.presence.credentials(),
+            topic.presence.owner(),
+            topic.log.position(0).epoch,
+        );
+        record.map(|record| Message::Begin(Box::new(record)))
+    }
+
+    /// Polls it on demand.
+    pub fn refresher(&self) -> Refresher {
+        Refresher {
+            topic: Arc::downgrade(&self.topic),
+            has_roused: AtomicBool::new(false),
+        }
+    }
+
+    /// Everything since the last time.
+    pub fn messages(&mut self) -> Vec<Message> {
+        let delta = self.topic.with_log(|log| log.export(&mut self.exported));
+        let append = delta.map(|delta| Message::Append(Append::write(delta, now())));
+        let status = self.topic.condition.status();
+        let changed = (self.status.as_ref() != Some(&status)).then(|| status.clone());
+        self.status = Some(status);
+        append
+            .into_iter()
+            .chain(changed.map(Message::Status))
+            .collect()
+    }
+
+    /// Whether nothing is published any more; to be asked before the last [`Export::messages`].
+    pub fn is_over(&self) -> bool {
+        self.topic.with_log(|log| log.is_closed())
+    }
+
+    /// The last message on a topic that is over.
+    pub fn last(&self) -> Message {
+        match self.topic.phase() {
+            Phase::Ended(end) => Message::End(EndRecord::write(&end)),
+            Phase::Opening | Phase::Open => Message::Released,
+        }
+    }
+
+    /// The last message on a topic that cannot be exported any further.
+    pub fn failure() -> Message {
+        Message::End(EndRecord::write(&internal()))
+    }
+
+    /// Whether no client subscribes.
+    pub fn is_deserted(&self) -> bool {
+        self.topic.presence.count() == 0
+    }
+
+    /// Whether another reader of the backend has to be there before this one stops: a stream that has no ids cannot be resumed.
+    pub fn needs_overlap(&self) -> bool {
+        let is_polled = matches!(self.topic.target.route.source, Some(Source::Poll(_)));
+        !is_polled && self.topic.with_log(|log| log.stream().last_id().is_none())
+    }
+
+    /// Stops reading the backend, unless a client has come. It is over then, and the rest can be told.
+    pub fn let_go(&self) {
+        self.node.let_go(&self.topic);
+    }
+
+    /// Resolves when there may be something to tell.
+    pub async fn rung(&self) {
+        poll_fn(|cx| match self.signal.poll_rung(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+/// Triggers the poll of one topic, as long as there is one.
+pub struct Refresher {
+    topic: Weak<Topic>,
+    has_roused: AtomicBool,
+}
+
+impl Refresher {
+    /// As [`crate::hub::Hub::refresh`] does, for a client of the other process: that client counts as a subscriber here from now on.
+    pub fn refresh(&self) {
+        if let Some(topic) = self.topic.upgrade() {
+            if !self.has_roused.swap(true, Ordering::Relaxed) {
+                topic.presence.rouse();
+            }
+            topic.replica.refresh();
+        }
+    }
+}

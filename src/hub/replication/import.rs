@@ -1,0 +1,101 @@
+//! A topic that another process leads: what that tells is applied in its order, until it releases the topic. Only then this
+//! process's own feed publishes.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::message::Message;
+use super::record::TopicRecord;
+use crate::config::Route;
+use crate::hub::clock::now;
+use crate::hub::log::Log;
+use crate::hub::log::lineage::Writer;
+use crate::hub::node::Node;
+use crate::hub::role::{Leader, Request, Succession};
+use crate::hub::topic::{Topic, fresh_epoch};
+
+/// One topic that follows.
+pub struct Follower {
+    node: Arc<Node>,
+    topic: Arc<Topic>,
+    writer: Writer,
+}
+
+impl Follower {
+    /// See [`crate::hub::Hub::follow`].
+    pub(in crate::hub) fn begin(
+        node: &Arc<Node>,
+        number: u64,
+        topic: &TopicRecord,
+        find: impl FnOnce(&str) -> Option<Arc<Route>>,
+        requests: mpsc::Sender<Request>,
+    ) -> Option<Self> {
+        let identity = topic.read(find)?;
+        let topic = node.adopt(identity, Leader::new(number, requests))?;
+        Some(Follower::of(node.clone(), topic))
+    }
+
+    /// Of a topic whose role is to follow.
+    pub(in crate::hub) fn of(node: Arc<Node>, topic: Arc<Topic>) -> Self {
+        Follower {
+            writer: topic.with_log(|log| log.writer()),
+            node,
+            topic,
+        }
+    }
+
+    /// Applies what the leader tells.
+    pub fn apply(&self, message: Message) {
+        match message {
+            Message::Begin(_) | Message::Unknown => {}
+            Message::Append(append) => {
+                let delta = append.read(self.topic.log.position(0).epoch, now());
+                // Nothing is imported any more where it is over.
+                let _is_going_on = (self.node).extend(&self.topic, self.writer, |log, _| {
+                    log.import(delta);
+                });
+            }
+            Message::Status(status) => self.topic.set_status(&status),
+            Message::Overlap => self.node.start(&self.topic),
+            Message::Released => self.lead(Succession::Released),
+            Message::End(ended) => {
+                // First, so that nothing is read any more.
+                self.node.end(&self.topic, ended.read());
+                self.lead(Succession::Released);
+            }
+        }
+    }
+
+    /// The leader is gone without a word.
+    pub fn lose(&self) {
+        self.lead(Succession::Lost);
+    }
+
+    fn lead(&self, succession: Succession) {
+        if self.topic.with_log(|log| log.writer()) != self.writer {
+            return;
+        }
+        let lead = |log: &mut Log, now| match succession {
+            Succession::Lost => log.lead_on(fresh_epoch(), now),
+            Succession::Released | Succession::First => log.lead(),
+        };
+        let is_going_on = self.node.extend(&self.topic, self.writer, lead);
+        self.node.linger_anew(&self.topic);
+        if self.topic.presence.is_pooled() {
+            let age = self.topic.route.load().replay.age;
+            let topic = Arc::downgrade(&self.topic);
+            self.topic.runtime.spawn(async move {
+                sleep(age).await;
+                if let Some(topic) = topic.upgrade() {
+                    topic.presence.stop_awaiting();
+                }
+            });
+        }
+        self.topic.replica.lead(succession);
+        if is_going_on {
+            self.node.start(&self.topic);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Whether this process publishes on a topic, or follows another one that does.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use super::shards::lock;
+use super::signal::Signal;
+use crate::event::Event;
+
+/// Who publishes on a topic.
+#[derive(Clone)]
+pub enum Role {
+    /// This process.
+    Owner(Succession),
+    /// Another one.
+    Follower(Arc<Leader>),
+}
+
+/// How this process came to own a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// The topic began here.
+    First,
+    /// The leader has released it, and had told everything before.
+    Released,
+    /// The leader is gone without a word: something may be missing.
+    Lost,
+}
+
+/// The way to the process that leads a topic.
+pub struct Leader {
+    number: u64,
+    requests: mpsc::Sender<Request>,
+    /// Rings when it leads no longer.
+    gone: Notify,
+}
+
+/// What a follower wants of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The backend's stream is open here: release this topic.
+    Release(u64),
+    /// A write was observed: poll this topic now.
+    Refresh(u64),
+}
+
+/// Where a feed begins that goes on as another process's did.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The newest id that the stream itself has sent.
+    pub last_event_id: Option<Arc<str>>,
+    /// The newest document.
+    pub document: Option<bytes::Bytes>,
+    /// What is kept, oldest first.
+    pub events: Vec<Arc<Event>>,
+    /// The backend had answered.
+    pub was_open: bool,
+}
+
+impl Leader {
+    /// The process that answers these requests, where the topic has this number.
+    pub fn new(number: u64, requests: mpsc::Sender<Request>) -> Self {
+        Leader {
+            number,
+            requests,
+            gone: Notify::new(),
+        }
+    }
+
+    /// Asks for a poll.
+    pub fn refresh(&self) {
+        self.ask(Request::Refresh);
+    }
+
+    /// Asks for the topic.
+    pub fn release(&self) {
+        self.ask(Request::Release);
+    }
+
+    /// A request that finds no room is one that comes true by itself: the next poll, or the end of the other process.
+    fn ask(&self, request: fn(u64) -> Request) {
+        let _ = self.requests.try_send(request(self.number));
+    }
+}
+
+/// A topic's role and feed, both of which another one may replace.
+pub struct Replica {
+    state: Mutex<State>,
+    /// Asks the feed for a poll.
+    refresh: Notify,
+    /// Rings for the task that exports the topic.
+    exporter: OnceLock<Arc<Signal>>,
+}
+
+struct State {
+    role: Role,
+    feed: Option<AbortHandle>,
+}
+
+impl Replica {
+    /// Of a topic that begins here.
+    pub fn new() -> Self {
+        Replica {
+            state: Mutex::new(State {
+                role: Role::Owner(Succession::First),
+                feed: None,
+            }),
+            refresh: Notify::new(),
+            exporter: OnceLock::new(),
+        }
+    }
+
+    /// Who publishes now.
+    pub fn role(&self) -> Role {
+        lock(&self.state).role.clone()
+    }
+
+    /// The process that publishes, where that is another one.
+    pub fn leader(&self) -> Option<Arc<Leader>> {
+        match &lock(&self.state).role {
+            Role::Follower(leader) => Some(leader.clone()),
+            Role::Owner(_) => None,
+        }
+    }
+
+    /// Whether another process publishes.
+    pub fn is_follower(&self) -> bool {
+        matches!(lock(&self.state).role, Role::Follower(_))
+    }
+
+    /// Another process publishes from now on. The feed of before is stopped.
+    pub fn follow(&self, leader: Leader) {
+        let mut state = lock(&self.state);
+        state.role = Role::Follower(Arc::new(leader));
+        state.stop();
+    }
+
+    /// This process publishes from now on, unless it did before. A feed that runs already goes on.
+    pub fn lead(&self, succession: Succession) {
+        let mut state = lock(&self.state);
+        let Role::Follower(leader) = &state.role else {
+            return;
+        };
+        let leader = leader.clone();
+        state.role = Role::Owner(succession);
+        drop(state);
+        leader.gone.notify_waiters();
+    }
+
+    /// Resolves when no other process publishes, which is asked to stop; how that came about.
+    pub async fn lead_alone(&self) -> Succession {
+        if let Some(leader) = self.leader() {
+            leader.release();
+        }
+        loop {
+            let leader = match self.role() {
+                Role::Owner(succession) => return succession,
+                Role::Follower(leader) => leader,
+            };
+            // Before the second look, so that no end comes unnoticed in between.
+            let gone = leader.gone.notified();
+            if self.is_led_by(&leader) {
+                gone.await;
+            }
+        }
+    }
+
+    fn is_led_by(&self, leader: &Arc<Leader>) -> bool {
+        matches!(&lock(&self.state).role, Role::Follower(now) if Arc::ptr_eq(now, leader))
+    }
+
+    /// Asks for a poll of the process that publishes.
+    pub fn refresh(&self) {
+        match self.leader() {
+            Some(leader) => leader.refresh(),
+            None => self.refresh.notify_one(),
+        }
+    }
+
+    /// Resolves when a poll is asked for, of this process.
+    pub async fn refresh_asked(&self) {
+        self.refresh.notified().await;
+    }
+
+    /// Runs a feed, unless one runs.
+    pub fn start(&self, run: impl FnOnce() -> Option<AbortHandle>) {
+        let mut state = lock(&self.state);
+        if state.feed.is_none() {
+            state.feed = run();
+        }
+    }
+
+    /// Stops the feed.
+    pub fn stop(&self) {
+        lock(&self.state).stop();
+    }
+
+    /// What rings when there is something to export.
+    pub fn exporter(&self) -> Arc<Signal> {
+        self.exporter.get_or_init(Arc::default).clone()
+    }
+
+    /// There may be something to export.
+    pub fn ring(&self) {
+        if let Some(exporter) = self.exporter.get() {
+            exporter.ring();
+        }
+    }
+}
+
+impl State {
+    fn stop(&mut self) {
+        if let Some(feed) = self.feed.take() {
+            feed.abort();
+        }
+    }
+}

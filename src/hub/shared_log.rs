@@ -1,0 +1,132 @@
+//! A topic's log under its lock, and what is to be known of it without.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::budget::Budget;
+use super::clock::now;
+use super::log::entries::Cursor;
+use super::log::lineage::Writer;
+use super::log::{Log, Spare};
+use super::shards::lock;
+use super::types::Progress;
+use crate::config::Replay;
+use crate::event::{Epoch, Event, Position};
+
+pub(super) struct SharedLog {
+    log: Mutex<Log>,
+    /// Head and epoch of the log, for those that only ask whether there is more.
+    head: AtomicU64,
+    epoch: AtomicU32,
+    /// Bytes that the log holds, as the node has counted them.
+    held: AtomicUsize,
+    budget: Arc<Budget>,
+}
+
+impl SharedLog {
+    pub fn new(log: Log, budget: Arc<Budget>) -> Self {
+        SharedLog {
+            head: AtomicU64::new(log.head()),
+            epoch: AtomicU32::new(log.position(0).epoch.0),
+            log: Mutex::new(log),
+            held: AtomicUsize::new(0),
+            budget,
+        }
+    }
+
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub fn position(&self, offset: u64) -> Position {
+        Position {
+            epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
+            offset,
+        }
+    }
+
+    /// Looks at the log, or moves cursors; for what adds entries there is [`SharedLog::extend`].
+    pub fn with<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+        look(&mut lock(&self.log))
+    }
+
+    /// As [`Log::read`]; what was kept for this reader alone goes with it.
+    pub fn read(&self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+        let mut log = lock(&self.log);
+        let progress = log.read(cursor, out, count);
+        if log.drop_unneeded() {
+            self.settle(&log);
+        }
+        progress
+    }
+
+    /// Lets the log go of what is too old or too much, then looks at it.
+    pub fn trimmed<T>(&self, replay: &Replay, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
+        let mut log = lock(&self.log);
+        let now = now();
+        log.trim(replay, now);
+        self.settle(&log);
+        look(&mut log, now)
+    }
+
+    /// Adds to the log; whether it has grown. `None` where it is closed or another one writes, and nothing is added.
+    pub fn extend(
+        &self,
+        writer: Writer,
+        replay: &Replay,
+        add: impl FnOnce(&mut Log, Instant),
+    ) -> Option<bool> {
+        let mut log = lock(&self.log);
+        if log.is_closed() || log.writer() != writer {
+            return None;
+        }
+        let (now, before) = (now(), log.head());
+        add(&mut log, now);
+        log.trim(replay, now);
+        self.settle(&log);
+        Some(log.head() > before)
+    }
+
+    /// See [`Log::forget`].
+    pub fn forget(&self, offset: u64) {
+        let mut log = lock(&self.log);
+        log.forget(offset);
+        self.settle(&log);
+    }
+
+    /// See [`Log::recount`].
+    pub fn recount(&self, event: &Event) {
+        let mut log = lock(&self.log);
+        log.recount(event);
+        self.settle(&log);
+    }
+
+    /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
+    pub fn squeeze(&self, excess: usize, spare: Spare) -> usize {
+        let mut log = lock(&self.log);
+        let before = log.held();
+        log.squeeze(excess, spare);
+        self.settle(&log);
+        before - log.held()
+    }
+
+    /// Shows the log's head, epoch and size to those without its lock.
+    fn settle(&self, log: &Log) {
+        let Position { epoch, offset } = log.position(log.head());
+        self.epoch.store(epoch.0, Ordering::Relaxed);
+        self.head.store(offset, Ordering::Release);
+        let before = self.held.swap(log.held(), Ordering::Relaxed);
+        self.budget.recount(before, log.held());
+    }
+}
+
+impl Drop for SharedLog {
+    fn drop(&mut self) {
+        self.budget.recount(self.held(), 0);
+    }
+}
