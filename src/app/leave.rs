@@ -46,9 +46,9 @@ impl Handle {
             .drain_began("deploy", sessions, window);
         let everyone = async {
             sleep(patience).await;
-            self.stop.send_replace(true);
+            self.doors.stop.send_replace(true);
             self.shared.sessions.gone().await;
-            while self.doors.join_next().await.is_some() {}
+            while self.doors.tasks.join_next().await.is_some() {}
         };
         if timeout_at(end - reserve, everyone).await.is_err() {
             self.cut(reserve * 3 / 4).await;
@@ -60,7 +60,7 @@ impl Handle {
     pub async fn stop(&mut self) {
         self.announce();
         self.close_doors();
-        self.stop.send_replace(true);
+        self.doors.stop.send_replace(true);
         self.cut(FORCED).await;
         self.shared.telemetry.left();
     }
@@ -75,7 +75,7 @@ impl Handle {
     pub(super) fn close_doors(&mut self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         self.given.clear();
-        self.shut.send_replace(true);
+        self.doors.shut.send_replace(true);
     }
 
     async fn cut(&mut self, patience: Duration) {
@@ -83,6 +83,6 @@ impl Handle {
         self.shared.telemetry.cut(closed);
         // A peer that does not answer its close frame in time is cut with the process.
         let _ = tokio::time::timeout(patience, self.shared.sessions.gone()).await;
-        self.doors.abort_all();
+        self.doors.tasks.abort_all();
     }
 }

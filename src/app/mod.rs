@@ -96,15 +96,8 @@ pub struct Handle {
     shared: Arc<Shared>,
     api: Arc<Admin>,
     hangups: mpsc::Sender<()>,
-    /// Turns true when nothing more is to be accepted.
-    shut: watch::Sender<bool>,
-    /// Turns true when connections are to end after their exchange.
-    stop: watch::Sender<bool>,
-    /// One task for each public listener.
-    doors: JoinSet<()>,
-    /// Turns true when another process answers the admin API.
-    stop_admin: watch::Sender<bool>,
-    admin_door: JoinHandle<()>,
+    doors: Doors,
+    admin_door: AdminDoor,
     /// What only the process in charge does: reloads, rollouts, and signs of life for the service manager.
     duties: Vec<AbortHandle>,
     others: Vec<AbortHandle>,
@@ -116,6 +109,23 @@ pub struct Handle {
     upgrades: mpsc::Receiver<Upgrade>,
     /// Socket files to remove at the end.
     sockets: Vec<PathBuf>,
+}
+
+/// The public listeners.
+struct Doors {
+    /// Turns true when nothing more is to be accepted.
+    shut: watch::Sender<bool>,
+    /// Turns true when connections are to end after their exchange.
+    stop: watch::Sender<bool>,
+    /// One for each listener.
+    tasks: JoinSet<()>,
+}
+
+/// The admin API's listener.
+struct AdminDoor {
+    /// Turns true when another process answers.
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// Binds all listeners, puts the file's configuration in force and serves.
@@ -328,11 +338,15 @@ impl Built {
             shared,
             api,
             hangups,
-            shut,
-            stop,
-            doors,
-            stop_admin,
-            admin_door,
+            doors: Doors {
+                shut,
+                stop,
+                tasks: doors,
+            },
+            admin_door: AdminDoor {
+                stop: stop_admin,
+                task: admin_door,
+            },
             duties,
             others,
             given,
@@ -387,7 +401,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.admin_door.abort();
+        self.admin_door.task.abort();
         for task in self.duties.iter().chain(&self.others) {
             task.abort();
         }

@@ -108,7 +108,7 @@ impl Handle {
         }
         self.api.leaving.store(true, Ordering::SeqCst);
         self.close_doors();
-        self.stop_admin.send_replace(true);
+        self.admin_door.stop.send_replace(true);
         // Who uses a connection within this time is told to open another one, instead of finding it closed.
         let sessions = self.shared.sessions.clone();
         let telling = async {
@@ -123,7 +123,7 @@ impl Handle {
         // Who uses a connection within this time is told to open another one, instead of finding it closed.
         let emptying = self.empty(end, LAME_DUCK.min(in_all / 5));
         tokio::join!(emptying, telling);
-        let _ = timeout(LAST_ANSWERS, &mut self.admin_door).await;
+        let _ = timeout(LAST_ANSWERS, &mut self.admin_door.task).await;
         self.shared.telemetry.left();
     }
 }

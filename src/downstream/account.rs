@@ -18,19 +18,13 @@ use crate::edge::auth::Denied;
 use crate::edge::hygiene::text::Text;
 use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
-use crate::telemetry::{Request, Span, Telemetry};
+use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 use crate::upstream::Body;
 
 /// What is known of an exchange; dropping it writes the access line.
 pub struct Account {
-    /// What `X-Request-Id` says.
-    pub id: Text,
-    /// The request's method.
-    pub method: Method,
-    /// Its path without query.
-    pub path: Arc<str>,
-    /// The client's address.
-    pub remote: Text,
+    /// What was asked, and by whom.
+    pub request: Asked,
     /// The route's name.
     pub route: Option<Arc<str>>,
     /// The protocol of the session that it asks for, where it asks us for one.
@@ -43,59 +37,70 @@ pub struct Account {
     pub action: &'static str,
     /// Whose side ended it otherwise than planned.
     pub side: Option<Side>,
-    /// From the request sent upstream to the answer's head.
-    pub upstream: Option<Duration>,
     /// Its span.
     pub span: Span,
-    /// The version of HTTP that it came in.
-    pub version: Version,
     /// The credential that it was let in by, as long as bytes pass through.
     pub expiry: Expiry,
     /// Why that did not hold until the end.
     denied: Option<&'static str>,
     bytes_in: Option<Arc<AtomicU64>>,
-    begun: Instant,
-    first_byte: Duration,
-    status: u16,
-    bytes_out: u64,
-    is_whole: bool,
+    /// How far its answer has come.
+    answer: Progress,
     /// The HTTP/1 wire's notice board, which counts what is under way.
     traffic: Option<Traffic>,
     telemetry: Arc<Telemetry>,
 }
 
+/// A request, as the log names it.
+pub struct Asked {
+    /// What `X-Request-Id` says.
+    pub id: Text,
+    /// Its method.
+    pub method: Method,
+    /// Its path without query.
+    pub path: Arc<str>,
+    /// The version of HTTP that it came in.
+    pub version: Version,
+    /// The client's address.
+    pub remote: Text,
+}
+
+struct Progress {
+    begun: Instant,
+    times: Times,
+    status: u16,
+    bytes_out: u64,
+    is_whole: bool,
+}
+
 impl Account {
     /// Opens an account.
     pub fn open(
-        method: Method,
-        id: Text,
-        remote: Text,
+        request: Asked,
+        span: Span,
         traffic: Option<Traffic>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Account {
-            id,
-            method,
-            path: Arc::default(),
-            remote,
+            request,
             route: None,
             asked_for: None,
             backend: None,
             cohort: "",
             action: "refused",
             side: None,
-            upstream: None,
-            span: Span::default(),
-            version: Version::HTTP_11,
+            span,
             expiry: Expiry::default(),
             denied: None,
             bytes_in: None,
-            begun: Instant::now(),
-            first_byte: Duration::ZERO,
-            // As nginx has it for a client that left before the answer.
-            status: 499,
-            bytes_out: 0,
-            is_whole: false,
+            answer: Progress {
+                begun: Instant::now(),
+                times: Times::default(),
+                // As nginx has it for a client that left before the answer.
+                status: 499,
+                bytes_out: 0,
+                is_whole: false,
+            },
             traffic,
             telemetry,
         }
@@ -106,9 +111,10 @@ impl Account {
         if let Some(traffic) = &self.traffic {
             traffic.answering();
         }
-        self.status = response.status().as_u16();
-        self.first_byte = self.begun.elapsed();
-        self.is_whole = self.method == Method::HEAD || response.body().is_end_stream();
+        self.answer.status = response.status().as_u16();
+        self.answer.times.first_byte = self.answer.begun.elapsed();
+        let is_head = self.request.method == Method::HEAD;
+        self.answer.is_whole = is_head || response.body().is_end_stream();
         response.map(|body| {
             let followed = Followed {
                 body,
@@ -116,6 +122,11 @@ impl Account {
             };
             followed.boxed_unsync()
         })
+    }
+
+    /// The backend's answer has begun, so long after it was asked.
+    pub fn answered_upstream(&mut self, after: Duration) {
+        self.answer.times.upstream = Some(after);
     }
 
     /// Counts the request's body on its way upstream.
@@ -139,7 +150,7 @@ impl Account {
     /// Something broke.
     pub fn blame(&mut self, error: &Error) {
         self.side = Some(error.side);
-        self.telemetry.exchange_failed(error, &self.id);
+        self.telemetry.exchange_failed(error, &self.request.id);
     }
 }
 
@@ -149,33 +160,37 @@ impl Drop for Account {
             traffic.answered();
         }
         let route = self.route.as_deref().unwrap_or("-");
+        let (request, answer) = (&self.request, &self.answer);
         self.span
-            .served(&self.path, route, self.action, self.status);
+            .served(&request.path, route, self.action, answer.status);
         if !self.telemetry.wants_access() {
             return;
         }
-        let gone = (!self.is_whole).then_some(Side::Downstream);
+        let gone = (!answer.is_whole).then_some(Side::Downstream);
         self.telemetry.request_finished(&Request {
-            id: &self.id,
-            method: self.method.as_str(),
-            path: &self.path,
-            protocol: protocol(self.version),
+            id: &request.id,
+            method: request.method.as_str(),
+            path: &request.path,
+            protocol: protocol(request.version),
             route,
             upstream: self.backend.as_ref().map_or("", |backend| &backend.name),
             cohort: self.cohort,
             action: self.action,
-            side: self.side.or(gone).map_or("", Side::as_str),
-            reason: self.denied,
-            status: self.status,
-            remote: &self.remote,
-            total: self.begun.elapsed(),
-            first_byte: self.first_byte,
-            upstream_time: self.upstream,
+            end: Ending {
+                status: answer.status,
+                side: self.side.or(gone).map_or("", Side::as_str),
+                reason: self.denied,
+            },
+            remote: &request.remote,
+            times: Times {
+                total: answer.begun.elapsed(),
+                ..answer.times
+            },
             bytes_in: self
                 .bytes_in
                 .as_ref()
                 .map_or(0, |count| count.load(Ordering::Relaxed)),
-            bytes_out: self.bytes_out,
+            bytes_out: answer.bytes_out,
         });
     }
 }
@@ -241,7 +256,7 @@ impl hyper::body::Body for Followed {
         // Most answers are there at once; what takes longer is over when its credential is.
         let goes_on = match &polled {
             Poll::Pending => true,
-            Poll::Ready(Some(Ok(_))) => self.account.bytes_out > 0,
+            Poll::Ready(Some(Ok(_))) => self.account.answer.bytes_out > 0,
             Poll::Ready(None | Some(Err(_))) => false,
         };
         if goes_on
@@ -259,11 +274,11 @@ impl hyper::body::Body for Followed {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.account.bytes_out += bytes as u64;
-                self.account.is_whole = self.body.is_end_stream();
+                self.account.answer.bytes_out += bytes as u64;
+                self.account.answer.is_whole = self.body.is_end_stream();
             }
             Some(Err(error)) => self.account.blame(error),
-            None => self.account.is_whole = true,
+            None => self.account.answer.is_whole = true,
         }
         Poll::Ready(frame)
     }

@@ -8,7 +8,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 
-use super::account::Account;
+use super::account::{Account, Asked};
 use super::body::Arriving;
 use super::client_connection::Connection;
 use super::destination::Destination;
@@ -52,17 +52,20 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
     let in_force = connection.shared.in_force.load_full();
     let trusted = &in_force.config.server.trusted_proxies;
     let peer = connection.remote.peer(trusted);
-    let mut account = Account::open(
-        request.method().clone(),
-        request_id::of(peer, request.headers()),
-        connection.peer.clone(),
-        connection.traffic.clone(),
-        connection.shared.telemetry.clone(),
-    );
     let telemetry = &connection.shared.telemetry;
-    account.span = telemetry.trace_request(request.method(), request.headers(), peer.is_trusted);
+    let mut account = Account::open(
+        Asked {
+            id: request_id::of(peer, request.headers()),
+            method: request.method().clone(),
+            path: Arc::default(),
+            version: request.version(),
+            remote: connection.peer.clone(),
+        },
+        telemetry.trace_request(request.method(), request.headers(), peer.is_trusted),
+        connection.traffic.clone(),
+        telemetry.clone(),
+    );
     let is_reusable = request.version() <= Version::HTTP_11;
-    account.version = request.version();
     let (head, body) = request.into_parts();
     let is_waited_for = request::names_websocket(&head) && body.is_nothing();
     let mut marks = Marks::default();
@@ -88,18 +91,18 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
         };
         if let Some(reason) = reason {
             let telemetry = &connection.shared.telemetry;
-            telemetry.request_refused(reason, &account.id, &account.remote);
+            telemetry.request_refused(reason, &account.request.id, &account.request.remote);
             if let Some(protocol) = account.asked_for {
                 let route = account.route.as_deref().unwrap_or("-");
                 telemetry.handshake_refused(route, protocol, reason);
             }
         }
         account.side.get_or_insert(problem.side);
-        problem.into_response(&account.id)
+        problem.into_response(&account.request.id)
     });
     let is_granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, account.id.value());
+    headers.insert(REQUEST_ID, account.request.id.value());
     if !is_granted {
         marks.put(headers);
         if let Some(spelling) = response.extensions_mut().get_mut::<Spelling>() {
@@ -152,10 +155,10 @@ async fn walk(
         let telemetry = &connection.shared.telemetry;
         telemetry.fields_dropped(dropped.len(), name.as_str());
     }
-    let id = account.id.clone();
+    let id = account.request.id.clone();
     let mut exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
-    account.remote.clone_from(&exchange.client.ip);
-    account.path.clone_from(&exchange.path);
+    account.request.remote.clone_from(&exchange.client.ip);
+    account.request.path.clone_from(&exchange.path);
 
     // Edge: connection caps were kept at the door; memory that runs short.
     let level = connection.shared.pressure.level();

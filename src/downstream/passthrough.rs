@@ -118,7 +118,7 @@ pub async fn send(
     let begun = Instant::now();
     let sending = upstreams.send(&route.upstream, &route.name, Purpose::Passthrough, request);
     let answer = account.expiry.during(sending).await;
-    account.upstream = Some(begun.elapsed());
+    account.answered_upstream(begun.elapsed());
     let answer = answer.map_err(|denied| Problem::denied(&denied))?;
     let mut response = answer.map_err(|error| {
         account.blame(&error);

@@ -30,24 +30,38 @@ pub struct Request<'a> {
     pub cohort: &'a str,
     /// What was done: `passthrough`, `tunnel`, `websocket`, `own`, `refused`.
     pub action: &'a str,
+    /// How it ended.
+    pub end: Ending<'a>,
+    /// The client's address.
+    pub remote: &'a str,
+    /// How long it took.
+    pub times: Times,
+    /// Body bytes that the client sent, as far as they were read.
+    pub bytes_in: u64,
+    /// Body bytes sent downstream.
+    pub bytes_out: u64,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// Status of the answer.
+    pub status: u16,
     /// Whose side ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
     pub side: &'a str,
     /// Why the client's credential did not hold until the end: `expired`, `revoked` and their like.
     pub reason: Option<&'static str>,
-    /// Status of the answer.
-    pub status: u16,
-    /// The client's address.
-    pub remote: &'a str,
+}
+
+/// How long a request took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
     /// From the request's head to the answer's last byte.
     pub total: Duration,
     /// From the request's head to the answer's head.
     pub first_byte: Duration,
     /// From the request sent upstream to the answer's head, where it went there.
-    pub upstream_time: Option<Duration>,
-    /// Body bytes that the client sent, as far as they were read.
-    pub bytes_in: u64,
-    /// Body bytes sent downstream.
-    pub bytes_out: u64,
+    pub upstream: Option<Duration>,
 }
 
 /// A connection of the backend's own protocol that is over; its handshake left a line before.
@@ -115,13 +129,13 @@ impl Telemetry {
             upstream = request.upstream,
             cohort = request.cohort,
             action = request.action,
-            side = request.side,
-            reason = request.reason,
-            status = request.status,
+            side = request.end.side,
+            reason = request.end.reason,
+            status = request.end.status,
             remote = shorten(request.remote),
-            total_ms = milliseconds(request.total),
-            first_byte_ms = milliseconds(request.first_byte),
-            upstream_ms = request.upstream_time.map(milliseconds),
+            total_ms = milliseconds(request.times.total),
+            first_byte_ms = milliseconds(request.times.first_byte),
+            upstream_ms = request.times.upstream.map(milliseconds),
             bytes_in = request.bytes_in,
             bytes_out = request.bytes_out,
             "request",

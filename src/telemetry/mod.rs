@@ -32,7 +32,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use access::{Request, Session, Tunnel, shorten};
+pub use access::{Ending, Request, Session, Times, Tunnel, shorten};
 pub use hub::TopicMeters;
 pub use log::LogControl;
 use names::Family;

@@ -16,6 +16,7 @@ use hyper::header::{COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method};
 
 pub use self::marks::{Marks, strip};
+pub use self::origin::OriginRefused;
 pub use self::preflight::preflight_method;
 
 use self::origin::{Standing, is_listed};
@@ -38,31 +39,6 @@ pub struct Refused {
     pub why: OriginRefused,
     /// Put onto the refusal as onto any other answer.
     pub marks: Marks,
-}
-
-/// Why an origin is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginRefused {
-    /// It is not among those allowed.
-    Foreign,
-    /// There is none, and a cookie is sent: only a handshake is refused for it.
-    Missing,
-    /// None that a browser would send for a page of somebody in particular.
-    Malformed,
-    /// More than one.
-    Several,
-}
-
-impl OriginRefused {
-    /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
-        match self {
-            OriginRefused::Foreign => "this origin is not allowed here",
-            OriginRefused::Missing => "a handshake with a cookie needs an Origin",
-            OriginRefused::Malformed => "Origin is not one origin",
-            OriginRefused::Several => "there is more than one Origin",
-        }
-    }
 }
 
 /// Rules on a request that is no WebSocket handshake.

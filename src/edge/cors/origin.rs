@@ -3,9 +3,33 @@
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue, ORIGIN};
 
-use super::OriginRefused;
 use crate::config::OriginPattern;
 use crate::edge::hygiene::host::Host;
+
+/// Why an origin is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginRefused {
+    /// It is not among those allowed.
+    Foreign,
+    /// There is none, and a cookie is sent: only a handshake is refused for it.
+    Missing,
+    /// None that a browser would send for a page of somebody in particular.
+    Malformed,
+    /// More than one.
+    Several,
+}
+
+impl OriginRefused {
+    /// One sentence for a person.
+    pub fn detail(self) -> &'static str {
+        match self {
+            OriginRefused::Foreign => "this origin is not allowed here",
+            OriginRefused::Missing => "a handshake with a cookie needs an Origin",
+            OriginRefused::Malformed => "Origin is not one origin",
+            OriginRefused::Several => "there is more than one Origin",
+        }
+    }
+}
 
 /// What a request's `Origin` is to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
