@@ -19,14 +19,17 @@ use super::wire::{REFUSED_METHOD, Traffic, Wire};
 use crate::config::Limits;
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
-pub async fn serve(
+///
+/// No `async fn`, which would keep room for the wire beside the engine that has it. A session's memory fills the room that its
+/// connection leaves: where that is the larger of the two, it stays in pieces too small for the next connection.
+pub fn serve<H: Handler>(
     wire: Wire,
     traffic: Traffic,
     connection: Arc<Connection>,
     limits: &Limits,
-    handler: impl Handler,
+    handler: H,
     mut stop: watch::Receiver<bool>,
-) {
+) -> impl Future<Output = ()> + use<H> {
     let board = Board(traffic.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
@@ -39,34 +42,37 @@ pub async fn serve(
         })
     });
     let mut serving = engine(limits).serve_connection(TokioIo::new(wire), service);
-    let stopped = async {
-        // An error means that whoever could stop us is gone: the same.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = stopped => {
-            board.0.leave();
-            std::pin::Pin::new(&mut serving).graceful_shutdown();
-            (&mut serving).await
+    async move {
+        let stopped = async {
+            // An error means that whoever could stop us is gone: the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = stopped => {
+                board.0.leave();
+                std::pin::Pin::new(&mut serving).graceful_shutdown();
+                (&mut serving).await
+            }
+        };
+        // A handshake of which the answer did not leave takes its heir with it.
+        let heir = board.0.take_heir();
+        if served.is_err() {
+            return;
         }
-    };
-    // A handshake of which the answer did not leave takes its heir with it.
-    let heir = board.0.take_heir();
-    if served.is_err() {
-        return;
+        let parts = serving.into_parts();
+        let wire = parts.io.into_inner();
+        let Some(heir) = heir else {
+            // After a request with `Upgrade` the engine leaves the connection's end to the service. Boxed: no connection keeps
+            // room for it.
+            let _ = Box::new(wire).shutdown().await;
+            return;
+        };
+        let (stream, held) = wire.into_parts();
+        // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+        heir(stream, [parts.read_buf, held].concat().into());
     }
-    let parts = serving.into_parts();
-    let mut wire = parts.io.into_inner();
-    let Some(heir) = heir else {
-        // After a request with `Upgrade` the engine leaves the connection's end to the service.
-        let _ = wire.shutdown().await;
-        return;
-    };
-    let (stream, held) = wire.into_parts();
-    // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
-    heir(stream, [parts.read_buf, held].concat().into());
 }
 
 /// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a
