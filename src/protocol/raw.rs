@@ -9,18 +9,62 @@ use crate::packet::{Draft, Packet, Payload};
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`; it is also meant where none is offered.
 pub const SUBPROTOCOL: &str = "crossfade.v1.raw";
 
-/// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Raw {
-    /// The data as it is; whole documents in place of patches, which look like them.
-    Plain,
-    /// As `{"e","d"}`, for routes whose events mean nothing without their names (`emit = "changes"`).
-    Named,
-    /// As `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
-    Wrapped,
+/// The data as it is; whole documents in place of patches, which look like them.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+/// As `{"e","d"}`, for routes whose events mean nothing without their names (`emit = "changes"`).
+#[derive(Clone, Copy, Debug)]
+pub struct Named;
+
+/// As `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
+#[derive(Clone, Copy, Debug)]
+pub struct Wrapped;
+
+/// How a client sees events. Each form is a type of its own, without a size: what every session has in a box takes no memory.
+pub trait Form: Send {
+    /// What clients that see the same bytes share.
+    const ENCODING: EncodingId;
+
+    /// Whether clients can tell a patch from a whole document.
+    const TELLS_PATCHES: bool;
+
+    /// An event whose data is JSON, or else text.
+    fn encode_event(event: &Event, data: Result<&[u8], &[u8]>) -> Payload;
 }
 
-impl Codec for Raw {
+impl Form for Plain {
+    const ENCODING: EncodingId = EncodingId::RAW;
+    const TELLS_PATCHES: bool = false;
+
+    fn encode_event(_: &Event, data: Result<&[u8], &[u8]>) -> Payload {
+        let (Ok(data) | Err(data)) = data;
+        Payload::copy_of(data)
+    }
+}
+
+impl Form for Named {
+    const ENCODING: EncodingId = EncodingId::RAW_NAMED;
+    const TELLS_PATCHES: bool = true;
+
+    fn encode_event(event: &Event, data: Result<&[u8], &[u8]>) -> Payload {
+        match event.kind {
+            Kind::Snapshot => Plain::encode_event(event, data),
+            _ => wrap(event, data, false),
+        }
+    }
+}
+
+impl Form for Wrapped {
+    const ENCODING: EncodingId = EncodingId::RAW_WRAPPED;
+    const TELLS_PATCHES: bool = true;
+
+    fn encode_event(event: &Event, data: Result<&[u8], &[u8]>) -> Payload {
+        wrap(event, data, true)
+    }
+}
+
+impl<F: Form> Codec for F {
     fn name(&self) -> &'static str {
         "raw"
     }
@@ -38,10 +82,13 @@ impl Codec for Raw {
         if matches!(event.kind, Kind::Gap { .. }) {
             return;
         }
-        let encode = || self.encode_event(event, view.data);
+        let data = match &event.data {
+            Data::Json(json) => Ok(&json[..]),
+            Data::Text(text) => Err(&text[..]),
+        };
         let payload = match view.data {
-            None => event.encodings.get_or_encode(self.encoding(), encode),
-            Some(_) => encode(),
+            Some(json) => F::encode_event(event, Ok(json)),
+            None => (event.encodings).get_or_encode(F::ENCODING, || F::encode_event(event, data)),
         };
         send(payload.into());
     }
@@ -51,33 +98,7 @@ impl Codec for Raw {
     }
 
     fn tells_patches(&self) -> bool {
-        *self != Raw::Plain
-    }
-}
-
-impl Raw {
-    fn encoding(self) -> EncodingId {
-        match self {
-            Raw::Plain => EncodingId::RAW,
-            Raw::Named => EncodingId::RAW_NAMED,
-            Raw::Wrapped => EncodingId::RAW_WRAPPED,
-        }
-    }
-
-    fn encode_event(self, event: &Event, data: Option<&[u8]>) -> Payload {
-        let json = match (&event.data, data) {
-            (_, Some(json)) => Ok(json),
-            (Data::Json(json), None) => Ok(&json[..]),
-            (Data::Text(text), None) => Err(&text[..]),
-        };
-        match self {
-            Raw::Plain => Payload::copy_of(json.unwrap_or_else(|text| text)),
-            Raw::Named if event.kind == Kind::Snapshot => {
-                Payload::copy_of(json.unwrap_or_else(|text| text))
-            }
-            Raw::Named => wrap(event, json, false),
-            Raw::Wrapped => wrap(event, json, true),
-        }
+        F::TELLS_PATCHES
     }
 }
 
@@ -150,7 +171,7 @@ mod tests {
         Event::new(1, position, kind, draft, Instant::now())
     }
 
-    fn text_of(mut raw: Raw, event: &Event) -> Option<String> {
+    fn text_of(mut raw: impl Codec, event: &Event) -> Option<String> {
         let mut text = None;
         raw.event(event, SEEN, &mut |packet| {
             text = String::from_utf8(packet.into_bytes().to_vec()).ok();
@@ -161,24 +182,24 @@ mod tests {
     #[test]
     fn each_form_reads_as_the_contract_shows_it() {
         let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
-        assert_eq!(text_of(Raw::Plain, &change).unwrap(), r#"{"id":1}"#);
+        assert_eq!(text_of(Plain, &change).unwrap(), r#"{"id":1}"#);
         let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
         assert_eq!(
-            text_of(Raw::Named, &change).unwrap(),
+            text_of(Named, &change).unwrap(),
             r#"{"e":"updated","d":{"id":1}}"#
         );
         assert_eq!(
-            text_of(Raw::Wrapped, &change).unwrap(),
+            text_of(Wrapped, &change).unwrap(),
             r#"{"e":"updated","id":"8","o":"k3-45","d":{"id":1}}"#
         );
         let text = event(Kind::Event, None, "tick \"1\"");
-        assert_eq!(text_of(Raw::Plain, &text).unwrap(), "tick \"1\"");
+        assert_eq!(text_of(Plain, &text).unwrap(), "tick \"1\"");
         assert_eq!(
-            text_of(Raw::Wrapped, &text).unwrap(),
+            text_of(Wrapped, &text).unwrap(),
             r#"{"e":"message","id":"8","o":"k3-45","x":"tick \"1\""}"#
         );
         let document = event(Kind::Snapshot, None, "[1]");
-        assert_eq!(text_of(Raw::Named, &document).unwrap(), "[1]");
+        assert_eq!(text_of(Named, &document).unwrap(), "[1]");
     }
 
     #[test]
@@ -196,10 +217,10 @@ mod tests {
             None,
             "",
         );
-        assert_eq!(text_of(Raw::Plain, &gap), None);
-        Raw::Plain.encode(&Output::Ping, &mut |packet| panic!("{packet:?}"));
+        assert_eq!(text_of(Plain, &gap), None);
+        Plain.encode(&Output::Ping, &mut |packet| panic!("{packet:?}"));
         assert!(
-            Raw::Wrapped
+            Wrapped
                 .decode(Message::Text(b"hi"), &mut Vec::new())
                 .is_err()
         );

@@ -15,7 +15,7 @@ use crate::edge::caps::Permit;
 use crate::edge::rate_limit::Seat;
 use crate::protocol::Codec;
 use crate::protocol::json::Json;
-use crate::protocol::raw::Raw;
+use crate::protocol::raw::{Named, Plain, Wrapped};
 use crate::rollout::Candidate;
 use crate::route::Match;
 
@@ -113,9 +113,9 @@ impl Opening {
         let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);
         match form {
             SingleForm::Json => Box::new(Json),
-            SingleForm::Raw { wrap: true } => Box::new(Raw::Wrapped),
-            SingleForm::Raw { wrap: false } if has_names => Box::new(Raw::Named),
-            SingleForm::Raw { wrap: false } => Box::new(Raw::Plain),
+            SingleForm::Raw { wrap: true } => Box::new(Wrapped),
+            SingleForm::Raw { wrap: false } if has_names => Box::new(Named),
+            SingleForm::Raw { wrap: false } => Box::new(Plain),
         }
     }
 }
