@@ -18,7 +18,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     assert_eq!(whole, pieces);
     for incoming in whole {
         if let Incoming::Text(message) | Incoming::Binary(message) = incoming {
-            assert!(message.len() <= LIMITS.message);
+            assert!(message.len() <= LIMITS.message as usize);
         }
     }
 });

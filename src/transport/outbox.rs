@@ -13,6 +13,9 @@ use crate::packet::{Packet, Payload};
 /// Pieces in one vectored write.
 const SLICES: usize = 64;
 
+/// Room for so many pieces comes first: an event, in a piece or two, and a ping.
+const FEW: usize = 3;
+
 /// Room for so many pieces stays when nothing waits: most events come one by one.
 const KEPT: usize = 4;
 
@@ -95,8 +98,7 @@ impl Outbox {
         }
         let before = self.bytes;
         for piece in self.pieces_of(packet).into_iter().flatten() {
-            self.bytes += piece.bytes.len();
-            self.pieces.push_back(piece);
+            self.append(piece);
         }
         self.bytes - before
     }
@@ -119,8 +121,7 @@ impl Outbox {
 
     /// Puts what only the transport has a word for, framed by it, behind everything.
     pub fn control(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.pieces.push_back(Piece {
+        self.append(Piece {
             bytes: frame,
             part: Part::Control,
         });
@@ -206,7 +207,23 @@ impl Outbox {
         }
     }
 
+    fn append(&mut self, piece: Piece) {
+        self.make_room();
+        self.bytes += piece.bytes.len();
+        self.pieces.push_back(piece);
+    }
+
+    /// Room for one piece more: as little as is needed while an idle connection keeps it.
+    fn make_room(&mut self) {
+        let count = self.pieces.len();
+        if count == self.pieces.capacity() && count < KEPT {
+            let most = if count < FEW { FEW } else { KEPT };
+            self.pieces.reserve_exact(most - count);
+        }
+    }
+
     fn insert(&mut self, piece: Piece) {
+        self.make_room();
         self.bytes += piece.bytes.len();
         self.pieces.insert(self.begun(), piece);
     }

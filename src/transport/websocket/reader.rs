@@ -18,8 +18,8 @@ const READ_BUFFER: usize = 1024;
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message, in one frame or many.
-    pub message: usize,
+    /// Bytes of one message, in one frame or many: 4 GiB is the most. Small, for every connection has it.
+    pub message: u32,
     /// Frames of one message; tungstenite itself limits bytes only.
     pub fragments: u32,
 }
@@ -28,7 +28,7 @@ impl Limits {
     /// Messages of so many bytes, in as many frames as any client has use for: browsers do not fragment what fits.
     pub fn of(message: usize) -> Self {
         Limits {
-            message,
+            message: u32::try_from(message).unwrap_or(u32::MAX),
             fragments: 128,
         }
     }
@@ -64,11 +64,12 @@ impl Reader {
 
     /// From now on a message may be so long, also the one under way.
     pub fn limit_messages(&mut self, bytes: usize) {
-        self.limits.message = bytes;
+        self.limits.message = Limits::of(bytes).message;
+        let most = Some(self.limits.message as usize);
         if let Some(decoder) = &mut self.decoder {
             decoder.socket.set_config(|config| {
-                config.max_message_size = Some(bytes);
-                config.max_frame_size = Some(bytes);
+                config.max_message_size = most;
+                config.max_frame_size = most;
             });
         }
     }
@@ -124,8 +125,8 @@ impl Decoder {
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(READ_BUFFER)
-            .max_message_size(Some(limits.message))
-            .max_frame_size(Some(limits.message));
+            .max_message_size(Some(limits.message as usize))
+            .max_frame_size(Some(limits.message as usize));
         Decoder {
             socket: WebSocket::from_raw_socket(Feed::default(), Role::Server, Some(config)),
             heads: Heads::default(),
@@ -445,7 +446,7 @@ mod tests {
 
     #[test]
     fn each_way_to_break_the_protocol_has_its_code() {
-        let long = vec![b'a'; LIMITS.message + 1];
+        let long = vec![b'a'; LIMITS.message as usize + 1];
         let mut in_parts = client(0x01, &long[1..]);
         in_parts.extend(client(0x80, b"ab"));
         let cases = [
