@@ -156,3 +156,21 @@ async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dispatch::Road;
+    use super::*;
+
+    fn room<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A session's memory, about 2.4 KB, goes where its connection's was: of what is larger, pieces stay that are too small for
+    /// the next connection. Around the task's future the runtime has 104 bytes more, and allocates 128 at a time.
+    #[test]
+    fn a_connection_leaves_no_more_room_than_a_session_takes() {
+        let carried = room(|line, address, shared, stop| carry(line, address, shared, Road, stop));
+        assert!(carried <= 2304 - 104, "{carried} bytes");
+    }
+}

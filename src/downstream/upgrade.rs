@@ -137,3 +137,15 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::websocket::WebSocket;
+
+    #[test]
+    fn the_transport_of_an_idle_session_is_small() {
+        let transport = size_of::<WebSocket<Socket>>();
+        assert!(transport <= 120, "{transport} bytes");
+    }
+}

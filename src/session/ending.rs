@@ -30,7 +30,7 @@ const BROKE_OFF: u16 = 1006;
 /// What the log says of a connection when it is over.
 pub(super) struct Life {
     /// The handshake's.
-    pub request_id: String,
+    pub request_id: Box<str>,
     pub opened: Instant,
     /// Counts what its client sends.
     pub meters: Arc<Meters>,
@@ -38,6 +38,8 @@ pub(super) struct Life {
     pub _permit: Option<Arc<Permit>>,
     /// Who began the end, and with which close code.
     pub ended_by: Option<(Side, u16)>,
+    /// Its work has panicked.
+    pub has_panicked: bool,
 }
 
 impl Life {
@@ -188,7 +190,8 @@ impl Drop for Session {
         let member = self.cx.member();
         member.end();
         let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
-        let (bytes_in, bytes_out) = self.link.counts();
+        let (read, bytes_out) = self.link.counts();
+        let bytes_in = read + self.parking.as_ref().map_or(0, |parking| parking.read());
         self.cx
             .shared
             .telemetry

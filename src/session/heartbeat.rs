@@ -18,7 +18,8 @@ pub(super) struct Heartbeat {
     last_ping: Option<Instant>,
     /// The oldest ping since the client was last heard of.
     unanswered: Option<Instant>,
-    round_trip: Duration,
+    /// Nanoseconds of [`Heartbeat::one_way`]; no more than [`ONE_WAY`] has.
+    one_way: u32,
     /// When the client's allowance of control frames is full again.
     allowance_full: Instant,
 }
@@ -42,7 +43,7 @@ impl Heartbeat {
             next_ping: now + interval.mul_f64(part),
             last_ping: None,
             unanswered: None,
-            round_trip: Duration::ZERO,
+            one_way: 0,
             allowance_full: now,
         }
     }
@@ -55,7 +56,7 @@ impl Heartbeat {
     /// The answer to the last ping.
     pub fn hear_pong(&mut self, now: Instant) {
         if let Some(sent) = self.last_ping.take() {
-            self.round_trip = now - sent;
+            self.one_way = ONE_WAY.min((now - sent) / 2).subsec_nanos();
         }
     }
 
@@ -71,7 +72,7 @@ impl Heartbeat {
 
     /// Half of the last ping's round trip, within bounds.
     pub fn one_way(&self) -> Duration {
-        ONE_WAY.min(self.round_trip / 2)
+        Duration::from_nanos(self.one_way.into())
     }
 
     /// What is due now; a ping counts as sent.

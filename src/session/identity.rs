@@ -40,7 +40,7 @@ pub(super) struct Access {
     /// The ends of tokens that the client was told of, by the policy that takes them.
     pub noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
-    seat: Option<Seat>,
+    seat: Option<Box<Seat>>,
     /// How fast the client has spoken.
     pub pace: Pace,
 }
@@ -90,7 +90,7 @@ impl Access {
             watch_at: None,
             ask_again_at: Vec::new(),
             noticed: Vec::new(),
-            seat,
+            seat: seat.map(Box::new),
             pace: Pace::default(),
         }
     }

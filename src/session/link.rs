@@ -23,8 +23,6 @@ pub(super) struct Link {
     is_stalled: bool,
     /// What the client takes, while it has not taken all.
     pub lag: Option<Box<Lag>>,
-    /// Bytes that came over transports that are gone.
-    read: u64,
 }
 
 /// What a write came to.
@@ -47,7 +45,6 @@ impl Link {
             codec,
             is_stalled: false,
             lag: None,
-            read: 0,
         }
     }
 
@@ -179,21 +176,22 @@ impl Link {
         }
     }
 
-    /// The transport is gone, and with it the message that had begun to leave. What waits behind it stays.
-    pub fn detach(&mut self) {
-        if let Some(transport) = self.transport.take() {
-            self.read += transport.bytes_read();
-        }
+    /// The transport is gone, and with it the message that had begun to leave. What waits behind it stays. Returns how many bytes
+    /// came over it.
+    pub fn detach(&mut self) -> u64 {
+        let gone = self.transport.take();
         self.outbox.drop_begun();
         self.is_stalled = true;
         self.lag = None;
+        gone.map_or(0, |transport| transport.bytes_read())
     }
 
-    /// Goes on over another transport.
-    pub fn attach(&mut self, transport: Box<dyn Transport>) {
-        self.detach();
+    /// Goes on over another transport. Returns as [`Link::detach`].
+    pub fn attach(&mut self, transport: Box<dyn Transport>) -> u64 {
+        let read = self.detach();
         self.outbox.reframe(transport.framing());
         self.transport = Some(transport);
+        read
     }
 
     /// What waits to be written.
@@ -204,10 +202,10 @@ impl Link {
         }
     }
 
-    /// Bytes that came from the client, and that left.
+    /// Bytes that came from the client over the present transport, and that left over all.
     pub fn counts(&self) -> (u64, u64) {
         let current = self.transport.as_ref();
-        let read = self.read + current.map_or(0, |transport| transport.bytes_read());
+        let read = current.map_or(0, |transport| transport.bytes_read());
         (read, self.outbox.taken())
     }
 }

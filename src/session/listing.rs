@@ -112,7 +112,7 @@ pub(super) async fn list(members: &[Arc<Member>]) -> Vec<SessionInfo> {
         } = shown.remove(&member.number).unwrap_or_default();
         SessionInfo {
             number: member.number,
-            id: member.id.clone(),
+            id: member.id.to_string(),
             user: member.user(),
             remote: member.client.remote.clone(),
             protocol: member.protocol,

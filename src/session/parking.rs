@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::registry::Findable;
 use crate::hub::Reserved;
 
 /// Sessions of this node that may be parked at once; what goes above it ends.
@@ -64,11 +65,12 @@ impl Drop for Place {
 }
 
 /// A session's half of it.
-#[derive(Debug)]
 pub(super) struct Parking {
     window: Duration,
-    places: Places,
+    findable: Findable,
     parked: Option<Parked>,
+    /// Bytes that came over transports that are gone.
+    read: u64,
 }
 
 #[derive(Debug)]
@@ -80,17 +82,18 @@ struct Parked {
 
 impl Parking {
     /// Not parked yet.
-    pub fn new(window: Duration, places: Places) -> Self {
+    pub fn new(window: Duration, findable: Findable) -> Self {
         Parking {
             window,
-            places,
+            findable,
             parked: None,
+            read: 0,
         }
     }
 
     /// Parks the session from now on; false where there is no place for it, or no memory.
     pub fn park(&mut self, memory: Reserved, now: Instant) -> bool {
-        self.parked = self.places.take().map(|place| Parked {
+        self.parked = self.findable.places().take().map(|place| Parked {
             until: now + self.window,
             memory,
             _place: place,
@@ -113,6 +116,16 @@ impl Parking {
     /// The client is back.
     pub fn unpark(&mut self) {
         self.parked = None;
+    }
+
+    /// A transport is gone, over which so many bytes came.
+    pub fn outlive(&mut self, read: u64) {
+        self.read += read;
+    }
+
+    /// Bytes that came over transports that are gone.
+    pub fn read(&self) -> u64 {
+        self.read
     }
 
     /// Until when it waits, while it is parked.

@@ -90,7 +90,7 @@ pub(super) enum Directive {
 /// A session's public half: who it is, how to reach it, what it listens to.
 pub(super) struct Member {
     pub number: u64,
-    pub id: String,
+    pub id: Box<str>,
     pub client: Client,
     pub protocol: &'static str,
     pub connected_at: u64,
@@ -109,7 +109,12 @@ pub(super) struct Member {
 /// Keeps a session listed while it lives.
 pub(super) struct Membership {
     pub member: Arc<Member>,
-    id: Option<SecretId>,
+    house: Arc<House>,
+}
+
+/// That a session is found by its id, where its client may come back.
+pub(super) struct Findable {
+    id: SecretId,
     house: Arc<House>,
 }
 
@@ -166,7 +171,7 @@ impl Sessions {
     pub async fn close(&self, whom: &Whom, code: u16) -> usize {
         let mut members = self.members();
         match whom {
-            Whom::Ids(ids) => members.retain(|member| ids.contains(&member.id)),
+            Whom::Ids(ids) => members.retain(|member| ids.iter().any(|id| **id == *member.id)),
             Whom::User(user) => members.retain(|member| {
                 let admissions = lock(&member.admissions);
                 admissions.iter().any(|known| known.identity.user == *user)
@@ -192,7 +197,7 @@ impl Sessions {
     /// Whom one session has let in; `None` where there is no such session.
     pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Admission>>> {
         let members = self.members();
-        let member = members.iter().find(|member| member.id == id)?;
+        let member = members.iter().find(|member| *member.id == *id)?;
         Some(member.admissions())
     }
 
@@ -266,24 +271,23 @@ impl Sessions {
         self.house.parked.taken()
     }
 
-    pub(super) fn places(&self) -> Places {
-        self.house.parked.clone()
+    /// Lets [`Sessions::attach`] find the session of this number by an id.
+    pub(super) fn find_by(&self, id: SecretId, number: u64) -> Findable {
+        let house = self.house.clone();
+        lock(&house.present).kept.insert(id.clone(), number);
+        Findable { id, house }
     }
 
-    /// Lists a new session; one that comes during a drain is told at once. `id` finds it, where its client may come back.
-    pub(super) fn enter(&self, member: Member, id: Option<SecretId>) -> Membership {
+    /// Lists a new session; one that comes during a drain is told at once.
+    pub(super) fn enter(&self, member: Member) -> Membership {
         let member = Arc::new(member);
         let mut present = lock(&self.house.present);
-        if let Some(id) = &id {
-            present.kept.insert(id.clone(), member.number);
-        }
         present.members.insert(member.number, member.clone());
         if let Some((window, why)) = present.drain {
             member.direct(Directive::Drain(window, why));
         }
         Membership {
             member,
-            id,
             house: self.house.clone(),
         }
     }
@@ -308,7 +312,7 @@ impl Member {
     ) -> Self {
         Member {
             number,
-            id,
+            id: id.into(),
             client,
             protocol,
             connected_at,
@@ -439,12 +443,22 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut present = lock(&self.house.present);
         present.members.remove(&self.member.number);
-        if let Some(id) = &self.id {
-            present.kept.remove(id);
-        }
         if present.members.is_empty() {
             self.house.empty.notify_waiters();
         }
+    }
+}
+
+impl Findable {
+    /// Where it is parked.
+    pub fn places(&self) -> &Places {
+        &self.house.parked
+    }
+}
+
+impl Drop for Findable {
+    fn drop(&mut self) {
+        lock(&self.house.present).kept.remove(&self.id);
     }
 }
 
