@@ -329,7 +329,7 @@ impl Node {
     /// Starts a topic's feed, unless it runs, and never that of a topic that is over.
     pub fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
         topic.replica.start(|| {
-            // A caller that closes it meanwhile stops the feed after this.
+            // A caller that closes it, or lets another process lead, stops the feed after this.
             let (is_closed, writer) = topic.with_log(|log| (log.is_closed(), log.writer()));
             (!is_closed).then(|| (self.starter)(self, topic, writer.feed()))
         });

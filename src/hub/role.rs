@@ -96,7 +96,16 @@ pub struct Replica {
 
 struct State {
     role: Role,
-    feed: Option<AbortHandle>,
+    feed: Feed,
+    /// Counts feeds.
+    feeds: u32,
+}
+
+enum Feed {
+    None,
+    /// The one of this number is being started, without the lock.
+    Starting(u32),
+    Running(AbortHandle),
 }
 
 impl Replica {
@@ -105,7 +114,8 @@ impl Replica {
         Replica {
             state: Mutex::new(State {
                 role: Role::Owner(Succession::First),
-                feed: None,
+                feed: Feed::None,
+                feeds: 0,
             }),
             refresh: Notify::new(),
             exporter: OnceLock::new(),
@@ -186,9 +196,24 @@ impl Replica {
 
     /// Runs a feed, unless one runs.
     pub fn start(&self, run: impl FnOnce() -> Option<AbortHandle>) {
+        let number = {
+            let mut state = lock(&self.state);
+            if !matches!(state.feed, Feed::None) {
+                return;
+            }
+            state.feeds = state.feeds.wrapping_add(1);
+            state.feed = Feed::Starting(state.feeds);
+            state.feeds
+        };
+        let feed = run();
         let mut state = lock(&self.state);
-        if state.feed.is_none() {
-            state.feed = run();
+        let is_wanted = matches!(state.feed, Feed::Starting(wanted) if wanted == number);
+        match feed {
+            Some(feed) if is_wanted => state.feed = Feed::Running(feed),
+            // It was stopped meanwhile.
+            Some(feed) => feed.abort(),
+            None if is_wanted => state.feed = Feed::None,
+            None => {}
         }
     }
 
@@ -212,7 +237,7 @@ impl Replica {
 
 impl State {
     fn stop(&mut self) {
-        if let Some(feed) = self.feed.take() {
+        if let Feed::Running(feed) = std::mem::replace(&mut self.feed, Feed::None) {
             feed.abort();
         }
     }

@@ -39,8 +39,8 @@ pub(super) struct Topic {
     pub meters: TopicMeters,
     /// Where its tasks run, whoever drops the last subscriber.
     pub runtime: Handle,
-    // Each of these has a lock of its own, which is taken after the shard's where that is held. One is held while another is taken
-    // in one place only: the log's is taken where a feed is started, under the replica's.
+    // Each of these has a lock of its own, as the replica has, which is taken after the shard's where that is held. No two of them are
+    // held at once.
     pub log: SharedLog,
     pub condition: Condition,
     pub presence: Presence,

@@ -46,8 +46,11 @@ impl Follower {
         }
     }
 
-    /// Applies what the leader tells.
+    /// Applies what the leader tells; nothing any more once it leads no longer.
     pub fn apply(&self, message: Message) {
+        if !self.is_led() {
+            return;
+        }
         match message {
             Message::Begin(_) | Message::Unknown => {}
             Message::Append(append) => {
@@ -70,13 +73,16 @@ impl Follower {
 
     /// The leader is gone without a word.
     pub fn lose(&self) {
-        self.lead(Succession::Lost);
+        if self.is_led() {
+            self.lead(Succession::Lost);
+        }
+    }
+
+    fn is_led(&self) -> bool {
+        self.topic.with_log(|log| log.writer()) == self.writer
     }
 
     fn lead(&self, succession: Succession) {
-        if self.topic.with_log(|log| log.writer()) != self.writer {
-            return;
-        }
         let lead = |log: &mut Log, now| match succession {
             Succession::Lost => log.lead_on(fresh_epoch(), now),
             Succession::Released | Succession::First => log.lead(),

@@ -116,6 +116,12 @@ impl Feed for HandOver {
     }
 }
 
+/// How many walks through a model; `PROPTEST_CASES` asks for more.
+pub fn walks(usual: u64) -> u64 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
+
 /// Gives every spawned task its turn: paused time moves only when all of them wait.
 pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
