@@ -98,7 +98,6 @@ const LARGEST_CIRCLE: usize = 3;
 const CIRCLES_OF_TODAY: &[(&str, usize)] = &[
     ("cli", 15),
     ("config", 41),
-    ("session", 23),
     ("telemetry", 5),
     ("upstream", 16),
 ];
@@ -107,7 +106,7 @@ const CIRCLES_OF_TODAY: &[(&str, usize)] = &[
 const CIRCLES_OF_PARTS_TODAY: &[(&str, usize)] = &[
     ("cli", 13),
     ("config", 35),
-    ("session", 23),
+    ("hub", 17),
     ("telemetry", 5),
     ("upstream", 12),
 ];
@@ -117,7 +116,7 @@ const CIRCLES_OF_PARTS_TODAY: &[(&str, usize)] = &[
 const MOST_FIELDS: usize = 14;
 
 /// Structs that are too wide today, and how wide they may be at most.
-const WIDE_TODAY: &[(&str, usize)] = &[("Opening", 17), ("Shared", 15), ("Telemetry", 55)];
+const WIDE_TODAY: &[(&str, usize)] = &[("Telemetry", 55)];
 
 /// A type has its `impl` blocks in at most so many files.
 const MOST_FILES: usize = 3;

@@ -13,7 +13,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -207,7 +207,6 @@ pub async fn build(
         node: format!("{:016x}", fastrand::u64(..)),
         telemetry,
         draining: AtomicBool::new(false),
-        next_connection: AtomicU64::new(1),
     });
     let scrape = (config.metrics.listen).map(|address| {
         Scrape::open(address, &shared).map_err(|error| StartError::Bind {

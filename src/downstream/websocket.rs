@@ -22,7 +22,7 @@ use crate::edge::cors;
 use crate::edge::hygiene::{hop, own};
 use crate::rollout::{Decision, Reason, Transport};
 use crate::route::{Match, RouteTable};
-use crate::session::{self, Mode, Opening, Presented, SingleForm};
+use crate::session::{self, Handshake, Mode, Opening, Presented, SingleForm};
 use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::reader::Limits;
 use crate::upstream::{self, Body};
@@ -180,8 +180,12 @@ fn answer(
         Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
     };
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
-    let opening = Opening {
-        request_id: exchange.id.to_string(),
+    let presented = Presented::take(
+        &mut head.headers,
+        extras,
+        exchange.in_force.config.auths.values(),
+    );
+    let handshake = Handshake {
         remote: exchange.client.ip.to_string(),
         address: exchange.client.address,
         host: exchange.host.value.clone(),
@@ -191,16 +195,16 @@ fn answer(
             let public_url = exchange.in_force.config.server.public_url.as_deref();
             cors::is_foreign(&head.headers, &exchange.client.host, public_url)
         },
-        presented: Presented::take(
-            &mut head.headers,
-            extras,
-            exchange.in_force.config.auths.values(),
-        ),
+        candidate: asked.cohort.candidate,
+        headers: kept(head.headers, &exchange.in_force.routes),
+    };
+    let opening = Opening {
+        request_id: exchange.id.to_string(),
+        handshake,
+        presented,
         admission,
         awaits_hello,
         seat,
-        candidate: asked.cohort.candidate,
-        headers: kept(head.headers, &exchange.in_force.routes),
         mode: asked.mode,
         refuse_with,
         keep: None,

@@ -9,34 +9,17 @@ use super::call;
 use super::client::Located;
 use super::context::Context;
 use super::effect::Effects;
+use super::frame::{Frame, Wants};
 use super::identity::{Access, Standing};
-use super::requests::Wish;
 use crate::config::{Auth, Route};
 use crate::edge::auth::{Admission, Asking, Denied};
-use crate::edge::rate_limit::{Kind, NO_ROUTE};
+use crate::edge::rate_limit::NO_ROUTE;
 use crate::error::{Code, Refusal};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
-use crate::protocol::Req;
 use crate::rollout::Transport;
 
 /// Requests of one connection that may be under way.
 const CALLS: usize = 16;
-
-/// A `sub` or a `req`, and how far its checks have come.
-pub(super) struct Frame {
-    pub wants: Wants,
-    /// The route of its path, and the path and query there.
-    place: Option<Located>,
-    /// The configuration that it was found in.
-    generation: u64,
-    progress: Progress,
-}
-
-/// What a frame wants.
-pub(super) enum Wants {
-    Sub(u64, Wish),
-    Req(Req),
-}
 
 /// What the checks of a frame have come to.
 pub(super) enum Checked {
@@ -47,50 +30,6 @@ pub(super) enum Checked {
 }
 
 type Outcome = Result<Arc<Admission>, Denied>;
-
-impl Frame {
-    pub fn new(wants: Wants) -> Frame {
-        Frame {
-            wants,
-            place: None,
-            generation: 0,
-            progress: Progress::default(),
-        }
-    }
-
-    /// One whose route is known already, by this configuration.
-    pub fn at(wants: Wants, place: Located, generation: u64) -> Frame {
-        Frame {
-            place: Some(place),
-            generation,
-            ..Frame::new(wants)
-        }
-    }
-
-    /// Whether it is a `sub`.
-    pub fn is_sub(&self) -> bool {
-        matches!(self.wants, Wants::Sub(..))
-    }
-
-    fn ask(&self) -> Ask {
-        match self.wants {
-            Wants::Sub(..) => Ask::Sub,
-            Wants::Req(_) => Ask::Req,
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        match self.wants {
-            Wants::Sub(..) => Kind::Subscriptions,
-            Wants::Req(_) => Kind::Requests,
-        }
-    }
-
-    fn policies(&self) -> Policies<'_> {
-        let found = self.place.as_ref().map(|(found, _)| found);
-        found.map_or_else(Policies::default, Policies::of_match)
-    }
-}
 
 /// What the checks of a frame look at.
 pub(super) struct Checks<'a> {

@@ -6,7 +6,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
 
-use super::opening::Opening;
+use super::opening::Handshake;
+use super::presented::own;
 use crate::config::{Route, Share};
 use crate::edge::auth::Identity;
 use crate::edge::auth::identity::Unfit;
@@ -50,18 +51,23 @@ pub(super) struct Client {
 impl Client {
     /// Keeps what a session needs, in memory of its own: a value taken over from the handshake
     /// would keep the whole request head alive.
-    pub fn new(opening: &mut Opening, routes: &RouteTable) -> Self {
-        let mut candidate = std::mem::take(&mut opening.candidate);
+    pub fn new(handshake: Handshake, routes: &RouteTable) -> Self {
+        let mut candidate = handshake.candidate;
         candidate.overrides.shrink_to_fit();
         Client {
-            remote: std::mem::take(&mut opening.remote),
-            host: own(&opening.host),
-            proto: opening.proto,
-            origin: opening.origin.as_ref().map(own),
-            is_foreign: opening.is_foreign,
+            remote: handshake.remote,
+            host: own(&handshake.host),
+            proto: handshake.proto,
+            origin: handshake.origin.as_ref().map(own),
+            is_foreign: handshake.is_foreign,
             candidate,
-            owner: Owner(opening.address.map_or(Key::EVERYBODY, Key::address).bits()),
-            vary: varied(&opening.headers, routes),
+            owner: Owner(
+                handshake
+                    .address
+                    .map_or(Key::EVERYBODY, Key::address)
+                    .bits(),
+            ),
+            vary: varied(&handshake.headers, routes),
         }
     }
 
@@ -177,11 +183,6 @@ impl Client {
     }
 }
 
-/// A copy that shares no memory with the handshake.
-pub(super) fn own(value: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
-}
-
 fn varied(headers: &HeaderMap, routes: &RouteTable) -> Vec<(HeaderName, HeaderValue)> {
     let mut kept: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for name in routes.bridged().flat_map(|route| &route.vary) {
@@ -193,28 +194,4 @@ fn varied(headers: &HeaderMap, routes: &RouteTable) -> Vec<(HeaderName, HeaderVa
     }
     kept.shrink_to_fit();
     kept
-}
-
-/// A client as tests make them.
-#[cfg(test)]
-pub(super) fn example() -> Opening {
-    Opening {
-        request_id: "f00d".into(),
-        remote: "192.0.2.7".into(),
-        address: Some([192, 0, 2, 7].into()),
-        host: HeaderValue::from_static("app.example"),
-        proto: "http",
-        origin: None,
-        is_foreign: false,
-        presented: Default::default(),
-        admission: None,
-        awaits_hello: false,
-        seat: None,
-        candidate: Candidate::default(),
-        headers: HeaderMap::new(),
-        mode: super::opening::Mode::Multiplex,
-        refuse_with: None,
-        keep: None,
-        permit: None,
-    }
 }

@@ -89,7 +89,7 @@ mod tests {
     use crate::edge::auth::{Credential, Found, Place};
     use crate::rollout::controller::plans;
     use crate::rollout::{Stage, StageState};
-    use crate::session::client::example;
+    use crate::session::opening::example;
     use crate::session::tests::support::World;
 
     const FILE: &str = r#"
@@ -145,8 +145,8 @@ rollout = "web"
         let in_force = world.shared.in_force.load_full();
         let mut opening = example();
         // Of the published vectors: bob's bucket is 52,185, alice's 2,624.
-        opening.candidate.cookie = Some("bob".into());
-        let client = Client::new(&mut opening, &in_force.routes);
+        opening.handshake.candidate.cookie = Some("bob".into());
+        let client = Client::new(opening.handshake, &in_force.routes);
         let alice = [known(&in_force.config.auths["people"], "alice")];
         let lowered_to = |percent| {
             let stage = |percent| Stage {

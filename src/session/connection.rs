@@ -10,25 +10,26 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::{Duration, SystemTime};
 
+use hyper::Method;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::beginning::Beginning;
 use super::call::Call;
 use super::client::Client;
-use super::context::Context;
+use super::context::{Context, Realm};
 use super::delivery::Delivery;
 use super::effect::{Effect, Effects};
-use super::ending::{Life, NO_CODE};
 use super::following::{self, Wanted};
 use super::heartbeat::{Beat, Heartbeat};
 use super::identity::Access;
 use super::leaving::{Leaving, exit, spread, window};
+use super::life::{Life, NO_CODE};
 use super::link::{Link, Sent};
 use super::listing::Shown;
+use super::member::{Directive, Member};
 use super::opening::{Mode, Opening};
 use super::parking::{Keep, Parking};
-use super::registry::{Directive, Member};
 use super::slow;
 use super::subscription::Subscription;
 use super::timer::Timer;
@@ -84,21 +85,21 @@ impl Session {
     /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
     pub fn new(
         mut transport: Box<dyn Transport>,
-        mut opening: Opening,
+        opening: Opening,
         in_force: Arc<InForce>,
         shared: Arc<Shared>,
     ) -> Self {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
-        let client = Client::new(&mut opening, &in_force.routes);
-        let (codec, realm) = (opening.codec(), opening.realm());
-        let number = shared.take_number();
+        let client = Client::new(opening.handshake, &in_force.routes);
+        let (codec, realm) = (opening.mode.codec(), Realm::of(&opening.mode));
+        let number = shared.sessions.take_number();
         let id = format!("{}-{number}", shared.node);
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let member = Member::new(number, id, client, codec.name(), connected_at);
-        if let Some(route) = opening.route() {
+        if let Some(route) = opening.mode.route() {
             member.cohort.live_by(route);
         }
         let cohort = member.cohort.transport().as_str();

@@ -7,7 +7,9 @@ use hyper::Method;
 
 use super::Shared;
 use super::client::Located;
-use super::registry::{Member, Membership};
+use super::member::Member;
+use super::opening::Mode;
+use super::registry::Membership;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
 use crate::edge::auth::Admission;
 use crate::error::Refusal;
@@ -27,11 +29,17 @@ pub(super) struct Context {
 pub(super) enum Realm {
     /// `PREFIX/ws`: any route.
     Every,
-    /// A bridged route's own path: that one stream, with which the session ends. The route's name; `-` where there is none.
+    /// A bridged route's own path: that one stream, with which the session ends. The route's name.
     Stream(Arc<str>),
 }
 
 impl Realm {
+    /// What a handshake asks for.
+    pub fn of(mode: &Mode) -> Self {
+        mode.route()
+            .map_or(Realm::Every, |route| Realm::Stream(route.name.clone()))
+    }
+
     /// One stream, and nothing else.
     pub fn is_stream(&self) -> bool {
         matches!(self, Realm::Stream(_))

@@ -1,62 +1,21 @@
 //! The last rounds of a session: the closing handshake, and the line that it leaves in the log.
 
-use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connection::{Round, Session};
-use super::context::Context;
 use super::leaving::{Leaving, is_exit};
 use super::slow::Slow;
 use super::subscription::{Verdict, refusal_of};
-use crate::edge::caps::Permit;
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
 use crate::protocol::Output;
 use crate::rollout::Transport;
-use crate::telemetry::{self, Meters};
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
-
-/// A close frame without a code (RFC 6455, section 7.1.5).
-pub(super) const NO_CODE: u16 = 1005;
-
-/// The end without a close frame.
-const BROKE_OFF: u16 = 1006;
-
-/// What the log says of a connection when it is over.
-pub(super) struct Life {
-    /// The handshake's.
-    pub request_id: Box<str>,
-    pub opened: Instant,
-    /// Counts what its client sends.
-    pub meters: Arc<Meters>,
-    /// Its place among the connections.
-    pub _permit: Option<Arc<Permit>>,
-    /// Who began the end, and with which close code.
-    pub ended_by: Option<(Side, u16)>,
-    /// Its work has panicked.
-    pub has_panicked: bool,
-}
-
-impl Life {
-    /// Counts among those whom their rollout sends to this transport.
-    pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
-        let member = cx.member();
-        if member.cohort.transport() == cohort {
-            return;
-        }
-        member.cohort.join(cohort);
-        let telemetry = &cx.shared.telemetry;
-        let meters = telemetry.route_meters(cx.realm.name(), protocol, cohort.as_str());
-        meters.sessions.inc();
-        let before = std::mem::replace(&mut self.meters, meters);
-        before.sessions.dec();
-    }
-}
 
 impl Session {
     /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
@@ -186,28 +145,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.life.meters.sessions.dec();
-        let member = self.cx.member();
-        member.end();
-        let (side, code) = self.life.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
-        let (read, bytes_out) = self.link.counts();
-        let bytes_in = read + self.parking.as_ref().map_or(0, |parking| parking.read());
-        self.cx
-            .shared
-            .telemetry
-            .session_finished(&telemetry::Session {
-                id: &member.id,
-                request_id: &self.life.request_id,
-                route: self.cx.realm.name(),
-                protocol: member.protocol,
-                cohort: member.cohort.transport().as_str(),
-                remote: &member.client.remote,
-                side: side.as_str(),
-                code,
-                total: self.life.opened.elapsed(),
-                bytes_in,
-                bytes_out,
-            });
+        let (read, written) = self.link.counts();
+        let before = self.parking.as_ref().map_or(0, |parking| parking.read());
+        self.cx.member().end();
+        self.life.end(&self.cx, (before + read, written));
     }
 }
 

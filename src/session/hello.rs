@@ -2,27 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::context::Context;
 use super::effect::{Effect, Effects};
 use super::identity::{Access, Standing, Then};
 use super::leaving::exit;
-use super::opening::Mode;
 use super::subscription::Subscription;
 use crate::config::Route;
 use crate::edge::auth::{Admission, Denied, Identity, credential};
 use crate::error::{Code, Refusal};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::rollout::Transport;
-
-/// The first word that is awaited, and what it opens.
-pub(super) struct Hello {
-    pub mode: Mode,
-    /// The number of the configuration that the handshake was judged by.
-    pub judged_by: u64,
-    pub until: Instant,
-}
 
 impl Access {
     /// The first word has come.

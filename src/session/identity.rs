@@ -6,10 +6,10 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::checks::Frame;
 use super::context::Context;
 use super::effect::{Effect, Effects};
-use super::hello::Hello;
+use super::frame::Frame;
+use super::opening::Mode;
 use super::pace::Pace;
 use super::presented::Presented;
 use crate::config::{Auth, Route, Share};
@@ -43,6 +43,14 @@ pub(super) struct Access {
     seat: Option<Box<Seat>>,
     /// How fast the client has spoken.
     pub pace: Pace,
+}
+
+/// The first word that is awaited, and what it opens.
+pub(super) struct Hello {
+    pub mode: Mode,
+    /// The number of the configuration that the handshake was judged by.
+    pub judged_by: u64,
+    pub until: Instant,
 }
 
 /// Which user is this? And what for.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
-use super::registry::{Directive, Member};
+use super::member::{Directive, Member};
 use crate::config::Queue;
 use crate::event::Position;
 

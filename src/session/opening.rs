@@ -1,4 +1,4 @@
-//! What the front hands over with an accepted WebSocket: who it is and what it asked for.
+//! What is handed over with an accepted WebSocket: which client it is, and what it asked for.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use super::context::Realm;
 use super::parking::Keep;
 use super::presented::Presented;
 use crate::config::{Emit, Route, Source};
@@ -23,6 +22,29 @@ use crate::route::Match;
 pub struct Opening {
     /// What the handshake's `X-Request-Id` said.
     pub request_id: String,
+    /// Which client it is.
+    pub handshake: Handshake,
+    /// What may be a credential.
+    pub presented: Presented,
+    /// Which user it is, where a policy has asked.
+    pub admission: Option<Arc<Admission>>,
+    /// A `hello` has to say which user it is, before anything else.
+    pub awaits_hello: bool,
+    /// A seat under the caps of a policy.
+    pub seat: Option<Seat>,
+    /// What the connection carries.
+    pub mode: Mode,
+    /// Accept, then close at once with this code (4300 and its like).
+    pub refuse_with: Option<u16>,
+    /// How the client may come back over another transport, where its protocol lets it.
+    pub keep: Option<Keep>,
+    /// The connection's place under the caps, given back with its end.
+    pub permit: Option<Arc<Permit>>,
+}
+
+/// What a handshake tells of its client.
+#[derive(Debug)]
+pub struct Handshake {
     /// The client's address in plain text form, without a port.
     pub remote: String,
     /// The same as a number; `None` where no address is known that would be the client's own.
@@ -35,26 +57,10 @@ pub struct Opening {
     pub origin: Option<HeaderValue>,
     /// That page is of another place, and was let in by a list.
     pub is_foreign: bool,
-    /// What may be a credential.
-    pub presented: Presented,
-    /// Who it is, where a policy has asked.
-    pub admission: Option<Arc<Admission>>,
-    /// A `hello` has to say who it is, before anything else.
-    pub awaits_hello: bool,
-    /// A seat under the caps of a policy.
-    pub seat: Option<Seat>,
-    /// Who asks, for the rollout.
+    /// What rollouts judge it by.
     pub candidate: Candidate,
     /// The handshake's header fields; the session keeps those that a route's `vary` names.
     pub headers: HeaderMap,
-    /// What the connection carries.
-    pub mode: Mode,
-    /// Accept, then close at once with this code (4300 and its like).
-    pub refuse_with: Option<u16>,
-    /// How the client may come back over another transport, where its protocol lets it.
-    pub keep: Option<Keep>,
-    /// The connection's place under the caps, given back with its end.
-    pub permit: Option<Arc<Permit>>,
 }
 
 /// What a connection carries.
@@ -89,24 +95,18 @@ pub enum SingleForm {
     },
 }
 
-impl Opening {
+impl Mode {
     /// The route of the one stream.
-    pub(super) fn route(&self) -> Option<&Route> {
-        match &self.mode {
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        match self {
             Mode::Multiplex => None,
             Mode::Single { found, .. } => Some(&found.route),
         }
     }
 
-    /// What the connection reaches.
-    pub(super) fn realm(&self) -> Realm {
-        self.route()
-            .map_or(Realm::Every, |route| Realm::Stream(route.name.clone()))
-    }
-
     /// How the client speaks.
     pub(super) fn codec(&self) -> Box<dyn Codec> {
-        let Mode::Single { form, found, .. } = &self.mode else {
+        let Mode::Single { form, found, .. } = self else {
             return Box::new(Json);
         };
         let source = found.route.source.as_ref();
@@ -117,5 +117,31 @@ impl Opening {
             SingleForm::Raw { wrap: false } if has_names => Box::new(Named),
             SingleForm::Raw { wrap: false } => Box::new(Plain),
         }
+    }
+}
+
+/// A handshake as tests make them.
+#[cfg(test)]
+pub(super) fn example() -> Opening {
+    Opening {
+        request_id: "f00d".into(),
+        handshake: Handshake {
+            remote: "192.0.2.7".into(),
+            address: Some([192, 0, 2, 7].into()),
+            host: HeaderValue::from_static("app.example"),
+            proto: "http",
+            origin: None,
+            is_foreign: false,
+            candidate: Candidate::default(),
+            headers: HeaderMap::new(),
+        },
+        presented: Default::default(),
+        admission: None,
+        awaits_hello: false,
+        seat: None,
+        mode: Mode::Multiplex,
+        refuse_with: None,
+        keep: None,
+        permit: None,
     }
 }

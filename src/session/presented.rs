@@ -6,7 +6,6 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 
-use super::client::own;
 use crate::config::{Auth, AuthKind};
 use crate::edge::auth::credential::{API_KEY, Extras, as_bearer};
 use crate::edge::auth::{Admission, Credential, Denied, Place};
@@ -142,4 +141,9 @@ fn asked_by(auth: &Auth) -> &[HeaderName] {
         AuthKind::ApiKey(_) => &API_KEYS,
         AuthKind::Forward(forward) => &forward.headers,
     }
+}
+
+/// A copy that shares no memory with the handshake.
+pub(super) fn own(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }

@@ -2,25 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use super::client::Client;
-use super::cohort::Cohort;
-use super::listing::{self, Asked, SessionInfo};
+use super::listing::{self, SessionInfo};
+pub use super::member::Notice;
+use super::member::{Directive, Member, lock};
 use super::parking::{Places, SecretId};
-use crate::config::Auth;
 use crate::edge::auth::Admission;
-use crate::hub::Signal;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
-
-/// Directives that one session may have waiting; notices above it are not accepted.
-const INBOX: usize = 64;
 
 /// All sessions of this node. Cheap to clone.
 #[derive(Clone, Default)]
@@ -33,6 +27,8 @@ struct House {
     present: Mutex<Present>,
     parked: Places,
     empty: Notify,
+    /// How many there have been.
+    numbered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -56,54 +52,6 @@ pub enum Whom {
     Route(String),
     /// Everyone.
     All,
-}
-
-/// A message to people.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// `info`, `warn` or `error`.
-    pub level: String,
-    /// Text.
-    pub msg: String,
-    /// JSON.
-    pub d: Option<Box<RawValue>>,
-}
-
-/// What somebody else wants of a session.
-pub(super) enum Directive {
-    /// Look again at configuration and stages.
-    Recheck,
-    /// Close with this code.
-    Close(u16),
-    /// Tell people.
-    Notice(Arc<Notice>),
-    /// Leave at a random instant of the window.
-    Drain(Duration, &'static str),
-    /// Stay after all.
-    Stay,
-    /// Show what you do.
-    Show(Asked),
-    /// The client is back: go on over this.
-    Attach(Box<dyn Transport>),
-}
-
-/// A session's public half: who it is, how to reach it, what it listens to.
-pub(super) struct Member {
-    pub number: u64,
-    pub id: Box<str>,
-    pub client: Client,
-    pub protocol: &'static str,
-    pub connected_at: u64,
-    /// Wakes the session: topics ring it, and so does every directive.
-    pub signal: Arc<Signal>,
-    /// Who it is, by each policy that has asked.
-    admissions: Mutex<Vec<Arc<Admission>>>,
-    /// What waits for the session; `None` when it has ended.
-    directives: Mutex<Option<Vec<Directive>>>,
-    /// Somebody ordered it to close.
-    is_to_close: AtomicBool,
-    /// What its rollout wants for it.
-    pub cohort: Cohort,
 }
 
 /// Keeps a session listed while it lives.
@@ -131,11 +79,7 @@ impl Sessions {
         // See `Cohort`.
         fence(Ordering::SeqCst);
         let mut members = self.members();
-        members.retain(|member| {
-            let known = lock(&member.admissions);
-            let mut changes = changes.iter();
-            changes.any(|change| member.cohort.is_concerned(change, &member.client, &known))
-        });
+        members.retain(|member| member.is_concerned(changes));
         for member in members {
             member.direct(Directive::Recheck);
         }
@@ -172,10 +116,9 @@ impl Sessions {
         let mut members = self.members();
         match whom {
             Whom::Ids(ids) => members.retain(|member| ids.iter().any(|id| **id == *member.id)),
-            Whom::User(user) => members.retain(|member| {
-                let admissions = lock(&member.admissions);
-                admissions.iter().any(|known| known.identity.user == *user)
-            }),
+            Whom::User(user) => {
+                members.retain(|member| member.knows(|known| known.identity.user == *user));
+            }
             Whom::Route(route) => members = listing::that_listen_to(route, members).await,
             Whom::All => {}
         }
@@ -185,10 +128,8 @@ impl Sessions {
 
     /// Lets every session look again at whom it has let in. Returns how many have somebody for whom `is_meant` says so.
     pub fn recheck_people(&self, is_meant: impl Fn(&Admission) -> bool) -> usize {
-        let meant = self.members().into_iter().filter(|member| {
-            let admissions = lock(&member.admissions);
-            admissions.iter().any(|known| is_meant(known))
-        });
+        let members = self.members();
+        let meant = members.iter().filter(|member| member.knows(&is_meant));
         meant
             .filter(|member| member.direct(Directive::Recheck))
             .count()
@@ -278,6 +219,11 @@ impl Sessions {
         Findable { id, house }
     }
 
+    /// The next connection's number, from 1.
+    pub(super) fn take_number(&self) -> u64 {
+        self.house.numbered.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Lists a new session; one that comes during a drain is told at once.
     pub(super) fn enter(&self, member: Member) -> Membership {
         let member = Arc::new(member);
@@ -302,143 +248,6 @@ impl Sessions {
     }
 }
 
-impl Member {
-    pub fn new(
-        number: u64,
-        id: String,
-        client: Client,
-        protocol: &'static str,
-        connected_at: u64,
-    ) -> Self {
-        Member {
-            number,
-            id: id.into(),
-            client,
-            protocol,
-            connected_at,
-            signal: Arc::default(),
-            admissions: Mutex::default(),
-            directives: Mutex::new(Some(Vec::new())),
-            is_to_close: AtomicBool::new(false),
-            cohort: Cohort::default(),
-        }
-    }
-
-    /// From now on this is who its policy knows here.
-    pub fn admit(&self, admission: Arc<Admission>) {
-        let mut admissions = lock(&self.admissions);
-        let auth = &admission.found.auth.name;
-        match admissions
-            .iter_mut()
-            .find(|known| known.found.auth.name == *auth)
-        {
-            Some(known) => *known = admission,
-            None => {
-                if admissions.is_empty() {
-                    // Most connections have one, ever.
-                    admissions.reserve_exact(1);
-                }
-                admissions.push(admission);
-            }
-        }
-    }
-
-    /// A policy knows nobody here any more.
-    pub fn dismiss(&self, auth: &str) {
-        lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
-    }
-
-    /// Who a policy knows here.
-    pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
-        let admissions = lock(&self.admissions);
-        let mut known = admissions.iter();
-        known.find(|known| *known.found.auth.name == *auth).cloned()
-    }
-
-    /// Everybody who is known here.
-    pub fn admissions(&self) -> Vec<Arc<Admission>> {
-        lock(&self.admissions).clone()
-    }
-
-    /// The policies that know somebody here.
-    pub fn policies(&self) -> Vec<Arc<Auth>> {
-        let admissions = lock(&self.admissions);
-        admissions
-            .iter()
-            .map(|known| known.found.auth.clone())
-            .collect()
-    }
-
-    /// The user, as the first policy that asked knows them.
-    pub fn user(&self) -> Option<String> {
-        let admissions = lock(&self.admissions);
-        let first = admissions.first();
-        first.map(|known| known.identity.user.clone())
-    }
-
-    /// What the others want; notices stay while the client does not take what it has.
-    pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
-        let mut directives = lock(&self.directives);
-        let Some(directives) = &mut *directives else {
-            return Vec::new();
-        };
-        if with_notices {
-            return std::mem::take(directives);
-        }
-        let (notices, urgent) = std::mem::take(directives)
-            .into_iter()
-            .partition(|directive| matches!(directive, Directive::Notice(_)));
-        *directives = notices;
-        urgent
-    }
-
-    /// The session has ended: what waits for it is dropped, and nothing more is taken.
-    pub fn end(&self) {
-        *lock(&self.directives) = None;
-    }
-
-    fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
-        match &mut *lock(&self.directives) {
-            Some(directives) => {
-                // The newest transport counts: a client that comes back again and again leaves no others waiting.
-                directives.retain(|waiting| !matches!(waiting, Directive::Attach(_)));
-                directives.push(Directive::Attach(transport));
-            }
-            None => return Err(transport),
-        }
-        self.signal.ring();
-        Ok(())
-    }
-
-    /// False where it was ordered before: until its client has answered, it is still among the others.
-    fn order_to_close(&self, code: u16) -> bool {
-        !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
-    }
-
-    /// Leaves a directive and wakes the session; false where too many wait already, or the session has ended.
-    pub(super) fn direct(&self, directive: Directive) -> bool {
-        {
-            let mut directives = lock(&self.directives);
-            let Some(directives) = &mut *directives else {
-                return false;
-            };
-            let is_notice = matches!(directive, Directive::Notice(_));
-            if is_notice && directives.len() >= INBOX {
-                return false;
-            }
-            let is_known = matches!(
-                (&directive, directives.last()),
-                (Directive::Recheck, Some(Directive::Recheck))
-            );
-            if !is_known {
-                directives.push(directive);
-            }
-        }
-        self.signal.ring();
-        true
-    }
-}
-
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut present = lock(&self.house.present);
@@ -460,9 +269,4 @@ impl Drop for Findable {
     fn drop(&mut self) {
         lock(&self.house.present).kept.remove(&self.id);
     }
-}
-
-/// A lock whose holder panicked is still a lock: what it guards is valid between any two statements.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

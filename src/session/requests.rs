@@ -6,33 +6,24 @@ use tokio::time::Instant;
 
 use super::beginning::Beginning;
 use super::call::{self, Caller};
-use super::checks::{Checked, Checks, Frame, Wants};
+use super::checks::{Checked, Checks};
 use super::client::{Located, Person};
 use super::connection::Session;
 use super::effect::Effects;
 use super::filter::Filter;
-use super::hello::Hello;
-use super::identity::{Then, claims_of};
+use super::frame::{Frame, Wants, Wish};
+use super::identity::{Hello, Then, claims_of};
 use super::opening::Mode;
 use super::subscription::Subscription;
 use crate::edge::auth::{Admission, Denied};
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
-use crate::json::Scalar;
 use crate::protocol::{Input, Output, Req};
 use crate::rollout::Transport;
 
 /// `sub`s above the limit before the client is sent away for a while.
 const PATIENCE: u32 = 100;
-
-/// What a `sub` wants.
-pub(super) struct Wish {
-    pub path: String,
-    pub after: Option<String>,
-    pub last_event_id: Option<String>,
-    pub filter: Vec<(String, Vec<Scalar>)>,
-}
 
 impl Session {
     /// The first round: a welcome, at once or in answer to a `hello`, and what the handshake asked for.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::support::{Client, World, event, presented};
-use crate::session::client::example;
+use crate::session::opening::example;
 
 /// A backend that answers each connection's one request as the test says.
 struct Backend(TcpListener);
@@ -92,7 +92,7 @@ async fn a_request_goes_upstream_with_what_the_client_may_send() {
     let world = World::new(&backend.file());
     let mut opening = example();
     opening.presented = presented("session=1", Some("token"));
-    opening.origin = Some("https://app.example".parse().expect("a value"));
+    opening.handshake.origin = Some("https://app.example".parse().expect("a value"));
     let mut client = world.connect(opening).await;
     client.read().await;
     ask(

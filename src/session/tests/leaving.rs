@@ -11,8 +11,8 @@ use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event, first_document};
 use crate::rollout::{StageState, bucket};
-use crate::session::client::example;
 use crate::session::opening::SingleForm;
+use crate::session::opening::example;
 use crate::session::registry::{Notice, Whom};
 
 const ROLLED: &str = r#"
@@ -40,7 +40,7 @@ source = "sse"
 
 fn somebody() -> crate::session::Opening {
     let mut opening = example();
-    opening.candidate.cookie = Some("unit".into());
+    opening.handshake.candidate.cookie = Some("unit".into());
     opening
 }
 
@@ -135,9 +135,9 @@ async fn those_meant_are_closed_and_told() {
 async fn a_kill_sends_everyone_native_within_its_window() {
     let mut world = World::new(ROLLED);
     let mut raw = world.single("/stream", SingleForm::Raw { wrap: false });
-    raw.candidate = somebody().candidate;
+    raw.handshake.candidate = somebody().handshake.candidate;
     let mut json = world.single("/stream", SingleForm::Json);
-    json.candidate = somebody().candidate;
+    json.handshake.candidate = somebody().handshake.candidate;
     let mut clients = Vec::new();
     for opening in [raw, json, somebody()] {
         clients.push(world.connect(opening).await);
@@ -209,7 +209,7 @@ impl Crowd {
                 0 => example(),
                 _ => world.single("/stream", SingleForm::Json),
             };
-            opening.candidate.cookie = Some(unit);
+            opening.handshake.candidate.cookie = Some(unit);
             let (mut client, looks) = world.connect_counted(opening).await;
             assert_eq!(client.read().await["t"], "welcome");
             sessions.push((bucket, client, looks));

@@ -1,7 +1,7 @@
 //! A small world: a configuration, feeds that the test drives, and clients on a transport in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ use crate::rollout::change::StageChange;
 use crate::rollout::controller::plans;
 use crate::rollout::{Stage, StageState, Stages};
 use crate::route::{InForce, RouteTable};
-use crate::session::client::example;
+use crate::session::opening::example;
 use crate::session::opening::{Mode, Opening, SingleForm};
 use crate::session::registry::Sessions;
 use crate::session::{Presented, Shared, run};
@@ -86,7 +86,6 @@ impl World {
             telemetry,
             draining: AtomicBool::new(false),
             pressure: Default::default(),
-            next_connection: AtomicU64::new(1),
         };
         World {
             shared: Arc::new(shared),

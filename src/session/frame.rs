@@ -1,0 +1,78 @@
+//! A `sub` or a `req` on its way through the checks.
+
+use super::client::Located;
+use crate::edge::rate_limit::Kind;
+use crate::json::Scalar;
+use crate::policy::{Ask, Policies, Progress};
+use crate::protocol::Req;
+
+/// A `sub` or a `req`, and how far its checks have come.
+pub(super) struct Frame {
+    pub wants: Wants,
+    /// The route of its path, and the path and query there.
+    pub place: Option<Located>,
+    /// The configuration that it was found in.
+    pub generation: u64,
+    pub progress: Progress,
+}
+
+/// What a frame wants.
+pub(super) enum Wants {
+    Sub(u64, Wish),
+    Req(Req),
+}
+
+/// What a `sub` wants.
+pub(super) struct Wish {
+    pub path: String,
+    pub after: Option<String>,
+    pub last_event_id: Option<String>,
+    pub filter: Vec<(String, Vec<Scalar>)>,
+}
+
+impl Frame {
+    pub fn new(wants: Wants) -> Frame {
+        Frame {
+            wants,
+            place: None,
+            generation: 0,
+            progress: Progress::default(),
+        }
+    }
+
+    /// One whose route is known already, by this configuration.
+    pub fn at(wants: Wants, place: Located, generation: u64) -> Frame {
+        Frame {
+            place: Some(place),
+            generation,
+            ..Frame::new(wants)
+        }
+    }
+
+    /// Whether it is a `sub`.
+    pub fn is_sub(&self) -> bool {
+        matches!(self.wants, Wants::Sub(..))
+    }
+
+    /// As the checks call it.
+    pub fn ask(&self) -> Ask {
+        match self.wants {
+            Wants::Sub(..) => Ask::Sub,
+            Wants::Req(_) => Ask::Req,
+        }
+    }
+
+    /// What limits count it as.
+    pub fn kind(&self) -> Kind {
+        match self.wants {
+            Wants::Sub(..) => Kind::Subscriptions,
+            Wants::Req(_) => Kind::Requests,
+        }
+    }
+
+    /// Those of its route.
+    pub fn policies(&self) -> Policies<'_> {
+        let found = self.place.as_ref().map(|(found, _)| found);
+        found.map_or_else(Policies::default, Policies::of_match)
+    }
+}

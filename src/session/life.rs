@@ -1,0 +1,68 @@
+//! What a session leaves in logs and metrics.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::context::Context;
+use crate::edge::caps::Permit;
+use crate::error::Side;
+use crate::rollout::Transport;
+use crate::telemetry::{self, Meters};
+
+/// A close frame without a code (RFC 6455, section 7.1.5).
+pub(super) const NO_CODE: u16 = 1005;
+
+/// The end without a close frame.
+const BROKE_OFF: u16 = 1006;
+
+/// What the log says of a connection when it is over.
+pub(super) struct Life {
+    /// The handshake's.
+    pub request_id: Box<str>,
+    pub opened: Instant,
+    /// Counts what its client sends.
+    pub meters: Arc<Meters>,
+    /// Its place among the connections.
+    pub _permit: Option<Arc<Permit>>,
+    /// Who began the end, and with which close code.
+    pub ended_by: Option<(Side, u16)>,
+    /// Its work has panicked.
+    pub has_panicked: bool,
+}
+
+impl Life {
+    /// Counts among those whom their rollout sends to this transport.
+    pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
+        let member = cx.member();
+        if member.cohort.transport() == cohort {
+            return;
+        }
+        member.cohort.join(cohort);
+        let telemetry = &cx.shared.telemetry;
+        let meters = telemetry.route_meters(cx.realm.name(), protocol, cohort.as_str());
+        meters.sessions.inc();
+        let before = std::mem::replace(&mut self.meters, meters);
+        before.sessions.dec();
+    }
+
+    /// The session is over; bytes that came from its client, and that left.
+    pub fn end(&self, cx: &Context, (bytes_in, bytes_out): (u64, u64)) {
+        self.meters.sessions.dec();
+        let member = cx.member();
+        let (side, code) = self.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
+        cx.shared.telemetry.session_finished(&telemetry::Session {
+            id: &member.id,
+            request_id: &self.request_id,
+            route: cx.realm.name(),
+            protocol: member.protocol,
+            cohort: member.cohort.transport().as_str(),
+            remote: &member.client.remote,
+            side: side.as_str(),
+            code,
+            total: self.opened.elapsed(),
+            bytes_in,
+            bytes_out,
+        });
+    }
+}

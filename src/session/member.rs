@@ -1,0 +1,226 @@
+//! One session as the rest of the process sees it: which client it is, and how it is told something.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::client::Client;
+use super::cohort::Cohort;
+use super::listing::Asked;
+use crate::config::Auth;
+use crate::edge::auth::Admission;
+use crate::hub::Signal;
+use crate::rollout::change::StageChange;
+use crate::transport::Transport;
+
+/// Directives that one session may have waiting; notices above it are not accepted.
+const INBOX: usize = 64;
+
+/// A message to people.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// `info`, `warn` or `error`.
+    pub level: String,
+    /// Text.
+    pub msg: String,
+    /// JSON.
+    pub d: Option<Box<RawValue>>,
+}
+
+/// What somebody else wants of a session.
+pub(super) enum Directive {
+    /// Look again at configuration and stages.
+    Recheck,
+    /// Close with this code.
+    Close(u16),
+    /// Tell people.
+    Notice(Arc<Notice>),
+    /// Leave at a random instant of the window.
+    Drain(Duration, &'static str),
+    /// Stay after all.
+    Stay,
+    /// Show what you do.
+    Show(Asked),
+    /// The client is back: go on over this.
+    Attach(Box<dyn Transport>),
+}
+
+/// A session's public half: who it is, how to reach it, what it listens to.
+pub(super) struct Member {
+    pub number: u64,
+    pub id: Box<str>,
+    pub client: Client,
+    pub protocol: &'static str,
+    pub connected_at: u64,
+    /// Wakes the session: topics ring it, and so does every directive.
+    pub signal: Arc<Signal>,
+    /// Who it is, by each policy that has asked.
+    admissions: Mutex<Vec<Arc<Admission>>>,
+    /// What waits for the session; `None` when it has ended.
+    directives: Mutex<Option<Vec<Directive>>>,
+    /// Somebody ordered it to close.
+    is_to_close: AtomicBool,
+    /// What its rollout wants for it.
+    pub cohort: Cohort,
+}
+
+impl Member {
+    pub fn new(
+        number: u64,
+        id: String,
+        client: Client,
+        protocol: &'static str,
+        connected_at: u64,
+    ) -> Self {
+        Member {
+            number,
+            id: id.into(),
+            client,
+            protocol,
+            connected_at,
+            signal: Arc::default(),
+            admissions: Mutex::default(),
+            directives: Mutex::new(Some(Vec::new())),
+            is_to_close: AtomicBool::new(false),
+            cohort: Cohort::default(),
+        }
+    }
+
+    /// From now on this is who its policy knows here.
+    pub fn admit(&self, admission: Arc<Admission>) {
+        let mut admissions = lock(&self.admissions);
+        let auth = &admission.found.auth.name;
+        match admissions
+            .iter_mut()
+            .find(|known| known.found.auth.name == *auth)
+        {
+            Some(known) => *known = admission,
+            None => {
+                if admissions.is_empty() {
+                    // Most connections have one, ever.
+                    admissions.reserve_exact(1);
+                }
+                admissions.push(admission);
+            }
+        }
+    }
+
+    /// A policy knows nobody here any more.
+    pub fn dismiss(&self, auth: &str) {
+        lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
+    }
+
+    /// Who a policy knows here.
+    pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
+        let admissions = lock(&self.admissions);
+        let mut known = admissions.iter();
+        known.find(|known| *known.found.auth.name == *auth).cloned()
+    }
+
+    /// Everybody who is known here.
+    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+        lock(&self.admissions).clone()
+    }
+
+    /// Whether a user is known here of whom `is_meant` says so.
+    pub fn knows(&self, is_meant: impl Fn(&Admission) -> bool) -> bool {
+        let admissions = lock(&self.admissions);
+        admissions.iter().any(|known| is_meant(known))
+    }
+
+    /// Whether one of these changes may change what was decided here.
+    pub fn is_concerned(&self, changes: &[StageChange]) -> bool {
+        let known = lock(&self.admissions);
+        let mut changes = changes.iter();
+        changes.any(|change| self.cohort.is_concerned(change, &self.client, &known))
+    }
+
+    /// The policies that know somebody here.
+    pub fn policies(&self) -> Vec<Arc<Auth>> {
+        let admissions = lock(&self.admissions);
+        admissions
+            .iter()
+            .map(|known| known.found.auth.clone())
+            .collect()
+    }
+
+    /// The user, as the first policy that asked knows them.
+    pub fn user(&self) -> Option<String> {
+        let admissions = lock(&self.admissions);
+        let first = admissions.first();
+        first.map(|known| known.identity.user.clone())
+    }
+
+    /// What the others want; notices stay while the client does not take what it has.
+    pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
+        let mut directives = lock(&self.directives);
+        let Some(directives) = &mut *directives else {
+            return Vec::new();
+        };
+        if with_notices {
+            return std::mem::take(directives);
+        }
+        let (notices, urgent) = std::mem::take(directives)
+            .into_iter()
+            .partition(|directive| matches!(directive, Directive::Notice(_)));
+        *directives = notices;
+        urgent
+    }
+
+    /// The session has ended: what waits for it is dropped, and nothing more is taken.
+    pub fn end(&self) {
+        *lock(&self.directives) = None;
+    }
+
+    /// The client is back.
+    ///
+    /// # Errors
+    /// The session has ended; the transport comes back.
+    pub fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
+        match &mut *lock(&self.directives) {
+            Some(directives) => {
+                // The newest transport counts: a client that comes back again and again leaves no others waiting.
+                directives.retain(|waiting| !matches!(waiting, Directive::Attach(_)));
+                directives.push(Directive::Attach(transport));
+            }
+            None => return Err(transport),
+        }
+        self.signal.ring();
+        Ok(())
+    }
+
+    /// False where it was ordered before: until its client has answered, it is still among the others.
+    pub fn order_to_close(&self, code: u16) -> bool {
+        !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
+    }
+
+    /// Leaves a directive and wakes the session; false where too many wait already, or the session has ended.
+    pub(super) fn direct(&self, directive: Directive) -> bool {
+        {
+            let mut directives = lock(&self.directives);
+            let Some(directives) = &mut *directives else {
+                return false;
+            };
+            let is_notice = matches!(directive, Directive::Notice(_));
+            if is_notice && directives.len() >= INBOX {
+                return false;
+            }
+            let is_known = matches!(
+                (&directive, directives.last()),
+                (Directive::Recheck, Some(Directive::Recheck))
+            );
+            if !is_known {
+                directives.push(directive);
+            }
+        }
+        self.signal.ring();
+        true
+    }
+}
+
+/// A lock whose holder panicked is still a lock: what it guards is valid between any two statements.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
