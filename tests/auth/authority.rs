@@ -1,9 +1,14 @@
 //! Sessions that the backend itself knows: asked for once, and out of reach.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::world::{OWN, ROUTES, WS, World, problem};
-use crate::life::socket::{JSON, Socket};
+use crate::life::socket::{JSON, Seen, Socket};
+use crate::support::backend::reply;
+use crate::support::{Backend, Sidecar};
 
 pub const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
 
@@ -118,4 +123,64 @@ async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
     }
     assert_eq!(world.backend.seen().len(), 0);
     assert_eq!(world.ask("GET /open/page", &[ALICE]).await.status(), 200);
+}
+
+/// An authority of `/slow`, which answers when it is let go, and one of `/quick`.
+#[tokio::test]
+async fn a_slow_authority_holds_back_only_what_asks_it() {
+    let policy = |name: &str| {
+        format!(
+            "[auth.{name}]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/{name}\"\ncookies = [\"session\"]\n\
+             user = \"user\"\n[[route]]\npath = \"/by-{name}\"\nupstream = \"app\"\nsource = \"sse\"\nauth = \"{name}\"\n"
+        )
+    };
+    let gate = Arc::new(Semaphore::new(0));
+    let shut = gate.clone();
+    let backend = Backend::start(move |request, mut peer| {
+        let gate = shut.clone();
+        async move {
+            let target = request.target();
+            if target == "/slow" {
+                gate.acquire().await.expect("open").forget();
+            }
+            if target == "/slow" || target == "/quick" {
+                return reply(
+                    peer,
+                    "200 OK",
+                    "content-type: application/json\r\n",
+                    r#"{"user":"alice"}"#,
+                )
+                .await;
+            }
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            peer.try_send(head).await;
+            peer.rest().await;
+            None
+        }
+    });
+    let backend = backend.await;
+    let sidecar = Sidecar::before(&backend, "", &(policy("slow") + &policy("quick"))).await;
+    let mut socket = sidecar.open(WS, &[JSON, "cookie: session=a1"]).await;
+    socket.frame("welcome").await;
+    socket
+        .send(json!({"t": "sub", "id": 1, "path": "/by-slow"}))
+        .await;
+    backend.reached(1).await;
+    socket
+        .send(json!({"t": "sub", "id": 2, "path": "/by-quick"}))
+        .await;
+    assert_eq!(socket.frame("ok").await["id"], 2);
+    socket
+        .send(json!({"t": "auth", "id": 3, "token": "token"}))
+        .await;
+    gate.add_permits(1);
+    let mut ids = Vec::new();
+    while ids.len() < 2 {
+        match socket.next().await {
+            Seen::Frame(frame) => ids.extend(frame["id"].as_u64()),
+            seen => panic!("{seen:?}"),
+        }
+    }
+    ids.sort();
+    assert_eq!(ids, [1, 3]);
 }
