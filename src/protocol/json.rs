@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Codec, Input, Message, Output, Req, ResBody, View, Violation};
+use super::{Codec, Input, Message, Output, Req, ResBody, Tag, View, Violation};
 use crate::event::encodings::EncodingId;
 use crate::event::{Data, Event, Kind};
 use crate::json::Scalar;
@@ -127,30 +127,30 @@ impl<'a> Members<'a> {
         let kind: Cow<'_, str> = self.required("t")?;
         match &*kind {
             "hello" => Ok(Input::Hello {
-                id: self.optional("id")?,
+                id: self.optional("id")?.map_or(Tag::None, Tag::Number),
                 token: self.optional("token")?,
             }),
             "sub" => Ok(Input::Sub {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 path: self.required("path")?,
                 after: self.optional("after")?,
                 last_event_id: self.optional("last_event_id")?,
                 filter: self.filter()?,
             }),
             "unsub" => Ok(Input::Unsub {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 ch: self.required("ch")?,
             }),
             "pause" => Ok(Input::Pause {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 ch: self.required("ch")?,
             }),
             "resume" => Ok(Input::Resume {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 ch: self.required("ch")?,
             }),
             "req" => Ok(Input::Req(Req {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 method: self.required("method")?,
                 path: self.required("path")?,
                 headers: self.headers()?,
@@ -161,7 +161,7 @@ impl<'a> Members<'a> {
                 key: self.optional("key")?,
             })),
             "auth" => Ok(Input::Auth {
-                id: self.required("id")?,
+                id: Tag::Number(self.required("id")?),
                 token: self.required("token")?,
             }),
             "ping" => Ok(Input::Ping),
@@ -204,7 +204,9 @@ impl<'a> Members<'a> {
     fn bad(&self, detail: impl Into<String>) -> Violation {
         let id = self.0.get("id").map(|id| id.get());
         Violation::Frame {
-            id: id.and_then(|id| id.parse().ok()),
+            id: id
+                .and_then(|id| id.parse().ok())
+                .map_or(Tag::None, Tag::Number),
             detail: detail.into(),
         }
     }
@@ -269,7 +271,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
         }
         Output::Ok { id, sub } => {
             out.begin("ok");
-            out.plain("id", id);
+            out.id(id);
             if let Some((ch, at, recovered)) = sub {
                 out.plain("ch", ch);
                 out.quoted("at", at);
@@ -278,9 +280,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
         }
         Output::Err { id, refusal } => {
             out.begin("err");
-            if let Some(id) = id {
-                out.plain("id", id);
-            }
+            out.id(id);
             out.quoted("code", refusal.code.as_str());
             out.plain("status", refusal.status);
             out.plain("retry_ms", refusal.retry_ms.unwrap_or(0));
@@ -302,7 +302,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
             body,
         } => {
             out.begin("res");
-            out.plain("id", id);
+            out.id(id);
             out.plain("status", status);
             out.headers(headers);
             match body {
@@ -363,6 +363,13 @@ impl Out {
         self.0.push(b",\"");
         self.0.push(name.as_bytes());
         self.0.push(b"\":");
+    }
+
+    /// Which message is answered.
+    fn id(&mut self, id: &Tag) {
+        if let Tag::Number(id) = id {
+            self.plain("id", id);
+        }
     }
 
     /// A value that needs no quotes.

@@ -56,20 +56,30 @@ pub struct View<'a> {
     pub data: Option<&'a [u8]>,
 }
 
+/// How a client tells the answers to its messages apart. The session gives it back as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tag {
+    /// It wants no answer, or cannot tell.
+    #[default]
+    None,
+    /// `id` of `crossfade.v1.json`.
+    Number(u64),
+}
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// First message with credentials, or a later `auth`.
     Hello {
-        /// Client's number for the answer, if any.
-        id: Option<u64>,
+        /// For the answer.
+        id: Tag,
         /// Bearer token.
         token: Option<String>,
     },
     /// Subscribe.
     Sub {
-        /// Client's number.
-        id: u64,
+        /// For the answer.
+        id: Tag,
         /// Path and query as on the public address.
         path: String,
         /// Resume after this position (unparsed: a foreign one is a gap, not an error).
@@ -81,22 +91,22 @@ pub enum Input {
     },
     /// Leave a channel.
     Unsub {
-        /// Client's number.
-        id: u64,
+        /// For the answer.
+        id: Tag,
         /// Channel.
         ch: u32,
     },
     /// Hold a channel.
     Pause {
-        /// Client's number.
-        id: u64,
+        /// For the answer.
+        id: Tag,
         /// Channel.
         ch: u32,
     },
     /// Go on with a channel.
     Resume {
-        /// Client's number.
-        id: u64,
+        /// For the answer.
+        id: Tag,
         /// Channel.
         ch: u32,
     },
@@ -104,8 +114,8 @@ pub enum Input {
     Req(Req),
     /// New credentials.
     Auth {
-        /// Client's number.
-        id: u64,
+        /// For the answer.
+        id: Tag,
         /// Bearer token.
         token: String,
     },
@@ -116,17 +126,17 @@ pub enum Input {
 }
 
 impl Input {
-    /// The client's number for the answer, where it wants one.
-    pub fn id(&self) -> Option<u64> {
+    /// What the answer has to bear.
+    pub fn id(&self) -> Tag {
         match self {
-            Input::Hello { id, .. } => *id,
-            Input::Sub { id, .. }
+            Input::Hello { id, .. }
+            | Input::Sub { id, .. }
             | Input::Unsub { id, .. }
             | Input::Pause { id, .. }
             | Input::Resume { id, .. }
-            | Input::Auth { id, .. } => Some(*id),
-            Input::Req(request) => Some(request.id),
-            Input::Ping | Input::Pong => None,
+            | Input::Auth { id, .. } => id.clone(),
+            Input::Req(request) => request.id.clone(),
+            Input::Ping | Input::Pong => Tag::None,
         }
     }
 }
@@ -134,8 +144,8 @@ impl Input {
 /// A client's request upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Req {
-    /// Client's number.
-    pub id: u64,
+    /// For the answer.
+    pub id: Tag,
     /// HTTP method.
     pub method: String,
     /// Path and query as on the public address.
@@ -153,8 +163,8 @@ pub struct Req {
 pub enum Violation {
     /// Answer with `err` (`bad_frame`, this id where it was readable).
     Frame {
-        /// The frame's id.
-        id: Option<u64>,
+        /// For the answer, as far as it was readable.
+        id: Tag,
         /// What is wrong.
         detail: String,
     },
@@ -189,15 +199,15 @@ pub enum Output<'a> {
     },
     /// A request was granted; `sub` has the rest.
     Ok {
-        /// Client's number.
-        id: u64,
+        /// The request's.
+        id: &'a Tag,
         /// Channel, head and completeness for `sub`.
         sub: Option<(u32, Position, bool)>,
     },
     /// A request was not.
     Err {
-        /// Client's number.
-        id: Option<u64>,
+        /// The request's.
+        id: &'a Tag,
         /// What and why.
         refusal: &'a Refusal,
     },
@@ -210,8 +220,8 @@ pub enum Output<'a> {
     },
     /// A call's answer.
     Res {
-        /// Client's number.
-        id: u64,
+        /// The request's.
+        id: &'a Tag,
         /// HTTP status.
         status: u16,
         /// Header fields.

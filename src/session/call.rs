@@ -26,7 +26,7 @@ use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
 use crate::packet::Packet;
-use crate::protocol::{Codec, Output, Req, ResBody};
+use crate::protocol::{Codec, Output, Req, ResBody, Tag};
 use crate::route::InForce;
 use crate::upstream::{Body, ClientAddress, Purpose, empty, full};
 
@@ -40,8 +40,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// A request under way.
 pub(super) struct Call {
-    /// The client's number for it.
-    pub id: u64,
+    /// For the answer.
+    pub id: Tag,
     answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
@@ -62,11 +62,10 @@ struct Reply {
 
 impl Answer {
     /// Answers the request.
-    pub fn encode(&self, id: u64, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
+    pub fn encode(&self, id: &Tag, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
         let reply = match &self.0 {
             Ok(reply) => reply,
             Err(refusal) => {
-                let id = Some(id);
                 return codec.encode(&Output::Err { id, refusal }, send);
             }
         };

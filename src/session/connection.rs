@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::{Duration, SystemTime};
 
-use hyper::Method;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -35,7 +34,7 @@ use super::subscription::Subscription;
 use super::timer::Timer;
 use super::watch::drop_revoked;
 use crate::error::{Code, Refusal, Side};
-use crate::protocol::{Message, Output, Violation};
+use crate::protocol::{Message, Output, Tag, Violation};
 use crate::rollout::Transport as Cohort;
 use crate::route::InForce;
 use crate::transport::{Incoming, Transport};
@@ -267,9 +266,9 @@ impl Session {
             match effect {
                 Effect::Close(code, reason) => self.close(code, reason, now),
                 Effect::Welcome => self.welcome(now),
-                Effect::Accept(None) => {}
-                Effect::Accept(Some(id)) => self.link.reply(&Output::Ok { id, sub: None }),
-                Effect::Refuse(id, refusal) => self.link.refuse(id, &refusal),
+                Effect::Accept(Tag::None) => {}
+                Effect::Accept(id) => self.link.reply(&Output::Ok { id: &id, sub: None }),
+                Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),
                 Effect::Renew(admission) => {
                     let (presented, subs) = (&self.access.presented, &mut self.subscriptions);
                     for ch in following::renew(&self.cx, presented, subs, &admission) {
@@ -457,7 +456,7 @@ impl Session {
                 continue;
             };
             let call = self.calls.swap_remove(index);
-            self.link.answer(call.id, &answer);
+            self.link.answer(&call.id, &answer);
         }
         if self.calls.is_empty() {
             self.calls = Vec::new();
@@ -508,8 +507,8 @@ impl Session {
         let decoded = self.link.parts().0.decode(message, &mut inputs);
         let id = match (inputs.first(), &decoded) {
             (Some(input), _) => input.id(),
-            (None, Err(Violation::Frame { id, .. })) => *id,
-            (None, _) => None,
+            (None, Err(Violation::Frame { id, .. })) => id.clone(),
+            (None, _) => Tag::None,
         };
         match self.access.pace.take_message(&self.cx, size) {
             Ok(()) => {
@@ -522,12 +521,12 @@ impl Session {
                     Ok(()) => {}
                     Err(Violation::Frame { id, detail }) => {
                         let refusal = Refusal::new(Code::BadFrame, detail);
-                        self.link.refuse(id, &refusal);
+                        self.link.refuse(&id, &refusal);
                     }
                     Err(Violation::Close { code, reason }) => self.close(code, reason, now),
                 }
             }
-            Err(refusal) => self.link.refuse(id, &refusal),
+            Err(refusal) => self.link.refuse(&id, &refusal),
         }
         if let Some(retry_ms) = self.access.pace.take_flood() {
             let reason = format!(r#"{{"retry_ms":{retry_ms}}}"#);

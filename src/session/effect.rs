@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
+use crate::protocol::Tag;
 
 /// One of these things.
 pub(super) enum Effect {
@@ -11,10 +12,10 @@ pub(super) enum Effect {
     Close(u16, &'static str),
     /// It is known which user it is: the client is welcome.
     Welcome,
-    /// What the client has sent under this number was done.
-    Accept(Option<u64>),
+    /// What the client has sent under this tag was done.
+    Accept(Tag),
     /// It was not.
-    Refuse(Option<u64>, Refusal),
+    Refuse(Tag, Refusal),
     /// The user's subscriptions go on by this admission, as far as it suffices.
     Renew(Arc<Admission>),
     /// The policy of this name knows no user here any more: what they had subscribed to ends so.

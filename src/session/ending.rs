@@ -11,7 +11,7 @@ use super::slow::Slow;
 use super::subscription::{Verdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
-use crate::protocol::Output;
+use crate::protocol::{Output, Tag};
 use crate::rollout::Transport;
 
 /// How long the closing handshake may take.
@@ -30,7 +30,7 @@ impl Session {
         // Whether they were executed nobody here will know.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
         for call in std::mem::take(&mut self.calls) {
-            self.link.refuse(Some(call.id), &unknown);
+            self.link.refuse(&call.id, &unknown);
         }
         // Who is to come back at once does not come with everybody else.
         let reason = match (code, reason) {
@@ -72,7 +72,7 @@ impl Session {
                 if self.cx.realm.is_stream() {
                     self.refuse_single(&refusal, now);
                 } else {
-                    self.link.refuse(Some(id), &refusal);
+                    self.link.refuse(&id, &refusal);
                 }
             }
             Verdict::Over(end) => {
@@ -112,7 +112,7 @@ impl Session {
 
     /// The implied `sub` of a single stream was refused: that is the session's end.
     pub(super) fn refuse_single(&mut self, refusal: &Refusal, now: Instant) {
-        self.link.refuse(Some(0), refusal);
+        self.link.refuse(&Tag::Number(0), refusal);
         let code = close_code(refusal.code);
         self.close(code, &reason(refusal.code, refusal.retry_ms), now);
     }

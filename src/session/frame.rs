@@ -4,7 +4,7 @@ use super::client::Located;
 use crate::edge::rate_limit::Kind;
 use crate::json::Scalar;
 use crate::policy::{Ask, Policies, Progress};
-use crate::protocol::Req;
+use crate::protocol::{Req, Tag};
 
 /// A `sub` or a `req`, and how far its checks have come.
 pub(super) struct Frame {
@@ -18,7 +18,7 @@ pub(super) struct Frame {
 
 /// What a frame wants.
 pub(super) enum Wants {
-    Sub(u64, Wish),
+    Sub(Tag, Wish),
     Req(Req),
 }
 

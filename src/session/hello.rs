@@ -11,6 +11,7 @@ use crate::config::Route;
 use crate::edge::auth::{Admission, Denied, Identity, credential};
 use crate::error::{Code, Refusal};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::protocol::Tag;
 use crate::rollout::Transport;
 
 impl Access {
@@ -99,7 +100,7 @@ impl Access {
         &mut self,
         cx: &Context,
         subs: &[Subscription],
-        id: Option<u64>,
+        id: Tag,
         token: Option<String>,
         effects: &mut Effects,
     ) {
@@ -145,7 +146,7 @@ impl Access {
         &mut self,
         cx: &Context,
         subs: &[Subscription],
-        (id, before): (Option<u64>, Option<String>),
+        (id, before): (Tag, Option<String>),
         outcome: Result<Admission, Denied>,
         effects: &mut Effects,
     ) {

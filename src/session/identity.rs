@@ -17,7 +17,7 @@ use crate::edge::auth::{Admission, Asking, Check, Denied, Found, Identity, conte
 use crate::edge::rate_limit::Seat;
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
-use crate::protocol::Input;
+use crate::protocol::{Input, Tag};
 
 /// Authorities that may be asked at once for what a client wants.
 const QUESTIONS: usize = 8;
@@ -64,7 +64,7 @@ pub(super) enum Then {
     /// The first frame.
     Welcome,
     /// A token in place of another; the one before.
-    Renew(Option<u64>, Option<String>),
+    Renew(Tag, Option<String>),
     /// A `sub` or a `req`.
     Frame(Frame),
 }
@@ -370,7 +370,7 @@ mod tests {
 
     fn sub() -> Frame {
         Frame::new(Wants::Sub(
-            1,
+            Tag::Number(1),
             Wish {
                 path: "/".into(),
                 after: None,
@@ -384,10 +384,13 @@ mod tests {
     async fn what_may_change_the_user_waits_for_what_is_asked() {
         let mut access = Access::new(Presented::default(), None);
         let auth = || Input::Auth {
-            id: 7,
+            id: Tag::Number(7),
             token: "token".into(),
         };
-        let unsub = || Input::Unsub { id: 8, ch: 1 };
+        let unsub = || Input::Unsub {
+            id: Tag::Number(8),
+            ch: 1,
+        };
         assert_eq!(access.hold(auth()), Some(auth()));
         let (answer, answered) = tokio::sync::oneshot::channel::<Denied>();
         let asking = async { Err(answered.await.expect("an answer")) };

@@ -9,7 +9,7 @@ use super::call::Answer;
 use super::lag::Lag;
 use crate::config::Queue;
 use crate::error::Refusal;
-use crate::protocol::{Codec, Output};
+use crate::protocol::{Codec, Output, Tag};
 use crate::transport::outbox::Outbox;
 use crate::transport::{Incoming, Transport};
 
@@ -82,12 +82,12 @@ impl Link {
     }
 
     /// Says why something is not done.
-    pub fn refuse(&mut self, id: Option<u64>, refusal: &Refusal) {
+    pub fn refuse(&mut self, id: &Tag, refusal: &Refusal) {
         self.reply(&Output::Err { id, refusal });
     }
 
     /// Says what came of a request.
-    pub fn answer(&mut self, id: u64, answer: &Answer) {
+    pub fn answer(&mut self, id: &Tag, answer: &Answer) {
         answer.encode(id, &mut *self.codec, &mut |packet| {
             self.outbox.answer(packet);
         });

@@ -19,7 +19,7 @@ use crate::edge::auth::{Admission, Denied};
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
-use crate::protocol::{Input, Output, Req};
+use crate::protocol::{Input, Output, Req, Tag};
 use crate::rollout::Transport;
 
 /// `sub`s above the limit before the client is sent away for a while.
@@ -92,7 +92,7 @@ impl Session {
                 last_event_id,
                 filter: Vec::new(),
             };
-            let frame = Frame::at(Wants::Sub(0, wish), (found, url), judged_by);
+            let frame = Frame::at(Wants::Sub(Tag::Number(0), wish), (found, url), judged_by);
             self.advance(frame, None, now);
         }
     }
@@ -111,7 +111,7 @@ impl Session {
         }
         match input {
             Input::Hello { id, token } => self.renew(id, token, now),
-            Input::Auth { id, token } => self.renew(Some(id), Some(token), now),
+            Input::Auth { id, token } => self.renew(id, Some(token), now),
             Input::Sub {
                 id,
                 path,
@@ -127,12 +127,12 @@ impl Session {
                 };
                 if self.cx.realm.is_stream() {
                     let detail = "this connection carries one stream";
-                    return self.refuse_sub(id, &Refusal::new(Code::Conflict, detail), now);
+                    return self.refuse_sub(&id, &Refusal::new(Code::Conflict, detail), now);
                 }
                 self.advance(Frame::new(Wants::Sub(id, wish)), None, now);
             }
             Input::Unsub { id, ch } => {
-                if self.with_sub(id, ch, |_| {}) {
+                if self.with_sub(&id, ch, |_| {}) {
                     self.subscriptions.retain(|sub| sub.ch != ch);
                     if self.cx.realm.is_stream() {
                         self.close(1000, "", now);
@@ -140,10 +140,10 @@ impl Session {
                 }
             }
             Input::Pause { id, ch } => {
-                self.with_sub(id, ch, Subscription::pause);
+                self.with_sub(&id, ch, Subscription::pause);
             }
             Input::Resume { id, ch } => {
-                self.with_sub(id, ch, |sub| sub.resume(now));
+                self.with_sub(&id, ch, |sub| sub.resume(now));
             }
             Input::Req(request) => self.advance(Frame::new(Wants::Req(request)), None, now),
             Input::Ping => self.link.reply(&Output::Pong),
@@ -162,12 +162,12 @@ impl Session {
             Input::Pong => {}
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
-                self.link.refuse(other.id(), &refusal);
+                self.link.refuse(&other.id(), &refusal);
             }
         }
     }
 
-    fn renew(&mut self, id: Option<u64>, token: Option<String>, now: Instant) {
+    fn renew(&mut self, id: Tag, token: Option<String>, now: Instant) {
         let mut effects = Effects::default();
         let subs = &self.subscriptions;
         (self.access).renew(&self.cx, subs, id, token, &mut effects);
@@ -230,14 +230,14 @@ impl Session {
         };
         match frame.wants {
             Wants::Sub(id, wish) => {
-                if let Err(refusal) = self.join(place, id, wish, admission, now) {
-                    self.refuse_sub(id, &refusal, now);
+                if let Err(refusal) = self.join(place, id.clone(), wish, admission, now) {
+                    self.refuse_sub(&id, &refusal, now);
                 }
             }
             Wants::Req(request) => {
-                let id = request.id;
+                let id = request.id.clone();
                 if let Err(refusal) = self.call(place, request, admission.as_deref()) {
-                    self.link.refuse(Some(id), &refusal);
+                    self.link.refuse(&id, &refusal);
                 }
             }
         }
@@ -245,8 +245,8 @@ impl Session {
 
     fn refuse_frame(&mut self, wants: &Wants, refusal: &Refusal, now: Instant) {
         match wants {
-            Wants::Sub(id, _) => self.refuse_sub(*id, refusal, now),
-            Wants::Req(request) => self.link.refuse(Some(request.id), refusal),
+            Wants::Sub(id, _) => self.refuse_sub(id, refusal, now),
+            Wants::Req(request) => self.link.refuse(&request.id, refusal),
         }
     }
 
@@ -257,7 +257,7 @@ impl Session {
     fn join(
         &mut self,
         (found, url): Located,
-        id: u64,
+        id: Tag,
         wish: Wish,
         admission: Option<Arc<Admission>>,
         now: Instant,
@@ -324,18 +324,18 @@ impl Session {
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
-    fn refuse_sub(&mut self, id: u64, refusal: &Refusal, now: Instant) {
-        if self.cx.realm.is_stream() && id == 0 && self.subscriptions.is_empty() {
+    fn refuse_sub(&mut self, id: &Tag, refusal: &Refusal, now: Instant) {
+        if self.cx.realm.is_stream() && *id == Tag::Number(0) && self.subscriptions.is_empty() {
             return self.refuse_single(refusal, now);
         }
-        self.link.refuse(Some(id), refusal);
+        self.link.refuse(id, refusal);
         if refusal.code == Code::TooManySubs && self.access.pace.refuse_sub() > PATIENCE {
             self.close(4129, "too many subscriptions", now);
         }
     }
 
     /// Does something to a channel and says so; false where there is none.
-    fn with_sub(&mut self, id: u64, ch: u32, act: impl FnOnce(&mut Subscription)) -> bool {
+    fn with_sub(&mut self, id: &Tag, ch: u32, act: impl FnOnce(&mut Subscription)) -> bool {
         match self.subscriptions.iter_mut().find(|sub| sub.ch == ch) {
             Some(sub) => {
                 act(sub);
@@ -344,7 +344,7 @@ impl Session {
             }
             None => {
                 let refusal = Refusal::new(Code::NotFound, "no such channel on this connection");
-                self.link.refuse(Some(id), &refusal);
+                self.link.refuse(id, &refusal);
                 false
             }
         }

@@ -14,7 +14,7 @@ use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
 use crate::event::{Cause, End, Event, GapWhy, Kind, Position};
 use crate::hub::{Credentials, Joined, Phase, Progress, Subscriber};
-use crate::protocol::{Codec, Output, View};
+use crate::protocol::{Codec, Output, Tag, View};
 use crate::telemetry::Meters;
 use crate::transport::outbox::Outbox;
 
@@ -47,7 +47,7 @@ pub(super) struct Subscription {
 }
 
 struct Unanswered {
-    id: u64,
+    id: Tag,
     at: Position,
     recovered: bool,
     until: Instant,
@@ -87,7 +87,7 @@ pub(super) enum Verdict {
     /// There is more than this round had room for.
     HasMore,
     /// It was refused before it was answered; nothing has been said yet.
-    Refused(u64, End),
+    Refused(Tag, End),
     /// Over; what led to it is out, the end itself is not.
     Over(End),
     /// The client lost something that its connection cannot tell.
@@ -97,7 +97,7 @@ pub(super) enum Verdict {
 impl Subscription {
     /// A subscription that a `sub` asked for, to be answered under this id.
     pub fn new(
-        id: u64,
+        id: Tag,
         joined: Joined,
         route: Arc<Route>,
         filter: Option<Filter>,
@@ -252,7 +252,7 @@ impl Subscription {
     pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
         if let Some(end) = self.subscriber.refusal() {
             return match &self.unanswered {
-                Some(unanswered) => Verdict::Refused(unanswered.id, end),
+                Some(unanswered) => Verdict::Refused(unanswered.id.clone(), end),
                 None => Verdict::Over(end),
             };
         }
@@ -267,7 +267,7 @@ impl Subscription {
             match self.subscriber.phase() {
                 Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,
                 Phase::Ended(end) if !unanswered.recovered && self.is_refusal(&end) => {
-                    return Verdict::Refused(unanswered.id, end);
+                    return Verdict::Refused(unanswered.id.clone(), end);
                 }
                 _ => {}
             }
@@ -275,7 +275,7 @@ impl Subscription {
         if let Some(mut unanswered) = self.unanswered.take() {
             self.renew_snapshot(&mut unanswered);
             let ok = Output::Ok {
-                id: unanswered.id,
+                id: &unanswered.id,
                 sub: Some((self.ch, unanswered.at, unanswered.recovered)),
             };
             desk.say(&ok);

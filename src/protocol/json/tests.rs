@@ -50,7 +50,7 @@ fn every_frame_of_a_client_is_read() {
             r#"{"t":"sub","id":1,"path":"/api/matters","after":"k3-41","last_event_id":"7","filter":{"severity":["high",3]},"new":{}}"#
         ),
         Ok(Input::Sub {
-            id: 1,
+            id: Tag::Number(1),
             path: "/api/matters".into(),
             after: Some("k3-41".into()),
             last_event_id: Some("7".into()),
@@ -67,7 +67,7 @@ fn every_frame_of_a_client_is_read() {
             r#"{"t":"req","id":3,"method":"POST","path":"/api/tasks/9/cancel","headers":{"x-csrftoken":"c"},"d":{ "a" : 1 },"key":"k"}"#
         ),
         Ok(Input::Req(Req {
-            id: 3,
+            id: Tag::Number(3),
             method: "POST".into(),
             path: "/api/tasks/9/cancel".into(),
             headers: vec![("x-csrftoken".into(), "c".into())],
@@ -77,12 +77,15 @@ fn every_frame_of_a_client_is_read() {
     );
     assert_eq!(
         read(r#"{"t":"unsub","id":2,"ch":17}"#),
-        Ok(Input::Unsub { id: 2, ch: 17 })
+        Ok(Input::Unsub {
+            id: Tag::Number(2),
+            ch: 17
+        })
     );
     assert_eq!(
         read(r#"{"t":"hello","token":null}"#),
         Ok(Input::Hello {
-            id: None,
+            id: Tag::None,
             token: None
         })
     );
@@ -107,7 +110,9 @@ fn a_bad_member_is_told_with_the_id_where_it_is_readable() {
         (r#"{"t":"auth","id":2}"#, Some(2)),
     ] {
         match read(text) {
-            Err(Violation::Frame { id: found, .. }) => assert_eq!(found, id, "{text}"),
+            Err(Violation::Frame { id: found, .. }) => {
+                assert_eq!(found, id.map_or(Tag::None, Tag::Number), "{text}")
+            }
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -232,22 +237,28 @@ fn everything_else_reads_as_the_contract_shows_it() {
         ),
         (
             Output::Ok {
-                id: 1,
+                id: &Tag::Number(1),
                 sub: Some((17, at(44), true)),
             },
             r#"{"t":"ok","id":1,"ch":17,"at":"k3-44","recovered":true}"#,
         ),
-        (Output::Ok { id: 2, sub: None }, r#"{"t":"ok","id":2}"#),
+        (
+            Output::Ok {
+                id: &Tag::Number(2),
+                sub: None,
+            },
+            r#"{"t":"ok","id":2}"#,
+        ),
         (
             Output::Err {
-                id: Some(1),
+                id: &Tag::Number(1),
                 refusal: &refusal.clone(),
             },
             r#"{"t":"err","id":1,"code":"forbidden","status":403,"retry_ms":0,"msg":"no \"entry\""}"#,
         ),
         (
             Output::Err {
-                id: None,
+                id: &Tag::None,
                 refusal: {
                     refusal.retry_ms = Some(5);
                     &refusal
@@ -264,7 +275,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
         ),
         (
             Output::Res {
-                id: 3,
+                id: &Tag::Number(3),
                 status: 200,
                 headers: &headers,
                 body: ResBody::Json(b"{}"),
@@ -273,7 +284,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
         ),
         (
             Output::Res {
-                id: 3,
+                id: &Tag::Number(3),
                 status: 204,
                 headers: &[],
                 body: ResBody::Binary(&[0xff]),
