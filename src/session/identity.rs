@@ -66,7 +66,7 @@ pub(super) enum Then {
     /// A token in place of another; the one before.
     Renew(Tag, Option<String>),
     /// A `sub` or a `req`.
-    Frame(Frame),
+    Frame(Box<Frame>),
 }
 
 /// Is this still the same user?
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(access.hold(auth()), Some(auth()));
         let (answer, answered) = tokio::sync::oneshot::channel::<Denied>();
         let asking = async { Err(answered.await.expect("an answer")) };
-        access.ask(Box::pin(asking), Then::Frame(sub()));
+        access.ask(Box::pin(asking), Then::Frame(Box::new(sub())));
         assert_eq!(access.subs_asked(), 1);
         assert!(access.may_read());
         assert_eq!(access.hold(unsub()), Some(unsub()));
@@ -415,7 +415,10 @@ mod tests {
         let mut access = Access::new(Presented::default(), None);
         for _ in 0..QUESTIONS {
             assert!(access.may_read());
-            access.ask(Box::pin(std::future::pending()), Then::Frame(sub()));
+            access.ask(
+                Box::pin(std::future::pending()),
+                Then::Frame(Box::new(sub())),
+            );
         }
         assert!(!access.may_read());
     }

@@ -195,11 +195,11 @@ impl Session {
                 let is_in = self.access.take_in(&self.cx, &admission, &mut effects);
                 self.apply(effects, now);
                 if is_in {
-                    self.advance(frame, None, now);
+                    self.advance(*frame, None, now);
                 }
                 return;
             }
-            (Then::Frame(frame), Err(denied)) => self.advance(frame, Some(denied), now),
+            (Then::Frame(frame), Err(denied)) => self.advance(*frame, Some(denied), now),
         }
         self.apply(effects, now);
     }
@@ -225,7 +225,9 @@ impl Session {
         }
         let (place, admission) = match checked {
             Ok(Checked::Passed(place, admission)) => (place, admission),
-            Ok(Checked::Asks(asking)) => return self.access.ask(asking, Then::Frame(frame)),
+            Ok(Checked::Asks(asking)) => {
+                return self.access.ask(asking, Then::Frame(Box::new(frame)));
+            }
             Err(refusal) => return self.refuse_frame(&frame.wants, &refusal, now),
         };
         match frame.wants {
