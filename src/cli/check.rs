@@ -8,7 +8,7 @@ mod sources;
 
 use std::path::Path;
 
-use super::{Failure, Outcome, print};
+use super::outcome::{Failure, Outcome, print};
 use crate::config::{self, Loaded, Problem, Severity};
 use crate::reload;
 

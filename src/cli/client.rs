@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Failure, Remote, print};
+use super::outcome::{Failure, Remote, print};
 use crate::config::{Config, Listen};
 use crate::reload;
 

@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::client::Client;
+use super::outcome::{Outcome, Remote, print};
 use super::table::{cell, table};
-use super::{Client, Outcome, Remote, print};
 
 #[derive(Subcommand)]
 pub enum Command {

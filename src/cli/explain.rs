@@ -7,9 +7,10 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
+use super::client::Client;
 use super::client::encode;
+use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::cell;
-use super::{Client, Failure, Outcome, Remote, print};
 use crate::admin::{self, Question};
 use crate::reload;
 use crate::rollout::Stages;

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::client::Client;
+use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::{cell, table};
-use super::{Client, Failure, Outcome, Remote, print};
 
 pub async fn run(remote: Remote) -> Outcome {
     let client = Client::new(remote)?;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Failure, Outcome, print};
+use super::outcome::{Failure, Outcome, print};
 use crate::config::ApiKey;
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod health;
 mod key;
+mod outcome;
 mod rollout;
 mod run;
 mod sessions;
@@ -19,9 +20,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use client::Client;
+use outcome::{Failure, Outcome, Remote};
 
 /// A sidecar that serves WebSocket from a backend's Server-Sent Events and polled endpoints, without changing the backend.
 #[derive(Parser)]
@@ -158,36 +159,6 @@ Example:
     Explain(explain::Explain),
 }
 
-/// Where the running sidecar is.
-#[derive(Args, Clone)]
-struct Remote {
-    /// Admin address: http://HOST:PORT or unix:/PATH [default: that of ./proxy.toml, else http://127.0.0.1:9900].
-    #[arg(long, value_name = "URL", env = "CROSSFADE_ADMIN")]
-    admin: Option<String>,
-    /// The file's admin.token.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "CROSSFADE_ADMIN_TOKEN",
-        hide_env_values = true
-    )]
-    token: Option<String>,
-    /// Prints the admin API's answer as it is.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Why a command did not do it.
-#[derive(Debug)]
-enum Failure {
-    /// Exit 1.
-    No(String),
-    /// Exit 2.
-    Usage(String),
-}
-
-type Outcome = Result<(), Failure>;
-
 /// Reads the arguments, does it, and says how it went.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -224,16 +195,6 @@ fn wait(work: impl Future<Output = Outcome>) -> Outcome {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(Failure::No(format!("error: no runtime: {error}"))),
     }
-}
-
-/// Writes a result. A reader that went away (`| head`) is no failure.
-fn print(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let _ = out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(end.as_bytes()));
 }
 
 #[cfg(test)]

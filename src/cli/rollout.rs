@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::client::{Answer, encode};
+use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::{cell, table};
-use super::{Client, Failure, Outcome, Remote, print};
 use crate::rollout::thousandths;
 
 #[derive(Subcommand)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, Outcome};
+use super::outcome::{Failure, Outcome};
 use crate::admin::Upgrade;
 use crate::app::{self, Endowment, Handle, StartError};
 use crate::handover::image::Image;

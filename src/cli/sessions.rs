@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+use super::client::Client;
 use super::client::encode;
+use super::outcome::{Outcome, Remote, print};
 use super::table::{cell, table};
-use super::{Client, Outcome, Remote, print};
 
 #[derive(Subcommand)]
 pub enum Command {

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 
+use super::client::Client;
+use super::outcome::{Outcome, Remote, print};
 use super::table::{cell, table};
-use super::{Client, Outcome, Remote, print};
 
 #[derive(Subcommand)]
 pub enum Command {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::{Client, Failure, Outcome, Remote, print};
+use super::client::Client;
+use super::outcome::{Failure, Outcome, Remote, print};
 
 /// The new process may take half a minute to get ready, and one before it a little longer to let go.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answer;
+mod body;
 mod bound;
 mod coding;
 pub mod collector;
@@ -15,6 +16,7 @@ pub mod outside;
 mod peer_settings;
 mod pins;
 mod pool;
+mod purpose;
 mod resolve;
 mod stream;
 mod strict;
@@ -29,9 +31,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
@@ -44,6 +44,8 @@ use crate::edge::hygiene::rounds::Tag;
 use crate::edge::hygiene::spelling::Spelling;
 use crate::error::{Error, Kind, Side};
 use crate::telemetry::{Span, Telemetry};
+pub use body::{Body, empty, full};
+pub use purpose::Purpose;
 pub use resolve::Resolver;
 
 use answer::Answer;
@@ -55,58 +57,6 @@ use pool::{Pool, Settings};
 
 /// A request under way, up to the head of its answer.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;
-
-/// Any body on its way through.
-pub type Body = UnsyncBoxBody<Bytes, Error>;
-
-/// For what a request goes upstream (metric label `kind`, and which timeouts hold).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A client's own request.
-    Passthrough,
-    /// A poll.
-    Poll,
-    /// An SSE stream: no response timeout.
-    Sse,
-    /// A `req`: no response timeout here, the caller keeps the route's own.
-    Call,
-    /// A question of the edge: who is this? The caller keeps the time.
-    Auth,
-}
-
-impl Purpose {
-    /// The word in metric labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Passthrough => "passthrough",
-            Purpose::Poll => "poll",
-            Purpose::Sse => "sse",
-            Purpose::Call => "call",
-            Purpose::Auth => "auth",
-        }
-    }
-
-    /// Whether the request tells that it comes from here. What a source sends is fixed, and tells nothing: where it leads back
-    /// here it becomes a passthrough, which does.
-    fn is_tagged(self) -> bool {
-        match self {
-            Purpose::Passthrough | Purpose::Call | Purpose::Auth => true,
-            Purpose::Poll | Purpose::Sse => false,
-        }
-    }
-}
-
-/// A body of no bytes.
-pub fn empty() -> Body {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A body that is there already.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
 
 /// All fleets and pools; kept across reloads where an upstream did not change. Cheap to clone.
 #[derive(Clone)]

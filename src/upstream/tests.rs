@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

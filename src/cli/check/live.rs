@@ -11,8 +11,8 @@ use futures_util::{StreamExt, stream};
 use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Uri};
 
-use super::super::client::admin_of;
-use super::super::{Client, Remote};
+use super::super::client::{Client, admin_of};
+use super::super::outcome::Remote;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
 use super::sources;

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::outcome::{Failure, Outcome};
 use super::run::refused;
-use super::{Failure, Outcome};
 use crate::app;
 use crate::telemetry::{LogControl, Telemetry};
 use backend::Backend;
