@@ -46,7 +46,7 @@ fn measure_age(shared: &Shared) {
             *age = (*age).max(now.saturating_sub(last_ok));
         }
     }
-    shared.telemetry.data_ages(&ages);
+    shared.telemetry.life.data_ages(&ages);
 }
 
 /// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source with listening clients

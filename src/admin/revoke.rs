@@ -82,7 +82,7 @@ async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {
         Some(Revoked::Token(_)) => "jti",
         Some(Revoked::Credential(_) | Revoked::Everything) | None => "session",
     };
-    admin.shared.telemetry.revoked(word, closed);
+    admin.shared.telemetry.edge.revoked(word, closed);
     keep(admin).await;
     closed
 }
@@ -100,6 +100,6 @@ async fn keep(admin: &Admin) {
     let writing = move || state::write_whole(&file, text.as_bytes(), state::PRIVATE);
     let written = tokio::task::spawn_blocking(writing).await;
     if let Ok(Err(error)) = written {
-        admin.shared.telemetry.state_not_kept(&path, &error);
+        admin.shared.telemetry.life.state_not_kept(&path, &error);
     }
 }

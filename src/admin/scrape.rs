@@ -42,7 +42,7 @@ impl Scrape {
     /// What the system says.
     pub fn open(address: SocketAddr, shared: &Arc<Shared>) -> io::Result<Scrape> {
         let listener = listener::bind_shared(address)?;
-        shared.telemetry.metrics_served(listener.local_addr()?);
+        shared.telemetry.life.metrics_served(listener.local_addr()?);
         let task = tokio::spawn(serve(listener, shared.clone()));
         Ok(Scrape {
             task: task.abort_handle(),

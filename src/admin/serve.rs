@@ -115,7 +115,7 @@ async fn converse(
     };
     // A caller that breaks off has its reasons; there is nobody left to tell. A bug of ours ends this connection only.
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
-        admin.shared.telemetry.panicked("admin");
+        admin.shared.telemetry.life.panicked("admin");
     }
 }
 

@@ -150,6 +150,7 @@ pub fn drain(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     admin
         .shared
         .telemetry
+        .life
         .drain_began("admin", sessions, window);
     Ok(answer::json_with(
         StatusCode::ACCEPTED,
@@ -162,7 +163,7 @@ pub fn cancel_drain(admin: &Admin) -> Answer {
     if !admin.leaving.load(Ordering::SeqCst) {
         admin.shared.draining.store(false, Ordering::SeqCst);
         admin.shared.sessions.cancel_drain();
-        admin.shared.telemetry.drain_cancelled();
+        admin.shared.telemetry.life.drain_cancelled();
     }
     answer::json(&json!({ "sessions": admin.shared.sessions.count() }))
 }

@@ -31,7 +31,7 @@ impl Handle {
 
         self.close_doors();
         self.empty(end, Duration::ZERO).await;
-        self.shared.telemetry.left();
+        self.shared.telemetry.life.left();
     }
 
     /// Sessions leave over a window, exchanges under way are finished, unused connections end after `patience`, and what is
@@ -43,6 +43,7 @@ impl Handle {
         let sessions = self.shared.sessions.drain(window, "deploy");
         self.shared
             .telemetry
+            .life
             .drain_began("deploy", sessions, window);
         let everyone = async {
             sleep(patience).await;
@@ -62,12 +63,12 @@ impl Handle {
         self.close_doors();
         self.doors.stop.send_replace(true);
         self.cut(FORCED).await;
-        self.shared.telemetry.left();
+        self.shared.telemetry.life.left();
     }
 
     fn announce(&self) {
         self.api.leaving.store(true, Ordering::SeqCst);
-        self.shared.telemetry.leaving();
+        self.shared.telemetry.life.leaving();
         // Nobody listens where systemd did not start us.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
@@ -80,7 +81,7 @@ impl Handle {
 
     async fn cut(&mut self, patience: Duration) {
         let closed = self.shared.sessions.close(&Whom::All, GOING_AWAY).await;
-        self.shared.telemetry.cut(closed);
+        self.shared.telemetry.life.cut(closed);
         // A peer that does not answer its close frame in time is cut with the process.
         let _ = tokio::time::timeout(patience, self.shared.sessions.gone()).await;
         self.doors.tasks.abort_all();

@@ -150,10 +150,10 @@ pub async fn build(
     let read = reload::read_noting(path, &mut prints).map_err(StartError::Invalid)?;
     let config = Arc::new(read.loaded.config.clone());
     telemetry.set_log(config.log.level, config.log.json, config.log.access);
-    telemetry.warned(&read.loaded.warnings);
+    telemetry.life.warned(&read.loaded.warnings);
     let state_dir = prepare_state(&config)?;
     if state_dir.is_none() {
-        telemetry.nothing_is_kept();
+        telemetry.life.nothing_is_kept();
     }
     endowment
         .given
@@ -282,6 +282,7 @@ impl Built {
         let trigger = Trigger::Start.as_str();
         shared
             .telemetry
+            .life
             .config_accepted(generation, trigger, since.elapsed());
 
         let (asks, orders) = mpsc::channel(ASKS);
@@ -365,7 +366,7 @@ fn spawn_watched(
     let telemetry = shared.telemetry.clone();
     tokio::spawn(async move {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-            telemetry.panicked(name);
+            telemetry.life.panicked(name);
         }
     })
 }

@@ -42,6 +42,7 @@ fn apply(shared: &Shared, memory: Memory, before: Level) -> Level {
         shared.pressure.set(level);
         shared
             .telemetry
+            .downstream
             .memory_pressed(level as u8, level.as_str(), memory);
     }
     let held = shared.hub.held();

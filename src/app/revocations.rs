@@ -25,12 +25,14 @@ pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
     };
     let now = SystemTime::now();
     let aside = state::set_aside(&path, now);
-    telemetry.revocations_lost(&path, &why, aside.as_deref());
+    telemetry
+        .life
+        .revocations_lost(&path, &why, aside.as_deref());
     let mut revocations = Revocations::default();
     revocations.revoke(Revoked::Everything, unix_seconds(now));
     let text = revocations.to_json();
     if let Err(error) = write_whole(&path, text.as_bytes(), PRIVATE) {
-        telemetry.state_not_kept(&path, &error);
+        telemetry.life.state_not_kept(&path, &error);
     }
     revocations
 }

@@ -22,7 +22,7 @@ pub fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) ->
     let is_needed = config.server.secret.is_none();
     let Some(path) = state_dir.map(|dir| dir.join(FILE)) else {
         if is_needed {
-            telemetry.secret_is_random();
+            telemetry.life.secret_is_random();
         }
         return make();
     };
@@ -31,13 +31,13 @@ pub fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) ->
         Ok(None) => {}
         Err(why) => {
             let aside = state::set_aside(&path, SystemTime::now());
-            telemetry.state_corrupt(&path, &why, aside.as_deref());
+            telemetry.life.state_corrupt(&path, &why, aside.as_deref());
         }
     }
     let secret = make();
     let text = URL_SAFE_NO_PAD.encode(&secret);
     if let Err(error) = write_whole(&path, text.as_bytes(), PRIVATE) {
-        telemetry.state_not_kept(&path, &error);
+        telemetry.life.state_not_kept(&path, &error);
     }
     secret
 }

@@ -41,7 +41,7 @@ impl Handle {
     pub async fn upgrade(&self, image: &Image, upgrade: Upgrade) -> Option<Successor> {
         let Upgrade { binary, reply } = upgrade;
         let telemetry = &self.shared.telemetry;
-        telemetry.upgrade_began(binary.as_deref());
+        telemetry.upgrades.upgrade_began(binary.as_deref());
         let outcome = match self.may_upgrade().await {
             Err(why) => Err(NotUpgraded::Refused(why)),
             Ok(()) => {
@@ -56,11 +56,13 @@ impl Handle {
         let (answer, successor) = match outcome {
             Ok(successor) => {
                 let upgraded = successor.upgraded.clone();
-                telemetry.upgrade_done(upgraded.pid, &upgraded.version, upgraded.topics);
+                telemetry
+                    .upgrades
+                    .upgrade_done(upgraded.pid, &upgraded.version, upgraded.topics);
                 (Ok(upgraded), Some(successor))
             }
             Err(why) => {
-                telemetry.upgrade_failed(&why.to_string());
+                telemetry.upgrades.upgrade_failed(&why.to_string());
                 (Err(why), None)
             }
         };
@@ -124,7 +126,7 @@ impl Handle {
         let emptying = self.empty(end, LAME_DUCK.min(in_all / 5));
         tokio::join!(emptying, telling);
         let _ = timeout(LAST_ANSWERS, &mut self.admin_door.task).await;
-        self.shared.telemetry.left();
+        self.shared.telemetry.life.left();
     }
 }
 

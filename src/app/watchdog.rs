@@ -35,7 +35,7 @@ async fn watch(parts: Vec<AbortHandle>, api: Arc<Admin>, pace: Duration) {
         if is_whole {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         } else if was_whole {
-            api.shared.telemetry.watchdog_starves();
+            api.shared.telemetry.life.watchdog_starves();
         }
         was_whole = is_whole;
     }

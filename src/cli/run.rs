@@ -49,7 +49,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
             None => begin(config, telemetry, activated).await?,
         };
         serve(house, &image, &mut signals).await;
-        witness.stop_tracing().await;
+        witness.traces.stop_tracing().await;
         Ok(())
     });
     runtime.shutdown_timeout(LEFTOVERS);

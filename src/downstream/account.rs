@@ -143,14 +143,18 @@ impl Account {
         let error = Error::unauthorized(denied.detail());
         self.blame(&error);
         self.denied = Some(denied.result());
-        self.telemetry.credential_ended("answer", denied.result());
+        self.telemetry
+            .edge
+            .credential_ended("answer", denied.result());
         error
     }
 
     /// Something broke.
     pub fn blame(&mut self, error: &Error) {
         self.side = Some(error.side);
-        self.telemetry.exchange_failed(error, &self.request.id);
+        self.telemetry
+            .downstream
+            .exchange_failed(error, &self.request.id);
     }
 }
 
@@ -163,11 +167,11 @@ impl Drop for Account {
         let (request, answer) = (&self.request, &self.answer);
         self.span
             .served(&request.path, route, self.action, answer.status);
-        if !self.telemetry.wants_access() {
+        if !self.telemetry.access.wants_access() {
             return;
         }
         let gone = (!answer.is_whole).then_some(Side::Downstream);
-        self.telemetry.request_finished(&Request {
+        self.telemetry.access.request_finished(&Request {
             id: &request.id,
             method: request.method.as_str(),
             path: &request.path,

@@ -60,10 +60,11 @@ impl Cohort {
         let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
         if let Some(rollout) = &route.rollout {
             let (transport, reason) = (decision.transport, decision.reason);
-            exchange
-                .shared
-                .telemetry
-                .decided(&rollout.name, transport.as_str(), reason.as_str());
+            exchange.shared.telemetry.rollouts.decided(
+                &rollout.name,
+                transport.as_str(),
+                reason.as_str(),
+            );
         }
         decision
     }

@@ -137,7 +137,12 @@ async fn arrive(
 /// Parts from somebody who was not let in.
 async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server) {
     let place = shared.connections.linger();
-    let refused = |reason| shared.telemetry.connection_refused(reason, remote.address);
+    let refused = |reason| {
+        shared
+            .telemetry
+            .downstream
+            .connection_refused(reason, remote.address)
+    };
     match dropped {
         Dropped::Gone => {}
         Dropped::Refused(reason) => refused(reason),

@@ -61,7 +61,9 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
             version: request.version(),
             remote: connection.peer.clone(),
         },
-        telemetry.trace_request(request.method(), request.headers(), peer.is_trusted),
+        telemetry
+            .traces
+            .trace_request(request.method(), request.headers(), peer.is_trusted),
         connection.traffic.clone(),
         telemetry.clone(),
     );
@@ -91,10 +93,16 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
         };
         if let Some(reason) = reason {
             let telemetry = &connection.shared.telemetry;
-            telemetry.request_refused(reason, &account.request.id, &account.request.remote);
+            telemetry.downstream.request_refused(
+                reason,
+                &account.request.id,
+                &account.request.remote,
+            );
             if let Some(protocol) = account.asked_for {
                 let route = account.route.as_deref().unwrap_or("-");
-                telemetry.handshake_refused(route, protocol, reason);
+                telemetry
+                    .downstream
+                    .handshake_refused(route, protocol, reason);
             }
         }
         account.side.get_or_insert(problem.side);
@@ -153,7 +161,7 @@ async fn walk(
         })?;
     if let Some(name) = dropped.first() {
         let telemetry = &connection.shared.telemetry;
-        telemetry.fields_dropped(dropped.len(), name.as_str());
+        telemetry.edge.fields_dropped(dropped.len(), name.as_str());
     }
     let id = account.request.id.clone();
     let mut exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
@@ -175,7 +183,11 @@ async fn walk(
     if exchange.way.rounds >= rounds::MOST {
         let route = destination.route();
         let (route, upstream) = route.map_or(("-", "-"), |r| (&r.name, &r.upstream.name));
-        connection.shared.telemetry.loop_detected(route, upstream);
+        connection
+            .shared
+            .telemetry
+            .downstream
+            .loop_detected(route, upstream);
         return Err(Problem::loop_detected());
     }
     // Where sockets are ours, what is not believed decides whose they are.
@@ -183,7 +195,7 @@ async fn walk(
         && forwarded::is_disbelieved(&head.headers, peer)
         && let Some(ip) = peer.ip
     {
-        connection.shared.telemetry.forwarded_disbelieved(ip);
+        connection.shared.telemetry.edge.forwarded_disbelieved(ip);
     }
     // What we answer by ourselves under the prefix is no socket, whatever it asks for.
     exchange.is_handshake &= destination.takes_handshakes();

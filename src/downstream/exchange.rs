@@ -78,6 +78,8 @@ impl Exchange {
     /// Tells of an answer that was refused here and not below.
     pub fn refuse_answer(&self, route: &Route, error: &Error) {
         let telemetry = &self.shared.telemetry;
-        telemetry.answer_refused(&route.upstream.name, &error.detail);
+        telemetry
+            .upstreams
+            .answer_refused(&route.upstream.name, &error.detail);
     }
 }

@@ -105,7 +105,7 @@ fn answer(
     let carried = AssertUnwindSafe(stream::carry(common, handler, request, respond)).catch_unwind();
     tokio::spawn(carried.map(move |outcome| {
         if outcome.is_err() {
-            telemetry.panicked("stream");
+            telemetry.life.panicked("stream");
         }
     }));
 }
@@ -155,7 +155,9 @@ impl Driver {
         let accepted = self.engine.poll_accept(cx);
         for _ in 0..self.board.take_malformed() {
             let telemetry = &self.connection.shared.telemetry;
-            telemetry.stream_malformed(self.connection.remote.address);
+            telemetry
+                .downstream
+                .stream_malformed(self.connection.remote.address);
         }
         if let Some(abuse) = self.board.abuse() {
             return Poll::Ready(Event::Abuse(abuse));
@@ -205,7 +207,9 @@ impl Driver {
 
     fn refused(&self, reason: &str) {
         let telemetry = &self.connection.shared.telemetry;
-        telemetry.connection_refused(reason, self.connection.remote.address);
+        telemetry
+            .downstream
+            .connection_refused(reason, self.connection.remote.address);
     }
 
     /// Says why, to whom it may reach, and closes.

@@ -24,7 +24,7 @@ pub fn count(
     let key = Key::of(limit.by, principal.as_ref(), route, remote);
     let limiters = exchange.shared.limiters.of(limit);
     limiters.check(kind, key, 1).map_err(|exceeded| {
-        exchange.shared.telemetry.rate_limited(&limit.name);
+        exchange.shared.telemetry.edge.rate_limited(&limit.name);
         Problem::rate_limited(&limit.name, &exceeded)
     })
 }
@@ -37,7 +37,7 @@ pub fn take_seat(exchange: &Exchange, place: Policies<'_>) -> Result<Option<Seat
     let address = exchange.client.ip.parse().ok();
     let taken = exchange.shared.limiters.of(limit).take_seat(None, address);
     taken.map(Some).map_err(|crowded| {
-        exchange.shared.telemetry.rate_limited(&limit.name);
+        exchange.shared.telemetry.edge.rate_limited(&limit.name);
         Problem::crowded(crowded)
     })
 }
@@ -52,7 +52,7 @@ pub fn count_for(
     let counted = seat.count_for(&admission.identity.principal());
     counted.inspect_err(|_| {
         let name = place.rate_limit.map_or("", |limit| &limit.name);
-        exchange.shared.telemetry.rate_limited(name);
+        exchange.shared.telemetry.edge.rate_limited(name);
     })
 }
 

@@ -87,7 +87,7 @@ pub async fn serve(
                         true => reserve.turn_away(&listener, &shared).await,
                         false => 0,
                     };
-                    shared.telemetry.accept_failed(&error, turned_away);
+                    shared.telemetry.downstream.accept_failed(&error, turned_away);
                     tokio::time::sleep(REST).await;
                 }
             },
@@ -101,6 +101,6 @@ pub async fn serve(
 
 fn note(shared: &Shared, ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
-        shared.telemetry.panicked("connection");
+        shared.telemetry.life.panicked("connection");
     }
 }

@@ -76,7 +76,9 @@ fn measure(exchange: &Exchange, rollout: &Rollout, answer: &Result<Response<Body
         Err(problem) => problem.status,
     };
     let telemetry = &exchange.shared.telemetry;
-    telemetry.legacy_answered(&rollout.name, status.is_server_error());
+    telemetry
+        .rollouts
+        .legacy_answered(&rollout.name, status.is_server_error());
 }
 
 async fn go(

@@ -180,9 +180,9 @@ async fn carry(
     let (connection, _, _) = &held;
     let telemetry = &connection.shared.telemetry;
     if let Some(reason) = denied {
-        telemetry.credential_ended("tunnel", reason);
+        telemetry.edge.credential_ended("tunnel", reason);
     }
-    telemetry.tunnel_finished(&Tunnel {
+    telemetry.access.tunnel_finished(&Tunnel {
         id: &journey.id,
         route: &journey.route.name,
         upstream: &journey.route.upstream.name,

@@ -158,11 +158,15 @@ fn answer(
                 Entry::TurnedAway(code) => refused_by(code),
                 _ => "legacy",
             };
-            telemetry.handshake_refused(asked.route, label, reason);
+            telemetry
+                .downstream
+                .handshake_refused(asked.route, label, reason);
         }
         None => {
             let reason = asked.decision.reason.as_str();
-            telemetry.handshake_accepted(asked.route, label, reason);
+            telemetry
+                .downstream
+                .handshake_accepted(asked.route, label, reason);
         }
     }
     let Entrant {

@@ -149,7 +149,7 @@ impl Predecessor {
                 Some(writer)
             }
             Err(error) => {
-                shared.telemetry.predecessor_lost(&error);
+                shared.telemetry.upgrades.predecessor_lost(&error);
                 None
             }
         };
@@ -158,7 +158,7 @@ impl Predecessor {
         let mut house = built.open(true).await;
         announce(&house);
         let version = env!("CARGO_PKG_VERSION");
-        shared.telemetry.upgraded(version, imports.taken);
+        shared.telemetry.upgrades.upgraded(version, imports.taken);
         match writer {
             Some(mut writer) => {
                 let topics = Some(imports.taken);

@@ -39,6 +39,7 @@ impl Budget {
             self.held.fetch_sub(before - now, Ordering::Relaxed);
         }
         self.telemetry
+            .hub
             .queue_bytes_changed(now as i64 - before as i64);
     }
 
@@ -80,6 +81,6 @@ impl Budget {
 
     /// Windows of this route have lost so many bytes before their time.
     pub fn squeezed(&self, route: &str, bytes: usize) {
-        self.telemetry.window_squeezed(route, bytes);
+        self.telemetry.hub.window_squeezed(route, bytes);
     }
 }

@@ -43,7 +43,7 @@ async fn run(feeds: Arc<Feeds>, node: Arc<Node>, topic: Arc<Topic>, writer: Writ
     };
     let ran = AssertUnwindSafe(run).catch_unwind().await;
     if ran.is_err() {
-        node.telemetry.panicked("feed");
+        node.telemetry.life.panicked("feed");
     }
     if !matches!(topic.phase(), Phase::Ended(_)) && publisher.is_current() {
         node.end(&topic, internal());

@@ -292,7 +292,7 @@ impl Node {
     }
 
     fn make(self: &Arc<Self>, birth: Birth) -> Arc<Topic> {
-        let meters = self.telemetry.topic_meters(&birth.target.route.name);
+        let meters = self.telemetry.hub.topic_meters(&birth.target.route.name);
         let (home, budget) = (self.clone(), self.budget.clone());
         Arc::new(Topic::new(home, birth, budget, meters, Handle::current()))
     }

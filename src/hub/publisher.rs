@@ -202,14 +202,18 @@ impl Publisher {
     /// A shared answer looked private: an alarm, and what the operator can do about it.
     pub fn tripped(&self, reason: &'static str, fix: &str) {
         let route = &self.topic.target.route.name;
-        self.node.telemetry.share_refused(route, reason);
+        self.node.telemetry.hub.share_refused(route, reason);
         self.alarm(reason, fix);
     }
 
     /// A shared answer is for none of its clients: told of once, until a good one comes.
     pub fn alarm(&self, reason: &'static str, fix: &str) {
         let (target, node) = (&self.topic.target, &self.node);
-        let tell = || (node.telemetry).share_alarm(&target.route.name, &target.url, reason, fix);
+        let tell = || {
+            (node.telemetry)
+                .hub
+                .share_alarm(&target.route.name, &target.url, reason, fix)
+        };
         node.alarms.raise(target, reason, tell);
     }
 

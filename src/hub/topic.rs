@@ -281,7 +281,7 @@ impl Topic {
     /// Subscribers are told of a loss.
     pub fn count_gap(&self, why: GapWhy) {
         let route = &self.target.route.name;
-        self.home.telemetry().gap_told(route, why.as_str());
+        self.home.telemetry().hub.gap_told(route, why.as_str());
     }
 
     /// What the admin API shows.

@@ -144,7 +144,7 @@ fn read(path: &Path, telemetry: &Telemetry) -> VecDeque<Kept> {
         Err(error) => error.to_string(),
     };
     let aside = state::set_aside(path, SystemTime::now());
-    telemetry.state_corrupt(path, &why, aside.as_deref());
+    telemetry.life.state_corrupt(path, &why, aside.as_deref());
     VecDeque::new()
 }
 

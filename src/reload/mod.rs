@@ -271,7 +271,7 @@ impl Reloader {
             }
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-                telemetry.config_invalid(word, &lines, since.elapsed());
+                telemetry.life.config_invalid(word, &lines, since.elapsed());
                 Err(Declined::Invalid(json!(problems)))
             }
         };
@@ -281,11 +281,15 @@ impl Reloader {
                 generation,
                 ..
             }) => {
-                telemetry.config_accepted(*generation, word, since.elapsed());
+                telemetry
+                    .life
+                    .config_accepted(*generation, word, since.elapsed());
             }
-            Ok(_) => telemetry.config_unchanged(word, since.elapsed()),
+            Ok(_) => telemetry.life.config_unchanged(word, since.elapsed()),
             Err(Declined::RestartRequired(keys)) => {
-                telemetry.config_needs_restart(word, keys, since.elapsed());
+                telemetry
+                    .life
+                    .config_needs_restart(word, keys, since.elapsed());
             }
             Err(_) => {}
         }
@@ -363,7 +367,7 @@ impl Reloader {
     pub async fn save(&self) {
         if let Err(error) = self.history.save().await {
             let path = self.history.path().unwrap_or(Path::new("")).to_owned();
-            self.shared.telemetry.state_not_kept(&path, &error);
+            self.shared.telemetry.life.state_not_kept(&path, &error);
         }
     }
 

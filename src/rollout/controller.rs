@@ -137,7 +137,7 @@ impl Controller {
                 is_given_away: false,
             }),
             measured: Mutex::new(Measured {
-                before: telemetry.counted(),
+                before: telemetry.rollouts.counted(),
                 windows: BTreeMap::new(),
             }),
             file: file.map(|path| StateFile {
@@ -169,7 +169,7 @@ impl Controller {
 
     fn tick(&self) {
         let plans = self.kept().plans.clone();
-        let counted = self.0.telemetry.counted();
+        let counted = self.0.telemetry.rollouts.counted();
         let mut measured = self.measured();
         let before = std::mem::replace(&mut measured.before, counted);
         let Measured {
@@ -207,7 +207,7 @@ impl Controller {
         let saver = self.clone();
         let saved = tokio::spawn(async move { saver.save().await });
         if saved.await.is_err() {
-            self.0.telemetry.panicked("rollout state file");
+            self.0.telemetry.life.panicked("rollout state file");
         }
         self.status(name).ok_or(Refused::Unknown)
     }
@@ -303,9 +303,11 @@ impl Controller {
                 kept.version += 1;
             }
         }
-        (self.0.telemetry).rollouts_known(plans.keys().map(String::as_str));
+        (self.0.telemetry)
+            .rollouts
+            .rollouts_known(plans.keys().map(String::as_str));
         for gone in kept.plans.keys().filter(|name| !plans.contains_key(*name)) {
-            self.0.telemetry.rollout_gone(gone);
+            self.0.telemetry.rollouts.rollout_gone(gone);
         }
         kept.plans = plans.clone();
         self.put_in_force(&kept);
@@ -345,6 +347,7 @@ impl Controller {
                 let percent = f64::from(stage.effective_percent()) / 1000.0;
                 self.0
                     .telemetry
+                    .rollouts
                     .rollout_stands(name, percent, stage.state.as_str());
             }
         }
@@ -392,7 +395,7 @@ impl Controller {
         }
         file.sound.store(outcome.is_ok(), Ordering::Relaxed);
         if let Err(error) = outcome {
-            self.0.telemetry.state_not_kept(&file.path, &error);
+            self.0.telemetry.life.state_not_kept(&file.path, &error);
         }
     }
 
@@ -412,7 +415,7 @@ impl Controller {
 fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
     if let Some(entry) = record.history().next_back() {
         let to = super::percent_number(entry.to).to_string();
-        telemetry.rollout_moved(
+        telemetry.rollouts.rollout_moved(
             name,
             entry.by.as_str(),
             entry.action.as_str(),

@@ -264,7 +264,9 @@ impl Errand {
     async fn attempt(&self) -> Result<Reply, Refusal> {
         let mut request = self.request()?;
         // Ends with the attempt.
-        let span = (self.shared.telemetry).trace_own("req", &self.route.name);
+        let span = (self.shared.telemetry)
+            .traces
+            .trace_own("req", &self.route.name);
         span.mark(request.extensions_mut());
         let upstreams = &self.shared.upstreams;
         let sent = upstreams.send(
@@ -304,6 +306,7 @@ impl Errand {
         if cookies > 0 {
             self.shared
                 .telemetry
+                .sessions
                 .cookies_dropped(&self.route.name, cookies as u64);
         }
         hop::strip(&mut head.headers);

@@ -251,7 +251,9 @@ impl Checks<'_> {
         {
             let (transport, reason) = (decision.transport, decision.reason);
             let telemetry = &cx.shared.telemetry;
-            telemetry.decided(&rollout.name, transport.as_str(), reason.as_str());
+            telemetry
+                .rollouts
+                .decided(&rollout.name, transport.as_str(), reason.as_str());
         }
         match decision.transport {
             Transport::WebSocket => Ok(()),

@@ -102,7 +102,9 @@ impl Session {
             member.cohort.live_by(route);
         }
         let cohort = member.cohort.transport().as_str();
-        let meters = (shared.telemetry).route_meters(realm.name(), codec.name(), cohort);
+        let meters = (shared.telemetry)
+            .sessions
+            .route_meters(realm.name(), codec.name(), cohort);
         meters.sessions.inc();
         transport.limit_messages(realm.max_message(&in_force));
         let parking = opening.keep.map(|Keep { id, window }| {
@@ -379,7 +381,11 @@ impl Session {
                 let (code, why) = exit(decision.reason);
                 let window = window(route.rollout.as_deref(), decision.reason);
                 if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
-                    self.cx.shared.telemetry.sent_to_legacy(&route.name);
+                    self.cx
+                        .shared
+                        .telemetry
+                        .sessions
+                        .sent_to_legacy(&route.name);
                     self.link.say(&exit.announced("native", why, now));
                 }
                 // Whatever became of the stages before this was known of the session rang no bell here.
@@ -391,7 +397,11 @@ impl Session {
                 self.leaving.stay_on_websocket();
                 self.count_as(Cohort::WebSocket);
                 for (ch, route, decision) in out {
-                    self.cx.shared.telemetry.sent_to_legacy(&route.name);
+                    self.cx
+                        .shared
+                        .telemetry
+                        .sessions
+                        .sent_to_legacy(&route.name);
                     self.end_sub(ch, Code::Legacy, Some(spread(&route, &decision)), now);
                 }
             }
@@ -624,7 +634,7 @@ impl Future for Session {
             Err(_) if self.life.has_panicked => Poll::Ready(()),
             Err(_) => {
                 self.life.has_panicked = true;
-                self.cx.shared.telemetry.panicked("session");
+                self.cx.shared.telemetry.life.panicked("session");
                 self.closing_until = None;
                 self.close(1011, "", Instant::now());
                 task.waker().wake_by_ref();

@@ -78,7 +78,12 @@ impl Delivery {
     /// Nothing waits any more: the latency of what did is known. `one_way` is the time that it takes to the client.
     pub fn sent(&mut self, telemetry: &Telemetry, protocol: &'static str, one_way: Duration) {
         if let Some(traced) = self.traced.take() {
-            telemetry.trace_delivery(&traced.cause, &traced.route.name, protocol, traced.read);
+            telemetry.traces.trace_delivery(
+                &traced.cause,
+                &traced.route.name,
+                protocol,
+                traced.read,
+            );
         }
         if let Some((read, meters)) = self.oldest.take() {
             let latency = read.elapsed() + one_way;

@@ -39,7 +39,7 @@ impl Session {
         };
         self.link.close(code, reason);
         self.life.ended_by = Some((Side::Edge, code));
-        self.cx.shared.telemetry.session_closing(code);
+        self.cx.shared.telemetry.sessions.session_closing(code);
         self.closed(now);
     }
 
@@ -80,7 +80,11 @@ impl Session {
                 self.end(ch, &end, now);
             }
             Verdict::Lost(GapWhy::Slow) => {
-                self.cx.shared.telemetry.slow_client_closed(&route.name);
+                self.cx
+                    .shared
+                    .telemetry
+                    .sessions
+                    .slow_client_closed(&route.name);
                 self.close(4113, "slow consumer", now);
             }
             Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
@@ -121,7 +125,7 @@ impl Session {
     pub(super) fn close_slow(&mut self, slow: Slow, now: Instant) {
         let (Slow::Standstill(route) | Slow::Behind(route)) = &slow;
         let route = route.as_deref().unwrap_or(self.cx.realm.name());
-        self.cx.shared.telemetry.slow_client_closed(route);
+        self.cx.shared.telemetry.sessions.slow_client_closed(route);
         self.close(4113, "slow consumer", now);
         if matches!(slow, Slow::Behind(_)) {
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.

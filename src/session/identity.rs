@@ -315,7 +315,7 @@ impl Access {
         let is_counted = seat.count_for(&admission.identity.principal()).is_ok();
         if !is_counted {
             let name = cx.own_limit().map_or("", |limit| &limit.name);
-            cx.shared.telemetry.rate_limited(name);
+            cx.shared.telemetry.edge.rate_limited(name);
         }
         is_counted
     }

@@ -40,7 +40,9 @@ impl Life {
         }
         member.cohort.join(cohort);
         let telemetry = &cx.shared.telemetry;
-        let meters = telemetry.route_meters(cx.realm.name(), protocol, cohort.as_str());
+        let meters = telemetry
+            .sessions
+            .route_meters(cx.realm.name(), protocol, cohort.as_str());
         meters.sessions.inc();
         let before = std::mem::replace(&mut self.meters, meters);
         before.sessions.dec();
@@ -51,18 +53,21 @@ impl Life {
         self.meters.sessions.dec();
         let member = cx.member();
         let (side, code) = self.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));
-        cx.shared.telemetry.session_finished(&telemetry::Session {
-            id: &member.id,
-            request_id: &self.request_id,
-            route: cx.realm.name(),
-            protocol: member.protocol,
-            cohort: member.cohort.transport().as_str(),
-            remote: &member.client.remote,
-            side: side.as_str(),
-            code,
-            total: self.opened.elapsed(),
-            bytes_in,
-            bytes_out,
-        });
+        cx.shared
+            .telemetry
+            .access
+            .session_finished(&telemetry::Session {
+                id: &member.id,
+                request_id: &self.request_id,
+                route: cx.realm.name(),
+                protocol: member.protocol,
+                cohort: member.cohort.transport().as_str(),
+                remote: &member.client.remote,
+                side: side.as_str(),
+                code,
+                total: self.opened.elapsed(),
+                bytes_in,
+                bytes_out,
+            });
     }
 }

@@ -66,7 +66,7 @@ impl Pace {
         let key = Key::of(policy.by, principal.as_ref(), route, otherwise);
         let limiters = cx.shared.limiters.of(policy);
         limiters.check(kind, key, count).map_err(|exceeded| {
-            cx.shared.telemetry.rate_limited(&policy.name);
+            cx.shared.telemetry.edge.rate_limited(&policy.name);
             let detail = match exceeded.wait.is_in_vain {
                 true => "more than may come at once",
                 false => "faster than may be; come back",

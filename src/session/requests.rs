@@ -293,7 +293,7 @@ impl Session {
             (None, None) => Start::Live,
         };
         if start != Start::Live {
-            cx.shared.telemetry.resume_asked(&route.name);
+            cx.shared.telemetry.sessions.resume_asked(&route.name);
         }
         let mut joined = cx.shared.hub.join(
             Arc::new(target),
@@ -315,7 +315,9 @@ impl Session {
             *first = first.told_from(after);
         }
         let (telemetry, cohort) = (&cx.shared.telemetry, Transport::WebSocket.as_str());
-        let meters = telemetry.route_meters(&route.name, self.link.codec().name(), cohort);
+        let meters = telemetry
+            .sessions
+            .route_meters(&route.name, self.link.codec().name(), cohort);
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);

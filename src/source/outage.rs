@@ -88,7 +88,9 @@ impl Outage {
         if self.logged.len() < MOST_LOGGED && !self.logged.contains(&detail) {
             let route = self.topic.route();
             let (route, upstream) = (&route.name, &route.upstream.name);
-            self.telemetry.source_stale(route, upstream, why, &detail);
+            self.telemetry
+                .sources
+                .source_stale(route, upstream, why, &detail);
             self.logged.push(detail);
         }
     }
@@ -100,7 +102,7 @@ impl Outage {
         self.logged = Vec::new();
         if std::mem::take(&mut self.is_told) {
             let route = &self.topic.target().route.name;
-            self.telemetry.source_recovered(route);
+            self.telemetry.sources.source_recovered(route);
         }
         self.topic.live();
     }

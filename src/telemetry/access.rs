@@ -3,10 +3,8 @@
 //! Nothing in here may hold a query, a cookie or a token; what a client chose is shortened.
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use super::Telemetry;
 
 /// Longest foreign text in a field, bytes.
 const LONGEST: usize = 4096;
@@ -114,7 +112,19 @@ pub struct Session<'a> {
     pub bytes_out: u64,
 }
 
-impl Telemetry {
+/// Whether finished requests, tunnels and sessions leave a line.
+#[derive(Debug)]
+pub struct AccessLog {
+    is_wanted: AtomicBool,
+}
+
+impl AccessLog {
+    pub(super) fn new() -> Self {
+        AccessLog {
+            is_wanted: AtomicBool::new(true),
+        }
+    }
+
     /// A request is over: its access line, unless `log.access` is off.
     pub fn request_finished(&self, request: &Request<'_>) {
         if !self.wants_access() {
@@ -183,9 +193,13 @@ impl Telemetry {
         );
     }
 
+    pub(super) fn want(&self, is_wanted: bool) {
+        self.is_wanted.store(is_wanted, Ordering::Relaxed);
+    }
+
     /// Whether access lines are wanted; lets a caller skip what only they need.
     pub fn wants_access(&self) -> bool {
-        self.access.load(Ordering::Relaxed)
+        self.is_wanted.load(Ordering::Relaxed)
     }
 }
 

@@ -1,12 +1,40 @@
 //! What happens at the public door.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::Telemetry;
+use prometheus::{IntCounterVec, IntGauge};
+
+use super::book::{self, Book};
+use super::flood::{Flood, Floods};
+use super::names;
 use crate::error::Error;
 use crate::memory::Memory;
 
-impl Telemetry {
+/// What the public door counts.
+#[derive(Debug)]
+pub struct DownstreamTelemetry {
+    refused: IntCounterVec,
+    connects: IntCounterVec,
+    errors: IntCounterVec,
+    memory_pressure: IntGauge,
+    /// Connections that were not let in may be many.
+    arrivals: Flood,
+    routes: Arc<Floods>,
+}
+
+impl DownstreamTelemetry {
+    pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
+        DownstreamTelemetry {
+            refused: book::counters(book, &names::REFUSED),
+            connects: book::counters(book, &names::CONNECTS),
+            errors: book::counters(book, &names::ERRORS),
+            memory_pressure: book::gauge(book, &names::MEMORY_PRESSURE),
+            arrivals: Flood::default(),
+            routes,
+        }
+    }
+
     /// A request was refused before or by a route's policies.
     pub fn request_refused(&self, reason: &str, request_id: &str, remote: &str) {
         self.refused.with_label_values(&[reason]).inc();
@@ -15,7 +43,7 @@ impl Telemetry {
 
     /// A request came back once too often; at this route it would have gone to this upstream.
     pub fn loop_detected(&self, route: &str, upstream: &str) {
-        if let Some(not_told) = self.sources.admit(route) {
+        if let Some(not_told) = self.routes.admit(route) {
             tracing::error!(
                 route,
                 upstream,

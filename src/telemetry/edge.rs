@@ -1,15 +1,44 @@
 //! What the edge's policies decide.
 
 use std::net::IpAddr;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::Telemetry;
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::book::{self, Book};
+use super::names;
 
 /// The most peers that the log names for forwarding fields that are not believed: any peer can send such a field.
 const DISBELIEVED: usize = 8;
 
-impl Telemetry {
+/// What the edge's policies count.
+#[derive(Debug)]
+pub struct EdgeTelemetry {
+    auth: IntCounterVec,
+    auth_ended: IntCounterVec,
+    pub(crate) auth_fetches: IntCounterVec,
+    rate_limited: IntCounterVec,
+    fields_dropped: IntCounter,
+    /// Peers that forward what is not believed, and of which the log has told.
+    disbelieved: Mutex<Vec<IpAddr>>,
+    /// The log has told of a field that was dropped.
+    has_dropped_fields: AtomicBool,
+}
+
+impl EdgeTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        EdgeTelemetry {
+            auth: book::counters(book, &names::AUTH),
+            auth_ended: book::counters(book, &names::AUTH_ENDED),
+            auth_fetches: book::counters(book, &names::AUTH_FETCHES),
+            rate_limited: book::counters(book, &names::RATE_LIMITED),
+            fields_dropped: book::counter(book, &names::FIELDS_DROPPED),
+            disbelieved: Mutex::default(),
+            has_dropped_fields: AtomicBool::new(false),
+        }
+    }
+
     /// An `[auth.NAME]` judged a credential; `result` is a fixed word.
     pub fn authenticated(&self, auth: &str, result: &'static str) {
         self.auth.with_label_values(&[auth, result]).inc();

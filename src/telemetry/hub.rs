@@ -1,9 +1,13 @@
 //! Happenings of the hub: topics, losses, tripwires.
 
-use prometheus::{IntCounter, IntGauge};
+use std::sync::Arc;
 
-use super::Telemetry;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
 use super::access::{shorten, without_parameters};
+use super::book::{self, Book};
+use super::flood::Floods;
+use super::names;
 
 /// What one topic counts, its labels asked for once.
 #[derive(Debug)]
@@ -16,7 +20,33 @@ pub struct TopicMeters {
     pub replays: IntCounter,
 }
 
-impl Telemetry {
+/// What the hub counts.
+#[derive(Debug)]
+pub struct HubTelemetry {
+    topics: IntGaugeVec,
+    subscribers: IntGaugeVec,
+    replays: IntCounterVec,
+    pub(super) gaps: IntCounterVec,
+    queue_bytes: IntGauge,
+    windows_squeezed: IntCounterVec,
+    share_refused: IntCounterVec,
+    routes: Arc<Floods>,
+}
+
+impl HubTelemetry {
+    pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
+        HubTelemetry {
+            topics: book::gauges(book, &names::TOPICS),
+            subscribers: book::gauges(book, &names::SUBSCRIBERS),
+            replays: book::counters(book, &names::REPLAYS),
+            gaps: book::counters(book, &names::GAPS),
+            queue_bytes: book::gauge(book, &names::QUEUE_BYTES),
+            windows_squeezed: book::counters(book, &names::WINDOWS_SQUEEZED),
+            share_refused: book::counters(book, &names::SHARE_REFUSED),
+            routes,
+        }
+    }
+
     /// Handles for a topic of this route.
     pub fn topic_meters(&self, route: &str) -> TopicMeters {
         TopicMeters {
@@ -50,7 +80,7 @@ impl Telemetry {
 
     /// ALARM: an answer on a shared topic is not for all of its clients. Whether it could be told.
     pub fn share_alarm(&self, route: &str, url: &str, reason: &str, fix: &str) -> bool {
-        let admitted = self.sources.admit(route);
+        let admitted = self.routes.admit(route);
         if let Some(not_told) = admitted {
             // Queries may hold secrets.
             let path = without_parameters(url.split('?').next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Happenings of the house: start, reload, rollout, drain, end.
+//! Happenings of the process: start, reload, drain, end.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,12 +8,32 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Telemetry;
+use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-/// Every state of a rollout, for `rollout_state`.
-const STATES: [&str; 4] = ["running", "paused", "killed", "rolled_back"];
+use super::book::{self, Book};
+use super::names;
 
-impl Telemetry {
+/// What the process counts of itself.
+#[derive(Debug)]
+pub struct LifeTelemetry {
+    config_generation: IntGauge,
+    reloads: IntCounterVec,
+    reload_seconds: Histogram,
+    panics: IntCounter,
+    data_age: GaugeVec,
+}
+
+impl LifeTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        LifeTelemetry {
+            config_generation: book::gauge(book, &names::CONFIG_GENERATION),
+            reloads: book::counters(book, &names::RELOADS),
+            reload_seconds: book::histogram(book, &names::RELOAD_SECONDS),
+            panics: book::counter(book, &names::PANICS),
+            data_age: book::float_gauges(book, &names::DATA_AGE),
+        }
+    }
+
     /// A configuration is in force.
     pub fn config_accepted(&self, generation: u64, trigger: &str, time: Duration) {
         self.config_generation.set(generation as i64);
@@ -58,44 +78,6 @@ impl Telemetry {
             trigger,
             keys = keys.join(", "),
             "configuration refused: these keys need a restart; nothing changed"
-        );
-    }
-
-    /// A rollout's stage is this now.
-    pub fn rollout_stands(&self, rollout: &str, effective_percent: f64, state: &str) {
-        self.rollout_percent
-            .with_label_values(&[rollout])
-            .set(effective_percent);
-        for known in STATES {
-            self.rollout_state
-                .with_label_values(&[rollout, known])
-                .set((known == state).into());
-        }
-    }
-
-    /// A rollout is no longer configured.
-    pub fn rollout_gone(&self, rollout: &str) {
-        // An error says only that it was never shown.
-        let _ = self.rollout_percent.remove_label_values(&[rollout]);
-        for known in STATES {
-            let _ = self.rollout_state.remove_label_values(&[rollout, known]);
-        }
-    }
-
-    /// Somebody moved a rollout.
-    pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
-        match action {
-            "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),
-            _ => tracing::warn!(rollout, by, action, to, why, "rollout changed"),
-        }
-    }
-
-    /// What is kept of a rollout is another version's, or damaged.
-    pub fn rollout_distrusted(&self, rollout: &str, why: &str) {
-        tracing::error!(
-            rollout,
-            why,
-            "rollout state not understood: no client gets WebSocket until an operator runs `crossfade rollout resume`"
         );
     }
 
@@ -192,13 +174,6 @@ impl Telemetry {
     /// A file of `state_dir` could not be written; the old one is still there.
     pub fn state_not_kept(&self, path: &Path, error: &io::Error) {
         tracing::error!(path = %path.display(), %error, "state file not written: settings would not outlive a restart");
-    }
-
-    /// A rollout decided for one client.
-    pub fn decided(&self, rollout: &str, transport: &str, reason: &str) {
-        self.decisions
-            .with_label_values(&[rollout, transport, reason])
-            .inc();
     }
 
     /// A part of the house ended unasked: the service manager gets no more signs of life.

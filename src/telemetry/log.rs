@@ -20,7 +20,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, reload};
 
-use super::Telemetry;
 use super::queue::Queue;
 
 /// How long the end of the process waits for its last lines.
@@ -61,6 +60,18 @@ impl LogControl {
         Some(LogControl { level, json, queue })
     }
 
+    /// Waits until the last lines are written, or given up.
+    pub(super) fn flush(&self) {
+        self.queue.flush(LAST_LINES);
+    }
+
+    /// Turns the switches: least severity, JSON or text.
+    pub(super) fn turn(&self, level: Level, json: bool) {
+        self.json.store(json, Ordering::Relaxed);
+        // Fails only when the subscriber is gone, and then nothing is logged anyway.
+        let _ = self.level.reload(LevelFilter::from_level(level));
+    }
+
     /// Lines that stderr does not take are counted here from now on.
     pub(super) fn count_drops(&self, counter: IntCounter) {
         self.queue.count_drops(counter);
@@ -73,25 +84,6 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let file = place.map_or("", |place| place.file());
     let line = place.map_or(0, |place| place.line());
     tracing::error!(file, line, "panic: a bug in crossfade");
-}
-
-impl Telemetry {
-    /// Waits until the log's last lines are written, or given up: for whoever ends the process.
-    pub fn flush_log(&self) {
-        if let Some(log) = &self.log {
-            log.queue.flush(LAST_LINES);
-        }
-    }
-
-    /// Turns the log's switches: least severity, JSON or text, access lines or none.
-    pub fn set_log(&self, level: Level, json: bool, access: bool) {
-        self.access.store(access, Ordering::Relaxed);
-        if let Some(log) = &self.log {
-            log.json.store(json, Ordering::Relaxed);
-            // Fails only when the subscriber is gone, and then nothing is logged anyway.
-            let _ = log.level.reload(LevelFilter::from_level(level));
-        }
-    }
 }
 
 /// Text or JSON, asked at each line.

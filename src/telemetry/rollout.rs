@@ -5,19 +5,25 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use prometheus::IntCounter;
 use prometheus::core::Collector;
 use prometheus::proto::Metric;
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::Telemetry;
+use super::book::{self, Book};
+use super::hub::HubTelemetry;
+use super::names;
+use super::session::SessionTelemetry;
+
+/// Every state of a rollout, for `rollout_state`.
+const STATES: [&str; 4] = ["running", "paused", "killed", "rolled_back"];
 
 /// Each rollout's meters, by name. An answer finds its own without a lock; rollouts of earlier configurations stay, as their
 /// samples do.
-pub(super) type Known = ArcSwap<BTreeMap<Box<str>, Arc<RolloutMeters>>>;
+type Known = ArcSwap<BTreeMap<Box<str>, Arc<RolloutMeters>>>;
 
 /// What one rollout counts, its labels asked for once.
 #[derive(Debug)]
-pub(super) struct RolloutMeters {
+struct RolloutMeters {
     legacy_ok: IntCounter,
     legacy_failed: IntCounter,
 }
@@ -70,10 +76,81 @@ impl Counted {
     }
 }
 
-impl Telemetry {
+/// What the rollouts count; of what sessions and the hub count, that which tells how a cohort fares.
+#[derive(Debug)]
+pub struct RolloutTelemetry {
+    percent: GaugeVec,
+    state: IntGaugeVec,
+    decisions: IntCounterVec,
+    requests: IntCounterVec,
+    event_latency: HistogramVec,
+    reconnects: IntCounterVec,
+    gaps: IntCounterVec,
+    known: Known,
+}
+
+impl RolloutTelemetry {
+    pub(super) fn new(book: &mut Book, sessions: &SessionTelemetry, hub: &HubTelemetry) -> Self {
+        RolloutTelemetry {
+            percent: book::float_gauges(book, &names::ROLLOUT_PERCENT),
+            state: book::gauges(book, &names::ROLLOUT_STATE),
+            decisions: book::counters(book, &names::DECISIONS),
+            requests: book::counters(book, &names::ROLLOUT_REQUESTS),
+            event_latency: sessions.event_latency.clone(),
+            reconnects: sessions.reconnects.clone(),
+            gaps: hub.gaps.clone(),
+            known: Known::default(),
+        }
+    }
+
+    /// A rollout's stage is this now.
+    pub fn rollout_stands(&self, rollout: &str, effective_percent: f64, state: &str) {
+        self.percent
+            .with_label_values(&[rollout])
+            .set(effective_percent);
+        for known in STATES {
+            self.state
+                .with_label_values(&[rollout, known])
+                .set((known == state).into());
+        }
+    }
+
+    /// A rollout is no longer configured.
+    pub fn rollout_gone(&self, rollout: &str) {
+        // An error says only that it was never shown.
+        let _ = self.percent.remove_label_values(&[rollout]);
+        for known in STATES {
+            let _ = self.state.remove_label_values(&[rollout, known]);
+        }
+    }
+
+    /// Somebody moved a rollout.
+    pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
+        match action {
+            "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),
+            _ => tracing::warn!(rollout, by, action, to, why, "rollout changed"),
+        }
+    }
+
+    /// What is kept of a rollout is another version's, or damaged.
+    pub fn rollout_distrusted(&self, rollout: &str, why: &str) {
+        tracing::error!(
+            rollout,
+            why,
+            "rollout state not understood: no client gets WebSocket until an operator runs `crossfade rollout resume`"
+        );
+    }
+
+    /// A rollout decided for one client.
+    pub fn decided(&self, rollout: &str, transport: &str, reason: &str) {
+        self.decisions
+            .with_label_values(&[rollout, transport, reason])
+            .inc();
+    }
+
     /// These rollouts are configured.
     pub fn rollouts_known<'n>(&self, names: impl Iterator<Item = &'n str>) {
-        let known = self.rollouts.load();
+        let known = self.known.load();
         let missing: Vec<&str> = names.filter(|name| !known.contains_key(*name)).collect();
         if missing.is_empty() {
             return;
@@ -82,7 +159,7 @@ impl Telemetry {
         for name in missing {
             let requests = |result| {
                 let labels = [name, "legacy", result];
-                self.rollout_requests.with_label_values(&labels)
+                self.requests.with_label_values(&labels)
             };
             let meters = RolloutMeters {
                 legacy_ok: requests("ok"),
@@ -90,12 +167,12 @@ impl Telemetry {
             };
             all.insert(name.into(), Arc::new(meters));
         }
-        self.rollouts.store(Arc::new(all));
+        self.known.store(Arc::new(all));
     }
 
     /// An ordinary request to a bridged route of a rollout was answered, or not.
     pub fn legacy_answered(&self, rollout: &str, is_failed: bool) {
-        if let Some(meters) = self.rollouts.load().get(rollout) {
+        if let Some(meters) = self.known.load().get(rollout) {
             match is_failed {
                 true => meters.legacy_failed.inc(),
                 false => meters.legacy_ok.inc(),
@@ -107,7 +184,7 @@ impl Telemetry {
     pub fn counted(&self) -> Counted {
         let mut counted = Counted::default();
         let Counted { routes, rollouts } = &mut counted;
-        each(&self.rollout_requests, |sample| {
+        each(&self.requests, |sample| {
             let counts = cohort_of(rollouts, "rollout", sample);
             let requests = count(sample);
             counts.requests += requests;
@@ -204,24 +281,29 @@ impl AddAssign for Cohorts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Telemetry;
 
     #[test]
     fn what_is_counted_is_what_metrics_show() {
         let telemetry = Telemetry::default();
-        telemetry.rollouts_known(["web", "other"].into_iter());
+        telemetry
+            .rollouts
+            .rollouts_known(["web", "other"].into_iter());
         for is_failed in [false, false, true] {
-            telemetry.legacy_answered("web", is_failed);
+            telemetry.rollouts.legacy_answered("web", is_failed);
         }
-        telemetry.legacy_answered("other", true);
-        telemetry.legacy_answered("unknown", true);
+        telemetry.rollouts.legacy_answered("other", true);
+        telemetry.rollouts.legacy_answered("unknown", true);
         for (route, protocol) in [("feed", "json"), ("feed", "raw"), ("list", "json")] {
-            let meters = telemetry.route_meters(route, protocol, "websocket");
+            let meters = telemetry
+                .sessions
+                .route_meters(route, protocol, "websocket");
             meters.event_latency.observe(0.25);
         }
-        telemetry.resume_asked("feed");
-        telemetry.gap_told("feed", "slow");
-        telemetry.gap_told("feed", "expired");
-        telemetry.gap_told("elsewhere", "slow");
+        telemetry.sessions.resume_asked("feed");
+        telemetry.hub.gap_told("feed", "slow");
+        telemetry.hub.gap_told("feed", "expired");
+        telemetry.hub.gap_told("elsewhere", "slow");
 
         let expected = Cohorts {
             websocket: Counts {
@@ -237,7 +319,7 @@ mod tests {
                 ..Counts::default()
             },
         };
-        let counted = telemetry.counted();
+        let counted = telemetry.rollouts.counted();
         assert_eq!(counted.of("web", ["feed", "list"].into_iter()), expected);
         let shown = telemetry.render();
         for line in [
@@ -249,9 +331,10 @@ mod tests {
             assert!(shown.contains(line), "{line} is missing in\n{shown}");
         }
         // Counters outlive a configuration that leaves their rollout out.
-        telemetry.rollouts_known(["web"].into_iter());
+        telemetry.rollouts.rollouts_known(["web"].into_iter());
         assert_eq!(
             telemetry
+                .rollouts
                 .counted()
                 .of("other", [].into_iter())
                 .legacy

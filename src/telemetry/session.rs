@@ -1,8 +1,95 @@
 //! Happenings of realtime connections.
 
-use super::Telemetry;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
-impl Telemetry {
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::book::{self, Book};
+use super::names;
+
+/// Handles of one route, by protocol and cohort.
+type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
+
+/// What one kind of session counts, ready to be used without a look-up.
+#[derive(Debug)]
+pub struct Meters {
+    /// `sessions`: one more while a session lives.
+    pub sessions: IntGauge,
+    /// `messages_total`, `direction="in"`.
+    pub messages_in: IntCounter,
+    /// `messages_total`, `direction="out"`.
+    pub messages_out: IntCounter,
+    /// `bytes_total`, `direction="in"`.
+    pub bytes_in: IntCounter,
+    /// `bytes_total`, `direction="out"`.
+    pub bytes_out: IntCounter,
+    /// `event_latency_seconds`.
+    pub event_latency: Histogram,
+}
+
+/// What sessions count.
+#[derive(Debug)]
+pub struct SessionTelemetry {
+    sessions: IntGaugeVec,
+    messages: IntCounterVec,
+    bytes: IntCounterVec,
+    pub(super) event_latency: HistogramVec,
+    slow_closes: IntCounterVec,
+    pub(super) reconnects: IntCounterVec,
+    fallbacks: IntCounterVec,
+    cookies_dropped: IntCounterVec,
+    /// By route, then by protocol and cohort: as many as there are label values.
+    meters: RwLock<HashMap<Box<str>, Kinds>>,
+}
+
+impl SessionTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        SessionTelemetry {
+            sessions: book::gauges(book, &names::SESSIONS),
+            messages: book::counters(book, &names::MESSAGES),
+            bytes: book::counters(book, &names::BYTES),
+            event_latency: book::histograms(book, &names::EVENT_LATENCY),
+            slow_closes: book::counters(book, &names::SLOW_CLOSES),
+            reconnects: book::counters(book, &names::RECONNECTS),
+            fallbacks: book::counters(book, &names::FALLBACKS),
+            cookies_dropped: book::counters(book, &names::COOKIES_DROPPED),
+            meters: RwLock::default(),
+        }
+    }
+
+    /// Handles for sessions of one kind, which all of them share; a session asks once and keeps them.
+    pub fn route_meters(
+        &self,
+        route: &str,
+        protocol: &'static str,
+        cohort: &'static str,
+    ) -> Arc<Meters> {
+        let kind = (protocol, cohort);
+        let known = self.meters.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meters) = known.get(route).and_then(|kinds| kinds.get(&kind)) {
+            return meters.clone();
+        }
+        drop(known);
+        let mut known = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        let kinds = known.entry(route.into()).or_default();
+        let made = || self.make_meters(route, protocol, cohort);
+        kinds.entry(kind).or_insert_with(made).clone()
+    }
+
+    fn make_meters(&self, route: &str, protocol: &str, cohort: &str) -> Arc<Meters> {
+        let messages = |way| self.messages.with_label_values(&[route, protocol, way]);
+        let bytes = |way| self.bytes.with_label_values(&[route, protocol, way]);
+        Arc::new(Meters {
+            sessions: self.sessions.with_label_values(&[route, protocol, cohort]),
+            messages_in: messages("in"),
+            messages_out: messages("out"),
+            bytes_in: bytes("in"),
+            bytes_out: bytes("out"),
+            event_latency: self.event_latency.with_label_values(&[route, cohort]),
+        })
+    }
+
     /// A connection is closed from our side.
     pub fn session_closing(&self, code: u16) {
         tracing::debug!(code, "closing a connection");

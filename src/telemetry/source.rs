@@ -1,17 +1,36 @@
 //! What happens to the sources.
 
-use prometheus::IntGauge;
+use std::sync::Arc;
 
-use super::Telemetry;
+use prometheus::{IntGauge, IntGaugeVec};
+
+use super::book::{self, Book};
+use super::flood::Floods;
+use super::names;
 
 /// A stream counts as open until this is dropped.
 #[derive(Debug)]
 pub struct OpenStream(IntGauge);
 
-impl Telemetry {
+/// What the sources count.
+#[derive(Debug)]
+pub struct SourceTelemetry {
+    streams: IntGaugeVec,
+    /// The topics of a route that lose their backend at once may be many.
+    routes: Arc<Floods>,
+}
+
+impl SourceTelemetry {
+    pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
+        SourceTelemetry {
+            streams: book::gauges(book, &names::UPSTREAM_STREAMS),
+            routes,
+        }
+    }
+
     /// A Server-Sent-Events stream began.
     pub fn stream_opened(&self, route: &str) -> OpenStream {
-        let open = self.upstream_streams.with_label_values(&[route]);
+        let open = self.streams.with_label_values(&[route]);
         open.inc();
         OpenStream(open)
     }
@@ -19,7 +38,7 @@ impl Telemetry {
     /// A topic's clients are told that what they hold may be stale, or why it still is; `detail` is what came instead of what the
     /// source reads. Many topics may lose one backend at once: the first lines say it.
     pub fn source_stale(&self, route: &str, upstream: &str, why: &str, detail: &str) {
-        if let Some(not_told) = self.sources.admit(route) {
+        if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,
                 upstream,
@@ -33,14 +52,14 @@ impl Telemetry {
 
     /// A topic that was stale follows its backend again.
     pub fn source_recovered(&self, route: &str) {
-        if let Some(not_told) = self.sources.admit(route) {
+        if let Some(not_told) = self.routes.admit(route) {
             tracing::info!(route, not_told, "a source follows its backend again");
         }
     }
 
     /// A polled list could not be compared by key, and went out whole.
     pub fn list_not_comparable(&self, route: &str, why: &str) {
-        if let Some(not_told) = self.sources.admit(route) {
+        if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,
                 why,
@@ -52,7 +71,7 @@ impl Telemetry {
 
     /// Most of a polled list is gone; a second poll is asked before that is told.
     pub fn mass_delete_doubted(&self, route: &str, deleted: usize) {
-        if let Some(not_told) = self.sources.admit(route) {
+        if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,
                 deleted,

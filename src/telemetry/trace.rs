@@ -14,12 +14,13 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Telemetry;
 use super::access::without_parameters;
+use super::book::{self, Book};
+use super::names;
 use crate::error::Error;
 use crate::event::Cause;
 
@@ -64,13 +65,22 @@ struct Tracer {
 }
 
 /// The collector in use, and the task that feeds it.
-#[derive(Debug, Default)]
-pub(super) struct Tracing {
+#[derive(Debug)]
+pub struct TraceTelemetry {
     tracer: ArcSwapOption<Tracer>,
     exporter: Mutex<Option<JoinHandle<()>>>,
+    spans: IntCounterVec,
 }
 
-impl Telemetry {
+impl TraceTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        TraceTelemetry {
+            tracer: ArcSwapOption::empty(),
+            exporter: Mutex::default(),
+            spans: book::counters(book, &names::TRACE_SPANS),
+        }
+    }
+
     /// Spans go into a queue from now on, this share of them (0 to 1) where no trusted parent decides; `export` is what
     /// empties it.
     pub fn trace_to<F>(&self, share: f64, export: impl FnOnce(mpsc::Receiver<SpanData>) -> F)
@@ -85,19 +95,19 @@ impl Telemetry {
             scope: InstrumentationScope::builder("crossfade")
                 .with_version(version)
                 .build(),
-            dropped: self.trace_spans.with_label_values(&["dropped"]),
+            dropped: self.spans.with_label_values(&["dropped"]),
         };
         // One that is replaced sends what it has, and ends.
         *self.exporter() = Some(tokio::spawn(export(spans)));
-        self.tracing.tracer.store(Some(Arc::new(tracer)));
+        self.tracer.store(Some(Arc::new(tracer)));
     }
 
     /// Nothing is traced any more; what waits is still sent.
     pub fn trace_nothing(&self) {
-        self.tracing.tracer.store(None);
+        self.tracer.store(None);
     }
 
-    /// As [`Telemetry::trace_nothing`], and waits for the last spans, not for ever.
+    /// As [`TraceTelemetry::trace_nothing`], and waits for the last spans, not for ever.
     pub async fn stop_tracing(&self) {
         self.trace_nothing();
         let exporter = self.exporter().take();
@@ -108,15 +118,13 @@ impl Telemetry {
 
     /// So many spans reached the collector.
     pub fn spans_exported(&self, count: u64) {
-        let exported = self.trace_spans.with_label_values(&["exported"]);
+        let exported = self.spans.with_label_values(&["exported"]);
         exported.inc_by(count);
     }
 
     /// So many spans are lost: the collector did not take them.
     pub fn spans_lost(&self, count: u64, why: &str, was_lost: bool) {
-        self.trace_spans
-            .with_label_values(&["failed"])
-            .inc_by(count);
+        self.spans.with_label_values(&["failed"]).inc_by(count);
         // Once for each outage.
         if !was_lost {
             tracing::warn!(
@@ -134,7 +142,7 @@ impl Telemetry {
     /// A client's request begins. A trace that it brings goes on; whether it is sampled is the client's to say only where it
     /// is trusted.
     pub fn trace_request(&self, method: &Method, headers: &HeaderMap, is_trusted: bool) -> Span {
-        let Some(tracer) = self.tracing.tracer.load_full() else {
+        let Some(tracer) = self.tracer.load_full() else {
             return Span::default();
         };
         let parent = Trace::read(headers);
@@ -150,7 +158,7 @@ impl Telemetry {
 
     /// Something begins that no client asked for by itself: a poll, a stream, a client's `req`.
     pub fn trace_own(&self, name: &'static str, route: &str) -> Span {
-        let Some(tracer) = self.tracing.tracer.load_full() else {
+        let Some(tracer) = self.tracer.load_full() else {
             return Span::default();
         };
         let is_sampled = tracer.draws();
@@ -168,7 +176,7 @@ impl Telemetry {
         purpose: &'static str,
         method: &Method,
     ) -> Span {
-        let (Some(parent), Some(tracer)) = (parent, self.tracing.tracer.load_full()) else {
+        let (Some(parent), Some(tracer)) = (parent, self.tracer.load_full()) else {
             return Span::default();
         };
         if !parent.0.is_sampled() {
@@ -193,7 +201,7 @@ impl Telemetry {
         protocol: &'static str,
         read: Instant,
     ) {
-        let Some(tracer) = self.tracing.tracer.load_full() else {
+        let Some(tracer) = self.tracer.load_full() else {
             return;
         };
         let trace = TraceId::from(cause.trace);
@@ -214,7 +222,7 @@ impl Telemetry {
     }
 
     fn exporter(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
-        let exporter = self.tracing.exporter.lock();
+        let exporter = self.exporter.lock();
         exporter.unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,24 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use super::Telemetry;
+use prometheus::IntCounterVec;
 
-impl Telemetry {
+use super::book::{self, Book};
+use super::names;
+
+/// What upgrades count.
+#[derive(Debug)]
+pub struct UpgradeTelemetry {
+    upgrades: IntCounterVec,
+}
+
+impl UpgradeTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        UpgradeTelemetry {
+            upgrades: book::counters(book, &names::UPGRADES),
+        }
+    }
+
     /// A new process is asked to take over.
     pub fn upgrade_began(&self, binary: Option<&Path>) {
         let binary = binary.map(|path| path.display().to_string());

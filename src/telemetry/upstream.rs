@@ -2,15 +2,46 @@
 
 use std::time::Duration;
 
-use super::Telemetry;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::book::{self, Book};
+use super::flood::Floods;
+use super::names;
 use crate::error::{Error, Obstacle};
 
-impl Telemetry {
+/// What the backends' half counts.
+#[derive(Debug)]
+pub struct UpstreamTelemetry {
+    pub(crate) requests: IntCounterVec,
+    errors: IntCounterVec,
+    healthy: IntGaugeVec,
+    ejections: IntCounterVec,
+    retries: IntCounterVec,
+    retries_refused: IntCounterVec,
+    waits: IntCounterVec,
+    /// Answers that were refused, by upstream.
+    answers: Floods,
+}
+
+impl UpstreamTelemetry {
+    pub(super) fn new(book: &mut Book) -> Self {
+        UpstreamTelemetry {
+            requests: book::counters(book, &names::UPSTREAM_REQUESTS),
+            errors: book::counters(book, &names::UPSTREAM_ERRORS),
+            healthy: book::gauges(book, &names::UPSTREAM_HEALTHY),
+            ejections: book::counters(book, &names::UPSTREAM_EJECTIONS),
+            retries: book::counters(book, &names::UPSTREAM_RETRIES),
+            retries_refused: book::counters(book, &names::UPSTREAM_RETRIES_REFUSED),
+            waits: book::counters(book, &names::UPSTREAM_WAITS),
+            answers: Floods::default(),
+        }
+    }
+
     /// A backend's answer began.
     pub fn upstream_answered(&self, route: &str, upstream: &str, kind: &str, status: u16) {
         let mut digits = [0; 3];
         let status = decimal(status, &mut digits);
-        self.upstream_requests
+        self.requests
             .with_label_values(&[route, upstream, kind, status])
             .inc();
         tracing::trace!(route, upstream, kind, status, "upstream answered");
@@ -18,14 +49,12 @@ impl Telemetry {
 
     /// A backend failed, before or during its answer.
     pub fn upstream_failed(&self, upstream: &str, error: &Error) {
-        self.upstream_errors
+        self.errors
             .with_label_values(&[upstream, error.reason()])
             .inc();
         tracing::debug!(upstream, reason = error.reason(), detail = %error.detail, "upstream failed");
     }
-}
 
-impl Telemetry {
     /// The name of a server leads to other addresses than before.
     pub fn upstream_moved(&self, upstream: &str, host: &str, addresses: usize) {
         tracing::info!(upstream, host, addresses, "upstream has other addresses");
@@ -34,7 +63,7 @@ impl Telemetry {
     /// The name of a server leads nowhere at the moment: its last addresses are kept. Logged where
     /// that is news.
     pub fn upstream_name_lost(&self, upstream: &str, host: &str, detail: &str, is_news: bool) {
-        self.upstream_errors
+        self.errors
             .with_label_values(&[upstream, Obstacle::NoAddress.as_str()])
             .inc();
         if is_news {
@@ -63,9 +92,7 @@ impl Telemetry {
     pub fn request_repeated(&self, upstream: &str, error: &Error) {
         let reason = error.kind.as_str();
         self.upstream_failed(upstream, error);
-        self.upstream_retries
-            .with_label_values(&[upstream, reason])
-            .inc();
+        self.retries.with_label_values(&[upstream, reason]).inc();
     }
 
     /// An upstream authenticates connections; told once of each.
@@ -84,22 +111,18 @@ impl Telemetry {
 
     /// A request could have been sent once more, and the retry budget was used up.
     pub fn retry_refused(&self, upstream: &str) {
-        self.upstream_retries_refused
-            .with_label_values(&[upstream])
-            .inc();
+        self.retries_refused.with_label_values(&[upstream]).inc();
         tracing::debug!(upstream, "no retry: too many lately");
     }
 
     /// A request had to wait for the upstream's budget.
     pub fn budget_waited(&self, upstream: &str, kind: &str) {
-        self.upstream_waits
-            .with_label_values(&[upstream, kind])
-            .inc();
+        self.waits.with_label_values(&[upstream, kind]).inc();
     }
 
     /// A server is part of an upstream, and this is what is known of it.
     pub fn server_known(&self, upstream: &str, server: &str, is_healthy: bool) {
-        self.upstream_healthy
+        self.healthy
             .with_label_values(&[upstream, server])
             .set(is_healthy.into());
     }
@@ -107,17 +130,13 @@ impl Telemetry {
     /// A server is no longer part of an upstream.
     pub fn server_removed(&self, upstream: &str, server: &str) {
         // It may be another upstream's of the same name by now, or never have been told.
-        let _ = self
-            .upstream_healthy
-            .remove_label_values(&[upstream, server]);
+        let _ = self.healthy.remove_label_values(&[upstream, server]);
     }
 
     /// A server failed too often in a row; `term` is how long it is left alone, where there are others.
     pub fn server_ejected(&self, upstream: &str, server: &str, term: Option<Duration>) {
         self.server_known(upstream, server, false);
-        self.upstream_ejections
-            .with_label_values(&[upstream, server])
-            .inc();
+        self.ejections.with_label_values(&[upstream, server]).inc();
         match term {
             Some(term) => tracing::warn!(
                 upstream,

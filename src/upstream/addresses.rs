@@ -140,13 +140,15 @@ async fn keep_current(depot: Weak<Depot>, guide: Guide, mut ttl: Duration) {
                 ttl = found.ttl;
                 let count = found.addresses.len();
                 if depot.addresses.learn(found.addresses) {
-                    telemetry.upstream_moved(&upstream, &host, count);
+                    telemetry.upstreams.upstream_moved(&upstream, &host, count);
                     depot.clear();
                 }
             }
             Err(detail) => {
                 let is_news = !std::mem::replace(&mut is_failing, true);
-                telemetry.upstream_name_lost(&upstream, &host, &detail, is_news);
+                telemetry
+                    .upstreams
+                    .upstream_name_lost(&upstream, &host, &detail, is_news);
                 ttl = SOONEST;
             }
         }

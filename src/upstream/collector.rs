@@ -39,11 +39,13 @@ impl Upstreams {
     pub fn trace(&self, tracing: &Tracing, telemetry: &Arc<Telemetry>) {
         let exporter = (tracing.endpoint.as_ref()).and_then(|to| self.exporter(to, telemetry));
         let Some(exporter) = exporter else {
-            return telemetry.trace_nothing();
+            return telemetry.traces.trace_nothing();
         };
         let share = f64::from(tracing.percent) / 100_000.0;
         let witness = telemetry.clone();
-        telemetry.trace_to(share, |spans| export(spans, exporter, witness));
+        telemetry
+            .traces
+            .trace_to(share, |spans| export(spans, exporter, witness));
     }
 
     fn exporter(
@@ -64,7 +66,7 @@ impl Upstreams {
             .with_timeout(PATIENCE)
             .build();
         let mut exporter = built
-            .inspect_err(|error| telemetry.spans_lost(0, &error.to_string(), false))
+            .inspect_err(|error| telemetry.traces.spans_lost(0, &error.to_string(), false))
             .ok()?;
         let resource = Resource::builder()
             .with_service_name("crossfade")
@@ -97,13 +99,15 @@ async fn export(
         let count = batch.len() as u64;
         match exporter.export(std::mem::take(&mut batch)).await {
             Ok(()) => {
-                telemetry.spans_exported(count);
+                telemetry.traces.spans_exported(count);
                 if std::mem::take(&mut was_lost) {
-                    telemetry.spans_flow_again();
+                    telemetry.traces.spans_flow_again();
                 }
             }
             Err(error) => {
-                telemetry.spans_lost(count, &error.to_string(), was_lost);
+                telemetry
+                    .traces
+                    .spans_lost(count, &error.to_string(), was_lost);
                 was_lost = true;
             }
         }

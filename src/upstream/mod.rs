@@ -163,7 +163,9 @@ impl Upstreams {
         let place = Span::marked(request.extensions_mut());
         let kind = purpose.as_str();
         let mut span =
-            (self.telemetry).trace_upstream(place, &upstream.name, kind, request.method());
+            (self.telemetry)
+                .traces
+                .trace_upstream(place, &upstream.name, kind, request.method());
         span.write(request.headers_mut());
         if purpose.is_tagged() {
             self.tag.add(request.headers_mut());
@@ -183,16 +185,20 @@ impl Upstreams {
             Ok(taken) => taken,
             Err(error) => {
                 if error.side == Side::Upstream {
-                    self.telemetry.upstream_failed(&upstream.name, &error);
+                    self.telemetry
+                        .upstreams
+                        .upstream_failed(&upstream.name, &error);
                 }
                 if error.kind == Kind::Broken && error.side == Side::Upstream {
-                    self.telemetry.answer_refused(&upstream.name, &error.detail);
+                    self.telemetry
+                        .upstreams
+                        .answer_refused(&upstream.name, &error.detail);
                 }
                 return Err(error);
             }
         };
         let (mut head, body) = answer.into_parts();
-        self.telemetry.upstream_answered(
+        self.telemetry.upstreams.upstream_answered(
             route,
             &upstream.name,
             purpose.as_str(),
@@ -204,8 +210,8 @@ impl Upstreams {
         let (telemetry, name) = (self.telemetry.clone(), upstream.name.clone());
         let broke = move |detail| {
             let error = Error::upstream(Kind::Broken, detail);
-            telemetry.upstream_failed(&name, &error);
-            telemetry.answer_refused(&name, &error.detail);
+            telemetry.upstreams.upstream_failed(&name, &error);
+            telemetry.upstreams.answer_refused(&name, &error.detail);
             error
         };
         let broke_off = {
@@ -333,7 +339,9 @@ impl Upstreams {
                     _ => error,
                 });
             };
-            self.telemetry.request_repeated(&upstream.name, &error);
+            self.telemetry
+                .upstreams
+                .request_repeated(&upstream.name, &error);
             lease = next;
         }
     }

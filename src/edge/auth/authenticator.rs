@@ -284,7 +284,7 @@ impl Authenticator {
 
     fn done(&self, auth: &str, outcome: Result<Admission, Denied>) -> Check {
         let result = outcome.as_ref().map_or_else(Denied::result, |_| "ok");
-        self.telemetry.authenticated(auth, result);
+        self.telemetry.edge.authenticated(auth, result);
         Check::Done(outcome)
     }
 
@@ -305,13 +305,15 @@ impl Authenticator {
             }
         });
         let result = outcome.as_ref().map_or_else(Denied::result, |_| "ok");
-        self.telemetry.authenticated(&auth, result);
+        self.telemetry.edge.authenticated(&auth, result);
         outcome
     }
 
     /// A policy asked for a credential, and there was none.
     pub fn missed(&self, auth: &str) -> Denied {
-        self.telemetry.authenticated(auth, Denied::Missing.result());
+        self.telemetry
+            .edge
+            .authenticated(auth, Denied::Missing.result());
         Denied::Missing
     }
 

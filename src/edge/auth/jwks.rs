@@ -165,7 +165,7 @@ impl Inner {
         self.pace().ended(outcome.is_ok(), now);
         match outcome {
             Ok((keys, max_age)) => {
-                self.telemetry.keys_fetched(&self.auth, keys.count());
+                self.telemetry.edge.keys_fetched(&self.auth, keys.count());
                 self.kept.store(Some(Arc::new(Kept {
                     keys: Arc::new(keys),
                     since: now,
@@ -174,7 +174,9 @@ impl Inner {
             }
             Err(why) => {
                 let are_old_ones_kept = self.fresh().is_some();
-                (self.telemetry).keys_not_fetched(&self.auth, &why, are_old_ones_kept);
+                (self.telemetry)
+                    .edge
+                    .keys_not_fetched(&self.auth, &why, are_old_ones_kept);
             }
         }
     }

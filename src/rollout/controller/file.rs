@@ -63,7 +63,7 @@ pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) 
         Ok(text) => match parse(&text, seconds) {
             Ok((records, doubts)) => {
                 for (name, why) in doubts {
-                    telemetry.rollout_distrusted(&name, &why);
+                    telemetry.rollouts.rollout_distrusted(&name, &why);
                 }
                 return (records, true);
             }
@@ -73,13 +73,15 @@ pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) 
         Err(error) => Unread::Damaged(error.to_string()),
     };
     let aside = state::set_aside(path, now);
-    telemetry.state_corrupt(path, &unread.to_string(), aside.as_deref());
+    telemetry
+        .life
+        .state_corrupt(path, &unread.to_string(), aside.as_deref());
     // The configuration decides, but what may have been a kill never becomes everybody.
     let mut records = Records::default();
     for (name, plan) in plans {
         if matches!(unread, Unread::Foreign(_)) || plan.rollout.percent == EVERYBODY {
             let why = format!("{} cannot be read: {unread}", path.display());
-            telemetry.rollout_distrusted(name, &why);
+            telemetry.rollouts.rollout_distrusted(name, &why);
             let mut record = Record::new(&plan.rollout, seconds);
             record.distrust(&why, seconds);
             records.by_name.insert(name.clone(), record);

@@ -227,8 +227,8 @@ async fn the_metrics_say_what_is_in_force() {
 #[tokio::test(start_paused = true)]
 async fn the_tick_closes_windows_of_what_metrics_show() {
     let telemetry = Arc::new(Telemetry::default());
-    telemetry.rollouts_known(["web"].into_iter());
-    telemetry.legacy_answered("web", true);
+    telemetry.rollouts.rollouts_known(["web"].into_iter());
+    telemetry.rollouts.legacy_answered("web", true);
     let controller = Controller::new(&plans(10), None, telemetry.clone(), |_| {});
     tokio::spawn(controller.clone().run());
     // Behind each tick, so that the window is closed.
@@ -238,12 +238,12 @@ async fn the_tick_closes_windows_of_what_metrics_show() {
         counts.map(|cohorts| (cohorts.legacy.requests, cohorts.legacy.failed))
     };
     // Nothing of before counts, nor what no window has closed on.
-    telemetry.legacy_answered("web", false);
+    telemetry.rollouts.legacy_answered("web", false);
     assert_eq!(legacy(10), None);
     tokio::time::sleep(WINDOW).await;
     assert_eq!(legacy(10), Some((1, 0)));
-    telemetry.legacy_answered("web", false);
-    telemetry.legacy_answered("web", true);
+    telemetry.rollouts.legacy_answered("web", false);
+    telemetry.rollouts.legacy_answered("web", true);
     assert_eq!(legacy(10), Some((1, 0)));
     tokio::time::sleep(WINDOW).await;
     assert_eq!((legacy(10), legacy(20)), (Some((2, 1)), Some((3, 1))));

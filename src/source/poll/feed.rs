@@ -237,7 +237,7 @@ impl Poller {
             .as_ref()
             .map(|held| held.validators.clone())
             .filter(|_| self.not_modified < TRUSTED_304S);
-        let span = self.feed.telemetry.trace_own("poll", &route.name);
+        let span = self.feed.telemetry.traces.trace_own("poll", &route.name);
         let fetched = loop {
             let begun = || {
                 if !std::mem::replace(&mut self.has_begun, true) {
@@ -378,7 +378,7 @@ impl Poller {
         if let Some(doubt) = doubt.filter(|_| self.doubt != doubt) {
             let route = &self.topic.target().route.name;
             let telemetry = &self.feed.telemetry;
-            telemetry.list_not_comparable(route, doubt.as_str());
+            telemetry.sources.list_not_comparable(route, doubt.as_str());
         }
         self.doubt = doubt;
     }
@@ -388,7 +388,10 @@ impl Poller {
         let last = self.mass_delete_logged;
         if last.is_none_or(|last| last.elapsed() >= REMINDER) {
             let route = &self.topic.target().route.name;
-            self.feed.telemetry.mass_delete_doubted(route, deleted);
+            self.feed
+                .telemetry
+                .sources
+                .mass_delete_doubted(route, deleted);
             self.mass_delete_logged = Some(Instant::now());
         }
     }
@@ -398,6 +401,7 @@ impl Poller {
     async fn unusable(&mut self, route: &Route, error: Error) -> Option<Round> {
         self.feed
             .telemetry
+            .upstreams
             .upstream_failed(&route.upstream.name, &error);
         if error.kind == Kind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
             let gap = Publication::Gap(GapWhy::TooLarge);

@@ -166,7 +166,7 @@ impl Follower {
             return Stop::Over;
         }
         let route = self.topic.route();
-        let open = self.feed.telemetry.stream_opened(&route.name);
+        let open = self.feed.telemetry.sources.stream_opened(&route.name);
         let begun = Instant::now();
         let mut has_delivered = false;
         let stop = tokio::select! {
@@ -186,7 +186,7 @@ impl Follower {
     async fn ask(&mut self) -> Result<Response<Body>, Stop> {
         let mut request = self.request().map_err(|error| self.miss(error))?;
         let route = self.topic.route();
-        self.opening = self.feed.telemetry.trace_own("stream", &route.name);
+        self.opening = self.feed.telemetry.traces.trace_own("stream", &route.name);
         self.opening.mark(request.extensions_mut());
         let Some(Source::Sse(sse)) = &route.source else {
             return Err(self.changed().into());
@@ -357,7 +357,7 @@ impl Follower {
             *has_delivered |= !messages.is_empty();
             let drafts = self.drafts(&mut messages, sse, route.replay.events);
             if !drafts.events.is_empty() {
-                let mut span = self.feed.telemetry.trace_own("read", &route.name);
+                let mut span = self.feed.telemetry.traces.trace_own("read", &route.name);
                 span.link(&self.opening);
                 let events = Publication::Events(drafts.events);
                 if self.topic.publish(events, span.cause()).await.is_err() {
@@ -462,7 +462,10 @@ impl Follower {
     fn fail(&mut self, kind: Kind, detail: impl Into<Cow<'static, str>>) -> Failure {
         let error = Error::upstream(kind, detail);
         let upstream = &self.topic.route().upstream.name;
-        self.feed.telemetry.upstream_failed(upstream, &error);
+        self.feed
+            .telemetry
+            .upstreams
+            .upstream_failed(upstream, &error);
         self.miss(error)
     }
 

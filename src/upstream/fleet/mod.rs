@@ -139,6 +139,7 @@ impl Fleet {
             record.set_checked(self.interval.is_some());
             let url = server.authority.url();
             self.telemetry
+                .upstreams
                 .server_known(&self.name, &url, record.is_usable());
         }
     }
@@ -153,14 +154,16 @@ impl Fleet {
     fn dismiss(&self, server: &Server) {
         server.record().leave();
         let url = server.authority.url();
-        self.telemetry.server_removed(&self.name, &url);
+        self.telemetry.upstreams.server_removed(&self.name, &url);
     }
 
     /// Waits until the budget has room for the request; `None` where it has none in time.
     pub async fn admit(&self, purpose: Purpose) -> Option<budget::Place> {
         let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
         if has_waited {
-            self.telemetry.budget_waited(&self.name, purpose.as_str());
+            self.telemetry
+                .upstreams
+                .budget_waited(&self.name, purpose.as_str());
         }
         Some(place)
     }
@@ -185,7 +188,9 @@ impl Fleet {
     pub fn note_bound(&self, fate: ConnectionAuth) {
         if !self.is_bound.swap(true, Ordering::Relaxed) {
             let is_pinned = fate == ConnectionAuth::Pin;
-            self.telemetry.connections_bound(&self.name, is_pinned);
+            self.telemetry
+                .upstreams
+                .connections_bound(&self.name, is_pinned);
         }
     }
 
@@ -214,9 +219,14 @@ impl Fleet {
         match turn {
             Some(Turn::Out { term }) => {
                 let term = others.then_some(term);
-                self.telemetry.server_ejected(&self.name, &url(), term);
+                self.telemetry
+                    .upstreams
+                    .server_ejected(&self.name, &url(), term);
             }
-            Some(Turn::Back) => self.telemetry.server_back(&self.name, &url(), "answers"),
+            Some(Turn::Back) => self
+                .telemetry
+                .upstreams
+                .server_back(&self.name, &url(), "answers"),
             None => {}
         }
     }
@@ -229,8 +239,15 @@ impl Fleet {
             .check(outcome.is_ok(), others, Instant::now());
         let url = || server.authority.url();
         match (changed, outcome) {
-            (Some(true), _) => self.telemetry.server_back(&self.name, &url(), "checks"),
-            (Some(false), Err(why)) => self.telemetry.server_unhealthy(&self.name, &url(), &why),
+            (Some(true), _) => self
+                .telemetry
+                .upstreams
+                .server_back(&self.name, &url(), "checks"),
+            (Some(false), Err(why)) => {
+                self.telemetry
+                    .upstreams
+                    .server_unhealthy(&self.name, &url(), &why)
+            }
             _ => {}
         }
     }
@@ -300,7 +317,7 @@ impl Trip<'_> {
     pub fn may_repeat(&mut self) -> bool {
         let fleet = self.fleet;
         if !fleet.retries().take(Instant::now()) || !fleet.budget.take_more() {
-            fleet.telemetry.retry_refused(&fleet.name);
+            fleet.telemetry.upstreams.retry_refused(&fleet.name);
             return false;
         }
         self.tried.extend(self.place.take());

@@ -200,7 +200,7 @@ impl Authority {
     fn verdict(&self, answer: Answer, (at, wall): (Instant, SystemTime)) -> Verdict {
         match answer {
             Answer::Known(identity) => {
-                self.telemetry.authority_answered(&self.auth, true);
+                self.telemetry.edge.authority_answered(&self.auth, true);
                 let unix = wall.duration_since(UNIX_EPOCH);
                 Ok(Vouched {
                     identity,
@@ -209,7 +209,7 @@ impl Authority {
                 })
             }
             Answer::Unknown => {
-                self.telemetry.authority_answered(&self.auth, false);
+                self.telemetry.edge.authority_answered(&self.auth, false);
                 Err(Denied::Invalid(UNKNOWN.into()))
             }
             Answer::Beside(why) => {
@@ -230,7 +230,9 @@ impl Authority {
             Some((at, last)) if *last == why => at.elapsed() >= REMINDER,
             Some((at, _)) => at.elapsed() >= NEWS,
         };
-        self.telemetry.authority_failed(&self.auth, &why, is_news);
+        self.telemetry
+            .edge
+            .authority_failed(&self.auth, &why, is_news);
         if is_news {
             *told = Some((Instant::now(), why));
         }

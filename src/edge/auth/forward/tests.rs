@@ -160,6 +160,7 @@ fn user(verdict: &Verdict) -> &str {
 
 fn fetches(telemetry: &Telemetry, result: &str) -> u64 {
     telemetry
+        .edge
         .auth_fetches
         .with_label_values(&["session", result])
         .get()
@@ -192,7 +193,11 @@ async fn a_thousand_who_ask_for_one_session_are_one_question() {
     assert_eq!(backend.asked(), 2, "another session is another question");
     let requests = |kind| {
         let labels = ["session", "app", kind, "200"];
-        telemetry.upstream_requests.with_label_values(&labels).get()
+        telemetry
+            .upstreams
+            .requests
+            .with_label_values(&labels)
+            .get()
     };
     assert_eq!(requests("auth"), 2);
 }

@@ -1,0 +1,111 @@
+//! The book of all families: each is registered once, by the part of the telemetry that counts it.
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
+
+use super::names::Family;
+
+/// From a tenth of a millisecond to ten seconds.
+const LATENCY_BUCKETS: [f64; 15] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0,
+];
+
+/// Puts this before each of our names.
+const PREFIX: &str = "crossfade";
+
+/// All our families, with what stands above their samples.
+#[derive(Debug)]
+pub(super) struct Book {
+    pub registry: Registry,
+    /// Name, and the lines `HELP` and `TYPE`.
+    heads: Vec<(String, String)>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        let registry = Registry::new_custom(Some(PREFIX.into()), None);
+        Book {
+            registry: registry.expect("the prefix is a valid metric name"),
+            heads: Vec::new(),
+        }
+    }
+}
+
+impl Book {
+    fn add(&mut self, collector: impl Collector + 'static) {
+        for family in collector.collect() {
+            let name = format!("{PREFIX}_{}", family.name());
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let head = format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help());
+            self.heads.push((name, head));
+        }
+        self.registry
+            .register(Box::new(collector))
+            .expect("each family is registered once");
+    }
+
+    /// A family whose labels were not met yet is announced all the same: whoever writes a dashboard finds its name.
+    pub fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
+        for (name, head) in &self.heads {
+            if !seen.iter().any(|family| family.name() == name) {
+                text.push_str(head);
+            }
+        }
+    }
+}
+
+fn describe(family: &Family) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+/// The page of names is fixed text: a family that is not valid shows in the first test that makes a `Telemetry`.
+const VALID: &str = "names and labels of every family are valid";
+
+pub(super) fn counter(book: &mut Book, family: &Family) -> IntCounter {
+    let made = IntCounter::with_opts(describe(family)).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn counters(book: &mut Book, family: &Family) -> IntCounterVec {
+    let made = IntCounterVec::new(describe(family), family.labels).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn gauge(book: &mut Book, family: &Family) -> IntGauge {
+    let made = IntGauge::with_opts(describe(family)).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn gauges(book: &mut Book, family: &Family) -> IntGaugeVec {
+    let made = IntGaugeVec::new(describe(family), family.labels).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn float_gauges(book: &mut Book, family: &Family) -> GaugeVec {
+    let made = GaugeVec::new(describe(family), family.labels).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn histogram(book: &mut Book, family: &Family) -> Histogram {
+    let opts = HistogramOpts::from(describe(family)).buckets(LATENCY_BUCKETS.to_vec());
+    let made = Histogram::with_opts(opts).expect(VALID);
+    book.add(made.clone());
+    made
+}
+
+pub(super) fn histograms(book: &mut Book, family: &Family) -> HistogramVec {
+    let opts = HistogramOpts::from(describe(family)).buckets(LATENCY_BUCKETS.to_vec());
+    let made = HistogramVec::new(opts, family.labels).expect(VALID);
+    book.add(made.clone());
+    made
+}
