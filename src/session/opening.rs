@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use super::parking::Keep;
+use super::keep::Keep;
 use super::presented::Presented;
 use crate::config::{Emit, Route, Source};
 use crate::edge::auth::Admission;
