@@ -344,3 +344,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_explained_to_clients() {
+        let page = include_str!("../docs/protocol.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} | ", code.as_str(), code.status());
+            assert_eq!(page.matches(&row).count(), 1, "{row}");
+        }
+    }
+}
