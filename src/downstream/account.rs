@@ -23,7 +23,7 @@ use crate::upstream::Body;
 
 /// What is known of an exchange; dropping it writes the access line.
 pub struct Account {
-    /// What was asked, and by whom.
+    /// The request, and the client that sent it.
     pub request: Asked,
     /// The route's name.
     pub route: Option<Arc<str>>,

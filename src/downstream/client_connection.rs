@@ -48,9 +48,9 @@ impl Connection {
 /// A connection's other end.
 #[derive(Clone, Copy, Debug)]
 pub struct Remote {
-    /// The client's address, or the socket's other end where nobody named another; `None` on a unix socket.
+    /// The client's address: that of the PROXY header, else of the socket's other end; `None` on a unix socket.
     pub address: Option<IpAddr>,
-    /// A proxy says that it speaks for somebody, and not for whom.
+    /// A proxy speaks for a client and does not tell its address.
     pub is_unnamed: bool,
     /// `http`, or `https` over TLS.
     pub proto: &'static str,
@@ -75,7 +75,8 @@ impl Remote {
         }
     }
 
-    /// Whose requests these are. What somebody without a name forwards is not believed, whoever carries it.
+    /// The peer that the requests are counted for. Forwarded fields of a client without an address are not believed, also behind a
+    /// trusted proxy.
     pub fn peer(&self, trusted: &[Network]) -> Peer {
         let peer = Peer::new(self.address, trusted);
         Peer {

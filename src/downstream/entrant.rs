@@ -1,4 +1,4 @@
-//! Whoever asks for something, and what the edge has found out about them.
+//! The client behind a request, as far as the edge knows it.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ pub struct Came {
     pub offer: Offer,
     /// Its parameters that are ours.
     pub parameters: Parameters,
-    /// Whom the edge let in.
+    /// The client that the edge let in.
     pub entrant: Entrant,
 }
 
-/// Whoever asks for something, as far as the edge has got with them.
+/// The client behind a request, as far as the edge has judged it.
 #[derive(Default)]
 pub struct Entrant {
-    /// How they stand.
+    /// What the policies of the place say.
     pub entry: Entry,
-    /// Those whom the policies of other readings of the path have let in.
+    /// The users whom policies of other readings of the path have let in.
     pub others: Vec<Arc<Admission>>,
     /// What was presented beside header fields.
     pub extras: Extras,
@@ -31,22 +31,22 @@ pub struct Entrant {
     pub seat: Option<Seat>,
 }
 
-/// How somebody stands with the policies of a place.
+/// What the policies of a place say of a client.
 #[derive(Default)]
 pub enum Entry {
-    /// None asks who it is.
+    /// No policy asks which user it is.
     #[default]
     Unasked,
-    /// They are let in.
+    /// The user is let in.
     Admitted(Arc<Admission>),
-    /// A `hello` has to tell who it is: only a socket of our own waits for one.
+    /// A `hello` has to tell which user it is: only a socket of our own waits for one.
     Awaited,
     /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
     TurnedAway(u16),
 }
 
 impl Entrant {
-    /// Whom a policy has let in, and by what.
+    /// The user whom a policy has let in, and the credential.
     pub fn admission(&self) -> Option<&Arc<Admission>> {
         match &self.entry {
             Entry::Admitted(admission) => Some(admission),
@@ -54,7 +54,7 @@ impl Entrant {
         }
     }
 
-    /// Who it is.
+    /// The user's identity.
     pub fn identity(&self) -> Option<&Identity> {
         self.admission().map(|admission| &*admission.identity)
     }

@@ -44,7 +44,7 @@ pub fn serve<H: Handler>(
     let mut serving = engine(limits).serve_connection(TokioIo::new(wire), service);
     async move {
         let stopped = async {
-            // An error means that whoever could stop us is gone: the same.
+            // An error means that the listener is gone: the same.
             let _ = stop.wait_for(|stop| *stop).await;
         };
         // How a connection ends is the exchanges' to tell; what is left here is a client that went away.

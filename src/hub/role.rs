@@ -9,7 +9,7 @@ use super::shards::lock;
 use super::signal::Signal;
 use crate::event::Event;
 
-/// Who publishes on a topic.
+/// Which process publishes on a topic.
 #[derive(Clone)]
 pub enum Role {
     /// This process.
@@ -122,7 +122,7 @@ impl Replica {
         }
     }
 
-    /// Who publishes now.
+    /// Which process publishes now.
     pub fn role(&self) -> Role {
         lock(&self.state).role.clone()
     }

@@ -27,12 +27,12 @@ impl Session {
         if is_exit(code) {
             self.count_as(Transport::Legacy);
         }
-        // Whether they were executed nobody here will know.
+        // Whether they were executed is not known here any more.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
         for call in std::mem::take(&mut self.calls) {
             self.link.refuse(&call.id, &unknown);
         }
-        // Who is to come back at once does not come with everybody else.
+        // Clients that are to come back at once do not all come at the same instant.
         let reason = match (code, reason) {
             (4200..=4299, "") => r#"{"retry_ms":4000}"#,
             _ => reason,
@@ -43,7 +43,7 @@ impl Session {
         self.closed(now);
     }
 
-    /// Counts among those whom their rollout sends to this transport.
+    /// Counts among the sessions that their rollout sends to this transport.
     pub(super) fn count_as(&mut self, cohort: Transport) {
         let protocol = self.link.codec().name();
         self.life.count_as(&self.cx, protocol, cohort);

@@ -73,7 +73,7 @@ pub(super) fn channels_by(cx: &Context, subs: &[Subscription], auth: &str) -> Ve
     theirs.map(|sub| sub.ch).collect()
 }
 
-/// Routes that guard other readings of what a subscription reads, and ask by this policy who it is.
+/// Routes that guard other readings of what a subscription reads, and ask by this policy which user it is.
 fn others_by(cx: &Context, auth: &str, sub: &Subscription) -> Vec<Arc<Route>> {
     let url = &sub.subscriber().target().url;
     let found = cx.find(&Method::GET, url);

@@ -33,7 +33,7 @@ impl Access {
         }
     }
 
-    /// It is known whose the first word was, or that no policy takes it.
+    /// The first word's user is known, or no policy takes it.
     pub fn greet(
         &mut self,
         cx: &Context,
@@ -122,7 +122,7 @@ impl Access {
             auths = cx.member().policies();
         }
         auths.retain(|auth| credential::awaits_message(std::slice::from_ref(auth)));
-        // Whose token it is, it says itself: the first policy that takes it decides.
+        // The token itself names its user: the first policy that takes it decides.
         let mut denied = None;
         for auth in &auths {
             match self.judge(cx, std::slice::from_ref(auth)) {
@@ -141,7 +141,7 @@ impl Access {
         }
     }
 
-    /// It is known whose the newer token is: that of the message with this number, in place of the one before.
+    /// The newer token's user is known, or no policy takes it. It came with this tag, in place of the token `before`.
     pub fn renewed(
         &mut self,
         cx: &Context,
@@ -160,7 +160,7 @@ impl Access {
         let auth = admission.found.auth.name.clone();
         let held = subs.iter().find_map(|sub| sub.admitted_by(&auth)).cloned();
         let known = held.or_else(|| cx.member().admission(&auth));
-        // Whichever policy has let them in with the handshake: it is one user's connection.
+        // The connection is one user's, whichever policy has let that user in with the handshake.
         let own = cx.own_auths();
         let is_own = own.iter().any(|own| own.name == auth);
         let known = known.or_else(|| cx.admission_of(own).filter(|_| is_own));

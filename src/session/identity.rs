@@ -31,9 +31,9 @@ pub(super) struct Access {
     questions: Vec<Question>,
     /// What came behind questions, and is read only when they are answered: it may change which user it is.
     held: Vec<Input>,
-    /// Those who are asked for again.
+    /// Users whom authorities are asked about again.
     pub rechecking: Vec<Rechecking>,
-    /// When to look at people again.
+    /// When to look at the users again.
     pub watch_at: Option<Instant>,
     /// Authorities that could not tell are left alone until then, by their policies.
     pub ask_again_at: Vec<(Arc<str>, Instant)>,

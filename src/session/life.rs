@@ -25,14 +25,14 @@ pub(super) struct Life {
     pub meters: Arc<Meters>,
     /// Its place among the connections.
     pub _permit: Option<Arc<Permit>>,
-    /// Who began the end, and with which close code.
+    /// The side that began the end, and its close code.
     pub ended_by: Option<(Side, u16)>,
     /// Its work has panicked.
     pub has_panicked: bool,
 }
 
 impl Life {
-    /// Counts among those whom their rollout sends to this transport.
+    /// Counts among the sessions that their rollout sends to this transport.
     pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
         let member = cx.member();
         if member.cohort.transport() == cohort {

@@ -1,4 +1,4 @@
-//! One session as the rest of the process sees it: which client it is, and how it is told something.
+//! One session as the rest of the process sees it: its client, its users, and how it is told something.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::transport::Transport;
 /// Directives that one session may have waiting; notices above it are not accepted.
 const INBOX: usize = 64;
 
-/// A message to people.
+/// A message to clients.
 #[derive(Clone, Debug)]
 pub struct Notice {
     /// `info`, `warn` or `error`.
@@ -29,25 +29,25 @@ pub struct Notice {
     pub d: Option<Box<RawValue>>,
 }
 
-/// What somebody else wants of a session.
+/// What the rest of the process wants of a session.
 pub(super) enum Directive {
     /// Look again at configuration and stages.
     Recheck,
     /// Close with this code.
     Close(u16),
-    /// Tell people.
+    /// Tell the client this.
     Notice(Arc<Notice>),
     /// Leave at a random instant of the window.
     Drain(Duration, &'static str),
     /// Stay after all.
     Stay,
-    /// Show what you do.
+    /// Answer the admin API.
     Show(Asked),
     /// The client is back: go on over this.
     Attach(Box<dyn Transport>),
 }
 
-/// A session's public half: who it is, how to reach it, what it listens to.
+/// A session's public half: its client, its users, and how it is told something.
 pub(super) struct Member {
     pub number: u64,
     pub id: Box<str>,
@@ -56,11 +56,11 @@ pub(super) struct Member {
     pub connected_at: u64,
     /// Wakes the session: topics ring it, and so does every directive.
     pub signal: Arc<Signal>,
-    /// Who it is, by each policy that has asked.
+    /// Its users, one by each policy that has asked.
     admissions: Mutex<Vec<Arc<Admission>>>,
     /// What waits for the session; `None` when it has ended.
     directives: Mutex<Option<Vec<Directive>>>,
-    /// Somebody ordered it to close.
+    /// An admin has ordered it to close.
     is_to_close: AtomicBool,
     /// What its rollout wants for it.
     pub cohort: Cohort,
@@ -88,7 +88,7 @@ impl Member {
         }
     }
 
-    /// From now on this is who its policy knows here.
+    /// From now on this is the user whom its policy knows here.
     pub fn admit(&self, admission: Arc<Admission>) {
         let mut admissions = lock(&self.admissions);
         let auth = &admission.found.auth.name;
@@ -107,24 +107,24 @@ impl Member {
         }
     }
 
-    /// A policy knows nobody here any more.
+    /// A policy knows no user here any more.
     pub fn dismiss(&self, auth: &str) {
         lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
     }
 
-    /// Who a policy knows here.
+    /// The user whom a policy knows here.
     pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
         let admissions = lock(&self.admissions);
         let mut known = admissions.iter();
         known.find(|known| *known.found.auth.name == *auth).cloned()
     }
 
-    /// Everybody who is known here.
+    /// All users who are known here.
     pub fn admissions(&self) -> Vec<Arc<Admission>> {
         lock(&self.admissions).clone()
     }
 
-    /// Whether a user is known here of whom `is_meant` says so.
+    /// Whether a user is known here for whom `is_meant` is true.
     pub fn knows(&self, is_meant: impl Fn(&Admission) -> bool) -> bool {
         let admissions = lock(&self.admissions);
         admissions.iter().any(|known| is_meant(known))
@@ -137,7 +137,7 @@ impl Member {
         changes.any(|change| self.cohort.is_concerned(change, &self.client, &known))
     }
 
-    /// The policies that know somebody here.
+    /// The policies that know a user here.
     pub fn policies(&self) -> Vec<Arc<Auth>> {
         let admissions = lock(&self.admissions);
         admissions
@@ -153,7 +153,7 @@ impl Member {
         first.map(|known| known.identity.user.clone())
     }
 
-    /// What the others want; notices stay while the client does not take what it has.
+    /// What waits for the session; notices stay while the client does not take what it has.
     pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
         let mut directives = lock(&self.directives);
         let Some(directives) = &mut *directives else {

@@ -16,7 +16,7 @@ use crate::edge::auth::{
 use crate::error::Refusal;
 
 impl Access {
-    /// Looks at every user's time: who is over it goes, who is near it is told, who is due is asked for again.
+    /// Looks at every user's time: an expired user is out, one who soon expires is announced, one who is due is asked for again.
     pub fn watch(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
         self.watch_at = None;
         for admission in cx.member().admissions() {
@@ -63,7 +63,7 @@ impl Access {
             let known = cx.member().admission(&auth);
             match known.is_some_and(|known| Arc::ptr_eq(&known, &of)) {
                 true => self.rechecked(cx, &auth, outcome, now, effects),
-                // They have shown something newer meanwhile.
+                // The client has shown something newer meanwhile.
                 false => self.watch_at = Some(now),
             }
         }

@@ -1,4 +1,4 @@
-//! Which positions a log knows, and who may add to it.
+//! Which positions a log knows, and which writer may add to it.
 //!
 //! An epoch is one process's account of a topic. A process that owns a topic after another one that vanished may give an offset to
 //! another event than that one did, so it goes on in an epoch of its own. Positions of the epoch before stay known as far as they had
@@ -12,7 +12,7 @@ const UNDERWAY: u64 = 1 << 16;
 /// Epochs of before that are remembered, the newest. A position of an earlier one is as unknown as any foreign one.
 pub const FORMER: usize = 4;
 
-/// Who may append. The number counts how often another process came to lead: what came of an earlier role is not taken.
+/// A writer of the log. The number counts how often another process came to lead: what came of an earlier role is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// This process's feed.
@@ -72,7 +72,7 @@ impl Lineage {
         self.epochs.former.drain(..surplus);
     }
 
-    /// Who may append now.
+    /// The one that may append now.
     pub fn writer(&self) -> Writer {
         self.writer
     }

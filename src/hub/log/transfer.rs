@@ -8,7 +8,7 @@ use super::lineage::Epochs;
 use super::stream::StreamState;
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
 
-/// Offsets of a log that anybody could have reached.
+/// Offsets that a log can have reached.
 const FURTHEST: u64 = 1 << 48;
 
 /// How far an export has come.
@@ -78,7 +78,7 @@ impl Log {
     }
 
     /// Goes on as the log did elsewhere. What is known already is passed over; where something between is missing, what is here
-    /// is let go, so that nobody reads across the hole.
+    /// is let go, so that no subscriber reads across the hole.
     pub fn import(&mut self, delta: Delta<Imported>) {
         let Delta {
             first,

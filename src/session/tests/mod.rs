@@ -7,6 +7,7 @@ mod leaving;
 mod memory;
 mod parking;
 mod single;
+mod sizes;
 mod speaking;
 mod subscribing;
 pub mod support;
