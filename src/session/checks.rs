@@ -37,7 +37,7 @@ pub(super) struct Checks<'a> {
     pub access: &'a mut Access,
     /// Subscriptions that there are, or that are asked for.
     pub subscriptions: usize,
-    /// Requests under way.
+    /// Requests under way, or that wait for an authority.
     pub calls: usize,
     /// The session has been told to leave.
     pub is_leaving: bool,

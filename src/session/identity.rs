@@ -130,9 +130,21 @@ impl Access {
 
     /// Subscriptions that wait for an authority.
     pub fn subs_asked(&self) -> usize {
-        let is_sub =
-            |question: &&Question| matches!(&question.then, Then::Frame(frame) if frame.is_sub());
-        self.questions.iter().filter(is_sub).count()
+        self.frames().filter(|frame| frame.is_sub()).count()
+    }
+
+    /// Requests that wait for an authority.
+    pub fn reqs_asked(&self) -> usize {
+        self.frames().filter(|frame| !frame.is_sub()).count()
+    }
+
+    fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.questions
+            .iter()
+            .filter_map(|question| match &question.then {
+                Then::Frame(frame) => Some(&**frame),
+                Then::Welcome | Then::Renew(..) => None,
+            })
     }
 
     /// Holds a message back where something before it has to be known first; else gives it back.
@@ -395,7 +407,7 @@ mod tests {
         let (answer, answered) = tokio::sync::oneshot::channel::<Denied>();
         let asking = async { Err(answered.await.expect("an answer")) };
         access.ask(Box::pin(asking), Then::Frame(Box::new(sub())));
-        assert_eq!(access.subs_asked(), 1);
+        assert_eq!((access.subs_asked(), access.reqs_asked()), (1, 0));
         assert!(access.may_read());
         assert_eq!(access.hold(unsub()), Some(unsub()));
         assert_eq!(access.hold(auth()), None);

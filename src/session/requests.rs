@@ -213,7 +213,7 @@ impl Session {
         let checked = Checks {
             cx: &self.cx,
             subscriptions: self.subscriptions.len() + self.access.subs_asked(),
-            calls: self.calls.len(),
+            calls: self.calls.len() + self.access.reqs_asked(),
             is_leaving: self.leaving.exit().is_some(),
             access: &mut self.access,
             effects: &mut effects,

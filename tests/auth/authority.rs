@@ -125,15 +125,17 @@ async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
     assert_eq!(world.ask("GET /open/page", &[ALICE]).await.status(), 200);
 }
 
-/// An authority of `/slow`, which answers when it is let go, and one of `/quick`.
-#[tokio::test]
-async fn a_slow_authority_holds_back_only_what_asks_it() {
-    let policy = |name: &str| {
-        format!(
-            "[auth.{name}]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/{name}\"\ncookies = [\"session\"]\n\
-             user = \"user\"\n[[route]]\npath = \"/by-{name}\"\nupstream = \"app\"\nsource = \"sse\"\nauth = \"{name}\"\n"
-        )
-    };
+/// Routes by an authority of this name.
+fn by(name: &str) -> String {
+    format!(
+        "[auth.{name}]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/{name}\"\ncookies = [\"session\"]\n\
+         user = \"user\"\n[[route]]\npath = \"/by-{name}\"\nupstream = \"app\"\nsource = \"sse\"\ncalls = [\"GET\"]\n\
+         auth = \"{name}\"\n"
+    )
+}
+
+/// An authority of `/slow`, which answers when the gate lets it, and one of `/quick`; all else is answered without an end.
+async fn gated(routes: &str) -> (Arc<Semaphore>, Backend, Sidecar) {
     let gate = Arc::new(Semaphore::new(0));
     let shut = gate.clone();
     let backend = Backend::start(move |request, mut peer| {
@@ -144,13 +146,8 @@ async fn a_slow_authority_holds_back_only_what_asks_it() {
                 gate.acquire().await.expect("open").forget();
             }
             if target == "/slow" || target == "/quick" {
-                return reply(
-                    peer,
-                    "200 OK",
-                    "content-type: application/json\r\n",
-                    r#"{"user":"alice"}"#,
-                )
-                .await;
+                let json = "content-type: application/json\r\n";
+                return reply(peer, "200 OK", json, r#"{"user":"alice"}"#).await;
             }
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
             peer.try_send(head).await;
@@ -159,16 +156,19 @@ async fn a_slow_authority_holds_back_only_what_asks_it() {
         }
     });
     let backend = backend.await;
-    let sidecar = Sidecar::before(&backend, "", &(policy("slow") + &policy("quick"))).await;
+    let sidecar = Sidecar::before(&backend, "", routes).await;
+    (gate, backend, sidecar)
+}
+
+#[tokio::test]
+async fn a_slow_authority_holds_back_only_what_asks_it() {
+    let (gate, backend, sidecar) = gated(&(by("slow") + &by("quick"))).await;
     let mut socket = sidecar.open(WS, &[JSON, "cookie: session=a1"]).await;
     socket.frame("welcome").await;
-    socket
-        .send(json!({"t": "sub", "id": 1, "path": "/by-slow"}))
-        .await;
+    let sub = |id: u64, path: &str| json!({"t": "sub", "id": id, "path": path});
+    socket.send(sub(1, "/by-slow")).await;
     backend.reached(1).await;
-    socket
-        .send(json!({"t": "sub", "id": 2, "path": "/by-quick"}))
-        .await;
+    socket.send(sub(2, "/by-quick")).await;
     assert_eq!(socket.frame("ok").await["id"], 2);
     socket
         .send(json!({"t": "auth", "id": 3, "token": "token"}))
@@ -183,4 +183,26 @@ async fn a_slow_authority_holds_back_only_what_asks_it() {
     }
     ids.sort();
     assert_eq!(ids, [1, 3]);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_an_authority_are_under_way() {
+    let open = "[[route]]\npath = \"/open\"\nupstream = \"app\"\ncalls = [\"GET\"]\n";
+    let (_gate, backend, sidecar) = gated(&(by("slow") + open)).await;
+    let mut socket = sidecar.open(WS, &[JSON, "cookie: session=a1"]).await;
+    socket.frame("welcome").await;
+    let req = |id: u64, path: &str| json!({"t": "req", "id": id, "method": "GET", "path": path});
+    for id in 0..12 {
+        socket.send(req(id, "/open")).await;
+    }
+    backend.reached(12).await;
+    // Sixteen may be under way.
+    for id in 12..18 {
+        socket.send(req(id, "/by-slow")).await;
+    }
+    for id in [16, 17] {
+        let refused = socket.frame("err").await;
+        assert_eq!(refused["id"], id, "{refused}");
+        assert_eq!(refused["code"], "rate_limited", "{refused}");
+    }
 }
