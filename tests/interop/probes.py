@@ -30,6 +30,8 @@ defaults
     timeout connect 5s
     timeout client 5s
     timeout server 5s
+    # Without it a check must be answered within `inter`, which a busy machine misses.
+    timeout check 10s
     default-server check inter 200ms rise 1 fall 1
 backend plain
     option httpchk
@@ -44,6 +46,9 @@ frontend public
     bind unix@{directory}/public
     default_backend named
 """
+
+# Status, what the last check found, and the HTTP status that it saw.
+WANTED = {"plain": ("UP", "L7OK", "200"), "named": ("UP", "L7OK", "200"), "unwell": ("DOWN", "L7STS", "503")}
 
 
 class Application(http.server.BaseHTTPRequestHandler):
@@ -82,8 +87,11 @@ def main():
             haproxy.wait()
         keepalived = genhash(crossfade.address)
         crossfade.stop()
-    wanted = {"plain": ("UP", "L7OK", "200"), "named": ("UP", "L7OK", "200"), "unwell": ("DOWN", "L7STS", "503")}
-    faults = [f"haproxy says {found[name]} of {name}, and not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    faults = [
+        f"haproxy says {found.get(name)} of {name}, and not {wanted}"
+        for name, wanted in WANTED.items()
+        if found.get(name) != wanted
+    ]
     faults += [f"a request through haproxy is answered {status}"] if status != 200 else []
     # A request without a host goes upstream with the server's address.
     probes = {("OPTIONS", "/", backend), ("GET", "/health", backend)}
@@ -100,8 +108,8 @@ def main():
 
 
 def states(stats):
-    """Each backend's status, what its last check found, and the status that it saw; once each was checked."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Each backend's status, what its last check found, and the status that it saw; as wanted, or as last seen in time."""
+    deadline, found = time.monotonic() + PATIENCE_S, {}
     while time.monotonic() < deadline:
         rows = [line.split(",") for line in command(stats, "show stat").splitlines()]
         if rows and rows[0][0] == "# pxname":
@@ -110,10 +118,10 @@ def states(stats):
             names = ("status", "check_status", "check_code")
             # A star marks a check that is under way beside the last one's result.
             found = {row[0]: tuple(row[columns[name]].removeprefix("* ") for name in names) for row in servers}
-            if len(found) == 3 and all(code for _, _, code in found.values()):
-                return found
+            if found == WANTED:
+                break
         time.sleep(0.1)
-    sys.exit("haproxy has checked nothing")
+    return found
 
 
 def command(path, line):

@@ -2,6 +2,8 @@
 
 report_lines=()
 report_failed=0
+report_logs=$(mktemp -d)
+trap 'rm -rf "$report_logs"' EXIT
 
 passed() { report_lines+=("passed   $*"); }
 failed() { report_lines+=("FAILED   $*"); report_failed=1; }
@@ -12,11 +14,17 @@ part() {
     local name=$1
     shift
     printf '\n== %s\n' "$name"
-    if "$@"; then passed "$name"; else failed "$name"; fi
+    if "$@" 2>&1 | tee "$report_logs/part"; then
+        passed "$name"
+    else
+        failed "$name"
+        { printf '\n-- the last lines of: %s\n' "$name" && tail -n 15 "$report_logs/part"; } >>"$report_logs/failed"
+    fi
 }
 
-# Prints everything reported and exits 1 where anything failed.
+# Prints everything reported, with the last lines of what failed, and exits 1 where anything failed.
 report() {
+    [ ! -e "$report_logs/failed" ] || cat "$report_logs/failed"
     printf '\n== what ran and what did not\n'
     printf '  %s\n' "${report_lines[@]}"
     local passed failed
