@@ -37,6 +37,8 @@ else
     part 'install ws and undici' npm --prefix tests/interop/node ci --silent --no-audit --no-fund
     part 'node clients (ws, undici)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
+    part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+        node --test --test-reporter=spec tests/interop/node/live.test.mjs
 fi
 
 # Debian's name first; CHROMIUM names another one. Nothing is installed for it but the browser.

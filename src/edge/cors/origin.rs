@@ -23,8 +23,12 @@ impl OriginRefused {
     /// One sentence for a person.
     pub fn detail(self) -> &'static str {
         match self {
-            OriginRefused::Foreign => "this origin is not allowed here",
-            OriginRefused::Missing => "a handshake with a cookie needs an Origin",
+            OriginRefused::Foreign => {
+                "this origin is not allowed here: it names another host or port than the request, and `cors.origins` does not list it"
+            }
+            OriginRefused::Missing => {
+                "a handshake with a cookie needs an Origin: scheme, host and port of this server (http://127.0.0.1:8080), or one of `cors.origins`"
+            }
             OriginRefused::Malformed => "Origin is not one origin",
             OriginRefused::Several => "there is more than one Origin",
         }

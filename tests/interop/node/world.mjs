@@ -22,6 +22,14 @@ servers = ["${backend}"]
 path = "/events"
 upstream = "app"
 source = "sse"
+[rollout.web]
+percent = 100
+kill_drain = "1s"
+[[route]]
+path = "/rolled"
+upstream = "app"
+source = "sse"
+rollout = "web"
 [[route]]
 path = "/items"
 upstream = "app"
@@ -48,18 +56,31 @@ export class World {
     await once(world.server, 'listening');
 
     world.folder = await mkdtemp(join(tmpdir(), 'crossfade-'));
-    const file = join(world.folder, 'proxy.toml');
-    await writeFile(file, CONFIG(`http://127.0.0.1:${world.server.address().port}`));
-    world.sidecar = spawn(process.env.CROSSFADE_BINARY, ['run', '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
-    for await (const line of createInterface({ input: world.sidecar.stdout })) {
-      world.address = /^ready public=http:\/\/(\S+)/.exec(line)?.[1];
-      if (world.address) break;
-    }
-    if (!world.address) {
-      await world.stop();
-      throw new Error('crossfade ended before it was ready');
-    }
+    world.file = join(world.folder, 'proxy.toml');
+    world.config = CONFIG(`http://127.0.0.1:${world.server.address().port}`);
+    await world.#run();
     return world;
+  }
+
+  // Without a word to anyone, and again on the same address.
+  async restart() {
+    this.sidecar.kill('SIGKILL');
+    await once(this.sidecar, 'exit');
+    this.config = this.config.replace('127.0.0.1:0', this.address);
+    await this.#run();
+  }
+
+  async #run() {
+    await writeFile(this.file, this.config);
+    this.sidecar = spawn(process.env.CROSSFADE_BINARY, ['run', '--config', this.file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    for await (const line of createInterface({ input: this.sidecar.stdout })) {
+      const ready = /^ready public=http:\/\/(\S+) admin=(\S+)/.exec(line);
+      if (!ready) continue;
+      [, this.address, this.admin] = ready;
+      return;
+    }
+    await this.stop();
+    throw new Error('crossfade ended before it was ready');
   }
 
   async stop() {
@@ -74,6 +95,13 @@ export class World {
     return [...this.#streams.values()].includes(url);
   }
 
+  // One line of the admin API; the answer's JSON.
+  async order(path, method = 'POST', body = {}) {
+    const answer = await fetch(this.admin + path, { method, body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
   say(event, data) {
     const text = `id: ${this.#sent.length + 1}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
     this.#sent.push(text);
@@ -81,7 +109,7 @@ export class World {
   }
 
   async #answer(request, response) {
-    if (request.url.startsWith('/events?')) {
+    if (/^\/(events|rolled)\b/.test(request.url)) {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(': welcome\n\n');
       for (const text of this.#sent.slice(Number(request.headers['last-event-id'] ?? this.#sent.length))) response.write(text);
