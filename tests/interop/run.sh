@@ -39,6 +39,12 @@ else
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-reporter=spec tests/interop/node/live.test.mjs
+    if ! command -v curl >/dev/null; then
+        not_run 'docs/getting-started.md, word for word: curl is not installed (on Debian: the package curl)'
+    else
+        part 'docs/getting-started.md, word for word' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+            python3 tests/interop/getting_started.py
+    fi
 fi
 
 # Debian's name first; CHROMIUM names another one. Nothing is installed for it but the browser.
