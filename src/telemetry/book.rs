@@ -22,8 +22,20 @@ const PREFIX: &str = "crossfade";
 #[derive(Debug)]
 pub(super) struct Book {
     pub registry: Registry,
-    /// Name, and the lines `HELP` and `TYPE`.
-    heads: Vec<(String, String)>,
+    /// In the order in which the parts registered them.
+    pub announced: Vec<Announced>,
+}
+
+/// A family as `HELP` and `TYPE` announce it.
+#[derive(Debug)]
+pub(super) struct Announced {
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: String,
+    pub help: String,
+    /// For the page of metrics, which a test makes.
+    #[cfg(test)]
+    pub labels: Vec<String>,
 }
 
 impl Default for Book {
@@ -31,18 +43,21 @@ impl Default for Book {
         let registry = Registry::new_custom(Some(PREFIX.into()), None);
         Book {
             registry: registry.expect("the prefix is a valid metric name"),
-            heads: Vec::new(),
+            announced: Vec::new(),
         }
     }
 }
 
 impl Book {
     fn add(&mut self, collector: impl Collector + 'static) {
-        for family in collector.collect() {
-            let name = format!("{PREFIX}_{}", family.name());
-            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
-            let head = format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help());
-            self.heads.push((name, head));
+        for (family, described) in collector.collect().iter().zip(collector.desc()) {
+            self.announced.push(Announced {
+                name: format!("{PREFIX}_{}", family.name()),
+                kind: format!("{:?}", family.get_field_type()).to_lowercase(),
+                help: described.help.clone(),
+                #[cfg(test)]
+                labels: described.variable_labels.clone(),
+            });
         }
         self.registry
             .register(Box::new(collector))
@@ -51,9 +66,12 @@ impl Book {
 
     /// A family whose labels were not met yet is announced all the same: whoever writes a dashboard finds its name.
     pub fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
-        for (name, head) in &self.heads {
+        for Announced {
+            name, kind, help, ..
+        } in &self.announced
+        {
             if !seen.iter().any(|family| family.name() == name) {
-                text.push_str(head);
+                text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
             }
         }
     }

@@ -5,6 +5,8 @@
 
 mod access;
 mod book;
+#[cfg(test)]
+mod docs;
 mod downstream;
 mod edge;
 mod flood;
@@ -186,7 +188,7 @@ mod tests {
                 "# TYPE crossfade_slow_closes_total counter\n",
                 "# TYPE crossfade_sessions gauge\n",
                 "# TYPE crossfade_event_latency_seconds histogram\n",
-                "# HELP crossfade_gaps_total Losses that subscribers were told of\n",
+                "# HELP crossfade_gaps_total Losses that were reported to subscribers\n",
             ] {
                 assert_eq!(text.matches(head).count(), 1, "{head} in\n{text}");
             }

@@ -8,7 +8,7 @@
 pub struct Family {
     /// Name without the prefix.
     pub name: &'static str,
-    /// One sentence for a person who meets it on a dashboard.
+    /// One sentence for an operator that meets it on a dashboard.
     pub help: &'static str,
     /// Label names, in the order in which the handles take their values.
     pub labels: &'static [&'static str],
@@ -28,7 +28,7 @@ pub const SESSIONS: Family = family(
 pub const CONNECTS: Family = family(
     "connects_total",
     &["route", "protocol", "result", "reason"],
-    "Realtime connections that were asked for; result is accepted or refused",
+    "Handshakes of realtime connections; result is accepted or refused",
 );
 /// `messages_total`.
 pub const MESSAGES: Family = family(
@@ -46,61 +46,61 @@ pub const BYTES: Family = family(
 pub const EVENT_LATENCY: Family = family(
     "event_latency_seconds",
     &["route", "cohort"],
-    "From the upstream's bytes read to the downstream socket written, plus half of the last ping's round trip, at most 250 ms of it",
+    "From reading the backend's bytes to writing the client's socket, plus half of the last ping's round trip, at most 250 ms of it",
 );
 /// `data_age_seconds`.
 pub const DATA_AGE: Family = family(
     "data_age_seconds",
     &["route"],
-    "Seconds since the last good poll, of the route's topic that waited longest and has a subscriber",
+    "Seconds since the last successful poll, of the route's oldest topic with a subscriber",
 );
 /// `upstream_requests_total`.
 pub const UPSTREAM_REQUESTS: Family = family(
     "upstream_requests_total",
     &["route", "upstream", "kind", "status"],
-    "Requests to backends that were answered; kind is passthrough, poll, sse, call or auth",
+    "Requests that a backend answered; kind is passthrough, poll, sse, call or auth",
 );
 /// `upstream_streams`.
 pub const UPSTREAM_STREAMS: Family = family(
     "upstream_streams",
     &["route"],
-    "Server-Sent-Events streams that sources hold open now",
+    "Event streams that sources hold open now",
 );
 /// `upstream_errors_total`.
 pub const UPSTREAM_ERRORS: Family = family(
     "upstream_errors_total",
     &["upstream", "reason"],
-    "Requests to backends that broke; reason is connect, none_healthy, timeout, broken, too_large, gone or other",
+    "Requests to backends that failed without an answer",
 );
 /// `upstream_healthy`.
 pub const UPSTREAM_HEALTHY: Family = family(
     "upstream_healthy",
     &["upstream", "server"],
-    "1 while a server may get requests, 0 while its checks or its answers speak against it",
+    "1 while a server may get requests, 0 while it failed its checks or too many requests",
 );
 /// `upstream_ejections_total`.
 pub const UPSTREAM_EJECTIONS: Family = family(
     "upstream_ejections_total",
     &["upstream", "server"],
-    "How often a server was left alone because of what it answered",
+    "How often a server got no requests for a time because it had failed five in a row",
 );
 /// `upstream_retries_total`.
 pub const UPSTREAM_RETRIES: Family = family(
     "upstream_retries_total",
     &["upstream", "reason"],
-    "Requests that went on to another server (reason connect) or were sent once more (broken)",
+    "Requests that were sent again: to another server (reason connect), or over a new connection (broken)",
 );
 /// `upstream_retries_refused_total`.
 pub const UPSTREAM_RETRIES_REFUSED: Family = family(
     "upstream_retries_refused_total",
     &["upstream"],
-    "Requests that were not sent once more because too many were lately",
+    "Requests that were not sent again because too many had been lately",
 );
 /// `upstream_waits_total`.
 pub const UPSTREAM_WAITS: Family = family(
     "upstream_waits_total",
     &["upstream", "kind"],
-    "Requests that had to wait for room in the upstream's budget",
+    "Requests that waited for the upstream's budget",
 );
 /// `topics`.
 pub const TOPICS: Family = family("topics", &["route"], "Shared feeds that exist now");
@@ -120,7 +120,7 @@ pub const REPLAYS: Family = family(
 pub const GAPS: Family = family(
     "gaps_total",
     &["route", "why"],
-    "Losses that subscribers were told of",
+    "Losses that were reported to subscribers",
 );
 /// `slow_closes_total`.
 pub const SLOW_CLOSES: Family = family(
@@ -132,7 +132,7 @@ pub const SLOW_CLOSES: Family = family(
 pub const WINDOWS_SQUEEZED: Family = family(
     "windows_squeezed_total",
     &["route"],
-    "Bytes let go from replay windows before their time, to stay within server.limits.memory",
+    "Bytes dropped from replay windows early, to stay within server.limits.memory",
 );
 /// `queue_bytes`.
 pub const QUEUE_BYTES: Family = family(
@@ -144,7 +144,7 @@ pub const QUEUE_BYTES: Family = family(
 pub const MEMORY_PRESSURE: Family = family(
     "memory_pressure",
     &[],
-    "How near the system's memory limit is: 0 calm, 1 from 85 % (no new WebSockets), 2 from 92 % (replay windows are let go), 3 from 95 % (no requests)",
+    "How near the system's memory limit is: 0 calm, 1 from 85 % (no new WebSockets), 2 from 92 % (replay windows are dropped), 3 from 95 % (no requests)",
 );
 /// `reloads_total`.
 pub const RELOADS: Family = family(
@@ -156,7 +156,7 @@ pub const RELOADS: Family = family(
 pub const UPGRADES: Family = family(
     "upgrades_total",
     &["result"],
-    "Upgrades of the binary; done is counted by the new process, failed by the old one that serves on",
+    "Upgrades of the binary; result is done (counted by the new process) or failed (by the old one, which serves on)",
 );
 /// `reload_seconds`.
 pub const RELOAD_SECONDS: Family = family(
@@ -216,13 +216,13 @@ pub const REFUSED: Family = family(
 pub const FIELDS_DROPPED: Family = family(
     "fields_dropped_total",
     &[],
-    "Fields of requests that did not go upstream because a backend may take their names for others, such as X_Name",
+    "Request headers that were not sent upstream because a backend may take their names for others, such as X_Name",
 );
 /// `rate_limited_total`.
 pub const RATE_LIMITED: Family = family(
     "rate_limited_total",
     &["policy"],
-    "What a [rate_limit.NAME] held back: requests, handshakes, messages, subscriptions and connections",
+    "What a [rate_limit.NAME] refused: requests, handshakes, messages, subscriptions and connections",
 );
 /// `auth_total`.
 pub const AUTH: Family = family(
@@ -234,13 +234,13 @@ pub const AUTH: Family = family(
 pub const AUTH_ENDED: Family = family(
     "auth_ended_total",
     &["kind", "reason"],
-    "Answers and tunnels cut because their client's credential did not hold any longer; kind is answer or tunnel, reason is missing, expired, revoked or unavailable",
+    "Answers and tunnels cut because their client's credential had ended; kind is answer or tunnel, reason is missing, expired, revoked or unavailable",
 );
 /// `auth_fetches_total`.
 pub const AUTH_FETCHES: Family = family(
     "auth_fetches_total",
     &["auth", "result"],
-    "What an [auth.NAME] asked others for: key sets, and answers of the authority; result is ok, refused or failed",
+    "Key sets and answers of authorities that an [auth.NAME] fetched; result is ok, refused or failed",
 );
 /// `share_refused_total`.
 pub const SHARE_REFUSED: Family = family(
@@ -252,13 +252,13 @@ pub const SHARE_REFUSED: Family = family(
 pub const ERRORS: Family = family(
     "errors_total",
     &["side", "kind", "namespace"],
-    "What broke, and on whose side of the road",
+    "What broke, and whether on the client's side (downstream), crossfade's (edge) or the backend's (upstream)",
 );
 /// `panics_total`.
 pub const PANICS: Family = family(
     "panics_total",
     &[],
-    "Tasks that ended by a bug of ours; must stay 0",
+    "Tasks that ended by a bug of crossfade; must stay 0",
 );
 /// `cookies_dropped_total`.
 pub const COOKIES_DROPPED: Family = family(
@@ -270,13 +270,13 @@ pub const COOKIES_DROPPED: Family = family(
 pub const LOG_LINES_DROPPED: Family = family(
     "log_lines_dropped_total",
     &[],
-    "Log lines that stderr did not take: a full disk, or nobody reads the pipe",
+    "Log lines that stderr did not take: the disk is full, or no process reads the pipe",
 );
 /// `trace_spans_total`.
 pub const TRACE_SPANS: Family = family(
     "trace_spans_total",
     &["result"],
-    "Spans; result is exported, dropped (no room to wait) or failed (the collector did not take them)",
+    "Spans; result is exported, dropped (the queue was full) or failed (the collector did not take them)",
 );
 /// `build_info`.
 pub const BUILD_INFO: Family = family("build_info", &["version"], "1; the version that runs");
