@@ -1,8 +1,6 @@
 //! Clients that send requests ahead of the answers, and clients that stop sending.
 
-use crate::support::backend::reply;
-use crate::support::peer::request;
-use crate::support::{Backend, Peer, Sidecar};
+use crate::harness::{Backend, Peer, Sidecar, reply, request};
 
 /// Answers with the target and the body, but to `/slow` only by silence, until its client is gone.
 async fn slow() -> Backend {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, request};
 
 /// A backend that says these bytes to whoever asks for `/odd`, and closes; else `ok`.
 async fn saying(answer: &'static [u8]) -> Backend {

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::backend::reply;
-use crate::support::bridge::{asked, handshake, quiet_stream, routes};
-use crate::support::peer::request;
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{
+    Backend, Message, Peer, Sidecar, asked, handshake, quiet_stream, reply, request, routes,
+};
 
 /// The code of the close frame that comes before the end; events before it are passed over.
 async fn close_code(client: &mut Peer) -> u16 {

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http2::client::{Client, whole};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar, within};
-use crate::tls::certificates::Authority;
+use crate::harness::{
+    Backend, EVERYTHING, Message, Peer, Sidecar,
+    http2::{Client, whole},
+    tls::Authority,
+    within,
+};
 
 /// More than all buffers on its way hold.
 const LARGE: usize = 16 << 20;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::http2::frames::{END_HEADERS, END_STREAM, HEADERS, RESET, Raw, block, frame};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar, until};
+use crate::harness::{
+    Backend, EVERYTHING, Message, Peer, Sidecar, eventually,
+    http2_frames::{END_HEADERS, END_STREAM, HEADERS, RESET, Raw, block, frame},
+    request,
+};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -373,7 +374,7 @@ async fn limits_hold_for_tunnels_and_for_polling_that_pass_through() {
     assert_eq!(polling.ask(&poll, "", "").await.status(), 200);
     drop((tunnel, third));
     let connections = || sidecar.handle.shared().connections.count();
-    until("the places to be given back", || connections() == 1).await;
+    eventually("the places to be given back", async || connections() == 1).await;
     let mut evil = sidecar.client().await;
     let before = backend.seen().len();
     evil.send(upgrade("https://evil.test")).await;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::backend::reply;
-use crate::support::bridge::{KEY, asked, handshake, quiet_stream, routes};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, until};
+use crate::harness::{
+    Backend, EVERYTHING, KEY, Sidecar, asked, eventually, handshake, quiet_stream, reply, request,
+    routes,
+};
 
 #[tokio::test]
 async fn a_handshake_is_answered_as_the_standard_says() {
@@ -292,5 +291,5 @@ async fn a_write_that_passes_through_triggers_the_poll() {
         .await;
     assert_eq!(written.status(), 204);
     assert_eq!(socket.exactly(5).await, b"\x81\x03[1]");
-    until("the second poll", || polls() == 2).await;
+    eventually("the second poll", async || polls() == 2).await;
 }

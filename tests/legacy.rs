@@ -3,11 +3,11 @@
 use serde_json::Value;
 use tokio::net::UnixListener;
 
-use crate::life::world::{ask, get};
-use crate::support::backend::reply;
-use crate::support::bridge::{asked, handshake};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar, within};
+use crate::harness::{
+    Backend, EVERYTHING, Message, Peer, Sidecar,
+    admin::{ask, get},
+    asked, handshake, reply, within,
+};
 
 #[tokio::test]
 async fn http_1_0_needs_no_host() {

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, until};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, eventually, request};
 
 async fn limited(backend: &Backend, limits: &str) -> Sidecar {
     let server = format!("[server.limits]\n{limits}");
@@ -174,7 +172,7 @@ async fn there_are_only_so_many_places() {
         assert!(sidecar.metrics().contains(&counted));
         drop(first);
         let connections = &sidecar.handle.shared().connections;
-        until("the place to be free", || connections.count() == 1).await;
+        eventually("the place to be free", async || connections.count() == 1).await;
         assert_eq!(
             sidecar.client().await.ask("GET /", "", "").await.status(),
             200

@@ -7,11 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::backend::reply;
-use crate::support::bridge::{asked, handshake};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar, until};
+use crate::harness::{
+    Backend, EVERYTHING, Message, Peer, Sidecar, asked, eventually, handshake, reply, request,
+};
 
 const MARKED: &str = "cdn-loop";
 
@@ -215,7 +213,7 @@ calls = ["POST"]
         .await;
     assert_eq!(client.frame("res").await["status"], 508);
     assert_eq!(rounds_at(&proxy, "/call"), [1, 2]);
-    until("a check", || rounds_at(&proxy, "/health").len() >= 3).await;
+    eventually("a check", async || rounds_at(&proxy, "/health").len() >= 3).await;
     assert_eq!(rounds_at(&proxy, "/health")[..3], [0, 1, 2]);
     assert!(rounds(&proxy).into_iter().all(|rounds| rounds < 3));
 }

@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::support::backend::reply;
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, within};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, reply, request, within};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {

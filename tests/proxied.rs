@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, request};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n";
@@ -211,7 +209,7 @@ async fn clients_are_counted_by_the_address_that_is_told() {
     assert_eq!((_own.1, _unnamed.1), (200, 200));
     assert_eq!(ask(b"PROXY UNKNOWN\r\n").await.1, 200);
     drop(first);
-    crate::support::within("the place is free", async {
+    crate::harness::within("the place is free", async {
         while ask(LINE).await.1 != 200 {}
     })
     .await;

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use hyper::Method;
 use tokio::time::sleep;
 
-use crate::http2::client::{self, Client};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, within};
+use crate::harness::{
+    Backend, EVERYTHING, Sidecar,
+    http2::{self, Client},
+    within,
+};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -111,11 +113,11 @@ async fn http2_an_answer_that_goes_on_keeps_a_quiet_body() {
     let (response, mut to) = client.begin(request, false).await;
     let mut body = within("a head", response).await.unwrap().into_body();
     for _ in 0..5 {
-        assert_eq!(client::next(&mut body).await.unwrap().unwrap(), "this");
+        assert_eq!(http2::next(&mut body).await.unwrap().unwrap(), "this");
     }
     to.send_data(Bytes::from_static(b"that"), true).unwrap();
-    assert_eq!(client::next(&mut body).await.unwrap().unwrap(), "that");
-    while let Some(rest) = client::next(&mut body).await.unwrap() {
+    assert_eq!(http2::next(&mut body).await.unwrap().unwrap(), "that");
+    while let Some(rest) = http2::next(&mut body).await.unwrap() {
         assert_eq!(rest, "");
     }
 }
@@ -128,6 +130,6 @@ async fn http2_where_both_are_silent_the_client_is_blamed() {
     let request = client.request(Method::POST, "/");
     let (response, _to) = client.begin(request, false).await;
     let mut body = within("a head", response).await.unwrap().into_body();
-    assert!(client::next(&mut body).await.is_err());
+    assert!(http2::next(&mut body).await.is_err());
     assert!(!is_backend_blamed(&sidecar), "{}", sidecar.metrics());
 }

@@ -1,7 +1,7 @@
 //! Messages as RFC 9110 and RFC 9112 have them: for each story what a client sends, what the
 //! backend answers, and what the client gets.
 
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, Message, Peer, Sidecar};
 
 /// One exchange.
 struct Story {

@@ -13,10 +13,7 @@ use std::time::{Duration, Instant};
 use crossfade::edge::pressure::Level;
 use tokio::net::TcpStream;
 
-use crate::support::backend::reply;
-use crate::support::bridge::handshake;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, cpu_seconds, within};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, cpu_seconds, handshake, reply, within};
 
 /// The binary, started by a shell that set limits first.
 struct Confined {

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::life::socket::{JSON, Socket};
-use crate::support::backend::reply;
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, JSON, Sidecar, Socket, reply};
 
 /// A backend whose every path is a small document, polled once.
 async fn documents() -> Backend {

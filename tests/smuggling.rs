@@ -1,7 +1,7 @@
 //! A corpus of malformed and ambiguous requests: none reaches the backend in another shape than
 //! was decided upon.
 
-use crate::support::{Backend, Peer, Sidecar};
+use crate::harness::{Backend, Peer, Sidecar};
 
 /// Head lines that are wrong wherever they stand, with the status that says so.
 const WRONG_FIELDS: &[(&str, u16)] = &[

@@ -6,13 +6,10 @@ use hyper::Method;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::http2::client::Client;
-use crate::life::socket::JSON;
-use crate::support::backend::reply;
-use crate::support::bridge::{KEY, asked, handshake};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{
+    Backend, EVERYTHING, JSON, KEY, Message, Peer, Sidecar, asked, handshake, http2::Client, reply,
+    request,
+};
 
 /// The names of a head as they are spelled, in any order.
 fn names(message: &Message) -> BTreeSet<&str> {
@@ -142,7 +139,7 @@ async fn an_answer_keeps_the_case_of_what_came() {
 
 #[tokio::test]
 async fn an_answer_of_ours_is_spelled_as_the_rfcs_have_it() {
-    let backend = crate::support::bridge::quiet_stream().await;
+    let backend = crate::harness::quiet_stream().await;
     let route = "[[route]]\npath = \"/s\"\nupstream = \"app\"\nsource = \"sse\"\n";
     let sidecar = Sidecar::before(&backend, "", route).await;
     let got = sidecar.client().await.ask("GET /none", "", "").await;

@@ -6,9 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::{accept_async, client_async};
 
-use crate::support::backend::reply;
-use crate::support::peer::request;
-use crate::support::{Backend, Message, Peer, Sidecar, until, within};
+use crate::harness::{Backend, Message, Peer, Sidecar, eventually, reply, request, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -112,7 +110,7 @@ async fn either_end_ends_the_other() {
     drop(client);
     backend.has_open(0).await;
     let connections = || sidecar.handle.shared().connections.count();
-    until("the place to be given back", || connections() == 0).await;
+    eventually("the place to be given back", async || connections() == 0).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::world::{WS, World, bearer, problem};
-use crate::life::socket::JSON;
+use crate::harness::JSON;
 
 const GOOD: &str = "cfk_k1_a-secret-that-nobody-guesses";
 const OVER: &str = "cfk_k2_another-secret";

@@ -6,9 +6,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::world::{OWN, ROUTES, WS, World, problem};
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::support::backend::reply;
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, JSON, Seen, Sidecar, Socket, reply};
 
 pub const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{LOGIN, ROUTES, WS, World, bearer, problem, token_of};
-use crate::life::socket::Seen;
+use crate::harness::Seen;
 
 async fn world() -> World {
     let policy = format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::{GATE, LOGIN, OWN, ROUTES, World, bearer, now, problem, token, token_of};
-use crate::life::socket::JSON;
+use crate::harness::JSON;
 
 const STAFF: &str = r#"
 [rate_limit.one]
@@ -31,7 +31,7 @@ async fn world(from: &str) -> World {
 }
 
 /// Gone within a second, without a word of ours: what is spoken there is the backend's.
-async fn ends(socket: &mut crate::life::socket::Socket) {
+async fn ends(socket: &mut crate::harness::Socket) {
     let second = Duration::from_secs(1);
     let code = tokio::time::timeout(second, socket.closed()).await;
     assert_eq!(code.unwrap(), 1006);

@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::world::{LOGIN, ROUTES, WS, World, bearer, claims, encode, problem};
-use crate::life::socket::{JSON, Seen};
-use crate::support::backend::reply;
-use crate::support::{Backend, within};
+use crate::harness::{Backend, JSON, Seen, reply, within};
 
 /// Somebody who signs with a key of their own.
 struct Signer {

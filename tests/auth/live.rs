@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{LOGIN, ROUTES, WS, World, bearer, now, token, token_of};
-use crate::life::socket::{JSON, Socket};
-use crate::support::until;
+use crate::harness::{JSON, Socket, eventually};
 
 async fn guarded() -> World {
     let websocket = "[websocket]\nauth = \"login\"\n";
@@ -64,7 +63,7 @@ async fn a_leeway_is_granted_to_live_connections_too() {
     let by = bearer(&token(json!({ "exp": end })));
     let (mut one, _) = world.welcomed("/stream", &[&by]).await;
     one.frame("ok").await;
-    until("the end", || now() > end).await;
+    eventually("the end", async || now() > end).await;
     let event = json!({"n": world.publish()});
     assert_eq!(one.frame("ev").await["d"], event);
     assert_eq!(one.closed().await, 4401);
@@ -87,7 +86,7 @@ async fn a_newer_token_of_the_same_person_keeps_the_connection() {
         .await;
     let answer = many.either("ok", "err").await;
     assert_eq!((&answer["t"], &answer["id"]), (&json!("ok"), &json!(5)));
-    until("the old token's end", || now() > end).await;
+    eventually("the old token's end", async || now() > end).await;
     let event = json!({"n": world.publish()});
     for socket in [&mut one, &mut many] {
         assert_eq!(socket.frame("ev").await["d"], event);
@@ -102,7 +101,7 @@ async fn what_comes_after_a_renewal_goes_by_the_newer_token() {
     let (mut many, _) = world.welcomed(WS, &[&bearer(&old)]).await;
     many.subscribe(1, "/stream").await;
     assert_eq!(renew(&mut many, 2, &fresh).await["t"], "ok");
-    until("the old token's end", || now() > end).await;
+    eventually("the old token's end", async || now() > end).await;
     many.subscribe(3, "/other").await;
     many.send(json!({"t": "req", "id": 4, "method": "POST", "path": "/tasks/7"}))
         .await;

@@ -7,11 +7,14 @@ use h2::{Reason, RecvStream};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::authority::{self, ALICE};
+use super::authority;
+use super::authority::ALICE;
 use super::world::{GATE, LOGIN, ROUTES, World, bearer, now, problem, token, token_of};
-use crate::http2::client::{Client, next};
-use crate::support::peer::request;
-use crate::support::{Peer, until, within};
+use crate::harness::{
+    Peer, eventually,
+    http2::{Client, next},
+    request, within,
+};
 
 const STREAM: &str = "/app/stream";
 const DOWNLOAD: &str = "/app/export";
@@ -119,13 +122,13 @@ async fn passed_answers_end_with_their_token() {
     let hers = passing(&world, &bearer(&token(json!({"exp": end})))).await;
     let mut his = passing(&world, &bearer(&token_of("bob"))).await;
     assert!(now() < end);
-    until("the end", || now() >= end).await;
+    eventually("the end", async || now() >= end).await;
     are_cut(hers).await;
     for one in &mut his {
         one.goes_on(&world).await;
     }
     assert_eq!(cut_for(&world, "expired"), 4);
-    until("the backend to be let go", || {
+    eventually("the backend to be let go", async || {
         world.sidecar.metrics().contains(
             "crossfade_errors_total{kind=\"unauthorized\",namespace=\"\",side=\"edge\"} 4",
         )
@@ -168,9 +171,12 @@ async fn a_recheck_that_is_denied_cuts_passed_answers() {
     let hers = passing(&world, ALICE).await;
     let mut his = passing(&world, "cookie: session=b1").await;
     let before = authority::questions(&world);
-    until("a recheck", || authority::questions(&world) > before + 1).await;
+    eventually("a recheck", async || {
+        authority::questions(&world) > before + 1
+    })
+    .await;
     world.stage.knows("a1", 401, "");
-    until("a denial", || cut_for(&world, "expired") > 0).await;
+    eventually("a denial", async || cut_for(&world, "expired") > 0).await;
     are_cut(hers).await;
     for one in &mut his {
         one.goes_on(&world).await;
@@ -184,14 +190,14 @@ async fn an_outage_of_the_authority_cuts_answers_only_in_time() {
     let mut hers = passing(&world, ALICE).await;
     world.stage.fails(Some(500));
     let before = authority::questions(&world);
-    until("a recheck in vain", || {
+    eventually("a recheck in vain", async || {
         authority::questions(&world) > before
     })
     .await;
     for one in &mut hers {
         one.goes_on(&world).await;
     }
-    until("the last word to be too old", || {
+    eventually("the last word to be too old", async || {
         cut_for(&world, "unavailable") > 0
     })
     .await;

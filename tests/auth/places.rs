@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{LOGIN, World, bearer, encode, from, item, token, token_of};
-use crate::life::socket::Seen;
+use crate::harness::Seen;
 
 #[tokio::test]
 async fn a_token_among_the_subprotocols_counts_and_is_never_echoed() {

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::authority::{ALICE, questions, world};
 use super::world::{WS, problem};
-use crate::life::socket::Socket;
-use crate::support::{until, within};
+use crate::harness::{Socket, eventually, within};
 
 #[tokio::test]
 async fn who_logs_out_is_gone_from_live_connections_with_the_next_recheck() {
@@ -20,7 +19,7 @@ async fn who_logs_out_is_gone_from_live_connections_with_the_next_recheck() {
     let (mut bob, _) = guarded.welcomed("/stream", &["cookie: session=b1"]).await;
     // Whoever stays logged in stays.
     let before = questions(&guarded);
-    until("a recheck", || questions(&guarded) > before + 1).await;
+    eventually("a recheck", async || questions(&guarded) > before + 1).await;
     let event = json!({"n": guarded.publish()});
     assert_eq!(one.frame("ev").await["d"], event);
     guarded.stage.knows("a1", 401, "");
@@ -68,7 +67,7 @@ async fn while_nobody_can_tell_who_is_here_stays_for_a_while_and_nobody_new_come
     one.frame("ok").await;
     world.stage.fails(Some(500));
     let before = questions(&world);
-    until("a recheck in vain", || questions(&world) > before).await;
+    eventually("a recheck in vain", async || questions(&world) > before).await;
     let event = json!({"n": world.publish()});
     for socket in [&mut one, &mut many] {
         let seen: Value = socket.frame("ev").await;
@@ -105,10 +104,10 @@ async fn an_outage_that_ends_in_time_is_noticed_by_nobody() {
     one.frame("ok").await;
     world.stage.fails(Some(502));
     let before = questions(&world);
-    until("a recheck in vain", || questions(&world) > before).await;
+    eventually("a recheck in vain", async || questions(&world) > before).await;
     world.stage.fails(None);
     let before = questions(&world);
-    until("a recheck", || questions(&world) > before).await;
+    eventually("a recheck", async || questions(&world) > before).await;
     let event = json!({"n": world.publish()});
     assert_eq!(one.frame_unless("ev", "end").await["d"], event);
 }
@@ -122,7 +121,7 @@ async fn all_connections_of_a_session_are_rechecked_by_one_question() {
         sockets.push(world.welcomed("/stream", &[ALICE]).await.0);
     }
     assert_eq!(questions(&world), 1);
-    until("rechecks", || questions(&world) >= 4).await;
+    eventually("rechecks", async || questions(&world) >= 4).await;
     // What one has heard within half of the time serves the others.
     let most = 1 + 2 * (begun.elapsed().as_secs() + 1);
     assert!(questions(&world) as u64 <= most);

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{LOGIN, ROUTES, WS, World, bearer, now, token, token_of};
-use crate::life::socket::{JSON, Socket};
-use crate::support::until;
+use crate::harness::{JSON, Socket, eventually};
 
 async fn guarded(server: &str) -> World {
     let websocket = "[websocket]\nauth = \"login\"\n";
@@ -69,7 +68,7 @@ async fn a_user_is_out_at_once_and_comes_back_with_a_newer_token() {
         revoke(&world, json!({"user": "nobody"})).await,
         json!({"closed": 0})
     );
-    until("another second", || now() > at).await;
+    eventually("another second", async || now() > at).await;
     assert_eq!(status(&world, &token_of("alice")).await, 200);
 }
 

@@ -1,8 +1,7 @@
 //! Tickets: what a page that cannot set header fields puts into the URL of one handshake.
 
 use super::world::{LOGIN, OWN, ROUTES, WS, World, bearer, problem, token_of};
-use crate::life::socket::JSON;
-use crate::support::Message;
+use crate::harness::{JSON, Message};
 
 async fn world() -> World {
     let policy = format!("{LOGIN}from = [\"header\", \"ticket\"]\n");

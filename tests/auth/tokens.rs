@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{LOGIN, ROUTES, WS, World, bearer, from, now, problem, token, token_of};
-use crate::life::socket::{JSON, Seen};
+use crate::harness::{JSON, Seen};
 
 /// The usual world, and `PREFIX/ws` asks too.
 async fn guarded(websocket: &str) -> World {

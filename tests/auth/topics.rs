@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{LOGIN, OWN, ROUTES, WS, World, bearer, problem, token, token_of};
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::life::world::ask;
-use crate::support::until;
+use crate::harness::{JSON, Seen, Socket, admin::ask, eventually};
 
 const SHARED: &str = r#"
 [[route]]
@@ -85,22 +83,25 @@ async fn the_newest_token_is_what_goes_upstream_with_the_next_request() {
         let last = world.asked_for("/document").pop();
         last.is_some_and(|request| request.field("authorization") == Some(&*wanted))
     };
-    until("the first token", || goes_by(&old)).await;
+    eventually("the first token", async || goes_by(&old)).await;
     // On a connection of its own,
     let mut second = world.join(&newer).await;
     second.subscribe(1, "/document").await;
-    until("the second token", || goes_by(&newer)).await;
+    eventually("the second token", async || goes_by(&newer)).await;
     // and on the first one.
     first
         .send(json!({"t": "auth", "id": 2, "token": newest}))
         .await;
-    until("the third token", || goes_by(&newest)).await;
+    eventually("the third token", async || goes_by(&newest)).await;
     let bad = token(json!({"jti": "4", "aud": "other"}));
     first
         .send(json!({"t": "auth", "id": 3, "token": bad}))
         .await;
     let polls = world.asked_for("/document").len();
-    until("polls", || world.asked_for("/document").len() > polls + 3).await;
+    eventually("polls", async || {
+        world.asked_for("/document").len() > polls + 3
+    })
+    .await;
     assert!(goes_by(&newest));
 }
 
@@ -202,7 +203,7 @@ async fn a_shared_poll_goes_by_somebody_who_is_there() {
         socket.frame("snap").await;
     }
     alice.say_goodbye(1000, "").await;
-    until("polls of those who are left", || !goes_by(&first)).await;
+    eventually("polls of those who are left", async || !goes_by(&first)).await;
     // Whoever it goes by now is taken back, and their connection has lost what it held.
     let answer = world.tell("/v1/revoke", &json!({"user": "bob"})).await;
     assert_eq!(answer.json, json!({"closed": 1}));
@@ -211,7 +212,7 @@ async fn a_shared_poll_goes_by_somebody_who_is_there() {
         (&end["ch"], &end["code"]),
         (&json!(ch), &json!("unauthorized"))
     );
-    until("polls by who is left", || goes_by(&third)).await;
+    eventually("polls by who is left", async || goes_by(&third)).await;
     let last = world.publish();
     let event = carol.frame_unless("ev", "gap").await;
     assert_eq!(event["d"], last, "{event}");

@@ -11,11 +11,11 @@ use sha2::Sha256;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::life::world::{Answer, get, post};
-use crate::support::backend::reply;
-use crate::support::bridge::{asked, handshake};
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{
+    Backend, JSON, Message, Peer, Seen, Sidecar, Socket,
+    admin::{Answer, get, post},
+    asked, handshake, reply,
+};
 
 pub const WS: &str = "/_crossfade/ws";
 

@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use crate::life::socket::{JSON, Seen};
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Sidecar};
+use crate::harness::{Backend, JSON, Message, Seen, Sidecar, reply};
 
 const ROUTES: &str = r#"
 [[route]]

@@ -4,8 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::world::World;
-use crate::life::socket::JSON;
-use crate::support::within;
+use crate::harness::{JSON, within};
 
 /// Of each kind.
 const TIMES: usize = 50;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::life::socket::JSON;
-use crate::support::backend::reply;
-use crate::support::{Backend, Sidecar, until};
+use crate::harness::{Backend, JSON, Sidecar, eventually, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -67,7 +65,7 @@ impl World {
 
     async fn gets_the_rest(&self, path: &str, code: &str, is_final: bool, close: u16) {
         let place = self.cut(path).await;
-        until("no session is there", || {
+        eventually("no session is there", async || {
             self.sidecar.handle.shared().sessions.count() == 0
         })
         .await;

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::life::socket::Socket;
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, Sidecar, Socket};
 
 const LIST: &str = r#"
 [[route]]
@@ -106,7 +105,7 @@ async fn what_a_filter_cannot_judge_is_delivered() {
         async move {
             if request.target() == "/document" {
                 let json = "content-type: application/json\r\n";
-                return crate::support::backend::reply(peer, "200 OK", json, &list).await;
+                return crate::harness::reply(peer, "200 OK", json, &list).await;
             }
             peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
                 .await;

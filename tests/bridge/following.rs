@@ -6,8 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::world::World;
-use crate::life::socket::{JSON, Socket};
-use crate::support::within;
+use crate::harness::{JSON, Socket, within};
 
 /// Clients, cuts of each one's own connection, and events.
 const CLIENTS: usize = 12;

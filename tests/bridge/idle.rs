@@ -6,10 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::life::socket::Socket;
-use crate::life::world::get;
-use crate::support::backend::reply;
-use crate::support::{Backend, Sidecar, until};
+use crate::harness::{Backend, Sidecar, Socket, admin::get, eventually, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -106,7 +103,7 @@ impl World {
     /// Waits until no client is there, and longer than the interval after that.
     async fn idles(&self) {
         let hub = &self.sidecar.handle.shared().hub;
-        until("every topic is idle", || {
+        eventually("every topic is idle", async || {
             hub.topics().iter().all(|topic| topic.is_idle)
         })
         .await;

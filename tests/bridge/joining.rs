@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::life::socket::{JSON, Socket};
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, JSON, Message, Peer, Sidecar, Socket};
 
 const ROUTES: &str = r#"
 [[route]]

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::life::socket::Socket;
-use crate::support::{cpu_seconds, until};
+use crate::harness::{Socket, cpu_seconds, eventually};
 
 /// A list whose changes have these names.
 fn list(names: [&str; 3]) -> String {
@@ -90,7 +89,7 @@ async fn a_pause_costs_nothing_where_deliver_holds_back() {
     assert_eq!(socket.frame("ok").await["id"], 2);
     world.publish();
     let head = || world.sidecar.handle.shared().hub.topics()[0].at.offset;
-    until("an event that waits", || head() == 2).await;
+    eventually("an event that waits", async || head() == 2).await;
     // The sidecar runs in this thread.
     let (cpu, since) = (cpu_seconds("thread-self"), Instant::now());
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::World;
-use crate::support::{Backend, Sidecar, within};
+use crate::harness::{Backend, Sidecar, within};
 
 /// Large enough to fill what the kernel keeps for a socket.
 const PADDING: usize = 64 * 1024;

@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, Message, Peer, Sidecar, reply};
 
 pub struct World {
     pub backend: Backend,

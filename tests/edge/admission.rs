@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 
 use super::world::{ALICE, backend, by, keys, open, refused, route};
-use crate::life::socket::{JSON, Socket};
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, JSON, Sidecar, Socket};
 
 async fn world(handshakes: &str) -> (Backend, Sidecar) {
     let backend = backend().await;
@@ -81,7 +80,7 @@ async fn in_a_storm_an_authority_is_asked_once_for_each_session() {
                     count.fetch_add(1, Ordering::SeqCst);
                     let json = "Content-Type: application/json\r\n";
                     let body = r#"{"id":"carol"}"#;
-                    crate::support::backend::reply(peer, "200 OK", json, body).await
+                    crate::harness::reply(peer, "200 OK", json, body).await
                 }
                 _ => {
                     peer.try_send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")

@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, backend, key_field, keys, open, refused, route};
-use crate::life::socket::{JSON, Socket};
-use crate::support::{Backend, Sidecar, within};
+use crate::harness::{Backend, JSON, Sidecar, Socket, within};
 
 /// `PREFIX/ws`, a stream and tunnels under `[rate_limit.few]` with these lines.
 async fn world(lines: &str, server: &str) -> (Backend, Sidecar) {

@@ -4,10 +4,7 @@ use super::world::{
     APP, BOB, CORS, EVIL, ask, assert_granted, assert_nothing, backend, by, code, keys, route,
     varies_by, write,
 };
-use crate::http2::client::Client;
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Sidecar, http2::Client, request};
 
 /// Origins that look like an allowed one.
 const LOOKALIKES: &[(&str, &str)] = &[

@@ -6,8 +6,7 @@ use hyper::http::request::Builder;
 use hyper::{Method, Response};
 
 use super::world::{ALICE, APP, BOB, CORS, EVIL, backend, keys, route};
-use crate::http2::client::Client;
-use crate::support::{Backend, Sidecar, within};
+use crate::harness::{Backend, Sidecar, http2::Client, within};
 
 async fn world() -> (Backend, Sidecar) {
     let backend = backend().await;

@@ -3,12 +3,7 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, by, join, key_field, keys, open, route};
-use crate::http2::client::Client;
-use crate::life::socket::JSON;
-use crate::support::backend::reply;
-use crate::support::bridge::handshake;
-use crate::support::peer::request;
-use crate::support::{Backend, Message, Sidecar};
+use crate::harness::{Backend, JSON, Message, Sidecar, handshake, http2::Client, reply, request};
 
 /// Names that some backend takes for `X-User`, `X-Tenant` or `X-Roles`.
 const ALIASES: [&str; 22] = [
@@ -187,7 +182,7 @@ async fn the_same_holds_over_http2() {
             let name: hyper::header::HeaderName = alias.parse().unwrap();
             trailers.insert(name, "evil".parse().unwrap());
             body.send_trailers(trailers).unwrap();
-            crate::http2::client::whole(answer).await.unwrap();
+            crate::harness::http2::whole(answer).await.unwrap();
             assert_true(
                 &backend.seen()[before],
                 &format!("{policy} {alias} as a trailer"),

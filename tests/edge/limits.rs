@@ -3,8 +3,7 @@
 use super::world::{
     ALICE, APP, BOB, CORS, ask, assert_granted, backend, by, code, keys, refused, route,
 };
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Message, Sidecar};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 
@@ -191,7 +190,7 @@ async fn handshakes_have_a_quota_of_their_own() {
         route("/{*path}", "rate_limit = \"api\""),
     );
     let sidecar = Sidecar::before(&backend, TRUSTED, &routes).await;
-    let json = crate::life::socket::JSON;
+    let json = crate::harness::JSON;
     for (n, path, fields, status) in [
         (1, "/feed", &[][..], 101),
         (1, "/_crossfade/ws", &[json][..], 101),
@@ -221,7 +220,7 @@ async fn where_nobody_is_known_an_address_stands_for_its_user_and_http2_counts_t
     let backend = backend().await;
     let sidecar = before(&backend, TRUSTED, "requests = \"1/h\"\nby = \"user\"", "").await;
     for (address, status) in [(1, 200), (2, 200), (1, 429), (2, 429)] {
-        let client = crate::http2::client::Client::connect(sidecar.address).await;
+        let client = crate::harness::http2::Client::connect(sidecar.address).await;
         let address = format!("203.0.113.{address}");
         let asked = client.request(hyper::Method::GET, "/");
         let answer = client

@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, backend, join, keys, open, route};
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, JSON, Seen, Sidecar, Socket};
 
 /// `PREFIX/ws` and a stream under `[rate_limit.api]` with these lines.
 async fn world(lines: &str) -> (Backend, Sidecar) {

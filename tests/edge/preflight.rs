@@ -4,7 +4,7 @@ use super::world::{
     APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, cors_names, keys, route,
     varies_by,
 };
-use crate::support::{Backend, Message, Sidecar};
+use crate::harness::{Backend, Message, Sidecar};
 
 async fn enforced(backend: &Backend) -> Sidecar {
     let routes = format!(

@@ -5,8 +5,7 @@ use serde_json::json;
 use super::world::{
     ALICE, APP, BOB, CORS, ask, backend, by, join, key_field, keys, open, refused, route,
 };
-use crate::life::socket::{JSON, Socket};
-use crate::support::{Backend, Sidecar};
+use crate::harness::{Backend, JSON, Sidecar, Socket};
 
 /// A stream with these lines, the multiplexed connection with those, and these people.
 fn routes(people: &str, websocket: &str, feed: &str) -> String {
@@ -54,7 +53,7 @@ async fn lives(socket: &mut Socket) {
     socket.send(json!({"t": "ping"})).await;
     loop {
         let frame = match socket.next().await {
-            crate::life::socket::Seen::Frame(frame) => frame,
+            crate::harness::Seen::Frame(frame) => frame,
             other => panic!("{other:?}"),
         };
         match frame["t"].as_str() {

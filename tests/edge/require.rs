@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::world::{ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route};
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::life::world::{get, post};
-use crate::support::peer::request;
-use crate::support::{Backend, Sidecar};
+use crate::harness::{
+    Backend, JSON, Seen, Sidecar, Socket,
+    admin::{get, post},
+    request,
+};
 
 /// Below `/admin`, and beside it.
 const SPELLINGS: &[&str] = &[
@@ -135,8 +136,8 @@ async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
             statuses.insert(status);
         }
         for fields in ["", "Sec-WebSocket-Protocol: crossfade.v1.raw\r\n"] {
-            let sent = crate::support::bridge::handshake(target, fields);
-            let (answer, _) = crate::support::bridge::asked(&sidecar, sent).await;
+            let sent = crate::harness::handshake(target, fields);
+            let (answer, _) = crate::harness::asked(&sidecar, sent).await;
             let status = answer.status();
             assert!(
                 matches!(status, 400 | 401 | 404),

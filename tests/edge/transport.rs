@@ -1,7 +1,7 @@
 //! Which transport somebody is to use, where they are known by what they present.
 
 use super::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
-use crate::support::{Backend, Message, Sidecar};
+use crate::harness::{Backend, Message, Sidecar};
 
 /// A rollout at `percent` for a stream that asks who it is, and `PREFIX/ws` likewise.
 async fn world(percent: &str) -> (Backend, Sidecar) {

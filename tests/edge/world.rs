@@ -3,9 +3,7 @@
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::life::socket::{JSON, Socket};
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, JSON, Message, Peer, Sidecar, Socket, reply};
 
 /// An allowed page.
 pub const APP: &str = "https://app.example.com";

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Server, before, get, stream, until_so, upstream, who};
+use super::world::{Server, before, get, stream, upstream, who};
+use crate::harness::eventually;
 
 async fn three() -> (Server, Server, Server) {
     (
@@ -41,7 +42,7 @@ async fn the_fewest_in_flight_counts_answers_that_go_on_and_outlives_a_reload() 
     }
     assert!(held.chunk().await.is_some());
     drop(held);
-    until_so("its turn", async || who(&sidecar, "").await == busy.name).await;
+    eventually("its turn", async || who(&sidecar, "").await == busy.name).await;
 }
 
 #[tokio::test]

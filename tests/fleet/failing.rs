@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::world::{Manner, Server, before, get, health, stream, until_so, upstream, who};
-use crate::support::{until, within};
+use super::world::{Manner, Server, before, get, health, stream, upstream, who};
+use crate::harness::{eventually, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_three_dies_under_load_and_only_what_it_had_begun_fails() {
@@ -35,10 +35,13 @@ async fn one_of_three_dies_under_load_and_only_what_it_had_begun_fails() {
             })
         })
         .collect();
-    until("load", || done.load(Ordering::SeqCst) > 300).await;
+    eventually("load", async || done.load(Ordering::SeqCst) > 300).await;
     b.die();
     let then = done.load(Ordering::SeqCst);
-    until("more load", || done.load(Ordering::SeqCst) > then + 1000).await;
+    eventually("more load", async || {
+        done.load(Ordering::SeqCst) > then + 1000
+    })
+    .await;
     stop.store(true, Ordering::SeqCst);
     let mut failed = 0;
     for client in clients {
@@ -132,7 +135,7 @@ async fn the_only_server_is_left_alone_while_it_lets_clients_wait() {
     assert!(refused >= 50 - probes, "{codes:?}");
     assert!(a.hits() - hits <= probes, "{} probes", a.hits() - hits);
     a.behave(Manner::Well);
-    until_so("the server's return", async || {
+    eventually("the server's return", async || {
         get(&sidecar, "/", "").await.status() == 200
     })
     .await;
@@ -170,7 +173,7 @@ async fn a_stream_stays_where_it_is_when_its_server_is_left_alone() {
     };
     holder.behave(Manner::Status("502 Bad Gateway"));
     let before = holder.hits();
-    until_so("five failures", async || {
+    eventually("five failures", async || {
         get(&sidecar, "/", "").await;
         holder.hits() == before + 5
     })
@@ -189,7 +192,7 @@ async fn checks_find_out_before_requests_do() {
     let keys = "health = {path = \"/healthz\", interval = \"50ms\"}";
     let sidecar = before(&[&a, &b], keys).await;
     b.die();
-    until_so("the verdict on b", async || {
+    eventually("the verdict on b", async || {
         health(&sidecar).await["upstreams"][0]["servers"][1]["healthy"] == false
             && sidecar.metrics().contains(&format!(
                 "crossfade_upstream_healthy{{server=\"http://{}\",upstream=\"app\"}} 0",
@@ -201,7 +204,7 @@ async fn checks_find_out_before_requests_do() {
         assert_eq!(who(&sidecar, "").await, "a");
     }
     a.behave(Manner::Status("500 Internal Server Error"));
-    until_so("the verdict on a", async || {
+    eventually("the verdict on a", async || {
         let answer = get(&sidecar, "/", "").await;
         answer.status() == 503 && answer.json()["code"] == "upstream_down"
     })
@@ -214,12 +217,12 @@ async fn checks_find_out_before_requests_do() {
     assert_eq!(health(&sidecar).await["status"], "down");
 
     b.come_back().await;
-    until_so("b, by its first good check", async || {
+    eventually("b, by its first good check", async || {
         get(&sidecar, "/", "").await.status() == 200
     })
     .await;
     a.behave(Manner::Status("302 Found"));
-    until_so("a, by two", async || {
+    eventually("a, by two", async || {
         health(&sidecar).await["status"] == "ok"
     })
     .await;
@@ -244,7 +247,7 @@ async fn good_checks_end_what_answers_had_brought_about() {
     .await;
     a.come_back().await;
     // By its answers alone it would be left alone for half a minute.
-    until_so("a", async || who(&sidecar, "").await == "a").await;
+    eventually("a", async || who(&sidecar, "").await == "a").await;
 }
 
 #[tokio::test]
@@ -256,7 +259,7 @@ async fn what_is_known_outlives_a_reload_that_keeps_the_server() {
     );
     let sidecar = before(&[&a, &b], "").await;
     a.behave(Manner::Status("503 Service Unavailable"));
-    until_so("five failures", async || {
+    eventually("five failures", async || {
         get(&sidecar, "/", "").await;
         a.hits() == 5
     })
@@ -274,7 +277,7 @@ async fn what_is_known_outlives_a_reload_that_keeps_the_server() {
     let grown = (joined.elapsed().as_secs_f64() / 10.0).clamp(0.1, 1.0);
     let most = 5.0 + 1.5 * 100.0 * grown;
     assert!((newcomer as f64) < most, "{newcomer} of {most}");
-    until_so("the newcomer", async || who(&sidecar, "").await == "c").await;
+    eventually("the newcomer", async || who(&sidecar, "").await == "c").await;
     assert_eq!(a.hits(), 5);
     sidecar.reload(&upstream(&[&b], "")).await;
     let metrics = sidecar.metrics();

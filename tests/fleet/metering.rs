@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::support::bridge::handshake;
-
-use super::world::{Manner, Server, before, get, stream, until_so};
+use super::world::{Manner, Server, before, get, stream};
+use crate::harness::{eventually, handshake};
 
 #[tokio::test]
 async fn no_more_at_once_than_the_budget_allows() {
@@ -43,7 +42,7 @@ async fn who_would_wait_too_long_is_told_so() {
             .contains("crossfade_refused_total{reason=\"upstream_budget\"} 1")
     );
     drop(held);
-    until_so("its place", async || {
+    eventually("its place", async || {
         get(&sidecar, "/", "").await.status() == 200
     })
     .await;
@@ -58,7 +57,7 @@ async fn a_tunnel_keeps_its_place_while_it_lives() {
     assert_eq!(tunnel.head().await.status(), 101);
     assert_eq!(get(&sidecar, "/", "").await.status(), 503);
     drop(tunnel);
-    until_so("its place", async || {
+    eventually("its place", async || {
         get(&sidecar, "/", "").await.status() == 200
     })
     .await;
@@ -83,7 +82,7 @@ async fn no_more_a_second_than_the_budget_allows_polls_included() {
         .unwrap();
         sockets.push(socket);
     }
-    until_so("polls", async || a.hits() > 5).await;
+    eventually("polls", async || a.hits() > 5).await;
     let (begun, hits) = (Instant::now(), a.hits());
     // People get through all the while.
     let mut people = 0;

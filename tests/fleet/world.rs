@@ -8,10 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::support::backend::reply;
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Message, Peer, Sidecar, reply, request};
 
 /// What a server does with requests.
 #[derive(Clone, Copy, Debug)]
@@ -189,14 +186,4 @@ pub async fn stream(sidecar: &Sidecar) -> Peer {
     client.send(request("GET /stream", "", "")).await;
     assert_eq!(client.head().await.status(), 200);
     client
-}
-
-/// Waits for a fact that has to be asked for.
-pub async fn until_so<Asked: Future<Output = bool>>(what: &str, ask: impl Fn() -> Asked) {
-    crate::support::within(what, async {
-        while !ask().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }

@@ -1,8 +1,11 @@
 //! A new process that is none, or goes wrong: the old one serves on, and says why.
 
 use super::world::{BINARY, Dynasty, script, signal};
-use crate::life::world::{get, metric};
-use crate::support::{Backend, Peer, until};
+use crate::harness::{
+    Backend, Peer,
+    admin::{get, metric},
+    eventually,
+};
 
 async fn still_serves(dynasty: &Dynasty) {
     let address = dynasty.public.strip_prefix("http://").unwrap();
@@ -65,7 +68,7 @@ async fn an_order_has_to_name_the_process_that_it_means() {
     let shown = get(&dynasty.admin, "/v1/upgrade").await;
     assert_eq!(shown.json["pid"], dynasty.pid(), "{}", shown.text);
     for (wish, status) in [("", 400), ("{}", 422), ("{\"pid\":1}", 409)] {
-        let answer = crate::life::world::post(&dynasty.admin, "/v1/upgrade", wish).await;
+        let answer = crate::harness::admin::post(&dynasty.admin, "/v1/upgrade", wish).await;
         assert_eq!(answer.status, status, "{wish}: {}", answer.text);
     }
     assert_eq!(
@@ -96,10 +99,10 @@ async fn a_configuration_that_became_invalid_stops_the_upgrade() {
 async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgrade() {
     let backend = Backend::ok().await;
     let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"2s\"", EVERYTHING);
-    crate::life::world::post(&dynasty.admin, "/v1/drain", "").await;
+    crate::harness::admin::post(&dynasty.admin, "/v1/drain", "").await;
     let said = dynasty.fail_to_upgrade(&[]).await;
     assert!(said.contains("a drain is under way"), "{said}");
-    crate::life::world::ask(&dynasty.admin, "DELETE", "/v1/drain", &[], "").await;
+    crate::harness::admin::ask(&dynasty.admin, "DELETE", "/v1/drain", &[], "").await;
 
     let started = dynasty.folder.path().join("started");
     let deed = format!(
@@ -110,7 +113,7 @@ async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgra
     let pid = dynasty.pid();
     let arguments = ["--binary", &*binary];
     let (outcome, newcomer) = tokio::join!(dynasty.try_upgrade(&arguments), async {
-        crate::support::until("the new process", || started.exists()).await;
+        crate::harness::eventually("the new process", async || started.exists()).await;
         super::world::signal(pid, "TERM");
         std::fs::read_to_string(&started).unwrap()
     });
@@ -118,7 +121,7 @@ async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgra
     assert_eq!(dynasty.first_ends().await, Some(0));
     let newcomer = format!("/proc/{}/comm", newcomer.trim());
     let is_gone = || std::fs::read_to_string(&newcomer).is_ok_and(|name| name == "sleep\n");
-    crate::support::until("the new process's end", || !is_gone()).await;
+    crate::harness::eventually("the new process's end", async || !is_gone()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,14 +160,14 @@ async fn a_signal_to_a_new_process_leaves_the_old_one_serving() {
     let old = dynasty.pid();
     let arguments = ["--binary", &*binary];
     let (outcome, ()) = tokio::join!(dynasty.try_upgrade(&arguments), async {
-        until("the new process", || started.exists()).await;
+        eventually("the new process", async || started.exists()).await;
         signal(old, "STOP");
         std::fs::write(&go, "").unwrap();
         let new = std::fs::read_to_string(&started).unwrap();
         let new = new.trim().parse().unwrap();
-        until("its handler of signals", || handles_term(new)).await;
+        eventually("its handler of signals", async || handles_term(new)).await;
         signal(new, "TERM");
-        until("its end", || !handles_term(new)).await;
+        eventually("its end", async || !handles_term(new)).await;
         signal(old, "CONT");
     });
     assert_eq!(outcome.code, Some(1), "{outcome:?}");

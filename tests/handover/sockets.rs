@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::world::{Askers, Dynasty, signal};
-use crate::life::world::{ask, eventually, get, metric, post};
-use crate::support::backend::reply;
-use crate::support::{Backend, Peer, within};
+use crate::harness::{
+    Backend, Peer,
+    admin::{ask, get, metric, post},
+    eventually, reply, within,
+};
 
 const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
 
@@ -41,7 +43,7 @@ async fn a_new_process_takes_the_place_of_the_old_one() {
     let addresses = dynasty.reads_ready();
     assert_eq!(addresses, (dynasty.public.clone(), dynasty.admin.clone()));
     let old = dynasty.pid();
-    eventually("the second one's end", || async {
+    eventually("the second one's end", async || {
         !std::path::Path::new(&format!("/proc/{old}/fd/0")).exists()
     })
     .await;
@@ -108,7 +110,7 @@ async fn a_request_under_way_is_finished_by_the_process_that_took_it() {
         .unwrap();
     let mut client = Peer::connect(address).await;
     client
-        .send(crate::support::peer::request("GET /slow", "", ""))
+        .send(crate::harness::request("GET /slow", "", ""))
         .await;
     backend.reached(1).await;
     dynasty.upgrade().await;
@@ -152,7 +154,7 @@ async fn a_socket_of_the_service_manager_is_served_and_stays_its_own() {
     answers(&path).await;
     let heir = dynasty.pid();
     dynasty.signal("TERM");
-    eventually("the heir's end", || async {
+    eventually("the heir's end", async || {
         !std::path::Path::new(&format!("/proc/{heir}/fd/0")).exists()
     })
     .await;

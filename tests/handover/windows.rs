@@ -9,10 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::world::{Askers, Dynasty};
-use crate::life::socket::{JSON, Seen, Socket};
-use crate::life::world::{eventually, get};
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Peer};
+use crate::harness::{Backend, JSON, Message, Peer, Seen, Socket, admin::get, eventually, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -179,7 +176,7 @@ async fn a_resume_survives_the_upgrade_and_what_was_published_meanwhile_is_there
         let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
         let mut stays = Follower::join(&dynasty.public, path).await;
         let mut returns = Follower::join(&dynasty.public, path).await;
-        eventually("a live topic", || async {
+        eventually("a live topic", async || {
             let topics = get(&dynasty.admin, "/v1/topics").await;
             topics.json["topics"][0]["live"] == true
         })
@@ -249,7 +246,7 @@ async fn an_idle_document_goes_over_and_is_polled_for_a_client() {
     first.sees(0).await;
     let after = first.after.clone();
     drop(first.socket);
-    eventually("an idle topic", || async {
+    eventually("an idle topic", async || {
         let topics = get(&dynasty.admin, "/v1/topics").await;
         topics.json["topics"][0]["why"] == "idle"
     })
@@ -275,7 +272,7 @@ async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
     let ch = paused.socket.frame("snap").await["ch"].clone();
     let pause = json!({"t": "pause", "id": 1, "ch": ch});
     paused.socket.send(pause).await;
-    eventually("an idle topic", || async {
+    eventually("an idle topic", async || {
         let topics = get(&dynasty.admin, "/v1/topics").await;
         topics.json["topics"][0]["why"] == "idle"
     })
@@ -294,7 +291,7 @@ async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_ca
     let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"20s\"", ROUTES);
     let mut ids = Follower::join(&dynasty.public, "/ids").await;
     let mut counter = Follower::join(&dynasty.public, "/counter").await;
-    eventually("two live topics", || async {
+    eventually("two live topics", async || {
         let topics = get(&dynasty.admin, "/v1/topics").await;
         let topics = topics.json["topics"].as_array().unwrap().clone();
         topics.len() == 2 && topics.iter().all(|topic| topic["live"] == true)
@@ -311,7 +308,7 @@ async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_ca
     counter.sees(n).await;
     // What only the old process knew would go with it, and be told as a gap.
     let seen = [ids.after.clone(), counter.after.clone()];
-    eventually("what they saw, over there", || async {
+    eventually("what they saw, over there", async || {
         let topics = get(&dynasty.admin, "/v1/topics").await;
         let topics = topics.json["topics"].as_array().unwrap().clone();
         let has_heard = |after: &Option<String>| {
@@ -364,7 +361,7 @@ async fn soak(upgrades: usize, followers: usize) {
             });
         }
     }
-    eventually("three live topics", || async {
+    eventually("three live topics", async || {
         let topics = get(&dynasty.admin, "/v1/topics").await;
         let topics = topics.json["topics"].as_array().unwrap().clone();
         topics.len() == 3 && topics.iter().all(|topic| topic["live"] == true)

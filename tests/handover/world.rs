@@ -11,8 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::life::world::{eventually, get};
-use crate::support::{Backend, Peer, until};
+use crate::harness::{Backend, Peer, admin::get, eventually};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
 
@@ -148,7 +147,7 @@ impl Dynasty {
     }
 
     pub async fn is_ready(&self) {
-        eventually("readiness", || async {
+        eventually("readiness", async || {
             get(&self.admin, "/readyz").await.status == 200
         })
         .await;
@@ -248,7 +247,7 @@ impl Askers {
     pub async fn upgrade(&self, dynasty: &mut Dynasty, answers: usize) {
         let before = self.answered.load(Ordering::Relaxed);
         dynasty.upgrade().await;
-        until("answers", || {
+        eventually("answers", async || {
             self.answered.load(Ordering::Relaxed) > before + answers
         })
         .await;

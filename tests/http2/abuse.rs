@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
-use super::frames::{
-    CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS,
-    WINDOW_UPDATE, asks, block, frame, get,
+use crate::harness::{
+    Backend, EVERYTHING, Message, Peer,
+    http2::Client,
+    http2_frames::{
+        CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS,
+        WINDOW_UPDATE, asks, block, frame, get,
+    },
+    reply,
 };
-use crate::support::backend::reply;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Message, Peer};
 
 /// How much floods may make the process grow.
 const GROWTH: u64 = 5 * 1024 * 1024;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::Method;
 
-use super::client::{Client, whole};
-use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RESET, Raw, asks, frame, get};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, until};
+use crate::harness::{
+    Backend, EVERYTHING, Sidecar, eventually,
+    http2::{Client, whole},
+    http2_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RESET, Raw, asks, frame, get},
+};
 
 async fn limited(limits: &str) -> (Backend, Sidecar) {
     let backend = Backend::ok().await;
@@ -132,5 +133,5 @@ async fn a_stream_whose_window_stays_closed_is_reset_and_others_go_on() {
     assert!(waited < Duration::from_secs(40), "{waited:?}");
     let connections = || sidecar.handle.shared().connections.count();
     drop(raw);
-    until("the place to be given back", || connections() == 0).await;
+    eventually("the place to be given back", async || connections() == 0).await;
 }

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use hyper::http::{HeaderMap, HeaderValue, Method};
 
-use super::client::{Client, next, whole};
-use super::frames::{
-    END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, Raw, asks, block, frame, get,
+use crate::harness::{
+    Backend, EVERYTHING, Sidecar,
+    http2::{Client, next, whole},
+    http2_frames::{
+        END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, Raw, asks, block, frame, get,
+    },
+    reply, within,
 };
-use crate::support::backend::reply;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, within};
 
 async fn world(backend: &Backend) -> (Sidecar, Client) {
     let sidecar = Sidecar::passthrough(backend).await;

@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
-use super::client::{Answer, Client, whole};
-use crate::support::backend::reply;
-use crate::support::bridge::quiet_stream;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Sidecar, until, within};
+use crate::harness::{
+    Backend, EVERYTHING, Sidecar, eventually,
+    http2::{Answer, Client, whole},
+    quiet_stream, reply, within,
+};
 
 /// A client's end of a stream.
 struct Ends {
@@ -138,7 +138,9 @@ async fn open(client: &Client, request: Builder) -> Result<Socket, Answer> {
     let response = within("an answer", response).await.expect("an answer");
     if response.status() != 200 {
         let (head, mut from) = response.into_parts();
-        let body = super::client::next(&mut from).await.unwrap_or_default();
+        let body = crate::harness::http2::next(&mut from)
+            .await
+            .unwrap_or_default();
         return Err(Answer {
             head: hyper::Response::from_parts(head, ()),
             body: body.unwrap_or_default().to_vec(),
@@ -229,7 +231,7 @@ async fn a_bridged_route_is_served_beside_plain_requests() {
         while socket.next().await.is_some() {}
     }
     let sessions = || sidecar.handle.shared().sessions.count();
-    until("the sessions to end", || sessions() == 0).await;
+    eventually("the sessions to end", async || sessions() == 0).await;
     assert_eq!(client.get("/x").await.status(), 200);
 }
 
@@ -261,14 +263,14 @@ async fn many_sessions_share_one_connection() {
     // A session whose stream is reset has vanished, and no other with it.
     drop(sockets.pop());
     let sessions = || sidecar.handle.shared().sessions.count();
-    until("one session to end", || sessions() == 19).await;
+    eventually("one session to end", async || sessions() == 19).await;
     let first = &mut sockets[0];
     first.say(json!({"t": "ping", "id": 9})).await;
     assert_eq!(first.frame().await["t"], "pong");
     // A connection that is lost takes all with it.
     drop(sockets);
     drop(client);
-    until("all sessions to end", || sessions() == 0).await;
+    eventually("all sessions to end", async || sessions() == 0).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::world::{Answer, Folder, ROUTES, ask, get, listeners, post};
+use crate::harness::{
+    Folder,
+    admin::{Answer, ask, get, post},
+    folder::{ROUTES, listeners},
+};
 
 fn keys(value: &serde_json::Value) -> Vec<&str> {
     value

@@ -5,9 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::within;
-
-use super::world::{Folder, ROUTES, eventually, get, listeners, metric};
+use crate::harness::{
+    Folder,
+    admin::{get, metric},
+    eventually,
+    folder::{ROUTES, listeners},
+    within,
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
 
@@ -115,7 +119,7 @@ async fn sighup_reloads_and_a_broken_file_changes_nothing() {
     assert_eq!(generation().await, 1.0);
     folder.write("[server");
     running.signal("HUP");
-    eventually("a refused reload", || async {
+    eventually("a refused reload", async || {
         metric(
             &running.admin,
             "crossfade_reloads_total{result=\"invalid\"}",
@@ -127,7 +131,7 @@ async fn sighup_reloads_and_a_broken_file_changes_nothing() {
     assert_eq!(generation().await, 1.0);
     folder.write(&folder.text("percent = 2"));
     running.signal("HUP");
-    eventually("generation 2", || async { generation().await == 2.0 }).await;
+    eventually("generation 2", async || generation().await == 2.0).await;
     assert_eq!(get(&running.admin, "/readyz").await.status, 200);
 }
 
@@ -141,7 +145,7 @@ async fn sigterm_leaves_in_order_with_readiness_first() {
     );
     let running = Running::start(&folder.config());
     running.signal("TERM");
-    eventually("not ready", || async {
+    eventually("not ready", async || {
         get(&running.admin, "/readyz").await.status == 503
     })
     .await;
@@ -206,9 +210,9 @@ async fn the_log_turns_while_it_runs() {
     folder.write(&folder.text(quiet));
     let json = "percent = 3\n[log]\nformat = \"json\"";
     let generation = async || metric(&running.admin, "crossfade_config_generation").await;
-    eventually("generation 2", || async { generation().await == 2.0 }).await;
+    eventually("generation 2", async || generation().await == 2.0).await;
     folder.write(&folder.text(json));
-    eventually("generation 3", || async { generation().await == 3.0 }).await;
+    eventually("generation 3", async || generation().await == 3.0).await;
     running.signal("INT");
     let mut log = String::new();
     let mut stderr = running.child.stderr.take().unwrap();

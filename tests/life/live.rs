@@ -6,9 +6,12 @@ use crossfade::app::Handle;
 use crossfade::rollout::unit;
 use serde_json::json;
 
-use super::feed::Feed;
-use super::socket::{JSON, Seen, Socket};
-use super::world::{Folder, ask, eventually, get, metric, post};
+use crate::harness::{
+    Folder, JSON, Seen, Socket,
+    admin::{ask, get, metric, post},
+    eventually,
+    feed::Feed,
+};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -48,7 +51,7 @@ impl World {
     /// Waits until so many are listed: a close frame has to be answered first.
     async fn has_sessions(&self, count: usize) {
         let total = async || get(self.admin(), "/v1/sessions").await.json["total"].clone();
-        eventually("sessions", || async { total().await == count }).await;
+        eventually("sessions", async || total().await == count).await;
     }
 
     async fn reload(&self, rollout: &str) {
@@ -401,7 +404,7 @@ async fn leaving_in_order_finishes_what_is_under_way_and_tells_everybody() {
     let since = Instant::now();
     let lame_duck = async {
         // Still accepted at first: load balancers have to notice.
-        let mut peer = crate::support::Peer::connect(address).await;
+        let mut peer = crate::harness::Peer::connect(address).await;
         let slow = peer.ask("GET /slow", "", "").await;
         assert_eq!((slow.status(), slow.text().as_str()), (200, "done"));
         // Under way when nothing more is accepted, 0.8 s after the start.
@@ -454,7 +457,7 @@ async fn another_secret_makes_another_unit_and_needs_no_restart() {
     let origin = origin(&world);
     let kept = cookie(true);
     let sets_cookie = async || {
-        let mut peer = crate::support::Peer::connect(world.public()[7..].parse().unwrap()).await;
+        let mut peer = crate::harness::Peer::connect(world.public()[7..].parse().unwrap()).await;
         let fields = format!("{kept}\r\n{origin}\r\n");
         let answer = peer.ask("GET /_crossfade/transport", &fields, "").await;
         assert_eq!(answer.status(), 200);

@@ -2,10 +2,7 @@
 
 mod admin;
 mod commands;
-pub mod feed;
 mod live;
 mod reload;
 mod rollout;
-pub mod socket;
 mod tried;
-pub mod world;

@@ -4,7 +4,12 @@ use std::os::unix::fs::symlink;
 
 use crossfade::admin::Declined;
 
-use super::world::{Folder, eventually, get, metric, start};
+use crate::harness::{
+    Folder,
+    admin::{get, metric},
+    eventually,
+    folder::start,
+};
 
 const BROKEN: &str = "crossfade_reloads_total{result=\"invalid\"}";
 
@@ -19,15 +24,9 @@ async fn an_editor_that_writes_in_place_or_renames_is_noticed() {
     let folder = Folder::with_rollout("percent = 1");
     let house = folder.start().await;
     std::fs::write(folder.config(), folder.text("percent = 2")).unwrap();
-    eventually("generation 2", || async {
-        generation(&house.admin).await == 2
-    })
-    .await;
+    eventually("generation 2", async || generation(&house.admin).await == 2).await;
     folder.write(&folder.text("percent = 3"));
-    eventually("generation 3", || async {
-        generation(&house.admin).await == 3
-    })
-    .await;
+    eventually("generation 3", async || generation(&house.admin).await == 3).await;
     assert_eq!(
         metric(&house.admin, "crossfade_config_generation").await,
         3.0
@@ -53,10 +52,7 @@ async fn a_mounted_config_map_is_noticed() {
     symlink("..v2", mount.join("..data_tmp")).unwrap();
     std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
     std::fs::remove_dir_all(mount.join("..v1")).unwrap();
-    eventually("generation 2", || async {
-        generation(&house.admin).await == 2
-    })
-    .await;
+    eventually("generation 2", async || generation(&house.admin).await == 2).await;
 }
 
 #[tokio::test]
@@ -65,27 +61,24 @@ async fn a_file_that_is_gone_or_empty_or_half_changes_nothing_and_its_return_is_
     let house = folder.start().await;
     let good = folder.text("percent = 2");
     std::fs::remove_file(folder.config()).unwrap();
-    eventually("told of the loss", || async {
+    eventually("told of the loss", async || {
         metric(&house.admin, BROKEN).await == 1.0
     })
     .await;
     folder.write("");
-    eventually("told of the void", || async {
+    eventually("told of the void", async || {
         metric(&house.admin, BROKEN).await == 2.0
     })
     .await;
     folder.write(&good[..good.len() - 9]);
-    eventually("told of the half", || async {
+    eventually("told of the half", async || {
         metric(&house.admin, BROKEN).await == 3.0
     })
     .await;
     assert_eq!(generation(&house.admin).await, 1);
     assert_eq!(get(&house.admin, "/readyz").await.status, 200);
     folder.write(&good);
-    eventually("generation 2", || async {
-        generation(&house.admin).await == 2
-    })
-    .await;
+    eventually("generation 2", async || generation(&house.admin).await == 2).await;
 }
 
 #[tokio::test]
@@ -166,13 +159,10 @@ async fn an_include_that_comes_later_than_the_file_is_waited_for() {
     let folder = Folder::with_rollout("percent = 1");
     let house = folder.start().await;
     folder.write(&folder.text("percent = \"${file:percent}\""));
-    eventually("told of the missing include", || async {
+    eventually("told of the missing include", async || {
         metric(&house.admin, BROKEN).await == 1.0
     })
     .await;
     std::fs::write(folder.0.path().join("percent"), "7\n").unwrap();
-    eventually("generation 2", || async {
-        generation(&house.admin).await == 2
-    })
-    .await;
+    eventually("generation 2", async || generation(&house.admin).await == 2).await;
 }

@@ -1,6 +1,10 @@
 //! What an admin sets, against the file, restarts and damage.
 
-use super::world::{Folder, ask, eventually, get, metric, post};
+use crate::harness::{
+    Folder,
+    admin::{ask, get, metric, post},
+    eventually,
+};
 
 async fn percent(admin: &str) -> (f64, String, String) {
     let rollout = get(admin, "/v1/rollouts").await.json["rollouts"][0].clone();
@@ -82,14 +86,14 @@ async fn the_files_kill_switch_may_be_a_file_of_its_own() {
         stands(25.0, "running", "config")
     );
     std::fs::write(&switch, "true\n").unwrap();
-    eventually("killed by the file", || async {
+    eventually("killed by the file", async || {
         percent(&house.admin).await == stands(0.0, "killed", "config")
     })
     .await;
     let resume = post(&house.admin, "/v1/rollouts/web/resume", "").await;
     assert_eq!(resume.status, 409);
     std::fs::write(&switch, "false\n").unwrap();
-    eventually("running again", || async {
+    eventually("running again", async || {
         percent(&house.admin).await == stands(25.0, "running", "config")
     })
     .await;

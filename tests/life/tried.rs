@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::socket::{JSON as SUBPROTOCOL, Socket};
-use super::world::{Folder, listeners};
+use crate::harness::{Folder, JSON as SUBPROTOCOL, Socket, folder::listeners};
 
 const JSON: &str = "application/json";
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"a",

@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use super::process::Process;
-use crate::life::socket::{JSON, Socket};
-use crate::life::world::Folder;
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Peer, until};
+use crate::harness::{Backend, Folder, JSON, Message, Peer, Process, Socket, eventually, reply};
 
 const ALARM: &str = "not for all of its clients";
 
@@ -95,7 +91,7 @@ async fn a_public_route_that_is_none_is_told_once_with_a_fix() {
             }
         }
     }
-    until("six alarms", || alarms(&process).len() >= PATHS.len()).await;
+    eventually("six alarms", async || alarms(&process).len() >= PATHS.len()).await;
     let mut told = alarms(&process);
     told.sort();
     let expected = [

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::process::{Process, command, ready};
-use crate::http2::frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, Raw, block, frame};
-use crate::life::socket::{JSON, Socket};
-use crate::life::world::{Folder, eventually, get, metric, post};
-use crate::support::backend::reply;
-use crate::support::bridge::handshake;
-use crate::support::peer::request;
-use crate::support::{Backend, Message, Peer, until, within};
+use crate::harness::{
+    Backend, Folder, JSON, Message, Peer, Process, Socket,
+    admin::{get, metric, post},
+    eventually, handshake,
+    http2_frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, Raw, block, frame},
+    process::{command, ready},
+    reply, request, within,
+};
 
 /// No secret of the corpus is without it.
 const CANARY: &str = "canary-8c1f";
@@ -509,7 +509,7 @@ async fn a_log_that_nobody_reads_costs_lines_and_no_request() {
         .status();
     assert!(sent.unwrap().success());
     let child = std::sync::Mutex::new(child);
-    until("its end", || {
+    eventually("its end", async || {
         child.lock().unwrap().try_wait().unwrap().is_some()
     })
     .await;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::life::world::{Folder, ask, eventually, get};
-use crate::support::{Backend, Sidecar};
+use crate::harness::{
+    Backend, Folder, Sidecar,
+    admin::{ask, get},
+    eventually,
+};
 
 const DASHBOARD: &str = include_str!("../../docs/grafana/crossfade.json");
 const ALERTS: &str = include_str!("../../docs/prometheus/alerts.yml");
@@ -96,7 +99,7 @@ async fn metrics_have_an_address_of_their_own_that_a_reload_moves() {
     // The file's watcher may have been quicker: then there is nothing left to change.
     house.reload().await.unwrap();
     assert_eq!(get(&url(second), "/metrics").await.status, 200);
-    eventually("the old address is closed", || async {
+    eventually("the old address is closed", async || {
         tokio::net::TcpStream::connect(("127.0.0.1", first))
             .await
             .is_err()

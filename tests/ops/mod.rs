@@ -5,6 +5,5 @@ mod logs;
 mod metrics;
 mod ownership;
 mod panics;
-mod process;
 mod systemd;
 mod traces;

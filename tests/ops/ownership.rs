@@ -6,8 +6,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use super::process::ready;
-use crate::life::world::{Folder, ask, get};
+use crate::harness::{
+    Folder,
+    admin::{ask, get},
+    process::ready,
+};
 
 /// Some user that is not root; that it has an account matters to nothing here.
 const OTHER: u32 = 65534;

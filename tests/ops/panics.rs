@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::support::{Backend, Sidecar, until};
+use crate::harness::{Backend, Sidecar, eventually};
 
 /// The line that nobody survives.
 const FATAL: &str = "/fatal";
@@ -59,10 +59,10 @@ async fn a_panic_in_a_connections_task_ends_that_connection_and_is_counted() {
     assert_eq!(witness.ask("GET /", "", "").await.status(), 200);
     let mut victim = sidecar.client().await;
     victim
-        .send(crate::support::peer::request("GET /boom", "", ""))
+        .send(crate::harness::request("GET /boom", "", ""))
         .await;
     assert_eq!(victim.rest().await, b"", "its connection is closed");
-    until("the count", || {
+    eventually("the count", async || {
         sidecar.metrics().contains("crossfade_panics_total 1\n")
     })
     .await;

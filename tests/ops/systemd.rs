@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::process::Process;
-use crate::life::world::Folder;
-use crate::support::until;
+use crate::harness::{Folder, Process, eventually};
 
 /// A service manager's notification socket.
 struct Manager {
@@ -48,15 +46,15 @@ fn start(folder: &Folder, watchdog: Option<&str>) -> (Manager, Process) {
 async fn the_manager_hears_ready_reloading_and_stopping() {
     let folder = Folder::with_rollout("percent = 1");
     let (manager, process) = start(&folder, None);
-    until("READY", || manager.count("READY=1") == 1).await;
+    eventually("READY", async || manager.count("READY=1") == 1).await;
     folder.write(&folder.text("percent = 2"));
     process.signal("HUP");
-    until("RELOADING", || manager.count("RELOADING=1") >= 1).await;
-    until("READY again", || manager.count("READY=1") >= 2).await;
+    eventually("RELOADING", async || manager.count("RELOADING=1") >= 1).await;
+    eventually("READY again", async || manager.count("READY=1") >= 2).await;
     process.signal("INT");
     let (code, _) = process.end().await;
     assert_eq!(code, Some(0));
-    until("STOPPING", || manager.count("STOPPING=1") == 1).await;
+    eventually("STOPPING", async || manager.count("STOPPING=1") == 1).await;
     assert_eq!(manager.count("WATCHDOG=1"), 0, "nobody asked for it");
 }
 
@@ -64,7 +62,7 @@ async fn the_manager_hears_ready_reloading_and_stopping() {
 async fn the_watchdog_is_fed_while_the_process_runs_and_not_while_it_hangs() {
     let folder = Folder::with_rollout("percent = 1");
     let (manager, process) = start(&folder, Some("100000"));
-    until("signs of life", || manager.count("WATCHDOG=1") >= 5).await;
+    eventually("signs of life", async || manager.count("WATCHDOG=1") >= 5).await;
     process.signal("STOP");
     // What was on its way has arrived when nothing new comes for four beats.
     let quiet = async {
@@ -76,9 +74,9 @@ async fn the_watchdog_is_fed_while_the_process_runs_and_not_while_it_hangs() {
             }
         }
     };
-    let before = crate::support::within("silence", quiet).await;
+    let before = crate::harness::within("silence", quiet).await;
     process.signal("CONT");
-    until("signs of life again", || {
+    eventually("signs of life again", async || {
         manager.count("WATCHDOG=1") > before
     })
     .await;

@@ -8,10 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 
-use crate::life::socket::{JSON, Socket};
-use crate::support::backend::reply;
-use crate::support::bridge::handshake;
-use crate::support::{Backend, Message, Sidecar, until};
+use crate::harness::{Backend, JSON, Message, Sidecar, Socket, eventually, handshake, reply};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -51,7 +48,7 @@ impl Collector {
 
     /// Waits for a span, and gives the first.
     async fn span(&self, what: &str, fits: impl Fn(&Span) -> bool) -> Span {
-        until(what, || self.spans().iter().any(&fits)).await;
+        eventually(what, async || self.spans().iter().any(&fits)).await;
         self.spans().into_iter().find(fits).unwrap()
     }
 }
@@ -315,7 +312,7 @@ async fn a_collector_that_is_away_costs_spans_and_no_request() {
     let dropped = "crossfade_trace_spans_total{result=\"dropped\"}";
     assert!(metrics.contains(dropped), "{metrics}");
     let failed = "crossfade_trace_spans_total{result=\"failed\"}";
-    until("lost spans", || refused.metrics().contains(failed)).await;
+    eventually("lost spans", async || refused.metrics().contains(failed)).await;
 }
 
 #[tokio::test]
@@ -325,6 +322,6 @@ async fn spans_are_exported_and_counted() {
     let sidecar = Sidecar::before(&app, "", &rest).await;
     sidecar.client().await.ask("GET /page", "", "").await;
     let line = "crossfade_trace_spans_total{result=\"exported\"} 2";
-    until("exported spans", || sidecar.metrics().contains(line)).await;
+    eventually("exported spans", async || sidecar.metrics().contains(line)).await;
     assert_eq!(collector.spans().len(), 2);
 }

@@ -8,12 +8,11 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{accept_async, client_async};
 
-use super::certificates::{Authority, connect, shake_hands};
-use crate::support::backend::reply;
-use crate::support::bridge::{handshake, quiet_stream, routes};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, within};
+use crate::harness::{
+    Backend, EVERYTHING, Peer, Sidecar, handshake, quiet_stream, reply, request, routes,
+    tls::{Authority, connect, shake_hands},
+    within,
+};
 
 #[tokio::test]
 async fn a_bridged_route_is_a_websocket_over_tls() {
@@ -157,7 +156,7 @@ async fn the_proxy_protocol_stands_before_tls() {
 #[tokio::test]
 async fn who_offers_http2_gets_it() {
     let authority = Authority::new();
-    let (backend, sidecar) = super::certificates::passthrough(&authority).await;
+    let (backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
     let mut config = authority.client(None);
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
     let stream = connect(sidecar.address, "app.example", config)
@@ -184,7 +183,7 @@ async fn who_offers_http2_gets_it() {
 #[tokio::test]
 async fn a_target_may_be_a_whole_url_of_the_connections_own_scheme() {
     let authority = Authority::new();
-    let (_backend, sidecar) = super::certificates::passthrough(&authority).await;
+    let (_backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
     for (scheme, status) in [("https", 200), ("http", 400)] {
         let mut client = authority.connect(sidecar.address).await;
         let line = format!("GET {scheme}://a.example/x");
@@ -218,7 +217,7 @@ async fn a_client_may_end_its_half() {
 #[tokio::test]
 async fn a_connection_ends_with_a_close_notify_and_a_refusal_reaches_its_client() {
     let authority = Authority::new();
-    let (backend, sidecar) = super::certificates::passthrough(&authority).await;
+    let (backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
     let config = authority.client(None);
     let mut stream = connect(sidecar.address, "app.example", config)
         .await

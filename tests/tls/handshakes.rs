@@ -2,9 +2,10 @@
 
 use rustls::ProtocolVersion;
 
-use super::certificates::{Authority, certificate, connect, passthrough};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar};
+use crate::harness::{
+    Backend, EVERYTHING, Peer, Sidecar,
+    tls::{Authority, certificate, connect, passthrough},
+};
 
 #[tokio::test]
 async fn a_request_over_tls_reaches_the_backend_and_says_so() {

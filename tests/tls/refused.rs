@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::certificates::{Authority, passthrough};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, until, within};
+use crate::harness::{
+    Backend, EVERYTHING, Peer, Sidecar, eventually,
+    tls::{Authority, passthrough},
+    within,
+};
 
 fn counted(sidecar: &Sidecar, reason: &str) -> bool {
     let line = format!("crossfade_refused_total{{reason=\"{reason}\"}} 1\n");
@@ -50,7 +52,7 @@ async fn garbage_is_closed_without_a_word() {
     let mut client = sidecar.client().await;
     client.send([0x80, 0x2e, 1, 0, 2]).await;
     assert_eq!(client.rest().await, b"", "SSL 2");
-    until("it counts", || counted(&sidecar, "tls_garbage")).await;
+    eventually("it counts", async || counted(&sidecar, "tls_garbage")).await;
 
     let mut client = sidecar.client().await;
     client.send([22, 3, 1, 0, 5, 0xff, 0, 0, 1, 0]).await;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::certificates::{Authority, certificate, connect, passthrough};
-use crate::support::{Peer, until};
+use crate::harness::{
+    Peer, eventually,
+    tls::{Authority, certificate, connect, passthrough},
+};
 
 /// Whether a handshake shows this certificate now.
 async fn shows(authority: &Authority, address: std::net::SocketAddr, pem: &str) -> bool {
@@ -15,7 +17,7 @@ async fn shows(authority: &Authority, address: std::net::SocketAddr, pem: &str) 
 }
 
 async fn eventually_shows(authority: &Authority, address: std::net::SocketAddr, pem: &str) {
-    crate::support::within("the new certificate", async {
+    crate::harness::within("the new certificate", async {
         while !shows(authority, address, pem).await {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
@@ -68,7 +70,10 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
     // The certificate alone: its key does not fit.
     let pair = authority.sign(&["app.example"]);
     authority.write("tls.crt", &pair.certificate);
-    until("it is refused", || sidecar.metrics().contains(&refused(1))).await;
+    eventually("it is refused", async || {
+        sidecar.metrics().contains(&refused(1))
+    })
+    .await;
     assert!(shows(&authority, address, &first).await);
 
     // Then its key: what was begun is done.
@@ -76,9 +81,15 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
     eventually_shows(&authority, address, &pair.certificate).await;
 
     std::fs::remove_file(authority.path("tls.key")).unwrap();
-    until("it is refused", || sidecar.metrics().contains(&refused(2))).await;
+    eventually("it is refused", async || {
+        sidecar.metrics().contains(&refused(2))
+    })
+    .await;
     authority.write("tls.key", "-----BEGIN PRIVATE KEY-----\ncanary\n");
-    until("it is refused", || sidecar.metrics().contains(&refused(3))).await;
+    eventually("it is refused", async || {
+        sidecar.metrics().contains(&refused(3))
+    })
+    .await;
     assert!(shows(&authority, address, &pair.certificate).await);
 }
 

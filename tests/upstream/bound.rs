@@ -8,12 +8,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::iis::Iis;
-use crate::http2::client::Client;
-use crate::life::socket::Socket;
-use crate::support::bridge::handshake;
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Message, Peer, Sidecar, until, within};
+use crate::harness::{
+    EVERYTHING, Message, Peer, Sidecar, Socket, eventually, handshake, http2::Client, request,
+    within,
+};
 
 const PIN: &str = "connection_auth = \"pin\"\n";
 
@@ -226,7 +224,10 @@ async fn sources_and_questions_use_no_authenticated_connection() {
                 client.send(&request).await;
                 assert_eq!(client.head().await.status(), status, "{path}");
             }
-            until("it to be asked", || asked(&iis, question).next().is_some()).await;
+            eventually("it to be asked", async || {
+                asked(&iis, question).next().is_some()
+            })
+            .await;
             assert!(
                 asked(&iis, question).all(|user| user.is_none()),
                 "{more} {path}"
@@ -243,11 +244,14 @@ async fn sources_and_questions_use_no_authenticated_connection() {
             alice.send(request).await;
             assert_eq!(alice.head().await.status(), status);
             let is_alice = |user: Option<String>| user.as_deref() == Some("alice");
-            until("it to be asked", || asked(&iis, question).any(is_alice)).await;
+            eventually("it to be asked", async || {
+                asked(&iis, question).any(is_alice)
+            })
+            .await;
             let mut bob = sidecar.client().await;
             assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
         }
-        until("checks", || asked(&iis, "/healthz").count() > 3).await;
+        eventually("checks", async || asked(&iis, "/healthz").count() > 3).await;
         assert!(asked(&iis, "/healthz").all(|user| user.is_none()));
     }
 }

@@ -9,10 +9,11 @@ use hyper::{Response, Version};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::world::{Authority, Modern};
-use crate::support::peer::request;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Sidecar, until, within};
+use crate::harness::{
+    EVERYTHING, Sidecar, eventually, request,
+    tls_backend::{Authority, Modern},
+    within,
+};
 
 async fn before(url: &str, more: &str) -> Sidecar {
     let upstream = format!("[upstream.app]\nservers = [{url:?}]\nhttp2 = true\n{more}\n");
@@ -80,7 +81,7 @@ async fn more_connections_are_made_when_the_streams_are_used_up() {
         client.ask("GET /wait", "", "").await.status()
     }));
     let watching = async {
-        until("all to arrive", || backend.seen().len() == 6).await;
+        eventually("all to arrive", async || backend.seen().len() == 6).await;
         backend.gate.add_permits(5);
     };
     let (statuses, ()) = within("all answers", async { tokio::join!(waiting, watching) }).await;
@@ -115,7 +116,7 @@ async fn a_server_that_does_not_choose_it_gets_http_1() {
 
 #[tokio::test]
 async fn upgrades_go_by_http_1() {
-    let backend = crate::support::Backend::start(|request, mut peer| async move {
+    let backend = crate::harness::Backend::start(|request, mut peer| async move {
         assert_eq!(request.line, "GET /socket HTTP/1.1");
         let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(
             request.field("sec-websocket-key").unwrap().as_bytes(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::support::{Backend, Message, Peer};
+use crate::harness::{Backend, Message, Peer};
 
 /// A request as it was served.
 #[derive(Clone, Debug)]

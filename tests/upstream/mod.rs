@@ -7,4 +7,3 @@ mod names;
 mod pool;
 mod streams;
 mod tls;
-mod world;

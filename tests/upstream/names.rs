@@ -14,8 +14,7 @@ use hyper::Request;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use crate::support::backend::reply;
-use crate::support::{Peer, until};
+use crate::harness::{Peer, eventually, reply};
 
 const OK: u8 = 0;
 const NO_SUCH_NAME: u8 = 3;
@@ -167,7 +166,7 @@ async fn new_addresses_are_used_when_the_old_ones_expire_and_kept_when_the_name_
 
     names.say("app.test", Some(Ipv4Addr::new(127, 0, 0, 2)));
     let moved = std::time::Instant::now();
-    until("the idle connection to be let go", || {
+    eventually("the idle connection to be let go", async || {
         one.open.load(Ordering::SeqCst) == 0
     })
     .await;
@@ -177,7 +176,7 @@ async fn new_addresses_are_used_when_the_old_ones_expire_and_kept_when_the_name_
 
     names.say("app.test", None);
     let lost = r#"crossfade_upstream_errors_total{reason="dns",upstream="app"} 1"#;
-    until("the name to be missed", || {
+    eventually("the name to be missed", async || {
         telemetry.render().contains(lost)
     })
     .await;

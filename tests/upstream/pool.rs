@@ -7,9 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use crate::support::backend::reply;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Backend, Peer, Sidecar, until};
+use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, eventually, reply};
 
 async fn before(backend: &Backend, more: &str) -> Sidecar {
     let address = backend.address;
@@ -145,7 +143,7 @@ async fn the_newest_connection_goes_first() {
         gate.add_permits(2);
     };
     tokio::join!(both, opening);
-    until("both answers", || count.load(Ordering::SeqCst) == 2).await;
+    eventually("both answers", async || count.load(Ordering::SeqCst) == 2).await;
     // One after the other, they share one connection and leave the other to its end.
     gate.add_permits(10);
     let mut client = sidecar.client().await;

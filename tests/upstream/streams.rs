@@ -13,10 +13,11 @@ use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::http2::frames::{END_HEADERS, END_STREAM, HEADERS, Raw, SETTINGS, frame};
-use crate::life::socket::Socket;
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Sidecar, until, within};
+use crate::harness::{
+    EVERYTHING, Sidecar, Socket, eventually,
+    http2_frames::{END_HEADERS, END_STREAM, HEADERS, Raw, SETTINGS, frame},
+    within,
+};
 
 const STREAMS: &str = "[[route]]\npath = \"/events/{n}\"\nupstream = \"app\"\nsource = \"sse\"\n";
 
@@ -136,7 +137,7 @@ async fn watch(sidecar: &Sidecar, topics: usize) -> Vec<Socket> {
         let (public, origin) = (&public, &origin);
         async move {
             let path = format!("/events/{n}");
-            let fields = [origin.as_str(), crate::life::socket::JSON];
+            let fields = [origin.as_str(), crate::harness::JSON];
             let mut socket = Socket::open(public, &path, &fields).await.expect("101");
             socket.frame("ev").await;
             socket
@@ -203,7 +204,7 @@ async fn requests_without_room_in_time_get_503() {
             backend.url
         ))
         .await;
-    until("room", || backend.open.load(Ordering::SeqCst) == 0).await;
+    eventually("room", async || backend.open.load(Ordering::SeqCst) == 0).await;
     assert_eq!(rush(&sidecar, 4).await, BTreeMap::from([(204, 4)]));
 }
 
@@ -332,9 +333,7 @@ async fn a_connection_half_made_is_made_by_the_next_request() {
     let sidecar = before(&url, "connect_timeout = \"15s\"").await;
     let begun = Instant::now();
     let mut leaver = sidecar.client().await;
-    leaver
-        .send(crate::support::peer::request("GET /", "", ""))
-        .await;
+    leaver.send(crate::harness::request("GET /", "", "")).await;
     let held = Mutex::new(Some(leaver));
     let serving = async {
         let mute = ByHand::accept(&listener).await;
@@ -358,7 +357,7 @@ async fn a_connection_half_made_is_made_by_the_next_request() {
 
 #[tokio::test]
 async fn a_server_without_settings_is_out_of_reach() {
-    let backend = crate::support::Backend::ok().await;
+    let backend = crate::harness::Backend::ok().await;
     let sidecar = before(&format!("http://{}", backend.address), "").await;
     let answer = sidecar.client().await.ask("GET /", "", "").await;
     assert_eq!(answer.status(), 502);

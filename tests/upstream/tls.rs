@@ -13,9 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::world::{Authority, Modern};
-use crate::support::sidecar::EVERYTHING;
-use crate::support::{Message, Sidecar, within};
+use crate::harness::{
+    EVERYTHING, Message, Sidecar,
+    tls_backend::{Authority, Modern},
+    within,
+};
 
 const HTTP_1: &[&str] = &["http/1.1"];
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{Message, Peer, until};
+use super::{Message, Peer, eventually};
 
 /// A running backend; it ends when this is dropped.
 pub struct Backend {
@@ -113,12 +113,15 @@ impl Backend {
 
     /// Waits until so many requests have reached it.
     pub async fn reached(&self, count: usize) {
-        until("requests at the backend", || self.seen().len() >= count).await;
+        eventually("requests at the backend", async || {
+            self.seen().len() >= count
+        })
+        .await;
     }
 
     /// Waits until so many connections are open.
     pub async fn has_open(&self, count: usize) {
-        until("connections at the backend", || {
+        eventually("connections at the backend", async || {
             self.open.load(Ordering::SeqCst) == count
         })
         .await;
@@ -130,4 +133,18 @@ pub async fn reply(mut peer: Peer, status: &str, fields: &str, body: &str) -> Op
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{fields}\r\n");
     peer.try_send(head + body).await.then_some(peer)
+}
+
+/// An event stream that says nothing.
+pub async fn quiet_stream() -> Backend {
+    Backend::start(|request, mut peer| async move {
+        if request.field("accept") != Some("text/event-stream") {
+            return reply(peer, "200 OK", "", "plain").await;
+        }
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        peer.send(head).await;
+        peer.rest().await;
+        None
+    })
+    .await
 }

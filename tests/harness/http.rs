@@ -254,6 +254,18 @@ pub fn request(line: &str, fields: &str, body: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: a.example\r\n{length}{fields}\r\n{body}")
 }
 
+/// The key of the standard's own example.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A WebSocket handshake, as text.
+pub fn handshake(target: &str, extra: &str) -> String {
+    let fields = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {KEY}\r\n{extra}"
+    );
+    request(&format!("GET {target}"), &fields, "")
+}
+
 fn split_field(line: &str) -> (String, String) {
     let (name, value) = line.split_once(':').unwrap_or((line, ""));
     (name.to_owned(), value.trim().to_owned())

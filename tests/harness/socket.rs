@@ -8,7 +8,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::support::{Peer, Sidecar, within};
+use crate::harness::{Peer, Sidecar, within};
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TcpStream>);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Backend, Peer, Sidecar, within};
+use crate::harness::{Backend, Peer, Sidecar, within};
 
 /// Signs certificates, and keeps their files.
 pub struct Authority {
@@ -152,6 +152,6 @@ pub fn certificate(pem: &str) -> CertificateDer<'static> {
 pub async fn passthrough(authority: &Authority) -> (Backend, Sidecar) {
     let backend = Backend::ok().await;
     let server = authority.server("");
-    let sidecar = Sidecar::before(&backend, &server, crate::support::sidecar::EVERYTHING).await;
+    let sidecar = Sidecar::before(&backend, &server, crate::harness::EVERYTHING).await;
     (backend, sidecar)
 }

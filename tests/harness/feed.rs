@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::support::backend::reply;
-use crate::support::{Backend, Message, Peer};
+use crate::harness::{Backend, Message, Peer, reply};
 
 /// A running backend. `/slow` takes half a second; every other path is the stream.
 pub struct Feed {

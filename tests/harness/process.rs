@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::support::until;
+use crate::harness::eventually;
 
 /// A running process; it is killed when this is dropped.
 pub struct Process {
@@ -57,7 +57,7 @@ impl Process {
             let mut lines = text.lines().map(str::to_owned);
             lines.find(|line| parts.iter().all(|part| line.contains(part)))
         };
-        until(&format!("a line with {parts:?}"), || find().is_some()).await;
+        eventually(&format!("a line with {parts:?}"), async || find().is_some()).await;
         find().unwrap()
     }
 
@@ -72,7 +72,7 @@ impl Process {
     pub async fn end(mut self) -> (Option<i32>, Vec<u8>) {
         let mut code = None;
         let child = Mutex::new(&mut self.child);
-        until("the process's end", || {
+        eventually("the process's end", async || {
             child.lock().unwrap().try_wait().unwrap().is_some()
         })
         .await;

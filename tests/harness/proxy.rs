@@ -7,7 +7,7 @@ use crossfade::app::{self, Handle};
 use crossfade::telemetry::Telemetry;
 use tempfile::TempDir;
 
-use super::{Backend, Peer};
+use super::{Backend, Message, Peer};
 
 /// A running sidecar; it ends when this is dropped.
 pub struct Sidecar {
@@ -78,6 +78,22 @@ impl Sidecar {
 
 /// The route for all that no other route takes.
 pub const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
+
+/// A bridged stream, its rollout `web`, and all the rest.
+pub fn routes(rollout: &str) -> String {
+    format!(
+        "[[route]]\npath = \"/api/stream/{{id}}\"\nupstream = \"app\"\nsource = \"sse\"\n\
+         rollout = \"web\"\n[rollout.web]\n{rollout}\n{EVERYTHING}"
+    )
+}
+
+/// Sends a request on a new connection; the answer, and the connection.
+pub async fn asked(sidecar: &Sidecar, request: String) -> (Message, Peer) {
+    let mut client = sidecar.client().await;
+    client.send(request).await;
+    let answer = client.response().await;
+    (answer, client)
+}
 
 fn whole(server: &str, rest: &str) -> String {
     let any = "listen = \"127.0.0.1:0\"";

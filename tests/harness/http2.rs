@@ -9,7 +9,7 @@ use hyper::http::{HeaderMap, Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::support::within;
+use crate::harness::within;
 
 /// One connection. It ends when this is dropped.
 pub struct Client {
