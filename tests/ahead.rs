@@ -1,6 +1,6 @@
 //! Clients that send requests ahead of the answers, and clients that stop sending.
 
-use crate::harness::{Backend, Peer, Sidecar, reply, request};
+use crate::harness::{Backend, Peer, Proxy, reply, request};
 
 /// Answers with the target and the body, but to `/slow` only by silence, until its client is gone.
 async fn slow() -> Backend {
@@ -22,7 +22,7 @@ fn get(target: &str) -> String {
 #[tokio::test]
 async fn a_client_that_sent_ahead_and_leaves_takes_its_running_request_along() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for behind in [
         get("/next"),
         get("/next").repeat(50),
@@ -31,7 +31,7 @@ async fn a_client_that_sent_ahead_and_leaves_takes_its_running_request_along() {
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n".into(),
     ] {
         let before = backend.seen().len();
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(get("/slow") + &behind).await;
         backend.reached(before + 1).await;
         drop(client);
@@ -43,8 +43,8 @@ async fn a_client_that_sent_ahead_and_leaves_takes_its_running_request_along() {
 #[tokio::test]
 async fn what_is_sent_ahead_while_a_request_runs_hides_no_leaving_either() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(get("/slow")).await;
     backend.reached(1).await;
     for _ in 0..3 {
@@ -59,8 +59,8 @@ async fn what_is_sent_ahead_while_a_request_runs_hides_no_leaving_either() {
 #[tokio::test]
 async fn requests_of_any_kind_sent_ahead_are_answered_in_their_order() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let chunked = "POST /chunked HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n\
                    3\r\nabc\r\n0\r\n\r\n";
     let all = [
@@ -87,8 +87,8 @@ async fn requests_of_any_kind_sent_ahead_are_answered_in_their_order() {
 #[tokio::test]
 async fn however_much_is_sent_ahead_waits_for_its_turn() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let client = proxy.client().await;
     const COUNT: usize = 400;
     let room = format!("X-Room: {}\r\n", "a".repeat(2000));
     let all: String = (0..COUNT)
@@ -120,8 +120,8 @@ async fn however_much_is_sent_ahead_waits_for_its_turn() {
 #[tokio::test]
 async fn a_client_that_stops_sending_has_left_its_request() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(get("/slow")).await;
     backend.reached(1).await;
     client.end_sending().await;
@@ -132,9 +132,9 @@ async fn a_client_that_stops_sending_has_left_its_request() {
 #[tokio::test]
 async fn a_client_that_stopped_sending_still_gets_the_answers_that_need_no_backend() {
     let backend = slow().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let own = get("/_crossfade/transport");
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client.send(own.repeat(3) + "GET  / HTTP/1.1\r\n\r\n").await;
     client.end_sending().await;
     for _ in 0..3 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, request};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, request};
 
 /// A backend that says these bytes to whoever asks for `/odd`, and closes; else `ok`.
 async fn saying(answer: &'static [u8]) -> Backend {
@@ -53,8 +53,8 @@ async fn an_answer_with_two_readings_is_none() {
     for answer in ODD_HEADS {
         let shown = String::from_utf8_lossy(answer);
         let backend = saying(answer).await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         for line in ["GET /odd", "POST /odd"] {
             let got = client.ask(line, "", "").await;
             assert_eq!(got.status(), 502, "{shown:?}");
@@ -93,8 +93,8 @@ async fn a_careless_answer_with_one_reading_is_passed() {
             (!is_open).then_some(peer)
         })
         .await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         for _ in 0..2 {
             let got = client.ask("GET /", "", "").await;
             assert_eq!(
@@ -118,8 +118,8 @@ fn shown_ends_open(answer: &[u8]) -> bool {
 async fn words_of_a_status_line_are_passed() {
     let backend =
         saying("HTTP/1.1 404 Pas trouv\u{e9}\r\ncontent-length: 2\r\n\r\nno".as_bytes()).await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let got = sidecar.client().await.ask("GET /odd", "", "").await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let got = proxy.client().await.ask("GET /odd", "", "").await;
     assert_eq!(got.line, "HTTP/1.1 404 Pas trouv\u{e9}");
 }
 
@@ -130,13 +130,13 @@ async fn many_fields_and_many_hints_are_passed() {
     let answer = format!("{hints}HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok");
     let answer: &'static [u8] = Box::leak(answer.into_bytes().into_boxed_slice());
     let backend = saying(answer).await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let got = sidecar.client().await.ask("GET /odd", "", "").await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let got = proxy.client().await.ask("GET /odd", "", "").await;
     assert_eq!((got.status(), got.all("x").len()), (200, 199));
     for (limit, status) in [("199", 502), ("200", 200)] {
         let limit = format!("limits.response_headers = {limit}\n");
-        let sidecar = Sidecar::before(&backend, &limit, EVERYTHING).await;
-        let got = sidecar.client().await.ask("GET /odd", "", "").await;
+        let proxy = Proxy::before(&backend, &limit, EVERYTHING).await;
+        let got = proxy.client().await.ask("GET /odd", "", "").await;
         assert_eq!(got.status(), status, "{limit}");
     }
 }
@@ -148,8 +148,8 @@ async fn an_answer_without_an_end_is_none() {
     let fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(5000));
     for answer in [interim, long, fields] {
         let backend = saying(Box::leak(answer.into_bytes().into_boxed_slice())).await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         assert_eq!(client.ask("POST /odd", "", "").await.status(), 502);
         assert_eq!(client.ask("GET /fine", "", "").await.text(), "ok");
     }
@@ -181,8 +181,8 @@ async fn a_body_with_two_readings_is_never_completed() {
             }
         })
         .await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         client.send(request("GET /", "", "")).await;
         assert_eq!(client.head().await.status(), 200);
         begun.notify_one();

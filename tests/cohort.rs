@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::{
-    Backend, Message, Peer, Sidecar, asked, handshake, quiet_stream, reply, request, routes,
+    Backend, Message, Peer, Proxy, asked, handshake, quiet_stream, reply, request, routes,
 };
 
 /// The code of the close frame that comes before the end; events before it are passed over.
@@ -29,9 +29,9 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
     let backend = quiet_stream().await;
     for (rollout, code) in [("percent = 0", 4300), ("percent = 100\nkill = true", 4302)] {
         let routes = routes(&format!("{rollout}\nby = \"ip\""));
-        let sidecar = Sidecar::before(&backend, "", &routes).await;
+        let proxy = Proxy::before(&backend, "", &routes).await;
         for target in ["/api/stream/1", "/_crossfade/ws"] {
-            let (answer, _) = asked(&sidecar, handshake(target, "")).await;
+            let (answer, _) = asked(&proxy, handshake(target, "")).await;
             assert_eq!(answer.status(), 403, "{target}");
             let problem = answer.json();
             assert_eq!(
@@ -39,7 +39,7 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
                 (&"legacy".into(), &"edge".into())
             );
             let json = "Sec-WebSocket-Protocol: crossfade.v1.json\r\n";
-            let (answer, mut client) = asked(&sidecar, handshake(target, json)).await;
+            let (answer, mut client) = asked(&proxy, handshake(target, json)).await;
             assert_eq!(answer.status(), 101, "{target}");
             assert_eq!(close_code(&mut client).await, code, "{target}");
         }
@@ -51,10 +51,10 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
             let counted = format!(
                 "connects_total{{protocol=\"{protocol}\",reason=\"legacy\",result=\"refused\",route=\"{route}\"}} {count}"
             );
-            assert!(sidecar.metrics().contains(&counted), "{counted}");
+            assert!(proxy.metrics().contains(&counted), "{counted}");
         }
         // What is not bridged goes on as before.
-        let (answer, _) = asked(&sidecar, request("GET /api/stream/1", "", "")).await;
+        let (answer, _) = asked(&proxy, request("GET /api/stream/1", "", "")).await;
         assert_eq!((answer.status(), answer.text()), (200, "plain".into()));
         assert_eq!(answer.field("crossfade-transport"), Some("legacy"));
     }
@@ -63,13 +63,13 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
 #[tokio::test]
 async fn every_ordinary_answer_of_a_bridged_route_names_the_transport() {
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     for line in [
         "GET /api/stream/1",
         "HEAD /api/stream/1",
         "POST /api/stream/1",
     ] {
-        let answer = sidecar.client().await.ask(line, "", "").await;
+        let answer = proxy.client().await.ask(line, "", "").await;
         assert_eq!(
             answer.field("crossfade-transport"),
             Some("websocket"),
@@ -81,7 +81,7 @@ async fn every_ordinary_answer_of_a_bridged_route_names_the_transport() {
             "{line}: by = ip needs none"
         );
     }
-    let answer = sidecar.client().await.ask("GET /elsewhere", "", "").await;
+    let answer = proxy.client().await.ask("GET /elsewhere", "", "").await;
     assert_eq!(answer.field("crossfade-transport"), None);
 }
 
@@ -100,7 +100,7 @@ async fn ordinary_answers_count_for_their_rollout() {
     // Whichever transport the client was told.
     for percent in [0, 100] {
         let rollout = format!("percent = {percent}\nby = \"ip\"");
-        let sidecar = Sidecar::before(&backend, "", &routes(&rollout)).await;
+        let proxy = Proxy::before(&backend, "", &routes(&rollout)).await;
         for (line, status) in [
             ("GET /api/stream/1", 200),
             ("POST /api/stream/1", 200),
@@ -109,10 +109,10 @@ async fn ordinary_answers_count_for_their_rollout() {
             ("GET /api/stream/none", 502),
             ("GET /elsewhere", 200),
         ] {
-            let (answer, _) = asked(&sidecar, request(line, "", "")).await;
+            let (answer, _) = asked(&proxy, request(line, "", "")).await;
             assert_eq!(answer.status(), status, "{line}");
         }
-        let shown = sidecar.metrics();
+        let shown = proxy.metrics();
         for (result, count) in [("ok", 3), ("failed", 2)] {
             let sample = format!(
                 "crossfade_rollout_requests_total{{cohort=\"legacy\",result=\"{result}\",rollout=\"web\"}} {count}\n"
@@ -134,31 +134,31 @@ fn unit_cookie(answer: &Message) -> Option<String> {
 #[tokio::test]
 async fn the_sticky_cookie_is_set_where_none_came_and_judged_at_once() {
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 50\nby = \"cookie\"")).await;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 50\nby = \"cookie\"")).await;
     let (mut sides, origin) = ([0, 0], "Origin: http://a.example\r\n");
     for _ in 0..40 {
         // Each of the three ways to get one.
-        let (answer, _) = asked(&sidecar, request("GET /api/stream/1", "", "")).await;
+        let (answer, _) = asked(&proxy, request("GET /api/stream/1", "", "")).await;
         let cookie = unit_cookie(&answer).expect("a unit on an ordinary answer");
         let side = answer.field("crossfade-transport").unwrap().to_owned();
         let sent = format!("{origin}Cookie: other=1; {cookie}\r\n");
 
-        let (again, _) = asked(&sidecar, request("GET /api/stream/1", &sent, "")).await;
+        let (again, _) = asked(&proxy, request("GET /api/stream/1", &sent, "")).await;
         assert_eq!(
             again.field("crossfade-transport"),
             Some(side.as_str()),
             "sticky"
         );
         assert_eq!(again.field("set-cookie"), None, "one is enough");
-        let (socket, _) = asked(&sidecar, handshake("/api/stream/1", &sent)).await;
+        let (socket, _) = asked(&proxy, handshake("/api/stream/1", &sent)).await;
         let expected = [403, 101][usize::from(side == "websocket")];
         assert_eq!(socket.status(), expected, "both ways agree");
         sides[usize::from(side == "websocket")] += 1;
 
-        let (socket, _) = asked(&sidecar, handshake("/api/stream/2", "")).await;
+        let (socket, _) = asked(&proxy, handshake("/api/stream/2", "")).await;
         let cookie = unit_cookie(&socket).expect("a unit on a 101 or 403");
         let sent = format!("{origin}Cookie: {cookie}\r\n");
-        let (again, _) = asked(&sidecar, handshake("/api/stream/2", &sent)).await;
+        let (again, _) = asked(&proxy, handshake("/api/stream/2", &sent)).await;
         assert_eq!(again.status(), socket.status(), "judged by the new unit");
     }
     assert!(sides[0] > 0 && sides[1] > 0, "{sides:?}");
@@ -167,7 +167,7 @@ async fn the_sticky_cookie_is_set_where_none_came_and_judged_at_once() {
         assert!(!cookies.contains("crossfade_unit"), "{cookies}");
     }
     let (forged, _) = asked(
-        &sidecar,
+        &proxy,
         request(
             "GET /api/stream/1",
             "Cookie: crossfade_unit=abc.def\r\n",
@@ -178,9 +178,9 @@ async fn the_sticky_cookie_is_set_where_none_came_and_judged_at_once() {
     assert!(unit_cookie(&forged).is_some(), "a forged one is none");
 }
 
-async fn transport(sidecar: &Sidecar, query: &str, fields: &str) -> (Value, Message) {
+async fn transport(proxy: &Proxy, query: &str, fields: &str) -> (Value, Message) {
     let target = format!("GET /_crossfade/transport{query}");
-    let answer = sidecar.client().await.ask(&target, fields, "").await;
+    let answer = proxy.client().await.ask(&target, fields, "").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.field("content-type"), Some("application/json"));
     (answer.json(), answer)
@@ -191,8 +191,8 @@ async fn the_discovery_document_says_what_a_handshake_would() {
     let backend = quiet_stream().await;
     let config =
         routes("percent = 12.5\nby = \"ip\"\nheader = \"X-Test\"\nnever = [\"127.0.0.1\"]");
-    let sidecar = Sidecar::before(&backend, "", &config).await;
-    let (document, _) = transport(&sidecar, "", "").await;
+    let proxy = Proxy::before(&backend, "", &config).await;
+    let (document, _) = transport(&proxy, "", "").await;
     let expected = serde_json::json!({
         "transport": "legacy",
         "websocket_available": false,
@@ -205,15 +205,15 @@ async fn the_discovery_document_says_what_a_handshake_would() {
         "ttl_ms": 30000,
     });
     assert_eq!(document, expected);
-    let (document, _) = transport(&sidecar, "?path=/api/stream/1%3Fa%3D1", "").await;
+    let (document, _) = transport(&proxy, "?path=/api/stream/1%3Fa%3D1", "").await;
     assert_eq!(document["websocket_url"], "ws://a.example/api/stream/1?a=1");
     assert_eq!(document["reason"], "never");
     let missing = "GET /_crossfade/transport?path=/a/../b";
     assert_eq!(
-        sidecar.client().await.ask(missing, "", "").await.status(),
+        proxy.client().await.ask(missing, "", "").await.status(),
         400
     );
-    let post = sidecar
+    let post = proxy
         .client()
         .await
         .ask("POST /_crossfade/transport", "", "")
@@ -225,8 +225,8 @@ async fn the_discovery_document_says_what_a_handshake_would() {
 
     let config = routes("percent = 0\nby = \"cookie\"\nheader = \"X-Test\"\nfallback = false");
     let server = "public_url = \"https://public.example\"";
-    let sidecar = Sidecar::before(&backend, server, &config).await;
-    let (document, answer) = transport(&sidecar, "", "X-Test: websocket\r\n").await;
+    let proxy = Proxy::before(&backend, server, &config).await;
+    let (document, answer) = transport(&proxy, "", "X-Test: websocket\r\n").await;
     assert_eq!(document["transport"], "websocket");
     assert_eq!(document["websocket_available"], true);
     assert_eq!(
@@ -239,9 +239,9 @@ async fn the_discovery_document_says_what_a_handshake_would() {
     );
     assert_eq!(document["fallback_allowed"], false);
     assert!(unit_cookie(&answer).is_some());
-    let (document, _) = transport(&sidecar, "", "Cookie: x-test=websocket\r\n").await;
+    let (document, _) = transport(&proxy, "", "Cookie: x-test=websocket\r\n").await;
     assert_eq!(document["reason"], "header");
-    let (document, _) = transport(&sidecar, "", "Cookie: X-Test=legacy\r\n").await;
+    let (document, _) = transport(&proxy, "", "Cookie: X-Test=legacy\r\n").await;
     assert_eq!(
         (&document["reason"], &document["transport"]),
         (&"header".into(), &"legacy".into())
@@ -252,12 +252,12 @@ async fn the_discovery_document_says_what_a_handshake_would() {
 async fn without_a_rollout_a_bridged_route_is_on_for_everybody() {
     let backend = quiet_stream().await;
     let route = "[[route]]\npath = \"/s\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    let sidecar = Sidecar::before(&backend, "", route).await;
-    let (document, _) = transport(&sidecar, "?path=/s", "").await;
+    let proxy = Proxy::before(&backend, "", route).await;
+    let (document, _) = transport(&proxy, "?path=/s", "").await;
     assert_eq!(
         (&document["reason"], &document["percent"]),
         (&"none".into(), &100.into())
     );
     assert_eq!(document["transport"], "websocket");
-    assert_eq!(asked(&sidecar, handshake("/s", "")).await.0.status(), 101);
+    assert_eq!(asked(&proxy, handshake("/s", "")).await.0.status(), 101);
 }

@@ -5,7 +5,7 @@ use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::harness::{
-    Backend, EVERYTHING, Message, Peer, Sidecar,
+    Backend, EVERYTHING, Message, Peer, Proxy,
     http2::{Client, whole},
     tls::Authority,
     within,
@@ -45,8 +45,8 @@ const ONE_ROUTE: &str = "[[route]]\npath = \"/here\"\nupstream = \"app\"\n";
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_sends_first() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, "", ONE_ROUTE).await;
-    let answer = answer_behind(sidecar.client().await, "/elsewhere").await;
+    let proxy = Proxy::before(&backend, "", ONE_ROUTE).await;
+    let answer = answer_behind(proxy.client().await, "/elsewhere").await;
     assert_eq!(answer.status(), 404);
     assert_eq!(answer.field("connection"), Some("close"));
 }
@@ -55,12 +55,12 @@ async fn a_refusal_reaches_a_client_that_sends_first() {
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_offers_another_protocol() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, "", ONE_ROUTE).await;
+    let proxy = Proxy::before(&backend, "", ONE_ROUTE).await;
     for offer in ["h2c", "websocket", "TLS/1.2"] {
         let fields = format!(
             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {offer}\r\nHTTP2-Settings: AAEAAEAA\r\n"
         );
-        let client = sidecar.client().await;
+        let client = proxy.client().await;
         let answer = answer_behind_head(client, "/elsewhere", &fields).await;
         assert_eq!(answer.status(), 404, "{offer}");
     }
@@ -71,8 +71,8 @@ async fn over_tls_a_refusal_reaches_a_client_that_sends_first() {
     let (authority, backend) = (Authority::new(), Backend::ok().await);
     authority.place("app", &authority.sign(&["app.example"]));
     let server = authority.server("");
-    let sidecar = Sidecar::before(&backend, &server, ONE_ROUTE).await;
-    let client = authority.connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, &server, ONE_ROUTE).await;
+    let client = authority.connect(proxy.address).await;
     assert_eq!(answer_behind(client, "/elsewhere").await.status(), 404);
 }
 
@@ -80,18 +80,18 @@ async fn over_tls_a_refusal_reaches_a_client_that_sends_first() {
 async fn a_cap_is_told_to_a_client_that_sends_first() {
     let backend = Backend::ok().await;
     let limits = "[server.limits]\nconnections = 1";
-    let sidecar = Sidecar::before(&backend, limits, EVERYTHING).await;
-    let mut first = sidecar.client().await;
+    let proxy = Proxy::before(&backend, limits, EVERYTHING).await;
+    let mut first = proxy.client().await;
     first.ask("GET /", "", "").await;
-    let answer = answer_behind(sidecar.client().await, "/").await;
+    let answer = answer_behind(proxy.client().await, "/").await;
     assert_eq!(answer.status(), 503);
 }
 
 #[tokio::test]
 async fn the_admin_api_answers_a_caller_that_sends_first() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, "", EVERYTHING).await;
-    let admin = sidecar.handle.admin.strip_prefix("http://").unwrap();
+    let proxy = Proxy::before(&backend, "", EVERYTHING).await;
+    let admin = proxy.handle.admin.strip_prefix("http://").unwrap();
     let connect = || Peer::connect(admin.parse().unwrap());
     for (path, status) in [("/v1/drain", 421), ("/livez", 405)] {
         for fields in ["", "Connection: Upgrade\r\nUpgrade: h2c\r\n"] {
@@ -125,8 +125,8 @@ async fn a_backends_early_answer_reaches_such_a_client() {
         "HTTP/1.0 413 Too Large\r\n\r\nfull",
     ] {
         let backend = impatient(answer).await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let came = answer_behind(sidecar.client().await, "/").await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let came = answer_behind(proxy.client().await, "/").await;
         assert_eq!((came.status(), came.text().as_str()), (413, "full"));
     }
 }
@@ -134,9 +134,9 @@ async fn a_backends_early_answer_reaches_such_a_client() {
 #[tokio::test]
 async fn http2_early_answers_reach_a_client_that_sends_first() {
     let backend = impatient("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nfull").await;
-    let sidecar = Sidecar::before(&backend, "", ONE_ROUTE).await;
+    let proxy = Proxy::before(&backend, "", ONE_ROUTE).await;
     for (path, status) in [("/elsewhere", 404), ("/here", 413)] {
-        let client = Client::connect(sidecar.address).await;
+        let client = Client::connect(proxy.address).await;
         let request = client.request(Method::POST, path);
         let (response, mut to) = client.begin(request, false).await;
         // Nothing of the answer is looked at before all is sent.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::harness::{
-    Backend, EVERYTHING, Message, Peer, Sidecar, eventually,
+    Backend, EVERYTHING, Message, Peer, Proxy, eventually,
     http2_frames::{END_HEADERS, END_STREAM, HEADERS, RESET, Raw, block, frame},
     request,
 };
@@ -42,9 +42,9 @@ async fn granting() -> Backend {
 }
 
 /// What reached the backend of one request.
-async fn passed(sidecar: &Sidecar, backend: &Backend, sent: &str) -> (u16, Option<Message>) {
+async fn passed(proxy: &Proxy, backend: &Backend, sent: &str) -> (u16, Option<Message>) {
     let before = backend.seen().len();
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client.send(sent).await;
     let status = client.head().await.status();
     (status, backend.seen().split_off(before).pop())
@@ -79,7 +79,7 @@ async fn no_name_that_passes_for_a_proxys_reaches_the_backend() {
     let backend = granting().await;
     for policy in ["drop", "allow"] {
         let server = format!("underscore_headers = \"{policy}\"");
-        let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+        let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
         for alias in ALIASES {
             let field = format!("{alias}: evil\r\n");
             let upgrade = format!("Connection: Upgrade\r\n{field}");
@@ -88,18 +88,18 @@ async fn no_name_that_passes_for_a_proxys_reaches_the_backend() {
                 (request("POST /", &field, "abc"), 200),
                 (handshake(&upgrade), 101),
             ] {
-                let (status, seen) = passed(&sidecar, &backend, &sent).await;
+                let (status, seen) = passed(&proxy, &backend, &sent).await;
                 assert_eq!(status, expected, "{policy}: {sent}");
                 let seen = seen.unwrap();
                 assert!(!format!("{seen:?}").contains("evil"), "{policy}: {seen:?}");
             }
         }
     }
-    let sidecar = Sidecar::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
+    let proxy = Proxy::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
     let before = backend.seen().len();
     for alias in ALIASES {
         let sent = request("GET /", &format!("{alias}: evil\r\n"), "");
-        assert_eq!(passed(&sidecar, &backend, &sent).await.0, 400, "{alias}");
+        assert_eq!(passed(&proxy, &backend, &sent).await.0, 400, "{alias}");
     }
     assert_eq!(backend.seen().len(), before);
 }
@@ -107,14 +107,14 @@ async fn no_name_that_passes_for_a_proxys_reaches_the_backend() {
 #[tokio::test]
 async fn an_allowed_name_may_not_stand_beside_its_double() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, "underscore_headers = \"allow\"", EVERYTHING).await;
+    let proxy = Proxy::before(&backend, "underscore_headers = \"allow\"", EVERYTHING).await;
     for (fields, status) in [
         ("X_User: a\r\n", 200),
         ("X_User: a\r\nX-User: b\r\n", 400),
         ("X_User: a\r\nX.User: b\r\n", 400),
     ] {
         let sent = request("GET /", fields, "");
-        let (found, _) = passed(&sidecar, &backend, &sent).await;
+        let (found, _) = passed(&proxy, &backend, &sent).await;
         assert_eq!(found, status, "{fields:?}");
     }
     assert_eq!(backend.only().field("x_user"), Some("a"));
@@ -123,7 +123,7 @@ async fn an_allowed_name_may_not_stand_beside_its_double() {
 #[tokio::test]
 async fn a_nomination_takes_away_nothing_that_the_backend_relies_on() {
     let backend = granting().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let nominated = "Host, Cookie, Authorization, Origin, Content-Length, Transfer-Encoding, \
                      X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded, X-Real-IP, \
                      X-Request-Id, Content-Type, X-Gone";
@@ -136,7 +136,7 @@ async fn a_nomination_takes_away_nothing_that_the_backend_relies_on() {
         (request("POST /", &plain, "abc"), 200),
         (handshake(&upgrade), 101),
     ] {
-        let (status, seen) = passed(&sidecar, &backend, &sent).await;
+        let (status, seen) = passed(&proxy, &backend, &sent).await;
         assert_eq!(status, expected, "{sent}");
         let seen = seen.unwrap();
         for (name, value) in [
@@ -220,12 +220,12 @@ const PATHS: &[(&str, Option<&str>)] = &[
 #[tokio::test]
 async fn a_path_is_decided_once_and_forwarded_as_decided() {
     let backend = granting().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (sent, reached) in PATHS {
         let plain = request(&format!("GET {sent}"), "", "");
         let upgrade = handshake("Connection: Upgrade\r\n").replace("/socket", sent);
         for sent in [plain, upgrade] {
-            let (status, seen) = passed(&sidecar, &backend, &sent).await;
+            let (status, seen) = passed(&proxy, &backend, &sent).await;
             let target = seen.as_ref().map(Message::target);
             assert_eq!(target, *reached, "{sent}");
             assert_eq!(status == 400, reached.is_none(), "{sent}");
@@ -242,7 +242,7 @@ async fn a_route_cannot_be_walked_around_by_another_spelling() {
          [[route]]\npath = \"/{{*path}}\"\nhost = \"inner.example\"\nupstream = \"inner\"\n",
         inner.address
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     for target in [
         "/admin/x",
         "/%61dmin/x",
@@ -251,7 +251,7 @@ async fn a_route_cannot_be_walked_around_by_another_spelling() {
     ] {
         let sent = request(&format!("GET {target}"), "", "");
         assert_eq!(
-            passed(&sidecar, &inner, &sent).await.1.unwrap().target(),
+            passed(&proxy, &inner, &sent).await.1.unwrap().target(),
             "/admin/x"
         );
     }
@@ -262,7 +262,7 @@ async fn a_route_cannot_be_walked_around_by_another_spelling() {
         "inner.example:80",
     ] {
         let sent = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        assert!(passed(&sidecar, &inner, &sent).await.1.is_some(), "{host}");
+        assert!(passed(&proxy, &inner, &sent).await.1.is_some(), "{host}");
     }
     assert!(backend.seen().is_empty());
 }
@@ -274,26 +274,26 @@ async fn trailers_are_judged_as_fields_are() {
                 3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Forwarded-For: evil\r\nX_Forwarded_For: evil\r\n\
                 X_User: evil\r\nCookie: evil\r\nAuthorization: evil\r\nX.Sum: evil\r\n\r\n";
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let (status, seen) = passed(&sidecar, &backend, sent).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let (status, seen) = passed(&proxy, &backend, sent).await;
     assert_eq!(status, 200);
     assert_eq!(
         seen.unwrap().trailers,
         [("X-Sum".to_owned(), "1".to_owned())]
     );
-    let strict = Sidecar::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
+    let strict = Proxy::before(&backend, "underscore_headers = \"reject\"", EVERYTHING).await;
     assert_eq!(passed(&strict, &backend, sent).await.0, 400);
     assert_eq!(backend.seen().len(), 1, "the second was never completed");
 }
 
 /// Sends one head over HTTP/2; what reached the backend of it.
 async fn passed_http2(
-    sidecar: &Sidecar,
+    proxy: &Proxy,
     backend: &Backend,
     fields: &[(&str, &str)],
 ) -> Option<Message> {
     let before = backend.seen().len();
-    let mut raw = Raw::connect(sidecar.address).await;
+    let mut raw = Raw::connect(proxy.address).await;
     let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields));
     raw.send(&head).await;
     while let Some(frame) = raw.next().await {
@@ -314,34 +314,34 @@ async fn the_same_holds_over_http2() {
     ];
     for policy in ["drop", "allow"] {
         let server = format!("underscore_headers = \"{policy}\"");
-        let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+        let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
         for alias in ALIASES.map(str::to_lowercase) {
             let fields = [&usual[..], &[(":path", "/"), (alias.as_str(), "evil")]].concat();
-            let seen = passed_http2(&sidecar, &backend, &fields).await;
+            let seen = passed_http2(&proxy, &backend, &fields).await;
             let seen = seen.unwrap_or_else(|| panic!("{alias} did not pass"));
             assert!(!format!("{seen:?}").contains("evil"), "{policy}: {seen:?}");
             assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
             assert_eq!(seen.field("x-real-ip"), Some("127.0.0.1"));
         }
     }
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (sent, reached) in PATHS.iter().filter(|(sent, _)| sent.starts_with('/')) {
         let fields = [&usual[..], &[(":path", *sent)]].concat();
-        let seen = passed_http2(&sidecar, &backend, &fields).await;
+        let seen = passed_http2(&proxy, &backend, &fields).await;
         assert_eq!(seen.as_ref().map(Message::target), *reached, "{sent}");
     }
     for host in [
         "a b", "u@a", "a/b", "a,b", "a:b", "a:080", "a..b", ".a", "[::1", "",
     ] {
         let fields = [&usual[..2], &[(":authority", host), (":path", "/")]].concat();
-        let seen = passed_http2(&sidecar, &backend, &fields).await;
+        let seen = passed_http2(&proxy, &backend, &fields).await;
         assert!(seen.is_none(), "{host:?}: {seen:?}");
     }
     for (method, expectation) in [("TRACE", None), ("POST", Some("200-ok"))] {
         let mut fields = vec![(":method", method), (":path", "/")];
         fields.extend(&usual[1..]);
         fields.extend(expectation.map(|value| ("expect", value)));
-        assert!(passed_http2(&sidecar, &backend, &fields).await.is_none());
+        assert!(passed_http2(&proxy, &backend, &fields).await.is_none());
     }
 }
 
@@ -350,7 +350,7 @@ async fn the_same_holds_over_http2() {
 async fn limits_hold_for_tunnels_and_for_polling_that_pass_through() {
     let backend = granting().await;
     let limits = "[server.limits]\nconnections_per_ip = 2";
-    let sidecar = Sidecar::before(&backend, limits, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, limits, EVERYTHING).await;
     let target = "/socket.io/?EIO=4&transport=";
     let upgrade = |origin: &str| {
         handshake(&format!(
@@ -358,13 +358,13 @@ async fn limits_hold_for_tunnels_and_for_polling_that_pass_through() {
         ))
         .replace("/socket", &format!("{target}websocket&sid=1"))
     };
-    let mut tunnel = sidecar.client().await;
+    let mut tunnel = proxy.client().await;
     tunnel.send(upgrade("http://a.example")).await;
     assert_eq!(tunnel.head().await.status(), 101);
-    let mut polling = sidecar.client().await;
+    let mut polling = proxy.client().await;
     let poll = format!("GET {target}polling");
     assert_eq!(polling.ask(&poll, "", "").await.status(), 200);
-    let mut third = sidecar.client().await;
+    let mut third = proxy.client().await;
     let full = third.ask(&poll, "", "").await;
     assert_eq!(
         (full.status(), &full.json()["code"]),
@@ -373,9 +373,9 @@ async fn limits_hold_for_tunnels_and_for_polling_that_pass_through() {
     // The polling client's place is its own; the tunnel gives its place back when it ends.
     assert_eq!(polling.ask(&poll, "", "").await.status(), 200);
     drop((tunnel, third));
-    let connections = || sidecar.handle.shared().connections.count();
+    let connections = || proxy.handle.shared().connections.count();
     eventually("the places to be given back", async || connections() == 1).await;
-    let mut evil = sidecar.client().await;
+    let mut evil = proxy.client().await;
     let before = backend.seen().len();
     evil.send(upgrade("https://evil.test")).await;
     assert_eq!(evil.head().await.status(), 403);
@@ -469,10 +469,10 @@ async fn every_refusal_is_counted_by_its_reason_and_reaches_no_backend() {
                   [server.limits]\nheader_timeout = \"300ms\"\nbody_idle_timeout = \"300ms\"";
     let routes = "[[route]]\npath = \"/bridged\"\nupstream = \"app\"\nsource = \"sse\"\nrollout = \"web\"\n\
                   [rollout.web]\nkill = true\n";
-    let sidecar = Sidecar::before(&backend, server, &format!("{EVERYTHING}{routes}")).await;
+    let proxy = Proxy::before(&backend, server, &format!("{EVERYTHING}{routes}")).await;
     let all = refused();
     for (reason, status, sent) in &all {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.try_send(sent).await;
         let answer = client.response().await;
         assert_eq!(answer.status(), *status, "{reason}");
@@ -481,7 +481,7 @@ async fn every_refusal_is_counted_by_its_reason_and_reaches_no_backend() {
             Some("application/problem+json")
         );
         let counted = format!("crossfade_refused_total{{reason=\"{reason}\"}} 1\n");
-        let metrics = sidecar.metrics();
+        let metrics = proxy.metrics();
         assert!(metrics.contains(&counted), "{reason}: {metrics}");
     }
     assert!(backend.seen().is_empty(), "{:?}", backend.seen());

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{
-    Backend, EVERYTHING, KEY, Sidecar, asked, eventually, handshake, quiet_stream, reply, request,
+    Backend, EVERYTHING, KEY, Proxy, asked, eventually, handshake, quiet_stream, reply, request,
     routes,
 };
 
 #[tokio::test]
 async fn a_handshake_is_answered_as_the_standard_says() {
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     for (target, offered, chosen) in [
         ("/api/stream/1", "", None),
         (
@@ -49,7 +49,7 @@ async fn a_handshake_is_answered_as_the_standard_says() {
             "" => String::new(),
             offered => format!("Sec-WebSocket-Protocol: {offered}\r\n"),
         };
-        let (answer, _client) = asked(&sidecar, handshake(target, &offer)).await;
+        let (answer, _client) = asked(&proxy, handshake(target, &offer)).await;
         assert_eq!(answer.status(), 101, "{target} {offered}");
         assert_eq!(answer.field("upgrade"), Some("websocket"));
         assert_eq!(answer.field("connection"), Some("Upgrade"));
@@ -64,7 +64,7 @@ async fn a_handshake_is_answered_as_the_standard_says() {
 #[tokio::test]
 async fn a_handshake_that_is_none_is_refused_before_the_backend_hears_of_it() {
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     let good = |extra: &str| handshake("/api/stream/1", extra);
     for (request, status, code) in [
         (
@@ -114,7 +114,7 @@ async fn a_handshake_that_is_none_is_refused_before_the_backend_hears_of_it() {
         ),
         (handshake("/_crossfade/nothing", ""), 404, "no_route"),
     ] {
-        let (answer, _) = asked(&sidecar, request.clone()).await;
+        let (answer, _) = asked(&proxy, request.clone()).await;
         assert_eq!(answer.status(), status, "{request}");
         assert_eq!(answer.json()["code"], code, "{request}");
         if status == 426 {
@@ -124,7 +124,7 @@ async fn a_handshake_that_is_none_is_refused_before_the_backend_hears_of_it() {
     assert!(backend.seen().is_empty());
     let counted =
         r#"connects_total{protocol="json",reason="bad_handshake",result="refused",route="-"} 1"#;
-    assert!(sidecar.metrics().contains(counted), "{}", sidecar.metrics());
+    assert!(proxy.metrics().contains(counted), "{}", proxy.metrics());
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn rows_60_to_68_of_the_table_of_origins() {
                   \"https://*.stage.example.com\", \"http://localhost:3000\"]\n\
                   [websocket]\ncors = \"default\"\n";
     let routes = format!("{policy}{}", routes("percent = 100\nby = \"ip\""));
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     for target in ["/api/stream/1", "/_crossfade/ws"] {
         for (row, fields, status) in [
             (
@@ -158,7 +158,7 @@ async fn rows_60_to_68_of_the_table_of_origins() {
         ] {
             for offer in ["", "Sec-WebSocket-Protocol: crossfade.v1.json\r\n"] {
                 let (answer, _) =
-                    asked(&sidecar, handshake(target, &format!("{fields}{offer}"))).await;
+                    asked(&proxy, handshake(target, &format!("{fields}{offer}"))).await;
                 assert_eq!(answer.status(), status, "row {row} {target} {fields:?}");
                 let text = format!("{answer:?}").to_lowercase();
                 assert!(!text.contains("access-control"), "row {row}");
@@ -167,7 +167,7 @@ async fn rows_60_to_68_of_the_table_of_origins() {
         let shouted = handshake(target, "Origin: https://evil.test\r\n")
             .replace("Upgrade: websocket", "Upgrade: WebSocket")
             .replace("Connection: Upgrade", "Connection: keep-alive, upgrade");
-        assert_eq!(asked(&sidecar, shouted).await.0.status(), 403, "row 68");
+        assert_eq!(asked(&proxy, shouted).await.0.status(), 403, "row 68");
     }
 }
 
@@ -177,23 +177,22 @@ async fn behind_a_trusted_proxy_the_origin_is_the_host_that_it_tells() {
     let told =
         "X-Forwarded-Host: public.example\r\nOrigin: https://public.example\r\nCookie: a=1\r\n";
     for (server, status) in [("", 403), ("trusted_proxies = [\"127.0.0.1/32\"]", 101)] {
-        let sidecar =
-            Sidecar::before(&backend, server, &routes("percent = 100\nby = \"ip\"")).await;
-        let (answer, _) = asked(&sidecar, handshake("/api/stream/1", told)).await;
+        let proxy = Proxy::before(&backend, server, &routes("percent = 100\nby = \"ip\"")).await;
+        let (answer, _) = asked(&proxy, handshake("/api/stream/1", told)).await;
         assert_eq!(answer.status(), status, "{server}");
     }
     let server = "public_url = \"https://public.example\"";
-    let sidecar = Sidecar::before(&backend, server, &routes("percent = 100\nby = \"ip\"")).await;
+    let proxy = Proxy::before(&backend, server, &routes("percent = 100\nby = \"ip\"")).await;
     let told = "Origin: https://public.example\r\nCookie: a=1\r\n";
-    let (answer, _) = asked(&sidecar, handshake("/api/stream/1", told)).await;
+    let (answer, _) = asked(&proxy, handshake("/api/stream/1", told)).await;
     assert_eq!(answer.status(), 101);
 }
 
 #[tokio::test]
 async fn own_parameters_and_cookies_stay_here_and_the_last_event_id_travels() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
+    let mut client = proxy.client().await;
     let cookie = "Cookie: a=1; crossfade_unit=x; b=2\r\n";
     client
         .ask(
@@ -227,11 +226,11 @@ async fn own_parameters_and_cookies_stay_here_and_the_last_event_id_travels() {
 #[tokio::test]
 async fn who_drains_takes_no_new_sessions() {
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
-    let draining = &sidecar.handle.shared().draining;
+    let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
+    let draining = &proxy.handle.shared().draining;
     draining.store(true, Ordering::SeqCst);
     for target in ["/api/stream/1", "/_crossfade/ws"] {
-        let (answer, _) = asked(&sidecar, handshake(target, "")).await;
+        let (answer, _) = asked(&proxy, handshake(target, "")).await;
         assert_eq!(
             (answer.status(), &answer.json()["code"]),
             (503, &"draining".into())
@@ -239,7 +238,7 @@ async fn who_drains_takes_no_new_sessions() {
         let seconds: u32 = answer.field("retry-after").unwrap().parse().unwrap();
         assert!((1..=5).contains(&seconds));
     }
-    let (answer, _) = asked(&sidecar, request("GET /api/stream/1", "", "")).await;
+    let (answer, _) = asked(&proxy, request("GET /api/stream/1", "", "")).await;
     assert_eq!(answer.status(), 200, "ordinary requests go on");
 }
 
@@ -268,8 +267,8 @@ async fn a_write_that_passes_through_triggers_the_poll() {
     let route = "[[route]]\npath = \"/api/items\"\nupstream = \"app\"\n\
                  source = {kind = \"poll\", every = \"1h\"}\n\
                  refresh_on = [\"POST /api/items/{id}\", \"PUT /api/items/{id}\"]\n";
-    let sidecar = Sidecar::before(&backend, "", &format!("{route}{EVERYTHING}")).await;
-    let (answer, mut socket) = asked(&sidecar, handshake("/api/items", "")).await;
+    let proxy = Proxy::before(&backend, "", &format!("{route}{EVERYTHING}")).await;
+    let (answer, mut socket) = asked(&proxy, handshake("/api/items", "")).await;
     assert_eq!(answer.status(), 101);
     assert_eq!(socket.exactly(5).await, b"\x81\x03[0]");
     let polls = || {
@@ -278,17 +277,9 @@ async fn a_write_that_passes_through_triggers_the_poll() {
             .filter(|seen| seen.target() == "/api/items")
             .count()
     };
-    let refused = sidecar
-        .client()
-        .await
-        .ask("PUT /api/items/1", "", "x")
-        .await;
+    let refused = proxy.client().await.ask("PUT /api/items/1", "", "x").await;
     assert_eq!((refused.status(), polls()), (422, 1));
-    let written = sidecar
-        .client()
-        .await
-        .ask("POST /api/items/1", "", "x")
-        .await;
+    let written = proxy.client().await.ask("POST /api/items/1", "", "x").await;
     assert_eq!(written.status(), 204);
     assert_eq!(socket.exactly(5).await, b"\x81\x03[1]");
     eventually("the second poll", async || polls() == 2).await;

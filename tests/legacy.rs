@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::net::UnixListener;
 
 use crate::harness::{
-    Backend, EVERYTHING, Message, Peer, Sidecar,
+    Backend, EVERYTHING, Message, Peer, Proxy,
     admin::{ask, get},
     asked, handshake, reply, within,
 };
@@ -14,7 +14,7 @@ async fn http_1_0_needs_no_host() {
     let backend = Backend::ok().await;
     let named = "[[route]]\npath = \"/{*path}\"\nhost = \"a.example\"\nupstream = \"other\"\n\
                  [upstream.other]\nservers = [\"http://127.0.0.1:9\"]\n";
-    let sidecar = Sidecar::before(&backend, "", &format!("{named}{EVERYTHING}")).await;
+    let proxy = Proxy::before(&backend, "", &format!("{named}{EVERYTHING}")).await;
     let own = backend.address.to_string();
     for (line, fields, host) in [
         ("GET /health HTTP/1.0", "", &*own),
@@ -22,7 +22,7 @@ async fn http_1_0_needs_no_host() {
         ("GET / HTTP/1.0", "Host: b.example\r\n", "b.example"),
         ("GET http://b.example/ HTTP/1.0", "", "b.example"),
     ] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(format!("{line}\r\n{fields}\r\n")).await;
         let answer = client.response().await;
         assert_eq!(answer.status(), 200, "{line}: {answer:?}");
@@ -37,7 +37,7 @@ async fn http_1_0_needs_no_host() {
         "GET / HTTP/1.1\r\n\r\n",
         "GET /_crossfade/transport HTTP/1.0\r\n\r\n",
     ] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(text).await;
         assert_eq!(client.response().await.status(), 400, "{text}");
     }
@@ -57,11 +57,11 @@ async fn redirects_under_a_fixed_host_name_the_public_address() {
             "[upstream.app]\nservers = [\"http://{}\"]\n{host}\n",
             backend.address
         );
-        Sidecar::start(server, &(upstream + EVERYTHING)).await
+        Proxy::start(server, &(upstream + EVERYTHING)).await
     };
-    let told = async |sidecar: &Sidecar, to: &str| {
+    let told = async |proxy: &Proxy, to: &str| {
         let fields = format!("X-To: {to}\r\n");
-        let answer = sidecar.client().await.ask("GET /", &fields, "").await;
+        let answer = proxy.client().await.ask("GET /", &fields, "").await;
         assert_eq!(answer.field("location"), answer.field("content-location"));
         answer.field("location").unwrap().to_owned()
     };
@@ -93,9 +93,9 @@ async fn a_426_says_what_is_wanted() {
         reply(peer, "426 Upgrade Required", fields, "")
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let plain = sidecar.client().await.ask("GET /ws", "", "").await;
-    let (refused, _) = asked(&sidecar, handshake("/ws", "")).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let plain = proxy.client().await.ask("GET /ws", "", "").await;
+    let (refused, _) = asked(&proxy, handshake("/ws", "")).await;
     for answer in [plain, refused] {
         assert_eq!(answer.status(), 426);
         assert_eq!(answer.field("upgrade"), Some("websocket"));
@@ -109,12 +109,12 @@ async fn a_426_says_what_is_wanted() {
 async fn an_empty_last_event_id_is_none() {
     let backend = Backend::ok().await;
     let stream = "[[route]]\npath = \"/stream\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    let sidecar = Sidecar::before(&backend, "", stream).await;
+    let proxy = Proxy::before(&backend, "", stream).await;
     for (target, id) in [
         ("/stream?cf_last_event_id=", None),
         ("/stream?cf_last_event_id=7", Some("7")),
     ] {
-        sidecar
+        proxy
             .client()
             .await
             .ask(&format!("GET {target}"), "", "")
@@ -127,10 +127,10 @@ async fn an_empty_last_event_id_is_none() {
 #[tokio::test]
 async fn a_target_may_be_as_long_as_a_head() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (length, status) in [(20_000, 200), (40_000, 414)] {
         let target = format!("/?q={}", "x".repeat(length));
-        let answer = sidecar
+        let answer = proxy
             .client()
             .await
             .ask(&format!("GET {target}"), "", "")
@@ -144,13 +144,13 @@ async fn a_target_may_be_as_long_as_a_head() {
 #[tokio::test]
 async fn dropped_fields_are_counted() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let fields = "X_One: 1\r\nX_Two: 2\r\nX-Three: 3\r\n";
     for _ in 0..2 {
-        sidecar.client().await.ask("GET /", fields, "").await;
+        proxy.client().await.ask("GET /", fields, "").await;
     }
     assert_eq!(backend.seen()[0].field("x_one"), None);
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(
         metrics.contains("crossfade_fields_dropped_total 4"),
         "{metrics}"
@@ -163,7 +163,7 @@ async fn pages_of_other_schemes_get_in_where_they_are_listed() {
     let routes = "[cors.app]\norigins = [\"capacitor://localhost\", \"app://x\"]\ncredentials = true\n\
          [[route]]\npath = \"/stream\"\nupstream = \"app\"\nsource = \"sse\"\ncors = \"app\"\n\
          [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\ncors = \"app\"\n";
-    let sidecar = Sidecar::before(&backend, "", routes).await;
+    let proxy = Proxy::before(&backend, "", routes).await;
     for (origin, is_listed) in [
         ("capacitor://localhost", true),
         ("app://x", true),
@@ -174,13 +174,13 @@ async fn pages_of_other_schemes_get_in_where_they_are_listed() {
         ("null", false),
     ] {
         let fields = format!("Origin: {origin}\r\nCookie: a=1\r\n");
-        let (answer, _client) = asked(&sidecar, handshake("/stream", &fields)).await;
+        let (answer, _client) = asked(&proxy, handshake("/stream", &fields)).await;
         assert_eq!(answer.status() == 101, is_listed, "{origin}");
-        let answer = sidecar.client().await.ask("GET /any", &fields, "").await;
+        let answer = proxy.client().await.ask("GET /any", &fields, "").await;
         let granted = answer.field("access-control-allow-origin");
         assert_eq!(granted, Some(origin).filter(|_| is_listed), "{origin}");
         let preflight = format!("Origin: {origin}\r\nAccess-Control-Request-Method: PUT\r\n");
-        let answer = sidecar
+        let answer = proxy
             .client()
             .await
             .ask("OPTIONS /any", &preflight, "")
@@ -226,12 +226,11 @@ async fn a_backend_may_be_a_socket_of_this_machine() {
          [[route]]\npath = \"/document\"\nupstream = \"app\"\nsource = {{kind = \"poll\", every = \"50ms\"}}\n{EVERYTHING}",
         path.display()
     );
-    let sidecar = Sidecar::start("", &text).await;
-    let absent = sidecar.client().await.ask("GET /", "", "").await;
+    let proxy = Proxy::start("", &text).await;
+    let absent = proxy.client().await.ask("GET /", "", "").await;
     assert!([502, 503].contains(&absent.status()), "{absent:?}");
     serve(&path);
-    let health =
-        async || get(&sidecar.handle.admin, "/v1/health").await.json["upstreams"][0].clone();
+    let health = async || get(&proxy.handle.admin, "/v1/health").await.json["upstreams"][0].clone();
     within("health", async {
         while health().await["servers"][0]["healthy"] != true {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -240,7 +239,7 @@ async fn a_backend_may_be_a_socket_of_this_machine() {
     .await;
     let url = format!("unix:{}", path.display());
     assert_eq!(health().await["servers"][0]["url"], url);
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     for _ in 0..2 {
         let answer = client.ask("POST /any", "", "abc").await;
         let json: Value = answer.json();
@@ -251,13 +250,13 @@ async fn a_backend_may_be_a_socket_of_this_machine() {
     }
     client.send("GET /any HTTP/1.0\r\n\r\n").await;
     assert_eq!(client.response().await.json()["host"], "localhost");
-    let mut socket = sidecar.join(&[]).await;
+    let mut socket = proxy.join(&[]).await;
     socket
         .send(serde_json::json!({"t": "sub", "id": 1, "path": "/document"}))
         .await;
     assert_eq!(socket.frame("snap").await["d"]["body"], "");
     // The admin API adds none, and keeps those that are there.
-    let admin = &sidecar.handle.admin;
+    let admin = &proxy.handle.admin;
     let config = async |text: &str| {
         let shown = get(admin, "/v1/config").await;
         let seen = format!("If-Match: {}", shown.header("etag"));
@@ -291,7 +290,7 @@ async fn a_pem_file_may_have_comments_in_any_encoding() {
          [[route]]\npath = \"/{{*path}}\"\nupstream = \"app\"\nauth = \"login\"\n",
         path.display()
     );
-    let sidecar = Sidecar::before(&backend, "", &auth).await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let proxy = Proxy::before(&backend, "", &auth).await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
     assert_eq!(answer.status(), 401);
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, eventually, request};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, eventually, request};
 
-async fn limited(backend: &Backend, limits: &str) -> Sidecar {
+async fn limited(backend: &Backend, limits: &str) -> Proxy {
     let server = format!("[server.limits]\n{limits}");
-    Sidecar::before(backend, &server, EVERYTHING).await
+    Proxy::before(backend, &server, EVERYTHING).await
 }
 
 /// The status and code of a refusal that ends the connection.
@@ -27,8 +27,8 @@ async fn refusal(client: &mut Peer) -> (u16, String) {
 #[tokio::test]
 async fn a_head_has_a_size() {
     let backend = Backend::ok().await;
-    let sidecar = limited(&backend, "header_bytes = \"2KiB\"\nheaders = 5").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "header_bytes = \"2KiB\"\nheaders = 5").await;
+    let mut client = proxy.client().await;
     let room = "a".repeat(1500);
     assert_eq!(
         client
@@ -41,14 +41,14 @@ async fn a_head_has_a_size() {
         format!("X: {room}{room}\r\n"),
         format!("X: {room}\r\nY: {room}\r\n"),
     ] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(request("GET /", &fields, "")).await;
         assert_eq!(
             refusal(&mut client).await,
             (431, "headers_too_large".into())
         );
     }
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client
         .send(request("GET /", &"X: 1\r\n".repeat(5), ""))
         .await;
@@ -57,7 +57,7 @@ async fn a_head_has_a_size() {
         (431, "headers_too_large".into())
     );
     // It never has to be sent to its end.
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client
         .send(format!("GET / HTTP/1.1\r\nX: {room}{room}"))
         .await;
@@ -68,8 +68,8 @@ async fn a_head_has_a_size() {
 #[tokio::test]
 async fn a_target_has_a_size() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let long = "a".repeat(33_000);
     client.send(request(&format!("GET /{long}"), "", "")).await;
     assert_eq!(refusal(&mut client).await, (414, "uri_too_long".into()));
@@ -78,9 +78,9 @@ async fn a_target_has_a_size() {
 #[tokio::test]
 async fn as_many_fields_as_are_allowed_pass() {
     let backend = Backend::ok().await;
-    let sidecar = limited(&backend, "headers = 300").await;
+    let proxy = limited(&backend, "headers = 300").await;
     let fields = "X: 1\r\n".repeat(299);
-    let answer = sidecar.client().await.ask("GET /", &fields, "").await;
+    let answer = proxy.client().await.ask("GET /", &fields, "").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(backend.only().all("x").len(), 299);
 }
@@ -88,8 +88,8 @@ async fn as_many_fields_as_are_allowed_pass() {
 #[tokio::test]
 async fn a_head_has_its_time_however_it_drips() {
     let backend = Backend::ok().await;
-    let sidecar = limited(&backend, "header_timeout = \"300ms\"").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "header_timeout = \"300ms\"").await;
+    let mut client = proxy.client().await;
     let begun = Instant::now();
     for byte in request("GET /", "", "").bytes().cycle() {
         if begun.elapsed() > Duration::from_secs(5) || !client.try_send([byte]).await {
@@ -107,8 +107,8 @@ async fn a_head_has_its_time_however_it_drips() {
 #[tokio::test]
 async fn an_unfinished_head_ends_even_if_nothing_more_comes() {
     let backend = Backend::ok().await;
-    let sidecar = limited(&backend, "header_timeout = \"100ms\"").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "header_timeout = \"100ms\"").await;
+    let mut client = proxy.client().await;
     assert_eq!(client.ask("GET /", "", "").await.status(), 200);
     client.send("GET / HTTP/1.1\r\n").await;
     assert_eq!(refusal(&mut client).await.0, 408);
@@ -117,8 +117,8 @@ async fn an_unfinished_head_ends_even_if_nothing_more_comes() {
 #[tokio::test]
 async fn a_body_may_not_stand_still() {
     let backend = Backend::ok().await;
-    let sidecar = limited(&backend, "body_idle_timeout = \"200ms\"").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "body_idle_timeout = \"200ms\"").await;
+    let mut client = proxy.client().await;
     client
         .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
         .await;
@@ -130,13 +130,13 @@ async fn a_body_may_not_stand_still() {
 #[tokio::test]
 async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(
+    let proxy = Proxy::before(
         &backend,
         "",
         "[[route]]\npath = \"/\"\nupstream = \"app\"\n",
     )
     .await;
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     let length = 4 << 20;
     client
         .send(format!(
@@ -154,12 +154,12 @@ async fn there_are_only_so_many_places() {
         ("connections = 2", "connections"),
         ("connections_per_ip = 2", "connections_per_ip"),
     ] {
-        let sidecar = limited(&backend, limits).await;
-        let mut first = sidecar.client().await;
-        let mut second = sidecar.client().await;
+        let proxy = limited(&backend, limits).await;
+        let mut first = proxy.client().await;
+        let mut second = proxy.client().await;
         first.ask("GET /", "", "").await;
         second.ask("GET /", "", "").await;
-        let mut third = sidecar.client().await;
+        let mut third = proxy.client().await;
         third.try_send(request("GET /", "", "")).await;
         let answer = third.response().await;
         assert_eq!(
@@ -169,12 +169,12 @@ async fn there_are_only_so_many_places() {
         assert!(answer.field("retry-after").is_some() && answer.field("x-request-id").is_some());
         assert_eq!(third.rest().await, b"");
         let counted = format!("crossfade_refused_total{{reason=\"{reason}\"}} 1");
-        assert!(sidecar.metrics().contains(&counted));
+        assert!(proxy.metrics().contains(&counted));
         drop(first);
-        let connections = &sidecar.handle.shared().connections;
+        let connections = &proxy.handle.shared().connections;
         eventually("the place to be free", async || connections.count() == 1).await;
         assert_eq!(
-            sidecar.client().await.ask("GET /", "", "").await.status(),
+            proxy.client().await.ask("GET /", "", "").await.status(),
             200
         );
     }
@@ -184,10 +184,10 @@ async fn there_are_only_so_many_places() {
 async fn a_proxy_that_is_trusted_speaks_for_many() {
     let backend = Backend::ok().await;
     let server = "trusted_proxies = [\"127.0.0.1/32\"]\n[server.limits]\nconnections_per_ip = 1";
-    let sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, server, EVERYTHING).await;
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         assert_eq!(client.ask("GET /", "", "").await.status(), 200);
         clients.push(client);
     }
@@ -239,8 +239,8 @@ async fn names_that_pass_for_others_are_dropped_refused_or_allowed() {
     ] {
         let before = backend.seen().len();
         let server = format!("underscore_headers = \"{policy}\"");
-        let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-        let answer = sidecar.client().await.ask("GET /", fields, "").await;
+        let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+        let answer = proxy.client().await.ask("GET /", fields, "").await;
         assert_eq!(answer.status(), status, "{policy}");
         for seen in backend.seen().split_off(before) {
             assert_eq!(seen.field("x_mine"), kept, "{policy}");

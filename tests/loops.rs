@@ -8,16 +8,16 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{
-    Backend, EVERYTHING, Message, Peer, Sidecar, asked, eventually, handshake, reply, request,
+    Backend, EVERYTHING, Message, Peer, Proxy, asked, eventually, handshake, reply, request,
 };
 
 const MARKED: &str = "cdn-loop";
 
-/// Where another proxy sends its requests, once that is known.
+/// Where another balancer sends its requests, once that is known.
 type To = Arc<OnceLock<SocketAddr>>;
 
-/// Another proxy, which sends everything on with the fields that it got.
-async fn proxy() -> (Backend, To) {
+/// Another balancer, which sends everything on with the fields that it got.
+async fn balancer() -> (Backend, To) {
     let to = To::default();
     let target = to.clone();
     let answer = move |request: Message, peer: Peer| {
@@ -47,22 +47,22 @@ async fn forward(request: &Message, to: SocketAddr) -> Message {
     next.response().await
 }
 
-/// crossfade whose backend is such a proxy, which leads back.
-async fn circle(rest: &str) -> (Sidecar, Backend) {
-    let (proxy, to) = proxy().await;
-    let sidecar = Sidecar::before(&proxy, "", rest).await;
-    to.set(sidecar.address).unwrap();
-    (sidecar, proxy)
+/// crossfade whose backend is such a balancer, which leads back.
+async fn circle(rest: &str) -> (Proxy, Backend) {
+    let (balancer, to) = balancer().await;
+    let proxy = Proxy::before(&balancer, "", rest).await;
+    to.set(proxy.address).unwrap();
+    (proxy, balancer)
 }
 
-/// How often each request at the proxy had come from crossfade before.
-fn rounds(proxy: &Backend) -> Vec<usize> {
+/// How often each request at the balancer had come from crossfade before.
+fn rounds(balancer: &Backend) -> Vec<usize> {
     let count = |request: Message| {
         request
             .field(MARKED)
             .map_or(0, |way| way.split(',').count())
     };
-    proxy.seen().into_iter().map(count).collect()
+    balancer.seen().into_iter().map(count).collect()
 }
 
 fn is_told(answer: &Message) {
@@ -74,17 +74,17 @@ fn is_told(answer: &Message) {
 
 #[tokio::test]
 async fn a_request_through_another_proxy_ends_with_508() {
-    let (sidecar, proxy) = circle(EVERYTHING).await;
+    let (proxy, balancer) = circle(EVERYTHING).await;
     for (line, body) in [("GET /a", ""), ("POST /a?b=c", "text")] {
-        let before = proxy.seen().len();
-        is_told(&sidecar.client().await.ask(line, "", body).await);
-        assert_eq!(rounds(&proxy)[before..], [1, 2], "{line}");
+        let before = balancer.seen().len();
+        is_told(&proxy.client().await.ask(line, "", body).await);
+        assert_eq!(rounds(&balancer)[before..], [1, 2], "{line}");
     }
-    let (answer, _) = asked(&sidecar, handshake("/socket", "")).await;
+    let (answer, _) = asked(&proxy, handshake("/socket", "")).await;
     is_told(&answer);
-    assert_eq!(rounds(&proxy)[4..], [1, 2]);
+    assert_eq!(rounds(&balancer)[4..], [1, 2]);
     let refused = "crossfade_refused_total{reason=\"loop_detected\"} 3";
-    assert!(sidecar.metrics().contains(refused), "{}", sidecar.metrics());
+    assert!(proxy.metrics().contains(refused), "{}", proxy.metrics());
 }
 
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn a_loop_over_http2_ends_with_508() {
     );
     let address = listener.local_addr().unwrap();
     let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\nhttp2 = true\n");
-    let sidecar = Sidecar::start("", &(upstream + EVERYTHING)).await;
-    to.set(sidecar.address).unwrap();
+    let proxy = Proxy::start("", &(upstream + EVERYTHING)).await;
+    to.set(proxy.address).unwrap();
     tokio::spawn(async move {
         while let Ok((mut from, _)) = listener.accept().await {
             let to = to.get().copied().unwrap();
@@ -106,25 +106,21 @@ async fn a_loop_over_http2_ends_with_508() {
             });
         }
     });
-    is_told(&sidecar.client().await.ask("GET /a", "", "").await);
+    is_told(&proxy.client().await.ask("GET /a", "", "").await);
     let answered = "kind=\"passthrough\",route=\"/{*path}\",status=\"508\",upstream=\"app\"} 2";
-    assert!(
-        sidecar.metrics().contains(answered),
-        "{}",
-        sidecar.metrics()
-    );
+    assert!(proxy.metrics().contains(answered), "{}", proxy.metrics());
 }
 
 #[tokio::test]
 async fn two_of_them_before_each_other_end_with_508() {
-    let (proxy, to) = proxy().await;
-    let first = Sidecar::before(&proxy, "", EVERYTHING).await;
+    let (balancer, to) = balancer().await;
+    let first = Proxy::before(&balancer, "", EVERYTHING).await;
     let upstream = format!("[upstream.app]\nservers = [\"http://{}\"]\n", first.address);
-    let second = Sidecar::start("", &(upstream + EVERYTHING)).await;
+    let second = Proxy::start("", &(upstream + EVERYTHING)).await;
     to.set(second.address).unwrap();
     is_told(&first.client().await.ask("GET /a", "", "").await);
     // Each has a mark of its own.
-    assert_eq!(rounds(&proxy), [1, 3]);
+    assert_eq!(rounds(&balancer), [1, 3]);
 }
 
 #[tokio::test]
@@ -143,9 +139,9 @@ async fn a_backend_that_calls_back_with_copied_fields_is_served() {
         }
     });
     let backend = backend.await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    to.set(sidecar.address).unwrap();
-    let page = sidecar
+    let proxy = Proxy::passthrough(&backend).await;
+    to.set(proxy.address).unwrap();
+    let page = proxy
         .client()
         .await
         .ask("GET /page", "CDN-Loop: cdn; v=1\r\n", "")
@@ -168,11 +164,11 @@ async fn a_backend_that_calls_back_with_copied_fields_is_served() {
 #[tokio::test]
 async fn a_mark_that_a_client_sends_harms_that_client_alone() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let ask = async |fields: &str| sidecar.client().await.ask("GET /a", fields, "").await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let ask = async |fields: &str| proxy.client().await.ask("GET /a", fields, "").await;
     assert_eq!(ask("").await.status(), 200);
     let own = backend.only().field(MARKED).unwrap().to_owned();
-    assert!(own.starts_with("crossfade-") && !own.contains(&*sidecar.address.port().to_string()));
+    assert!(own.starts_with("crossfade-") && !own.contains(&*proxy.address.port().to_string()));
     // A nomination takes no mark away.
     let nominated = format!("Connection: cdn-loop\r\nCDN-Loop: {own}\r\n");
     assert_eq!(ask(&nominated).await.status(), 200);
@@ -201,30 +197,33 @@ path = "/call"
 upstream = "app"
 calls = ["POST"]
 "#;
-    let (sidecar, proxy) = circle(&[routes, EVERYTHING].concat()).await;
-    let mut client = sidecar.join(&[]).await;
+    let (proxy, balancer) = circle(&[routes, EVERYTHING].concat()).await;
+    let mut client = proxy.join(&[]).await;
     for (id, path) in [(1, "/feed"), (2, "/document")] {
         client.subscribe(id, path).await;
         assert_eq!(client.frame("state").await["why"], "upstream_down");
-        assert_eq!(rounds_at(&proxy, path)[..3], [0, 1, 2], "{path}");
+        assert_eq!(rounds_at(&balancer, path)[..3], [0, 1, 2], "{path}");
     }
     client
         .send(json!({"t": "req", "id": 3, "method": "POST", "path": "/call"}))
         .await;
     assert_eq!(client.frame("res").await["status"], 508);
-    assert_eq!(rounds_at(&proxy, "/call"), [1, 2]);
-    eventually("a check", async || rounds_at(&proxy, "/health").len() >= 3).await;
-    assert_eq!(rounds_at(&proxy, "/health")[..3], [0, 1, 2]);
-    assert!(rounds(&proxy).into_iter().all(|rounds| rounds < 3));
+    assert_eq!(rounds_at(&balancer, "/call"), [1, 2]);
+    eventually("a check", async || {
+        rounds_at(&balancer, "/health").len() >= 3
+    })
+    .await;
+    assert_eq!(rounds_at(&balancer, "/health")[..3], [0, 1, 2]);
+    assert!(rounds(&balancer).into_iter().all(|rounds| rounds < 3));
 }
 
-fn rounds_at(proxy: &Backend, path: &str) -> Vec<usize> {
+fn rounds_at(balancer: &Backend, path: &str) -> Vec<usize> {
     let count = |request: &Message| {
         request
             .field(MARKED)
             .map_or(0, |way| way.split(',').count())
     };
-    proxy.asked_for(path).iter().map(count).collect()
+    balancer.asked_for(path).iter().map(count).collect()
 }
 
 /// To know who asks it has to ask who asks.
@@ -241,15 +240,20 @@ upstream = "app"
 path = "/me"
 user = "user"
 "#;
-    let (sidecar, proxy) = circle(auth).await;
-    let mut client = sidecar.client().await;
+    let (proxy, balancer) = circle(auth).await;
+    let mut client = proxy.client().await;
     client
         .send(request("GET /a", "Cookie: sid=1\r\nCDN-Loop: cdn\r\n", ""))
         .await;
     // Before the question's own time is over.
     let answer = tokio::time::timeout(Duration::from_millis(1500), client.response());
     assert_eq!(answer.await.expect("an answer").status(), 503);
-    let ways: Vec<usize> = rounds(&proxy);
+    let ways: Vec<usize> = rounds(&balancer);
     assert_eq!(ways, [2, 3], "`cdn` and crossfade");
-    assert!(proxy.seen().iter().all(|request| request.target() == "/me"));
+    assert!(
+        balancer
+            .seen()
+            .iter()
+            .all(|request| request.target() == "/me")
+    );
 }

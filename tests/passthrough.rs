@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, reply, request, within};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, reply, request, within};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
@@ -15,8 +15,8 @@ async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
         reply(peer, "201 Created", fields, &body).await
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let answer = client.ask("POST /a/b?c=%41&d", "X-Two: 2\r\n", "abc").await;
     assert_eq!((answer.status(), answer.text()), (201, "ABC".into()));
     assert_eq!(answer.field("x-one"), Some("1"));
@@ -34,7 +34,7 @@ async fn a_request_and_its_answer_pass_with_their_fields_and_bodies() {
 #[tokio::test]
 async fn a_target_that_no_url_is_reaches_the_backend_escaped() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (target, expected) in [
         (&b"/s?q={\"a\":1}"[..], "/s?q=%7B%22a%22:1%7D"),
         (b"/a<b>`c?d=<`>", "/a%3Cb%3E%60c?d=%3C%60%3E"),
@@ -48,7 +48,7 @@ async fn a_target_that_no_url_is_reaches_the_backend_escaped() {
         let sent = [b"POST ", target, fields].concat();
         // Whole, with a request before and one behind; in two pieces; byte by byte.
         let before = backend.seen().len();
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(sent.repeat(3)).await;
         for _ in 0..3 {
             assert_eq!(client.response().await.status(), 200, "{expected}");
@@ -67,7 +67,7 @@ async fn a_target_that_no_url_is_reaches_the_backend_escaped() {
         }
     }
     for target in ["/a#b", "/a\\b", "/a\u{7f}", "/?a\u{1}"] {
-        let answer = sidecar
+        let answer = proxy
             .client()
             .await
             .ask(&format!("GET {target}"), "", "")
@@ -80,10 +80,10 @@ async fn a_target_that_no_url_is_reaches_the_backend_escaped() {
 async fn forwarded_of_a_trusted_peer_is_read_alone() {
     let backend = Backend::ok().await;
     let server = "trusted_proxies = [\"127.0.0.1\"]\n";
-    let sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, server, EVERYTHING).await;
     let told = "Forwarded: for=203.0.113.9;host=public.example;proto=https\r\n";
     let way = async |fields: &str| {
-        sidecar.client().await.ask("GET /", fields, "").await;
+        proxy.client().await.ask("GET /", fields, "").await;
         let seen = backend.seen().pop().unwrap();
         let names = [
             "forwarded",
@@ -124,11 +124,11 @@ async fn forwarded_of_a_trusted_peer_is_read_alone() {
 #[tokio::test]
 async fn the_way_here_is_told_and_nobody_else_tells_it() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let spoofed = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\n\
                    X-Forwarded-Prefix: /x\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n\
                    X_Forwarded_For: 1.2.3.4\r\nx.real.ip: 1.2.3.4\r\nX-Request-Id: mine\r\n";
-    let answer = sidecar.client().await.ask("GET /", spoofed, "").await;
+    let answer = proxy.client().await.ask("GET /", spoofed, "").await;
     assert_ne!(answer.field("x-request-id"), Some("mine"));
     let seen = backend.only();
     for (name, value) in [
@@ -149,10 +149,10 @@ async fn the_way_here_is_told_and_nobody_else_tells_it() {
 async fn a_trusted_proxy_is_believed() {
     let backend = Backend::ok().await;
     let server = "trusted_proxies = [\"127.0.0.0/8\"]";
-    let sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, server, EVERYTHING).await;
     let told = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: public.example\r\n\
                 X-Forwarded-Proto: https\r\nX-Request-Id: given-1\r\n";
-    let answer = sidecar.client().await.ask("GET /", told, "").await;
+    let answer = proxy.client().await.ask("GET /", told, "").await;
     assert_eq!(answer.field("x-request-id"), Some("given-1"));
     let seen = backend.only();
     assert_eq!(
@@ -172,11 +172,11 @@ async fn fields_of_one_hop_end_here_in_both_directions() {
         reply(peer, "200 OK", fields, "ok").await
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let fields = "Connection: keep-alive, X-Gone, Host, X-Forwarded-For\r\nX-Gone: 1\r\nX-Here: 1\r\n\
                   TE: trailers\r\nProxy-Authorization: Basic x\r\nUpgrade: h2c\r\n\
                   HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nKeep-Alive: 1\r\n";
-    let answer = sidecar.client().await.ask("GET /", fields, "").await;
+    let answer = proxy.client().await.ask("GET /", fields, "").await;
     let seen = backend.only();
     for (message, here) in [(&answer, "x-here"), (&seen, "x-here")] {
         assert_eq!(message.field(here), Some("1"));
@@ -227,8 +227,8 @@ async fn event_stream() -> (Backend, Arc<Notify>) {
 #[tokio::test]
 async fn an_event_stream_is_neither_buffered_nor_compressed_and_its_head_comes_at_once() {
     let (backend, tell) = event_stream().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let fields = "Accept: text/event-stream\r\nAccept-Encoding: gzip, br\r\n";
     client.send(request("GET /events", fields, "")).await;
     let head = client.head().await;
@@ -244,8 +244,8 @@ async fn an_event_stream_is_neither_buffered_nor_compressed_and_its_head_comes_a
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_upstream_request_along() {
     let (backend, tell) = event_stream().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(request("GET /events", "", "")).await;
     client.head().await;
     tell.notify_one();
@@ -263,8 +263,8 @@ async fn a_client_that_leaves_before_the_answer_takes_its_request_along() {
         assert_eq!(peer.rest().await, b"");
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(request("GET /slow", "", "")).await;
     backend.reached(1).await;
     drop(client);
@@ -288,8 +288,8 @@ async fn a_request_body_streams_up_piece_by_piece() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let fields = "Transfer-Encoding: chunked\r\n";
     client.send(request("PUT /a", fields, "")).await;
     for _ in 0..3 {
@@ -318,8 +318,8 @@ async fn a_client_that_does_not_read_slows_the_backend_down() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(request("GET /big", "", "")).await;
     client.head().await;
     // It stands still once the buffers of both sockets are full.
@@ -353,9 +353,9 @@ async fn an_answer_that_breaks_off_is_never_completed() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for target in ["/sized", "/chunked"] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(request(&format!("GET {target}"), "", "")).await;
         client.head().await;
         let rest = String::from_utf8(client.rest().await).unwrap();
@@ -364,7 +364,7 @@ async fn an_answer_that_breaks_off_is_never_completed() {
             "{rest:?}"
         );
     }
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let broken = r#"crossfade_upstream_errors_total{reason="broken",upstream="app"} 2"#;
     assert!(metrics.contains(broken), "{metrics}");
 }
@@ -376,8 +376,8 @@ async fn a_backend_of_the_old_protocol_gets_our_own_framing() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     for _ in 0..2 {
         let answer = client.ask("GET /", "", "").await;
         assert_eq!(answer.line, "HTTP/1.1 200 OK");
@@ -406,8 +406,8 @@ async fn what_cannot_be_answered_is_a_problem_document_with_a_side() {
          [[route]]\npath = \"/nobody\"\nupstream = \"nobody\"\n",
         silent.address, broken.address,
     );
-    let sidecar = Sidecar::start("", &config).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::start("", &config).await;
+    let mut client = proxy.client().await;
     for (target, status, code, side) in [
         ("/silent", 504, "upstream_timeout", "upstream"),
         ("/broken", 502, "upstream_down", "upstream"),
@@ -448,8 +448,8 @@ async fn answers_without_a_body_keep_their_fields() {
         Some(peer)
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let head = client.ask("HEAD /a", "", "").await;
     assert_eq!(
         (head.status(), head.field("content-length")),
@@ -479,8 +479,8 @@ async fn early_hints_are_dropped_and_trailers_pass() {
         Some(peer)
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let fields = "TE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n";
     let body = "2\r\nab\r\n0\r\nx-sum: 1\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n";
     client.send(request("POST /", fields, "") + body).await;
@@ -496,8 +496,8 @@ async fn an_expectation_is_met_and_does_not_travel() {
             |request, peer| async move { reply(peer, "200 OK", "", &request.text()).await },
         )
         .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let head = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     client.send(head).await;
     assert_eq!(client.head().await.status(), 100);
@@ -505,7 +505,7 @@ async fn an_expectation_is_met_and_does_not_travel() {
     assert_eq!(client.response().await.text(), "abc");
     assert_eq!(backend.only().field("expect"), None);
     for other in ["200-maybe", "100-continue\r\nExpect: 200-maybe"] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         let fields = format!("Expect: {other}\r\n");
         assert_eq!(client.ask("PUT /", &fields, "").await.status(), 417);
     }
@@ -518,8 +518,8 @@ async fn requests_sent_ahead_are_answered_in_order() {
             |request, peer| async move { reply(peer, "200 OK", "", request.target()).await },
         )
         .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let all: String = (0..5)
         .map(|n| request(&format!("GET /{n}"), "", ""))
         .collect();
@@ -538,8 +538,8 @@ async fn an_unasked_switch_of_protocols_is_a_broken_answer() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
     assert_eq!(answer.status(), 502);
     assert!(!answer.text().contains("secrets"));
 }
@@ -556,12 +556,12 @@ async fn leaving_lets_what_is_under_way_finish() {
         }
     })
     .await;
-    let mut sidecar = Sidecar::before(&backend, "drain_timeout = \"10s\"", EVERYTHING).await;
-    let mut busy = sidecar.client().await;
-    let mut unused = sidecar.client().await;
+    let mut proxy = Proxy::before(&backend, "drain_timeout = \"10s\"", EVERYTHING).await;
+    let mut busy = proxy.client().await;
+    let mut unused = proxy.client().await;
     busy.send(request("GET /", "", "")).await;
     backend.reached(1).await;
-    let leaving = tokio::spawn(async move { sidecar.handle.drain().await });
+    let leaving = tokio::spawn(async move { proxy.handle.drain().await });
     assert_eq!(
         within("the unused connection to end", unused.rest()).await,
         b""
@@ -576,8 +576,8 @@ async fn leaving_lets_what_is_under_way_finish() {
 #[tokio::test]
 async fn an_old_client_gets_the_stream_without_chunks_until_the_end() {
     let (backend, tell) = event_stream().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send("GET /events HTTP/1.0\r\nHost: a\r\n\r\n").await;
     let head = client.head().await;
     assert_eq!(head.field("transfer-encoding"), None);
@@ -597,8 +597,8 @@ async fn a_backend_that_does_not_read_slows_the_client_down() {
         std::future::pending::<()>().await;
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client
         .send(format!(
             "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {ALL}\r\n\r\n"

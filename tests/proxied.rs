@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, request};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, request};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n";
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n";
@@ -25,22 +25,22 @@ fn binary_v4() -> Vec<u8> {
     binary(0x21, 0x11, &[&addresses[..], &[4, 0, 1, 0]].concat())
 }
 
-async fn started(mode: &str, trusted: &str) -> (Backend, Sidecar) {
+async fn started(mode: &str, trusted: &str) -> (Backend, Proxy) {
     let backend = Backend::ok().await;
     let server = format!("proxy_protocol = \"{mode}\"\n{trusted}");
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+    (backend, proxy)
 }
 
 /// What the backend hears of the way here, after these bytes and a request; `None` where the connection was closed.
 async fn way(
     backend: &Backend,
-    sidecar: &Sidecar,
+    proxy: &Proxy,
     header: &[u8],
     fields: &str,
 ) -> Option<(String, String)> {
     let before = backend.seen().len();
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     let request = request("GET /", fields, "");
     client.send([header, request.as_bytes()].concat()).await;
     client.try_head().await?;
@@ -52,8 +52,8 @@ async fn way(
     Some((field("x-real-ip"), field("x-forwarded-for")))
 }
 
-fn counted(sidecar: &Sidecar, reason: &str) -> f64 {
-    let text = sidecar.metrics();
+fn counted(proxy: &Proxy, reason: &str) -> f64 {
+    let text = proxy.metrics();
     let name = format!("crossfade_refused_total{{reason=\"{reason}\"}} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0.0, |count| count.parse().unwrap())
@@ -62,7 +62,7 @@ fn counted(sidecar: &Sidecar, reason: &str) -> f64 {
 #[tokio::test]
 async fn a_trusted_proxy_says_whose_connection_it_is() {
     for mode in ["optional", "require"] {
-        let (backend, sidecar) = started(mode, TRUSTED).await;
+        let (backend, proxy) = started(mode, TRUSTED).await;
         let spoofed = "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n";
         let unnamed = b"PROXY UNKNOWN\r\n";
         let unix = binary(0x21, 0x31, &[0; 216]);
@@ -78,7 +78,7 @@ async fn a_trusted_proxy_says_whose_connection_it_is() {
             (unnamed.to_vec(), "127.0.0.1", "127.0.0.1"),
             (unix, "127.0.0.1", "127.0.0.1"),
         ] {
-            let told = way(&backend, &sidecar, &header, spoofed).await;
+            let told = way(&backend, &proxy, &header, spoofed).await;
             let expected = Some((ip.to_owned(), forwarded.to_owned()));
             assert_eq!(told, expected, "{mode} {}", header.escape_ascii());
         }
@@ -87,17 +87,17 @@ async fn a_trusted_proxy_says_whose_connection_it_is() {
 
 #[tokio::test]
 async fn a_connection_without_it_passes_where_it_is_optional_only() {
-    let (backend, sidecar) = started("optional", TRUSTED).await;
+    let (backend, proxy) = started("optional", TRUSTED).await;
     let forwarded = "X-Forwarded-For: 6.6.6.6\r\n";
-    let told = way(&backend, &sidecar, b"", forwarded).await;
+    let told = way(&backend, &proxy, b"", forwarded).await;
     assert_eq!(told, Some(("6.6.6.6".into(), "6.6.6.6, 127.0.0.1".into())));
     // This begins like one.
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     assert_eq!(client.ask("PROPFIND /", "", "").await.status(), 200);
 
-    let (backend, sidecar) = started("require", TRUSTED).await;
-    assert_eq!(way(&backend, &sidecar, b"", "").await, None);
-    assert_eq!(counted(&sidecar, "proxy_missing"), 1.0);
+    let (backend, proxy) = started("require", TRUSTED).await;
+    assert_eq!(way(&backend, &proxy, b"", "").await, None);
+    assert_eq!(counted(&proxy, "proxy_missing"), 1.0);
     assert_eq!(backend.seen().len(), 0);
 }
 
@@ -108,21 +108,21 @@ async fn nobody_else_is_believed() {
         binary_v4(),
         b"PROXY TCP4 broken\r\n".to_vec(),
     ] {
-        let (backend, sidecar) = started("optional", "").await;
-        assert_eq!(way(&backend, &sidecar, &header, "").await, None);
-        assert_eq!(counted(&sidecar, "proxy_untrusted"), 1.0);
+        let (backend, proxy) = started("optional", "").await;
+        assert_eq!(way(&backend, &proxy, &header, "").await, None);
+        assert_eq!(counted(&proxy, "proxy_untrusted"), 1.0);
         assert_eq!(backend.seen().len(), 0);
-        let told = way(&backend, &sidecar, b"", "").await;
+        let told = way(&backend, &proxy, b"", "").await;
         assert_eq!(told, Some(("127.0.0.1".into(), "127.0.0.1".into())));
     }
-    let (_backend, sidecar) = started("require", "").await;
-    let mut client = sidecar.client().await;
+    let (_backend, proxy) = started("require", "").await;
+    let mut client = proxy.client().await;
     assert_eq!(client.rest().await, b"", "closed before it says a word");
-    assert_eq!(counted(&sidecar, "proxy_untrusted"), 1.0);
+    assert_eq!(counted(&proxy, "proxy_untrusted"), 1.0);
 
-    let (backend, sidecar) = started("off", TRUSTED).await;
+    let (backend, proxy) = started("off", TRUSTED).await;
     for header in [LINE.to_vec(), binary_v4()] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(header).await;
         assert_eq!(client.response().await.status(), 400);
     }
@@ -131,7 +131,7 @@ async fn nobody_else_is_believed() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_closed() {
-    let (backend, sidecar) = started("optional", TRUSTED).await;
+    let (backend, proxy) = started("optional", TRUSTED).await;
     let endless = [&b"PROXY TCP4 "[..], &[b'1'; 200]].concat();
     let oversize = [b"\r\n\r\n\0\r\nQUIT\n", &[0x21, 0x11, 0xff, 0xff][..]].concat();
     let headers = [
@@ -142,24 +142,24 @@ async fn what_makes_no_sense_is_closed() {
         binary(0x31, 0x11, &[0; 12]),
     ];
     for (number, header) in headers.iter().enumerate() {
-        let told = way(&backend, &sidecar, header, "").await;
+        let told = way(&backend, &proxy, header, "").await;
         assert_eq!(told, None, "{}", header.escape_ascii());
-        assert_eq!(counted(&sidecar, "proxy_malformed"), (number + 1) as f64);
+        assert_eq!(counted(&proxy, "proxy_malformed"), (number + 1) as f64);
     }
     assert_eq!(backend.seen().len(), 0);
 }
 
 #[tokio::test]
 async fn it_has_its_time_however_it_drips() {
-    let (backend, sidecar) = {
+    let (backend, proxy) = {
         let backend = Backend::ok().await;
         let server = format!(
             "proxy_protocol = \"optional\"\n{TRUSTED}[server.limits]\nheader_timeout = \"300ms\"\n"
         );
-        let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-        (backend, sidecar)
+        let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+        (backend, proxy)
     };
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     let begun = Instant::now();
     for byte in LINE {
         if !client.try_send([*byte]).await {
@@ -173,10 +173,10 @@ async fn it_has_its_time_however_it_drips() {
         (Duration::from_millis(300)..Duration::from_secs(3)).contains(&took),
         "{took:?}"
     );
-    assert_eq!(counted(&sidecar, "proxy_timeout"), 1.0);
+    assert_eq!(counted(&proxy, "proxy_timeout"), 1.0);
     // In two pieces and in time it is one.
     let (first, second) = LINE.split_at(20);
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client.send(first).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     client.send(second).await;
@@ -189,9 +189,9 @@ async fn clients_are_counted_by_the_address_that_is_told() {
     let backend = Backend::ok().await;
     let server =
         format!("proxy_protocol = \"require\"\n{TRUSTED}[server.limits]\nconnections_per_ip = 1\n");
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
     let ask = async |header: &[u8]| {
-        let mut client: Peer = sidecar.client().await;
+        let mut client: Peer = proxy.client().await;
         client.send(header).await;
         let status = client.ask("GET /", "", "").await.status();
         (client, status)

@@ -7,7 +7,7 @@ use hyper::Method;
 use tokio::time::sleep;
 
 use crate::harness::{
-    Backend, EVERYTHING, Sidecar,
+    Backend, EVERYTHING, Proxy,
     http2::{self, Client},
     within,
 };
@@ -36,14 +36,14 @@ async fn conversation(pieces: usize) -> Backend {
     .await
 }
 
-async fn limited(backend: &Backend, limits: &str) -> Sidecar {
+async fn limited(backend: &Backend, limits: &str) -> Proxy {
     let server = format!("[server.limits]\n{limits}");
-    Sidecar::before(backend, &server, EVERYTHING).await
+    Proxy::before(backend, &server, EVERYTHING).await
 }
 
 /// Whether the backend is told to have failed.
-fn is_backend_blamed(sidecar: &Sidecar) -> bool {
-    let metrics = sidecar.metrics();
+fn is_backend_blamed(proxy: &Proxy) -> bool {
+    let metrics = proxy.metrics();
     metrics.contains("crossfade_upstream_errors_total{")
         || metrics
             .contains("crossfade_errors_total{kind=\"broken\",namespace=\"\",side=\"upstream\"}")
@@ -52,8 +52,8 @@ fn is_backend_blamed(sidecar: &Sidecar) -> bool {
 #[tokio::test]
 async fn a_body_quiet_for_longer_than_the_rate_window_passes() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client
         .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nth")
         .await;
@@ -66,8 +66,8 @@ async fn a_body_quiet_for_longer_than_the_rate_window_passes() {
 #[tokio::test]
 async fn an_answer_that_goes_on_keeps_a_quiet_body() {
     let backend = conversation(5).await;
-    let sidecar = limited(&backend, "body_idle_timeout = \"1s\"").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "body_idle_timeout = \"1s\"").await;
+    let mut client = proxy.client().await;
     client.send(CHUNKED).await;
     assert_eq!(client.head().await.status(), 200);
     for _ in 0..5 {
@@ -81,20 +81,20 @@ async fn an_answer_that_goes_on_keeps_a_quiet_body() {
 #[tokio::test]
 async fn where_both_are_silent_the_client_is_blamed() {
     let backend = conversation(0).await;
-    let sidecar = limited(&backend, "body_idle_timeout = \"1s\"").await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, "body_idle_timeout = \"1s\"").await;
+    let mut client = proxy.client().await;
     client.send(CHUNKED).await;
     assert_eq!(client.head().await.status(), 200);
     assert_eq!(within("the end", client.rest()).await, b"");
-    assert!(!is_backend_blamed(&sidecar), "{}", sidecar.metrics());
+    assert!(!is_backend_blamed(&proxy), "{}", proxy.metrics());
 }
 
 #[tokio::test]
 async fn without_limits_a_body_may_be_quiet() {
     let backend = conversation(0).await;
     let limits = "body_idle_timeout = \"0\"\nbody_min_rate = \"0\"";
-    let sidecar = limited(&backend, limits).await;
-    let mut client = sidecar.client().await;
+    let proxy = limited(&backend, limits).await;
+    let mut client = proxy.client().await;
     client.send(CHUNKED).await;
     assert_eq!(client.head().await.status(), 200);
     for _ in 0..2 {
@@ -107,8 +107,8 @@ async fn without_limits_a_body_may_be_quiet() {
 #[tokio::test]
 async fn http2_an_answer_that_goes_on_keeps_a_quiet_body() {
     let backend = conversation(5).await;
-    let sidecar = limited(&backend, "body_idle_timeout = \"1s\"").await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = limited(&backend, "body_idle_timeout = \"1s\"").await;
+    let client = Client::connect(proxy.address).await;
     let request = client.request(Method::POST, "/");
     let (response, mut to) = client.begin(request, false).await;
     let mut body = within("a head", response).await.unwrap().into_body();
@@ -125,11 +125,11 @@ async fn http2_an_answer_that_goes_on_keeps_a_quiet_body() {
 #[tokio::test]
 async fn http2_where_both_are_silent_the_client_is_blamed() {
     let backend = conversation(0).await;
-    let sidecar = limited(&backend, "body_idle_timeout = \"1s\"").await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = limited(&backend, "body_idle_timeout = \"1s\"").await;
+    let client = Client::connect(proxy.address).await;
     let request = client.request(Method::POST, "/");
     let (response, _to) = client.begin(request, false).await;
     let mut body = within("a head", response).await.unwrap().into_body();
     assert!(http2::next(&mut body).await.is_err());
-    assert!(!is_backend_blamed(&sidecar), "{}", sidecar.metrics());
+    assert!(!is_backend_blamed(&proxy), "{}", proxy.metrics());
 }

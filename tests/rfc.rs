@@ -1,7 +1,7 @@
 //! Messages as RFC 9110 and RFC 9112 have them: for each story what a client sends, what the
 //! backend answers, and what the client gets.
 
-use crate::harness::{Backend, Message, Peer, Sidecar};
+use crate::harness::{Backend, Message, Peer, Proxy};
 
 /// One exchange.
 struct Story {
@@ -318,8 +318,8 @@ async fn messages_are_as_the_rfcs_say() {
     for story in STORIES {
         let says = story.says;
         let backend = saying(story.answer).await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         let message = got(&mut client, story.sent).await;
         assert_eq!(message.line, story.line, "{says}");
         assert_eq!(message.text(), story.body, "{says}");
@@ -348,8 +348,8 @@ async fn messages_are_as_the_rfcs_say() {
 #[tokio::test]
 async fn an_answer_of_our_own_spares_the_body() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let head = "POST /_crossfade/transport HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
                 Content-Length: 5\r\n\r\n";
     client.send(head).await;
@@ -368,8 +368,8 @@ async fn an_early_answer_is_read_by_who_still_sends() {
         peer.rest().await;
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client
         .send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
         .await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossfade::edge::pressure::Level;
 use tokio::net::TcpStream;
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, cpu_seconds, handshake, reply, within};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, cpu_seconds, handshake, reply, within};
 
 /// The binary, started by a shell that set limits first.
 struct Confined {
@@ -92,17 +92,17 @@ fn before(backend: &Backend, routes: &str) -> String {
 async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_served() {
     let backend = Backend::ok().await;
     let limits = "ulimit -n 80";
-    let sidecar = Confined::start(limits, "", &before(&backend, EVERYTHING));
-    let mut old = Peer::connect(sidecar.address).await;
+    let proxy = Confined::start(limits, "", &before(&backend, EVERYTHING));
+    let mut old = Peer::connect(proxy.address).await;
     assert_eq!(old.ask("GET /", "", "").await.status(), 200);
 
     let mut crowd = Vec::new();
     for _ in 0..120 {
-        crowd.push(TcpStream::connect(sidecar.address).await.unwrap());
+        crowd.push(TcpStream::connect(proxy.address).await.unwrap());
     }
     let refused = within("a refusal", async {
         loop {
-            let mut newcomer = Peer::connect(sidecar.address).await;
+            let mut newcomer = Peer::connect(proxy.address).await;
             newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             if let Some(head) = newcomer.try_head().await {
                 break head;
@@ -114,18 +114,18 @@ async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_serve
     assert_eq!(refused.field("retry-after"), Some("5"));
 
     // Nobody spins on what cannot be accepted, and a connection that is here has its answers.
-    let (cpu, since) = (sidecar.cpu(), Instant::now());
+    let (cpu, since) = (proxy.cpu(), Instant::now());
     while since.elapsed() < Duration::from_secs(1) {
         assert_eq!(old.ask("GET /", "", "").await.status(), 200);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let busy = (sidecar.cpu() - cpu) / since.elapsed().as_secs_f64();
+    let busy = (proxy.cpu() - cpu) / since.elapsed().as_secs_f64();
     assert!(busy < 0.5, "{busy} of a core");
 
     drop(crowd);
     within("a place", async {
         loop {
-            let mut newcomer = Peer::connect(sidecar.address).await;
+            let mut newcomer = Peer::connect(proxy.address).await;
             newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             if newcomer
                 .try_head()
@@ -143,8 +143,8 @@ async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_serve
 async fn memory_that_runs_short_refuses_sessions_first_and_requests_last() {
     let backend = Backend::start(|_, peer| reply(peer, "200 OK", "", "[]")).await;
     let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nsource = {kind = \"poll\"}\n";
-    let sidecar = Sidecar::before(&backend, "", &(routes.to_owned() + EVERYTHING)).await;
-    let pressure = &sidecar.handle.shared().pressure;
+    let proxy = Proxy::before(&backend, "", &(routes.to_owned() + EVERYTHING)).await;
+    let pressure = &proxy.handle.shared().pressure;
     for (level, session, tunnel, request) in [
         (Level::Calm, 101, 200, 200),
         (Level::Tight, 503, 503, 200),
@@ -154,18 +154,18 @@ async fn memory_that_runs_short_refuses_sessions_first_and_requests_last() {
     ] {
         pressure.set(level);
         for (path, expected) in [("/list", session), ("/own", tunnel)] {
-            let mut client = sidecar.client().await;
+            let mut client = proxy.client().await;
             client.send(handshake(path, "")).await;
             let answer = client.head().await;
             assert_eq!(answer.status(), expected, "{path} at {level:?}");
             assert_eq!(answer.field("retry-after").is_some(), expected == 503);
         }
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         let answer = client.ask("GET /", "", "").await;
         assert_eq!(answer.status(), request, "{level:?}");
     }
     assert!(
-        sidecar
+        proxy
             .metrics()
             .contains(r#"refused_total{reason="memory"} 7"#)
     );
@@ -245,8 +245,8 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
                   replay = {events = 100000, age = \"10m\", bytes = \"2GiB\"}\n";
     let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
     let server = "[server.limits]\nmemory = \"2GiB\"";
-    let mut sidecar = Confined::start(&enter, server, &before(&backend, routes));
-    let mut reader = Peer::connect(sidecar.address).await;
+    let mut proxy = Confined::start(&enter, server, &before(&backend, routes));
+    let mut reader = Peer::connect(proxy.address).await;
     reader.send(handshake("/feed", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     let (stream, _) = reader.into_parts();
@@ -257,7 +257,7 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
 
     within("all events", async {
         while !all_sent.load(Ordering::SeqCst) {
-            assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
+            assert_eq!(proxy.child.try_wait().unwrap(), None, "it was killed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -275,11 +275,11 @@ async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
             .spawn()
             .unwrap(),
     );
-    assert_eq!(first_other_than(101, &sidecar).await, 503);
+    assert_eq!(first_other_than(101, &proxy).await, 503);
     drop(hog);
-    assert_eq!(first_other_than(503, &sidecar).await, 101);
-    assert_eq!(sidecar.child.try_wait().unwrap(), None, "it was killed");
-    drop(sidecar);
+    assert_eq!(first_other_than(503, &proxy).await, 101);
+    assert_eq!(proxy.child.try_wait().unwrap(), None, "it was killed");
+    drop(proxy);
     group.remove().await;
 }
 
@@ -300,9 +300,9 @@ async fn small_events_count_what_they_take() {
     .await;
     let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nsource = \"sse\"\n\
                   replay = {events = 1000000, age = \"10m\", bytes = \"1GiB\"}\n";
-    let sidecar = Confined::start(":", "", &before(&backend, routes));
-    let (taken, counted) = (sidecar.memory("VmRSS"), sidecar.counted().await);
-    let mut reader = Peer::connect(sidecar.address).await;
+    let proxy = Confined::start(":", "", &before(&backend, routes));
+    let (taken, counted) = (proxy.memory("VmRSS"), proxy.counted().await);
+    let mut reader = Peer::connect(proxy.address).await;
     reader.send(handshake("/feed", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     // What a session has encoded is not counted.
@@ -310,13 +310,13 @@ async fn small_events_count_what_they_take() {
     let mut before = 0;
     let counted = loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = sidecar.counted().await - counted;
+        let now = proxy.counted().await - counted;
         if now == before && now > EVENTS as u64 * 100 {
             break now;
         }
         before = now;
     };
-    let taken = sidecar.memory("VmRSS") - taken;
+    let taken = proxy.memory("VmRSS") - taken;
     let share = counted as f64 / taken as f64;
     assert!(
         (0.8..1.2).contains(&share),
@@ -344,9 +344,9 @@ async fn a_large_document_is_compared_in_little_memory() {
     .await;
     let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nshare = \"public\"\n\
                   source = {kind = \"poll\", every = \"200ms\", items = \"\", key = \"/id\"}\n";
-    let sidecar = Confined::start(":", "", &before(&backend, routes));
-    let taken = sidecar.memory("VmHWM");
-    let mut reader = Peer::connect(sidecar.address).await;
+    let proxy = Confined::start(":", "", &before(&backend, routes));
+    let taken = proxy.memory("VmHWM");
+    let mut reader = Peer::connect(proxy.address).await;
     reader.send(handshake("/list", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     let (mut stream, _) = reader.into_parts();
@@ -360,16 +360,16 @@ async fn a_large_document_is_compared_in_little_memory() {
     .await;
     reading.abort();
     let size = document(1).len() as u64;
-    let times = (sidecar.memory("VmHWM") - taken) as f64 / size as f64;
+    let times = (proxy.memory("VmHWM") - taken) as f64 / size as f64;
     println!("{times:.2} times the document of {size} bytes");
     assert!(times < 7.0, "{times:.1} times the document of {size} bytes");
 }
 
 /// Opens sessions until the answer is another.
-async fn first_other_than(status: u16, sidecar: &Confined) -> u16 {
+async fn first_other_than(status: u16, proxy: &Confined) -> u16 {
     within("another answer", async {
         loop {
-            let mut newcomer = Peer::connect(sidecar.address).await;
+            let mut newcomer = Peer::connect(proxy.address).await;
             newcomer.send(handshake("/feed", "")).await;
             let answer = newcomer.head().await.status();
             if answer != status {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, JSON, Sidecar, Socket, reply};
+use crate::harness::{Backend, JSON, Proxy, Socket, reply};
 
 /// A backend whose every path is a small document, polled once.
 async fn documents() -> Backend {
@@ -32,13 +32,13 @@ source = {kind = "poll", every = "10m"}
 
 const PROXIED: &str = "trusted_proxies = [\"127.0.0.0/8\"]";
 
-async fn open(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
-    sidecar.open(path, &[&[JSON], fields].concat()).await
+async fn open(proxy: &Proxy, path: &str, fields: &[&str]) -> Socket {
+    proxy.open(path, &[&[JSON], fields].concat()).await
 }
 
 /// A client that has a polled route's document.
-async fn view(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
-    let mut socket = open(sidecar, path, fields).await;
+async fn view(proxy: &Proxy, path: &str, fields: &[&str]) -> Socket {
+    let mut socket = open(proxy, path, fields).await;
     socket.frame("snap").await;
     socket
 }
@@ -58,14 +58,14 @@ fn caps(per_principal: usize) -> String {
 async fn one_address_with_many_cookies_locks_no_other_out() {
     let backend = documents().await;
     let public = JOBS.replace("source", "share = \"public\"\nsource");
-    let sidecar = Sidecar::before(&backend, PROXIED, &public).await;
+    let proxy = Proxy::before(&backend, PROXIED, &public).await;
     let mut kept = Vec::new();
     let mut refused = 0;
     for n in 0..17 {
         let cookie = format!("cookie: invented={n}");
         let token = format!("authorization: Bearer {n}");
         let from = "x-forwarded-for: 203.0.113.7";
-        let mut socket = sidecar.join(&[from, &cookie, &token]).await;
+        let mut socket = proxy.join(&[from, &cookie, &token]).await;
         for id in 0..64 {
             let path = format!("/api/jobs/{n}-{id}");
             socket
@@ -87,13 +87,13 @@ async fn one_address_with_many_cookies_locks_no_other_out() {
         kept.push(socket);
     }
     assert_eq!(refused, 17 * 64 - 1_000);
-    let mut other = sidecar.join(&["x-forwarded-for: 203.0.113.8"]).await;
+    let mut other = proxy.join(&["x-forwarded-for: 203.0.113.8"]).await;
     for id in 0..64 {
         let answer = ask(&mut other, id, &format!("/api/jobs/mine-{id}")).await;
         assert_eq!(answer["t"], "ok", "{answer}");
     }
     // Clients that come to an existing topic need no new one.
-    let mut same = sidecar.join(&["x-forwarded-for: 203.0.113.7"]).await;
+    let mut same = proxy.join(&["x-forwarded-for: 203.0.113.7"]).await;
     assert_eq!(ask(&mut same, 1, "/api/jobs/mine-1").await["t"], "ok");
     // A client that goes on is sent away for a while.
     for id in 0..101 {
@@ -107,14 +107,14 @@ async fn one_address_with_many_cookies_locks_no_other_out() {
 async fn viewers_with_addresses_of_their_own_are_all_served() {
     let backend = documents().await;
     let routes = format!("{JOBS}{}", caps(2));
-    let sidecar = Sidecar::before(&backend, PROXIED, &routes).await;
+    let proxy = Proxy::before(&backend, PROXIED, &routes).await;
     let mut kept = Vec::new();
     for n in 0..20 {
         let from = match n % 2 {
             0 => format!("x-forwarded-for: 203.0.113.{n}"),
             _ => format!("x-forwarded-for: 2001:db8:0:{n}::1"),
         };
-        let mut socket = sidecar.join(&[&from]).await;
+        let mut socket = proxy.join(&[&from]).await;
         for id in [1, 2] {
             let answer = ask(&mut socket, id, &format!("/api/jobs/{n}-{id}")).await;
             assert_eq!(answer["t"], "ok", "{n}: {answer}");
@@ -124,17 +124,17 @@ async fn viewers_with_addresses_of_their_own_are_all_served() {
     // A whole /64 is one client, and an address is the same however it is written.
     for from in ["2001:db8:0:1:ffff::9", "::ffff:203.0.113.4"] {
         let from = format!("x-forwarded-for: {from}");
-        let mut socket = sidecar.join(&[&from, "cookie: a=b"]).await;
+        let mut socket = proxy.join(&[&from, "cookie: a=b"]).await;
         let answer = ask(&mut socket, 1, "/api/jobs/another").await;
         assert_eq!(answer["code"], "too_many_subs", "{from}: {answer}");
     }
     // A client that the proxy does not name has only the node's cap.
-    let mut unnamed = sidecar.join(&[]).await;
+    let mut unnamed = proxy.join(&[]).await;
     for id in 0..5 {
         let answer = ask(&mut unnamed, id, &format!("/api/jobs/unnamed-{id}")).await;
         assert_eq!(answer["t"], "ok", "{answer}");
     }
-    sidecar
+    proxy
         .reload(&format!(
             "[upstream.app]\nservers = [\"http://{}\"]\n{JOBS}{}",
             backend.address,
@@ -156,7 +156,7 @@ async fn parameters_that_change_nothing_make_one_topic() {
         "share",
         "ignore_query = [\"_\", \"cb\"]\ncalls = [\"GET\"]\nshare",
     );
-    let sidecar = Sidecar::before(&backend, "", &ignoring).await;
+    let proxy = Proxy::before(&backend, "", &ignoring).await;
     let mut kept = Vec::new();
     for n in 0..30 {
         let path = match n % 3 {
@@ -164,9 +164,9 @@ async fn parameters_that_change_nothing_make_one_topic() {
             1 => format!("/api/list?%5F={n}&b=2&_&cb=x&a=1"),
             _ => format!("/api/list?b=2&a=1&c%62={n}&_={n}"),
         };
-        kept.push(view(&sidecar, &path, &[]).await);
+        kept.push(view(&proxy, &path, &[]).await);
     }
-    let mut multiplexed = sidecar.join(&[]).await;
+    let mut multiplexed = proxy.join(&[]).await;
     let answer = ask(&mut multiplexed, 1, "/api/list?b=2&_=31&a=1").await;
     assert_eq!(answer["t"], "ok");
     assert_eq!(backend.only().target(), "/api/list?b=2&a=1");
@@ -177,7 +177,7 @@ async fn parameters_that_change_nothing_make_one_topic() {
         .send(json!({"t": "req", "id": 3, "method": "GET", "path": "/api/list?_=32"}))
         .await;
     multiplexed.frame("res").await;
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client
         .send("GET /api/list?_=33&x HTTP/1.1\r\nHost: a\r\n\r\n")
         .await;
@@ -197,18 +197,18 @@ async fn parameters_that_change_nothing_make_one_topic() {
 #[tokio::test]
 async fn a_reload_that_ignores_a_parameter_makes_one_topic_of_many() {
     let backend = documents().await;
-    let sidecar = Sidecar::before(&backend, "", LIST).await;
+    let proxy = Proxy::before(&backend, "", LIST).await;
     let mut kept = Vec::new();
     for n in 0..3 {
-        kept.push(view(&sidecar, &format!("/api/list?_={n}"), &[]).await);
+        kept.push(view(&proxy, &format!("/api/list?_={n}"), &[]).await);
     }
-    let hub = sidecar.handle.shared().hub.clone();
+    let hub = proxy.handle.shared().hub.clone();
     let splits = hub.splits();
     assert_eq!(
         (splits.len(), &*splits[0].parameter, splits[0].topics),
         (1, "_", 3)
     );
-    sidecar
+    proxy
         .reload(&format!(
             "[upstream.app]\nservers = [\"http://{}\"]\n{}",
             backend.address,
@@ -299,21 +299,21 @@ const POLLED: &str = "{kind = \"poll\", every = \"10m\"}";
 async fn all_admitted_users_share_one_poll() {
     let backend = people().await;
     let routes = shared("\"authenticated\"", "/api/list", POLLED);
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let mut kept = Vec::new();
     for user in ["alice", "bob", "carol"] {
         let cookie = format!("cookie: s={user}; x={user}");
-        kept.push(view(&sidecar, "/api/list", &[&cookie]).await);
+        kept.push(view(&proxy, "/api/list", &[&cookie]).await);
     }
     let lists = backend.asked_for("/api/list");
     assert_eq!(lists.len(), 1);
     assert_eq!(lists[0].field("x-user").or(lists[0].field("x-roles")), None);
-    let topics = sidecar.handle.shared().hub.topics();
+    let topics = proxy.handle.shared().hub.topics();
     assert_eq!(
         (topics[0].scope, topics[0].subscribers),
         ("authenticated", 3)
     );
-    let mut stranger = open(&sidecar, "/api/list", &["cookie: other=1"]).await;
+    let mut stranger = open(&proxy, "/api/list", &["cookie: other=1"]).await;
     assert_eq!(stranger.closed().await, 4001);
 }
 
@@ -325,13 +325,13 @@ async fn a_reader_that_the_backend_refuses_goes_alone() {
         "/api/stream",
         "{kind = \"sse\", join = \"live\"}",
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut alice = open(&sidecar, "/api/stream", &["cookie: s=alice"]).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let mut alice = open(&proxy, "/api/stream", &["cookie: s=alice"]).await;
     assert_eq!(alice.frame("ev").await["d"], "alice");
     // They listen along until they would have to read.
-    let mut gone = open(&sidecar, "/api/stream", &["cookie: s=gone"]).await;
+    let mut gone = open(&proxy, "/api/stream", &["cookie: s=gone"]).await;
     gone.frame("ok").await;
-    let mut bob = open(&sidecar, "/api/stream", &["cookie: s=bob"]).await;
+    let mut bob = open(&proxy, "/api/stream", &["cookie: s=bob"]).await;
     bob.frame("ok").await;
     alice.say_goodbye(1000, "").await;
     // At once, from where she had read, and with nothing lost.
@@ -344,7 +344,7 @@ async fn a_reader_that_the_backend_refuses_goes_alone() {
         readers(&backend, "/api/stream"),
         ["s=alice", "s=gone", "s=bob"]
     );
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let alarm = r#"crossfade_share_refused_total{reason="403",route="/api/stream"} 1"#;
     assert!(metrics.contains(alarm), "{metrics}");
 }
@@ -357,12 +357,12 @@ async fn two_refusals_end_a_pool_for_good() {
         "/api/list",
         "{kind = \"poll\", every = \"50ms\"}",
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut first = open(&sidecar, "/api/list", &["cookie: s=gone-1"]).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let mut first = open(&proxy, "/api/list", &["cookie: s=gone-1"]).await;
     assert_eq!(first.frame("err").await["code"], "forbidden");
     assert_eq!(first.closed().await, 4003);
-    view(&sidecar, "/api/list", &["cookie: s=alice"]).await;
-    let metrics = sidecar.metrics();
+    view(&proxy, "/api/list", &["cookie: s=alice"]).await;
+    let metrics = proxy.metrics();
     assert!(metrics.contains(r#"crossfade_share_refused_total{reason="403",route="/api/list"} 1"#));
 }
 
@@ -370,8 +370,8 @@ async fn two_refusals_end_a_pool_for_good() {
 async fn a_refused_public_read_is_not_healed_by_coming_back() {
     let backend = people().await;
     let routes = LIST.replace("10m", "50ms");
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut socket = sidecar.join(&["cookie: s=alice"]).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let mut socket = proxy.join(&["cookie: s=alice"]).await;
     let answer = ask(&mut socket, 1, "/api/list").await;
     assert_eq!(
         (&answer["code"], &answer["status"]),
@@ -384,25 +384,25 @@ async fn a_refused_public_read_is_not_healed_by_coming_back() {
 async fn roles_of_an_authoritys_answer_are_a_claim() {
     let backend = people().await;
     let routes = shared("{claims = [\"roles\"]}", "/api/list", POLLED);
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let mut kept = Vec::new();
     for user in ["alice-editor", "bob-editor", "carol-admin"] {
         let cookie = format!("cookie: s={user}");
-        kept.push(view(&sidecar, "/api/list", &[&cookie]).await);
+        kept.push(view(&proxy, "/api/list", &[&cookie]).await);
     }
     let lists = backend.asked_for("/api/list");
     let told = |field| -> Vec<_> { lists.iter().map(|request| request.field(field)).collect() };
     assert_eq!(told("x-roles"), [Some("editor"), Some("admin")]);
     assert_eq!(told("x-user"), [None, None]);
     // A client without the claim is told which, on a handshake and on a `sub`.
-    let mut multiplexed = sidecar.join(&["cookie: s=dave"]).await;
+    let mut multiplexed = proxy.join(&["cookie: s=dave"]).await;
     let answer = ask(&mut multiplexed, 1, "/api/list").await;
     assert_eq!(answer["code"], "forbidden");
     assert!(
         answer["msg"].as_str().unwrap().contains("`roles`"),
         "{answer}"
     );
-    let public = format!("http://{}", sidecar.address);
+    let public = format!("http://{}", proxy.address);
     let fields = [format!("origin: {public}"), "cookie: s=dave".to_owned()];
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     let refused = Socket::open(&public, "/api/list", &fields).await.err();

@@ -1,7 +1,7 @@
 //! A corpus of malformed and ambiguous requests: none reaches the backend in another shape than
 //! was decided upon.
 
-use crate::harness::{Backend, Peer, Sidecar};
+use crate::harness::{Backend, Peer, Proxy};
 
 /// Head lines that are wrong wherever they stand, with the status that says so.
 const WRONG_FIELDS: &[(&str, u16)] = &[
@@ -221,8 +221,8 @@ const WRONG_CHUNKS: &[&str] = &[
 const SECOND: &str = "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 /// The status of the answer; the connection ends with it, and nothing more comes.
-async fn refused(sidecar: &Sidecar, request: &str) -> u16 {
-    let mut client = sidecar.client().await;
+async fn refused(proxy: &Proxy, request: &str) -> u16 {
+    let mut client = proxy.client().await;
     client.try_send(request).await;
     client.try_send(SECOND).await;
     let answer = client.response().await;
@@ -249,16 +249,16 @@ async fn is_closed_after(client: &mut Peer) {
 #[tokio::test]
 async fn no_malformed_head_reaches_the_backend() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let mut count = 0;
     for (fields, status) in WRONG_FIELDS {
         let request = format!("POST /a HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n\r\nabc");
-        assert_eq!(refused(&sidecar, &request).await, *status, "{request:?}");
+        assert_eq!(refused(&proxy, &request).await, *status, "{request:?}");
         count += 1;
     }
     for (head, status) in WRONG_HEADS {
         let request = format!("{head}\r\n\r\n");
-        assert_eq!(refused(&sidecar, &request).await, *status, "{request:?}");
+        assert_eq!(refused(&proxy, &request).await, *status, "{request:?}");
         count += 1;
     }
     assert!(count > 140, "{count}");
@@ -268,14 +268,14 @@ async fn no_malformed_head_reaches_the_backend() {
 #[tokio::test]
 async fn nothing_follows_a_broken_rule_of_framing() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for fields in [
         "Content-Length: 3\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: xchunked",
         "Content-Length: 3\r\nContent-Length: 4",
         "X: y\r\n z",
     ] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         let request = format!("POST /a HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n\r\nabc");
         client.send(request + SECOND).await;
         let answer = client.response().await;
@@ -284,7 +284,7 @@ async fn nothing_follows_a_broken_rule_of_framing() {
         is_closed_after(&mut client).await;
     }
     assert!(backend.seen().is_empty(), "{:?}", backend.seen());
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(
         metrics.contains(r#"crossfade_refused_total{reason="framing"} 1"#),
         "{metrics}"
@@ -298,8 +298,8 @@ async fn nothing_follows_a_broken_rule_of_framing() {
 #[tokio::test]
 async fn a_malformed_request_waits_its_turn_behind_good_ones() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let good = "GET /good HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let bad = "GET /bad HTTP/1.1\r\nHost : a.example\r\n\r\n";
     client.send(format!("{good}{good}{bad}{good}")).await;
@@ -316,8 +316,8 @@ async fn a_body_that_breaks_the_grammar_is_never_completed_upstream() {
     for chunks in WRONG_CHUNKS {
         // Reads whole requests only, so what it records is what it would have acted upon.
         let backend = Backend::ok().await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         let head = "POST /a HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
         client.try_send(format!("{head}{chunks}")).await;
         client.try_send(SECOND).await;
@@ -336,7 +336,7 @@ async fn a_body_that_breaks_the_grammar_is_never_completed_upstream() {
 #[tokio::test]
 async fn what_is_let_through_has_one_plain_shape() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (sent, target, body) in [
         (
             "GET /%61/%7e HTTP/1.1\r\nHost: a.example\r\n\r\n",
@@ -385,7 +385,7 @@ async fn what_is_let_through_has_one_plain_shape() {
         ("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n", "/", ""),
     ] {
         let before = backend.seen().len();
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(sent).await;
         assert_eq!(client.response().await.status(), 200, "{sent:?}");
         let seen = backend.seen().split_off(before);
@@ -420,8 +420,8 @@ async fn one_client_never_sees_the_answer_to_anothers_leftovers() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut attacker = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut attacker = proxy.client().await;
     let head = "POST /0 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 64\r\n\r\n";
     attacker.send(head).await;
     backend.reached(1).await;
@@ -430,7 +430,7 @@ async fn one_client_never_sees_the_answer_to_anothers_leftovers() {
     backend.has_open(0).await;
     attacker.try_send(format!("{SECOND}{SECOND}")).await;
     for _ in 0..20 {
-        let mut victim = sidecar.client().await;
+        let mut victim = proxy.client().await;
         let answer = victim.ask("GET /mine", "", "").await;
         assert_eq!(answer.text(), "/mine");
     }
@@ -449,8 +449,8 @@ async fn what_a_backend_sends_beyond_its_answer_is_nobodys() {
         .then_some(peer)
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     for _ in 0..20 {
         assert_eq!(client.ask("GET /", "", "").await.text(), "ok");
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::harness::{
-    Backend, EVERYTHING, JSON, KEY, Message, Peer, Sidecar, asked, handshake, http2::Client, reply,
+    Backend, EVERYTHING, JSON, KEY, Message, Peer, Proxy, asked, handshake, http2::Client, reply,
     request,
 };
 
@@ -40,8 +40,8 @@ const OURS: [&str; 7] = [
 #[tokio::test]
 async fn a_request_keeps_the_case_of_what_came() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let came = [
         "AUTHORIZATION",
         "authorizATION-2",
@@ -79,8 +79,8 @@ async fn a_request_keeps_the_case_of_what_came() {
 #[tokio::test]
 async fn a_request_over_http2_leaves_as_the_rfcs_have_it() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let client = Client::connect(proxy.address).await;
     let asking = client.request(Method::POST, "/a");
     let asking = asking
         .header("authorization", "x")
@@ -112,8 +112,8 @@ async fn an_answer_keeps_the_case_of_what_came() {
     })
     .await;
     let cors = "[cors.default]\norigins = [\"https://a.example\"]\n[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
-    let plain = Sidecar::passthrough(&backend).await;
-    let marked = Sidecar::before(&backend, "", cors).await;
+    let plain = Proxy::passthrough(&backend).await;
+    let marked = Proxy::before(&backend, "", cors).await;
     let odd = ["etag", "X-POWERED-by", "set-cookie"];
     let ours = ["Content-Length", "X-Request-Id", "Date"];
     for _ in 0..2 {
@@ -141,8 +141,8 @@ async fn an_answer_keeps_the_case_of_what_came() {
 async fn an_answer_of_ours_is_spelled_as_the_rfcs_have_it() {
     let backend = crate::harness::quiet_stream().await;
     let route = "[[route]]\npath = \"/s\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    let sidecar = Sidecar::before(&backend, "", route).await;
-    let got = sidecar.client().await.ask("GET /none", "", "").await;
+    let proxy = Proxy::before(&backend, "", route).await;
+    let got = proxy.client().await.ask("GET /none", "", "").await;
     let usual = [
         "Content-Type",
         "Cache-Control",
@@ -150,7 +150,7 @@ async fn an_answer_of_ours_is_spelled_as_the_rfcs_have_it() {
         "X-Request-Id",
     ];
     assert_names(&got, &usual);
-    let (got, _) = asked(&sidecar, handshake("/s", "")).await;
+    let (got, _) = asked(&proxy, handshake("/s", "")).await;
     assert_eq!(got.status(), 101);
     assert_names(&got, &["Connection", "Upgrade", "Sec-WebSocket-Accept"]);
 }
@@ -169,12 +169,12 @@ async fn a_tunnel_keeps_the_case_of_what_came() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let fields = format!(
         "CONNECTION: Upgrade\r\nUPGRADE: websocket\r\nSec-Websocket-Version: 13\r\n\
          sec-websocket-key: {KEY}\r\nx-MINE: 1\r\n"
     );
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client.send(request("GET /t", &fields, "")).await;
     let got = client.head().await;
     assert_names(
@@ -254,14 +254,14 @@ async fn house() -> Backend {
 #[tokio::test]
 async fn what_is_configured_is_spelled_as_configured() {
     let backend = house().await;
-    let sidecar = Sidecar::before(&backend, "", HOUSE).await;
+    let proxy = Proxy::before(&backend, "", HOUSE).await;
     let login = [
         "AUTHORIZATION: Bearer x",
         "x-api-key: k",
         "x-tenantid: t",
         "x-user: eve",
     ];
-    let mut socket = sidecar
+    let mut socket = proxy
         .open("/_crossfade/ws", &[&[JSON], &login[..]].concat())
         .await;
     socket.frame("welcome").await;
@@ -310,13 +310,13 @@ async fn what_is_configured_is_spelled_as_configured() {
     assert_names(&polls[1], &["If-None-Match"]);
 
     // So it is for what passes through, over HTTP/1.1 and over HTTP/2.
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     let fields = "Authorization: Bearer x\r\nx-csrftoken: c\r\nx-user: eve\r\nx-tenantid: t\r\n";
     client.ask("GET /one", fields, "").await;
     let one = &backend.asked_for("/one")[0];
     assert_names(one, &["X-USER", "X-CSRFToken", "x-tenantid"]);
     assert_eq!(one.field("x-user"), Some("ann"));
-    let client = Client::connect(sidecar.address).await;
+    let client = Client::connect(proxy.address).await;
     let asking = client
         .request(Method::GET, "/two")
         .header("authorization", "Bearer x");
@@ -333,9 +333,9 @@ async fn what_is_configured_is_spelled_as_configured() {
 async fn a_stream_is_resumed_by_a_name_that_is_spelled_so() {
     let backend = house().await;
     let route = "[[route]]\npath = \"/stream\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    let sidecar = Sidecar::before(&backend, "", &(route.to_owned() + EVERYTHING)).await;
+    let proxy = Proxy::before(&backend, "", &(route.to_owned() + EVERYTHING)).await;
     let target = "GET /stream?cf_last_event_id=7";
-    sidecar.client().await.send(request(target, "", "")).await;
+    proxy.client().await.send(request(target, "", "")).await;
     backend.reached(1).await;
     assert_names(&backend.only(), &["Last-Event-ID"]);
 }

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::{accept_async, client_async};
 
-use crate::harness::{Backend, Message, Peer, Sidecar, eventually, reply, request, within};
+use crate::harness::{Backend, Message, Peer, Proxy, eventually, reply, request, within};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -54,11 +54,9 @@ async fn a_real_client_and_a_real_server_talk_through_it() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let url = format!("ws://{}/chat", sidecar.address);
-    let stream = tokio::net::TcpStream::connect(sidecar.address)
-        .await
-        .unwrap();
+    let proxy = Proxy::passthrough(&backend).await;
+    let url = format!("ws://{}/chat", proxy.address);
+    let stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
     let request = url.into_client_request().unwrap();
     let (mut socket, _) = client_async(request, stream).await.unwrap();
     for size in [0, 1, 125, 126, 65_536, 1 << 20] {
@@ -74,8 +72,8 @@ async fn a_real_client_and_a_real_server_talk_through_it() {
 #[tokio::test]
 async fn the_handshake_passes_and_bytes_go_both_ways() {
     let backend = echo().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let extra = "Sec-WebSocket-Protocol: chat, other\r\nSec-WebSocket-Extensions: x\r\n\
                  HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nX-Forwarded-For: 1.2.3.4\r\n";
     client.send(handshake(extra)).await;
@@ -102,14 +100,14 @@ async fn the_handshake_passes_and_bytes_go_both_ways() {
 #[tokio::test]
 async fn either_end_ends_the_other() {
     let backend = echo().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(handshake("")).await;
     client.head().await;
     backend.has_open(1).await;
     drop(client);
     backend.has_open(0).await;
-    let connections = || sidecar.handle.shared().connections.count();
+    let connections = || proxy.handle.shared().connections.count();
     eventually("the place to be given back", async || connections() == 0).await;
 }
 
@@ -139,8 +137,8 @@ async fn bytes_behind_the_head_wait_for_the_101() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client.send(handshake("") + "early").await;
     backend.reached(1).await;
     go.send(()).unwrap();
@@ -157,8 +155,8 @@ async fn a_refusal_of_the_backend_is_an_answer_and_http_goes_on() {
         }
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     client
         .send(handshake("") + &request("GET /after", "", ""))
         .await;
@@ -188,8 +186,8 @@ async fn a_101_that_answers_another_handshake_is_a_broken_answer() {
             Some(peer)
         })
         .await;
-        let sidecar = Sidecar::passthrough(&backend).await;
-        let mut client = sidecar.client().await;
+        let proxy = Proxy::passthrough(&backend).await;
+        let mut client = proxy.client().await;
         client.send(handshake("")).await;
         let answer = client.response().await;
         assert_eq!(answer.status(), 502, "{fields}");
@@ -198,8 +196,8 @@ async fn a_101_that_answers_another_handshake_is_a_broken_answer() {
     }
 }
 
-async fn asked(sidecar: &Sidecar, request: String) -> Message {
-    let mut client = sidecar.client().await;
+async fn asked(proxy: &Proxy, request: String) -> Message {
+    let mut client = proxy.client().await;
     client.send(request).await;
     client.response().await
 }
@@ -207,7 +205,7 @@ async fn asked(sidecar: &Sidecar, request: String) -> Message {
 #[tokio::test]
 async fn only_a_whole_websocket_handshake_asks_for_an_upgrade() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let one_of = |fields: &str| request("GET /", fields, "");
     for plain in [
         one_of(
@@ -223,11 +221,7 @@ async fn only_a_whole_websocket_handshake_asks_for_an_upgrade() {
         ),
     ] {
         let before = backend.seen().len();
-        assert_eq!(
-            asked(&sidecar, plain.clone()).await.status(),
-            200,
-            "{plain}"
-        );
+        assert_eq!(asked(&proxy, plain.clone()).await.status(), 200, "{plain}");
         let seen = backend.seen().split_off(before);
         assert_eq!(seen[0].field("upgrade"), None, "{plain}");
         assert_eq!(seen[0].field("connection"), None, "{plain}");
@@ -240,20 +234,20 @@ async fn only_a_whole_websocket_handshake_asks_for_an_upgrade() {
         ("Sec-WebSocket-Key: AAAA\r\n", 400),
     ] {
         assert_eq!(
-            asked(&sidecar, handshake(fields) + "abc").await.status(),
+            asked(&proxy, handshake(fields) + "abc").await.status(),
             status,
             "{fields}"
         );
     }
     let old = handshake("").replace("Version: 13", "Version: 8");
-    assert_eq!(asked(&sidecar, old).await.status(), 426);
+    assert_eq!(asked(&proxy, old).await.status(), 426);
     assert_eq!(backend.seen().len(), before, "none of these reached it");
 }
 
 #[tokio::test]
 async fn the_rule_of_origins_holds_for_tunnels_too() {
     let backend = echo().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for (fields, status) in [
         ("Origin: https://evil.test\r\n", 403),
         ("Origin: null\r\nCookie: a=1\r\n", 403),
@@ -264,7 +258,7 @@ async fn the_rule_of_origins_holds_for_tunnels_too() {
         ),
         ("Origin: http://a.example.evil.test\r\n", 403),
     ] {
-        let answer = asked(&sidecar, handshake(fields)).await;
+        let answer = asked(&proxy, handshake(fields)).await;
         assert_eq!(
             (answer.status(), &answer.json()["code"]),
             (status, &"forbidden".into())
@@ -277,7 +271,7 @@ async fn the_rule_of_origins_holds_for_tunnels_too() {
     }
     assert!(backend.seen().is_empty());
     for fields in ["", "Origin: http://a.example\r\nCookie: a=1\r\n"] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(handshake(fields)).await;
         assert_eq!(client.head().await.status(), 101, "{fields}");
     }

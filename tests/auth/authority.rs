@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::world::{OWN, ROUTES, WS, World, problem};
-use crate::harness::{Backend, JSON, Seen, Sidecar, Socket, reply};
+use crate::harness::{Backend, JSON, Proxy, Seen, Socket, reply};
 
 pub const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
 
@@ -133,7 +133,7 @@ fn by(name: &str) -> String {
 }
 
 /// An authority of `/slow`, which answers when the gate lets it, and one of `/quick`; all else is answered without an end.
-async fn gated(routes: &str) -> (Arc<Semaphore>, Backend, Sidecar) {
+async fn gated(routes: &str) -> (Arc<Semaphore>, Backend, Proxy) {
     let gate = Arc::new(Semaphore::new(0));
     let shut = gate.clone();
     let backend = Backend::start(move |request, mut peer| {
@@ -154,14 +154,14 @@ async fn gated(routes: &str) -> (Arc<Semaphore>, Backend, Sidecar) {
         }
     });
     let backend = backend.await;
-    let sidecar = Sidecar::before(&backend, "", routes).await;
-    (gate, backend, sidecar)
+    let proxy = Proxy::before(&backend, "", routes).await;
+    (gate, backend, proxy)
 }
 
 #[tokio::test]
 async fn a_slow_authority_holds_back_only_what_asks_it() {
-    let (gate, backend, sidecar) = gated(&(by("slow") + &by("quick"))).await;
-    let mut socket = sidecar.open(WS, &[JSON, "cookie: session=a1"]).await;
+    let (gate, backend, proxy) = gated(&(by("slow") + &by("quick"))).await;
+    let mut socket = proxy.open(WS, &[JSON, "cookie: session=a1"]).await;
     socket.frame("welcome").await;
     let sub = |id: u64, path: &str| json!({"t": "sub", "id": id, "path": path});
     socket.send(sub(1, "/by-slow")).await;
@@ -186,8 +186,8 @@ async fn a_slow_authority_holds_back_only_what_asks_it() {
 #[tokio::test]
 async fn requests_that_wait_for_an_authority_are_under_way() {
     let open = "[[route]]\npath = \"/open\"\nupstream = \"app\"\ncalls = [\"GET\"]\n";
-    let (_gate, backend, sidecar) = gated(&(by("slow") + open)).await;
-    let mut socket = sidecar.open(WS, &[JSON, "cookie: session=a1"]).await;
+    let (_gate, backend, proxy) = gated(&(by("slow") + open)).await;
+    let mut socket = proxy.open(WS, &[JSON, "cookie: session=a1"]).await;
     socket.frame("welcome").await;
     let req = |id: u64, path: &str| json!({"t": "req", "id": id, "method": "GET", "path": path});
     for id in 0..12 {

@@ -251,8 +251,8 @@ async fn a_reload_closes_only_those_whose_policy_no_longer_lets_them_in() {
     many.subscribe(1, "/other").await;
     one.frame("ok").await;
     let reload = async |from: &str, to: &str| {
-        world.sidecar.edit(|text| text.replace(from, to));
-        world.sidecar.handle.reload().await.unwrap();
+        world.proxy.edit(|text| text.replace(from, to));
+        world.proxy.handle.reload().await.unwrap();
     };
     reload("leeway = \"0s\"", "leeway = \"1s\"").await;
     let event = json!({"n": world.publish()});

@@ -27,7 +27,7 @@ enum Passing {
 
 impl Passing {
     async fn over_http1(world: &World, path: &str, by: &str) -> Passing {
-        let mut client = world.sidecar.client().await;
+        let mut client = world.proxy.client().await;
         let fields = format!("accept: text/event-stream\r\n{by}\r\n");
         let line = format!("GET {path}");
         client.send(request(&line, &fields, "")).await;
@@ -36,7 +36,7 @@ impl Passing {
     }
 
     async fn over_http2(world: &World, path: &str, by: &str) -> Passing {
-        let client = Client::connect(world.sidecar.address).await;
+        let client = Client::connect(world.proxy.address).await;
         let (name, value) = by.split_once(": ").unwrap();
         let request = client.request(Method::GET, path);
         let request = request.header("accept", "text/event-stream");
@@ -110,7 +110,7 @@ async fn revoke(world: &World, what: Value) {
 
 fn cut_for(world: &World, reason: &str) -> usize {
     let name = format!("crossfade_auth_ended_total{{kind=\"answer\",reason=\"{reason}\"}} ");
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0, |count| count.parse().unwrap())
 }
@@ -129,7 +129,7 @@ async fn passed_answers_end_with_their_token() {
     }
     assert_eq!(cut_for(&world, "expired"), 4);
     eventually("the backend to be let go", async || {
-        world.sidecar.metrics().contains(
+        world.proxy.metrics().contains(
             "crossfade_errors_total{kind=\"unauthorized\",namespace=\"\",side=\"edge\"} 4",
         )
     })
@@ -213,7 +213,7 @@ async fn a_reload_without_the_policy_cuts_passed_answers() {
     let open = ROUTES
         .replace("auth = \"login\"\n", "")
         .replace("require = {roles = [\"editor\"]}\n", "");
-    world.sidecar.reload(&[&upstream, &*open].concat()).await;
+    world.proxy.reload(&[&upstream, &*open].concat()).await;
     are_cut(hers).await;
     assert_eq!(cut_for(&world, "missing"), 4);
 }
@@ -226,7 +226,7 @@ async fn a_reload_cuts_answers_only_where_the_key_changed() {
     let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
     let other = LOGIN.replace("X-Roles", "X-Groups");
     world
-        .sidecar
+        .proxy
         .reload(&[&upstream, &*other, ROUTES].concat())
         .await;
     for one in &mut hers {
@@ -234,7 +234,7 @@ async fn a_reload_cuts_answers_only_where_the_key_changed() {
     }
     let other = LOGIN.replace("a secret that is", "another secret that is");
     world
-        .sidecar
+        .proxy
         .reload(&[&upstream, &*other, ROUTES].concat())
         .await;
     are_cut(hers).await;
@@ -247,14 +247,14 @@ async fn a_revocation_refuses_requests_without_an_answer_yet() {
     let world = World::start().await;
     let by = bearer(&token_of("alice"));
     let fields = format!("accept: text/event-stream\r\n{by}\r\n");
-    let mut late = world.sidecar.client().await;
+    let mut late = world.proxy.client().await;
     late.send(request("GET /app/late", &fields, "")).await;
-    let mut upload = world.sidecar.client().await;
+    let mut upload = world.proxy.client().await;
     let head = format!(
         "POST /app/late HTTP/1.1\r\nhost: a.example\r\ncontent-length: 9\r\n{by}\r\n\r\nhalf"
     );
     upload.send(head).await;
-    let client = Client::connect(world.sidecar.address).await;
+    let client = Client::connect(world.proxy.address).await;
     let (name, value) = by.split_once(": ").unwrap();
     let asked = client.request(Method::GET, "/app/late").header(name, value);
     let (response, _) = client.begin(asked, true).await;

@@ -261,7 +261,7 @@ async fn every_judgement_is_counted_by_its_policy_and_a_fixed_word() {
     assert_eq!(status("a.b.c").await, 401);
     assert_eq!(status(&token(json!({"exp": now() - 1}))).await, 401);
     assert_eq!(world.ask("GET /app/page", &[]).await.status(), 401);
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     for result in ["ok", "invalid", "expired", "missing"] {
         let line = format!("crossfade_auth_total{{auth=\"login\",result=\"{result}\"}} 1");
         assert!(metrics.contains(&line), "{line}");

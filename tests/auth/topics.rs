@@ -248,9 +248,9 @@ async fn a_rollout_counts_subscriptions_of_every_source() {
         world.backend.address
     );
     let changed = governed(100).replace("every = \"50ms\"", "every = \"60ms\"");
-    world.sidecar.reload(&(upstream + &changed)).await;
+    world.proxy.reload(&(upstream + &changed)).await;
     assert_eq!(sessions().await, 2);
-    let admin = &world.sidecar.handle.admin;
+    let admin = &world.proxy.handle.admin;
     let paused = json!({"paused": true}).to_string();
     ask(admin, "PATCH", "/v1/rollouts/web", &[], &paused).await;
     assert_eq!(sessions().await, 2);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::harness::{
-    Backend, JSON, Message, Peer, Seen, Sidecar, Socket,
+    Backend, JSON, Message, Peer, Proxy, Seen, Socket,
     admin::{Answer, get, post},
     asked, handshake, reply,
 };
@@ -107,7 +107,7 @@ auth = "login"
 
 pub struct World {
     pub backend: Backend,
-    pub sidecar: Sidecar,
+    pub proxy: Proxy,
     pub stage: Arc<Stage>,
 }
 
@@ -140,10 +140,10 @@ impl World {
             async move { stage.answer(request, peer).await }
         });
         let backend = backend.await;
-        let sidecar = Sidecar::before(&backend, server, rest).await;
+        let proxy = Proxy::before(&backend, server, rest).await;
         World {
             backend,
-            sidecar,
+            proxy,
             stage,
         }
     }
@@ -155,25 +155,25 @@ impl World {
     }
 
     pub fn public(&self) -> String {
-        format!("http://{}", self.sidecar.address)
+        format!("http://{}", self.proxy.address)
     }
 
     /// Asks over a connection of its own; `line` is method and target, fields are as `name: value`.
     pub async fn ask(&self, line: &str, fields: &[&str]) -> Message {
-        let mut client = self.sidecar.client().await;
+        let mut client = self.proxy.client().await;
         client.ask(line, &lines(fields), "").await
     }
 
     /// A handshake by hand; for answers that a client library does not show.
     pub async fn shake(&self, target: &str, fields: &[&str]) -> Message {
-        asked(&self.sidecar, handshake(target, &lines(fields)))
+        asked(&self.proxy, handshake(target, &lines(fields)))
             .await
             .0
     }
 
     /// An open WebSocket, of the same origin.
     pub async fn open(&self, path: &str, fields: &[&str]) -> Socket {
-        self.sidecar.open(path, fields).await
+        self.proxy.open(path, fields).await
     }
 
     /// An open `crossfade.v1.json`, and its `welcome`.
@@ -192,12 +192,12 @@ impl World {
 
     /// Asks the admin API.
     pub async fn admin(&self, path: &str) -> Answer {
-        get(&self.sidecar.handle.admin, path).await
+        get(&self.proxy.handle.admin, path).await
     }
 
     /// Tells the admin API.
     pub async fn tell(&self, path: &str, body: &Value) -> Answer {
-        post(&self.sidecar.handle.admin, path, &body.to_string()).await
+        post(&self.proxy.handle.admin, path, &body.to_string()).await
     }
 
     /// Requests for this path that the backend has had.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Backend, JSON, Message, Seen, Sidecar, reply};
+use crate::harness::{Backend, JSON, Message, Proxy, Seen, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -37,7 +37,7 @@ source = {kind = "poll", every = "50ms"}
 
 struct World {
     backend: Backend,
-    sidecar: Sidecar,
+    proxy: Proxy,
 }
 
 impl World {
@@ -59,8 +59,8 @@ impl World {
             None
         })
         .await;
-        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
-        World { backend, sidecar }
+        let proxy = Proxy::before(&backend, "", ROUTES).await;
+        World { backend, proxy }
     }
 
     /// Subscribes once on each of so many connections; how many requests that made.
@@ -68,7 +68,7 @@ impl World {
         let before = self.backend.seen().len();
         let mut sockets = Vec::new();
         for fields in clients {
-            let mut socket = self.sidecar.join(fields).await;
+            let mut socket = self.proxy.join(fields).await;
             socket.subscribe(1, path).await;
             sockets.push(socket);
         }
@@ -149,13 +149,13 @@ async fn a_token_of_subprotocol_or_hello_replaces_the_authorization() {
     let world = World::start().await;
     let offer = "sec-websocket-protocol: cf.bearer.dG9rZW4, crossfade.v1.json";
     let mut socket = world
-        .sidecar
+        .proxy
         .open("/user/200", &[offer, "authorization: Basic YTpi"])
         .await;
     socket.frame("ok").await;
     let request = world.backend.only();
     assert_eq!(request.all("authorization"), ["Bearer token"]);
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     socket.send(json!({"t": "hello", "token": "later"})).await;
     socket.subscribe(1, "/user/200").await;
     let seen = world.backend.seen();
@@ -176,7 +176,7 @@ async fn a_refusal_has_one_code_on_every_way() {
     ] {
         for place in ["user", "polled"] {
             let path = format!("/{place}/{status}");
-            let mut socket = world.sidecar.join(&[]).await;
+            let mut socket = world.proxy.join(&[]).await;
             for wish in [
                 json!({"t": "sub", "id": 1, "path": path}),
                 json!({"t": "sub", "id": 1, "path": path, "after": "zz-1"}),
@@ -187,11 +187,11 @@ async fn a_refusal_has_one_code_on_every_way() {
                 assert_eq!(answer["code"], code, "{path}: {answer}");
             }
             for query in ["", "?cf_after=zz-1", "?cf_last_event_id=1"] {
-                let mut socket = world.sidecar.open(&format!("{path}{query}"), &[JSON]).await;
+                let mut socket = world.proxy.open(&format!("{path}{query}"), &[JSON]).await;
                 let answer = socket.either("ok", "err").await;
                 assert_eq!((&answer["id"], &answer["code"]), (&0.into(), &code.into()));
                 assert_eq!(socket.next().await, Seen::Closed(close), "{path}{query}");
-                let mut raw = world.sidecar.open(&format!("{path}{query}"), &[]).await;
+                let mut raw = world.proxy.open(&format!("{path}{query}"), &[]).await;
                 assert_eq!(raw.next().await, Seen::Closed(close), "raw {path}{query}");
             }
         }

@@ -30,11 +30,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Shakes hands, throws the bomb, and reads the close code.
 async fn throw(world: &World, bomb: &[u8]) -> u16 {
-    let mut stream = TcpStream::connect(world.sidecar.address).await.unwrap();
+    let mut stream = TcpStream::connect(world.proxy.address).await.unwrap();
     let request = format!(
         "GET /_crossfade/ws HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{JSON}\r\n\r\n",
-        world.sidecar.address
+        world.proxy.address
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     // The other side may close before it has read all of it.
@@ -74,7 +74,7 @@ fn close_code(mut frames: &[u8]) -> Option<u16> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_is_refused_by_its_code() {
     let world = World::start().await;
-    let mut witness = world.sidecar.join(&[]).await;
+    let mut witness = world.proxy.join(&[]).await;
     witness.subscribe(1, "/ids").await;
     let deep = format!(r#"{{"t":"ping","x":{}"#, "[".repeat(30_000));
     let wide = format!(r#"{{"t":"ping","x":[{}0]}}"#, "0,".repeat(30_000));
@@ -111,6 +111,6 @@ async fn each_kind_is_refused_by_its_code() {
     }
     let n = world.publish();
     assert_eq!(witness.frame("ev").await["d"]["n"], n);
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     assert!(metrics.contains("crossfade_panics_total 0"), "{metrics}");
 }

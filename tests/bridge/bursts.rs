@@ -26,17 +26,17 @@ async fn bursts_come_whole() {
     let mut readers = Vec::new();
     for n in 0..READERS {
         if n % 3 == 0 {
-            readers.push((world.sidecar.open("/ids", &[]).await, true));
+            readers.push((world.proxy.open("/ids", &[]).await, true));
             continue;
         }
-        let mut socket = world.sidecar.join(&[]).await;
+        let mut socket = world.proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push((socket, false));
     }
     // It never reads, which costs the other clients nothing.
-    let mut stalled = world.sidecar.join(&[]).await;
+    let mut stalled = world.proxy.join(&[]).await;
     stalled.subscribe(1, "/ids").await;
-    while world.sidecar.handle.shared().hub.topics()[0].subscribers <= READERS {
+    while world.proxy.handle.shared().hub.topics()[0].subscribers <= READERS {
         tokio::task::yield_now().await;
     }
     let mut last = 0;

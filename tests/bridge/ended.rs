@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Backend, JSON, Sidecar, eventually, reply};
+use crate::harness::{Backend, JSON, Proxy, eventually, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -42,19 +42,19 @@ async fn jobs() -> Backend {
 
 struct World {
     backend: Backend,
-    sidecar: Sidecar,
+    proxy: Proxy,
 }
 
 impl World {
     async fn start() -> World {
         let backend = jobs().await;
-        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
-        World { backend, sidecar }
+        let proxy = Proxy::before(&backend, "", ROUTES).await;
+        World { backend, proxy }
     }
 
     /// A client that is cut when it has the third step; its place.
     async fn cut(&self, path: &str) -> String {
-        let mut client = self.sidecar.open(path, &[JSON]).await;
+        let mut client = self.proxy.open(path, &[JSON]).await;
         loop {
             let event = client.frame("ev").await;
             if event["d"] == 3 {
@@ -66,14 +66,14 @@ impl World {
     async fn gets_the_rest(&self, path: &str, code: &str, is_final: bool, close: u16) {
         let place = self.cut(path).await;
         eventually("no session is there", async || {
-            self.sidecar.handle.shared().sessions.count() == 0
+            self.proxy.handle.shared().sessions.count() == 0
         })
         .await;
         // Without a client the stream is not asked for again, however often that would have been due.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(self.backend.asked_for(path).len(), 1);
         for query in [format!("cf_after={place}"), "cf_last_event_id=3".into()] {
-            let mut back = self.sidecar.open(&format!("{path}?{query}"), &[JSON]).await;
+            let mut back = self.proxy.open(&format!("{path}?{query}"), &[JSON]).await;
             assert_eq!(back.frame("ok").await["recovered"], true);
             assert_eq!(back.frame_unless("ev", "gap").await["d"], 4);
             let end = back.frame("end").await;
@@ -81,7 +81,7 @@ impl World {
                 (&end["code"], &end["final"]),
                 (&code.into(), &is_final.into())
             );
-            let mut raw = self.sidecar.open(&format!("{path}?{query}"), &[]).await;
+            let mut raw = self.proxy.open(&format!("{path}?{query}"), &[]).await;
             assert_eq!(raw.message().await, 4);
             assert_eq!(raw.closed().await, close);
         }
@@ -103,6 +103,6 @@ async fn a_job_that_the_backend_forgot_is_resumed() {
     let world = World::start().await;
     world.gets_the_rest("/gone", "not_found", false, 4004).await;
     // A new client is told by the backend.
-    let mut newcomer = world.sidecar.open("/gone", &[JSON]).await;
+    let mut newcomer = world.proxy.open("/gone", &[JSON]).await;
     assert_eq!(newcomer.frame("err").await["code"], "not_found");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::harness::{Backend, Sidecar, Socket};
+use crate::harness::{Backend, Proxy, Socket};
 
 const LIST: &str = r#"
 [[route]]
@@ -23,7 +23,7 @@ filter = ["severity"]
 
 /// A client that has the items of the list that its filter lets through.
 async fn viewer(world: &World, filter: Value, items: Value) -> Socket {
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     socket
         .send(json!({"t": "sub", "id": 1, "path": "/document", "filter": filter}))
         .await;
@@ -115,9 +115,9 @@ async fn what_a_filter_cannot_judge_is_delivered() {
         }
     })
     .await;
-    let sidecar = Sidecar::before(&backend, "", &format!("{LIST}{STREAM}")).await;
+    let proxy = Proxy::before(&backend, "", &format!("{LIST}{STREAM}")).await;
     for path in ["/stream", "/document"] {
-        let mut socket = sidecar.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket
             .send(json!({"t": "sub", "id": 1, "path": path, "filter": {"severity": ["high"]}}))
             .await;

@@ -17,7 +17,7 @@ async fn everybody_gets_everything_once_whoever_breaks_off() {
     let world = World::start().await;
     let mut first = Vec::new();
     for _ in 0..CLIENTS {
-        let mut socket = world.sidecar.join(&[]).await;
+        let mut socket = world.proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         first.push(socket);
     }
@@ -66,7 +66,7 @@ async fn follow(public: String, mut socket: Socket) -> usize {
 #[tokio::test]
 async fn a_stream_without_ids_tells_each_loss_once() {
     let world = World::start().await;
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     let ch = socket.subscribe(1, "/plain").await;
     world.publish();
     let event = socket.frame("ev").await;
@@ -84,7 +84,7 @@ async fn a_stream_without_ids_tells_each_loss_once() {
 async fn a_document_converges_and_staleness_is_told() {
     let world = World::start().await;
     world.show(r#"{"v":1}"#);
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     socket.subscribe(1, "/document").await;
     assert_eq!(socket.frame("snap").await["d"]["v"], 1);
     world.show(r#"{"v":2}"#);
@@ -100,8 +100,8 @@ async fn a_document_converges_and_staleness_is_told() {
 #[tokio::test]
 async fn raw_has_no_words_but_the_data() {
     let world = World::start().await;
-    let mut raw = world.sidecar.open("/ids", &[]).await;
-    let mut wrapped = world.sidecar.open("/ids?cf_wrap=1", &[]).await;
+    let mut raw = world.proxy.open("/ids", &[]).await;
+    let mut wrapped = world.proxy.open("/ids?cf_wrap=1", &[]).await;
     world.backend.reached(1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     world.publish();
@@ -110,7 +110,7 @@ async fn raw_has_no_words_but_the_data() {
     let event = wrapped.message().await;
     assert_eq!((&event["id"], &event["d"]["n"]), (&"1".into(), &1.into()));
     let path = format!("/ids?cf_after={}", event["o"].as_str().unwrap());
-    let mut again = world.sidecar.open(&path, &[]).await;
+    let mut again = world.proxy.open(&path, &[]).await;
     world.publish();
     let data = again.message().await;
     assert_eq!(data["n"], 2);
@@ -122,10 +122,10 @@ async fn a_position_of_another_epoch_is_told_as_it_was_sent() {
     let world = World::start().await;
     for path in ["/plain", "/document"] {
         let foreign = format!("{path}?cf_after=deadbeef-07");
-        let mut multiplex = world.sidecar.join(&[]).await;
+        let mut multiplex = world.proxy.join(&[]).await;
         let wish = json!({"t": "sub", "id": 1, "path": path, "after": "deadbeef-07"});
         multiplex.send(wish).await;
-        let single = world.sidecar.open(&foreign, &[JSON]).await;
+        let single = world.proxy.open(&foreign, &[JSON]).await;
         for mut socket in [multiplex, single] {
             let gap = socket.frame_unless("gap", "err").await;
             assert_eq!(
@@ -135,16 +135,16 @@ async fn a_position_of_another_epoch_is_told_as_it_was_sent() {
         }
 
         let junk = format!("{path}?cf_after=junk");
-        let mut multiplex = world.sidecar.join(&[]).await;
+        let mut multiplex = world.proxy.join(&[]).await;
         let wish = json!({"t": "sub", "id": 1, "path": path, "after": "junk"});
         multiplex.send(wish).await;
-        let mut single = world.sidecar.open(&junk, &[JSON]).await;
+        let mut single = world.proxy.open(&junk, &[JSON]).await;
         for socket in [&mut multiplex, &mut single] {
             let refused = socket.either("ok", "err").await;
             assert_eq!(refused["code"], "bad_frame", "{refused}");
         }
         assert_eq!(single.closed().await, 4000);
-        let mut raw = world.sidecar.open(&junk, &[]).await;
+        let mut raw = world.proxy.open(&junk, &[]).await;
         assert_eq!(raw.closed().await, 4000);
     }
 }

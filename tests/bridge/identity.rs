@@ -10,7 +10,7 @@ async fn each_principal_has_a_stream_of_its_own() {
     let mut sockets = Vec::new();
     for n in 0..30 {
         let user = format!("user={}", n % 5);
-        let mut socket = world.sidecar.join(&[&format!("cookie: {user}")]).await;
+        let mut socket = world.proxy.join(&[&format!("cookie: {user}")]).await;
         socket.subscribe(1, "/whose").await;
         sockets.push((user, socket));
     }
@@ -26,7 +26,7 @@ async fn each_principal_has_a_stream_of_its_own() {
 #[tokio::test]
 async fn an_answer_that_looks_private_is_delivered_to_nobody() {
     let world = World::start().await;
-    let mut socket = world.sidecar.join(&["cookie: user=1"]).await;
+    let mut socket = world.proxy.join(&["cookie: user=1"]).await;
     socket
         .send(json!({"t": "sub", "id": 1, "path": "/private"}))
         .await;
@@ -37,7 +37,7 @@ async fn an_answer_that_looks_private_is_delivered_to_nobody() {
     );
     assert_eq!(world.backend.only().field("cookie"), None);
     let alarm = r#"crossfade_share_refused_total{reason="set-cookie",route="private"} 1"#;
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     assert!(
         metrics
             .lines()

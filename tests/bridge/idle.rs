@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Backend, Sidecar, Socket, admin::get, eventually, reply};
+use crate::harness::{Backend, Proxy, Socket, admin::get, eventually, reply};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -30,7 +30,7 @@ source = {kind = "poll", every = "100ms"}
 
 struct World {
     backend: Backend,
-    sidecar: Sidecar,
+    proxy: Proxy,
     shown: Arc<Mutex<Shown>>,
 }
 
@@ -66,10 +66,10 @@ impl World {
             }
         })
         .await;
-        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
+        let proxy = Proxy::before(&backend, "", ROUTES).await;
         World {
             backend,
-            sidecar,
+            proxy,
             shown,
         }
     }
@@ -80,7 +80,7 @@ impl World {
 
     /// A first visit; the position that it ends with.
     async fn visit(&self, path: &str) -> Value {
-        let mut socket = self.sidecar.join(&[]).await;
+        let mut socket = self.proxy.join(&[]).await;
         socket.subscribe(1, path).await;
         let snapshot = socket.frame("snap").await;
         socket.say_goodbye(1000, "").await;
@@ -90,7 +90,7 @@ impl World {
 
     /// A client that subscribes, and the first word that it gets.
     async fn come(&self, path: &str, after: Option<&Value>) -> (Socket, Value) {
-        let mut socket = self.sidecar.join(&[]).await;
+        let mut socket = self.proxy.join(&[]).await;
         let mut sub = json!({"t": "sub", "id": 1, "path": path});
         if let Some(after) = after {
             sub["after"] = after.clone();
@@ -102,7 +102,7 @@ impl World {
 
     /// Waits until no client is there, and longer than the interval after that.
     async fn idles(&self) {
-        let hub = &self.sidecar.handle.shared().hub;
+        let hub = &self.proxy.handle.shared().hub;
         eventually("every topic is idle", async || {
             hub.topics().iter().all(|topic| topic.is_idle)
         })
@@ -132,7 +132,7 @@ async fn a_client_of_an_idle_route_sees_one_fresh_document() {
     world.idles().await;
     let newer = json!([{"id": 1}, {"id": 2}, {"id": 3}]);
     world.show(|shown| shown.document = newer.to_string());
-    let mut raw = world.sidecar.open("/document", &[]).await;
+    let mut raw = world.proxy.open("/document", &[]).await;
     assert_eq!(raw.message().await, newer);
 }
 
@@ -222,7 +222,7 @@ async fn an_idle_route_does_not_count_against_health() {
     world.visit("/document").await;
     world.show(|shown| shown.status = "500 Oh");
     sleep(Duration::from_secs(1)).await;
-    let admin = &world.sidecar.handle.admin;
+    let admin = &world.proxy.handle.admin;
     let health = get(admin, "/v1/health").await.json;
     assert_eq!(health["status"], "ok", "{health}");
     let topics = get(admin, "/v1/topics").await.json;
@@ -232,7 +232,7 @@ async fn an_idle_route_does_not_count_against_health() {
         (&json!(false), &json!("idle"))
     );
     assert_eq!(topic["subscribers"], 0);
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     assert!(!metrics.contains("crossfade_data_age_seconds{route=\"document\"}"));
 }
 
@@ -244,7 +244,7 @@ async fn nothing_new_from_the_first_on_is_a_live_route_without_a_document() {
     world.backend.reached(8).await;
     socket.send(json!({"t": "ping"})).await;
     assert_eq!(socket.message().await["t"], "pong");
-    let admin = &world.sidecar.handle.admin;
+    let admin = &world.proxy.handle.admin;
     let topics = get(admin, "/v1/topics").await.json;
     assert_eq!(topics["topics"][0]["live"], true, "{topics}");
 }
@@ -254,7 +254,7 @@ async fn ten_users_with_one_visit_each_cost_ten_polls() {
     let world = World::start().await;
     for user in 0..10 {
         let cookie = format!("cookie: session={user}");
-        let mut socket = world.sidecar.join(&[&cookie]).await;
+        let mut socket = world.proxy.join(&[&cookie]).await;
         socket.subscribe(1, "/document").await;
         socket.frame("snap").await;
         socket.say_goodbye(1000, "").await;

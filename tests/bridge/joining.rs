@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::harness::{Backend, JSON, Message, Peer, Sidecar, Socket};
+use crate::harness::{Backend, JSON, Message, Peer, Proxy, Socket};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -24,7 +24,7 @@ replay = {events = 4}
 /// A backend that sends an inbox of three entries to each new connection, and then what happens.
 struct World {
     backend: Backend,
-    sidecar: Sidecar,
+    proxy: Proxy,
     happened: Arc<watch::Sender<u64>>,
 }
 
@@ -34,10 +34,10 @@ impl World {
         let shown = happened.clone();
         let backend = Backend::start(move |request, peer| stream(request, peer, shown.subscribe()));
         let backend = backend.await;
-        let sidecar = Sidecar::before(&backend, "", ROUTES).await;
+        let proxy = Proxy::before(&backend, "", ROUTES).await;
         World {
             backend,
-            sidecar,
+            proxy,
             happened,
         }
     }
@@ -99,12 +99,12 @@ async fn beginning_over(since: Instant) {
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_with_ids_and_then_shares() {
     let world = World::start().await;
-    let mut page = world.sidecar.open("/ids", &[]).await;
+    let mut page = world.proxy.open("/ids", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
-    let mut reloaded = world.sidecar.open("/ids", &[]).await;
-    let mut other = world.sidecar.open("/ids", &[]).await;
+    let mut reloaded = world.proxy.open("/ids", &[]).await;
+    let mut other = world.proxy.open("/ids", &[]).await;
     entries(&mut reloaded, &[1, 2, 3]).await;
     entries(&mut other, &[1, 2, 3]).await;
     assert_eq!(world.requests(), 3);
@@ -121,18 +121,18 @@ async fn a_reloaded_page_gets_entries_with_ids_and_then_shares() {
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_without_ids_from_the_window() {
     let world = World::start().await;
-    let mut page = world.sidecar.open("/plain", &[]).await;
+    let mut page = world.proxy.open("/plain", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
     world.happen();
-    let mut reloaded = world.sidecar.open("/plain", &[]).await;
+    let mut reloaded = world.proxy.open("/plain", &[]).await;
     entries(&mut reloaded, &[1, 2, 3, 4]).await;
     assert_eq!(world.requests(), 1);
     world.happen();
     entries(&mut reloaded, &[5]).await;
     // The window has let go of the beginning: the backend is asked, and goes on being read.
-    let mut late = world.sidecar.open("/plain", &[]).await;
+    let mut late = world.proxy.open("/plain", &[]).await;
     entries(&mut late, &[3, 4, 5]).await;
     assert_eq!(world.requests(), 2);
     world.happen();
@@ -145,14 +145,14 @@ async fn a_reloaded_page_gets_entries_without_ids_from_the_window() {
 #[tokio::test]
 async fn a_join_keeps_the_order_of_frames_and_the_channel() {
     let world = World::start().await;
-    let mut first = world.sidecar.open("/ids", &[JSON]).await;
+    let mut first = world.proxy.open("/ids", &[JSON]).await;
     let ok = first.frame("ok").await;
     let mut last = first.frame("ev").await;
     for _ in 0..2 {
         last = first.frame("ev").await;
     }
     beginning_over(Instant::now()).await;
-    let mut late = world.sidecar.join(&[]).await;
+    let mut late = world.proxy.join(&[]).await;
     late.send(json!({"t": "sub", "id": 1, "path": "/ids"}))
         .await;
     let answer = late.message().await;
@@ -182,7 +182,7 @@ async fn a_join_keeps_the_order_of_frames_and_the_channel() {
     // A client that says where it was costs the backend nothing.
     let requests = world.requests();
     for resume in [json!({"after": last["o"]}), json!({"last_event_id": "3"})] {
-        let mut back = world.sidecar.join(&[]).await;
+        let mut back = world.proxy.join(&[]).await;
         let mut sub = resume;
         sub["t"] = "sub".into();
         sub["id"] = 1.into();

@@ -47,10 +47,10 @@ async fn raw_sends_documents_and_wrapped_raw_patches() {
         ),
     ] {
         world.show(&documents[0].to_string());
-        let mut raw = world.sidecar.open(path, &[]).await;
+        let mut raw = world.proxy.open(path, &[]).await;
         assert_eq!(raw.message().await, documents[0]);
         let wrapped = format!("{path}?cf_wrap=1");
-        let mut wrapped = world.sidecar.open(&wrapped, &[]).await;
+        let mut wrapped = world.proxy.open(&wrapped, &[]).await;
         let snapshot = wrapped.message().await;
         assert_eq!(
             (&snapshot["e"], &snapshot["d"]),

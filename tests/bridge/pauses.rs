@@ -36,10 +36,10 @@ async fn a_pause_keeps_deletions_whatever_changes_are_called() {
         let first = json!([item(1, 0), item(2, 0), item(3, 0)]);
         world.show(&first.to_string());
         // A client that goes on listening: else the route would not be read during the pause.
-        let mut witness = world.sidecar.join(&[]).await;
+        let mut witness = world.proxy.join(&[]).await;
         witness.subscribe(1, "/document").await;
         assert_eq!(witness.frame("snap").await["d"], first);
-        let mut paused = world.sidecar.join(&[]).await;
+        let mut paused = world.proxy.join(&[]).await;
         let ch = paused.subscribe(1, "/document").await;
         assert_eq!(paused.frame("snap").await["d"], first);
         paused.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
@@ -81,16 +81,16 @@ async fn a_pause_costs_nothing_where_deliver_holds_back() {
     let route = "\n[[route]]\npath = \"/ids\"\nupstream = \"app\"\nsource = \"sse\"\n\
                  deliver = {every = \"100ms\", mode = \"batch\", max = 10}\n";
     let world = World::with_routes(route).await;
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     let ch = socket.subscribe(1, "/ids").await;
     world.publish();
     socket.frame("ev").await;
     socket.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
     assert_eq!(socket.frame("ok").await["id"], 2);
     world.publish();
-    let head = || world.sidecar.handle.shared().hub.topics()[0].at.offset;
+    let head = || world.proxy.handle.shared().hub.topics()[0].at.offset;
     eventually("an event that waits", async || head() == 2).await;
-    // The sidecar runs in this thread.
+    // The proxy runs in this thread.
     let (cpu, since) = (cpu_seconds("thread-self"), Instant::now());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let busy = (cpu_seconds("thread-self") - cpu) / since.elapsed().as_secs_f64();

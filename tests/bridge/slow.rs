@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::World;
-use crate::harness::{Backend, Sidecar, within};
+use crate::harness::{Backend, Proxy, within};
 
 /// Large enough to fill what the kernel keeps for a socket.
 const PADDING: usize = 64 * 1024;
@@ -15,13 +15,13 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
     let world = World::with_padding(PADDING).await;
     let (mut closed, mut skipped, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
-        let mut socket = world.sidecar.join(&[]).await;
+        let mut socket = world.proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         closed.push(socket);
-        let mut socket = world.sidecar.join(&[]).await;
+        let mut socket = world.proxy.join(&[]).await;
         socket.subscribe(1, "/plain").await;
         skipped.push(socket);
-        let mut socket = world.sidecar.join(&[]).await;
+        let mut socket = world.proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push(socket);
     }
@@ -32,7 +32,7 @@ async fn readers_get_everything_beside_those_who_do_not_read() {
         }
     }
     // They are given ten seconds in which they take nothing.
-    let slow = || world.sidecar.metrics();
+    let slow = || world.proxy.metrics();
     while !slow().contains(r#"crossfade_slow_closes_total{route="ids"} 5"#) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -87,8 +87,8 @@ path = "/{*path}"
 upstream = "app"
 calls = {methods = ["GET"], timeout = "2s"}
 "#;
-    let sidecar = Sidecar::before(&backend, "", routes).await;
-    let mut socket = sidecar.join(&[]).await;
+    let proxy = Proxy::before(&backend, "", routes).await;
+    let mut socket = proxy.join(&[]).await;
     for id in 0..8 {
         let path = ["/held", "/answered"][usize::from(id > 1)];
         let request = json!({"t": "req", "id": id, "method": "GET", "path": path});
@@ -99,7 +99,7 @@ calls = {methods = ["GET"], timeout = "2s"}
     backend.has_open(0).await;
     let is_closed = || {
         let slow = r#"crossfade_slow_closes_total{route="-"} 1"#;
-        sidecar.metrics().contains(slow)
+        proxy.metrics().contains(slow)
     };
     assert!(!is_closed());
     // That it speaks does not keep it.
@@ -118,7 +118,7 @@ async fn a_pong_that_is_held_back_adds_a_quarter_of_a_second() {
     let route = "\n[websocket]\nping_interval = \"4s\"\n\
                  [[route]]\npath = \"/ids\"\nname = \"ids\"\nupstream = \"app\"\nsource = \"sse\"\n";
     let world = World::with_routes(route).await;
-    let mut socket = world.sidecar.join(&[]).await;
+    let mut socket = world.proxy.join(&[]).await;
     socket.subscribe(1, "/ids").await;
     // The first ping comes after two to four seconds, and is answered when it is read.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -128,7 +128,7 @@ async fn a_pong_that_is_held_back_adds_a_quarter_of_a_second() {
     world.publish();
     socket.frame("ev").await;
     let sample = r#"crossfade_event_latency_seconds_sum{cohort="websocket",route="ids"} "#;
-    let metrics = world.sidecar.metrics();
+    let metrics = world.proxy.metrics();
     let mut lines = metrics.lines();
     let seconds = lines.find_map(|line| line.strip_prefix(sample)).unwrap();
     let seconds: f64 = seconds.parse().unwrap();

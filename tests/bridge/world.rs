@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::harness::{Backend, Message, Peer, Sidecar, reply};
+use crate::harness::{Backend, Message, Peer, Proxy, reply};
 
 pub struct World {
     pub backend: Backend,
-    pub sidecar: Sidecar,
+    pub proxy: Proxy,
     stage: Arc<Stage>,
 }
 
@@ -85,10 +85,10 @@ impl World {
             async move { stage.answer(request, peer).await }
         });
         let backend = backend.await;
-        let sidecar = Sidecar::before(&backend, "", routes).await;
+        let proxy = Proxy::before(&backend, "", routes).await;
         World {
             backend,
-            sidecar,
+            proxy,
             stage,
         }
     }
@@ -114,7 +114,7 @@ impl World {
     }
 
     pub fn public(&self) -> String {
-        format!("http://{}", self.sidecar.address)
+        format!("http://{}", self.proxy.address)
     }
 }
 

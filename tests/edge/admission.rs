@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 
 use super::world::{ALICE, backend, by, keys, open, refused, route};
-use crate::harness::{Backend, JSON, Sidecar, Socket};
+use crate::harness::{Backend, JSON, Proxy, Socket};
 
-async fn world(handshakes: &str) -> (Backend, Sidecar) {
+async fn world(handshakes: &str) -> (Backend, Proxy) {
     let backend = backend().await;
     let server = format!("[server.limits]\nhandshakes = \"{handshakes}\"");
     let routes = format!(
@@ -17,14 +17,14 @@ async fn world(handshakes: &str) -> (Backend, Sidecar) {
         route("/feed", "source = \"sse\""),
         route("/{*path}", "")
     );
-    let sidecar = Sidecar::before(&backend, &server, &routes).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, &server, &routes).await;
+    (backend, proxy)
 }
 
 #[tokio::test]
 async fn a_burst_comes_in_some_wait_and_the_rest_is_told_different_times() {
-    let (backend, sidecar) = world("2/s burst 20").await;
-    let public = &sidecar.handle.public[0];
+    let (backend, proxy) = world("2/s burst 20").await;
+    let public = &proxy.handle.public[0];
     let all = (0..120).map(|_| Socket::open(public, "/_crossfade/ws", &[JSON]));
     let all = join_all(all).await;
     let (come, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
@@ -45,7 +45,7 @@ async fn a_burst_comes_in_some_wait_and_the_rest_is_told_different_times() {
         "{times:?}"
     );
     assert!(backend.seen().is_empty());
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let counted = "crossfade_refused_total{reason=\"handshakes\"}";
     assert!(metrics.contains(counted), "{metrics}");
     // Who is here is no worse off.
@@ -55,14 +55,14 @@ async fn a_burst_comes_in_some_wait_and_the_rest_is_told_different_times() {
 
 #[tokio::test]
 async fn only_sockets_of_our_own_stand_in_line() {
-    let (backend, sidecar) = world("1/h").await;
-    open(&sidecar, "/feed", &[]).await;
+    let (backend, proxy) = world("1/h").await;
+    open(&proxy, "/feed", &[]).await;
     for path in ["/feed", "/_crossfade/ws"] {
-        assert_eq!(refused(&sidecar, path, &[]).await, 503, "{path}");
+        assert_eq!(refused(&proxy, path, &[]).await, 503, "{path}");
     }
     for _ in 0..3 {
-        open(&sidecar, "/tunnel", &[]).await;
-        let answer = super::world::ask(&sidecar, "GET /page", &by(ALICE)).await;
+        open(&proxy, "/tunnel", &[]).await;
+        let answer = super::world::ask(&proxy, "GET /page", &by(ALICE)).await;
         assert_eq!(answer.status(), 200);
     }
     assert!(backend.seen().len() >= 6);
@@ -96,8 +96,8 @@ async fn in_a_storm_an_authority_is_asked_once_for_each_session() {
         "[auth.session]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/me\"\nuser = \"id\"\n{}",
         route("/feed", "source = \"sse\"\nauth = \"session\"")
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let public = sidecar.handle.public[0].clone();
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let public = proxy.handle.public[0].clone();
     let origin = format!("origin: {public}");
     let one = |n: usize| {
         let (public, origin) = (public.clone(), origin.clone());

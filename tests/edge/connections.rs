@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, backend, key_field, keys, open, refused, route};
-use crate::harness::{Backend, JSON, Sidecar, Socket, within};
+use crate::harness::{Backend, JSON, Proxy, Socket, within};
 
 /// `PREFIX/ws`, a stream and tunnels under `[rate_limit.few]` with these lines.
-async fn world(lines: &str, server: &str) -> (Backend, Sidecar) {
+async fn world(lines: &str, server: &str) -> (Backend, Proxy) {
     let backend = backend().await;
     let rules = "auth = \"keys\"\nrate_limit = \"few\"";
     let routes = format!(
@@ -15,15 +15,15 @@ async fn world(lines: &str, server: &str) -> (Backend, Sidecar) {
         route("/feed/{id}", &format!("source = \"sse\"\n{rules}")),
         route("/{*path}", rules),
     );
-    let sidecar = Sidecar::before(&backend, server, &routes).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, server, &routes).await;
+    (backend, proxy)
 }
 
 /// Whether a socket under this key is let in at last: a place is free as soon as its connection has ended.
-async fn comes_in(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
+async fn comes_in(proxy: &Proxy, path: &str, fields: &[&str]) -> Socket {
     within("a place", async {
         loop {
-            match Socket::open(&sidecar.handle.public[0], path, fields).await {
+            match Socket::open(&proxy.handle.public[0], path, fields).await {
                 Ok(socket) => return socket,
                 Err(answer) => assert_eq!(answer.status().as_u16(), 429),
             }
@@ -35,68 +35,68 @@ async fn comes_in(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
 
 #[tokio::test]
 async fn the_newest_connection_of_a_user_is_refused_in_the_way_that_it_understands() {
-    let (backend, sidecar) = world("connections_per_user = 2", "").await;
+    let (backend, proxy) = world("connections_per_user = 2", "").await;
     let (alice, bob) = (key_field(ALICE), key_field(BOB));
     // One policy, whatever the way in: the multiplexed connection and a stream count together.
-    let mut first = open(&sidecar, "/_crossfade/ws", &[JSON, &alice]).await;
+    let mut first = open(&proxy, "/_crossfade/ws", &[JSON, &alice]).await;
     first.frame("welcome").await;
-    let second = open(&sidecar, "/feed/1", &[&alice]).await;
+    let second = open(&proxy, "/feed/1", &[&alice]).await;
     backend.reached(1).await;
     for path in ["/feed/1", "/feed/2", "/_crossfade/ws", "/tunnel"] {
-        assert_eq!(refused(&sidecar, path, &[&alice]).await, 429, "{path}");
+        assert_eq!(refused(&proxy, path, &[&alice]).await, 429, "{path}");
     }
     for path in ["/feed/1", "/_crossfade/ws"] {
-        let mut socket = open(&sidecar, path, &[JSON, &alice]).await;
+        let mut socket = open(&proxy, path, &[JSON, &alice]).await;
         assert_eq!(socket.closed().await, 4029, "{path}");
     }
     // Somebody else has their own, and who is here stays.
-    let mut other = open(&sidecar, "/_crossfade/ws", &[JSON, &bob]).await;
+    let mut other = open(&proxy, "/_crossfade/ws", &[JSON, &bob]).await;
     other.frame("welcome").await;
     first.send(json!({"t": "ping"})).await;
     first.frame("pong").await;
     assert_eq!(backend.seen().len(), 1, "{:?}", backend.seen());
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let counted = "crossfade_rate_limited_total{policy=\"few\"} 6";
     assert!(metrics.contains(counted), "{metrics}");
     // One leaves, and one comes.
     second.say_goodbye(1000, "").await;
-    let third = comes_in(&sidecar, "/feed/3", &[&alice]).await;
-    assert_eq!(refused(&sidecar, "/feed/4", &[&alice]).await, 429);
+    let third = comes_in(&proxy, "/feed/3", &[&alice]).await;
+    assert_eq!(refused(&proxy, "/feed/4", &[&alice]).await, 429);
     // Also without a word.
     drop(third);
-    let tunnel = comes_in(&sidecar, "/tunnel", &[&alice]).await;
-    assert_eq!(refused(&sidecar, "/feed/4", &[&alice]).await, 429);
+    let tunnel = comes_in(&proxy, "/tunnel", &[&alice]).await;
+    assert_eq!(refused(&proxy, "/feed/4", &[&alice]).await, 429);
     drop(tunnel);
-    comes_in(&sidecar, "/feed/5", &[&alice]).await;
+    comes_in(&proxy, "/feed/5", &[&alice]).await;
 }
 
 #[tokio::test]
 async fn who_is_known_only_by_their_first_word_counts_from_then_on() {
-    let (_backend, sidecar) = world("connections_per_user = 1", "").await;
+    let (_backend, proxy) = world("connections_per_user = 1", "").await;
     let hello = |key: &str| json!({"t": "hello", "token": key});
-    let mut first = open(&sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut first = open(&proxy, "/_crossfade/ws", &[JSON]).await;
     first.send(hello(ALICE)).await;
     first.frame("welcome").await;
     for path in ["/_crossfade/ws", "/feed/1"] {
-        let mut socket = open(&sidecar, path, &[JSON]).await;
+        let mut socket = open(&proxy, path, &[JSON]).await;
         socket.send(hello(ALICE)).await;
         assert_eq!(socket.closed().await, 4029, "{path}");
     }
     let alice = key_field(ALICE);
-    assert_eq!(refused(&sidecar, "/feed/1", &[&alice]).await, 429);
-    let mut bob = open(&sidecar, "/feed/1", &[JSON]).await;
+    assert_eq!(refused(&proxy, "/feed/1", &[&alice]).await, 429);
+    let mut bob = open(&proxy, "/feed/1", &[JSON]).await;
     bob.send(hello(BOB)).await;
     bob.frame("welcome").await;
     first.say_goodbye(1000, "").await;
-    comes_in(&sidecar, "/feed/1", &[&alice]).await;
+    comes_in(&proxy, "/feed/1", &[&alice]).await;
 }
 
 #[tokio::test]
 async fn of_many_who_come_at_once_as_many_as_may_be_are_let_in() {
-    let (_backend, sidecar) = world("connections_per_user = 3", "").await;
+    let (_backend, proxy) = world("connections_per_user = 3", "").await;
     let alice = key_field(ALICE);
     let fields = [alice.as_str()];
-    let all = (0..20).map(|_| Socket::open(&sidecar.handle.public[0], "/feed/1", &fields));
+    let all = (0..20).map(|_| Socket::open(&proxy.handle.public[0], "/feed/1", &fields));
     let all = futures_util::future::join_all(all).await;
     let (come, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
     assert_eq!((come.len(), gone.len()), (3, 17));
@@ -108,7 +108,7 @@ async fn of_many_who_come_at_once_as_many_as_may_be_are_let_in() {
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_behind_a_trusted_proxy_too() {
-    let (_backend, sidecar) = world(
+    let (_backend, proxy) = world(
         "connections_per_ip = 2",
         "trusted_proxies = [\"127.0.0.1\"]",
     )
@@ -116,18 +116,18 @@ async fn an_address_has_so_many_connections_behind_a_trusted_proxy_too() {
     let (alice, bob) = (key_field(ALICE), key_field(BOB));
     let from = |n: u8| format!("x-forwarded-for: 203.0.113.{n}");
     let (here, there) = (from(1), from(2));
-    let first = open(&sidecar, "/feed/1", &[&alice, &here]).await;
-    let _second = open(&sidecar, "/_crossfade/ws", &[JSON, &bob, &here]).await;
+    let first = open(&proxy, "/feed/1", &[&alice, &here]).await;
+    let _second = open(&proxy, "/_crossfade/ws", &[JSON, &bob, &here]).await;
     for (path, extra) in [
         ("/feed/1", JSON),
         ("/feed/1", "x-nothing: 1"),
         ("/_crossfade/ws", JSON),
     ] {
         // Whoever it is: an address is told before the upgrade.
-        let status = refused(&sidecar, path, &[&alice, &here, extra]).await;
+        let status = refused(&proxy, path, &[&alice, &here, extra]).await;
         assert_eq!(status, 429, "{path} {extra}");
     }
-    let _elsewhere = open(&sidecar, "/feed/1", &[&alice, &there]).await;
+    let _elsewhere = open(&proxy, "/feed/1", &[&alice, &there]).await;
     first.say_goodbye(1000, "").await;
-    comes_in(&sidecar, "/feed/1", &[&bob, &here]).await;
+    comes_in(&proxy, "/feed/1", &[&bob, &here]).await;
 }

@@ -4,7 +4,7 @@ use super::world::{
     APP, BOB, CORS, EVIL, ask, assert_granted, assert_nothing, backend, by, code, keys, route,
     varies_by, write,
 };
-use crate::harness::{Backend, EVERYTHING, Sidecar, http2::Client, request};
+use crate::harness::{Backend, EVERYTHING, Proxy, http2::Client, request};
 
 /// Origins that look like an allowed one.
 const LOOKALIKES: &[(&str, &str)] = &[
@@ -35,9 +35,9 @@ const LOOKALIKES: &[(&str, &str)] = &[
     ("5", EVIL),
 ];
 
-async fn enforced(backend: &Backend) -> Sidecar {
+async fn enforced(backend: &Backend) -> Proxy {
     let routes = format!("{CORS}{}", route("/{*path}", "cors = \"web\""));
-    Sidecar::before(backend, "", &routes).await
+    Proxy::before(backend, "", &routes).await
 }
 
 fn from(origin: &str) -> String {
@@ -47,8 +47,8 @@ fn from(origin: &str) -> String {
 #[tokio::test]
 async fn rows_1_to_4_and_7_an_allowed_page_reads_the_answer_and_is_named_alone() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
-    let answer = ask(&sidecar, "GET /", "").await;
+    let proxy = enforced(&backend).await;
+    let answer = ask(&proxy, "GET /", "").await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
     assert_nothing("1", &answer);
     for (row, line, origin) in [
@@ -62,7 +62,7 @@ async fn rows_1_to_4_and_7_an_allowed_page_reads_the_answer_and_is_named_alone()
         ("2", "GET /sock/info", APP),
         ("7", "POST /sock/0/1/xhr_streaming", APP),
     ] {
-        let answer = ask(&sidecar, line, &from(origin)).await;
+        let answer = ask(&proxy, line, &from(origin)).await;
         assert_eq!(answer.status(), 200, "row {row}");
         assert_granted(row, &answer, origin);
     }
@@ -72,10 +72,10 @@ async fn rows_1_to_4_and_7_an_allowed_page_reads_the_answer_and_is_named_alone()
 #[tokio::test]
 async fn rows_5_to_25_whoever_is_not_named_reads_nothing_and_writes_nothing() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     for (row, origin) in LOOKALIKES {
         let before = backend.seen().len();
-        let answer = ask(&sidecar, "GET /", &from(origin)).await;
+        let answer = ask(&proxy, "GET /", &from(origin)).await;
         assert_eq!(answer.status(), 200, "row {row}: {origin}");
         assert_nothing(row, &answer);
         assert_eq!(backend.seen().len(), before + 1, "row {row}: {origin}");
@@ -88,7 +88,7 @@ async fn rows_5_to_25_whoever_is_not_named_reads_nothing_and_writes_nothing() {
             "POST /sock/0/1/xhr",
             "LOCK /",
         ] {
-            let answer = write(&sidecar, line, &from(origin)).await;
+            let answer = write(&proxy, line, &from(origin)).await;
             assert_eq!(answer.status(), 403, "rows 6 and 9: {line} {origin}");
             assert_eq!(code(&answer), "forbidden");
             assert_nothing("6", &answer);
@@ -100,31 +100,31 @@ async fn rows_5_to_25_whoever_is_not_named_reads_nothing_and_writes_nothing() {
 #[tokio::test]
 async fn rows_26_to_28_two_origins_none_to_speak_of_and_ones_own() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     for line in ["GET /", "POST /", "OPTIONS /"] {
         for two in [[APP, EVIL], [EVIL, APP], [APP, APP]] {
-            let answer = ask(&sidecar, line, &two.map(from).concat()).await;
+            let answer = ask(&proxy, line, &two.map(from).concat()).await;
             assert_eq!(answer.status(), 403, "row 26: {line}");
             assert_nothing("26", &answer);
         }
     }
     assert!(backend.seen().is_empty(), "row 26");
-    let answer = ask(&sidecar, "GET /", "Origin:\r\n").await;
+    let answer = ask(&proxy, "GET /", "Origin:\r\n").await;
     assert_eq!(answer.status(), 200, "row 27");
     assert_nothing("27", &answer);
-    let empty = write(&sidecar, "POST /", "Origin:\r\n").await;
+    let empty = write(&proxy, "POST /", "Origin:\r\n").await;
     assert_eq!(empty.status(), 403, "row 27");
     for (line, origin) in [
         ("GET /", "http://a.example"),
         ("POST /", "http://a.example"),
         ("DELETE /", "http://a.example"),
     ] {
-        let answer = ask(&sidecar, line, &from(origin)).await;
+        let answer = ask(&proxy, line, &from(origin)).await;
         assert_eq!(answer.status(), 200, "row 28: {line}");
         assert_nothing("28", &answer);
     }
     for foreign in ["http://a.example:81", "http://b.example", "ftp://a.example"] {
-        let answer = ask(&sidecar, "POST /", &from(foreign)).await;
+        let answer = ask(&proxy, "POST /", &from(foreign)).await;
         assert_eq!(answer.status(), 403, "row 28: {foreign}");
     }
     assert_eq!(backend.seen().len(), 4);
@@ -133,7 +133,7 @@ async fn rows_26_to_28_two_origins_none_to_speak_of_and_ones_own() {
 #[tokio::test]
 async fn rows_29_to_35_whatever_the_backend_answers_the_page_may_read_it() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     for (row, line, status) in [
         ("29", "GET /304", 304),
         ("30", "GET /302", 302),
@@ -142,7 +142,7 @@ async fn rows_29_to_35_whatever_the_backend_answers_the_page_may_read_it() {
         ("35", "HEAD /", 200),
     ] {
         let fields = format!("{}If-None-Match: \"1\"\r\n", from(APP));
-        let answer = ask(&sidecar, line, &fields).await;
+        let answer = ask(&proxy, line, &fields).await;
         assert_eq!(answer.status(), status, "row {row}");
         assert_granted(row, &answer, APP);
         assert!(varies_by(&answer, "accept-encoding"), "row 34: {answer:?}");
@@ -155,13 +155,13 @@ async fn rows_29_to_35_whatever_the_backend_answers_the_page_may_read_it() {
         ] {
             assert_eq!(answer.field(name), Some(value), "row 33: {line}");
         }
-        let evil = ask(&sidecar, line, &from(EVIL)).await;
+        let evil = ask(&proxy, line, &from(EVIL)).await;
         assert_nothing(row, &evil);
     }
 }
 
 /// Names, for each of our own refusals, a route where it happens.
-async fn refusing() -> (Backend, Sidecar) {
+async fn refusing() -> (Backend, Proxy) {
     let backend = backend().await;
     let dead = Backend::ok().await.address;
     let routes = format!(
@@ -181,8 +181,8 @@ async fn refusing() -> (Backend, Sidecar) {
     );
     // Where no route is, the default speaks.
     let default = CORS.replace("cors.web", "cors.default");
-    let sidecar = Sidecar::before(&backend, "", &(routes + &default)).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, "", &(routes + &default)).await;
+    (backend, proxy)
 }
 
 /// An address where nobody ever answers.
@@ -200,8 +200,8 @@ async fn silent() -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn row_32_what_the_edge_itself_answers_can_be_read_too() {
-    let (backend, sidecar) = refusing().await;
-    assert_eq!(ask(&sidecar, "GET /once", "").await.status(), 200);
+    let (backend, proxy) = refusing().await;
+    assert_eq!(ask(&proxy, "GET /once", "").await.status(), 200);
     let bob = by(BOB);
     for (line, fields, status, problem) in [
         ("GET /dead", "", 502, "upstream_down"),
@@ -213,21 +213,21 @@ async fn row_32_what_the_edge_itself_answers_can_be_read_too() {
         ("GET /nowhere", "", 404, "no_route"),
         ("POST /nowhere", "", 404, "no_route"),
     ] {
-        let answer = ask(&sidecar, line, &(from(APP) + fields)).await;
+        let answer = ask(&proxy, line, &(from(APP) + fields)).await;
         assert_eq!(answer.status(), status, "row 32: {line}");
         assert_eq!(code(&answer), problem, "row 32: {line}");
         assert_granted("32", &answer, APP);
     }
-    let answer = ask(&sidecar, "GET /nowhere", &from(EVIL)).await;
+    let answer = ask(&proxy, "GET /nowhere", &from(EVIL)).await;
     assert_nothing("32", &answer);
     assert_eq!(backend.seen().len(), 1);
 }
 
 #[tokio::test]
 async fn the_same_rows_hold_over_http2() {
-    let (backend, sidecar) = refusing().await;
+    let (backend, proxy) = refusing().await;
     let routes = format!("{CORS}{}", route("/{*path}", "cors = \"web\""));
-    let open = Sidecar::before(&backend, "", &routes).await;
+    let open = Proxy::before(&backend, "", &routes).await;
     let get = |method: &str| method.parse::<hyper::Method>().unwrap();
     for (row, house, method, path, origin, status, granted) in [
         ("2", &open, "GET", "/", APP, 200, true),
@@ -235,9 +235,9 @@ async fn the_same_rows_hold_over_http2() {
         ("6", &open, "POST", "/", EVIL, 403, false),
         ("8", &open, "GET", "/", "null", 200, false),
         ("31", &open, "GET", "/500", APP, 500, true),
-        ("32", &sidecar, "GET", "/secret", APP, 401, true),
-        ("32", &sidecar, "GET", "/dead", APP, 502, true),
-        ("32", &sidecar, "GET", "/nowhere", APP, 404, true),
+        ("32", &proxy, "GET", "/secret", APP, 401, true),
+        ("32", &proxy, "GET", "/dead", APP, 502, true),
+        ("32", &proxy, "GET", "/nowhere", APP, 404, true),
     ] {
         let before = backend.seen().len();
         let client = Client::connect(house.address).await;
@@ -277,12 +277,12 @@ async fn the_same_rows_hold_over_http2() {
 async fn the_default_policy_holds_where_a_route_names_none() {
     let backend = backend().await;
     let default = CORS.replace("cors.web", "cors.default");
-    let sidecar = Sidecar::before(&backend, "", &format!("{default}{EVERYTHING}")).await;
-    assert_granted("2", &ask(&sidecar, "GET /", &from(APP)).await, APP);
-    let answer = write(&sidecar, "POST /", &from(EVIL)).await;
+    let proxy = Proxy::before(&backend, "", &format!("{default}{EVERYTHING}")).await;
+    assert_granted("2", &ask(&proxy, "GET /", &from(APP)).await, APP);
+    let answer = write(&proxy, "POST /", &from(EVIL)).await;
     assert_eq!((answer.status(), backend.seen().len()), (403, 1));
     // Without any policy all of it is the backend's own matter.
-    let without = Sidecar::passthrough(&backend).await;
+    let without = Proxy::passthrough(&backend).await;
     let answer = write(&without, "POST /", &from(EVIL)).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.all("access-control-allow-origin").len(), 2);
@@ -291,8 +291,8 @@ async fn the_default_policy_holds_where_a_route_names_none() {
 #[tokio::test]
 async fn one_connection_answers_each_request_for_its_own_origin() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = enforced(&backend).await;
+    let mut client = proxy.client().await;
     for origin in [APP, EVIL, "http://localhost:3000", "null", APP] {
         client.send(request("GET /", &from(origin), "")).await;
         let answer = client.response().await;

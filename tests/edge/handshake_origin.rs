@@ -1,13 +1,13 @@
 //! Handshakes by their origin where they become tunnels, and what stands on a 101. Bridged ones are in `handshake.rs`.
 
 use super::world::{ALICE, APP, CORS, EVIL, backend, by, cors_names, keys, route};
-use crate::harness::{Sidecar, asked, handshake};
+use crate::harness::{Proxy, asked, handshake};
 
 #[tokio::test]
 async fn rows_60_to_68_hold_for_tunnels_too() {
     let backend = backend().await;
     let routes = format!("{CORS}{}", route("/{*path}", "cors = \"web\""));
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let two = format!("Origin: {APP}\r\nOrigin: {EVIL}\r\n");
     for (row, fields, status) in [
         (
@@ -29,7 +29,7 @@ async fn rows_60_to_68_hold_for_tunnels_too() {
         ("-", "", 101),
     ] {
         let before = backend.seen().len();
-        let (answer, _client) = asked(&sidecar, handshake("/tunnel", fields)).await;
+        let (answer, _client) = asked(&proxy, handshake("/tunnel", fields)).await;
         assert_eq!(answer.status(), status, "row {row}: {fields}");
         let reached = usize::from(status == 101);
         assert_eq!(backend.seen().len() - before, reached, "row {row}");
@@ -38,7 +38,7 @@ async fn rows_60_to_68_hold_for_tunnels_too() {
         .replace("Upgrade: websocket", "Upgrade: WebSocket")
         .replace("Connection: Upgrade", "Connection: keep-alive, upgrade");
     let before = backend.seen().len();
-    let (answer, _client) = asked(&sidecar, other_case).await;
+    let (answer, _client) = asked(&proxy, other_case).await;
     assert_eq!(answer.status(), 403, "row 68");
     assert_eq!(backend.seen().len(), before, "row 68");
 }
@@ -52,10 +52,10 @@ async fn a_101_says_nothing_about_origins_and_its_page_was_judged_before_its_key
         route("/feed", "source = \"sse\"\ncors = \"web\"\nauth = \"keys\""),
         route("/tunnel", "cors = \"web\"\nauth = \"keys\""),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     for (target, reached) in [("/feed", 1), ("/_crossfade/ws", 1), ("/tunnel", 2)] {
         let page = |origin: &str, key: &str| format!("Origin: {origin}\r\n{key}");
-        let (answer, _client) = asked(&sidecar, handshake(target, &page(APP, &by(ALICE)))).await;
+        let (answer, _client) = asked(&proxy, handshake(target, &page(APP, &by(ALICE)))).await;
         assert_eq!(answer.status(), 101, "{target}");
         assert_eq!(cors_names(&answer), [""; 0], "row 60: {target}");
         backend.reached(reached).await;
@@ -67,12 +67,12 @@ async fn a_101_says_nothing_about_origins_and_its_page_was_judged_before_its_key
             (APP, by("cfk_alice_wrong"), 401),
         ] {
             let sent = handshake(target, &page(origin, &key));
-            let (answer, _client) = asked(&sidecar, sent).await;
+            let (answer, _client) = asked(&proxy, sent).await;
             assert_eq!(answer.status(), status, "{target} {origin}");
         }
         // Whatever the subprotocol, a foreign page is told before the upgrade.
         let json = format!("{}Sec-WebSocket-Protocol: crossfade.v1.json\r\n", by(ALICE));
-        let (answer, _client) = asked(&sidecar, handshake(target, &page(EVIL, &json))).await;
+        let (answer, _client) = asked(&proxy, handshake(target, &page(EVIL, &json))).await;
         assert_eq!(answer.status(), 403, "{target}");
         assert_eq!(backend.seen().len(), before, "{target}");
     }

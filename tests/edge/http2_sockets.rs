@@ -6,9 +6,9 @@ use hyper::http::request::Builder;
 use hyper::{Method, Response};
 
 use super::world::{ALICE, APP, BOB, CORS, EVIL, backend, keys, route};
-use crate::harness::{Backend, Sidecar, http2::Client, within};
+use crate::harness::{Backend, Proxy, http2::Client, within};
 
-async fn world() -> (Backend, Sidecar) {
+async fn world() -> (Backend, Proxy) {
     let backend = backend().await;
     let rules = "auth = \"keys\"\ncors = \"web\"";
     let identity = "identity = {user = \"X-User\", tenant = \"X-Tenant\", roles = \"X-Roles\"}";
@@ -26,8 +26,8 @@ async fn world() -> (Backend, Sidecar) {
         ),
     );
     let routes = routes + &route("/{*path}", rules);
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    (backend, proxy)
 }
 
 fn handshake(client: &Client, path: &str) -> Builder {
@@ -49,8 +49,8 @@ async fn asked(
 
 #[tokio::test]
 async fn origin_and_key_are_judged_before_the_stream_becomes_a_socket() {
-    let (backend, sidecar) = world().await;
-    let client = Client::connect(sidecar.address).await;
+    let (backend, proxy) = world().await;
+    let client = Client::connect(proxy.address).await;
     for path in ["/feed/1", "/_crossfade/ws", "/tunnel"] {
         for (origin, key, status) in [
             (EVIL, ALICE, 403),
@@ -86,8 +86,8 @@ async fn origin_and_key_are_judged_before_the_stream_becomes_a_socket() {
 
 #[tokio::test]
 async fn no_alias_reaches_the_backend_by_such_a_handshake() {
-    let (backend, sidecar) = world().await;
-    let client = Client::connect(sidecar.address).await;
+    let (backend, proxy) = world().await;
+    let client = Client::connect(proxy.address).await;
     for (n, alias) in [
         "x-user", "x_user", "x.user", "x!user", "x-tenant", "x_tenant", "x-roles", "x~roles",
     ]
@@ -111,8 +111,8 @@ async fn no_alias_reaches_the_backend_by_such_a_handshake() {
 
 #[tokio::test]
 async fn such_a_socket_is_one_of_its_users_connections() {
-    let (_backend, sidecar) = world().await;
-    let client = Client::connect(sidecar.address).await;
+    let (_backend, proxy) = world().await;
+    let client = Client::connect(proxy.address).await;
     let ask = |path: &str| handshake(&client, path).header("x-api-key", ALICE);
     let (first, held) = asked(&client, ask("/_crossfade/ws")).await;
     assert_eq!(first.status().as_u16(), 200);
@@ -120,7 +120,7 @@ async fn such_a_socket_is_one_of_its_users_connections() {
         let (answer, _to) = asked(&client, ask(path)).await;
         assert_eq!(answer.status().as_u16(), 429, "{path}");
         let key = super::world::key_field(ALICE);
-        let status = super::world::refused(&sidecar, path, &[&key]).await;
+        let status = super::world::refused(&proxy, path, &[&key]).await;
         assert_eq!(status, 429, "{path} over HTTP/1.1");
     }
     drop((first, held));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, by, join, key_field, keys, open, route};
-use crate::harness::{Backend, JSON, Message, Sidecar, handshake, http2::Client, reply, request};
+use crate::harness::{Backend, JSON, Message, Proxy, handshake, http2::Client, reply, request};
 
 /// Names that some backend takes for `X-User`, `X-Tenant` or `X-Roles`.
 const ALIASES: [&str; 22] = [
@@ -66,14 +66,11 @@ fn assert_true(seen: &Message, why: &str) {
     assert!(!everything.contains("evil"), "{why}: {seen:?}");
 }
 
-async fn houses(backend: &Backend, vary: &str) -> Vec<(&'static str, Sidecar)> {
+async fn houses(backend: &Backend, vary: &str) -> Vec<(&'static str, Proxy)> {
     let mut houses = Vec::new();
     for policy in ["drop", "allow"] {
         let server = format!("underscore_headers = \"{policy}\"");
-        houses.push((
-            policy,
-            Sidecar::before(backend, &server, &routes(vary)).await,
-        ));
+        houses.push((policy, Proxy::before(backend, &server, &routes(vary)).await));
     }
     houses
 }
@@ -86,7 +83,7 @@ async fn anything() -> Backend {
 #[tokio::test]
 async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
     let backend = anything().await;
-    for (policy, sidecar) in houses(&backend, "").await {
+    for (policy, proxy) in houses(&backend, "").await {
         for place in ["open", "known"] {
             for (n, alias) in ALIASES.iter().enumerate() {
                 let field = format!("{}{alias}: evil\r\n", by(ALICE));
@@ -109,7 +106,7 @@ async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
                     ),
                 ] {
                     let before = backend.seen().len();
-                    let mut client = sidecar.client().await;
+                    let mut client = proxy.client().await;
                     client.send(&sent).await;
                     assert_eq!(client.head().await.status(), expected, "{policy} {sent}");
                     backend.reached(before + 1).await;
@@ -124,7 +121,7 @@ async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
 #[tokio::test]
 async fn an_alias_that_is_repeated_or_mixed_reaches_nobody_either() {
     let backend = anything().await;
-    for (policy, sidecar) in houses(&backend, "").await {
+    for (policy, proxy) in houses(&backend, "").await {
         for fields in [
             "X-User: evil\r\nX-User: evil2\r\n",
             "X-User: evil\r\nX_User: evil\r\n",
@@ -136,7 +133,7 @@ async fn an_alias_that_is_repeated_or_mixed_reaches_nobody_either() {
             for target in ["/open/x", "/known/x"] {
                 let before = backend.seen().len();
                 let sent = request(&format!("GET {target}"), &(by(ALICE) + fields), "");
-                let mut client = sidecar.client().await;
+                let mut client = proxy.client().await;
                 client.send(sent).await;
                 let status = client.response().await.status();
                 match status {
@@ -155,8 +152,8 @@ async fn an_alias_that_is_repeated_or_mixed_reaches_nobody_either() {
 #[tokio::test]
 async fn the_same_holds_over_http2() {
     let backend = anything().await;
-    for (policy, sidecar) in houses(&backend, "").await {
-        let client = Client::connect(sidecar.address).await;
+    for (policy, proxy) in houses(&backend, "").await {
+        let client = Client::connect(proxy.address).await;
         for alias in ALIASES {
             let alias = alias.to_lowercase();
             for target in ["/open/x", "/known/x"] {
@@ -194,8 +191,8 @@ async fn the_same_holds_over_http2() {
 #[tokio::test]
 async fn a_request_over_a_websocket_tells_who_it_is_and_nothing_that_its_client_says() {
     let backend = anything().await;
-    for (policy, sidecar) in houses(&backend, "").await {
-        let mut socket = join(&sidecar, ALICE).await;
+    for (policy, proxy) in houses(&backend, "").await {
+        let mut socket = join(&proxy, ALICE).await;
         for (id, alias) in ALIASES.iter().enumerate() {
             for place in ["open", "known"] {
                 let before = backend.seen().len();
@@ -217,7 +214,7 @@ async fn a_request_over_a_websocket_tells_who_it_is_and_nothing_that_its_client_
 #[tokio::test]
 async fn what_vary_takes_along_are_no_aliases() {
     let backend = anything().await;
-    for (policy, sidecar) in houses(&backend, "vary = [\"x-team\", \"x-use\"]").await {
+    for (policy, proxy) in houses(&backend, "vary = [\"x-team\", \"x-use\"]").await {
         for alias in ALIASES {
             for place in ["open", "known"] {
                 let before = backend.seen().len();
@@ -226,7 +223,7 @@ async fn what_vary_takes_along_are_no_aliases() {
                 let team = format!("x-team: {before}");
                 let path = format!("/{place}/feed");
                 let key = key_field(ALICE);
-                let mut socket = open(&sidecar, &path, &[JSON, &key, &alias, &team]).await;
+                let mut socket = open(&proxy, &path, &[JSON, &key, &alias, &team]).await;
                 socket.frame("ok").await;
                 backend.reached(before + 1).await;
                 let seen = backend.seen();
@@ -262,11 +259,11 @@ async fn an_authority_is_asked_without_them() {
     let routes = auth + &route("/{*path}", "auth = \"session\"");
     for policy in ["drop", "allow"] {
         let server = format!("underscore_headers = \"{policy}\"");
-        let sidecar = Sidecar::before(&backend, &server, &routes).await;
+        let proxy = Proxy::before(&backend, &server, &routes).await;
         for (n, alias) in ALIASES.iter().enumerate() {
             let before = backend.seen().len();
             let fields = format!("Cookie: sid={n}\r\nX-Session: {n}{policy}\r\n{alias}: evil\r\n");
-            let mut client = sidecar.client().await;
+            let mut client = proxy.client().await;
             let answer = client.ask("GET /page", &fields, "").await;
             assert_eq!(answer.status(), 200, "{policy} {alias}");
             let seen = backend.seen().split_off(before);
@@ -288,9 +285,9 @@ async fn who_lacks_a_tenant_or_roles_is_told_without_and_nobody_may_fill_them_in
         .replace("tenant=acme ", "")
         .replace("roles=staff", "");
     let routes = auth + &route("/{*path}", "auth = \"keys\"");
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let fields = by(BOB) + "X-Tenant: evil\r\nX-Roles: admin\r\n";
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     assert_eq!(client.ask("GET /x", &fields, "").await.status(), 200);
     let told = told(&backend.only());
     assert_eq!(told, [("x-user".to_owned(), "bob".to_owned())]);
@@ -315,7 +312,7 @@ async fn a_stream_that_is_shared_tells_what_it_is_shared_by_and_no_more() {
             &format!("source = \"sse\"\nshare = \"connection\"\n{auth}"),
         ),
     ];
-    let sidecar = Sidecar::before(&backend, "", &routes.concat()).await;
+    let proxy = Proxy::before(&backend, "", &routes.concat()).await;
     for (path, expected) in [
         ("/shared", vec![alice()[1].clone()]),
         ("/public", Vec::new()),
@@ -323,14 +320,14 @@ async fn a_stream_that_is_shared_tells_what_it_is_shared_by_and_no_more() {
     ] {
         let before = backend.seen().len();
         let evil = "x-user: evil";
-        let _socket = open(&sidecar, path, &[JSON, &key_field(ALICE), evil]).await;
+        let _socket = open(&proxy, path, &[JSON, &key_field(ALICE), evil]).await;
         backend.reached(before + 1).await;
         let seen = &backend.seen()[before];
         assert_eq!(told(seen), expected, "{path}: {seen:?}");
     }
     // Of the same tenant is the same stream; of nobody is none.
-    let mut bob = open(&sidecar, "/shared", &[JSON, &key_field(BOB)]).await;
+    let mut bob = open(&proxy, "/shared", &[JSON, &key_field(BOB)]).await;
     bob.frame("ok").await;
-    let status = super::world::refused(&sidecar, "/public", &[]).await;
+    let status = super::world::refused(&proxy, "/public", &[]).await;
     assert_eq!((status, backend.seen().len()), (401, 3));
 }

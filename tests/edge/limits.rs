@@ -3,7 +3,7 @@
 use super::world::{
     ALICE, APP, BOB, CORS, ask, assert_granted, backend, by, code, keys, refused, route,
 };
-use crate::harness::{Backend, EVERYTHING, Message, Sidecar};
+use crate::harness::{Backend, EVERYTHING, Message, Proxy};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 
@@ -13,8 +13,8 @@ fn limited(lines: &str, auth: &str) -> String {
     format!("[rate_limit.api]\n{lines}\n{}{route}", keys(""))
 }
 
-async fn before(backend: &Backend, server: &str, lines: &str, auth: &str) -> Sidecar {
-    Sidecar::before(backend, server, &limited(lines, auth)).await
+async fn before(backend: &Backend, server: &str, lines: &str, auth: &str) -> Proxy {
+    Proxy::before(backend, server, &limited(lines, auth)).await
 }
 
 /// A refusal says all that a client, a person and a library want to know.
@@ -38,17 +38,17 @@ fn assert_told(answer: &Message, policy: &str, quota: &str, why: &str) {
 async fn a_client_that_asks_too_much_is_told_when_to_come_back() {
     let backend = backend().await;
     let lines = "requests = \"2/h burst 3\"";
-    let sidecar = before(&backend, "", lines, "").await;
+    let proxy = before(&backend, "", lines, "").await;
     for line in ["GET /", "POST /a", "OPTIONS /b"] {
-        assert_eq!(ask(&sidecar, line, "").await.status(), 200, "{line}");
+        assert_eq!(ask(&proxy, line, "").await.status(), 200, "{line}");
     }
     for line in ["GET /", "POST /a", "OPTIONS /b", "GET /c?d"] {
-        let answer = ask(&sidecar, line, "").await;
+        let answer = ask(&proxy, line, "").await;
         assert_told(&answer, "api", "q=2;w=3600", line);
     }
-    assert_eq!(ask(&sidecar, "HEAD /", "").await.status(), 429);
+    assert_eq!(ask(&proxy, "HEAD /", "").await.status(), 429);
     assert_eq!(backend.seen().len(), 3);
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let counted = "crossfade_rate_limited_total{policy=\"api\"} 5";
     assert!(metrics.contains(counted), "{metrics}");
 }
@@ -60,15 +60,15 @@ async fn what_is_refused_for_another_reason_is_told_to_its_page_too() {
         "{CORS}[rate_limit.default]\nrequests = \"1/h\"\n{}",
         route("/{*path}", "cors = \"web\"")
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let page = format!("Origin: {APP}\r\n");
-    assert_granted("2", &ask(&sidecar, "GET /", &page).await, APP);
-    let answer = ask(&sidecar, "GET /", &page).await;
+    assert_granted("2", &ask(&proxy, "GET /", &page).await, APP);
+    let answer = ask(&proxy, "GET /", &page).await;
     assert_told(&answer, "default", "q=1;w=3600", "the default");
     assert_granted("32", &answer, APP);
     // Preflights are answered before anything is counted.
     let asked = page + "Access-Control-Request-Method: PUT\r\n";
-    assert_eq!(ask(&sidecar, "OPTIONS /", &asked).await.status(), 204);
+    assert_eq!(ask(&proxy, "OPTIONS /", &asked).await.status(), 204);
     assert_eq!(backend.seen().len(), 1);
 }
 
@@ -76,7 +76,7 @@ async fn what_is_refused_for_another_reason_is_told_to_its_page_too() {
 async fn the_client_behind_a_trusted_proxy_counts_and_nobody_else_chooses_an_address() {
     let backend = backend().await;
     let lines = "requests = \"1/h\"";
-    let sidecar = before(&backend, TRUSTED, lines, "").await;
+    let proxy = before(&backend, TRUSTED, lines, "").await;
     let from = |addresses: &str| format!("X-Forwarded-For: {addresses}\r\n");
     for (addresses, status) in [
         ("203.0.113.1", 200),
@@ -93,14 +93,14 @@ async fn the_client_behind_a_trusted_proxy_counts_and_nobody_else_chooses_an_add
         ("2001:db8:1:2::1", 200),
         ("2001:db8:1:2::7", 429),
     ] {
-        let answer = ask(&sidecar, "GET /", &from(addresses)).await;
+        let answer = ask(&proxy, "GET /", &from(addresses)).await;
         assert_eq!(answer.status(), status, "{addresses}");
     }
     assert_eq!(backend.seen().len(), 4);
     // Who is not trusted is the peer, whatever they write.
-    let sidecar = before(&backend, "", lines, "").await;
+    let proxy = before(&backend, "", lines, "").await;
     for (addresses, status) in [("203.0.113.1", 200), ("203.0.113.2", 429), ("::1", 429)] {
-        let answer = ask(&sidecar, "GET /", &from(addresses)).await;
+        let answer = ask(&proxy, "GET /", &from(addresses)).await;
         assert_eq!(answer.status(), status, "{addresses}");
     }
     assert_eq!(backend.seen().len(), 5);
@@ -109,15 +109,15 @@ async fn the_client_behind_a_trusted_proxy_counts_and_nobody_else_chooses_an_add
 #[tokio::test]
 async fn an_ipv6_site_has_eight_times_the_quota_of_one_network() {
     let backend = backend().await;
-    let sidecar = before(&backend, TRUSTED, "requests = \"1/h\"", "").await;
+    let proxy = before(&backend, TRUSTED, "requests = \"1/h\"", "").await;
     for network in 1..=8 {
         let from = format!("X-Forwarded-For: 2001:db8:2:{network:x}::1\r\n");
-        assert_eq!(ask(&sidecar, "GET /", &from).await.status(), 200, "{from}");
+        assert_eq!(ask(&proxy, "GET /", &from).await.status(), 200, "{from}");
     }
     let from = "X-Forwarded-For: 2001:db8:2:9::1\r\n";
-    assert_eq!(ask(&sidecar, "GET /", from).await.status(), 429);
+    assert_eq!(ask(&proxy, "GET /", from).await.status(), 429);
     let other = "X-Forwarded-For: 2001:db8:3:9::1\r\n";
-    assert_eq!(ask(&sidecar, "GET /", other).await.status(), 200);
+    assert_eq!(ask(&proxy, "GET /", other).await.status(), 200);
     assert_eq!(backend.seen().len(), 9);
 }
 
@@ -125,7 +125,7 @@ async fn an_ipv6_site_has_eight_times_the_quota_of_one_network() {
 async fn users_have_a_quota_each_wherever_they_come_from() {
     let backend = backend().await;
     let lines = "requests = \"1/h\"\nby = \"user\"";
-    let sidecar = before(&backend, TRUSTED, lines, "auth = \"keys\"").await;
+    let proxy = before(&backend, TRUSTED, lines, "auth = \"keys\"").await;
     for (key, address, status) in [
         (ALICE, "203.0.113.1", 200),
         (ALICE, "203.0.113.2", 429),
@@ -133,7 +133,7 @@ async fn users_have_a_quota_each_wherever_they_come_from() {
         (BOB, "203.0.113.3", 429),
     ] {
         let fields = format!("X-Forwarded-For: {address}\r\n{}", by(key));
-        let answer = ask(&sidecar, "GET /", &fields).await;
+        let answer = ask(&proxy, "GET /", &fields).await;
         assert_eq!(answer.status(), status, "{fields}");
         if status == 429 {
             assert_told(&answer, "api", "q=1;w=3600", address);
@@ -141,14 +141,14 @@ async fn users_have_a_quota_each_wherever_they_come_from() {
     }
     // Nobody uses up what is somebody else's: who shows no key is told so, and is not counted.
     for _ in 0..3 {
-        assert_eq!(ask(&sidecar, "GET /", "").await.status(), 401);
+        assert_eq!(ask(&proxy, "GET /", "").await.status(), 401);
     }
     // Who tries keys is, by address.
     let guess = by("cfk_a_guess");
     for (address, status) in [(4, 401), (4, 429), (4, 429), (5, 401)] {
         let fields = format!("X-Forwarded-For: 203.0.113.{address}\r\n{guess}");
         assert_eq!(
-            ask(&sidecar, "GET /", &fields).await.status(),
+            ask(&proxy, "GET /", &fields).await.status(),
             status,
             "{address}"
         );
@@ -164,7 +164,7 @@ async fn a_route_has_a_quota_for_everybody_together() {
         route("/one", "rate_limit = \"each\""),
         route("/two", "rate_limit = \"each\""),
     );
-    let sidecar = Sidecar::before(&backend, TRUSTED, &routes).await;
+    let proxy = Proxy::before(&backend, TRUSTED, &routes).await;
     for (target, address, status) in [
         ("/one", 1, 200),
         ("/one", 2, 429),
@@ -174,7 +174,7 @@ async fn a_route_has_a_quota_for_everybody_together() {
         ("/three", 1, 200),
     ] {
         let from = format!("X-Forwarded-For: 203.0.113.{address}\r\n");
-        let answer = ask(&sidecar, &format!("GET {target}"), &from).await;
+        let answer = ask(&proxy, &format!("GET {target}"), &from).await;
         assert_eq!(answer.status(), status, "{target} {address}");
     }
     assert_eq!(backend.seen().len(), 4);
@@ -189,7 +189,7 @@ async fn handshakes_have_a_quota_of_their_own() {
         route("/feed", "source = \"sse\"\nrate_limit = \"api\""),
         route("/{*path}", "rate_limit = \"api\""),
     );
-    let sidecar = Sidecar::before(&backend, TRUSTED, &routes).await;
+    let proxy = Proxy::before(&backend, TRUSTED, &routes).await;
     let json = crate::harness::JSON;
     for (n, path, fields, status) in [
         (1, "/feed", &[][..], 101),
@@ -202,12 +202,12 @@ async fn handshakes_have_a_quota_of_their_own() {
     ] {
         let from = format!("x-forwarded-for: 203.0.113.{n}");
         let fields = [&[from.as_str()], fields].concat();
-        let status_told = refused(&sidecar, path, &fields).await;
+        let status_told = refused(&proxy, path, &fields).await;
         assert_eq!(status_told, status, "{n} {path}");
     }
     for status in [200, 200, 200, 429] {
         let from = "X-Forwarded-For: 203.0.113.1\r\n";
-        let answer = ask(&sidecar, "GET /page", from).await;
+        let answer = ask(&proxy, "GET /page", from).await;
         assert_eq!(answer.status(), status);
     }
     let tunnels = backend.seen();
@@ -218,9 +218,9 @@ async fn handshakes_have_a_quota_of_their_own() {
 #[tokio::test]
 async fn where_nobody_is_known_an_address_stands_for_its_user_and_http2_counts_too() {
     let backend = backend().await;
-    let sidecar = before(&backend, TRUSTED, "requests = \"1/h\"\nby = \"user\"", "").await;
+    let proxy = before(&backend, TRUSTED, "requests = \"1/h\"\nby = \"user\"", "").await;
     for (address, status) in [(1, 200), (2, 200), (1, 429), (2, 429)] {
-        let client = crate::harness::http2::Client::connect(sidecar.address).await;
+        let client = crate::harness::http2::Client::connect(proxy.address).await;
         let address = format!("203.0.113.{address}");
         let asked = client.request(hyper::Method::GET, "/");
         let answer = client
@@ -234,7 +234,7 @@ async fn where_nobody_is_known_an_address_stands_for_its_user_and_http2_counts_t
             assert!(answer.field("retry-after").is_some());
         }
         let from = format!("X-Forwarded-For: {address}\r\n");
-        assert_eq!(ask(&sidecar, "GET /", &from).await.status(), 429);
+        assert_eq!(ask(&proxy, "GET /", &from).await.status(), 429);
     }
     assert_eq!(backend.seen().len(), 2);
 }

@@ -3,22 +3,22 @@
 use serde_json::json;
 
 use super::world::{ALICE, BOB, backend, join, keys, open, route};
-use crate::harness::{Backend, JSON, Seen, Sidecar, Socket};
+use crate::harness::{Backend, JSON, Proxy, Seen, Socket};
 
 /// `PREFIX/ws` and a stream under `[rate_limit.api]` with these lines.
-async fn world(lines: &str) -> (Backend, Sidecar) {
+async fn world(lines: &str) -> (Backend, Proxy) {
     let backend = backend().await;
     let routes = format!(
         "[rate_limit.api]\n{lines}\n[websocket]\nrate_limit = \"api\"\n{}{}",
         route("/feed/{id}", "source = \"sse\"\nrate_limit = \"api\""),
         route("/free/{id}", "source = \"sse\""),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    (backend, proxy)
 }
 
-async fn joined(sidecar: &Sidecar) -> Socket {
-    let mut socket = open(sidecar, "/_crossfade/ws", &[JSON]).await;
+async fn joined(proxy: &Proxy) -> Socket {
+    let mut socket = open(proxy, "/_crossfade/ws", &[JSON]).await;
     socket.frame("welcome").await;
     socket
 }
@@ -30,9 +30,9 @@ fn assert_refused(answer: &serde_json::Value) {
 
 #[tokio::test]
 async fn too_many_messages_are_answered_with_when_to_come_back_and_after_that_closed() {
-    let (_backend, sidecar) = world("messages = \"2/h burst 4\"").await;
+    let (_backend, proxy) = world("messages = \"2/h burst 4\"").await;
     for path in ["/_crossfade/ws", "/feed/1"] {
-        let mut socket = open(&sidecar, path, &[JSON]).await;
+        let mut socket = open(&proxy, path, &[JSON]).await;
         socket.frame("welcome").await;
         for _ in 0..4 {
             socket.send(json!({"t": "ping"})).await;
@@ -47,18 +47,18 @@ async fn too_many_messages_are_answered_with_when_to_come_back_and_after_that_cl
         assert_eq!(socket.closed().await, 4129, "{path}");
     }
     // Whoever else is here has not spoken yet.
-    let mut other = joined(&sidecar).await;
+    let mut other = joined(&proxy).await;
     other.send(json!({"t": "ping"})).await;
     other.frame("pong").await;
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let counted = "crossfade_rate_limited_total{policy=\"api\"} 26";
     assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
 async fn too_many_bytes_are_the_same() {
-    let (_backend, sidecar) = world("bytes = \"1KiB/h burst 1KiB\"").await;
-    let mut socket = joined(&sidecar).await;
+    let (_backend, proxy) = world("bytes = \"1KiB/h burst 1KiB\"").await;
+    let mut socket = joined(&proxy).await;
     let big = json!({"t": "ping", "pad": "x".repeat(700)});
     socket.send(big.clone()).await;
     socket.frame("pong").await;
@@ -81,8 +81,8 @@ async fn somebody_who_counts_by_user_is_one_on_all_their_connections() {
         keys(""),
         route("/feed/{id}", "source = \"sse\"\nauth = \"keys\""),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let (mut one, mut two) = (join(&sidecar, ALICE).await, join(&sidecar, ALICE).await);
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let (mut one, mut two) = (join(&proxy, ALICE).await, join(&proxy, ALICE).await);
     for turn in 0..3 {
         let socket = if turn == 1 { &mut two } else { &mut one };
         socket.send(json!({"t": "ping"})).await;
@@ -90,15 +90,15 @@ async fn somebody_who_counts_by_user_is_one_on_all_their_connections() {
     }
     two.send(json!({"t": "ping"})).await;
     assert_refused(&two.frame_unless("err", "pong").await);
-    let mut bob = join(&sidecar, BOB).await;
+    let mut bob = join(&proxy, BOB).await;
     bob.send(json!({"t": "ping"})).await;
     bob.frame_unless("pong", "err").await;
 }
 
 #[tokio::test]
 async fn subscriptions_have_a_rate() {
-    let (backend, sidecar) = world("subscriptions = \"2/h\"").await;
-    let mut socket = joined(&sidecar).await;
+    let (backend, proxy) = world("subscriptions = \"2/h\"").await;
+    let mut socket = joined(&proxy).await;
     for id in 1..=2 {
         socket.subscribe(id, &format!("/feed/{id}")).await;
     }
@@ -127,18 +127,18 @@ async fn a_req_counts_among_the_requests_of_its_route() {
         ),
         route("/feed", "source = \"sse\"\ncalls = [\"POST\"]"),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut socket = joined(&sidecar).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let mut socket = joined(&proxy).await;
     let call = |id: u64, path: &str| json!({"t": "req", "id": id, "method": "POST", "path": path, "d": {}});
     socket.send(call(1, "/call")).await;
     assert_eq!(socket.either("res", "err").await["t"], "res");
     // One and the same quota, over HTTP and by `req`.
-    let answer = super::world::ask(&sidecar, "POST /call", "").await;
+    let answer = super::world::ask(&proxy, "POST /call", "").await;
     assert_eq!(answer.status(), 200);
     socket.send(call(2, "/call")).await;
     let answer = socket.either("res", "err").await;
     assert_refused(&answer);
-    let answer = super::world::ask(&sidecar, "POST /call", "").await;
+    let answer = super::world::ask(&proxy, "POST /call", "").await;
     assert_eq!(answer.status(), 429);
     assert_eq!(backend.seen().len(), 2);
     // Another route, another quota.
@@ -148,13 +148,13 @@ async fn a_req_counts_among_the_requests_of_its_route() {
 
 #[tokio::test]
 async fn a_message_has_a_size_and_the_welcome_tells_it() {
-    let (backend, sidecar) = world("max_message = \"1KiB\"").await;
+    let (backend, proxy) = world("max_message = \"1KiB\"").await;
     for (path, most) in [
         ("/_crossfade/ws", 1024),
         ("/feed/1", 1024),
         ("/free/1", 65_536),
     ] {
-        let mut socket = open(&sidecar, path, &[JSON]).await;
+        let mut socket = open(&proxy, path, &[JSON]).await;
         assert_eq!(socket.frame("welcome").await["max_bytes"], most, "{path}");
         let frame = |length: usize| {
             let bare = json!({"t": "ping", "pad": ""}).to_string().len();
@@ -166,10 +166,10 @@ async fn a_message_has_a_size_and_the_welcome_tells_it() {
         assert_eq!(socket.closed().await, 4009, "{path}");
     }
     // Raw ones speak no message at all, however short.
-    let mut raw = open(&sidecar, "/feed/2", &[]).await;
+    let mut raw = open(&proxy, "/feed/2", &[]).await;
     raw.send(json!({"pad": "x".repeat(2000)})).await;
     assert_eq!(raw.closed().await, 4009);
-    let mut raw = open(&sidecar, "/feed/2", &[]).await;
+    let mut raw = open(&proxy, "/feed/2", &[]).await;
     raw.send(json!({})).await;
     assert_eq!(raw.next().await, Seen::Closed(4000));
     drop(backend);
@@ -177,10 +177,10 @@ async fn a_message_has_a_size_and_the_welcome_tells_it() {
 
 #[tokio::test]
 async fn a_message_size_follows_a_reload() {
-    let (backend, sidecar) = world("max_message = \"1KiB\"").await;
+    let (backend, proxy) = world("max_message = \"1KiB\"").await;
     let mut sockets = Vec::new();
     for path in ["/_crossfade/ws", "/feed/1", "/free/1"] {
-        let mut socket = open(&sidecar, path, &[JSON]).await;
+        let mut socket = open(&proxy, path, &[JSON]).await;
         socket.frame("welcome").await;
         sockets.push(socket);
     }
@@ -188,17 +188,17 @@ async fn a_message_size_follows_a_reload() {
         let pad = "x".repeat(bytes - json!({"t": "ping", "pad": ""}).to_string().len());
         json!({"t": "ping", "pad": pad})
     };
-    sidecar.edit(|text| text.replace("max_message = \"1KiB\"", "max_message = \"4KiB\""));
-    sidecar.handle.reload().await.unwrap();
+    proxy.edit(|text| text.replace("max_message = \"1KiB\"", "max_message = \"4KiB\""));
+    proxy.handle.reload().await.unwrap();
     for socket in &mut sockets {
         socket.send(most(4096)).await;
         socket.frame("pong").await;
     }
-    sidecar.edit(|text| {
+    proxy.edit(|text| {
         let less = text.replace("max_message = \"4KiB\"", "max_message = \"2KiB\"");
         less.replace("[websocket]\n", "[websocket]\nmax_message = \"3KiB\"\n")
     });
-    sidecar.handle.reload().await.unwrap();
+    proxy.handle.reload().await.unwrap();
     for (mut socket, bytes) in sockets.into_iter().zip([2048, 2048, 3072]) {
         socket.send(most(bytes)).await;
         socket.frame("pong").await;
@@ -218,9 +218,9 @@ async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_to
         route("/two", call),
         route("/feed", "source = \"sse\""),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let mut socket = joined(&sidecar).await;
-    let answer = super::world::ask(&sidecar, "POST /one", "").await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let mut socket = joined(&proxy).await;
+    let answer = super::world::ask(&proxy, "POST /one", "").await;
     assert_eq!(answer.status(), 200);
     for (path, kind) in [("/one", "err"), ("/two", "res"), ("/two", "err")] {
         let call = json!({"t": "req", "id": 1, "method": "POST", "path": path, "d": {}});
@@ -228,7 +228,7 @@ async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_to
         let answer = socket.either("res", "err").await;
         assert_eq!(answer["t"], kind, "{path}: {answer}");
     }
-    let answer = super::world::ask(&sidecar, "POST /two", "").await;
+    let answer = super::world::ask(&proxy, "POST /two", "").await;
     assert_eq!(answer.status(), 429);
     assert_eq!(backend.seen().len(), 2);
 }

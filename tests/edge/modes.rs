@@ -1,7 +1,7 @@
 //! Who decides about origins over HTTP: `passthrough` and `off` leave it to the backend. Handshakes are judged in every mode.
 
 use super::world::{ALICE, APP, EVIL, ask, backend, by, keys, refused, route, write};
-use crate::harness::Sidecar;
+use crate::harness::Proxy;
 
 /// Routes under a policy in this mode: an open one, one with authentication, and a bridged one.
 fn routes(mode: &str) -> String {
@@ -18,12 +18,12 @@ fn routes(mode: &str) -> String {
 async fn the_backends_own_headers_stay_and_it_answers_preflights_itself() {
     for mode in ["passthrough", "off"] {
         let backend = backend().await;
-        let sidecar = Sidecar::before(&backend, "", &routes(mode)).await;
+        let proxy = Proxy::before(&backend, "", &routes(mode)).await;
         for origin in [APP, EVIL, "null"] {
             let fields = format!("Origin: {origin}\r\n");
             for answer in [
-                ask(&sidecar, "GET /", &fields).await,
-                write(&sidecar, "POST /", &fields).await,
+                ask(&proxy, "GET /", &fields).await,
+                write(&proxy, "POST /", &fields).await,
             ] {
                 assert_eq!(answer.status(), 200, "{mode} {origin}");
                 let allowed = answer.all("access-control-allow-origin");
@@ -33,7 +33,7 @@ async fn the_backends_own_headers_stay_and_it_answers_preflights_itself() {
                 assert_eq!(answer.field("vary"), Some("Accept-Encoding"), "{mode}");
             }
             let asked = fields + "Access-Control-Request-Method: PUT\r\n";
-            let answer = ask(&sidecar, "OPTIONS /", &asked).await;
+            let answer = ask(&proxy, "OPTIONS /", &asked).await;
             assert_eq!(answer.text(), "ok", "{mode} {origin}");
         }
         assert_eq!(backend.seen().len(), 9, "{mode}");
@@ -43,9 +43,9 @@ async fn the_backends_own_headers_stay_and_it_answers_preflights_itself() {
 #[tokio::test]
 async fn a_preflight_reaches_the_backend_without_credentials_and_nothing_else_does() {
     let backend = backend().await;
-    let sidecar = Sidecar::before(&backend, "", &routes("passthrough")).await;
+    let proxy = Proxy::before(&backend, "", &routes("passthrough")).await;
     let asked = format!("Origin: {EVIL}\r\nAccess-Control-Request-Method: PUT\r\n");
-    let answer = ask(&sidecar, "OPTIONS /secret", &asked).await;
+    let answer = ask(&proxy, "OPTIONS /secret", &asked).await;
     assert_eq!(answer.text(), "ok");
     assert_eq!(backend.seen().len(), 1);
     for (line, fields) in [
@@ -55,14 +55,14 @@ async fn a_preflight_reaches_the_backend_without_credentials_and_nothing_else_do
         ("GET /secret", asked.as_str()),
         ("PUT /secret", asked.as_str()),
     ] {
-        let answer = ask(&sidecar, line, fields).await;
+        let answer = ask(&proxy, line, fields).await;
         assert_eq!(answer.status(), 401, "{line} {fields}");
     }
     assert_eq!(backend.seen().len(), 1);
-    assert_eq!(ask(&sidecar, "GET /secret", &by(ALICE)).await.status(), 200);
+    assert_eq!(ask(&proxy, "GET /secret", &by(ALICE)).await.status(), 200);
     // Off is as without a policy: the route asks everybody.
-    let sidecar = Sidecar::before(&backend, "", &routes("off")).await;
-    let answer = ask(&sidecar, "OPTIONS /secret", &asked).await;
+    let proxy = Proxy::before(&backend, "", &routes("off")).await;
+    let answer = ask(&proxy, "OPTIONS /secret", &asked).await;
     assert_eq!(answer.status(), 401);
     assert_eq!(backend.seen().len(), 2);
 }
@@ -71,7 +71,7 @@ async fn a_preflight_reaches_the_backend_without_credentials_and_nothing_else_do
 async fn handshakes_are_judged_in_every_mode() {
     for (mode, listed) in [("enforce", 101), ("passthrough", 101), ("off", 403)] {
         let backend = backend().await;
-        let sidecar = Sidecar::before(&backend, "", &routes(mode)).await;
+        let proxy = Proxy::before(&backend, "", &routes(mode)).await;
         for path in ["/feed", "/tunnel"] {
             for (origin, status) in [
                 (APP, listed),
@@ -81,7 +81,7 @@ async fn handshakes_are_judged_in_every_mode() {
             ] {
                 let before = backend.seen().len();
                 let origin = format!("origin: {origin}");
-                let got = refused(&sidecar, path, &[&origin]).await;
+                let got = refused(&proxy, path, &[&origin]).await;
                 assert_eq!(got, status, "{mode} {path} {origin}");
                 if status == 101 {
                     backend.reached(before + 1).await;

@@ -1,7 +1,7 @@
 //! CORS policies of other shapes: for everybody, for the house's own pages, and in the words of the file.
 
 use super::world::{APP, EVIL, ask, backend, cors_names, refused, route, varies_by, write};
-use crate::harness::Sidecar;
+use crate::harness::Proxy;
 
 #[tokio::test]
 async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {
@@ -11,11 +11,11 @@ async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {
         route("/feed", "source = \"sse\"\ncors = \"any\""),
         route("/{*path}", "cors = \"any\"")
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     for origin in [APP, EVIL, "null", "https://[::1]"] {
         let fields = format!("Origin: {origin}\r\n");
         for line in ["GET /", "POST /"] {
-            let answer = ask(&sidecar, line, &fields).await;
+            let answer = ask(&proxy, line, &fields).await;
             assert_eq!(answer.status(), 200, "{line} {origin}");
             let allowed = answer.all("access-control-allow-origin");
             assert_eq!(allowed, ["*"], "{line} {origin}");
@@ -24,23 +24,23 @@ async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {
         }
         let before = backend.seen().len();
         let with_cookie = fields + "Cookie: sid=1\r\n";
-        let answer = ask(&sidecar, "GET /", &with_cookie).await;
+        let answer = ask(&proxy, "GET /", &with_cookie).await;
         assert_eq!(cors_names(&answer), [""; 0], "{origin}");
         assert!(varies_by(&answer, "origin") && varies_by(&answer, "cookie"));
-        let answer = write(&sidecar, "POST /", &with_cookie).await;
+        let answer = write(&proxy, "POST /", &with_cookie).await;
         assert_eq!(answer.status(), 403, "{origin}");
         assert_eq!(backend.seen().len(), before + 1, "{origin}");
         let origin = format!("origin: {origin}");
         assert_eq!(
-            refused(&sidecar, "/feed", &[&origin, "cookie: sid=1"]).await,
+            refused(&proxy, "/feed", &[&origin, "cookie: sid=1"]).await,
             403
         );
         assert_eq!(
-            refused(&sidecar, "/tunnel", &[&origin, "cookie: sid=1"]).await,
+            refused(&proxy, "/tunnel", &[&origin, "cookie: sid=1"]).await,
             403
         );
         assert_eq!(backend.seen().len(), before + 1, "{origin}");
-        assert_eq!(refused(&sidecar, "/tunnel", &[&origin]).await, 101);
+        assert_eq!(refused(&proxy, "/tunnel", &[&origin]).await, 101);
     }
 }
 
@@ -52,7 +52,7 @@ async fn the_houses_own_pages_are_those_of_its_public_url_and_of_the_host_that_w
         "[cors.none]\norigins = []\n{}",
         route("/{*path}", "cors = \"none\"")
     );
-    let sidecar = Sidecar::before(&backend, server, &routes).await;
+    let proxy = Proxy::before(&backend, server, &routes).await;
     let forwarded = "X-Forwarded-Host: shop.example.com\r\nX-Forwarded-Proto: https\r\n";
     for (origin, fields, status) in [
         ("https://www.example.com", "", 200),
@@ -66,7 +66,7 @@ async fn the_houses_own_pages_are_those_of_its_public_url_and_of_the_host_that_w
     ] {
         let before = backend.seen().len();
         let fields = format!("Origin: {origin}\r\n{fields}");
-        let answer = write(&sidecar, "POST /", &fields).await;
+        let answer = write(&proxy, "POST /", &fields).await;
         assert_eq!(answer.status(), status, "{fields}");
         assert_eq!(cors_names(&answer), [""; 0], "{fields}");
         assert!(varies_by(&answer, "origin"), "{fields}");
@@ -81,11 +81,11 @@ async fn what_a_page_may_send_and_read_is_what_the_file_lists() {
     let policy = "[cors.web]\norigins = [\"https://app.example.com\"]\nmethods = [\"GET\", \"REPORT\"]\n\
         headers = [\"x-one\", \"x-two\"]\nexpose = [\"x-three\"]\nmax_age = \"2h\"\n";
     let routes = format!("{policy}{}", route("/{*path}", "cors = \"web\""));
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let asked = format!(
         "Origin: {APP}\r\nAccess-Control-Request-Method: REPORT\r\nAccess-Control-Request-Headers: x-two\r\n"
     );
-    let answer = ask(&sidecar, "OPTIONS /", &asked).await;
+    let answer = ask(&proxy, "OPTIONS /", &asked).await;
     for (name, value) in [
         ("access-control-allow-origin", Some(APP)),
         ("access-control-allow-methods", Some("GET, REPORT")),
@@ -96,7 +96,7 @@ async fn what_a_page_may_send_and_read_is_what_the_file_lists() {
         assert_eq!(answer.field(name), value, "{name}");
     }
     assert!(backend.seen().is_empty());
-    let answer = ask(&sidecar, "GET /", &format!("Origin: {APP}\r\n")).await;
+    let answer = ask(&proxy, "GET /", &format!("Origin: {APP}\r\n")).await;
     assert_eq!(
         answer.field("access-control-expose-headers"),
         Some("x-three")

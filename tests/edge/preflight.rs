@@ -4,16 +4,16 @@ use super::world::{
     APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, cors_names, keys, route,
     varies_by,
 };
-use crate::harness::{Backend, Message, Sidecar};
+use crate::harness::{Backend, Message, Proxy};
 
-async fn enforced(backend: &Backend) -> Sidecar {
+async fn enforced(backend: &Backend) -> Proxy {
     let routes = format!(
         "{CORS}{}{}{}",
         keys(""),
         route("/secret", "cors = \"web\"\nauth = \"keys\""),
         route("/{*path}", "cors = \"web\""),
     );
-    Sidecar::before(backend, "", &routes).await
+    Proxy::before(backend, "", &routes).await
 }
 
 fn question(origin: &str, method: &str, headers: &str) -> String {
@@ -42,7 +42,7 @@ fn headers(answer: &Message) -> Vec<String> {
 #[tokio::test]
 async fn rows_40_to_50_and_54_an_allowed_page_hears_what_it_may() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     for (row, target, asked) in [
         ("40", "/", question(APP, "GET", "")),
         (
@@ -62,7 +62,7 @@ async fn rows_40_to_50_and_54_an_allowed_page_hears_what_it_may() {
             question(APP, "PUT", ",\tauthorization,,\t content-type ,"),
         ),
     ] {
-        let answer = ask(&sidecar, &format!("OPTIONS {target}"), &asked).await;
+        let answer = ask(&proxy, &format!("OPTIONS {target}"), &asked).await;
         assert_eq!(answer.status(), 204, "row {row}: {answer:?}");
         let allowed = answer.field("access-control-allow-origin");
         assert_eq!(allowed, Some(APP), "row {row}");
@@ -95,7 +95,7 @@ async fn rows_40_to_50_and_54_an_allowed_page_hears_what_it_may() {
 #[tokio::test]
 async fn rows_43_to_45_and_55_to_57_what_is_not_listed_is_never_said_again() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     let long = format!("x-{}", "a".repeat(10 << 10));
     for (row, asked, unsaid) in [
         ("43", question(APP, "PUT", "x-evil"), "x-evil"),
@@ -106,7 +106,7 @@ async fn rows_43_to_45_and_55_to_57_what_is_not_listed_is_never_said_again() {
         ("55", question(APP, "PUT", "a b, <script>"), "script"),
         ("57", question(APP, "*", "*"), "\"*\""),
     ] {
-        let answer = ask(&sidecar, "OPTIONS /", &asked).await;
+        let answer = ask(&proxy, "OPTIONS /", &asked).await;
         assert_eq!(answer.status(), 204, "row {row}");
         let everything = format!("{answer:?}");
         assert!(!everything.contains(unsaid), "row {row}: {everything}");
@@ -114,7 +114,7 @@ async fn rows_43_to_45_and_55_to_57_what_is_not_listed_is_never_said_again() {
     }
     let private = "Access-Control-Request-Private-Network: true\r\n";
     let asked = question(APP, "GET", "") + private;
-    let answer = ask(&sidecar, "OPTIONS /", &asked).await;
+    let answer = ask(&proxy, "OPTIONS /", &asked).await;
     let granted = answer.field("access-control-allow-private-network");
     assert_eq!(granted, None, "row 56");
     assert!(backend.seen().is_empty());
@@ -123,7 +123,7 @@ async fn rows_43_to_45_and_55_to_57_what_is_not_listed_is_never_said_again() {
 #[tokio::test]
 async fn rows_46_47_and_53_a_page_that_is_not_named_hears_nothing() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
+    let proxy = enforced(&backend).await;
     for target in ["/", "/secret"] {
         for (row, origin) in [
             ("46", EVIL),
@@ -132,12 +132,12 @@ async fn rows_46_47_and_53_a_page_that_is_not_named_hears_nothing() {
             ("46", "https://a.b.stage.example.com"),
         ] {
             let asked = question(origin, "PUT", "content-type");
-            let answer = ask(&sidecar, &format!("OPTIONS {target}"), &asked).await;
+            let answer = ask(&proxy, &format!("OPTIONS {target}"), &asked).await;
             assert!(matches!(answer.status(), 200 | 204 | 403), "row {row}");
             assert_nothing(row, &answer);
         }
         let two = format!("Origin: {EVIL}\r\n{}", question(APP, "PUT", ""));
-        let answer = ask(&sidecar, &format!("OPTIONS {target}"), &two).await;
+        let answer = ask(&proxy, &format!("OPTIONS {target}"), &two).await;
         assert_nothing("53", &answer);
     }
     assert!(backend.seen().is_empty());
@@ -146,20 +146,20 @@ async fn rows_46_47_and_53_a_page_that_is_not_named_hears_nothing() {
 #[tokio::test]
 async fn rows_51_and_52_what_asks_for_no_method_is_a_request_like_any_other() {
     let backend = backend().await;
-    let sidecar = enforced(&backend).await;
-    let answer = ask(&sidecar, "OPTIONS /", &format!("Origin: {APP}\r\n")).await;
+    let proxy = enforced(&backend).await;
+    let answer = ask(&proxy, "OPTIONS /", &format!("Origin: {APP}\r\n")).await;
     assert_eq!(answer.text(), "ok", "row 51");
     assert_granted("51", &answer, APP);
     let asked = "Access-Control-Request-Method: PUT\r\n";
     for fields in ["", asked] {
-        let answer = ask(&sidecar, "OPTIONS /", fields).await;
+        let answer = ask(&proxy, "OPTIONS /", fields).await;
         assert_eq!(answer.text(), "ok", "row 52");
         assert_nothing("52", &answer);
     }
     assert_eq!(backend.seen().len(), 3);
     // And where a route asks who it is, so is it asked.
     for fields in ["", asked, "Origin: https://app.example.com\r\n"] {
-        let answer = ask(&sidecar, "OPTIONS /secret", fields).await;
+        let answer = ask(&proxy, "OPTIONS /secret", fields).await;
         assert_eq!(answer.status(), 401, "{fields}");
     }
     assert_eq!(backend.seen().len(), 3);
@@ -178,7 +178,7 @@ async fn a_preflight_is_judged_by_the_route_that_its_method_would_reach() {
             "methods = [\"PUT\"]\ncors = \"writes\"\nauth = \"keys\""
         ),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let writer = "https://writer.example.com";
     for (origin, method, granted) in [
         (APP, "GET", true),
@@ -188,7 +188,7 @@ async fn a_preflight_is_judged_by_the_route_that_its_method_would_reach() {
         (writer, "GET", false),
     ] {
         let asked = question(origin, method, "");
-        let answer = ask(&sidecar, "OPTIONS /things/7", &asked).await;
+        let answer = ask(&proxy, "OPTIONS /things/7", &asked).await;
         assert_eq!(answer.status(), 204, "{origin} {method}");
         let allowed = answer.field("access-control-allow-origin");
         assert_eq!(allowed.is_some(), granted, "{origin} {method}");
@@ -200,10 +200,10 @@ async fn a_preflight_is_judged_by_the_route_that_its_method_would_reach() {
         "{CORS}{}",
         route("/put", "methods = [\"PUT\"]\ncors = \"web\"")
     );
-    let sidecar = Sidecar::before(&backend, "", &only).await;
-    let answer = ask(&sidecar, "OPTIONS /put", &question(APP, "GET", "")).await;
+    let proxy = Proxy::before(&backend, "", &only).await;
+    let answer = ask(&proxy, "OPTIONS /put", &question(APP, "GET", "")).await;
     assert_eq!(answer.status(), 404);
-    let answer = ask(&sidecar, "OPTIONS /put", &question(APP, "PUT", "")).await;
+    let answer = ask(&proxy, "OPTIONS /put", &question(APP, "PUT", "")).await;
     assert_eq!(answer.status(), 204);
     assert!(backend.seen().is_empty());
 }
@@ -220,20 +220,20 @@ async fn the_endpoints_of_the_house_answer_preflights_by_the_policy_they_are_und
             "source = \"sse\"\ncors = \"other\"\nauth = \"keys\""
         ),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
     let other = "https://other.example.com";
     for (endpoint, method) in [("transport", "GET"), ("ticket", "POST")] {
         for (query, allowed, refused) in [("", APP, other), ("?path=/feed", other, APP)] {
             let target = format!("/_crossfade/{endpoint}{query}");
             for (origin, granted) in [(allowed, true), (refused, false), (EVIL, false)] {
                 let asked = question(origin, method, "authorization");
-                let answer = ask(&sidecar, &format!("OPTIONS {target}"), &asked).await;
+                let answer = ask(&proxy, &format!("OPTIONS {target}"), &asked).await;
                 assert_eq!(answer.status(), 204, "{target} {origin}");
                 let said = !cors_names(&answer).is_empty();
                 assert_eq!(said, granted, "{target} {origin}: {answer:?}");
                 // The endpoint itself, without credentials: a 401 that the page may read.
                 let line = format!("{method} {target}");
-                let answer = ask(&sidecar, &line, &format!("Origin: {origin}\r\n")).await;
+                let answer = ask(&proxy, &line, &format!("Origin: {origin}\r\n")).await;
                 let is_write = method == "POST" && !granted;
                 let expected = if is_write { 403 } else { 401 };
                 assert_eq!(answer.status(), expected, "{line} {origin}");

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::world::{
     ALICE, APP, BOB, CORS, ask, backend, by, join, key_field, keys, open, refused, route,
 };
-use crate::harness::{Backend, JSON, Sidecar, Socket};
+use crate::harness::{Backend, JSON, Proxy, Socket};
 
 /// A stream with these lines, the multiplexed connection with those, and these people.
 fn routes(people: &str, websocket: &str, feed: &str) -> String {
@@ -21,30 +21,30 @@ fn routes(people: &str, websocket: &str, feed: &str) -> String {
 
 struct World {
     backend: Backend,
-    sidecar: Sidecar,
+    proxy: Proxy,
 }
 
 impl World {
     async fn start(routes: &str) -> World {
         let backend = backend().await;
-        let sidecar = Sidecar::before(&backend, "", routes).await;
-        World { backend, sidecar }
+        let proxy = Proxy::before(&backend, "", routes).await;
+        World { backend, proxy }
     }
 
     async fn reload(&self, routes: &str) {
         let address = self.backend.address;
         let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-        self.sidecar.reload(&(upstream + routes)).await;
+        self.proxy.reload(&(upstream + routes)).await;
     }
 
     async fn json(&self, key: &str) -> Socket {
-        let mut socket = open(&self.sidecar, "/feed", &[JSON, &key_field(key)]).await;
+        let mut socket = open(&self.proxy, "/feed", &[JSON, &key_field(key)]).await;
         socket.frame("ok").await;
         socket
     }
 
     async fn raw(&self, key: &str) -> Socket {
-        open(&self.sidecar, "/feed", &[&key_field(key)]).await
+        open(&self.proxy, "/feed", &[&key_field(key)]).await
     }
 }
 
@@ -71,7 +71,7 @@ async fn nobody_whose_access_holds_is_closed_whatever_changes() {
     let start = routes(&keys(""), "", ASKS);
     let world = World::start(&start).await;
     let mut alice = world.json(ALICE).await;
-    let mut many = join(&world.sidecar, ALICE).await;
+    let mut many = join(&world.proxy, ALICE).await;
     many.subscribe(1, "/feed").await;
     let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
     let limit =
@@ -101,7 +101,7 @@ async fn nobody_whose_access_holds_is_closed_whatever_changes() {
         lives(&mut alice).await;
         lives(&mut many).await;
         assert!(
-            !world.sidecar.metrics().contains("crossfade_panics_total 1"),
+            !world.proxy.metrics().contains("crossfade_panics_total 1"),
             "{what}"
         );
     }
@@ -113,7 +113,7 @@ async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
     let world = World::start(&start).await;
     let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
     let mut raw = world.raw(BOB).await;
-    let mut many = join(&world.sidecar, BOB).await;
+    let mut many = join(&world.proxy, BOB).await;
     let ch = many.subscribe(1, "/feed").await;
     world.backend.reached(2).await;
     let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
@@ -129,7 +129,7 @@ async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
     lives(&mut many).await;
     lives(&mut alice).await;
     assert_eq!(
-        refused(&world.sidecar, "/feed", &[&key_field(BOB)]).await,
+        refused(&world.proxy, "/feed", &[&key_field(BOB)]).await,
         403
     );
     world.reload(&start).await;
@@ -141,9 +141,9 @@ async fn a_route_that_asks_now_keeps_whom_it_can_know_and_sends_away_whom_it_can
     let start = routes(&keys(""), "", "");
     let world = World::start(&start).await;
     let mut alice = world.json(ALICE).await;
-    let mut nobody = open(&world.sidecar, "/feed", &[JSON]).await;
+    let mut nobody = open(&world.proxy, "/feed", &[JSON]).await;
     nobody.frame("ok").await;
-    let mut many = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut many = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
     many.frame("welcome").await;
     many.subscribe(1, "/feed").await;
     world.reload(&routes(&keys(""), "", ASKS)).await;
@@ -152,7 +152,7 @@ async fn a_route_that_asks_now_keeps_whom_it_can_know_and_sends_away_whom_it_can
     assert_eq!(end["code"], "unauthorized", "{end}");
     lives(&mut many).await;
     lives(&mut alice).await;
-    assert_eq!(refused(&world.sidecar, "/feed", &[]).await, 401);
+    assert_eq!(refused(&world.proxy, "/feed", &[]).await, 401);
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_key_that_is_taken_away_ends_what_it_opened() {
     let start = routes(&keys(""), ASKS, ASKS);
     let world = World::start(&start).await;
     let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
-    let mut many = join(&world.sidecar, BOB).await;
+    let mut many = join(&world.proxy, BOB).await;
     many.subscribe(1, "/feed").await;
     let without = keys("").replace("\"bob ", "\"carol ");
     world.reload(&routes(&without, ASKS, ASKS)).await;
@@ -168,7 +168,7 @@ async fn a_key_that_is_taken_away_ends_what_it_opened() {
         assert_eq!(socket.closed().await, 4401);
     }
     lives(&mut alice).await;
-    let status = ask(&world.sidecar, "GET /feed", &by(BOB)).await.status();
+    let status = ask(&world.proxy, "GET /feed", &by(BOB)).await.status();
     assert_eq!(status, 401);
 }
 
@@ -185,7 +185,7 @@ async fn a_token_signed_with_a_secret_that_was_changed_is_none_any_more() {
     let asks = "auth = \"jwt\"";
     let world = World::start(&routes(&auth(old), "", asks)).await;
     let header = |secret: &str| format!("authorization: Bearer {}", mint(secret));
-    let mut one = open(&world.sidecar, "/feed", &[JSON, &header(old)]).await;
+    let mut one = open(&world.proxy, "/feed", &[JSON, &header(old)]).await;
     one.frame("ok").await;
     world
         .reload(&routes(
@@ -198,8 +198,8 @@ async fn a_token_signed_with_a_secret_that_was_changed_is_none_any_more() {
     world.reload(&routes(&auth(new), "", asks)).await;
     let code = one.closed().await;
     assert!(matches!(code, 4001 | 4401 | 4403), "{code}");
-    assert_eq!(refused(&world.sidecar, "/feed", &[&header(old)]).await, 401);
-    open(&world.sidecar, "/feed", &[&header(new)]).await;
+    assert_eq!(refused(&world.proxy, "/feed", &[&header(old)]).await, 401);
+    open(&world.proxy, "/feed", &[&header(new)]).await;
 }
 
 /// A token of HS256 that is good for an hour.
@@ -229,9 +229,9 @@ async fn another_rate_takes_effect_at_once() {
         )
     };
     let world = World::start(&limited("requests = \"1/h\"\nmessages = \"1/h\"")).await;
-    let mut socket = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut socket = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
     socket.frame("welcome").await;
-    let get = async || ask(&world.sidecar, "GET /page", "").await.status();
+    let get = async || ask(&world.proxy, "GET /page", "").await.status();
     let say = async |socket: &mut Socket| {
         socket.send(json!({"t": "ping"})).await;
         socket.either("pong", "err").await["t"].clone()
@@ -268,15 +268,15 @@ async fn another_rate_takes_effect_at_once() {
 async fn the_multiplexed_connection_asks_anew_and_waits_for_nobody_who_has_not_come_so_far() {
     let start = routes(&keys(""), "", "");
     let world = World::start(&start).await;
-    let mut nobody = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut nobody = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
     nobody.frame("welcome").await;
-    let mut alice = join(&world.sidecar, ALICE).await;
+    let mut alice = join(&world.proxy, ALICE).await;
     world.reload(&routes(&keys(""), ASKS, "")).await;
     assert_eq!(nobody.closed().await, 4001);
     lives(&mut alice).await;
     // Somebody who is still to say who they are, when nobody asks any more, and when somebody asks again.
-    let mut one = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
-    let mut two = open(&world.sidecar, "/_crossfade/ws", &[JSON]).await;
+    let mut one = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
+    let mut two = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
     world.reload(&start).await;
     one.send(json!({"t": "hello"})).await;
     one.frame("welcome").await;
@@ -308,7 +308,7 @@ async fn fewer_places_close_nobody_and_let_nobody_in() {
         lives(socket).await;
     }
     let alice = key_field(ALICE);
-    assert_eq!(refused(&world.sidecar, "/feed", &[&alice]).await, 429);
+    assert_eq!(refused(&world.proxy, "/feed", &[&alice]).await, 429);
     world.json(BOB).await;
     world.reload(&few(4)).await;
     world.json(ALICE).await;
@@ -320,19 +320,16 @@ async fn a_page_that_is_no_longer_allowed_comes_no_more_and_who_came_from_it_goe
     let from = |origin: &str| routes(&policy(origin), "cors = \"web\"", "cors = \"web\"");
     let world = World::start(&from(APP)).await;
     let page = format!("origin: {APP}");
-    let mut socket = open(&world.sidecar, "/feed", &[JSON, &page]).await;
+    let mut socket = open(&world.proxy, "/feed", &[JSON, &page]).await;
     socket.frame("ok").await;
-    let mut native = open(&world.sidecar, "/feed", &[JSON]).await;
+    let mut native = open(&world.proxy, "/feed", &[JSON]).await;
     native.frame("ok").await;
     world.reload(&from("https://other.example.com")).await;
     lives(&mut native).await;
-    assert_eq!(refused(&world.sidecar, "/feed", &[&page]).await, 403);
-    assert_eq!(
-        refused(&world.sidecar, "/_crossfade/ws", &[&page]).await,
-        403
-    );
+    assert_eq!(refused(&world.proxy, "/feed", &[&page]).await, 403);
+    assert_eq!(refused(&world.proxy, "/_crossfade/ws", &[&page]).await, 403);
     let other = "origin: https://other.example.com";
-    open(&world.sidecar, "/feed", &[other]).await;
+    open(&world.proxy, "/feed", &[other]).await;
     assert_eq!(socket.closed().await, 4003);
 }
 
@@ -351,13 +348,13 @@ async fn a_broken_policy_changes_nothing() {
     ] {
         let good = keys("");
         world
-            .sidecar
+            .proxy
             .edit(|text| text.replace(good.trim(), &format!("[auth.keys]\n{broken}")));
-        assert!(world.sidecar.handle.reload().await.is_err(), "{broken}");
+        assert!(world.proxy.handle.reload().await.is_err(), "{broken}");
         lives(&mut alice).await;
-        let answer = ask(&world.sidecar, "GET /feed", "").await;
+        let answer = ask(&world.proxy, "GET /feed", "").await;
         assert_eq!(answer.status(), 401, "{broken}");
-        let fresh = join(&world.sidecar, BOB).await;
+        let fresh = join(&world.proxy, BOB).await;
         drop(fresh);
         world.reload(&start).await;
     }

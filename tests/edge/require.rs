@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route};
 use crate::harness::{
-    Backend, JSON, Seen, Sidecar, Socket,
+    Backend, JSON, Proxy, Seen, Socket,
     admin::{get, post},
     request,
 };
@@ -111,20 +111,20 @@ fn routes() -> String {
     )
 }
 
-async fn world() -> (Backend, Sidecar) {
+async fn world() -> (Backend, Proxy) {
     let backend = backend().await;
-    let sidecar = Sidecar::before(&backend, "", &routes()).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, "", &routes()).await;
+    (backend, proxy)
 }
 
 #[tokio::test]
 async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
-    let (backend, sidecar) = world().await;
+    let (backend, proxy) = world().await;
     let mut statuses = BTreeSet::new();
     assert!(SPELLINGS.len() > 75);
     for target in SPELLINGS {
         for method in ["GET", "HEAD", "POST", "OPTIONS", "PUT", "PROPFIND", "GeT"] {
-            let mut client = sidecar.client().await;
+            let mut client = proxy.client().await;
             client
                 .send(request(&format!("{method} {target}"), "", ""))
                 .await;
@@ -137,7 +137,7 @@ async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
         }
         for fields in ["", "Sec-WebSocket-Protocol: crossfade.v1.raw\r\n"] {
             let sent = crate::harness::handshake(target, fields);
-            let (answer, _) = crate::harness::asked(&sidecar, sent).await;
+            let (answer, _) = crate::harness::asked(&proxy, sent).await;
             let status = answer.status();
             assert!(
                 matches!(status, 400 | 401 | 404),
@@ -152,9 +152,9 @@ async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
 
 #[tokio::test]
 async fn who_is_somebody_else_comes_no_further_by_spelling() {
-    let (backend, sidecar) = world().await;
+    let (backend, proxy) = world().await;
     for target in SPELLINGS {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client
             .send(request(&format!("GET {target}"), &by(BOB), ""))
             .await;
@@ -172,7 +172,7 @@ async fn who_is_somebody_else_comes_no_further_by_spelling() {
         "/x%2fy",
     ] {
         let before = backend.seen().len();
-        let answer = ask(&sidecar, &format!("GET {target}"), "").await;
+        let answer = ask(&proxy, &format!("GET {target}"), "").await;
         assert_eq!(answer.status(), 200, "{target}");
         assert_eq!(backend.seen().len(), before + 1, "{target}");
     }
@@ -191,7 +191,7 @@ async fn an_encoded_path_meets_the_policies_of_all_its_readings() {
         route("/closed/{id}/keys", admin),
         route("/{*path}", ""),
     ];
-    let sidecar = Sidecar::before(&backend, "", &routes.concat()).await;
+    let proxy = Proxy::before(&backend, "", &routes.concat()).await;
     for (target, key, status) in [
         ("/open/a%2Fb", "", 200),
         ("/open/a%2Fkeys", "", 401),
@@ -212,12 +212,12 @@ async fn an_encoded_path_meets_the_policies_of_all_its_readings() {
         } else {
             by(key)
         };
-        let answer = ask(&sidecar, &format!("GET {target}"), &fields).await;
+        let answer = ask(&proxy, &format!("GET {target}"), &fields).await;
         assert_eq!(answer.status(), status, "{target} {key}");
         let seen = backend.seen().split_off(before);
         assert_eq!(seen.len(), usize::from(status == 200), "{target} {key}");
         assert!(seen.iter().all(|seen| seen.target() == target), "{seen:?}");
-        let socket = refused(&sidecar, target, &[&key_field(key)]).await;
+        let socket = refused(&proxy, target, &[&key_field(key)]).await;
         let status = if status == 200 { 101 } else { status };
         assert_eq!(socket, status, "a handshake at {target} {key}");
     }
@@ -258,7 +258,7 @@ async fn answered(socket: &mut Socket, frame: serde_json::Value) -> String {
 #[tokio::test]
 async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
     let backend = backend().await;
-    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
+    let proxy = Proxy::before(&backend, "", &encoded_routes()).await;
     for (path, key, status, word) in [
         ("/open/a%2Fb", "", 200, "ok"),
         ("/open/a%2Fkeys", "", 401, "unauthorized"),
@@ -276,19 +276,15 @@ async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
             key => (by(key), vec![JSON, &key_line]),
         };
         let line = format!("GET {path}");
-        assert_eq!(
-            ask(&sidecar, &line, &fields).await.status(),
-            status,
-            "{row}"
-        );
+        assert_eq!(ask(&proxy, &line, &fields).await.status(), status, "{row}");
         // What is asked about the path under the prefix.
         let asked = path.replace('%', "%25").replace(';', "%3B");
         let line = format!("GET /_crossfade/transport?path={asked}");
-        let answer = ask(&sidecar, &line, &fields).await;
+        let answer = ask(&proxy, &line, &fields).await;
         assert_eq!(answer.status(), status, "{row}: {answer:?}");
         // A subscription, a request, and a handshake on the path itself.
         let before = backend.seen().len();
-        let mut socket = super::world::open(&sidecar, "/_crossfade/ws", &with_key).await;
+        let mut socket = super::world::open(&proxy, "/_crossfade/ws", &with_key).await;
         socket.frame("welcome").await;
         let frame = json!({"t": "sub", "id": 1, "path": path});
         assert_eq!(answered(&mut socket, frame).await, word, "{row}");
@@ -297,11 +293,11 @@ async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
         assert_eq!(answered(&mut socket, frame).await, done, "{row}");
         let status = if status == 200 { 101 } else { status };
         if status == 101 {
-            let mut stream = super::world::open(&sidecar, path, &with_key).await;
+            let mut stream = super::world::open(&proxy, path, &with_key).await;
             stream.frame("ok").await;
         } else {
             with_key.remove(0);
-            assert_eq!(refused(&sidecar, path, &with_key).await, status, "{row}");
+            assert_eq!(refused(&proxy, path, &with_key).await, status, "{row}");
             assert_eq!(backend.seen().len(), before, "{row}");
         }
     }
@@ -310,21 +306,21 @@ async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
 #[tokio::test]
 async fn an_encoded_subscription_ends_with_any_of_its_policies() {
     let backend = backend().await;
-    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
-    let mut socket = join(&sidecar, ALICE).await;
+    let proxy = Proxy::before(&backend, "", &encoded_routes()).await;
+    let mut socket = join(&proxy, ALICE).await;
     for (id, path) in [(1, "/open/a%2Fkeys"), (2, "/open/a%2Fb")] {
         let frame = json!({"t": "sub", "id": id, "path": path});
         assert_eq!(answered(&mut socket, frame).await, "ok", "{path}");
     }
     // A reload that asks for more, then an admin who takes the user back; what asks nobody goes on.
-    sidecar.edit(|text| text.replace("roles = [\"admin\"]", "roles = [\"root\"]"));
-    sidecar.handle.reload().await.unwrap();
+    proxy.edit(|text| text.replace("roles = [\"admin\"]", "roles = [\"root\"]"));
+    proxy.handle.reload().await.unwrap();
     assert_eq!(socket.frame("end").await["code"], "forbidden");
-    sidecar.edit(|text| text.replace("roles = [\"root\"]", "roles = [\"admin\"]"));
-    sidecar.handle.reload().await.unwrap();
+    proxy.edit(|text| text.replace("roles = [\"root\"]", "roles = [\"admin\"]"));
+    proxy.handle.reload().await.unwrap();
     let frame = json!({"t": "sub", "id": 3, "path": "/open/a%2Fkeys"});
     assert_eq!(answered(&mut socket, frame).await, "ok");
-    let admin = &sidecar.handle.admin;
+    let admin = &proxy.handle.admin;
     let revoked = post(admin, "/v1/revoke", r#"{"user":"alice"}"#).await;
     assert_eq!(revoked.status, 200);
     let end = socket.frame("end").await;
@@ -336,10 +332,10 @@ async fn an_encoded_subscription_ends_with_any_of_its_policies() {
 #[tokio::test]
 async fn explain_tells_the_other_readings_of_a_path() {
     let backend = backend().await;
-    let sidecar = Sidecar::before(&backend, "", &encoded_routes()).await;
+    let proxy = Proxy::before(&backend, "", &encoded_routes()).await;
     let explain = async |path: &str| {
         let path = path.replace('%', "%25").replace(';', "%3B");
-        let answer = get(&sidecar.handle.admin, &format!("/v1/explain?path={path}")).await;
+        let answer = get(&proxy.handle.admin, &format!("/v1/explain?path={path}")).await;
         answer.json
     };
     let taken = explain("/open/a%2FKeys").await;
@@ -368,7 +364,7 @@ async fn explain_tells_the_other_readings_of_a_path() {
 
 #[tokio::test]
 async fn nobody_and_somebody_else_are_told_apart() {
-    let (backend, sidecar) = world().await;
+    let (backend, proxy) = world().await;
     for method in [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "get",
     ] {
@@ -379,7 +375,7 @@ async fn nobody_and_somebody_else_are_told_apart() {
             (by("nonsense"), 401, "unauthorized"),
             (by(BOB), 403, "forbidden"),
         ] {
-            let answer = ask(&sidecar, &line, &fields).await;
+            let answer = ask(&proxy, &line, &fields).await;
             assert_eq!(answer.status(), status, "{line} {fields}");
             let challenge = answer.field("www-authenticate");
             assert_eq!(challenge.is_some(), status == 401, "{line}");
@@ -391,13 +387,9 @@ async fn nobody_and_somebody_else_are_told_apart() {
     assert!(backend.seen().is_empty());
     for method in ["GET", "POST", "OPTIONS", "PROPFIND"] {
         let line = format!("{method} /admin/secret");
-        assert_eq!(
-            ask(&sidecar, &line, &by(ALICE)).await.status(),
-            200,
-            "{line}"
-        );
+        assert_eq!(ask(&proxy, &line, &by(ALICE)).await.status(), 200, "{line}");
     }
-    let refusals = sidecar.metrics();
+    let refusals = proxy.metrics();
     for reason in ["unauthorized", "forbidden"] {
         let counted = format!("crossfade_refused_total{{reason=\"{reason}\"}}");
         assert!(refusals.contains(&counted), "{refusals}");
@@ -406,14 +398,14 @@ async fn nobody_and_somebody_else_are_told_apart() {
 
 #[tokio::test]
 async fn a_handshake_is_told_by_status_or_by_close_code() {
-    let (backend, sidecar) = world().await;
+    let (backend, proxy) = world().await;
     for (key, status) in [(BOB, 403), ("cfk_bob_wrong", 401)] {
         let key = key_field(key);
-        assert_eq!(refused(&sidecar, "/admin/feed", &[&key]).await, status);
+        assert_eq!(refused(&proxy, "/admin/feed", &[&key]).await, status);
         let raw = "sec-websocket-protocol: crossfade.v1.raw";
-        assert_eq!(refused(&sidecar, "/admin/feed", &[&key, raw]).await, status);
-        assert_eq!(refused(&sidecar, "/admin/socket", &[&key]).await, status);
-        let mut socket = super::world::open(&sidecar, "/admin/feed", &[JSON, &key]).await;
+        assert_eq!(refused(&proxy, "/admin/feed", &[&key, raw]).await, status);
+        assert_eq!(refused(&proxy, "/admin/socket", &[&key]).await, status);
+        let mut socket = super::world::open(&proxy, "/admin/feed", &[JSON, &key]).await;
         let code = if status == 403 { 4003 } else { 4001 };
         assert_eq!(socket.closed().await, code);
     }
@@ -422,10 +414,10 @@ async fn a_handshake_is_told_by_status_or_by_close_code() {
 
 #[tokio::test]
 async fn no_spelling_gets_through_on_the_multiplexed_connection() {
-    let (backend, sidecar) = world().await;
+    let (backend, proxy) = world().await;
     let (mut nobody, mut bob) = (
-        super::world::open(&sidecar, "/_crossfade/ws", &[JSON]).await,
-        join(&sidecar, BOB).await,
+        super::world::open(&proxy, "/_crossfade/ws", &[JSON]).await,
+        join(&proxy, BOB).await,
     );
     nobody.frame("welcome").await;
     for (socket, word) in [(&mut nobody, "unauthorized"), (&mut bob, "forbidden")] {

@@ -1,10 +1,10 @@
 //! Which transport somebody is to use, where they are known by what they present.
 
 use super::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
-use crate::harness::{Backend, Message, Sidecar};
+use crate::harness::{Backend, Message, Proxy};
 
 /// A rollout at `percent` for a stream that asks who it is, and `PREFIX/ws` likewise.
-async fn world(percent: &str) -> (Backend, Sidecar) {
+async fn world(percent: &str) -> (Backend, Proxy) {
     let backend = backend().await;
     let routes = format!(
         "{CORS}[rollout.web]\npercent = {percent}\nsalt = \"web\"\n[websocket]\nauth = \"keys\"\ncors = \"web\"\n{}{}{}",
@@ -15,13 +15,13 @@ async fn world(percent: &str) -> (Backend, Sidecar) {
         ),
         route("/{*path}", ""),
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    (backend, proxy)
 }
 
-async fn transport(sidecar: &Sidecar, query: &str, key: &str) -> Message {
+async fn transport(proxy: &Proxy, query: &str, key: &str) -> Message {
     ask(
-        sidecar,
+        proxy,
         &format!("GET /_crossfade/transport{query}"),
         &by(key),
     )
@@ -37,10 +37,10 @@ async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
         ("52.185", "websocket", "legacy"),
         ("52.186", "websocket", "websocket"),
     ] {
-        let (backend, sidecar) = world(percent).await;
+        let (backend, proxy) = world(percent).await;
         for query in ["", "?path=/feed", "?path=%2Ffeed%3Fa%3D1"] {
             for (key, expected) in [(ALICE, alice), (BOB, bob)] {
-                let answer = transport(&sidecar, query, key).await;
+                let answer = transport(&proxy, query, key).await;
                 assert_eq!(answer.status(), 200, "{percent} {query}");
                 let told = answer.json();
                 assert_eq!(told["transport"], expected, "{percent} {query}: {told}");
@@ -55,7 +55,7 @@ async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
         }
         // The stream's own answers agree.
         for (key, expected) in [(ALICE, alice), (BOB, bob)] {
-            let answer = ask(&sidecar, "GET /feed", &by(key)).await;
+            let answer = ask(&proxy, "GET /feed", &by(key)).await;
             assert_eq!(answer.field("crossfade-transport"), Some(expected));
         }
         assert_eq!(backend.seen().len(), 2);
@@ -64,12 +64,12 @@ async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
 
 #[tokio::test]
 async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
-    let (backend, sidecar) = world("50").await;
+    let (backend, proxy) = world("50").await;
     for query in ["", "?path=/feed"] {
         for fields in [String::new(), by("cfk_alice_wrong")] {
             let page = format!("Origin: {APP}\r\n{fields}");
             let line = format!("GET /_crossfade/transport{query}");
-            let answer = ask(&sidecar, &line, &page).await;
+            let answer = ask(&proxy, &line, &page).await;
             assert_eq!(answer.status(), 401, "{query}");
             assert_eq!(code(&answer), "unauthorized");
             let allowed = answer.field("access-control-allow-origin");
@@ -77,7 +77,7 @@ async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
         }
     }
     // A place that asks nobody tells everybody.
-    let answer = ask(&sidecar, "GET /_crossfade/transport?path=/page", "").await;
+    let answer = ask(&proxy, "GET /_crossfade/transport?path=/page", "").await;
     assert_eq!(answer.json()["reason"], "none");
     assert_eq!(answer.json()["transport"], "legacy");
     for query in [
@@ -86,7 +86,7 @@ async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
         "?path=/FEED",
         "?path=/x/../feed",
     ] {
-        let answer = transport(&sidecar, query, ALICE).await;
+        let answer = transport(&proxy, query, ALICE).await;
         assert!(matches!(answer.status(), 200 | 400 | 404), "{query}");
     }
     assert!(backend.seen().is_empty());
@@ -94,10 +94,10 @@ async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
 
 #[tokio::test]
 async fn a_ticket_stands_for_whoever_fetched_it_once() {
-    let (backend, sidecar) = world("2.625").await;
+    let (backend, proxy) = world("2.625").await;
     let fetch = async |query: &str, key: &str| {
         let line = format!("POST /_crossfade/ticket{query}");
-        ask(&sidecar, &line, &by(key)).await
+        ask(&proxy, &line, &by(key)).await
     };
     for (query, target) in [("?path=/feed", "/feed"), ("", "/_crossfade/ws")] {
         let answer = fetch(query, ALICE).await;
@@ -106,23 +106,19 @@ async fn a_ticket_stands_for_whoever_fetched_it_once() {
         assert_eq!(told["expires_in_ms"], 30_000);
         let ticket = told["ticket"].as_str().unwrap();
         let target = format!("{target}?ticket={ticket}");
-        assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 101);
-        assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 401);
+        assert_eq!(super::world::refused(&proxy, &target, &[]).await, 101);
+        assert_eq!(super::world::refused(&proxy, &target, &[]).await, 401);
     }
     // Bob is known as bob, and out.
     let told = fetch("?path=/feed", BOB).await.json();
     let target = format!("/feed?ticket={}", told["ticket"].as_str().unwrap());
-    assert_eq!(super::world::refused(&sidecar, &target, &[]).await, 403);
+    assert_eq!(super::world::refused(&proxy, &target, &[]).await, 403);
     for (line, fields, status) in [
         ("POST /_crossfade/ticket", String::new(), 401),
         ("GET /_crossfade/ticket", by(ALICE), 405),
         ("POST /_crossfade/ticket?path=/page", by(ALICE), 404),
     ] {
-        assert_eq!(
-            ask(&sidecar, line, &fields).await.status(),
-            status,
-            "{line}"
-        );
+        assert_eq!(ask(&proxy, line, &fields).await.status(), status, "{line}");
     }
     let seen = backend.seen();
     assert!(seen.iter().all(|seen| seen.target() == "/feed"), "{seen:?}");

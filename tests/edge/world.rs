@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::harness::{Backend, JSON, Message, Peer, Sidecar, Socket, reply};
+use crate::harness::{Backend, JSON, Message, Peer, Proxy, Socket, reply};
 
 /// An allowed page.
 pub const APP: &str = "https://app.example.com";
@@ -91,34 +91,34 @@ async fn grant(request: &Message, mut peer: Peer) -> Option<Peer> {
 }
 
 /// One request on a connection of its own.
-pub async fn ask(sidecar: &Sidecar, line: &str, fields: &str) -> Message {
-    let mut client = sidecar.client().await;
+pub async fn ask(proxy: &Proxy, line: &str, fields: &str) -> Message {
+    let mut client = proxy.client().await;
     client.ask(line, fields, "").await
 }
 
 /// As [`ask`], with a body.
-pub async fn write(sidecar: &Sidecar, line: &str, fields: &str) -> Message {
-    let mut client = sidecar.client().await;
+pub async fn write(proxy: &Proxy, line: &str, fields: &str) -> Message {
+    let mut client = proxy.client().await;
     client.ask(line, fields, "{}").await
 }
 
 /// Opens a WebSocket, which is granted.
-pub async fn open(sidecar: &Sidecar, path: &str, fields: &[&str]) -> Socket {
-    let opened = Socket::open(&sidecar.handle.public[0], path, fields).await;
+pub async fn open(proxy: &Proxy, path: &str, fields: &[&str]) -> Socket {
+    let opened = Socket::open(&proxy.handle.public[0], path, fields).await;
     opened.unwrap_or_else(|answer| panic!("{path}: {}", answer.status()))
 }
 
 /// Opens one that is not; its status.
-pub async fn refused(sidecar: &Sidecar, path: &str, fields: &[&str]) -> u16 {
-    match Socket::open(&sidecar.handle.public[0], path, fields).await {
+pub async fn refused(proxy: &Proxy, path: &str, fields: &[&str]) -> u16 {
+    match Socket::open(&proxy.handle.public[0], path, fields).await {
         Ok(_) => 101,
         Err(answer) => answer.status().as_u16(),
     }
 }
 
 /// Opens `PREFIX/ws` with a key, and reads its `welcome`.
-pub async fn join(sidecar: &Sidecar, key: &str) -> Socket {
-    let mut socket = open(sidecar, "/_crossfade/ws", &[JSON, &key_field(key)]).await;
+pub async fn join(proxy: &Proxy, key: &str) -> Socket {
+    let mut socket = open(proxy, "/_crossfade/ws", &[JSON, &key_field(key)]).await;
     socket.frame("welcome").await;
     socket
 }

@@ -16,9 +16,9 @@ async fn three() -> (Server, Server, Server) {
 #[tokio::test]
 async fn servers_take_turns() {
     let (a, b, c) = three().await;
-    let sidecar = before(&[&a, &b, &c], "").await;
+    let proxy = before(&[&a, &b, &c], "").await;
     for _ in 0..30 {
-        who(&sidecar, "").await;
+        who(&proxy, "").await;
     }
     assert_eq!((a.hits(), b.hits(), c.hits()), (10, 10, 10));
 }
@@ -27,34 +27,34 @@ async fn servers_take_turns() {
 async fn the_fewest_in_flight_counts_answers_that_go_on_and_outlives_a_reload() {
     let (a, b, c) = three().await;
     let keys = "balance = \"least_requests\"";
-    let sidecar = before(&[&a, &b], keys).await;
-    let mut held = stream(&sidecar).await;
+    let proxy = before(&[&a, &b], keys).await;
+    let mut held = stream(&proxy).await;
     let (busy, free) = match a.hits() {
         1 => (&a, &b),
         _ => (&b, &a),
     };
     for _ in 0..10 {
-        assert_eq!(who(&sidecar, "").await, free.name);
+        assert_eq!(who(&proxy, "").await, free.name);
     }
-    sidecar.reload(&upstream(&[&a, &b, &c], keys)).await;
+    proxy.reload(&upstream(&[&a, &b, &c], keys)).await;
     for _ in 0..30 {
-        assert_ne!(who(&sidecar, "").await, busy.name);
+        assert_ne!(who(&proxy, "").await, busy.name);
     }
     assert!(held.chunk().await.is_some());
     drop(held);
-    eventually("its turn", async || who(&sidecar, "").await == busy.name).await;
+    eventually("its turn", async || who(&proxy, "").await == busy.name).await;
 }
 
 #[tokio::test]
 async fn a_key_keeps_its_server_and_only_those_of_a_dead_one_move() {
     let (a, mut b, c) = three().await;
     let keys = "balance = {hash = \"header:X-Tenant\"}";
-    let sidecar = before(&[&a, &b, &c], keys).await;
+    let proxy = before(&[&a, &b, &c], keys).await;
     let homes = async || {
         let mut homes = BTreeMap::new();
         for tenant in 0..60 {
             let field = format!("X-Tenant: tenant-{tenant}\r\n");
-            homes.insert(tenant, who(&sidecar, &field).await);
+            homes.insert(tenant, who(&proxy, &field).await);
         }
         homes
     };
@@ -73,39 +73,39 @@ async fn a_key_keeps_its_server_and_only_those_of_a_dead_one_move() {
         }
     }
     // Without the key they take turns.
-    let others = [who(&sidecar, "").await, who(&sidecar, "").await];
+    let others = [who(&proxy, "").await, who(&proxy, "").await];
     assert_ne!(others[0], others[1]);
 }
 
 #[tokio::test]
 async fn cookies_paths_and_addresses_are_keys_too() {
     let (a, b, c) = three().await;
-    let sidecar = before(&[&a, &b, &c], "balance = {hash = \"cookie:sid\"}").await;
+    let proxy = before(&[&a, &b, &c], "balance = {hash = \"cookie:sid\"}").await;
     let mut seen = BTreeMap::new();
     for n in 0..40 {
         let field = format!("Cookie: x=1; sid={n}\r\n");
-        let home = who(&sidecar, &field).await;
-        assert_eq!(who(&sidecar, &field).await, home);
+        let home = who(&proxy, &field).await;
+        assert_eq!(who(&proxy, &field).await, home);
         *seen.entry(home).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 3, "{seen:?}");
 
-    sidecar
+    proxy
         .reload(&upstream(&[&a, &b, &c], "balance = {hash = \"path\"}"))
         .await;
     let mut seen = BTreeMap::new();
     for n in 0..40 {
-        let home = get(&sidecar, &format!("/{n}?a"), "").await.text();
-        assert_eq!(get(&sidecar, &format!("/{n}?b"), "").await.text(), home);
+        let home = get(&proxy, &format!("/{n}?a"), "").await.text();
+        assert_eq!(get(&proxy, &format!("/{n}?b"), "").await.text(), home);
         *seen.entry(home).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 3, "{seen:?}");
 
-    sidecar
+    proxy
         .reload(&upstream(&[&a, &b, &c], "balance = {hash = \"ip\"}"))
         .await;
-    let home = who(&sidecar, "").await;
+    let home = who(&proxy, "").await;
     for _ in 0..10 {
-        assert_eq!(who(&sidecar, "X-Forwarded-For: 192.0.2.7\r\n").await, home);
+        assert_eq!(who(&proxy, "X-Forwarded-For: 192.0.2.7\r\n").await, home);
     }
 }

@@ -11,12 +11,12 @@ use crate::harness::{eventually, handshake};
 async fn no_more_at_once_than_the_budget_allows() {
     let a = Server::start("a").await;
     a.behave(Manner::Slow(Duration::from_millis(50)));
-    let sidecar = before(&[&a], "budget = {concurrency = 3}").await;
-    let asked = (0..20).map(|_| async { get(&sidecar, "/", "").await.status() });
+    let proxy = before(&[&a], "budget = {concurrency = 3}").await;
+    let asked = (0..20).map(|_| async { get(&proxy, "/", "").await.status() });
     let codes = join_all(asked).await;
     assert_eq!(codes, [200; 20]);
     assert_eq!(a.most_busy(), 3);
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     let waited = "crossfade_upstream_waits_total{kind=\"passthrough\",upstream=\"app\"} 1";
     assert!(metrics.contains(waited), "{metrics}");
 }
@@ -24,10 +24,10 @@ async fn no_more_at_once_than_the_budget_allows() {
 #[tokio::test]
 async fn who_would_wait_too_long_is_told_so() {
     let a = Server::start("a").await;
-    let sidecar = before(&[&a], "budget = {concurrency = 1}").await;
-    let held = stream(&sidecar).await;
+    let proxy = before(&[&a], "budget = {concurrency = 1}").await;
+    let held = stream(&proxy).await;
     let begun = Instant::now();
-    let answer = get(&sidecar, "/", "").await;
+    let answer = get(&proxy, "/", "").await;
     assert!(begun.elapsed() >= Duration::from_millis(900));
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.field("retry-after"), Some("1"));
@@ -37,13 +37,13 @@ async fn who_would_wait_too_long_is_told_so() {
         (&"overloaded".into(), &"edge".into())
     );
     assert!(
-        sidecar
+        proxy
             .metrics()
             .contains("crossfade_refused_total{reason=\"upstream_budget\"} 1")
     );
     drop(held);
     eventually("its place", async || {
-        get(&sidecar, "/", "").await.status() == 200
+        get(&proxy, "/", "").await.status() == 200
     })
     .await;
 }
@@ -51,14 +51,14 @@ async fn who_would_wait_too_long_is_told_so() {
 #[tokio::test]
 async fn a_tunnel_keeps_its_place_while_it_lives() {
     let a = Server::start("a").await;
-    let sidecar = before(&[&a], "budget = {concurrency = 1}").await;
-    let mut tunnel = sidecar.client().await;
+    let proxy = before(&[&a], "budget = {concurrency = 1}").await;
+    let mut tunnel = proxy.client().await;
     tunnel.send(handshake("/socket", "")).await;
     assert_eq!(tunnel.head().await.status(), 101);
-    assert_eq!(get(&sidecar, "/", "").await.status(), 503);
+    assert_eq!(get(&proxy, "/", "").await.status(), 503);
     drop(tunnel);
     eventually("its place", async || {
-        get(&sidecar, "/", "").await.status() == 200
+        get(&proxy, "/", "").await.status() == 200
     })
     .await;
 }
@@ -68,15 +68,13 @@ async fn no_more_a_second_than_the_budget_allows_polls_included() {
     let a = Server::start("a").await;
     let keys = "budget = {requests_per_second = 20}\n[[route]]\npath = \"/list/{n}\"\n\
                 upstream = \"app\"\nsource = {kind = \"poll\", every = \"20ms\"}\nshare = \"public\"";
-    let sidecar = before(&[&a], keys).await;
+    let proxy = before(&[&a], keys).await;
     let mut sockets = Vec::new();
     for n in 0..5 {
-        let url = format!("ws://{}/list/{n}", sidecar.address);
+        let url = format!("ws://{}/list/{n}", proxy.address);
         let (socket, _) = tokio_tungstenite::client_async(
             url,
-            tokio::net::TcpStream::connect(sidecar.address)
-                .await
-                .unwrap(),
+            tokio::net::TcpStream::connect(proxy.address).await.unwrap(),
         )
         .await
         .unwrap();
@@ -87,7 +85,7 @@ async fn no_more_a_second_than_the_budget_allows_polls_included() {
     // People get through all the while.
     let mut people = 0;
     while begun.elapsed() < Duration::from_secs(2) {
-        assert_eq!(get(&sidecar, "/", "").await.status(), 200);
+        assert_eq!(get(&proxy, "/", "").await.status(), 200);
         people += 1;
     }
     let sent = a.hits() - hits;

@@ -1,4 +1,4 @@
-//! Servers that can be told how to behave, killed and brought back, and a sidecar before them.
+//! Servers that can be told how to behave, killed and brought back, and a proxy before them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::harness::{Backend, EVERYTHING, Message, Peer, Sidecar, reply, request};
+use crate::harness::{Backend, EVERYTHING, Message, Peer, Proxy, reply, request};
 
 /// What a server does with requests.
 #[derive(Clone, Copy, Debug)]
@@ -153,26 +153,26 @@ pub fn upstream(servers: &[&Server], keys: &str) -> String {
     format!("[upstream.app]\nservers = [{list}]\n{keys}\n{EVERYTHING}")
 }
 
-pub async fn before(servers: &[&Server], keys: &str) -> Sidecar {
-    Sidecar::start("", &upstream(servers, keys)).await
+pub async fn before(servers: &[&Server], keys: &str) -> Proxy {
+    Proxy::start("", &upstream(servers, keys)).await
 }
 
 /// One request on a connection of its own.
-pub async fn get(sidecar: &Sidecar, path: &str, fields: &str) -> Message {
-    let mut client = sidecar.client().await;
+pub async fn get(proxy: &Proxy, path: &str, fields: &str) -> Message {
+    let mut client = proxy.client().await;
     client.ask(&format!("GET {path}"), fields, "").await
 }
 
 /// The name of the server that answered.
-pub async fn who(sidecar: &Sidecar, fields: &str) -> String {
-    let answer = get(sidecar, "/", fields).await;
+pub async fn who(proxy: &Proxy, fields: &str) -> String {
+    let answer = get(proxy, "/", fields).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     answer.text()
 }
 
 /// What `/v1/health` says.
-pub async fn health(sidecar: &Sidecar) -> Value {
-    let admin = sidecar.handle.admin.strip_prefix("http://").unwrap();
+pub async fn health(proxy: &Proxy) -> Value {
+    let admin = proxy.handle.admin.strip_prefix("http://").unwrap();
     let mut client = Peer::connect(admin.parse().unwrap()).await;
     client
         .send("GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -181,8 +181,8 @@ pub async fn health(sidecar: &Sidecar) -> Value {
 }
 
 /// An answer that goes on for as long as the connection is held.
-pub async fn stream(sidecar: &Sidecar) -> Peer {
-    let mut client = sidecar.client().await;
+pub async fn stream(proxy: &Proxy) -> Peer {
+    let mut client = proxy.client().await;
     client.send(request("GET /stream", "", "")).await;
     assert_eq!(client.head().await.status(), 200);
     client

@@ -18,7 +18,7 @@ pub use backend::{Backend, quiet_stream, reply};
 pub use folder::Folder;
 pub use http::{KEY, Message, Peer, handshake, request};
 pub use process::Process;
-pub use proxy::{EVERYTHING, Sidecar, asked, routes};
+pub use proxy::{EVERYTHING, Proxy, asked, routes};
 pub use socket::{JSON, Seen, Socket};
 
 use std::time::Duration;

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::{Backend, Message, Peer};
 
-/// A running sidecar; it ends when this is dropped.
-pub struct Sidecar {
+/// A running proxy; it ends when this is dropped.
+pub struct Proxy {
     /// The first public address.
     pub address: SocketAddr,
     /// The house itself.
@@ -19,17 +19,17 @@ pub struct Sidecar {
     folder: TempDir,
 }
 
-impl Sidecar {
+impl Proxy {
     /// Starts from a configuration's text; listeners get ports of their own.
     ///
     /// `server` is what belongs into `[server]`, `rest` everything else.
-    pub async fn start(server: &str, rest: &str) -> Sidecar {
+    pub async fn start(server: &str, rest: &str) -> Proxy {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("proxy.toml");
         std::fs::write(&file, whole(server, rest)).unwrap();
         let started = app::start(&file, Arc::new(Telemetry::default())).await;
         let handle = started.unwrap_or_else(|error| panic!("{error:?}"));
-        Sidecar {
+        Proxy {
             address: address(&handle.public[0]),
             handle,
             server: server.to_owned(),
@@ -47,15 +47,15 @@ impl Sidecar {
     }
 
     /// In front of one backend (`upstream = "app"`), with these routes.
-    pub async fn before(backend: &Backend, server: &str, routes: &str) -> Sidecar {
+    pub async fn before(backend: &Backend, server: &str, routes: &str) -> Proxy {
         let address = backend.address;
         let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-        Sidecar::start(server, &(upstream + routes)).await
+        Proxy::start(server, &(upstream + routes)).await
     }
 
     /// In front of one backend, everything passed through.
-    pub async fn passthrough(backend: &Backend) -> Sidecar {
-        Sidecar::before(backend, "", EVERYTHING).await
+    pub async fn passthrough(backend: &Backend) -> Proxy {
+        Proxy::before(backend, "", EVERYTHING).await
     }
 
     /// A new connection to the public address.
@@ -88,8 +88,8 @@ pub fn routes(rollout: &str) -> String {
 }
 
 /// Sends a request on a new connection; the answer, and the connection.
-pub async fn asked(sidecar: &Sidecar, request: String) -> (Message, Peer) {
-    let mut client = sidecar.client().await;
+pub async fn asked(proxy: &Proxy, request: String) -> (Message, Peer) {
+    let mut client = proxy.client().await;
     client.send(request).await;
     let answer = client.response().await;
     (answer, client)

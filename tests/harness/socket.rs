@@ -8,7 +8,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::harness::{Peer, Sidecar, within};
+use crate::harness::{Peer, Proxy, within};
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TcpStream>);
@@ -25,8 +25,8 @@ pub enum Seen {
 /// The client's half of `crossfade.v1.json`.
 pub const JSON: &str = "sec-websocket-protocol: crossfade.v1.json";
 
-impl Sidecar {
-    /// A WebSocket that a page of the sidecar's own origin opens, and that is granted.
+impl Proxy {
+    /// A WebSocket that a page of the proxy's own origin opens, and that is granted.
     pub async fn open(&self, path: &str, fields: &[&str]) -> Socket {
         let public = &self.handle.public[0];
         let origin = format!("origin: {public}");

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::{Backend, Peer, Sidecar, within};
+use crate::harness::{Backend, Peer, Proxy, within};
 
 /// Signs certificates, and keeps their files.
 pub struct Authority {
@@ -148,10 +148,10 @@ pub fn certificate(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// A backend behind a sidecar over TLS, everything passed through.
-pub async fn passthrough(authority: &Authority) -> (Backend, Sidecar) {
+/// A backend behind a proxy over TLS, everything passed through.
+pub async fn passthrough(authority: &Authority) -> (Backend, Proxy) {
     let backend = Backend::ok().await;
     let server = authority.server("");
-    let sidecar = Sidecar::before(&backend, &server, crate::harness::EVERYTHING).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, &server, crate::harness::EVERYTHING).await;
+    (backend, proxy)
 }

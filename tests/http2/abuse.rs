@@ -36,7 +36,7 @@ const NOISE: Duration = Duration::from_millis(3);
 /// The real binary before a backend: its memory is its own.
 struct World {
     backend: Backend,
-    sidecar: Child,
+    proxy: Child,
     address: SocketAddr,
     admin: SocketAddr,
     _folder: tempfile::TempDir,
@@ -58,14 +58,14 @@ impl World {
              [upstream.app]\n{servers}\n{EVERYTHING}"
         );
         std::fs::write(&file, text).unwrap();
-        let mut sidecar = Command::new(env!("CARGO_BIN_EXE_crossfade"))
+        let mut proxy = Command::new(env!("CARGO_BIN_EXE_crossfade"))
             .args(["run", "--config"])
             .arg(&file)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut ready = String::new();
-        let mut out = BufReader::new(sidecar.stdout.take().unwrap());
+        let mut out = BufReader::new(proxy.stdout.take().unwrap());
         out.read_line(&mut ready).unwrap();
         let address = |name: &str| -> SocketAddr {
             let rest = ready.split(name).nth(1).unwrap_or(&ready);
@@ -75,7 +75,7 @@ impl World {
             address: address("public=http://"),
             admin: address("admin=http://"),
             backend,
-            sidecar,
+            proxy,
             _folder: folder,
         }
     }
@@ -161,7 +161,7 @@ impl World {
 
     /// Resident memory, in bytes.
     fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/statm", self.sidecar.id());
+        let path = format!("/proc/{}/statm", self.proxy.id());
         let status = std::fs::read_to_string(path).unwrap_or_default();
         let pages = status
             .split(' ')
@@ -173,8 +173,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = self.sidecar.kill();
-        let _ = self.sidecar.wait();
+        let _ = self.proxy.kill();
+        let _ = self.proxy.wait();
     }
 }
 

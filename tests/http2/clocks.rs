@@ -6,22 +6,22 @@ use bytes::Bytes;
 use hyper::Method;
 
 use crate::harness::{
-    Backend, EVERYTHING, Sidecar, eventually,
+    Backend, EVERYTHING, Proxy, eventually,
     http2::{Client, whole},
     http2_frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RESET, Raw, asks, frame, get},
 };
 
-async fn limited(limits: &str) -> (Backend, Sidecar) {
+async fn limited(limits: &str) -> (Backend, Proxy) {
     let backend = Backend::ok().await;
     let server = format!("[server.limits]\n{limits}");
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-    (backend, sidecar)
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+    (backend, proxy)
 }
 
 #[tokio::test]
 async fn a_body_that_stands_still_is_answered_with_408() {
-    let (backend, sidecar) = limited("body_idle_timeout = \"1s\"").await;
-    let client = Client::connect(sidecar.address).await;
+    let (backend, proxy) = limited("body_idle_timeout = \"1s\"").await;
+    let client = Client::connect(proxy.address).await;
     let request = client.request(Method::POST, "/still");
     let (response, mut to) = client.begin(request, false).await;
     to.send_data(Bytes::from_static(b"begun"), false).unwrap();
@@ -39,8 +39,8 @@ async fn a_body_that_stands_still_is_answered_with_408() {
 
 #[tokio::test]
 async fn a_body_that_drips_is_answered_with_408() {
-    let (_backend, sidecar) = limited("body_min_rate = \"1KB/s\"").await;
-    let client = Client::connect(sidecar.address).await;
+    let (_backend, proxy) = limited("body_min_rate = \"1KB/s\"").await;
+    let client = Client::connect(proxy.address).await;
     let request = client.request(Method::POST, "/drip");
     let (response, mut to) = client.begin(request, false).await;
     let dripping = async {
@@ -67,8 +67,8 @@ async fn a_body_that_drips_is_answered_with_408() {
 
 #[tokio::test]
 async fn a_slow_line_may_take_its_time_over_one_frame() {
-    let (backend, sidecar) = limited("body_idle_timeout = \"1s\"").await;
-    let mut raw = Raw::connect(sidecar.address).await;
+    let (backend, proxy) = limited("body_idle_timeout = \"1s\"").await;
+    let mut raw = Raw::connect(proxy.address).await;
     let head = asks("POST", "/", &[("content-length", "12000")]);
     raw.send(&frame(HEADERS, END_HEADERS, 1, &head)).await;
     let data = frame(DATA, END_STREAM, 1, &[b'x'; 12_000]);
@@ -93,8 +93,8 @@ async fn a_stream_whose_window_stays_closed_is_reset_and_others_go_on() {
         peer.try_send(head).await.then_some(peer)
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut raw = Raw::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut raw = Raw::connect(proxy.address).await;
     let begun = Instant::now();
     let large = frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/large"));
     raw.send(&large).await;
@@ -131,7 +131,7 @@ async fn a_stream_whose_window_stays_closed_is_reset_and_others_go_on() {
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_secs(29), "{waited:?}");
     assert!(waited < Duration::from_secs(40), "{waited:?}");
-    let connections = || sidecar.handle.shared().connections.count();
+    let connections = || proxy.handle.shared().connections.count();
     drop(raw);
     eventually("the place to be given back", async || connections() == 0).await;
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use hyper::http::{HeaderMap, HeaderValue, Method};
 
 use crate::harness::{
-    Backend, EVERYTHING, Sidecar,
+    Backend, EVERYTHING, Proxy,
     http2::{Client, next, whole},
     http2_frames::{
         END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RESET, Raw, asks, block, frame, get,
@@ -13,10 +13,10 @@ use crate::harness::{
     reply, within,
 };
 
-async fn world(backend: &Backend) -> (Sidecar, Client) {
-    let sidecar = Sidecar::passthrough(backend).await;
-    let client = Client::connect(sidecar.address).await;
-    (sidecar, client)
+async fn world(backend: &Backend) -> (Proxy, Client) {
+    let proxy = Proxy::passthrough(backend).await;
+    let client = Client::connect(proxy.address).await;
+    (proxy, client)
 }
 
 /// Says what it was asked: the body, or its target.
@@ -40,7 +40,7 @@ async fn echo() -> Backend {
 #[tokio::test]
 async fn a_request_reaches_the_backend_as_one_of_http_1() {
     let backend = echo().await;
-    let (sidecar, client) = world(&backend).await;
+    let (proxy, client) = world(&backend).await;
     let request = client
         .request(Method::GET, "/a%7Eb?c=1")
         .header("accept", "*/*")
@@ -57,7 +57,7 @@ async fn a_request_reaches_the_backend_as_one_of_http_1() {
     assert!(answer.field("date").is_some());
     let seen = backend.only();
     assert_eq!(seen.line, "GET /a~b?c=1 HTTP/1.1");
-    let host = sidecar.address.to_string();
+    let host = proxy.address.to_string();
     assert_eq!(seen.field("host"), Some(host.as_str()));
     assert_eq!(seen.field("cookie"), Some("a=1; b=2"));
     assert_eq!(seen.field("x_forwarded_for"), None);
@@ -68,7 +68,7 @@ async fn a_request_reaches_the_backend_as_one_of_http_1() {
 #[tokio::test]
 async fn what_no_url_may_hold_is_escaped_as_over_http_1() {
     let backend = echo().await;
-    let (sidecar, client) = world(&backend).await;
+    let (proxy, client) = world(&backend).await;
     for (target, expected) in [
         ("/s?q={a:1}|^`", "/s?q=%7Ba:1%7D%7C%5E%60"),
         ("/\u{e4}?q=\u{e4}", "/%C3%A4?q=%C3%A4"),
@@ -78,12 +78,12 @@ async fn what_no_url_may_hold_is_escaped_as_over_http_1() {
         assert_eq!((answer.status(), answer.text().as_str()), (200, expected));
     }
     // The engine resets what it does not parse.
-    let mut raw = Raw::connect(sidecar.address).await;
+    let mut raw = Raw::connect(proxy.address).await;
     let asked = asks("GET", "/?q=\"", &[]);
     raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &asked))
         .await;
     while raw.next().await.expect("a reset").kind != RESET {}
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(
         metrics.contains("refused_total{reason=\"malformed\"} 1"),
         "{metrics}"
@@ -184,8 +184,8 @@ async fn an_event_stream_flows_while_it_is_open() {
     let route = format!(
         "[[route]]\npath = \"/events\"\nupstream = \"app\"\nsource = \"sse\"\n{EVERYTHING}"
     );
-    let sidecar = Sidecar::before(&backend, "", &route).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, "", &route).await;
+    let client = Client::connect(proxy.address).await;
     let request = client
         .request(Method::GET, "/events")
         .header("accept", "text/event-stream");
@@ -225,8 +225,8 @@ async fn an_early_answer_needs_no_whole_request() {
 #[tokio::test]
 async fn a_client_that_expects_to_be_asked_is_asked() {
     let backend = echo().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut raw = Raw::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut raw = Raw::connect(proxy.address).await;
     let fields = [("expect", "100-continue"), ("content-length", "3")];
     let head = asks("POST", "/", &fields);
     raw.send(&frame(HEADERS, END_HEADERS, 1, &head)).await;
@@ -248,7 +248,7 @@ async fn a_client_that_expects_to_be_asked_is_asked() {
 #[tokio::test]
 async fn what_breaks_a_rule_is_answered_as_over_http_1() {
     let backend = Backend::ok().await;
-    let (sidecar, client) = world(&backend).await;
+    let (proxy, client) = world(&backend).await;
     let long = "x".repeat(33_000);
     let large = "x".repeat(40_000);
     let get = |path: &str| client.request(Method::GET, path);
@@ -279,7 +279,7 @@ async fn what_breaks_a_rule_is_answered_as_over_http_1() {
     });
     assert_eq!(client.ask(cookies, b"").await.status(), 200);
     assert_eq!(backend.seen().len(), 1);
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     for reason in [
         "host",
         "path",
@@ -295,7 +295,7 @@ async fn what_breaks_a_rule_is_answered_as_over_http_1() {
 #[tokio::test]
 async fn odd_heads_never_reach_the_backend() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     let path = (":path", "/");
     let scheme = (":scheme", "http");
     let authority = (":authority", "a.example");
@@ -371,7 +371,7 @@ async fn odd_heads_never_reach_the_backend() {
         ("protocol of a GET", with(&[(":protocol", "websocket")])),
     ];
     for (name, fields) in cases {
-        let mut raw = Raw::connect(sidecar.address).await;
+        let mut raw = Raw::connect(proxy.address).await;
         let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields));
         raw.send(&head).await;
         loop {
@@ -390,7 +390,7 @@ async fn odd_heads_never_reach_the_backend() {
         }
     }
     assert_eq!(backend.seen().len(), 0, "{:?}", backend.seen());
-    let refused = sidecar.metrics();
+    let refused = proxy.metrics();
     assert!(
         refused.contains("refused_total{reason=\"malformed\"}"),
         "{refused}"
@@ -400,8 +400,8 @@ async fn odd_heads_never_reach_the_backend() {
 #[tokio::test]
 async fn other_ways_to_http_2_are_not_taken() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut client = proxy.client().await;
     let fields = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
     let answer = client.ask("GET /", fields, "").await;
     assert_eq!(answer.status(), 200);
@@ -414,9 +414,9 @@ async fn other_ways_to_http_2_are_not_taken() {
 #[tokio::test]
 async fn what_begins_like_the_preface_and_is_none_is_http_1() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
+    let proxy = Proxy::passthrough(&backend).await;
     for begun in [1, 4, 14, 16, 18, 23] {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.send(&PREFACE[..begun]).await;
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         client.try_send(b"X / HTTP/1.1\r\n\r\n").await;
@@ -424,12 +424,12 @@ async fn what_begins_like_the_preface_and_is_none_is_http_1() {
         assert_eq!(answer.status(), 400, "after {begun} bytes");
     }
     // Byte by byte.
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     for byte in b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" {
         client.send([*byte]).await;
     }
     assert_eq!(client.response().await.status(), 200);
-    let mut raw = Raw::connect(sidecar.address).await;
+    let mut raw = Raw::connect(proxy.address).await;
     raw.send(&frame(
         HEADERS,
         END_HEADERS | END_STREAM,
@@ -466,8 +466,8 @@ async fn a_client_may_give_up_all_its_streams_at_once() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let mut raw = Raw::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let mut raw = Raw::connect(proxy.address).await;
     let mut all = Vec::new();
     for number in 0..100 {
         let head = frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &get("/"));
@@ -498,13 +498,13 @@ async fn leaving_lets_streams_finish_and_takes_no_new_ones() {
     })
     .await;
     let server = "drain_timeout = \"5s\"";
-    let mut sidecar = Sidecar::before(&backend, server, EVERYTHING).await;
-    let client = Client::connect(sidecar.address).await;
+    let mut proxy = Proxy::before(&backend, server, EVERYTHING).await;
+    let client = Client::connect(proxy.address).await;
     let (response, _) = client.begin(client.request(Method::GET, "/"), true).await;
     let mut body = within("a head", response).await.unwrap().into_body();
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "beg");
-    let idle = Client::connect(sidecar.address).await;
-    let drained = sidecar.handle.drain();
+    let idle = Client::connect(proxy.address).await;
+    let drained = proxy.handle.drain();
     let others = async {
         idle.ended().await.unwrap();
         tell.send_replace(true);

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
 use crate::harness::{
-    Backend, EVERYTHING, Sidecar, eventually,
+    Backend, EVERYTHING, Proxy, eventually,
     http2::{Answer, Client, whole},
     quiet_stream, reply, within,
 };
@@ -197,19 +197,19 @@ async fn events() -> (Backend, watch::Sender<u64>) {
 const STREAM: &str =
     "[[route]]\npath = \"/events/{id}\"\nname = \"events\"\nupstream = \"app\"\nsource = \"sse\"\n";
 
-async fn bridged(backend: &Backend) -> (Sidecar, Client) {
+async fn bridged(backend: &Backend) -> (Proxy, Client) {
     let routes = format!("{STREAM}{EVERYTHING}");
-    let sidecar = Sidecar::before(backend, "", &routes).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::before(backend, "", &routes).await;
+    let client = Client::connect(proxy.address).await;
     // The settings that allow it come with the first answer at the latest.
     client.get("/").await;
-    (sidecar, client)
+    (proxy, client)
 }
 
 #[tokio::test]
 async fn a_bridged_route_is_served_beside_plain_requests() {
     let (backend, published) = events().await;
-    let (sidecar, client) = bridged(&backend).await;
+    let (proxy, client) = bridged(&backend).await;
     published.send_replace(3);
     for (path, protocol) in [("/events/1", None), ("/events/2", Some("crossfade.v1.raw"))] {
         let mut request = handshake(&client, path);
@@ -230,7 +230,7 @@ async fn a_bridged_route_is_served_beside_plain_requests() {
         socket.socket.close(None).await.unwrap();
         while socket.next().await.is_some() {}
     }
-    let sessions = || sidecar.handle.shared().sessions.count();
+    let sessions = || proxy.handle.shared().sessions.count();
     eventually("the sessions to end", async || sessions() == 0).await;
     assert_eq!(client.get("/x").await.status(), 200);
 }
@@ -238,7 +238,7 @@ async fn a_bridged_route_is_served_beside_plain_requests() {
 #[tokio::test]
 async fn many_sessions_share_one_connection() {
     let (backend, published) = events().await;
-    let (sidecar, client) = bridged(&backend).await;
+    let (proxy, client) = bridged(&backend).await;
     let mut sockets = Vec::new();
     for _ in 0..20 {
         let request = handshake(&client, "/_crossfade/ws")
@@ -258,11 +258,11 @@ async fn many_sessions_share_one_connection() {
             assert_eq!(event["d"]["n"], number, "{event}");
         }
     }
-    assert_eq!(sidecar.handle.shared().sessions.count(), 20);
-    assert_eq!(sidecar.handle.shared().connections.count(), 1);
+    assert_eq!(proxy.handle.shared().sessions.count(), 20);
+    assert_eq!(proxy.handle.shared().connections.count(), 1);
     // A session whose stream is reset has vanished, and no other with it.
     drop(sockets.pop());
-    let sessions = || sidecar.handle.shared().sessions.count();
+    let sessions = || proxy.handle.shared().sessions.count();
     eventually("one session to end", async || sessions() == 19).await;
     let first = &mut sockets[0];
     first.say(json!({"t": "ping", "id": 9})).await;
@@ -303,8 +303,8 @@ async fn leaving_closes_sessions_in_order_and_then_their_connection() {
     let (backend, _published) = events().await;
     let routes = format!("{STREAM}{EVERYTHING}");
     let server = "drain_timeout = \"5s\"";
-    let mut sidecar = Sidecar::before(&backend, server, &routes).await;
-    let client = Client::connect(sidecar.address).await;
+    let mut proxy = Proxy::before(&backend, server, &routes).await;
+    let client = Client::connect(proxy.address).await;
     client.get("/").await;
     let request =
         handshake(&client, "/_crossfade/ws").header("sec-websocket-protocol", "crossfade.v1.json");
@@ -319,7 +319,7 @@ async fn leaving_closes_sessions_in_order_and_then_their_connection() {
         client.ended().await.unwrap();
         code
     };
-    let ((), code) = tokio::join!(sidecar.handle.drain(), told);
+    let ((), code) = tokio::join!(proxy.handle.drain(), told);
     assert_eq!(code, 4200);
 }
 
@@ -330,8 +330,8 @@ async fn what_is_refused_is_refused_with_an_answer() {
         "[rollout.web]\npercent = 0\nby = \"ip\"\n[[route]]\npath = \"/legacy\"\nupstream = \"app\"\n\
          source = \"sse\"\nrollout = \"web\"\n{STREAM}{EVERYTHING}"
     );
-    let sidecar = Sidecar::before(&backend, "", &routes).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, "", &routes).await;
+    let client = Client::connect(proxy.address).await;
     client.get("/").await;
     let connect = |path: &str| {
         client
@@ -415,8 +415,8 @@ async fn a_tunnel_shakes_hands_with_the_backend_by_a_key_of_its_own() {
         None
     })
     .await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let client = Client::connect(proxy.address).await;
     client.get("/").await;
     let request = handshake(&client, "/chat?a=1")
         .header("sec-websocket-protocol", "chat, other")
@@ -448,11 +448,11 @@ async fn a_tunnel_shakes_hands_with_the_backend_by_a_key_of_its_own() {
 #[tokio::test]
 async fn without_a_protocol_connect_is_not_served() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = Proxy::passthrough(&backend).await;
+    let client = Client::connect(proxy.address).await;
     let request = hyper::Request::builder()
         .method(Method::CONNECT)
-        .uri(sidecar.address.to_string());
+        .uri(proxy.address.to_string());
     let (response, _to) = client.begin(request, false).await;
     let answer = whole(response).await.unwrap();
     assert_eq!(

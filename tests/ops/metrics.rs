@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{
-    Backend, Folder, Sidecar,
+    Backend, Folder, Proxy,
     admin::{ask, get},
     eventually,
 };
@@ -32,8 +32,8 @@ fn names(text: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn dashboard_and_alerts_ask_for_what_is_there() {
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::passthrough(&backend).await;
-    let shown = sidecar.metrics();
+    let proxy = Proxy::passthrough(&backend).await;
+    let shown = proxy.metrics();
     let is_shown = |name: &String| shown.contains(&format!("# TYPE {name} "));
     let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::harness::{Backend, Sidecar, eventually};
+use crate::harness::{Backend, Proxy, eventually};
 
 /// The line that nobody survives.
 const FATAL: &str = "/fatal";
@@ -54,21 +54,21 @@ async fn a_panic_in_a_connections_task_ends_that_connection_and_is_counted() {
     let backend = Backend::ok().await;
     let route = "[[route]]\nname = \"/fatal\"\npath = \"/boom\"\nupstream = \"app\"\n\
                  [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";
-    let sidecar = Sidecar::before(&backend, "", route).await;
-    let mut witness = sidecar.client().await;
+    let proxy = Proxy::before(&backend, "", route).await;
+    let mut witness = proxy.client().await;
     assert_eq!(witness.ask("GET /", "", "").await.status(), 200);
-    let mut victim = sidecar.client().await;
+    let mut victim = proxy.client().await;
     victim
         .send(crate::harness::request("GET /boom", "", ""))
         .await;
     assert_eq!(victim.rest().await, b"", "its connection is closed");
     eventually("the count", async || {
-        sidecar.metrics().contains("crossfade_panics_total 1\n")
+        proxy.metrics().contains("crossfade_panics_total 1\n")
     })
     .await;
     assert_eq!(witness.ask("GET /", "", "").await.status(), 200);
     assert_eq!(
-        sidecar.client().await.ask("GET /", "", "").await.status(),
+        proxy.client().await.ask("GET /", "", "").await.status(),
         200
     );
 }

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 
-use crate::harness::{Backend, JSON, Message, Sidecar, Socket, eventually, handshake, reply};
+use crate::harness::{Backend, JSON, Message, Proxy, Socket, eventually, handshake, reply};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -117,8 +117,8 @@ fn client_trace(flags: &str) -> String {
 async fn a_clients_trace_goes_on_through_the_sidecar_to_the_backend() {
     let (collector, app) = (Collector::start().await, app().await);
     let rest = format!("{}{ROUTES}", collector.table());
-    let sidecar = Sidecar::before(&app, "", &rest).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::before(&app, "", &rest).await;
+    let mut client = proxy.client().await;
     let answer = client
         .ask("GET /page?secret=1", &client_trace("01"), "")
         .await;
@@ -158,10 +158,10 @@ async fn a_clients_trace_goes_on_through_the_sidecar_to_the_backend() {
 async fn only_a_trusted_peer_says_what_is_sampled() {
     let (collector, app) = (Collector::start().await, app().await);
     let table = format!("{}percent = 0\n{ROUTES}", collector.table());
-    let trusting = Sidecar::before(&app, "trusted_proxies = [\"127.0.0.1\"]", &table).await;
-    let wary = Sidecar::before(&app, "", &table).await;
-    for (sidecar, expected) in [(&trusting, "01"), (&wary, "00")] {
-        let mut client = sidecar.client().await;
+    let trusting = Proxy::before(&app, "trusted_proxies = [\"127.0.0.1\"]", &table).await;
+    let wary = Proxy::before(&app, "", &table).await;
+    for (proxy, expected) in [(&trusting, "01"), (&wary, "00")] {
+        let mut client = proxy.client().await;
         client.ask("GET /page", &client_trace("01"), "").await;
         let (trace, span, flags) = carried(app.seen().last().unwrap());
         assert_eq!((trace.as_str(), flags.as_str()), (TRACE, expected));
@@ -196,8 +196,8 @@ async fn only_a_trusted_peer_says_what_is_sampled() {
 async fn a_poll_is_followed_to_the_frame_that_it_caused() {
     let (collector, app) = (Collector::start().await, app().await);
     let rest = format!("{}{ROUTES}", collector.table());
-    let sidecar = Sidecar::before(&app, "", &rest).await;
-    let public = &sidecar.handle.public[0];
+    let proxy = Proxy::before(&app, "", &rest).await;
+    let public = &proxy.handle.public[0];
     let opened = Socket::open(public, "/list", &[JSON]).await;
     let mut socket = opened.unwrap_or_else(|answer| panic!("{}", answer.status()));
     socket.frame("ev").await;
@@ -233,8 +233,8 @@ async fn a_streams_events_are_followed_once_however_many_listen() {
         collector.table(),
         ROUTES.replace("\"sse\"", "\"sse\"\nshare = \"public\"")
     );
-    let sidecar = Sidecar::before(&app, "", &rest).await;
-    let public = &sidecar.handle.public[0];
+    let proxy = Proxy::before(&app, "", &rest).await;
+    let public = &proxy.handle.public[0];
     let mut sockets = Vec::new();
     for _ in 0..3 {
         let opened = Socket::open(public, "/feed?cf_after=zz-1", &[JSON]).await;
@@ -261,8 +261,8 @@ async fn a_streams_events_are_followed_once_however_many_listen() {
 async fn tunnels_and_handshakes_carry_their_place_too() {
     let (collector, app) = (Collector::start().await, app().await);
     let rest = format!("{}{ROUTES}", collector.table());
-    let sidecar = Sidecar::before(&app, "", &rest).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::before(&app, "", &rest).await;
+    let mut client = proxy.client().await;
     client.send(handshake("/socket", &client_trace("00"))).await;
     client.head().await;
     assert_eq!(carried(&app.only()).0, TRACE);
@@ -274,8 +274,8 @@ async fn tunnels_and_handshakes_carry_their_place_too() {
 #[tokio::test]
 async fn without_a_collector_nothing_is_touched() {
     let app = app().await;
-    let sidecar = Sidecar::before(&app, "", ROUTES).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::before(&app, "", ROUTES).await;
+    let mut client = proxy.client().await;
     client.ask("GET /page", &client_trace("01"), "").await;
     let seen = app.only();
     let sent = format!("00-{TRACE}-{PARENT}-01");
@@ -283,7 +283,7 @@ async fn without_a_collector_nothing_is_touched() {
     assert_eq!(seen.field("tracestate"), Some("a=1,b=2"));
     client.ask("GET /page", "", "").await;
     assert_eq!(app.seen()[1].field("traceparent"), None);
-    assert!(!sidecar.metrics().contains("crossfade_trace_spans_total{"));
+    assert!(!proxy.metrics().contains("crossfade_trace_spans_total{"));
 }
 
 #[tokio::test]
@@ -294,16 +294,16 @@ async fn a_collector_that_is_away_costs_spans_and_no_request() {
         peer.rest().await;
     })
     .await;
-    let sidecar = |endpoint: String| {
+    let proxy = |endpoint: String| {
         let rest = format!("[tracing]\nendpoint = \"http://{endpoint}\"\n{ROUTES}");
         let app = &app;
-        async move { Sidecar::before(app, "", &rest).await }
+        async move { Proxy::before(app, "", &rest).await }
     };
-    let refused = sidecar("127.0.0.1:9".to_owned()).await;
-    let waiting = sidecar(silent.address.to_string()).await;
+    let refused = proxy("127.0.0.1:9".to_owned()).await;
+    let waiting = proxy(silent.address.to_string()).await;
     // Two spans each: more than the queue and a batch hold.
-    for (sidecar, requests) in [(&refused, 20), (&waiting, 1300)] {
-        let mut client = sidecar.client().await;
+    for (proxy, requests) in [(&refused, 20), (&waiting, 1300)] {
+        let mut client = proxy.client().await;
         for _ in 0..requests {
             assert_eq!(client.ask("GET /page", "", "").await.status(), 200);
         }
@@ -319,9 +319,9 @@ async fn a_collector_that_is_away_costs_spans_and_no_request() {
 async fn spans_are_exported_and_counted() {
     let (collector, app) = (Collector::start().await, app().await);
     let rest = format!("{}{ROUTES}", collector.table());
-    let sidecar = Sidecar::before(&app, "", &rest).await;
-    sidecar.client().await.ask("GET /page", "", "").await;
+    let proxy = Proxy::before(&app, "", &rest).await;
+    proxy.client().await.ask("GET /page", "", "").await;
     let line = "crossfade_trace_spans_total{result=\"exported\"} 2";
-    eventually("exported spans", async || sidecar.metrics().contains(line)).await;
+    eventually("exported spans", async || proxy.metrics().contains(line)).await;
     assert_eq!(collector.spans().len(), 2);
 }

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{accept_async, client_async};
 
 use crate::harness::{
-    Backend, EVERYTHING, Peer, Sidecar, handshake, quiet_stream, reply, request, routes,
+    Backend, EVERYTHING, Peer, Proxy, handshake, quiet_stream, reply, request, routes,
     tls::{Authority, connect, shake_hands},
     within,
 };
@@ -40,8 +40,8 @@ async fn a_bridged_route_is_a_websocket_over_tls() {
     );
     let server = authority.server("");
     let websocket = "[websocket]\nqueue = {messages = 10000, bytes = \"16MiB\"}\n";
-    let sidecar = Sidecar::before(&backend, &server, &format!("{websocket}{routes}")).await;
-    let stream = connect(sidecar.address, "app.example", authority.client(None))
+    let proxy = Proxy::before(&backend, &server, &format!("{websocket}{routes}")).await;
+    let stream = connect(proxy.address, "app.example", authority.client(None))
         .await
         .unwrap();
     let mut asked = "wss://app.example/api/stream/1"
@@ -68,9 +68,8 @@ async fn the_discovery_document_names_wss_and_cookies_are_secure() {
     let backend = quiet_stream().await;
     let authority = Authority::new();
     let server = authority.server("");
-    let sidecar =
-        Sidecar::before(&backend, &server, &routes("percent = 50\nby = \"cookie\"")).await;
-    let mut client = authority.connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, &server, &routes("percent = 50\nby = \"cookie\"")).await;
+    let mut client = authority.connect(proxy.address).await;
     let answer = client
         .ask("GET /_crossfade/transport?path=/api/stream/1", "", "")
         .await;
@@ -88,9 +87,8 @@ async fn the_discovery_document_names_wss_and_cookies_are_secure() {
     ] {
         let backend = quiet_stream().await;
         let server = authority.table(&["tls"], "");
-        let sidecar =
-            Sidecar::before(&backend, &server, &routes("percent = 100\nby = \"ip\"")).await;
-        let mut client = authority.connect(sidecar.address).await;
+        let proxy = Proxy::before(&backend, &server, &routes("percent = 100\nby = \"ip\"")).await;
+        let mut client = authority.connect(proxy.address).await;
         client
             .send(handshake("/api/stream/1", &format!("Origin: {origin}\r\n")))
             .await;
@@ -111,8 +109,8 @@ async fn a_tunnel_over_tls_carries_frames_both_ways_to_the_end() {
     })
     .await;
     let authority = Authority::new();
-    let sidecar = Sidecar::before(&backend, &authority.server(""), EVERYTHING).await;
-    let stream = connect(sidecar.address, "app.example", authority.client(None))
+    let proxy = Proxy::before(&backend, &authority.server(""), EVERYTHING).await;
+    let stream = connect(proxy.address, "app.example", authority.client(None))
         .await
         .unwrap();
     let asked = "wss://app.example/chat".into_client_request().unwrap();
@@ -135,9 +133,9 @@ async fn the_proxy_protocol_stands_before_tls() {
     let authority = Authority::new();
     let before = "proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]\n";
     let server = format!("{before}{}", authority.server(""));
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
     for is_apart in [true, false] {
-        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         // Not apart, the kernel may give header and handshake in one piece.
         stream.set_nodelay(is_apart).unwrap();
         let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n";
@@ -156,12 +154,10 @@ async fn the_proxy_protocol_stands_before_tls() {
 #[tokio::test]
 async fn who_offers_http2_gets_it() {
     let authority = Authority::new();
-    let (backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
+    let (backend, proxy) = crate::harness::tls::passthrough(&authority).await;
     let mut config = authority.client(None);
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
-    let stream = connect(sidecar.address, "app.example", config)
-        .await
-        .unwrap();
+    let stream = connect(proxy.address, "app.example", config).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut send, driver) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(driver);
@@ -183,9 +179,9 @@ async fn who_offers_http2_gets_it() {
 #[tokio::test]
 async fn a_target_may_be_a_whole_url_of_the_connections_own_scheme() {
     let authority = Authority::new();
-    let (_backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
+    let (_backend, proxy) = crate::harness::tls::passthrough(&authority).await;
     for (scheme, status) in [("https", 200), ("http", 400)] {
-        let mut client = authority.connect(sidecar.address).await;
+        let mut client = authority.connect(proxy.address).await;
         let line = format!("GET {scheme}://a.example/x");
         assert_eq!(client.ask(&line, "", "").await.status(), status);
     }
@@ -196,8 +192,8 @@ async fn a_target_may_be_a_whole_url_of_the_connections_own_scheme() {
 async fn a_client_may_end_its_half() {
     let authority = Authority::new();
     let backend = quiet_stream().await;
-    let sidecar = Sidecar::before(&backend, &authority.server(""), EVERYTHING).await;
-    let mut client = authority.connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, &authority.server(""), EVERYTHING).await;
+    let mut client = authority.connect(proxy.address).await;
     let own = request("GET /_crossfade/transport", "", "");
     client.send(own.repeat(3)).await;
     client.end_sending().await;
@@ -206,7 +202,7 @@ async fn a_client_may_end_its_half() {
     }
     assert_eq!(client.rest().await, b"");
 
-    let mut client = authority.connect(sidecar.address).await;
+    let mut client = authority.connect(proxy.address).await;
     let stream = request("GET /", "Accept: text/event-stream\r\n", "");
     client.send(stream).await;
     assert_eq!(client.head().await.status(), 200);
@@ -217,11 +213,9 @@ async fn a_client_may_end_its_half() {
 #[tokio::test]
 async fn a_connection_ends_with_a_close_notify_and_a_refusal_reaches_its_client() {
     let authority = Authority::new();
-    let (backend, sidecar) = crate::harness::tls::passthrough(&authority).await;
+    let (backend, proxy) = crate::harness::tls::passthrough(&authority).await;
     let config = authority.client(None);
-    let mut stream = connect(sidecar.address, "app.example", config)
-        .await
-        .unwrap();
+    let mut stream = connect(proxy.address, "app.example", config).await.unwrap();
     // A body follows that nobody wants: it must not destroy the answer on its way.
     let refused = request("POST /", "Content-Length: 1\r\n", &"a".repeat(100_000));
     stream.write_all(refused.as_bytes()).await.unwrap();

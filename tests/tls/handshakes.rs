@@ -3,21 +3,21 @@
 use rustls::ProtocolVersion;
 
 use crate::harness::{
-    Backend, EVERYTHING, Peer, Sidecar,
+    Backend, EVERYTHING, Peer, Proxy,
     tls::{Authority, certificate, connect, passthrough},
 };
 
 #[tokio::test]
 async fn a_request_over_tls_reaches_the_backend_and_says_so() {
     let authority = Authority::new();
-    let (backend, sidecar) = passthrough(&authority).await;
-    assert!(sidecar.handle.public[0].starts_with("https://127.0.0.1:"));
+    let (backend, proxy) = passthrough(&authority).await;
+    assert!(proxy.handle.public[0].starts_with("https://127.0.0.1:"));
     assert!(
-        sidecar.handle.admin.starts_with("http://"),
+        proxy.handle.admin.starts_with("http://"),
         "{}",
-        sidecar.handle.admin
+        proxy.handle.admin
     );
-    let mut client = authority.connect(sidecar.address).await;
+    let mut client = authority.connect(proxy.address).await;
     for _ in 0..2 {
         let answer = client
             .ask("GET /a", "X-Forwarded-Proto: http\r\n", "")
@@ -34,7 +34,7 @@ async fn a_request_over_tls_reaches_the_backend_and_says_so() {
 #[tokio::test]
 async fn what_is_agreed_upon_is_new_enough_and_resumed_by_tickets() {
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
+    let (_backend, proxy) = passthrough(&authority).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let provider = rustls::crypto::ring::default_provider();
         let mut roots = rustls::RootCertStore::empty();
@@ -49,7 +49,7 @@ async fn what_is_agreed_upon_is_new_enough_and_resumed_by_tickets() {
         config.alpn_protocols = vec![b"unknown".to_vec(), b"http/1.1".to_vec()];
         let mut kinds = Vec::new();
         for _ in 0..2 {
-            let stream = connect(sidecar.address, "app.example", config.clone())
+            let stream = connect(proxy.address, "app.example", config.clone())
                 .await
                 .unwrap();
             let (_, connection) = stream.get_ref();
@@ -66,7 +66,7 @@ async fn what_is_agreed_upon_is_new_enough_and_resumed_by_tickets() {
     }
     let mut config = authority.client(None);
     config.alpn_protocols = vec![b"unknown".to_vec()];
-    connect(sidecar.address, "app.example", config)
+    connect(proxy.address, "app.example", config)
         .await
         .unwrap_err();
 }
@@ -90,7 +90,7 @@ async fn the_name_asked_for_chooses_the_certificate() {
     }
     let table = authority.table(&["default", "wildcard", "exact"], "");
     let backend = Backend::ok().await;
-    let sidecar = Sidecar::before(&backend, &table, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, &table, EVERYTHING).await;
     for (asked, shown) in [
         ("default.example", "default"),
         ("www.example.com", "exact"),
@@ -98,7 +98,7 @@ async fn the_name_asked_for_chooses_the_certificate() {
         ("a.example.com", "wildcard"),
         ("both.example", "wildcard"),
     ] {
-        let stream = connect(sidecar.address, asked, authority.client(None)).await;
+        let stream = connect(proxy.address, asked, authority.client(None)).await;
         let stream = stream.unwrap_or_else(|error| panic!("{asked}: {error}"));
         let chain = stream.get_ref().1.peer_certificates().unwrap();
         let (_, pair) = pairs.iter().find(|(name, _)| *name == shown).unwrap();
@@ -111,7 +111,7 @@ async fn the_name_asked_for_chooses_the_certificate() {
         "unknown.example",
         "127.0.0.1",
     ] {
-        let error = connect(sidecar.address, asked, authority.client(None))
+        let error = connect(proxy.address, asked, authority.client(None))
             .await
             .unwrap_err();
         assert!(
@@ -128,12 +128,12 @@ async fn where_client_certificates_are_asked_for_a_right_one_is_needed() {
     let backend = Backend::ok().await;
     let path = authority.path("authority.crt");
     let server = authority.server(&format!("client_ca = {path:?}"));
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
     let (right, wrong) = (authority.sign(&["ada"]), others.sign(&["ada"]));
     for (shown, is_let_in) in [(None, false), (Some(&wrong), false), (Some(&right), true)] {
         let config = authority.client(shown);
         // With TLS 1.3 a client takes itself for connected before its certificate is judged.
-        let answered = match connect(sidecar.address, "app.example", config).await {
+        let answered = match connect(proxy.address, "app.example", config).await {
             Ok(stream) => {
                 let mut client = Peer::new(stream);
                 let asked = client.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -145,5 +145,5 @@ async fn where_client_certificates_are_asked_for_a_right_one_is_needed() {
     }
     assert_eq!(backend.seen().len(), 1);
     let refused = "crossfade_refused_total{reason=\"tls_certificate\"} 2";
-    assert!(sidecar.metrics().contains(refused), "{}", sidecar.metrics());
+    assert!(proxy.metrics().contains(refused), "{}", proxy.metrics());
 }

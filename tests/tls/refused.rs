@@ -5,21 +5,21 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Backend, EVERYTHING, Peer, Sidecar, eventually,
+    Backend, EVERYTHING, Peer, Proxy, eventually,
     tls::{Authority, passthrough},
     within,
 };
 
-fn counted(sidecar: &Sidecar, reason: &str) -> bool {
+fn counted(proxy: &Proxy, reason: &str) -> bool {
     let line = format!("crossfade_refused_total{{reason=\"{reason}\"}} 1\n");
-    sidecar.metrics().contains(&line)
+    proxy.metrics().contains(&line)
 }
 
 #[tokio::test]
 async fn plain_http_is_told_and_closed() {
     let authority = Authority::new();
-    let (backend, sidecar) = passthrough(&authority).await;
-    let mut client = sidecar.client().await;
+    let (backend, proxy) = passthrough(&authority).await;
+    let mut client = proxy.client().await;
     let answer = client.ask("GET /", "", "").await;
     assert_eq!(
         (answer.status(), answer.field("connection")),
@@ -31,39 +31,39 @@ async fn plain_http_is_told_and_closed() {
         answer.text()
     );
     assert_eq!(client.rest().await, b"");
-    assert!(counted(&sidecar, "plain_http"));
+    assert!(counted(&proxy, "plain_http"));
     assert_eq!(backend.seen().len(), 0);
 }
 
 #[tokio::test]
 async fn a_header_of_the_proxy_protocol_that_nobody_expects_is_named_as_such() {
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
-    let mut client = sidecar.client().await;
+    let (_backend, proxy) = passthrough(&authority).await;
+    let mut client = proxy.client().await;
     client.send("PROXY TCP4 192.0.2.7 10.0.0.1 1 1\r\n").await;
     assert_eq!(client.rest().await, b"");
-    assert!(counted(&sidecar, "proxy_untrusted"));
+    assert!(counted(&proxy, "proxy_untrusted"));
 }
 
 #[tokio::test]
 async fn garbage_is_closed_without_a_word() {
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
-    let mut client = sidecar.client().await;
+    let (_backend, proxy) = passthrough(&authority).await;
+    let mut client = proxy.client().await;
     client.send([0x80, 0x2e, 1, 0, 2]).await;
     assert_eq!(client.rest().await, b"", "SSL 2");
-    eventually("it counts", async || counted(&sidecar, "tls_garbage")).await;
+    eventually("it counts", async || counted(&proxy, "tls_garbage")).await;
 
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     client.send([22, 3, 1, 0, 5, 0xff, 0, 0, 1, 0]).await;
     let alert = client.rest().await;
     assert_eq!(alert.first(), Some(&21), "an alert: {alert:?}");
 
     // Nothing at all is what load balancers send to see whether a port answers.
-    let client = sidecar.client().await;
+    let client = proxy.client().await;
     drop(client);
-    authority.connect(sidecar.address).await;
-    let refused = sidecar.metrics();
+    authority.connect(proxy.address).await;
+    let refused = proxy.metrics();
     let refused = refused
         .lines()
         .filter(|line| line.starts_with("crossfade_refused_total{"));
@@ -81,8 +81,8 @@ async fn a_handshake_has_its_time_however_it_drips() {
         "{}[server.limits]\nheader_timeout = \"400ms\"\nconnections = 1\n",
         authority.server("")
     );
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-    let mut client = sidecar.client().await;
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+    let mut client = proxy.client().await;
     let begun = Instant::now();
     client.send([22, 3, 1, 2, 0, 1]).await;
     for _ in 0..200 {
@@ -97,9 +97,9 @@ async fn a_handshake_has_its_time_however_it_drips() {
         (Duration::from_millis(400)..Duration::from_secs(3)).contains(&took),
         "{took:?}"
     );
-    assert!(counted(&sidecar, "tls_timeout"));
+    assert!(counted(&proxy, "tls_timeout"));
     // Its place is free again.
-    let mut next = authority.connect(sidecar.address).await;
+    let mut next = authority.connect(proxy.address).await;
     assert_eq!(next.ask("GET /", "", "").await.status(), 200);
 }
 
@@ -108,10 +108,10 @@ async fn somebody_without_a_place_is_told_over_tls() {
     let authority = Authority::new();
     let backend = Backend::ok().await;
     let server = format!("{}[server.limits]\nconnections = 1\n", authority.server(""));
-    let sidecar = Sidecar::before(&backend, &server, EVERYTHING).await;
-    let mut first = authority.connect(sidecar.address).await;
+    let proxy = Proxy::before(&backend, &server, EVERYTHING).await;
+    let mut first = authority.connect(proxy.address).await;
     assert_eq!(first.ask("GET /", "", "").await.status(), 200);
-    let mut second = authority.connect(sidecar.address).await;
+    let mut second = authority.connect(proxy.address).await;
     let answer = second.response().await;
     assert_eq!(
         (answer.status(), answer.field("connection")),
@@ -132,7 +132,7 @@ async fn a_flood_of_garbage_does_not_flood_the_log() {
         authority.server("")
     );
     authority.write("proxy.toml", &config);
-    let mut sidecar = Command::new(env!("CARGO_BIN_EXE_crossfade"))
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_crossfade"))
         .args(["run", "--config"])
         .arg(authority.path("proxy.toml"))
         .stdout(Stdio::piped())
@@ -140,13 +140,13 @@ async fn a_flood_of_garbage_does_not_flood_the_log() {
         .spawn()
         .unwrap();
     let mut ready = String::new();
-    BufReader::new(sidecar.stdout.take().unwrap())
+    BufReader::new(proxy.stdout.take().unwrap())
         .read_line(&mut ready)
         .unwrap();
     let address = ready.strip_prefix("ready public=https://").unwrap();
     let (address, admin) = address.trim_end().split_once(" admin=http://").unwrap();
     let (address, admin) = (address.parse().unwrap(), admin.parse().unwrap());
-    let lines = BufReader::new(sidecar.stderr.take().unwrap()).lines();
+    let lines = BufReader::new(proxy.stderr.take().unwrap()).lines();
     let reading = tokio::task::spawn_blocking(move || {
         let told = lines.map(|line| (Instant::now(), line.unwrap()));
         told.filter(|(_, line)| line.contains("connection refused"))
@@ -180,8 +180,8 @@ async fn a_flood_of_garbage_does_not_flood_the_log() {
     })
     .await;
     assert_eq!(sum, FLOOD as f64);
-    sidecar.kill().unwrap();
-    sidecar.wait().unwrap();
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
     let told = reading.await.unwrap();
     assert!(!told.is_empty());
     for (from, _) in &told {

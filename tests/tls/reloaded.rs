@@ -28,8 +28,8 @@ async fn eventually_shows(authority: &Authority, address: std::net::SocketAddr, 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_swaps_fail_no_handshake_and_close_no_connection() {
     let authority = Arc::new(Authority::new());
-    let (_backend, sidecar) = passthrough(&authority).await;
-    let address = sidecar.address;
+    let (_backend, proxy) = passthrough(&authority).await;
+    let address = proxy.address;
     let mut live = authority.connect(address).await;
     let (stop, shaken) = (
         Arc::new(AtomicBool::new(false)),
@@ -50,7 +50,7 @@ async fn twenty_swaps_fail_no_handshake_and_close_no_connection() {
     for _ in 0..20 {
         let pair = authority.sign(&["app.example"]);
         authority.place("tls", &pair);
-        sidecar.handle.reload().await.unwrap();
+        proxy.handle.reload().await.unwrap();
         assert!(shows(&authority, address, &pair.certificate).await);
         assert_eq!(live.ask("GET /", "", "").await.status(), 200);
     }
@@ -62,8 +62,8 @@ async fn twenty_swaps_fail_no_handshake_and_close_no_connection() {
 #[tokio::test]
 async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
-    let address = sidecar.address;
+    let (_backend, proxy) = passthrough(&authority).await;
+    let address = proxy.address;
     let refused = |count: usize| format!("crossfade_reloads_total{{result=\"invalid\"}} {count}\n");
     let first = std::fs::read_to_string(authority.path("tls.crt")).unwrap();
 
@@ -71,7 +71,7 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
     let pair = authority.sign(&["app.example"]);
     authority.write("tls.crt", &pair.certificate);
     eventually("it is refused", async || {
-        sidecar.metrics().contains(&refused(1))
+        proxy.metrics().contains(&refused(1))
     })
     .await;
     assert!(shows(&authority, address, &first).await);
@@ -82,12 +82,12 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
 
     std::fs::remove_file(authority.path("tls.key")).unwrap();
     eventually("it is refused", async || {
-        sidecar.metrics().contains(&refused(2))
+        proxy.metrics().contains(&refused(2))
     })
     .await;
     authority.write("tls.key", "-----BEGIN PRIVATE KEY-----\ncanary\n");
     eventually("it is refused", async || {
-        sidecar.metrics().contains(&refused(3))
+        proxy.metrics().contains(&refused(3))
     })
     .await;
     assert!(shows(&authority, address, &pair.certificate).await);
@@ -97,10 +97,10 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
 async fn tickets_outlive_a_reload_that_leaves_the_certificates_alone_and_no_other() {
     use rustls::HandshakeKind::{Full, Resumed};
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
+    let (_backend, proxy) = passthrough(&authority).await;
     let config = authority.client(None);
     let kind = async || {
-        let stream = connect(sidecar.address, "app.example", config.clone())
+        let stream = connect(proxy.address, "app.example", config.clone())
             .await
             .unwrap();
         let kind = stream.get_ref().1.handshake_kind().unwrap();
@@ -109,29 +109,29 @@ async fn tickets_outlive_a_reload_that_leaves_the_certificates_alone_and_no_othe
         kind
     };
     assert_eq!(kind().await, Full);
-    sidecar.edit(|text| text.replace("access = false", "access = false\nlevel = \"warn\""));
-    assert!(sidecar.handle.reload().await.unwrap().changed);
+    proxy.edit(|text| text.replace("access = false", "access = false\nlevel = \"warn\""));
+    assert!(proxy.handle.reload().await.unwrap().changed);
     assert_eq!(kind().await, Resumed);
     authority.place("tls", &authority.sign(&["app.example"]));
-    assert!(sidecar.handle.reload().await.unwrap().changed);
+    assert!(proxy.handle.reload().await.unwrap().changed);
     assert_eq!(kind().await, Full);
 }
 
 #[tokio::test]
 async fn that_tls_is_spoken_at_all_needs_a_restart() {
     let authority = Authority::new();
-    let (_backend, sidecar) = passthrough(&authority).await;
-    sidecar.edit(|text| {
+    let (_backend, proxy) = passthrough(&authority).await;
+    proxy.edit(|text| {
         let (before, after) = text.split_once("[server.tls]").unwrap();
         let (_, after) = after.split_once("[admin]").unwrap();
         format!("{before}[admin]{after}")
     });
-    match sidecar.handle.reload().await {
+    match proxy.handle.reload().await {
         Err(crossfade::admin::Declined::RestartRequired(keys)) => {
             assert_eq!(keys, ["server.tls"]);
         }
         other => panic!("{other:?}"),
     }
-    let mut client = authority.connect(sidecar.address).await;
+    let mut client = authority.connect(proxy.address).await;
     assert_eq!(client.ask("GET /", "", "").await.status(), 200);
 }

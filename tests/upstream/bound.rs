@@ -9,18 +9,17 @@ use tokio::task::JoinSet;
 
 use super::iis::Iis;
 use crate::harness::{
-    EVERYTHING, Message, Peer, Sidecar, Socket, eventually, handshake, http2::Client, request,
-    within,
+    EVERYTHING, Message, Peer, Proxy, Socket, eventually, handshake, http2::Client, request, within,
 };
 
 const PIN: &str = "connection_auth = \"pin\"\n";
 
-async fn before(backends: &[&Iis], server: &str, more: &str) -> Sidecar {
+async fn before(backends: &[&Iis], server: &str, more: &str) -> Proxy {
     let urls: Vec<_> = (backends.iter())
         .map(|iis| format!("http://{}", iis.backend.address))
         .collect();
     let upstream = format!("[upstream.app]\nservers = {urls:?}\n{more}\n");
-    Sidecar::start(server, &(upstream + EVERYTHING)).await
+    Proxy::start(server, &(upstream + EVERYTHING)).await
 }
 
 fn authorization(credential: &str) -> String {
@@ -59,23 +58,23 @@ async fn an_authenticated_connection_is_closed() {
         "Kerberos ticket:alice",
     ] {
         let iis = Iis::start().await;
-        let sidecar = before(&[&iis], "", "").await;
+        let proxy = before(&[&iis], "", "").await;
         let fields = authorization(credential);
         for line in ["GET /", "GET /slow", "HEAD /", "POST /"] {
             let body = if line == "POST /" { "form" } else { "" };
-            let mut alice = sidecar.client().await;
+            let mut alice = proxy.client().await;
             let answer = alice.ask(line, &fields, body).await;
             assert_eq!(answer.status(), 200, "{credential} {line}");
             for _ in 0..2 {
-                let mut bob = sidecar.client().await;
+                let mut bob = proxy.client().await;
                 let answer = bob.ask("GET /", "", "").await;
                 assert_eq!(answer.status(), 401, "{credential} {line}");
             }
         }
-        let mut alice = sidecar.client().await;
+        let mut alice = proxy.client().await;
         alice.send(handshake("/socket", &fields)).await;
         assert_eq!(alice.head().await.status(), 101);
-        let mut bob = sidecar.client().await;
+        let mut bob = proxy.client().await;
         assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
         drop(alice);
         iis.backend.has_open(0).await;
@@ -86,10 +85,10 @@ async fn an_authenticated_connection_is_closed() {
 async fn a_pinned_login_of_three_steps_holds_for_its_client() {
     let (one, two) = (Iis::start().await, Iis::start().await);
     let more = format!("{PIN}keepalive = 0");
-    let sidecar = before(&[&one, &two], "", &more).await;
-    let mut alice = sidecar.client().await;
-    let mut bob = sidecar.client().await;
-    let mut carol = sidecar.client().await;
+    let proxy = before(&[&one, &two], "", &more).await;
+    let mut alice = proxy.client().await;
+    let mut bob = proxy.client().await;
+    let mut carol = proxy.client().await;
     assert_eq!(log_in_by_ntlm(&mut alice, "alice").await.text(), "alice");
     assert_eq!(log_in_by_ntlm(&mut bob, "bob").await.text(), "bob");
     for line in ["GET /", "GET /slow", "DELETE /"] {
@@ -107,14 +106,14 @@ async fn a_pinned_login_of_three_steps_holds_for_its_client() {
 #[tokio::test]
 async fn a_pinned_websocket_is_its_clients() {
     let iis = Iis::start().await;
-    let sidecar = before(&[&iis], "", PIN).await;
+    let proxy = before(&[&iis], "", PIN).await;
     // After a login, and by one of its own.
-    let mut alice = sidecar.client().await;
+    let mut alice = proxy.client().await;
     log_in(&mut alice, "alice").await;
     alice.send(handshake("/socket", "")).await;
     assert_eq!(alice.head().await.status(), 101);
     assert_eq!(alice.exactly(5).await, b"alice");
-    let mut bob = sidecar.client().await;
+    let mut bob = proxy.client().await;
     let hello = authorization("NTLM hello:bob");
     bob.send(handshake("/socket", &hello)).await;
     let challenge = bob.response().await;
@@ -137,23 +136,23 @@ async fn a_connection_of_several_people_is_never_pinned() {
         ("", PIN, "Forwarded: for=192.0.2.1\r\n"),
     ] {
         let iis = Iis::start().await;
-        let sidecar = before(&[&iis], server, more).await;
-        let mut proxy = sidecar.client().await;
+        let proxy = before(&[&iis], server, more).await;
+        let mut balancer = proxy.client().await;
         let ticket = authorization("Negotiate ticket:alice") + fields;
-        assert_eq!(proxy.ask("GET /", &ticket, "").await.text(), "alice");
-        let answer = proxy.ask("GET /", fields, "").await;
+        assert_eq!(balancer.ask("GET /", &ticket, "").await.text(), "alice");
+        let answer = balancer.ask("GET /", fields, "").await;
         assert_eq!(answer.status(), 401, "{server} {more} {fields}");
     }
 
     let iis = Iis::start().await;
-    let sidecar = before(&[&iis], "", PIN).await;
-    let client = Client::connect(sidecar.address).await;
+    let proxy = before(&[&iis], "", PIN).await;
+    let client = Client::connect(proxy.address).await;
     let asking = client.request(Method::GET, "/");
     let ticket = asking.header("authorization", "Negotiate ticket:alice");
     assert_eq!(client.ask(ticket, b"").await.text(), "alice");
     assert_eq!(client.get("/").await.status(), 401);
 
-    let mut old = sidecar.client().await;
+    let mut old = proxy.client().await;
     let line = "GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n";
     old.send(format!(
         "{line}{}\r\n",
@@ -169,8 +168,8 @@ async fn a_connection_of_several_people_is_never_pinned() {
 async fn a_pin_ends_with_what_it_stands_on() {
     let iis = Iis::start().await;
     let more = format!("{PIN}idle_timeout = \"1s\"");
-    let sidecar = before(&[&iis], "", &more).await;
-    let mut alice = sidecar.client().await;
+    let proxy = before(&[&iis], "", &more).await;
+    let mut alice = proxy.client().await;
     // The idle time, the backend's own end, and a reload.
     log_in(&mut alice, "alice").await;
     iis.backend.has_open(0).await;
@@ -189,7 +188,7 @@ async fn a_pin_ends_with_what_it_stands_on() {
         (two, "connect_timeout = \"2s\""),
     ] {
         log_in(&mut alice, "alice").await;
-        sidecar.reload(&upstream(address, more)).await;
+        proxy.reload(&upstream(address, more)).await;
         iis.backend.has_open(0).await;
         assert_eq!(alice.ask("GET /", "", "").await.status(), 401);
     }
@@ -206,7 +205,7 @@ async fn sources_and_questions_use_no_authenticated_connection() {
     const CHECKS: &str = "health = {path = \"/healthz\", interval = \"100ms\"}\n";
     for more in ["", PIN] {
         let iis = Iis::start().await;
-        let sidecar = before(&[&iis], "", &format!("{more}{CHECKS}{ROUTES}")).await;
+        let proxy = before(&[&iis], "", &format!("{more}{CHECKS}{ROUTES}")).await;
         for (path, question) in [
             ("/poll", "/poll"),
             ("/events", "/events"),
@@ -217,9 +216,9 @@ async fn sources_and_questions_use_no_authenticated_connection() {
                 path => (handshake(path, ""), 101),
             };
             // Over the very connection that has logged in, and over another.
-            let mut alice = sidecar.client().await;
+            let mut alice = proxy.client().await;
             log_in(&mut alice, "alice").await;
-            let mut bob = sidecar.client().await;
+            let mut bob = proxy.client().await;
             for client in [&mut alice, &mut bob] {
                 client.send(&request).await;
                 assert_eq!(client.head().await.status(), status, "{path}");
@@ -240,7 +239,7 @@ async fn sources_and_questions_use_no_authenticated_connection() {
                 "/guarded" => (request("GET /guarded", &fields, ""), 401),
                 path => (handshake(path, &fields), 101),
             };
-            let mut alice = sidecar.client().await;
+            let mut alice = proxy.client().await;
             alice.send(request).await;
             assert_eq!(alice.head().await.status(), status);
             let is_alice = |user: Option<String>| user.as_deref() == Some("alice");
@@ -248,7 +247,7 @@ async fn sources_and_questions_use_no_authenticated_connection() {
                 asked(&iis, question).any(is_alice)
             })
             .await;
-            let mut bob = sidecar.client().await;
+            let mut bob = proxy.client().await;
             assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
         }
         eventually("checks", async || asked(&iis, "/healthz").count() > 3).await;
@@ -267,7 +266,7 @@ async fn calls_and_key_sets_use_no_authenticated_connection() {
              [[route]]\npath = \"/call\"\nupstream = \"app\"\ncalls = [\"GET\", \"POST\"]\n",
             iis.backend.address
         );
-        let sidecar = before(&[&iis], "", &routes).await;
+        let proxy = before(&[&iis], "", &routes).await;
         let call = async |mut client: Peer, fields: &str, status: u16| {
             client.send(handshake("/_crossfade/ws", fields)).await;
             assert_eq!(client.head().await.status(), 101);
@@ -278,7 +277,7 @@ async fn calls_and_key_sets_use_no_authenticated_connection() {
                 assert_eq!(socket.frame("res").await["status"], status, "{more}");
             }
         };
-        let mut alice = sidecar.client().await;
+        let mut alice = proxy.client().await;
         log_in(&mut alice, "alice").await;
         let asked = || iis.served("/keys").len();
         let (before, token) = (
@@ -299,11 +298,11 @@ async fn calls_and_key_sets_use_no_authenticated_connection() {
         );
         // Over the very connection that has logged in, and over another.
         call(alice, SUBPROTOCOL, 401).await;
-        call(sidecar.client().await, SUBPROTOCOL, 401).await;
+        call(proxy.client().await, SUBPROTOCOL, 401).await;
         // One with a credential of its own leaves no connection behind.
         let fields = authorization("NTLM quiet:alice") + SUBPROTOCOL;
-        call(sidecar.client().await, &fields, 200).await;
-        let mut bob = sidecar.client().await;
+        call(proxy.client().await, &fields, 200).await;
+        let mut bob = proxy.client().await;
         assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
         call(bob, SUBPROTOCOL, 401).await;
     }
@@ -355,13 +354,13 @@ async fn over_http_2_a_credential_travels_alone() {
         for credential in ["NTLM x", "Negotiate x", "Basic x"] {
             let (url, _tasks) = modern().await;
             let upstream = format!("[upstream.app]\nservers = [{url:?}]\nhttp2 = true\n{more}\n");
-            let sidecar = Sidecar::start("", &(upstream + EVERYTHING)).await;
+            let proxy = Proxy::start("", &(upstream + EVERYTHING)).await;
             // A request is under way on the connection that others share.
-            let mut waiting = sidecar.client().await;
+            let mut waiting = proxy.client().await;
             waiting.send(request("GET /wait", "", "")).await;
-            let mut bob = sidecar.client().await;
+            let mut bob = proxy.client().await;
             assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
-            let mut alice = sidecar.client().await;
+            let mut alice = proxy.client().await;
             let fields = authorization(credential);
             let answer = alice.ask("GET /release", &fields, "").await;
             assert_eq!(answer.status(), 204, "{credential}");
@@ -405,10 +404,10 @@ async fn a_backend_that_wants_http_1_gets_it_and_pins() {
         }
     });
     let upstream = format!("[upstream.app]\nservers = [{url:?}]\nhttp2 = true\n{PIN}\n");
-    let sidecar = Sidecar::start("", &(upstream + EVERYTHING)).await;
-    let mut alice = sidecar.client().await;
+    let proxy = Proxy::start("", &(upstream + EVERYTHING)).await;
+    let mut alice = proxy.client().await;
     assert_eq!(log_in_by_ntlm(&mut alice, "alice").await.text(), "alice");
     assert_eq!(alice.ask("GET /", "", "").await.text(), "alice");
-    let mut bob = sidecar.client().await;
+    let mut bob = proxy.client().await;
     assert_eq!(bob.ask("GET /", "", "").await.status(), 401);
 }

@@ -10,25 +10,25 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    EVERYTHING, Sidecar, eventually, request,
+    EVERYTHING, Proxy, eventually, request,
     tls_backend::{Authority, Modern},
     within,
 };
 
-async fn before(url: &str, more: &str) -> Sidecar {
+async fn before(url: &str, more: &str) -> Proxy {
     let upstream = format!("[upstream.app]\nservers = [{url:?}]\nhttp2 = true\n{more}\n");
-    Sidecar::start("", &(upstream + EVERYTHING)).await
+    Proxy::start("", &(upstream + EVERYTHING)).await
 }
 
-async fn in_the_clear(backend: &Modern) -> Sidecar {
+async fn in_the_clear(backend: &Modern) -> Proxy {
     before(&format!("http://{}", backend.address), "").await
 }
 
 #[tokio::test]
 async fn requests_go_by_prior_knowledge_over_one_connection() {
     let backend = Modern::start(None, true).await;
-    let sidecar = in_the_clear(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = in_the_clear(&backend).await;
+    let mut client = proxy.client().await;
     let answer = client.ask("POST /a?b=c", "X-Mine: 1\r\n", "body").await;
     assert_eq!(
         (answer.status(), answer.text()),
@@ -57,8 +57,8 @@ async fn requests_go_by_prior_knowledge_over_one_connection() {
 #[tokio::test]
 async fn trailers_come_through() {
     let backend = Modern::start(None, true).await;
-    let sidecar = in_the_clear(&backend).await;
-    let mut client = sidecar.client().await;
+    let proxy = in_the_clear(&backend).await;
+    let mut client = proxy.client().await;
     let fields = "TE: trailers\r\nConnection: TE\r\n";
     let answer = client.ask("GET /trailers", fields, "").await;
     assert_eq!(answer.text(), "HTTP/2.0 ");
@@ -70,14 +70,14 @@ async fn trailers_come_through() {
 #[tokio::test]
 async fn more_connections_are_made_when_the_streams_are_used_up() {
     let backend = Modern::start(None, true).await;
-    let sidecar = in_the_clear(&backend).await;
+    let proxy = in_the_clear(&backend).await;
     // The backend's limit, two, is known from the first answer on.
     assert_eq!(
-        sidecar.client().await.ask("GET /", "", "").await.status(),
+        proxy.client().await.ask("GET /", "", "").await.status(),
         200
     );
     let waiting = join_all((0..5).map(|_| async {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.ask("GET /wait", "", "").await.status()
     }));
     let watching = async {
@@ -104,8 +104,8 @@ async fn a_server_that_does_not_choose_it_gets_http_1() {
         let acceptor = authority.vouch("app.internal", 4000, chooses);
         let backend = Modern::start(Some(acceptor), false).await;
         let tls = format!("tls = {{ca = {ca:?}, server_name = \"app.internal\"}}");
-        let sidecar = before(&format!("https://{}", backend.address), &tls).await;
-        let mut client = sidecar.client().await;
+        let proxy = before(&format!("https://{}", backend.address), &tls).await;
+        let mut client = proxy.client().await;
         for _ in 0..3 {
             let answer = client.ask("POST /", "", "abc").await;
             assert_eq!(answer.text(), format!("{version:?} abc"), "{chooses:?}");
@@ -130,8 +130,8 @@ async fn upgrades_go_by_http_1() {
         None
     })
     .await;
-    let sidecar = before(&format!("http://{}", backend.address), "").await;
-    let mut client = sidecar.client().await;
+    let proxy = before(&format!("http://{}", backend.address), "").await;
+    let mut client = proxy.client().await;
     let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     client.send(request("GET /socket", fields, "")).await;
@@ -182,8 +182,8 @@ struct Refusal<'c> {
 async fn what_a_backend_refused_to_begin_with_goes_again_whatever_the_method() {
     let refuse = |refusal: &mut Refusal<'_>| refusal.respond.send_reset(h2::Reason::REFUSED_STREAM);
     let (url, refused, _tasks) = moody(refuse).await;
-    let sidecar = before(&url, "").await;
-    let answer = sidecar.client().await.ask("DELETE /a", "", "").await;
+    let proxy = before(&url, "").await;
+    let answer = proxy.client().await.ask("DELETE /a", "", "").await;
     assert_eq!(answer.status(), 204);
     assert_eq!(refused.load(Ordering::SeqCst), 1);
 }
@@ -192,8 +192,8 @@ async fn what_a_backend_refused_to_begin_with_goes_again_whatever_the_method() {
 async fn what_may_have_been_executed_does_not_go_again() {
     let cancel = |refusal: &mut Refusal<'_>| refusal.respond.send_reset(h2::Reason::INTERNAL_ERROR);
     let (url, refused, _tasks) = moody(cancel).await;
-    let sidecar = before(&url, "").await;
-    let answer = sidecar.client().await.ask("DELETE /a", "", "").await;
+    let proxy = before(&url, "").await;
+    let answer = proxy.client().await.ask("DELETE /a", "", "").await;
     assert_eq!(answer.status(), 502);
     assert_eq!(refused.load(Ordering::SeqCst), 1);
 }
@@ -206,8 +206,8 @@ async fn a_connection_that_says_farewell_finishes_and_is_not_used_again() {
         refusal.respond.send_response(answer, true).unwrap();
     };
     let (url, parted, _tasks) = moody(part).await;
-    let sidecar = before(&url, "").await;
-    let mut client = sidecar.client().await;
+    let proxy = before(&url, "").await;
+    let mut client = proxy.client().await;
     assert_eq!(client.ask("POST /a", "", "").await.status(), 200);
     for _ in 0..20 {
         assert_eq!(client.ask("POST /a", "", "").await.status(), 204);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use crate::harness::{Backend, EVERYTHING, Peer, Sidecar, eventually, reply};
+use crate::harness::{Backend, EVERYTHING, Peer, Proxy, eventually, reply};
 
-async fn before(backend: &Backend, more: &str) -> Sidecar {
+async fn before(backend: &Backend, more: &str) -> Proxy {
     let address = backend.address;
     let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n{more}\n");
-    Sidecar::start("", &(upstream + EVERYTHING)).await
+    Proxy::start("", &(upstream + EVERYTHING)).await
 }
 
 /// Answers and says nothing about closing; then closes when it likes.
@@ -42,9 +42,9 @@ async fn connections_closed_at_random_moments_cost_no_client_anything() {
     const REQUESTS: usize = 10_000;
     const CLIENTS: usize = 16;
     let backend = fickle().await;
-    let sidecar = before(&backend, "").await;
+    let proxy = before(&backend, "").await;
     let client = || async {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         let mut failed = Vec::new();
         for _ in 0..REQUESTS / CLIENTS {
             let answer = client.ask("GET /", "", "").await;
@@ -65,8 +65,8 @@ async fn a_connection_that_the_backend_closed_while_idle_is_passed_over_for_any_
         None
     })
     .await;
-    let sidecar = before(&backend, "").await;
-    let mut client = sidecar.client().await;
+    let proxy = before(&backend, "").await;
+    let mut client = proxy.client().await;
     for _ in 0..50 {
         assert_eq!(client.ask("POST /", "", "abc").await.status(), 200);
         backend.has_open(0).await;
@@ -86,8 +86,8 @@ async fn what_a_backend_says_unasked_on_an_idle_connection_answers_nobody() {
         None
     })
     .await;
-    let sidecar = before(&backend, "").await;
-    let mut client = sidecar.client().await;
+    let proxy = before(&backend, "").await;
+    let mut client = proxy.client().await;
     for _ in 0..5 {
         assert_eq!(client.ask("POST /", "", "abc").await.text(), "ok");
         // A sweep finds it as well.
@@ -113,9 +113,9 @@ async fn gated() -> (Backend, Arc<Semaphore>) {
 #[tokio::test]
 async fn no_more_than_keepalive_are_kept_and_none_for_longer_than_idle_timeout() {
     let (backend, gate) = gated().await;
-    let sidecar = before(&backend, "keepalive = 2\nidle_timeout = \"1s\"").await;
+    let proxy = before(&backend, "keepalive = 2\nidle_timeout = \"1s\"").await;
     let asking = join_all((0..5).map(|_| async {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.ask("GET /", "", "").await.status()
     }));
     let opening = async {
@@ -131,10 +131,10 @@ async fn no_more_than_keepalive_are_kept_and_none_for_longer_than_idle_timeout()
 #[tokio::test]
 async fn the_newest_connection_goes_first() {
     let (backend, gate) = gated().await;
-    let sidecar = before(&backend, "").await;
+    let proxy = before(&backend, "").await;
     let count = AtomicUsize::new(0);
     let both = join_all((0..2).map(|_| async {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         client.ask("GET /", "", "").await;
         count.fetch_add(1, Ordering::SeqCst);
     }));
@@ -146,7 +146,7 @@ async fn the_newest_connection_goes_first() {
     eventually("both answers", async || count.load(Ordering::SeqCst) == 2).await;
     // One after the other, they share one connection and leave the other to its end.
     gate.add_permits(10);
-    let mut client = sidecar.client().await;
+    let mut client = proxy.client().await;
     for _ in 0..10 {
         client.ask("GET /", "", "").await;
     }

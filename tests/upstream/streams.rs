@@ -14,16 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    EVERYTHING, Sidecar, Socket, eventually,
+    EVERYTHING, Proxy, Socket, eventually,
     http2_frames::{END_HEADERS, END_STREAM, HEADERS, Raw, SETTINGS, frame},
     within,
 };
 
 const STREAMS: &str = "[[route]]\npath = \"/events/{n}\"\nupstream = \"app\"\nsource = \"sse\"\n";
 
-async fn before(url: &str, more: &str) -> Sidecar {
+async fn before(url: &str, more: &str) -> Proxy {
     let upstream = format!("[upstream.app]\nservers = [{url:?}]\nhttp2 = true\n{more}\n");
-    Sidecar::start("", &(upstream + STREAMS + EVERYTHING)).await
+    Proxy::start("", &(upstream + STREAMS + EVERYTHING)).await
 }
 
 /// What a backend takes at once.
@@ -117,9 +117,9 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) 
 }
 
 /// So many clients at once; the statuses.
-async fn rush(sidecar: &Sidecar, clients: usize) -> BTreeMap<u16, usize> {
+async fn rush(proxy: &Proxy, clients: usize) -> BTreeMap<u16, usize> {
     let asking = (0..clients).map(|n| async move {
-        let mut client = sidecar.client().await;
+        let mut client = proxy.client().await;
         let line = if n % 2 == 0 { "GET /" } else { "DELETE /" };
         client.ask(line, "", "").await.status()
     });
@@ -130,8 +130,8 @@ async fn rush(sidecar: &Sidecar, clients: usize) -> BTreeMap<u16, usize> {
     statuses
 }
 
-async fn watch(sidecar: &Sidecar, topics: usize) -> Vec<Socket> {
-    let public = format!("http://{}", sidecar.address);
+async fn watch(proxy: &Proxy, topics: usize) -> Vec<Socket> {
+    let public = format!("http://{}", proxy.address);
     let origin = format!("origin: {public}");
     let opening = (0..topics).map(|n| {
         let (public, origin) = (&public, &origin);
@@ -154,11 +154,11 @@ async fn streams_and_requests_find_room_from_the_start() {
         connections: usize::MAX,
     })
     .await;
-    let sidecar = before(&backend.url, "").await;
-    let (topics, statuses) = tokio::join!(watch(&sidecar, 30), rush(&sidecar, 200));
+    let proxy = before(&backend.url, "").await;
+    let (topics, statuses) = tokio::join!(watch(&proxy, 30), rush(&proxy, 200));
     assert_eq!(topics.len(), 30);
     assert_eq!(statuses, BTreeMap::from([(204, 200)]));
-    assert_eq!(rush(&sidecar, 50).await, BTreeMap::from([(204, 50)]));
+    assert_eq!(rush(&proxy, 50).await, BTreeMap::from([(204, 50)]));
     // Nothing was tried that the backend had said it would not take, and no more was opened than it takes.
     assert_eq!(backend.refused.load(Ordering::SeqCst), 0);
     let open = backend.open.load(Ordering::SeqCst);
@@ -173,8 +173,8 @@ async fn requests_above_all_streams_wait_for_room() {
         connections: 2,
     })
     .await;
-    let sidecar = before(&backend.url, "").await;
-    assert_eq!(rush(&sidecar, 100).await, BTreeMap::from([(204, 100)]));
+    let proxy = before(&backend.url, "").await;
+    assert_eq!(rush(&proxy, 100).await, BTreeMap::from([(204, 100)]));
     assert_eq!(backend.open.load(Ordering::SeqCst), 2);
 }
 
@@ -186,26 +186,26 @@ async fn requests_without_room_in_time_get_503() {
         connections: 1,
     })
     .await;
-    let sidecar = before(&backend.url, "connect_timeout = \"300ms\"").await;
-    let topics = watch(&sidecar, 2).await;
+    let proxy = before(&backend.url, "connect_timeout = \"300ms\"").await;
+    let topics = watch(&proxy, 2).await;
     for _ in 0..6 {
-        let answer = sidecar.client().await.ask("GET /", "", "").await;
+        let answer = proxy.client().await.ask("GET /", "", "").await;
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.json()["code"], "upstream_down");
         assert!(answer.field("retry-after").is_some());
     }
     let told = "crossfade_upstream_errors_total{reason=\"busy\",upstream=\"app\"} 6";
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(metrics.contains(told), "{metrics}");
     drop(topics);
-    sidecar
+    proxy
         .reload(&format!(
             "[upstream.app]\nservers = [{:?}]\nhttp2 = true\n{EVERYTHING}",
             backend.url
         ))
         .await;
     eventually("room", async || backend.open.load(Ordering::SeqCst) == 0).await;
-    assert_eq!(rush(&sidecar, 4).await, BTreeMap::from([(204, 4)]));
+    assert_eq!(rush(&proxy, 4).await, BTreeMap::from([(204, 4)]));
 }
 
 #[tokio::test]
@@ -216,8 +216,8 @@ async fn requests_above_an_untold_limit_go_again() {
         connections: usize::MAX,
     })
     .await;
-    let sidecar = before(&backend.url, "").await;
-    let (topics, statuses) = tokio::join!(watch(&sidecar, 10), rush(&sidecar, 60));
+    let proxy = before(&backend.url, "").await;
+    let (topics, statuses) = tokio::join!(watch(&proxy, 10), rush(&proxy, 60));
     assert_eq!(topics.len(), 10);
     assert_eq!(statuses, BTreeMap::from([(204, 60)]));
     assert!(backend.refused.load(Ordering::SeqCst) > 0);
@@ -264,7 +264,7 @@ impl ByHand {
 async fn no_request_is_sent_before_the_settings_came() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let sidecar = before(&url, "").await;
+    let proxy = before(&url, "").await;
     let serving = async {
         let mut first = ByHand::accept(&listener).await;
         let silent = Duration::from_millis(200);
@@ -288,7 +288,7 @@ async fn no_request_is_sent_before_the_settings_came() {
             other.answer().await;
         }
     };
-    let ((), statuses) = tokio::join!(serving, rush(&sidecar, 3));
+    let ((), statuses) = tokio::join!(serving, rush(&proxy, 3));
     assert_eq!(statuses, BTreeMap::from([(204, 3)]));
 }
 
@@ -296,7 +296,7 @@ async fn no_request_is_sent_before_the_settings_came() {
 async fn a_limit_that_falls_counts_from_then_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let sidecar = before(&url, "").await;
+    let proxy = before(&url, "").await;
     let lowering = async {
         let mut first = ByHand::accept(&listener).await;
         assert!(first.raw.send(&at_most(50)).await);
@@ -306,7 +306,7 @@ async fn a_limit_that_falls_counts_from_then_on() {
         first.answer().await;
         first
     };
-    let (mut first, statuses) = tokio::join!(lowering, rush(&sidecar, 1));
+    let (mut first, statuses) = tokio::join!(lowering, rush(&proxy, 1));
     assert_eq!(statuses, BTreeMap::from([(204, 1)]));
     let serving = async {
         first.request().await;
@@ -321,7 +321,7 @@ async fn a_limit_that_falls_counts_from_then_on() {
         }
         (first.most, second.most)
     };
-    let (most, statuses) = tokio::join!(serving, rush(&sidecar, 4));
+    let (most, statuses) = tokio::join!(serving, rush(&proxy, 4));
     assert_eq!(statuses, BTreeMap::from([(204, 4)]));
     assert_eq!(most, (1, 3));
 }
@@ -330,9 +330,9 @@ async fn a_limit_that_falls_counts_from_then_on() {
 async fn a_connection_half_made_is_made_by_the_next_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let sidecar = before(&url, "connect_timeout = \"15s\"").await;
+    let proxy = before(&url, "connect_timeout = \"15s\"").await;
     let begun = Instant::now();
-    let mut leaver = sidecar.client().await;
+    let mut leaver = proxy.client().await;
     leaver.send(crate::harness::request("GET /", "", "")).await;
     let held = Mutex::new(Some(leaver));
     let serving = async {
@@ -349,7 +349,7 @@ async fn a_connection_half_made_is_made_by_the_next_request() {
     };
     let (_mute, statuses) = tokio::join!(serving, async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        rush(&sidecar, 1).await
+        rush(&proxy, 1).await
     });
     assert_eq!(statuses, BTreeMap::from([(204, 1)]));
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -358,10 +358,10 @@ async fn a_connection_half_made_is_made_by_the_next_request() {
 #[tokio::test]
 async fn a_server_without_settings_is_out_of_reach() {
     let backend = crate::harness::Backend::ok().await;
-    let sidecar = before(&format!("http://{}", backend.address), "").await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let proxy = before(&format!("http://{}", backend.address), "").await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
     assert_eq!(answer.status(), 502);
     let told = "crossfade_upstream_errors_total{reason=\"connect\",upstream=\"app\"} 1";
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(metrics.contains(told), "{metrics}");
 }

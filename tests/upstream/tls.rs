@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{
-    EVERYTHING, Message, Sidecar,
+    EVERYTHING, Message, Proxy,
     tls_backend::{Authority, Modern},
     within,
 };
 
 const HTTP_1: &[&str] = &["http/1.1"];
 
-/// A sidecar before an https backend that should be `app.internal`.
+/// A proxy before an https backend that should be `app.internal`.
 struct Scene {
-    sidecar: Sidecar,
+    proxy: Proxy,
     folder: TempDir,
 }
 
@@ -34,31 +34,31 @@ impl Scene {
         fs::write(&ca, trusted.pem()).unwrap();
         let tls = format!("tls = {{ca = {ca:?}, server_name = \"app.internal\"}}");
         Scene {
-            sidecar: sidecar(backend, &tls).await,
+            proxy: proxy(backend, &tls).await,
             folder,
         }
     }
 
     async fn ask(&self) -> Message {
-        self.sidecar.client().await.ask("GET /", "", "").await
+        self.proxy.client().await.ask("GET /", "", "").await
     }
 }
 
-async fn sidecar(backend: &Modern, tls: &str) -> Sidecar {
+async fn proxy(backend: &Modern, tls: &str) -> Proxy {
     let address = backend.address;
     let upstream = format!("[upstream.app]\nservers = [\"https://{address}\"]\n{tls}\n");
-    Sidecar::start("", &(upstream + EVERYTHING)).await
+    Proxy::start("", &(upstream + EVERYTHING)).await
 }
 
 #[track_caller]
-fn assert_refused(sidecar: &Sidecar, answer: &Message, reason: &str, detail: &str) {
+fn assert_refused(proxy: &Proxy, answer: &Message, reason: &str, detail: &str) {
     assert_eq!(answer.status(), 502, "{}", answer.text());
     let problem = answer.json();
     assert_eq!(problem["side"], "upstream", "{problem}");
     assert_eq!(problem["code"], "upstream_down", "{problem}");
     assert_eq!(problem["detail"], detail, "{problem}");
     let counted = format!("upstream_errors_total{{reason=\"{reason}\",upstream=\"app\"}} 1");
-    let metrics = sidecar.metrics();
+    let metrics = proxy.metrics();
     assert!(metrics.contains(&counted), "{reason}\n{metrics}");
 }
 
@@ -85,7 +85,7 @@ async fn large_bodies_pass_over_tls_both_ways() {
     let backend = Modern::start(Some(acceptor), false).await;
     let scene = Scene::before(&backend, &authority).await;
     let body = "0123456789abcdef".repeat(64 * 1024);
-    let mut client = scene.sidecar.client().await;
+    let mut client = scene.proxy.client().await;
     let answer = within("the echo", client.ask("POST /", "", &body)).await;
     assert!(answer.text() == format!("HTTP/1.1 {body}"));
 }
@@ -97,7 +97,7 @@ async fn a_certificate_out_of_its_time_is_refused() {
     let backend = Modern::start(Some(acceptor), false).await;
     let scene = Scene::before(&backend, &authority).await;
     let detail = "the backend's certificate has expired";
-    assert_refused(&scene.sidecar, &scene.ask().await, "tls_expired", detail);
+    assert_refused(&scene.proxy, &scene.ask().await, "tls_expired", detail);
     assert!(backend.seen().is_empty());
 }
 
@@ -109,7 +109,7 @@ async fn a_certificate_for_another_name_is_refused_and_neither_name_is_told() {
     let scene = Scene::before(&backend, &authority).await;
     let answer = scene.ask().await;
     let detail = "the backend's certificate is for another name";
-    assert_refused(&scene.sidecar, &answer, "tls_wrong_name", detail);
+    assert_refused(&scene.proxy, &answer, "tls_wrong_name", detail);
     assert!(!answer.text().contains("internal"), "{}", answer.text());
     assert!(backend.seen().is_empty());
 }
@@ -121,15 +121,15 @@ async fn an_authority_that_nobody_named_is_refused() {
     let detail = "the backend's certificate is by an unknown issuer";
     let scene = Scene::before(&backend, &Authority::new()).await;
     assert_refused(
-        &scene.sidecar,
+        &scene.proxy,
         &scene.ask().await,
         "tls_unknown_issuer",
         detail,
     );
     // Nor does the system know it.
-    let sidecar = sidecar(&backend, "tls = {server_name = \"app.internal\"}").await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
-    assert_refused(&sidecar, &answer, "tls_unknown_issuer", detail);
+    let proxy = proxy(&backend, "tls = {server_name = \"app.internal\"}").await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
+    assert_refused(&proxy, &answer, "tls_unknown_issuer", detail);
     assert!(backend.seen().is_empty());
 }
 
@@ -138,7 +138,7 @@ async fn a_server_that_speaks_no_tls_is_told_apart() {
     let backend = Modern::start(None, false).await;
     let scene = Scene::before(&backend, &Authority::new()).await;
     let detail = "no TLS with the backend came about";
-    assert_refused(&scene.sidecar, &scene.ask().await, "tls", detail);
+    assert_refused(&scene.proxy, &scene.ask().await, "tls", detail);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn sessions_are_resumed() {
     let backend = Modern::start(Some(acceptor), false).await;
     let scene = Scene::before(&backend, &authority).await;
     for _ in 0..3 {
-        let mut client = scene.sidecar.client().await;
+        let mut client = scene.proxy.client().await;
         assert_eq!(client.ask("GET /close", "", "").await.status(), 200);
     }
     let resumed: Vec<_> = backend.seen().iter().map(|seen| seen.is_resumed).collect();
@@ -188,13 +188,13 @@ fn own_certificate(names: &[&str]) -> (String, TlsAcceptor) {
     (certificate.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A sidecar before this backend, with this PEM as `ca`, and the folder that it lies in.
-async fn believing(backend: &Modern, pem: &str, more: &str) -> (Sidecar, TempDir) {
+/// A proxy before this backend, with this PEM as `ca`, and the folder that it lies in.
+async fn believing(backend: &Modern, pem: &str, more: &str) -> (Proxy, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, pem).unwrap();
-    let sidecar = sidecar(backend, &format!("tls = {{ca = {ca:?}{more}}}")).await;
-    (sidecar, folder)
+    let proxy = proxy(backend, &format!("tls = {{ca = {ca:?}{more}}}")).await;
+    (proxy, folder)
 }
 
 #[tokio::test]
@@ -202,23 +202,23 @@ async fn a_certificate_that_is_its_own_authority_is_believed() {
     let (pem, acceptor) = own_certificate(&["127.0.0.1", "app.internal"]);
     let backend = Modern::start(Some(acceptor), false).await;
     for more in ["", ", server_name = \"app.internal\""] {
-        let (sidecar, _folder) = believing(&backend, &pem, more).await;
-        let answer = sidecar.client().await.ask("GET /", "", "").await;
+        let (proxy, _folder) = believing(&backend, &pem, more).await;
+        let answer = proxy.client().await.ask("GET /", "", "").await;
         assert_eq!(answer.status(), 200, "{more}: {}", answer.text());
     }
-    let (sidecar, _folder) = believing(&backend, &pem, ", server_name = \"b.internal\"").await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let (proxy, _folder) = believing(&backend, &pem, ", server_name = \"b.internal\"").await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
     let detail = "the backend's certificate is for another name";
-    assert_refused(&sidecar, &answer, "tls_wrong_name", detail);
+    assert_refused(&proxy, &answer, "tls_wrong_name", detail);
     let (other, _) = own_certificate(&["127.0.0.1"]);
-    let (sidecar, _folder) = believing(&backend, &other, "").await;
-    let answer = sidecar.client().await.ask("GET /", "", "").await;
+    let (proxy, _folder) = believing(&backend, &other, "").await;
+    let answer = proxy.client().await.ask("GET /", "", "").await;
     let detail = "the backend's certificate is by an unknown issuer";
-    assert_refused(&sidecar, &answer, "tls_unknown_issuer", detail);
+    assert_refused(&proxy, &answer, "tls_unknown_issuer", detail);
 }
 
 /// Answers every request by these bytes, and ends the connection below TLS without a word of it.
-async fn wordless(authority: &Authority, answer: &'static str) -> Sidecar {
+async fn wordless(authority: &Authority, answer: &'static str) -> Proxy {
     let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -240,21 +240,17 @@ async fn wordless(authority: &Authority, answer: &'static str) -> Sidecar {
         "[upstream.app]\nservers = [\"https://{address}\"]\n\
          tls = {{ca = {ca:?}, server_name = \"app.internal\"}}\n"
     );
-    Sidecar::start("", &(upstream + EVERYTHING)).await
+    Proxy::start("", &(upstream + EVERYTHING)).await
 }
 
 #[tokio::test]
 async fn an_answer_ended_by_the_connection_needs_no_close_notify() {
     let authority = Authority::new();
     for answer in ["HTTP/1.0 200 OK\r\n\r\nall", "HTTP/1.1 200 OK\r\n\r\nall"] {
-        let sidecar = wordless(&authority, answer).await;
-        let answer = sidecar.client().await.ask("GET /", "", "").await;
+        let proxy = wordless(&authority, answer).await;
+        let answer = proxy.client().await.ask("GET /", "", "").await;
         assert_eq!((answer.status(), answer.text().as_str()), (200, "all"));
-        assert!(
-            !sidecar
-                .metrics()
-                .contains("crossfade_upstream_errors_total{")
-        );
+        assert!(!proxy.metrics().contains("crossfade_upstream_errors_total{"));
     }
 }
 
@@ -265,13 +261,13 @@ async fn an_answer_cut_before_its_own_end_stays_broken_over_tls() {
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let sidecar = wordless(&authority, answer).await;
-        let mut client = sidecar.client().await;
+        let proxy = wordless(&authority, answer).await;
+        let mut client = proxy.client().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert_eq!(client.head().await.status(), 200);
         let came = within("the end", client.rest()).await;
         assert!(!came.ends_with(b"0\r\n\r\n"), "{came:?}");
-        let metrics = sidecar.metrics();
+        let metrics = proxy.metrics();
         let counted = "upstream_errors_total{reason=\"broken\",upstream=\"app\"} 1";
         assert!(metrics.contains(counted), "{metrics}");
     }
