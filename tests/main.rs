@@ -1,17 +1,16 @@
 //! Stories over real sockets.
 
 mod ahead;
-mod answers;
 mod auth;
 mod bridge;
 mod cohort;
 mod early;
 mod edge;
 mod fleet;
-mod gate;
 mod handover;
 mod handshake;
 mod harness;
+mod http;
 mod http2;
 mod legacy;
 mod life;
@@ -21,11 +20,8 @@ mod ops;
 mod passthrough;
 mod proxied;
 mod quiet;
-mod rfc;
 mod scarcity;
 mod sharing;
-mod smuggling;
-mod spelling;
 mod tls;
 mod tunnel;
 mod upstream;

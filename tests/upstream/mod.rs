@@ -1,4 +1,4 @@
-//! Connections towards backends: which are kept, which are trusted, what goes over them, where they lead.
+//! Connections towards backends: which server, which connection, which address.
 
 mod bound;
 mod http2;
