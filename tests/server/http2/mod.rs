@@ -1,6 +1,6 @@
 //! HTTP/2 on the public listeners, by prior knowledge.
 
 mod abuse;
-mod clocks;
-mod passing;
+mod requests;
+mod timeouts;
 mod websocket;
