@@ -2,19 +2,14 @@
 
 mod auth;
 mod bridge;
-mod cohort;
 mod edge;
 mod fleet;
 mod handover;
-mod handshake;
 mod harness;
 mod http;
-mod legacy;
 mod life;
-mod loops;
 mod ops;
-mod passthrough;
+mod proxy;
 mod server;
 mod sharing;
-mod tunnel;
 mod upstream;

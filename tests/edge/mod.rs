@@ -13,5 +13,4 @@ mod policies;
 mod preflight;
 mod reload;
 mod require;
-mod transport;
 mod world;

@@ -1,7 +1,7 @@
 //! Which transport somebody is to use, where they are known by what they present.
 
-use super::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
 use crate::harness::{Backend, Message, Proxy};
+use crate::policy::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
 
 /// A rollout at `percent` for a stream that asks who it is, and `PREFIX/ws` likewise.
 async fn world(percent: &str) -> (Backend, Proxy) {
@@ -106,13 +106,22 @@ async fn a_ticket_stands_for_whoever_fetched_it_once() {
         assert_eq!(told["expires_in_ms"], 30_000);
         let ticket = told["ticket"].as_str().unwrap();
         let target = format!("{target}?ticket={ticket}");
-        assert_eq!(super::world::refused(&proxy, &target, &[]).await, 101);
-        assert_eq!(super::world::refused(&proxy, &target, &[]).await, 401);
+        assert_eq!(
+            crate::policy::world::refused(&proxy, &target, &[]).await,
+            101
+        );
+        assert_eq!(
+            crate::policy::world::refused(&proxy, &target, &[]).await,
+            401
+        );
     }
     // Bob is known as bob, and out.
     let told = fetch("?path=/feed", BOB).await.json();
     let target = format!("/feed?ticket={}", told["ticket"].as_str().unwrap());
-    assert_eq!(super::world::refused(&proxy, &target, &[]).await, 403);
+    assert_eq!(
+        crate::policy::world::refused(&proxy, &target, &[]).await,
+        403
+    );
     for (line, fields, status) in [
         ("POST /_crossfade/ticket", String::new(), 401),
         ("GET /_crossfade/ticket", by(ALICE), 405),

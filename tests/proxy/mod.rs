@@ -1,0 +1,9 @@
+//! The request path: what is passed on, what becomes a WebSocket or a tunnel, and which transport a client gets.
+
+mod forward;
+mod known_transport;
+mod legacy;
+mod loops;
+mod transport_choice;
+mod tunnel;
+mod websocket;
