@@ -1,14 +1,13 @@
 //! Stories over real sockets.
 
-mod auth;
 mod bridge;
-mod edge;
 mod fleet;
 mod handover;
 mod harness;
 mod http;
 mod life;
 mod ops;
+mod policy;
 mod proxy;
 mod server;
 mod sharing;

@@ -1,9 +1,9 @@
 //! How much may be asked for over HTTP, by whom, and how somebody is told that it is too much.
 
-use super::world::{
+use crate::harness::{Backend, EVERYTHING, Message, Proxy};
+use crate::policy::world::{
     ALICE, APP, BOB, CORS, ask, assert_granted, backend, by, code, keys, refused, route,
 };
-use crate::harness::{Backend, EVERYTHING, Message, Proxy};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::world::{ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route};
 use crate::harness::{
     Backend, JSON, Proxy, Seen, Socket,
     admin::{get, post},
     request,
+};
+use crate::policy::world::{
+    ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route,
 };
 
 /// Below `/admin`, and beside it.
@@ -284,7 +286,7 @@ async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
         assert_eq!(answer.status(), status, "{row}: {answer:?}");
         // A subscription, a request, and a handshake on the path itself.
         let before = backend.seen().len();
-        let mut socket = super::world::open(&proxy, "/_crossfade/ws", &with_key).await;
+        let mut socket = crate::policy::world::open(&proxy, "/_crossfade/ws", &with_key).await;
         socket.frame("welcome").await;
         let frame = json!({"t": "sub", "id": 1, "path": path});
         assert_eq!(answered(&mut socket, frame).await, word, "{row}");
@@ -293,7 +295,7 @@ async fn an_encoded_path_in_a_frame_is_judged_as_over_http() {
         assert_eq!(answered(&mut socket, frame).await, done, "{row}");
         let status = if status == 200 { 101 } else { status };
         if status == 101 {
-            let mut stream = super::world::open(&proxy, path, &with_key).await;
+            let mut stream = crate::policy::world::open(&proxy, path, &with_key).await;
             stream.frame("ok").await;
         } else {
             with_key.remove(0);
@@ -405,7 +407,7 @@ async fn a_handshake_is_told_by_status_or_by_close_code() {
         let raw = "sec-websocket-protocol: crossfade.v1.raw";
         assert_eq!(refused(&proxy, "/admin/feed", &[&key, raw]).await, status);
         assert_eq!(refused(&proxy, "/admin/socket", &[&key]).await, status);
-        let mut socket = super::world::open(&proxy, "/admin/feed", &[JSON, &key]).await;
+        let mut socket = crate::policy::world::open(&proxy, "/admin/feed", &[JSON, &key]).await;
         let code = if status == 403 { 4003 } else { 4001 };
         assert_eq!(socket.closed().await, code);
     }
@@ -416,7 +418,7 @@ async fn a_handshake_is_told_by_status_or_by_close_code() {
 async fn no_spelling_gets_through_on_the_multiplexed_connection() {
     let (backend, proxy) = world().await;
     let (mut nobody, mut bob) = (
-        super::world::open(&proxy, "/_crossfade/ws", &[JSON]).await,
+        crate::policy::world::open(&proxy, "/_crossfade/ws", &[JSON]).await,
         join(&proxy, BOB).await,
     );
     nobody.frame("welcome").await;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 
-use super::world::{ALICE, backend, by, keys, open, refused, route};
 use crate::harness::{Backend, JSON, Proxy, Socket};
+use crate::policy::world::{ALICE, backend, by, keys, open, refused, route};
 
 async fn world(handshakes: &str) -> (Backend, Proxy) {
     let backend = backend().await;
@@ -62,7 +62,7 @@ async fn only_sockets_of_our_own_stand_in_line() {
     }
     for _ in 0..3 {
         open(&proxy, "/tunnel", &[]).await;
-        let answer = super::world::ask(&proxy, "GET /page", &by(ALICE)).await;
+        let answer = crate::policy::world::ask(&proxy, "GET /page", &by(ALICE)).await;
         assert_eq!(answer.status(), 200);
     }
     assert!(backend.seen().len() >= 6);

@@ -1,10 +1,10 @@
 //! Plain requests by their origin. Rows bear the numbers of one table, so that a failure names its row.
 
-use super::world::{
+use crate::harness::{Backend, EVERYTHING, Proxy, http2::Client, request};
+use crate::policy::world::{
     APP, BOB, CORS, EVIL, ask, assert_granted, assert_nothing, backend, by, code, keys, route,
     varies_by, write,
 };
-use crate::harness::{Backend, EVERYTHING, Proxy, http2::Client, request};
 
 /// Origins that look like an allowed one.
 const LOOKALIKES: &[(&str, &str)] = &[

@@ -1,10 +1,10 @@
 //! Preflights: the browser's question, answered here, before anybody is asked who they are. Rows bear the numbers of one table.
 
-use super::world::{
+use crate::harness::{Backend, Message, Proxy};
+use crate::policy::world::{
     APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, cors_names, keys, route,
     varies_by,
 };
-use crate::harness::{Backend, Message, Proxy};
 
 async fn enforced(backend: &Backend) -> Proxy {
     let routes = format!(

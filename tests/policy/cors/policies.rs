@@ -1,7 +1,7 @@
 //! CORS policies of other shapes: for everybody, for the house's own pages, and in the words of the file.
 
-use super::world::{APP, EVIL, ask, backend, cors_names, refused, route, varies_by, write};
 use crate::harness::Proxy;
+use crate::policy::world::{APP, EVIL, ask, backend, cors_names, refused, route, varies_by, write};
 
 #[tokio::test]
 async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {

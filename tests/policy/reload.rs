@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::world::{
+use crate::harness::{Backend, JSON, Proxy, Socket};
+use crate::policy::world::{
     ALICE, APP, BOB, CORS, ask, backend, by, join, key_field, keys, open, refused, route,
 };
-use crate::harness::{Backend, JSON, Proxy, Socket};
 
 /// A stream with these lines, the multiplexed connection with those, and these people.
 fn routes(people: &str, websocket: &str, feed: &str) -> String {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::world::{ALICE, BOB, by, join, key_field, keys, open, route};
 use crate::harness::{Backend, JSON, Message, Proxy, handshake, http2::Client, reply, request};
+use crate::policy::world::{ALICE, BOB, by, join, key_field, keys, open, route};
 
 /// Names that some backend takes for `X-User`, `X-Tenant` or `X-Roles`.
 const ALIASES: [&str; 22] = [
@@ -77,7 +77,7 @@ async fn houses(backend: &Backend, vary: &str) -> Vec<(&'static str, Proxy)> {
 
 /// Requests, sockets and streams alike.
 async fn anything() -> Backend {
-    super::world::backend().await
+    crate::policy::world::backend().await
 }
 
 #[tokio::test]
@@ -328,6 +328,6 @@ async fn a_stream_that_is_shared_tells_what_it_is_shared_by_and_no_more() {
     // Of the same tenant is the same stream; of nobody is none.
     let mut bob = open(&proxy, "/shared", &[JSON, &key_field(BOB)]).await;
     bob.frame("ok").await;
-    let status = super::world::refused(&proxy, "/public", &[]).await;
+    let status = crate::policy::world::refused(&proxy, "/public", &[]).await;
     assert_eq!((status, backend.seen().len()), (401, 3));
 }

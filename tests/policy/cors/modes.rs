@@ -1,7 +1,7 @@
 //! Who decides about origins over HTTP: `passthrough` and `off` leave it to the backend. Handshakes are judged in every mode.
 
-use super::world::{ALICE, APP, EVIL, ask, backend, by, keys, refused, route, write};
 use crate::harness::Proxy;
+use crate::policy::world::{ALICE, APP, EVIL, ask, backend, by, keys, refused, route, write};
 
 /// Routes under a policy in this mode: an open one, one with authentication, and a bridged one.
 fn routes(mode: &str) -> String {

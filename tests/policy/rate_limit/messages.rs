@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::world::{ALICE, BOB, backend, join, keys, open, route};
 use crate::harness::{Backend, JSON, Proxy, Seen, Socket};
+use crate::policy::world::{ALICE, BOB, backend, join, keys, open, route};
 
 /// `PREFIX/ws` and a stream under `[rate_limit.api]` with these lines.
 async fn world(lines: &str) -> (Backend, Proxy) {
@@ -133,12 +133,12 @@ async fn a_req_counts_among_the_requests_of_its_route() {
     socket.send(call(1, "/call")).await;
     assert_eq!(socket.either("res", "err").await["t"], "res");
     // One and the same quota, over HTTP and by `req`.
-    let answer = super::world::ask(&proxy, "POST /call", "").await;
+    let answer = crate::policy::world::ask(&proxy, "POST /call", "").await;
     assert_eq!(answer.status(), 200);
     socket.send(call(2, "/call")).await;
     let answer = socket.either("res", "err").await;
     assert_refused(&answer);
-    let answer = super::world::ask(&proxy, "POST /call", "").await;
+    let answer = crate::policy::world::ask(&proxy, "POST /call", "").await;
     assert_eq!(answer.status(), 429);
     assert_eq!(backend.seen().len(), 2);
     // Another route, another quota.
@@ -220,7 +220,7 @@ async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_to
     );
     let proxy = Proxy::before(&backend, "", &routes).await;
     let mut socket = joined(&proxy).await;
-    let answer = super::world::ask(&proxy, "POST /one", "").await;
+    let answer = crate::policy::world::ask(&proxy, "POST /one", "").await;
     assert_eq!(answer.status(), 200);
     for (path, kind) in [("/one", "err"), ("/two", "res"), ("/two", "err")] {
         let call = json!({"t": "req", "id": 1, "method": "POST", "path": path, "d": {}});
@@ -228,7 +228,7 @@ async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_to
         let answer = socket.either("res", "err").await;
         assert_eq!(answer["t"], kind, "{path}: {answer}");
     }
-    let answer = super::world::ask(&proxy, "POST /two", "").await;
+    let answer = crate::policy::world::ask(&proxy, "POST /two", "").await;
     assert_eq!(answer.status(), 429);
     assert_eq!(backend.seen().len(), 2);
 }
