@@ -1,14 +1,16 @@
 //! Stories over real sockets.
 
-mod bridge;
 mod fleet;
 mod handover;
 mod harness;
 mod http;
+mod hub;
 mod life;
 mod ops;
 mod policy;
 mod proxy;
 mod server;
-mod sharing;
+mod session;
+mod source;
+mod transport;
 mod upstream;

@@ -2,6 +2,7 @@
 //! crossfade between them, in this process or as a process of its own.
 
 pub mod admin;
+pub mod app;
 pub mod backend;
 pub mod feed;
 pub mod folder;

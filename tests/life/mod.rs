@@ -2,7 +2,6 @@
 
 mod admin;
 mod commands;
-mod live;
 mod reload;
 mod rollout;
 mod tried;

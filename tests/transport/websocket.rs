@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::world::World;
+use crate::harness::app::World;
 use crate::harness::{JSON, within};
 
 /// Of each kind.

@@ -1,7 +1,7 @@
 //! Whatever comes at once comes whole and in order to every client that reads.
 
-use super::world::World;
 use crate::harness::Socket;
+use crate::harness::app::World;
 
 const READERS: usize = 12;
 

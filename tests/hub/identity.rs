@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::World;
+use crate::harness::app::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_principal_has_a_stream_of_its_own() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::World;
+use crate::harness::app::World;
 use crate::harness::{Backend, Proxy, within};
 
 /// Large enough to fill what the kernel keeps for a socket.

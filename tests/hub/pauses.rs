@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use crate::harness::app::World;
 use crate::harness::{Socket, cpu_seconds, eventually};
 
 /// A list whose changes have these names.

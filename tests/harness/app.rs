@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::harness::{Backend, Message, Peer, Proxy, reply};
+use super::{Backend, Message, Peer, Proxy, reply};
 
 pub struct World {
     pub backend: Backend,

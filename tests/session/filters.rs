@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use crate::harness::app::World;
 use crate::harness::{Backend, Proxy, Socket};
 
 const LIST: &str = r#"

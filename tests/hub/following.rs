@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::world::World;
+use crate::harness::app::World;
 use crate::harness::{JSON, Socket, within};
 
 /// Clients, cuts of each one's own connection, and events.

@@ -1,0 +1,5 @@
+//! One realtime client: slow readers, filters, drains and the end.
+
+mod filters;
+mod live;
+mod slow;

@@ -1,0 +1,3 @@
+//! How bytes move between a client and its session.
+
+mod websocket;
