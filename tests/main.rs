@@ -1,6 +1,5 @@
 //! Stories over real sockets.
 
-mod fleet;
 mod handover;
 mod harness;
 mod http;

@@ -1,9 +1,5 @@
 //! Connections towards backends: which server, which connection, which address.
 
-mod bound;
-mod http2;
-mod iis;
-mod names;
+mod cluster;
+mod dns;
 mod pool;
-mod streams;
-mod tls;

@@ -2,5 +2,5 @@
 
 mod choosing;
 mod failing;
-mod metering;
+mod limits;
 mod world;
