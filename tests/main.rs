@@ -1,15 +1,17 @@
 //! Stories over real sockets.
 
-mod handover;
+mod admin;
+mod app;
+mod cli;
 mod harness;
 mod http;
 mod hub;
-mod life;
-mod ops;
 mod policy;
 mod proxy;
+mod rollout;
 mod server;
 mod session;
 mod source;
+mod telemetry;
 mod transport;
 mod upstream;

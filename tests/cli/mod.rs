@@ -1,0 +1,4 @@
+//! The real binary's commands.
+
+mod check_live;
+mod commands;

@@ -1,0 +1,3 @@
+//! What an admin sets, against the file, restarts and damage.
+
+mod record;

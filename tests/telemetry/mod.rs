@@ -1,0 +1,6 @@
+//! Log, metrics and traces as an operator has them.
+
+mod alarms;
+mod logs;
+mod metrics;
+mod traces;
