@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_file_left_behind_is_replaced_and_a_living_one_is_not() {
+    async fn stale_socket_file_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listen = Listen::Unix(path.clone());

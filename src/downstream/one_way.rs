@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_arrives_in_order_however_little_the_other_side_takes_at_once() {
+    async fn bytes_arrive_in_order_however_little_the_peer_takes() {
         let (mut source, from) = duplex(64 * 1024);
         let (to, mut sink) = duplex(7);
         let sent: Vec<u8> = (0..40_000u32).map(|n| n as u8).collect();

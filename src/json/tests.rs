@@ -61,7 +61,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn spelling_is_no_difference_and_the_last_of_two_members_counts() {
+fn equality_ignores_spelling_and_the_last_member_counts() {
     for (a, b) in [
         (r#"{"a":1,"b":[2]}"#, r#" { "b" : [ 2.0 ] , "a" : 1 } "#),
         (r#"{"é/":"\n"}"#, r#"{"\u00e9\/":"\u000A"}"#),

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_outlives_the_process_and_a_damaged_file_does_not_come_back() {
+    async fn history_outlives_the_process_and_skips_a_damaged_file() {
         let folder = tempfile::tempdir().unwrap();
         let telemetry = Telemetry::default();
         let mut first = History::new(Some(folder.path()), &telemetry);

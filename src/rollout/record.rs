@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_setting_outlives_a_reload_that_changes_something_else() {
+    fn admin_setting_outlives_an_unrelated_reload() {
         let mut record = Record::new(&plan(10, false), 1);
         record.apply(&set(50), 2).unwrap();
         assert!(!record.follow(&plan(10, false), 3));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_percent_in_the_file_wins_over_an_older_admin_setting() {
+    fn changed_percent_in_the_file_beats_older_admin_setting() {
         let mut record = Record::new(&plan(10, false), 1);
         record.apply(&set(50), 2).unwrap();
         assert!(record.follow(&plan(20, false), 3));
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_beats_the_file_and_resume_goes_back_to_what_was_set_last() {
+    fn kill_beats_the_file_and_resume_restores_the_last_setting() {
         let mut record = Record::new(&plan(10, false), 1);
         assert!(record.apply(&kill(), 2).unwrap());
         assert!(!record.apply(&kill(), 3).unwrap());

@@ -136,7 +136,7 @@ fn exact_host_before_one_label_before_none() {
 }
 
 #[test]
-fn a_route_that_does_not_fit_is_passed_over_for_the_next_best_shape() {
+fn route_that_does_not_fit_yields_to_the_next_best_shape() {
     let posts = Route {
         methods: vec![Method::POST],
         ..route("/a/b")
@@ -216,7 +216,7 @@ fn a_template_in_plain_characters_fits_the_canonical_path() {
 }
 
 #[test]
-fn writes_name_the_routes_to_refresh_with_the_parameters_they_share() {
+fn write_names_routes_to_refresh_with_shared_parameters() {
     let matters = Route {
         refresh_on: vec![
             RefreshOn {

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_leaves_the_filter_is_deleted_and_one_that_enters_created() {
+    fn item_leaving_the_filter_is_deleted_and_entering_created() {
         use ChangeKind::{Created, Deleted, Updated};
         const HIGH: &str = r#"{"id":1,"severity":"high"}"#;
         const OTHER: &str = r#"{"id":1,"severity":"high","n":2}"#;

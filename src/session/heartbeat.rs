@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_longer_than_the_interval_counts_from_the_first_ping() {
+    fn timeout_above_the_interval_counts_from_the_first_ping() {
         let start = Instant::now();
         let long = INTERVAL * 3;
         let mut heartbeat = Heartbeat::new(start, INTERVAL, 0.0);

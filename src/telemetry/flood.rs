@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_second_of_a_flood_has_more_than_ten_lines_and_none_is_without() {
+    fn flood_logs_one_to_ten_lines_each_second() {
         let flood = Flood::default();
         let begun = Instant::now() + Duration::from_secs(60);
         let mut written: Vec<u64> = Vec::new();

@@ -68,7 +68,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn an_address_that_refuses_makes_way_and_the_last_error_is_told() {
+    async fn refusing_address_yields_to_the_next_and_last_error_stays() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let closed = {

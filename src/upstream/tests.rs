@@ -130,7 +130,7 @@ async fn silence_is_a_timeout_but_not_for_streams() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_broken_and_the_request_is_not_sent_again() {
+async fn malformed_answer_is_an_error_and_is_not_retried() {
     for answer in ["nonsense\r\n\r\n", ""] {
         let (address, seen) = backend(Box::leak(Box::new([answer, answer, answer]))).await;
         let error = send(&[&address], get()).await.unwrap_err();
@@ -170,7 +170,7 @@ async fn backend_that_closes() -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_safe_request_over_a_kept_connection_that_closes_is_sent_once_more() {
+async fn safe_request_on_a_closed_kept_connection_is_retried_once() {
     let (address, seen) = backend_that_closes().await;
     let upstreams = Upstreams::new(Arc::default());
     let app = upstream(&[&address]);
@@ -229,7 +229,7 @@ async fn a_body_that_stops_early_is_broken_and_never_just_short() {
 }
 
 #[tokio::test]
-async fn a_connection_that_answered_before_the_body_ended_is_closed_without_the_rest() {
+async fn early_answer_closes_the_connection_without_the_rest() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let connections = tokio::spawn(async move {

@@ -29,7 +29,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn three_paths_are_open_and_the_rest_wants_the_token_and_a_host_of_ours() {
+async fn three_paths_are_open_and_the_rest_needs_token_and_host() {
     let text = listeners("").replace(
         "[admin]",
         "[admin]\ntoken = \"0123456789abcdef\"\nhosts = [\"ops.example.com\"]",

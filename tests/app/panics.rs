@@ -49,7 +49,7 @@ impl Subscriber for Buggy {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_connections_task_ends_that_connection_and_is_counted() {
+async fn panic_in_a_connection_ends_it_alone_and_is_counted() {
     let _bug = tracing::subscriber::set_default(Buggy);
     let backend = Backend::ok().await;
     let route = "[[route]]\nname = \"/fatal\"\npath = \"/boom\"\nupstream = \"app\"\n\

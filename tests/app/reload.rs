@@ -56,7 +56,7 @@ async fn a_mounted_config_map_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_or_empty_or_half_changes_nothing_and_its_return_is_noticed() {
+async fn missing_or_partial_file_changes_nothing_until_it_returns() {
     let folder = Folder::with_rollout("percent = 1");
     let house = folder.start().await;
     let good = folder.text("percent = 2");
@@ -82,7 +82,7 @@ async fn a_file_that_is_gone_or_empty_or_half_changes_nothing_and_its_return_is_
 }
 
 #[tokio::test]
-async fn a_hundred_broken_files_have_no_effect_and_a_hundred_good_ones_have_theirs() {
+async fn hundred_broken_files_change_nothing_and_good_ones_apply() {
     let folder = Folder::with_rollout("percent = 0");
     let house = folder.start().await;
     let breaks: [fn(&str) -> String; 5] = [

@@ -59,7 +59,7 @@ async fn the_manager_hears_ready_reloading_and_stopping() {
 }
 
 #[tokio::test]
-async fn the_watchdog_is_fed_while_the_process_runs_and_not_while_it_hangs() {
+async fn watchdog_is_fed_by_a_running_process_not_a_hung_one() {
     let folder = Folder::with_rollout("percent = 1");
     let (manager, process) = start(&folder, Some("100000"));
     eventually("signs of life", async || manager.count("WATCHDOG=1") >= 5).await;

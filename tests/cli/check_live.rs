@@ -111,7 +111,7 @@ origins = ["https://app.example.com"]
 }
 
 #[test]
-fn what_a_stream_sends_first_is_told_with_what_join_makes_of_it() {
+fn first_events_are_reported_with_what_join_makes_of_them() {
     const STREAM: &str = "text/event-stream";
     let app = backend(|path, _| match path {
         "/ids" => says(200, STREAM, "", "id: 1\ndata: a\n\nid: 2\ndata: b\n\n"),

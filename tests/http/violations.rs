@@ -463,7 +463,7 @@ fn refused() -> Vec<(&'static str, u16, String)> {
 }
 
 #[tokio::test]
-async fn every_refusal_is_counted_by_its_reason_and_reaches_no_backend() {
+async fn refusal_is_counted_by_reason_and_reaches_no_backend() {
     let backend = Backend::ok().await;
     let server = "underscore_headers = \"reject\"\n\
                   [server.limits]\nheader_timeout = \"300ms\"\nbody_idle_timeout = \"300ms\"";

@@ -34,7 +34,7 @@ async fn comes_in(proxy: &Proxy, path: &str, fields: &[&str]) -> Socket {
 }
 
 #[tokio::test]
-async fn the_newest_connection_of_a_user_is_refused_in_the_way_that_it_understands() {
+async fn users_newest_connection_is_refused_in_its_own_protocol() {
     let (backend, proxy) = world("connections_per_user = 2", "").await;
     let (alice, bob) = (key_field(ALICE), key_field(BOB));
     // One policy, whatever the way in: the multiplexed connection and a stream count together.
@@ -107,7 +107,7 @@ async fn of_many_who_come_at_once_as_many_as_may_be_are_let_in() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_behind_a_trusted_proxy_too() {
+async fn address_limit_counts_clients_behind_a_trusted_proxy() {
     let (_backend, proxy) = world(
         "connections_per_ip = 2",
         "trusted_proxies = [\"127.0.0.1\"]",

@@ -48,7 +48,7 @@ async fn asked(
 }
 
 #[tokio::test]
-async fn origin_and_key_are_judged_before_the_stream_becomes_a_socket() {
+async fn http2_handshake_checks_origin_and_key_before_it_opens() {
     let (backend, proxy) = world().await;
     let client = Client::connect(proxy.address).await;
     for path in ["/feed/1", "/_crossfade/ws", "/tunnel"] {

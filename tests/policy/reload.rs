@@ -137,7 +137,7 @@ async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_route_that_asks_now_keeps_whom_it_can_know_and_sends_away_whom_it_cannot() {
+async fn new_auth_keeps_known_sessions_and_closes_unknown_ones() {
     let start = routes(&keys(""), "", "");
     let world = World::start(&start).await;
     let mut alice = world.json(ALICE).await;
@@ -173,7 +173,7 @@ async fn a_key_that_is_taken_away_ends_what_it_opened() {
 }
 
 #[tokio::test]
-async fn a_token_signed_with_a_secret_that_was_changed_is_none_any_more() {
+async fn token_of_a_replaced_secret_is_refused() {
     let auth = |secret: &str| {
         format!(
             "[auth.jwt]\nkind = \"jwt\"\nissuer = false\naudience = false\nsecret = \"{secret}\"\n\
@@ -265,7 +265,7 @@ async fn another_rate_takes_effect_at_once() {
 }
 
 #[tokio::test]
-async fn the_multiplexed_connection_asks_anew_and_waits_for_nobody_who_has_not_come_so_far() {
+async fn multiplexed_connection_rechecks_open_sessions_only() {
     let start = routes(&keys(""), "", "");
     let world = World::start(&start).await;
     let mut nobody = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
@@ -315,7 +315,7 @@ async fn fewer_places_close_nobody_and_let_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_no_longer_allowed_comes_no_more_and_who_came_from_it_goes() {
+async fn removed_origin_is_refused_and_its_sessions_are_closed() {
     let policy = |origin: &str| format!("[cors.web]\norigins = [\"{origin}\"]\n{}", keys(""));
     let from = |origin: &str| routes(&policy(origin), "cors = \"web\"", "cors = \"web\"");
     let world = World::start(&from(APP)).await;

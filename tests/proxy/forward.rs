@@ -225,7 +225,7 @@ async fn event_stream() -> (Backend, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn an_event_stream_is_neither_buffered_nor_compressed_and_its_head_comes_at_once() {
+async fn event_stream_is_unbuffered_uncompressed_with_head_at_once() {
     let (backend, tell) = event_stream().await;
     let proxy = Proxy::passthrough(&backend).await;
     let mut client = proxy.client().await;
@@ -256,7 +256,7 @@ async fn a_client_that_leaves_takes_its_upstream_request_along() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_answer_takes_its_request_along() {
+async fn client_leaves_before_the_answer_request_is_cancelled() {
     let backend = Backend::by_hand(|mut peer, seen| async move {
         let head = peer.head().await;
         seen.lock().unwrap().push(head);

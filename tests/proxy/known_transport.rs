@@ -63,7 +63,7 @@ async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
 }
 
 #[tokio::test]
-async fn without_credentials_it_is_as_on_the_place_that_is_asked_about() {
+async fn anonymous_transport_answer_is_that_of_the_path_asked_for() {
     let (backend, proxy) = world("50").await;
     for query in ["", "?path=/feed"] {
         for fields in [String::new(), by("cfk_alice_wrong")] {

@@ -25,7 +25,7 @@ async fn close_code(client: &mut Peer) -> u16 {
 }
 
 #[tokio::test]
-async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
+async fn legacy_unit_is_refused_in_its_clients_own_way() {
     let backend = quiet_stream().await;
     for (rollout, code) in [("percent = 0", 4300), ("percent = 100\nkill = true", 4302)] {
         let routes = routes(&format!("{rollout}\nby = \"ip\""));
@@ -61,7 +61,7 @@ async fn the_legacy_side_is_told_in_the_way_that_the_client_understands() {
 }
 
 #[tokio::test]
-async fn every_ordinary_answer_of_a_bridged_route_names_the_transport() {
+async fn ordinary_answer_of_a_bridged_route_names_the_transport() {
     let backend = quiet_stream().await;
     let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     for line in [

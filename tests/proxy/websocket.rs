@@ -62,7 +62,7 @@ async fn a_handshake_is_answered_as_the_standard_says() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_none_is_refused_before_the_backend_hears_of_it() {
+async fn malformed_handshake_is_refused_before_the_backend() {
     let backend = quiet_stream().await;
     let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     let good = |extra: &str| handshake("/api/stream/1", extra);
@@ -189,7 +189,7 @@ async fn behind_a_trusted_proxy_the_origin_is_the_host_that_it_tells() {
 }
 
 #[tokio::test]
-async fn own_parameters_and_cookies_stay_here_and_the_last_event_id_travels() {
+async fn own_parameters_stay_and_last_event_id_goes_upstream() {
     let backend = Backend::ok().await;
     let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     let mut client = proxy.client().await;

@@ -20,7 +20,7 @@ fn stands(percent: f64, state: &str, source: &str) -> (f64, String, String) {
 }
 
 #[tokio::test]
-async fn an_admin_setting_outlives_reload_and_restart_until_the_files_percent_changes() {
+async fn admin_setting_lasts_until_the_files_percent_changes() {
     let folder = Folder::with_rollout("percent = 25");
     let house = folder.start().await;
     ask(

@@ -20,7 +20,7 @@ fn get(target: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_sent_ahead_and_leaves_takes_its_running_request_along() {
+async fn pipelining_client_leaves_running_request_is_cancelled() {
     let backend = slow().await;
     let proxy = Proxy::passthrough(&backend).await;
     for behind in [
@@ -41,7 +41,7 @@ async fn a_client_that_sent_ahead_and_leaves_takes_its_running_request_along() {
 }
 
 #[tokio::test]
-async fn what_is_sent_ahead_while_a_request_runs_hides_no_leaving_either() {
+async fn pipelined_bytes_do_not_hide_that_the_client_left() {
     let backend = slow().await;
     let proxy = Proxy::passthrough(&backend).await;
     let mut client = proxy.client().await;
@@ -130,7 +130,7 @@ async fn a_client_that_stops_sending_has_left_its_request() {
 }
 
 #[tokio::test]
-async fn a_client_that_stopped_sending_still_gets_the_answers_that_need_no_backend() {
+async fn half_closed_client_gets_answers_that_need_no_backend() {
     let backend = slow().await;
     let proxy = Proxy::passthrough(&backend).await;
     let own = get("/_crossfade/transport");

@@ -89,7 +89,7 @@ fn before(backend: &Backend, routes: &str) -> String {
 }
 
 #[tokio::test]
-async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_served() {
+async fn descriptor_shortage_refuses_new_and_serves_open_clients() {
     let backend = Backend::ok().await;
     let limits = "ulimit -n 80";
     let proxy = Confined::start(limits, "", &before(&backend, EVERYTHING));
@@ -140,7 +140,7 @@ async fn without_descriptors_newcomers_are_told_and_those_who_are_here_are_serve
 }
 
 #[tokio::test]
-async fn memory_that_runs_short_refuses_sessions_first_and_requests_last() {
+async fn memory_shortage_refuses_sessions_first_requests_last() {
     let backend = Backend::start(|_, peer| reply(peer, "200 OK", "", "[]")).await;
     let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nsource = {kind = \"poll\"}\n";
     let proxy = Proxy::before(&backend, "", &(routes.to_owned() + EVERYTHING)).await;
@@ -211,7 +211,7 @@ impl MemoryGroup {
 }
 
 #[tokio::test]
-async fn near_the_memory_limit_windows_are_let_go_and_nobody_is_killed() {
+async fn memory_near_its_limit_drops_windows_and_kills_no_client() {
     const LIMIT: u64 = 192 << 20;
     let Some(group) = MemoryGroup::with_limit(LIMIT) else {
         println!("not run: this system lets us make no control group with a memory limit");

@@ -139,7 +139,7 @@ async fn a_removed_route_closes_its_own_connections_only() {
 }
 
 #[tokio::test]
-async fn a_kill_tells_everybody_within_a_second_and_closes_within_its_window() {
+async fn kill_drains_all_within_1s_and_closes_within_its_window() {
     let world = World::start("percent = 100\nkill_drain = \"2s\"").await;
     let mut clients = Vec::new();
     for _ in 0..20 {
@@ -389,7 +389,7 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
 }
 
 #[tokio::test]
-async fn leaving_in_order_finishes_what_is_under_way_and_tells_everybody() {
+async fn shutdown_finishes_requests_and_drains_all_sessions() {
     let mut world = World::start("percent = 100").await;
     let text = adapt(&world.folder.text("percent = 100"), &world.feed);
     world

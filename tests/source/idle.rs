@@ -237,7 +237,7 @@ async fn an_idle_route_does_not_count_against_health() {
 }
 
 #[tokio::test]
-async fn nothing_new_from_the_first_on_is_a_live_route_without_a_document() {
+async fn polled_route_answers_204_and_is_live_without_a_document() {
     let world = World::start().await;
     let (mut socket, ok) = world.come("/none", None).await;
     assert_eq!(ok["t"], "ok");

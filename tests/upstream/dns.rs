@@ -150,7 +150,7 @@ async fn ask(upstreams: &Upstreams, upstream: &Upstream) -> String {
 }
 
 #[tokio::test]
-async fn new_addresses_are_used_when_the_old_ones_expire_and_kept_when_the_name_is_lost() {
+async fn new_addresses_replace_expired_ones_and_outlive_the_name() {
     let (one, two, port) = two_listeners().await;
     let (one, two) = (serve(one, "one"), serve(two, "two"));
     let names = NameServer::start().await;
@@ -185,7 +185,7 @@ async fn new_addresses_are_used_when_the_old_ones_expire_and_kept_when_the_name_
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_an_error_of_its_own_until_somebody_does() {
+async fn unknown_name_is_an_error_of_its_own_until_it_resolves() {
     let (one, _two, port) = two_listeners().await;
     let _one = serve(one, "one");
     let names = NameServer::start().await;

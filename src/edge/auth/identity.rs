@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_is_who_vouches_the_tenant_and_the_user_and_no_more() {
+    fn subject_is_policy_tenant_and_user_and_no_more() {
         let principal = |change: fn(&mut Identity)| {
             let mut identity = alice();
             change(&mut identity);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_answer_of_the_authority_counts_and_one_that_is_remembered_does_not() {
+    fn revocation_yields_to_a_new_answer_but_not_to_a_cached_one() {
         let revocations = revoked(Revoked::User("alice"));
         let is_revoked = |at| revocations.is_revoked(&alice(None), Some(at), NOON + 60);
         assert!(is_revoked(NOON - 1));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_than_a_hundred_thousand_and_the_oldest_go() {
+    fn revocations_are_bounded_and_the_oldest_go() {
         let mut revocations = revoked(Revoked::Token("j1"));
         for number in 0..MOST - 1 {
             let mut key = [0; 32];

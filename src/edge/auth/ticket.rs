@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_than_ten_thousand_and_what_is_gone_leaves_nothing() {
+    fn tickets_are_bounded_and_expired_ones_leave_nothing() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let all: Vec<String> = (0..10_100)
             .map(|number| tickets.issue(now, random(number), principal(number), number))

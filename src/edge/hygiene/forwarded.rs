@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_proxies_the_one_nearest_to_the_client_tells_host_and_scheme() {
+    fn proxy_nearest_to_the_client_tells_host_and_scheme() {
         let fields = [
             ("x-forwarded-host", "public.example, inner.example"),
             ("x-forwarded-proto", "HTTPS, http"),
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_peer_that_tells_the_way_has_not_vouched_for_another_address() {
+    fn trusted_peer_that_forwards_vouches_for_no_other_address() {
         let real_ip = |fields: &[(&'static str, &'static str)]| {
             let (_, sent) = rebuilt("10.0.0.1", fields);
             let found = sent.into_iter().find(|(name, _)| name == "x-real-ip");
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tls_the_scheme_is_https_unless_a_trusted_peer_tells_another() {
+    fn tls_scheme_is_https_unless_a_trusted_peer_says_other() {
         let over_tls = |from: &str, fields: &[(&'static str, &'static str)]| {
             let peer = Peer {
                 proto: "https",

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_a_storm_a_burst_comes_in_some_wait_and_the_rest_hears_when_to_come_back() {
+    async fn storm_is_admitted_in_a_burst_queued_or_told_when_to_retry() {
         let all = storm(10_000, rate(1000, 500)).await;
         let (admitted, refused): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(result, _)| result.is_ok());

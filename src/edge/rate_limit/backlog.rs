@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_spread_over_all_the_time_there_is() {
+    fn overlong_queue_is_spread_over_the_whole_window() {
         let seconds = seconds(100_000, 100.0);
         assert!(
             seconds[1..30]

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_turn_windows_all_the_time_lose_nothing_of_the_present_one() {
+    fn concurrent_window_turns_lose_no_counts() {
         let estimates = Estimates::new(10);
         for round in 1..300 {
             let now = round * 30;

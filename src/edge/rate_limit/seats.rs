@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_whole_block_and_each_policy_counts_for_itself() {
+    fn address_is_a_whole_block_and_policies_count_apart() {
         let seats = Seats::default();
         let one = policy("one", None, Some(1));
         let other = policy("other", None, Some(1));

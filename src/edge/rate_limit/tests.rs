@@ -195,7 +195,7 @@ fn keys_that_ask_once_need_no_memory_however_many_they_are() {
 }
 
 #[test]
-fn keys_that_ask_on_and_on_share_when_there_is_no_room_and_are_still_limited() {
+fn busy_keys_share_a_bucket_when_full_and_stay_limited() {
     let clock = FakeRelativeClock::default();
     let limiter = Limiter::with_room(rate(1, 3600, 8), SMALL, clock);
     for number in 0..12_000 {

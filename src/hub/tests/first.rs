@@ -22,7 +22,7 @@ impl Feed for Witness {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_feed_never_starts_without_its_first_subscribers_credentials() {
+async fn feed_starts_with_its_first_subscribers_credentials() {
     let (told, witnessed) = sync_channel(TOPICS);
     let feeds: Feeds = Box::new(move |_| Box::new(Witness(told.clone())));
     let limits = Limits {

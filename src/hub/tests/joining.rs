@@ -81,7 +81,7 @@ async fn after_a_position_in_the_window_replays_without_a_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_holds_a_snapshot_or_a_gap_is_not_called_recovered() {
+async fn replay_with_snapshot_or_gap_is_not_recovered() {
     let world = World::new(ROOMY);
     let target = public(poll(), window(10));
     let first = world.join(&target, Start::Live);
@@ -120,7 +120,7 @@ async fn older_than_the_window_is_one_gap_and_what_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn older_than_the_window_on_a_polled_topic_is_a_gap_and_the_document() {
+async fn polled_position_before_the_window_gets_gap_and_document() {
     let world = World::new(ROOMY);
     let target = public(poll(), window(1));
     let first = world.join(&target, Start::Live);

@@ -65,7 +65,7 @@ async fn a_window_without_age_does_not_linger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_comes_after_what_was_published_and_makes_room_for_a_new_topic() {
+async fn end_comes_after_events_and_frees_the_key() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let mut first = world.join(&target, Start::Live).subscriber;
@@ -261,7 +261,7 @@ async fn every_change_rings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_changes_pace_in_place_and_moves_what_is_read_otherwise() {
+async fn reload_changes_pace_in_place_and_moves_changed_sources() {
     let world = World::new(ROOMY);
     let old = route("feed", sse(), Share::Public, window(10));
     let old_target = target(&old, "/feed", Scope::Public);

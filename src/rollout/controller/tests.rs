@@ -52,7 +52,7 @@ async fn what_an_admin_sets_outlives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_percent_that_changed_while_it_was_down_wins_over_an_older_admin_setting() {
+async fn percent_changed_while_down_beats_older_admin_setting() {
     let dir = tempfile::tempdir().unwrap();
     let first = controller(10, Some(dir.path()));
     first.change("web", None, set(50)).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_word_that_decides_and_is_unknown_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_written_still_takes_effect_and_says_so() {
+async fn unwritable_state_still_takes_effect_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     std::fs::create_dir(&state).unwrap();
@@ -153,7 +153,7 @@ async fn a_state_that_cannot_be_written_still_takes_effect_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_rollout_taken_out_of_the_file_and_in_again_is_still_killed() {
+async fn rollout_removed_and_added_again_is_still_killed() {
     let controller = controller(10, None);
     controller.change("web", None, kill()).await.unwrap();
     controller.adopt(&Plans::new());

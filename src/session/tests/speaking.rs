@@ -77,7 +77,7 @@ async fn pings_hellos_and_tokens_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_makes_no_sense_is_told_and_the_connection_stays() {
+async fn malformed_frame_is_answered_and_the_connection_stays() {
     let world = World::new(FILE);
     let mut client = world.join().await;
     client.send(r#"{"t":"jump","id":3}"#).await;

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_never_sent_sooner_than_ten_seconds_or_the_interval() {
+    fn probe_waits_at_least_ten_seconds_and_the_interval() {
         for (every, least) in [(100, 10_000), (30_000, 30_000)] {
             let poll = Poll {
                 every: MS(every),

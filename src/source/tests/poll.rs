@@ -130,7 +130,7 @@ async fn an_answer_that_is_no_document_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_list_that_loses_most_of_its_items_is_believed_the_second_time() {
+async fn list_losing_most_items_is_believed_the_second_time() {
     let world = World::new(CHANGES).await;
     let mut listener = world.join(Start::Live);
     let list: Vec<_> = (0..10).map(|id| format!("{{\"id\":{id}}}")).collect();
@@ -150,7 +150,7 @@ async fn a_list_that_loses_most_of_its_items_is_believed_the_second_time() {
 }
 
 #[tokio::test]
-async fn an_observed_write_is_polled_at_once_and_once_more_after_a_poll_under_way() {
+async fn observed_write_polls_at_once_and_again_after_a_running_poll() {
     let world = World::new(SLOW).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;
@@ -234,7 +234,7 @@ async fn a_question_with_a_body_is_posted() {
 }
 
 #[tokio::test]
-async fn clients_are_told_after_three_failed_intervals_and_when_it_is_over() {
+async fn poll_outage_is_told_after_three_intervals_and_when_over() {
     let world = World::new(r#"source = {kind = "poll", every = "300ms"}"#).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;
@@ -338,7 +338,7 @@ async fn a_private_answer_on_a_public_topic_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn a_backend_that_asks_for_a_pause_or_keeps_failing_is_left_alone() {
+async fn backend_that_asks_for_a_pause_or_fails_is_left_alone() {
     let world = World::new(FAST).await;
     let mut listener = world.join(Start::Live);
     world.answer_json("", "1").await;

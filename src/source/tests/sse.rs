@@ -157,7 +157,7 @@ async fn a_final_event_is_delivered_and_ends_the_topic() {
 }
 
 #[tokio::test]
-async fn clients_are_told_a_second_after_the_loss_and_when_it_is_over() {
+async fn stream_outage_is_told_after_a_second_and_when_over() {
     let world = World::new(PLAIN).await;
     let mut listener = world.join(Start::Live);
     let stream = world.stream().await;

@@ -55,7 +55,7 @@ async fn survives_kills(seed: u64) -> usize {
 }
 
 #[tokio::test]
-async fn a_stream_with_ids_loses_and_repeats_nothing_over_a_thousand_kills() {
+async fn stream_with_ids_survives_a_thousand_kills_exactly_once() {
     let kills: usize = join_all((0..130).map(survives_kills)).await.iter().sum();
     assert!(kills > 1000, "{kills}");
 }
@@ -88,7 +88,7 @@ async fn tells_each_loss(seed: u64) {
 }
 
 #[tokio::test]
-async fn a_stream_without_ids_tells_exactly_one_gap_for_each_of_many_kills() {
+async fn stream_without_ids_tells_one_gap_for_each_kill() {
     join_all((0..40).map(tells_each_loss)).await;
 }
 

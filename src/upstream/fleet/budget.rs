@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn people_wait_a_second_for_a_place_and_polls_until_there_is_one() {
+    async fn full_upstream_queues_requests_1s_and_polls_until_free() {
         let budget = Arc::new(budget(None, Some(2)));
         let mut held = Vec::new();
         for _ in 0..2 {

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_is_probed_by_one_request_at_a_time_while_it_lets_them_wait() {
+    fn last_hanging_server_is_probed_by_one_request_at_a_time() {
         let now = Instant::now();
         let mut server = Ejection::default();
         fail(&mut server, SILENT, false, now);

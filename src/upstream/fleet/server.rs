@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ejected_server_is_shunned_only_while_another_takes_its_requests() {
+    fn ejected_server_is_avoided_only_while_another_serves() {
         let now = Instant::now();
         let mut record = checked();
         for _ in 0..5 {

@@ -23,7 +23,7 @@ fn impostor(dynasty: &Dynasty, deed: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binary_that_does_not_get_ready_leaves_the_old_process_serving() {
+async fn unready_binary_leaves_the_old_process_serving() {
     let backend = Backend::ok().await;
     let mut dynasty = Dynasty::start(&backend, "", EVERYTHING);
     for (deed, words) in [
@@ -96,7 +96,7 @@ async fn a_configuration_that_became_invalid_stops_the_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drained_process_is_not_upgraded_and_one_that_leaves_forgets_the_upgrade() {
+async fn drained_process_is_not_upgraded_and_leaving_aborts_one() {
     let backend = Backend::ok().await;
     let mut dynasty = Dynasty::start(&backend, "drain_timeout = \"2s\"", EVERYTHING);
     crate::harness::admin::post(&dynasty.admin, "/v1/drain", "").await;

@@ -228,7 +228,7 @@ async fn addresses_that_changed_in_the_file_change_with_the_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_manager_hears_of_the_new_process_before_that_speaks() {
+async fn service_manager_hears_of_the_new_process_first() {
     let backend = Backend::ok().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

@@ -170,7 +170,7 @@ async fn open(public: &str, path: &str, after: Option<&str>) -> Socket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resume_survives_the_upgrade_and_what_was_published_meanwhile_is_there() {
+async fn resume_over_an_upgrade_gets_events_published_meanwhile() {
     for path in ["/ids", "/plain", "/counter"] {
         let world = World::start().await;
         let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
@@ -286,7 +286,7 @@ async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
 
 /// What the old process had read went over before it could be killed, and the new one reads on from there.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_process_that_is_killed_takes_nothing_with_it_where_the_source_can_be_resumed() {
+async fn killed_old_process_loses_nothing_of_resumable_sources() {
     let world = World::start().await;
     let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"20s\"", ROUTES);
     let mut ids = Follower::join(&dynasty.public, "/ids").await;

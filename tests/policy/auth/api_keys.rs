@@ -62,7 +62,7 @@ async fn a_key_opens_as_a_field_of_its_own_or_as_a_bearer() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_wrong_or_over_or_not_enough_reaches_no_backend() {
+async fn bad_expired_or_insufficient_key_reaches_no_backend() {
     let world = world().await;
     for (by, expected) in [
         (String::new(), (401, "unauthorized")),

@@ -38,7 +38,7 @@ async fn ends(socket: &mut crate::harness::Socket) {
 }
 
 #[tokio::test]
-async fn a_backends_own_socket_is_refused_by_status_whatever_a_handshake_offers() {
+async fn backends_own_socket_is_refused_by_status_for_any_offer() {
     let world = world("\"header\", \"message\"").await;
     let alice = bearer(&token_of("alice"));
     let invalid = bearer("a.b.c");

@@ -81,7 +81,7 @@ async fn anything() -> Backend {
 }
 
 #[tokio::test]
-async fn no_alias_reaches_the_backend_by_a_request_a_tunnel_or_a_stream() {
+async fn identity_header_aliases_never_reach_the_backend() {
     let backend = anything().await;
     for (policy, proxy) in houses(&backend, "").await {
         for place in ["open", "known"] {
@@ -189,7 +189,7 @@ async fn the_same_holds_over_http2() {
 }
 
 #[tokio::test]
-async fn a_request_over_a_websocket_tells_who_it_is_and_nothing_that_its_client_says() {
+async fn websocket_request_carries_our_identity_not_the_clients() {
     let backend = anything().await;
     for (policy, proxy) in houses(&backend, "").await {
         let mut socket = join(&proxy, ALICE).await;
@@ -279,7 +279,7 @@ async fn an_authority_is_asked_without_them() {
 }
 
 #[tokio::test]
-async fn who_lacks_a_tenant_or_roles_is_told_without_and_nobody_may_fill_them_in() {
+async fn missing_tenant_or_roles_are_left_out_and_not_forgeable() {
     let backend = anything().await;
     let auth = keys(IDENTITY)
         .replace("tenant=acme ", "")
@@ -294,7 +294,7 @@ async fn who_lacks_a_tenant_or_roles_is_told_without_and_nobody_may_fill_them_in
 }
 
 #[tokio::test]
-async fn a_stream_that_is_shared_tells_what_it_is_shared_by_and_no_more() {
+async fn shared_stream_carries_its_share_key_and_no_more() {
     let backend = anything().await;
     let auth = "auth = \"keys\"";
     let routes = [

@@ -155,7 +155,7 @@ async fn keys_are_fetched_once_and_a_rotation_goes_unnoticed() {
 }
 
 #[tokio::test]
-async fn while_no_keys_can_be_had_protected_routes_say_so_and_the_rest_serves() {
+async fn missing_key_set_fails_protected_routes_only() {
     let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = vacant.local_addr().unwrap();
     drop(vacant);

@@ -170,7 +170,7 @@ async fn a_bad_token_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn where_the_connection_asks_for_nobody_only_what_the_token_held_ends() {
+async fn expired_token_on_an_open_connection_ends_its_subs_only() {
     let world = World::start().await;
     let (old, end) = short(json!({}));
     let (mut many, _) = world.welcomed(WS, &[&bearer(&old)]).await;
@@ -243,7 +243,7 @@ async fn where_no_message_may_bring_a_token_none_is_taken_from_one() {
 }
 
 #[tokio::test]
-async fn a_reload_closes_only_those_whose_policy_no_longer_lets_them_in() {
+async fn reload_closes_only_sessions_its_policy_now_refuses() {
     let world = guarded().await;
     let by = bearer(&token_of("alice"));
     let (mut one, _) = world.welcomed("/stream", &[&by]).await;
@@ -269,7 +269,7 @@ async fn a_reload_closes_only_those_whose_policy_no_longer_lets_them_in() {
 }
 
 #[tokio::test]
-async fn a_newer_token_of_one_policy_takes_nothing_from_what_another_knows() {
+async fn newer_token_of_one_policy_leaves_other_identities() {
     let websocket = "[websocket]\nauth = \"login\"\n";
     let other = LOGIN
         .replace("[auth.login]", "[auth.other]")

@@ -42,7 +42,7 @@ async fn a_token_among_the_subprotocols_counts_and_is_never_echoed() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_off_unless_named_and_never_goes_upstream_there() {
+async fn query_token_is_off_unless_named_and_never_sent_upstream() {
     let alice = token_of("alice");
     let target = |path: &str| format!("{path}?a=1&access_token={alice}&b=2");
     let off = World::start().await;
@@ -78,7 +78,7 @@ async fn a_token_in_the_query_is_off_unless_named_and_never_goes_upstream_there(
 }
 
 #[tokio::test]
-async fn a_token_in_a_cookie_opens_requests_and_handshakes_of_ones_own_pages() {
+async fn cookie_token_admits_requests_and_handshakes_of_own_pages() {
     let world = from(r#"["cookie:token"]"#).await;
     let alice = token_of("alice");
     let cookie = format!("cookie: theme=dark; token={alice}");
@@ -122,7 +122,7 @@ async fn the_first_place_in_from_where_something_is_decides() {
 }
 
 #[tokio::test]
-async fn of_several_policies_the_first_that_finds_a_credential_decides() {
+async fn first_policy_that_finds_a_credential_decides() {
     const LINE: &str =
         "k1 sha256:0000000000000000000000000000000000000000000000000000000000000000 user=ci";
     let second = format!("[auth.machines]\nkind = \"api_key\"\nkeys = [\"{LINE}\"]\n");

@@ -9,7 +9,7 @@ use super::world::{WS, problem};
 use crate::harness::{Socket, eventually, within};
 
 #[tokio::test]
-async fn who_logs_out_is_gone_from_live_connections_with_the_next_recheck() {
+async fn logout_closes_live_connections_at_the_next_recheck() {
     let policy = "recheck = \"1s\"\ncache = \"1s\"";
     let guarded = world(policy, "auth = \"login\"").await;
     let (mut one, _) = guarded.welcomed("/stream", &[ALICE]).await;
@@ -37,7 +37,7 @@ async fn who_logs_out_is_gone_from_live_connections_with_the_next_recheck() {
 }
 
 #[tokio::test]
-async fn where_the_connection_asks_for_nobody_only_the_subscriptions_of_who_logs_out_end() {
+async fn logout_on_an_open_connection_ends_its_subscriptions_only() {
     let world = world("recheck = \"1s\"", "").await;
     let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
     let ch = many.subscribe(1, "/stream").await;
@@ -58,7 +58,7 @@ async fn where_the_connection_asks_for_nobody_only_the_subscriptions_of_who_logs
 }
 
 #[tokio::test]
-async fn while_nobody_can_tell_who_is_here_stays_for_a_while_and_nobody_new_comes_in() {
+async fn authority_outage_keeps_sessions_a_while_and_admits_no_new() {
     let policy = "recheck = \"1s\"\ncache = \"0s\"\nstale_if_error = \"2s\"";
     let world = world(policy, "auth = \"login\"").await;
     let (mut one, _) = world.welcomed("/stream", &[ALICE]).await;
@@ -157,7 +157,7 @@ async fn what_a_recheck_hears_of_somebody_is_acted_upon() {
 }
 
 #[tokio::test]
-async fn a_session_that_an_admin_takes_back_stays_out_and_a_user_has_to_be_vouched_for_anew() {
+async fn revoked_session_stays_out_and_revoked_user_is_asked_anew() {
     let world = world("cache = \"30s\"", "auth = \"login\"").await;
     let stolen = "cookie: session=a2";
     let alice = json!({"user": {"id": "alice", "tenant": 7}}).to_string();

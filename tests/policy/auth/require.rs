@@ -120,7 +120,7 @@ async fn world() -> (Backend, Proxy) {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_guarded_path_reaches_the_backend_without_a_key() {
+async fn guarded_path_in_any_spelling_needs_a_key() {
     let (backend, proxy) = world().await;
     let mut statuses = BTreeSet::new();
     assert!(SPELLINGS.len() > 75);

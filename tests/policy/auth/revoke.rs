@@ -73,7 +73,7 @@ async fn a_user_is_out_at_once_and_comes_back_with_a_newer_token() {
 }
 
 #[tokio::test]
-async fn the_login_of_a_session_is_out_with_all_its_connections_and_no_other_login() {
+async fn revoked_login_closes_its_connections_and_no_others() {
     let world = guarded("").await;
     let stolen = token(json!({"jti": "stolen"}));
     let kept = token(json!({"jti": "kept"}));

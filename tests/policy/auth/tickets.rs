@@ -24,7 +24,7 @@ async fn ticket(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_one_handshake_and_the_backend_hears_the_token_it_stands_for() {
+async fn ticket_admits_one_handshake_and_sends_its_token_upstream() {
     let world = world().await;
     for (path, protocol) in [
         ("/stream", None),
@@ -90,7 +90,7 @@ async fn a_ticket_is_for_handshakes_alone() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_given_to_whom_the_route_knows_and_only_where_it_takes_them() {
+async fn ticket_is_given_to_known_users_where_the_route_takes_it() {
     let world = world().await;
     assert_eq!(give(&world, "/stream", &[]).await.status(), 401);
     let bad = give(&world, "/stream", &[&bearer("a.b.c")]).await;
@@ -113,7 +113,7 @@ async fn a_ticket_is_given_to_whom_the_route_knows_and_only_where_it_takes_them(
 }
 
 #[tokio::test]
-async fn a_ticket_by_cookie_is_a_write_and_stands_for_the_cookies_of_its_page() {
+async fn ticket_by_cookie_is_a_write_and_carries_page_cookies() {
     let policy = format!(
         "{LOGIN}from = [\"cookie:token\", \"ticket\"]\n\
          csrf = {{header = \"X-CSRFToken\", cookie = \"csrftoken\"}}\n"

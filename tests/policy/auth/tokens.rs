@@ -12,7 +12,7 @@ async fn guarded(websocket: &str) -> World {
 }
 
 #[tokio::test]
-async fn a_good_token_opens_every_door_and_the_backend_hears_whose_it_is() {
+async fn good_token_opens_every_entrance_and_names_its_user() {
     let world = guarded("").await;
     let alice = token(json!({"tenantId": "t1", "roles": ["editor", "admin"]}));
     let by = bearer(&alice);
@@ -90,7 +90,7 @@ async fn without_a_token_no_door_opens_and_the_backend_hears_nothing() {
 }
 
 #[tokio::test]
-async fn a_json_client_may_say_who_it_is_first_and_nothing_else_before() {
+async fn json_client_says_hello_before_anything_else() {
     for path in ["/stream", WS] {
         let world = guarded("").await;
         let mut socket = world.open(path, &[JSON]).await;
@@ -176,7 +176,7 @@ async fn who_says_no_hello_in_time_is_sent_away() {
 }
 
 #[tokio::test]
-async fn who_is_known_and_lacks_what_is_required_is_told_so_at_every_door() {
+async fn known_user_without_requirement_is_refused_everywhere() {
     let world = World::start().await;
     let by = bearer(&token(json!({"roles": ["reader"]})));
     for answer in [

@@ -72,7 +72,7 @@ async fn one_person_is_one_topic_whatever_their_tokens_and_cookies() {
 }
 
 #[tokio::test]
-async fn the_newest_token_is_what_goes_upstream_with_the_next_request() {
+async fn newest_token_goes_upstream_with_the_next_request() {
     let world = World::start().await;
     let (old, newer) = (token(json!({"jti": "1"})), token(json!({"jti": "2"})));
     let newest = token(json!({"jti": "3"}));
@@ -106,7 +106,7 @@ async fn the_newest_token_is_what_goes_upstream_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn people_of_one_tenant_share_a_stream_and_the_backend_hears_of_the_tenant_alone() {
+async fn tenants_users_share_a_stream_that_names_the_tenant_alone() {
     let world = shared().await;
     let mut alice = world.join(&of("alice", "t1")).await;
     let mut bob = world.join(&of("bob", "t1")).await;
@@ -153,7 +153,7 @@ async fn who_lacks_the_claim_that_a_topic_is_shared_by_is_refused() {
 }
 
 #[tokio::test]
-async fn when_the_first_of_a_tenant_leaves_the_stream_goes_on_for_the_others() {
+async fn tenants_first_client_leaves_and_the_stream_goes_on() {
     let world = shared().await;
     let mut alice = world.join(&of("alice", "t1")).await;
     alice.subscribe(1, "/tenant").await;

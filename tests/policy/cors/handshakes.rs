@@ -44,7 +44,7 @@ async fn rows_60_to_68_hold_for_tunnels_too() {
 }
 
 #[tokio::test]
-async fn a_101_says_nothing_about_origins_and_its_page_was_judged_before_its_key() {
+async fn switching_answer_has_no_cors_and_origin_precedes_key() {
     let backend = backend().await;
     let routes = format!(
         "{CORS}{}[websocket]\ncors = \"web\"\nauth = \"keys\"\n{}{}",

@@ -15,7 +15,7 @@ fn routes(mode: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_backends_own_headers_stay_and_it_answers_preflights_itself() {
+async fn backends_own_cors_stays_and_it_answers_preflights() {
     for mode in ["passthrough", "off"] {
         let backend = backend().await;
         let proxy = Proxy::before(&backend, "", &routes(mode)).await;
@@ -41,7 +41,7 @@ async fn the_backends_own_headers_stay_and_it_answers_preflights_itself() {
 }
 
 #[tokio::test]
-async fn a_preflight_reaches_the_backend_without_credentials_and_nothing_else_does() {
+async fn passthrough_preflight_alone_goes_on_without_credentials() {
     let backend = backend().await;
     let proxy = Proxy::before(&backend, "", &routes("passthrough")).await;
     let asked = format!("Origin: {EVIL}\r\nAccess-Control-Request-Method: PUT\r\n");

@@ -4,7 +4,7 @@ use crate::harness::Proxy;
 use crate::policy::world::{APP, EVIL, ask, backend, cors_names, refused, route, varies_by, write};
 
 #[tokio::test]
-async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {
+async fn star_policy_grants_any_page_and_none_with_cookies() {
     let backend = backend().await;
     let routes = format!(
         "[cors.any]\norigins = [\"*\"]\n{}{}",
@@ -45,7 +45,7 @@ async fn everybody_is_nobody_in_particular_and_nobody_who_sends_a_cookie() {
 }
 
 #[tokio::test]
-async fn the_houses_own_pages_are_those_of_its_public_url_and_of_the_host_that_was_asked() {
+async fn own_pages_are_those_of_public_url_and_requested_host() {
     let backend = backend().await;
     let server = "public_url = \"https://www.example.com\"\ntrusted_proxies = [\"127.0.0.1\"]";
     let routes = format!(

@@ -93,7 +93,7 @@ async fn rows_40_to_50_and_54_an_allowed_page_hears_what_it_may() {
 }
 
 #[tokio::test]
-async fn rows_43_to_45_and_55_to_57_what_is_not_listed_is_never_said_again() {
+async fn rows_43_to_57_unlisted_values_are_never_echoed() {
     let backend = backend().await;
     let proxy = enforced(&backend).await;
     let long = format!("x-{}", "a".repeat(10 << 10));
@@ -144,7 +144,7 @@ async fn rows_46_47_and_53_a_page_that_is_not_named_hears_nothing() {
 }
 
 #[tokio::test]
-async fn rows_51_and_52_what_asks_for_no_method_is_a_request_like_any_other() {
+async fn rows_51_and_52_options_without_method_is_passed_on() {
     let backend = backend().await;
     let proxy = enforced(&backend).await;
     let answer = ask(&proxy, "OPTIONS /", &format!("Origin: {APP}\r\n")).await;
@@ -166,7 +166,7 @@ async fn rows_51_and_52_what_asks_for_no_method_is_a_request_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_judged_by_the_route_that_its_method_would_reach() {
+async fn preflight_is_judged_by_the_route_its_method_reaches() {
     let backend = backend().await;
     let writes = "[cors.writes]\norigins = [\"https://writer.example.com\"]\nmethods = [\"PUT\"]\n";
     let routes = format!(
@@ -209,7 +209,7 @@ async fn a_preflight_is_judged_by_the_route_that_its_method_would_reach() {
 }
 
 #[tokio::test]
-async fn the_endpoints_of_the_house_answer_preflights_by_the_policy_they_are_under() {
+async fn own_endpoints_answer_preflights_by_their_policy() {
     let backend = backend().await;
     let routes = format!(
         "{CORS}[cors.other]\norigins = [\"https://other.example.com\"]\n\

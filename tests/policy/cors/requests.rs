@@ -45,7 +45,7 @@ fn from(origin: &str) -> String {
 }
 
 #[tokio::test]
-async fn rows_1_to_4_and_7_an_allowed_page_reads_the_answer_and_is_named_alone() {
+async fn rows_1_to_4_and_7_allowed_page_reads_and_is_named_alone() {
     let backend = backend().await;
     let proxy = enforced(&backend).await;
     let answer = ask(&proxy, "GET /", "").await;
@@ -70,7 +70,7 @@ async fn rows_1_to_4_and_7_an_allowed_page_reads_the_answer_and_is_named_alone()
 }
 
 #[tokio::test]
-async fn rows_5_to_25_whoever_is_not_named_reads_nothing_and_writes_nothing() {
+async fn rows_5_to_25_unlisted_page_reads_and_writes_nothing() {
     let backend = backend().await;
     let proxy = enforced(&backend).await;
     for (row, origin) in LOOKALIKES {
@@ -131,7 +131,7 @@ async fn rows_26_to_28_two_origins_none_to_speak_of_and_ones_own() {
 }
 
 #[tokio::test]
-async fn rows_29_to_35_whatever_the_backend_answers_the_page_may_read_it() {
+async fn rows_29_to_35_allowed_page_reads_any_backend_answer() {
     let backend = backend().await;
     let proxy = enforced(&backend).await;
     for (row, line, status) in [

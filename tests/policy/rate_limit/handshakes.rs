@@ -22,7 +22,7 @@ async fn world(handshakes: &str) -> (Backend, Proxy) {
 }
 
 #[tokio::test]
-async fn a_burst_comes_in_some_wait_and_the_rest_is_told_different_times() {
+async fn handshake_burst_is_admitted_queued_or_spread_over_time() {
     let (backend, proxy) = world("2/s burst 20").await;
     let public = &proxy.handle.public[0];
     let all = (0..120).map(|_| Socket::open(public, "/_crossfade/ws", &[JSON]));

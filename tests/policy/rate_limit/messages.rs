@@ -29,7 +29,7 @@ fn assert_refused(answer: &serde_json::Value) {
 }
 
 #[tokio::test]
-async fn too_many_messages_are_answered_with_when_to_come_back_and_after_that_closed() {
+async fn message_flood_gets_retry_after_and_then_close() {
     let (_backend, proxy) = world("messages = \"2/h burst 4\"").await;
     for path in ["/_crossfade/ws", "/feed/1"] {
         let mut socket = open(&proxy, path, &[JSON]).await;
@@ -209,7 +209,7 @@ async fn a_message_size_follows_a_reload() {
 }
 
 #[tokio::test]
-async fn a_route_that_has_one_quota_for_everybody_has_it_over_http_and_by_req_together() {
+async fn route_wide_quota_counts_http_and_req_together() {
     let backend = backend().await;
     let call = "methods = [\"POST\"]\ncalls = [\"POST\"]\nrate_limit = \"each\"";
     let routes = format!(

@@ -73,7 +73,7 @@ async fn what_is_refused_for_another_reason_is_told_to_its_page_too() {
 }
 
 #[tokio::test]
-async fn the_client_behind_a_trusted_proxy_counts_and_nobody_else_chooses_an_address() {
+async fn limit_counts_client_behind_trusted_proxy_and_no_forgery() {
     let backend = backend().await;
     let lines = "requests = \"1/h\"";
     let proxy = before(&backend, TRUSTED, lines, "").await;
@@ -216,7 +216,7 @@ async fn handshakes_have_a_quota_of_their_own() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_known_an_address_stands_for_its_user_and_http2_counts_too() {
+async fn anonymous_limit_counts_by_address_and_over_http2() {
     let backend = backend().await;
     let proxy = before(&backend, TRUSTED, "requests = \"1/h\"\nby = \"user\"", "").await;
     for (address, status) in [(1, 200), (2, 200), (1, 429), (2, 429)] {

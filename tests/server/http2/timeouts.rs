@@ -82,7 +82,7 @@ async fn a_slow_line_may_take_its_time_over_one_frame() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_window_stays_closed_is_reset_and_others_go_on() {
+async fn stream_with_closed_window_is_reset_and_others_go_on() {
     let backend = Backend::start(|request, mut peer| async move {
         let large = request.target() == "/large";
         let body = "x".repeat(if large { 200_000 } else { 2 });

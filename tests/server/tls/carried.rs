@@ -211,7 +211,7 @@ async fn a_client_may_end_its_half() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_with_a_close_notify_and_a_refusal_reaches_its_client() {
+async fn connection_ends_with_close_notify_after_a_refusal() {
     let authority = Authority::new();
     let (backend, proxy) = crate::harness::tls::passthrough(&authority).await;
     let config = authority.client(None);

@@ -123,7 +123,7 @@ async fn the_name_asked_for_chooses_the_certificate() {
 }
 
 #[tokio::test]
-async fn where_client_certificates_are_asked_for_a_right_one_is_needed() {
+async fn required_client_certificate_has_to_be_valid() {
     let (authority, others) = (Authority::new(), Authority::new());
     let backend = Backend::ok().await;
     let path = authority.path("authority.crt");

@@ -36,7 +36,7 @@ async fn plain_http_is_told_and_closed() {
 }
 
 #[tokio::test]
-async fn a_header_of_the_proxy_protocol_that_nobody_expects_is_named_as_such() {
+async fn unexpected_proxy_protocol_header_is_named_as_such() {
     let authority = Authority::new();
     let (_backend, proxy) = passthrough(&authority).await;
     let mut client = proxy.client().await;

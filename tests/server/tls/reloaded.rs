@@ -94,7 +94,7 @@ async fn a_replaced_file_is_noticed_and_a_bad_pair_is_refused() {
 }
 
 #[tokio::test]
-async fn tickets_outlive_a_reload_that_leaves_the_certificates_alone_and_no_other() {
+async fn tls_tickets_outlive_reloads_that_keep_certificates_only() {
     use rustls::HandshakeKind::{Full, Resumed};
     let authority = Authority::new();
     let (_backend, proxy) = passthrough(&authority).await;

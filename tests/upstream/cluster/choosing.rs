@@ -24,7 +24,7 @@ async fn servers_take_turns() {
 }
 
 #[tokio::test]
-async fn the_fewest_in_flight_counts_answers_that_go_on_and_outlives_a_reload() {
+async fn least_requests_counts_streams_and_outlives_a_reload() {
     let (a, b, c) = three().await;
     let keys = "balance = \"least_requests\"";
     let proxy = before(&[&a, &b], keys).await;

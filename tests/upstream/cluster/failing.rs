@@ -8,7 +8,7 @@ use super::world::{Manner, Server, before, get, health, stream, upstream, who};
 use crate::harness::{eventually, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_three_dies_under_load_and_only_what_it_had_begun_fails() {
+async fn dying_server_fails_only_requests_it_had_begun() {
     let (a, mut b, c) = (
         Server::start("a").await,
         Server::start("b").await,
@@ -60,7 +60,7 @@ async fn one_of_three_dies_under_load_and_only_what_it_had_begun_fails() {
 }
 
 #[tokio::test]
-async fn when_all_are_dead_clients_are_told_and_the_first_to_return_is_found_at_once() {
+async fn all_servers_dead_says_so_and_finds_the_first_one_back() {
     let (mut a, mut b) = (Server::start("a").await, Server::start("b").await);
     let proxy = before(&[&a, &b], "").await;
     a.die();

@@ -179,7 +179,7 @@ struct Refusal<'c> {
 }
 
 #[tokio::test]
-async fn what_a_backend_refused_to_begin_with_goes_again_whatever_the_method() {
+async fn refused_stream_is_sent_again_for_any_method() {
     let refuse = |refusal: &mut Refusal<'_>| refusal.respond.send_reset(h2::Reason::REFUSED_STREAM);
     let (url, refused, _tasks) = moody(refuse).await;
     let proxy = before(&url, "").await;
@@ -199,7 +199,7 @@ async fn what_may_have_been_executed_does_not_go_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_farewell_finishes_and_is_not_used_again() {
+async fn connection_after_goaway_finishes_and_is_not_reused() {
     let part = |refusal: &mut Refusal<'_>| {
         refusal.connection.graceful_shutdown();
         let answer = Response::builder().status(200).body(()).unwrap();

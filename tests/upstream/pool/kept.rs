@@ -38,7 +38,7 @@ async fn fickle() -> Backend {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_closed_at_random_moments_cost_no_client_anything() {
+async fn randomly_closed_connections_fail_no_client() {
     const REQUESTS: usize = 10_000;
     const CLIENTS: usize = 16;
     let backend = fickle().await;
@@ -59,7 +59,7 @@ async fn connections_closed_at_random_moments_cost_no_client_anything() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_backend_closed_while_idle_is_passed_over_for_any_method() {
+async fn connection_closed_while_idle_is_skipped_for_any_method() {
     let backend = Backend::start(|_, peer| async move {
         reply(peer, "200 OK", "", "ok").await;
         None
@@ -75,7 +75,7 @@ async fn a_connection_that_the_backend_closed_while_idle_is_passed_over_for_any_
 }
 
 #[tokio::test]
-async fn what_a_backend_says_unasked_on_an_idle_connection_answers_nobody() {
+async fn unasked_bytes_on_an_idle_connection_answer_no_request() {
     let backend = Backend::start(|_, mut peer: Peer| async move {
         let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         peer.send(ok).await;
@@ -111,7 +111,7 @@ async fn gated() -> (Backend, Arc<Semaphore>) {
 }
 
 #[tokio::test]
-async fn no_more_than_keepalive_are_kept_and_none_for_longer_than_idle_timeout() {
+async fn idle_connections_stay_within_keepalive_and_idle_timeout() {
     let (backend, gate) = gated().await;
     let proxy = before(&backend, "keepalive = 2\nidle_timeout = \"1s\"").await;
     let asking = join_all((0..5).map(|_| async {

@@ -63,7 +63,7 @@ fn assert_refused(proxy: &Proxy, answer: &Message, reason: &str, detail: &str) {
 }
 
 #[tokio::test]
-async fn a_server_with_a_certificate_by_the_given_authority_is_believed() {
+async fn server_certificate_by_the_given_authority_is_trusted() {
     let authority = Authority::new();
     let acceptor = authority.vouch("app.internal", 4000, HTTP_1);
     let backend = Modern::start(Some(acceptor), false).await;
@@ -102,7 +102,7 @@ async fn a_certificate_out_of_its_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused_and_neither_name_is_told() {
+async fn certificate_of_another_name_is_refused_without_names() {
     let authority = Authority::new();
     let acceptor = authority.vouch("other.internal", 4000, HTTP_1);
     let backend = Modern::start(Some(acceptor), false).await;

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_text_or_a_whole_number_and_all_that_is_said_of_them_is_kept() {
+    fn user_is_text_or_whole_number_and_its_claims_are_kept() {
         let body = json!({"user": "alice", "org": {"id": 3}, "roles": ["site admin", 7, "", null, {}], "x": 1});
         let alice = known(&body);
         assert_eq!(
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_names_nobody_is_beside_the_question_and_says_why() {
+    fn success_that_names_no_user_is_an_error_that_says_why() {
         for (body, why) in [
             ("", "no JSON object"),
             ("\"alice\"", "no JSON object"),

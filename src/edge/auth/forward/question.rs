@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn its_answer_is_found_again_by_all_that_it_depends_on_and_by_nothing_else() {
+    fn cached_answer_is_keyed_by_exactly_what_it_depends_on() {
         let key = |auth: &str, change: fn(&mut Inputs, &mut Context)| {
             let (mut inputs, mut context) = (cookie("sid=1"), context());
             change(&mut inputs, &mut context);

@@ -203,7 +203,7 @@ async fn a_thousand_who_ask_for_one_session_are_one_question() {
 }
 
 #[tokio::test]
-async fn whoever_asked_first_may_leave_and_the_others_get_their_answer() {
+async fn first_asker_leaves_and_the_others_get_their_answer() {
     let (authority, backend, _) = world().await;
     backend.hold();
     let first = authority.ask(sid("1"), context());
@@ -314,7 +314,7 @@ async fn silence_is_waited_for_two_seconds() {
 }
 
 #[tokio::test]
-async fn a_recheck_asks_past_the_cache_and_all_connections_of_a_session_share_it() {
+async fn recheck_skips_the_cache_and_serves_all_its_connections() {
     let (authority, backend, _) = world_with(|it| it.cache = SECOND * 3600).await;
     let known = ask(&authority, "1").await.unwrap();
     pass(SECOND * 29).await;
@@ -338,7 +338,7 @@ async fn a_recheck_asks_past_the_cache_and_all_connections_of_a_session_share_it
 }
 
 #[tokio::test]
-async fn a_logout_is_seen_by_a_recheck_and_by_those_who_come_after_it() {
+async fn logout_is_seen_by_a_recheck_and_by_later_requests() {
     let (authority, backend, _) = world_with(|it| it.cache = SECOND * 3600).await;
     let known = ask(&authority, "1").await.unwrap();
     backend.says_json("401 Unauthorized", "{}");
@@ -351,7 +351,7 @@ async fn a_logout_is_seen_by_a_recheck_and_by_those_who_come_after_it() {
 }
 
 #[tokio::test]
-async fn who_is_connected_stays_through_an_outage_for_a_time_and_nobody_new_comes_in() {
+async fn outage_keeps_known_sessions_for_a_time_and_admits_no_new() {
     let (authority, backend, _) = world().await;
     let known = ask(&authority, "1").await.unwrap();
     backend.says_json("503 Service Unavailable", "");
@@ -394,7 +394,7 @@ async fn who_is_forgotten_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_under_way_when_somebody_was_forgotten_is_not_kept() {
+async fn answer_under_way_during_revocation_is_not_cached() {
     let (authority, backend, _) = world().await;
     backend.hold();
     let before = authority.ask(sid("1"), context());
@@ -412,7 +412,7 @@ async fn an_answer_that_was_under_way_when_somebody_was_forgotten_is_not_kept() 
 }
 
 #[tokio::test]
-async fn there_are_only_so_many_questions_and_one_that_is_lost_blocks_no_other() {
+async fn authority_requests_are_bounded_and_a_lost_one_blocks_none() {
     let (authority, backend, _) = world().await;
     let key = Question::new("session", sid("1"), context()).key;
     let (number, tell, answer) = authority.state().set_out(key).unwrap();

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_is_known_for_five_minutes_and_no_more_than_a_hundred_of_them() {
+    fn missing_keys_are_remembered_five_minutes_and_bounded() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.note_missing("k", now);
         assert!(pace.is_missing("k", now + seconds(299)));

@@ -110,7 +110,7 @@ async fn is_known(set: &KeySet, signer: &Signer, kid: Option<&str>) -> bool {
 }
 
 #[tokio::test]
-async fn nothing_is_fetched_before_somebody_asks_and_then_once_for_all() {
+async fn key_set_is_fetched_on_first_use_and_once_for_all() {
     let (publisher, signer) = (Publisher::start().await, Signer::new(Algorithm::ES256));
     publisher.publishes(&[signer.jwk("k1")]);
     let set = publisher.set();
@@ -129,7 +129,7 @@ async fn nothing_is_fetched_before_somebody_asks_and_then_once_for_all() {
 }
 
 #[tokio::test]
-async fn ten_thousand_tokens_with_keys_that_nobody_has_cause_two_fetches_in_a_minute() {
+async fn unknown_keys_of_10k_tokens_cause_two_fetches_a_minute() {
     let (publisher, signer) = (Publisher::start().await, Signer::new(Algorithm::ES256));
     let set = publisher.set();
     publisher.publishes(&[signer.jwk("k1")]);
@@ -217,7 +217,7 @@ async fn a_set_that_comes_up_late_is_noticed_soon() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_set_changes_nothing_and_old_keys_hold_for_a_day() {
+async fn invalid_key_set_changes_nothing_and_old_keys_last_a_day() {
     let (publisher, signer) = (Publisher::start().await, Signer::new(Algorithm::ES256));
     let set = publisher.set();
     publisher.publishes(&[signer.jwk("k1")]);
@@ -264,7 +264,7 @@ async fn what_is_no_key_set_changes_nothing_and_old_keys_hold_for_a_day() {
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_five_seconds_and_who_leaves_stops_nothing() {
+async fn key_fetch_wait_ends_after_5s_and_leavers_stop_nothing() {
     let (publisher, signer) = (Publisher::start().await, Signer::new(Algorithm::ES256));
     // Its connections are made, and nobody reads them.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

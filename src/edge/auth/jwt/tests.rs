@@ -162,7 +162,7 @@ fn what_the_file_leaves_unchecked_is_not_asked_for() {
 }
 
 #[test]
-fn clocks_are_forgiven_as_far_as_the_file_says_and_no_second_more() {
+fn clock_skew_is_allowed_up_to_leeway_and_no_second_more() {
     let signer = Signer::new(Algorithm::HS256);
     let policy = jwt(signer.source(), &[Algorithm::HS256]);
     let keys = Keys::local(&policy).unwrap();

@@ -164,7 +164,7 @@ fn the_star_lists_everybody_who_sends_no_cookie() {
 }
 
 #[test]
-fn row_68_a_handshake_is_known_in_any_case_and_among_other_tokens() {
+fn row_68_handshake_is_recognized_in_any_case_and_list() {
     let request = hyper::Request::get("/stream")
         .header("host", HOST)
         .header("upgrade", "WebSocket")

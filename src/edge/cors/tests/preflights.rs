@@ -41,7 +41,7 @@ fn question<'a>(origin: &'a str, method: &'a str) -> Vec<(&'static str, &'a str)
 }
 
 #[test]
-fn rows_40_to_50_and_54_to_56_the_answer_is_what_is_listed_and_nothing_of_the_question() {
+fn rows_40_to_56_preflight_answer_lists_config_not_request() {
     let long = "x-a,".repeat(2560);
     let just_fits = "x-a,".repeat(1024);
     for (row, origin, method, headers, is_granted) in [
@@ -132,7 +132,7 @@ fn row_56_a_private_or_local_network_is_not_granted() {
 }
 
 #[test]
-fn row_57_the_star_stands_where_it_is_a_wildcard_and_authorization_beside_it() {
+fn row_57_star_stands_as_wildcard_beside_authorization() {
     let answer = answered(57, &anybody(), &question(EVIL, "PUT"));
     let starred = pairs(&[
         ("access-control-allow-headers", "*, authorization"),
@@ -157,7 +157,7 @@ fn row_57_the_star_stands_where_it_is_a_wildcard_and_authorization_beside_it() {
 }
 
 #[test]
-fn a_preflight_is_judged_by_the_route_of_the_method_that_it_asks_for() {
+fn preflight_is_judged_by_the_route_of_its_method() {
     let options = Method::OPTIONS;
     let asked = |method: &Method, request: &[(&'static str, &str)]| {
         preflight_method(method, &fields(request))

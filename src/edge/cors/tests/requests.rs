@@ -126,7 +126,7 @@ fn rows_10_to_25_lookalikes_read_nothing_and_cause_nothing() {
 }
 
 #[test]
-fn rows_29_to_33_every_answer_bears_the_marks_and_keeps_the_rest() {
+fn rows_29_to_33_answers_get_cors_headers_and_keep_the_rest() {
     for (row, answer) in [
         (29, &[("etag", "\"1\"")][..]),
         (30, &[("location", "/login")]),
@@ -181,7 +181,7 @@ fn row_34_vary_is_merged_into_one_line() {
 }
 
 #[test]
-fn rows_51_and_52_options_that_asks_for_no_method_is_an_ordinary_request() {
+fn rows_51_and_52_options_without_method_is_a_plain_request() {
     for (row, origins, then) in [
         (51, &[APP][..], Granted(APP)),
         (51, &[EVIL], Nothing),
@@ -196,7 +196,7 @@ fn rows_51_and_52_options_that_asks_for_no_method_is_an_ordinary_request() {
 }
 
 #[test]
-fn row_57_the_star_is_for_those_without_cookies_and_never_beside_credentials() {
+fn row_57_star_is_without_cookies_never_beside_credentials() {
     let starred = Cors {
         expose: vec!["*".into()],
         ..anybody()
@@ -243,7 +243,7 @@ fn row_57_the_star_is_for_those_without_cookies_and_never_beside_credentials() {
 }
 
 #[test]
-fn an_origin_that_is_listed_without_credentials_is_named_all_the_same() {
+fn listed_origin_without_credentials_is_named() {
     let cors = Cors {
         credentials: false,
         expose: Vec::new(),
@@ -258,7 +258,7 @@ fn an_origin_that_is_listed_without_credentials_is_named_all_the_same() {
 }
 
 #[test]
-fn public_url_is_the_own_place_too_and_a_listed_own_place_is_granted() {
+fn public_url_is_own_origin_and_listed_own_origin_is_granted() {
     let page = "https://app.example.org";
     let public = Some("https://app.example.org/base");
     let headers = fields(&[("origin", page)]);
@@ -285,7 +285,7 @@ fn public_url_is_the_own_place_too_and_a_listed_own_place_is_granted() {
 }
 
 #[test]
-fn without_an_enforced_policy_all_of_it_is_the_backends_own_matter() {
+fn unenforced_policy_leaves_cors_to_the_backend() {
     let mode = |mode| Cors { mode, ..policy() };
     let [passthrough, off] = [CorsMode::Passthrough, CorsMode::Off].map(mode);
     let preflight = ("access-control-request-method", "PUT");

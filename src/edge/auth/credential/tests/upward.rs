@@ -7,7 +7,7 @@ use crate::edge::auth::Admission;
 use crate::edge::auth::identity::Identity;
 
 #[test]
-fn a_foreign_page_cannot_hide_a_cookie_behind_something_it_may_send() {
+fn foreign_page_cannot_hide_a_cookie_behind_its_own_fields() {
     let from = [From::Header, From::Query("token".into()), From::Subprotocol];
     let fields = ["authorization", "accept-language", "x-session"];
     let session = forward(&from, None, &fields);
@@ -100,7 +100,7 @@ fn judged(auth: &Arc<Auth>, lines: &[&str], extras: &Extras) -> [Option<String>;
 }
 
 #[test]
-fn who_is_answered_for_several_people_brings_nothing_that_was_not_judged() {
+fn shared_answer_goes_upstream_with_judged_credentials_only() {
     let from = [
         From::Header,
         From::Cookie("id".into()),

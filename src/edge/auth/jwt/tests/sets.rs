@@ -175,7 +175,7 @@ fn exponents_that_are_none_make_no_key() {
 }
 
 #[test]
-fn of_two_with_one_name_the_first_counts_and_there_is_an_end_to_them() {
+fn duplicate_key_id_takes_the_first_and_keys_are_bounded() {
     let (first, second) = (Signer::new(Algorithm::ES256), Signer::new(Algorithm::ES256));
     let keys = parse(&[first.jwk("k"), second.jwk("k")]).unwrap();
     assert_eq!(keys.count(), 1);
