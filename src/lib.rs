@@ -23,6 +23,7 @@ pub mod edge;
 pub mod error;
 pub mod event;
 pub mod handover;
+pub mod http;
 pub mod hub;
 pub mod json;
 pub mod listener;

@@ -61,6 +61,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("edge::auth", 3),
     ("edge::rate_limit", 3),
     ("edge", 2),
+    ("http", 2),
     ("policy", 2),
     ("config", 1),
     ("telemetry", 1),

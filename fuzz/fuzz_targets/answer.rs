@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::edge::hygiene::scan::answer::{Answers, Asked, Flaw};
+use crossfade::http::parser::response::{Answers, Asked, Flaw};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use crossfade::config::{Network, Underscores};
-use crossfade::edge::hygiene::forwarded::{Peer, client, rebuild, text};
-use crossfade::edge::hygiene::host::Host;
-use crossfade::edge::hygiene::{hop, names};
+use crossfade::http::forwarded::{Peer, client, rebuild, text};
+use crossfade::http::host::Host;
+use crossfade::http::{header_names, hop_by_hop};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -34,10 +34,10 @@ fuzz_target!(|input: (u8, &[u8])| {
         0 => Underscores::Drop,
         _ => Underscores::Allow,
     };
-    if names::disambiguate(&mut headers, policy).is_err() {
+    if header_names::disambiguate(&mut headers, policy).is_err() {
         return;
     }
-    hop::strip(&mut headers);
+    hop_by_hop::strip(&mut headers);
     let host = Host::parse(&HeaderValue::from_static("a.example:8080")).expect("a host");
     let own = text(peer.ip);
     let told = client(&headers, peer, &own, &host, &trusted);
@@ -52,7 +52,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         return;
     }
     for (name, value) in &headers {
-        if names::is_forwarded(name.as_str()) {
+        if header_names::is_forwarded(name.as_str()) {
             let value = value.to_str().expect("our own words");
             assert!(
                 [

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crossfade::edge::hygiene::frames::{Abuse, Budget, Head, Walk};
+use crossfade::http::http2_frame_budget::{Abuse, Budget, Head, Walk};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

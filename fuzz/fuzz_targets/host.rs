@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::edge::hygiene::host::{self, Host};
+use crossfade::http::host::{self, Host};
 use hyper::Request;
 use hyper::header::{HOST, HeaderValue};
 use libfuzzer_sys::fuzz_target;

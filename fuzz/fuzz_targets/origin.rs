@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossfade::config::{Cors, CorsMode, OriginPattern};
 use crossfade::edge::cors::{Refused, Ruling, judge, preflight_method, rule};
-use crossfade::edge::hygiene::host::Host;
+use crossfade::http::host::Host;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::edge::hygiene::path::canonical;
+use crossfade::http::path::canonical;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|raw: &str| {

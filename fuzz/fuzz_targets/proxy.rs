@@ -2,17 +2,17 @@
 
 #![no_main]
 
-use crossfade::edge::hygiene::proxy::{self, Beginning, LONGEST};
+use crossfade::http::proxy_protocol::{self, Beginning, LONGEST};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let whole = proxy::begin(bytes);
+    let whole = proxy_protocol::begin(bytes);
     if let Ok(Beginning::Header(length, _)) = whole {
         assert!((8..=LONGEST).contains(&length) && length <= bytes.len());
         // What follows is not looked at, and nothing less is a header.
         let header = &bytes[..length];
-        assert_eq!(proxy::begin(header), whole);
-        let shorter = proxy::begin(&header[..length - 1]);
+        assert_eq!(proxy_protocol::begin(header), whole);
+        let shorter = proxy_protocol::begin(&header[..length - 1]);
         assert!(matches!(shorter, Ok(Beginning::Partial { .. })));
     }
     if let Ok(Beginning::Partial { is_header }) = whole {
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     // What is decided stays decided.
     let mut decided = None;
     for cut in 0..bytes.len().min(64) {
-        match (decided, proxy::begin(&bytes[..cut])) {
+        match (decided, proxy_protocol::begin(&bytes[..cut])) {
             (None, Ok(Beginning::Partial { .. })) => {}
             (None, found) => decided = Some(found),
             (Some(before), found) => assert_eq!(before, found),

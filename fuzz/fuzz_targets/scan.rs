@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use crossfade::edge::hygiene::Fault;
-use crossfade::edge::hygiene::scan::{Limits, Place, Scanner};
+use crossfade::http::Fault;
+use crossfade::http::parser::{Limits, Place, Scanner};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {

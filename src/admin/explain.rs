@@ -11,7 +11,8 @@ use super::answer::{self, Answer, Fault};
 use super::read::Asked;
 use crate::config::Route;
 use crate::edge::cors;
-use crate::edge::hygiene::{host::Host, path};
+use crate::http::host::Host;
+use crate::http::path;
 use crate::rollout::{self, Candidate, Stages, percent_number, unit};
 use crate::route::{InForce, Reading};
 

@@ -15,9 +15,9 @@ use super::expiry::Expiry;
 use super::wire::Traffic;
 use crate::config::Upstream;
 use crate::edge::auth::Denied;
-use crate::edge::hygiene::text::Text;
-use crate::edge::hygiene::trailers;
 use crate::error::{Error, Side};
+use crate::http::header_text::Text;
+use crate::http::trailers;
 use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 use crate::upstream::Body;
 

@@ -16,7 +16,7 @@ use super::linger;
 use super::stream::Stream;
 use crate::config::ProxyProtocol;
 use crate::edge::caps::{Full, Lingering};
-use crate::edge::hygiene::proxy::{self, Beginning, Malformed, Source};
+use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
 
 /// How much is read at once while it is not known what it is.
 const PIECE: usize = 512;
@@ -53,7 +53,7 @@ pub async fn read_proxy_header(
     }
     let mut ahead = BytesMut::new();
     loop {
-        let begun = proxy::begin(&ahead);
+        let begun = proxy_protocol::begin(&ahead);
         match begun {
             _ if is_header(&begun) && !is_trusted => {
                 return Err(Dropped::Refused("proxy_untrusted"));
@@ -103,7 +103,7 @@ pub async fn accept_tls(
         Ok(Ok(first)) if !first.is_empty() => first,
         Ok(_) | Err(_) => return Err(Dropped::Gone),
     };
-    let (kind, begun) = (first.first().copied(), proxy::begin(&first));
+    let (kind, begun) = (first.first().copied(), proxy_protocol::begin(&first));
     line.put_back(first);
     match kind {
         Some(HANDSHAKE) => {}

@@ -10,8 +10,8 @@ use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::wire::Traffic;
-use crate::edge::hygiene::{Fault, trailers};
 use crate::error::{Error, Kind};
+use crate::http::{Fault, trailers};
 use crate::route::InForce;
 use crate::upstream::{self, Body};
 

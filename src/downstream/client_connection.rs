@@ -10,10 +10,10 @@ use hyper::http::request::Parts;
 use super::wire::Traffic;
 use crate::config::Network;
 use crate::edge::caps::Permit;
-use crate::edge::hygiene::forwarded::Peer;
-use crate::edge::hygiene::names;
-use crate::edge::hygiene::proxy::Source;
-use crate::edge::hygiene::text::Text;
+use crate::http::forwarded::Peer;
+use crate::http::header_names;
+use crate::http::header_text::Text;
+use crate::http::proxy_protocol::Source;
 use crate::session::Shared;
 use crate::upstream::Pins;
 
@@ -39,7 +39,7 @@ impl Connection {
     pub fn pins(&self, head: &Parts, trusted: &[Network]) -> Option<Pins> {
         let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
         let is_a_clients = self.remote.counted(trusted).is_some();
-        let is_forwarded = |name: &HeaderName| names::is_forwarded(name.as_str());
+        let is_forwarded = |name: &HeaderName| header_names::is_forwarded(name.as_str());
         let is_direct = is_a_clients && !head.headers.keys().any(is_forwarded);
         (is_http1 && is_direct).then(|| self.pins.get_or_init(Pins::default).clone())
     }

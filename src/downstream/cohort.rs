@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use super::exchange::Exchange;
 use crate::config::{By, Rollout, Route};
 use crate::edge::auth::Identity;
-use crate::edge::hygiene::own;
+use crate::http::reserved_params;
 use crate::rollout::{self, Candidate, Decision, Reason, Transport, unit};
 
 /// How long a browser keeps its unit.
@@ -33,7 +33,8 @@ impl Cohort {
         mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
     ) -> Cohort {
         let secret = exchange.shared.secret(&exchange.in_force.config);
-        let unit = own::cookie(headers, unit::COOKIE).and_then(|value| unit::verify(secret, value));
+        let unit = reserved_params::cookie(headers, unit::COOKIE)
+            .and_then(|value| unit::verify(secret, value));
         let needs_unit = unit.is_none()
             && rollouts.any(|rollout| match rollout.by {
                 By::Cookie => true,
@@ -104,7 +105,7 @@ fn overrides(exchange: &Exchange, headers: &HeaderMap) -> Vec<(String, String)> 
     let mut found = Vec::new();
     for name in names {
         let field = headers.get(name).and_then(|value| value.to_str().ok());
-        let cookie = own::cookie_in_any_case(headers, name.as_str());
+        let cookie = reserved_params::cookie_in_any_case(headers, name.as_str());
         let values = field.into_iter().chain(cookie);
         found.extend(values.map(|value| (name.as_str().to_owned(), value.to_owned())));
     }

@@ -17,7 +17,7 @@ use super::wire::{Traffic, Wire};
 use super::{farewell, http1, http2, preface};
 use crate::config::{ProxyProtocol, Server};
 use crate::edge::caps::Permit;
-use crate::edge::hygiene::forwarded;
+use crate::http::forwarded;
 use crate::session::Shared;
 
 /// How long the answer to somebody who is sent away may take.

@@ -15,7 +15,7 @@ use super::offer::Offer;
 use super::respond::Problem;
 use crate::config::{CorsMode, Route};
 use crate::edge::cors;
-use crate::edge::hygiene::Fault;
+use crate::http::Fault;
 use crate::policy::Policies;
 use crate::route::{InForce, Match};
 

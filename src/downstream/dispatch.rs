@@ -13,19 +13,18 @@ use super::body::Arriving;
 use super::client_connection::Connection;
 use super::destination::Destination;
 use super::edge::{self, Checked};
-use super::endpoints;
 use super::exchange::Exchange;
 use super::request_id::{self, REQUEST_ID};
 use super::respond::Problem;
 use super::service::Handler;
 use super::wire::Traffic;
-use super::{passthrough, tunnel, websocket};
+use super::{endpoints, passthrough, tunnel, websocket};
 use crate::edge::cors::Marks;
-use crate::edge::hygiene::forwarded::{self, Peer};
-use crate::edge::hygiene::spelling::Spelling;
-use crate::edge::hygiene::{Fault, names, request, rounds};
 use crate::edge::pressure::Level;
 use crate::error::Side;
+use crate::http::forwarded::{self, Peer};
+use crate::http::header_case::Spelling;
+use crate::http::{Fault, cdn_loop, header_names, validate};
 use crate::policy::Ask;
 use crate::route::InForce;
 use crate::upstream::Body;
@@ -69,7 +68,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
     );
     let is_reusable = request.version() <= Version::HTTP_11;
     let (head, body) = request.into_parts();
-    let is_waited_for = request::names_websocket(&head) && body.is_nothing();
+    let is_waited_for = validate::names_websocket(&head) && body.is_nothing();
     let mut marks = Marks::default();
     let outcome = walk(
         &connection,
@@ -149,9 +148,9 @@ async fn walk(
         return Err(fault.into());
     }
     let mut dropped = Vec::new();
-    let inspected = request::inspect(&head, connection.remote.proto)
+    let inspected = validate::inspect(&head, connection.remote.proto)
         .and_then(|inspected| {
-            dropped = names::disambiguate(&mut head.headers, server.underscore_headers)?;
+            dropped = header_names::disambiguate(&mut head.headers, server.underscore_headers)?;
             Ok(inspected)
         })
         .inspect_err(|fault| {
@@ -180,7 +179,7 @@ async fn walk(
     let destination =
         destination.inspect_err(|_| *marks = edge::marks_of_nowhere(&exchange, &head))?;
     account.route = destination.route().map(|route| route.name.clone());
-    if exchange.way.rounds >= rounds::MOST {
+    if exchange.way.rounds >= cdn_loop::MOST {
         let route = destination.route();
         let (route, upstream) = route.map_or(("-", "-"), |r| (&r.name, &r.upstream.name));
         connection

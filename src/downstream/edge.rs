@@ -16,7 +16,7 @@ use crate::edge::auth::credential::{self, Extras};
 use crate::edge::auth::forward::Context;
 use crate::edge::auth::{Admission, Check, Denied, context, csrf};
 use crate::edge::cors::{self, Marks, Ruling};
-use crate::edge::hygiene::own::{self, Parameters, Taken};
+use crate::http::reserved_params::{self, Parameters, Taken};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::route::InForce;
 use crate::upstream::{self, Body};
@@ -262,7 +262,7 @@ fn take_parameters(
         // A preflight names the same tokens, though no policy judges them.
         auths: route.map_or(auths, |route| &route.auth),
     };
-    let parameters = own::take_parameters(exchange.query.as_deref(), taken);
+    let parameters = reserved_params::take_parameters(exchange.query.as_deref(), taken);
     exchange.query.clone_from(&parameters.query);
     parameters
 }

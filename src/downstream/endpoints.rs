@@ -16,7 +16,7 @@ use crate::config::Rollout;
 use crate::edge::auth::credential::Extras;
 use crate::edge::auth::ticket::LIFE;
 use crate::edge::auth::{Admission, Identity, Ticketed};
-use crate::edge::hygiene::{Fault, own, path};
+use crate::http::{Fault, path, reserved_params};
 use crate::rollout::{self, Decision, Reason, Transport};
 use crate::route::Match;
 use crate::session::Presented;
@@ -75,7 +75,7 @@ pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
         .read_otherwise(host, &Method::GET, &path, &found.route)
         .map_err(|_| Problem::from(Fault::Path))?;
     Ok(Some(About {
-        url: own::join(&path, query.map(path::query).as_deref()),
+        url: reserved_params::join(&path, query.map(path::query).as_deref()),
         found,
     }))
 }

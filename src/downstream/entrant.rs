@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::offer::Offer;
 use crate::edge::auth::credential::Extras;
 use crate::edge::auth::{Admission, Identity};
-use crate::edge::hygiene::own::Parameters;
 use crate::edge::rate_limit::Seat;
+use crate::http::reserved_params::Parameters;
 
 /// What came with a request that passed the edge, besides its head.
 pub struct Came {

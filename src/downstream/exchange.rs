@@ -6,16 +6,16 @@ use hyper::http::request::Parts;
 
 use super::client_connection::Connection;
 use crate::config::Route;
-use crate::edge::hygiene::forwarded::{self, Client, Peer};
-use crate::edge::hygiene::host::Host;
-use crate::edge::hygiene::request::Inspected;
-use crate::edge::hygiene::rounds::Way;
-use crate::edge::hygiene::text::Text;
 use crate::error::Error;
+use crate::http::cdn_loop::Way;
+use crate::http::forwarded::{self, Client, Peer};
+use crate::http::header_text::Text;
+use crate::http::host::Host;
+use crate::http::validate::Inspected;
 use crate::route::InForce;
 use crate::session::Shared;
 
-/// A request that passed hygiene.
+/// A request whose form is valid.
 pub struct Exchange {
     /// What outlives a reload.
     pub shared: Arc<Shared>,

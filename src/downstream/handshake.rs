@@ -9,11 +9,11 @@ use hyper::header::{
 
 use super::offer::JSON;
 use super::respond::Problem;
-use crate::edge::hygiene::hop;
+use crate::http::hop_by_hop;
 
 /// The protocol that a handshake on a bridged path asks for, as metrics name it.
 pub fn protocol(headers: &HeaderMap) -> &'static str {
-    match hop::has_token(headers, &SEC_WEBSOCKET_PROTOCOL, JSON) {
+    match hop_by_hop::has_token(headers, &SEC_WEBSOCKET_PROTOCOL, JSON) {
         true => "json",
         false => "raw",
     }

@@ -30,7 +30,7 @@ use super::patience::KEEP_ALIVE;
 use super::service::Handler;
 use super::stream::Stream;
 use crate::config::Limits;
-use crate::edge::hygiene::frames::Abuse;
+use crate::http::http2_frame_budget::Abuse;
 use board::Board;
 pub use duplex::{Duplex, Promised};
 use seam::Seam;

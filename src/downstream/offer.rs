@@ -6,7 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 use super::respond::Problem;
-use crate::edge::hygiene::hop;
+use crate::http::hop_by_hop;
 
 /// The subprotocol with subscriptions, positions and notices.
 pub const JSON: &str = "crossfade.v1.json";
@@ -35,7 +35,7 @@ impl Offer {
     /// 400 where a `cf.bearer.` item holds no token, or there are two.
     pub fn read(headers: &HeaderMap) -> Result<Offer, Problem> {
         let mut offer = Offer::default();
-        for item in hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
+        for item in hop_by_hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
             offer.any = true;
             offer.json |= item == JSON;
             offer.raw |= item == RAW;
@@ -52,7 +52,7 @@ impl Offer {
 
 /// Takes the items with tokens out of a handshake that goes to the backend.
 pub fn strip(headers: &mut HeaderMap) {
-    let items = || hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
+    let items = || hop_by_hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
     if !items().any(|item| item.starts_with(BEARER)) {
         return;
     }

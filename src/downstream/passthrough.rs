@@ -21,9 +21,9 @@ use super::request_id::REQUEST_ID;
 use super::respond::{self, Problem};
 use crate::config::{ConnectionAuth, Rollout};
 use crate::edge::auth::Denied;
-use crate::edge::hygiene::spelling::Spelling;
-use crate::edge::hygiene::{Fault, forwarded, hop, names, own};
 use crate::error::{Error, Kind, Side};
+use crate::http::header_case::Spelling;
+use crate::http::{Fault, forwarded, header_names, hop_by_hop, reserved_params};
 use crate::route::Match;
 use crate::upstream::{Body, ClientAddress, Purpose};
 
@@ -130,7 +130,7 @@ pub async fn send(
     // and one that breaks off is known by it.
     *response.version_mut() = Version::HTTP_11;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        hop::strip_answer(response.status(), response.headers_mut());
+        hop_by_hop::strip_answer(response.status(), response.headers_mut());
         response.headers_mut().remove(TRANSFER_ENCODING);
     }
     response.headers_mut().remove(TRANSPORT);
@@ -162,10 +162,10 @@ pub fn request(
     let mut extensions = head.extensions;
     let mut spelling: Spelling = extensions.remove().unwrap_or_default();
     let mut headers = head.headers;
-    hop::strip(&mut headers);
+    hop_by_hop::strip(&mut headers);
     // The engine has answered it by now, or will when the body is asked for.
     headers.remove(EXPECT);
-    if own::strip_cookies(&mut headers) {
+    if reserved_params::strip_cookies(&mut headers) {
         spelling.forget_name(&COOKIE);
     }
     let (peer, text) = (exchange.peer, &exchange.peer_text);
@@ -228,7 +228,7 @@ fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchang
     for name in identity_headers {
         spelling.forget_name(name);
     }
-    names::remove_aliases(headers, &exchange.in_force.config.identity_headers);
+    header_names::remove_aliases(headers, &exchange.in_force.config.identity_headers);
     let Some(admission) = came.entrant.admission() else {
         return;
     };
@@ -257,7 +257,10 @@ fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchang
 /// Path and query as they go upstream; as they came, where nothing of them is ours and the path was canonical.
 fn url(exchange: &Exchange, came: Uri) -> Result<Uri, Problem> {
     if came.path() != &*exchange.path || came.query() != exchange.query.as_deref() {
-        return parse(own::join(&exchange.path, exchange.query.as_deref()));
+        return parse(reserved_params::join(
+            &exchange.path,
+            exchange.query.as_deref(),
+        ));
     }
     let url = came.into_parts().path_and_query.map(Uri::from);
     url.ok_or(Problem::from(Fault::Target))

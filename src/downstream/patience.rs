@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use crate::config::Limits;
-use crate::edge::hygiene::scan::Place;
+use crate::http::parser::Place;
 
 /// How long an unused connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);

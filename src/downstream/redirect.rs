@@ -5,7 +5,7 @@ use hyper::header::{CONTENT_LOCATION, HeaderValue, LOCATION};
 
 use super::exchange::Exchange;
 use crate::config::Upstream;
-use crate::edge::hygiene::host::Host;
+use crate::http::host::Host;
 
 /// Lets `Location` and `Content-Location` name the public address in place of the upstream's own.
 pub fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &Exchange) {

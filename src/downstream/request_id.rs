@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::edge::hygiene::forwarded::Peer;
-use crate::edge::hygiene::text::Text;
+use crate::http::forwarded::Peer;
+use crate::http::header_text::Text;
 
 /// The request's number, on every answer and in every log line about it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -15,10 +15,10 @@ use serde_json::json;
 use super::request_id::REQUEST_ID;
 use crate::edge::auth::Denied;
 use crate::edge::cors::OriginRefused;
-use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::spelling::spelled;
 use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
+use crate::http::Fault;
+use crate::http::header_case::spelled;
 use crate::upstream::{self, Body};
 
 /// Seconds after which somebody may look whether another connection of theirs has ended.

@@ -24,19 +24,16 @@ use super::client_connection::Connection;
 use super::entrant::Came;
 use super::exchange::Exchange;
 use super::expiry::Expiry;
-use super::handshake;
-use super::offer;
-use super::one_way;
-use super::passthrough;
 use super::respond::Problem;
 use super::upgrade::{Granted, Upgrade};
+use super::{handshake, offer, one_way, passthrough};
 use crate::config::{CorsMode, Route};
 use crate::edge::cors;
-use crate::edge::hygiene::hop;
-use crate::edge::hygiene::spelling::Spelling;
-use crate::edge::hygiene::text::Text;
 use crate::edge::rate_limit::Seat;
 use crate::error::{Error, Kind, Side};
+use crate::http::header_case::Spelling;
+use crate::http::header_text::Text;
+use crate::http::hop_by_hop;
 use crate::route::Match;
 use crate::telemetry::Tunnel;
 use crate::upstream::{self, Body, Hold};
@@ -93,7 +90,7 @@ pub async fn open(
     // From before the answer leaves, so that it is not missed.
     let downstream = downstream.granted();
     tokio::spawn(carry(held, downstream, upstream, expiry, journey));
-    hop::strip(&mut head.headers);
+    hop_by_hop::strip(&mut head.headers);
     ask_for_websocket(&mut head.headers);
     let cors = found.route.cors.as_ref();
     if cors.is_some_and(|cors| cors.mode == CorsMode::Enforce) {
@@ -125,7 +122,7 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
         values.next().filter(|_| values.next().is_none())
     };
     only(&UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && hop::has_token(headers, &CONNECTION, "upgrade")
+        && hop_by_hop::has_token(headers, &CONNECTION, "upgrade")
         && only(&SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == expected)
 }
 

@@ -19,7 +19,7 @@ use super::offer::{JSON, Offer, RAW};
 use super::respond::{self, Problem};
 use super::upgrade::{Granted, Upgrade};
 use crate::edge::cors;
-use crate::edge::hygiene::{hop, own};
+use crate::http::{hop_by_hop, reserved_params};
 use crate::rollout::{Decision, Reason, Transport};
 use crate::route::{Match, RouteTable};
 use crate::session::{self, Handshake, Mode, Opening, Presented, SingleForm};
@@ -54,7 +54,7 @@ pub fn single(
     };
     let mode = Mode::Single {
         found,
-        url: own::join(&exchange.path, exchange.query.as_deref()),
+        url: reserved_params::join(&exchange.path, exchange.query.as_deref()),
         after: parameters.after,
         last_event_id: parameters.last_event_id,
         form,
@@ -278,7 +278,7 @@ fn kept(mut headers: HeaderMap, routes: &RouteTable) -> HeaderMap {
     if routes.bridged().all(|route| route.vary.is_empty()) {
         return HeaderMap::new();
     }
-    hop::strip(&mut headers);
+    hop_by_hop::strip(&mut headers);
     for name in [
         COOKIE,
         AUTHORIZATION,

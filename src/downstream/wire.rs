@@ -26,9 +26,9 @@ use super::preface::Beginning;
 use super::stream::Stream;
 use crate::config;
 use crate::edge::caps::Connections;
-use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::scan::{Limits, Place, Rewritten, Scanned, Scanner};
-use crate::edge::hygiene::spelling::Outgoing;
+use crate::http::Fault;
+use crate::http::header_case::Outgoing;
+use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
 pub use traffic::Traffic;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It means something only

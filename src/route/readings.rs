@@ -1,6 +1,6 @@
 //! What a backend may make of a path: each step that some framework takes, in any order and any number of times. Pure.
 
-use crate::edge::hygiene::path::{hex, is_plain, is_unreserved, push_escaped};
+use crate::http::path::{hex, is_plain, is_unreserved, push_escaped};
 
 /// What one path may come to. Only a path that is made for it has as many readings: it is refused.
 const MOST: usize = 128;

@@ -279,7 +279,7 @@ proptest! {
 mod lookalikes {
     use super::*;
     use crate::config::{Auth, AuthKind, Require};
-    use crate::edge::hygiene::path::canonical;
+    use crate::http::path::canonical;
 
     fn guarded(path: &str, role: &str) -> Route {
         Route {

@@ -22,9 +22,9 @@ use super::client::{Client, Located};
 use super::presented::Presented;
 use crate::config::{Calls, Route};
 use crate::edge::auth::{Admission, csrf};
-use crate::edge::hygiene::{hop, names};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
+use crate::http::{header_names, hop_by_hop};
 use crate::packet::Packet;
 use crate::protocol::{Codec, Output, Req, ResBody, Tag};
 use crate::route::InForce;
@@ -134,7 +134,7 @@ pub(super) fn start(
         ));
     }
     let mut headers = headers_of(caller, &calls, &request)?;
-    names::remove_aliases(&mut headers, &in_force.config.identity_headers);
+    header_names::remove_aliases(&mut headers, &in_force.config.identity_headers);
     if let Some(admission) = caller.admission {
         headers.extend(
             admission
@@ -309,7 +309,7 @@ impl Errand {
                 .sessions
                 .cookies_dropped(&self.route.name, cookies as u64);
         }
-        hop::strip(&mut head.headers);
+        hop_by_hop::strip(&mut head.headers);
         let body = match timeout(self.calls.timeout, Limited::new(body, ANSWER).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {

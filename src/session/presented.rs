@@ -9,7 +9,7 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use crate::config::{Auth, AuthKind};
 use crate::edge::auth::credential::{API_KEY, Extras, as_bearer};
 use crate::edge::auth::{Admission, Credential, Denied, Place};
-use crate::edge::hygiene::own::strip_cookies;
+use crate::http::reserved_params::strip_cookies;
 use crate::hub::Credentials;
 
 /// See the module. Nothing is allocated for who presents nothing.

@@ -80,7 +80,7 @@ pub(super) fn convert(request: &mut Request<Lent>, is_https: bool) {
         false => Scheme::HTTP,
     });
     parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    // Without an authority the engine refuses the request; hygiene lets no such Host come here.
+    // Without an authority the engine refuses the request; `http::host` refuses such a Host before.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     let headers = request.headers_mut();
     headers.remove(TRANSFER_ENCODING);

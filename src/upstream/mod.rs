@@ -40,9 +40,9 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::config::{self, Config};
-use crate::edge::hygiene::rounds::Tag;
-use crate::edge::hygiene::spelling::Spelling;
 use crate::error::{Error, Kind, Side};
+use crate::http::cdn_loop::Tag;
+use crate::http::header_case::Spelling;
 use crate::telemetry::{Span, Telemetry};
 pub use body::{Body, empty, full};
 pub use purpose::Purpose;

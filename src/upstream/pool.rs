@@ -27,9 +27,9 @@ use super::stream::Stream;
 use super::tls::Tls;
 use super::trunk::{Asked, Place, Turn};
 use crate::config::{self, Authority, Trust, Upstream};
-use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::scan::answer::Flaw;
 use crate::error::{Error, Kind};
+use crate::http::Fault;
+use crate::http::parser::response::Flaw;
 use crate::telemetry::Telemetry;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.

@@ -11,8 +11,8 @@ use hyper::header::UPGRADE;
 use hyper::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::edge::hygiene::scan::answer::{Answers, Asked, Told};
-use crate::edge::hygiene::spelling::{Outgoing, Spelling};
+use crate::http::header_case::{Outgoing, Spelling};
+use crate::http::parser::response::{Answers, Asked, Told};
 
 /// A connection whose answers are answers. What is none is an [`io::ErrorKind::InvalidData`].
 pub(super) struct Strict<S> {

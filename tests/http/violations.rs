@@ -488,7 +488,7 @@ async fn refusal_is_counted_by_reason_and_reaches_no_backend() {
 
     // None of the rules is missing above, and the page that lists them has them all.
     let walked: BTreeSet<&str> = all.iter().map(|(reason, ..)| *reason).collect();
-    let source = include_str!("../../src/edge/hygiene/fault.rs");
+    let source = include_str!("../../src/http/violation.rs");
     let reasons = source.split_once("pub fn reason").unwrap().1;
     let reasons = reasons.split_once("pub fn detail").unwrap().0;
     let page = include_str!("../../docs/security.md");

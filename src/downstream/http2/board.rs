@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::edge::hygiene::frames::Abuse;
+use crate::http::http2_frame_budget::Abuse;
 
 /// One connection's notice board.
 #[derive(Debug, Default)]

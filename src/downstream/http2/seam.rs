@@ -16,7 +16,7 @@ use super::super::preface::PREFACE;
 use super::super::stream::Stream;
 use super::board::Board;
 use crate::config::Limits;
-use crate::edge::hygiene::frames::{Abuse, Budget, Kind, Walk};
+use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
 
 /// A connection as the engine sees it.
 pub struct Seam {

@@ -29,7 +29,7 @@ use super::download;
 use super::duplex::{Duplex, Promised};
 use super::upload::{Answered, Upload};
 use crate::config::Limits;
-use crate::edge::hygiene::{http2, scan};
+use crate::http::{http2_normalize, parser};
 use crate::upstream::Body;
 
 /// Fields that say something about a connection of HTTP/1 (RFC 9113, section 8.2.2).
@@ -123,11 +123,11 @@ struct Waits {
 fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Waits) -> Arriving {
     let protocol = head.extensions.remove::<Protocol>();
     let protocol = protocol.as_ref().map(Protocol::as_str);
-    let limits = scan::Limits {
+    let limits = parser::Limits {
         bytes: common.limits.header_bytes,
         fields: common.limits.headers,
     };
-    match http2::translate(head, protocol, limits) {
+    match http2_normalize::translate(head, protocol, limits) {
         Err(fault) => {
             head.extensions.insert(fault);
             Arriving::Nothing

@@ -16,9 +16,9 @@ use super::super::patience::Patience;
 use super::board::Board;
 use crate::config::Limits;
 use crate::edge::caps::{Connections, Lingering};
-use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::scan::Place;
 use crate::error::{Error, Kind};
+use crate::http::Fault;
+use crate::http::parser::Place;
 
 /// When something of a stream's answer was sent last. Cheap to clone.
 #[derive(Clone, Debug, Default)]

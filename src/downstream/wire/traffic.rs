@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::Response;
 
 use super::super::stream::Stream;
-use crate::edge::hygiene::Fault;
-use crate::edge::hygiene::spelling::Spelling;
+use crate::http::Fault;
+use crate::http::header_case::Spelling;
 
 /// One connection's notice board. Cheap to clone.
 #[derive(Clone, Default)]

@@ -19,7 +19,7 @@ use super::revocation::{Revocations, Revoked};
 use super::ticket::Tickets;
 use super::{Admission, Denied, Identity, Ticketed, api_key};
 use crate::config::{Auth, AuthKind, Config, Jwt, KeySource};
-use crate::edge::hygiene::rounds::Way;
+use crate::http::cdn_loop::Way;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Denied;
 use crate::config::{Auth, AuthKind, CredentialSource, Forward};
-use crate::edge::hygiene::own;
+use crate::http::reserved_params;
 
 /// Where API keys are sent besides `Authorization`.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -429,7 +429,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     lines
         .flat_map(|line| line.split(|byte| *byte == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !own::is_own_cookie(pair))
+        .filter(|pair| !pair.is_empty() && !reserved_params::is_own_cookie(pair))
 }
 
 fn end_of_name(pair: &[u8]) -> Option<usize> {

@@ -8,7 +8,7 @@ use hyper::header::{
 
 use super::origin::Standing;
 use crate::config::{Cors, OriginPattern};
-use crate::edge::hygiene::hop;
+use crate::http::hop_by_hop;
 
 /// What all of the backend's own CORS headers begin with.
 const FAMILY: &str = "access-control-";
@@ -103,12 +103,12 @@ fn vary_by(headers: &mut HeaderMap, names: &'static str) {
         headers.insert(VARY, HeaderValue::from_static(names));
         return;
     }
-    if hop::has_token(headers, &VARY, "*") {
+    if hop_by_hop::has_token(headers, &VARY, "*") {
         return;
     }
     let mut missing = names
         .split(", ")
-        .filter(|name| !hop::has_token(headers, &VARY, name))
+        .filter(|name| !hop_by_hop::has_token(headers, &VARY, name))
         .peekable();
     if missing.peek().is_none() {
         return;

@@ -20,8 +20,8 @@ pub use self::origin::OriginRefused;
 pub use self::preflight::preflight_method;
 
 use self::origin::{Standing, is_listed};
-use super::hygiene::host::Host;
 use crate::config::{Cors, CorsMode};
+use crate::http::host::Host;
 
 /// What becomes of a plain HTTP request by its `Origin`.
 #[derive(Clone, Debug)]

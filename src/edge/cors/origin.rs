@@ -4,7 +4,7 @@ use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderValue, ORIGIN};
 
 use crate::config::OriginPattern;
-use crate::edge::hygiene::host::Host;
+use crate::http::host::Host;
 
 /// Why an origin is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use super::cache::Key;
 use crate::config::Forward;
 use crate::edge::auth::credential::{Credential, Inputs};
-use crate::edge::hygiene::hop;
-use crate::edge::hygiene::rounds::{CDN_LOOP, Way};
 use crate::error::{Error, Kind};
+use crate::http::cdn_loop::{CDN_LOOP, Way};
+use crate::http::hop_by_hop;
 use crate::upstream::{self, Body, ClientAddress};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -92,7 +92,7 @@ impl Question {
         for (name, value) in &self.inputs.fields {
             headers.append(name.clone(), value.clone());
         }
-        hop::strip(headers);
+        hop_by_hop::strip(headers);
         // Ours come last: no field of the client's stands for one of them, whatever the policy names.
         let context = &self.context;
         // HTTP/1.0 may name none: then the authority's own address is its host.

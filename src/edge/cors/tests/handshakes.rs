@@ -171,7 +171,7 @@ fn row_68_handshake_is_recognized_in_any_case_and_list() {
         .header("connection", "keep-alive, upgrade")
         .body(());
     let (head, ()) = request.expect("a request").into_parts();
-    let inspected = crate::edge::hygiene::request::inspect(&head, "http").expect("in order");
+    let inspected = crate::http::validate::inspect(&head, "http").expect("in order");
     assert!(inspected.is_handshake, "row 68");
     assert_eq!(from(EVIL), Err(OriginRefused::Foreign), "row 68");
 }

@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use super::hop;
+use super::hop_by_hop;
 
 /// The field that names what a request has passed through.
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -53,7 +53,7 @@ impl Tag {
         let Some(field) = headers.get(CDN_LOOP) else {
             return Way::default();
         };
-        let items = hop::tokens(headers, &CDN_LOOP);
+        let items = hop_by_hop::tokens(headers, &CDN_LOOP);
         let names = items.filter_map(|item| item.split(';').next());
         let own = |name: &&str| {
             name.trim_end()

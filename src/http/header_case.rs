@@ -13,7 +13,7 @@ mod usual;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::names;
+use super::header_names;
 pub use outgoing::Outgoing;
 pub use usual::usual;
 
@@ -122,7 +122,7 @@ impl Spelling {
 /// Whether no other spells this name.
 fn is_own(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| {
-        OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) || names::is_forwarded(name)
+        OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) || header_names::is_forwarded(name)
     })
 }
 

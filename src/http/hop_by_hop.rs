@@ -3,7 +3,7 @@
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use hyper::{HeaderMap, StatusCode};
 
-use super::names;
+use super::header_names;
 
 /// Names that concern only one connection. `proxy` is no field of HTTP: CGI hands it on as
 /// `HTTP_PROXY`, which HTTP clients take for their settings.
@@ -69,7 +69,7 @@ pub fn tokens<'h>(
 }
 
 fn is_protected(name: &str) -> bool {
-    names::is_forwarded(name) || names::is_precious(name)
+    header_names::is_forwarded(name) || header_names::is_precious(name)
 }
 
 #[cfg(test)]

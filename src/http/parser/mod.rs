@@ -3,16 +3,16 @@
 //! Two parsers that disagree about where a request ends are how one client's bytes become
 //! another's request. So there is one grammar here, without any leniency, and whatever it does not
 //! fit never reaches the engine, let alone a backend. RFC 9112 is the source; where it lets a
-//! recipient be tolerant, this one is not. [`answer`] does the same for what backends send.
+//! recipient be tolerant, this one is not. [`response`] does the same for what backends send.
 
-pub mod answer;
-mod head;
+mod framing;
 mod line;
+pub mod response;
 
 use super::Fault;
-use super::spelling::Spelling;
-use head::Head;
-pub use head::Rewritten;
+use super::header_case::Spelling;
+use framing::Head;
+pub use framing::Rewritten;
 use line::{Ended, Line};
 
 /// Longest request target that the engine can hold, whatever a head may take.
@@ -236,7 +236,7 @@ impl Scanner {
         };
         let text = line.text().ok_or(misended)?;
         Ok(match (self.at, text) {
-            (At::ChunkSize, size) => match head::chunk_size(size)? {
+            (At::ChunkSize, size) => match framing::chunk_size(size)? {
                 0 => {
                     self.head.begin_trailers();
                     (At::Trailers, false, false)
@@ -264,8 +264,8 @@ impl Scanner {
 
     fn behind_head(&self) -> Result<At, Fault> {
         Ok(match self.head.framing()? {
-            head::Framing::Chunked => At::ChunkSize,
-            head::Framing::Sized(length @ 1..) => At::Sized(length),
+            framing::Framing::Chunked => At::ChunkSize,
+            framing::Framing::Sized(length @ 1..) => At::Sized(length),
             _ if self.head.asks_for_websocket() => At::Paused,
             _ => At::RequestLine,
         })

@@ -7,7 +7,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::host::{self, Host};
-use super::{Fault, hop, path};
+use super::{Fault, hop_by_hop, path};
 
 /// A request that may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +52,14 @@ pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, Fault> {
 }
 
 fn asks_for_websocket(head: &Parts) -> bool {
-    names_websocket(head) && hop::has_token(&head.headers, &CONNECTION, "upgrade")
+    names_websocket(head) && hop_by_hop::has_token(&head.headers, &CONNECTION, "upgrade")
 }
 
 /// Whether the scan below the engine pauses behind this head: it looks at `Upgrade` alone.
 pub fn names_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version >= Version::HTTP_11
-        && hop::has_token(&head.headers, &UPGRADE, "websocket")
+        && hop_by_hop::has_token(&head.headers, &UPGRADE, "websocket")
 }
 
 fn has_body(head: &Parts) -> bool {

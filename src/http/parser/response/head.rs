@@ -1,6 +1,7 @@
 //! The head of one answer, read whole.
 
-use super::super::head::{self as field, split_field};
+use super::super::framing as field;
+use super::super::framing::split_field;
 use super::super::line::Ended;
 use super::{Fault, Flaw, Spelling};
 

@@ -1,6 +1,6 @@
 //! Why a request was refused before anybody looked at what it wants.
 
-/// A rule of hygiene that a request broke.
+/// A rule of form that a request broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// Not `method SP target SP version`.

@@ -10,10 +10,9 @@
 
 mod head;
 
-use super::super::spelling::Spelling;
-use super::head as field;
+use super::super::header_case::Spelling;
 use super::line::{Ended, Line};
-use super::{Fault, take};
+use super::{Fault, framing as field, take};
 use head::Head;
 pub use head::Told;
 

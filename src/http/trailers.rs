@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::{Fault, hop, names};
+use super::{Fault, header_names, hop_by_hop};
 use crate::config::Underscores;
 
 /// Names that mean nothing behind a body, or too much: what they say had to be known before it
@@ -41,15 +41,15 @@ pub fn upward(
     policy: Underscores,
     taken: &[HeaderName],
 ) -> Result<(), Fault> {
-    names::remove_aliases(trailers, taken);
-    names::disambiguate(trailers, policy)?;
+    header_names::remove_aliases(trailers, taken);
+    header_names::disambiguate(trailers, policy)?;
     downward(trailers);
     Ok(())
 }
 
 /// Cleans the trailers of an answer.
 pub fn downward(trailers: &mut HeaderMap) {
-    hop::strip(trailers);
+    hop_by_hop::strip(trailers);
     let misplaced: Vec<HeaderName> = trailers
         .keys()
         .filter(|name| is_misplaced(name.as_str()))
@@ -61,7 +61,7 @@ pub fn downward(trailers: &mut HeaderMap) {
 }
 
 fn is_misplaced(name: &str) -> bool {
-    names::is_forwarded(name) || names::is_precious(name) || MISPLACED.contains(&name)
+    header_names::is_forwarded(name) || header_names::is_precious(name) || MISPLACED.contains(&name)
 }
 
 #[cfg(test)]

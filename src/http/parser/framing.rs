@@ -2,7 +2,7 @@
 
 use hyper::Uri;
 
-use super::super::spelling::Spelling;
+use super::super::header_case::Spelling;
 use super::super::{Fault, path};
 use super::TARGET_LIMIT;
 

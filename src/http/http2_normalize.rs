@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Uri};
 
 use super::Fault;
-use super::scan::{Limits, TARGET_LIMIT};
+use super::parser::{Limits, TARGET_LIMIT};
 
 /// What every field of a list counts for beside its bytes (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;

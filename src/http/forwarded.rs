@@ -8,9 +8,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 
+use super::header_names;
+use super::header_text::Text;
 use super::host::Host;
-use super::names;
-use super::text::Text;
 use crate::config::Network;
 use element::Element;
 
@@ -89,13 +89,15 @@ pub fn client(
     }
     let elements = elements(headers);
     let hops: Vec<Option<IpAddr>> = match elements.is_empty() {
-        true => super::hop::tokens(headers, &FOR).map(address).collect(),
+        true => super::hop_by_hop::tokens(headers, &FOR)
+            .map(address)
+            .collect(),
         false => elements.iter().map(|element| element.ip).collect(),
     };
     let nearest = nearest(&hops, trusted);
     let ip = nearest.and_then(|at| hops.get(at).copied().flatten());
     // In a list the proxy nearest to the client wrote first.
-    let first = |name: HeaderName| super::hop::tokens(headers, &name).next();
+    let first = |name: HeaderName| super::hop_by_hop::tokens(headers, &name).next();
     let believed = elements
         .get(nearest.unwrap_or(elements.len().saturating_sub(1))..)
         .unwrap_or_default();
@@ -153,7 +155,7 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
     if !peer.is_trusted {
         let foreign: Vec<HeaderName> = headers
             .keys()
-            .filter(|name| names::is_forwarded(name.as_str()))
+            .filter(|name| header_names::is_forwarded(name.as_str()))
             .cloned()
             .collect();
         for name in foreign {
@@ -199,7 +201,7 @@ pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client)
 
 /// Makes `Forwarded` say what `X-Forwarded-For` says, and what the client asked for.
 fn retell(headers: &mut HeaderMap, asked: &str) {
-    let mut elements: Vec<String> = super::hop::tokens(headers, &FOR).map(node).collect();
+    let mut elements: Vec<String> = super::hop_by_hop::tokens(headers, &FOR).map(node).collect();
     if let Some(first) = elements.first_mut() {
         first.push_str(asked);
     }
@@ -238,7 +240,7 @@ fn asked(headers: &HeaderMap, client: &Client) -> String {
     if host.is_empty() {
         return format!(";proto={}", client.proto);
     }
-    let told = super::hop::tokens(headers, &PORT).next();
+    let told = super::hop_by_hop::tokens(headers, &PORT).next();
     let name = match client.host.port {
         Some(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
         None => host,

@@ -1,0 +1,26 @@
+//! What a request must look like before anything believes it. Pure.
+//!
+//! [`proxy_protocol`] reads what stands before a connection's first byte. [`parser`] judges the bytes below
+//! the server engine, [`http2_frame_budget`] counts what HTTP/2 carries there and [`http2_normalize`] makes its requests
+//! like all others, [`validate`] judges what the engine made of them, [`path`] which resource is
+//! meant. What passes is made anew for the backend by [`hop_by_hop`], [`forwarded`], [`header_names`],
+//! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; by [`cdn_loop`] one that comes back is known. Everything refused in a request is a [`Fault`].
+
+pub mod cdn_loop;
+pub mod forwarded;
+pub mod header_case;
+pub mod header_names;
+pub mod header_text;
+pub mod hop_by_hop;
+pub mod host;
+pub mod http2_frame_budget;
+pub mod http2_normalize;
+pub mod parser;
+pub mod path;
+pub mod proxy_protocol;
+pub mod reserved_params;
+pub mod trailers;
+pub mod validate;
+mod violation;
+
+pub use violation::Fault;
