@@ -5,7 +5,7 @@
 //! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
 //!
 //! - [`downstream`] accepts, routes, judges and answers; [`upstream`] is the way to the backend.
-//! - [`route`], [`policy`], [`edge`], [`rollout`] decide; they are pure.
+//! - [`route`], [`policy`], [`rollout`] decide; they are pure.
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
 //!   [`session`] is one realtime client; [`protocol`] is what its messages mean, [`transport`] how they move.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
@@ -19,7 +19,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod downstream;
-pub mod edge;
 pub mod error;
 pub mod event;
 pub mod handover;

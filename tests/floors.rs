@@ -49,18 +49,17 @@ const FLOORS: &[(&str, u8)] = &[
     ("route", 2),
     ("protocol", 2),
     ("rollout", 2),
-    ("edge::auth::api_key", 2),
-    ("edge::auth::credential", 2),
-    ("edge::auth::csrf", 2),
-    ("edge::auth::denied", 2),
-    ("edge::auth::expiry", 2),
-    ("edge::auth::identity", 2),
-    ("edge::auth::jwt", 2),
-    ("edge::auth::revocation", 2),
-    ("edge::auth::ticket", 2),
-    ("edge::auth", 3),
-    ("edge::rate_limit", 3),
-    ("edge", 2),
+    ("policy::auth::api_key", 2),
+    ("policy::auth::credential", 2),
+    ("policy::auth::csrf", 2),
+    ("policy::auth::error", 2),
+    ("policy::auth::expiry", 2),
+    ("policy::auth::identity", 2),
+    ("policy::auth::jwt", 2),
+    ("policy::auth::revocation", 2),
+    ("policy::auth::ticket", 2),
+    ("policy::auth", 3),
+    ("policy::rate_limit", 3),
     ("http", 2),
     ("policy", 2),
     ("config", 1),
@@ -78,8 +77,8 @@ const FLOORS: &[(&str, u8)] = &[
 /// On floor 3, who may import which sibling.
 const SIBLINGS: &[(&str, &[&str])] = &[
     ("source", &["hub", "upstream"]),
-    ("edge", &["upstream"]),
-    ("session", &["hub", "upstream", "edge"]),
+    ("policy", &["upstream"]),
+    ("session", &["hub", "upstream", "policy"]),
 ];
 
 /// Words that a pure room may not contain.
@@ -286,7 +285,7 @@ fn describe(names: &[String], imports: &Imports, circle: &BTreeSet<usize>) -> St
     told
 }
 
-/// `edge::auth` of `edge/auth/mod.rs`.
+/// `policy::auth` of `edge/auth/mod.rs`.
 fn room(file: &str) -> String {
     let path = file.strip_suffix(".rs").unwrap_or(file);
     path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crossfade::config::Rate;
-use crossfade::edge::rate_limit::{Key, Limiter};
+use crossfade::policy::rate_limit::{Key, Limiter};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
 

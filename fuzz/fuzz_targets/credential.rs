@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossfade::config::{
     Auth, AuthKind, CredentialSource as From, Forward, IdentityHeaders, Upstream,
 };
-use crossfade::edge::auth::credential::{self, Credential, Extras, LONGEST_TOKEN};
+use crossfade::policy::auth::credential::{self, Credential, Extras, LONGEST_TOKEN};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crossfade::config::{Cors, CorsMode, OriginPattern};
-use crossfade::edge::cors::{Refused, Ruling, judge, preflight_method, rule};
 use crossfade::http::host::Host;
+use crossfade::policy::cors::{Refused, Ruling, judge, preflight_method, rule};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;

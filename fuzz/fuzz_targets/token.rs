@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crossfade::config::{Jwt, KeySource, Secret};
-use crossfade::edge::auth::jwt::{Keys, Verdict, verify};
+use crossfade::policy::auth::jwt::{Keys, Verdict, verify};
 use jsonwebtoken::Algorithm;
 use libfuzzer_sys::fuzz_target;
 

@@ -10,9 +10,9 @@ use super::Admin;
 use super::answer::{self, Answer, Fault};
 use super::read::Asked;
 use crate::config::Route;
-use crate::edge::cors;
 use crate::http::host::Host;
 use crate::http::path;
+use crate::policy::cors;
 use crate::rollout::{self, Candidate, Stages, percent_number, unit};
 use crate::route::{InForce, Reading};
 

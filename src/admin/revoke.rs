@@ -6,8 +6,8 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{self, Answer, Fault};
 use super::read::Asked;
-use crate::edge::auth::Admission;
-use crate::edge::auth::revocation::Revoked;
+use crate::policy::auth::Admission;
+use crate::policy::auth::revocation::Revoked;
 use crate::session::registry::Whom;
 use crate::state;
 

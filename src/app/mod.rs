@@ -8,13 +8,12 @@ mod secret;
 mod upgrade;
 mod watchdog;
 
-use std::fmt;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 use bound::{Bound, assign, bind};
@@ -24,23 +23,23 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade};
 use crate::config::{Config, Problem};
-use crate::downstream;
-use crate::edge::auth::Authenticator;
-use crate::edge::caps::Connections;
-use crate::edge::pressure::Pressure;
-use crate::edge::rate_limit::Limiters;
 use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
 use crate::listener::Given;
 use crate::listener::activated::Activated;
+use crate::policy::auth::Authenticator;
+use crate::policy::connection_limits::Connections;
+use crate::policy::load_shedding::Pressure;
+use crate::policy::rate_limit::Limiters;
 use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::{self, Controller};
 use crate::route::{InForce, RouteTable};
-use crate::session::{Shared, registry::Sessions};
-use crate::source;
+use crate::session::Shared;
+use crate::session::registry::Sessions;
 use crate::state::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
+use crate::{downstream, source};
 
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::edge::pressure::Level;
 use crate::memory::{ControlGroups, Memory};
+use crate::policy::load_shedding::Level;
 use crate::session::Shared;
 
 /// Between two looks at a few files of a few bytes, some tens of microseconds.

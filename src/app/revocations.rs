@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::admin::REVOCATIONS;
-use crate::edge::auth::revocation::{Revocations, Revoked};
+use crate::policy::auth::revocation::{Revocations, Revoked};
 use crate::state::{self, PRIVATE, unix_seconds, write_whole};
 use crate::telemetry::Telemetry;
 

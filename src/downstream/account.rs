@@ -14,10 +14,10 @@ use hyper::{Method, Response, Version};
 use super::expiry::Expiry;
 use super::wire::Traffic;
 use crate::config::Upstream;
-use crate::edge::auth::Denied;
 use crate::error::{Error, Side};
 use crate::http::header_text::Text;
 use crate::http::trailers;
+use crate::policy::auth::Denied;
 use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 use crate::upstream::Body;
 

@@ -15,8 +15,8 @@ use super::line::Line;
 use super::linger;
 use super::stream::Stream;
 use crate::config::ProxyProtocol;
-use crate::edge::caps::{Full, Lingering};
 use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
+use crate::policy::connection_limits::{Full, Lingering};
 
 /// How much is read at once while it is not known what it is.
 const PIECE: usize = 512;

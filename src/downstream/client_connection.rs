@@ -9,11 +9,11 @@ use hyper::http::request::Parts;
 
 use super::wire::Traffic;
 use crate::config::Network;
-use crate::edge::caps::Permit;
 use crate::http::forwarded::Peer;
 use crate::http::header_names;
 use crate::http::header_text::Text;
 use crate::http::proxy_protocol::Source;
+use crate::policy::connection_limits::Permit;
 use crate::session::Shared;
 use crate::upstream::Pins;
 

@@ -8,8 +8,8 @@ use hyper::header::HeaderValue;
 
 use super::exchange::Exchange;
 use crate::config::{By, Rollout, Route};
-use crate::edge::auth::Identity;
 use crate::http::reserved_params;
+use crate::policy::auth::Identity;
 use crate::rollout::{self, Candidate, Decision, Reason, Transport, unit};
 
 /// How long a browser keeps its unit.

@@ -16,8 +16,8 @@ use super::stream::Stream;
 use super::wire::{Traffic, Wire};
 use super::{farewell, http1, http2, preface};
 use crate::config::{ProxyProtocol, Server};
-use crate::edge::caps::Permit;
 use crate::http::forwarded;
+use crate::policy::connection_limits::Permit;
 use crate::session::Shared;
 
 /// How long the answer to somebody who is sent away may take.

@@ -14,9 +14,8 @@ use super::handshake;
 use super::offer::Offer;
 use super::respond::Problem;
 use crate::config::{CorsMode, Route};
-use crate::edge::cors;
 use crate::http::Fault;
-use crate::policy::Policies;
+use crate::policy::{Policies, cors};
 use crate::route::{InForce, Match};
 
 /// Seconds after which a client that finds us leaving comes back, spread at random.

@@ -19,13 +19,13 @@ use super::respond::Problem;
 use super::service::Handler;
 use super::wire::Traffic;
 use super::{endpoints, passthrough, tunnel, websocket};
-use crate::edge::cors::Marks;
-use crate::edge::pressure::Level;
 use crate::error::Side;
 use crate::http::forwarded::{self, Peer};
 use crate::http::header_case::Spelling;
 use crate::http::{Fault, cdn_loop, header_names, validate};
 use crate::policy::Ask;
+use crate::policy::cors::Marks;
+use crate::policy::load_shedding::Level;
 use crate::route::InForce;
 use crate::upstream::Body;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::offer::Offer;
-use crate::edge::auth::credential::Extras;
-use crate::edge::auth::{Admission, Identity};
-use crate::edge::rate_limit::Seat;
 use crate::http::reserved_params::Parameters;
+use crate::policy::auth::credential::Extras;
+use crate::policy::auth::{Admission, Identity};
+use crate::policy::rate_limit::Seat;
 
 /// What came with a request that passed the edge, besides its head.
 pub struct Came {

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use super::entrant::Entrant;
 use super::exchange::Exchange;
-use crate::edge::auth::{Admission, Denied, context};
 use crate::http::header_text::Text;
+use crate::policy::auth::{Admission, Denied, context};
 use crate::session::Shared;
 
 /// What takes less than this is not looked at: most answers do, and a revocation may take a second.

@@ -12,7 +12,7 @@ use super::respond::Problem;
 use super::stream::Stream;
 use super::{linger, request_id};
 use crate::config::Tls;
-use crate::edge::caps::Lingering;
+use crate::policy::connection_limits::Lingering;
 
 /// Seconds after which somebody for whom there was no place may try again.
 const RETRY_SECONDS: u32 = 5;

@@ -3,9 +3,9 @@
 use super::exchange::Exchange;
 use super::respond::Problem;
 use crate::config::RateLimit;
-use crate::edge::auth::{Admission, Identity};
-use crate::edge::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
 use crate::policy::Policies;
+use crate::policy::auth::{Admission, Identity};
+use crate::policy::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
 
 /// Takes one request, or one handshake, from what a policy allows.
 pub fn count(

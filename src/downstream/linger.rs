@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use crate::edge::caps::Lingering;
+use crate::policy::connection_limits::Lingering;
 
 /// How long a client may go on sending, and how long it may pause meanwhile: nginx's `lingering_time` and
 /// `lingering_timeout`.
@@ -90,7 +90,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::edge::caps::Connections;
+    use crate::policy::connection_limits::Connections;
 
     /// How long it listens to a client that sends a byte a second, which is told after `leaves` that the process leaves.
     async fn listened(place: Option<Lingering>, leaves: Option<Duration>) -> Duration {

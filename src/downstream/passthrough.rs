@@ -20,10 +20,10 @@ use super::redirect;
 use super::request_id::REQUEST_ID;
 use super::respond::{self, Problem};
 use crate::config::{ConnectionAuth, Rollout};
-use crate::edge::auth::Denied;
 use crate::error::{Error, Kind, Side};
 use crate::http::header_case::Spelling;
 use crate::http::{Fault, forwarded, header_names, hop_by_hop, reserved_params};
+use crate::policy::auth::Denied;
 use crate::route::Match;
 use crate::upstream::{Body, ClientAddress, Purpose};
 

@@ -13,12 +13,12 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::request_id::REQUEST_ID;
-use crate::edge::auth::Denied;
-use crate::edge::cors::OriginRefused;
-use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::http::Fault;
 use crate::http::header_case::spelled;
+use crate::policy::auth::Denied;
+use crate::policy::cors::OriginRefused;
+use crate::policy::rate_limit::{Crowded, Exceeded, headers};
 use crate::upstream::{self, Body};
 
 /// Seconds after which somebody may look whether another connection of theirs has ended.
@@ -176,7 +176,7 @@ impl Problem {
         let detail = "more than this client may ask for; come back";
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut problem = Problem::new(status, "rate_limited", Side::Edge, detail);
-        let fields = fields::fields(policy, &exceeded.rate, &exceeded.wait, fastrand::f64());
+        let fields = headers::fields(policy, &exceeded.rate, &exceeded.wait, fastrand::f64());
         problem.headers.extend(fields);
         problem
     }

@@ -25,10 +25,10 @@ use super::patience::{Patience, Verdict};
 use super::preface::Beginning;
 use super::stream::Stream;
 use crate::config;
-use crate::edge::caps::Connections;
 use crate::http::Fault;
 use crate::http::header_case::Outgoing;
 use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
+use crate::policy::connection_limits::Connections;
 pub use traffic::Traffic;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It means something only

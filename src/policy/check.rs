@@ -6,9 +6,9 @@
 
 use super::Policies;
 use crate::config::{LimitBy, RateLimit};
-use crate::edge::auth::credential;
-use crate::edge::auth::denied::Denied;
-use crate::edge::auth::identity::{Identity, Unfit};
+use crate::policy::auth::credential;
+use crate::policy::auth::error::Denied;
+use crate::policy::auth::identity::{Identity, Unfit};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

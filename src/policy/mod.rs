@@ -1,6 +1,11 @@
 //! What a client may do: which policies hold at a place, and the one order in which they are asked. Pure.
 
+pub mod auth;
 mod check;
+pub mod connection_limits;
+pub mod cors;
+pub mod load_shedding;
+pub mod rate_limit;
 #[cfg(test)]
 mod tests;
 

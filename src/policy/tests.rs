@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::config;
-use crate::edge::auth::denied::Denied;
-use crate::edge::auth::identity::{Identity, Unfit};
+use crate::policy::auth::error::Denied;
+use crate::policy::auth::identity::{Identity, Unfit};
 
 const FILE: &str = r#"
 [server]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::opening::Mode;
-use crate::edge::auth::Admission;
+use crate::policy::auth::Admission;
 
 /// See the module.
 pub(super) struct Beginning {

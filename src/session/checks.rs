@@ -12,9 +12,9 @@ use super::effect::Effects;
 use super::frame::{Frame, Wants};
 use super::identity::{Access, Standing};
 use crate::config::{Auth, Route};
-use crate::edge::auth::{Admission, Asking, Denied};
-use crate::edge::rate_limit::NO_ROUTE;
 use crate::error::{Code, Refusal};
+use crate::policy::auth::{Admission, Asking, Denied};
+use crate::policy::rate_limit::NO_ROUTE;
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::rollout::Transport;
 

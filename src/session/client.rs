@@ -9,14 +9,14 @@ use hyper::{HeaderMap, Method};
 use super::opening::Handshake;
 use super::presented::own;
 use crate::config::{Route, Share};
-use crate::edge::auth::Identity;
-use crate::edge::auth::identity::Unfit;
-use crate::edge::rate_limit::Key;
 use crate::error::{Code, Refusal};
 use crate::http::host;
 use crate::http::path::canonical;
 use crate::http::reserved_params::{Taken, join, take_parameters};
 use crate::hub::{Credentials, Owner, Principal, Scope, Target};
+use crate::policy::auth::Identity;
+use crate::policy::auth::identity::Unfit;
+use crate::policy::rate_limit::Key;
 use crate::rollout::{self, Candidate, Decision, Stages};
 use crate::route::{InForce, Match, RouteTable};
 

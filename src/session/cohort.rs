@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use super::client::Client;
 use crate::config::{By, Rollout, Route};
-use crate::edge::auth::{Admission, Identity};
+use crate::policy::auth::{Admission, Identity};
 use crate::rollout::Transport;
 use crate::rollout::change::StageChange;
 
@@ -86,7 +86,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::edge::auth::{Credential, Found, Place};
+    use crate::policy::auth::{Credential, Found, Place};
     use crate::rollout::controller::plans;
     use crate::rollout::{Stage, StageState};
     use crate::session::opening::example;

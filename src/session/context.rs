@@ -11,8 +11,8 @@ use super::member::Member;
 use super::opening::Mode;
 use super::registry::Membership;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
-use crate::edge::auth::Admission;
 use crate::error::Refusal;
+use crate::policy::auth::Admission;
 use crate::route::InForce;
 
 /// See the module.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::edge::auth::Admission;
 use crate::error::{Code, Refusal};
+use crate::policy::auth::Admission;
 use crate::protocol::Tag;
 
 /// One of these things.

@@ -11,10 +11,10 @@ use super::identity::{Access, Standing, claims_of, fits, may, still_fits};
 use super::presented::Presented;
 use super::subscription::Subscription;
 use crate::config::Route;
-use crate::edge::auth::{Admission, Identity};
-use crate::edge::cors;
 use crate::error::{Code, Refusal};
 use crate::hub::{Scope, Start, TopicKey};
+use crate::policy::auth::{Admission, Identity};
+use crate::policy::cors;
 use crate::rollout::{Decision, Transport};
 
 /// Whether the client's page may still connect: a page that is listed no longer loses its connection.

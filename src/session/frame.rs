@@ -1,8 +1,8 @@
 //! A `sub` or a `req` on its way through the checks.
 
 use super::client::Located;
-use crate::edge::rate_limit::Kind;
 use crate::json::Scalar;
+use crate::policy::rate_limit::Kind;
 use crate::policy::{Ask, Policies, Progress};
 use crate::protocol::{Req, Tag};
 

@@ -13,10 +13,10 @@ use super::opening::Mode;
 use super::pace::Pace;
 use super::presented::Presented;
 use crate::config::{Auth, Route, Share};
-use crate::edge::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
-use crate::edge::rate_limit::Seat;
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
+use crate::policy::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
+use crate::policy::rate_limit::Seat;
 use crate::protocol::{Input, Tag};
 
 /// Authorities that may be asked at once for what a client wants.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::context::Context;
-use crate::edge::caps::Permit;
 use crate::error::Side;
+use crate::policy::connection_limits::Permit;
 use crate::rollout::Transport;
 use crate::telemetry::{self, Meters};
 

@@ -10,8 +10,8 @@ use super::client::Client;
 use super::cohort::Cohort;
 use super::listing::Asked;
 use crate::config::Auth;
-use crate::edge::auth::Admission;
 use crate::hub::Signal;
+use crate::policy::auth::Admission;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
 

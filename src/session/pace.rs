@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use crate::config::RateLimit;
-use crate::edge::auth::Identity;
-use crate::edge::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
 use crate::error::{Code, Refusal};
+use crate::policy::auth::Identity;
+use crate::policy::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
 
 /// What this connection was refused lately.
 #[derive(Default)]

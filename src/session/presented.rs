@@ -7,10 +7,10 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 
 use crate::config::{Auth, AuthKind};
-use crate::edge::auth::credential::{API_KEY, Extras, as_bearer};
-use crate::edge::auth::{Admission, Credential, Denied, Place};
 use crate::http::reserved_params::strip_cookies;
 use crate::hub::Credentials;
+use crate::policy::auth::credential::{API_KEY, Extras, as_bearer};
+use crate::policy::auth::{Admission, Credential, Denied, Place};
 
 /// See the module. Nothing is allocated for who presents nothing.
 #[derive(Clone, Default)]

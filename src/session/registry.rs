@@ -12,7 +12,7 @@ use super::keep::{Places, SecretId};
 use super::listing::{self, SessionInfo};
 pub use super::member::Notice;
 use super::member::{Directive, Member, lock};
-use crate::edge::auth::Admission;
+use crate::policy::auth::Admission;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
 

@@ -15,10 +15,10 @@ use super::frame::{Frame, Wants, Wish};
 use super::identity::{Hello, Then, claims_of};
 use super::opening::Mode;
 use super::subscription::Subscription;
-use crate::edge::auth::{Admission, Denied};
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
+use crate::policy::auth::{Admission, Denied};
 use crate::protocol::{Input, Output, Req, Tag};
 use crate::rollout::Transport;
 

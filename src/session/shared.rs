@@ -7,11 +7,11 @@ use arc_swap::ArcSwap;
 
 use super::registry::Sessions;
 use crate::config::Config;
-use crate::edge::auth::Authenticator;
-use crate::edge::caps::Connections;
-use crate::edge::pressure::Pressure;
-use crate::edge::rate_limit::{self, Limiters};
 use crate::hub::Hub;
+use crate::policy::auth::Authenticator;
+use crate::policy::connection_limits::Connections;
+use crate::policy::load_shedding::Pressure;
+use crate::policy::rate_limit::{self, Limiters};
 use crate::rollout::Stages;
 use crate::route::InForce;
 use crate::telemetry::Telemetry;

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::effect::{Effect, Effects};
 use super::identity::{Access, Rechecking, Standing};
-use crate::edge::auth::expiry::{self, Due, Heard, Held};
-use crate::edge::auth::{
+use crate::error::Refusal;
+use crate::policy::auth::expiry::{self, Due, Heard, Held};
+use crate::policy::auth::{
     Admission, Check, Credential, Denied, Found, Place, context, credential, unix_time,
 };
-use crate::error::Refusal;
 
 impl Access {
     /// Looks at every user's time: an expired user is out, one who soon expires is announced, one who is due is asked for again.

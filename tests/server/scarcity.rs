@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossfade::edge::pressure::Level;
+use crossfade::policy::load_shedding::Level;
 use tokio::net::TcpStream;
 
 use crate::harness::{Backend, EVERYTHING, Peer, Proxy, cpu_seconds, handshake, reply, within};

@@ -20,10 +20,10 @@ use crate::config::{
     Auth, AuthKind, Authority, Config, Cors, CorsMode, Forward, Jwt, KeySource, Loaded,
     OriginPattern, Problem, Trust, Upstream,
 };
-use crate::edge::auth::credential::Inputs;
-use crate::edge::auth::forward::{self, Answer, Context};
-use crate::edge::auth::jwt::Keys;
 use crate::error::Obstacle;
+use crate::policy::auth::credential::Inputs;
+use crate::policy::auth::forward::{self, Answer, Context};
+use crate::policy::auth::jwt::Keys;
 use crate::upstream::{Body, empty};
 
 /// The running sidecar answers at once, or is not asked.

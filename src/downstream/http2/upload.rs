@@ -15,10 +15,10 @@ use super::super::linger;
 use super::super::patience::Patience;
 use super::board::Board;
 use crate::config::Limits;
-use crate::edge::caps::{Connections, Lingering};
 use crate::error::{Error, Kind};
 use crate::http::Fault;
 use crate::http::parser::Place;
+use crate::policy::connection_limits::{Connections, Lingering};
 
 /// When something of a stream's answer was sent last. Cheap to clone.
 #[derive(Clone, Debug, Default)]

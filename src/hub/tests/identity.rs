@@ -11,10 +11,10 @@ use fastrand::Rng;
 
 use super::support::*;
 use crate::config::{Auth, AuthKind, Replay, Route, Share};
-use crate::edge::auth::Identity;
 use crate::error::Code;
 use crate::event::{End, Event, Position};
 use crate::hub::*;
+use crate::policy::auth::Identity;
 
 /// Everybody with their tenant; the first one has no credentials.
 const PEOPLE: [(&str, &str); 6] = [

@@ -1,0 +1,190 @@
+//! Questions under way, and where their answers are put down.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::cache::{Bound, Key, Shelf};
+use super::{Authority, Verdict, Vouched, come_back};
+use crate::policy::auth::Denied;
+use crate::policy::auth::identity::Identity;
+
+/// Questions under way.
+const FLIGHTS: usize = 16_384;
+/// Who is known, and those bytes of their answers. What they become in memory is a few times that.
+const KNOWN: usize = 90_000;
+const KNOWN_BYTES: usize = 64 << 20;
+/// Who is not known. They have a bound of their own: who invents cookies drives out nobody who has one.
+const REFUSED: usize = 10_000;
+/// How long a no holds.
+const REFUSED_AGE: Duration = Duration::from_secs(5);
+
+type Answer = watch::Receiver<Option<Verdict>>;
+type Teller = watch::Sender<Option<Verdict>>;
+
+/// What is known, and what is being asked.
+pub struct State {
+    known: Shelf<Vouched>,
+    refused: Shelf<Denied>,
+    flights: HashMap<Key, (u64, Answer)>,
+    next: u64,
+}
+
+impl State {
+    /// Nothing yet; `age` is how long anybody may want to know who somebody was.
+    pub fn new(age: Duration) -> Self {
+        State {
+            known: Shelf::new(Bound {
+                entries: KNOWN,
+                bytes: KNOWN_BYTES,
+                age,
+            }),
+            refused: Shelf::new(Bound {
+                entries: REFUSED,
+                bytes: usize::MAX,
+                age: REFUSED_AGE,
+            }),
+            flights: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// An answer that holds: younger than `age`, or a fresh no.
+    pub fn recall(&self, key: &Key, age: Duration, now: Instant) -> Option<Verdict> {
+        if let Some(denied) = self.refused.get(key, REFUSED_AGE, now) {
+            return Some(Err(denied.clone()));
+        }
+        self.known.get(key, age, now).cloned().map(Ok)
+    }
+
+    /// The answer that others wait for.
+    pub fn join(&self, key: &Key) -> Option<Answer> {
+        self.flights.get(key).map(|(_, answer)| answer.clone())
+    }
+
+    /// Begins a flight: its number, and both ends of its answer. `None` where there are too many.
+    pub fn set_out(&mut self, key: Key) -> Option<(u64, Teller, Answer)> {
+        if self.flights.len() >= FLIGHTS {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        let (tell, answer) = watch::channel(None);
+        self.flights.insert(key, (number, answer.clone()));
+        Some((number, tell, answer))
+    }
+
+    /// Forgets whom `is_meant` says. Whose answers are on their way is not known, so nobody joins them any more, and none is
+    /// kept.
+    pub fn forget(&mut self, is_meant: impl Fn(&Identity) -> bool) {
+        self.known.forget(|vouched| is_meant(&vouched.identity));
+        self.flights.clear();
+    }
+
+    /// Ends a flight; whether it was still one.
+    fn take_down(&mut self, key: &Key, number: u64) -> bool {
+        let is_mine = |(of, _): &(u64, Answer)| *of == number;
+        let is_there = self.flights.get(key).is_some_and(is_mine);
+        if is_there {
+            self.flights.remove(key);
+        }
+        is_there
+    }
+
+    fn keep(&mut self, key: Key, verdict: &Verdict, at: Instant, bytes: usize) {
+        match verdict {
+            Ok(vouched) => {
+                self.refused.remove(&key);
+                self.known.put(key, vouched.clone(), at, bytes);
+            }
+            Err(Denied::Unavailable(_)) => {}
+            Err(denied) => {
+                self.known.remove(&key);
+                self.refused.put(key, denied.clone(), at, 0);
+            }
+        }
+    }
+}
+
+/// The end of a flight. Its entry goes however it ends, so that nobody joins one that will never land.
+pub struct Landing {
+    authority: Arc<Authority>,
+    key: Key,
+    number: u64,
+    tell: Teller,
+}
+
+impl Landing {
+    /// Of the flight with this number.
+    pub fn new(authority: Arc<Authority>, key: Key, number: u64, tell: Teller) -> Self {
+        Landing {
+            authority,
+            key,
+            number,
+            tell,
+        }
+    }
+
+    /// Keeps the answer, and tells all who wait for it.
+    pub fn land(self, verdict: Verdict, at: Instant, bytes: usize) {
+        let mut state = self.authority.state();
+        if state.take_down(&self.key, self.number) {
+            state.keep(self.key, &verdict, at, bytes);
+        }
+        drop(state);
+        self.tell.send_replace(Some(verdict));
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.authority.state().take_down(&self.key, self.number);
+    }
+}
+
+/// Waits for a flight's answer. One that never lands says that nobody can tell.
+pub async fn wait(mut answer: Answer) -> Verdict {
+    let landed = answer.wait_for(Option::is_some).await;
+    let verdict = landed.ok().and_then(|verdict| verdict.clone());
+    verdict.unwrap_or_else(|| Err(come_back()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::response;
+    use super::super::response::Answer as Said;
+    use super::super::tests::forward;
+    use super::*;
+
+    #[test]
+    fn who_invents_cookies_drives_out_nobody_who_has_one() {
+        let now = Instant::now();
+        let said = response::of_body(
+            &"session".into(),
+            &forward("127.0.0.1:1"),
+            br#"{"user":"alice"}"#,
+            [0; 32],
+        );
+        let Said::Known(alice) = said else {
+            panic!("no answer");
+        };
+        let alice = Vouched {
+            identity: alice,
+            at: now,
+            unix: 0,
+        };
+        let age = Duration::from_secs(30);
+        let mut state = State::new(age);
+        state.keep([255; 32], &Ok(alice.clone()), now, 16);
+        for n in 0..20_000u64 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&n.to_be_bytes());
+            state.keep(key, &Err(Denied::Invalid("no".into())), now, 0);
+        }
+        assert_eq!(state.recall(&[0; 32], age, now), None);
+        assert_eq!(state.recall(&[255; 32], age, now), Some(Ok(alice)));
+    }
+}

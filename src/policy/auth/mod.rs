@@ -1,0 +1,24 @@
+//! Who somebody is: what they present, who vouches for it, and what they may do.
+
+pub mod api_key;
+mod authenticated;
+mod authenticator;
+pub mod credential;
+pub mod csrf;
+pub mod error;
+pub mod expiry;
+pub mod forward;
+pub mod identity;
+pub mod jwks;
+pub mod jwt;
+mod lifetime;
+pub mod revocation;
+pub mod ticket;
+mod token_cache;
+
+pub use authenticated::{Admission, Ticketed};
+pub use authenticator::{Asking, Authenticator, Check, context, unix_now, unix_time};
+pub use credential::{Credential, Found, Place};
+pub use error::Denied;
+pub use forward::Context;
+pub use identity::Identity;

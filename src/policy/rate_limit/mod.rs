@@ -1,0 +1,32 @@
+//! How much one client may ask for: exact limits behind bounded estimates.
+//!
+//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Seat`]s are
+//! connections that stand at once, [`Admission`] is the one door for all handshakes, [`Excess`] tells a client that hurries
+//! from one that floods, [`headers`] is what a `429` says of it.
+//!
+//! Absent: a limit that several processes share.
+
+mod abuse;
+mod buckets;
+mod clock;
+mod concurrency;
+mod handshake_limit;
+pub mod headers;
+mod key;
+mod limiter;
+mod policies;
+mod quota;
+mod retry_spread;
+mod sketch;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use abuse::Excess;
+pub use clock::Clock;
+pub use concurrency::{Crowded, Seat, Seats};
+pub use handshake_limit::{Admission, RetryAfter};
+pub use key::{Key, NO_ROUTE};
+pub use limiter::{Limiter, Wait};
+pub use policies::{Exceeded, Kind, Limiters, PolicyLimiters};
