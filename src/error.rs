@@ -1,7 +1,7 @@
 //! What can go wrong, and whose side it is on.
 //!
 //! A [`Refusal`] is a policy that said no; an [`Error`] is something that broke. Parts return
-//! them as values; only the doors (`downstream::respond`, a protocol's encoder) turn them into
+//! them as values; only the doors (`proxy::error_response`, a protocol's encoder) turn them into
 //! bytes.
 
 use std::borrow::Cow;

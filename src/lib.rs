@@ -4,13 +4,13 @@
 //!
 //! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
 //!
-//! - [`downstream`] accepts, routes, judges and answers; [`upstream`] is the way to the backend.
+//! - [`server`] makes requests of bytes, [`proxy`] is their path; [`upstream`] is the way to the backend.
 //! - [`route`], [`policy`], [`rollout`] decide; they are pure.
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
 //!   [`session`] is one realtime client; [`protocol`] is what its messages mean, [`transport`] how they move.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
 //!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
-//!   [`state`] keeps files whole, [`listener`] binds addresses, [`memory`] tells what the system grants.
+//!   [`state`] keeps files whole, [`memory`] tells what the system grants.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -18,21 +18,21 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod downstream;
 pub mod error;
 pub mod event;
 pub mod handover;
 pub mod http;
 pub mod hub;
 pub mod json;
-pub mod listener;
 pub mod memory;
 pub mod packet;
 pub mod policy;
 pub mod protocol;
+pub mod proxy;
 pub mod reload;
 pub mod rollout;
 pub mod route;
+pub mod server;
 pub mod session;
 pub mod source;
 pub mod state;

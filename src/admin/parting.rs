@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::downstream::linger::{Linger, SILENCE};
+use crate::server::linger::{Linger, SILENCE};
 
 /// Whether a part of the request under way may be unread.
 #[derive(Clone, Default)]

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::answer::{Answer, Fault};
 use super::callers::{Caller, Callers};
 use super::health;
-use crate::listener;
+use crate::server::listener;
 use crate::session::Shared;
 
 /// Scrapers at once. For one more, the one that waited longest for its next request is let go.

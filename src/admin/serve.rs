@@ -23,7 +23,7 @@ use super::parting::{Parting, Unread};
 use super::read::Asked;
 use super::resource::Resource;
 use super::{Admin, config, door, explain, health, revoke, rollouts, sessions, topics, upgrade};
-use crate::listener::Listener;
+use crate::server::listener::Listener;
 
 /// Connections at once: people, a scraper, a probe. For one more, the one that waited longest for its caller is closed.
 const CONNECTIONS: usize = 128;

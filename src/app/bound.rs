@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::StartError;
 use crate::config::{Config, Listen};
-use crate::listener::activated::{self, Activated};
-use crate::listener::{self, Given, Listener};
+use crate::server::listener::systemd_sockets::{self, Activated};
+use crate::server::listener::{self, Given, Listener};
 
 /// Permissions of a public Unix socket: whoever may reach its folder may connect, as with nginx.
 const EVERYBODY: u32 = 0o666;
@@ -46,7 +46,7 @@ pub(super) fn assign(activated: Vec<Activated>, config: &Config) -> Result<Vec<G
     let public = config.server.listen.iter();
     let mut keys: Vec<_> = public.map(|listen| (PUBLIC, listen)).collect();
     keys.push((ADMIN, &config.admin.listen));
-    activated::assign(activated, &keys).map_err(StartError::Unnamed)
+    systemd_sockets::assign(activated, &keys).map_err(StartError::Unnamed)
 }
 
 /// All addresses of a configuration, those given first.

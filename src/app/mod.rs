@@ -25,21 +25,22 @@ use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade
 use crate::config::{Config, Problem};
 use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
-use crate::listener::Given;
-use crate::listener::activated::Activated;
 use crate::policy::auth::Authenticator;
 use crate::policy::connection_limits::Connections;
 use crate::policy::load_shedding::Pressure;
 use crate::policy::rate_limit::Limiters;
+use crate::proxy::handler::Road;
 use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::{self, Controller};
 use crate::route::{InForce, RouteTable};
+use crate::server::listener::Given;
+use crate::server::listener::systemd_sockets::Activated;
 use crate::session::Shared;
 use crate::session::registry::Sessions;
 use crate::state::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
-use crate::{downstream, source};
+use crate::{server, source};
 
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
@@ -310,8 +311,9 @@ impl Built {
         let mut doors = JoinSet::new();
         let mut parts = Vec::new();
         for bound in public {
-            parts.push(doors.spawn(downstream::serve(
+            parts.push(doors.spawn(server::serve(
                 bound.listener,
+                Road,
                 shared.clone(),
                 is_shut.clone(),
                 stopped.clone(),

@@ -15,8 +15,8 @@ use crate::app::{self, Endowment, Handle, StartError};
 use crate::handover::image::Image;
 use crate::handover::new::{self, Predecessor};
 use crate::handover::old::Successor;
-use crate::listener::activated::{self, Activated};
 use crate::reload;
+use crate::server::listener::systemd_sockets::{self, Activated};
 use crate::telemetry::{LogControl, Telemetry};
 
 /// Blocking work (a state file on a slow disk) may take this long after everything else is over.
@@ -33,7 +33,7 @@ pub fn run(config: &Path) -> Outcome {
 fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let no = |why: String| Failure::No(format!("error: {why}"));
     let link = new::link().map_err(no)?;
-    let activated = activated::take()
+    let activated = systemd_sockets::take()
         .map_err(|error| no(format!("a socket of the service manager: {error}")))?;
     let image = Image::of_this_process();
     raise_descriptor_limit();

@@ -17,7 +17,7 @@ use super::message::{Down, PROTOCOL, Up, WINDOWS};
 use crate::app::{Built, Endowment, Handle};
 use crate::hub::Request;
 use crate::hub::replication::{Follower, Message};
-use crate::listener::Given;
+use crate::server::listener::Given;
 use crate::session::Shared;
 
 /// Listeners of one process, at most.

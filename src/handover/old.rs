@@ -20,8 +20,8 @@ use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
 use super::topic_export::TopicExport;
 use crate::admin::{NotUpgraded, Upgraded};
 use crate::hub::replication::Exports;
-use crate::listener::Given;
 use crate::rollout::controller::Controller;
+use crate::server::listener::Given;
 use crate::session::Shared;
 
 /// Words of the other process that may wait for us.

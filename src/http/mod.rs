@@ -6,6 +6,7 @@
 //! meant. What passes is made anew for the backend by [`hop_by_hop`], [`forwarded`], [`header_names`],
 //! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; by [`cdn_loop`] one that comes back is known. Everything refused in a request is a [`Fault`].
 
+pub mod body;
 pub mod cdn_loop;
 pub mod forwarded;
 pub mod header_case;
@@ -17,7 +18,9 @@ pub mod http2_frame_budget;
 pub mod http2_normalize;
 pub mod parser;
 pub mod path;
+pub mod problem;
 pub mod proxy_protocol;
+pub(crate) mod request_id;
 pub mod reserved_params;
 pub mod trailers;
 pub mod validate;

@@ -23,12 +23,13 @@ use super::presented::Presented;
 use crate::config::{Calls, Route};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;
+use crate::http::body::{Body, empty, full};
 use crate::http::{header_names, hop_by_hop};
 use crate::packet::Packet;
 use crate::policy::auth::{Admission, csrf};
 use crate::protocol::{Codec, Output, Req, ResBody, Tag};
 use crate::route::InForce;
-use crate::upstream::{Body, ClientAddress, Purpose, empty, full};
+use crate::upstream::{ClientAddress, Purpose};
 
 /// Largest body of an answer, as of every message to a client.
 const ANSWER: usize = 1 << 20;

@@ -6,8 +6,8 @@ use hyper::header::{
 use hyper::{Method, Request, Uri};
 
 use crate::error::{Error, Kind};
+use crate::http::body::{self, Body};
 use crate::hub::{Credentials, Scope, Target};
-use crate::upstream::{self, Body};
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,7 +26,7 @@ pub fn request(
         .url
         .parse()
         .map_err(|_| Error::upstream(Kind::Other, "the topic's URL cannot be sent"))?;
-    let mut request = Request::new(upstream::empty());
+    let mut request = Request::new(body::empty());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();

@@ -13,8 +13,8 @@ use hyper::{HeaderMap, Response};
 use tokio::io::{AsyncBufReadExt, AsyncRead};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::Body;
 use crate::error::Error;
+use crate::http::body::Body;
 
 /// Codings one over the other; each holds a window of its own.
 const MOST: usize = 2;
@@ -149,9 +149,9 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
-    use super::super::full;
     use super::*;
     use crate::error::Kind;
+    use crate::http::body::full;
 
     const TEXT: &[u8] = br#"{"greeting": "hello, hello, hello"}"#;
 

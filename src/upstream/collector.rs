@@ -17,8 +17,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lent::Lent;
 use super::pool::{Pool, Settings};
-use super::{Upstreams, address, full};
+use super::{Upstreams, address};
 use crate::config::{self, Authority, Tracing};
+use crate::http::body::full;
 use crate::telemetry::Telemetry;
 
 /// Spans in one request.

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::Body;
 use crate::error::Error;
+use crate::http::body::Body;
 
 /// The engine gets a clone: where it never polled (no connection was made), the body is whole
 /// and the next attempt gets it.

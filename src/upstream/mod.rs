@@ -2,7 +2,6 @@
 
 mod addresses;
 mod answer;
-mod body;
 mod bound;
 mod coding;
 pub mod collector;
@@ -41,10 +40,10 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
+use crate::http::body::Body;
 use crate::http::cdn_loop::Tag;
 use crate::http::header_case::Spelling;
 use crate::telemetry::{Span, Telemetry};
-pub use body::{Body, empty, full};
 pub use purpose::Purpose;
 pub use resolve::Resolver;
 

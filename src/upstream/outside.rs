@@ -11,9 +11,10 @@ use tokio::time::timeout;
 
 use super::lent::Lent;
 use super::pool::{Pool, Settings};
-use super::{Upstreams, address, coding, empty};
+use super::{Upstreams, address, coding};
 use crate::config::Authority;
 use crate::error::{Error, Kind};
+use crate::http::body::empty;
 use crate::telemetry::Telemetry;
 
 /// Where it is, and the way there. Nothing is asked, or connected to, before somebody wants it.

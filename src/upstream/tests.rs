@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::http::body::{empty, full};
 
 /// A backend that answers the n-th connection's requests with the n-th text, and closes.
 async fn backend(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use crossfade::config::{self, Upstream};
 use crossfade::error::{Kind, Obstacle};
+use crossfade::http::body::empty;
 use crossfade::telemetry::Telemetry;
-use crossfade::upstream::{Purpose, Resolver, Upstreams, empty};
+use crossfade::upstream::{Purpose, Resolver, Upstreams};
 use http_body_util::BodyExt;
 use hyper::Request;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use crate::config::{Authority, Upstream};
 use crate::error::{Error, Kind};
+use crate::http::body::Body;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Body, Purpose, Upstreams};
+use crate::upstream::{Purpose, Upstreams};
 
 /// Each request takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);

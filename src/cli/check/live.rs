@@ -21,10 +21,10 @@ use crate::config::{
     OriginPattern, Problem, Trust, Upstream,
 };
 use crate::error::Obstacle;
+use crate::http::body::{Body, empty};
 use crate::policy::auth::credential::Inputs;
 use crate::policy::auth::forward::{self, Answer, Context};
 use crate::policy::auth::jwt::Keys;
-use crate::upstream::{Body, empty};
 
 /// The running sidecar answers at once, or is not asked.
 const PATIENCE: Duration = Duration::from_secs(5);

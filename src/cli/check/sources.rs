@@ -10,9 +10,9 @@ use super::fetch::Fetcher;
 use super::finding::{Finding, Findings, error, warning};
 use super::live::{get, host};
 use crate::config::{Poll, Route, Share, Source, Sse};
+use crate::http::body::full;
 use crate::source::answer::{self, Trip, Verdict};
 use crate::source::poll::{ACCEPTED, is_document};
-use crate::upstream::full;
 
 const EVENT_STREAM: &str = "text/event-stream";
 

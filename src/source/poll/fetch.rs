@@ -15,11 +15,12 @@ use tokio::time::timeout;
 use crate::config::{Poll, Route};
 use crate::error::{Error, Kind};
 use crate::event::End;
+use crate::http::body::{self, Body};
 use crate::hub::{Publisher, Reserved};
 use crate::source::answer::{self, Verdict};
 use crate::source::request::request;
 use crate::telemetry::Span;
-use crate::upstream::{self, Body, Purpose, Upstreams};
+use crate::upstream::{Purpose, Upstreams};
 
 /// What a poll asks for.
 pub const ACCEPTED: &str = "application/json, */*;q=0.5";
@@ -193,7 +194,7 @@ fn conditional(
         request
             .headers_mut()
             .insert(CONTENT_TYPE, content_type.clone());
-        *request.body_mut() = upstream::full(body.clone());
+        *request.body_mut() = body::full(body.clone());
     }
     Ok((request, is_conditional))
 }

@@ -18,12 +18,13 @@ use super::resume::{Next, Resume};
 use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
 use crate::event::{Data, Draft, End, GapWhy};
+use crate::http::body::Body;
 use crate::hub::{Checkpoint, Connection, Feed, Fenced, Publication, Publisher};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::outage::{Outage, Trouble};
 use crate::source::request::request;
 use crate::telemetry::{Span, Telemetry};
-use crate::upstream::{Body, Purpose, Upstreams};
+use crate::upstream::{Purpose, Upstreams};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";

@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Fleet;
 use super::server::Server;
 use crate::config::{Health, Upstream};
+use crate::http::body::{Body, empty};
+use crate::upstream::address;
 use crate::upstream::lent::Lent;
 use crate::upstream::pool::Pool;
-use crate::upstream::{Body, address, empty};
 
 /// A check takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use super::cache::Key;
 use crate::config::Forward;
 use crate::error::{Error, Kind};
+use crate::http::body::{self, Body};
 use crate::http::cdn_loop::{CDN_LOOP, Way};
 use crate::http::hop_by_hop;
 use crate::policy::auth::credential::{Credential, Inputs};
-use crate::upstream::{self, Body, ClientAddress};
+use crate::upstream::ClientAddress;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -86,7 +87,7 @@ impl Question {
     pub fn request(&self, forward: &Forward) -> Result<Request<Body>, Error> {
         let uri: Uri = (forward.path.parse())
             .map_err(|_| Error::upstream(Kind::Other, "the path cannot be sent"))?;
-        let mut request = Request::new(upstream::empty());
+        let mut request = Request::new(body::empty());
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         for (name, value) in &self.inputs.fields {

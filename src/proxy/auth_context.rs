@@ -1,0 +1,66 @@
+//! The client behind a request, as far as the edge knows it.
+
+use std::sync::Arc;
+
+use super::subprotocol::Offer;
+use crate::http::reserved_params::Parameters;
+use crate::policy::auth::credential::Extras;
+use crate::policy::auth::{Admission, Identity};
+use crate::policy::rate_limit::Seat;
+
+/// What came with a request that passed the edge, besides its head.
+pub struct Came {
+    /// Its subprotocols.
+    pub offer: Offer,
+    /// Its parameters that are ours.
+    pub parameters: Parameters,
+    /// The client that the edge let in.
+    pub entrant: Entrant,
+}
+
+/// The client behind a request, as far as the edge has judged it.
+#[derive(Default)]
+pub struct Entrant {
+    /// What the policies of the place say.
+    pub entry: Entry,
+    /// The users whom policies of other readings of the path have let in.
+    pub others: Vec<Arc<Admission>>,
+    /// What was presented beside header fields.
+    pub extras: Extras,
+    /// A seat under a policy's caps, kept as long as the connection.
+    pub seat: Option<Seat>,
+}
+
+/// What the policies of a place say of a client.
+#[derive(Default)]
+pub enum Entry {
+    /// No policy asks which user it is.
+    #[default]
+    Unasked,
+    /// The user is let in.
+    Admitted(Arc<Admission>),
+    /// A `hello` has to tell which user it is: only a socket of our own waits for one.
+    Awaited,
+    /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
+    TurnedAway(u16),
+}
+
+impl Entrant {
+    /// The user whom a policy has let in, and the credential.
+    pub fn admission(&self) -> Option<&Arc<Admission>> {
+        match &self.entry {
+            Entry::Admitted(admission) => Some(admission),
+            Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+        }
+    }
+
+    /// The user's identity.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.admission().map(|admission| &*admission.identity)
+    }
+
+    /// Whether a backend may see this: nothing is still to be told, by them or to them.
+    pub fn is_let_in(&self) -> bool {
+        matches!(self.entry, Entry::Unasked | Entry::Admitted(_))
+    }
+}

@@ -1,0 +1,259 @@
+//! What crossfade answers by itself under its prefix.
+
+use std::sync::Arc;
+
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::auth_context::Entrant;
+use super::context::Exchange;
+use super::error_response;
+use super::transport_choice::Cohort;
+use crate::config::Rollout;
+use crate::http::body::{self, Body};
+use crate::http::problem::Problem;
+use crate::http::{Fault, path, reserved_params};
+use crate::policy::auth::credential::Extras;
+use crate::policy::auth::ticket::LIFE;
+use crate::policy::auth::{Admission, Identity, Ticketed};
+use crate::rollout::{self, Decision, Reason, Transport};
+use crate::route::Match;
+use crate::session::Presented;
+
+/// How long a client may go by what it was told, milliseconds.
+const TTL_MS: u64 = 30_000;
+
+/// An endpoint of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// `PREFIX/ws`.
+    WebSocket,
+    /// `PREFIX/transport`.
+    Transport,
+    /// `PREFIX/ticket`.
+    Ticket,
+}
+
+/// The endpoint that a canonical path names; `None` where the path is not under the prefix.
+///
+/// # Errors
+/// Nothing else is there: the prefix is ours alone, whatever the routes say.
+pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return Ok(None);
+    };
+    match rest {
+        "/ws" => Ok(Some(Own::WebSocket)),
+        "/transport" => Ok(Some(Own::Transport)),
+        "/ticket" => Ok(Some(Own::Ticket)),
+        rest if rest.is_empty() || rest.starts_with('/') => Err(Problem::no_route()),
+        _ => Ok(None),
+    }
+}
+
+/// The place that an endpoint of ours is asked about: its path and query, and the route there; `None` where it is asked
+/// about `PREFIX/ws`.
+///
+/// # Errors
+/// `?path=` names nothing.
+pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
+    let Some(url) = asked_path(exchange.query.as_deref()) else {
+        return Ok(None);
+    };
+    let (raw, query) = match url.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (url.as_str(), None),
+    };
+    let path = path::canonical(raw)?;
+    let (routes, host) = (&exchange.in_force.routes, &exchange.host.name);
+    let mut found = routes
+        .find(host, &Method::GET, &path)
+        .ok_or_else(Problem::no_route)?;
+    found.others = routes
+        .read_otherwise(host, &Method::GET, &path, &found.route)
+        .map_err(|_| Problem::from(Fault::Path))?;
+    Ok(Some(About {
+        url: reserved_params::join(&path, query.map(path::query).as_deref()),
+        found,
+    }))
+}
+
+/// What `?path=` names.
+pub struct About {
+    /// Canonical path, and query.
+    url: String,
+    /// The route there.
+    pub found: Match,
+}
+
+/// `PREFIX/transport[?path=…]`: which transport this client is to use, and where.
+pub fn transport(
+    exchange: &Exchange,
+    head: &Parts,
+    about: Option<&About>,
+    identity: Option<&Identity>,
+) -> Result<Response<Body>, Problem> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed("GET, HEAD"));
+    }
+    let has_name = !exchange.client.host.value.is_empty();
+    if !has_name && exchange.in_force.config.server.public_url.is_none() {
+        // HTTP/1.0 without `Host`: there is no URL to tell.
+        return Err(Fault::Host.into());
+    }
+    let answer = match about {
+        Some(about) => for_path(exchange, &head.headers, about, identity),
+        None => for_all(exchange, &head.headers, identity),
+    };
+    let mut response = json(document(exchange, &answer));
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("cookie"));
+    if let Some(cookie) = &answer.cohort.cookie {
+        error_response::add_cookie(headers, cookie);
+    }
+    Ok(response)
+}
+
+/// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, by whoever brings credentials.
+pub fn ticket(
+    exchange: &Exchange,
+    head: &Parts,
+    entrant: &Entrant,
+) -> Result<Response<Body>, Problem> {
+    if head.method != Method::POST {
+        return Err(Problem::method_not_allowed("POST"));
+    }
+    let Some(admission) = entrant.admission() else {
+        return Err(Problem::no_tickets());
+    };
+    if !admission.found.auth.takes_tickets() {
+        return Err(Problem::no_tickets());
+    }
+    let mut headers = head.headers.clone();
+    let presented = Presented::take(&mut headers, Extras::default(), std::iter::empty());
+    let ticketed = Ticketed {
+        cookie: presented.cookie(),
+        authorization: admission.authorization().or(presented.authorization()),
+    };
+    let authenticator = &exchange.shared.authenticator;
+    let ticket = authenticator.give_ticket(Admission::clone(admission), ticketed);
+    let ticket = ticket.ok_or_else(|| Problem::overloaded("tickets", "no randomness", 1))?;
+    let document = json!({"ticket": ticket, "expires_in_ms": LIFE.as_millis() as u64});
+    let mut response = json(document.to_string());
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+fn json(document: String) -> Response<Body> {
+    let mut response = Response::new(body::full(document));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/json");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+struct Answer {
+    cohort: Cohort,
+    decision: Decision,
+    rollout: Option<Arc<Rollout>>,
+    /// Path and query of the WebSocket.
+    url: String,
+}
+
+fn for_path(
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    about: &About,
+    identity: Option<&Identity>,
+) -> Answer {
+    let About { url, found } = about;
+    let rollout = found.route.rollout.clone();
+    let cohort = Cohort::recognise(exchange, headers, identity, rollout.iter());
+    let decision = match found.bridged {
+        true => cohort.decide(exchange, &found.route),
+        // Nothing but the legacy transport is there.
+        false => Decision {
+            transport: Transport::Legacy,
+            reason: Reason::None,
+            unit: None,
+            bucket: None,
+        },
+    };
+    Answer {
+        cohort,
+        decision,
+        rollout,
+        url: url.clone(),
+    }
+}
+
+fn for_all(exchange: &Exchange, headers: &HeaderMap, identity: Option<&Identity>) -> Answer {
+    let routes = exchange.in_force.routes.bridged();
+    let rollouts = routes.filter_map(|route| route.rollout.as_ref());
+    let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
+    let (decision, route) = cohort.decide_for_all(exchange);
+    Answer {
+        cohort,
+        decision,
+        rollout: route.and_then(|route| route.rollout.clone()),
+        url: format!("{}/ws", exchange.in_force.config.server.prefix),
+    }
+}
+
+fn document(exchange: &Exchange, answer: &Answer) -> String {
+    let is_websocket = answer.decision.transport == Transport::WebSocket;
+    let rollout = answer.rollout.as_deref();
+    json!({
+        "transport": answer.decision.transport.as_str(),
+        "websocket_available": is_websocket,
+        "websocket_url": websocket_url(exchange, &answer.url),
+        "websocket_namespaces": ["/"],
+        "fallback_mode": !is_websocket,
+        "fallback_allowed": rollout.is_none_or(|rollout| rollout.fallback),
+        "reason": answer.decision.reason.as_str(),
+        "percent": percent(exchange, rollout, answer.decision.transport),
+        "ttl_ms": TTL_MS,
+    })
+    .to_string()
+}
+
+/// The percentage set last; without a rollout everybody or nobody.
+fn percent(
+    exchange: &Exchange,
+    rollout: Option<&Rollout>,
+    transport: Transport,
+) -> serde_json::Number {
+    let everybody = u32::from(transport == Transport::WebSocket) * rollout::EVERYBODY;
+    let stages = exchange.shared.stages.load();
+    let set = rollout.map(|rollout| {
+        stages
+            .get(&rollout.name)
+            .map_or(rollout.percent, |stage| stage.percent)
+    });
+    rollout::percent_number(set.unwrap_or(everybody))
+}
+
+fn websocket_url(exchange: &Exchange, url: &str) -> String {
+    let server = &exchange.in_force.config.server;
+    let base = match &server.public_url {
+        Some(public) => public.clone(),
+        None => {
+            let host = exchange.client.host.value.to_str().unwrap_or_default();
+            format!("{}://{host}", exchange.client.proto)
+        }
+    };
+    // `http` becomes `ws`, `https` becomes `wss`.
+    let base = base.strip_prefix("http").unwrap_or(&base);
+    format!("ws{base}{url}")
+}
+
+fn asked_path(query: Option<&str>) -> Option<String> {
+    let mut pairs = query?.split('&');
+    let value = pairs.find_map(|pair| pair.strip_prefix("path="))?;
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    Some(decoded.into_owned())
+}

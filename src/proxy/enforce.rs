@@ -1,0 +1,360 @@
+//! The request path's side of [`policy::check`]: it runs the steps that a check names. What is refused here reaches no backend.
+
+use std::sync::Arc;
+
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response};
+
+use super::auth_context::{Came, Entrant, Entry};
+use super::context::Exchange;
+use super::limits;
+use super::subprotocol::Offer;
+use super::target::Destination;
+use crate::config::{Auth, Cors, Route};
+use crate::http::body::{self, Body};
+use crate::http::problem::Problem;
+use crate::http::reserved_params::{self, Parameters, Taken};
+use crate::policy::auth::credential::{self, Extras};
+use crate::policy::auth::forward::Context;
+use crate::policy::auth::{Admission, Check, Denied, context, csrf};
+use crate::policy::cors::{self, Marks, Ruling};
+use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::route::InForce;
+
+/// What the checks of a request have come to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per request and taken apart at once"
+)]
+pub enum Checked {
+    /// The answer to a preflight.
+    Answered(Response<Body>),
+    /// It goes on.
+    Passed(Came),
+}
+
+/// Checks a request as [`policy::check`] says, with all that it brings.
+///
+/// # Errors
+/// The first check that it does not pass.
+pub async fn enforce(
+    exchange: &mut Exchange,
+    in_force: &InForce,
+    head: &Parts,
+    destination: &Destination,
+    ask: Ask,
+    marks: &mut Marks,
+) -> Result<Checked, Problem> {
+    let place = destination.policies(in_force);
+    let (mut offer, mut parameters) = (Offer::default(), Parameters::default());
+    let (mut extras, mut seat, mut others) = (Extras::default(), None, Vec::new());
+    let mut checks = Checks::new(ask, place);
+    let entry = loop {
+        let step = match checks.next(exchange)? {
+            Next::Passed => break checks.entry(),
+            Next::AwaitsHello => break Entry::Awaited,
+            Next::Denied(reason, ask) => break turned_away(&reason, ask)?,
+            Next::Run(step) => step,
+        };
+        match step {
+            Step::Origin => {
+                if let Some(answer) = judge_origin(exchange, head, place.cors, marks)? {
+                    return Ok(Checked::Answered(answer));
+                }
+            }
+            Step::Form => {
+                let offered = destination.expect_handshake(exchange, head)?;
+                parameters = take_parameters(exchange, destination, place.auth);
+                extras = extras_of(offered.as_ref(), &parameters);
+                offer = offered.unwrap_or_default();
+                if let Ask::Session { json } = &mut checks.ask {
+                    *json = offer.json;
+                }
+            }
+            Step::Handshakes => limits::handshake(exchange).await?,
+            Step::AddressConnections => seat = limits::take_seat(exchange, place)?,
+            Step::Identity => checks.identify(exchange, head, &extras).await,
+            Step::Csrf => checks.judge_csrf(head)?,
+            Step::Readings => {
+                for other in place.others {
+                    // Rare, and large: it has memory of its own.
+                    let admission = Box::pin(satisfy(exchange, head, other, &extras)).await?;
+                    if let Some(admission) =
+                        admission.filter(|new| !checks.is_known_by(new, &others))
+                    {
+                        others.push(Arc::new(admission));
+                    }
+                }
+            }
+            Step::UserConnections => {
+                if let (Some(Ok(admission)), Some(seat)) = (&checks.outcome, &mut seat)
+                    && let Err(crowded) = limits::count_for(exchange, place, admission, seat)
+                {
+                    match checks.ask {
+                        Ask::Session { json: true } => break Entry::TurnedAway(4029),
+                        _ => return Err(Problem::crowded(crowded)),
+                    }
+                }
+            }
+            // The handshake's own answer sets the cookie that decides it: see `websocket`.
+            Step::Rollout => {}
+            // Counted by `next`, judged by the check itself, or a frame's.
+            Step::ConnectionRate
+            | Step::Route
+            | Step::PlaceRate
+            | Step::UserRate
+            | Step::Require => {}
+        }
+    };
+    Ok(Checked::Passed(Came {
+        offer,
+        parameters,
+        entrant: Entrant {
+            entry,
+            others,
+            extras,
+            seat,
+        },
+    }))
+}
+
+/// Whether a request satisfies what guards another reading of its path; the user that its policy lets in.
+async fn satisfy(
+    exchange: &Exchange,
+    head: &Parts,
+    other: &Route,
+    extras: &Extras,
+) -> Result<Option<Admission>, Problem> {
+    let csrf = !exchange.is_handshake;
+    let mut checks = Checks::new(Ask::Reading { csrf }, Policies::of_route(other));
+    loop {
+        match checks.next(exchange)? {
+            Next::Passed | Next::AwaitsHello => return Ok(checks.outcome.and_then(Result::ok)),
+            Next::Denied(reason, _) => return Err(refusal(&reason)),
+            Next::Run(Step::Identity) => checks.identify(exchange, head, extras).await,
+            Next::Run(Step::Csrf) => checks.judge_csrf(head)?,
+            Next::Run(_) => {}
+        }
+    }
+}
+
+/// The checks of one place, as far as they have come.
+struct Checks<'a> {
+    ask: Ask,
+    place: Policies<'a>,
+    outcome: Option<Result<Admission, Denied>>,
+    progress: Progress,
+}
+
+/// What comes next.
+enum Next<'a> {
+    Passed,
+    AwaitsHello,
+    Denied(Reason<'a>, Ask),
+    Run(Step),
+}
+
+impl<'a> Checks<'a> {
+    fn new(ask: Ask, place: Policies<'a>) -> Self {
+        Checks {
+            ask,
+            place,
+            outcome: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Goes on to the next step that has to be run; what has to be counted on the way is counted.
+    fn next(&mut self, exchange: &Exchange) -> Result<Next<'_>, Problem> {
+        loop {
+            let view = View {
+                ask: self.ask,
+                place: self.place,
+                carrier: Carrier::default(),
+                known: known(self.outcome.as_ref()),
+                progress: self.progress,
+            };
+            match policy::check(&view) {
+                Decision::Allow => return Ok(Next::Passed),
+                Decision::AwaitHello => return Ok(Next::AwaitsHello),
+                Decision::Deny(reason) => return Ok(Next::Denied(reason, self.ask)),
+                Decision::Run(step) => {
+                    self.progress.note(step);
+                    return Ok(Next::Run(step));
+                }
+                Decision::Count { step, limit, user } => {
+                    limits::count(exchange, limit, self.place, user)?;
+                    self.progress.note(step);
+                }
+            }
+        }
+    }
+
+    async fn identify(&mut self, exchange: &Exchange, head: &Parts, extras: &Extras) {
+        let outcome = identify(exchange, &head.headers, self.place.auth, extras);
+        self.outcome = Some(outcome.await);
+    }
+
+    fn judge_csrf(&self, head: &Parts) -> Result<(), Problem> {
+        match &self.outcome {
+            Some(Ok(admission)) => judge_csrf(head, admission),
+            None | Some(Err(_)) => Ok(()),
+        }
+    }
+
+    /// Whether the same policy has let the client in already, here or at another reading.
+    fn is_known_by(&self, new: &Admission, others: &[Arc<Admission>]) -> bool {
+        let own = self.outcome.iter().flatten();
+        let mut known = own.chain(others.iter().map(|other| &**other));
+        known.any(|known| known.found.auth == new.found.auth)
+    }
+
+    fn entry(self) -> Entry {
+        match self.outcome {
+            Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
+            None | Some(Err(_)) => Entry::Unasked,
+        }
+    }
+}
+
+fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
+    match outcome {
+        None => Known::Nothing,
+        Some(Ok(admission)) => Known::Admitted {
+            identity: &admission.identity,
+            csrf: admission.needs_csrf(),
+        },
+        Some(Err(denied)) => Known::Denied(denied),
+    }
+}
+
+/// What a client that was denied is told: by a close code where there is a socket of ours that its client can read, and else by
+/// the answer.
+fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
+    match (ask, reason) {
+        (Ask::Session { json: true }, Reason::Denied(Denied::Unavailable(_))) => {
+            Err(refusal(reason))
+        }
+        (Ask::Session { json: true }, Reason::Denied(denied)) => {
+            Ok(Entry::TurnedAway(denied.close_code()))
+        }
+        (Ask::Session { json: true }, Reason::Unfit(_)) => Ok(Entry::TurnedAway(4003)),
+        _ => Err(refusal(reason)),
+    }
+}
+
+fn refusal(reason: &Reason<'_>) -> Problem {
+    match reason {
+        Reason::Denied(denied) => Problem::denied(denied),
+        Reason::Unfit(unfit) => Problem::forbidden(unfit.detail()),
+    }
+}
+
+/// Takes what is crossfade's own out of the query.
+fn take_parameters(
+    exchange: &mut Exchange,
+    destination: &Destination,
+    auths: &[Arc<Auth>],
+) -> Parameters {
+    let route = destination.route();
+    let taken = Taken {
+        positions: route.is_some_and(|route| route.source.is_some()),
+        // A preflight names the same tokens, though no policy judges them.
+        auths: route.map_or(auths, |route| &route.auth),
+    };
+    let parameters = reserved_params::take_parameters(exchange.query.as_deref(), taken);
+    exchange.query.clone_from(&parameters.query);
+    parameters
+}
+
+/// What was presented beside header fields; a ticket is for one handshake, and nothing else.
+fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
+    Extras {
+        subprotocol: offer.and_then(|offer| offer.bearer.clone()),
+        message: None,
+        query: parameters.tokens.clone(),
+        ticket: offer.and_then(|_| parameters.ticket.clone()),
+    }
+}
+
+/// Judges the `Origin`: of a handshake in any case, of all else where a policy is enforced. Breaks off with the answer to a
+/// preflight.
+pub fn judge_origin(
+    exchange: &Exchange,
+    head: &Parts,
+    cors: Option<&Cors>,
+    marks: &mut Marks,
+) -> Result<Option<Response<Body>>, Problem> {
+    let public_url = exchange.in_force.config.server.public_url.as_deref();
+    let host = &exchange.client.host;
+    if exchange.is_handshake {
+        cors::judge(&head.headers, host, public_url, cors)?;
+        return Ok(None);
+    }
+    match cors::rule(&head.method, &head.headers, host, public_url, cors) {
+        Ok(Ruling::Passes(granted)) => {
+            *marks = granted;
+            Ok(None)
+        }
+        Ok(Ruling::Preflight(headers)) => {
+            let mut response = Response::new(body::empty());
+            *response.status_mut() = hyper::StatusCode::NO_CONTENT;
+            *response.headers_mut() = headers;
+            Ok(Some(response))
+        }
+        Err(refused) => {
+            *marks = refused.marks;
+            Err(refused.why.into())
+        }
+    }
+}
+
+/// What is put onto the answer where there is no place whose policy could say so: by `[cors.default]`, so that a page may read
+/// what was wrong.
+pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
+    let config = &exchange.in_force.config;
+    let default = config.cors.get("default").map(|cors| &**cors);
+    let (host, public_url) = (&exchange.client.host, config.server.public_url.as_deref());
+    match cors::rule(&head.method, &head.headers, host, public_url, default) {
+        Ok(Ruling::Passes(marks)) => marks,
+        Ok(Ruling::Preflight(_)) => Marks::default(),
+        Err(refused) => refused.marks,
+    }
+}
+
+/// Who somebody is by what they present.
+///
+/// # Errors
+/// Nobody vouches for them.
+async fn identify(
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    auths: &[Arc<Auth>],
+    extras: &Extras,
+) -> Result<Admission, Denied> {
+    let authenticator = &exchange.shared.authenticator;
+    let Some(found) = credential::find(auths, headers, extras)? else {
+        let first = auths.first().map_or("", |auth| &auth.name);
+        return Err(authenticator.missed(first));
+    };
+    let client = &exchange.client;
+    let context = || Context {
+        way: exchange.way.clone(),
+        ..context(&exchange.host.value, client.proto, &client.ip)
+    };
+    match authenticator.check(auths, found, context) {
+        Check::Done(outcome) => outcome,
+        Check::Asks(asking) => asking.await,
+    }
+}
+
+/// A write that a browser may have sent by itself has to bring what a foreign page cannot know.
+fn judge_csrf(head: &Parts, admission: &Admission) -> Result<(), Problem> {
+    match &admission.found.auth.csrf {
+        Some(csrf) => {
+            let judged = csrf::judge(&head.method, &head.headers, csrf);
+            judged.map_err(|refused| Problem::csrf(refused.detail()))
+        }
+        None => Ok(()),
+    }
+}

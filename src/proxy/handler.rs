@@ -1,0 +1,247 @@
+//! THE ROAD: what happens to a request, in order.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::access_log::{Account, Asked};
+use super::context::Exchange;
+use super::enforce::{self, Checked};
+use super::target::Destination;
+use super::{endpoints, forward, tunnel, websocket};
+use crate::error::Side;
+use crate::http::body::Body;
+use crate::http::forwarded::{self, Peer};
+use crate::http::header_case::Spelling;
+use crate::http::problem::Problem;
+use crate::http::request_id::{self, REQUEST_ID};
+use crate::http::{Fault, cdn_loop, header_names, validate};
+use crate::policy::Ask;
+use crate::policy::cors::Marks;
+use crate::policy::load_shedding::Level;
+use crate::route::InForce;
+use crate::server::client_connection::Connection;
+use crate::server::handler::Handler;
+use crate::server::http1::guard::Traffic;
+use crate::server::request_body::Arriving;
+
+/// Seconds after which somebody who found no room may try again, spread at random.
+const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
+
+/// The road as the server's handler.
+#[derive(Clone, Copy)]
+pub struct Road;
+
+impl Handler for Road {
+    fn handle(
+        self,
+        connection: Arc<Connection>,
+        request: Request<Arriving>,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        dispatch(connection, request)
+    }
+}
+
+/// Answers one request. Every answer bears its number, and its account is followed to the end.
+async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
+    let in_force = connection.shared.in_force.load_full();
+    let trusted = &in_force.config.server.trusted_proxies;
+    let peer = connection.remote.peer(trusted);
+    let telemetry = &connection.shared.telemetry;
+    let mut account = Account::open(
+        Asked {
+            id: request_id::of(peer, request.headers()),
+            method: request.method().clone(),
+            path: Arc::default(),
+            version: request.version(),
+            remote: connection.peer.clone(),
+        },
+        telemetry
+            .traces
+            .trace_request(request.method(), request.headers(), peer.is_trusted),
+        connection.traffic.clone(),
+        telemetry.clone(),
+    );
+    let is_reusable = request.version() <= Version::HTTP_11;
+    let (head, body) = request.into_parts();
+    let is_waited_for = validate::names_websocket(&head) && body.is_nothing();
+    let mut marks = Marks::default();
+    let outcome = walk(
+        &connection,
+        in_force,
+        peer,
+        head,
+        body,
+        &mut account,
+        &mut marks,
+    )
+    .await;
+    // What is missing of a body that we refuse is not waited for: the connection ends behind the answer.
+    let is_cut_off =
+        outcome.is_err() && (connection.traffic.as_ref()).is_some_and(Traffic::is_in_body);
+    let mut response = outcome.unwrap_or_else(|problem| {
+        // A body that broke a rule is known by the exchange that it broke.
+        let broken = || Some(connection.traffic.as_ref()?.fault()?.reason());
+        let reason = match problem.side {
+            Side::Downstream => problem.reason.or_else(broken),
+            _ => problem.reason,
+        };
+        if let Some(reason) = reason {
+            let telemetry = &connection.shared.telemetry;
+            telemetry.downstream.request_refused(
+                reason,
+                &account.request.id,
+                &account.request.remote,
+            );
+            if let Some(protocol) = account.asked_for {
+                let route = account.route.as_deref().unwrap_or("-");
+                telemetry
+                    .downstream
+                    .handshake_refused(route, protocol, reason);
+            }
+        }
+        account.side.get_or_insert(problem.side);
+        problem.into_response(&account.request.id)
+    });
+    let is_granted = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, account.request.id.value());
+    if !is_granted {
+        marks.put(headers);
+        if let Some(spelling) = response.extensions_mut().get_mut::<Spelling>() {
+            spelling.forget(|name| marks.write(name));
+        }
+    }
+    let is_last = is_cut_off || connection.shared.draining.load(Ordering::Relaxed);
+    if is_reusable && is_last && !is_granted {
+        // Nobody's next request should meet a connection that is being closed.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    if let Some(traffic) = connection
+        .traffic
+        .as_ref()
+        .filter(|_| is_waited_for && !is_granted)
+    {
+        traffic.decline_handshake();
+    }
+    account.follow(response)
+}
+
+async fn walk(
+    connection: &Arc<Connection>,
+    in_force: Arc<InForce>,
+    peer: Peer,
+    mut head: Parts,
+    body: Arriving,
+    account: &mut Account,
+    marks: &mut Marks,
+) -> Result<Response<Body>, Problem> {
+    let server = &in_force.config.server;
+
+    // Hygiene. What broke a rule below the engine arrives here as a mark.
+    if let Some(fault) = head.extensions.remove::<Fault>() {
+        return Err(fault.into());
+    }
+    let mut dropped = Vec::new();
+    let inspected = validate::inspect(&head, connection.remote.proto)
+        .and_then(|inspected| {
+            dropped = header_names::disambiguate(&mut head.headers, server.underscore_headers)?;
+            Ok(inspected)
+        })
+        .inspect_err(|fault| {
+            if let Some(traffic) = &connection.traffic {
+                traffic.set_fault(*fault);
+            }
+        })?;
+    if let Some(name) = dropped.first() {
+        let telemetry = &connection.shared.telemetry;
+        telemetry.edge.fields_dropped(dropped.len(), name.as_str());
+    }
+    let id = account.request.id.clone();
+    let mut exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
+    account.request.remote.clone_from(&exchange.client.ip);
+    account.request.path.clone_from(&exchange.path);
+
+    // Edge: connection caps were kept at the door; memory that runs short.
+    let level = connection.shared.pressure.level();
+    if level >= Level::Full || exchange.is_handshake && level >= Level::Tight {
+        let retry = fastrand::u32(RETRY_SECONDS);
+        return Err(Problem::overloaded("memory", "memory runs short", retry));
+    }
+
+    // Route: an endpoint of ours, or a route of the file; and the policies that hold there.
+    let destination = Destination::find(&exchange, &head, body.is_nothing());
+    let destination =
+        destination.inspect_err(|_| *marks = enforce::marks_of_nowhere(&exchange, &head))?;
+    account.route = destination.route().map(|route| route.name.clone());
+    if exchange.way.rounds >= cdn_loop::MOST {
+        let route = destination.route();
+        let (route, upstream) = route.map_or(("-", "-"), |r| (&r.name, &r.upstream.name));
+        connection
+            .shared
+            .telemetry
+            .downstream
+            .loop_detected(route, upstream);
+        return Err(Problem::loop_detected());
+    }
+    // Where sockets are ours, what is not believed decides whose they are.
+    if destination.is_bridged()
+        && forwarded::is_disbelieved(&head.headers, peer)
+        && let Some(ip) = peer.ip
+    {
+        connection.shared.telemetry.edge.forwarded_disbelieved(ip);
+    }
+    // What we answer by ourselves under the prefix is no socket, whatever it asks for.
+    exchange.is_handshake &= destination.takes_handshakes();
+    if exchange.is_handshake {
+        account.asked_for = destination.asked_for(&head);
+    }
+
+    // Edge: the place's policies, in the one order of `policy::check`.
+    let ask = match account.asked_for {
+        _ if !exchange.is_handshake => Ask::Request,
+        Some(_) => Ask::Session { json: false },
+        None => Ask::Tunnel,
+    };
+    let checked = enforce::enforce(&mut exchange, &in_force, &head, &destination, ask, marks);
+    let came = match checked.await? {
+        Checked::Passed(came) => came,
+        Checked::Answered(answer) => {
+            account.action = "preflight";
+            return Ok(answer);
+        }
+    };
+
+    // Decide: who gets WebSocket. Then bridge, tunnel, or pass through.
+    match destination {
+        Destination::Transport(about) => {
+            account.action = "own";
+            endpoints::transport(&exchange, &head, about.as_ref(), came.entrant.identity())
+        }
+        Destination::Ticket(_) => {
+            account.action = "own";
+            endpoints::ticket(&exchange, &head, &came.entrant)
+        }
+        Destination::Multiplex => {
+            account.action = "websocket";
+            websocket::multiplex(connection, &exchange, head, came)
+        }
+        Destination::Route(found, _) if exchange.is_handshake && found.bridged => {
+            account.action = "websocket";
+            websocket::single(connection, &exchange, found, head, came)
+        }
+        Destination::Route(found, _) if exchange.is_handshake => {
+            account.action = "tunnel";
+            tunnel::open(connection, &exchange, &found, head, body, came, account).await
+        }
+        Destination::Route(found, _) => {
+            account.action = "passthrough";
+            forward::pass(connection, &exchange, &found, head, body, &came, account).await
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How much is taken on, and of which client: the checks that count.
+
+use super::context::Exchange;
+use crate::config::RateLimit;
+use crate::http::problem::Problem;
+use crate::policy::Policies;
+use crate::policy::auth::{Admission, Identity};
+use crate::policy::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
+
+/// Takes one request, or one handshake, from what a policy allows.
+pub fn count(
+    exchange: &Exchange,
+    limit: &RateLimit,
+    place: Policies<'_>,
+    user: Option<&Identity>,
+) -> Result<(), Problem> {
+    let kind = match exchange.is_handshake {
+        true => Kind::Connects,
+        false => Kind::Requests,
+    };
+    let route = place.route.map_or(NO_ROUTE, |route| &route.name);
+    let principal = user.map(Identity::principal);
+    let remote = Key::remote(&exchange.client.ip);
+    let key = Key::of(limit.by, principal.as_ref(), route, remote);
+    let limiters = exchange.shared.limiters.of(limit);
+    limiters.check(kind, key, 1).map_err(|exceeded| {
+        exchange.shared.telemetry.edge.rate_limited(&limit.name);
+        Problem::rate_limited(&limit.name, &exceeded)
+    })
+}
+
+/// A seat among the connections of this address.
+pub fn take_seat(exchange: &Exchange, place: Policies<'_>) -> Result<Option<Seat>, Problem> {
+    let Some(limit) = place.rate_limit else {
+        return Ok(None);
+    };
+    let address = exchange.client.ip.parse().ok();
+    let taken = exchange.shared.limiters.of(limit).take_seat(None, address);
+    taken.map(Some).map_err(|crowded| {
+        exchange.shared.telemetry.edge.rate_limited(&limit.name);
+        Problem::crowded(crowded)
+    })
+}
+
+/// The same seat among the connections of this user.
+pub fn count_for(
+    exchange: &Exchange,
+    place: Policies<'_>,
+    admission: &Admission,
+    seat: &mut Seat,
+) -> Result<(), Crowded> {
+    let counted = seat.count_for(&admission.identity.principal());
+    counted.inspect_err(|_| {
+        let name = place.rate_limit.map_or("", |limit| &limit.name);
+        exchange.shared.telemetry.edge.rate_limited(name);
+    })
+}
+
+/// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others are told when.
+pub async fn handshake(exchange: &Exchange) -> Result<(), Problem> {
+    let limit = exchange.in_force.config.server.limits.handshakes;
+    let admitted = exchange.shared.handshakes.admit(limit).await;
+    admitted.map_err(|retry| {
+        let seconds = u32::try_from(retry.0.as_secs()).unwrap_or(u32::MAX).max(1);
+        Problem::overloaded("handshakes", "too many connect at once; come back", seconds)
+    })
+}

@@ -1,0 +1,22 @@
+//! The request path, between the server below it and the backend: which order a request is judged in ([`handler`]), what it
+//! is for ([`target`]), which policies it has to pass ([`enforce`]), and what becomes of it then: [`forward`], [`tunnel`],
+//! [`websocket`], or an answer of crossfade's own ([`endpoints`], [`error_response`]).
+
+mod access_log;
+mod auth_context;
+mod context;
+mod copy;
+mod endpoints;
+mod enforce;
+mod error_response;
+mod expiry;
+mod forward;
+pub(crate) mod handler;
+mod handshake;
+mod limits;
+mod redirect;
+mod subprotocol;
+mod target;
+mod transport_choice;
+mod tunnel;
+mod websocket;

@@ -1,0 +1,185 @@
+//! What a request is for, and the policies that hold there.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::header::{AUTHORIZATION, COOKIE};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+use super::context::Exchange;
+use super::endpoints::{self, About, Own};
+use super::handshake;
+use super::subprotocol::Offer;
+use crate::config::{CorsMode, Route};
+use crate::http::Fault;
+use crate::http::problem::Problem;
+use crate::policy::{Policies, cors};
+use crate::route::{InForce, Match};
+
+/// Seconds after which a client that finds us leaving comes back, spread at random.
+const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
+
+/// What a request is for.
+pub enum Destination {
+    /// `PREFIX/ws`.
+    Multiplex,
+    /// `PREFIX/transport`, and what it is asked about.
+    Transport(Option<About>),
+    /// `PREFIX/ticket`, likewise.
+    Ticket(Option<About>),
+    /// A route of the file.
+    Route(Match, Asks),
+}
+
+/// How a request asks a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// As it says.
+    Plainly,
+    /// Whether another method would be allowed.
+    Ahead,
+}
+
+impl Destination {
+    /// Finds it by host, method and path.
+    ///
+    /// # Errors
+    /// There is none, or there may be two.
+    pub fn find(
+        exchange: &Exchange,
+        head: &Parts,
+        has_no_body: bool,
+    ) -> Result<Destination, Problem> {
+        let prefix = &exchange.in_force.config.server.prefix;
+        Ok(match endpoints::find(prefix, &exchange.path)? {
+            Some(Own::WebSocket) => Destination::Multiplex,
+            Some(Own::Transport) => Destination::Transport(endpoints::about(exchange)?),
+            Some(Own::Ticket) => Destination::Ticket(endpoints::about(exchange)?),
+            None => {
+                let (found, asks) = route(exchange, head, has_no_body)?;
+                Destination::Route(found, asks)
+            }
+        })
+    }
+
+    /// The route of the file.
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Destination::Route(found, _) => Some(&found.route),
+            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => None,
+        }
+    }
+
+    /// The policies that hold there.
+    pub fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
+        match self {
+            Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
+                Policies::of_websocket(&in_force.config)
+            }
+            Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
+                Policies::of_match(&about.found)
+            }
+            Destination::Route(found, Asks::Plainly) => Policies::of_match(found),
+            // Browsers send no credentials with it, and whoever is to answer has to see it.
+            Destination::Route(found, Asks::Ahead) => Policies {
+                auth: &[],
+                require: None,
+                ..Policies::of_match(found)
+            },
+        }
+    }
+
+    /// Whether a socket may be behind it at all.
+    pub fn takes_handshakes(&self) -> bool {
+        matches!(self, Destination::Multiplex | Destination::Route(..))
+    }
+
+    /// Whether a handshake gets a socket of ours; any other is the backend's, and so is what it says there.
+    pub fn is_bridged(&self) -> bool {
+        match self {
+            Destination::Multiplex => true,
+            Destination::Route(found, _) => found.bridged,
+            Destination::Transport(_) | Destination::Ticket(_) => false,
+        }
+    }
+
+    /// The protocol that a handshake asks us for, as metrics name it; `None` where it is the backend's own.
+    pub fn asked_for(&self, head: &Parts) -> Option<&'static str> {
+        match self {
+            Destination::Route(found, _) if !found.bridged => None,
+            Destination::Route(..) => Some(handshake::protocol(&head.headers)),
+            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => {
+                Some("json")
+            }
+        }
+    }
+
+    /// The form of a handshake, before anybody is asked who sends it; `None` where it is none.
+    ///
+    /// # Errors
+    /// 400 and 426 for its form, 503 where no new sessions are taken.
+    pub fn expect_handshake(
+        &self,
+        exchange: &Exchange,
+        head: &Parts,
+    ) -> Result<Option<Offer>, Problem> {
+        if !exchange.is_handshake {
+            return match self {
+                Destination::Multiplex => Err(Problem::upgrade_required()),
+                _ => Ok(None),
+            };
+        }
+        handshake::key(&head.headers)?;
+        let is_ours = self.asked_for(head).is_some();
+        if is_ours && exchange.shared.draining.load(Ordering::Relaxed) {
+            return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
+        }
+        Offer::read(&head.headers).map(Some)
+    }
+}
+
+/// A preflight that is answered here, or that is the backend's to answer, goes by the route that it asks about. Any other
+/// request is what it says, whatever else it names.
+fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match, Asks), Problem> {
+    let plain = find(exchange, &head.method);
+    let asked = cors::preflight_method(&head.method, &head.headers);
+    if let Some(asked) = asked
+        && let Ok(found) = find(exchange, &asked)
+    {
+        let mode = |route: &Route| route.cors.as_ref().map(|cors| cors.mode);
+        let is_bare = has_no_body
+            && !head.headers.contains_key(COOKIE)
+            && !head.headers.contains_key(AUTHORIZATION);
+        // What the backend gets to see unjudged holds nothing, and comes to no other route that would have judged it.
+        let may_pass = || match &plain {
+            Ok(plain) => {
+                Arc::ptr_eq(&plain.route, &found.route)
+                    || mode(&plain.route) == Some(CorsMode::Passthrough)
+            }
+            // Nothing is there for it; where two might be, it is neither's.
+            Err(problem) => problem.status == StatusCode::NOT_FOUND,
+        };
+        match mode(&found.route) {
+            Some(CorsMode::Enforce) => return Ok((found, Asks::Ahead)),
+            Some(CorsMode::Passthrough) if is_bare && may_pass() => {
+                return Ok((found, Asks::Ahead));
+            }
+            _ => {}
+        }
+    }
+    Ok((plain?, Asks::Plainly))
+}
+
+fn find(exchange: &Exchange, method: &Method) -> Result<Match, Problem> {
+    let routes = &exchange.in_force.routes;
+    let (host, path) = (&exchange.host.name, &exchange.path);
+    let mut found = routes
+        .find(host, method, path)
+        .ok_or_else(Problem::no_route)?;
+    found.others = routes
+        .read_otherwise(host, method, path, &found.route)
+        .map_err(|_| Problem::from(Fault::Path))?;
+    Ok(found)
+}

@@ -1,0 +1,127 @@
+//! Which transport a client is to use: it is known by its cookies, headers and address, and the
+//! rollouts decide.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+
+use super::context::Exchange;
+use crate::config::{By, Rollout, Route};
+use crate::http::reserved_params;
+use crate::policy::auth::Identity;
+use crate::rollout::{self, Candidate, Decision, Reason, Transport, unit};
+
+/// How long a browser keeps its unit.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
+/// A client as the rollouts see it.
+pub struct Cohort {
+    /// Who asks; with a unit just made where a rollout needed one and none came.
+    pub candidate: Candidate,
+    /// The cookie for a unit just made.
+    pub cookie: Option<HeaderValue>,
+}
+
+impl Cohort {
+    /// Recognises the client. Where one of `rollouts` goes by the sticky cookie and none of ours
+    /// came, a new unit is made, and judged from now on.
+    pub fn recognise<'r>(
+        exchange: &Exchange,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
+    ) -> Cohort {
+        let secret = exchange.shared.secret(&exchange.in_force.config);
+        let unit = reserved_params::cookie(headers, unit::COOKIE)
+            .and_then(|value| unit::verify(secret, value));
+        let needs_unit = unit.is_none()
+            && rollouts.any(|rollout| match rollout.by {
+                By::Cookie => true,
+                By::User => identity.is_none(),
+                By::Tenant | By::Ip => false,
+            });
+        let made = needs_unit.then(|| unit::mint(secret, fastrand_bytes()));
+        let (made_unit, value) = made.unzip();
+        Cohort {
+            candidate: Candidate {
+                cookie: unit.or(made_unit),
+                ip: exchange.client.ip.to_string(),
+                user: identity.map(|identity| identity.user.clone()),
+                tenant: identity.and_then(|identity| identity.tenant.clone()),
+                overrides: overrides(exchange, headers),
+            },
+            cookie: value.and_then(|value| cookie(&value, exchange.client.proto)),
+        }
+    }
+
+    /// Decides for one route, and counts it.
+    pub fn decide(&self, exchange: &Exchange, route: &Route) -> Decision {
+        let stages = exchange.shared.stages.load();
+        let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
+        if let Some(rollout) = &route.rollout {
+            let (transport, reason) = (decision.transport, decision.reason);
+            exchange.shared.telemetry.rollouts.decided(
+                &rollout.name,
+                transport.as_str(),
+                reason.as_str(),
+            );
+        }
+        decision
+    }
+
+    /// Decides for the multiplexed connection: it is refused only when every bridged route
+    /// refuses. The second is the route whose decision it is.
+    pub fn decide_for_all(&self, exchange: &Exchange) -> (Decision, Option<Arc<Route>>) {
+        let stages = exchange.shared.stages.load();
+        let mut refused: Vec<(Decision, Arc<Route>)> = Vec::new();
+        for route in exchange.in_force.routes.bridged() {
+            let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
+            if decision.transport == Transport::WebSocket {
+                return (decision, Some(route.clone()));
+            }
+            refused.push((decision, route.clone()));
+        }
+        // Where they refuse for different reasons, the mildest is told: any of them may end first.
+        let mildness = |reason| match reason {
+            Reason::Killed => 2,
+            Reason::RolledBack => 1,
+            _ => 0,
+        };
+        refused
+            .into_iter()
+            .min_by_key(|(decision, _)| mildness(decision.reason))
+            .map_or_else(
+                || (rollout::decide(None, &stages, &self.candidate), None),
+                |(decision, route)| (decision, Some(route)),
+            )
+    }
+}
+
+/// Values of fields and cookies under the names that testers use.
+fn overrides(exchange: &Exchange, headers: &HeaderMap) -> Vec<(String, String)> {
+    let rollouts = exchange.in_force.config.rollouts.values();
+    let names = rollouts.filter_map(|rollout| rollout.header.as_ref());
+    let mut found = Vec::new();
+    for name in names {
+        let field = headers.get(name).and_then(|value| value.to_str().ok());
+        let cookie = reserved_params::cookie_in_any_case(headers, name.as_str());
+        let values = field.into_iter().chain(cookie);
+        found.extend(values.map(|value| (name.as_str().to_owned(), value.to_owned())));
+    }
+    found
+}
+
+fn cookie(value: &str, proto: &str) -> Option<HeaderValue> {
+    let secure = match proto {
+        "https" => "; Secure",
+        _ => "",
+    };
+    let name = unit::COOKIE;
+    let cookie = format!("{name}={value}; Path=/; Max-Age={YEAR}; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(cookie).ok()
+}
+
+fn fastrand_bytes() -> [u8; 16] {
+    fastrand::u128(..).to_be_bytes()
+}

@@ -1,0 +1,292 @@
+//! WebSocket handshakes that crossfade itself answers: a bridged route's own path, and `PREFIX/ws`.
+
+use std::sync::Arc;
+
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::auth_context::{Came, Entrant, Entry};
+use super::context::Exchange;
+use super::error_response;
+use super::handshake;
+use super::subprotocol::{JSON, Offer, RAW};
+use super::transport_choice::Cohort;
+use crate::http::body::{self, Body};
+use crate::http::problem::Problem;
+use crate::http::{hop_by_hop, reserved_params};
+use crate::policy::cors;
+use crate::rollout::{Decision, Reason, Transport};
+use crate::route::{Match, RouteTable};
+use crate::server::client_connection::Connection;
+use crate::server::upgrade::{Granted, Upgrade};
+use crate::session::{self, Handshake, Mode, Opening, Presented, SingleForm};
+use crate::transport::websocket::WebSocket;
+use crate::transport::websocket::reader::Limits;
+
+/// A handshake on a bridged route's own path.
+pub fn single(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    found: Match,
+    head: Parts,
+    came: Came,
+) -> Result<Response<Body>, Problem> {
+    let route = found.route.clone();
+    let Came {
+        offer,
+        parameters,
+        entrant,
+    } = came;
+    let protocol = match (offer.json, offer.raw || !offer.any) {
+        (true, _) => Some(JSON),
+        (false, true) => offer.raw.then_some(RAW),
+        (false, false) => return Err(Problem::bad_handshake("no subprotocol is known")),
+    };
+    let form = match offer.json {
+        true => SingleForm::Json,
+        false => SingleForm::Raw {
+            wrap: parameters.wrap,
+        },
+    };
+    let mode = Mode::Single {
+        found,
+        url: reserved_params::join(&exchange.path, exchange.query.as_deref()),
+        after: parameters.after,
+        last_event_id: parameters.last_event_id,
+        form,
+    };
+    let identity = entrant.identity();
+    let cohort = Cohort::recognise(exchange, &head.headers, identity, route.rollout.iter());
+    let decision = cohort.decide(exchange, &route);
+    let asked = Asked {
+        route: &route.name,
+        offer,
+        protocol,
+        mode,
+        cohort,
+        decision,
+        entrant,
+    };
+    answer(connection, exchange, head, asked)
+}
+
+/// A handshake on `PREFIX/ws`.
+pub fn multiplex(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    head: Parts,
+    came: Came,
+) -> Result<Response<Body>, Problem> {
+    let Came { offer, entrant, .. } = came;
+    if offer.any && !offer.json {
+        return Err(Problem::bad_handshake("no subprotocol is known"));
+    }
+    let routes = exchange.in_force.routes.bridged();
+    let rollouts = routes.filter_map(|route| route.rollout.as_ref());
+    let cohort = Cohort::recognise(exchange, &head.headers, entrant.identity(), rollouts);
+    let (decision, _) = cohort.decide_for_all(exchange);
+    let asked = Asked {
+        route: "-",
+        protocol: offer.json.then_some(JSON),
+        offer,
+        mode: Mode::Multiplex,
+        cohort,
+        decision,
+        entrant,
+    };
+    answer(connection, exchange, head, asked)
+}
+
+/// A handshake taken apart.
+struct Asked<'a> {
+    route: &'a str,
+    offer: Offer,
+    /// The subprotocol to name in the answer.
+    protocol: Option<&'static str>,
+    mode: Mode,
+    cohort: Cohort,
+    decision: Decision,
+    entrant: Entrant,
+}
+
+impl Asked<'_> {
+    /// The metric label.
+    fn protocol_label(&self) -> &'static str {
+        match self.mode {
+            Mode::Multiplex
+            | Mode::Single {
+                form: SingleForm::Json,
+                ..
+            } => "json",
+            Mode::Single { .. } => "raw",
+        }
+    }
+}
+
+fn answer(
+    connection: &Arc<Connection>,
+    exchange: &Exchange,
+    mut head: Parts,
+    asked: Asked<'_>,
+) -> Result<Response<Body>, Problem> {
+    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
+    let telemetry = &exchange.shared.telemetry;
+    let label = asked.protocol_label();
+    // Who is to say who they are is judged by their rollout then.
+    let refuse_with = match asked.entrant.entry {
+        Entry::TurnedAway(code) => Some(code),
+        Entry::Awaited => None,
+        Entry::Unasked | Entry::Admitted(_) => close_code(&asked.decision),
+    };
+    if refuse_with.is_some() && !asked.offer.json {
+        let mut problem = Problem::legacy();
+        if let Some(cookie) = &asked.cohort.cookie {
+            error_response::add_cookie(&mut problem.headers, cookie);
+        }
+        return Err(problem);
+    }
+    let Some(upgrade) = Upgrade::of(&mut head.extensions, connection.traffic.as_ref()) else {
+        return Err(Problem::bad_handshake("this connection cannot be upgraded"));
+    };
+    match refuse_with {
+        Some(_) => {
+            let reason = match asked.entrant.entry {
+                Entry::TurnedAway(code) => refused_by(code),
+                _ => "legacy",
+            };
+            telemetry
+                .downstream
+                .handshake_refused(asked.route, label, reason);
+        }
+        None => {
+            let reason = asked.decision.reason.as_str();
+            telemetry
+                .downstream
+                .handshake_accepted(asked.route, label, reason);
+        }
+    }
+    let Entrant {
+        entry,
+        mut extras,
+        seat,
+        // The session asks for them itself: its stream is one of its subscriptions.
+        others: _,
+    } = asked.entrant;
+    // It was good for this handshake.
+    extras.ticket = None;
+    let awaits_hello = matches!(entry, Entry::Awaited);
+    let admission = match entry {
+        Entry::Admitted(admission) => Some(admission),
+        Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+    };
+    let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
+    let presented = Presented::take(
+        &mut head.headers,
+        extras,
+        exchange.in_force.config.auths.values(),
+    );
+    let handshake = Handshake {
+        remote: exchange.client.ip.to_string(),
+        address: exchange.client.address,
+        host: exchange.host.value.clone(),
+        proto: exchange.client.proto,
+        origin: head.headers.get(ORIGIN).cloned(),
+        is_foreign: {
+            let public_url = exchange.in_force.config.server.public_url.as_deref();
+            cors::is_foreign(&head.headers, &exchange.client.host, public_url)
+        },
+        candidate: asked.cohort.candidate,
+        headers: kept(head.headers, &exchange.in_force.routes),
+    };
+    let opening = Opening {
+        request_id: exchange.id.to_string(),
+        handshake,
+        presented,
+        admission,
+        awaits_hello,
+        seat,
+        mode: asked.mode,
+        refuse_with,
+        keep: None,
+        permit: Some(connection.permit.clone()),
+    };
+    let in_force = exchange.in_force.clone();
+    let shared = exchange.shared.clone();
+    upgrade.leave_to(move |Granted { socket, ahead }| {
+        let limits = Limits::of(in_force.config.websocket.max_message);
+        let transport = Box::new(WebSocket::new(socket, limits, &ahead));
+        // A small task of its own: the connection's has room for the whole handshake.
+        tokio::spawn(session::run(transport, opening, in_force, shared));
+    });
+    Ok(response)
+}
+
+/// The code to close with for a client on the legacy side.
+fn close_code(decision: &Decision) -> Option<u16> {
+    match (decision.transport, decision.reason) {
+        (Transport::WebSocket, _) => None,
+        (Transport::Legacy, Reason::Killed) => Some(4302),
+        (Transport::Legacy, Reason::RolledBack) => Some(4301),
+        (Transport::Legacy, _) => Some(4300),
+    }
+}
+
+/// Fields of a `101`, with the request id that is added to it: room for them is made at once.
+const SWITCH_FIELDS: usize = 6;
+
+fn switch(
+    accept: &str,
+    protocol: Option<&'static str>,
+    cookie: Option<&HeaderValue>,
+) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.reserve(SWITCH_FIELDS);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    // Base64 is always a field value.
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        let protocol = HeaderValue::from_static(protocol);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(cookie) = cookie {
+        error_response::add_cookie(headers, cookie);
+    }
+    response
+}
+
+/// The word for a close code that the edge refuses with.
+fn refused_by(code: u16) -> &'static str {
+    match code {
+        4003 => "forbidden",
+        4029 => "connections_per_user",
+        4401 => "token_expired",
+        _ => "unauthorized",
+    }
+}
+
+/// What a route's `vary` may name: no credentials, nothing of the connection.
+fn kept(mut headers: HeaderMap, routes: &RouteTable) -> HeaderMap {
+    if routes.bridged().all(|route| route.vary.is_empty()) {
+        return HeaderMap::new();
+    }
+    hop_by_hop::strip(&mut headers);
+    for name in [
+        COOKIE,
+        AUTHORIZATION,
+        SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_KEY,
+    ] {
+        headers.remove(name);
+    }
+    headers
+}

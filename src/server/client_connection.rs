@@ -1,0 +1,95 @@
+//! The client's connection, as every exchange on it sees it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use hyper::Version;
+use hyper::header::HeaderName;
+use hyper::http::request::Parts;
+
+use super::http1::guard::Traffic;
+use crate::config::Network;
+use crate::http::forwarded::Peer;
+use crate::http::header_names;
+use crate::http::header_text::Text;
+use crate::http::proxy_protocol::Source;
+use crate::policy::connection_limits::Permit;
+use crate::session::Shared;
+use crate::upstream::Pins;
+
+/// One downstream connection, as every exchange on it sees it.
+pub struct Connection {
+    /// What outlives a reload.
+    pub shared: Arc<Shared>,
+    /// Where it comes from.
+    pub remote: Remote,
+    /// Its address as text.
+    pub peer: Text,
+    /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
+    pub traffic: Option<Traffic>,
+    /// Its place among the connections; goes with an upgrade.
+    pub permit: Arc<Permit>,
+    /// Backends' connections that it has authenticated.
+    pub pins: OnceLock<Pins>,
+}
+
+impl Connection {
+    /// Where backends' connections are pinned for this request; `None` where requests of several people may come over this
+    /// connection.
+    pub fn pins(&self, head: &Parts, trusted: &[Network]) -> Option<Pins> {
+        let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
+        let is_a_clients = self.remote.counted(trusted).is_some();
+        let is_forwarded = |name: &HeaderName| header_names::is_forwarded(name.as_str());
+        let is_direct = is_a_clients && !head.headers.keys().any(is_forwarded);
+        (is_http1 && is_direct).then(|| self.pins.get_or_init(Pins::default).clone())
+    }
+}
+
+/// A connection's other end.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote {
+    /// The client's address: that of the PROXY header, else of the socket's other end; `None` on a unix socket.
+    pub address: Option<IpAddr>,
+    /// A proxy speaks for a client and does not tell its address.
+    pub is_unnamed: bool,
+    /// `http`, or `https` over TLS.
+    pub proto: &'static str,
+}
+
+impl Remote {
+    /// A connection from this address, as far as the socket tells.
+    pub fn new(address: Option<IpAddr>) -> Self {
+        Remote {
+            address,
+            is_unnamed: false,
+            proto: "http",
+        }
+    }
+
+    /// What the PROXY protocol tells; without it nothing changes.
+    pub fn learn(&mut self, source: Option<Source>) {
+        match source {
+            None | Some(Source::Proxy) => {}
+            Some(Source::Client(ip)) => self.address = Some(ip),
+            Some(Source::Unnamed) => self.is_unnamed = true,
+        }
+    }
+
+    /// The peer that the requests are counted for. Forwarded fields of a client without an address are not believed, also behind a
+    /// trusted proxy.
+    pub fn peer(&self, trusted: &[Network]) -> Peer {
+        let peer = Peer::new(self.address, trusted);
+        Peer {
+            is_trusted: peer.is_trusted && !self.is_unnamed,
+            is_unnamed: self.is_unnamed,
+            proto: self.proto,
+            ..peer
+        }
+    }
+
+    /// The address that its connections are counted by; a proxy speaks for many.
+    pub fn counted(&self, trusted: &[Network]) -> Option<IpAddr> {
+        self.address
+            .filter(|_| !self.is_unnamed && !self.peer(trusted).is_trusted)
+    }
+}

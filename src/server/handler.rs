@@ -1,0 +1,19 @@
+//! What answers requests. The server knows nothing more of it.
+
+use std::sync::Arc;
+
+use hyper::{Request, Response};
+
+use super::client_connection::Connection;
+use super::request_body::Arriving;
+use crate::http::body::Body;
+
+/// Answers one request after the other.
+pub trait Handler: Copy + Send + Sync + 'static {
+    /// Answers one.
+    fn handle(
+        self,
+        connection: Arc<Connection>,
+        request: Request<Arriving>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}

@@ -1,0 +1,150 @@
+//! HTTP/1.x over one connection.
+
+pub(crate) mod conn_state;
+pub(crate) mod guard;
+pub(crate) mod read_timeout;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+
+use super::client_connection::Connection;
+use super::handler::Handler;
+use super::http1::guard::{REFUSED_METHOD, Traffic, Wire};
+use super::request_body::Arriving;
+use crate::config::Limits;
+
+/// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
+///
+/// No `async fn`, which would keep room for the wire beside the engine that has it. A session's memory fills the room that its
+/// connection leaves: where that is the larger of the two, it stays in pieces too small for the next connection.
+pub fn serve<H: Handler>(
+    wire: Wire,
+    traffic: Traffic,
+    connection: Arc<Connection>,
+    limits: &Limits,
+    handler: H,
+    mut stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<H> {
+    let board = Board(traffic.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = arriving(request, &traffic);
+        let traffic = traffic.clone();
+        // The engine keeps room for this future as long as the connection lives: a box is small.
+        let answer = Box::pin(handler.handle(connection.clone(), request));
+        answer.map(move |answer| {
+            traffic.answer(&answer);
+            Ok::<_, Infallible>(answer)
+        })
+    });
+    let mut serving = engine(limits).serve_connection(TokioIo::new(wire), service);
+    async move {
+        let stopped = async {
+            // An error means that the listener is gone: the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = stopped => {
+                board.0.leave();
+                std::pin::Pin::new(&mut serving).graceful_shutdown();
+                (&mut serving).await
+            }
+        };
+        // A handshake of which the answer did not leave takes its heir with it.
+        let heir = board.0.take_heir();
+        if served.is_err() {
+            return;
+        }
+        let parts = serving.into_parts();
+        let wire = parts.io.into_inner();
+        let Some(heir) = heir else {
+            // After a request with `Upgrade` the engine leaves the connection's end to the service. Boxed: no connection keeps
+            // room for it.
+            let _ = Box::new(wire).shutdown().await;
+            return;
+        };
+        let (stream, held) = wire.into_parts();
+        // The wire delivers nothing behind a handshake, so the engine's own buffer is empty.
+        heir(stream, [parts.read_buf, held].concat().into());
+    }
+}
+
+/// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a
+/// task that keeps the board itself.
+struct Board(Traffic);
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        drop(self.0.take_heir());
+    }
+}
+
+/// The request as the road takes it. What stands for a refused head is marked with the reason.
+fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> {
+    let mut request = request.map(|body| Arriving::http1(body, traffic));
+    if request.method().as_str() == REFUSED_METHOD
+        && let Some(fault) = traffic.fault()
+    {
+        request.extensions_mut().insert(fault);
+    }
+    if let Some(spelling) = traffic.came() {
+        request.extensions_mut().insert(spelling);
+    }
+    request
+}
+
+/// Everything about a head, and all time, is the wire's to judge; the engine's own limits lie beyond.
+fn engine(limits: &Limits) -> http1::Builder {
+    const ENGINE_FIELDS: usize = 100;
+    /// How far the engine reads, and writes, ahead of the slower side.
+    const ENGINE_BUFFER: usize = 128 * 1024;
+    let mut engine = http1::Builder::new();
+    engine
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .title_case_headers(true)
+        .max_buf_size(ENGINE_BUFFER.max(limits.header_bytes * 2));
+    if limits.headers > ENGINE_FIELDS {
+        engine.max_headers(limits.headers);
+    }
+    engine
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_cut_short_lets_its_heir_go() {
+        for panics in [false, true] {
+            let traffic = Traffic::default();
+            let (held, mut lost) = oneshot::channel::<()>();
+            traffic.leave_to(Box::new(move |_, _| drop(held)));
+            let board = Board(traffic.clone());
+            assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+            let ended = catch_unwind(AssertUnwindSafe(move || {
+                let _board = board;
+                if panics {
+                    resume_unwind(Box::new(()));
+                }
+            }));
+            assert_eq!(ended.is_err(), panics);
+            // The tunnel that waits for it keeps the traffic's state itself.
+            assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+            drop(traffic);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a WebSocket handshake becomes when it is granted.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::http::Extensions;
+use hyper::upgrade::OnUpgrade;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::http1::guard::Traffic;
+use super::http2::{Duplex, Promised};
+use super::tls_stream::Stream;
+
+/// A connection, or a stream of one, that will be the client's once its handshake is answered.
+pub enum Upgrade {
+    /// The whole connection, after its `101`.
+    Http1(Traffic),
+    /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
+    Http2(oneshot::Receiver<Duplex>),
+}
+
+/// What has been granted.
+pub struct Granted {
+    /// The client's bytes from here on.
+    pub socket: Socket,
+    /// What the client had sent behind its handshake.
+    pub ahead: Bytes,
+}
+
+/// Where a WebSocket's bytes run.
+#[derive(Debug)]
+pub enum Socket {
+    /// The connection that was upgraded.
+    Whole(Stream),
+    /// A stream of an HTTP/2 connection.
+    Duplex(Duplex),
+}
+
+impl Upgrade {
+    /// Takes it out of a handshake that came over a connection with this notice board.
+    pub fn of(handshake: &mut Extensions, traffic: Option<&Traffic>) -> Option<Upgrade> {
+        if handshake.remove::<OnUpgrade>().is_some() {
+            return traffic.cloned().map(Upgrade::Http1);
+        }
+        let promised: Promised = handshake.remove()?;
+        promised.take().map(Upgrade::Http2)
+    }
+
+    /// Once the answer is out, `heir` goes on. It is dropped where the connection breaks before.
+    pub fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
+        match self {
+            Upgrade::Http1(traffic) => traffic.leave_to(Box::new(|stream, ahead| {
+                let socket = Socket::Whole(stream);
+                heir(Granted { socket, ahead });
+            })),
+            Upgrade::Http2(promise) => {
+                tokio::spawn(async move {
+                    if let Ok(duplex) = promise.await {
+                        heir(Granted {
+                            socket: Socket::Duplex(duplex),
+                            ahead: Bytes::new(),
+                        });
+                    }
+                });
+            }
+        }
+    }
+
+    /// Where it is delivered once the answer is out; an error there says that the connection broke before.
+    pub fn granted(self) -> oneshot::Receiver<Granted> {
+        let (deliver, promise) = oneshot::channel();
+        self.leave_to(move |granted| {
+            // An error means that nothing waits for it any more.
+            let _ = deliver.send(granted);
+        });
+        promise
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Whole(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Whole(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Whole(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Socket::Whole(stream) => stream.is_write_vectored(),
+            Socket::Duplex(duplex) => duplex.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Whole(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Whole(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Duplex(duplex) => Pin::new(duplex).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::websocket::WebSocket;
+
+    #[test]
+    fn the_transport_of_an_idle_session_is_small() {
+        let transport = size_of::<WebSocket<Socket>>();
+        assert!(transport <= 120, "{transport} bytes");
+    }
+}
