@@ -5,12 +5,12 @@
 //! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
 //!
 //! - [`server`] makes requests of bytes, [`proxy`] is their path; [`upstream`] is the way to the backend.
-//! - [`route`], [`policy`], [`rollout`] decide; they are pure.
+//! - [`router`], [`policy`], [`rollout`] decide; they are pure.
 //! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
 //!   [`session`] is one realtime client; [`protocol`] is what its messages mean, [`transport`] how they move.
 //! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
 //!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
-//!   [`state`] keeps files whole, [`memory`] tells what the system grants.
+//!   [`storage`] keeps files whole, [`memory`] tells what the system grants.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -31,11 +31,11 @@ pub mod protocol;
 pub mod proxy;
 pub mod reload;
 pub mod rollout;
-pub mod route;
+pub mod router;
 pub mod server;
 pub mod session;
 pub mod source;
-pub mod state;
+pub mod storage;
 pub mod telemetry;
 pub mod transport;
 pub mod upstream;

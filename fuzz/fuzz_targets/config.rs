@@ -4,7 +4,8 @@
 
 use std::io;
 
-use crossfade::{config, route::RouteTable};
+use crossfade::config;
+use crossfade::router::RouteTable;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -14,7 +14,7 @@ use crate::http::host::Host;
 use crate::http::path;
 use crate::policy::cors;
 use crate::rollout::{self, Candidate, Stages, percent_number, unit};
-use crate::route::{InForce, Reading};
+use crate::router::{InForce, Reading};
 
 /// A request that nobody sent.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,7 @@ use super::Admin;
 use super::answer::{self, Answer};
 use crate::config::Upstream;
 use crate::session::Shared;
-use crate::state::{rfc3339, unix_seconds};
+use crate::storage::{rfc3339, unix_seconds};
 
 /// `/readyz`.
 pub fn ready(admin: &Admin) -> Answer {

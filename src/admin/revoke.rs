@@ -9,7 +9,7 @@ use super::read::Asked;
 use crate::policy::auth::Admission;
 use crate::policy::auth::revocation::Revoked;
 use crate::session::registry::Whom;
-use crate::state;
+use crate::storage;
 
 /// The file of `state_dir` that keeps what was taken back.
 pub const REVOCATIONS: &str = "revocations.json";
@@ -97,7 +97,7 @@ async fn keep(admin: &Admin) {
     let _turn = admin.keeping.lock().await;
     let text = admin.shared.authenticator.revocations();
     let file = path.clone();
-    let writing = move || state::write_whole(&file, text.as_bytes(), state::PRIVATE);
+    let writing = move || storage::write_whole(&file, text.as_bytes(), storage::PRIVATE);
     let written = tokio::task::spawn_blocking(writing).await;
     if let Ok(Err(error)) = written {
         admin.shared.telemetry.life.state_not_kept(&path, &error);

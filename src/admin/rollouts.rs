@@ -13,7 +13,7 @@ use crate::rollout::controller::{Refused, Status};
 use crate::rollout::record::Change;
 use crate::rollout::{by_word, percent_number, thousandths};
 use crate::session::listing::SessionInfo;
-use crate::state::rfc3339;
+use crate::storage::rfc3339;
 
 /// `R` of the interface.
 #[derive(Serialize)]

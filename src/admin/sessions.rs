@@ -14,7 +14,7 @@ use super::answer::{self, Answer, Fault};
 use super::read::Asked;
 use crate::session::listing::SessionInfo;
 use crate::session::registry::{Notice, Whom};
-use crate::state::rfc3339;
+use crate::storage::rfc3339;
 
 /// Sessions on one page unless the caller says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1000);

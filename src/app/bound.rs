@@ -61,7 +61,7 @@ pub(super) async fn bind(
         public.push(bind_one(PUBLIC, listen, EVERYBODY, &all, given).await?);
     }
     let admin = &config.admin.listen;
-    let admin = bind_one(ADMIN, admin, crate::state::PRIVATE, &all, given).await?;
+    let admin = bind_one(ADMIN, admin, crate::storage::PRIVATE, &all, given).await?;
     Ok((public, admin))
 }
 

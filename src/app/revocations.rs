@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::admin::REVOCATIONS;
 use crate::policy::auth::revocation::{Revocations, Revoked};
-use crate::state::{self, PRIVATE, unix_seconds, write_whole};
+use crate::storage::{self, PRIVATE, unix_seconds, write_whole};
 use crate::telemetry::Telemetry;
 
 /// Reads them; none where there is no file, or no folder for it. Where there is one that cannot be read, everything that was
@@ -24,7 +24,7 @@ pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
         Err(error) => error.to_string(),
     };
     let now = SystemTime::now();
-    let aside = state::set_aside(&path, now);
+    let aside = storage::set_aside(&path, now);
     telemetry
         .life
         .revocations_lost(&path, &why, aside.as_deref());

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::config::Config;
-use crate::state::{self, PRIVATE, write_whole};
+use crate::storage::{self, PRIVATE, write_whole};
 use crate::telemetry::Telemetry;
 
 /// The file's name in `state_dir`.
@@ -30,7 +30,7 @@ pub fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) ->
         Ok(Some(secret)) => return secret,
         Ok(None) => {}
         Err(why) => {
-            let aside = state::set_aside(&path, SystemTime::now());
+            let aside = storage::set_aside(&path, SystemTime::now());
             telemetry.life.state_corrupt(&path, &why, aside.as_deref());
         }
     }

@@ -7,14 +7,13 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
-use super::client::Client;
-use super::client::encode;
+use super::client::{Client, encode};
 use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::cell;
 use crate::admin::{self, Question};
 use crate::reload;
 use crate::rollout::Stages;
-use crate::route::{InForce, RouteTable};
+use crate::router::{InForce, RouteTable};
 
 #[derive(Args)]
 pub struct Explain {

@@ -14,7 +14,7 @@ pub use check::{Ask, Carrier, Decision, Known, Progress, Reason, Step, View, che
 use std::sync::Arc;
 
 use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
-use crate::route::Match;
+use crate::router::Match;
 
 /// The policies of a place.
 #[derive(Clone, Copy, Default)]

@@ -11,7 +11,7 @@ use crate::http::forwarded::{self, Client, Peer};
 use crate::http::header_text::Text;
 use crate::http::host::Host;
 use crate::http::validate::Inspected;
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::server::client_connection::Connection;
 use crate::session::Shared;
 

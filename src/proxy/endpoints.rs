@@ -20,7 +20,7 @@ use crate::policy::auth::credential::Extras;
 use crate::policy::auth::ticket::LIFE;
 use crate::policy::auth::{Admission, Identity, Ticketed};
 use crate::rollout::{self, Decision, Reason, Transport};
-use crate::route::Match;
+use crate::router::Match;
 use crate::session::Presented;
 
 /// How long a client may go by what it was told, milliseconds.

@@ -19,7 +19,7 @@ use crate::policy::auth::forward::Context;
 use crate::policy::auth::{Admission, Check, Denied, context, csrf};
 use crate::policy::cors::{self, Marks, Ruling};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
-use crate::route::InForce;
+use crate::router::InForce;
 
 /// What the checks of a request have come to.
 #[expect(

@@ -23,7 +23,7 @@ use crate::http::{Fault, cdn_loop, header_names, validate};
 use crate::policy::Ask;
 use crate::policy::cors::Marks;
 use crate::policy::load_shedding::Level;
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::server::client_connection::Connection;
 use crate::server::handler::Handler;
 use crate::server::http1::guard::Traffic;

@@ -16,7 +16,7 @@ use crate::config::{CorsMode, Route};
 use crate::http::Fault;
 use crate::http::problem::Problem;
 use crate::policy::{Policies, cors};
-use crate::route::{InForce, Match};
+use crate::router::{InForce, Match};
 
 /// Seconds after which a client that finds us leaving comes back, spread at random.
 const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;

@@ -32,7 +32,7 @@ use crate::http::hop_by_hop;
 use crate::http::problem::Problem;
 use crate::policy::cors;
 use crate::policy::rate_limit::Seat;
-use crate::route::Match;
+use crate::router::Match;
 use crate::server::client_connection::Connection;
 use crate::server::request_body::Arriving;
 use crate::server::upgrade::{Granted, Upgrade};

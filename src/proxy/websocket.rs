@@ -12,16 +12,15 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::auth_context::{Came, Entrant, Entry};
 use super::context::Exchange;
-use super::error_response;
-use super::handshake;
 use super::subprotocol::{JSON, Offer, RAW};
 use super::transport_choice::Cohort;
+use super::{error_response, handshake};
 use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
 use crate::http::{hop_by_hop, reserved_params};
 use crate::policy::cors;
 use crate::rollout::{Decision, Reason, Transport};
-use crate::route::{Match, RouteTable};
+use crate::router::{Match, RouteTable};
 use crate::server::client_connection::Connection;
 use crate::server::upgrade::{Granted, Upgrade};
 use crate::session::{self, Handshake, Mode, Opening, Presented, SingleForm};

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Entry, Trigger};
-use crate::state::{self, PRIVATE, rfc3339, write_whole};
+use crate::storage::{self, PRIVATE, rfc3339, write_whole};
 use crate::telemetry::Telemetry;
 
 /// The file's name in `state_dir`.
@@ -143,7 +143,7 @@ fn read(path: &Path, telemetry: &Telemetry) -> VecDeque<Kept> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return VecDeque::new(),
         Err(error) => error.to_string(),
     };
-    let aside = state::set_aside(path, SystemTime::now());
+    let aside = storage::set_aside(path, SystemTime::now());
     telemetry.life.state_corrupt(path, &why, aside.as_deref());
     VecDeque::new()
 }

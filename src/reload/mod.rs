@@ -8,11 +8,10 @@ mod watch;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use std::{fs, io};
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -21,9 +20,9 @@ use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
 use crate::config::{self, Authority, Config, Loaded, Problem, Route, Severity};
 use crate::hub::Limits;
 use crate::rollout::controller::{self, Controller};
-use crate::route::{InForce, RouteTable};
+use crate::router::{InForce, RouteTable};
 use crate::session::Shared;
-use crate::state::{replace_whole, rfc3339, unix_seconds};
+use crate::storage::{replace_whole, rfc3339, unix_seconds};
 pub use history::History;
 use watch::print;
 pub use watch::{Prints, Watch};

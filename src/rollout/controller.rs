@@ -19,7 +19,7 @@ use super::record::{Change, Entry, Record};
 use super::window::{WINDOW, Windows};
 use super::{Stage, Stages};
 use crate::config::{Config, Rollout};
-use crate::state::{self, PRIVATE, unix_seconds};
+use crate::storage::{self, PRIVATE, unix_seconds};
 use crate::telemetry::{Cohorts, Counted, Telemetry};
 
 mod file;
@@ -386,7 +386,7 @@ impl Controller {
         }
         let path = file.path.clone();
         let outcome = tokio::task::spawn_blocking(move || {
-            text.and_then(|text| state::write_whole(&path, &text, PRIVATE))
+            text.and_then(|text| storage::write_whole(&path, &text, PRIVATE))
         })
         .await
         .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));

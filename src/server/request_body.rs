@@ -13,7 +13,7 @@ use super::http1::guard::Traffic;
 use crate::error::{Error, Kind};
 use crate::http::body::{self, Body};
 use crate::http::{Fault, trailers};
-use crate::route::InForce;
+use crate::router::InForce;
 
 /// A request's body as it comes in.
 pub enum Arriving {

@@ -28,7 +28,7 @@ use crate::http::{header_names, hop_by_hop};
 use crate::packet::Packet;
 use crate::policy::auth::{Admission, csrf};
 use crate::protocol::{Codec, Output, Req, ResBody, Tag};
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::upstream::{ClientAddress, Purpose};
 
 /// Largest body of an answer, as of every message to a client.

@@ -18,7 +18,7 @@ use crate::policy::auth::Identity;
 use crate::policy::auth::identity::Unfit;
 use crate::policy::rate_limit::Key;
 use crate::rollout::{self, Candidate, Decision, Stages};
-use crate::route::{InForce, Match, RouteTable};
+use crate::router::{InForce, Match, RouteTable};
 
 /// A route that fits, and the canonical path and query that are read there.
 pub(super) type Located = (Match, String);

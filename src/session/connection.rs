@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::Shared;
 use super::beginning::Beginning;
 use super::call::Call;
 use super::client::Client;
@@ -30,14 +29,14 @@ use super::listing::Shown;
 use super::member::{Directive, Member};
 use super::opening::{Mode, Opening};
 use super::parking::Parking;
-use super::slow;
 use super::subscription::Subscription;
 use super::timer::Timer;
 use super::watch::drop_revoked;
+use super::{Shared, slow};
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Output, Tag, Violation};
 use crate::rollout::Transport as Cohort;
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::transport::{Incoming, Transport};
 
 /// Messages of the client in one round.

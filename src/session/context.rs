@@ -13,7 +13,7 @@ use super::registry::Membership;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
 use crate::error::Refusal;
 use crate::policy::auth::Admission;
-use crate::route::InForce;
+use crate::router::InForce;
 
 /// See the module.
 pub(super) struct Context {

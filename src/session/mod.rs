@@ -44,7 +44,7 @@ pub use opening::{Handshake, Mode, Opening, SingleForm};
 pub use presented::Presented;
 pub use shared::Shared;
 
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::transport::Transport;
 
 /// Carries one client to its end. Spawn it as a task of its own: everything of the HTTP engine should be gone by then, so that

@@ -16,7 +16,7 @@ use crate::protocol::Codec;
 use crate::protocol::json::Json;
 use crate::protocol::raw::{Named, Plain, Wrapped};
 use crate::rollout::Candidate;
-use crate::route::Match;
+use crate::router::Match;
 
 /// A handshake that was answered with 101; the session takes over from here.
 pub struct Opening {

@@ -13,7 +13,7 @@ use crate::policy::connection_limits::Connections;
 use crate::policy::load_shedding::Pressure;
 use crate::policy::rate_limit::{self, Limiters};
 use crate::rollout::Stages;
-use crate::route::InForce;
+use crate::router::InForce;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 

@@ -1,10 +1,9 @@
 //! Where the rollouts stand, as it is written down: for the next start, and for a process that takes over.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::SystemTime;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Plans;
 use crate::rollout::EVERYBODY;
 use crate::rollout::record::{self, Record};
-use crate::state::{self, unix_seconds};
+use crate::storage::{self, unix_seconds};
 use crate::telemetry::Telemetry;
 
 /// The layout of [`Written`]. Members that older versions may pass over are added without another number. A new way to take
@@ -72,7 +71,7 @@ pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return (Records::default(), true),
         Err(error) => Unread::Damaged(error.to_string()),
     };
-    let aside = state::set_aside(path, now);
+    let aside = storage::set_aside(path, now);
     telemetry
         .life
         .state_corrupt(path, &unread.to_string(), aside.as_deref());

@@ -23,7 +23,7 @@ use crate::policy::rate_limit::Limiters;
 use crate::rollout::change::StageChange;
 use crate::rollout::controller::plans;
 use crate::rollout::{Stage, StageState, Stages};
-use crate::route::{InForce, RouteTable};
+use crate::router::{InForce, RouteTable};
 use crate::session::opening::{Mode, Opening, SingleForm, example};
 use crate::session::registry::Sessions;
 use crate::session::{Presented, Shared, run};

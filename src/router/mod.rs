@@ -3,9 +3,9 @@
 //! One leaf per path shape in a tree of segments; host and method are resolved inside the leaf,
 //! and a leaf without a fitting route falls through to the next best shape.
 
-mod lookalike;
+mod ambiguous_path;
 mod readings;
-mod shape;
+mod template;
 mod tree;
 
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use hyper::Method;
 
 use crate::config::{Config, Route};
-use lookalike::{Elsewhere, Lookalikes};
-use shape::{Shape, decode};
+use ambiguous_path::{Elsewhere, Lookalikes};
+use template::{Shape, decode};
 use tree::{Named, Node};
 
 /// The configuration in force, replaced as a whole by a reload.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::Method;
 
 use super::readings::Readings;
-use super::shape::Shape;
+use super::template::Shape;
 use super::tree::{Named, Node};
 use super::{Reading, Unclear, fits_host, fits_method};
 use crate::config::{ENCODINGS, Route};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::shape::Part;
+use super::template::Part;
 use crate::config::Route;
 
 /// A route with its own names for its shape's parameters.
