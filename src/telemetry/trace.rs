@@ -1,5 +1,5 @@
 //! Spans: where the time of a sampled request, poll or event went. They wait in a bounded queue for whoever exports them
-//! (`upstream::collector`); what does not fit is dropped and counted. Without a collector nothing is made at all.
+//! (`upstream::otlp_export`); what does not fit is dropped and counted. Without a collector nothing is made at all.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};

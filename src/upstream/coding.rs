@@ -58,7 +58,7 @@ type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 /// `broke` makes the error of content that is not what its head says.
 ///
 /// `Content-Encoding` is removed, except where it names what cannot be undone: then the answer stays as it is.
-pub(super) fn decoded<B>(mut answer: Response<Body>, broke: B) -> Response<Body>
+pub(crate) fn decoded<B>(mut answer: Response<Body>, broke: B) -> Response<Body>
 where
     B: Fn(String) -> Error + Send + 'static,
 {

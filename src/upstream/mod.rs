@@ -1,27 +1,12 @@
-//! The way to the backend; the only room that names the client engine.
+//! The way to the backend; the only folder that names the client engine.
 
-mod addresses;
-mod answer;
-mod bound;
+mod cluster;
 mod coding;
-pub mod collector;
-mod connect;
-mod depot;
-mod fleet;
-mod http1;
-mod http2;
-mod lent;
-pub mod outside;
-mod peer_settings;
-mod pins;
+pub(crate) mod dns;
+pub mod fetch;
+pub mod otlp_export;
 mod pool;
 mod purpose;
-mod resolve;
-mod stream;
-mod strict;
-mod tls;
-mod trunk;
-mod verifier;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -44,15 +29,15 @@ use crate::http::body::Body;
 use crate::http::cdn_loop::Tag;
 use crate::http::header_case::Spelling;
 use crate::telemetry::{Span, Telemetry};
+pub use dns::resolver::Resolver;
 pub use purpose::Purpose;
-pub use resolve::Resolver;
 
-use answer::Answer;
-use fleet::{Checker, Fleet, Held};
-pub use fleet::{ClientAddress, Hold, ServerHealth};
-use lent::Lent;
-pub use pins::Pins;
-use pool::{Pool, Settings};
+use cluster::{Checker, Fleet, Held};
+pub use cluster::{ClientAddress, Hold, ServerHealth};
+pub use pool::pins::Pins;
+use pool::replayable_body::Lent;
+use pool::response_body::Answer;
+use pool::{Pool, Settings, bound};
 
 /// A request under way, up to the head of its answer.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;

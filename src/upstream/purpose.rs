@@ -29,7 +29,7 @@ impl Purpose {
 
     /// Whether the request tells that it comes from here. What a source sends is fixed, and tells nothing: where it leads back
     /// here it becomes a passthrough, which does.
-    pub(super) fn is_tagged(self) -> bool {
+    pub(crate) fn is_tagged(self) -> bool {
         match self {
             Purpose::Passthrough | Purpose::Call | Purpose::Auth => true,
             Purpose::Poll | Purpose::Sse => false,

@@ -20,7 +20,7 @@ use self::refresh::{Pace, Reason};
 use super::jwt::{Keys, LARGEST_SET};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
-use crate::upstream::outside::Outside;
+use crate::upstream::fetch::Outside;
 
 /// How long a publisher may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,17 +1,17 @@
 //! The servers of one upstream: which one a request goes to, and whether it goes at all.
 //!
-//! Two sources of knowledge: what the servers answer ([`ejection`]) and what they say when they are asked
-//! ([`checks`]). Streams and tunnels stay where they are, whatever becomes known of their server.
+//! Two sources of knowledge: what the servers answer ([`outlier_detection`]) and what they say when they are asked
+//! ([`health_state`]). Streams and tunnels stay where they are, whatever becomes known of their server.
 
-mod balance;
-mod budget;
-mod checker;
-mod checks;
-mod ejection;
-mod key;
-mod lease;
-mod retries;
-mod ring;
+mod consistent_hash;
+mod hash_key;
+mod health_checker;
+mod health_state;
+mod in_flight;
+mod limits;
+mod load_balancer;
+mod outlier_detection;
+mod retry_budget;
 mod server;
 
 use std::collections::HashMap;
@@ -25,22 +25,22 @@ use crate::config::{self, Balance, ConnectionAuth, Upstream};
 use crate::telemetry::Telemetry;
 use crate::upstream::Purpose;
 use crate::upstream::pool::Pool;
-use balance::Candidate;
-use budget::{Admitted, Budget};
-pub(super) use checker::Checker;
-use ejection::{Outcome, Turn};
-pub use key::ClientAddress;
-pub use lease::Hold;
-pub(super) use lease::{Held, Lease};
-use retries::Retries;
-use ring::Ring;
+use consistent_hash::Ring;
+pub use hash_key::ClientAddress;
+pub(crate) use health_checker::Checker;
+pub use in_flight::Hold;
+pub(crate) use in_flight::{Held, Lease};
+use limits::{Admitted, Budget};
+use load_balancer::Candidate;
+use outlier_detection::{Outcome, Turn};
+use retry_budget::Retries;
 use server::Server;
 
 /// When to come back where no server is healthy and none is checked.
 const COME_BACK: Duration = Duration::from_secs(1);
 
 /// See the page's head.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     name: String,
     servers: Vec<Arc<Server>>,
     balance: Balance,
@@ -56,7 +56,7 @@ pub(super) struct Fleet {
 }
 
 /// A request on its way to a server.
-pub(super) struct Trip<'f> {
+pub(crate) struct Trip<'f> {
     fleet: &'f Arc<Fleet>,
     /// Hash of the request, where the fleet spreads by one.
     key: Option<Vec<u8>>,
@@ -69,7 +69,7 @@ pub(super) struct Trip<'f> {
 }
 
 /// No server may be tried.
-pub(super) struct NoneLeft {
+pub(crate) struct NoneLeft {
     /// When that may be otherwise.
     pub retry_after: Duration,
 }
@@ -158,7 +158,7 @@ impl Fleet {
     }
 
     /// Waits until the budget has room for the request; `None` where it has none in time.
-    pub async fn admit(&self, purpose: Purpose) -> Option<budget::Place> {
+    pub async fn admit(&self, purpose: Purpose) -> Option<limits::Place> {
         let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
         if has_waited {
             self.telemetry
@@ -172,7 +172,7 @@ impl Fleet {
     pub fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Trip<'_> {
         self.retries().count(Instant::now());
         let key = match &self.balance {
-            Balance::Hash(key) => key::find(key, head, purpose).map(|key| key.into_owned()),
+            Balance::Hash(key) => hash_key::find(key, head, purpose).map(|key| key.into_owned()),
             Balance::RoundRobin | Balance::LeastRequests => None,
         };
         Trip {
@@ -364,9 +364,9 @@ impl Trip<'_> {
         }
         let turn = fleet.turn.fetch_add(1, Ordering::Relaxed);
         let choice = match fleet.balance {
-            Balance::LeastRequests => balance::least_requests(&mut candidates, turn, roll),
+            Balance::LeastRequests => load_balancer::least_requests(&mut candidates, turn, roll),
             Balance::RoundRobin | Balance::Hash(_) => {
-                balance::round_robin(&mut candidates, turn, roll)
+                load_balancer::round_robin(&mut candidates, turn, roll)
             }
         };
         choice.map(|place| (place, false))

@@ -14,7 +14,7 @@ use crate::http::body::Body;
 /// The engine gets a clone: where it never polled (no connection was made), the body is whole
 /// and the next attempt gets it.
 #[derive(Clone)]
-pub(super) struct Lent(Arc<Mutex<State>>);
+pub(crate) struct Lent(Arc<Mutex<State>>);
 
 struct State {
     body: Body,
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Lent {
-    pub(super) fn new(body: Body) -> Self {
+    pub(crate) fn new(body: Body) -> Self {
         let done = body.is_end_stream();
         Lent(Arc::new(Mutex::new(State {
             body,
@@ -37,38 +37,38 @@ impl Lent {
     }
 
     /// Whether there was never anything to send, or everything has been taken.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.lock().done
     }
 
     /// Whether the body has no bytes at all; asked before it is sent.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lock().body.is_end_stream()
     }
 
     /// When a piece was last taken; `None` before the first.
-    pub(super) fn last_moved(&self) -> Option<Instant> {
+    pub(crate) fn last_moved(&self) -> Option<Instant> {
         self.lock().moved
     }
 
     /// Why the body broke, where it did: then the exchange failed for that and no other reason.
-    pub(super) fn failed(&self) -> Option<Error> {
+    pub(crate) fn failed(&self) -> Option<Error> {
         self.lock().failed.clone()
     }
 
     /// Whether nothing was taken yet, so that it can still be sent as it is.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.last_moved().is_none()
     }
 
     /// Notes that the connection it went over was closed before an answer began.
-    pub(super) fn note_stale(&self) {
+    pub(crate) fn note_stale(&self) {
         self.lock().met_stale = Some(Instant::now());
     }
 
     /// When a kept connection failed it: then it goes over one that was made later, and a safe
     /// request goes again without counting as a retry.
-    pub(super) fn met_stale(&self) -> Option<Instant> {
+    pub(crate) fn met_stale(&self) -> Option<Instant> {
         self.lock().met_stale
     }
 

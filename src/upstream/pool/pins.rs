@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
 
-use super::depot::Depot;
+use super::host::Depot;
 use super::http1::Http1;
 
 /// The connections that are pinned to one connection of a client, one per server; they end with it. In a request's
@@ -13,14 +13,14 @@ use super::http1::Http1;
 pub struct Pins(Arc<Mutex<Vec<Arc<Pin>>>>);
 
 /// A connection that waits for its client's next request.
-pub(super) struct Pin {
+pub(crate) struct Pin {
     depot: Weak<Depot>,
     since: Instant,
     connection: Mutex<Option<Box<Http1>>>,
 }
 
 /// What becomes of a connection when its answer has ended.
-pub(super) struct Release {
+pub(crate) struct Release {
     pub depot: Arc<Depot>,
     /// The client's, where connections may be pinned for it.
     pub pins: Option<Pins>,
@@ -28,13 +28,13 @@ pub(super) struct Release {
 
 impl Pins {
     /// Whether a connection to this server waits here.
-    pub(super) fn hold(&self, depot: &Arc<Depot>) -> bool {
+    pub(crate) fn hold(&self, depot: &Arc<Depot>) -> bool {
         let pin = self.lock().iter().find(|pin| pin.leads_to(depot)).cloned();
         pin.is_some_and(|pin| pin.lives(depot))
     }
 
     /// The connection to this server, where it is still alive.
-    pub(super) fn take(&self, depot: &Arc<Depot>) -> Option<Box<Http1>> {
+    pub(crate) fn take(&self, depot: &Arc<Depot>) -> Option<Box<Http1>> {
         let mut pins = self.lock();
         let place = pins.iter().position(|pin| pin.leads_to(depot))?;
         let pin = pins.swap_remove(place);
@@ -62,7 +62,7 @@ impl Pins {
 
 impl Pin {
     /// Closes it where it is no longer good; whether it is.
-    pub(super) fn lives(&self, depot: &Depot) -> bool {
+    pub(crate) fn lives(&self, depot: &Depot) -> bool {
         let mut kept = self.connection();
         let is_good = (kept.as_mut()).is_some_and(|kept| depot.is_good(self.since, kept));
         if !is_good {
@@ -71,7 +71,7 @@ impl Pin {
         is_good
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         *self.connection() = None;
     }
 
@@ -87,7 +87,7 @@ impl Pin {
 impl Release {
     /// Keeps a connection that is ready for another request. One that is bound is kept for its client alone, or closed;
     /// one that is spent is closed.
-    pub(super) fn finish(self, connection: Box<Http1>) {
+    pub(crate) fn finish(self, connection: Box<Http1>) {
         if connection.is_spent {
             return;
         }

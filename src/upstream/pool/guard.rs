@@ -15,7 +15,7 @@ use crate::http::header_case::{Outgoing, Spelling};
 use crate::http::parser::response::{Answers, Asked, Told};
 
 /// A connection whose answers are answers. What is none is an [`io::ErrorKind::InvalidData`].
-pub(super) struct Strict<S> {
+pub(crate) struct Strict<S> {
     io: S,
     answers: Answers,
     /// What the engine gets before anything else: heads that came in pieces, or were written anew.
@@ -28,7 +28,7 @@ pub(super) struct Strict<S> {
 
 /// What is asked over a connection, told to its reader, and what that tells of the answer's head. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Question(Arc<Board>);
+pub(crate) struct Question(Arc<Board>);
 
 #[derive(Default)]
 struct Board {
@@ -46,7 +46,7 @@ const OTHER: u8 = 3;
 
 impl Question {
     /// This request is about to be sent.
-    pub(super) fn ask<B>(&self, request: &Request<B>) {
+    pub(crate) fn ask<B>(&self, request: &Request<B>) {
         let asked = match request {
             request if request.headers().contains_key(UPGRADE) => UPGRADED,
             request if request.method() == Method::HEAD => HEAD,
@@ -70,7 +70,7 @@ impl Question {
     }
 
     /// What the head of the answer tells beside what the engine makes of it.
-    pub(super) fn told(&self) -> Option<Told> {
+    pub(crate) fn told(&self) -> Option<Told> {
         self.told_by_now().take()
     }
 
@@ -92,7 +92,7 @@ impl Question {
 
 impl<S> Strict<S> {
     /// A new connection, for answers of at most so many fields.
-    pub(super) fn new(io: S, fields_limit: usize, asked: Question) -> Self {
+    pub(crate) fn new(io: S, fields_limit: usize, asked: Question) -> Self {
         Strict {
             io,
             answers: Answers::new(fields_limit),

@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::lent::Lent;
+use super::pool::replayable_body::Lent;
 use super::pool::{Pool, Settings};
 use super::{Upstreams, address};
 use crate::config::{self, Authority, Tracing};

@@ -17,7 +17,7 @@ use rustls::{
 
 /// Believes what leads to an authority, and an authority itself.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
     given: Arc<RootCertStore>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Verifier {
 impl Verifier {
     /// # Errors
     /// Where no authority is given.
-    pub(super) fn new(
+    pub(crate) fn new(
         given: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
@@ -47,7 +47,7 @@ impl Verifier {
 }
 
 /// Whether this is all that is wrong. The certificate's time has been looked at before that.
-pub(super) fn is_authority(error: &CertificateError) -> bool {
+pub(crate) fn is_authority(error: &CertificateError) -> bool {
     let CertificateError::Other(OtherError(other)) = error else {
         return false;
     };

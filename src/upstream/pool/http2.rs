@@ -11,13 +11,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio_util::io::InspectReader;
 
-use super::lent::Lent;
 use super::peer_settings::PeerSettings;
-use super::stream::Stream;
+use super::replayable_body::Lent;
+use super::tls_stream::Stream;
 use crate::error::{Error, Kind};
 
 /// Streams of one connection, at most, whatever the backend allows: another connection is made for more.
-pub(super) const STREAMS: usize = 100;
+pub(crate) const STREAMS: usize = 100;
 
 /// What a backend may send ahead of a slow reader; all streams together may send as much as each of them, so that a reader
 /// who stands still never holds up another.
@@ -29,7 +29,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection whose backend has told its settings.
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     pub sender: SendRequest<Lent>,
     /// Streams that the backend allows now; ends with the connection.
     pub limit: watch::Receiver<usize>,
@@ -37,7 +37,7 @@ pub(super) struct Http2 {
 
 impl Http2 {
     /// Puts the engine over a new connection, and waits until the backend allows a stream.
-    pub(super) async fn over(stream: Stream) -> Result<Self, Error> {
+    pub(crate) async fn over(stream: Stream) -> Result<Self, Error> {
         let (tell, mut limit) = watch::channel(0);
         let (mut settings, mut is_first) = (PeerSettings::default(), true);
         let stream = InspectReader::new(stream, move |bytes: &[u8]| {
@@ -71,7 +71,7 @@ impl Http2 {
 }
 
 /// The request as HTTP/2 has it: `Host` is part of the URI, and trailers are asked for.
-pub(super) fn convert(request: &mut Request<Lent>, is_https: bool) {
+pub(crate) fn convert(request: &mut Request<Lent>, is_https: bool) {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -89,7 +89,7 @@ pub(super) fn convert(request: &mut Request<Lent>, is_https: bool) {
 
 /// A backend's word that it has not begun with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// It takes no more requests over this connection at the moment.
     Stream,
     /// It takes no more over this connection at all.
@@ -99,7 +99,7 @@ pub(super) enum Refused {
 }
 
 /// Whether that is what an error says (RFC 9113, sections 7 and 8.7).
-pub(super) fn refusal(error: &hyper::Error) -> Option<Refused> {
+pub(crate) fn refusal(error: &hyper::Error) -> Option<Refused> {
     let cause: &h2::Error = error.source()?.downcast_ref()?;
     match cause.reason()? {
         _ if !cause.is_remote() => None,

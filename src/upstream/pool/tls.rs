@@ -18,7 +18,7 @@ const HTTP_2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Shakes hands for one upstream. Sessions are resumed.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// Offers HTTP/2 and HTTP/1.1.
     either: TlsConnector,
     /// Offers HTTP/1.1 alone.
@@ -29,7 +29,7 @@ pub(super) struct Tls {
 impl Tls {
     /// # Errors
     /// Where no authority is named and the system has none.
-    pub(super) async fn new(trust: &Trust) -> Result<Self, Error> {
+    pub(crate) async fn new(trust: &Trust) -> Result<Self, Error> {
         let unusable = |error: String| Error::unconnected(Obstacle::Handshake, error);
         let provider = Arc::new(ring::default_provider());
         let engine = ClientConfig::builder_with_provider(provider.clone())
@@ -58,7 +58,7 @@ impl Tls {
     }
 
     /// Makes a connection to a server one of TLS.
-    pub(super) async fn shake(
+    pub(crate) async fn shake(
         &self,
         stream: TcpStream,
         server: &Authority,
@@ -85,7 +85,7 @@ impl Tls {
 }
 
 /// Whether HTTP/2 was agreed upon.
-pub(super) fn chose_http2(stream: &TlsStream<TcpStream>) -> bool {
+pub(crate) fn chose_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
 }
 

@@ -17,9 +17,9 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use super::bound;
-use super::lent::Lent;
-use super::stream::Stream;
-use super::strict::{Question, Strict};
+use super::guard::{Question, Strict};
+use super::replayable_body::Lent;
+use super::tls_stream::Stream;
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
 const READ_AHEAD: usize = 128 * 1024;
@@ -27,17 +27,17 @@ const READ_AHEAD: usize = 128 * 1024;
 const ENGINE_FIELDS: usize = 100;
 
 /// A connection and the handle that gives it requests.
-pub(super) struct Http1 {
+pub(crate) struct Http1 {
     sender: SendRequest<Lent>,
     /// `None` when it is over.
     driver: Option<Driver>,
     question: Question,
     /// The other end.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whether its backend may take every request on it for one user's from now on.
-    pub(super) is_bound: bool,
+    pub(crate) is_bound: bool,
     /// Whether nothing more may come over it: the last answer was written carelessly.
-    pub(super) is_spent: bool,
+    pub(crate) is_spent: bool,
 }
 
 /// The engine's connection; the type of one that can be upgraded has no name.
@@ -45,7 +45,7 @@ type Driver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// A request or its answer is under way.
     Busy,
     /// It can carry a request.
@@ -55,7 +55,7 @@ pub(super) enum State {
 }
 
 /// Why a request has no answer.
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     /// Not a byte of it was written; here it is again.
     Unsent(Box<Request<Lent>>),
     /// The connection broke, or what came was no answer.
@@ -66,7 +66,7 @@ pub(super) enum Unanswered {
 
 impl Http1 {
     /// Puts the engine over a new connection.
-    pub(super) async fn over(
+    pub(crate) async fn over(
         stream: Stream,
         fields_limit: usize,
     ) -> Result<Box<Self>, hyper::Error> {
@@ -90,7 +90,7 @@ impl Http1 {
     }
 
     /// Sends one request and drives the connection until the head of its answer is there.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         request: Request<Lent>,
     ) -> Result<Response<Incoming>, Unanswered> {
@@ -126,20 +126,20 @@ impl Http1 {
     }
 
     /// Moves what can be moved.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> State {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> State {
         drive(&mut self.driver, cx);
         self.state()
     }
 
     /// Moves what can be moved without anybody to wake; whether the connection is still good for
     /// another request.
-    pub(super) fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.drive(&mut nobody) == State::Ready
     }
 
     /// How it stands after it was driven.
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match (&self.driver, self.sender.is_ready()) {
             (None, _) => State::Over,
             (Some(_), true) => State::Ready,
@@ -148,7 +148,7 @@ impl Http1 {
     }
 
     /// Gives the connection a task of its own, for what is left of this exchange.
-    pub(super) fn leave(self) -> Task {
+    pub(crate) fn leave(self) -> Task {
         Task::of(self.driver)
     }
 }
@@ -173,7 +173,7 @@ impl From<TrySendError<Request<Lent>>> for Unanswered {
 }
 
 /// A connection's own task; it ends with this.
-pub(super) struct Task(Option<JoinHandle<()>>);
+pub(crate) struct Task(Option<JoinHandle<()>>);
 
 impl Task {
     fn of(driver: Option<Driver>) -> Self {
@@ -186,7 +186,7 @@ impl Task {
     }
 
     /// Lets it run to its own end.
-    pub(super) fn detach(mut self) {
+    pub(crate) fn detach(mut self) {
         self.0 = None;
     }
 }

@@ -40,7 +40,7 @@ enum Source {
 }
 
 /// What a name leads to.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// At least one.
     pub addresses: Vec<IpAddr>,
     /// How long that holds.
@@ -67,7 +67,7 @@ impl Resolver {
     }
 
     /// Asks for a host's addresses, of both families.
-    pub(super) async fn look_up(&self, host: &str) -> Result<Found, String> {
+    pub(crate) async fn look_up(&self, host: &str) -> Result<Found, String> {
         let name = Name::from_str(host).map_err(|error| error.to_string())?;
         let resolver = match &*self.0 {
             Source::Server(resolver) => resolver.clone(),

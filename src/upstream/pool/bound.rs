@@ -10,14 +10,14 @@ const SCHEMES: [&[u8]; 2] = [b"ntlm", b"negotiate"];
 const PERSISTENT_AUTH: HeaderName = HeaderName::from_static("persistent-auth");
 
 /// Whether a request may authenticate its connection.
-pub(super) fn is_presented(request: &HeaderMap) -> bool {
+pub(crate) fn is_presented(request: &HeaderMap) -> bool {
     [AUTHORIZATION, PROXY_AUTHORIZATION]
         .iter()
         .any(|name| names_scheme(request, name))
 }
 
 /// Whether an answer says that its connection is authenticated, or is about to be.
-pub(super) fn is_told(answer: &HeaderMap) -> bool {
+pub(crate) fn is_told(answer: &HeaderMap) -> bool {
     [WWW_AUTHENTICATE, PROXY_AUTHENTICATE]
         .iter()
         .any(|name| names_scheme(answer, name))

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::bound;
 use super::http1::Unanswered;
 use super::http2::{Http2, Refused, STREAMS, refusal};
-use super::lent::Lent;
+use super::replayable_body::Lent;
 use crate::error::Error;
 
 /// Connections to one server, at most. An event stream keeps its place for good: where a backend allows ten on a
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the page's head. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Trunk(Arc<Mutex<State>>);
+pub(crate) struct Trunk(Arc<Mutex<State>>);
 
 struct State {
     open: Vec<Member>,
@@ -75,7 +75,7 @@ struct Waiter {
 }
 
 /// What comes of waiting.
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// A place.
     Place(Place),
     /// A connection is to be made.
@@ -87,24 +87,24 @@ pub(super) enum Turn {
 }
 
 /// A place, or the turn that is waited for.
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Now(Place),
     Later(oneshot::Receiver<Turn>),
 }
 
 /// A place among the streams of a connection; given back when this is dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     sender: SendRequest<Lent>,
     /// `None` where the connection is this request's own.
     of: Option<(Trunk, u64)>,
 }
 
 /// The task of making a connection; when it is dropped, the next waiter may get it.
-pub(super) struct Dial(Trunk);
+pub(crate) struct Dial(Trunk);
 
 impl Trunk {
     /// A place on a connection that was made after `since`.
-    pub(super) fn ask(&self, since: Option<Instant>) -> Asked {
+    pub(crate) fn ask(&self, since: Option<Instant>) -> Asked {
         let mut state = self.lock();
         if state.waiting.is_empty()
             && let Some(place) = state.find(since)
@@ -118,12 +118,12 @@ impl Trunk {
     }
 
     /// Whether there is any connection.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.lock().open.is_empty()
     }
 
     /// Takes a connection in, and the first place on it.
-    pub(super) fn add(&self, connection: Http2, address: SocketAddr) -> Place {
+    pub(crate) fn add(&self, connection: Http2, address: SocketAddr) -> Place {
         let Http2 { sender, mut limit } = connection;
         let now = Instant::now();
         let mut state = self.lock();
@@ -162,7 +162,7 @@ impl Trunk {
 
     /// Closes what was idle for too long, and sends nothing more to other addresses than these;
     /// whether any are left.
-    pub(super) fn sweep(
+    pub(crate) fn sweep(
         &self,
         idle_timeout: Duration,
         is_named: impl Fn(&SocketAddr) -> bool,
@@ -263,7 +263,7 @@ impl Member {
 
 impl Dial {
     /// The server chose HTTP/1.1: each request makes a connection of its own.
-    pub(super) fn chose_http1(self) {
+    pub(crate) fn chose_http1(self) {
         let waiting = std::mem::take(&mut self.0.lock().waiting);
         for waiter in waiting {
             // Its waiter may have left.
@@ -273,7 +273,7 @@ impl Dial {
 
     /// No connection came about. Whether there is another, made after `since`, on which a place can be waited for. Waiters
     /// for which there is none fail with the same error.
-    pub(super) fn failed(self, error: &Error, since: Option<Instant>) -> bool {
+    pub(crate) fn failed(self, error: &Error, since: Option<Instant>) -> bool {
         let mut state = self.0.lock();
         state.failed = Some(Instant::now());
         state.open.retain(|member| !member.sender.is_closed());
@@ -301,7 +301,7 @@ impl Drop for Dial {
 
 impl Place {
     /// The only place on a connection that is not shared.
-    pub(super) fn alone(connection: Http2) -> Place {
+    pub(crate) fn alone(connection: Http2) -> Place {
         Place {
             sender: connection.sender,
             of: None,
@@ -309,7 +309,7 @@ impl Place {
     }
 
     /// Sends one request, up to the head of its answer.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         request: Request<Lent>,
     ) -> Result<Response<Incoming>, Unanswered> {

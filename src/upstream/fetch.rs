@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue
 use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
 
-use super::lent::Lent;
+use super::pool::replayable_body::Lent;
 use super::pool::{Pool, Settings};
 use super::{Upstreams, address, coding};
 use crate::config::Authority;

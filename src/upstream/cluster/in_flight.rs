@@ -11,12 +11,12 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Fleet;
-use super::budget::Place;
-use super::ejection::Outcome;
+use super::limits::Place;
+use super::outlier_detection::Outcome;
 use super::server::Server;
 use crate::config::Authority;
 use crate::error::{Error, Kind, Side};
-use crate::upstream::answer::Answer;
+use crate::upstream::pool::response_body::Answer;
 
 /// See the page's head. Its server counts one request more until this is dropped.
 pub struct Lease {
@@ -29,7 +29,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(
+    pub(crate) fn new(
         fleet: Arc<Fleet>,
         server: Arc<Server>,
         now: Instant,

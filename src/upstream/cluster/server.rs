@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::balance;
-use super::checks::Checks;
-use super::ejection::{Ejection, Outcome, Turn};
+use super::health_state::Checks;
+use super::load_balancer;
+use super::outlier_detection::{Ejection, Outcome, Turn};
 use crate::config::Authority;
 
 /// See the page's head.
@@ -80,10 +80,10 @@ impl Record {
             return 1.0;
         };
         let since = now.saturating_duration_since(since);
-        if since >= balance::SLOW_START {
+        if since >= load_balancer::SLOW_START {
             self.newcomer = None;
         }
-        balance::share(since)
+        load_balancer::share(since)
     }
 
     /// Takes in what came of a request.
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(record.check(true, true, now), None, "one is no proof");
         assert_eq!(record.check(true, true, now), Some(true));
         assert_eq!(record.share(now), 0.1, "a newcomer among others");
-        assert_eq!(record.share(now + balance::SLOW_START), 1.0);
+        assert_eq!(record.share(now + load_balancer::SLOW_START), 1.0);
 
         for _ in 0..3 {
             record.check(false, true, now);

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::addresses::Addresses;
 use super::http1::Http1;
+use super::http2_pool::Trunk;
 use super::pins::Pin;
-use super::trunk::Trunk;
 use crate::config::Authority;
+use crate::upstream::dns::addresses::Addresses;
 
 /// How often idle connections are looked at, at most: one that its backend has closed holds a
 /// descriptor no longer than this.
 const SWEEP: Duration = Duration::from_secs(1);
 
-pub(super) struct Depot {
-    pub(super) addresses: Addresses,
+pub(crate) struct Depot {
+    pub(crate) addresses: Addresses,
     /// Its HTTP/2 connections.
-    pub(super) trunk: Trunk,
+    pub(crate) trunk: Trunk,
     idle_timeout: Duration,
     limit: usize,
     is_http1_only: AtomicBool,
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Depot {
-    pub(super) fn new(server: &Authority, idle_timeout: Duration, limit: usize) -> Self {
+    pub(crate) fn new(server: &Authority, idle_timeout: Duration, limit: usize) -> Self {
         Depot {
             addresses: Addresses::of(server),
             trunk: Trunk::default(),
@@ -50,17 +50,17 @@ impl Depot {
     }
 
     /// Whether it did not choose HTTP/2 when it could, last time.
-    pub(super) fn knows_http1_only(&self) -> bool {
+    pub(crate) fn knows_http1_only(&self) -> bool {
         self.is_http1_only.load(Ordering::Relaxed)
     }
 
     /// Notes which one it chose.
-    pub(super) fn note_choice(&self, is_http2: bool) {
+    pub(crate) fn note_choice(&self, is_http2: bool) {
         self.is_http1_only.store(!is_http2, Ordering::Relaxed);
     }
 
     /// The newest one that is still alive.
-    pub(super) fn take(&self) -> Option<Box<Http1>> {
+    pub(crate) fn take(&self) -> Option<Box<Http1>> {
         loop {
             let (since, mut connection) = self.lock().kept.pop_back()?;
             if self.is_good(since, &mut connection) {
@@ -70,20 +70,20 @@ impl Depot {
     }
 
     /// Whether a connection that has waited since then can carry another request.
-    pub(super) fn is_good(&self, since: Instant, connection: &mut Http1) -> bool {
+    pub(crate) fn is_good(&self, since: Instant, connection: &mut Http1) -> bool {
         since.elapsed() < self.idle_timeout
             && self.addresses.name(&connection.address)
             && connection.is_alive()
     }
 
     /// Closes a pinned connection when it would close any other. They do not count for the limit: a client has only one.
-    pub(super) fn look_after(self: &Arc<Self>, pin: &Arc<Pin>) {
+    pub(crate) fn look_after(self: &Arc<Self>, pin: &Arc<Pin>) {
         self.lock().pinned.push(Arc::downgrade(pin));
         self.watch();
     }
 
     /// Keeps a connection that is ready for another request; beyond the limit the oldest goes.
-    pub(super) fn keep(self: &Arc<Self>, connection: Box<Http1>) {
+    pub(crate) fn keep(self: &Arc<Self>, connection: Box<Http1>) {
         if self.limit == 0 || !self.addresses.name(&connection.address) {
             return;
         }
@@ -99,7 +99,7 @@ impl Depot {
     }
 
     /// Sees to it that idle connections are looked at from now on.
-    pub(super) fn watch(self: &Arc<Self>) {
+    pub(crate) fn watch(self: &Arc<Self>) {
         if !std::mem::replace(&mut self.lock().is_swept, true) {
             let period = SWEEP.min(self.idle_timeout);
             tokio::spawn(sweep(Arc::downgrade(self), period));
@@ -108,7 +108,7 @@ impl Depot {
 
     /// Closes what was idle for too long, what its backend has closed, and what leads to addresses
     /// that the server no longer has.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.clear_and(|_| {});
     }
 

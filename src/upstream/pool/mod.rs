@@ -1,5 +1,20 @@
 //! The connections to one upstream's servers.
 
+pub(crate) mod bound;
+pub(crate) mod connect;
+pub(crate) mod guard;
+pub(crate) mod host;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod http2_pool;
+pub(crate) mod peer_settings;
+pub(crate) mod pins;
+pub(crate) mod replayable_body;
+pub(crate) mod response_body;
+pub(crate) mod tls;
+pub(crate) mod tls_stream;
+pub(crate) mod verifier;
+
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
@@ -13,24 +28,24 @@ use hyper::{Request, Response, StatusCode, Version};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::addresses::{Guide, addresses};
-use super::answer::{Answer, Way};
-use super::bound;
-use super::connect::{connect, connect_unix};
-use super::depot::Depot;
-use super::http1::{Http1, State, Unanswered};
-use super::http2::{self, Http2, Refused};
-use super::lent::Lent;
-use super::pins::{Pins, Release};
-use super::resolve::Resolver;
-use super::stream::Stream;
-use super::tls::Tls;
-use super::trunk::{Asked, Place, Turn};
+use super::dns::addresses::{Guide, addresses};
+use super::dns::resolver::Resolver;
+
 use crate::config::{self, Authority, Trust, Upstream};
 use crate::error::{Error, Kind};
 use crate::http::Fault;
 use crate::http::parser::response::Flaw;
 use crate::telemetry::Telemetry;
+use connect::{connect, connect_unix};
+use host::Depot;
+use http1::{Http1, State, Unanswered};
+use http2::{Http2, Refused};
+use http2_pool::{Asked, Place, Turn};
+use pins::{Pins, Release};
+use replayable_body::Lent;
+use response_body::{Answer, Way};
+use tls::Tls;
+use tls_stream::Stream;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
@@ -40,7 +55,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// What of an upstream's definition a pool depends on; the rest may change under it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     name: String,
     connect_timeout: Duration,
     idle_timeout: Duration,
@@ -52,7 +67,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// `response_headers` is the limit of `[server.limits]`.
-    pub(super) fn of(upstream: &Upstream, response_headers: usize) -> Self {
+    pub(crate) fn of(upstream: &Upstream, response_headers: usize) -> Self {
         Settings {
             name: upstream.name.clone(),
             connect_timeout: upstream.connect_timeout,
@@ -67,7 +82,7 @@ impl Settings {
 
 impl Settings {
     /// For a server of no upstream's.
-    pub(super) fn outside(name: &str, keepalive: usize) -> Self {
+    pub(crate) fn outside(name: &str, keepalive: usize) -> Self {
         Settings {
             name: name.to_owned(),
             connect_timeout: Duration::from_secs(3),
@@ -80,7 +95,7 @@ impl Settings {
     }
 }
 
-pub(super) struct Pool {
+pub(crate) struct Pool {
     settings: Settings,
     guide: Guide,
     tls: OnceCell<Tls>,
@@ -112,7 +127,7 @@ enum Opened {
 }
 
 impl Pool {
-    pub(super) fn new(settings: &Settings, resolver: Resolver, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(settings: &Settings, resolver: Resolver, telemetry: Arc<Telemetry>) -> Self {
         Pool {
             settings: settings.clone(),
             guide: Guide {
@@ -138,7 +153,7 @@ impl Pool {
     /// # Errors
     /// `Connect`, `Busy`: nothing was executed, and the body is whole. `Broken`: it may have been executed. Where the
     /// request's own body broke, that body's error.
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &self,
         server: &Authority,
         mut request: Request<Lent>,
@@ -208,19 +223,19 @@ impl Pool {
     }
 
     /// Whether a connection to this server is pinned there.
-    pub(super) fn is_pinned(&self, server: &Authority, pins: &Pins) -> bool {
+    pub(crate) fn is_pinned(&self, server: &Authority, pins: &Pins) -> bool {
         let depots = self.depots.read().unwrap_or_else(PoisonError::into_inner);
         depots.get(server).is_some_and(|depot| pins.hold(depot))
     }
 
     /// Forgets all servers but these; what is under way to others goes on.
-    pub(super) fn keep_only(&self, servers: &[Authority]) {
+    pub(crate) fn keep_only(&self, servers: &[Authority]) {
         let mut depots = self.depots.write().unwrap_or_else(PoisonError::into_inner);
         depots.retain(|server, _| servers.contains(server));
     }
 
     /// Whether a server accepts a connection now; it is closed at once.
-    pub(super) async fn accepts(&self, server: &Authority) -> bool {
+    pub(crate) async fn accepts(&self, server: &Authority) -> bool {
         let depot = self.depot(server);
         let dialing = async {
             if let Some(path) = server.socket() {

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use super::depot::Depot;
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use crate::config::Authority;
 use crate::error::{Error, Obstacle};
 use crate::telemetry::Telemetry;
+use crate::upstream::pool::host::Depot;
 
 /// Addresses are looked up again when their time to live is over, but neither sooner nor later
 /// than this; after a failure, as soon as this.
 const SOONEST: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_secs(300);
 
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     host: String,
     port: u16,
     /// `None` before the first look-up.
@@ -28,18 +28,18 @@ pub(super) struct Addresses {
 
 /// Who is to be asked, and who is to be told.
 #[derive(Clone)]
-pub(super) struct Guide {
+pub(crate) struct Guide {
     pub upstream: String,
     pub resolver: Resolver,
     pub telemetry: Arc<Telemetry>,
 }
 
 impl Addresses {
-    pub(super) fn of(server: &Authority) -> Self {
+    pub(crate) fn of(server: &Authority) -> Self {
         let host = server.host().trim_matches(['[', ']']).to_owned();
         let literal: Option<IpAddr> = match server.socket() {
             // Nothing is ever looked up for it.
-            Some(_) => Some(super::stream::NOWHERE.ip()),
+            Some(_) => Some(crate::upstream::pool::tls_stream::NOWHERE.ip()),
             None => host.parse().ok(),
         };
         Addresses {
@@ -52,7 +52,7 @@ impl Addresses {
     }
 
     /// Whether connections to this address may go on being used.
-    pub(super) fn name(&self, address: &SocketAddr) -> bool {
+    pub(crate) fn name(&self, address: &SocketAddr) -> bool {
         self.known()
             .is_none_or(|known| known.contains(&address.ip()))
     }
@@ -94,7 +94,7 @@ impl Addresses {
 }
 
 /// The addresses of a depot's server; looked up at first, and from then on whenever their time is over.
-pub(super) async fn addresses(depot: &Arc<Depot>, guide: &Guide) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) async fn addresses(depot: &Arc<Depot>, guide: &Guide) -> Result<Vec<SocketAddr>, Error> {
     let addresses = &depot.addresses;
     if let Some(known) = addresses.known() {
         return Ok(addresses.in_order(&known));

@@ -7,22 +7,22 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::http1::{Http1, State, Task};
+use super::http2_pool::Place;
 use super::pins::Release;
-use super::trunk::Place;
 
 /// Whoever reads it drives the connection. At its end the connection is kept for the next
 /// request, or closed where it may carry none; dropped before its end, it closes the connection.
 ///
 /// A break is told one poll later: a reader that closes its own connection for it has then sent on
 /// what came before.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     body: Incoming,
     way: Way,
     failed: Option<hyper::Error>,
 }
 
 /// Who moves the bytes.
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Nobody: all is there.
     Complete,
     /// The reader; the connection is released after it.
@@ -34,7 +34,7 @@ pub(super) enum Way {
 }
 
 impl Answer {
-    pub(super) fn new(body: Incoming, way: Way) -> Self {
+    pub(crate) fn new(body: Incoming, way: Way) -> Self {
         let mut answer = Answer {
             body,
             way,

@@ -15,8 +15,8 @@ use super::server::Server;
 use crate::config::{Health, Upstream};
 use crate::http::body::{Body, empty};
 use crate::upstream::address;
-use crate::upstream::lent::Lent;
 use crate::upstream::pool::Pool;
+use crate::upstream::pool::replayable_body::Lent;
 
 /// A check takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
 
 /// Reads all that a backend sends, in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct PeerSettings {
+pub(crate) struct PeerSettings {
     /// A head or a setting, as far as it has come.
     bytes: [u8; HEAD],
     have: usize,
@@ -24,7 +24,7 @@ pub(super) struct PeerSettings {
 
 impl PeerSettings {
     /// Goes through a piece. `told` gets what each frame of settings says about the number of streams.
-    pub(super) fn feed(&mut self, mut piece: &[u8], mut told: impl FnMut(Option<u32>)) {
+    pub(crate) fn feed(&mut self, mut piece: &[u8], mut told: impl FnMut(Option<u32>)) {
         while !piece.is_empty() {
             if self.skipped > 0 {
                 let (skipped, rest) = piece.split_at(piece.len().min(self.skipped));

@@ -21,7 +21,7 @@ const PROBES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Connects to the first address that accepts; one that fails makes way at once.
-pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAddr, TcpStream)> {
+pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAddr, TcpStream)> {
     let mut rest = addresses.into_iter();
     let mut trying = FuturesUnordered::new();
     let mut failed = io::Error::other("its name leads to no address");
@@ -43,7 +43,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAdd
 }
 
 /// Connects to a socket on this machine; its file is told where that fails.
-pub(super) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let connected = UnixStream::connect(path).await;
     connected.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

@@ -12,13 +12,13 @@ use tokio_rustls::client::TlsStream;
 use super::tls;
 
 /// In place of the address of a socket on this machine.
-pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-pub(super) struct Stream {
+pub(crate) struct Stream {
     /// The other end.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whether it speaks HTTP/2, as agreed upon or known before.
-    pub(super) is_http2: bool,
+    pub(crate) is_http2: bool,
     io: Io,
 }
 
@@ -29,7 +29,7 @@ enum Io {
 }
 
 impl Stream {
-    pub(super) fn plain(address: SocketAddr, stream: TcpStream, is_http2: bool) -> Self {
+    pub(crate) fn plain(address: SocketAddr, stream: TcpStream, is_http2: bool) -> Self {
         Stream {
             address,
             is_http2,
@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn unix(stream: UnixStream, is_http2: bool) -> Self {
+    pub(crate) fn unix(stream: UnixStream, is_http2: bool) -> Self {
         Stream {
             address: NOWHERE,
             is_http2,
@@ -45,7 +45,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn tls(address: SocketAddr, stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(address: SocketAddr, stream: TlsStream<TcpStream>) -> Self {
         Stream {
             address,
             is_http2: tls::chose_http2(&stream),
