@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::log::Spare;
+use super::history::Spare;
 use crate::telemetry::Telemetry;
 
 /// A reader that reads has taken what it was told of by then. The log keeps longer what it needs, unless memory is short.

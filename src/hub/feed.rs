@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use super::history::lineage::Writer;
 use super::key::Target;
-use super::log::lineage::Writer;
-use super::node::{Node, Starter};
 use super::publisher::Publisher;
+use super::registry::{Node, Starter};
 use super::topic::{Topic, internal};
 use super::types::Phase;
 

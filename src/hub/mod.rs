@@ -10,29 +10,29 @@ mod condition;
 mod counts;
 mod delivered;
 mod feed;
+mod history;
+mod index;
 mod info;
 mod key;
-mod listeners;
-mod log;
-mod node;
 mod own;
-mod place;
 mod presence;
 mod publisher;
+mod registry;
 pub mod replication;
 mod reserved;
+mod resume;
 mod role;
 mod shards;
 mod shared_log;
-mod signal;
 mod signals;
 mod splits;
 mod squeeze;
 mod subscriber;
+mod subscribers;
 mod topic;
-mod topics;
 mod types;
 mod upkeep;
+mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -42,18 +42,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 pub use feed::{Feed, Feeds};
+pub use history::stream::Connection;
 pub use info::TopicInfo;
 pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
-pub use log::stream::Connection;
 pub use publisher::{DocumentChange, Fenced, Publication, Publisher};
 pub use reserved::Reserved;
 pub use role::{Checkpoint, Request};
-pub use signal::Signal;
 pub use splits::Split;
 pub use subscriber::{Joined, Subscriber};
 pub use types::{Limits, Phase, Progress, Start};
+pub use wake::Signal;
 
-use node::Node;
+use registry::Node;
 use replication::{Exports, Follower, TopicRecord};
 
 use crate::config::Route;

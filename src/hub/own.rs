@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivered::{Delivered, Marks};
+use super::history::Log;
 use super::key::{Credentials, Target};
-use super::log::Log;
-use super::node::Node;
-use super::place;
-use super::signal::Signal;
+use super::registry::Node;
+use super::resume;
 use super::subscriber::{Joined, Subscriber};
 use super::types::{Progress, Start};
+use super::wake::Signal;
 use crate::error::{Code, Refusal};
 use crate::event::{Event, GapWhy, Kind, Position};
 
@@ -66,7 +66,7 @@ impl Joined {
                 let from = Position { offset: 0, ..from };
                 let why = GapWhy::Expired;
                 self.prelude =
-                    subscriber.replace(|log, now| place::without_beginning(log, from, why, now));
+                    subscriber.replace(|log, now| resume::without_beginning(log, from, why, now));
             }
             Err(refusal) => return Err(refusal),
         }

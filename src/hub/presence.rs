@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::key::{Credentials, Owner};
-use super::listeners::Listeners;
 use super::shards::lock;
-use super::signal::Signal;
 use super::signals::Signals;
+use super::subscribers::Listeners;
+use super::wake::Signal;
 use crate::event::End;
 
 pub(super) struct Presence {

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::budget::READ_WITHIN;
+use super::history::lineage::Writer;
+use super::history::stream::Connection;
 use super::key::{Credentials, Target};
-use super::log::lineage::Writer;
-use super::log::stream::Connection;
-use super::node::Node;
+use super::registry::Node;
 use super::reserved::Reserved;
 use super::role::{Checkpoint, Succession};
 use super::topic::Topic;

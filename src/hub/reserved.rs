@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::node::Node;
+use super::registry::Node;
 
 /// Bytes that are counted as long as this is there.
 pub struct Reserved {

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use super::shards::lock;
-use super::signal::Signal;
+use super::wake::Signal;
 use crate::event::Event;
 
 /// Which process publishes on a topic.

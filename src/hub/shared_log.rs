@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::budget::Budget;
 use super::clock::now;
-use super::log::entries::Cursor;
-use super::log::lineage::Writer;
-use super::log::{Log, Spare};
+use super::history::entries::Cursor;
+use super::history::lineage::Writer;
+use super::history::{Log, Spare};
 use super::shards::lock;
 use super::types::Progress;
 use crate::config::Replay;

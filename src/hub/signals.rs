@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::signal::Signal;
+use super::wake::Signal;
 
 /// Slots of one block.
 const BLOCK: usize = 64;

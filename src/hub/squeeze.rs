@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::clock::now;
-use super::log::Spare;
+use super::history::Spare;
 use super::shards::lock;
 use super::topic::Topic;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::clock::now;
+use super::history::Log;
+use super::history::entries::Cursor;
+use super::history::stream::Brought;
 use super::key::{Credentials, Scope, Target};
-use super::log::Log;
-use super::log::entries::Cursor;
-use super::log::stream::Brought;
 use super::own::Own;
-use super::place::{self, Placed};
+use super::resume::{self, Placed};
 use super::topic::Topic;
 use super::types::{Phase, Progress, Start};
 use crate::config::{Join, Queue, Source};
@@ -56,7 +56,7 @@ impl Subscriber {
             Some(Source::Poll(_)) | None => Join::Live,
         };
         let (placed, cursor, head) = topic.with_trimmed_log(|log, now| {
-            let placed = place::begin(log, start, join, now);
+            let placed = resume::begin(log, start, join, now);
             let mut cursor = Cursor::new(placed.cursor);
             log.hold(&mut cursor);
             // Under the log's lock: what the backend says of the id is told under it too.
@@ -156,7 +156,7 @@ impl Subscriber {
                 Brought::Nothing | Brought::Taken(_) => {}
                 Brought::Refused => {
                     self.stop_awaiting();
-                    return self.replace(|log, now| place::not_resumed(log, cursor, now));
+                    return self.replace(|log, now| resume::not_resumed(log, cursor, now));
                 }
             }
             self.stop_awaiting();
@@ -166,7 +166,7 @@ impl Subscriber {
                 let from = reading.reader.position();
                 self.leave_own(None);
                 let why = GapWhy::UpstreamReconnect;
-                self.replace(|log, now| place::without_beginning(log, from, why, now))
+                self.replace(|log, now| resume::without_beginning(log, from, why, now))
             }
             _ => Vec::new(),
         }
@@ -306,7 +306,7 @@ impl Subscriber {
         // What is skipped may be what was still to come.
         self.own = None;
         let offset = self.cursor.offset;
-        self.replace(|log, now| place::skip(log, offset, now))
+        self.replace(|log, now| resume::skip(log, offset, now))
     }
 
     /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
@@ -315,7 +315,7 @@ impl Subscriber {
             return reading.reader.go_on();
         }
         let offset = self.cursor.offset;
-        self.replace(|log, now| place::go_on(log, offset, now))
+        self.replace(|log, now| resume::go_on(log, offset, now))
     }
 
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.

@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::counts::{OwnReadPermit, OwnerPermit, Permit};
+use super::index::Routes;
 use super::key::Target;
-use super::node::{Node, close};
+use super::registry::{Node, close};
 use super::topic::Topic;
-use super::topics::Routes;
 use super::types::{Limits, Phase};
 use crate::config::Route;
 use crate::error::{Code, Refusal};

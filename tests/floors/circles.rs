@@ -22,7 +22,7 @@ pub fn circles(files: usize, imports: &Imports) -> Vec<BTreeSet<usize>> {
     found
 }
 
-/// The same imports between parts of folders, and the parts: a file and the folder of its name are one, `hub/log` is both
+/// The same imports between parts of folders, and the parts: a file and the folder of its name are one, `hub/history` is both
 /// `hub/log.rs` and `hub/log/index.rs`.
 pub fn between_parts(files: &[String], imports: &Imports) -> (Vec<String>, Imports) {
     let part = |file: usize| -> String {

@@ -12,11 +12,11 @@ use super::record::TopicRecord;
 use crate::config::Source;
 use crate::hub::clock::now;
 use crate::hub::condition::Status;
-use crate::hub::log::transfer::Exported;
-use crate::hub::node::Node;
-use crate::hub::signal::Signal;
+use crate::hub::history::transfer::Exported;
+use crate::hub::registry::Node;
 use crate::hub::topic::{Topic, internal};
 use crate::hub::types::Phase;
+use crate::hub::wake::Signal;
 
 /// New topics that may wait to be exported.
 const WAITING: usize = 1024;

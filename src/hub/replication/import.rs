@@ -10,9 +10,9 @@ use super::message::Message;
 use super::record::TopicRecord;
 use crate::config::Route;
 use crate::hub::clock::now;
-use crate::hub::log::Log;
-use crate::hub::log::lineage::Writer;
-use crate::hub::node::Node;
+use crate::hub::history::Log;
+use crate::hub::history::lineage::Writer;
+use crate::hub::registry::Node;
 use crate::hub::role::{Leader, Request, Succession};
 use crate::hub::topic::{Topic, fresh_epoch};
 

@@ -11,9 +11,9 @@ use super::record::TopicRecord;
 use crate::error::Code;
 use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
 use crate::hub::condition::Status;
-use crate::hub::log::lineage::Epochs;
-use crate::hub::log::stream::{Fresh, StreamState};
-use crate::hub::log::transfer::{Delta, Imported};
+use crate::hub::history::lineage::Epochs;
+use crate::hub::history::stream::{Fresh, StreamState};
+use crate::hub::history::transfer::{Delta, Imported};
 use crate::json;
 
 /// What is told of one topic.

@@ -8,13 +8,12 @@ use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
-use crate::hub::Start;
-use crate::hub::log::Log;
-use crate::hub::log::entries::Cursor;
-use crate::hub::log::stream::{Connection, Stream};
-use crate::hub::log::transfer::Exported;
-use crate::hub::place;
+use crate::hub::history::Log;
+use crate::hub::history::entries::Cursor;
+use crate::hub::history::stream::{Connection, Stream};
+use crate::hub::history::transfer::Exported;
 use crate::hub::replication::message::Append;
+use crate::hub::{Start, resume};
 
 const REPLAY: Replay = Replay {
     events: 5,
@@ -111,7 +110,7 @@ impl World {
     /// Offsets that a client gets that comes with this id, and whether it is told that this is all.
     fn resume(&mut self, id: &Arc<str>) -> (Vec<u64>, bool, bool) {
         let start = Start::LastEventId(id.clone());
-        let placed = place::begin(&mut self.log, start, Join::Auto, self.at);
+        let placed = resume::begin(&mut self.log, start, Join::Auto, self.at);
         let mut cursor = Cursor::new(placed.cursor);
         let mut out = Vec::new();
         self.log.read(&mut cursor, &mut out, usize::MAX);

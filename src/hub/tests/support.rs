@@ -10,7 +10,7 @@ use hyper::header::HeaderValue;
 
 use crate::config::{self, Authority, Emit, Replay, Route, Source};
 use crate::event::{Data, Draft, Event, FLAT_WEIGHT, Kind, Position};
-use crate::hub::log::entries::OVERHEAD;
+use crate::hub::history::entries::OVERHEAD;
 use crate::hub::*;
 
 /// Bytes of memory that an entry with one byte of data takes.

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
 use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
-use crate::hub::log::Log;
-use crate::hub::log::entries::Cursor;
-use crate::hub::log::stream::{Connection, Stream};
-use crate::hub::log::transfer::Exported;
-use crate::hub::place::{self, Placed};
+use crate::hub::history::Log;
+use crate::hub::history::entries::Cursor;
+use crate::hub::history::stream::{Connection, Stream};
+use crate::hub::history::transfer::Exported;
 use crate::hub::replication::message::Append;
+use crate::hub::resume::{self, Placed};
 use crate::hub::{Progress, Start};
 
 const EPOCH: Epoch = Epoch(7);
@@ -142,7 +142,7 @@ fn walk(log: &mut Log, start: Start, at: Instant) -> Vec<String> {
         prelude,
         reads_own,
         awaits,
-    } = place::begin(log, start, Join::Auto, at);
+    } = resume::begin(log, start, Join::Auto, at);
     let mut all: Vec<String> = vec![format!(
         "{recovered} {lost:?} {reads_own} {awaits} at {joined}"
     )];
@@ -195,7 +195,7 @@ proptest! {
             log.import(append.read(EPOCH, Instant::now()));
             prop_assert!(log.window() <= log.head() + 1);
             let after = Start::After(Position { epoch: EPOCH, offset: first });
-            place::begin(&mut log, after, Join::Auto, Instant::now());
+            resume::begin(&mut log, after, Join::Auto, Instant::now());
         }
     }
 }
@@ -213,7 +213,7 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
             offset,
         })
     };
-    let placed = place::begin(&mut pair.there, ahead(2), Join::Auto, pair.at);
+    let placed = resume::begin(&mut pair.there, ahead(2), Join::Auto, pair.at);
     assert!(placed.recovered && placed.prelude.is_empty());
     assert_eq!(placed.cursor, 2);
     pair.tell();
@@ -225,7 +225,7 @@ fn a_position_that_is_on_its_way_is_waited_for_and_no_other() {
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].position.offset, 3);
     for offset in [1 << 20, u64::MAX] {
-        let placed = place::begin(&mut pair.there, ahead(offset), Join::Auto, pair.at);
+        let placed = resume::begin(&mut pair.there, ahead(offset), Join::Auto, pair.at);
         assert_eq!(placed.lost, Some(GapWhy::Epoch));
     }
 }
@@ -248,7 +248,7 @@ fn a_position_that_never_came_belongs_to_no_other_event() {
         pair.there.append(event, pair.at);
         let mut after = |epoch, offset| {
             let start = Start::After(Position { epoch, offset });
-            let placed = place::begin(&mut pair.there, start, Join::Auto, pair.at);
+            let placed = resume::begin(&mut pair.there, start, Join::Auto, pair.at);
             (placed.cursor, placed.lost)
         };
         let newest = after(next, head + 1);
@@ -272,7 +272,7 @@ fn a_client_ahead_of_a_dead_leader_is_told_of_a_loss() {
         epoch: EPOCH,
         offset: 5,
     };
-    let placed = place::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
+    let placed = resume::begin(&mut pair.there, Start::After(after), Join::Auto, pair.at);
     let mut cursor = Cursor::new(placed.cursor);
     pair.there.lead_on(Epoch(8), pair.at);
     let mut out = Vec::new();

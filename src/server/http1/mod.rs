@@ -17,9 +17,9 @@ use tokio::sync::watch;
 
 use super::client_connection::Connection;
 use super::handler::Handler;
-use super::http1::guard::{REFUSED_METHOD, Traffic, Wire};
 use super::request_body::Arriving;
 use crate::config::Limits;
+use guard::{REFUSED_METHOD, Traffic, Wire};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 ///

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::log::Log;
-use super::log::stream::{Brought, Newcomer};
+use super::history::Log;
+use super::history::stream::{Brought, Newcomer};
 use super::types::Start;
 use crate::config::Join;
 use crate::event::{Event, GapWhy, Position};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Credentials, Owner};
-use super::signal::Signal;
 use super::signals::Signals;
+use super::wake::Signal;
 use crate::event::End;
 
 /// Present subscribers by slot.
