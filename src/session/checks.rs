@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use hyper::Method;
 
-use super::call;
+use super::auth::{Access, Standing};
 use super::client::Located;
 use super::context::Context;
 use super::effect::Effects;
 use super::frame::{Frame, Wants};
-use super::identity::{Access, Standing};
+use super::upstream_request;
 use crate::config::{Auth, Route};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{Admission, Asking, Denied};
@@ -109,7 +109,7 @@ impl Checks<'_> {
             },
             Step::Csrf => {
                 if let (Wants::Req(request), Some(Ok(admission))) = (&frame.wants, outcome) {
-                    call::judge_csrf(request, admission, &self.access.presented)?;
+                    upstream_request::judge_csrf(request, admission, &self.access.presented)?;
                 }
             }
             Step::Readings => return self.check_readings(frame),
@@ -171,7 +171,9 @@ impl Checks<'_> {
     fn locate(&self, frame: &mut Frame) -> Result<(), Refusal> {
         let found = match &frame.wants {
             Wants::Sub(_, wish) => self.cx.find(&Method::GET, &wish.path),
-            Wants::Req(request) => self.cx.find(&call::method_of(request)?, &request.path),
+            Wants::Req(request) => self
+                .cx
+                .find(&upstream_request::method_of(request)?, &request.path),
         };
         frame.place = Some(found?);
         frame.generation = self.cx.in_force.generation;
@@ -219,7 +221,7 @@ impl Checks<'_> {
                 },
                 (Step::Csrf, Wants::Req(request)) => {
                     if let Some(Ok(admission)) = &outcome {
-                        call::judge_csrf(request, admission, &self.access.presented)?;
+                        upstream_request::judge_csrf(request, admission, &self.access.presented)?;
                     }
                 }
                 _ => {}

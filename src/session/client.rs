@@ -6,8 +6,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
 
-use super::opening::Handshake;
-use super::presented::own;
+use super::accepted::Handshake;
+use super::auth::credentials::own;
 use crate::config::{Route, Share};
 use crate::error::{Code, Refusal};
 use crate::http::host;

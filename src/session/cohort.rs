@@ -89,7 +89,7 @@ mod tests {
     use crate::policy::auth::{Credential, Found, Place};
     use crate::rollout::controller::plans;
     use crate::rollout::{Stage, StageState};
-    use crate::session::opening::example;
+    use crate::session::accepted::example;
     use crate::session::tests::support::World;
 
     const FILE: &str = r#"

@@ -12,26 +12,26 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::beginning::Beginning;
-use super::call::Call;
+use super::accepted::{Mode, Opening};
+use super::access_record::{Life, NO_CODE};
+use super::auth::Access;
+use super::auth::recheck::drop_revoked;
 use super::client::Client;
 use super::context::{Context, Realm};
 use super::delivery::Delivery;
+use super::drain::{Leaving, exit, spread, window};
 use super::effect::{Effect, Effects};
-use super::following::{self, Wanted};
+use super::handle::{Directive, Member};
 use super::heartbeat::{Beat, Heartbeat};
-use super::identity::Access;
 use super::keep::Keep;
-use super::leaving::{Leaving, exit, spread, window};
-use super::life::{Life, NO_CODE};
 use super::link::{Link, Sent};
 use super::listing::Shown;
-use super::member::{Directive, Member};
-use super::opening::{Mode, Opening};
 use super::parking::Parking;
+use super::reconcile::{self, Wanted};
 use super::subscription::Subscription;
 use super::timer::Timer;
-use super::watch::drop_revoked;
+use super::upstream_request::Call;
+use super::welcome::Beginning;
 use super::{Shared, slow};
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Output, Tag, Violation};
@@ -273,12 +273,12 @@ impl Session {
                 Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),
                 Effect::Renew(admission) => {
                     let (presented, subs) = (&self.access.presented, &mut self.subscriptions);
-                    for ch in following::renew(&self.cx, presented, subs, &admission) {
+                    for ch in reconcile::renew(&self.cx, presented, subs, &admission) {
                         self.end_sub(ch, Code::Forbidden, None, now);
                     }
                 }
                 Effect::Lose(auth, code) => {
-                    for ch in following::channels_by(&self.cx, &self.subscriptions, &auth) {
+                    for ch in reconcile::channels_by(&self.cx, &self.subscriptions, &auth) {
                         self.end_sub(ch, code, None, now);
                     }
                 }
@@ -353,7 +353,7 @@ impl Session {
             self.cx.follow_name(&url);
         }
         self.link.limit_messages(self.cx.max_message());
-        if !following::admits_origin(&self.cx, &self.access.presented) {
+        if !reconcile::admits_origin(&self.cx, &self.access.presented) {
             return self.close(4003, "origin", now);
         }
         let mut effects = Effects::default();
@@ -364,7 +364,7 @@ impl Session {
         }
         let mut ended: Vec<(u32, Refusal)> = Vec::new();
         for sub in &mut self.subscriptions {
-            if let Err(refusal) = following::follow_route(&self.cx, &mut self.access, sub, now) {
+            if let Err(refusal) = reconcile::follow_route(&self.cx, &mut self.access, sub, now) {
                 ended.push((sub.ch, refusal));
             }
         }
@@ -375,7 +375,7 @@ impl Session {
 
     fn obey_rollouts(&mut self, now: Instant) {
         let stages = self.cx.shared.stages.load_full();
-        match following::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
+        match reconcile::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
             Wanted::Leave(route, decision) => {
                 self.count_as(Cohort::Legacy);
                 let (code, why) = exit(decision.reason);

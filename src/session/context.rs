@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hyper::Method;
 
 use super::Shared;
+use super::accepted::Mode;
 use super::client::Located;
-use super::member::Member;
-use super::opening::Mode;
+use super::handle::Member;
 use super::registry::Membership;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
 use crate::error::Refusal;

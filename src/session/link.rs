@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::call::Answer;
 use super::lag::Lag;
+use super::upstream_request::Answer;
 use crate::config::Queue;
 use crate::error::Refusal;
 use crate::protocol::{Codec, Output, Tag};

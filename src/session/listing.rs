@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
-use super::member::{Directive, Member};
+use super::handle::{Directive, Member};
 use crate::config::Queue;
 use crate::event::Position;
 

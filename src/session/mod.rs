@@ -1,48 +1,45 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
-mod beginning;
-mod call;
+mod accepted;
+mod access_record;
+mod auth;
 mod checks;
 mod client;
+mod close;
 mod coalesce;
 mod cohort;
+mod commands;
 mod connection;
 mod context;
 mod delivery;
+mod drain;
 mod effect;
-mod ending;
 mod filter;
-mod following;
 mod frame;
+mod handle;
 mod heartbeat;
-mod hello;
-mod identity;
 pub mod keep;
 mod lag;
-mod leaving;
-mod life;
 mod link;
 pub mod listing;
-mod member;
-mod opening;
-mod pace;
+mod message_limit;
 mod parking;
-mod presented;
+mod reconcile;
 pub mod registry;
-mod requests;
-mod shared;
+mod services;
 mod slow;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod timer;
-mod watch;
+mod upstream_request;
+mod welcome;
 
 use std::sync::Arc;
 
-pub use opening::{Handshake, Mode, Opening, SingleForm};
-pub use presented::Presented;
-pub use shared::Shared;
+pub use accepted::{Handshake, Mode, Opening, SingleForm};
+pub use auth::credentials::Presented;
+pub use services::Shared;
 
 use crate::router::InForce;
 use crate::transport::Transport;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub use super::handle::Notice;
+use super::handle::{Directive, Member, lock};
 use super::keep::{Places, SecretId};
 use super::listing::{self, SessionInfo};
-pub use super::member::Notice;
-use super::member::{Directive, Member, lock};
 use crate::policy::auth::Admission;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::support::{Client, World, event, presented};
-use crate::session::opening::example;
+use crate::session::accepted::example;
 
 /// A backend that answers each connection's one request as the test says.
 struct Backend(TcpListener);

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::FILE;
 use super::support::{Client, World, document, event, first_document};
 use crate::hub::Publisher;
-use crate::session::opening::SingleForm;
-use crate::session::opening::example;
+use crate::session::accepted::{SingleForm, example};
 
 async fn offsets(client: &mut Client, count: usize) -> Vec<u64> {
     let mut offsets = Vec::new();

@@ -7,9 +7,9 @@ use crate::event::Event;
 use crate::packet::Packet;
 use crate::protocol::json::Json;
 use crate::protocol::{Codec, Input, Message, Output, View, Violation};
+use crate::session::accepted::example;
 use crate::session::connection::Session;
 use crate::session::link::Link;
-use crate::session::opening::example;
 
 /// A protocol with a bug.
 #[derive(Debug)]

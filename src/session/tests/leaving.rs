@@ -11,8 +11,7 @@ use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event, first_document};
 use crate::rollout::{StageState, bucket};
-use crate::session::opening::SingleForm;
-use crate::session::opening::example;
+use crate::session::accepted::{SingleForm, example};
 use crate::session::registry::{Notice, Whom};
 
 const ROLLED: &str = r#"

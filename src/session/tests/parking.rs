@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event};
+use crate::session::accepted::{Opening, example};
 use crate::session::keep::{Keep, SecretId};
-use crate::session::opening::Opening;
-use crate::session::opening::example;
 
 const WINDOW: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ use super::FILE;
 use super::support::{World, document, event, first_document};
 use crate::error::Code;
 use crate::event::{End, GapWhy};
-use crate::session::opening::{Mode, Opening, SingleForm};
+use crate::session::accepted::{Mode, Opening, SingleForm};
 
 const RAW: SingleForm = SingleForm::Raw { wrap: false };
 

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::FILE;
 use super::support::{World, over, over_behind};
-use crate::session::opening::example;
+use crate::session::accepted::example;
 
 #[tokio::test(start_paused = true)]
 async fn the_first_frame_is_the_welcome() {

@@ -7,7 +7,7 @@ use super::support::{World, event, first_document};
 use crate::error::Code;
 use crate::event::End;
 use crate::hub::Scope;
-use crate::session::opening::example;
+use crate::session::accepted::example;
 
 fn refused(code: Code) -> End {
     End {

@@ -24,7 +24,7 @@ use crate::rollout::change::StageChange;
 use crate::rollout::controller::plans;
 use crate::rollout::{Stage, StageState, Stages};
 use crate::router::{InForce, RouteTable};
-use crate::session::opening::{Mode, Opening, SingleForm, example};
+use crate::session::accepted::{Mode, Opening, SingleForm, example};
 use crate::session::registry::Sessions;
 use crate::session::{Presented, Shared, run};
 use crate::telemetry::Telemetry;

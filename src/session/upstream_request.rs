@@ -18,8 +18,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::Shared;
+use super::auth::credentials::Presented;
 use super::client::{Client, Located};
-use super::presented::Presented;
 use crate::config::{Calls, Route};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;

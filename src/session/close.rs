@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::{Round, Session};
-use super::leaving::{Leaving, is_exit};
+use super::drain::{Leaving, is_exit};
 use super::slow::Slow;
 use super::subscription::{Verdict, refusal_of};
 use crate::error::{Code, Refusal, Side};

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::beginning::Beginning;
-use super::call::{self, Caller};
+use super::accepted::Mode;
+use super::auth::{Hello, Then, claims_of};
 use super::checks::{Checked, Checks};
 use super::client::{Located, Person};
 use super::connection::Session;
 use super::effect::Effects;
 use super::filter::Filter;
 use super::frame::{Frame, Wants, Wish};
-use super::identity::{Hello, Then, claims_of};
-use super::opening::Mode;
 use super::subscription::Subscription;
+use super::upstream_request::{self, Caller};
+use super::welcome::Beginning;
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
@@ -369,7 +369,8 @@ impl Session {
             presented: &self.access.presented,
             admission,
         };
-        let call = call::start(&self.cx.shared, &self.cx.in_force, caller, place, request)?;
+        let call =
+            upstream_request::start(&self.cx.shared, &self.cx.in_force, caller, place, request)?;
         self.calls.push(call);
         Ok(())
     }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::context::Context;
-use super::effect::{Effect, Effects};
-use super::identity::{Access, Standing, Then};
-use super::leaving::exit;
-use super::subscription::Subscription;
+use super::{Access, Standing, Then};
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{Admission, Denied, Identity, credential};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::protocol::Tag;
 use crate::rollout::Transport;
+use crate::session::context::Context;
+use crate::session::drain::exit;
+use crate::session::effect::{Effect, Effects};
+use crate::session::subscription::Subscription;
 
 impl Access {
     /// The first word has come.

@@ -1,29 +1,33 @@
 //! Which user is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or
-//! the connection itself needs it. [`super::hello`] is how clients say it, [`super::watch`] how long it holds.
+//! the connection itself needs it. [`hello`] is how clients say it, [`recheck`] how long it holds.
+
+pub(crate) mod credentials;
+pub(crate) mod hello;
+pub(crate) mod recheck;
 
 use std::sync::Arc;
 use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
+use super::accepted::Mode;
 use super::context::Context;
 use super::effect::{Effect, Effects};
 use super::frame::Frame;
-use super::opening::Mode;
-use super::pace::Pace;
-use super::presented::Presented;
+use super::message_limit::Pace;
 use crate::config::{Auth, Route, Share};
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
 use crate::policy::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
 use crate::policy::rate_limit::Seat;
 use crate::protocol::{Input, Tag};
+use credentials::Presented;
 
 /// Authorities that may be asked at once for what a client wants.
 const QUESTIONS: usize = 8;
 
 /// What a session knows of its users.
-pub(super) struct Access {
+pub(crate) struct Access {
     pub presented: Presented,
     /// Nothing but a `hello` is wanted yet.
     pub hello: Option<Box<Hello>>,
@@ -46,7 +50,7 @@ pub(super) struct Access {
 }
 
 /// The first word that is awaited, and what it opens.
-pub(super) struct Hello {
+pub(crate) struct Hello {
     pub mode: Mode,
     /// The number of the configuration that the handshake was judged by.
     pub judged_by: u64,
@@ -60,7 +64,7 @@ struct Question {
 }
 
 /// What waits for an answer.
-pub(super) enum Then {
+pub(crate) enum Then {
     /// The first frame.
     Welcome,
     /// A token in place of another; the one before.
@@ -70,13 +74,13 @@ pub(super) enum Then {
 }
 
 /// Is this still the same user?
-pub(super) struct Rechecking {
+pub(crate) struct Rechecking {
     pub of: Arc<Admission>,
     pub asking: Asking,
 }
 
 /// What a place's policies say of the client.
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// None asks.
     Unasked,
     /// It is let in.
@@ -337,13 +341,13 @@ impl Access {
 ///
 /// # Errors
 /// `forbidden`, and what they lack.
-pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
+pub(crate) fn may(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     let fits = identity.may_follow(route);
     fits.map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
 }
 
 /// Whether a user is what a route requires.
-pub(super) fn fits(route: &Route, identity: &Identity) -> Result<(), Refusal> {
+pub(crate) fn fits(route: &Route, identity: &Identity) -> Result<(), Refusal> {
     match &route.require {
         Some(require) => {
             (identity.fits(require)).map_err(|unfit| Refusal::new(Code::Forbidden, unfit.detail()))
@@ -353,7 +357,7 @@ pub(super) fn fits(route: &Route, identity: &Identity) -> Result<(), Refusal> {
 }
 
 /// The claims that a route's topics are shared by: none of them, where all admitted users share.
-pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
+pub(crate) fn claims_of(route: &Route) -> Option<&[String]> {
     match &route.share {
         Share::Claims(claims) => Some(claims),
         Share::Authenticated => Some(&[]),
@@ -362,7 +366,7 @@ pub(super) fn claims_of(route: &Route) -> Option<&[String]> {
 }
 
 /// Whether a subscription's topic is still one of this user's.
-pub(super) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
+pub(crate) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
     let identity = &admission.identity;
     match scope {
         Scope::Public | Scope::Connection(_) => true,

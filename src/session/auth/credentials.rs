@@ -18,7 +18,7 @@ pub struct Presented {
     /// `Cookie` without crossfade's own, `Authorization`, and what policies ask for.
     fields: Vec<(HeaderName, HeaderValue)>,
     /// What did not stand in fields.
-    pub(super) extras: Extras,
+    pub(crate) extras: Extras,
 }
 
 impl Presented {
@@ -54,7 +54,7 @@ impl Presented {
     }
 
     /// All of it, as policies look at it.
-    pub(super) fn as_came(&self) -> (HeaderMap, &Extras) {
+    pub(crate) fn as_came(&self) -> (HeaderMap, &Extras) {
         (self.headers(), &self.extras)
     }
 
@@ -81,14 +81,14 @@ impl Presented {
     ///
     /// # Errors
     /// It can stand in no header, so it is no token.
-    pub(super) fn take_token(&mut self, token: String) -> Result<(), Denied> {
+    pub(crate) fn take_token(&mut self, token: String) -> Result<(), Denied> {
         as_bearer(&token)?;
         self.extras.message = Some(token);
         Ok(())
     }
 
     /// What goes upstream on a route that asks for nothing: all of it, and a token in place of `Authorization`.
-    pub(super) fn unverified(&self) -> Credentials {
+    pub(crate) fn unverified(&self) -> Credentials {
         let token = self
             .extras
             .message
@@ -107,7 +107,7 @@ impl Presented {
     ///
     /// Of those who share by claims only what these claims say, and of what they presented only what was judged: with
     /// another cookie beside it the backend might answer all of them as somebody else.
-    pub(super) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
+    pub(crate) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
         let identity = admission.fields(claims);
         let (cookie, authorization) = match &admission.ticketed {
             Some(ticketed) => (ticketed.cookie.clone(), ticketed.authorization.clone()),
@@ -144,6 +144,6 @@ fn asked_by(auth: &Auth) -> &[HeaderName] {
 }
 
 /// A copy that shares no memory with the handshake.
-pub(super) fn own(value: &HeaderValue) -> HeaderValue {
+pub(crate) fn own(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::opening::Mode;
+use super::accepted::Mode;
 use crate::policy::auth::Admission;
 
 /// See the module.

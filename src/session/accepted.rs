@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
+use super::auth::credentials::Presented;
 use super::keep::Keep;
-use super::presented::Presented;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Admission;
 use crate::policy::connection_limits::Permit;

@@ -6,14 +6,14 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::context::Context;
-use super::effect::{Effect, Effects};
-use super::identity::{Access, Rechecking, Standing};
+use super::{Access, Rechecking, Standing};
 use crate::error::Refusal;
 use crate::policy::auth::expiry::{self, Due, Heard, Held};
 use crate::policy::auth::{
     Admission, Check, Credential, Denied, Found, Place, context, credential, unix_time,
 };
+use crate::session::context::Context;
+use crate::session::effect::{Effect, Effects};
 
 impl Access {
     /// Looks at every user's time: an expired user is out, one who soon expires is announced, one who is due is asked for again.
@@ -230,7 +230,7 @@ impl Access {
 }
 
 /// Users whom an admin has revoked are out.
-pub(super) fn drop_revoked(cx: &Context, effects: &mut Effects) {
+pub(crate) fn drop_revoked(cx: &Context, effects: &mut Effects) {
     for admission in cx.member().admissions() {
         if !effects.closes() && cx.shared.authenticator.is_revoked(&admission) {
             lose(cx, &admission.found.auth.name, &Denied::Revoked, effects);
