@@ -7,7 +7,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-use super::names::Family;
+use super::metric_names::Family;
 
 /// From a tenth of a millisecond to ten seconds.
 const LATENCY_BUCKETS: [f64; 15] = [

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prometheus::{IntCounterVec, IntGauge};
 
 use super::book::{self, Book};
-use super::flood::{Flood, Floods};
-use super::names;
+use super::log_limit::{Flood, Floods};
+use super::metric_names;
 use crate::error::Error;
 use crate::memory::Memory;
 
@@ -26,10 +26,10 @@ pub struct DownstreamTelemetry {
 impl DownstreamTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         DownstreamTelemetry {
-            refused: book::counters(book, &names::REFUSED),
-            connects: book::counters(book, &names::CONNECTS),
-            errors: book::counters(book, &names::ERRORS),
-            memory_pressure: book::gauge(book, &names::MEMORY_PRESSURE),
+            refused: book::counters(book, &metric_names::REFUSED),
+            connects: book::counters(book, &metric_names::CONNECTS),
+            errors: book::counters(book, &metric_names::ERRORS),
+            memory_pressure: book::gauge(book, &metric_names::MEMORY_PRESSURE),
             arrivals: Flood::default(),
             routes,
         }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::book::{self, Book};
-use super::names;
+use super::metric_names;
 
 /// The most peers that the log names for forwarding fields that are not believed: any peer can send such a field.
 const DISBELIEVED: usize = 8;
@@ -29,11 +29,11 @@ pub struct EdgeTelemetry {
 impl EdgeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         EdgeTelemetry {
-            auth: book::counters(book, &names::AUTH),
-            auth_ended: book::counters(book, &names::AUTH_ENDED),
-            auth_fetches: book::counters(book, &names::AUTH_FETCHES),
-            rate_limited: book::counters(book, &names::RATE_LIMITED),
-            fields_dropped: book::counter(book, &names::FIELDS_DROPPED),
+            auth: book::counters(book, &metric_names::AUTH),
+            auth_ended: book::counters(book, &metric_names::AUTH_ENDED),
+            auth_fetches: book::counters(book, &metric_names::AUTH_FETCHES),
+            rate_limited: book::counters(book, &metric_names::RATE_LIMITED),
+            fields_dropped: book::counter(book, &metric_names::FIELDS_DROPPED),
             disbelieved: Mutex::default(),
             has_dropped_fields: AtomicBool::new(false),
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::access::{shorten, without_parameters};
+use super::access_log::{shorten, without_parameters};
 use super::book::{self, Book};
-use super::flood::Floods;
-use super::names;
+use super::log_limit::Floods;
+use super::metric_names;
 
 /// What one topic counts, its labels asked for once.
 #[derive(Debug)]
@@ -36,13 +36,13 @@ pub struct HubTelemetry {
 impl HubTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         HubTelemetry {
-            topics: book::gauges(book, &names::TOPICS),
-            subscribers: book::gauges(book, &names::SUBSCRIBERS),
-            replays: book::counters(book, &names::REPLAYS),
-            gaps: book::counters(book, &names::GAPS),
-            queue_bytes: book::gauge(book, &names::QUEUE_BYTES),
-            windows_squeezed: book::counters(book, &names::WINDOWS_SQUEEZED),
-            share_refused: book::counters(book, &names::SHARE_REFUSED),
+            topics: book::gauges(book, &metric_names::TOPICS),
+            subscribers: book::gauges(book, &metric_names::SUBSCRIBERS),
+            replays: book::counters(book, &metric_names::REPLAYS),
+            gaps: book::counters(book, &metric_names::GAPS),
+            queue_bytes: book::gauge(book, &metric_names::QUEUE_BYTES),
+            windows_squeezed: book::counters(book, &metric_names::WINDOWS_SQUEEZED),
+            share_refused: book::counters(book, &metric_names::SHARE_REFUSED),
             routes,
         }
     }

@@ -1,19 +1,19 @@
 //! Each happening is one function: its log line and its metric together.
 //!
-//! The metrics' names stand in [`names`]. Every room has its happenings in a file of its own here, as functions of a
+//! The metrics' names stand in [`metric_names`]. Every room has its happenings in a file of its own here, as functions of a
 //! part of [`Telemetry`]; hot paths hold [`Meters`] instead of asking for labels each time.
 
-mod access;
+mod access_log;
 mod book;
 #[cfg(test)]
 mod docs;
 mod downstream;
 mod edge;
-mod flood;
 mod hub;
-mod life;
+mod lifecycle;
 mod log;
-pub mod names;
+mod log_limit;
+pub mod metric_names;
 mod queue;
 mod rollout;
 mod session;
@@ -28,14 +28,14 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
-pub use access::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
+pub use access_log::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
 use book::Book;
 pub use downstream::DownstreamTelemetry;
 pub use edge::EdgeTelemetry;
-use flood::Floods;
 pub use hub::{HubTelemetry, TopicMeters};
-pub use life::LifeTelemetry;
+pub use lifecycle::LifeTelemetry;
 pub use log::LogControl;
+use log_limit::Floods;
 pub use rollout::{Cohorts, Counted, Counts, RolloutTelemetry};
 pub use session::{Meters, SessionTelemetry};
 pub use source::{OpenStream, SourceTelemetry};
@@ -82,11 +82,11 @@ impl Telemetry {
         process
             .register(Box::new(ProcessCollector::for_self()))
             .expect("nothing else is there");
-        let log_lines_dropped = book::counter(book, &names::LOG_LINES_DROPPED);
+        let log_lines_dropped = book::counter(book, &metric_names::LOG_LINES_DROPPED);
         if let Some(log) = &log {
             log.count_drops(log_lines_dropped.clone());
         }
-        let build = book::gauges(book, &names::BUILD_INFO);
+        let build = book::gauges(book, &metric_names::BUILD_INFO);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let routes = Arc::<Floods>::default();
         let (hub, sessions) = (

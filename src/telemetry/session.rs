@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::book::{self, Book};
-use super::names;
+use super::metric_names;
 
 /// Handles of one route, by protocol and cohort.
 type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
@@ -46,14 +46,14 @@ pub struct SessionTelemetry {
 impl SessionTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         SessionTelemetry {
-            sessions: book::gauges(book, &names::SESSIONS),
-            messages: book::counters(book, &names::MESSAGES),
-            bytes: book::counters(book, &names::BYTES),
-            event_latency: book::histograms(book, &names::EVENT_LATENCY),
-            slow_closes: book::counters(book, &names::SLOW_CLOSES),
-            reconnects: book::counters(book, &names::RECONNECTS),
-            fallbacks: book::counters(book, &names::FALLBACKS),
-            cookies_dropped: book::counters(book, &names::COOKIES_DROPPED),
+            sessions: book::gauges(book, &metric_names::SESSIONS),
+            messages: book::counters(book, &metric_names::MESSAGES),
+            bytes: book::counters(book, &metric_names::BYTES),
+            event_latency: book::histograms(book, &metric_names::EVENT_LATENCY),
+            slow_closes: book::counters(book, &metric_names::SLOW_CLOSES),
+            reconnects: book::counters(book, &metric_names::RECONNECTS),
+            fallbacks: book::counters(book, &metric_names::FALLBACKS),
+            cookies_dropped: book::counters(book, &metric_names::COOKIES_DROPPED),
             meters: RwLock::default(),
         }
     }

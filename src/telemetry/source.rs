@@ -5,8 +5,8 @@ use std::sync::Arc;
 use prometheus::{IntGauge, IntGaugeVec};
 
 use super::book::{self, Book};
-use super::flood::Floods;
-use super::names;
+use super::log_limit::Floods;
+use super::metric_names;
 
 /// A stream counts as open until this is dropped.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct SourceTelemetry {
 impl SourceTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         SourceTelemetry {
-            streams: book::gauges(book, &names::UPSTREAM_STREAMS),
+            streams: book::gauges(book, &metric_names::UPSTREAM_STREAMS),
             routes,
         }
     }

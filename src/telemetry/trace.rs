@@ -18,9 +18,9 @@ use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::access::without_parameters;
+use super::access_log::without_parameters;
 use super::book::{self, Book};
-use super::names;
+use super::metric_names;
 use crate::error::Error;
 use crate::event::Cause;
 
@@ -77,7 +77,7 @@ impl TraceTelemetry {
         TraceTelemetry {
             tracer: ArcSwapOption::empty(),
             exporter: Mutex::default(),
-            spans: book::counters(book, &names::TRACE_SPANS),
+            spans: book::counters(book, &metric_names::TRACE_SPANS),
         }
     }
 

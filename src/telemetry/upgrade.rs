@@ -6,7 +6,7 @@ use std::path::Path;
 use prometheus::IntCounterVec;
 
 use super::book::{self, Book};
-use super::names;
+use super::metric_names;
 
 /// What upgrades count.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct UpgradeTelemetry {
 impl UpgradeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         UpgradeTelemetry {
-            upgrades: book::counters(book, &names::UPGRADES),
+            upgrades: book::counters(book, &metric_names::UPGRADES),
         }
     }
 

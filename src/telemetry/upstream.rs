@@ -5,8 +5,8 @@ use std::time::Duration;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::book::{self, Book};
-use super::flood::Floods;
-use super::names;
+use super::log_limit::Floods;
+use super::metric_names;
 use crate::error::{Error, Obstacle};
 
 /// What the backends' half counts.
@@ -26,13 +26,13 @@ pub struct UpstreamTelemetry {
 impl UpstreamTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         UpstreamTelemetry {
-            requests: book::counters(book, &names::UPSTREAM_REQUESTS),
-            errors: book::counters(book, &names::UPSTREAM_ERRORS),
-            healthy: book::gauges(book, &names::UPSTREAM_HEALTHY),
-            ejections: book::counters(book, &names::UPSTREAM_EJECTIONS),
-            retries: book::counters(book, &names::UPSTREAM_RETRIES),
-            retries_refused: book::counters(book, &names::UPSTREAM_RETRIES_REFUSED),
-            waits: book::counters(book, &names::UPSTREAM_WAITS),
+            requests: book::counters(book, &metric_names::UPSTREAM_REQUESTS),
+            errors: book::counters(book, &metric_names::UPSTREAM_ERRORS),
+            healthy: book::gauges(book, &metric_names::UPSTREAM_HEALTHY),
+            ejections: book::counters(book, &metric_names::UPSTREAM_EJECTIONS),
+            retries: book::counters(book, &metric_names::UPSTREAM_RETRIES),
+            retries_refused: book::counters(book, &metric_names::UPSTREAM_RETRIES_REFUSED),
+            waits: book::counters(book, &metric_names::UPSTREAM_WAITS),
             answers: Floods::default(),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::book::{self, Book};
-use super::names;
+use super::metric_names;
 
 /// What the process counts of itself.
 #[derive(Debug)]
@@ -26,11 +26,11 @@ pub struct LifeTelemetry {
 impl LifeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         LifeTelemetry {
-            config_generation: book::gauge(book, &names::CONFIG_GENERATION),
-            reloads: book::counters(book, &names::RELOADS),
-            reload_seconds: book::histogram(book, &names::RELOAD_SECONDS),
-            panics: book::counter(book, &names::PANICS),
-            data_age: book::float_gauges(book, &names::DATA_AGE),
+            config_generation: book::gauge(book, &metric_names::CONFIG_GENERATION),
+            reloads: book::counters(book, &metric_names::RELOADS),
+            reload_seconds: book::histogram(book, &metric_names::RELOAD_SECONDS),
+            panics: book::counter(book, &metric_names::PANICS),
+            data_age: book::float_gauges(book, &metric_names::DATA_AGE),
         }
     }
 
