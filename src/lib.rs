@@ -1,16 +1,16 @@
 //! crossfade is a reverse-proxy sidecar. It terminates WebSocket in front of a backend that only
-//! knows Server-Sent Events and polled endpoints, reads each of those once for everybody who may
+//! knows Server-Sent Events and polled endpoints, reads each of those once for all clients that may
 //! share it, and passes everything else through untouched.
 //!
-//! The rooms, from the road's beginning to its end (ARCHITECTURE.md tells the whole story):
+//! The folders, in the order in which a request meets them (ARCHITECTURE.md has the whole picture):
 //!
-//! - [`server`] makes requests of bytes, [`proxy`] is their path; [`upstream`] is the way to the backend.
-//! - [`router`], [`policy`], [`rollout`] decide; they are pure.
-//! - [`source`] reads a stream or polls a document; [`hub`] keeps what it read and who listens;
-//!   [`session`] is one realtime client; [`protocol`] is what its messages mean, [`transport`] how they move.
-//! - [`config`] is what an operator wrote, validated; [`app`] puts the house together and
-//!   [`reload`] replaces what may be replaced while it runs; [`admin`] is the other listener;
-//!   [`storage`] keeps files whole, [`memory`] tells what the system grants.
+//! - [`server`] makes requests of bytes; [`proxy`] is the request path; [`http`] is the grammar that both sides speak.
+//! - [`router`], [`policy`] and [`rollout`] decide which route, whether at all, and over which transport.
+//! - [`session`] is one realtime client: [`protocol`] is what its messages mean, [`transport`] how they move.
+//! - [`hub`] keeps the topics and their subscribers; [`source`] reads a stream or polls a document for a topic.
+//! - [`upstream`] is the way to the backend.
+//! - [`config`] is the validated file; [`app`] starts, reloads, upgrades and stops the process; [`admin`] is the other
+//!   listener; [`cli`] has the commands; [`telemetry`] the log and the metrics; [`storage`] keeps files whole.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,7 +20,6 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;
-pub mod handover;
 pub mod http;
 pub mod hub;
 pub mod json;
@@ -29,7 +28,6 @@ pub mod packet;
 pub mod policy;
 pub mod protocol;
 pub mod proxy;
-pub mod reload;
 pub mod rollout;
 pub mod router;
 pub mod server;

@@ -28,8 +28,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("main", 5),
     ("cli", 5),
     ("app", 5),
-    ("reload", 5),
-    ("handover", 5),
     ("proxy", 4),
     ("server", 4),
     ("admin", 4),

@@ -1,11 +1,12 @@
 //! The composition root: builds the house, starts it, and takes it down in order.
 
-mod bound;
-mod leave;
-mod pressure;
+mod cookie_secret;
+mod listeners;
+mod memory_watch;
+pub mod reload;
 mod revocations;
-mod secret;
-mod upgrade;
+mod shutdown;
+pub mod upgrade;
 mod watchdog;
 
 use std::panic::AssertUnwindSafe;
@@ -16,21 +17,20 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use arc_swap::ArcSwap;
-use bound::{Bound, assign, bind};
 use futures_util::FutureExt;
+use listeners::{Bound, assign, bind};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin, Applied, Ask, Declined, Scrape, Trigger, Upgrade};
+use crate::app::upgrade::incoming::Leaver;
 use crate::config::{Config, Problem};
-use crate::handover::new::Leaver;
 use crate::hub::{Hub, Limits};
 use crate::policy::auth::Authenticator;
 use crate::policy::connection_limits::Connections;
 use crate::policy::load_shedding::Pressure;
 use crate::policy::rate_limit::Limiters;
 use crate::proxy::handler::Road;
-use crate::reload::{self, History, Prints, Reloader, Watch};
 use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
 use crate::server::listener::Given;
@@ -41,6 +41,7 @@ use crate::storage::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 use crate::{server, source};
+use reload::{History, Prints, Reloader, Watch};
 
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
@@ -161,7 +162,7 @@ pub async fn build(
     let (public, admin) = bind(&config, &mut endowment.given).await?;
     let own_secret = endowment
         .secret
-        .unwrap_or_else(|| secret::find(&config, state_dir, &telemetry));
+        .unwrap_or_else(|| cookie_secret::find(&config, state_dir, &telemetry));
 
     let sessions = Sessions::default();
     let bell = sessions.clone();
@@ -327,7 +328,7 @@ impl Built {
             spawn_watched("reload", &shared, reloads).abort_handle(),
             spawn_watched("rollouts", &shared, rollouts).abort_handle(),
         ];
-        let memory = spawn_watched("memory", &shared, pressure::watch(shared.clone()));
+        let memory = spawn_watched("memory", &shared, memory_watch::watch(shared.clone()));
         let limits = spawn_watched("limits", &shared, shared.limiters.clone().keep());
         let others = vec![memory.abort_handle(), limits.abort_handle()];
         parts.push(admin_door.abort_handle());

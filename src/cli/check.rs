@@ -9,8 +9,8 @@ mod sources;
 use std::path::Path;
 
 use super::outcome::{Failure, Outcome, print};
+use crate::app::reload;
 use crate::config::{self, Loaded, Problem, Severity};
-use crate::reload;
 
 /// Judges a file, and with `live` what stands behind it: problems on stderr as lines, or on stdout as one JSON document.
 pub async fn check(file: &Path, json: bool, live: bool) -> Outcome {

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::outcome::{Failure, Remote, print};
+use crate::app::reload;
 use crate::config::{Config, Listen};
-use crate::reload;
 
 /// How long an answer may take; a reload of a large file or a slow disk included.
 const PATIENCE: Duration = Duration::from_secs(30);

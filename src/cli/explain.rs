@@ -11,7 +11,7 @@ use super::client::{Client, encode};
 use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::cell;
 use crate::admin::{self, Question};
-use crate::reload;
+use crate::app::reload;
 use crate::rollout::Stages;
 use crate::router::{InForce, RouteTable};
 

@@ -11,11 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::outcome::{Failure, Outcome};
 use crate::admin::Upgrade;
-use crate::app::{self, Endowment, Handle, StartError};
-use crate::handover::image::Image;
-use crate::handover::new::{self, Predecessor};
-use crate::handover::old::Successor;
-use crate::reload;
+use crate::app::upgrade::executable::Image;
+use crate::app::upgrade::incoming::{self, Predecessor};
+use crate::app::upgrade::outgoing::Successor;
+use crate::app::{self, Endowment, Handle, StartError, reload};
 use crate::server::listener::systemd_sockets::{self, Activated};
 use crate::telemetry::{LogControl, Telemetry};
 
@@ -32,7 +31,7 @@ pub fn run(config: &Path) -> Outcome {
 
 fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     let no = |why: String| Failure::No(format!("error: {why}"));
-    let link = new::link().map_err(no)?;
+    let link = incoming::link().map_err(no)?;
     let activated = systemd_sockets::take()
         .map_err(|error| no(format!("a socket of the service manager: {error}")))?;
     let image = Image::of_this_process();
@@ -93,7 +92,7 @@ async fn take_over(
     };
     let (predecessor, built) = tokio::select! {
         prepared = preparing => prepared?,
-        () = signals.ended() => return Err(no(new::ENDED)),
+        () = signals.ended() => return Err(no(incoming::ENDED)),
     };
     let succeeded = predecessor.succeed(built, announce, signals.ended()).await;
     succeeded.map_err(|why| no(&why))

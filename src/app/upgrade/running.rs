@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Handle;
-use super::leave::LAME_DUCK;
 use crate::admin::{NotUpgraded, Upgrade};
-use crate::handover::image::Image;
-use crate::handover::new::Leaver;
-use crate::handover::old::{self, Estate, Released, Successor};
+use crate::app::Handle;
+use crate::app::shutdown::LAME_DUCK;
+use crate::app::upgrade::executable::Image;
+use crate::app::upgrade::incoming::Leaver;
+use crate::app::upgrade::outgoing::{self, Estate, Released, Successor};
 use crate::memory::ControlGroups;
 
 /// How long callers of the admin API get to take their last answers.
@@ -50,7 +50,7 @@ impl Handle {
                     controller: &self.api.controller,
                     given: &self.given,
                 };
-                old::hand_over(image, binary.as_deref(), &estate).await
+                outgoing::hand_over(image, binary.as_deref(), &estate).await
             }
         };
         let (answer, successor) = match outcome {

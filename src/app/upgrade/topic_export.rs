@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::link::frame;
+use super::channel::frame;
 use super::message::{Down, Up};
 use crate::hub::replication::{Export, Message, Refresher};
 

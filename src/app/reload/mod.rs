@@ -3,8 +3,8 @@
 //! A reload reads the file, tells all problems, refuses restart-only keys by name, builds everything new without any effect, and
 //! swaps once. Until the swap, nothing has changed; after it, hub and sessions reconcile by themselves.
 
+mod file_watch;
 mod history;
-mod watch;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,9 +23,9 @@ use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
 use crate::session::Shared;
 use crate::storage::{replace_whole, rfc3339, unix_seconds};
+use file_watch::print;
+pub use file_watch::{Prints, Watch};
 pub use history::History;
-use watch::print;
-pub use watch::{Prints, Watch};
 
 /// A valid file with its text.
 #[derive(Clone)]

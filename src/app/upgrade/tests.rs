@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::link::{receive, receive_descriptor, send, send_descriptor};
+use super::channel::{receive, receive_descriptor, send, send_descriptor};
+use super::incoming::Predecessor;
 use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
-use super::new::Predecessor;
-use super::old::{self, Estate};
+use super::outgoing::{self, Estate};
 use crate::app::{self, Built, Endowment};
 use crate::hub::replication::Message;
 use crate::hub::{Credentials, Joined, Scope, Start, Target};
@@ -140,7 +140,7 @@ async fn an_old_process_serves_on_wherever_the_new_one_ends() {
             given: &given,
         };
         let (here, there) = UnixStream::pair().unwrap();
-        let (met, _) = tokio::join!(old::meet(here, &estate), play(there, stage, WINDOWS));
+        let (met, _) = tokio::join!(outgoing::meet(here, &estate), play(there, stage, WINDOWS));
         assert!(met.is_err(), "{stage:?}");
         estate.forget();
         let change = Change::Kill {
@@ -177,7 +177,10 @@ async fn only_topics_that_another_process_may_have_are_told_of() {
     };
     for (windows, count) in [(WINDOWS, 2), (WINDOWS + 1, 0)] {
         let (here, there) = UnixStream::pair().unwrap();
-        let (_, heard) = tokio::join!(old::meet(here, &estate), play(there, Stage::Told, windows));
+        let (_, heard) = tokio::join!(
+            outgoing::meet(here, &estate),
+            play(there, Stage::Told, windows)
+        );
         let exist = heard
             .iter()
             .filter(|news| matches!(news, Message::Begin(_)));

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::PATIENCE;
-use super::image::{self, Image, Newcomer};
-use super::link::{receive, send, send_descriptor};
+use super::channel::{receive, send, send_descriptor};
+use super::executable::{self, Image, Newcomer};
 use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
 use super::topic_export::TopicExport;
 use crate::admin::{NotUpgraded, Upgraded};
@@ -110,7 +110,7 @@ pub async fn hand_over(
     estate: &Estate<'_>,
 ) -> Result<Successor, NotUpgraded> {
     let path = image.choose(binary).map_err(NotUpgraded::Unfit)?;
-    image::ask_for_name(&path)
+    executable::ask_for_name(&path)
         .await
         .map_err(NotUpgraded::Unfit)?;
     let cannot = |error: io::Error| NotUpgraded::Unfit(format!("{}: {error}", path.display()));

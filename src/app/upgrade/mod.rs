@@ -5,11 +5,12 @@
 //! `go` the old one has changed nothing and forgets the attempt where anything goes wrong; both accept between `go` and
 //! `serving`; from `serving` on the old one leaves.
 
-pub mod image;
-mod link;
+mod channel;
+pub mod executable;
+pub mod incoming;
 mod message;
-pub mod new;
-pub mod old;
+pub mod outgoing;
+pub(crate) mod running;
 #[cfg(test)]
 mod tests;
 mod topic_export;

@@ -12,7 +12,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
 use super::VARIABLE;
-use super::link::{receive, receive_descriptor, send};
+use super::channel::{receive, receive_descriptor, send};
 use super::message::{Down, PROTOCOL, Up, WINDOWS};
 use crate::app::{Built, Endowment, Handle};
 use crate::hub::Request;
