@@ -47,7 +47,7 @@ pub struct Route {
     pub share: Share,
     /// Tripwires silenced.
     pub accept: Vec<Tripwire>,
-    /// Request headers that go upstream with the source, and keep apart those who differ in them.
+    /// Request headers that go upstream with the source; clients that differ in them share no topic.
     pub vary: Vec<HeaderName>,
     /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: clients that differ only in them share a topic, and its source does not send them. Ordinary requests keep them.
     pub ignore_query: Vec<String>,
