@@ -24,11 +24,11 @@ pub struct Csrf {
 /// `[auth.NAME]`, are stripped from what comes in on every route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
-    /// The user, such as `"X-User"`. Default: not told.
+    /// The user, such as `"X-User"`. Default: not sent.
     pub user: Option<HeaderName>,
-    /// The tenant, such as `"X-Tenant"`. Default: not told.
+    /// The tenant, such as `"X-Tenant"`. Default: not sent.
     pub tenant: Option<HeaderName>,
-    /// The roles, separated by commas, such as `"X-Roles"`. Default: not told.
+    /// The roles, separated by commas, such as `"X-Roles"`. Default: not sent.
     pub roles: Option<HeaderName>,
 }
 

@@ -98,9 +98,12 @@ test('live returns to EventSource at a kill without loss', options, async () => 
   world.say('tick', { n: 1 });
   await until(() => seen.events.length === 1);
   await world.order('/v1/rollouts/web/kill');
+  // Some come before the page goes, some after.
   for (const n of [2, 3, 4]) world.say('tick', { n });
-  await until(() => seen.events.length === 4);
-  assert.deepEqual(numbers(seen), [1, 2, 3, 4]);
+  await until(() => paths.length === 1);
+  for (const n of [5, 6]) world.say('tick', { n });
+  await until(() => seen.events.length === 6);
+  assert.deepEqual(numbers(seen), [1, 2, 3, 4, 5, 6]);
   assert.match(paths.join(), /^\/rolled\?cf_last_event_id=[0-9]+$/);
   seen.closer.close();
 
@@ -204,4 +207,10 @@ test('a cookie without an Origin is refused with what is needed', options, async
   assert.equal(answer.statusCode, 403);
   const [problem] = await once(answer, 'data');
   assert.match(JSON.parse(problem).detail, /needs an Origin: .*scheme, host and port/);
+});
+
+test("the protocol's page names each member of the discovery document", options, async () => {
+  const protocol = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
+  const document = await (await fetch(`http://${world.address}/_crossfade/transport?path=/rolled`)).json();
+  for (const member of Object.keys(document)) assert.ok(protocol.includes(`| \`${member}\` | `), member);
 });
