@@ -15,6 +15,7 @@ mod endpoints;
 mod entrant;
 mod exchange;
 mod expiry;
+pub(crate) mod explain;
 mod farewell;
 mod handshake;
 mod http1;

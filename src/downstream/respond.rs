@@ -19,6 +19,7 @@ use crate::edge::hygiene::Fault;
 use crate::edge::hygiene::spelling::spelled;
 use crate::edge::rate_limit::{Crowded, Exceeded, fields};
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
+use crate::route::{self, Unclear};
 use crate::upstream::{self, Body};
 
 /// Seconds after which somebody may look whether another connection of theirs has ended.
@@ -63,6 +64,20 @@ impl Problem {
     pub fn no_route() -> Self {
         let detail = "no route of this server fits the request";
         Problem::new(StatusCode::NOT_FOUND, "no_route", Side::Edge, detail)
+    }
+
+    /// A path that is refused as it is written.
+    pub fn of_path(fault: Fault, path: &str) -> Self {
+        let mut problem = Problem::from(fault);
+        problem.detail = route::path_detail(fault, path);
+        problem
+    }
+
+    /// A path that a backend may read as one that other policies guard.
+    pub fn unclear_path(unclear: &Unclear) -> Self {
+        let mut problem = Problem::from(Fault::Path);
+        problem.detail = unclear.detail();
+        problem
     }
 
     /// It has come from here before, more often than a backend that calls back makes it.
