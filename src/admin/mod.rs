@@ -28,7 +28,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
-pub use explain::{Question, explain, parse_header};
+pub use explain::{parse_claim, parse_header};
 pub use revoke::REVOCATIONS;
 pub use scrape::Scrape;
 pub use serve::serve;

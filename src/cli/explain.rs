@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::client::{Client, encode};
 use super::outcome::{Failure, Outcome, Remote, print};
-use super::table::cell;
-use crate::admin::{self, Question};
+use super::table::{cell, labelled};
+use crate::admin;
 use crate::app::reload;
+use crate::proxy::explain::{Question, World, explain};
 use crate::rollout::Stages;
 use crate::router::{InForce, RouteTable};
 
@@ -20,9 +21,15 @@ pub struct Explain {
     /// Path, with or without a query.
     #[arg(long, value_name = "PATH")]
     path: String,
-    /// The user, or the unit of the sticky cookie.
+    /// A user that was let in; also the unit of the sticky cookie.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// A role of that user; may be given several times.
+    #[arg(long = "role", value_name = "ROLE", requires = "user")]
+    roles: Vec<String>,
+    /// A claim of that user; may be given several times. A value that is JSON is what it says, any other is text.
+    #[arg(long = "claim", value_name = "K=V", requires = "user", value_parser = parse_claim)]
+    claims: Vec<(String, Value)>,
     /// The page's origin.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
@@ -32,6 +39,9 @@ pub struct Explain {
     /// A header field; may be given several times.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
+    /// A WebSocket handshake, as an `Upgrade` header makes it one too.
+    #[arg(long)]
+    websocket: bool,
     /// Judges this file instead of asking the running sidecar; what admins set is unknown then.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -69,43 +79,60 @@ fn query(explain: &Explain) -> String {
         encode(explain.method.as_str())
     );
     let user = explain.user.iter().map(|user| ("user", user.clone()));
+    let roles = explain.roles.iter().map(|role| ("role", role.clone()));
+    let claims = explain.claims.iter();
+    let claims = claims.map(|(name, value)| ("claim", format!("{name}={value}")));
     let origin = explain.origin.iter().map(|o| ("origin", o.clone()));
     let headers = explain.headers.iter();
     let headers = headers.map(|(name, value)| ("header", format!("{name}: {value}")));
-    for (name, value) in user.chain(origin).chain(headers) {
+    let websocket = explain.websocket.then(|| ("websocket", "true".to_owned()));
+    let all = user.chain(roles).chain(claims).chain(origin).chain(headers);
+    for (name, value) in all.chain(websocket) {
         path.push_str(&format!("&{name}={}", encode(&value)));
     }
     path
 }
 
-fn judge(file: &Path, explain: Explain) -> Result<Value, Failure> {
+fn judge(file: &Path, asked: Explain) -> Result<Value, Failure> {
     let read = reload::read(file).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::No(lines.join("\n"))
     })?;
     let config = read.loaded.config;
-    let secret = config.server.secret.clone();
     let in_force = InForce {
         generation: 0,
         routes: RouteTable::new(&config.routes),
         config: Arc::new(config),
     };
     let question = Question {
-        method: Some(explain.method),
-        path: explain.path,
-        user: explain.user,
-        origin: explain.origin,
-        headers: explain.headers,
+        method: Some(asked.method),
+        path: asked.path,
+        user: asked.user,
+        roles: asked.roles,
+        claims: asked.claims,
+        origin: asked.origin,
+        headers: asked.headers,
+        websocket: asked.websocket,
     };
-    let secret = secret.as_ref().map(|secret| secret.0.as_bytes());
-    Ok(admin::explain(&question, &in_force, &Stages::new(), secret))
+    let world = World {
+        in_force: &in_force,
+        stages: &Stages::new(),
+        shared: None,
+    };
+    // A tree of strings and numbers with string keys always serialises.
+    Ok(serde_json::to_value(explain(&question, world)).unwrap_or_default())
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
     admin::parse_header(text).ok_or_else(|| "write `Name: value`".to_owned())
 }
 
+fn parse_claim(text: &str) -> Result<(String, Value), String> {
+    admin::parse_claim(text).ok_or_else(|| "write `NAME=VALUE`".to_owned())
+}
+
 fn describe(judgement: &Value) -> String {
+    let policies = &judgement["policies"];
     let mut lines = vec![
         ("route", cell(&judgement["route"])),
         ("action", cell(&judgement["action"])),
@@ -114,33 +141,136 @@ fn describe(judgement: &Value) -> String {
     for (name, value) in judgement["params"].as_object().into_iter().flatten() {
         lines.push(("param", format!("{name} = {}", cell(value))));
     }
-    if let Some(cors) = judgement["policies"]["cors"].as_str() {
-        lines.push(("cors", cors.to_owned()));
-    }
-    if let Some(allowed) = judgement["origin_allowed"].as_bool() {
-        let word = if allowed { "allowed" } else { "refused" };
-        lines.push(("origin", word.to_owned()));
-    }
+    lines.extend([
+        ("cors", words(&policies["cors"])),
+        ("auth", words(&policies["auth"])),
+        ("require", require(&policies["require"])),
+        ("limits", words(&policies["rate_limit"])),
+        ("share", words(&policies["share"])),
+    ]);
     for reading in judgement["readings"].as_array().into_iter().flatten() {
         let (path, route) = (cell(&reading["path"]), cell(&reading["route"]));
-        let auth = cell(&reading["policies"]["auth"]);
+        let auth = words(&reading["policies"]["auth"]);
         lines.push(("read as", format!("{path} (route {route}, auth {auth})")));
     }
+    let verdict = &judgement["verdict"];
+    lines.push((
+        "verdict",
+        match &verdict["status"] {
+            Value::Null => cell(&verdict["why"]),
+            status => format!("{status} {}", cell(&verdict["why"])),
+        },
+    ));
     let rollout = &judgement["rollout"];
     if rollout.is_object() {
-        lines.push(("rollout", cell(&rollout["name"])));
+        lines.push(("rollout", words(&rollout["name"])));
         lines.push(("unit", cell(&rollout["unit"])));
-        lines.push(("bucket", cell(&rollout["bucket"])));
-        lines.push(("percent", cell(&rollout["percent"])));
+        lines.push(("bucket", bucket(rollout)));
         lines.push(("transport", cell(&rollout["transport"])));
         lines.push(("reason", cell(&rollout["reason"])));
     }
-    if let Some(why) = judgement["why"].as_str() {
-        lines.push(("why", why.to_owned()));
-    }
     let lines: Vec<String> = lines
         .into_iter()
-        .map(|(name, value)| format!("{name:<10} {value}"))
+        .map(|(name, value)| labelled(name, &value))
         .collect();
     lines.join("\n")
+}
+
+/// `69.523 of 100, in below 25`: buckets are thousandths of a percent, and those below the percentage get WebSocket.
+fn bucket(rollout: &Value) -> String {
+    let limit = format!("in below {}", cell(&rollout["percent"]));
+    match rollout["bucket"].as_u64() {
+        Some(bucket) => format!("{}.{:03} of 100, {limit}", bucket / 1000, bucket % 1000),
+        None => format!("none, {limit}"),
+    }
+}
+
+/// Names of the file: one, a list, or a table of lists.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Array(names) => names.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let members = members.iter();
+            let members = members.map(|(name, value)| match value {
+                Value::Bool(_) => name.clone(),
+                value => format!("{name} = {}", words(value)),
+            });
+            members.collect::<Vec<_>>().join("; ")
+        }
+        name => cell(name),
+    }
+}
+
+fn require(require: &Value) -> String {
+    let roles = require["roles"]
+        .as_array()
+        .filter(|roles| !roles.is_empty());
+    let roles = roles.map(|roles| format!("role {}", joined(roles)));
+    let claims = require["claims"].as_object().into_iter().flatten();
+    let claims = claims.filter_map(|(name, values)| {
+        Some(format!("claim {name} = {}", joined(values.as_array()?)))
+    });
+    let all: Vec<String> = roles.into_iter().chain(claims).collect();
+    match all.is_empty() {
+        true => "none".to_owned(),
+        false => all.join("; "),
+    }
+}
+
+fn joined(values: &[Value]) -> String {
+    values.iter().map(cell).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_policy_and_the_bucket_are_shown() {
+        let judgement = json!({
+            "route": "board", "action": "bridge", "canonical_path": "/board/7", "params": {"id": "7"},
+            "policies": {
+                "cors": "web", "auth": ["session", "keys"],
+                "require": {"roles": ["admin", "staff"], "claims": {"level": [3]}},
+                "rate_limit": null, "share": {"public": true, "accept": ["private"]},
+            },
+            "verdict": {"status": 403, "code": "forbidden", "why": "origin: this origin is not allowed here"},
+            "rollout": {
+                "name": "web", "unit": "alice", "bucket": 69523, "percent": 25, "transport": "legacy",
+                "reason": "bucket",
+            },
+        });
+        let expected = "\
+route      board
+action     bridge
+path       /board/7
+param      id = 7
+cors       web
+auth       session, keys
+require    role admin or staff; claim level = 3
+limits     none
+share      public; accept = private
+verdict    403 origin: this origin is not allowed here
+rollout    web
+unit       alice
+bucket     69.523 of 100, in below 25
+transport  legacy
+reason     bucket";
+        assert_eq!(describe(&judgement), expected);
+    }
+
+    #[test]
+    fn a_bucket_is_shown_in_three_decimals() {
+        let shown = |bucket: Value| bucket_of(bucket, json!(12.5));
+        assert_eq!(shown(json!(7)), "0.007 of 100, in below 12.5");
+        assert_eq!(shown(json!(99_999)), "99.999 of 100, in below 12.5");
+        assert_eq!(shown(json!(null)), "none, in below 12.5");
+    }
+
+    fn bucket_of(number: Value, percent: Value) -> String {
+        bucket(&json!({ "bucket": number, "percent": percent }))
+    }
 }

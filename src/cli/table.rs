@@ -26,6 +26,11 @@ pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], empty: &s
     text
 }
 
+/// A value behind its name.
+pub fn labelled(name: &str, value: &str) -> String {
+    format!("{name:<10} {value}")
+}
+
 /// A JSON value as a cell: strings without quotes, nothing as `-`, and no control characters.
 pub fn cell(value: &Value) -> String {
     let text = match value {

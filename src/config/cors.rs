@@ -15,7 +15,9 @@ use super::units;
 pub struct Cors {
     /// NAME.
     pub name: String,
-    /// Allowed origins, such as `"https://app.example.com"`, or `"capacitor://localhost"`, which is compared whole; `"https://*.example.com"` stands for one label, `"*"` for everybody who sends no cookie. Empty: only the server's own host.
+    /// Allowed origins, such as `"https://app.example.com"`, or `"capacitor://localhost"`, which is compared
+    /// whole; `"https://*.example.com"` stands for one label, `"*"` for every client that sends no cookie.
+    /// Empty: only the server's own host.
     pub origins: Vec<OriginPattern>,
     /// Whether their requests may carry cookies.
     pub credentials: bool,
@@ -27,7 +29,9 @@ pub struct Cors {
     pub expose: Vec<String>,
     /// How long a browser may remember a preflight's answer.
     pub max_age: Duration,
-    /// Who decides over HTTP: `"enforce"` (crossfade answers preflights, and its headers replace the backend's), `"passthrough"` or `"off"` (both leave it to the backend). The Origin of a WebSocket handshake is judged in every mode.
+    /// Which side decides over HTTP: `"enforce"` (crossfade answers preflights, and its headers replace the
+    /// backend's), `"passthrough"` or `"off"` (both leave it to the backend). The Origin of a WebSocket
+    /// handshake is judged in every mode.
     pub mode: CorsMode,
 }
 

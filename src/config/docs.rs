@@ -60,7 +60,7 @@ const HEAD: &str = "\
 <!-- Made from the comments in src/config by a test; `UPDATE_DOCS=1 cargo test --lib config::docs` writes it anew. -->
 
 One TOML file, `proxy.toml`. `proxy.toml.example` holds every key; `crossfade check proxy.toml` names every
-mistake at once, each with its line, its column and the mend. The smallest useful file:
+mistake at once, each with its line, its column and how to fix it. The smallest useful file:
 
 ```toml
 [upstream.app]
@@ -131,8 +131,10 @@ fn page() -> String {
     let mut page = HEAD.to_owned();
     for (source, name, prefix) in TABLES {
         let Documented { title, text, rows } = Documented::find(source, name);
-        page +=
-            &format!("\n## {title}\n\n{text}\n\n| key | default | what it is |\n|---|---|---|\n");
+        page += &format!(
+            "\n## {title}\n\n{}| key | default | what it is |\n|---|---|---|\n",
+            wrapped(&text)
+        );
         for Row { keys, text } in rows {
             let default = |key: &String| {
                 if text.contains("Default: ") {
@@ -155,15 +157,32 @@ fn page() -> String {
         }
     }
     page += "\n## Keys of later versions\n\n";
-    page += &format!(
-        "Refused: {}.\n\n",
-        listed(later("is not supported by this version"))
-    );
-    page += &format!(
-        "Without effect, and warned of: {}.\n",
-        listed(later("has no effect in this version"))
-    );
+    let refused = listed(later("is not supported by this version"));
+    page += &wrapped(&format!("Refused: {refused}."));
+    let ignored = listed(later("has no effect in this version"));
+    page += &wrapped(&format!("Without effect, and warned of: {ignored}."));
+    page.truncate(page.trim_end().len());
+    page.push('\n');
     page
+}
+
+/// In lines of at most 120 columns, with an empty one behind.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > 120 {
+            lines.push('\n');
+            column = 0;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines + "\n\n"
 }
 
 fn listed(keys: Vec<String>) -> String {

@@ -50,7 +50,9 @@ pub struct Health {
     pub interval: Duration,
 }
 
-/// `budget`: what crossfade as a whole may send to the upstream, whatever it is for; its own health checks do not count. What comes from people waits for a second at most and is then answered 503 with `Retry-After`; polls and streams wait until it is their turn, one at a time.
+/// `budget`: what crossfade as a whole may send to the upstream, whatever it is for; its own health checks do
+/// not count. Requests of clients wait for a second at most and are then answered 503 with `Retry-After`;
+/// polls and streams wait until it is their turn, one at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Requests per second, evenly spaced but for a tenth of them. Default: unlimited.

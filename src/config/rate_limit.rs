@@ -9,7 +9,9 @@ use super::problem::Wrong;
 use super::table::Table;
 use super::units;
 
-/// `[rate_limit.NAME]`: how much one client may ask for. A rate is `"20/s"`, or `"100/m burst 200"` where more may come at once; its units are `s`, `m` and `h`. What comes above it is answered with 429, or with `rate_limited` over a connection, and when to come back.
+/// `[rate_limit.NAME]`: how much one client may ask for. A rate is `"20/s"`, or `"100/m burst 200"` where
+/// more may come at once; its units are `s`, `m` and `h`. Requests above it are answered with 429, or with
+/// `rate_limited` over a connection, both with the time after which to try again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// NAME.
@@ -24,7 +26,9 @@ pub struct RateLimit {
     pub bytes: Option<Rate>,
     /// `sub`s. Default: unlimited.
     pub subscriptions: Option<Rate>,
-    /// Who is counted: `"ip"` (an IPv4 address, or the /64 of an IPv6 one), `"user"` (the address where none is known; over a connection, for all but `requests`, the connection itself) or `"route"` (all of a route together).
+    /// What is counted: `"ip"` (an IPv4 address, or the /64 of an IPv6 one), `"user"` (the address where none
+    /// is known; over a connection, for all but `requests`, the connection itself) or `"route"` (all of a
+    /// route together).
     pub by: LimitBy,
     /// WebSocket connections of one user at once. Default: unlimited.
     pub connections_per_user: Option<usize>,

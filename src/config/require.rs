@@ -5,7 +5,7 @@ use super::table::Table;
 use super::tree::{Form, Node};
 use super::units;
 
-/// `require`: what somebody has to be, beyond being known; who is not is answered with 403. It needs `auth`.
+/// `require`: what a verified user needs besides; a user without it is answered with 403. It needs `auth`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Require {
     /// Any one of these roles; empty: no role is asked for.

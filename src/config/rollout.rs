@@ -7,14 +7,15 @@ use super::problem::Wrong;
 use super::table::Table;
 use super::units;
 
-/// `[rollout.NAME]`: who gets WebSocket.
+/// `[rollout.NAME]`: which clients get WebSocket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
     /// NAME.
     pub name: Arc<str>,
     /// 0 to 100, up to three decimals (held in thousandths). An admin may set another one while it runs.
     pub percent: u32,
-    /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"` (needs `auth` in every route that it governs; who has none is refused), `"cookie"` or `"ip"`.
+    /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"` (needs `auth`
+    /// in every route that it governs; a user without one is refused), `"cookie"` or `"ip"`.
     pub by: By,
     /// Mixed into the bucket. Default: the rollout's name.
     pub salt: String,

@@ -47,11 +47,11 @@ pub struct Route {
     pub share: Share,
     /// Tripwires silenced.
     pub accept: Vec<Tripwire>,
-    /// Request headers that go upstream with the source, and keep apart those who differ in them.
+    /// Request headers that go upstream with the source; clients that differ in them share no topic.
     pub vary: Vec<HeaderName>,
     /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: clients that differ only in them share a topic, and its source does not send them. Ordinary requests keep them.
     pub ignore_query: Vec<String>,
-    /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, everybody comes in.
+    /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, every client comes in.
     pub auth: Vec<Arc<Auth>>,
     /// Encodings that its paths may hold even where a backend that reads them otherwise would reach a route of other policies: of `["%2F", "%5C", "%25", "%3B", ";"]`. Such a request passes if it satisfies `auth`, `require` and `csrf` of every route that a reading of its path reaches. Default: none, such a path is 400; where all readings meet the same policies, every path passes.
     pub encoded: Vec<&'static str>,
@@ -61,7 +61,7 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// Which `[rate_limit.NAME]`. Default: `[rate_limit.default]` where it exists.
     pub rate_limit: Option<Arc<RateLimit>>,
-    /// Which `[rollout.NAME]`. Default: on for everybody.
+    /// Which `[rollout.NAME]`. Default: on for every client.
     pub rollout: Option<Arc<Rollout>>,
     /// `[route.replay]`.
     pub replay: Replay,

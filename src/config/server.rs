@@ -36,7 +36,9 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// `[server.limits]`.
     pub limits: Limits,
-    /// Whether connections begin with the PROXY protocol, version 1 or 2: `"off"`, `"optional"`, or `"require"`. It is believed from `trusted_proxies` and on unix sockets only; anybody else who sends it, or a connection that lacks it where it is required, is closed.
+    /// Whether connections begin with the PROXY protocol, version 1 or 2: `"off"`, `"optional"`, or
+    /// `"require"`. It is believed from `trusted_proxies` and on unix sockets only. A connection of any other
+    /// peer that sends it is closed, and so is one that lacks it where it is required.
     pub proxy_protocol: ProxyProtocol,
     /// What happens to header names with `_`, `.` or another byte that is no letter, digit or `-`, which backends fold into one: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name, or to that of a field about framing, routing or identity; two that fold into one are refused).
     pub underscore_headers: Underscores,
@@ -73,7 +75,8 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections of one address. Default: unlimited.
     pub connections_per_ip: Option<usize>,
-    /// WebSocket handshakes in all, such as `"2000/s burst 10000"`; who comes above it waits a moment, or is told when to come back. Default: unlimited.
+    /// WebSocket handshakes in all, such as `"2000/s burst 10000"`; a client above it waits for up to 2 s, or
+    /// is answered 503 with `Retry-After`. Default: unlimited.
     pub handshakes: Option<Rate>,
     /// Size of a request's head.
     pub header_bytes: usize,

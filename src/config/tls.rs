@@ -22,7 +22,9 @@ use super::tree::{Form, Node};
 /// `[server.tls]`: TLS towards clients. Where this table is, every address in `server.listen` speaks TLS 1.2 and 1.3 and nothing else. Adding or removing it needs a restart; what its files hold is reloaded when they change, and live connections stay.
 #[derive(Clone)]
 pub struct Tls {
-    /// A PEM file with the server's certificate and those up to its authority; or a list of such files, one for each `key`. By the name that a client asks for (SNI), an exact name goes before a wildcard, and the first certificate serves whoever asks for none of them. Required.
+    /// A PEM file with the server's certificate and those up to its authority; or a list of such files, one
+    /// for each `key`. By the name that a client asks for (SNI), an exact name goes before a wildcard, and
+    /// the first certificate serves a client that asks for none of them. Required.
     pub cert: Vec<PathBuf>,
     /// A PEM file with the certificate's private key, not encrypted; or a list of equal length. Required.
     pub key: Vec<PathBuf>,

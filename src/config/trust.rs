@@ -12,7 +12,8 @@ use super::pem::Pem;
 use super::problem::Wrong;
 use super::table::Table;
 
-/// `tls`: whom the https servers of the upstream are believed to be. Certificates are always verified, TLS 1.2 and 1.3 are spoken.
+/// `tls`: how certificates of the upstream's https servers are verified. Certificates are always verified,
+/// TLS 1.2 and 1.3 are spoken.
 #[derive(Clone, Default)]
 pub struct Trust {
     /// A PEM file with the authorities that the servers' certificates may be by; read again when it changes, for connections made from then on. Default: those that the system trusts.

@@ -35,7 +35,10 @@ pub struct Upstream {
     pub http2: bool,
     /// `[upstream.NAME.tls]`.
     pub tls: Trust,
-    /// How requests are spread over several servers: `"round_robin"`, `"least_requests"` (whoever has the fewest in flight), or by a consistent hash, so that the same key meets the same server: `{hash = KEY}` with `"header:X-Tenant"`, `"cookie:NAME"`, `"path"` or `"ip"`. What lacks the key is spread by round robin; polls and streams that lack it are hashed by their path.
+    /// How requests are spread over several servers: `"round_robin"`, `"least_requests"` (the server with the
+    /// fewest in flight), or by a consistent hash, so that the same key meets the same server: `{hash = KEY}`
+    /// with `"header:X-Tenant"`, `"cookie:NAME"`, `"path"` or `"ip"`. Requests without the key are spread by
+    /// round robin; polls and streams without it are hashed by their path.
     pub balance: Balance,
     /// `[upstream.NAME.health]`.
     pub health: Option<Health>,

@@ -31,7 +31,10 @@ pub struct WebSocket {
     pub cors: Option<Arc<Cors>>,
 }
 
-/// `[websocket.queue]`: how far behind a subscription may be whose client reads nothing; a distance, not a copy. A client further behind is slow when it took less than 64 KiB in the last 10 s; then its route's `slow` decides. Answers that are owed to its `req`s count by their bytes, and close its connection. One that takes nothing for 30 s is closed in any case.
+/// `[websocket.queue]`: how far behind a subscription may be whose client reads nothing; a distance, not a
+/// copy. A client further behind is slow when it took less than 64 KiB in the last 10 s; then its route's
+/// `slow` decides. Answers to its `req`s that wait count by their bytes, and close its connection. One that
+/// takes nothing for 30 s is closed in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// Messages.

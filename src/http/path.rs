@@ -71,7 +71,7 @@ pub fn query(raw: &str) -> Cow<'_, str> {
 
 /// What the server engine does not take in a target, escaped: quotes, angle brackets and bytes of whatever encoding. Control
 /// bytes, blanks and `#` stay.
-pub(super) fn escaped(target: &[u8]) -> Vec<u8> {
+pub(crate) fn escaped(target: &[u8]) -> Vec<u8> {
     let mut escaped = String::with_capacity(target.len() + 16);
     for byte in target {
         match byte {

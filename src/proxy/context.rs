@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::Method;
 use hyper::http::request::Parts;
 
 use crate::config::Route;
@@ -10,8 +11,9 @@ use crate::http::cdn_loop::Way;
 use crate::http::forwarded::{self, Client, Peer};
 use crate::http::header_text::Text;
 use crate::http::host::Host;
+use crate::http::problem::Problem;
 use crate::http::validate::Inspected;
-use crate::router::InForce;
+use crate::router::{InForce, Match};
 use crate::server::client_connection::Connection;
 use crate::session::Shared;
 
@@ -39,6 +41,19 @@ pub struct Exchange {
     pub is_handshake: bool,
     /// Where it has been.
     pub way: Way,
+}
+
+/// The address of a request: what decides where it belongs, beside its method.
+#[derive(Clone, Copy)]
+pub struct Address<'a> {
+    /// The configuration that it is judged by.
+    pub in_force: &'a InForce,
+    /// Its host, without port, in lower case.
+    pub host: &'a str,
+    /// Its canonical path.
+    pub path: &'a str,
+    /// Its query.
+    pub query: Option<&'a str>,
 }
 
 impl Exchange {
@@ -75,11 +90,39 @@ impl Exchange {
 }
 
 impl Exchange {
+    /// What decides where it belongs.
+    pub fn address(&self) -> Address<'_> {
+        Address {
+            in_force: &self.in_force,
+            host: &self.host.name,
+            path: &self.path,
+            query: self.query.as_deref(),
+        }
+    }
+
     /// Tells of an answer that was refused here and not below.
     pub fn refuse_answer(&self, route: &Route, error: &Error) {
         let telemetry = &self.shared.telemetry;
         telemetry
             .upstreams
             .answer_refused(&route.upstream.name, &error.detail);
+    }
+}
+
+impl Address<'_> {
+    /// The route there by this method, and those that guard other readings of its path.
+    ///
+    /// # Errors
+    /// There is none, or a backend may read the path as one that other policies guard.
+    pub fn find(self, method: &Method) -> Result<Match, Problem> {
+        let routes = &self.in_force.routes;
+        let (host, path) = (self.host, self.path);
+        let mut found = routes
+            .find(host, method, path)
+            .ok_or_else(Problem::no_route)?;
+        found.others = routes
+            .read_otherwise(host, method, path, &found.route)
+            .map_err(|unclear| Problem::unclear_path(&unclear))?;
+        Ok(found)
     }
 }

@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::auth_context::Entrant;
-use super::context::Exchange;
+use super::context::{Address, Exchange};
 use super::error_response;
-use super::transport_choice::Cohort;
+use super::transport_choice::{Cohort, decide_for_all};
 use crate::config::Rollout;
 use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
@@ -59,22 +59,20 @@ pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
 ///
 /// # Errors
 /// `?path=` names nothing.
-pub fn about(exchange: &Exchange) -> Result<Option<About>, Problem> {
-    let Some(url) = asked_path(exchange.query.as_deref()) else {
+pub fn about(address: Address<'_>) -> Result<Option<About>, Problem> {
+    let Some(url) = asked_path(address.query) else {
         return Ok(None);
     };
     let (raw, query) = match url.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (url.as_str(), None),
     };
-    let path = path::canonical(raw)?;
-    let (routes, host) = (&exchange.in_force.routes, &exchange.host.name);
-    let mut found = routes
-        .find(host, &Method::GET, &path)
-        .ok_or_else(Problem::no_route)?;
-    found.others = routes
-        .read_otherwise(host, &Method::GET, &path, &found.route)
-        .map_err(|_| Problem::from(Fault::Path))?;
+    let path = path::canonical(raw).map_err(|fault| Problem::of_path(fault, raw))?;
+    let address = Address {
+        path: &path,
+        ..address
+    };
+    let found = address.find(&Method::GET)?;
     Ok(Some(About {
         url: reserved_params::join(&path, query.map(path::query).as_deref()),
         found,
@@ -195,7 +193,8 @@ fn for_all(exchange: &Exchange, headers: &HeaderMap, identity: Option<&Identity>
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
     let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
-    let (decision, route) = cohort.decide_for_all(exchange);
+    let (routes, stages) = (&exchange.in_force.routes, exchange.shared.stages.load());
+    let (decision, route) = decide_for_all(routes, &stages, &cohort.candidate);
     Answer {
         cohort,
         decision,

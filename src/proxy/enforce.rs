@@ -1,6 +1,7 @@
 //! The request path's side of [`policy::check`]: it runs the steps that a check names. What is refused here reaches no backend.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
@@ -12,6 +13,7 @@ use super::subprotocol::Offer;
 use super::target::Destination;
 use crate::config::{Auth, Cors, Route};
 use crate::http::body::{self, Body};
+use crate::http::host::Host;
 use crate::http::problem::Problem;
 use crate::http::reserved_params::{self, Parameters, Taken};
 use crate::policy::auth::credential::{self, Extras};
@@ -58,13 +60,18 @@ pub async fn enforce(
         };
         match step {
             Step::Origin => {
-                if let Some(answer) = judge_origin(exchange, head, place.cors, marks)? {
+                let (host, is_handshake) = (&exchange.client.host, exchange.is_handshake);
+                let answer = judge_origin(in_force, host, is_handshake, head, place.cors, marks);
+                if let Some(answer) = answer? {
                     return Ok(Checked::Answered(answer));
                 }
             }
             Step::Form => {
-                let offered = destination.expect_handshake(exchange, head)?;
-                parameters = take_parameters(exchange, destination, place.auth);
+                let is_draining = exchange.shared.draining.load(Ordering::Relaxed);
+                let offered =
+                    destination.expect_handshake(exchange.is_handshake, is_draining, head)?;
+                parameters = take_parameters(exchange.query.as_deref(), destination, place.auth);
+                exchange.query.clone_from(&parameters.query);
                 extras = extras_of(offered.as_ref(), &parameters);
                 offer = offered.unwrap_or_default();
                 if let Ask::Session { json } = &mut checks.ask {
@@ -197,7 +204,7 @@ impl<'a> Checks<'a> {
 
     fn judge_csrf(&self, head: &Parts) -> Result<(), Problem> {
         match &self.outcome {
-            Some(Ok(admission)) => judge_csrf(head, admission),
+            Some(Ok(admission)) => judge_csrf(head, &admission.found.auth),
             None | Some(Err(_)) => Ok(()),
         }
     }
@@ -230,7 +237,7 @@ fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
 
 /// What a client that was denied is told: by a close code where there is a socket of ours that its client can read, and else by
 /// the answer.
-fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
+pub(super) fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
     match (ask, reason) {
         (Ask::Session { json: true }, Reason::Denied(Denied::Unavailable(_))) => {
             Err(refusal(reason))
@@ -250,9 +257,9 @@ fn refusal(reason: &Reason<'_>) -> Problem {
     }
 }
 
-/// Takes what is crossfade's own out of the query.
-fn take_parameters(
-    exchange: &mut Exchange,
+/// Takes what is crossfade's own out of a query.
+pub(super) fn take_parameters(
+    query: Option<&str>,
     destination: &Destination,
     auths: &[Arc<Auth>],
 ) -> Parameters {
@@ -262,13 +269,11 @@ fn take_parameters(
         // A preflight names the same tokens, though no policy judges them.
         auths: route.map_or(auths, |route| &route.auth),
     };
-    let parameters = reserved_params::take_parameters(exchange.query.as_deref(), taken);
-    exchange.query.clone_from(&parameters.query);
-    parameters
+    reserved_params::take_parameters(query, taken)
 }
 
 /// What was presented beside header fields; a ticket is for one handshake, and nothing else.
-fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
+pub(super) fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
     Extras {
         subprotocol: offer.and_then(|offer| offer.bearer.clone()),
         message: None,
@@ -279,15 +284,16 @@ fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
 
 /// Judges the `Origin`: of a handshake in any case, of all else where a policy is enforced. Breaks off with the answer to a
 /// preflight.
-pub fn judge_origin(
-    exchange: &Exchange,
+pub(super) fn judge_origin(
+    in_force: &InForce,
+    host: &Host,
+    is_handshake: bool,
     head: &Parts,
     cors: Option<&Cors>,
     marks: &mut Marks,
 ) -> Result<Option<Response<Body>>, Problem> {
-    let public_url = exchange.in_force.config.server.public_url.as_deref();
-    let host = &exchange.client.host;
-    if exchange.is_handshake {
+    let public_url = in_force.config.server.public_url.as_deref();
+    if is_handshake {
         cors::judge(&head.headers, host, public_url, cors)?;
         return Ok(None);
     }
@@ -349,8 +355,8 @@ async fn identify(
 }
 
 /// A write that a browser may have sent by itself has to bring what a foreign page cannot know.
-fn judge_csrf(head: &Parts, admission: &Admission) -> Result<(), Problem> {
-    match &admission.found.auth.csrf {
+pub(super) fn judge_csrf(head: &Parts, auth: &Auth) -> Result<(), Problem> {
+    match &auth.csrf {
         Some(csrf) => {
             let judged = csrf::judge(&head.method, &head.headers, csrf);
             judged.map_err(|refused| Problem::csrf(refused.detail()))

@@ -8,10 +8,12 @@ use hyper::header::{
 };
 
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
+use crate::http::Fault;
 use crate::http::problem::{self, Problem};
 use crate::policy::auth::Denied;
 use crate::policy::cors::OriginRefused;
 use crate::policy::rate_limit::{Crowded, Exceeded, headers};
+use crate::router::{self, Unclear};
 
 /// Seconds after which somebody may look whether another connection of theirs has ended.
 const CROWDED_SECONDS: u32 = 10;
@@ -21,6 +23,20 @@ impl Problem {
     pub fn no_route() -> Self {
         let detail = "no route of this server fits the request";
         Problem::new(StatusCode::NOT_FOUND, "no_route", Side::Edge, detail)
+    }
+
+    /// A path that is refused as it is written.
+    pub fn of_path(fault: Fault, path: &str) -> Self {
+        let mut problem = Problem::from(fault);
+        problem.detail = router::path_detail(fault, path);
+        problem
+    }
+
+    /// A path that a backend may read as one that other policies guard.
+    pub fn unclear_path(unclear: &Unclear) -> Self {
+        let mut problem = Problem::from(Fault::Path);
+        problem.detail = unclear.detail();
+        problem
     }
 
     /// It has come from here before, more often than a backend that calls back makes it.

@@ -94,6 +94,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
             let telemetry = &connection.shared.telemetry;
             telemetry.downstream.request_refused(
                 reason,
+                &problem.detail,
                 &account.request.id,
                 &account.request.remote,
             );
@@ -157,7 +158,8 @@ async fn walk(
             if let Some(traffic) = &connection.traffic {
                 traffic.set_fault(*fault);
             }
-        })?;
+        })
+        .map_err(|fault| Problem::of_path(fault, head.uri.path()))?;
     if let Some(name) = dropped.first() {
         let telemetry = &connection.shared.telemetry;
         telemetry.edge.fields_dropped(dropped.len(), name.as_str());
@@ -175,7 +177,7 @@ async fn walk(
     }
 
     // Route: an endpoint of ours, or a route of the file; and the policies that hold there.
-    let destination = Destination::find(&exchange, &head, body.is_nothing());
+    let destination = Destination::find(exchange.address(), &head, body.is_nothing());
     let destination =
         destination.inspect_err(|_| *marks = enforce::marks_of_nowhere(&exchange, &head))?;
     account.route = destination.route().map(|route| route.name.clone());

@@ -10,6 +10,7 @@ mod endpoints;
 mod enforce;
 mod error_response;
 mod expiry;
+pub(crate) mod explain;
 mod forward;
 pub(crate) mod handler;
 mod handshake;

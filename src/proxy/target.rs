@@ -2,18 +2,16 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
 
-use super::context::Exchange;
+use super::context::Address;
 use super::endpoints::{self, About, Own};
 use super::handshake;
 use super::subprotocol::Offer;
 use crate::config::{CorsMode, Route};
-use crate::http::Fault;
 use crate::http::problem::Problem;
 use crate::policy::{Policies, cors};
 use crate::router::{InForce, Match};
@@ -48,17 +46,17 @@ impl Destination {
     /// # Errors
     /// There is none, or there may be two.
     pub fn find(
-        exchange: &Exchange,
+        address: Address<'_>,
         head: &Parts,
         has_no_body: bool,
     ) -> Result<Destination, Problem> {
-        let prefix = &exchange.in_force.config.server.prefix;
-        Ok(match endpoints::find(prefix, &exchange.path)? {
+        let prefix = &address.in_force.config.server.prefix;
+        Ok(match endpoints::find(prefix, address.path)? {
             Some(Own::WebSocket) => Destination::Multiplex,
-            Some(Own::Transport) => Destination::Transport(endpoints::about(exchange)?),
-            Some(Own::Ticket) => Destination::Ticket(endpoints::about(exchange)?),
+            Some(Own::Transport) => Destination::Transport(endpoints::about(address)?),
+            Some(Own::Ticket) => Destination::Ticket(endpoints::about(address)?),
             None => {
-                let (found, asks) = route(exchange, head, has_no_body)?;
+                let (found, asks) = route(address, head, has_no_body)?;
                 Destination::Route(found, asks)
             }
         })
@@ -69,6 +67,17 @@ impl Destination {
         match self {
             Destination::Route(found, _) => Some(&found.route),
             Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => None,
+        }
+    }
+
+    /// The route that it is for, or that it asks about, and what the path says there.
+    pub fn found(&self) -> Option<&Match> {
+        match self {
+            Destination::Multiplex => None,
+            Destination::Transport(about) | Destination::Ticket(about) => {
+                about.as_ref().map(|about| &about.found)
+            }
+            Destination::Route(found, _) => Some(found),
         }
     }
 
@@ -122,10 +131,11 @@ impl Destination {
     /// 400 and 426 for its form, 503 where no new sessions are taken.
     pub fn expect_handshake(
         &self,
-        exchange: &Exchange,
+        is_handshake: bool,
+        is_draining: bool,
         head: &Parts,
     ) -> Result<Option<Offer>, Problem> {
-        if !exchange.is_handshake {
+        if !is_handshake {
             return match self {
                 Destination::Multiplex => Err(Problem::upgrade_required()),
                 _ => Ok(None),
@@ -133,7 +143,7 @@ impl Destination {
         }
         handshake::key(&head.headers)?;
         let is_ours = self.asked_for(head).is_some();
-        if is_ours && exchange.shared.draining.load(Ordering::Relaxed) {
+        if is_ours && is_draining {
             return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
         }
         Offer::read(&head.headers).map(Some)
@@ -142,11 +152,11 @@ impl Destination {
 
 /// A preflight that is answered here, or that is the backend's to answer, goes by the route that it asks about. Any other
 /// request is what it says, whatever else it names.
-fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match, Asks), Problem> {
-    let plain = find(exchange, &head.method);
+fn route(address: Address<'_>, head: &Parts, has_no_body: bool) -> Result<(Match, Asks), Problem> {
+    let plain = address.find(&head.method);
     let asked = cors::preflight_method(&head.method, &head.headers);
     if let Some(asked) = asked
-        && let Ok(found) = find(exchange, &asked)
+        && let Ok(found) = address.find(&asked)
     {
         let mode = |route: &Route| route.cors.as_ref().map(|cors| cors.mode);
         let is_bare = has_no_body
@@ -170,16 +180,4 @@ fn route(exchange: &Exchange, head: &Parts, has_no_body: bool) -> Result<(Match,
         }
     }
     Ok((plain?, Asks::Plainly))
-}
-
-fn find(exchange: &Exchange, method: &Method) -> Result<Match, Problem> {
-    let routes = &exchange.in_force.routes;
-    let (host, path) = (&exchange.host.name, &exchange.path);
-    let mut found = routes
-        .find(host, method, path)
-        .ok_or_else(Problem::no_route)?;
-    found.others = routes
-        .read_otherwise(host, method, path, &found.route)
-        .map_err(|_| Problem::from(Fault::Path))?;
-    Ok(found)
 }

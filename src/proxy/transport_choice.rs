@@ -7,10 +7,11 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use super::context::Exchange;
-use crate::config::{By, Rollout, Route};
+use crate::config::{By, Config, Rollout, Route};
 use crate::http::reserved_params;
 use crate::policy::auth::Identity;
-use crate::rollout::{self, Candidate, Decision, Reason, Transport, unit};
+use crate::rollout::{self, Candidate, Decision, Reason, Stages, Transport, unit};
+use crate::router::RouteTable;
 
 /// How long a browser keeps its unit.
 const YEAR: u64 = 365 * 24 * 60 * 60;
@@ -32,24 +33,24 @@ impl Cohort {
         identity: Option<&Identity>,
         mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
     ) -> Cohort {
-        let secret = exchange.shared.secret(&exchange.in_force.config);
-        let unit = reserved_params::cookie(headers, unit::COOKIE)
-            .and_then(|value| unit::verify(secret, value));
-        let needs_unit = unit.is_none()
-            && rollouts.any(|rollout| match rollout.by {
-                By::Cookie => true,
-                By::User => identity.is_none(),
-                By::Tenant | By::Ip => false,
-            });
+        let config = &exchange.in_force.config;
+        let secret = exchange.shared.secret(config);
+        let unknown = candidate(
+            config,
+            headers,
+            exchange.client.ip.to_string(),
+            Some(secret),
+        );
+        let needs_unit = unknown.cookie.is_none()
+            && rollouts.any(|rollout| needs_unit(rollout.by, identity.is_some()));
         let made = needs_unit.then(|| unit::mint(secret, fastrand_bytes()));
         let (made_unit, value) = made.unzip();
         Cohort {
             candidate: Candidate {
-                cookie: unit.or(made_unit),
-                ip: exchange.client.ip.to_string(),
+                cookie: unknown.cookie.or(made_unit),
                 user: identity.map(|identity| identity.user.clone()),
                 tenant: identity.and_then(|identity| identity.tenant.clone()),
-                overrides: overrides(exchange, headers),
+                ..unknown
             },
             cookie: value.and_then(|value| cookie(&value, exchange.client.proto)),
         }
@@ -69,38 +70,67 @@ impl Cohort {
         }
         decision
     }
+}
 
-    /// Decides for the multiplexed connection: it is refused only when every bridged route
-    /// refuses. The second is the route whose decision it is.
-    pub fn decide_for_all(&self, exchange: &Exchange) -> (Decision, Option<Arc<Route>>) {
-        let stages = exchange.shared.stages.load();
-        let mut refused: Vec<(Decision, Arc<Route>)> = Vec::new();
-        for route in exchange.in_force.routes.bridged() {
-            let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
-            if decision.transport == Transport::WebSocket {
-                return (decision, Some(route.clone()));
-            }
-            refused.push((decision, route.clone()));
+/// Decides for the multiplexed connection: it is refused only when every bridged route
+/// refuses. The second is the route whose decision it is.
+pub fn decide_for_all(
+    routes: &RouteTable,
+    stages: &Stages,
+    candidate: &Candidate,
+) -> (Decision, Option<Arc<Route>>) {
+    let mut refused: Vec<(Decision, Arc<Route>)> = Vec::new();
+    for route in routes.bridged() {
+        let decision = rollout::decide(route.rollout.as_deref(), stages, candidate);
+        if decision.transport == Transport::WebSocket {
+            return (decision, Some(route.clone()));
         }
-        // Where they refuse for different reasons, the mildest is told: any of them may end first.
-        let mildness = |reason| match reason {
-            Reason::Killed => 2,
-            Reason::RolledBack => 1,
-            _ => 0,
-        };
-        refused
-            .into_iter()
-            .min_by_key(|(decision, _)| mildness(decision.reason))
-            .map_or_else(
-                || (rollout::decide(None, &stages, &self.candidate), None),
-                |(decision, route)| (decision, Some(route)),
-            )
+        refused.push((decision, route.clone()));
+    }
+    // Where they refuse for different reasons, the mildest is told: any of them may end first.
+    let mildness = |reason| match reason {
+        Reason::Killed => 2,
+        Reason::RolledBack => 1,
+        _ => 0,
+    };
+    refused
+        .into_iter()
+        .min_by_key(|(decision, _)| mildness(decision.reason))
+        .map_or_else(
+            || (rollout::decide(None, stages, candidate), None),
+            |(decision, route)| (decision, Some(route)),
+        )
+}
+
+/// The client as its cookies, headers and address tell it; `secret` verifies the sticky cookie.
+pub fn candidate(
+    config: &Config,
+    headers: &HeaderMap,
+    ip: String,
+    secret: Option<&[u8]>,
+) -> Candidate {
+    let unit = reserved_params::cookie(headers, unit::COOKIE);
+    Candidate {
+        cookie: unit.and_then(|value| unit::verify(secret?, value)),
+        ip,
+        user: None,
+        tenant: None,
+        overrides: overrides(config, headers),
+    }
+}
+
+/// Whether a client without the sticky cookie is given one, to be judged by it.
+pub fn needs_unit(by: By, is_known: bool) -> bool {
+    match by {
+        By::Cookie => true,
+        By::User => !is_known,
+        By::Tenant | By::Ip => false,
     }
 }
 
 /// Values of fields and cookies under the names that testers use.
-fn overrides(exchange: &Exchange, headers: &HeaderMap) -> Vec<(String, String)> {
-    let rollouts = exchange.in_force.config.rollouts.values();
+fn overrides(config: &Config, headers: &HeaderMap) -> Vec<(String, String)> {
+    let rollouts = config.rollouts.values();
     let names = rollouts.filter_map(|rollout| rollout.header.as_ref());
     let mut found = Vec::new();
     for name in names {

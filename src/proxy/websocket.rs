@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::auth_context::{Came, Entrant, Entry};
 use super::context::Exchange;
 use super::subprotocol::{JSON, Offer, RAW};
-use super::transport_choice::Cohort;
+use super::transport_choice::{Cohort, decide_for_all};
 use super::{error_response, handshake};
 use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
@@ -41,10 +41,10 @@ pub fn single(
         parameters,
         entrant,
     } = came;
-    let protocol = match (offer.json, offer.raw || !offer.any) {
-        (true, _) => Some(JSON),
-        (false, true) => offer.raw.then_some(RAW),
-        (false, false) => return Err(Problem::bad_handshake("no subprotocol is known")),
+    expect_known(&offer, true)?;
+    let protocol = match offer.json {
+        true => Some(JSON),
+        false => offer.raw.then_some(RAW),
     };
     let form = match offer.json {
         true => SingleForm::Json,
@@ -82,13 +82,12 @@ pub fn multiplex(
     came: Came,
 ) -> Result<Response<Body>, Problem> {
     let Came { offer, entrant, .. } = came;
-    if offer.any && !offer.json {
-        return Err(Problem::bad_handshake("no subprotocol is known"));
-    }
+    expect_known(&offer, false)?;
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
     let cohort = Cohort::recognise(exchange, &head.headers, entrant.identity(), rollouts);
-    let (decision, _) = cohort.decide_for_all(exchange);
+    let (routes, stages) = (&exchange.in_force.routes, exchange.shared.stages.load());
+    let (decision, _) = decide_for_all(routes, &stages, &cohort.candidate);
     let asked = Asked {
         route: "-",
         protocol: offer.json.then_some(JSON),
@@ -99,6 +98,14 @@ pub fn multiplex(
         entrant,
     };
     answer(connection, exchange, head, asked)
+}
+
+/// Only subprotocols that are not ours are no handshake for us; `raw` is served on a route's own path.
+pub(super) fn expect_known(offer: &Offer, is_single: bool) -> Result<(), Problem> {
+    match offer.any && !offer.json && !(is_single && offer.raw) {
+        true => Err(Problem::bad_handshake("no subprotocol is known")),
+        false => Ok(()),
+    }
 }
 
 /// A handshake taken apart.
@@ -226,7 +233,7 @@ fn answer(
 }
 
 /// The code to close with for a client on the legacy side.
-fn close_code(decision: &Decision) -> Option<u16> {
+pub(super) fn close_code(decision: &Decision) -> Option<u16> {
     match (decision.transport, decision.reason) {
         (Transport::WebSocket, _) => None,
         (Transport::Legacy, Reason::Killed) => Some(4302),
@@ -264,7 +271,7 @@ fn switch(
 }
 
 /// The word for a close code that the edge refuses with.
-fn refused_by(code: u16) -> &'static str {
+pub(super) fn refused_by(code: u16) -> &'static str {
     match code {
         4003 => "forbidden",
         4029 => "connections_per_user",

@@ -58,7 +58,10 @@ impl Lookalikes {
         let fits = |route: &Route| {
             fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
         };
-        let readings = Readings::of(path).ok_or(Unclear)?;
+        let readings = Readings::of(path).ok_or(Unclear {
+            reading: None,
+            may_be_taken: false,
+        })?;
         for key in readings.keys() {
             let folded = key.to_ascii_lowercase();
             for (root, key) in [(written, &key), (&self.root, &folded)] {

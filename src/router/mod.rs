@@ -8,11 +8,14 @@ mod readings;
 mod template;
 mod tree;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::Method;
 
-use crate::config::{Config, Route};
+use crate::config::{Config, ENCODINGS, Route};
+use crate::http::Fault;
+use crate::telemetry::without_parameters;
 use ambiguous_path::{Elsewhere, Lookalikes};
 use template::{Shape, decode};
 use tree::{Named, Node};
@@ -62,8 +65,54 @@ pub struct Reading {
 }
 
 /// A backend may read this path as one that other policies guard, and the route that was found does not take such.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unclear;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclear {
+    /// That reading; `None` where there are too many to look at.
+    pub reading: Option<String>,
+    /// Whether `encoded` of the route could take the path.
+    pub may_be_taken: bool,
+}
+
+impl Unclear {
+    /// One sentence for a person. It names nothing but what the path itself says.
+    pub fn detail(&self) -> Cow<'static, str> {
+        let reading = self.reading.as_deref().filter(|reading| is_short(reading));
+        let Some(reading) = reading else {
+            return Fault::Path.detail().into();
+        };
+        let or = match self.may_be_taken {
+            true => ", or list its encodings in `encoded` of the route",
+            false => "",
+        };
+        let (what, reading) = (Fault::Path.detail(), without_parameters(reading));
+        format!(
+            "{what}: a backend may take it for `{reading}`, which other policies guard; send the path that is meant{or}"
+        )
+        .into()
+    }
+}
+
+/// One sentence about a path that is refused as it is written; where it has another reading, that is named.
+pub fn path_detail(fault: Fault, path: &str) -> Cow<'static, str> {
+    let reading = (fault == Fault::Path && is_short(path))
+        .then(|| readings::other(path))
+        .flatten();
+    match reading {
+        Some(reading) => format!(
+            "{}: a backend may take it for `{}`; send the path that is meant",
+            fault.detail(),
+            without_parameters(&reading)
+        )
+        .into(),
+        None => fault.detail().into(),
+    }
+}
+
+/// Longer paths are not repeated in an answer.
+fn is_short(path: &str) -> bool {
+    const LONGEST: usize = 512;
+    path.len() <= LONGEST
+}
 
 /// One `refresh_on` of one route.
 struct Write {
@@ -126,11 +175,16 @@ impl RouteTable {
         found: &Route,
     ) -> Result<Vec<Arc<Route>>, Unclear> {
         let elsewhere = self.elsewhere(host, method, path, found)?;
-        match elsewhere.is_taken || elsewhere.readings.is_empty() {
-            true => Ok((elsewhere.readings.into_iter())
-                .map(|reading| reading.route)
-                .collect()),
-            false => Err(Unclear),
+        let mut readings = elsewhere.readings.into_iter();
+        match elsewhere.is_taken {
+            true => Ok(readings.map(|reading| reading.route).collect()),
+            false => match readings.next() {
+                None => Ok(Vec::new()),
+                Some(reading) => Err(Unclear {
+                    reading: Some(reading.path),
+                    may_be_taken: ENCODINGS.iter().any(|encoding| path.contains(encoding)),
+                }),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a backend may make of a path: each step that some framework takes, in any order and any number of times. Pure.
 
-use crate::http::path::{hex, is_plain, is_unreserved, push_escaped};
+use crate::http::path::{canonical, hex, is_plain, is_unreserved, push_escaped};
 
 /// What one path may come to. Only a path that is made for it has as many readings: it is refused.
 const MOST: usize = 128;
@@ -60,6 +60,13 @@ impl Readings {
     pub(super) fn keys(&self) -> impl Iterator<Item = String> {
         self.texts.iter().map(|text| key(text))
     }
+}
+
+/// The first other reading of a path that is refused as it is written; `None` where it has none that would not be.
+pub(super) fn other(path: &str) -> Option<String> {
+    let readings = Readings::of(path)?;
+    let mut others = readings.keys().skip(1);
+    others.find(|key| canonical(key).is_ok())
 }
 
 fn key(text: &[u8]) -> String {

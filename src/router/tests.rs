@@ -317,7 +317,7 @@ mod lookalikes {
         };
         let found = table.find("a", &Method::GET, &path).unwrap();
         match table.read_otherwise("a", &Method::GET, &path, &found.route) {
-            Err(Unclear) => "refused".to_owned(),
+            Err(_) => "refused".to_owned(),
             Ok(others) => {
                 let all = [&found.route].into_iter().chain(&others);
                 let all: Vec<_> = all.map(|route| route.path.as_str()).collect();
@@ -475,6 +475,47 @@ mod lookalikes {
             ("/Projects/a/keys", "refused"),
         ] {
             assert_eq!(fate_in(&table, raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_refused_path_names_its_other_reading() {
+        let table = table();
+        let detail = |path: &str| {
+            let found = table.find("a", &Method::GET, path).unwrap();
+            let read = table.read_otherwise("a", &Method::GET, path, &found.route);
+            read.unwrap_err().detail().into_owned()
+        };
+        let what = "the path could be read in more than one way: a backend may take it for";
+        let guarded = "which other policies guard; send the path that is meant";
+        assert_eq!(
+            detail("//admin/secret"),
+            format!("{what} `/admin/secret`, {guarded}")
+        );
+        assert_eq!(
+            detail("/login%2F..%2Fadmin/secret;id=hidden"),
+            format!(
+                "{what} `/admin/secret;***`, {guarded}, or list its encodings in `encoded` of the route"
+            )
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_none_names_what_it_may_mean() {
+        for (path, reading) in [
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2e/admin", "/admin"),
+            ("/a\\b", "/a/b"),
+            ("/a/..;x/b", "/b"),
+            ("/a/../b;id=hidden", "/b;***"),
+        ] {
+            let detail = path_detail(Fault::Path, path);
+            let end = format!("a backend may take it for `{reading}`; send the path that is meant");
+            assert!(detail.ends_with(&end), "{path}: {detail}");
+        }
+        let long = format!("/../{}", "a".repeat(600));
+        for path in ["/a%00", &long] {
+            assert_eq!(path_detail(Fault::Path, path), Fault::Path.detail());
         }
     }
 

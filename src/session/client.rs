@@ -18,7 +18,7 @@ use crate::policy::auth::Identity;
 use crate::policy::auth::identity::Unfit;
 use crate::policy::rate_limit::Key;
 use crate::rollout::{self, Candidate, Decision, Stages};
-use crate::router::{InForce, Match, RouteTable};
+use crate::router::{InForce, Match, RouteTable, path_detail};
 
 /// A route that fits, and the canonical path and query that are read there.
 pub(super) type Located = (Match, String);
@@ -134,12 +134,12 @@ impl Client {
         method: &Method,
         path: &str,
     ) -> Result<Located, Refusal> {
-        let bad = |detail| Refusal::new(Code::BadFrame, detail);
+        let bad = |detail: Cow<'static, str>| Refusal::new(Code::BadFrame, detail);
         let (path, query) = match path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path, None),
         };
-        let path = canonical(path).map_err(|fault| bad(fault.detail()))?;
+        let path = canonical(path).map_err(|fault| bad(path_detail(fault, path)))?;
         let own = path.strip_prefix(&*in_force.config.server.prefix);
         if own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Err(Refusal::new(Code::NotFound, "no route is there"));
@@ -151,7 +151,7 @@ impl Client {
             .ok_or_else(|| Refusal::new(Code::NotFound, "no route is there"))?;
         found.others = routes
             .read_otherwise(&host, method, &path, &found.route)
-            .map_err(|_| bad("the path could be read in more than one way"))?;
+            .map_err(|unclear| bad(unclear.detail()))?;
         let taken = Taken {
             positions: found.route.source.is_some(),
             auths: &found.route.auth,
@@ -160,7 +160,7 @@ impl Client {
         // A fragment would be dropped silently.
         match url.parse::<PathAndQuery>() {
             Ok(_) if !url.contains('#') => Ok((found, url)),
-            _ => Err(bad("the path holds what no URL may")),
+            _ => Err(bad("the path holds what no URL may".into())),
         }
     }
 

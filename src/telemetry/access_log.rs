@@ -235,7 +235,7 @@ fn close_reason(code: u16) -> &'static str {
 }
 
 /// The path with the values of its parameters hidden: `;jsessionid=...` is a credential.
-pub(super) fn without_parameters(path: &str) -> Cow<'_, str> {
+pub fn without_parameters(path: &str) -> Cow<'_, str> {
     if !path.contains(';') {
         return Cow::Borrowed(path);
     }

@@ -20,6 +20,7 @@ pub struct DownstreamTelemetry {
     memory_pressure: IntGauge,
     /// Connections that were not let in may be many.
     arrivals: Flood,
+    paths: Flood,
     routes: Arc<Floods>,
 }
 
@@ -31,14 +32,29 @@ impl DownstreamTelemetry {
             errors: book::counters(book, &metric_names::ERRORS),
             memory_pressure: book::gauge(book, &metric_names::MEMORY_PRESSURE),
             arrivals: Flood::default(),
+            paths: Flood::default(),
             routes,
         }
     }
 
     /// A request was refused before or by a route's policies.
-    pub fn request_refused(&self, reason: &str, request_id: &str, remote: &str) {
+    pub fn request_refused(&self, reason: &str, detail: &str, request_id: &str, remote: &str) {
         self.refused.with_label_values(&[reason]).inc();
-        tracing::debug!(reason, request_id, remote, "request refused");
+        // A page that was written for the backend alone may send such paths in good faith.
+        if reason == "path"
+            && let Some(not_told) = self.paths.admit()
+        {
+            tracing::info!(
+                reason,
+                detail,
+                request_id,
+                remote,
+                not_told,
+                "request refused"
+            );
+        } else {
+            tracing::debug!(reason, detail, request_id, remote, "request refused");
+        }
     }
 
     /// A request came back once too often; at this route it would have gone to this upstream.

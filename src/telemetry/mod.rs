@@ -28,7 +28,9 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
-pub use access_log::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
+pub use access_log::{
+    AccessLog, Ending, Request, Session, Times, Tunnel, shorten, without_parameters,
+};
 use book::Book;
 pub use downstream::DownstreamTelemetry;
 pub use edge::EdgeTelemetry;

@@ -484,7 +484,10 @@ async fn explain_tells_what_would_happen_and_why() {
     assert_eq!(alice["route"], "feed");
     assert_eq!(alice["action"], "bridge");
     assert_eq!(alice["canonical_path"], "/feed");
-    assert_eq!(keys(&alice["policies"]), ["cors", "auth", "rate_limit"]);
+    assert_eq!(
+        keys(&alice["policies"]),
+        ["cors", "auth", "require", "rate_limit", "share"]
+    );
     assert_eq!(
         alice["rollout"],
         json!({
@@ -500,9 +503,11 @@ async fn explain_tells_what_would_happen_and_why() {
             "canonical_path",
             "params",
             "policies",
+            "verdict",
             "rollout"
         ]
     );
+    assert_eq!(keys(&alice["verdict"]), ["status", "code", "why"]);
     assert_eq!(
         explain("path=/feed&user=bob").await["rollout"]["transport"],
         "legacy"
@@ -522,10 +527,12 @@ async fn explain_tells_what_would_happen_and_why() {
         explain("path=/feed&method=POST").await["action"],
         "passthrough"
     );
-    assert_eq!(
-        explain("path=/feed&origin=http://evil.test").await["origin_allowed"],
-        false
-    );
+    let foreign = explain("path=/feed&websocket=true&origin=http://evil.test").await;
+    let verdict = &foreign["verdict"];
+    assert_eq!(verdict["status"], 403);
+    assert_eq!(verdict["code"], "forbidden");
+    let why = verdict["why"].as_str().unwrap();
+    assert!(why.starts_with("origin: this origin is not allowed here"));
 
     post(&house.admin, "/v1/rollouts/web/kill", "").await;
     let killed = explain("path=/feed&user=vip").await;

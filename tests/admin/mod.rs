@@ -1,3 +1,4 @@
 //! The admin API.
 
 mod api;
+mod explain;

@@ -7,3 +7,5 @@ mod http2;
 mod rate_limit;
 mod reload;
 pub mod world;
+
+pub use auth::SPELLINGS;

@@ -9,7 +9,9 @@ use crate::config::scalar;
 use crate::config::table::Table;
 use crate::config::tree::{Form, Node};
 
-/// `kind = "api_key"`: keys that were given away, sent as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new` makes one, and the line for the file, which holds the key's hash alone. Keys have 128 random bits or more, so a plain hash protects them: there is nothing to guess.
+/// `kind = "api_key"`: keys that programs send as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new`
+/// makes one, and the line for the file, which holds the key's hash alone. Keys have 128 random bits or more,
+/// so a plain hash protects them: there is nothing to guess.
 pub struct ApiKeys {
     /// Lines, one for each key: `ID sha256:HEX user=NAME`, and where they are wanted `tenant=NAME`, `roles=A,B` and `expires=2027-01-31` (from that day's beginning in UTC the key is no longer good; or a time, `2027-01-31T12:00:00Z`). `sha256sum` of the key's whole text is HEX; `ID` is unique, of letters, digits and `-`, and of a key `cfk_ID_SECRET` it is the middle.
     pub keys: Vec<ApiKey>,

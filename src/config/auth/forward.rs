@@ -13,28 +13,32 @@ use crate::config::tree::Form;
 use crate::config::units;
 use crate::config::upstream::{self, Upstream};
 
-/// `kind = "forward"`: the backend is asked who somebody is, by a GET with their credentials. A 2xx answer that is a JSON object with a user vouches for them; one without a user, 401, 403 and redirects do not (401). Any other status is a fault, as if it could not be reached: nobody new comes in (503).
+/// `kind = "forward"`: the backend is asked for the user, by a GET with the client's credentials. A 2xx
+/// answer that is a JSON object with a user vouches for the client; one without a user, 401, 403 and
+/// redirects do not (401). Any other status is a fault, as if the backend could not be reached: no new client
+/// comes in (503).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// Which `[upstream.NAME]`. Required.
     pub upstream: Arc<Upstream>,
     /// Path and query of the question, such as `"/api/me"`. Required.
     pub path: String,
-    /// Cookies that go with it, such as `["session"]`: those that tell who somebody is, so that no other makes the answer be asked for again. Default: all.
+    /// Cookies that go with it, such as `["session"]`: those that the answer depends on, so that no other
+    /// cookie makes crossfade ask again. Default: all.
     pub cookies: Option<Vec<String>>,
     /// Header fields that go with it.
     pub headers: Vec<HeaderName>,
     /// Where the user stands in the answer: a member's name, or a JSON Pointer such as `"/user/id"`. Required.
     pub user: String,
-    /// Where the tenant stands, likewise. Default: nobody has one.
+    /// Where the tenant stands, likewise. Default: no user has one.
     pub tenant: Option<String>,
-    /// Where the roles stand, likewise: a list, or words separated by spaces. Default: nobody has any.
+    /// Where the roles stand, likewise: a list, or words separated by spaces. Default: no user has any.
     pub roles: Option<String>,
     /// How long an answer holds.
     pub cache: Duration,
-    /// How often the backend is asked again for those who are connected, past the cache; a second or more.
+    /// How often the backend is asked again for connected clients, past the cache; a second or more.
     pub recheck: Duration,
-    /// How long those who are connected stay while the backend is out of reach.
+    /// How long connected clients stay while the backend is out of reach.
     pub stale_if_error: Duration,
 }
 

@@ -9,7 +9,9 @@ use crate::config::rollout::Rollout;
 use crate::config::table::Table;
 use crate::config::units;
 
-/// `csrf`: what every method but GET, HEAD and OPTIONS (a `req` too) has to bring besides where a cookie tells who sends it: the cookie's value once more, in a header, which no foreign page can set (double submit). Else it is answered with 403.
+/// `csrf`: what every method but GET, HEAD and OPTIONS (a `req` too) needs besides where the user is known by
+/// a cookie: the cookie's value once more, in a header, which no foreign page can set (double submit). Else
+/// it is answered with 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csrf {
     /// The header that has to repeat the cookie's value, such as `"X-CSRFToken"`. Required.
@@ -18,14 +20,15 @@ pub struct Csrf {
     pub cookie: String,
 }
 
-/// `identity`: headers that tell the backend who somebody is. Clients cannot send them: these names, of any `[auth.NAME]`, are stripped from what comes in on every route.
+/// `identity`: headers that name the user to the backend. Clients cannot send them: these names, of any
+/// `[auth.NAME]`, are stripped from what comes in on every route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
-    /// The user, such as `"X-User"`. Default: not told.
+    /// The user, such as `"X-User"`. Default: not sent.
     pub user: Option<HeaderName>,
-    /// The tenant, such as `"X-Tenant"`. Default: not told.
+    /// The tenant, such as `"X-Tenant"`. Default: not sent.
     pub tenant: Option<HeaderName>,
-    /// The roles, separated by commas, such as `"X-Roles"`. Default: not told.
+    /// The roles, separated by commas, such as `"X-Roles"`. Default: not sent.
     pub roles: Option<HeaderName>,
 }
 

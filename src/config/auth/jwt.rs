@@ -15,7 +15,9 @@ use crate::config::table::Table;
 use crate::config::tree::Form;
 use crate::config::units;
 
-/// `kind = "jwt"`: a signed token (RFC 7519) says who somebody is, and until when. It must have `exp`, the user, and an issuer and an audience that are accepted; exactly one of `secret`, `public_key` and `jwks_url` verifies it.
+/// `kind = "jwt"`: a signed token (RFC 7519) names the user, and until when it is valid. It must have `exp`,
+/// the user, and an issuer and an audience that are accepted; exactly one of `secret`, `public_key` and
+/// `jwks_url` verifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
     /// Accepted `iss`: one, or a list; `false` leaves it unchecked, which is warned of. Required.
@@ -30,7 +32,7 @@ pub struct Jwt {
     pub leeway: Duration,
     /// `claims.user`: where the user stands: a claim's name, or a JSON Pointer.
     pub user: String,
-    /// `claims.tenant`: where the tenant stands, likewise; who has none is in no tenant.
+    /// `claims.tenant`: where the tenant stands, likewise; a user without it is in no tenant.
     pub tenant: String,
     /// `claims.roles`: where the roles stand, likewise: a list, or words separated by spaces.
     pub roles: String,

@@ -1,4 +1,4 @@
-//! `[auth.NAME]`: how it is found out who somebody is.
+//! `[auth.NAME]`: how a client's user is verified.
 
 mod api_key;
 mod forward;
@@ -24,12 +24,15 @@ use super::table::Table;
 use super::units;
 use super::upstream::Upstream;
 
-/// `[auth.NAME]`: how it is found out who somebody is, before anything of theirs goes upstream. Routes and `[websocket]` name it by `auth`.
+/// `[auth.NAME]`: how a client's user is verified, before any of its requests goes upstream. Routes and
+/// `[websocket]` name it by `auth`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Auth {
     /// NAME.
     pub name: Arc<str>,
-    /// Who vouches: `"jwt"` (the signature of a token), `"forward"` (the backend, asked by a request of crossfade's own) or `"api_key"` (the file, which lists the keys). Each has keys of its own, below. Required.
+    /// What vouches for a user: `"jwt"` (the signature of a token), `"forward"` (the backend, asked by a
+    /// request of crossfade's own) or `"api_key"` (the file, which lists the keys). Each has keys of its own,
+    /// below. Required.
     pub kind: AuthKind,
     /// Where a credential is looked for, in this order; the first place that holds one decides: `"header"` (`Authorization: Bearer`; of API keys also `X-Api-Key`), `"cookie:NAME"`, `"subprotocol"` (the `cf.bearer.` item of a handshake), `"message"` (`hello` and its like), `"query:NAME"` (a parameter; it never goes upstream, and is warned of, since URLs end up in logs), `"ticket"` (a one-time `?ticket=` of a handshake). The cookies of `kind = "forward"` are named by its `cookies`.
     pub from: Vec<CredentialSource>,

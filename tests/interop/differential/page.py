@@ -6,19 +6,20 @@ import re
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "compatibility.md"
 INTRO = """# What is passed, rewritten and refused
 
-What crossfade does with {count} requests, answers and bodies, beside {peers}, as Debian has them and with the same bytes. Written by
-`bash tests/interop/differential.sh --record`; without `--record` the run fails where crossfade's column is no longer true.
-`docs/security.md` says why something is refused.
+What crossfade does with {count} requests, answers and bodies, beside {peers}, as Debian has them
+and with the same bytes. Written by `bash tests/interop/differential.sh --record`; without `--record` the run fails
+where crossfade's column is no longer true. `docs/security.md` says why something is refused.
 
 - **passed**: what matters for its reader is as it came.
 - **rewritten**: passed, with what the cell says changed.
 - **refused**: nothing complete reached the other side; the number is the status that the client got.
 - **waits**, **closed**: no answer yet, or none at all; **broken off**: the client can tell that the end is missing.
-- **In bold**: what two readers may read differently, a field of one hop, a name that may pass for another, a value that the
-  sender had no right to set, or a client that is left without its answer.
+- **In bold**: a text that two readers may read differently, a field of one hop, a name that may pass for another, a
+  value that the sender had no right to set, or a client that is left without its answer.
 
-nginx has `proxy_pass` with `proxy_http_version 1.1`, `Host`, `X-Forwarded-For` and the fields of WebSocket set; HAProxy has `option forwardfor`.
-Their files, and crossfade's, are in `tests/interop/differential/conf`. A few of their cells depend on timing (trailers, uploads): they say what this run saw.
+nginx has `proxy_pass` with `proxy_http_version 1.1`, `Host`, `X-Forwarded-For` and the fields of WebSocket set; HAProxy
+has `option forwardfor`. Their files, and crossfade's, are in `tests/interop/differential/conf`. A few of their cells
+depend on timing (trailers, uploads): they say what this run saw.
 """
 
 

@@ -2,15 +2,18 @@
 // running crossfade, and, for what a server does only in trouble, against a WebSocket that this file plays.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import vm from 'node:vm';
 import { EventSource, WebSocket } from 'undici';
+import { WebSocket as Ws } from 'ws';
 import { World, until } from './world.mjs';
 
 const page = readFileSync(new URL('../../../docs/clients.md', import.meta.url), 'utf8');
 const blocks = [...page.matchAll(/^```js\n([^]*?)^```$/gm)].map(([, text]) => text);
-const [block, movingOver] = ['// live(path, on)', 'live("/api/orders/stream"'].map((start) => blocks.find((text) => text.startsWith(start)));
+const [block, movingOver, fromNode] = ['// live(path, on)', 'live("/api/orders/stream"', 'import { WebSocket } from "ws"'].map((start) => blocks.find((text) => text.startsWith(start)));
 
 // The page's script with what a browser would give it.
 const load = (globals) => vm.runInNewContext(`${block}; live`, { clearTimeout, setTimeout, encodeURIComponent, JSON, Math, ...globals });
@@ -95,9 +98,12 @@ test('live returns to EventSource at a kill without loss', options, async () => 
   world.say('tick', { n: 1 });
   await until(() => seen.events.length === 1);
   await world.order('/v1/rollouts/web/kill');
+  // Some come before the page goes, some after.
   for (const n of [2, 3, 4]) world.say('tick', { n });
-  await until(() => seen.events.length === 4);
-  assert.deepEqual(numbers(seen), [1, 2, 3, 4]);
+  await until(() => paths.length === 1);
+  for (const n of [5, 6]) world.say('tick', { n });
+  await until(() => seen.events.length === 6);
+  assert.deepEqual(numbers(seen), [1, 2, 3, 4, 5, 6]);
   assert.match(paths.join(), /^\/rolled\?cf_last_event_id=[0-9]+$/);
   seen.closer.close();
 
@@ -181,4 +187,30 @@ test("the page's five lines keep the old transport", options, () => {
   const on = vm.runInNewContext(script, { EventSource: Source, show: (order) => opened.push(order.n), JSON });
   on.legacy('/api/orders/stream?cf_last_event_id=7');
   assert.deepEqual(opened, ['/api/orders/stream?cf_last_event_id=7', 'order', 1]);
+});
+
+test("the page's program for Node reads with a cookie", options, async () => {
+  const program = fromNode.replaceAll('127.0.0.1:8080', world.address).replace('/api/orders/stream', '/events').replace('…', 's');
+  const node = spawn(process.execPath, ['--input-type=module', '-e', program], { cwd: new URL('.', import.meta.url), stdio: ['ignore', 'pipe', 'inherit'] });
+  let printed = '';
+  node.stdout.on('data', (text) => { printed += text; });
+  await until(() => world.isRead('/events'));
+  world.say('tick', { n: 'for Node' });
+  await until(() => printed.includes('for Node'));
+  assert.match(printed, /e: 'tick'/);
+  node.kill();
+});
+
+test('a cookie without an Origin is refused with what is needed', options, async () => {
+  const socket = new Ws(`ws://${world.address}/events`, { headers: { cookie: 'session=s' } });
+  const [, answer] = await once(socket, 'unexpected-response');
+  assert.equal(answer.statusCode, 403);
+  const [problem] = await once(answer, 'data');
+  assert.match(JSON.parse(problem).detail, /needs an Origin: .*scheme, host and port/);
+});
+
+test("the protocol's page names each member of the discovery document", options, async () => {
+  const protocol = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
+  const document = await (await fetch(`http://${world.address}/_crossfade/transport?path=/rolled`)).json();
+  for (const member of Object.keys(document)) assert.ok(protocol.includes(`| \`${member}\` | `), member);
 });

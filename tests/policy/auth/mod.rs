@@ -17,3 +17,5 @@ mod tickets;
 mod tokens;
 mod topics;
 mod world;
+
+pub use require::SPELLINGS;

@@ -14,7 +14,7 @@ use crate::policy::world::{
 };
 
 /// Below `/admin`, and beside it.
-const SPELLINGS: &[&str] = &[
+pub const SPELLINGS: &[&str] = &[
     "/admin/secret",
     "//admin/secret",
     "///admin/secret",
@@ -340,25 +340,23 @@ async fn explain_tells_the_other_readings_of_a_path() {
         let answer = get(&proxy.handle.admin, &format!("/v1/explain?path={path}")).await;
         answer.json
     };
+    let why = |answer: &serde_json::Value| answer["verdict"]["why"].as_str().unwrap().to_owned();
     let taken = explain("/open/a%2FKeys").await;
     let admin = json!({"auth": "keys", "require": {"roles": ["admin"], "claims": {}}});
     let reading = json!({"path": "/open/a/keys", "route": "/open/{id}/keys", "policies": admin});
     assert_eq!(taken["readings"], json!([reading]), "{taken}");
     assert_eq!(taken["route"], "/open/{id}");
-    assert!(
-        taken["why"].as_str().unwrap().starts_with("`encoded`"),
-        "{taken}"
-    );
+    assert!(why(&taken).starts_with("unauthorized: "), "{taken}");
     let refused = explain("/open/a%2Fkeys;x").await;
     assert_eq!(refused["readings"], json!([reading]), "{refused}");
     assert!(
-        refused["why"].as_str().unwrap().starts_with("400 `path`"),
+        why(&refused).contains("a backend may take it for `/open/a/keys`"),
         "{refused}"
     );
     for plain in ["/open/a", "/open/a%2Fb", "/other;x"] {
         let answer = explain(plain).await;
         assert!(
-            answer.get("readings").is_none() && answer.get("why").is_none(),
+            answer.get("readings").is_none() && why(&answer).starts_with("passes: "),
             "{answer}"
         );
     }

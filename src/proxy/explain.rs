@@ -1,0 +1,202 @@
+//! What the request path would answer to a request, without sending anything: the same functions judge it in the same
+//! order. What counts (limits, connections) and what asks an authority is left out.
+
+mod checks;
+mod document;
+mod end;
+mod head;
+mod user;
+
+use hyper::Method;
+use hyper::http::request::Parts;
+use serde_json::Value;
+
+use super::context::Address;
+use super::endpoints;
+use super::target::Destination;
+use super::transport_choice::{self, decide_for_all};
+use crate::http::forwarded::Client;
+use crate::http::problem::Problem;
+use crate::http::{header_names, validate};
+use crate::policy::Ask;
+use crate::policy::auth::Identity;
+use crate::rollout::{self, Candidate, Stages};
+use crate::router::InForce;
+use crate::session::Shared;
+pub use document::{Explanation, Verdict};
+use head::{client_of, head_of};
+use user::identity_of;
+
+/// A request that is judged and not sent.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// GET where none is given.
+    pub method: Option<Method>,
+    /// Path, with or without a query.
+    pub path: String,
+    /// A user that was let in, whatever the headers hold.
+    pub user: Option<String>,
+    /// The roles of that user.
+    pub roles: Vec<String>,
+    /// The claims of that user.
+    pub claims: Vec<(String, Value)>,
+    /// The `Origin` field.
+    pub origin: Option<String>,
+    /// Header fields: name in lower case, value.
+    pub headers: Vec<(String, String)>,
+    /// It is a WebSocket handshake, also without an `Upgrade` field.
+    pub websocket: bool,
+}
+
+/// What judges it.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The configuration.
+    pub in_force: &'a InForce,
+    /// The rollouts' stages; a rollout without one is as the file has it.
+    pub stages: &'a Stages,
+    /// The running sidecar, where there is one.
+    pub shared: Option<&'a Shared>,
+}
+
+/// Judges a request.
+pub fn explain(question: &Question, world: World<'_>) -> Explanation {
+    let mut explanation = Explanation::default();
+    let verdict = judge(question, world, &mut explanation);
+    explanation.verdict = verdict.unwrap_or_else(|ends| ends);
+    explanation
+}
+
+/// Goes the way of a request to its end; an error is an end before that.
+fn judge(
+    question: &Question,
+    world: World<'_>,
+    explanation: &mut Explanation,
+) -> Result<Verdict, Verdict> {
+    let server = &world.in_force.config.server;
+    let raw = question.path.split('?').next().unwrap_or_default();
+    let refused = |fault| Problem::of_path(fault, raw);
+    let mut head = head_of(question, world.in_force).map_err(refused)?;
+    let inspected = validate::inspect(&head, "http").map_err(refused)?;
+    explanation.canonical_path = Some(inspected.path.to_string());
+    header_names::disambiguate(&mut head.headers, server.underscore_headers).map_err(refused)?;
+
+    let query = head.uri.query().map(str::to_owned);
+    let address = Address {
+        in_force: world.in_force,
+        host: &inspected.host.name,
+        path: &inspected.path,
+        query: query.as_deref(),
+    };
+    let destination = Destination::find(address, &head, true);
+    let found = match &destination {
+        Ok(destination) => destination.found().cloned(),
+        // Which route it is for is known, also where its path has other readings.
+        Err(_) => {
+            let routes = &world.in_force.routes;
+            let found = routes.find(address.host, &head.method, address.path);
+            found.filter(|_| matches!(endpoints::find(&server.prefix, address.path), Ok(None)))
+        }
+    };
+    if let Some(found) = &found {
+        explanation.name_route(found, address, &head.method);
+    }
+    let destination = destination?;
+    let is_handshake = inspected.is_handshake && destination.takes_handshakes();
+    let client = client_of(&head.headers, world.in_force, &inspected.host);
+    let asked = Asked {
+        question,
+        world,
+        query: query.as_deref(),
+        destination: &destination,
+        is_handshake,
+        known: transport_choice::candidate(
+            &world.in_force.config,
+            &head.headers,
+            client.ip.to_string(),
+            world.secret(),
+        ),
+        client,
+        head,
+    };
+    if found.is_none() {
+        let policies = destination.policies(world.in_force);
+        explanation.name_endpoint(&policies);
+    }
+    explanation.rollout = asked.rollout(None).map(|(view, _)| view);
+
+    let ask = match (is_handshake, destination.asked_for(&asked.head)) {
+        (false, _) => Ask::Request,
+        (true, Some(_)) => Ask::Session { json: false },
+        (true, None) => Ask::Tunnel,
+    };
+    let passed = asked.check(ask, destination.policies(world.in_force))?;
+    let decided = asked.rollout(passed.identity.as_ref());
+    let decision = decided.as_ref().map(|(_, decision)| decision.clone());
+    explanation.rollout = decided.map(|(view, _)| view);
+    asked.end(&passed, decision)
+}
+
+impl World<'_> {
+    fn secret(&self) -> Option<&[u8]> {
+        let config = &self.in_force.config;
+        match self.shared {
+            Some(shared) => Some(shared.secret(config)),
+            None => config.server.secret.as_ref().map(|s| s.0.as_bytes()),
+        }
+    }
+}
+
+/// A request whose destination was found.
+struct Asked<'a> {
+    question: &'a Question,
+    world: World<'a>,
+    head: Parts,
+    query: Option<&'a str>,
+    destination: &'a Destination,
+    is_handshake: bool,
+    client: Client,
+    /// The client by its cookies, headers and address.
+    known: Candidate,
+}
+
+impl Asked<'_> {
+    /// The client as the rollouts see it: `--user` stands for whatever names a person, so for the unit of the sticky cookie too.
+    fn candidate(&self, identity: Option<&Identity>) -> Candidate {
+        let user = identity.map(|identity| identity.user.clone());
+        let user = user.or(self.question.user.clone());
+        let auths = self.destination.policies(self.world.in_force).auth;
+        let told = |user: &String| identity_of(self.question, user, auths.first());
+        let told = self.question.user.as_ref().map(told);
+        let tenant = identity.or(told.as_ref()).and_then(|i| i.tenant.clone());
+        Candidate {
+            cookie: self.question.user.clone().or(self.known.cookie.clone()),
+            user,
+            tenant,
+            ..self.known.clone()
+        }
+    }
+
+    /// What the rollout says, where one may govern the place.
+    fn rollout(
+        &self,
+        identity: Option<&Identity>,
+    ) -> Option<(document::RolloutView, rollout::Decision)> {
+        let World {
+            in_force, stages, ..
+        } = self.world;
+        let candidate = self.candidate(identity);
+        let (decision, route) = match self.destination.found() {
+            Some(found) if !found.bridged => return None,
+            Some(found) => {
+                let rollout = found.route.rollout.as_deref();
+                let decision = rollout::decide(rollout, stages, &candidate);
+                (decision, Some(found.route.clone()))
+            }
+            None => decide_for_all(&in_force.routes, stages, &candidate),
+        };
+        let rollout = route.as_ref().and_then(|route| route.rollout.as_deref());
+        let view = document::RolloutView::new(rollout, stages, &decision);
+        Some((view, decision))
+    }
+}

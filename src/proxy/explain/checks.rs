@@ -1,0 +1,199 @@
+//! The policies of a place, in the order of [`policy::check`]. Nothing is taken from limits, and no authority is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::super::auth_context::Entry;
+use super::super::enforce::{extras_of, judge_csrf, judge_origin, take_parameters, turned_away};
+use super::super::subprotocol::Offer;
+use super::super::websocket;
+use super::user::{identity_of, verify};
+use super::{Asked, Verdict};
+use crate::config::Auth;
+use crate::policy::auth::credential::{self, Extras};
+use crate::policy::auth::{Admission, Denied, Identity, unix_now};
+use crate::policy::cors::Marks;
+use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::session::Shared;
+
+/// What the policies of a place came to.
+#[derive(Default)]
+pub(super) struct Passed {
+    pub offer: Offer,
+    pub identity: Option<Identity>,
+    /// The policy that has let it in.
+    pub auth: Option<Arc<Auth>>,
+    pub awaits_hello: bool,
+}
+
+/// A client that a policy has let in.
+struct Admitted {
+    identity: Identity,
+    auth: Option<Arc<Auth>>,
+    csrf: bool,
+}
+
+impl Asked<'_> {
+    /// Runs the checks of a place, in their one order.
+    pub(super) fn check(&self, mut ask: Ask, place: Policies<'_>) -> Result<Passed, Verdict> {
+        let (mut passed, mut extras) = (Passed::default(), Extras::default());
+        let mut outcome: Option<Result<Admitted, Denied>> = None;
+        let mut progress = Progress::default();
+        loop {
+            let known = match &outcome {
+                None => Known::Nothing,
+                Some(Ok(admitted)) => Known::Admitted {
+                    identity: &admitted.identity,
+                    csrf: admitted.csrf,
+                },
+                Some(Err(denied)) => Known::Denied(denied),
+            };
+            let view = View {
+                ask,
+                place,
+                carrier: Carrier::default(),
+                known,
+                progress,
+            };
+            let step = match policy::check(&view) {
+                Decision::Allow => break,
+                Decision::AwaitHello => {
+                    passed.awaits_hello = true;
+                    break;
+                }
+                Decision::Deny(reason) => return Err(turned(&reason, ask)),
+                // Limits are named, and nothing is taken from them.
+                Decision::Count { step, .. } => {
+                    progress.note(step);
+                    continue;
+                }
+                Decision::Run(step) => step,
+            };
+            progress.note(step);
+            match step {
+                Step::Origin => self.judge_origin(place)?,
+                Step::Form => {
+                    let draining = |shared: &Shared| shared.draining.load(Ordering::Relaxed);
+                    let is_draining = self.world.shared.is_some_and(draining);
+                    let offered = self.destination.expect_handshake(
+                        self.is_handshake,
+                        is_draining,
+                        &self.head,
+                    )?;
+                    let parameters = take_parameters(self.query, self.destination, place.auth);
+                    extras = extras_of(offered.as_ref(), &parameters);
+                    passed.offer = offered.unwrap_or_default();
+                    if let Ask::Session { json } = &mut ask {
+                        *json = passed.offer.json;
+                    }
+                }
+                Step::Identity => outcome = Some(self.identify(place.auth, &extras)?),
+                Step::Csrf => {
+                    if let Some(Ok(Admitted {
+                        auth: Some(auth), ..
+                    })) = &outcome
+                    {
+                        judge_csrf(&self.head, auth)?;
+                    }
+                }
+                Step::Readings => {
+                    let csrf = !self.is_handshake;
+                    for other in place.others {
+                        self.check(Ask::Reading { csrf }, Policies::of_route(other))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(Ok(admitted)) = outcome {
+            (passed.identity, passed.auth) = (Some(admitted.identity), admitted.auth);
+        }
+        Ok(passed)
+    }
+
+    fn judge_origin(&self, place: Policies<'_>) -> Result<(), Verdict> {
+        let (in_force, host) = (self.world.in_force, &self.client.host);
+        let mut marks = Marks::default();
+        let answer = judge_origin(
+            in_force,
+            host,
+            self.is_handshake,
+            &self.head,
+            place.cors,
+            &mut marks,
+        )?;
+        match answer {
+            Some(answer) => Err(Verdict::preflight(answer.status().as_u16())),
+            None => Ok(()),
+        }
+    }
+
+    /// The user of the question, or the one whom the credential in its headers names, as far as that is known here.
+    fn identify(
+        &self,
+        auths: &[Arc<Auth>],
+        extras: &Extras,
+    ) -> Result<Result<Admitted, Denied>, Verdict> {
+        let found = credential::find(auths, &self.head.headers, extras);
+        if let Some(user) = &self.question.user {
+            let found = found.ok().flatten();
+            let auth = found.as_ref().map(|found| &found.auth).or(auths.first());
+            return Ok(Ok(Admitted {
+                identity: identity_of(self.question, user, auth),
+                csrf: found
+                    .as_ref()
+                    .is_some_and(|found| found.auth.csrf.is_some() && found.is_ambient()),
+                auth: auth.cloned(),
+            }));
+        }
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(Denied::Missing)),
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let identity = match verify(&found) {
+            Some(Ok(identity)) => Arc::new(identity),
+            Some(Err(denied)) => return Ok(Err(denied)),
+            None => {
+                return Err(Verdict::open(format!(
+                    "[auth.{}] would have to be asked whose credential this is: with --user NAME the rest is judged for \
+                     a user that it lets in",
+                    found.auth.name
+                )));
+            }
+        };
+        let admission = Admission {
+            found,
+            identity,
+            vouched_at: Instant::now(),
+            vouched_unix: unix_now(),
+            ticketed: None,
+        };
+        let is_revoked = |shared: &Shared| shared.authenticator.is_revoked(&admission);
+        if self.world.shared.is_some_and(is_revoked) {
+            return Ok(Err(Denied::Revoked));
+        }
+        Ok(Ok(Admitted {
+            csrf: admission.needs_csrf(),
+            auth: Some(admission.found.auth.clone()),
+            identity: Identity::clone(&admission.identity),
+        }))
+    }
+}
+
+/// What a client is answered that no policy lets in.
+fn turned(reason: &Reason<'_>, ask: Ask) -> Verdict {
+    match turned_away(reason, ask) {
+        Err(problem) => problem.into(),
+        Ok(Entry::TurnedAway(code)) => {
+            let why = match reason {
+                Reason::Denied(denied) => denied.detail(),
+                Reason::Unfit(unfit) => unfit.detail(),
+            };
+            Verdict::closed(websocket::refused_by(code), code, &why)
+        }
+        Ok(_) => Verdict::default(),
+    }
+}

@@ -1,0 +1,268 @@
+//! The answer to `explain`, as it is printed.
+
+use hyper::Method;
+use serde::Serialize;
+use serde_json::{Map, Number, Value, json};
+
+use super::super::context::Address;
+use crate::config::{Auth, Require, Rollout, Route, Share};
+use crate::http::problem::Problem;
+use crate::policy::Policies;
+use crate::rollout::{self, Decision, Stages, percent_number};
+use crate::router::{Match, Reading};
+
+/// What would become of a request.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Explanation {
+    /// The route's name.
+    pub route: Option<String>,
+    /// Whether the route is bridged.
+    pub action: Action,
+    /// The path as it is routed; none where it is refused as it is written.
+    pub canonical_path: Option<String>,
+    /// What the placeholders of the route's path stand for.
+    pub params: Map<String, Value>,
+    /// What holds there.
+    pub policies: PolicyView,
+    /// The answer.
+    pub verdict: Verdict,
+    /// What the rollout says; none where no WebSocket is there.
+    pub rollout: Option<RolloutView>,
+    /// Other readings of the path that other policies guard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<ReadingView>,
+}
+
+/// What a route does with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A bridged route, or an endpoint of crossfade's own.
+    Bridge,
+    /// A route without a source.
+    Passthrough,
+    /// No route.
+    #[default]
+    NotFound,
+}
+
+/// The policies of a place, as the file names them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PolicyView {
+    /// The `[cors.NAME]`.
+    pub cors: Option<String>,
+    /// The `[auth.NAME]`, or a list of them.
+    pub auth: Option<Value>,
+    /// The roles and claims that are required.
+    pub require: Option<Value>,
+    /// The `[rate_limit.NAME]`.
+    pub rate_limit: Option<String>,
+    /// `share` of a bridged route.
+    pub share: Option<Value>,
+}
+
+/// The answer that the request would get.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Its status, where crossfade gives it; none where the request passes, or where an authority would have to be asked.
+    pub status: Option<u16>,
+    /// The code of its problem document.
+    pub code: Option<String>,
+    /// For a person: a word, and what it means.
+    pub why: String,
+}
+
+/// What a rollout says of a client.
+#[derive(Clone, Debug, Serialize)]
+pub struct RolloutView {
+    /// Its name; none where the route is on for everybody.
+    pub name: Option<String>,
+    /// What was judged.
+    pub unit: Option<String>,
+    /// Its bucket, 0 to 99,999.
+    pub bucket: Option<u32>,
+    /// The percentage in force.
+    pub percent: Number,
+    /// `websocket` or `legacy`.
+    pub transport: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Another reading of the path, and the route there.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadingView {
+    /// The path.
+    pub path: String,
+    /// The route's name.
+    pub route: String,
+    /// What holds there.
+    pub policies: ReadingPolicies,
+}
+
+/// What guards another reading.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadingPolicies {
+    /// The `[auth.NAME]`, or a list of them.
+    pub auth: Option<Value>,
+    /// The roles and claims that are required.
+    pub require: Option<Value>,
+}
+
+impl Explanation {
+    /// Names the route, its policies, and the other readings of the path.
+    pub(super) fn name_route(&mut self, found: &Match, address: Address<'_>, method: &Method) {
+        let route = &*found.route;
+        self.route = Some(route.name.to_string());
+        self.action = match found.bridged {
+            true => Action::Bridge,
+            false => Action::Passthrough,
+        };
+        let params = found.params.iter();
+        self.params = params
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        self.policies = PolicyView {
+            share: route.source.as_ref().map(|_| share(route)),
+            ..PolicyView::new(&Policies::of_route(route))
+        };
+        let (routes, host) = (&address.in_force.routes, address.host);
+        let readings = routes.readings(host, method, address.path, route);
+        let readings = readings.unwrap_or_default().into_iter();
+        self.readings = readings.map(ReadingView::new).collect();
+    }
+
+    /// An endpoint of crossfade's own is no route.
+    pub(super) fn name_endpoint(&mut self, policies: &Policies<'_>) {
+        self.action = Action::Bridge;
+        self.policies = PolicyView::new(policies);
+    }
+}
+
+impl PolicyView {
+    fn new(policies: &Policies<'_>) -> Self {
+        PolicyView {
+            cors: policies.cors.map(|cors| cors.name.to_string()),
+            auth: auth(policies.auth.iter().map(|auth| &**auth)),
+            require: policies.require.map(require),
+            rate_limit: policies.rate_limit.map(|limit| limit.name.to_string()),
+            share: None,
+        }
+    }
+}
+
+impl ReadingView {
+    fn new(reading: Reading) -> Self {
+        let route = &reading.route;
+        ReadingView {
+            path: reading.path,
+            route: route.name.to_string(),
+            policies: ReadingPolicies {
+                auth: auth(route.auth.iter().map(|auth| &**auth)),
+                require: route.require.as_ref().map(require),
+            },
+        }
+    }
+}
+
+impl Verdict {
+    /// Crossfade does not give the answer, or cannot tell it yet.
+    pub(super) fn open(why: String) -> Self {
+        Verdict {
+            why,
+            ..Verdict::default()
+        }
+    }
+
+    /// Crossfade answers a preflight, whether it grants what is asked or not.
+    pub(super) fn preflight(status: u16) -> Self {
+        let why = "preflight: answered by `cors` of the route that its method would reach";
+        Verdict {
+            status: Some(status),
+            ..Verdict::open(why.to_owned())
+        }
+    }
+
+    /// The rollout keeps the client on the legacy transport.
+    pub(super) fn legacy(reason: &str) -> Self {
+        let mut verdict = Verdict::from(Problem::legacy());
+        verdict.why = format!("{}, by the rollout's `{reason}`", verdict.why);
+        verdict
+    }
+
+    /// The handshake is answered, and its socket closed with a code that the client can read.
+    pub(super) fn closed(word: &str, close: u16, why: &str) -> Self {
+        Verdict {
+            status: Some(101),
+            code: Some(word.to_owned()),
+            why: format!("{word}: the socket is closed by {close}: {why}"),
+        }
+    }
+}
+
+impl From<Problem> for Verdict {
+    fn from(problem: Problem) -> Self {
+        let word = problem.reason.unwrap_or(problem.code);
+        Verdict {
+            status: Some(problem.status.as_u16()),
+            code: Some(problem.code.to_owned()),
+            why: format!("{word}: {}", problem.detail),
+        }
+    }
+}
+
+impl RolloutView {
+    pub(super) fn new(rollout: Option<&Rollout>, stages: &Stages, decision: &Decision) -> Self {
+        let percent = rollout.map_or(rollout::EVERYBODY, |rollout| {
+            let stage = stages.get(&rollout.name).cloned();
+            let stage = stage.unwrap_or_else(|| rollout::Stage::planned(rollout));
+            stage.effective_percent()
+        });
+        RolloutView {
+            name: rollout.map(|rollout| rollout.name.to_string()),
+            unit: decision.unit.clone(),
+            bucket: decision.bucket,
+            percent: percent_number(percent),
+            transport: decision.transport.as_str(),
+            reason: decision.reason.as_str(),
+        }
+    }
+}
+
+/// One name, or a list of them, as the file has it.
+fn auth<'a>(auths: impl Iterator<Item = &'a Auth>) -> Option<Value> {
+    let mut names: Vec<&str> = auths.map(|auth| &*auth.name).collect();
+    match names.len() {
+        0 => None,
+        1 => names.pop().map(Value::from),
+        _ => Some(names.into()),
+    }
+}
+
+fn require(require: &Require) -> Value {
+    let claims = require.claims.iter().cloned();
+    let claims: Map<String, Value> = claims.map(|(name, values)| (name, values.into())).collect();
+    json!({"roles": require.roles, "claims": claims})
+}
+
+/// As the file has it.
+fn share(route: &Route) -> Value {
+    let accept: Vec<&str> = route.accept.iter().map(|wire| wire.as_str()).collect();
+    let word = match &route.share {
+        Share::User => return "user".into(),
+        Share::Connection => return "connection".into(),
+        Share::Claims(claims) if accept.is_empty() => return json!({"claims": claims}),
+        Share::Claims(claims) => return json!({"claims": claims, "accept": accept}),
+        Share::Public => "public",
+        Share::Authenticated => "authenticated",
+    };
+    match accept.is_empty() {
+        true => word.into(),
+        false => {
+            let mut share = Map::new();
+            share.insert(word.to_owned(), true.into());
+            share.insert("accept".to_owned(), accept.into());
+            share.into()
+        }
+    }
+}
