@@ -1,25 +1,17 @@
 //! The other listener: API, metrics, probes.
 //!
-//! A request's way: the three open paths · `Host` · `Origin` · token · path and method (`Resource`) · its function. Functions
-//! return an `Answer` or a `Fault`; only `answer` turns those into bytes.
+//! A request's way: the three open paths · `Host` · `Origin` · token · path and method (`router`) · its function in `api`. Functions
+//! return an `Answer` or a `Fault`; only `response` turns those into bytes.
 
-mod answer;
-mod ask;
+mod access;
+mod api;
 mod callers;
-mod config;
-mod door;
-mod explain;
-mod health;
+mod metrics_listener;
 mod parting;
-mod read;
-mod resource;
-mod revoke;
-mod rollouts;
-mod scrape;
-mod serve;
-mod sessions;
-mod topics;
-mod upgrade;
+mod request;
+mod response;
+mod router;
+mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,23 +19,23 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-pub use ask::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
-pub use explain::{parse_claim, parse_header};
-pub use revoke::REVOCATIONS;
-pub use scrape::Scrape;
-pub use serve::serve;
-pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
+pub use api::commands::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
+pub use api::explain::{parse_claim, parse_header};
+pub use api::revoke::REVOCATIONS;
+pub use api::upgrade::{NotUpgraded, Upgrade, Upgraded};
+pub use metrics_listener::Scrape;
+pub use server::serve;
 
 use crate::rollout::controller::Controller;
 use crate::session::Shared;
 
 /// What the API works on.
 pub struct Admin {
-    /// The house.
+    /// The process.
     pub shared: Arc<Shared>,
     /// The stages.
     pub controller: Controller,
-    /// Whoever owns the configuration.
+    /// The task that owns the configuration.
     pub asks: mpsc::Sender<Ask>,
     /// Whoever can start another process in this one's place.
     pub upgrades: Option<mpsc::Sender<Upgrade>>,

@@ -5,22 +5,22 @@ use hyper::header::IF_MATCH;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::ask::{Applied, Ask, Declined};
-use super::read::Asked;
+use super::commands::{Applied, Ask, Declined};
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 
 /// What is in force.
 pub async fn show(admin: &Admin) -> Result<Answer, Fault> {
     let snapshot = ask(admin, Ask::Show).await?;
     let generation = snapshot.generation;
-    Ok(answer::tagged(answer::json(&snapshot), generation))
+    Ok(response::tagged(response::json(&snapshot), generation))
 }
 
 /// What was accepted, oldest first.
 pub async fn history(admin: &Admin) -> Result<Answer, Fault> {
     let entries = ask(admin, Ask::History).await?;
-    Ok(answer::json(&json!({ "entries": entries })))
+    Ok(response::json(&json!({ "entries": entries })))
 }
 
 /// Reads the file again.
@@ -70,7 +70,7 @@ fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
     match outcome {
         Ok(applied) => {
             let generation = applied.generation;
-            Ok(answer::tagged(answer::json(&applied), generation))
+            Ok(response::tagged(response::json(&applied), generation))
         }
         Err(Declined::Invalid(problems)) => {
             let detail = "the file is invalid, and nothing changed; see `problems`";

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Admin;
-use super::answer::{self, Answer};
+use crate::admin::Admin;
+use crate::admin::response::{self, Answer};
 use crate::hub::Split;
 
 /// All of them, by route and path.
@@ -26,7 +26,7 @@ pub fn list(admin: &Admin) -> Answer {
         })
         .collect();
     let hints: Vec<Value> = hub.splits().iter().map(hint).collect();
-    answer::json(&json!({ "total": topics.len(), "topics": topics, "hints": hints }))
+    response::json(&json!({ "total": topics.len(), "topics": topics, "hints": hints }))
 }
 
 /// What an operator may do about topics that are probably one.

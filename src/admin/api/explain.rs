@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::read::Asked;
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 use crate::proxy::explain::{Question, World, explain};
 
 /// `GET /v1/explain?path=&method=&user=&role=&claim=&origin=&header=&websocket=`.
@@ -46,7 +46,7 @@ pub fn answer(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         stages: &stages,
         shared: Some(&admin.shared),
     };
-    Ok(answer::json(&explain(&question, world)))
+    Ok(response::json(&explain(&question, world)))
 }
 
 /// `Name: value`, the name in lower case.

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::IF_MATCH;
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Request, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::answer::Fault;
+use super::response::Fault;
 
 /// Largest body, bytes: a configuration file is the largest thing that anybody sends here.
 const LARGEST: usize = 4 << 20;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::read::Asked;
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 
 /// An order to upgrade.
 #[derive(Default)]
@@ -68,7 +68,7 @@ struct Wish {
 
 /// Which process would be replaced.
 pub fn show(admin: &Admin) -> Answer {
-    answer::json(&json!({
+    response::json(&json!({
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
         "available": admin.upgrades.is_some(),
@@ -101,7 +101,7 @@ pub async fn upgrade(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         .await
         .unwrap_or(Err(NotUpgraded::Refused(LEAVING.to_owned())))
     {
-        Ok(upgraded) => Ok(answer::json(&upgraded)),
+        Ok(upgraded) => Ok(response::json(&upgraded)),
         Err(NotUpgraded::Refused(why)) => Err(refused(&why)),
         Err(NotUpgraded::Unfit(why)) => Err(Fault::unprocessable(why)),
         Err(NotUpgraded::NotReady { why, stderr }) => {

@@ -14,9 +14,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::answer::{Answer, Fault};
+use super::api::health;
 use super::callers::{Caller, Callers};
-use super::health;
+use super::response::{Answer, Fault};
 use crate::server::listener;
 use crate::session::Shared;
 

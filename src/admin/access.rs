@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use hyper::HeaderMap;
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
+use hyper::{HeaderMap, StatusCode};
 use subtle::ConstantTimeEq;
 
-use super::answer::Fault;
+use super::response::Fault;
 use crate::config::Admin;
 
 /// Judges everything but the three open paths.

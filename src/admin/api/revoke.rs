@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::read::Asked;
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 use crate::policy::auth::Admission;
 use crate::policy::auth::revocation::Revoked;
 use crate::session::registry::Whom;
@@ -45,7 +45,7 @@ pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
             return Err(Fault::unprocessable(detail));
         }
     };
-    Ok(answer::json(&json!({ "closed": closed })))
+    Ok(response::json(&json!({ "closed": closed })))
 }
 
 /// The login by which one connection came in, and with it every connection of that login.
@@ -67,7 +67,7 @@ async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
             take_back(&what, admin).await
         }
     };
-    Ok(answer::json(&json!({ "closed": closed })))
+    Ok(response::json(&json!({ "closed": closed })))
 }
 
 async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {

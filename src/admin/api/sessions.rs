@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::read::Asked;
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 use crate::session::listing::SessionInfo;
 use crate::session::registry::{Notice, Whom};
 use crate::storage::rfc3339;
@@ -38,7 +38,7 @@ pub async fn list(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     let next = page.last().filter(|_| has_more);
     let next = next.map(|session| place(session.number));
     let sessions: Vec<Value> = page.iter().map(show).collect();
-    Ok(answer::json(&json!({
+    Ok(response::json(&json!({
         "total": admin.shared.sessions.count(),
         "next": next,
         "sessions": sessions,
@@ -90,7 +90,7 @@ pub async fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         }
     };
     let closed = admin.shared.sessions.close(&whom, closing.code).await;
-    Ok(answer::json(&json!({ "closed": closed })))
+    Ok(response::json(&json!({ "closed": closed })))
 }
 
 #[derive(Deserialize)]
@@ -121,7 +121,7 @@ pub async fn notify(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     let notice = Arc::new(Notice { level, msg, d });
     let sessions = &admin.shared.sessions;
     let notified = sessions.notify(notice, route.as_deref()).await;
-    Ok(answer::json(&json!({ "notified": notified })))
+    Ok(response::json(&json!({ "notified": notified })))
 }
 
 #[derive(Default, Deserialize)]
@@ -152,7 +152,7 @@ pub fn drain(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         .telemetry
         .life
         .drain_began("admin", sessions, window);
-    Ok(answer::json_with(
+    Ok(response::json_with(
         StatusCode::ACCEPTED,
         &json!({ "sessions": sessions }),
     ))
@@ -165,7 +165,7 @@ pub fn cancel_drain(admin: &Admin) -> Answer {
         admin.shared.sessions.cancel_drain();
         admin.shared.telemetry.life.drain_cancelled();
     }
-    answer::json(&json!({ "sessions": admin.shared.sessions.count() }))
+    response::json(&json!({ "sessions": admin.shared.sessions.count() }))
 }
 
 fn show(session: &SessionInfo) -> Value {

@@ -17,12 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::answer::{self, Answer, Fault, REQUEST_ID};
+use super::api::{config, explain, health, revoke, rollouts, sessions, topics, upgrade};
 use super::callers::{Caller, Callers};
 use super::parting::{Parting, Unread};
-use super::read::Asked;
-use super::resource::Resource;
-use super::{Admin, config, door, explain, health, revoke, rollouts, sessions, topics, upgrade};
+use super::request::Asked;
+use super::response::{self, Answer, Fault, REQUEST_ID};
+use super::router::Resource;
+use super::{Admin, access};
 use crate::server::listener::Listener;
 
 /// Connections at once: people, a scraper, a probe. For one more, the one that waited longest for its caller is closed.
@@ -146,7 +147,7 @@ async fn judge(
     let resource = Resource::find(request.uri().path());
     if !resource.as_ref().is_some_and(Resource::is_open) {
         let in_force = admin.shared.in_force.load();
-        door::admit(request.headers(), &in_force.config.admin)?;
+        access::admit(request.headers(), &in_force.config.admin)?;
     }
     let resource = resource
         .ok_or_else(|| Fault::not_found("no such path; /v1/openapi.json lists what there is"))?;
@@ -168,10 +169,10 @@ async fn dispatch(
     admin: &Arc<Admin>,
 ) -> Result<Answer, Fault> {
     match resource {
-        Resource::Live => Ok(answer::body(StatusCode::OK, "text/plain", "ok")),
+        Resource::Live => Ok(response::body(StatusCode::OK, "text/plain", "ok")),
         Resource::Ready => Ok(health::ready(admin)),
         Resource::Metrics => Ok(health::metrics(&admin.shared)),
-        Resource::OpenApi => Ok(answer::body(
+        Resource::OpenApi => Ok(response::body(
             StatusCode::OK,
             "application/json",
             include_str!("openapi.json"),

@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, json};
 
-use super::Admin;
-use super::answer::{self, Answer, Fault};
-use super::read::Asked;
+use crate::admin::Admin;
+use crate::admin::request::Asked;
+use crate::admin::response::{self, Answer, Fault};
 use crate::rollout::controller::{Refused, Status};
 use crate::rollout::record::Change;
 use crate::rollout::{by_word, percent_number, thousandths};
@@ -54,7 +54,7 @@ pub async fn list(admin: &Admin) -> Answer {
         .into_iter()
         .map(|status| show(status, admin, &sessions))
         .collect();
-    answer::json(&json!({ "rollouts": rollouts }))
+    response::json(&json!({ "rollouts": rollouts }))
 }
 
 /// One of them.
@@ -110,7 +110,7 @@ pub fn history(name: &str, admin: &Admin) -> Result<Answer, Fault> {
             })
         })
         .collect();
-    Ok(answer::json(&json!({ "entries": entries })))
+    Ok(response::json(&json!({ "entries": entries })))
 }
 
 async fn change(name: &str, asked: &Asked, admin: &Admin, change: Change) -> Result<Answer, Fault> {
@@ -147,7 +147,7 @@ fn unknown(name: &str, admin: &Admin) -> Fault {
 async fn tell(status: Status, admin: &Admin) -> Answer {
     let generation = status.record.generation;
     let sessions = admin.shared.sessions.list().await;
-    answer::tagged(answer::json(&show(status, admin, &sessions)), generation)
+    response::tagged(response::json(&show(status, admin, &sessions)), generation)
 }
 
 fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> Rollout {

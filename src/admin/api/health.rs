@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::Admin;
-use super::answer::{self, Answer};
+use crate::admin::Admin;
+use crate::admin::response::{self, Answer};
 use crate::config::Upstream;
 use crate::session::Shared;
 use crate::storage::{rfc3339, unix_seconds};
@@ -17,8 +17,8 @@ use crate::storage::{rfc3339, unix_seconds};
 /// `/readyz`.
 pub fn ready(admin: &Admin) -> Answer {
     match admin.unready() {
-        None => answer::json(&json!({ "ready": true })),
-        Some(why) => answer::json_with(
+        None => response::json(&json!({ "ready": true })),
+        Some(why) => response::json_with(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({ "ready": false, "why": why }),
         ),
@@ -29,7 +29,7 @@ pub fn ready(admin: &Admin) -> Answer {
 pub fn metrics(shared: &Shared) -> Answer {
     measure_age(shared);
     let text = shared.telemetry.render();
-    answer::body(
+    response::body(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
         text,
@@ -101,7 +101,7 @@ pub async fn health(admin: &Admin) -> Answer {
         "down" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::OK,
     };
-    answer::json_with(code, &document)
+    response::json_with(code, &document)
 }
 
 async fn describe(admin: &Admin, upstream: &Upstream) -> Value {
