@@ -7,14 +7,13 @@ backend's 413, where a connection that is closed too early is a broken pipe.
 """
 
 import contextlib
-import http.server
 import pathlib
 import subprocess
 import sys
 import tempfile
 import threading
 
-from world import Crossfade, Server, certificate
+from world import Crossfade, Impatient, Server, certificate
 
 HERE = pathlib.Path(__file__).parent / "early"
 PATIENCE_S = 60
@@ -38,22 +37,6 @@ upstream = "app"
 rate_limit = "none"
 """
 STATUSES = ("401", "404", "413", "429")
-
-
-class Impatient(http.server.BaseHTTPRequestHandler):
-    """Answers without reading what is sent, and hangs up."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.send_response(413)
-        self.send_header("Content-Length", "4")
-        self.end_headers()
-        self.wfile.write(b"full")
-        self.close_connection = True
-
-    def log_message(self, *_):
-        pass
 
 
 def main():

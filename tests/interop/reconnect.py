@@ -10,9 +10,9 @@ import asyncio
 import json
 import os
 import random
+import re
 import resource
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -131,28 +131,23 @@ async def counted(port: int) -> dict:
     return json.loads(answer.split(b"\r\n\r\n", 1)[1])
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-async def start(binary: str, file: str):
+async def start(file: str, public: int, backend: int, handshakes: str):
+    """The process, and its public port, which is a free one where `public` is 0."""
+    with open(file, "w") as config:
+        config.write(CONFIG.format(public=public, backend=backend, handshakes=handshakes))
+    binary = os.environ["CROSSFADE_BINARY"]
     process = await asyncio.create_subprocess_exec(binary, "run", "--config", file, stdout=asyncio.subprocess.PIPE)
-    assert (await process.stdout.readline()).startswith(b"ready"), "crossfade did not start"
-    return process
+    ready = re.match(rb"ready public=http://127.0.0.1:(\d+)", await process.stdout.readline())
+    assert ready, "crossfade did not start"
+    return process, int(ready[1])
 
 
 async def storm(arguments) -> bool:
     backend = await asyncio.create_subprocess_exec(sys.executable, __file__, "--backend", stdout=asyncio.subprocess.PIPE)
     backend_port = int(await backend.stdout.readline())
-    public = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(CONFIG.format(public=public, backend=backend_port, handshakes=arguments.handshakes))
-        file.flush()
-        binary = os.environ["CROSSFADE_BINARY"]
+        process, public = await start(file.name, 0, backend_port, arguments.handshakes)
         clients = [Client(number, arguments.sessions, public) for number in range(arguments.clients)]
-        process = await start(binary, file.name)
         try:
             began = time.monotonic()
             await asyncio.gather(*(client.connect(began) for client in clients))
@@ -163,7 +158,7 @@ async def storm(arguments) -> bool:
                 client.drop()
                 client.attempts = client.waits = 0
             await counted(backend_port)
-            process = await start(binary, file.name)
+            process, _ = await start(file.name, public, backend_port, arguments.handshakes)
             began = time.monotonic()
             back = await asyncio.wait_for(asyncio.gather(*(client.connect(began) for client in clients)), arguments.seconds * 2)
             seen = await counted(backend_port)

@@ -119,7 +119,7 @@ fi
 
 # gRPC's packages from their lock, kept until that changes; bodies.py says where it did without.
 install_grpc() {
-    local lock=tests/interop/bodies/requirements.txt
+    local lock=tests/interop/grpc-requirements.txt
     cmp -s "$lock" .venv-grpc/installed.txt && return
     rm -rf .venv-grpc
     python3 -m venv .venv-grpc && .venv-grpc/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" && cp "$lock" .venv-grpc/installed.txt
@@ -131,9 +131,10 @@ else
     if install_grpc; then
         python=.venv-grpc/bin/python
     else
-        not_run 'bodies (gRPC): grpcio cannot be installed (see tests/interop/bodies/requirements.txt)'
+        not_run 'bodies (gRPC): grpcio cannot be installed (see tests/interop/grpc-requirements.txt)'
     fi
-    part 'bodies (http.client, https server, gRPC)' env PYTHONDONTWRITEBYTECODE=1 $python tests/interop/bodies/bodies.py "$PWD/target/debug/crossfade"
+    part 'bodies (http.client, https server, gRPC)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+        $python tests/interop/bodies.py
 fi
 
 part 'everybody comes back at once (1,000 clients)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \

@@ -62,6 +62,28 @@ class Legacy(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Impatient(http.server.BaseHTTPRequestHandler):
+    """Answers a POST without reading what is sent, and hangs up; where a GET's answer ends only the connection's end tells."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"all of it")
+
+    def do_POST(self):
+        self.send_response(413)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"full")
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
@@ -115,7 +137,7 @@ def world(tls=False):
 
 
 def certificate(directory):
-    """A self-signed certificate for localhost, as the section that names it."""
+    """A self-signed certificate for localhost, as the section that names it; its files are key.pem and cert.pem."""
     key, cert = f"{directory}/key.pem", f"{directory}/cert.pem"
     request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     command = ["openssl", *request.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
