@@ -2,13 +2,19 @@
 # what a command needs beyond them it installs from lock files below this directory, or it says what it left out.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench quick check fuzz
+.PHONY: help demo unit test fmt bench quick check fuzz
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a legacy backend, crossfade before it, and a page that shows both; no configuration
 	cargo run --locked --release -- demo
+
+unit: ## unit tests alone, in seconds and with nothing but Rust
+	@cargo test --locked --quiet --lib
+
+fmt: ## rewrites every file in the usual format; `make check` only judges it
+	@cargo fmt --all
 
 test: ## unit tests, stories over sockets, then the interop stage; names what did not run
 	@bash tests/interop/run.sh

@@ -4,9 +4,14 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::harness::{JSON, Proxy, Socket, admin::get, request};
+use crate::harness::{
+    JSON, Proxy, Socket,
+    admin::get,
+    auth::{ALICE, BOB, keys},
+    request,
+};
 use crate::policy::SPELLINGS;
-use crate::policy::world::{ALICE, APP, BOB, CORS, EVIL, ask, backend, keys, route};
+use crate::policy::world::{APP, CORS, EVIL, ask, backend, route};
 
 const HANDSHAKE: [&str; 4] = [
     "Connection: Upgrade",

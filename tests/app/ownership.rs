@@ -1,50 +1,43 @@
 //! A configuration that belongs to another user than the process.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use crate::harness::{
-    Folder,
+    Folder, Process,
     admin::{ask, get},
-    process::ready,
+    process::BINARY,
 };
 
 /// Some user that is not root; that it has an account matters to nothing here.
 const OTHER: u32 = 65534;
 
-/// Killed when it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// `crossfade run` as the other user, who may not enter the folder that it was built in.
-fn start(folder: &Folder) -> Child {
-    let run = |binary: &std::path::Path| {
+fn start(folder: &Folder) -> Process {
+    let run = |binary: &Path| {
         let mut command = Command::new(binary);
         command.args(["run", "--config"]).arg(folder.config());
         command.current_dir("/").uid(OTHER).gid(OTHER);
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        command
     };
-    let built = env!("CARGO_BIN_EXE_crossfade");
-    run(built.as_ref())
-        .or_else(|error| match error.kind() {
-            ErrorKind::PermissionDenied => {
-                let copy = folder.0.path().join("crossfade");
-                fs::copy(built, &copy)?;
-                run(&copy)
-            }
-            _ => Err(error),
-        })
-        .unwrap()
+    let may_run = |binary: &Path| {
+        let mut version = Command::new(binary);
+        version
+            .arg("--version")
+            .current_dir("/")
+            .uid(OTHER)
+            .gid(OTHER);
+        version.output().is_ok()
+    };
+    if may_run(BINARY.as_ref()) {
+        return Process::spawn(&mut run(BINARY.as_ref()));
+    }
+    let copy = folder.0.path().join("crossfade");
+    fs::copy(BINARY, &copy).unwrap();
+    Process::spawn(&mut run(&copy))
 }
 
 #[tokio::test]
@@ -58,15 +51,14 @@ async fn a_file_whose_owner_cannot_be_kept_is_read_only() {
     // The other user may put any file there, and only read this one.
     fs::set_permissions(folder.config(), PermissionsExt::from_mode(0o644)).unwrap();
     chown(folder.0.path(), Some(OTHER), Some(OTHER)).unwrap();
-    let mut child = start(&folder);
-    let (_, admin) = ready(&mut child);
-    let _running = Running(child);
+    let process = start(&folder);
+    let admin = &process.admin;
     let before = (
         folder.read(),
         fs::read_dir(folder.0.path()).unwrap().count(),
     );
     let other = before.0.replace("percent = 25", "percent = 26");
-    let put = ask(&admin, "PUT", "/v1/config", &["If-Match: *"], &other).await;
+    let put = ask(admin, "PUT", "/v1/config", &["If-Match: *"], &other).await;
     assert_eq!(
         (put.status, &put.json["code"]),
         (409, &"read_only".into()),
@@ -82,7 +74,7 @@ async fn a_file_whose_owner_cannot_be_kept_is_read_only() {
         (now.ino(), now.uid(), now.mode()),
         (kept.ino(), 0, 0o100_644)
     );
-    assert_eq!(get(&admin, "/v1/config").await.json["generation"], 1);
-    let rollouts = get(&admin, "/v1/rollouts").await.json;
+    assert_eq!(get(admin, "/v1/config").await.json["generation"], 1);
+    let rollouts = get(admin, "/v1/rollouts").await.json;
     assert_eq!(rollouts["rollouts"][0]["percent"], 25);
 }

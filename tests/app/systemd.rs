@@ -52,8 +52,7 @@ async fn the_manager_hears_ready_reloading_and_stopping() {
     eventually("RELOADING", async || manager.count("RELOADING=1") >= 1).await;
     eventually("READY again", async || manager.count("READY=1") >= 2).await;
     process.signal("INT");
-    let (code, _) = process.end().await;
-    assert_eq!(code, Some(0));
+    assert_eq!(process.end().await.code, Some(0));
     eventually("STOPPING", async || manager.count("STOPPING=1") == 1).await;
     assert_eq!(manager.count("WATCHDOG=1"), 0, "nobody asked for it");
 }

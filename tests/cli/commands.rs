@@ -1,87 +1,16 @@
 //! The real binary: ready line, signals, commands, exit codes.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::harness::{
-    Folder,
+    Folder, Process,
     admin::{get, metric},
     eventually,
     folder::{ROUTES, listeners},
+    process::{BINARY, End, run},
     within,
 };
-
-const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
-
-struct Running {
-    child: Child,
-    admin: String,
-    ready: String,
-}
-
-impl Running {
-    fn start(config: &Path) -> Self {
-        Running::start_with(config, &[])
-    }
-
-    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["run", "--config"])
-            .arg(config)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        let mut out = BufReader::new(child.stdout.as_mut().unwrap());
-        out.read_line(&mut ready).unwrap();
-        let (_, admin) = ready.trim_end().split_once(" admin=").unwrap_or(("", ""));
-        Running {
-            admin: admin.to_owned(),
-            child,
-            ready,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Waits for the end; the exit code and how long it took.
-    async fn end(mut self) -> (Option<i32>, Duration) {
-        let since = Instant::now();
-        let code = loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => break status.code(),
-                None if since.elapsed() > Duration::from_secs(30) => panic!("it does not end"),
-                None => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        };
-        (code, since.elapsed())
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).args(["--admin", &self.admin]);
-        command
-            .env_remove("CROSSFADE_ADMIN_TOKEN")
-            .output()
-            .unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -91,17 +20,13 @@ fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-fn run(arguments: &[&str]) -> Output {
-    Command::new(BINARY).args(arguments).output().unwrap()
-}
-
 #[test]
 fn the_ready_line_names_every_address() {
     let folder = Folder::with_rollout("percent = 1");
     let socket = folder.0.path().join("public.sock");
     let two = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]", socket.display());
     folder.write(&folder.read().replacen("listen = \"127.0.0.1:0\"", &two, 1));
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let line = running.ready.strip_suffix('\n').unwrap();
     let rest = line.strip_prefix("ready public=http://127.0.0.1:").unwrap();
     let (public, admin) = rest.split_once(" admin=http://127.0.0.1:").unwrap();
@@ -114,7 +39,7 @@ fn the_ready_line_names_every_address() {
 #[tokio::test]
 async fn sighup_reloads_and_a_broken_file_changes_nothing() {
     let folder = Folder::with_rollout("percent = 1");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let generation = async || metric(&running.admin, "crossfade_config_generation").await;
     assert_eq!(generation().await, 1.0);
     folder.write("[server");
@@ -143,22 +68,22 @@ async fn sigterm_leaves_in_order_with_readiness_first() {
             .read()
             .replace("[server]", "[server]\ndrain_timeout = \"5s\""),
     );
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     running.signal("TERM");
     eventually("not ready", async || {
         get(&running.admin, "/readyz").await.status == 503
     })
     .await;
-    let (code, time) = running.end().await;
+    let End { code, took, .. } = running.end().await;
     assert_eq!(code, Some(0));
-    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]
 async fn a_second_sigterm_or_an_interrupt_ends_it_at_once() {
     for signals in [&["TERM", "TERM"][..], &["TERM", "INT"], &["INT"]] {
         let folder = Folder::with_rollout("percent = 1");
-        let running = Running::start(&folder.config());
+        let running = Process::start(&folder.config(), &[]);
         for (n, signal) in signals.iter().enumerate() {
             if n > 0 {
                 let unready = || async { get(&running.admin, "/readyz").await.status == 503 };
@@ -166,9 +91,9 @@ async fn a_second_sigterm_or_an_interrupt_ends_it_at_once() {
             }
             running.signal(signal);
         }
-        let (code, time) = running.end().await;
+        let End { code, took, .. } = running.end().await;
         assert_eq!(code, Some(0), "{signals:?}");
-        assert!(time < Duration::from_secs(2), "{signals:?} {time:?}");
+        assert!(took < Duration::from_secs(2), "{signals:?} {took:?}");
     }
 }
 
@@ -184,7 +109,7 @@ async fn systemd_is_told_of_ready_reloading_and_stopping() {
         String::from_utf8(text).unwrap()
     };
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
-    let running = Running::start_with(&folder.config(), &environment);
+    let running = Process::start(&folder.config(), &environment);
     assert_eq!(told().await.trim(), "READY=1");
     folder.write(&folder.text("percent = 2"));
     running.signal("HUP");
@@ -205,7 +130,7 @@ async fn systemd_is_told_of_ready_reloading_and_stopping() {
 #[tokio::test]
 async fn the_log_turns_while_it_runs() {
     let folder = Folder::with_rollout("percent = 1");
-    let mut running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let quiet = "percent = 2\n[log]\nlevel = \"error\"";
     folder.write(&folder.text(quiet));
     let json = "percent = 3\n[log]\nformat = \"json\"";
@@ -214,9 +139,7 @@ async fn the_log_turns_while_it_runs() {
     folder.write(&folder.text(json));
     eventually("generation 3", async || generation().await == 3.0).await;
     running.signal("INT");
-    let mut log = String::new();
-    let mut stderr = running.child.stderr.take().unwrap();
-    stderr.read_to_string(&mut log).unwrap();
+    let log = String::from_utf8(running.end().await.stderr).unwrap();
     let (text, json): (Vec<&str>, Vec<&str>) = log.lines().partition(|l| !l.starts_with('{'));
     assert!(text.iter().any(|l| l.contains("generation=1")), "{log}");
     assert!(!log.contains("generation=2"), "{log}");
@@ -285,7 +208,7 @@ fn check_tells_every_problem_in_lines_or_as_json() {
 #[test]
 fn the_release_managers_commands() {
     let folder = Folder::with_rollout("percent = 25");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let status = running.run(&["rollout", "status"]);
     assert_eq!(status.status.code(), Some(0));
     let lines: Vec<&str> = stdout(&status).lines().collect();
@@ -321,7 +244,7 @@ fn the_release_managers_commands() {
 #[test]
 fn with_several_rollouts_status_shows_all_and_kill_kills_all() {
     let folder = Folder::with_rollout("percent = 25\n[rollout.console]\npercent = 50");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let status = running.run(&["rollout", "status"]);
     assert_eq!(stdout(&status).lines().count(), 3);
     for command in ["resume", "pause", "history"] {
@@ -340,7 +263,7 @@ fn with_several_rollouts_status_shows_all_and_kill_kills_all() {
 #[test]
 fn answers_are_printed_as_they_are_and_a_refusal_exits_1() {
     let folder = Folder::with_rollout("percent = 25");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     for arguments in [
         &["rollout", "status"][..],
         &["config", "show"],
@@ -383,7 +306,7 @@ fn answers_are_printed_as_they_are_and_a_refusal_exits_1() {
 #[tokio::test]
 async fn json_is_the_answers_body_byte_for_byte() {
     let folder = Folder::with_rollout("percent = 25");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     for (arguments, path) in [
         (&["rollout", "status"][..], "/v1/rollouts"),
         (&["config", "show"], "/v1/config"),
@@ -416,7 +339,7 @@ fn nobody_there_and_a_missing_token_say_what_to_do() {
         .replace("[admin]\nlisten = \"127.0.0.1:0\"", "[admin]\nTOKEN");
     let text = text.replace("TOKEN", &format!("token = \"0123456789abcdef\"\n{socket}"));
     folder.write(&text);
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     assert!(running.admin.starts_with("unix:"), "{}", running.ready);
     let anonymous = running.run(&["rollout", "status"]);
     assert_eq!(anonymous.status.code(), Some(1));
@@ -428,7 +351,7 @@ fn nobody_there_and_a_missing_token_say_what_to_do() {
 #[test]
 fn the_admin_address_is_named_or_that_of_the_folder() {
     let folder = Folder::with_rollout("percent = 1");
-    let running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let authority = running.admin.strip_prefix("http://").unwrap();
     let elsewhere = format!("http://{}", authority.replace("127.0.0.1", "localhost"));
     let list = |here: &Folder, admin: Option<&str>, more: &[&str]| {
@@ -474,8 +397,8 @@ fn explain_judges_a_file_too() {
     assert_eq!(judged["rollout"]["transport"], "websocket");
 }
 
-#[test]
-fn the_log_holds_no_secret_and_no_control_byte() {
+#[tokio::test]
+async fn the_log_holds_no_secret_and_no_control_byte() {
     let canary = "canary-canary-canary-canary-canary";
     let folder = Folder::with_rollout("percent = 25");
     let text = folder.read();
@@ -484,7 +407,7 @@ fn the_log_holds_no_secret_and_no_control_byte() {
     folder.write(&format!(
         "{text}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n"
     ));
-    let mut running = Running::start(&folder.config());
+    let running = Process::start(&folder.config(), &[]);
     let reason = "a\u{1b}[31m\r\nb";
     let killed = [
         "rollout",
@@ -496,14 +419,7 @@ fn the_log_holds_no_secret_and_no_control_byte() {
     ];
     assert_eq!(running.run(&killed).status.code(), Some(0));
     running.signal("INT");
-    let mut log = String::new();
-    running
-        .child
-        .stderr
-        .as_mut()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
+    let log = String::from_utf8(running.end().await.stderr).unwrap();
     assert!(log.contains("rollout changed"));
     assert!(!log.contains("canary"), "{log}");
     for line in log.lines() {

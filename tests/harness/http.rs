@@ -215,6 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
+    /// Waits until the other side leaves, however long that takes; what it still says is dropped.
+    pub async fn leaves(&mut self) {
+        let mut said = [0; 1024];
+        while let Ok(1..) = self.stream.read(&mut said).await {}
+    }
+
     /// Everything up to the end of the connection, a reset included.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}

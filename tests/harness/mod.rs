@@ -3,8 +3,9 @@
 
 pub mod admin;
 pub mod app;
+pub mod auth;
 pub mod backend;
-pub mod feed;
+pub mod builder;
 pub mod folder;
 pub mod http;
 pub mod http2;
@@ -15,7 +16,9 @@ pub mod socket;
 pub mod tls;
 pub mod tls_backend;
 
+pub use app::App;
 pub use backend::{Backend, quiet_stream, reply};
+pub use builder::proxy;
 pub use folder::Folder;
 pub use http::{KEY, Message, Peer, handshake, request};
 pub use process::Process;
@@ -25,7 +28,7 @@ pub use socket::{JSON, Seen, Socket};
 use std::time::Duration;
 
 /// Longer than anything here takes; a test that waits for it has failed.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(40);
 
 /// Waits for a fact, at most [`LONG`].
 pub async fn within<T>(what: &str, fact: impl Future<Output = T>) -> T {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crossfade::app::{self, Handle};
 use crossfade::telemetry::Telemetry;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Backend, Message, Peer};
+use super::admin::Answer;
+use super::builder::proxy;
+use super::{App, Backend, Message, Peer, admin, handshake};
 
 /// A running proxy; it ends when this is dropped.
 pub struct Proxy {
@@ -16,6 +19,10 @@ pub struct Proxy {
     /// The house itself.
     pub handle: Handle,
     server: String,
+    /// The upstream `app`, where it was started before one backend.
+    upstream: String,
+    /// The application behind it, where that was started with it.
+    pub(super) app: Option<App>,
     folder: TempDir,
 }
 
@@ -33,6 +40,8 @@ impl Proxy {
             address: address(&handle.public[0]),
             handle,
             server: server.to_owned(),
+            upstream: String::new(),
+            app: None,
             folder,
         }
     }
@@ -50,12 +59,55 @@ impl Proxy {
     pub async fn before(backend: &Backend, server: &str, routes: &str) -> Proxy {
         let address = backend.address;
         let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-        Proxy::start(server, &(upstream + routes)).await
+        let mut proxy = Proxy::start(server, &format!("{upstream}{routes}")).await;
+        proxy.upstream = upstream;
+        proxy
     }
 
     /// In front of one backend, everything passed through.
     pub async fn passthrough(backend: &Backend) -> Proxy {
         Proxy::before(backend, "", EVERYTHING).await
+    }
+
+    /// The application behind it.
+    pub fn app(&self) -> &App {
+        self.app.as_ref().expect("an application of its own")
+    }
+
+    /// That application as a backend: what reached it.
+    pub fn backend(&self) -> &Backend {
+        &self.app().backend
+    }
+
+    /// Its public address, as pages have it.
+    pub fn public(&self) -> &str {
+        &self.handle.public[0]
+    }
+
+    /// Puts other routes in force before the same backend.
+    pub async fn reload_routes(&self, routes: &str) {
+        self.reload(&format!("{}{routes}", self.upstream)).await;
+    }
+
+    /// Asks over a connection of its own; `line` is method and target, fields are as `name: value`.
+    pub async fn ask(&self, line: &str, fields: &[&str]) -> Message {
+        let mut client = self.client().await;
+        client.ask(line, &lines(fields), "").await
+    }
+
+    /// A handshake by hand; for answers that a client library does not show.
+    pub async fn shake(&self, target: &str, fields: &[&str]) -> Message {
+        asked(self, handshake(target, &lines(fields))).await.0
+    }
+
+    /// Asks the admin API.
+    pub async fn admin(&self, path: &str) -> Answer {
+        admin::get(&self.handle.admin, path).await
+    }
+
+    /// Tells the admin API.
+    pub async fn tell(&self, path: &str, body: &Value) -> Answer {
+        admin::post(&self.handle.admin, path, &body.to_string()).await
     }
 
     /// A new connection to the public address.
@@ -81,10 +133,8 @@ pub const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"
 
 /// A bridged stream, its rollout `web`, and all the rest.
 pub fn routes(rollout: &str) -> String {
-    format!(
-        "[[route]]\npath = \"/api/stream/{{id}}\"\nupstream = \"app\"\nsource = \"sse\"\n\
-         rollout = \"web\"\n[rollout.web]\n{rollout}\n{EVERYTHING}"
-    )
+    let stream = proxy().sse("/api/stream/{id}").rollout(rollout);
+    stream.everything().text()
 }
 
 /// Sends a request on a new connection; the answer, and the connection.
@@ -93,6 +143,10 @@ pub async fn asked(proxy: &Proxy, request: String) -> (Message, Peer) {
     client.send(request).await;
     let answer = client.response().await;
     (answer, client)
+}
+
+fn lines(fields: &[&str]) -> String {
+    fields.iter().map(|field| format!("{field}\r\n")).collect()
 }
 
 fn whole(server: &str, rest: &str) -> String {

@@ -8,7 +8,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::harness::{Peer, Proxy, within};
+use super::auth::bearer;
+use super::{Peer, Proxy, within};
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TcpStream>);
@@ -39,12 +40,74 @@ impl Proxy {
         })
     }
 
+    /// An open `crossfade.v1.json`, and its `welcome`.
+    pub async fn welcomed(&self, path: &str, fields: &[&str]) -> (Socket, Value) {
+        let mut opening = self.socket();
+        for field in fields {
+            opening = opening.field(field);
+        }
+        opening.json(path).await
+    }
+
     /// A multiplexed connection that has read its `welcome`.
     pub async fn join(&self, fields: &[&str]) -> Socket {
-        let fields = [&[JSON], fields].concat();
-        let mut socket = self.open("/_crossfade/ws", &fields).await;
-        socket.frame("welcome").await;
+        self.welcomed("/_crossfade/ws", fields).await.0
+    }
+}
+
+impl Proxy {
+    /// A client's socket, to be opened: `proxy.socket().sub("/ids")`.
+    pub fn socket(&self) -> Opening<'_> {
+        Opening {
+            proxy: self,
+            fields: Vec::new(),
+        }
+    }
+}
+
+/// A WebSocket of the proxy's own origin before it is opened.
+pub struct Opening<'a> {
+    proxy: &'a Proxy,
+    fields: Vec<String>,
+}
+
+impl Opening<'_> {
+    /// With a header field as `name: value`.
+    pub fn field(mut self, field: &str) -> Self {
+        self.fields.push(field.to_owned());
+        self
+    }
+
+    /// By this token, in its first header.
+    pub fn token(self, token: &str) -> Self {
+        self.field(&bearer(token))
+    }
+
+    /// A multiplexed connection that is subscribed to this path, as 1.
+    pub async fn sub(self, path: &str) -> Socket {
+        let mut socket = self.join().await;
+        socket.subscribe(1, path).await;
         socket
+    }
+
+    /// A multiplexed connection that has read its `welcome`.
+    pub async fn join(self) -> Socket {
+        self.json("/_crossfade/ws").await.0
+    }
+
+    /// A connection of `crossfade.v1.json`, and its `welcome`.
+    pub async fn json(self, path: &str) -> (Socket, Value) {
+        let mut socket = self.field(JSON).raw(path).await;
+        match socket.next().await {
+            Seen::Frame(welcome) if welcome["t"] == "welcome" => (socket, welcome),
+            seen => panic!("{path}: {seen:?}"),
+        }
+    }
+
+    /// A connection of whatever subprotocol its fields offer, raw otherwise.
+    pub async fn raw(self, path: &str) -> Socket {
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+        self.proxy.open(path, &fields).await
     }
 }
 

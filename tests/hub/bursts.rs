@@ -1,7 +1,6 @@
 //! Whatever comes at once comes whole and in order to every client that reads.
 
-use crate::harness::Socket;
-use crate::harness::app::World;
+use crate::harness::{Socket, proxy};
 
 const READERS: usize = 12;
 
@@ -22,29 +21,29 @@ async fn read_raw(socket: &mut Socket, mut last: u64, to: u64) {
 }
 
 async fn bursts_come_whole() {
-    let world = World::start().await;
+    let proxy = proxy().sse("/ids").start().await;
     let mut readers = Vec::new();
     for n in 0..READERS {
         if n % 3 == 0 {
-            readers.push((world.proxy.open("/ids", &[]).await, true));
+            readers.push((proxy.open("/ids", &[]).await, true));
             continue;
         }
-        let mut socket = world.proxy.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push((socket, false));
     }
     // It never reads, which costs the other clients nothing.
-    let mut stalled = world.proxy.join(&[]).await;
+    let mut stalled = proxy.join(&[]).await;
     stalled.subscribe(1, "/ids").await;
-    while world.proxy.handle.shared().hub.topics()[0].subscribers <= READERS {
+    while proxy.handle.shared().hub.topics()[0].subscribers <= READERS {
         tokio::task::yield_now().await;
     }
     let mut last = 0;
     for (count, is_cut) in [(600, false), (20_000, false), (5_000, true)] {
         if is_cut {
-            world.cut();
+            proxy.app().cut();
         }
-        let to = world.publish_many(count);
+        let to = proxy.app().publish_many(count);
         let mut reading = tokio::task::JoinSet::new();
         for (mut socket, is_raw) in readers.drain(..) {
             reading.spawn(async move {

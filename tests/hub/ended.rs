@@ -40,16 +40,16 @@ async fn jobs() -> Backend {
     .await
 }
 
-struct World {
+struct Jobs {
     backend: Backend,
     proxy: Proxy,
 }
 
-impl World {
-    async fn start() -> World {
+impl Jobs {
+    async fn start() -> Jobs {
         let backend = jobs().await;
         let proxy = Proxy::before(&backend, "", ROUTES).await;
-        World { backend, proxy }
+        Jobs { backend, proxy }
     }
 
     /// A client that is cut when it has the third step; its place.
@@ -92,17 +92,16 @@ impl World {
 
 #[tokio::test]
 async fn a_job_that_said_its_last_word_is_resumed() {
-    let world = World::start().await;
-    world
-        .gets_the_rest("/done", "upstream_closed", true, 1000)
+    let job = Jobs::start().await;
+    job.gets_the_rest("/done", "upstream_closed", true, 1000)
         .await;
 }
 
 #[tokio::test]
 async fn a_job_that_the_backend_forgot_is_resumed() {
-    let world = World::start().await;
-    world.gets_the_rest("/gone", "not_found", false, 4004).await;
+    let job = Jobs::start().await;
+    job.gets_the_rest("/gone", "not_found", false, 4004).await;
     // A new client is told by the backend.
-    let mut newcomer = world.proxy.open("/gone", &[JSON]).await;
+    let mut newcomer = job.proxy.open("/gone", &[JSON]).await;
     assert_eq!(newcomer.frame("err").await["code"], "not_found");
 }

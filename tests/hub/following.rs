@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::app::World;
-use crate::harness::{JSON, Socket, within};
+use crate::harness::{JSON, Socket, proxy, within};
 
 /// Clients, cuts of each one's own connection, and events.
 const CLIENTS: usize = 12;
@@ -14,22 +13,22 @@ const EVENTS: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_gets_everything_once_whoever_breaks_off() {
-    let world = World::start().await;
+    let proxy = proxy().sse("/ids").start().await;
     let mut first = Vec::new();
     for _ in 0..CLIENTS {
-        let mut socket = world.proxy.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         first.push(socket);
     }
-    let public = world.public();
+    let public = proxy.public();
     let mut clients = JoinSet::new();
     for socket in first {
-        clients.spawn(follow(public.clone(), socket));
+        clients.spawn(follow(public.to_owned(), socket));
     }
     for n in 1..=EVENTS {
-        world.publish();
+        proxy.app().publish();
         if n % 150 == 0 {
-            world.cut();
+            proxy.app().cut();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -65,67 +64,71 @@ async fn follow(public: String, mut socket: Socket) -> usize {
 
 #[tokio::test]
 async fn a_stream_without_ids_tells_each_loss_once() {
-    let world = World::start().await;
-    let mut socket = world.proxy.join(&[]).await;
+    let proxy = proxy().sse("/plain").start().await;
+    let mut socket = proxy.join(&[]).await;
     let ch = socket.subscribe(1, "/plain").await;
-    world.publish();
+    proxy.app().publish();
     let event = socket.frame("ev").await;
-    world.cut();
+    proxy.app().cut();
     let gap = socket.frame("gap").await;
     assert_eq!(gap["ch"], ch);
     assert_eq!(gap["from"], event["o"]);
     assert_eq!(gap["why"], "upstream_reconnect");
-    world.publish();
+    proxy.app().publish();
     let next = socket.frame_unless("ev", "gap").await;
     assert_eq!(next["d"]["n"], 2);
 }
 
 #[tokio::test]
 async fn a_document_converges_and_staleness_is_told() {
-    let world = World::start().await;
-    world.show(r#"{"v":1}"#);
-    let mut socket = world.proxy.join(&[]).await;
+    let proxy = proxy().poll("/document").start().await;
+    proxy.app().show(r#"{"v":1}"#);
+    let mut socket = proxy.join(&[]).await;
     socket.subscribe(1, "/document").await;
     assert_eq!(socket.frame("snap").await["d"]["v"], 1);
-    world.show(r#"{"v":2}"#);
+    proxy.app().show(r#"{"v":2}"#);
     assert_eq!(socket.frame("ev").await["d"]["v"], 2);
-    world.show("<html>please log in</html>");
+    proxy.app().show("<html>please log in</html>");
     let state = socket.frame("state").await;
     assert_eq!(state["live"], false);
-    world.show(r#"{"v":3}"#);
+    proxy.app().show(r#"{"v":3}"#);
     assert_eq!(socket.frame("state").await["live"], true);
     assert_eq!(socket.frame("ev").await["d"]["v"], 3);
 }
 
 #[tokio::test]
 async fn raw_has_no_words_but_the_data() {
-    let world = World::start().await;
-    let mut raw = world.proxy.open("/ids", &[]).await;
-    let mut wrapped = world.proxy.open("/ids?cf_wrap=1", &[]).await;
-    world.backend.reached(1).await;
+    let proxy = proxy().sse("/ids").start().await;
+    let mut raw = proxy.open("/ids", &[]).await;
+    let mut wrapped = proxy.open("/ids?cf_wrap=1", &[]).await;
+    proxy.backend().reached(1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    world.publish();
+    proxy.app().publish();
     let data = raw.message().await;
     assert_eq!(data["n"], 1);
     let event = wrapped.message().await;
     assert_eq!((&event["id"], &event["d"]["n"]), (&"1".into(), &1.into()));
     let path = format!("/ids?cf_after={}", event["o"].as_str().unwrap());
-    let mut again = world.proxy.open(&path, &[]).await;
-    world.publish();
+    let mut again = proxy.open(&path, &[]).await;
+    proxy.app().publish();
     let data = again.message().await;
     assert_eq!(data["n"], 2);
-    assert_eq!(world.backend.seen().len(), 1, "one stream for all of them");
+    assert_eq!(
+        proxy.backend().seen().len(),
+        1,
+        "one stream for all of them"
+    );
 }
 
 #[tokio::test]
 async fn a_position_of_another_epoch_is_told_as_it_was_sent() {
-    let world = World::start().await;
+    let proxy = proxy().sse("/plain").poll("/document").start().await;
     for path in ["/plain", "/document"] {
         let foreign = format!("{path}?cf_after=deadbeef-07");
-        let mut multiplex = world.proxy.join(&[]).await;
+        let mut multiplex = proxy.join(&[]).await;
         let wish = json!({"t": "sub", "id": 1, "path": path, "after": "deadbeef-07"});
         multiplex.send(wish).await;
-        let single = world.proxy.open(&foreign, &[JSON]).await;
+        let single = proxy.open(&foreign, &[JSON]).await;
         for mut socket in [multiplex, single] {
             let gap = socket.frame_unless("gap", "err").await;
             assert_eq!(
@@ -135,16 +138,16 @@ async fn a_position_of_another_epoch_is_told_as_it_was_sent() {
         }
 
         let junk = format!("{path}?cf_after=junk");
-        let mut multiplex = world.proxy.join(&[]).await;
+        let mut multiplex = proxy.join(&[]).await;
         let wish = json!({"t": "sub", "id": 1, "path": path, "after": "junk"});
         multiplex.send(wish).await;
-        let mut single = world.proxy.open(&junk, &[JSON]).await;
+        let mut single = proxy.open(&junk, &[JSON]).await;
         for socket in [&mut multiplex, &mut single] {
             let refused = socket.either("ok", "err").await;
             assert_eq!(refused["code"], "bad_frame", "{refused}");
         }
         assert_eq!(single.closed().await, 4000);
-        let mut raw = world.proxy.open(&junk, &[]).await;
+        let mut raw = proxy.open(&junk, &[]).await;
         assert_eq!(raw.closed().await, 4000);
     }
 }

@@ -2,21 +2,21 @@
 
 use serde_json::json;
 
-use crate::harness::app::World;
+use crate::harness::{proxy, reply};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_principal_has_a_stream_of_its_own() {
-    let world = World::start().await;
+    let proxy = proxy().sse("/whose").start().await;
     let mut sockets = Vec::new();
     for n in 0..30 {
         let user = format!("user={}", n % 5);
-        let mut socket = world.proxy.join(&[&format!("cookie: {user}")]).await;
+        let mut socket = proxy.join(&[&format!("cookie: {user}")]).await;
         socket.subscribe(1, "/whose").await;
         sockets.push((user, socket));
     }
-    assert_eq!(world.backend.seen().len(), 5, "one stream per user");
+    assert_eq!(proxy.backend().seen().len(), 5, "one stream per user");
     for _ in 0..20 {
-        world.publish();
+        proxy.app().publish();
         for (user, socket) in &mut sockets {
             assert_eq!(socket.frame("ev").await["d"]["who"], *user);
         }
@@ -25,8 +25,16 @@ async fn each_principal_has_a_stream_of_its_own() {
 
 #[tokio::test]
 async fn an_answer_that_looks_private_is_delivered_to_nobody() {
-    let world = World::start().await;
-    let mut socket = world.proxy.join(&["cookie: user=1"]).await;
+    let proxy = proxy()
+        .poll("/private")
+        .line("source = {kind = \"poll\"}")
+        .line("share = \"public\"")
+        .on("/private", |_, peer| {
+            reply(peer, "200 OK", "set-cookie: a=b\r\n", "{}")
+        })
+        .start()
+        .await;
+    let mut socket = proxy.join(&["cookie: user=1"]).await;
     socket
         .send(json!({"t": "sub", "id": 1, "path": "/private"}))
         .await;
@@ -35,9 +43,9 @@ async fn an_answer_that_looks_private_is_delivered_to_nobody() {
         (&refused["id"], &refused["code"]),
         (&1.into(), &"internal".into())
     );
-    assert_eq!(world.backend.only().field("cookie"), None);
+    assert_eq!(proxy.backend().only().field("cookie"), None);
     let alarm = r#"crossfade_share_refused_total{reason="set-cookie",route="private"} 1"#;
-    let metrics = world.proxy.metrics();
+    let metrics = proxy.metrics();
     assert!(
         metrics
             .lines()

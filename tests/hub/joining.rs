@@ -22,20 +22,20 @@ replay = {events = 4}
 "#;
 
 /// A backend that sends an inbox of three entries to each new connection, and then what happens.
-struct World {
+struct Inbox {
     backend: Backend,
     proxy: Proxy,
     happened: Arc<watch::Sender<u64>>,
 }
 
-impl World {
-    async fn start() -> World {
+impl Inbox {
+    async fn start() -> Inbox {
         let happened = Arc::new(watch::Sender::new(3));
         let shown = happened.clone();
         let backend = Backend::start(move |request, peer| stream(request, peer, shown.subscribe()));
         let backend = backend.await;
         let proxy = Proxy::before(&backend, "", ROUTES).await;
-        World {
+        Inbox {
             backend,
             proxy,
             happened,
@@ -98,61 +98,61 @@ async fn beginning_over(since: Instant) {
 
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_with_ids_and_then_shares() {
-    let world = World::start().await;
-    let mut page = world.proxy.open("/ids", &[]).await;
+    let inbox = Inbox::start().await;
+    let mut page = inbox.proxy.open("/ids", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
-    let mut reloaded = world.proxy.open("/ids", &[]).await;
-    let mut other = world.proxy.open("/ids", &[]).await;
+    let mut reloaded = inbox.proxy.open("/ids", &[]).await;
+    let mut other = inbox.proxy.open("/ids", &[]).await;
     entries(&mut reloaded, &[1, 2, 3]).await;
     entries(&mut other, &[1, 2, 3]).await;
-    assert_eq!(world.requests(), 3);
+    assert_eq!(inbox.requests(), 3);
     // Their own requests are over.
-    world.backend.has_open(1).await;
+    inbox.backend.has_open(1).await;
     for entry in 4..8 {
-        world.happen();
+        inbox.happen();
         assert_eq!(next(&mut reloaded).await, entry);
         assert_eq!(next(&mut other).await, entry);
     }
-    assert_eq!(world.requests(), 3);
+    assert_eq!(inbox.requests(), 3);
 }
 
 #[tokio::test]
 async fn a_reloaded_page_gets_entries_without_ids_from_the_window() {
-    let world = World::start().await;
-    let mut page = world.proxy.open("/plain", &[]).await;
+    let inbox = Inbox::start().await;
+    let mut page = inbox.proxy.open("/plain", &[]).await;
     entries(&mut page, &[1, 2, 3]).await;
     beginning_over(Instant::now()).await;
     page.say_goodbye(1000, "").await;
-    world.happen();
-    let mut reloaded = world.proxy.open("/plain", &[]).await;
+    inbox.happen();
+    let mut reloaded = inbox.proxy.open("/plain", &[]).await;
     entries(&mut reloaded, &[1, 2, 3, 4]).await;
-    assert_eq!(world.requests(), 1);
-    world.happen();
+    assert_eq!(inbox.requests(), 1);
+    inbox.happen();
     entries(&mut reloaded, &[5]).await;
     // The window has let go of the beginning: the backend is asked, and goes on being read.
-    let mut late = world.proxy.open("/plain", &[]).await;
+    let mut late = inbox.proxy.open("/plain", &[]).await;
     entries(&mut late, &[3, 4, 5]).await;
-    assert_eq!(world.requests(), 2);
-    world.happen();
+    assert_eq!(inbox.requests(), 2);
+    inbox.happen();
     entries(&mut reloaded, &[6]).await;
     entries(&mut late, &[6]).await;
     late.say_goodbye(1000, "").await;
-    world.backend.has_open(1).await;
+    inbox.backend.has_open(1).await;
 }
 
 #[tokio::test]
 async fn a_join_keeps_the_order_of_frames_and_the_channel() {
-    let world = World::start().await;
-    let mut first = world.proxy.open("/ids", &[JSON]).await;
+    let inbox = Inbox::start().await;
+    let mut first = inbox.proxy.open("/ids", &[JSON]).await;
     let ok = first.frame("ok").await;
     let mut last = first.frame("ev").await;
     for _ in 0..2 {
         last = first.frame("ev").await;
     }
     beginning_over(Instant::now()).await;
-    let mut late = world.proxy.join(&[]).await;
+    let mut late = inbox.proxy.join(&[]).await;
     late.send(json!({"t": "sub", "id": 1, "path": "/ids"}))
         .await;
     let answer = late.message().await;
@@ -176,13 +176,13 @@ async fn a_join_keeps_the_order_of_frames_and_the_channel() {
             (&entry.into(), epoch(&last["o"]))
         );
     }
-    world.happen();
+    inbox.happen();
     let event = late.frame_unless("ev", "gap").await;
     assert_eq!(event, first.frame("ev").await);
     // A client that says where it was costs the backend nothing.
-    let requests = world.requests();
+    let requests = inbox.requests();
     for resume in [json!({"after": last["o"]}), json!({"last_event_id": "3"})] {
-        let mut back = world.proxy.join(&[]).await;
+        let mut back = inbox.proxy.join(&[]).await;
         let mut sub = resume;
         sub["t"] = "sub".into();
         sub["id"] = 1.into();
@@ -191,5 +191,5 @@ async fn a_join_keeps_the_order_of_frames_and_the_channel() {
         assert_eq!(back.frame("ok").await["recovered"], true);
         assert_eq!(back.frame("ev").await, event);
     }
-    assert_eq!(world.requests(), requests);
+    assert_eq!(inbox.requests(), requests);
 }

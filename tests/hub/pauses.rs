@@ -4,20 +4,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::app::World;
-use crate::harness::{Socket, cpu_seconds, eventually};
+use crate::harness::{Socket, builder::Builder, cpu_seconds, eventually, proxy};
 
 /// A list whose changes have these names.
-fn list(names: [&str; 3]) -> String {
+fn list(names: [&str; 3]) -> Builder {
     let [created, updated, deleted] = names;
-    format!(
-        r#"
-[[route]]
-path = "/document"
-upstream = "app"
-source = {{kind = "poll", every = "20ms", emit = "changes", events = {{created = "{created}", updated = "{updated}", deleted = "{deleted}"}}}}
-"#
-    )
+    let events =
+        format!("created = \"{created}\", updated = \"{updated}\", deleted = \"{deleted}\"");
+    proxy().poll("/document").line(&format!(
+        "source = {{kind = \"poll\", every = \"20ms\", emit = \"changes\", events = {{{events}}}}}"
+    ))
 }
 
 fn item(id: u64, v: u64) -> Value {
@@ -31,30 +27,36 @@ async fn a_pause_keeps_deletions_whatever_changes_are_called() {
         ["changed", "changed", "gone"],
         ["item", "item", "item"],
     ] {
-        let world = World::with_routes(&list(names)).await;
+        let proxy = list(names).start().await;
         let [created, updated, deleted] = names;
         let first = json!([item(1, 0), item(2, 0), item(3, 0)]);
-        world.show(&first.to_string());
+        proxy.app().show(&first.to_string());
         // A client that goes on listening: else the route would not be read during the pause.
-        let mut witness = world.proxy.join(&[]).await;
+        let mut witness = proxy.join(&[]).await;
         witness.subscribe(1, "/document").await;
         assert_eq!(witness.frame("snap").await["d"], first);
-        let mut paused = world.proxy.join(&[]).await;
+        let mut paused = proxy.join(&[]).await;
         let ch = paused.subscribe(1, "/document").await;
         assert_eq!(paused.frame("snap").await["d"], first);
         paused.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
         assert_eq!(paused.frame("ok").await["id"], 2);
 
-        world.show(&json!([item(1, 1), item(2, 0), item(3, 0)]).to_string());
+        proxy
+            .app()
+            .show(&json!([item(1, 1), item(2, 0), item(3, 0)]).to_string());
         sees(&mut witness, &[(updated, item(1, 1))]).await;
-        world.show(&json!([item(2, 1), item(3, 0), item(5, 0)]).to_string());
+        proxy
+            .app()
+            .show(&json!([item(2, 1), item(3, 0), item(5, 0)]).to_string());
         let changes = [
             (deleted, item(1, 1)),
             (created, item(5, 0)),
             (updated, item(2, 1)),
         ];
         sees(&mut witness, &changes).await;
-        world.show(&json!([item(2, 1), item(4, 0)]).to_string());
+        proxy
+            .app()
+            .show(&json!([item(2, 1), item(4, 0)]).to_string());
         let changes = [
             (deleted, item(3, 0)),
             (deleted, item(5, 0)),
@@ -78,17 +80,19 @@ async fn a_pause_keeps_deletions_whatever_changes_are_called() {
 
 #[tokio::test]
 async fn a_pause_costs_nothing_where_deliver_holds_back() {
-    let route = "\n[[route]]\npath = \"/ids\"\nupstream = \"app\"\nsource = \"sse\"\n\
-                 deliver = {every = \"100ms\", mode = \"batch\", max = 10}\n";
-    let world = World::with_routes(route).await;
-    let mut socket = world.proxy.join(&[]).await;
+    let proxy = proxy()
+        .sse("/ids")
+        .line("deliver = {every = \"100ms\", mode = \"batch\", max = 10}")
+        .start()
+        .await;
+    let mut socket = proxy.join(&[]).await;
     let ch = socket.subscribe(1, "/ids").await;
-    world.publish();
+    proxy.app().publish();
     socket.frame("ev").await;
     socket.send(json!({"t": "pause", "id": 2, "ch": ch})).await;
     assert_eq!(socket.frame("ok").await["id"], 2);
-    world.publish();
-    let head = || world.proxy.handle.shared().hub.topics()[0].at.offset;
+    proxy.app().publish();
+    let head = || proxy.handle.shared().hub.topics()[0].at.offset;
     eventually("an event that waits", async || head() == 2).await;
     // The proxy runs in this thread.
     let (cpu, since) = (cpu_seconds("thread-self"), Instant::now());

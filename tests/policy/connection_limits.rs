@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
-use crate::harness::{Backend, JSON, Proxy, Socket, within};
-use crate::policy::world::{ALICE, BOB, backend, key_field, keys, open, refused, route};
+use crate::harness::{
+    Backend, JSON, Proxy, Socket,
+    auth::{ALICE, BOB, key_field, keys},
+    within,
+};
+use crate::policy::world::{backend, open, refused, route};
 
 /// `PREFIX/ws`, a stream and tunnels under `[rate_limit.few]` with these lines.
 async fn world(lines: &str, server: &str) -> (Backend, Proxy) {

@@ -5,8 +5,13 @@ use h2::ext::Protocol;
 use hyper::http::request::Builder;
 use hyper::{Method, Response};
 
-use crate::harness::{Backend, Proxy, http2::Client, within};
-use crate::policy::world::{ALICE, APP, BOB, CORS, EVIL, backend, keys, route};
+use crate::harness::{
+    Backend, Proxy,
+    auth::{ALICE, BOB, keys},
+    http2::Client,
+    within,
+};
+use crate::policy::world::{APP, CORS, EVIL, backend, route};
 
 async fn world() -> (Backend, Proxy) {
     let backend = backend().await;
@@ -119,7 +124,7 @@ async fn such_a_socket_is_one_of_its_users_connections() {
     for path in ["/few", "/_crossfade/ws"] {
         let (answer, _to) = asked(&client, ask(path)).await;
         assert_eq!(answer.status().as_u16(), 429, "{path}");
-        let key = crate::policy::world::key_field(ALICE);
+        let key = crate::harness::auth::key_field(ALICE);
         let status = crate::policy::world::refused(&proxy, path, &[&key]).await;
         assert_eq!(status, 429, "{path} over HTTP/1.1");
     }

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use crate::harness::{Backend, JSON, Proxy, Socket};
-use crate::policy::world::{
-    ALICE, APP, BOB, CORS, ask, backend, by, join, key_field, keys, open, refused, route,
+use crate::harness::{
+    Backend, JSON, Proxy, Socket,
+    auth::{ALICE, BOB, by, key_field, keys},
 };
+use crate::policy::world::{APP, CORS, ask, backend, join, open, refused, route};
 
 /// A stream with these lines, the multiplexed connection with those, and these people.
 fn routes(people: &str, websocket: &str, feed: &str) -> String {
@@ -19,22 +20,20 @@ fn routes(people: &str, websocket: &str, feed: &str) -> String {
     )
 }
 
-struct World {
+struct Guarded {
     backend: Backend,
     proxy: Proxy,
 }
 
-impl World {
-    async fn start(routes: &str) -> World {
+impl Guarded {
+    async fn start(routes: &str) -> Guarded {
         let backend = backend().await;
         let proxy = Proxy::before(&backend, "", routes).await;
-        World { backend, proxy }
+        Guarded { backend, proxy }
     }
 
     async fn reload(&self, routes: &str) {
-        let address = self.backend.address;
-        let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-        self.proxy.reload(&(upstream + routes)).await;
+        self.proxy.reload_routes(routes).await;
     }
 
     async fn json(&self, key: &str) -> Socket {
@@ -69,9 +68,9 @@ const ASKS: &str = "auth = \"keys\"";
 #[tokio::test]
 async fn nobody_whose_access_holds_is_closed_whatever_changes() {
     let start = routes(&keys(""), "", ASKS);
-    let world = World::start(&start).await;
-    let mut alice = world.json(ALICE).await;
-    let mut many = join(&world.proxy, ALICE).await;
+    let guarded = Guarded::start(&start).await;
+    let mut alice = guarded.json(ALICE).await;
+    let mut many = join(&guarded.proxy, ALICE).await;
     many.subscribe(1, "/feed").await;
     let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
     let limit =
@@ -97,11 +96,11 @@ async fn nobody_whose_access_holds_is_closed_whatever_changes() {
         ("no authentication", routes("", "", "")),
         ("as before", start.clone()),
     ] {
-        world.reload(&change).await;
+        guarded.reload(&change).await;
         lives(&mut alice).await;
         lives(&mut many).await;
         assert!(
-            !world.proxy.metrics().contains("crossfade_panics_total 1"),
+            !guarded.proxy.metrics().contains("crossfade_panics_total 1"),
             "{what}"
         );
     }
@@ -110,14 +109,14 @@ async fn nobody_whose_access_holds_is_closed_whatever_changes() {
 #[tokio::test]
 async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
     let start = routes(&keys(""), "", ASKS);
-    let world = World::start(&start).await;
-    let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
-    let mut raw = world.raw(BOB).await;
-    let mut many = join(&world.proxy, BOB).await;
+    let guarded = Guarded::start(&start).await;
+    let (mut alice, mut bob) = (guarded.json(ALICE).await, guarded.json(BOB).await);
+    let mut raw = guarded.raw(BOB).await;
+    let mut many = join(&guarded.proxy, BOB).await;
     let ch = many.subscribe(1, "/feed").await;
-    world.backend.reached(2).await;
+    guarded.backend.reached(2).await;
     let admin = format!("{ASKS}\nrequire = {{roles = [\"admin\"]}}");
-    world.reload(&routes(&keys(""), "", &admin)).await;
+    guarded.reload(&routes(&keys(""), "", &admin)).await;
     assert_eq!(bob.closed().await, 4003);
     assert_eq!(raw.closed().await, 4003);
     // Of many subscriptions only this one ends.
@@ -129,46 +128,46 @@ async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
     lives(&mut many).await;
     lives(&mut alice).await;
     assert_eq!(
-        refused(&world.proxy, "/feed", &[&key_field(BOB)]).await,
+        refused(&guarded.proxy, "/feed", &[&key_field(BOB)]).await,
         403
     );
-    world.reload(&start).await;
-    world.json(BOB).await;
+    guarded.reload(&start).await;
+    guarded.json(BOB).await;
 }
 
 #[tokio::test]
 async fn new_auth_keeps_known_sessions_and_closes_unknown_ones() {
     let start = routes(&keys(""), "", "");
-    let world = World::start(&start).await;
-    let mut alice = world.json(ALICE).await;
-    let mut nobody = open(&world.proxy, "/feed", &[JSON]).await;
+    let guarded = Guarded::start(&start).await;
+    let mut alice = guarded.json(ALICE).await;
+    let mut nobody = open(&guarded.proxy, "/feed", &[JSON]).await;
     nobody.frame("ok").await;
-    let mut many = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
+    let mut many = open(&guarded.proxy, "/_crossfade/ws", &[JSON]).await;
     many.frame("welcome").await;
     many.subscribe(1, "/feed").await;
-    world.reload(&routes(&keys(""), "", ASKS)).await;
+    guarded.reload(&routes(&keys(""), "", ASKS)).await;
     assert_eq!(nobody.closed().await, 4001);
     let end = many.frame("end").await;
     assert_eq!(end["code"], "unauthorized", "{end}");
     lives(&mut many).await;
     lives(&mut alice).await;
-    assert_eq!(refused(&world.proxy, "/feed", &[]).await, 401);
+    assert_eq!(refused(&guarded.proxy, "/feed", &[]).await, 401);
 }
 
 #[tokio::test]
 async fn a_key_that_is_taken_away_ends_what_it_opened() {
     let start = routes(&keys(""), ASKS, ASKS);
-    let world = World::start(&start).await;
-    let (mut alice, mut bob) = (world.json(ALICE).await, world.json(BOB).await);
-    let mut many = join(&world.proxy, BOB).await;
+    let guarded = Guarded::start(&start).await;
+    let (mut alice, mut bob) = (guarded.json(ALICE).await, guarded.json(BOB).await);
+    let mut many = join(&guarded.proxy, BOB).await;
     many.subscribe(1, "/feed").await;
     let without = keys("").replace("\"bob ", "\"carol ");
-    world.reload(&routes(&without, ASKS, ASKS)).await;
+    guarded.reload(&routes(&without, ASKS, ASKS)).await;
     for socket in [&mut bob, &mut many] {
         assert_eq!(socket.closed().await, 4401);
     }
     lives(&mut alice).await;
-    let status = ask(&world.proxy, "GET /feed", &by(BOB)).await.status();
+    let status = ask(&guarded.proxy, "GET /feed", &by(BOB)).await.status();
     assert_eq!(status, 401);
 }
 
@@ -183,11 +182,11 @@ async fn token_of_a_replaced_secret_is_refused() {
     let old = "an-old-secret-of-thirty-two-bytes-or-more";
     let new = "a-new-secret-of-thirty-two-bytes-or-more!";
     let asks = "auth = \"jwt\"";
-    let world = World::start(&routes(&auth(old), "", asks)).await;
+    let guarded = Guarded::start(&routes(&auth(old), "", asks)).await;
     let header = |secret: &str| format!("authorization: Bearer {}", mint(secret));
-    let mut one = open(&world.proxy, "/feed", &[JSON, &header(old)]).await;
+    let mut one = open(&guarded.proxy, "/feed", &[JSON, &header(old)]).await;
     one.frame("ok").await;
-    world
+    guarded
         .reload(&routes(
             &format!("{}\nleeway = \"6s\"", auth(old)),
             "",
@@ -195,11 +194,11 @@ async fn token_of_a_replaced_secret_is_refused() {
         ))
         .await;
     lives(&mut one).await;
-    world.reload(&routes(&auth(new), "", asks)).await;
+    guarded.reload(&routes(&auth(new), "", asks)).await;
     let code = one.closed().await;
     assert!(matches!(code, 4001 | 4401 | 4403), "{code}");
-    assert_eq!(refused(&world.proxy, "/feed", &[&header(old)]).await, 401);
-    open(&world.proxy, "/feed", &[&header(new)]).await;
+    assert_eq!(refused(&guarded.proxy, "/feed", &[&header(old)]).await, 401);
+    open(&guarded.proxy, "/feed", &[&header(new)]).await;
 }
 
 /// A token of HS256 that is good for an hour.
@@ -228,10 +227,10 @@ async fn another_rate_takes_effect_at_once() {
             route("/{*path}", "rate_limit = \"api\""),
         )
     };
-    let world = World::start(&limited("requests = \"1/h\"\nmessages = \"1/h\"")).await;
-    let mut socket = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
+    let guarded = Guarded::start(&limited("requests = \"1/h\"\nmessages = \"1/h\"")).await;
+    let mut socket = open(&guarded.proxy, "/_crossfade/ws", &[JSON]).await;
     socket.frame("welcome").await;
-    let get = async || ask(&world.proxy, "GET /page", "").await.status();
+    let get = async || ask(&guarded.proxy, "GET /page", "").await.status();
     let say = async |socket: &mut Socket| {
         socket.send(json!({"t": "ping"})).await;
         socket.either("pong", "err").await["t"].clone()
@@ -240,14 +239,14 @@ async fn another_rate_takes_effect_at_once() {
     assert_eq!(say(&mut socket).await, "pong");
     assert_eq!(say(&mut socket).await, "err");
     // The same rates again: nobody gains by a reload.
-    world
+    guarded
         .reload(&limited(
             "requests = \"1/h\"\nmessages = \"1/h\"\nconnects = \"9/s\"",
         ))
         .await;
     assert_eq!(get().await, 429);
     assert_eq!(say(&mut socket).await, "err");
-    world
+    guarded
         .reload(&limited("requests = \"3/h\"\nmessages = \"3/h\""))
         .await;
     for status in [200, 200, 200, 429] {
@@ -256,31 +255,31 @@ async fn another_rate_takes_effect_at_once() {
     for kind in ["pong", "pong", "pong", "err"] {
         assert_eq!(say(&mut socket).await, kind);
     }
-    world.reload(&routes(&keys(""), "", "")).await;
+    guarded.reload(&routes(&keys(""), "", "")).await;
     for _ in 0..5 {
         assert_eq!(get().await, 200);
         assert_eq!(say(&mut socket).await, "pong");
     }
-    assert_eq!(world.backend.seen().len(), 9);
+    assert_eq!(guarded.backend.seen().len(), 9);
 }
 
 #[tokio::test]
 async fn multiplexed_connection_rechecks_open_sessions_only() {
     let start = routes(&keys(""), "", "");
-    let world = World::start(&start).await;
-    let mut nobody = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
+    let guarded = Guarded::start(&start).await;
+    let mut nobody = open(&guarded.proxy, "/_crossfade/ws", &[JSON]).await;
     nobody.frame("welcome").await;
-    let mut alice = join(&world.proxy, ALICE).await;
-    world.reload(&routes(&keys(""), ASKS, "")).await;
+    let mut alice = join(&guarded.proxy, ALICE).await;
+    guarded.reload(&routes(&keys(""), ASKS, "")).await;
     assert_eq!(nobody.closed().await, 4001);
     lives(&mut alice).await;
     // Somebody who is still to say who they are, when nobody asks any more, and when somebody asks again.
-    let mut one = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
-    let mut two = open(&world.proxy, "/_crossfade/ws", &[JSON]).await;
-    world.reload(&start).await;
+    let mut one = open(&guarded.proxy, "/_crossfade/ws", &[JSON]).await;
+    let mut two = open(&guarded.proxy, "/_crossfade/ws", &[JSON]).await;
+    guarded.reload(&start).await;
     one.send(json!({"t": "hello"})).await;
     one.frame("welcome").await;
-    world.reload(&routes(&keys(""), ASKS, "")).await;
+    guarded.reload(&routes(&keys(""), ASKS, "")).await;
     two.send(json!({"t": "hello", "token": BOB})).await;
     two.frame("welcome").await;
     assert_eq!(one.closed().await, 4001);
@@ -297,47 +296,50 @@ async fn fewer_places_close_nobody_and_let_nobody_in() {
         );
         routes(&limit, "", "auth = \"keys\"\nrate_limit = \"few\"")
     };
-    let world = World::start(&few(3)).await;
+    let guarded = Guarded::start(&few(3)).await;
     let mut here = [
-        world.json(ALICE).await,
-        world.json(ALICE).await,
-        world.json(ALICE).await,
+        guarded.json(ALICE).await,
+        guarded.json(ALICE).await,
+        guarded.json(ALICE).await,
     ];
-    world.reload(&few(1)).await;
+    guarded.reload(&few(1)).await;
     for socket in &mut here {
         lives(socket).await;
     }
     let alice = key_field(ALICE);
-    assert_eq!(refused(&world.proxy, "/feed", &[&alice]).await, 429);
-    world.json(BOB).await;
-    world.reload(&few(4)).await;
-    world.json(ALICE).await;
+    assert_eq!(refused(&guarded.proxy, "/feed", &[&alice]).await, 429);
+    guarded.json(BOB).await;
+    guarded.reload(&few(4)).await;
+    guarded.json(ALICE).await;
 }
 
 #[tokio::test]
 async fn removed_origin_is_refused_and_its_sessions_are_closed() {
     let policy = |origin: &str| format!("[cors.web]\norigins = [\"{origin}\"]\n{}", keys(""));
     let from = |origin: &str| routes(&policy(origin), "cors = \"web\"", "cors = \"web\"");
-    let world = World::start(&from(APP)).await;
+    let guarded = Guarded::start(&from(APP)).await;
     let page = format!("origin: {APP}");
-    let mut socket = open(&world.proxy, "/feed", &[JSON, &page]).await;
+    let mut socket = open(&guarded.proxy, "/feed", &[JSON, &page]).await;
     socket.frame("ok").await;
-    let mut native = open(&world.proxy, "/feed", &[JSON]).await;
+    let mut native = open(&guarded.proxy, "/feed", &[JSON]).await;
     native.frame("ok").await;
-    world.reload(&from("https://other.example.com")).await;
+    guarded.reload(&from("https://other.example.com")).await;
     lives(&mut native).await;
-    assert_eq!(refused(&world.proxy, "/feed", &[&page]).await, 403);
-    assert_eq!(refused(&world.proxy, "/_crossfade/ws", &[&page]).await, 403);
+    assert_eq!(refused(&guarded.proxy, "/feed", &[&page]).await, 403);
+    assert_eq!(
+        refused(&guarded.proxy, "/_crossfade/ws", &[&page]).await,
+        403
+    );
     let other = "origin: https://other.example.com";
-    open(&world.proxy, "/feed", &[other]).await;
+    open(&guarded.proxy, "/feed", &[other]).await;
     assert_eq!(socket.closed().await, 4003);
 }
 
 #[tokio::test]
 async fn a_broken_policy_changes_nothing() {
     let start = routes(&keys(""), ASKS, ASKS);
-    let world = World::start(&start).await;
-    let mut alice = world.json(ALICE).await;
+    let guarded = Guarded::start(&start).await;
+    let mut alice = guarded.json(ALICE).await;
     for broken in [
         "kind = \"api_kex\"",
         "kind = \"api_key\"\nkeys = [\"alice\"]",
@@ -347,15 +349,15 @@ async fn a_broken_policy_changes_nothing() {
         "kind = \"api_key\"\nkeyz = []",
     ] {
         let good = keys("");
-        world
+        guarded
             .proxy
             .edit(|text| text.replace(good.trim(), &format!("[auth.keys]\n{broken}")));
-        assert!(world.proxy.handle.reload().await.is_err(), "{broken}");
+        assert!(guarded.proxy.handle.reload().await.is_err(), "{broken}");
         lives(&mut alice).await;
-        let answer = ask(&world.proxy, "GET /feed", "").await;
+        let answer = ask(&guarded.proxy, "GET /feed", "").await;
         assert_eq!(answer.status(), 401, "{broken}");
-        let fresh = join(&world.proxy, BOB).await;
+        let fresh = join(&guarded.proxy, BOB).await;
         drop(fresh);
-        world.reload(&start).await;
+        guarded.reload(&start).await;
     }
 }

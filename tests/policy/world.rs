@@ -1,9 +1,8 @@
 //! A backend with pages, streams and sockets, people with keys, and what an answer says about its origin.
 
-use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::harness::{Backend, JSON, Message, Peer, Proxy, Socket, reply};
+use crate::harness::{Backend, JSON, Message, Peer, Proxy, Socket, auth::key_field, reply};
 
 /// An allowed page.
 pub const APP: &str = "https://app.example.com";
@@ -12,36 +11,10 @@ pub const EVIL: &str = "https://evil.test";
 /// Two exact origins and one label, with credentials.
 pub const CORS: &str = "[cors.web]\ncredentials = true\n\
     origins = [\"https://app.example.com\", \"https://*.stage.example.com\", \"http://localhost:3000\"]\n";
-pub const ALICE: &str = "cfk_alice_00000000000000000000000000000001";
-pub const BOB: &str = "cfk_bob_00000000000000000000000000000002";
-
-/// `[auth.keys]`: alice is an admin, bob is nobody in particular. `lines` follow in the same table.
-pub fn keys(lines: &str) -> String {
-    let line = |key: &str, id: &str, rest: &str| {
-        let hash: String = Sha256::digest(key)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("\"{id} sha256:{hash} user={id} {rest}\"")
-    };
-    let alice = line(ALICE, "alice", "tenant=acme roles=admin,staff");
-    let bob = line(BOB, "bob", "tenant=acme roles=staff");
-    format!("[auth.keys]\nkind = \"api_key\"\nkeys = [{alice}, {bob}]\n{lines}\n")
-}
 
 /// A route to the backend; `lines` follow in the same table.
 pub fn route(path: &str, lines: &str) -> String {
     format!("[[route]]\npath = \"{path}\"\nupstream = \"app\"\n{lines}\n")
-}
-
-/// The field that carries a key over HTTP.
-pub fn by(key: &str) -> String {
-    format!("X-Api-Key: {key}\r\n")
-}
-
-/// The same for [`Socket::open`].
-pub fn key_field(key: &str) -> String {
-    format!("x-api-key: {key}")
 }
 
 /// Fields of a backend that thinks for itself about origins.

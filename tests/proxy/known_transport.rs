@@ -1,7 +1,10 @@
 //! Which transport somebody is to use, where they are known by what they present.
 
-use crate::harness::{Backend, Message, Proxy};
-use crate::policy::world::{ALICE, APP, BOB, CORS, ask, backend, by, code, keys, route};
+use crate::harness::{
+    Backend, Message, Proxy,
+    auth::{ALICE, BOB, by, keys},
+};
+use crate::policy::world::{APP, CORS, ask, backend, code, route};
 
 /// A rollout at `percent` for a stream that asks who it is, and `PREFIX/ws` likewise.
 async fn world(percent: &str) -> (Backend, Proxy) {

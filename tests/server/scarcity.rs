@@ -1,11 +1,9 @@
 //! When the system gives no more: descriptors, memory. The real binary, under limits of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,96 +11,35 @@ use std::time::{Duration, Instant};
 use crossfade::policy::load_shedding::Level;
 use tokio::net::TcpStream;
 
-use crate::harness::{Backend, EVERYTHING, Peer, Proxy, cpu_seconds, handshake, reply, within};
+use crate::harness::{
+    Backend, EVERYTHING, Peer, Process, Proxy, admin::metric, handshake, reply, within,
+};
 
-/// The binary, started by a shell that set limits first.
-struct Confined {
-    child: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
-    _folder: tempfile::TempDir,
+/// What its histories count.
+async fn queued(proxy: &Process) -> u64 {
+    metric(&proxy.admin, "crossfade_queue_bytes ").await as u64
 }
 
-impl Confined {
-    fn start(before: &str, server: &str, rest: &str) -> Confined {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("proxy.toml");
-        let any = "listen = \"127.0.0.1:0\"";
-        let log = "[log]\nlevel = \"error\"";
-        let text = format!("[server]\n{any}\nworkers = 1\n{server}\n[admin]\n{any}\n{log}\n{rest}");
-        fs::write(&file, text).unwrap();
-        let run = format!("{before}; exec \"$0\" run --config \"$1\"");
-        let mut child = Command::new("sh")
-            .args(["-c", &run, env!("CARGO_BIN_EXE_crossfade")])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut ready).unwrap();
-        let address = |name: &str| {
-            let url = ready.split(name).nth(1).unwrap_or(&ready);
-            url.split_whitespace().next().unwrap().parse().unwrap()
-        };
-        Confined {
-            child,
-            address: address("public=http://"),
-            admin: address("admin=http://"),
-            _folder: folder,
-        }
-    }
-
-    /// Seconds of a core that it has used.
-    fn cpu(&self) -> f64 {
-        cpu_seconds(&self.child.id().to_string())
-    }
-
-    /// A line of its `/proc/…/status`, in bytes.
-    fn memory(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        let kilobytes = line.split_whitespace().nth(1).unwrap();
-        kilobytes.parse::<u64>().unwrap() * 1024
-    }
-
-    /// What its histories count.
-    async fn counted(&self) -> u64 {
-        let mut admin = Peer::connect(self.admin).await;
-        let answer = admin.ask("GET /metrics", "", "").await;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let line = (text.lines()).find_map(|line| line.strip_prefix("crossfade_queue_bytes "));
-        line.unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Confined {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn before(backend: &Backend, routes: &str) -> String {
-    let address = backend.address;
-    format!("[upstream.app]\nservers = [\"http://{address}\"]\n{routes}")
+/// The real binary with one worker, after these words of a shell.
+fn confined(shell: &str, server: &str, backend: &Backend, routes: &str) -> Process {
+    Process::before(backend, shell, &format!("workers = 1\n{server}"), routes)
 }
 
 #[tokio::test]
 async fn descriptor_shortage_refuses_new_and_serves_open_clients() {
     let backend = Backend::ok().await;
     let limits = "ulimit -n 80";
-    let proxy = Confined::start(limits, "", &before(&backend, EVERYTHING));
-    let mut old = Peer::connect(proxy.address).await;
+    let proxy = confined(limits, "", &backend, EVERYTHING);
+    let mut old = Peer::connect(proxy.address()).await;
     assert_eq!(old.ask("GET /", "", "").await.status(), 200);
 
     let mut crowd = Vec::new();
     for _ in 0..120 {
-        crowd.push(TcpStream::connect(proxy.address).await.unwrap());
+        crowd.push(TcpStream::connect(proxy.address()).await.unwrap());
     }
     let refused = within("a refusal", async {
         loop {
-            let mut newcomer = Peer::connect(proxy.address).await;
+            let mut newcomer = Peer::connect(proxy.address()).await;
             newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             if let Some(head) = newcomer.try_head().await {
                 break head;
@@ -125,7 +62,7 @@ async fn descriptor_shortage_refuses_new_and_serves_open_clients() {
     drop(crowd);
     within("a place", async {
         loop {
-            let mut newcomer = Peer::connect(proxy.address).await;
+            let mut newcomer = Peer::connect(proxy.address()).await;
             newcomer.try_send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
             if newcomer
                 .try_head()
@@ -245,8 +182,8 @@ async fn memory_near_its_limit_drops_windows_and_kills_no_client() {
                   replay = {events = 100000, age = \"10m\", bytes = \"2GiB\"}\n";
     let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
     let server = "[server.limits]\nmemory = \"2GiB\"";
-    let mut proxy = Confined::start(&enter, server, &before(&backend, routes));
-    let mut reader = Peer::connect(proxy.address).await;
+    let mut proxy = confined(&enter, server, &backend, routes);
+    let mut reader = Peer::connect(proxy.address()).await;
     reader.send(handshake("/feed", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     let (stream, _) = reader.into_parts();
@@ -257,7 +194,7 @@ async fn memory_near_its_limit_drops_windows_and_kills_no_client() {
 
     within("all events", async {
         while !all_sent.load(Ordering::SeqCst) {
-            assert_eq!(proxy.child.try_wait().unwrap(), None, "it was killed");
+            assert_eq!(proxy.has_ended(), None, "it was killed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -278,7 +215,7 @@ async fn memory_near_its_limit_drops_windows_and_kills_no_client() {
     assert_eq!(first_other_than(101, &proxy).await, 503);
     drop(hog);
     assert_eq!(first_other_than(503, &proxy).await, 101);
-    assert_eq!(proxy.child.try_wait().unwrap(), None, "it was killed");
+    assert_eq!(proxy.has_ended(), None, "it was killed");
     drop(proxy);
     group.remove().await;
 }
@@ -300,9 +237,9 @@ async fn small_events_count_what_they_take() {
     .await;
     let routes = "[[route]]\npath = \"/feed\"\nupstream = \"app\"\nsource = \"sse\"\n\
                   replay = {events = 1000000, age = \"10m\", bytes = \"1GiB\"}\n";
-    let proxy = Confined::start(":", "", &before(&backend, routes));
-    let (taken, counted) = (proxy.memory("VmRSS"), proxy.counted().await);
-    let mut reader = Peer::connect(proxy.address).await;
+    let proxy = confined(":", "", &backend, routes);
+    let (taken, counted) = (proxy.memory("VmRSS"), queued(&proxy).await);
+    let mut reader = Peer::connect(proxy.address()).await;
     reader.send(handshake("/feed", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     // What a session has encoded is not counted.
@@ -310,7 +247,7 @@ async fn small_events_count_what_they_take() {
     let mut before = 0;
     let counted = loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = proxy.counted().await - counted;
+        let now = queued(&proxy).await - counted;
         if now == before && now > EVENTS as u64 * 100 {
             break now;
         }
@@ -344,9 +281,9 @@ async fn a_large_document_is_compared_in_little_memory() {
     .await;
     let routes = "[[route]]\npath = \"/list\"\nupstream = \"app\"\nshare = \"public\"\n\
                   source = {kind = \"poll\", every = \"200ms\", items = \"\", key = \"/id\"}\n";
-    let proxy = Confined::start(":", "", &before(&backend, routes));
+    let proxy = confined(":", "", &backend, routes);
     let taken = proxy.memory("VmHWM");
-    let mut reader = Peer::connect(proxy.address).await;
+    let mut reader = Peer::connect(proxy.address()).await;
     reader.send(handshake("/list", "")).await;
     assert_eq!(reader.head().await.status(), 101);
     let (mut stream, _) = reader.into_parts();
@@ -366,10 +303,10 @@ async fn a_large_document_is_compared_in_little_memory() {
 }
 
 /// Opens sessions until the answer is another.
-async fn first_other_than(status: u16, proxy: &Confined) -> u16 {
+async fn first_other_than(status: u16, proxy: &Process) -> u16 {
     within("another answer", async {
         loop {
-            let mut newcomer = Peer::connect(proxy.address).await;
+            let mut newcomer = Peer::connect(proxy.address()).await;
             newcomer.send(handshake("/feed", "")).await;
             let answer = newcomer.head().await.status();
             if answer != status {

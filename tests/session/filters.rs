@@ -2,28 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::app::World;
-use crate::harness::{Backend, Proxy, Socket};
+use crate::harness::{Proxy, Socket, builder::Builder, proxy};
 
-const LIST: &str = r#"
-[[route]]
-path = "/document"
-upstream = "app"
-source = {kind = "poll", every = "20ms", emit = "changes"}
-filter = ["event", "severity"]
-"#;
-
-const STREAM: &str = r#"
-[[route]]
-path = "/stream"
-upstream = "app"
-source = "sse"
-filter = ["severity"]
-"#;
+fn list() -> Builder {
+    proxy()
+        .poll("/document")
+        .line("source = {kind = \"poll\", every = \"20ms\", emit = \"changes\"}")
+        .line("filter = [\"event\", \"severity\"]")
+}
 
 /// A client that has the items of the list that its filter lets through.
-async fn viewer(world: &World, filter: Value, items: Value) -> Socket {
-    let mut socket = world.proxy.join(&[]).await;
+async fn viewer(proxy: &Proxy, filter: Value, items: Value) -> Socket {
+    let mut socket = proxy.join(&[]).await;
     socket
         .send(json!({"t": "sub", "id": 1, "path": "/document", "filter": filter}))
         .await;
@@ -44,43 +34,43 @@ async fn sees_no_more(socket: &mut Socket) {
 
 #[tokio::test]
 async fn an_item_that_leaves_a_filter_is_deleted() {
-    let world = World::with_routes(LIST).await;
+    let proxy = list().start().await;
     let item = |id, severity| json!({"id": id, "severity": severity});
     let (one, other) = (item(1, "high"), item(2, "low"));
-    world.show(&json!([one, other]).to_string());
+    proxy.app().show(&json!([one, other]).to_string());
     let high = json!({"severity": ["high"]});
     let updates = json!({"severity": ["high"], "event": ["updated"]});
     let mut all = viewer(
-        &world,
+        &proxy,
         json!({"event": ["created", "updated", "deleted"]}),
         json!([one, other]),
     )
     .await;
-    let mut high = viewer(&world, high, json!([one])).await;
-    let mut updates = viewer(&world, updates, json!([one])).await;
+    let mut high = viewer(&proxy, high, json!([one])).await;
+    let mut updates = viewer(&proxy, updates, json!([one])).await;
 
     let calmed = item(1, "low");
-    world.show(&json!([calmed, other]).to_string());
+    proxy.app().show(&json!([calmed, other]).to_string());
     sees(&mut all, "updated", &calmed).await;
     // As it last matched, also where deletions were not asked for.
     sees(&mut high, "deleted", &one).await;
     sees(&mut updates, "deleted", &one).await;
 
     let risen = item(2, "high");
-    world.show(&json!([calmed, risen]).to_string());
+    proxy.app().show(&json!([calmed, risen]).to_string());
     sees(&mut all, "updated", &risen).await;
     sees(&mut high, "created", &risen).await;
 
     let noted = json!({"id": 2, "severity": "high", "n": 1});
-    world.show(&json!([calmed, noted]).to_string());
+    proxy.app().show(&json!([calmed, noted]).to_string());
     sees(&mut all, "updated", &noted).await;
     sees(&mut high, "updated", &noted).await;
     sees(&mut updates, "updated", &noted).await;
 
     // What it never held is not taken away.
-    world.show(&json!([noted]).to_string());
+    proxy.app().show(&json!([noted]).to_string());
     sees(&mut all, "deleted", &calmed).await;
-    world.show("[]");
+    proxy.app().show("[]");
     sees(&mut all, "deleted", &noted).await;
     sees(&mut high, "deleted", &noted).await;
     for socket in [&mut all, &mut high] {
@@ -99,23 +89,23 @@ async fn what_a_filter_cannot_judge_is_delivered() {
     let plain = [r#"{"severity":"low"}"#, r#"{"severity":"high"}"#];
     let events = odd.iter().chain(&plain);
     let events: String = events.map(|data| format!("data: {data}\n\n")).collect();
-    let list = format!("[{},{},{}]", odd[0], odd[1], plain[0]);
-    let backend = Backend::start(move |request, mut peer| {
-        let (events, list) = (events.clone(), list.clone());
-        async move {
-            if request.target() == "/document" {
-                let json = "content-type: application/json\r\n";
-                return crate::harness::reply(peer, "200 OK", json, &list).await;
+    let shown = format!("[{},{},{}]", odd[0], odd[1], plain[0]);
+    let proxy = list()
+        .sse("/stream")
+        .line("filter = [\"severity\"]")
+        .on("/stream", move |_, mut peer| {
+            let events = events.clone();
+            async move {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+                    .await;
+                peer.send(events).await;
+                peer.rest().await;
+                None
             }
-            peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-                .await;
-            peer.send(events).await;
-            peer.rest().await;
-            None
-        }
-    })
-    .await;
-    let proxy = Proxy::before(&backend, "", &format!("{LIST}{STREAM}")).await;
+        })
+        .start()
+        .await;
+    proxy.app().show(&shown);
     for path in ["/stream", "/document"] {
         let mut socket = proxy.join(&[]).await;
         socket

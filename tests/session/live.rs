@@ -7,32 +7,27 @@ use crossfade::rollout::unit;
 use serde_json::json;
 
 use crate::harness::{
-    Folder, JSON, Seen, Socket,
+    App, Folder, JSON, Peer, Seen, Socket,
     admin::{ask, get, metric, post},
-    eventually,
-    feed::Feed,
+    eventually, proxy, reply,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A house before a feed; `rollout` are lines below `[rollout.web]`.
-struct World {
-    feed: Feed,
+struct Live {
+    app: App,
     folder: Folder,
     house: Handle,
 }
 
-impl World {
+impl Live {
     async fn start(rollout: &str) -> Self {
-        let feed = Feed::start().await;
+        let app = proxy().on("/slow", |_, peer| slow(peer)).app().await;
         let folder = Folder::with_rollout(rollout);
-        folder.write(&adapt(&folder.read(), &feed));
+        folder.write(&adapt(&folder.read(), &app));
         let house = folder.start().await;
-        World {
-            feed,
-            folder,
-            house,
-        }
+        Live { app, folder, house }
     }
 
     fn public(&self) -> &str {
@@ -55,14 +50,20 @@ impl World {
     }
 
     async fn reload(&self, rollout: &str) {
-        let text = adapt(&self.folder.text(rollout), &self.feed);
+        let text = adapt(&self.folder.text(rollout), &self.app);
         self.folder.write(&text);
         assert!(self.house.reload().await.unwrap().changed);
     }
 }
 
-fn adapt(text: &str, feed: &Feed) -> String {
-    let text = text.replace("127.0.0.1:9\"", &format!("{}\"", feed.backend.address));
+/// A page that takes half a second.
+async fn slow(peer: Peer) -> Option<Peer> {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    reply(peer, "200 OK", "", "done").await
+}
+
+fn adapt(text: &str, app: &App) -> String {
+    let text = text.replace("127.0.0.1:9\"", &format!("{}\"", app.backend.address));
     text.replace("[server]", &format!("[server]\nsecret = \"{SECRET}\""))
 }
 
@@ -74,17 +75,17 @@ fn cookie(is_in: bool) -> String {
     format!("cookie: crossfade_unit={value}")
 }
 
-fn origin(world: &World) -> String {
-    format!("origin: {}", world.public())
+fn origin(live: &Live) -> String {
+    format!("origin: {}", live.public())
 }
 
 #[tokio::test]
 async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
-    let world = World::start("percent = 100").await;
+    let live = Live::start("percent = 100").await;
     const CLIENTS: usize = 30;
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
-        let mut socket = world.open("/feed", &[JSON]).await;
+        let mut socket = live.open("/feed", &[JSON]).await;
         socket.frame("ok").await;
         clients.spawn(async move {
             for n in 1..=100 {
@@ -94,66 +95,66 @@ async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
         });
     }
     for round in 1..=100 {
-        let text = adapt(&world.folder.text("percent = 100"), &world.feed);
+        let text = adapt(&live.folder.text("percent = 100"), &live.app);
         let pace = format!("replay = {{events = {}}}\nrollout = \"web\"", 500 + round);
         let text = text.replace("rollout = \"web\"", &pace);
         let text = match round % 2 {
             0 => text,
             _ => text.replace("name = \"rest\"", "name = \"other\""),
         };
-        world.folder.write(&text);
-        assert!(world.house.reload().await.unwrap().changed);
-        world.feed.publish();
+        live.folder.write(&text);
+        assert!(live.house.reload().await.unwrap().changed);
+        live.app.publish();
     }
     let clients = clients.join_all().await;
     assert_eq!(clients.len(), CLIENTS);
-    assert_eq!(world.house.shared().sessions.count(), CLIENTS);
-    let streams = world.feed.backend.seen().len();
+    assert_eq!(live.house.shared().sessions.count(), CLIENTS);
+    let streams = live.app.backend.seen().len();
     assert_eq!(streams, 1, "one upstream stream all the time");
 }
 
 #[tokio::test]
 async fn a_removed_route_closes_its_own_connections_only() {
-    let world = World::start("percent = 100").await;
-    let mut gone = world.open("/feed", &[JSON]).await;
+    let live = Live::start("percent = 100").await;
+    let mut gone = live.open("/feed", &[JSON]).await;
     gone.frame("ok").await;
-    let text = world.folder.read();
+    let text = live.folder.read();
     let second =
         "[[route]]\nname = \"second\"\npath = \"/second\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    world.folder.write(&format!("{text}\n{second}"));
-    world.house.reload().await.unwrap();
-    let mut stays = world.open("/second", &[JSON]).await;
+    live.folder.write(&format!("{text}\n{second}"));
+    live.house.reload().await.unwrap();
+    let mut stays = live.open("/second", &[JSON]).await;
     stays.frame("ok").await;
 
-    world.folder.write(&format!(
+    live.folder.write(&format!(
         "{}\n{second}",
         text.replace("path = \"/feed\"", "path = \"/moved\"")
             .replace("\"feed\"", "\"moved\"")
     ));
-    let applied = world.house.reload().await.unwrap();
+    let applied = live.house.reload().await.unwrap();
     assert_eq!(applied.routes.removed, ["feed"]);
     assert_eq!(applied.closed, 1);
     assert_eq!(gone.closed().await, 4201);
-    world.feed.publish();
+    live.app.publish();
     assert_eq!(stays.frame("ev").await["d"]["n"], 1);
 }
 
 #[tokio::test]
 async fn kill_drains_all_within_1s_and_closes_within_its_window() {
-    let world = World::start("percent = 100\nkill_drain = \"2s\"").await;
+    let live = Live::start("percent = 100\nkill_drain = \"2s\"").await;
     let mut clients = Vec::new();
     for _ in 0..20 {
-        let mut socket = world.open("/feed", &[JSON]).await;
+        let mut socket = live.open("/feed", &[JSON]).await;
         socket.frame("ok").await;
         clients.push(socket);
     }
-    let mut raw = world.open("/feed", &[]).await;
+    let mut raw = live.open("/feed", &[]).await;
 
-    let before = get(world.admin(), "/v1/rollouts/web").await.json;
+    let before = get(live.admin(), "/v1/rollouts/web").await.json;
     assert_eq!(before["sessions"], 21);
 
     let since = Instant::now();
-    post(world.admin(), "/v1/rollouts/web/kill", "").await;
+    post(live.admin(), "/v1/rollouts/web/kill", "").await;
     for socket in &mut clients {
         let drain = socket.frame("drain").await;
         assert_eq!(
@@ -168,9 +169,9 @@ async fn kill_drains_all_within_1s_and_closes_within_its_window() {
         since.elapsed()
     );
     // Whoever asks now stays outside: a browser is told by a close, everybody else by 403.
-    let mut late = world.open("/feed", &[JSON]).await;
+    let mut late = live.open("/feed", &[JSON]).await;
     assert_eq!(late.closed().await, 4302);
-    let refused = Socket::open(world.public(), "/feed", &[])
+    let refused = Socket::open(live.public(), "/feed", &[])
         .await
         .err()
         .unwrap();
@@ -184,24 +185,24 @@ async fn kill_drains_all_within_1s_and_closes_within_its_window() {
         "{:?}",
         since.elapsed()
     );
-    world.has_sessions(0).await;
-    let rollout = get(world.admin(), "/v1/rollouts/web").await.json;
+    live.has_sessions(0).await;
+    let rollout = get(live.admin(), "/v1/rollouts/web").await.json;
     assert_eq!(rollout["sessions"], 0);
 
-    post(world.admin(), "/v1/rollouts/web/resume", "").await;
-    world.open("/feed", &[JSON]).await.frame("ok").await;
+    post(live.admin(), "/v1/rollouts/web/resume", "").await;
+    live.open("/feed", &[JSON]).await.frame("ok").await;
 }
 
 #[tokio::test]
 async fn a_lowered_percentage_leads_out_who_is_out_and_nobody_else() {
-    let world = World::start("percent = 100\ndrain = \"1s\"").await;
-    let origin = origin(&world);
-    let mut inside = world.open("/feed", &[JSON, &origin, &cookie(true)]).await;
-    let mut outside = world.open("/feed", &[JSON, &origin, &cookie(false)]).await;
+    let live = Live::start("percent = 100\ndrain = \"1s\"").await;
+    let origin = origin(&live);
+    let mut inside = live.open("/feed", &[JSON, &origin, &cookie(true)]).await;
+    let mut outside = live.open("/feed", &[JSON, &origin, &cookie(false)]).await;
     inside.frame("ok").await;
     outside.frame("ok").await;
     ask(
-        world.admin(),
+        live.admin(),
         "PATCH",
         "/v1/rollouts/web",
         &[],
@@ -210,38 +211,38 @@ async fn a_lowered_percentage_leads_out_who_is_out_and_nobody_else() {
     .await;
     assert_eq!(outside.frame("drain").await["next"], "native");
     assert_eq!(outside.closed().await, 4300);
-    world.feed.publish();
+    live.app.publish();
     assert_eq!(inside.frame("ev").await["d"]["n"], 1);
 
     // A percentage that the file lowers does the same.
-    world.reload("percent = 0\ndrain = \"1s\"").await;
+    live.reload("percent = 0\ndrain = \"1s\"").await;
     assert_eq!(inside.closed().await, 4300);
 }
 
 #[tokio::test]
 async fn where_another_route_stays_in_only_the_subscription_ends() {
-    let world = World::start("percent = 100\nkill_drain = \"1s\"").await;
+    let live = Live::start("percent = 100\nkill_drain = \"1s\"").await;
     let second = "\n[[route]]\npath = \"/second\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    world.folder.write(&(world.folder.read() + second));
-    world.house.reload().await.unwrap();
-    let mut socket = world.open("/_crossfade/ws", &[JSON]).await;
+    live.folder.write(&(live.folder.read() + second));
+    live.house.reload().await.unwrap();
+    let mut socket = live.open("/_crossfade/ws", &[JSON]).await;
     socket.frame("welcome").await;
     // No route's own connection bears the same label wherever it is counted.
     for counted in [
         r#"crossfade_sessions{cohort="websocket",protocol="json",route="-"}"#,
         r#"crossfade_connects_total{protocol="json",reason="bucket",result="accepted",route="-"}"#,
     ] {
-        assert!(metric(world.admin(), counted).await > 0.0, "{counted}");
+        assert!(metric(live.admin(), counted).await > 0.0, "{counted}");
     }
     let first = socket.subscribe(1, "/feed").await;
     let other = socket.subscribe(2, "/second").await;
-    post(world.admin(), "/v1/rollouts/web/kill", "").await;
+    post(live.admin(), "/v1/rollouts/web/kill", "").await;
     let end = socket.frame("end").await;
     assert_eq!(
         (end["ch"].as_u64(), end["code"].as_str()),
         (Some(first), Some("legacy"))
     );
-    world.feed.publish();
+    live.app.publish();
     assert_eq!(socket.frame("ev").await["ch"], other);
     socket
         .send(json!({"t": "sub", "id": 3, "path": "/feed"}))
@@ -255,15 +256,15 @@ async fn where_another_route_stays_in_only_the_subscription_ends() {
 
 #[tokio::test]
 async fn an_admins_drain_empties_the_node_and_can_be_taken_back() {
-    let world = World::start("percent = 100").await;
-    let mut first = world.open("/feed", &[JSON]).await;
+    let live = Live::start("percent = 100").await;
+    let mut first = live.open("/feed", &[JSON]).await;
     first.frame("ok").await;
-    let drained = post(world.admin(), "/v1/drain", r#"{"window":"500ms"}"#).await;
+    let drained = post(live.admin(), "/v1/drain", r#"{"window":"500ms"}"#).await;
     assert_eq!(
         (drained.status, &drained.json["sessions"]),
         (202, &json!(1))
     );
-    let refused = Socket::open(world.public(), "/feed", &[JSON])
+    let refused = Socket::open(live.public(), "/feed", &[JSON])
         .await
         .err()
         .unwrap();
@@ -272,30 +273,30 @@ async fn an_admins_drain_empties_the_node_and_can_be_taken_back() {
     let drain = first.frame("drain").await;
     assert_eq!(drain["next"], "same");
     assert_eq!(first.closed().await, 4200);
-    world.has_sessions(0).await;
+    live.has_sessions(0).await;
 
-    ask(world.admin(), "DELETE", "/v1/drain", &[], "").await;
-    let mut second = world.open("/feed", &[JSON]).await;
+    ask(live.admin(), "DELETE", "/v1/drain", &[], "").await;
+    let mut second = live.open("/feed", &[JSON]).await;
     second.frame("ok").await;
-    post(world.admin(), "/v1/drain", r#"{"window":"1h"}"#).await;
+    post(live.admin(), "/v1/drain", r#"{"window":"1h"}"#).await;
     second.frame("drain").await;
-    let cancelled = ask(world.admin(), "DELETE", "/v1/drain", &[], "").await;
+    let cancelled = ask(live.admin(), "DELETE", "/v1/drain", &[], "").await;
     assert_eq!(cancelled.json["sessions"], 1);
-    world.feed.publish();
+    live.app.publish();
     assert_eq!(second.frame("ev").await["d"]["n"], 1);
-    assert_eq!(get(world.admin(), "/readyz").await.status, 200);
+    assert_eq!(get(live.admin(), "/readyz").await.status, 200);
 }
 
 #[tokio::test]
 async fn the_admin_api_shows_and_reaches_who_is_connected() {
-    let world = World::start("percent = 100").await;
+    let live = Live::start("percent = 100").await;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let mut socket = world.open("/feed", &[JSON]).await;
+        let mut socket = live.open("/feed", &[JSON]).await;
         socket.frame("ok").await;
         clients.push(socket);
     }
-    let page = get(world.admin(), "/v1/sessions?limit=2").await.json;
+    let page = get(live.admin(), "/v1/sessions?limit=2").await.json;
     assert_eq!(
         (&page["total"], page["sessions"].as_array().unwrap().len()),
         (&json!(3), 2)
@@ -322,7 +323,7 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
         (&json!("feed"), &json!("/feed"))
     );
     let next = page["next"].as_str().unwrap();
-    let rest = get(world.admin(), &format!("/v1/sessions?limit=2&after={next}"))
+    let rest = get(live.admin(), &format!("/v1/sessions?limit=2&after={next}"))
         .await
         .json;
     assert_eq!(
@@ -331,10 +332,10 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
     );
 
     let id = first["id"].as_str().unwrap();
-    let foreign = get(world.admin(), &format!("/v1/sessions?after={id}x")).await;
+    let foreign = get(live.admin(), &format!("/v1/sessions?after={id}x")).await;
     assert_eq!(foreign.status, 422);
 
-    let topics = get(world.admin(), "/v1/topics").await.json;
+    let topics = get(live.admin(), "/v1/topics").await.json;
     assert_eq!(topics["total"], 1);
     let topic = &topics["topics"][0];
     assert_eq!(
@@ -357,7 +358,7 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
     );
 
     let notice = r#"{"msg":"soon","level":"warn","d":{"x":1},"route":"feed"}"#;
-    let notified = post(world.admin(), "/v1/sessions/notify", notice).await;
+    let notified = post(live.admin(), "/v1/sessions/notify", notice).await;
     assert_eq!(notified.json, json!({ "notified": 3 }));
     let seen = clients[0].frame("notice").await;
     assert_eq!(
@@ -367,20 +368,20 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
 
     let id = first["id"].as_str().unwrap();
     let order = json!({ "ids": [id], "code": 4403 }).to_string();
-    let closed = post(world.admin(), "/v1/sessions/close", &order).await;
+    let closed = post(live.admin(), "/v1/sessions/close", &order).await;
     assert_eq!(closed.json, json!({ "closed": 1 }));
     assert_eq!(clients[0].closed().await, 4403);
-    world.has_sessions(2).await;
+    live.has_sessions(2).await;
     // Who was closed a moment ago is still among the sessions, and is not closed again.
-    let id = get(world.admin(), "/v1/sessions").await.json["sessions"][0]["id"].clone();
+    let id = get(live.admin(), "/v1/sessions").await.json["sessions"][0]["id"].clone();
     let order = json!({ "ids": [id] }).to_string();
-    let closed = post(world.admin(), "/v1/sessions/close", &order).await;
+    let closed = post(live.admin(), "/v1/sessions/close", &order).await;
     assert_eq!(closed.json, json!({ "closed": 1 }));
-    let all = post(world.admin(), "/v1/sessions/close", r#"{"all":true}"#).await;
+    let all = post(live.admin(), "/v1/sessions/close", r#"{"all":true}"#).await;
     assert_eq!(all.json, json!({ "closed": 1 }));
     assert_eq!(clients[1].closed().await, 4200);
-    world.has_sessions(0).await;
-    let health = get(world.admin(), "/v1/health").await.json;
+    live.has_sessions(0).await;
+    let health = get(live.admin(), "/v1/health").await.json;
     let source = &health["sources"][0];
     assert_eq!(
         (&source["route"], &source["kind"]),
@@ -390,15 +391,14 @@ async fn the_admin_api_shows_and_reaches_who_is_connected() {
 
 #[tokio::test]
 async fn shutdown_finishes_requests_and_drains_all_sessions() {
-    let mut world = World::start("percent = 100").await;
-    let text = adapt(&world.folder.text("percent = 100"), &world.feed);
-    world
-        .folder
+    let mut live = Live::start("percent = 100").await;
+    let text = adapt(&live.folder.text("percent = 100"), &live.app);
+    live.folder
         .write(&text.replace("[server]", "[server]\ndrain_timeout = \"4s\""));
-    world.house.reload().await.unwrap();
-    let public = world.public().to_owned();
+    live.house.reload().await.unwrap();
+    let public = live.public().to_owned();
     let address = public.strip_prefix("http://").unwrap().parse().unwrap();
-    let mut client = world.open("/feed", &[JSON]).await;
+    let mut client = live.open("/feed", &[JSON]).await;
     client.frame("ok").await;
 
     let since = Instant::now();
@@ -423,7 +423,7 @@ async fn shutdown_finishes_requests_and_drains_all_sessions() {
         );
         client.closed().await
     };
-    let (_, _, code) = tokio::join!(world.house.drain(), lame_duck, told);
+    let (_, _, code) = tokio::join!(live.house.drain(), lame_duck, told);
     assert_eq!(code, 4200);
     assert!(
         since.elapsed() < Duration::from_secs(4),
@@ -434,11 +434,11 @@ async fn shutdown_finishes_requests_and_drains_all_sessions() {
 
 #[tokio::test]
 async fn leaving_at_once_says_going_away() {
-    let mut world = World::start("percent = 100").await;
-    let mut client = world.open("/feed", &[JSON]).await;
+    let mut live = Live::start("percent = 100").await;
+    let mut client = live.open("/feed", &[JSON]).await;
     client.frame("ok").await;
     let since = Instant::now();
-    let stop = world.house.stop();
+    let stop = live.house.stop();
     let closed = async {
         loop {
             if let Seen::Closed(code) = client.next().await {
@@ -453,44 +453,43 @@ async fn leaving_at_once_says_going_away() {
 
 #[tokio::test]
 async fn another_secret_makes_another_unit_and_needs_no_restart() {
-    let world = World::start("percent = 100").await;
-    let origin = origin(&world);
+    let live = Live::start("percent = 100").await;
+    let origin = origin(&live);
     let kept = cookie(true);
     let sets_cookie = async || {
-        let mut peer = crate::harness::Peer::connect(world.public()[7..].parse().unwrap()).await;
+        let mut peer = crate::harness::Peer::connect(live.public()[7..].parse().unwrap()).await;
         let fields = format!("{kept}\r\n{origin}\r\n");
         let answer = peer.ask("GET /_crossfade/transport", &fields, "").await;
         assert_eq!(answer.status(), 200);
         answer.field("set-cookie").is_some()
     };
     assert!(!sets_cookie().await, "the cookie is ours");
-    let text = world.folder.read();
-    world
-        .folder
+    let text = live.folder.read();
+    live.folder
         .write(&text.replace(SECRET, "another-secret-another-secret-another"));
-    assert!(world.house.reload().await.unwrap().changed);
+    assert!(live.house.reload().await.unwrap().changed);
     assert!(sets_cookie().await, "it no longer is");
 }
 
 #[tokio::test]
 async fn a_page_of_sessions_goes_on_where_one_has_left() {
-    let world = World::start("percent = 100").await;
+    let live = Live::start("percent = 100").await;
     let mut clients = Vec::new();
     for _ in 0..4 {
-        let mut socket = world.open("/feed", &[JSON]).await;
+        let mut socket = live.open("/feed", &[JSON]).await;
         let welcome = socket.frame("welcome").await;
         clients.push((socket, welcome["conn"].clone()));
     }
-    world.has_sessions(4).await;
-    let page = get(world.admin(), "/v1/sessions?limit=2").await.json;
+    live.has_sessions(4).await;
+    let page = get(live.admin(), "/v1/sessions?limit=2").await.json;
     let next = page["next"].as_str().unwrap();
     // The last one of the page leaves, and so does the first.
     let ids = [&page["sessions"][0]["id"], &page["sessions"][1]["id"]];
     let order = json!({ "ids": ids }).to_string();
-    post(world.admin(), "/v1/sessions/close", &order).await;
-    world.has_sessions(2).await;
+    post(live.admin(), "/v1/sessions/close", &order).await;
+    live.has_sessions(2).await;
     let path = format!("/v1/sessions?limit=2&after={next}");
-    let rest = get(world.admin(), &path).await.json;
+    let rest = get(live.admin(), &path).await.json;
     let shown: Vec<_> = rest["sessions"].as_array().unwrap().iter().collect();
     let shown: Vec<_> = shown.iter().map(|session| &session["id"]).collect();
     assert_eq!(shown, [&clients[2].1, &clients[3].1]);
@@ -499,14 +498,14 @@ async fn a_page_of_sessions_goes_on_where_one_has_left() {
 
 #[tokio::test]
 async fn a_rollout_counts_the_sessions_of_the_multiplexed_road() {
-    let world = World::start("percent = 100").await;
+    let live = Live::start("percent = 100").await;
     let sessions = async || {
-        let rollouts = get(world.admin(), "/v1/rollouts").await.json;
+        let rollouts = get(live.admin(), "/v1/rollouts").await.json;
         rollouts["rollouts"][0]["sessions"].clone()
     };
-    let mut own = world.open("/feed", &[JSON]).await;
+    let mut own = live.open("/feed", &[JSON]).await;
     own.frame("ok").await;
-    let mut many = world.open("/_crossfade/ws", &[JSON]).await;
+    let mut many = live.open("/_crossfade/ws", &[JSON]).await;
     many.frame("welcome").await;
     assert_eq!(sessions().await, json!(1), "it listens to nothing yet");
     let ch = many.subscribe(1, "/feed").await;

@@ -4,41 +4,46 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::app::World;
-use crate::harness::{Backend, Proxy, within};
+use crate::harness::{Backend, Proxy, proxy, within};
 
 /// Large enough to fill what the kernel keeps for a socket.
 const PADDING: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_get_everything_beside_those_who_do_not_read() {
-    let world = World::with_padding(PADDING).await;
+    let proxy = proxy()
+        .sse("/ids")
+        .sse("/plain")
+        .line("slow = \"gap\"")
+        .padding(PADDING)
+        .start()
+        .await;
     let (mut closed, mut skipped, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
-        let mut socket = world.proxy.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         closed.push(socket);
-        let mut socket = world.proxy.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket.subscribe(1, "/plain").await;
         skipped.push(socket);
-        let mut socket = world.proxy.join(&[]).await;
+        let mut socket = proxy.join(&[]).await;
         socket.subscribe(1, "/ids").await;
         readers.push(socket);
     }
     for n in 1..=400u64 {
-        world.publish();
+        proxy.app().publish();
         for reader in &mut readers {
             assert_eq!(reader.frame_unless("ev", "gap").await["d"]["n"], n);
         }
     }
     // They are given ten seconds in which they take nothing.
-    let slow = || world.proxy.metrics();
+    let slow = || proxy.metrics();
     while !slow().contains(r#"crossfade_slow_closes_total{route="ids"} 5"#) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     for n in 401..=500u64 {
-        world.publish();
+        proxy.app().publish();
         for reader in &mut readers {
             assert_eq!(reader.frame_unless("ev", "gap").await["d"]["n"], n);
         }
@@ -115,20 +120,22 @@ calls = {methods = ["GET"], timeout = "2s"}
 
 #[tokio::test]
 async fn a_pong_that_is_held_back_adds_a_quarter_of_a_second() {
-    let route = "\n[websocket]\nping_interval = \"4s\"\n\
-                 [[route]]\npath = \"/ids\"\nname = \"ids\"\nupstream = \"app\"\nsource = \"sse\"\n";
-    let world = World::with_routes(route).await;
-    let mut socket = world.proxy.join(&[]).await;
+    let proxy = proxy()
+        .sse("/ids")
+        .toml("[websocket]\nping_interval = \"4s\"")
+        .start()
+        .await;
+    let mut socket = proxy.join(&[]).await;
     socket.subscribe(1, "/ids").await;
     // The first ping comes after two to four seconds, and is answered when it is read.
     tokio::time::sleep(Duration::from_secs(5)).await;
     socket.frame("ping").await;
     socket.send(json!({"t": "ping"})).await;
     socket.frame("pong").await;
-    world.publish();
+    proxy.app().publish();
     socket.frame("ev").await;
     let sample = r#"crossfade_event_latency_seconds_sum{cohort="websocket",route="ids"} "#;
-    let metrics = world.proxy.metrics();
+    let metrics = proxy.metrics();
     let mut lines = metrics.lines();
     let seconds = lines.find_map(|line| line.strip_prefix(sample)).unwrap();
     let seconds: f64 = seconds.parse().unwrap();

@@ -2,23 +2,17 @@
 
 use serde_json::json;
 
-use crate::harness::app::World;
-
-const ROUTES: &str = r#"
-[[route]]
-path = "/document/merge"
-upstream = "app"
-source = {kind = "poll", every = "20ms", emit = "merge-patch"}
-
-[[route]]
-path = "/document/patch"
-upstream = "app"
-source = {kind = "poll", every = "20ms", emit = "json-patch"}
-"#;
+use crate::harness::proxy;
 
 #[tokio::test]
 async fn raw_sends_documents_and_wrapped_raw_patches() {
-    let world = World::with_routes(ROUTES).await;
+    let proxy = proxy()
+        .poll("/document/merge")
+        .line("source = {kind = \"poll\", every = \"20ms\", emit = \"merge-patch\"}")
+        .poll("/document/patch")
+        .line("source = {kind = \"poll\", every = \"20ms\", emit = \"json-patch\"}")
+        .start()
+        .await;
     let documents = [
         json!({"list": [1, 2, 3], "text": "long enough for a patch", "n": 1}),
         json!({"list": [1, 2, 3], "text": "long enough for a patch", "n": 2}),
@@ -46,18 +40,18 @@ async fn raw_sends_documents_and_wrapped_raw_patches() {
             ],
         ),
     ] {
-        world.show(&documents[0].to_string());
-        let mut raw = world.proxy.open(path, &[]).await;
+        proxy.app().show(&documents[0].to_string());
+        let mut raw = proxy.open(path, &[]).await;
         assert_eq!(raw.message().await, documents[0]);
         let wrapped = format!("{path}?cf_wrap=1");
-        let mut wrapped = world.proxy.open(&wrapped, &[]).await;
+        let mut wrapped = proxy.open(&wrapped, &[]).await;
         let snapshot = wrapped.message().await;
         assert_eq!(
             (&snapshot["e"], &snapshot["d"]),
             (&json!(null), &documents[0])
         );
         for (document, patch) in documents[1..].iter().zip(patches) {
-            world.show(&document.to_string());
+            proxy.app().show(&document.to_string());
             assert_eq!(raw.message().await, *document, "{path}");
             let event = wrapped.message().await;
             assert_eq!((&event["e"], &event["d"]), (&json!(name), &patch));

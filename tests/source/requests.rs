@@ -35,14 +35,14 @@ upstream = "app"
 source = {kind = "poll", every = "50ms"}
 "#;
 
-struct World {
+struct Asking {
     backend: Backend,
     proxy: Proxy,
 }
 
-impl World {
+impl Asking {
     /// A backend whose paths end in the status that they answer with; 200 is a quiet stream, or a document.
-    async fn start() -> World {
+    async fn start() -> Asking {
         let backend = Backend::start(|request, mut peer| async move {
             let path = request.target().split('?').next().unwrap_or_default();
             let status = path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -60,7 +60,7 @@ impl World {
         })
         .await;
         let proxy = Proxy::before(&backend, "", ROUTES).await;
-        World { backend, proxy }
+        Asking { backend, proxy }
     }
 
     /// Subscribes once on each of so many connections; how many requests that made.
@@ -88,23 +88,23 @@ fn names(request: &Message) -> Vec<String> {
 
 #[tokio::test]
 async fn one_stream_is_read_for_each_scope() {
-    let world = World::start().await;
+    let asking = Asking::start().await;
     let ada: &[&str] = &["cookie: user=ada; crossfade_unit=one"];
     let her_phone: &[&str] = &["cookie: crossfade_unit=two; user=ada"];
     let bob: &[&str] = &["cookie: user=bob"];
     let all = [ada, her_phone, bob, bob];
-    assert_eq!(world.asked("/user/200", &all).await, 2);
-    assert_eq!(world.asked("/public/200", &all).await, 1);
-    assert_eq!(world.asked("/connection/200", &all).await, 4);
+    assert_eq!(asking.asked("/user/200", &all).await, 2);
+    assert_eq!(asking.asked("/public/200", &all).await, 1);
+    assert_eq!(asking.asked("/connection/200", &all).await, 4);
     let german: &[&str] = &["accept-language: de"];
     let french: &[&str] = &["accept-language: fr"];
     let varied = [german, french, german, &[]];
-    assert_eq!(world.asked("/vary/200", &varied).await, 3);
+    assert_eq!(asking.asked("/vary/200", &varied).await, 3);
 }
 
 #[tokio::test]
 async fn the_backend_gets_what_a_source_may_take_and_nothing_else() {
-    let world = World::start().await;
+    let asking = Asking::start().await;
     let client: &[&str] = &[
         "cookie: user=ada; crossfade_unit=one",
         "authorization: Basic YTpi",
@@ -128,10 +128,10 @@ async fn the_backend_gets_what_a_source_may_take_and_nothing_else() {
         ("/vary/200", &["accept-language"]),
         ("/polled/200", &["authorization", "cookie"]),
     ] {
-        world
+        asking
             .asked(&format!("{path}?b=2&cf_wrap=1&a=1"), &[client])
             .await;
-        let seen = world.backend.seen();
+        let seen = asking.backend.seen();
         let request = seen.iter().find(|seen| seen.target().starts_with(path));
         let request = request.expect("it was asked");
         assert_eq!(request.target(), format!("{path}?b=2&a=1"));
@@ -146,26 +146,26 @@ async fn the_backend_gets_what_a_source_may_take_and_nothing_else() {
 
 #[tokio::test]
 async fn a_token_of_subprotocol_or_hello_replaces_the_authorization() {
-    let world = World::start().await;
+    let asking = Asking::start().await;
     let offer = "sec-websocket-protocol: cf.bearer.dG9rZW4, crossfade.v1.json";
-    let mut socket = world
+    let mut socket = asking
         .proxy
         .open("/user/200", &[offer, "authorization: Basic YTpi"])
         .await;
     socket.frame("ok").await;
-    let request = world.backend.only();
+    let request = asking.backend.only();
     assert_eq!(request.all("authorization"), ["Bearer token"]);
-    let mut socket = world.proxy.join(&[]).await;
+    let mut socket = asking.proxy.join(&[]).await;
     socket.send(json!({"t": "hello", "token": "later"})).await;
     socket.subscribe(1, "/user/200").await;
-    let seen = world.backend.seen();
+    let seen = asking.backend.seen();
     let newest = seen.last().expect("it was asked");
     assert_eq!(newest.all("authorization"), ["Bearer later"]);
 }
 
 #[tokio::test]
 async fn a_refusal_has_one_code_on_every_way() {
-    let world = World::start().await;
+    let asking = Asking::start().await;
     for (status, code, close) in [
         ("401", "unauthorized", 4001),
         ("302", "unauthorized", 4001),
@@ -176,7 +176,7 @@ async fn a_refusal_has_one_code_on_every_way() {
     ] {
         for place in ["user", "polled"] {
             let path = format!("/{place}/{status}");
-            let mut socket = world.proxy.join(&[]).await;
+            let mut socket = asking.proxy.join(&[]).await;
             for wish in [
                 json!({"t": "sub", "id": 1, "path": path}),
                 json!({"t": "sub", "id": 1, "path": path, "after": "zz-1"}),
@@ -187,11 +187,11 @@ async fn a_refusal_has_one_code_on_every_way() {
                 assert_eq!(answer["code"], code, "{path}: {answer}");
             }
             for query in ["", "?cf_after=zz-1", "?cf_last_event_id=1"] {
-                let mut socket = world.proxy.open(&format!("{path}{query}"), &[JSON]).await;
+                let mut socket = asking.proxy.open(&format!("{path}{query}"), &[JSON]).await;
                 let answer = socket.either("ok", "err").await;
                 assert_eq!((&answer["id"], &answer["code"]), (&0.into(), &code.into()));
                 assert_eq!(socket.next().await, Seen::Closed(close), "{path}{query}");
-                let mut raw = world.proxy.open(&format!("{path}{query}"), &[]).await;
+                let mut raw = asking.proxy.open(&format!("{path}{query}"), &[]).await;
                 assert_eq!(raw.next().await, Seen::Closed(close), "raw {path}{query}");
             }
         }

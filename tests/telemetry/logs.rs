@@ -13,7 +13,7 @@ use crate::harness::{
     admin::{get, metric, post},
     eventually, handshake,
     http2_frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, Raw, block, frame},
-    process::{command, ready},
+    process::{End, command},
     reply, request, within,
 };
 
@@ -192,7 +192,7 @@ async fn drive(log: &str) -> (Vec<u8>, usize) {
     folder.write(&format!("[server]\n{CANARY} = 1\n"));
     post(&process.admin, "/v1/config/reload", "").await;
     process.signal("INT");
-    let (code, stderr) = process.end().await;
+    let End { code, stderr, .. } = process.end().await;
     assert_eq!(code, Some(0));
     (stderr, corpus.len())
 }
@@ -299,7 +299,7 @@ async fn a_disbelieved_forwarder_is_told_of_once() {
         client.head().await;
     }
     process.signal("INT");
-    let (_, stderr) = process.end().await;
+    let stderr = process.end().await.stderr;
     let text = String::from_utf8(stderr).unwrap();
     let warnings = text.lines().filter(|line| line.contains("X-Forwarded-For"));
     let warnings: Vec<Value> = warnings
@@ -327,7 +327,7 @@ async fn a_dropped_field_is_told_of_once() {
         3.0
     );
     process.signal("INT");
-    let (_, stderr) = process.end().await;
+    let stderr = process.end().await.stderr;
     let text = String::from_utf8(stderr).unwrap();
     let mut warnings = text
         .lines()
@@ -401,7 +401,7 @@ async fn a_refused_answer_is_told_with_its_reason_seldom() {
         assert_eq!(client.ask("GET /page", "", "").await.status(), 502);
     }
     process.signal("INT");
-    let (_, stderr) = process.end().await;
+    let stderr = process.end().await.stderr;
     let text = String::from_utf8(stderr).unwrap();
     let warnings = text.lines().filter(|line| line.contains("was refused"));
     let warnings: Vec<Value> = warnings
@@ -488,30 +488,17 @@ async fn a_tunnel_leaves_a_line_when_it_ends() {
 async fn a_log_that_nobody_reads_costs_lines_and_no_request() {
     let backend = backend().await;
     let folder = folder(&backend, "");
-    let mut child = command(&folder.config())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (public, admin) = ready(&mut child);
+    let process = Process::unread(&mut command(&folder.config()));
     // The pipe takes 64 KiB, the queue a mebibyte: 600 lines of 4 KiB are more than both.
     let long = format!("GET /{}", "x".repeat(4000));
-    let mut client = Peer::connect(address(&public)).await;
+    let mut client = Peer::connect(process.address()).await;
     for _ in 0..600 {
         let answer: Message = within("an answer", client.ask(&long, "", "")).await;
         assert_eq!(answer.status(), 200);
     }
-    let dropped = metric(&admin, "crossfade_log_lines_dropped_total").await;
+    let dropped = metric(&process.admin, "crossfade_log_lines_dropped_total").await;
     assert!(dropped > 0.0, "{dropped}");
     // It ends in time, too.
-    let id = child.id().to_string();
-    let sent = std::process::Command::new("kill")
-        .args(["-s", "INT", &id])
-        .status();
-    assert!(sent.unwrap().success());
-    let child = std::sync::Mutex::new(child);
-    eventually("its end", async || {
-        child.lock().unwrap().try_wait().unwrap().is_some()
-    })
-    .await;
-    assert_eq!(child.lock().unwrap().wait().unwrap().code(), Some(0));
+    process.signal("INT");
+    assert_eq!(process.end().await.code, Some(0));
 }

@@ -3,8 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::app::World;
-use crate::harness::{JSON, within};
+use crate::harness::{JSON, Proxy, proxy, within};
 
 /// Of each kind.
 const TIMES: usize = 50;
@@ -29,12 +28,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Shakes hands, throws the bomb, and reads the close code.
-async fn throw(world: &World, bomb: &[u8]) -> u16 {
-    let mut stream = TcpStream::connect(world.proxy.address).await.unwrap();
+async fn throw(proxy: &Proxy, bomb: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
     let request = format!(
         "GET /_crossfade/ws HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{JSON}\r\n\r\n",
-        world.proxy.address
+        proxy.address
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     // The other side may close before it has read all of it.
@@ -73,8 +72,8 @@ fn close_code(mut frames: &[u8]) -> Option<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_is_refused_by_its_code() {
-    let world = World::start().await;
-    let mut witness = world.proxy.join(&[]).await;
+    let proxy = proxy().sse("/ids").start().await;
+    let mut witness = proxy.join(&[]).await;
     witness.subscribe(1, "/ids").await;
     let deep = format!(r#"{{"t":"ping","x":{}"#, "[".repeat(30_000));
     let wide = format!(r#"{{"t":"ping","x":[{}0]}}"#, "0,".repeat(30_000));
@@ -106,11 +105,11 @@ async fn each_kind_is_refused_by_its_code() {
     ];
     for (kind, bomb, code) in &bombs {
         for _ in 0..TIMES {
-            assert_eq!(throw(&world, bomb).await, *code, "{kind}");
+            assert_eq!(throw(&proxy, bomb).await, *code, "{kind}");
         }
     }
-    let n = world.publish();
+    let n = proxy.app().publish();
     assert_eq!(witness.frame("ev").await["d"]["n"], n);
-    let metrics = world.proxy.metrics();
+    let metrics = proxy.metrics();
     assert!(metrics.contains("crossfade_panics_total 0"), "{metrics}");
 }

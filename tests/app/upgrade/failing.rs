@@ -1,10 +1,11 @@
 //! A new process that is none, or goes wrong: the old one serves on, and says why.
 
-use super::world::{BINARY, Dynasty, script, signal};
+use super::world::{Dynasty, script};
 use crate::harness::{
     Backend, Peer,
     admin::{get, metric},
     eventually,
+    process::{BINARY, signal},
 };
 
 async fn still_serves(dynasty: &Dynasty) {
@@ -114,7 +115,7 @@ async fn drained_process_is_not_upgraded_and_leaving_aborts_one() {
     let arguments = ["--binary", &*binary];
     let (outcome, newcomer) = tokio::join!(dynasty.try_upgrade(&arguments), async {
         crate::harness::eventually("the new process", async || started.exists()).await;
-        super::world::signal(pid, "TERM");
+        crate::harness::process::signal(pid, "TERM");
         std::fs::read_to_string(&started).unwrap()
     });
     assert_eq!(outcome.code, Some(1), "{outcome:?}");

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::world::{Askers, Dynasty, signal};
+use super::world::{Askers, Dynasty};
 use crate::harness::{
     Backend, Peer,
     admin::{ask, get, metric, post},
-    eventually, reply, within,
+    eventually,
+    process::signal,
+    reply, within,
 };
 
 const EVERYTHING: &str = "[[route]]\npath = \"/{*path}\"\nupstream = \"app\"\n";

@@ -5,97 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::world::{Askers, Dynasty};
-use crate::harness::{Backend, JSON, Message, Peer, Seen, Socket, admin::get, eventually, reply};
+use crate::harness::{JSON, Peer, Seen, Socket, admin::get, builder::Builder, eventually, proxy};
 
-const ROUTES: &str = r#"
-[[route]]
-path = "/ids"
-name = "ids"
-upstream = "app"
-source = "sse"
-
-[[route]]
-path = "/plain"
-name = "plain"
-upstream = "app"
-source = "sse"
-
-[[route]]
-path = "/counter"
-name = "counter"
-upstream = "app"
-source = {kind = "poll", every = "50ms"}
-refresh_on = ["POST /write"]
-
-[[route]]
-path = "/{*path}"
-upstream = "app"
-"#;
-
-/// A stream with ids, one without, and a document; all show how far it has counted.
-struct World {
-    backend: Backend,
-    count: Arc<watch::Sender<u64>>,
-}
-
-impl World {
-    async fn start() -> Self {
-        let count = Arc::new(watch::Sender::new(0));
-        let shown = count.clone();
-        let backend = Backend::start(move |request, peer| {
-            let count = shown.subscribe();
-            async move { answer(request, peer, count).await }
-        });
-        World {
-            backend: backend.await,
-            count,
-        }
-    }
-
-    fn publish(&self) -> u64 {
-        self.count.send_modify(|count| *count += 1);
-        *self.count.borrow()
-    }
-}
-
-async fn answer(request: Message, mut peer: Peer, mut count: watch::Receiver<u64>) -> Option<Peer> {
-    let has_ids = match request.target() {
-        "/ids" => true,
-        "/plain" => false,
-        "/counter" => {
-            let body = format!("{{\"n\":{}}}", *count.borrow());
-            return reply(peer, "200 OK", "content-type: application/json\r\n", &body).await;
-        }
-        _ => return reply(peer, "200 OK", "", "ok").await,
-    };
-    let last = request
-        .field("last-event-id")
-        .and_then(|id| id.parse().ok());
-    let mut sent: u64 = last.unwrap_or(*count.borrow());
-    peer.try_send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
-        .await;
-    loop {
-        let now = *count.borrow_and_update();
-        while sent < now {
-            sent += 1;
-            let id = if has_ids {
-                format!("id: {sent}\n")
-            } else {
-                String::new()
-            };
-            if !peer
-                .try_send(format!("{id}data: {{\"n\":{sent}}}\n\n"))
-                .await
-            {
-                return None;
-            }
-        }
-        count.changed().await.ok()?;
-    }
+/// A stream with ids, one without, and a document; all show how far the application has counted.
+fn counting() -> Builder {
+    proxy()
+        .sse("/ids")
+        .sse("/plain")
+        .poll("/counter")
+        .line("refresh_on = [\"POST /write\"]")
+        .everything()
 }
 
 /// A client that does what the protocol says: stays until it is closed, then comes back with its position.
@@ -172,8 +94,9 @@ async fn open(public: &str, path: &str, after: Option<&str>) -> Socket {
 #[tokio::test(flavor = "multi_thread")]
 async fn resume_over_an_upgrade_gets_events_published_meanwhile() {
     for path in ["/ids", "/plain", "/counter"] {
-        let world = World::start().await;
-        let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
+        let app = counting().app().await;
+        let mut dynasty =
+            Dynasty::start(&app.backend, "drain_timeout = \"4s\"", &counting().text());
         let mut stays = Follower::join(&dynasty.public, path).await;
         let mut returns = Follower::join(&dynasty.public, path).await;
         eventually("a live topic", async || {
@@ -182,17 +105,17 @@ async fn resume_over_an_upgrade_gets_events_published_meanwhile() {
         })
         .await;
         for _ in 0..3 {
-            let n = world.publish();
+            let n = app.publish();
             stays.sees(n).await;
             returns.sees(n).await;
         }
         // It is away while the process changes, and misses something before and after.
         let before = returns.after.clone().unwrap();
         drop(returns.socket);
-        let n = world.publish();
+        let n = app.publish();
         stays.sees(n).await;
         dynasty.upgrade().await;
-        let n = world.publish();
+        let n = app.publish();
         stays.sees(n).await;
         returns.socket = open(&dynasty.public, path, Some(&before)).await;
         returns.sees(n).await;
@@ -202,7 +125,7 @@ async fn resume_over_an_upgrade_gets_events_published_meanwhile() {
         assert_eq!(seen, [1, 2, 3, 4, 5], "{path}");
         // The first process leaves: the other one reads for itself from here on.
         assert_eq!(dynasty.first_ends().await, Some(0));
-        let n = world.publish();
+        let n = app.publish();
         stays.sees(n).await;
         returns.sees(n).await;
         assert_eq!(
@@ -217,13 +140,14 @@ async fn resume_over_an_upgrade_gets_events_published_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
-    let world = World::start().await;
-    let routes = ROUTES.replace("every = \"50ms\"", "every = \"1h\"");
-    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"60s\"", &routes);
+    let app = counting().app().await;
+    let hourly = "source = {kind = \"poll\", every = \"1h\"}";
+    let routes = counting().at("/counter").line(hourly).text();
+    let mut dynasty = Dynasty::start(&app.backend, "drain_timeout = \"60s\"", &routes);
     let mut stays = Follower::join(&dynasty.public, "/counter").await;
     stays.sees(0).await;
     dynasty.upgrade().await;
-    let n = world.publish();
+    let n = app.publish();
     let address = dynasty
         .public
         .strip_prefix("http://")
@@ -240,8 +164,8 @@ async fn a_write_seen_by_the_new_process_polls_through_the_old_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_document_goes_over_and_is_polled_for_a_client() {
-    let world = World::start().await;
-    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"4s\"", ROUTES);
+    let app = counting().app().await;
+    let mut dynasty = Dynasty::start(&app.backend, "drain_timeout = \"4s\"", &counting().text());
     let mut first = Follower::join(&dynasty.public, "/counter").await;
     first.sees(0).await;
     let after = first.after.clone();
@@ -252,11 +176,11 @@ async fn an_idle_document_goes_over_and_is_polled_for_a_client() {
     })
     .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let polls = world.backend.seen().len();
+    let polls = app.backend.seen().len();
     dynasty.upgrade().await;
     assert_eq!(dynasty.first_ends().await, Some(0));
-    assert_eq!(world.backend.seen().len(), polls);
-    let n = world.publish();
+    assert_eq!(app.backend.seen().len(), polls);
+    let n = app.publish();
     let mut back = Follower::join(&dynasty.public, "/counter").await;
     back.socket = open(&dynasty.public, "/counter", after.as_deref()).await;
     (back.after, back.seen) = (after, Vec::new());
@@ -266,8 +190,8 @@ async fn an_idle_document_goes_over_and_is_polled_for_a_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
-    let world = World::start().await;
-    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"60s\"", ROUTES);
+    let app = counting().app().await;
+    let mut dynasty = Dynasty::start(&app.backend, "drain_timeout = \"60s\"", &counting().text());
     let mut paused = Follower::join(&dynasty.public, "/counter").await;
     let ch = paused.socket.frame("snap").await["ch"].clone();
     let pause = json!({"t": "pause", "id": 1, "ch": ch});
@@ -279,7 +203,7 @@ async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
     .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     dynasty.upgrade().await;
-    let n = world.publish();
+    let n = app.publish();
     let mut comes = Follower::join(&dynasty.public, "/counter").await;
     comes.sees(n).await;
 }
@@ -287,8 +211,8 @@ async fn a_client_is_served_beside_a_paused_one_of_the_old_process() {
 /// What the old process had read went over before it could be killed, and the new one reads on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_old_process_loses_nothing_of_resumable_sources() {
-    let world = World::start().await;
-    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"20s\"", ROUTES);
+    let app = counting().app().await;
+    let mut dynasty = Dynasty::start(&app.backend, "drain_timeout = \"20s\"", &counting().text());
     let mut ids = Follower::join(&dynasty.public, "/ids").await;
     let mut counter = Follower::join(&dynasty.public, "/counter").await;
     eventually("two live topics", async || {
@@ -297,13 +221,13 @@ async fn killed_old_process_loses_nothing_of_resumable_sources() {
         topics.len() == 2 && topics.iter().all(|topic| topic["live"] == true)
     })
     .await;
-    let n = world.publish();
+    let n = app.publish();
     ids.sees(n).await;
     counter.sees(n).await;
     let old = dynasty.pid();
     assert_eq!(dynasty.upgrade().await["topics"], 2);
     // They come back with what they saw here, wherever the other process stands.
-    let n = world.publish();
+    let n = app.publish();
     ids.sees(n).await;
     counter.sees(n).await;
     // What only the old process knew would go with it, and be told as a gap.
@@ -318,9 +242,9 @@ async fn killed_old_process_loses_nothing_of_resumable_sources() {
         seen.iter().all(has_heard)
     })
     .await;
-    super::world::signal(old, "KILL");
+    crate::harness::process::signal(old, "KILL");
     assert_eq!(dynasty.first_ends().await, None);
-    let n = world.publish();
+    let n = app.publish();
     ids.sees(n).await;
     counter.sees(n).await;
     for follower in [ids, counter] {
@@ -340,8 +264,8 @@ async fn killed_old_process_loses_nothing_of_resumable_sources() {
 
 /// 0 lost, 0 duplicated where there are ids or a poll, in order; whatever the number of processes.
 async fn soak(upgrades: usize, followers: usize) {
-    let world = Arc::new(World::start().await);
-    let mut dynasty = Dynasty::start(&world.backend, "drain_timeout = \"2s\"", ROUTES);
+    let app = Arc::new(counting().app().await);
+    let mut dynasty = Dynasty::start(&app.backend, "drain_timeout = \"2s\"", &counting().text());
     let over = Arc::new(AtomicBool::new(false));
     let last = Arc::new(AtomicU64::new(u64::MAX));
     let mut crowd = JoinSet::new();
@@ -367,7 +291,7 @@ async fn soak(upgrades: usize, followers: usize) {
         topics.len() == 3 && topics.iter().all(|topic| topic["live"] == true)
     })
     .await;
-    let (source, stop) = (world.clone(), over.clone());
+    let (source, stop) = (app.clone(), over.clone());
     let publishing = tokio::spawn(async move {
         while !stop.load(Ordering::Relaxed) {
             source.publish();
@@ -382,7 +306,7 @@ async fn soak(upgrades: usize, followers: usize) {
     over.store(true, Ordering::Relaxed);
     publishing.await.unwrap();
     askers.end().await;
-    let n = world.publish();
+    let n = app.publish();
     last.store(n, Ordering::SeqCst);
     // Those that stand there already have nothing more to wait for.
     while let Some(follower) = crowd.join_next().await {

@@ -1,30 +1,30 @@
 //! The real binary before a backend, replaced by itself again and again.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Peer, admin::get, eventually};
-
-pub const BINARY: &str = env!("CARGO_BIN_EXE_crossfade");
+use crate::harness::{
+    Backend, Peer, Process,
+    admin::get,
+    eventually,
+    process::{self, BINARY, signal},
+};
 
 /// The first process, and whoever took over since. All are ended with this.
 pub struct Dynasty {
     pub folder: TempDir,
     pub public: String,
     pub admin: String,
-    first: Child,
+    first: Process,
     /// Those after the first.
     heirs: Vec<u32>,
-    /// Ready lines of the heirs.
-    ready: BufReader<std::process::ChildStdout>,
 }
 
 /// What `crossfade upgrade` came to.
@@ -50,11 +50,8 @@ impl Dynasty {
 
     /// With the `proxy.toml` of this folder, and these variables.
     pub fn start_in(folder: TempDir, environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(BINARY);
-        command
-            .args(["run", "--config"])
-            .arg(folder.path().join("proxy.toml"))
-            .envs(environment.iter().copied());
+        let mut command = process::command(&folder.path().join("proxy.toml"));
+        command.envs(environment.iter().copied());
         Dynasty::start_by(command, folder)
     }
 
@@ -65,16 +62,13 @@ impl Dynasty {
     }
 
     fn start_by(mut command: Command, folder: TempDir) -> Self {
-        let mut first = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = BufReader::new(first.stdout.take().unwrap());
-        let (public, admin) = addresses(&mut ready);
+        let first = Process::spawn(&mut command);
         Dynasty {
             folder,
-            public,
-            admin,
+            public: first.public.clone(),
+            admin: first.admin.clone(),
             first,
             heirs: Vec::new(),
-            ready,
         }
     }
 
@@ -107,7 +101,7 @@ impl Dynasty {
     pub async fn upgrade(&mut self) -> serde_json::Value {
         let outcome = self.try_upgrade(&[]).await;
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
-        let said = addresses(&mut self.ready);
+        let said = self.first.next_ready();
         assert_eq!(said, (self.public.clone(), self.admin.clone()));
         serde_json::from_str(&outcome.stdout).unwrap()
     }
@@ -121,7 +115,7 @@ impl Dynasty {
 
     /// The process that serves.
     pub fn pid(&self) -> u32 {
-        self.heirs.last().copied().unwrap_or(self.first.id())
+        self.heirs.last().copied().unwrap_or(self.first.pid())
     }
 
     pub fn signal(&self, name: &str) {
@@ -130,20 +124,17 @@ impl Dynasty {
 
     /// Ready lines that heirs have said beyond those asked for.
     pub fn reads_ready(&mut self) -> (String, String) {
-        addresses(&mut self.ready)
+        self.first.next_ready()
     }
 
     /// Waits for the first process's end; its exit code.
     pub async fn first_ends(&mut self) -> Option<i32> {
-        let mut code = None;
-        for _ in 0..2000 {
-            if let Some(status) = self.first.try_wait().unwrap() {
-                code = Some(status.code());
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        code.expect("the first process ends")
+        let first = std::sync::Mutex::new(&mut self.first);
+        eventually("the first process's end", async || {
+            first.lock().unwrap().has_ended().is_some()
+        })
+        .await;
+        self.first.has_ended().unwrap()
     }
 
     pub async fn is_ready(&self) {
@@ -156,9 +147,6 @@ impl Dynasty {
 
 impl Drop for Dynasty {
     fn drop(&mut self) {
-        // Whoever has ended by itself is no longer there to be told.
-        let _ = self.first.kill();
-        let _ = self.first.wait();
         for heir in &self.heirs {
             signal(*heir, "KILL");
         }
@@ -172,13 +160,6 @@ pub fn activate(folder: &Path, socket: OwnedFd) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", start, BINARY, &config]).stdin(socket);
     command
-}
-
-pub fn signal(pid: u32, name: &str) {
-    let mut kill = Command::new("kill");
-    kill.args(["-s", name, &pid.to_string()]);
-    // Whoever has ended already needs no signal.
-    let _ = kill.stderr(Stdio::null()).status();
 }
 
 /// An executable script.
@@ -196,16 +177,6 @@ pub fn script(folder: &Path, name: &str, text: &str) -> String {
     assert!(tee.wait().unwrap().success());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()
-}
-
-fn addresses(from: &mut impl BufRead) -> (String, String) {
-    let mut line = String::new();
-    from.read_line(&mut line).unwrap();
-    let rest = line.trim_end().strip_prefix("ready public=");
-    let (public, admin) = rest
-        .and_then(|rest| rest.split_once(" admin="))
-        .unwrap_or_else(|| panic!("no ready line: {line:?}"));
-    (public.to_owned(), admin.to_owned())
 }
 
 /// Clients that ask again as soon as they have their answer, over the old process and the new.

@@ -3,13 +3,13 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::world::{WS, World, bearer, problem};
-use crate::harness::JSON;
+use super::{WS, problem};
+use crate::harness::{JSON, Proxy, auth::bearer, proxy};
 
 const GOOD: &str = "cfk_k1_a-secret-that-nobody-guesses";
 const OVER: &str = "cfk_k2_another-secret";
 
-async fn world() -> World {
+async fn started() -> Proxy {
     let line = |id: &str, key: &str, rest: &str| {
         let hash = Sha256::digest(key);
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -38,24 +38,24 @@ upstream = "app"
 auth = "machines"
 require = {roles = ["writer"]}
 "#;
-    World::with("", &[&policy, routes].concat()).await
+    proxy().toml(&policy).toml(&routes).start().await
 }
 
 #[tokio::test]
 async fn a_key_opens_as_a_field_of_its_own_or_as_a_bearer() {
-    let world = world().await;
+    let proxy = started().await;
     let (own, as_bearer) = (format!("x-api-key: {GOOD}"), bearer(GOOD));
     for by in [&*own, &*as_bearer] {
-        assert_eq!(world.ask("GET /page", &[by]).await.status(), 200);
-        assert_eq!(world.shake("/stream", &[by]).await.status(), 101);
-        let (mut many, _) = world.welcomed(WS, &[by]).await;
+        assert_eq!(proxy.ask("GET /page", &[by]).await.status(), 200);
+        assert_eq!(proxy.shake("/stream", &[by]).await.status(), 101);
+        let (mut many, _) = proxy.welcomed(WS, &[by]).await;
         many.subscribe(1, "/stream").await;
     }
     // A page can send it in a message alone.
-    let mut socket = world.open("/stream", &[JSON]).await;
+    let mut socket = proxy.open("/stream", &[JSON]).await;
     socket.send(json!({"t": "hello", "token": GOOD})).await;
     socket.frame("ok").await;
-    for request in world.backend.seen() {
+    for request in proxy.backend().seen() {
         let told = ["x-user", "x-tenant", "x-roles"].map(|name| request.field(name));
         assert_eq!(told, [Some("ci"), Some("acme"), Some("reader")]);
     }
@@ -63,7 +63,7 @@ async fn a_key_opens_as_a_field_of_its_own_or_as_a_bearer() {
 
 #[tokio::test]
 async fn bad_expired_or_insufficient_key_reaches_no_backend() {
-    let world = world().await;
+    let proxy = started().await;
     for (by, expected) in [
         (String::new(), (401, "unauthorized")),
         (format!("x-api-key: {GOOD}x"), (401, "unauthorized")),
@@ -74,8 +74,8 @@ async fn bad_expired_or_insufficient_key_reaches_no_backend() {
     ] {
         let fields: Vec<&str> = Some(&*by).filter(|by| !by.is_empty()).into_iter().collect();
         for answer in [
-            world.ask("GET /page", &fields).await,
-            world.shake("/stream", &fields).await,
+            proxy.ask("GET /page", &fields).await,
+            proxy.shake("/stream", &fields).await,
         ] {
             let (status, code, detail) = problem(&answer);
             assert_eq!((status, &*code), expected, "{by}");
@@ -83,9 +83,9 @@ async fn bad_expired_or_insufficient_key_reaches_no_backend() {
         }
     }
     let good = format!("x-api-key: {GOOD}");
-    assert_eq!(world.ask("GET /writers", &[&good]).await.status(), 403);
+    assert_eq!(proxy.ask("GET /writers", &[&good]).await.status(), 403);
     // Two of them are none.
-    let twice = world.ask("GET /page", &[&good, &good]).await;
+    let twice = proxy.ask("GET /page", &[&good, &good]).await;
     assert_eq!(twice.status(), 401);
-    assert_eq!(world.backend.seen().len(), 0);
+    assert_eq!(proxy.backend().seen().len(), 0);
 }

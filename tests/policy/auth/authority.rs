@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::world::{OWN, ROUTES, WS, World, problem};
-use crate::harness::{Backend, JSON, Proxy, Seen, Socket, reply};
+use super::{OWN, WS, guarded, problem};
+use crate::harness::{Backend, JSON, Proxy, Seen, Socket, auth::login, reply};
 
 pub const ALICE: &str = "cookie: theme=dark; session=a1; crossfade_unit=x";
 
 /// The usual routes, by a session cookie.
-pub async fn world(policy: &str, websocket: &str) -> World {
+pub async fn started(policy: &str, websocket: &str) -> Proxy {
     let policy = format!(
         "[auth.login]\nkind = \"forward\"\nupstream = \"app\"\npath = \"/api/me\"\n\
          cookies = [\"session\"]\nuser = \"/user/id\"\ntenant = \"/user/tenant\"\n\
@@ -19,53 +19,53 @@ pub async fn world(policy: &str, websocket: &str) -> World {
          identity = {{user = \"X-User\", tenant = \"X-Tenant\", roles = \"X-Roles\"}}\n\
          [websocket]\n{websocket}\n"
     );
-    let world = World::with("", &[&policy, ROUTES].concat()).await;
+    let proxy = guarded(login(&policy)).start().await;
     let alice = json!({"user": {"id": "alice", "tenant": 7, "roles": ["editor"]}});
-    world.stage.knows("a1", 200, &alice.to_string());
+    proxy.app().knows("a1", 200, &alice.to_string());
     let bob = json!({"user": {"id": "bob"}}).to_string();
-    world.stage.knows("b1", 200, &bob);
-    world
+    proxy.app().knows("b1", 200, &bob);
+    proxy
 }
 
-pub fn questions(world: &World) -> usize {
-    world.asked_for("/api/me").len()
+pub fn questions(proxy: &Proxy) -> usize {
+    proxy.backend().asked_for("/api/me").len()
 }
 
 #[tokio::test]
 async fn a_session_is_asked_for_once_whatever_comes_by_it() {
-    let world = world("", "auth = \"login\"").await;
-    let requests = (0..20).map(|_| world.ask("GET /app/page", &[ALICE]));
+    let proxy = started("", "auth = \"login\"").await;
+    let requests = (0..20).map(|_| proxy.ask("GET /app/page", &[ALICE]));
     for answer in futures_util::future::join_all(requests).await {
         assert_eq!(answer.status(), 200);
     }
     let mut sockets: Vec<Socket> = Vec::new();
     for _ in 0..5 {
-        sockets.push(world.welcomed("/stream", &[ALICE]).await.0);
-        let (mut many, _) = world.welcomed(WS, &[ALICE]).await;
+        sockets.push(proxy.welcomed("/stream", &[ALICE]).await.0);
+        let (mut many, _) = proxy.welcomed(WS, &[ALICE]).await;
         many.subscribe(1, "/editors").await;
         sockets.push(many);
-        sockets.push(world.open("/app/socket", &[ALICE]).await);
+        sockets.push(proxy.open("/app/socket", &[ALICE]).await);
     }
     // Once for each of the two hosts under which these clients came.
-    assert_eq!(questions(&world), 2);
+    assert_eq!(questions(&proxy), 2);
     // It hears of the session alone, as a question of its own.
-    let question = world.asked_for("/api/me").remove(0);
+    let question = proxy.backend().asked_for("/api/me").remove(0);
     assert_eq!(question.line, "GET /api/me HTTP/1.1");
     assert_eq!(question.field("cookie"), Some("session=a1"));
-    let page = world.asked_for("/app/page").remove(0);
+    let page = proxy.backend().asked_for("/app/page").remove(0);
     let told = ["x-user", "x-tenant", "x-roles"].map(|name| page.field(name));
     assert_eq!(told, [Some("alice"), Some("7"), Some("editor")]);
     assert_eq!(page.field("cookie"), Some("theme=dark; session=a1"));
-    let bob = world.ask("GET /editors", &["cookie: session=b1"]).await;
+    let bob = proxy.ask("GET /editors", &["cookie: session=b1"]).await;
     assert_eq!(bob.status(), 403);
-    assert_eq!(questions(&world), 3);
-    let sessions = world.admin("/v1/sessions").await.json;
+    assert_eq!(questions(&proxy), 3);
+    let sessions = proxy.admin("/v1/sessions").await.json;
     assert_eq!(sessions["sessions"][0]["user"], "alice");
 }
 
 #[tokio::test]
 async fn an_answer_that_names_nobody_lets_nobody_in() {
-    let world = world("", "").await;
+    let proxy = started("", "").await;
     for (session, status, body, expected) in [
         ("no-user", 200, "{}", 401),
         ("null", 200, r#"{"user": {"id": null}}"#, 401),
@@ -78,13 +78,13 @@ async fn an_answer_that_names_nobody_lets_nobody_in() {
         ("broken", 500, "", 503),
         ("busy", 503, "", 503),
     ] {
-        world.stage.knows(session, status, body);
+        proxy.app().knows(session, status, body);
         let cookie = format!("cookie: session={session}");
         let fields = [&*cookie, OWN];
         for answer in [
-            world.ask("GET /app/page", &fields).await,
-            world.shake("/stream", &fields).await,
-            world.shake("/app/socket", &fields).await,
+            proxy.ask("GET /app/page", &fields).await,
+            proxy.shake("/stream", &fields).await,
+            proxy.shake("/app/socket", &fields).await,
         ] {
             assert_eq!(problem(&answer).0, expected, "{session}");
             match expected {
@@ -92,7 +92,7 @@ async fn an_answer_that_names_nobody_lets_nobody_in() {
                 _ => assert!(answer.field("www-authenticate").is_some()),
             }
         }
-        let public = world.public();
+        let public = proxy.public();
         let origin = format!("origin: {public}");
         let opened = Socket::open(&public, "/stream", &[JSON, &cookie, &origin]).await;
         match (opened, expected) {
@@ -101,7 +101,7 @@ async fn an_answer_that_names_nobody_lets_nobody_in() {
             _ => panic!("{session}"),
         }
     }
-    assert_eq!(questions(&world), world.backend.seen().len());
+    assert_eq!(questions(&proxy), proxy.backend().seen().len());
 }
 
 #[tokio::test]
@@ -109,18 +109,18 @@ async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
     let policy = "[upstream.login]\nservers = [\"http://127.0.0.1:9\"]\n\
          [auth.login]\nkind = \"forward\"\nupstream = \"login\"\npath = \"/me\"\n\
          user = \"user\"\n";
-    let world = World::with("", &[policy, ROUTES].concat()).await;
+    let proxy = guarded(login(&policy)).start().await;
     for answer in [
-        world.ask("GET /app/page", &[ALICE]).await,
-        world.shake("/stream", &[ALICE, OWN]).await,
-        world.shake("/stream", &[ALICE, OWN, JSON]).await,
+        proxy.ask("GET /app/page", &[ALICE]).await,
+        proxy.shake("/stream", &[ALICE, OWN]).await,
+        proxy.shake("/stream", &[ALICE, OWN, JSON]).await,
     ] {
         let (status, code, _) = problem(&answer);
         assert_eq!((status, &*code), (503, "auth_unavailable"));
         assert!(answer.field("retry-after").is_some());
     }
-    assert_eq!(world.backend.seen().len(), 0);
-    assert_eq!(world.ask("GET /open/page", &[ALICE]).await.status(), 200);
+    assert_eq!(proxy.backend().seen().len(), 0);
+    assert_eq!(proxy.ask("GET /open/page", &[ALICE]).await.status(), 200);
 }
 
 /// Routes by an authority of this name.

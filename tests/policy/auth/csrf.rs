@@ -2,15 +2,17 @@
 
 use serde_json::json;
 
-use super::world::{LOGIN, ROUTES, WS, World, bearer, problem, token_of};
-use crate::harness::Seen;
+use super::{WS, guarded, problem};
+use crate::harness::{
+    Proxy, Seen,
+    auth::{bearer, jwt, token_of},
+};
 
-async fn world() -> World {
-    let policy = format!(
-        "{LOGIN}from = [\"cookie:token\", \"header\"]\n\
-         csrf = {{header = \"X-CSRFToken\", cookie = \"csrftoken\"}}\n"
-    );
-    World::with("", &[&policy, ROUTES].concat()).await
+async fn started() -> Proxy {
+    let policy = jwt()
+        .line("from = [\"cookie:token\", \"header\"]")
+        .line("csrf = {header = \"X-CSRFToken\", cookie = \"csrftoken\"}");
+    guarded(policy).start().await
 }
 
 fn cookie(more: &str) -> String {
@@ -19,7 +21,7 @@ fn cookie(more: &str) -> String {
 
 #[tokio::test]
 async fn a_write_by_cookie_repeats_the_cookie_in_its_header() {
-    let world = world().await;
+    let proxy = started().await;
     let (bare, both) = (cookie(""), cookie("; csrftoken=t0k"));
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
         let line = format!("{method} /app/page");
@@ -30,42 +32,42 @@ async fn a_write_by_cookie_repeats_the_cookie_in_its_header() {
             &[&*both, "x-csrftoken: other"],
             &[&*both, "x-csrftoken: t0k", "x-csrftoken: t0k"],
         ] {
-            let (status, code, detail) = problem(&world.ask(&line, fields).await);
+            let (status, code, detail) = problem(&proxy.ask(&line, fields).await);
             assert_eq!((status, &*code), (403, "forbidden"), "{line} {fields:?}");
             assert!(detail.contains("CSRF") && !detail.contains("t0k"));
         }
     }
-    assert_eq!(world.backend.seen().len(), 0);
-    let passed = world
+    assert_eq!(proxy.backend().seen().len(), 0);
+    let passed = proxy
         .ask("POST /app/page", &[&both, "X-CSRFToken: t0k"])
         .await;
     assert_eq!(passed.status(), 200);
     // The backend judges once more, by its own name.
-    let request = world.backend.only();
+    let request = proxy.backend().only();
     assert_eq!(request.field("x-csrftoken"), Some("t0k"));
     assert!(request.field("cookie").unwrap().contains("csrftoken=t0k"));
 }
 
 #[tokio::test]
 async fn who_reads_or_shakes_hands_or_brings_a_token_is_not_asked() {
-    let world = world().await;
+    let proxy = started().await;
     let bare = cookie("");
-    assert_eq!(world.ask("GET /app/page", &[&bare]).await.status(), 200);
-    assert_eq!(world.ask("HEAD /app/page", &[&bare]).await.status(), 200);
-    assert_eq!(world.ask("OPTIONS /app/page", &[&bare]).await.status(), 200);
+    assert_eq!(proxy.ask("GET /app/page", &[&bare]).await.status(), 200);
+    assert_eq!(proxy.ask("HEAD /app/page", &[&bare]).await.status(), 200);
+    assert_eq!(proxy.ask("OPTIONS /app/page", &[&bare]).await.status(), 200);
     let by = bearer(&token_of("alice"));
-    assert_eq!(world.ask("POST /app/page", &[&by]).await.status(), 200);
-    let _raw = world.open("/stream", &[&bare]).await;
-    let mut tunnel = world.open("/app/socket", &[&bare]).await;
+    assert_eq!(proxy.ask("POST /app/page", &[&by]).await.status(), 200);
+    let _raw = proxy.open("/stream", &[&bare]).await;
+    let mut tunnel = proxy.open("/app/socket", &[&bare]).await;
     assert!(matches!(tunnel.next().await, Seen::Frame(_)));
-    world.welcomed("/other", &[&bare]).await;
+    proxy.welcomed("/other", &[&bare]).await;
 }
 
 #[tokio::test]
 async fn a_call_over_a_connection_by_cookie_brings_it_in_its_headers() {
-    let world = world().await;
+    let proxy = started().await;
     let both = cookie("; csrftoken=t0k");
-    let (mut many, _) = world.welcomed(WS, &[&both]).await;
+    let (mut many, _) = proxy.welcomed(WS, &[&both]).await;
     let call = |id: u64, method: &str, headers: serde_json::Value| json!({"t": "req", "id": id, "method": method, "path": "/tasks/7", "headers": headers});
     for (id, headers) in [
         (1, json!({})),
@@ -79,7 +81,7 @@ async fn a_call_over_a_connection_by_cookie_brings_it_in_its_headers() {
             (&json!(id), &json!("forbidden"))
         );
     }
-    assert_eq!(world.backend.seen().len(), 0);
+    assert_eq!(proxy.backend().seen().len(), 0);
     // The route's `calls` lists no header at all.
     many.send(call(
         4,
@@ -88,14 +90,14 @@ async fn a_call_over_a_connection_by_cookie_brings_it_in_its_headers() {
     ))
     .await;
     assert_eq!(many.frame_unless("res", "err").await["status"], 200);
-    let request = world.backend.only();
+    let request = proxy.backend().only();
     assert_eq!(request.field("x-csrftoken"), Some("t0k"));
     assert_eq!(request.field("x-other"), None);
     assert!(request.field("cookie").unwrap().contains("csrftoken=t0k"));
     many.send(call(5, "GET", json!({}))).await;
     assert_eq!(many.frame_unless("res", "err").await["status"], 200);
     // By a token nobody is asked.
-    let (mut told, _) = world.welcomed(WS, &[&bearer(&token_of("alice"))]).await;
+    let (mut told, _) = proxy.welcomed(WS, &[&bearer(&token_of("alice"))]).await;
     told.send(call(6, "POST", json!({}))).await;
     assert_eq!(told.frame_unless("res", "err").await["status"], 200);
 }

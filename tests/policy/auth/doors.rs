@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{GATE, LOGIN, OWN, ROUTES, World, bearer, now, problem, token, token_of};
-use crate::harness::JSON;
+use super::{GATE, OWN, guarded, problem};
+use crate::harness::{
+    JSON, Proxy,
+    auth::{bearer, jwt, now, token, token_of},
+};
 
 const STAFF: &str = r#"
 [rate_limit.one]
@@ -25,9 +28,9 @@ auth = "login"
 rate_limit = "one"
 "#;
 
-async fn world(from: &str) -> World {
-    let policy = format!("{LOGIN}from = [{from}]\n");
-    World::with("", &[&policy, ROUTES, STAFF].concat()).await
+async fn started(from: &str) -> Proxy {
+    let policy = jwt().line(&format!("from = [{from}]"));
+    guarded(policy).toml(STAFF).start().await
 }
 
 /// Gone within a second, without a word of ours: what is spoken there is the backend's.
@@ -39,7 +42,7 @@ async fn ends(socket: &mut crate::harness::Socket) {
 
 #[tokio::test]
 async fn backends_own_socket_is_refused_by_status_for_any_offer() {
-    let world = world("\"header\", \"message\"").await;
+    let proxy = started("\"header\", \"message\"").await;
     let alice = bearer(&token_of("alice"));
     let invalid = bearer("a.b.c");
     let expired = bearer(&token(json!({"exp": now() - 60})));
@@ -51,35 +54,35 @@ async fn backends_own_socket_is_refused_by_status_for_any_offer() {
         ("/staff/socket", Some(&alice), 403),
     ] {
         let fields: Vec<&str> = [JSON, OWN].into_iter().chain(by.map(|by| &**by)).collect();
-        let answer = world.shake(path, &fields).await;
+        let answer = proxy.shake(path, &fields).await;
         assert_eq!(problem(&answer).0, status, "{path} {by:?}");
     }
-    assert_eq!(world.backend.seen().len(), 0);
-    let _first = world.open("/one/socket", &[&alice]).await;
-    let second = world.shake("/one/socket", &[JSON, OWN, &alice]).await;
+    assert_eq!(proxy.backend().seen().len(), 0);
+    let _first = proxy.open("/one/socket", &[&alice]).await;
+    let second = proxy.shake("/one/socket", &[JSON, OWN, &alice]).await;
     assert_eq!(second.status(), 429);
-    assert_eq!(world.backend.seen().len(), 1);
+    assert_eq!(proxy.backend().seen().len(), 1);
 }
 
 #[tokio::test]
 async fn an_endpoint_of_ours_is_no_socket_whatever_it_is_asked_for() {
-    let world = world("\"header\", \"message\"").await;
+    let proxy = started("\"header\", \"message\"").await;
     for target in [
         "/_crossfade/transport?path=/stream",
         "/_crossfade/transport?path=/app/socket",
     ] {
-        let answer = world.shake(target, &[JSON, OWN]).await;
+        let answer = proxy.shake(target, &[JSON, OWN]).await;
         assert_eq!(problem(&answer).0, 401, "{target}");
     }
-    assert_eq!(world.backend.seen().len(), 0);
+    assert_eq!(proxy.backend().seen().len(), 0);
 }
 
 #[tokio::test]
 async fn a_ticket_is_worth_no_more_than_whom_it_stands_for() {
-    let world = world("\"header\", \"ticket\"").await;
+    let proxy = started("\"header\", \"ticket\"").await;
     let ticket = async |by: &str| {
         let line = "POST /_crossfade/ticket?path=/stream";
-        let answer = world.ask(line, &[by]).await;
+        let answer = proxy.ask(line, &[by]).await;
         assert_eq!(answer.status(), 201);
         let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
         format!("/stream?ticket={ticket}")
@@ -88,24 +91,24 @@ async fn a_ticket_is_worth_no_more_than_whom_it_stands_for() {
     let end = now() + 1;
     let expired = ticket(&bearer(&token(json!({"sub": "bob", "exp": end})))).await;
     let good = ticket(&bearer(&token_of("carol"))).await;
-    world.tell("/v1/revoke", &json!({"user": "alice"})).await;
+    proxy.tell("/v1/revoke", &json!({"user": "alice"})).await;
     while now() < end {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for target in [revoked, expired] {
-        assert_eq!(problem(&world.shake(&target, &[OWN]).await).0, 401);
+        assert_eq!(problem(&proxy.shake(&target, &[OWN]).await).0, 401);
     }
-    assert_eq!(world.backend.seen().len(), 0);
-    assert_eq!(world.shake(&good, &[OWN]).await.status(), 101);
+    assert_eq!(proxy.backend().seen().len(), 0);
+    assert_eq!(proxy.shake(&good, &[OWN]).await.status(), 101);
 }
 
 #[tokio::test]
 async fn beside_a_ticket_nothing_else_tells_the_backend_who_it_is() {
-    let world = world("\"header\", \"ticket\"").await;
+    let proxy = started("\"header\", \"ticket\"").await;
     let by = bearer(&token_of("alice"));
     let own = "cookie: session=alice";
     let line = "POST /_crossfade/ticket?path=/app/socket";
-    let answer = world.ask(line, &[&by, own]).await;
+    let answer = proxy.ask(line, &[&by, own]).await;
     let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
     let target = format!("/app/socket?ticket={ticket}");
     let planted = [
@@ -113,10 +116,10 @@ async fn beside_a_ticket_nothing_else_tells_the_backend_who_it_is() {
         "authorization: Basic bWFsbG9yeTo=",
         OWN,
     ];
-    let answer = world.shake(&target, &planted).await;
+    let answer = proxy.shake(&target, &planted).await;
     // Credentials in a field come first in `from`; Basic is none of this policy's.
     assert_eq!(answer.status(), 101);
-    let request = world.backend.only();
+    let request = proxy.backend().only();
     assert_eq!(request.field("x-user"), Some("alice"));
     assert_eq!(request.field("cookie"), Some("session=alice"));
     assert_eq!(
@@ -127,35 +130,35 @@ async fn beside_a_ticket_nothing_else_tells_the_backend_who_it_is() {
 
 #[tokio::test]
 async fn a_tunnel_ends_with_its_token() {
-    let world = world("\"header\"").await;
+    let proxy = started("\"header\"").await;
     let end = now() + 2;
     let short = bearer(&token(json!({"exp": end})));
-    let mut hers = world.open("/app/socket", &[&short]).await;
+    let mut hers = proxy.open("/app/socket", &[&short]).await;
     hers.frame("native").await;
-    let mut his = world
+    let mut his = proxy
         .open("/app/socket", &[&bearer(&token_of("bob"))])
         .await;
     his.frame("native").await;
     assert_eq!(hers.closed().await, 1006);
     assert!((end..=end + 1).contains(&now()));
-    world.tell("/v1/revoke", &json!({"user": "bob"})).await;
+    proxy.tell("/v1/revoke", &json!({"user": "bob"})).await;
     ends(&mut his).await;
 }
 
 #[tokio::test]
 async fn tunnel_ends_with_the_token_of_another_reading() {
-    let policy = format!("{LOGIN}from = [\"header\"]\n");
-    let world = World::with("", &[&policy, ROUTES, GATE].concat()).await;
-    assert_eq!(world.shake("/gate/a%2Fkeys", &[OWN]).await.status(), 401);
+    let policy = jwt().line("from = [\"header\"]");
+    let proxy = guarded(policy).toml(GATE).start().await;
+    assert_eq!(proxy.shake("/gate/a%2Fkeys", &[OWN]).await.status(), 401);
     let end = now() + 2;
     let short = bearer(&token(json!({"exp": end})));
-    let mut hers = world.open("/gate/a%2Fkeys", &[&short]).await;
+    let mut hers = proxy.open("/gate/a%2Fkeys", &[&short]).await;
     hers.frame("native").await;
     let by = bearer(&token_of("bob"));
-    let mut his = world.open("/gate/a%2Fkeys", &[&by]).await;
+    let mut his = proxy.open("/gate/a%2Fkeys", &[&by]).await;
     his.frame("native").await;
     assert_eq!(hers.closed().await, 1006);
     assert!((end..=end + 1).contains(&now()));
-    world.tell("/v1/revoke", &json!({"user": "bob"})).await;
+    proxy.tell("/v1/revoke", &json!({"user": "bob"})).await;
     ends(&mut his).await;
 }

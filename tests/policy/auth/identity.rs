@@ -2,8 +2,14 @@
 
 use serde_json::json;
 
-use crate::harness::{Backend, JSON, Message, Proxy, handshake, http2::Client, reply, request};
-use crate::policy::world::{ALICE, BOB, by, join, key_field, keys, open, route};
+use crate::harness::{
+    Backend, JSON, Message, Proxy,
+    auth::{ALICE, BOB, by, key_field, keys},
+    handshake,
+    http2::Client,
+    reply, request,
+};
+use crate::policy::world::{join, open, route};
 
 /// Names that some backend takes for `X-User`, `X-Tenant` or `X-Roles`.
 const ALIASES: [&str; 22] = [

@@ -8,8 +8,12 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyP
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::world::{LOGIN, ROUTES, WS, World, bearer, claims, encode, problem};
-use crate::harness::{Backend, JSON, Seen, reply, within};
+use super::{WS, guarded, problem};
+use crate::harness::{
+    Backend, JSON, Proxy, Seen,
+    auth::{bearer, claims, encode, jwt},
+    reply, within,
+};
 
 /// Somebody who signs with a key of their own.
 struct Signer {
@@ -121,37 +125,36 @@ impl Publisher {
     }
 }
 
-async fn world(publisher: SocketAddr) -> World {
-    let secret = LOGIN.lines().find(|line| line.starts_with("secret"));
-    let url =
-        format!("jwks_url = \"http://{publisher}/keys\"\nalgorithms = [\"ES256\", \"EdDSA\"]");
-    let policy = LOGIN.replace(secret.unwrap(), &url);
-    World::with("", &[&policy, ROUTES].concat()).await
+async fn started(publisher: SocketAddr) -> Proxy {
+    let url = format!("jwks_url = \"http://{publisher}/keys\"");
+    let policy = jwt().without("secret").line(&url);
+    let policy = policy.line("algorithms = [\"ES256\", \"EdDSA\"]");
+    guarded(policy).start().await
 }
 
-async fn status(world: &World, token: &str) -> u16 {
-    world.ask("GET /app/page", &[&bearer(token)]).await.status()
+async fn status(proxy: &Proxy, token: &str) -> u16 {
+    proxy.ask("GET /app/page", &[&bearer(token)]).await.status()
 }
 
 #[tokio::test]
 async fn keys_are_fetched_once_and_a_rotation_goes_unnoticed() {
     let (one, two) = (Signer::es256("one"), Signer::eddsa("two"));
     let publisher = Publisher::start(&[&one]).await;
-    let world = world(publisher.backend.address).await;
+    let proxy = started(publisher.backend.address).await;
     let token = one.token();
     for _ in 0..3 {
-        assert_eq!(status(&world, &token).await, 200);
+        assert_eq!(status(&proxy, &token).await, 200);
     }
     assert_eq!(publisher.fetches(), 1);
     publisher.publish(&[&one, &two]);
     // A crowd comes with the new key at once: one fetch for all.
     let newer = two.token();
-    let crowd = (0..20).map(|_| status(&world, &newer));
+    let crowd = (0..20).map(|_| status(&proxy, &newer));
     let statuses = futures_util::future::join_all(crowd).await;
     assert_eq!(statuses, [200; 20]);
-    assert_eq!(status(&world, &token).await, 200);
+    assert_eq!(status(&proxy, &token).await, 200);
     assert_eq!(publisher.fetches(), 2);
-    let (_socket, _) = world.welcomed("/stream", &[&bearer(&newer)]).await;
+    let (_socket, _) = proxy.welcomed("/stream", &[&bearer(&newer)]).await;
 }
 
 #[tokio::test]
@@ -159,40 +162,40 @@ async fn missing_key_set_fails_protected_routes_only() {
     let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = vacant.local_addr().unwrap();
     drop(vacant);
-    let world = world(address).await;
+    let proxy = started(address).await;
     let signer = Signer::es256("one");
     let by = bearer(&signer.token());
     for answer in [
-        world.ask("GET /app/page", &[&by]).await,
-        world.shake("/stream", &[&by]).await,
-        world.shake("/stream", &[&by, JSON]).await,
-        world.shake("/app/socket", &[&by]).await,
+        proxy.ask("GET /app/page", &[&by]).await,
+        proxy.shake("/stream", &[&by]).await,
+        proxy.shake("/stream", &[&by, JSON]).await,
+        proxy.shake("/app/socket", &[&by]).await,
     ] {
         let (status, code, _) = problem(&answer);
         assert_eq!((status, &*code), (503, "auth_unavailable"));
         let seconds: u32 = answer.field("retry-after").unwrap().parse().unwrap();
         assert!(seconds >= 1);
     }
-    let mut one = world.open("/stream", &[JSON]).await;
+    let mut one = proxy.open("/stream", &[JSON]).await;
     one.send(json!({"t": "hello", "token": signer.token()}))
         .await;
     assert_eq!(one.closed().await, 4100);
-    let (mut many, _) = world.welcomed(WS, &[&by]).await;
+    let (mut many, _) = proxy.welcomed(WS, &[&by]).await;
     many.send(json!({"t": "sub", "id": 1, "path": "/stream"}))
         .await;
     let refused = many.frame_unless("err", "ok").await;
     assert_eq!(refused["status"], 503, "{refused}");
     // Whoever has no token at all is not known, whatever the keys.
-    assert_eq!(world.ask("GET /app/page", &[]).await.status(), 401);
-    assert_eq!(world.backend.seen().len(), 0);
-    assert_eq!(world.ask("GET /open/page", &[]).await.status(), 200);
+    assert_eq!(proxy.ask("GET /app/page", &[]).await.status(), 401);
+    assert_eq!(proxy.backend().seen().len(), 0);
+    assert_eq!(proxy.ask("GET /open/page", &[]).await.status(), 200);
     many.subscribe(2, "/news").await;
     let _publisher = Publisher::start_at(address, &[&signer]).await;
     within("keys", async {
-        while status(&world, &signer.token()).await == 503 {}
+        while status(&proxy, &signer.token()).await == 503 {}
     })
     .await;
-    assert_eq!(status(&world, &signer.token()).await, 200);
+    assert_eq!(status(&proxy, &signer.token()).await, 200);
     many.subscribe(3, "/stream").await;
 }
 
@@ -200,14 +203,14 @@ async fn missing_key_set_fails_protected_routes_only() {
 async fn old_keys_are_kept_while_their_publisher_is_down() {
     let (one, two) = (Signer::es256("one"), Signer::es256("two"));
     let publisher = Publisher::start(&[&one]).await;
-    let world = world(publisher.backend.address).await;
-    assert_eq!(status(&world, &one.token()).await, 200);
+    let proxy = started(publisher.backend.address).await;
+    assert_eq!(status(&proxy, &one.token()).await, 200);
     publisher.break_down();
     // This one makes it ask, in vain.
-    assert_eq!(status(&world, &two.token()).await, 401);
+    assert_eq!(status(&proxy, &two.token()).await, 401);
     assert_eq!(publisher.fetches(), 2);
-    assert_eq!(status(&world, &one.token()).await, 200);
-    let mut socket = world.open("/stream", &[JSON, &bearer(&one.token())]).await;
+    assert_eq!(status(&proxy, &one.token()).await, 200);
+    let mut socket = proxy.open("/stream", &[JSON, &bearer(&one.token())]).await;
     assert!(matches!(socket.next().await, Seen::Frame(_)));
 }
 
@@ -215,19 +218,19 @@ async fn old_keys_are_kept_while_their_publisher_is_down() {
 async fn strangers_who_name_random_keys_cause_two_fetches_at_most() {
     let (signer, stranger) = (Signer::es256("one"), Signer::es256("one"));
     let publisher = Publisher::start(&[&signer]).await;
-    let world = world(publisher.backend.address).await;
-    assert_eq!(status(&world, &signer.token()).await, 200);
-    let world = &world;
+    let proxy = started(publisher.backend.address).await;
+    assert_eq!(status(&proxy, &signer.token()).await, 200);
+    let proxy = &proxy;
     let names = (0..200).map(|number| format!("random-{number}"));
     let tokens: Vec<String> = names.map(|name| stranger.token_by(&name)).collect();
     for crowd in tokens.chunks(20) {
-        let crowd = crowd.iter().map(|token| status(world, token));
+        let crowd = crowd.iter().map(|token| status(proxy, token));
         let statuses = futures_util::future::join_all(crowd).await;
         assert_eq!(statuses, [401; 20]);
-        assert_eq!(status(world, &signer.token()).await, 200);
+        assert_eq!(status(proxy, &signer.token()).await, 200);
     }
     // Who names a key that is there and has not got it.
-    assert_eq!(status(world, &stranger.token()).await, 401);
+    assert_eq!(status(proxy, &stranger.token()).await, 401);
     assert!(publisher.fetches() <= 2, "{}", publisher.fetches());
-    assert_eq!(world.backend.seen().len(), 11);
+    assert_eq!(proxy.backend().seen().len(), 11);
 }

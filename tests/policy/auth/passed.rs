@@ -7,11 +7,12 @@ use h2::{Reason, RecvStream};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::authority;
 use super::authority::ALICE;
-use super::world::{GATE, LOGIN, ROUTES, World, bearer, now, problem, token, token_of};
+use super::{GATE, authority, guarded, problem, routes};
 use crate::harness::{
-    Peer, eventually,
+    Peer, Proxy,
+    auth::{bearer, jwt, now, token, token_of},
+    eventually,
     http2::{Client, next},
     request, within,
 };
@@ -26,8 +27,8 @@ enum Passing {
 }
 
 impl Passing {
-    async fn over_http1(world: &World, path: &str, by: &str) -> Passing {
-        let mut client = world.proxy.client().await;
+    async fn over_http1(proxy: &Proxy, path: &str, by: &str) -> Passing {
+        let mut client = proxy.client().await;
         let fields = format!("accept: text/event-stream\r\n{by}\r\n");
         let line = format!("GET {path}");
         client.send(request(&line, &fields, "")).await;
@@ -35,8 +36,8 @@ impl Passing {
         Passing::Http1(client)
     }
 
-    async fn over_http2(world: &World, path: &str, by: &str) -> Passing {
-        let client = Client::connect(world.proxy.address).await;
+    async fn over_http2(proxy: &Proxy, path: &str, by: &str) -> Passing {
+        let client = Client::connect(proxy.address).await;
         let (name, value) = by.split_once(": ").unwrap();
         let request = client.request(Method::GET, path);
         let request = request.header("accept", "text/event-stream");
@@ -47,8 +48,8 @@ impl Passing {
     }
 
     /// More of it comes, once something has happened.
-    async fn goes_on(&mut self, world: &World) {
-        world.publish();
+    async fn goes_on(&mut self, proxy: &Proxy) {
+        proxy.app().publish();
         match self {
             Passing::Http1(client) => assert!(client.byte().await.is_some()),
             Passing::Http2(_, body) => assert!(next(body).await.unwrap().is_some()),
@@ -80,14 +81,14 @@ impl Passing {
 }
 
 /// A stream and a download over each version.
-async fn passing(world: &World, by: &str) -> Vec<Passing> {
+async fn passing(proxy: &Proxy, by: &str) -> Vec<Passing> {
     let mut all = Vec::new();
     for path in [STREAM, DOWNLOAD] {
-        all.push(Passing::over_http1(world, path, by).await);
-        all.push(Passing::over_http2(world, path, by).await);
+        all.push(Passing::over_http1(proxy, path, by).await);
+        all.push(Passing::over_http2(proxy, path, by).await);
     }
     for one in &mut all {
-        one.goes_on(world).await;
+        one.goes_on(proxy).await;
     }
     all
 }
@@ -103,33 +104,33 @@ async fn are_cut(all: Vec<Passing>) {
     tokio::time::timeout(second, cut).await.expect("in time");
 }
 
-async fn revoke(world: &World, what: Value) {
-    let answer = world.tell("/v1/revoke", &what).await;
+async fn revoke(proxy: &Proxy, what: Value) {
+    let answer = proxy.tell("/v1/revoke", &what).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-fn cut_for(world: &World, reason: &str) -> usize {
+fn cut_for(proxy: &Proxy, reason: &str) -> usize {
     let name = format!("crossfade_auth_ended_total{{kind=\"answer\",reason=\"{reason}\"}} ");
-    let metrics = world.proxy.metrics();
+    let metrics = proxy.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0, |count| count.parse().unwrap())
 }
 
 #[tokio::test]
 async fn passed_answers_end_with_their_token() {
-    let world = World::start().await;
+    let proxy = guarded(jwt()).start().await;
     let end = now() + 2;
-    let hers = passing(&world, &bearer(&token(json!({"exp": end})))).await;
-    let mut his = passing(&world, &bearer(&token_of("bob"))).await;
+    let hers = passing(&proxy, &bearer(&token(json!({"exp": end})))).await;
+    let mut his = passing(&proxy, &bearer(&token_of("bob"))).await;
     assert!(now() < end);
     eventually("the end", async || now() >= end).await;
     are_cut(hers).await;
     for one in &mut his {
-        one.goes_on(&world).await;
+        one.goes_on(&proxy).await;
     }
-    assert_eq!(cut_for(&world, "expired"), 4);
+    assert_eq!(cut_for(&proxy, "expired"), 4);
     eventually("the backend to be let go", async || {
-        world.proxy.metrics().contains(
+        proxy.metrics().contains(
             "crossfade_errors_total{kind=\"unauthorized\",namespace=\"\",side=\"edge\"} 4",
         )
     })
@@ -138,67 +139,67 @@ async fn passed_answers_end_with_their_token() {
 
 #[tokio::test]
 async fn passed_answer_ends_with_the_token_of_another_reading() {
-    let world = World::with("", &[LOGIN, ROUTES, GATE].concat()).await;
+    let proxy = guarded(jwt()).toml(GATE).start().await;
     let by = bearer(&token_of("alice"));
-    let mut hers = Passing::over_http1(&world, "/gate/a%2Fkeys", &by).await;
-    hers.goes_on(&world).await;
-    let mut open = Passing::over_http1(&world, "/gate/a%2Fb", &by).await;
-    open.goes_on(&world).await;
-    revoke(&world, json!({"user": "alice"})).await;
+    let mut hers = Passing::over_http1(&proxy, "/gate/a%2Fkeys", &by).await;
+    hers.goes_on(&proxy).await;
+    let mut open = Passing::over_http1(&proxy, "/gate/a%2Fb", &by).await;
+    open.goes_on(&proxy).await;
+    revoke(&proxy, json!({"user": "alice"})).await;
     are_cut(vec![hers]).await;
-    assert_eq!(cut_for(&world, "revoked"), 1);
-    open.goes_on(&world).await;
+    assert_eq!(cut_for(&proxy, "revoked"), 1);
+    open.goes_on(&proxy).await;
 }
 
 #[tokio::test]
 async fn a_revocation_cuts_the_answers_of_that_user_only() {
-    let world = World::start().await;
-    let hers = passing(&world, &bearer(&token_of("alice"))).await;
-    let mut his = passing(&world, &bearer(&token_of("bob"))).await;
-    revoke(&world, json!({"user": "alice"})).await;
+    let proxy = guarded(jwt()).start().await;
+    let hers = passing(&proxy, &bearer(&token_of("alice"))).await;
+    let mut his = passing(&proxy, &bearer(&token_of("bob"))).await;
+    revoke(&proxy, json!({"user": "alice"})).await;
     are_cut(hers).await;
     for one in &mut his {
-        one.goes_on(&world).await;
+        one.goes_on(&proxy).await;
     }
-    assert_eq!(cut_for(&world, "revoked"), 4);
+    assert_eq!(cut_for(&proxy, "revoked"), 4);
     // The backend's halves went with them.
-    world.backend.has_open(4).await;
+    proxy.backend().has_open(4).await;
 }
 
 #[tokio::test]
 async fn a_recheck_that_is_denied_cuts_passed_answers() {
-    let world = authority::world("recheck = \"1s\"\ncache = \"1s\"", "").await;
-    let hers = passing(&world, ALICE).await;
-    let mut his = passing(&world, "cookie: session=b1").await;
-    let before = authority::questions(&world);
+    let proxy = authority::started("recheck = \"1s\"\ncache = \"1s\"", "").await;
+    let hers = passing(&proxy, ALICE).await;
+    let mut his = passing(&proxy, "cookie: session=b1").await;
+    let before = authority::questions(&proxy);
     eventually("a recheck", async || {
-        authority::questions(&world) > before + 1
+        authority::questions(&proxy) > before + 1
     })
     .await;
-    world.stage.knows("a1", 401, "");
-    eventually("a denial", async || cut_for(&world, "expired") > 0).await;
+    proxy.app().knows("a1", 401, "");
+    eventually("a denial", async || cut_for(&proxy, "expired") > 0).await;
     are_cut(hers).await;
     for one in &mut his {
-        one.goes_on(&world).await;
+        one.goes_on(&proxy).await;
     }
 }
 
 #[tokio::test]
 async fn an_outage_of_the_authority_cuts_answers_only_in_time() {
     let policy = "recheck = \"1s\"\ncache = \"0s\"\nstale_if_error = \"2s\"";
-    let world = authority::world(policy, "").await;
-    let mut hers = passing(&world, ALICE).await;
-    world.stage.fails(Some(500));
-    let before = authority::questions(&world);
+    let proxy = authority::started(policy, "").await;
+    let mut hers = passing(&proxy, ALICE).await;
+    proxy.app().fails(Some(500));
+    let before = authority::questions(&proxy);
     eventually("a recheck in vain", async || {
-        authority::questions(&world) > before
+        authority::questions(&proxy) > before
     })
     .await;
     for one in &mut hers {
-        one.goes_on(&world).await;
+        one.goes_on(&proxy).await;
     }
     eventually("the last word to be too old", async || {
-        cut_for(&world, "unavailable") > 0
+        cut_for(&proxy, "unavailable") > 0
     })
     .await;
     are_cut(hers).await;
@@ -206,60 +207,48 @@ async fn an_outage_of_the_authority_cuts_answers_only_in_time() {
 
 #[tokio::test]
 async fn a_reload_without_the_policy_cuts_passed_answers() {
-    let world = World::start().await;
-    let hers = passing(&world, &bearer(&token_of("alice"))).await;
-    let address = world.backend.address;
-    let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-    let open = ROUTES
-        .replace("auth = \"login\"\n", "")
-        .replace("require = {roles = [\"editor\"]}\n", "");
-    world.proxy.reload(&[&upstream, &*open].concat()).await;
+    let proxy = guarded(jwt()).start().await;
+    let hers = passing(&proxy, &bearer(&token_of("alice"))).await;
+    proxy.reload_routes(&routes().text()).await;
     are_cut(hers).await;
-    assert_eq!(cut_for(&world, "missing"), 4);
+    assert_eq!(cut_for(&proxy, "missing"), 4);
 }
 
 #[tokio::test]
 async fn a_reload_cuts_answers_only_where_the_key_changed() {
-    let world = World::start().await;
-    let mut hers = passing(&world, &bearer(&token_of("alice"))).await;
-    let address = world.backend.address;
-    let upstream = format!("[upstream.app]\nservers = [\"http://{address}\"]\n");
-    let other = LOGIN.replace("X-Roles", "X-Groups");
-    world
-        .proxy
-        .reload(&[&upstream, &*other, ROUTES].concat())
-        .await;
+    let proxy = guarded(jwt()).start().await;
+    let mut hers = passing(&proxy, &bearer(&token_of("alice"))).await;
+    let other =
+        jwt().line("identity = {user = \"X-User\", tenant = \"X-Tenant\", roles = \"X-Groups\"}");
+    proxy.reload_routes(&guarded(other).text()).await;
     for one in &mut hers {
-        one.goes_on(&world).await;
+        one.goes_on(&proxy).await;
     }
-    let other = LOGIN.replace("a secret that is", "another secret that is");
-    world
-        .proxy
-        .reload(&[&upstream, &*other, ROUTES].concat())
-        .await;
+    let other = jwt().line("secret = \"another secret that is longer than thirty-two bytes\"");
+    proxy.reload_routes(&guarded(other).text()).await;
     are_cut(hers).await;
-    assert_eq!(cut_for(&world, "expired"), 4);
+    assert_eq!(cut_for(&proxy, "expired"), 4);
 }
 
 /// A stream may have no head before its first event, and an upload takes its time: both are told by a status.
 #[tokio::test]
 async fn a_revocation_refuses_requests_without_an_answer_yet() {
-    let world = World::start().await;
+    let proxy = guarded(jwt()).start().await;
     let by = bearer(&token_of("alice"));
     let fields = format!("accept: text/event-stream\r\n{by}\r\n");
-    let mut late = world.proxy.client().await;
+    let mut late = proxy.client().await;
     late.send(request("GET /app/late", &fields, "")).await;
-    let mut upload = world.proxy.client().await;
+    let mut upload = proxy.client().await;
     let head = format!(
         "POST /app/late HTTP/1.1\r\nhost: a.example\r\ncontent-length: 9\r\n{by}\r\n\r\nhalf"
     );
     upload.send(head).await;
-    let client = Client::connect(world.proxy.address).await;
+    let client = Client::connect(proxy.address).await;
     let (name, value) = by.split_once(": ").unwrap();
     let asked = client.request(Method::GET, "/app/late").header(name, value);
     let (response, _) = client.begin(asked, true).await;
-    world.backend.has_open(3).await;
-    revoke(&world, json!({"user": "alice"})).await;
+    proxy.backend().has_open(3).await;
+    revoke(&proxy, json!({"user": "alice"})).await;
     let told = async {
         for client in [&mut late, &mut upload] {
             let (status, code, _) = problem(&client.response().await);
@@ -269,17 +258,17 @@ async fn a_revocation_refuses_requests_without_an_answer_yet() {
     };
     let second = Duration::from_secs(1);
     tokio::time::timeout(second, told).await.expect("in time");
-    world.backend.has_open(0).await;
+    proxy.backend().has_open(0).await;
 }
 
 #[tokio::test]
 async fn an_answer_of_an_open_route_outlives_a_revocation() {
-    let world = World::start().await;
+    let proxy = guarded(jwt()).start().await;
     let by = bearer(&token_of("alice"));
-    let mut open = Passing::over_http1(&world, "/open/stream", &by).await;
-    open.goes_on(&world).await;
-    let hers = Passing::over_http1(&world, STREAM, &by).await;
-    revoke(&world, json!({"user": "alice"})).await;
+    let mut open = Passing::over_http1(&proxy, "/open/stream", &by).await;
+    open.goes_on(&proxy).await;
+    let hers = Passing::over_http1(&proxy, STREAM, &by).await;
+    revoke(&proxy, json!({"user": "alice"})).await;
     are_cut(vec![hers]).await;
-    open.goes_on(&world).await;
+    open.goes_on(&proxy).await;
 }

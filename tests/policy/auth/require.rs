@@ -7,11 +7,10 @@ use serde_json::json;
 use crate::harness::{
     Backend, JSON, Proxy, Seen, Socket,
     admin::{get, post},
+    auth::{ALICE, BOB, by, key_field, keys},
     request,
 };
-use crate::policy::world::{
-    ALICE, BOB, ask, backend, by, code, join, key_field, keys, refused, route,
-};
+use crate::policy::world::{ask, backend, code, join, refused, route};
 
 /// Below `/admin`, and beside it.
 pub const SPELLINGS: &[&str] = &[

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{LOGIN, ROUTES, WS, World, bearer, now, token, token_of};
-use crate::harness::{JSON, Socket, eventually};
+use super::{WS, guarded};
+use crate::harness::{
+    JSON, Proxy, Socket,
+    auth::{bearer, jwt, now, token, token_of},
+    eventually,
+};
 
-async fn guarded(server: &str) -> World {
+async fn asking(server: &str) -> Proxy {
     let websocket = "[websocket]\nauth = \"login\"\n";
-    World::with(server, &[websocket, LOGIN, ROUTES].concat()).await
+    guarded(jwt()).toml(&websocket).server(server).start().await
 }
 
-async fn revoke(world: &World, what: Value) -> Value {
-    let answer = world.tell("/v1/revoke", &what).await;
+async fn revoke(proxy: &Proxy, what: Value) -> Value {
+    let answer = proxy.tell("/v1/revoke", &what).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json
 }
@@ -29,86 +33,86 @@ async fn out(sockets: &mut [Socket]) {
     tokio::time::timeout(second, closed).await.unwrap();
 }
 
-async fn status(world: &World, token: &str) -> u16 {
-    world.ask("GET /app/page", &[&bearer(token)]).await.status()
+async fn status(proxy: &Proxy, token: &str) -> u16 {
+    proxy.ask("GET /app/page", &[&bearer(token)]).await.status()
 }
 
-async fn is_here(world: &World, socket: &mut Socket) {
-    let event = json!({"n": world.publish()});
+async fn is_here(proxy: &Proxy, socket: &mut Socket) {
+    let event = json!({"n": proxy.app().publish()});
     assert_eq!(socket.frame_unless("ev", "end").await["d"], event);
 }
 
 #[tokio::test]
 async fn a_user_is_out_at_once_and_comes_back_with_a_newer_token() {
-    let world = guarded("").await;
+    let proxy = asking("").await;
     let (alice, bob) = (bearer(&token_of("alice")), bearer(&token_of("bob")));
     let another = bearer(&token(json!({"jti": "another"})));
     let mut hers = [
-        world.welcomed("/stream", &[&alice]).await.0,
-        world.welcomed(WS, &[&alice]).await.0,
-        world.open("/stream", &[&another]).await,
+        proxy.welcomed("/stream", &[&alice]).await.0,
+        proxy.welcomed(WS, &[&alice]).await.0,
+        proxy.open("/stream", &[&another]).await,
     ];
-    let (mut his, _) = world.welcomed("/stream", &[&bob]).await;
+    let (mut his, _) = proxy.welcomed("/stream", &[&bob]).await;
     his.frame("ok").await;
     assert_eq!(
-        revoke(&world, json!({"user": "alice"})).await,
+        revoke(&proxy, json!({"user": "alice"})).await,
         json!({"closed": 3})
     );
     let at = now();
     out(&mut hers).await;
-    is_here(&world, &mut his).await;
-    let before = world.backend.seen().len();
+    is_here(&proxy, &mut his).await;
+    let before = proxy.backend().seen().len();
     for by in [&alice, &another] {
-        assert_eq!(world.ask("GET /app/page", &[by]).await.status(), 401);
-        let mut socket = world.open("/stream", &[JSON, by]).await;
+        assert_eq!(proxy.ask("GET /app/page", &[by]).await.status(), 401);
+        let mut socket = proxy.open("/stream", &[JSON, by]).await;
         assert_eq!(socket.closed().await, 4403);
     }
-    assert_eq!(world.backend.seen().len(), before);
+    assert_eq!(proxy.backend().seen().len(), before);
     assert_eq!(
-        revoke(&world, json!({"user": "nobody"})).await,
+        revoke(&proxy, json!({"user": "nobody"})).await,
         json!({"closed": 0})
     );
     eventually("another second", async || now() > at).await;
-    assert_eq!(status(&world, &token_of("alice")).await, 200);
+    assert_eq!(status(&proxy, &token_of("alice")).await, 200);
 }
 
 #[tokio::test]
 async fn revoked_login_closes_its_connections_and_no_others() {
-    let world = guarded("").await;
+    let proxy = asking("").await;
     let stolen = token(json!({"jti": "stolen"}));
     let kept = token(json!({"jti": "kept"}));
     let mut hers = [
-        world.welcomed("/stream", &[&bearer(&stolen)]).await.0,
-        world.welcomed(WS, &[&bearer(&stolen)]).await.0,
+        proxy.welcomed("/stream", &[&bearer(&stolen)]).await.0,
+        proxy.welcomed(WS, &[&bearer(&stolen)]).await.0,
     ];
-    let sessions = world.admin("/v1/sessions").await.json;
+    let sessions = proxy.admin("/v1/sessions").await.json;
     let id = sessions["sessions"][0]["id"].as_str().unwrap().to_owned();
-    let (mut other, _) = world.welcomed("/stream", &[&bearer(&kept)]).await;
+    let (mut other, _) = proxy.welcomed("/stream", &[&bearer(&kept)]).await;
     other.frame("ok").await;
     assert_eq!(
-        revoke(&world, json!({ "session": id })).await,
+        revoke(&proxy, json!({ "session": id })).await,
         json!({"closed": 2})
     );
     out(&mut hers).await;
-    is_here(&world, &mut other).await;
-    assert_eq!(status(&world, &stolen).await, 401);
-    assert_eq!(status(&world, &kept).await, 200);
-    let unknown = world.tell("/v1/revoke", &json!({"session": "x"})).await;
+    is_here(&proxy, &mut other).await;
+    assert_eq!(status(&proxy, &stolen).await, 401);
+    assert_eq!(status(&proxy, &kept).await, 200);
+    let unknown = proxy.tell("/v1/revoke", &json!({"session": "x"})).await;
     assert_eq!(unknown.status, 404);
 }
 
 #[tokio::test]
 async fn one_token_is_out_by_its_id() {
-    let world = World::start().await;
+    let proxy = guarded(jwt()).start().await;
     let (one, two) = (token(json!({"jti": "t-1"})), token(json!({"jti": "t-2"})));
-    let mut hers = [world.welcomed("/stream", &[&bearer(&one)]).await.0];
-    let (mut many, _) = world.welcomed(WS, &[&bearer(&one)]).await;
+    let mut hers = [proxy.welcomed("/stream", &[&bearer(&one)]).await.0];
+    let (mut many, _) = proxy.welcomed(WS, &[&bearer(&one)]).await;
     let ch = many.subscribe(1, "/stream").await;
     let news = many.subscribe(2, "/news").await;
-    let (mut other, _) = world.welcomed("/stream", &[&bearer(&two)]).await;
+    let (mut other, _) = proxy.welcomed("/stream", &[&bearer(&two)]).await;
     other.frame("ok").await;
     assert_eq!(
-        revoke(&world, json!({"jti": "t-1"})).await,
+        revoke(&proxy, json!({"jti": "t-1"})).await,
         json!({"closed": 2})
     );
     out(&mut hers).await;
@@ -118,15 +122,15 @@ async fn one_token_is_out_by_its_id() {
         (&ended["ch"], &ended["code"]),
         (&json!(ch), &json!("unauthorized"))
     );
-    is_here(&world, &mut other).await;
+    is_here(&proxy, &mut other).await;
     assert_eq!(many.frame("ev").await["ch"], news);
-    assert_eq!(status(&world, &one).await, 401);
-    assert_eq!(status(&world, &two).await, 200);
+    assert_eq!(status(&proxy, &one).await, 401);
+    assert_eq!(status(&proxy, &two).await, 200);
 }
 
 #[tokio::test]
 async fn exactly_one_is_named() {
-    let world = World::start().await;
+    let proxy = guarded(jwt()).start().await;
     for body in [
         json!({}),
         json!({"user": "a", "jti": "b"}),
@@ -134,10 +138,10 @@ async fn exactly_one_is_named() {
         json!({"users": "a"}),
         json!({"user": 1}),
     ] {
-        let answer = world.tell("/v1/revoke", &body).await;
+        let answer = proxy.tell("/v1/revoke", &body).await;
         assert_eq!(answer.status, 422, "{body}: {}", answer.text);
     }
-    assert_eq!(world.admin("/v1/revoke").await.status, 405);
+    assert_eq!(proxy.admin("/v1/revoke").await.status, 405);
 }
 
 #[tokio::test]
@@ -148,17 +152,17 @@ async fn what_was_taken_back_stays_so_after_a_restart() {
         token_of("alice"),
         token(json!({"sub": "carol", "jti": "c"})),
     );
-    let before = guarded(&server).await;
+    let before = asking(&server).await;
     assert_eq!(status(&before, &alice).await, 200);
     revoke(&before, json!({"user": "alice"})).await;
     revoke(&before, json!({"jti": "c"})).await;
     drop(before);
-    let after = guarded(&server).await;
+    let after = asking(&server).await;
     for token in [&alice, &carol] {
         assert_eq!(status(&after, token).await, 401);
         let mut socket = after.open(WS, &[JSON, &bearer(token)]).await;
         assert_eq!(socket.closed().await, 4403);
     }
-    assert_eq!(after.backend.seen().len(), 0);
+    assert_eq!(after.backend().seen().len(), 0);
     assert_eq!(status(&after, &token_of("bob")).await, 200);
 }

@@ -1,7 +1,11 @@
 //! Handshakes by their origin where they become tunnels, and what stands on a 101. Bridged ones are in `handshake.rs`.
 
-use crate::harness::{Proxy, asked, handshake};
-use crate::policy::world::{ALICE, APP, CORS, EVIL, backend, by, cors_names, keys, route};
+use crate::harness::{
+    Proxy, asked,
+    auth::{ALICE, by, keys},
+    handshake,
+};
+use crate::policy::world::{APP, CORS, EVIL, backend, cors_names, route};
 
 #[tokio::test]
 async fn rows_60_to_68_hold_for_tunnels_too() {

@@ -1,7 +1,10 @@
 //! Who decides about origins over HTTP: `passthrough` and `off` leave it to the backend. Handshakes are judged in every mode.
 
-use crate::harness::Proxy;
-use crate::policy::world::{ALICE, APP, EVIL, ask, backend, by, keys, refused, route, write};
+use crate::harness::{
+    Proxy,
+    auth::{ALICE, by, keys},
+};
+use crate::policy::world::{APP, EVIL, ask, backend, refused, route, write};
 
 /// Routes under a policy in this mode: an open one, one with authentication, and a bridged one.
 fn routes(mode: &str) -> String {

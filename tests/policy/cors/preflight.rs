@@ -1,9 +1,8 @@
 //! Preflights: the browser's question, answered here, before anybody is asked who they are. Rows bear the numbers of one table.
 
-use crate::harness::{Backend, Message, Proxy};
+use crate::harness::{Backend, Message, Proxy, auth::keys};
 use crate::policy::world::{
-    APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, cors_names, keys, route,
-    varies_by,
+    APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, cors_names, route, varies_by,
 };
 
 async fn enforced(backend: &Backend) -> Proxy {

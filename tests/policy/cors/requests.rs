@@ -1,9 +1,13 @@
 //! Plain requests by their origin. Rows bear the numbers of one table, so that a failure names its row.
 
-use crate::harness::{Backend, EVERYTHING, Proxy, http2::Client, request};
+use crate::harness::{
+    Backend, EVERYTHING, Proxy,
+    auth::{BOB, by, keys},
+    http2::Client,
+    request,
+};
 use crate::policy::world::{
-    APP, BOB, CORS, EVIL, ask, assert_granted, assert_nothing, backend, by, code, keys, route,
-    varies_by, write,
+    APP, CORS, EVIL, ask, assert_granted, assert_nothing, backend, code, route, varies_by, write,
 };
 
 /// Origins that look like an allowed one.

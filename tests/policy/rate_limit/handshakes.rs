@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 
-use crate::harness::{Backend, JSON, Proxy, Socket};
-use crate::policy::world::{ALICE, backend, by, keys, open, refused, route};
+use crate::harness::{
+    Backend, JSON, Proxy, Socket,
+    auth::{ALICE, by, keys},
+};
+use crate::policy::world::{backend, open, refused, route};
 
 async fn world(handshakes: &str) -> (Backend, Proxy) {
     let backend = backend().await;

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use crate::harness::{Backend, JSON, Proxy, Seen, Socket};
-use crate::policy::world::{ALICE, BOB, backend, join, keys, open, route};
+use crate::harness::{
+    Backend, JSON, Proxy, Seen, Socket,
+    auth::{ALICE, BOB, keys},
+};
+use crate::policy::world::{backend, join, open, route};
 
 /// `PREFIX/ws` and a stream under `[rate_limit.api]` with these lines.
 async fn world(lines: &str) -> (Backend, Proxy) {

@@ -1,9 +1,10 @@
 //! How much may be asked for over HTTP, by whom, and how somebody is told that it is too much.
 
-use crate::harness::{Backend, EVERYTHING, Message, Proxy};
-use crate::policy::world::{
-    ALICE, APP, BOB, CORS, ask, assert_granted, backend, by, code, keys, refused, route,
+use crate::harness::{
+    Backend, EVERYTHING, Message, Proxy,
+    auth::{ALICE, BOB, by, keys},
 };
+use crate::policy::world::{APP, CORS, ask, assert_granted, backend, code, refused, route};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 

@@ -1,12 +1,10 @@
 //! What a client does to its connection ends that connection, costs little, and harms no other.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Backend, EVERYTHING, Message, Peer,
+    Backend, EVERYTHING, Message, Process, admin,
     http2::Client,
     http2_frames::{
         CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS,
@@ -34,49 +32,23 @@ const SLOWER: u32 = 2;
 const NOISE: Duration = Duration::from_millis(3);
 
 /// The real binary before a backend: its memory is its own.
-struct World {
+struct Flooded {
     backend: Backend,
-    proxy: Child,
+    proxy: Process,
     address: SocketAddr,
-    admin: SocketAddr,
-    _folder: tempfile::TempDir,
 }
 
-impl World {
-    async fn start() -> World {
-        let backend = Backend::ok().await;
-        World::before(backend, "")
+impl Flooded {
+    async fn start() -> Flooded {
+        Flooded::before(Backend::ok().await, "")
     }
 
-    fn before(backend: Backend, limits: &str) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("proxy.toml");
-        let any = "listen = \"127.0.0.1:0\"";
-        let servers = format!("servers = [\"http://{}\"]", backend.address);
-        let text = format!(
-            "[server]\n{any}\n{limits}\n[admin]\n{any}\n[log]\nlevel = \"error\"\naccess = false\n\
-             [upstream.app]\n{servers}\n{EVERYTHING}"
-        );
-        std::fs::write(&file, text).unwrap();
-        let mut proxy = Command::new(env!("CARGO_BIN_EXE_crossfade"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        let mut out = BufReader::new(proxy.stdout.take().unwrap());
-        out.read_line(&mut ready).unwrap();
-        let address = |name: &str| -> SocketAddr {
-            let rest = ready.split(name).nth(1).unwrap_or(&ready);
-            rest.split_whitespace().next().unwrap().parse().unwrap()
-        };
-        World {
-            address: address("public=http://"),
-            admin: address("admin=http://"),
+    fn before(backend: Backend, limits: &str) -> Flooded {
+        let proxy = Process::before(&backend, "", limits, EVERYTHING);
+        Flooded {
+            address: proxy.address(),
             backend,
             proxy,
-            _folder: folder,
         }
     }
 
@@ -152,35 +124,22 @@ impl World {
 
     /// The lines of `refused_total`.
     async fn refused(&self) -> String {
-        let mut admin = Peer::connect(self.admin).await;
-        let metrics = admin.ask("GET /metrics", "Connection: close\r\n", "").await;
-        let text = metrics.text();
-        let lines = text.lines().filter(|line| line.contains("refused_total{"));
+        let metrics = admin::get(&self.proxy.admin, "/metrics").await.text;
+        let lines = metrics
+            .lines()
+            .filter(|line| line.contains("refused_total{"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Resident memory, in bytes.
     fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/statm", self.proxy.id());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let pages = status
-            .split(' ')
-            .nth(1)
-            .and_then(|pages| pages.parse().ok());
-        pages.unwrap_or(0) * 4096
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.proxy.kill();
-        let _ = self.proxy.wait();
+        self.proxy.memory("VmRSS")
     }
 }
 
 #[tokio::test]
 async fn streams_opened_and_reset_at_once() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let head = get("/reset");
     // The engine has a limit of its own for streams that are gone before anybody saw them.
     world
@@ -194,7 +153,7 @@ async fn streams_opened_and_reset_at_once() {
 
 #[tokio::test]
 async fn streams_that_are_reset_after_they_were_seen() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let head = get("/reset");
     let mut raw = Raw::connect(world.address).await;
     let mut opened = 0;
@@ -216,7 +175,7 @@ async fn streams_that_are_reset_after_they_were_seen() {
 
 #[tokio::test]
 async fn streams_that_the_client_makes_us_reset() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let head = asks("POST", "/reset", &[]);
     world
         .floods(&["h2_resets", "h2_window_updates"], &[], |number| {
@@ -231,7 +190,7 @@ async fn streams_that_the_client_makes_us_reset() {
 
 #[tokio::test]
 async fn header_blocks_without_an_end() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let begin = frame(HEADERS, END_STREAM, 1, &get("/never"));
     for piece in [block(&[("x", "1")]), Vec::new()] {
         world
@@ -244,7 +203,7 @@ async fn header_blocks_without_an_end() {
 
 #[tokio::test]
 async fn settings_without_end() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let settings = [0, 3, 0, 0, 0, 100];
     world
         .floods(&["h2_settings"], &[], |_| frame(SETTINGS, 0, 0, &settings))
@@ -253,7 +212,7 @@ async fn settings_without_end() {
 
 #[tokio::test]
 async fn pings_without_end() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     world
         .floods(&["h2_pings"], &[], |_| frame(PING, 0, 0, &[0; 8]))
         .await;
@@ -261,7 +220,7 @@ async fn pings_without_end() {
 
 #[tokio::test]
 async fn data_without_data() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let begin = frame(HEADERS, END_HEADERS, 1, &asks("POST", "/", &[]));
     world
         .floods(&["h2_empty_data"], &begin, |_| frame(DATA, 0, 1, &[]))
@@ -270,7 +229,7 @@ async fn data_without_data() {
 
 #[tokio::test]
 async fn windows_that_open_by_a_byte() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     world
         .floods(&["h2_window_updates"], &[], |_| {
             frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())
@@ -280,7 +239,7 @@ async fn windows_that_open_by_a_byte() {
 
 #[tokio::test]
 async fn priorities_and_frames_that_are_none() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     let priority = [0, 0, 0, 0, 16];
     world
         .floods(&["h2_priorities"], &[], |_| frame(2, 0, 1, &priority))
@@ -292,7 +251,7 @@ async fn priorities_and_frames_that_are_none() {
 
 #[tokio::test]
 async fn a_small_block_that_means_a_large_head() {
-    let world = World::start().await;
+    let world = Flooded::start().await;
     // A field of 4000 bytes goes into the table, and is named by one byte ten thousand times.
     let mut bomb = get("/never");
     bomb.extend([0x40, 1, b'x', 127, 0xa1, 0x1e]);
@@ -321,7 +280,7 @@ async fn many_streams_whose_windows_stay_closed() {
         Some(peer)
     })
     .await;
-    let world = World::before(backend, "");
+    let world = Flooded::before(backend, "");
     let other = Client::connect(world.address).await;
     assert_eq!(other.get("/").await.status(), 200);
     let before = world.memory();
@@ -347,7 +306,7 @@ async fn many_streams_whose_windows_stay_closed() {
 #[tokio::test]
 async fn a_head_that_drips_is_cut_in_time() {
     let backend = Backend::ok().await;
-    let world = World::before(backend, "[server.limits]\nheader_timeout = \"1s\"");
+    let world = Flooded::before(backend, "[server.limits]\nheader_timeout = \"1s\"");
     let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/never"));
     let mut raw = Raw::connect(world.address).await;
     let begun = Instant::now();
