@@ -12,13 +12,15 @@ mod topics;
 mod used;
 
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backend::Backend;
-use crate::fleet::Target;
-use crate::publisher::Destination;
+use crate::fleet::{Fleet, Target};
+use crate::meter::{Meter, Reading};
+use crate::publisher::{Destination, Plan};
 use crate::stamp::Clock;
 
 /// Opened and closed before the base is taken, so that what a server allocates once is not counted per connection.
@@ -48,6 +50,37 @@ pub struct Server {
     pub target: Target,
     /// How an event reaches it.
     pub publish: Destination,
+}
+
+/// Events at an even pace, and for how long they are measured.
+#[derive(Deserialize)]
+pub struct Pace {
+    /// Events per second.
+    rate: f64,
+    /// Bytes of each event's data.
+    size: usize,
+    warm_s: f64,
+    seconds: f64,
+}
+
+impl Pace {
+    /// Publishes from now on, and measures after the first `warm_s`.
+    fn measure(
+        &self,
+        server: &Server,
+        fleet: &mut Fleet,
+        backend: &Backend,
+    ) -> io::Result<Reading> {
+        backend.publisher.publish(Plan {
+            destination: server.publish.clone(),
+            rate: self.rate,
+            size: self.size,
+        });
+        fleet.turn(Duration::from_secs_f64(self.warm_s))?;
+        let meter = Meter::start(server.pid, fleet, backend);
+        fleet.turn(Duration::from_secs_f64(self.seconds))?;
+        Ok(meter.read(fleet, backend))
+    }
 }
 
 impl Work {

@@ -5,24 +5,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Server, WARMING};
+use super::{Pace, Server, WARMING};
 use crate::backend::Backend;
 use crate::fleet::Fleet;
-use crate::meter::{Meter, Reading};
+use crate::meter::Reading;
 use crate::process::Tree;
-use crate::publisher::Plan;
 use crate::stamp::Clock;
 
 #[derive(Deserialize)]
 pub struct Streams {
     server: Server,
     clients: usize,
-    /// Events per second, each of them to every client.
-    rate: f64,
-    /// Bytes of each event's data.
-    size: usize,
-    warm_s: f64,
-    seconds: f64,
+    /// Every event goes to every client.
+    #[serde(flatten)]
+    pace: Pace,
 }
 
 #[derive(Serialize)]
@@ -43,15 +39,7 @@ impl Streams {
         fleet.turn(Duration::from_millis(500))?;
         let base_bytes = tree.pss_bytes();
         fleet.open(self.clients)?;
-        backend.publisher.publish(Plan {
-            destination: self.server.publish.clone(),
-            rate: self.rate,
-            size: self.size,
-        });
-        fleet.turn(Duration::from_secs_f64(self.warm_s))?;
-        let meter = Meter::start(self.server.pid, &mut fleet, backend);
-        fleet.turn(Duration::from_secs_f64(self.seconds))?;
-        let reading = meter.read(&fleet, backend);
+        let reading = self.pace.measure(&self.server, &mut fleet, backend)?;
         let bytes = tree.pss_bytes();
         backend.publisher.stop();
         Ok(Passed {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Server;
+use super::{Pace, Server};
 use crate::backend::Backend;
 use crate::fleet::Fleet;
-use crate::meter::{Meter, Reading};
-use crate::publisher::Plan;
+use crate::meter::Reading;
 use crate::stamp::Clock;
 
 /// Newcomers' pace.
@@ -22,12 +21,9 @@ const LEAVE: Duration = Duration::from_secs(1);
 pub struct Topics {
     server: Server,
     clients: usize,
-    /// Events per second, on all topics together.
-    rate: f64,
-    /// Bytes of each event's data.
-    size: usize,
-    warm_s: f64,
-    seconds: f64,
+    /// On all topics together.
+    #[serde(flatten)]
+    pace: Pace,
     newcomers: u32,
 }
 
@@ -44,15 +40,7 @@ impl Topics {
     pub fn run(&self, backend: &Backend, clock: Clock) -> io::Result<Found> {
         let mut fleet = Fleet::new(&self.server.target, clock)?;
         fleet.open(self.clients)?;
-        backend.publisher.publish(Plan {
-            destination: self.server.publish.clone(),
-            rate: self.rate,
-            size: self.size,
-        });
-        fleet.turn(Duration::from_secs_f64(self.warm_s))?;
-        let meter = Meter::start(self.server.pid, &mut fleet, backend);
-        fleet.turn(Duration::from_secs_f64(self.seconds))?;
-        let reading = meter.read(&fleet, backend);
+        let reading = self.pace.measure(&self.server, &mut fleet, backend)?;
         fleet.tally.joined.clear();
         for _ in 0..self.newcomers {
             fleet.connect(None)?;
