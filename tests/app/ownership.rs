@@ -41,7 +41,7 @@ fn start(folder: &Folder) -> Process {
 }
 
 #[tokio::test]
-async fn a_file_whose_owner_cannot_be_kept_is_read_only() {
+async fn file_of_another_owner_is_read_only() {
     let folder = Folder::with_rollout("percent = 25");
     let kept = fs::metadata(folder.config()).unwrap();
     if kept.uid() != 0 {

@@ -322,7 +322,7 @@ async fn json_is_the_answers_body_byte_for_byte() {
 }
 
 #[test]
-fn nobody_there_and_a_missing_token_say_what_to_do() {
+fn unreachable_admin_or_missing_token_says_what_to_do() {
     let nobody = run(&["rollout", "status", "--admin", "http://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(stderr(&nobody).contains("Is crossfade running there?"));

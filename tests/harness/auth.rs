@@ -104,7 +104,7 @@ pub fn claims(changes: Value) -> Value {
     claims
 }
 
-/// A good token of somebody.
+/// A good token of this user.
 pub fn token_of(user: &str) -> String {
     token(json!({ "sub": user }))
 }
@@ -125,7 +125,7 @@ pub fn item(token: &str) -> String {
 pub const ALICE: &str = "cfk_alice_00000000000000000000000000000001";
 pub const BOB: &str = "cfk_bob_00000000000000000000000000000002";
 
-/// `[auth.keys]`: alice is an admin, bob is nobody in particular. `lines` follow in the same table.
+/// `[auth.keys]`: alice is an admin, bob is not. `lines` follow in the same table.
 pub fn keys(lines: &str) -> String {
     let line = |key: &str, id: &str, rest: &str| {
         let hash: String = Sha256::digest(key)

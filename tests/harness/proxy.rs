@@ -16,7 +16,7 @@ use super::{App, Backend, Message, Peer, admin, handshake};
 pub struct Proxy {
     /// The first public address.
     pub address: SocketAddr,
-    /// The house itself.
+    /// The running process, from within.
     pub handle: Handle,
     server: String,
     /// The upstream `app`, where it was started before one backend.
@@ -115,7 +115,7 @@ impl Proxy {
         Peer::connect(self.address).await
     }
 
-    /// Changes its configuration's text; the house may notice before it is told.
+    /// Changes its configuration's text; the file watch may apply it first.
     pub fn edit(&self, change: impl FnOnce(&str) -> String) {
         let file = self.folder.path().join("proxy.toml");
         let text = change(&std::fs::read_to_string(&file).unwrap());

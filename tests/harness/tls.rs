@@ -93,7 +93,7 @@ impl Authority {
         format!("[server.tls]\ncert = [{certs}]\nkey = [{keys}]\n{lines}\n")
     }
 
-    /// Somebody who believes this authority, and shows this pair where it is asked for.
+    /// A client that trusts this authority, and shows this pair where it is asked for.
     pub fn client(&self, shown: Option<&Pair>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.certificate)).unwrap();

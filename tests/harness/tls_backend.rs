@@ -1,4 +1,4 @@
-//! A backend that speaks TLS and HTTP/2, and who vouches for it.
+//! A backend that speaks TLS and HTTP/2, and the authority that signs its certificate.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Who vouches for servers.
+/// Signs certificates of servers.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -144,7 +144,7 @@ async fn carry(
     let Some(acceptor) = acceptor else {
         return serve(stream, is_http2, told(None, false), record, gate).await;
     };
-    // Whoever does not trust us ends it here.
+    // A client that does not trust it ends the connection here.
     let Ok(stream) = acceptor.accept(stream).await else {
         return;
     };

@@ -359,7 +359,7 @@ async fn an_answer_of_our_own_spares_the_body() {
 
 /// RFC 9112, section 9.6: who is still sending when the answer is over reads it nevertheless.
 #[tokio::test]
-async fn an_early_answer_is_read_by_who_still_sends() {
+async fn early_answer_is_read_by_a_client_that_still_sends() {
     let backend = Backend::by_hand(|mut peer, seen| async move {
         let head = peer.head().await;
         seen.lock().unwrap().push(head);

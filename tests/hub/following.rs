@@ -12,7 +12,7 @@ const CLIENTS: usize = 12;
 const EVENTS: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everybody_gets_everything_once_whoever_breaks_off() {
+async fn every_event_arrives_once_across_reconnects() {
     let proxy = proxy().sse("/ids").start().await;
     let mut first = Vec::new();
     for _ in 0..CLIENTS {

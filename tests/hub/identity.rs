@@ -24,7 +24,7 @@ async fn each_principal_has_a_stream_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_answer_that_looks_private_is_delivered_to_nobody() {
+async fn private_looking_answer_is_delivered_to_no_client() {
     let proxy = proxy()
         .poll("/private")
         .line("source = {kind = \"poll\"}")

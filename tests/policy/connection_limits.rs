@@ -75,7 +75,7 @@ async fn users_newest_connection_is_refused_in_its_own_protocol() {
 }
 
 #[tokio::test]
-async fn who_is_known_only_by_their_first_word_counts_from_then_on() {
+async fn user_known_by_hello_counts_from_then_on() {
     let (_backend, proxy) = world("connections_per_user = 1", "").await;
     let hello = |key: &str| json!({"t": "hello", "token": key});
     let mut first = open(&proxy, "/_crossfade/ws", &[JSON]).await;
@@ -96,7 +96,7 @@ async fn who_is_known_only_by_their_first_word_counts_from_then_on() {
 }
 
 #[tokio::test]
-async fn of_many_who_come_at_once_as_many_as_may_be_are_let_in() {
+async fn connections_at_once_are_admitted_up_to_the_limit() {
     let (_backend, proxy) = world("connections_per_user = 3", "").await;
     let alice = key_field(ALICE);
     let fields = [alice.as_str()];

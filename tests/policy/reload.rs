@@ -66,7 +66,7 @@ async fn lives(socket: &mut Socket) {
 const ASKS: &str = "auth = \"keys\"";
 
 #[tokio::test]
-async fn nobody_whose_access_holds_is_closed_whatever_changes() {
+async fn reload_that_keeps_access_closes_no_session() {
     let start = routes(&keys(""), "", ASKS);
     let guarded = Guarded::start(&start).await;
     let mut alice = guarded.json(ALICE).await;
@@ -107,7 +107,7 @@ async fn nobody_whose_access_holds_is_closed_whatever_changes() {
 }
 
 #[tokio::test]
-async fn who_does_not_meet_a_new_requirement_goes_and_nobody_else() {
+async fn new_requirement_closes_only_sessions_that_fail_it() {
     let start = routes(&keys(""), "", ASKS);
     let guarded = Guarded::start(&start).await;
     let (mut alice, mut bob) = (guarded.json(ALICE).await, guarded.json(BOB).await);
@@ -288,7 +288,7 @@ async fn multiplexed_connection_rechecks_open_sessions_only() {
 }
 
 #[tokio::test]
-async fn fewer_places_close_nobody_and_let_nobody_in() {
+async fn lowered_limit_closes_no_session_and_admits_no_new() {
     let few = |count: u32| {
         let limit = format!(
             "[rate_limit.few]\nconnections_per_user = {count}\n{}",

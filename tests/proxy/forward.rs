@@ -122,7 +122,7 @@ async fn forwarded_of_a_trusted_peer_is_read_alone() {
 }
 
 #[tokio::test]
-async fn the_way_here_is_told_and_nobody_else_tells_it() {
+async fn forwarded_fields_are_rebuilt_and_not_forgeable() {
     let backend = Backend::ok().await;
     let proxy = Proxy::passthrough(&backend).await;
     let spoofed = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\n\

@@ -32,7 +32,7 @@ async fn transport(proxy: &Proxy, query: &str, key: &str) -> Message {
 }
 
 #[tokio::test]
-async fn the_bucket_is_that_of_the_user_whom_the_key_names() {
+async fn bucket_is_that_of_the_user_of_the_key() {
     // Of the salt `web`: alice 2624, bob 52185.
     for (percent, alice, bob) in [
         ("2.624", "legacy", "legacy"),
@@ -96,7 +96,7 @@ async fn anonymous_transport_answer_is_that_of_the_path_asked_for() {
 }
 
 #[tokio::test]
-async fn a_ticket_stands_for_whoever_fetched_it_once() {
+async fn ticket_stands_for_its_fetcher_once() {
     let (backend, proxy) = world("2.625").await;
     let fetch = async |query: &str, key: &str| {
         let line = format!("POST /_crossfade/ticket{query}");

@@ -249,7 +249,7 @@ async fn the_discovery_document_says_what_a_handshake_would() {
 }
 
 #[tokio::test]
-async fn without_a_rollout_a_bridged_route_is_on_for_everybody() {
+async fn bridged_route_without_rollout_is_on_for_all() {
     let backend = quiet_stream().await;
     let route = "[[route]]\npath = \"/s\"\nupstream = \"app\"\nsource = \"sse\"\n";
     let proxy = Proxy::before(&backend, "", route).await;

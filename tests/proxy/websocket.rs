@@ -224,7 +224,7 @@ async fn own_parameters_stay_and_last_event_id_goes_upstream() {
 }
 
 #[tokio::test]
-async fn who_drains_takes_no_new_sessions() {
+async fn draining_process_takes_no_new_sessions() {
     let backend = quiet_stream().await;
     let proxy = Proxy::before(&backend, "", &routes("percent = 100\nby = \"ip\"")).await;
     let draining = &proxy.handle.shared().draining;

@@ -100,7 +100,7 @@ async fn the_files_kill_switch_may_be_a_file_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_corrupt_state_file_never_means_everybody() {
+async fn corrupt_state_file_never_means_all_users() {
     let folder = Folder::with_rollout("percent = 5");
     let house = folder.start().await;
     ask(
@@ -158,7 +158,7 @@ async fn a_kill_survives_a_history_line_of_another_version() {
 }
 
 #[tokio::test]
-async fn a_latch_of_another_version_lets_nobody_in_until_a_resume() {
+async fn unknown_latch_admits_no_one_until_a_resume() {
     let folder = Folder::with_rollout("percent = 100");
     let house = folder.start().await;
     post(&house.admin, "/v1/rollouts/web/kill", "").await;

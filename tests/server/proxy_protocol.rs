@@ -60,7 +60,7 @@ fn counted(proxy: &Proxy, reason: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_says_whose_connection_it_is() {
+async fn trusted_proxy_names_the_client_of_a_connection() {
     for mode in ["optional", "require"] {
         let (backend, proxy) = started(mode, TRUSTED).await;
         let spoofed = "X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n";
@@ -102,7 +102,7 @@ async fn a_connection_without_it_passes_where_it_is_optional_only() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn untrusted_peer_is_not_believed() {
     for header in [
         LINE.to_vec(),
         binary_v4(),

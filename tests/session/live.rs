@@ -80,7 +80,7 @@ fn origin(live: &Live) -> String {
 }
 
 #[tokio::test]
-async fn a_hundred_reloads_close_nobody_and_lose_nothing() {
+async fn hundred_reloads_close_no_session_and_lose_no_event() {
     let live = Live::start("percent = 100").await;
     const CLIENTS: usize = 30;
     let mut clients = tokio::task::JoinSet::new();
@@ -194,7 +194,7 @@ async fn kill_drains_all_within_1s_and_closes_within_its_window() {
 }
 
 #[tokio::test]
-async fn a_lowered_percentage_leads_out_who_is_out_and_nobody_else() {
+async fn lowered_percent_drains_only_units_that_are_out() {
     let live = Live::start("percent = 100\ndrain = \"1s\"").await;
     let origin = origin(&live);
     let mut inside = live.open("/feed", &[JSON, &origin, &cookie(true)]).await;
@@ -288,7 +288,7 @@ async fn an_admins_drain_empties_the_node_and_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn the_admin_api_shows_and_reaches_who_is_connected() {
+async fn admin_api_lists_and_reaches_connected_sessions() {
     let live = Live::start("percent = 100").await;
     let mut clients = Vec::new();
     for _ in 0..3 {

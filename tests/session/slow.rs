@@ -10,7 +10,7 @@ use crate::harness::{Backend, Proxy, proxy, within};
 const PADDING: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_get_everything_beside_those_who_do_not_read() {
+async fn readers_get_every_event_beside_stalled_clients() {
     let proxy = proxy()
         .sse("/ids")
         .sse("/plain")

@@ -485,7 +485,7 @@ async fn a_tunnel_leaves_a_line_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_costs_lines_and_no_request() {
+async fn unread_log_loses_lines_and_delays_no_request() {
     let backend = backend().await;
     let folder = folder(&backend, "");
     let process = Process::unread(&mut command(&folder.config()));

@@ -205,7 +205,7 @@ async fn unknown_name_is_an_error_of_its_own_until_it_resolves() {
 }
 
 #[tokio::test]
-async fn literals_and_localhost_ask_nobody() {
+async fn literals_and_localhost_need_no_lookup() {
     let (one, _two, port) = two_listeners().await;
     let _one = serve(one, "one");
     let names = NameServer::start().await;

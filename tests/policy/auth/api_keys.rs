@@ -38,7 +38,7 @@ upstream = "app"
 auth = "machines"
 require = {roles = ["writer"]}
 "#;
-    proxy().toml(&policy).toml(&routes).start().await
+    proxy().toml(&policy).toml(routes).start().await
 }
 
 #[tokio::test]

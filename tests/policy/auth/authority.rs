@@ -64,7 +64,7 @@ async fn a_session_is_asked_for_once_whatever_comes_by_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_names_nobody_lets_nobody_in() {
+async fn authority_answer_without_a_user_admits_no_one() {
     let proxy = started("", "").await;
     for (session, status, body, expected) in [
         ("no-user", 200, "{}", 401),
@@ -94,7 +94,7 @@ async fn an_answer_that_names_nobody_lets_nobody_in() {
         }
         let public = proxy.public();
         let origin = format!("origin: {public}");
-        let opened = Socket::open(&public, "/stream", &[JSON, &cookie, &origin]).await;
+        let opened = Socket::open(public, "/stream", &[JSON, &cookie, &origin]).await;
         match (opened, expected) {
             (Ok(mut socket), 401) => assert_eq!(socket.closed().await, 4001, "{session}"),
             (Err(answer), 503) => assert_eq!(answer.status(), 503),
@@ -105,11 +105,11 @@ async fn an_answer_that_names_nobody_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn where_the_authority_is_not_there_at_all_nobody_comes_in() {
+async fn unreachable_authority_admits_no_one() {
     let policy = "[upstream.login]\nservers = [\"http://127.0.0.1:9\"]\n\
          [auth.login]\nkind = \"forward\"\nupstream = \"login\"\npath = \"/me\"\n\
          user = \"user\"\n";
-    let proxy = guarded(login(&policy)).start().await;
+    let proxy = guarded(login(policy)).start().await;
     for answer in [
         proxy.ask("GET /app/page", &[ALICE]).await,
         proxy.shake("/stream", &[ALICE, OWN]).await,

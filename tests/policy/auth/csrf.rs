@@ -49,7 +49,7 @@ async fn a_write_by_cookie_repeats_the_cookie_in_its_header() {
 }
 
 #[tokio::test]
-async fn who_reads_or_shakes_hands_or_brings_a_token_is_not_asked() {
+async fn csrf_spares_reads_handshakes_and_bearer_tokens() {
     let proxy = started().await;
     let bare = cookie("");
     assert_eq!(proxy.ask("GET /app/page", &[&bare]).await.status(), 200);

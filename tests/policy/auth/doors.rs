@@ -78,7 +78,7 @@ async fn an_endpoint_of_ours_is_no_socket_whatever_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_worth_no_more_than_whom_it_stands_for() {
+async fn ticket_grants_no_more_than_its_user_may() {
     let proxy = started("\"header\", \"ticket\"").await;
     let ticket = async |by: &str| {
         let line = "POST /_crossfade/ticket?path=/stream";
@@ -103,7 +103,7 @@ async fn a_ticket_is_worth_no_more_than_whom_it_stands_for() {
 }
 
 #[tokio::test]
-async fn beside_a_ticket_nothing_else_tells_the_backend_who_it_is() {
+async fn ticket_alone_tells_the_backend_its_user() {
     let proxy = started("\"header\", \"ticket\"").await;
     let by = bearer(&token_of("alice"));
     let own = "cookie: session=alice";

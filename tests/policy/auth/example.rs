@@ -1,9 +1,7 @@
 use serde_json::json;
 
-use crate::harness::{
-    auth::{jwt, token_of},
-    proxy,
-};
+use crate::harness::auth::{jwt, token_of};
+use crate::harness::proxy;
 
 #[tokio::test]
 async fn stream_behind_a_token_is_read_with_it_and_not_without() {

@@ -125,7 +125,7 @@ async fn identity_header_aliases_never_reach_the_backend() {
 }
 
 #[tokio::test]
-async fn an_alias_that_is_repeated_or_mixed_reaches_nobody_either() {
+async fn repeated_or_mixed_alias_reaches_no_backend() {
     let backend = anything().await;
     for (policy, proxy) in houses(&backend, "").await {
         for fields in [

@@ -215,7 +215,7 @@ async fn old_keys_are_kept_while_their_publisher_is_down() {
 }
 
 #[tokio::test]
-async fn strangers_who_name_random_keys_cause_two_fetches_at_most() {
+async fn tokens_of_random_keys_cause_two_fetches_at_most() {
     let (signer, stranger) = (Signer::es256("one"), Signer::es256("one"));
     let publisher = Publisher::start(&[&signer]).await;
     let proxy = started(publisher.backend.address).await;

@@ -11,7 +11,7 @@ use crate::harness::{
 
 async fn asking() -> Proxy {
     let websocket = "[websocket]\nauth = \"login\"\n";
-    guarded(jwt()).toml(&websocket).start().await
+    guarded(jwt()).toml(websocket).start().await
 }
 
 /// A token with little time left, and its end.
@@ -118,7 +118,7 @@ async fn what_comes_after_a_renewal_goes_by_the_newer_token() {
 }
 
 #[tokio::test]
-async fn a_token_of_somebody_else_ends_the_connection() {
+async fn token_of_another_user_ends_the_connection() {
     let (proxy, plain) = (asking().await, guarded(jwt()).start().await);
     let alice = bearer(&token_of("alice"));
     let (one, _) = proxy.welcomed("/stream", &[&alice]).await;
@@ -200,7 +200,7 @@ async fn expired_token_on_an_open_connection_ends_its_subs_only() {
 }
 
 #[tokio::test]
-async fn who_is_no_longer_what_a_route_requires_loses_that_route() {
+async fn user_that_loses_a_role_loses_the_route() {
     let proxy = guarded(jwt()).start().await;
     let editor = bearer(&token(json!({"roles": ["editor"]})));
     let (mut one, _) = proxy.welcomed("/editors", &[&editor]).await;

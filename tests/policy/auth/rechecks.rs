@@ -97,7 +97,7 @@ async fn authority_outage_keeps_sessions_a_while_and_admits_no_new() {
 }
 
 #[tokio::test]
-async fn an_outage_that_ends_in_time_is_noticed_by_nobody() {
+async fn authority_outage_that_ends_in_time_closes_no_session() {
     let policy = "recheck = \"1s\"\nstale_if_error = \"20s\"";
     let proxy = started(policy, "auth = \"login\"").await;
     let (mut one, _) = proxy.welcomed("/stream", &[ALICE]).await;
@@ -132,7 +132,7 @@ async fn all_connections_of_a_session_are_rechecked_by_one_question() {
 }
 
 #[tokio::test]
-async fn what_a_recheck_hears_of_somebody_is_acted_upon() {
+async fn recheck_with_changed_claims_is_acted_upon() {
     let proxy = started("recheck = \"1s\"", "").await;
     let (mut many, _) = proxy.welcomed(WS, &[ALICE]).await;
     let editors = many.subscribe(1, "/editors").await;

@@ -152,7 +152,7 @@ async fn guarded_path_in_any_spelling_needs_a_key() {
 }
 
 #[tokio::test]
-async fn who_is_somebody_else_comes_no_further_by_spelling() {
+async fn user_without_the_role_is_refused_in_any_spelling() {
     let (backend, proxy) = world().await;
     for target in SPELLINGS {
         let mut client = proxy.client().await;
@@ -362,7 +362,7 @@ async fn explain_tells_the_other_readings_of_a_path() {
 }
 
 #[tokio::test]
-async fn nobody_and_somebody_else_are_told_apart() {
+async fn anonymous_and_known_user_get_401_and_403() {
     let (backend, proxy) = world().await;
     for method in [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "get",

@@ -13,7 +13,7 @@ use crate::harness::{
 
 async fn asking(server: &str) -> Proxy {
     let websocket = "[websocket]\nauth = \"login\"\n";
-    guarded(jwt()).toml(&websocket).server(server).start().await
+    guarded(jwt()).toml(websocket).server(server).start().await
 }
 
 async fn revoke(proxy: &Proxy, what: Value) -> Value {

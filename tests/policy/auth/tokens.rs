@@ -171,7 +171,7 @@ async fn a_hello_is_judged_like_a_header() {
 }
 
 #[tokio::test]
-async fn who_says_no_hello_in_time_is_sent_away() {
+async fn client_without_hello_in_time_is_closed() {
     let proxy = asking("hello_timeout = \"100ms\"").await;
     for path in ["/stream", WS] {
         let mut socket = proxy.open(path, &[JSON]).await;
@@ -236,7 +236,7 @@ async fn a_refusal_names_the_claim_that_was_missed_and_not_its_value() {
 }
 
 #[tokio::test]
-async fn the_list_of_sessions_names_who_was_let_in() {
+async fn session_list_names_admitted_users() {
     let proxy = guarded(jwt()).start().await;
     let _one = proxy
         .welcomed("/stream", &[&bearer(&token_of("bob"))])

@@ -131,7 +131,7 @@ async fn tenants_users_share_a_stream_that_names_the_tenant_alone() {
 }
 
 #[tokio::test]
-async fn who_lacks_the_claim_that_a_topic_is_shared_by_is_refused() {
+async fn user_without_the_share_claim_is_refused() {
     let proxy = shared().await;
     for nobody in [token_of("dave"), token(json!({"tenantId": null}))] {
         let by = bearer(&nobody);
@@ -173,7 +173,7 @@ async fn tenants_first_client_leaves_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn somebody_of_another_tenant_is_another_subject() {
+async fn user_of_another_tenant_is_another_subject() {
     let proxy = shared().await;
     let mut alice = proxy.socket().token(&of("alice", "t1")).join().await;
     alice.subscribe(1, "/tenant").await;
@@ -186,7 +186,7 @@ async fn somebody_of_another_tenant_is_another_subject() {
 }
 
 #[tokio::test]
-async fn a_shared_poll_goes_by_somebody_who_is_there() {
+async fn shared_poll_uses_credentials_of_a_connected_user() {
     let proxy = shared().await;
     let goes_by = |token: &str| {
         let wanted = format!("Bearer {token}");

@@ -77,7 +77,7 @@ async fn too_many_bytes_are_the_same() {
 }
 
 #[tokio::test]
-async fn somebody_who_counts_by_user_is_one_on_all_their_connections() {
+async fn message_limit_by_user_counts_all_connections() {
     let backend = backend().await;
     let routes = format!(
         "[rate_limit.api]\nmessages = \"3/h\"\nby = \"user\"\n[websocket]\nrate_limit = \"api\"\nauth = \"keys\"\n{}{}",

@@ -158,7 +158,7 @@ async fn users_have_a_quota_each_wherever_they_come_from() {
 }
 
 #[tokio::test]
-async fn a_route_has_a_quota_for_everybody_together() {
+async fn quota_by_route_counts_all_clients_together() {
     let backend = backend().await;
     let routes = format!(
         "[rate_limit.each]\nrequests = \"1/h\"\nby = \"route\"\n{}{}{EVERYTHING}",

@@ -152,7 +152,7 @@ async fn the_proxy_protocol_stands_before_tls() {
 }
 
 #[tokio::test]
-async fn who_offers_http2_gets_it() {
+async fn client_that_offers_http2_gets_it() {
     let authority = Authority::new();
     let (backend, proxy) = crate::harness::tls::passthrough(&authority).await;
     let mut config = authority.client(None);

@@ -104,7 +104,7 @@ async fn a_handshake_has_its_time_however_it_drips() {
 }
 
 #[tokio::test]
-async fn somebody_without_a_place_is_told_over_tls() {
+async fn client_above_the_limit_is_refused_over_tls() {
     let authority = Authority::new();
     let backend = Backend::ok().await;
     let server = format!("{}[server.limits]\nconnections = 1\n", authority.server(""));

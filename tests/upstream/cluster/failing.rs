@@ -91,7 +91,7 @@ async fn all_servers_dead_says_so_and_finds_the_first_one_back() {
 }
 
 #[tokio::test]
-async fn the_only_server_locks_nobody_out_while_it_restarts() {
+async fn only_server_that_restarts_locks_no_client_out() {
     let mut a = Server::start("a").await;
     let proxy = before(&[&a], "").await;
     for _ in 0..3 {
@@ -143,7 +143,7 @@ async fn the_only_server_is_left_alone_while_it_lets_clients_wait() {
 }
 
 #[tokio::test]
-async fn who_cannot_is_left_alone_unless_nobody_else_can() {
+async fn unready_server_is_avoided_unless_no_other_is_ready() {
     let (a, b) = (Server::start("a").await, Server::start("b").await);
     let proxy = before(&[&a, &b], "").await;
     a.behave(Manner::Status("503 Service Unavailable"));

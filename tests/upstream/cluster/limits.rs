@@ -22,7 +22,7 @@ async fn no_more_at_once_than_the_budget_allows() {
 }
 
 #[tokio::test]
-async fn who_would_wait_too_long_is_told_so() {
+async fn request_that_would_wait_too_long_is_refused() {
     let a = Server::start("a").await;
     let proxy = before(&[&a], "budget = {concurrency = 1}").await;
     let held = stream(&proxy).await;

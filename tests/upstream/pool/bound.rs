@@ -127,7 +127,7 @@ async fn a_pinned_websocket_is_its_clients() {
 }
 
 #[tokio::test]
-async fn a_connection_of_several_people_is_never_pinned() {
+async fn connection_of_several_users_is_never_pinned() {
     let trusted = "trusted_proxies = [\"127.0.0.1\"]";
     for (server, more, fields) in [
         ("", "", ""),

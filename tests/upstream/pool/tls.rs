@@ -115,7 +115,7 @@ async fn certificate_of_another_name_is_refused_without_names() {
 }
 
 #[tokio::test]
-async fn an_authority_that_nobody_named_is_refused() {
+async fn certificate_of_an_unnamed_authority_is_refused() {
     let acceptor = Authority::new().vouch("app.internal", 4000, HTTP_1);
     let backend = Modern::start(Some(acceptor), false).await;
     let detail = "the backend's certificate is by an unknown issuer";
