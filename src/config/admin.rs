@@ -1,10 +1,9 @@
 use serde_json::json;
 
-use super::address;
-use super::problem::Wrong;
-use super::scalar;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::{address, scalar};
 use super::server::{self, Listen, Secret};
-use super::table::Table;
 
 /// `[admin]`: the other listener, with the API, the metrics and the probes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::address;
 use super::admin::Admin;
 use super::metrics::Metrics;
+use super::parser::address;
+use super::parser::table::Table;
+use super::parser::tree::{Form, Node};
 use super::server::{Listen, Server};
-use super::table::Table;
-use super::tree::{Form, Node};
 use super::upstream::{self, Authority};
 
 /// Refuses them, by what the file says.

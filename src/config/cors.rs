@@ -5,10 +5,10 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::json;
 
-use super::address::{self, Origin};
-use super::problem::Wrong;
-use super::table::Table;
-use super::units;
+use super::parser::address::{self, Origin};
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::units;
 
 /// `[cors.NAME]`: which other origins may use what is here, over HTTP and by WebSocket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::table::Table;
-use super::units;
+use super::parser::table::Table;
+use super::parser::units;
 
 /// `replay`: the window in which a client that comes back misses nothing. What present clients have not read yet is kept beyond it, within `limits.memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

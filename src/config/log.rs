@@ -1,6 +1,6 @@
 use tracing::Level;
 
-use super::table::Table;
+use super::parser::table::Table;
 
 /// `[log]`: what operators read on stderr.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 use std::net::SocketAddr;
 
-use super::problem::Wrong;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
 use super::server::{self, Listen};
-use super::table::Table;
 
 /// `[metrics]`: where Prometheus scrapes.
 #[derive(Clone, Debug, PartialEq, Eq)]

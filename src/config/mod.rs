@@ -4,45 +4,35 @@
 //! that `docs/configuration.md` is made of, and its reader. A reader asks for every key by name
 //! and goes on after a mistake, so that all problems are told at once.
 //!
-//! `placeholder` → `tree` (the file with places) → `table`, `keys`, `scalar` (asking it) → the
-//! pages; `desk` is where they note problems and values on the way.
+//! `parser::placeholder` → `parser::tree` (the file with places) → `parser::table`, `typed_keys`, `scalar` (asking it) → the
+//! pages; `parser::diagnostics` collects problems and values on the way.
 
-mod address;
 mod admin;
 mod auth;
-mod calls;
 mod circle;
+mod client_requests;
 mod cors;
 mod delivery;
-mod desk;
-mod fleet;
-mod idle;
-mod keys;
+mod load_balancing;
 mod log;
 mod memo;
 mod metrics;
-mod pem;
-mod placeholder;
-mod problem;
+mod parser;
 pub mod query;
 mod rate_limit;
 mod require;
 mod rollout;
 mod route;
-mod routes;
-mod scalar;
+mod route_conflicts;
 mod server;
-mod share;
+mod sharing;
 mod source;
 mod spelled;
-mod table;
-mod template;
 mod tls;
 mod tracing;
-mod tree;
-mod trust;
-mod units;
+mod unused_keys;
 mod upstream;
+mod upstream_tls;
 mod websocket;
 
 #[cfg(test)]
@@ -64,14 +54,14 @@ pub use auth::{
     ApiKey, Auth, AuthKind, CredentialSource, Csrf, Forward, IdentityHeaders, Jwt, KeySource,
     PublicKey,
 };
-pub use calls::{Calls, RefreshOn};
+pub use client_requests::{Calls, RefreshOn};
 pub use cors::{Cors, CorsMode, OriginPattern};
 pub use delivery::{Deliver, DeliverMode, Replay, Slow};
-pub use fleet::{Balance, Budget, HashKey, Health};
+pub use load_balancing::{Balance, Budget, HashKey, Health};
 pub use log::Log;
 pub use memo::Memo;
 pub use metrics::Metrics;
-pub use problem::{Problem, Severity, report};
+pub use parser::problem::{Problem, Severity, report};
 pub use rate_limit::{LimitBy, Rate, RateLimit};
 pub use require::Require;
 pub use rollout::{By, Rollout};
@@ -79,19 +69,19 @@ pub use route::{ENCODINGS, Route};
 pub use server::{
     Limits, Listen, Network, ProxyProtocol, RESPONSE_HEADERS, Secret, Server, Underscores,
 };
-pub use share::{Share, Tripwire};
+pub use sharing::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
 pub use tls::Tls;
 pub use tracing::{Collector, Tracing};
-pub use trust::Trust;
 pub use upstream::{Authority, ConnectionAuth, Upstream};
+pub use upstream_tls::Trust;
 pub use websocket::{Queue, WebSocket};
 
-use desk::{Desk, Notes};
-use placeholder::World;
+use parser::diagnostics::{Desk, Notes};
+use parser::placeholder::World;
+use parser::table::Table;
 use route::Names;
-use routes::Placed;
-use table::Table;
+use route_conflicts::Placed;
 
 /// Everything one file says.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +156,7 @@ pub fn parse(
 ) -> Result<Loaded, Vec<Problem>> {
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
     let desk = Desk::new(file, text, World { env, read, folder });
-    let root = tree::grow(&desk);
+    let root = parser::tree::grow(&desk);
     let config = Table::read(&desk, &root, everything);
     let Notes {
         mut problems,
@@ -227,10 +217,10 @@ fn everything(root: &Table<'_>) -> Config {
     let routes = root.tables("route", |table, index| {
         Some(Placed::read(table, index, &names))
     });
-    let routes = routes::settle(root.desk, &server.prefix, routes);
+    let routes = route_conflicts::settle(root.desk, &server.prefix, routes);
     let websocket = root.table("websocket", |table| websocket::read(table, &names));
     auth::refuse_stripped(root, &auths, &rollouts);
-    idle::judge(root, &websocket, &names);
+    unused_keys::judge(root, &websocket, &names);
     let admin = root.table("admin", |table| admin::read(table, &server.listen));
     let metrics = root.table("metrics", metrics::read);
     circle::judge(root, &server, &admin, &metrics);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::problem::Wrong;
-use super::table::Table;
-use super::units;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::units;
 
 /// `[rate_limit.NAME]`: how much one client may ask for. A rate is `"20/s"`, or `"100/m burst 200"` where
 /// more may come at once; its units are `s`, `m` and `h`. Requests above it are answered with 429, or with

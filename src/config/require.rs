@@ -1,9 +1,8 @@
 use serde_json::Value;
 
-use super::scalar;
-use super::table::Table;
-use super::tree::{Form, Node};
-use super::units;
+use super::parser::table::Table;
+use super::parser::tree::{Form, Node};
+use super::parser::{scalar, units};
 
 /// `require`: what a verified user needs besides; a user without it is answered with 403. It needs `auth`.
 #[derive(Clone, Debug, Default, PartialEq)]

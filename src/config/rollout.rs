@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderName};
 
-use super::problem::Wrong;
-use super::table::Table;
-use super::units;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::units;
 
 /// `[rollout.NAME]`: which clients get WebSocket.
 #[derive(Clone, Debug, PartialEq)]

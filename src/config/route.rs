@@ -7,21 +7,21 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::address;
 use super::auth::{self, Auth};
-use super::calls::{self, Calls, RefreshOn};
+use super::client_requests::{self, Calls, RefreshOn};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
 use super::memo::Memo;
-use super::problem::Wrong;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::{address, path_template, units};
+use super::query;
 use super::rate_limit::{self, RateLimit};
 use super::require::{self, Require};
 use super::rollout::{By, Rollout};
-use super::share::{self, Share, Tripwire};
+use super::sharing::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
-use super::table::Table;
 use super::upstream::{self, Upstream};
-use super::{query, template, units};
 
 /// What frameworks disagree about in a path: whether it separates, and how often it is decoded.
 pub const ENCODINGS: [&str; 5] = ["%2F", "%5C", "%25", "%3B", ";"];
@@ -136,7 +136,7 @@ pub(super) struct Names<'n> {
 
 pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option<Route> {
     table.ignore_later(["hint"]);
-    let path = table.required("path", "\"/api/{id}\"", template::template);
+    let path = table.required("path", "\"/api/{id}\"", path_template::template);
     let name = table.text_or(
         "name",
         path.as_deref().unwrap_or_default(),
@@ -144,8 +144,8 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
     );
     table.demand("upstream", "\"app\"");
     let upstream = table.reference("upstream", "upstream", names.upstreams);
-    let (share, accept) = share::read(table);
-    let vary = share::vary(table, &share);
+    let (share, accept) = sharing::read(table);
+    let vary = sharing::vary(table, &share);
     let (methods, are_methods) = (table.desk).judged(|| table.texts("methods", units::method));
     let route = Route {
         name: name.into(),
@@ -167,9 +167,9 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         replay: table.table("replay", delivery::replay),
         slow: delivery::slow(table),
         deliver: table.optional_table("deliver", delivery::deliver),
-        calls: calls::read(table),
+        calls: client_requests::read(table),
         filter: table.texts("filter", units::member),
-        refresh_on: table.texts("refresh_on", calls::refresh_on),
+        refresh_on: table.texts("refresh_on", client_requests::refresh_on),
         upstream: upstream
             .clone()
             .unwrap_or_else(|| upstream::stand_in(table)),

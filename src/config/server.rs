@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::address;
-use super::problem::Wrong;
+use super::Value;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::tree::Form;
+use super::parser::{address, path_template, scalar, units};
 use super::rate_limit::{self, Rate};
-use super::scalar;
-use super::table::Table;
 use super::tls::{self, Tls};
-use super::tree::Form;
-use super::{Value, template, units};
 
 /// `[server]`: the sidecar itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,7 +268,7 @@ fn prefix(text: &str) -> Result<String, Wrong> {
             format!("write a path such as \"{PREFIX}\""),
         ));
     }
-    template::path(bare)
+    path_template::path(bare)
 }
 
 fn network(text: &str) -> Result<Network, Wrong> {

@@ -7,10 +7,9 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use super::scalar;
-use super::table::Table;
-use super::tree::{Form, Node};
-use super::units;
+use super::parser::table::Table;
+use super::parser::tree::{Form, Node};
+use super::parser::{scalar, units};
 use crate::event::ChangeKind;
 use crate::json;
 

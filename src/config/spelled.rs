@@ -1,7 +1,7 @@
 use hyper::header::HeaderName;
 use serde_json::Value as Json;
 
-use super::desk::Desk;
+use super::parser::diagnostics::Desk;
 
 /// How the file spells the names of fields that go upstream. A name in several spellings has the one of `identity`, else
 /// of `csrf`, else of an authority's `headers`, else of `calls`, else of `vary`.

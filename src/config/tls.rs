@@ -15,9 +15,9 @@ use rustls::{InconsistentKeys, RootCertStore};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::pem::Pem;
-use super::table::Table;
-use super::tree::{Form, Node};
+use super::parser::pem::Pem;
+use super::parser::table::Table;
+use super::parser::tree::{Form, Node};
 
 /// `[server.tls]`: TLS towards clients. Where this table is, every address in `server.listen` speaks TLS 1.2 and 1.3 and nothing else. Adding or removing it needs a restart; what its files hold is reloaded when they change, and live connections stay.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
-use super::address;
-use super::problem::Wrong;
+use super::parser::address;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
 use super::rollout;
-use super::table::Table;
 use super::upstream::Authority;
 
 /// `[tracing]`: spans for an OpenTelemetry collector (OTLP over HTTP, protobuf).

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 
-use super::address;
-use super::desk::Desk;
-use super::fleet::{self, Balance, Budget, Health};
-use super::problem::Wrong;
-use super::table::Table;
-use super::trust::{self, Trust};
-use super::{tree, units};
+use super::load_balancing::{self, Balance, Budget, Health};
+use super::parser::diagnostics::Desk;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::{address, tree, units};
+use super::upstream_tls::{self, Trust};
 
 /// `[upstream.NAME]`: a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,10 +140,10 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
         idle_timeout: table.duration("idle_timeout", "60s"),
         keepalive: table.integer("keepalive", 512, 0..=units::MANY),
         http2,
-        tls: table.table("tls", trust::read),
-        balance: fleet::balance(table),
-        health: fleet::health(table),
-        budget: fleet::budget(table),
+        tls: table.table("tls", upstream_tls::read),
+        balance: load_balancing::balance(table),
+        health: load_balancing::health(table),
+        budget: load_balancing::budget(table),
     })
 }
 

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
-use crate::config::problem::Wrong;
-use crate::config::scalar;
-use crate::config::table::Table;
-use crate::config::tree::{Form, Node};
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::scalar;
+use crate::config::parser::table::Table;
+use crate::config::parser::tree::{Form, Node};
 
 /// `kind = "api_key"`: keys that programs send as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new`
 /// makes one, and the line for the file, which holds the key's hash alone. Keys have 128 random bits or more,

@@ -5,12 +5,11 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use serde_json::Value as Json;
 
-use crate::config::fleet;
-use crate::config::problem::Wrong;
-use crate::config::scalar;
-use crate::config::table::Table;
-use crate::config::tree::Form;
-use crate::config::units;
+use crate::config::load_balancing;
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::table::Table;
+use crate::config::parser::tree::Form;
+use crate::config::parser::{scalar, units};
 use crate::config::upstream::{self, Upstream};
 
 /// `kind = "forward"`: the backend is asked for the user, by a GET with the client's credentials. A 2xx
@@ -53,7 +52,7 @@ impl Forward {
 pub(super) fn read(table: &Table<'_>, upstreams: &BTreeMap<String, Arc<Upstream>>) -> Forward {
     table.demand("upstream", "\"app\"");
     let upstream = table.reference("upstream", "upstream", upstreams);
-    let path = table.required("path", "\"/api/me\"", fleet::check_path);
+    let path = table.required("path", "\"/api/me\"", load_balancing::check_path);
     let cookies = cookies(table);
     let headers = table.texts_or("headers", &["authorization"], header);
     let is_emptied = |key: &str| {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 
 use super::{Auth, AuthKind};
-use crate::config::problem::Wrong;
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::table::Table;
+use crate::config::parser::units;
 use crate::config::rollout::Rollout;
-use crate::config::table::Table;
-use crate::config::units;
 
 /// `csrf`: what every method but GET, HEAD and OPTIONS (a `req` too) needs besides where the user is known by
 /// a cookie: the cookie's value once more, in a header, which no foreign page can set (double submit). Else

@@ -6,14 +6,12 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::Value as Json;
 
 use super::PublicKey;
-use crate::config::address;
-use crate::config::pem::Pem;
-use crate::config::problem::Wrong;
-use crate::config::scalar;
+use crate::config::parser::pem::Pem;
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::table::Table;
+use crate::config::parser::tree::Form;
+use crate::config::parser::{address, scalar, units};
 use crate::config::server::Secret;
-use crate::config::table::Table;
-use crate::config::tree::Form;
-use crate::config::units;
 
 /// `kind = "jwt"`: a signed token (RFC 7519) names the user, and until when it is valid. It must have `exp`,
 /// the user, and an issuer and an audience that are accepted; exactly one of `secret`, `public_key` and

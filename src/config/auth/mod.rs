@@ -20,8 +20,8 @@ pub use public_key::PublicKey;
 
 pub(super) use headers::{all as identity_headers, owner, refuse_stripped};
 
-use super::table::Table;
-use super::units;
+use super::parser::table::Table;
+use super::parser::units;
 use super::upstream::Upstream;
 
 /// `[auth.NAME]`: how a client's user is verified, before any of its requests goes upstream. Routes and

@@ -1,6 +1,6 @@
-use crate::config::problem::Wrong;
-use crate::config::table::Table;
-use crate::config::units;
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::table::Table;
+use crate::config::parser::units;
 
 /// A place of a request that may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]

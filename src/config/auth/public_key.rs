@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use rustls::pki_types::alg_id;
 use sha2::{Digest, Sha256};
 
-use crate::config::pem::Pem;
+use crate::config::parser::pem::Pem;
 
 /// A public key that was read from PEM.
 #[derive(Clone)]

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::Value;
 use super::placeholder::World;
 use super::problem::{Problem, Severity};
+use crate::config::Value;
 
 /// One reading of one file.
-pub(super) struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     /// The file as it was named.
     pub file: &'a str,
     /// Its text.
@@ -24,7 +24,7 @@ pub(super) struct Desk<'a> {
 
 /// What was noted.
 #[derive(Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     /// In no order yet.
     pub problems: Vec<Problem>,
     /// In reading order.

@@ -7,7 +7,7 @@ use super::problem::Wrong;
 
 /// Where the world beyond the file is asked.
 #[derive(Clone, Copy)]
-pub(super) struct World<'a> {
+pub(crate) struct World<'a> {
     /// An environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// A file's whole text.
@@ -18,14 +18,14 @@ pub(super) struct World<'a> {
 
 /// Where a part of a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Env(String),
     File(PathBuf),
 }
 
 /// A string with its placeholders filled in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Text {
+pub(crate) struct Text {
     /// As it stands in the file: what problems may quote.
     pub raw: String,
     /// Filled in: possibly a secret.
@@ -37,7 +37,7 @@ pub(super) struct Text {
 }
 
 /// Fills in every placeholder.
-pub(super) fn expand(raw: &str, world: World<'_>) -> Result<Text, Wrong> {
+pub(crate) fn expand(raw: &str, world: World<'_>) -> Result<Text, Wrong> {
     let (mut text, mut origin) = (String::new(), None);
     let mut rest = raw;
     while let Some(at) = rest.find("${") {
@@ -71,7 +71,7 @@ pub(super) fn expand(raw: &str, world: World<'_>) -> Result<Text, Wrong> {
 }
 
 /// Files named by `${file:…}` in a string.
-pub(super) fn files<'r>(raw: &'r str, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'r> {
+pub(crate) fn files<'r>(raw: &'r str, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'r> {
     let folder = folder.to_owned();
     raw.split("${file:")
         .skip(1)

@@ -8,9 +8,9 @@ use rustls::pki_types::ServerName;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::pem::Pem;
-use super::problem::Wrong;
-use super::table::Table;
+use super::parser::pem::Pem;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
 
 /// `tls`: how certificates of the upstream's https servers are verified. Certificates are always verified,
 /// TLS 1.2 and 1.3 are spoken.

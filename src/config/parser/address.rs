@@ -6,7 +6,7 @@ use super::problem::Wrong;
 
 /// Scheme, host and port of a URL without anything behind.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Origin<'t> {
+pub(crate) struct Origin<'t> {
     /// `http` or `https`.
     pub scheme: &'t str,
     /// As in a URL.
@@ -16,7 +16,7 @@ pub(super) struct Origin<'t> {
 }
 
 /// `http://host[:port]` or `https://host[:port]`, in lower case.
-pub(super) fn origin(text: &str) -> Result<Origin<'_>, Wrong> {
+pub(crate) fn origin(text: &str) -> Result<Origin<'_>, Wrong> {
     let wrong = |mend: String| Wrong::new("is not scheme, host and port", mend);
     let plain = || {
         wrong("write scheme, host and port alone, such as \"https://app.example.com\"".to_owned())
@@ -49,7 +49,7 @@ pub(super) fn origin(text: &str) -> Result<Origin<'_>, Wrong> {
 }
 
 /// `host` or `host:port` as it stands in a `Host` header, in lower case.
-pub(super) fn host_header(text: &str) -> Result<HeaderValue, Wrong> {
+pub(crate) fn host_header(text: &str) -> Result<HeaderValue, Wrong> {
     let wrong = || {
         Wrong::new(
             "is no host",
@@ -62,7 +62,7 @@ pub(super) fn host_header(text: &str) -> Result<HeaderValue, Wrong> {
 }
 
 /// Splits `host[:port]`; the host is a name, an IPv4 address or `[IPv6]`.
-pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), ()> {
+pub(crate) fn authority(text: &str) -> Result<(&str, Option<u16>), ()> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
@@ -87,7 +87,7 @@ pub(super) fn authority(text: &str) -> Result<(&str, Option<u16>), ()> {
 }
 
 /// Letters, digits, `-`, `_` in labels of 1 to 63; an IPv4 address looks the same.
-pub(super) fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(plain);
     text.len() <= 253 && text.split('.').all(label)

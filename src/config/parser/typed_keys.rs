@@ -8,11 +8,10 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::problem::Wrong;
-use super::scalar;
-use super::server::Secret;
 use super::table::Table;
 use super::tree::{Entry, Form, Node};
-use super::units;
+use super::{scalar, units};
+use crate::config::server::Secret;
 
 impl Table<'_> {
     /// A string.

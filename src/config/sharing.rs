@@ -1,11 +1,10 @@
 use hyper::header::{self, HeaderName};
 use serde_json::json;
 
-use super::problem::Wrong;
-use super::scalar;
-use super::table::Table;
-use super::tree::Form;
-use super::units;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::tree::Form;
+use super::parser::{scalar, units};
 
 /// Among whom one upstream is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]

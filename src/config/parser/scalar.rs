@@ -2,14 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::desk::Desk;
+use super::diagnostics::Desk;
 use super::placeholder::Text;
 use super::problem::Wrong;
 use super::tree::{Form, Node};
 use super::units;
 
 /// Reads a node as a string.
-pub(super) fn text<T>(
+pub(crate) fn text<T>(
     desk: &Desk<'_>,
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
@@ -37,7 +37,7 @@ pub(super) fn text<T>(
 }
 
 /// A value as problems may show it: what stands in the file, never what a placeholder brought.
-pub(super) fn written(node: &Node) -> String {
+pub(crate) fn written(node: &Node) -> String {
     match &node.form {
         Form::Text(Text {
             raw,
@@ -50,7 +50,7 @@ pub(super) fn written(node: &Node) -> String {
 }
 
 /// Reads a node as a list of strings.
-pub(super) fn texts<T>(
+pub(crate) fn texts<T>(
     desk: &Desk<'_>,
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
@@ -66,7 +66,7 @@ pub(super) fn texts<T>(
 }
 
 /// Reports a value of another kind than the key wants.
-pub(super) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
+pub(crate) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
     let mend = match (&node.form, wanted) {
         (Form::Failed, _) => return,
         (Form::Text(_), "a list of strings") => "put it in brackets",
@@ -87,7 +87,7 @@ pub(super) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
 }
 
 /// Reads a node as a whole number.
-pub(super) fn integer(
+pub(crate) fn integer(
     desk: &Desk<'_>,
     node: &Node,
     range: &RangeInclusive<usize>,
@@ -110,7 +110,7 @@ pub(super) fn integer(
 }
 
 /// Reads a node as a number.
-pub(super) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) -> Option<f64> {
+pub(crate) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) -> Option<f64> {
     let number = match &node.form {
         Form::Integer(number) => Some(*number as f64),
         Form::Number(number) => Some(*number),
@@ -130,7 +130,7 @@ pub(super) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) 
 }
 
 /// Reads a node as a boolean.
-pub(super) fn switch(desk: &Desk<'_>, node: &Node) -> Option<bool> {
+pub(crate) fn switch(desk: &Desk<'_>, node: &Node) -> Option<bool> {
     let on = match &node.form {
         Form::Switch(on) => Some(*on),
         Form::Text(text) if text.alone => text.text.trim().parse().ok(),

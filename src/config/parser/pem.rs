@@ -6,12 +6,12 @@ use std::string::FromUtf8Error;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 
-use super::desk::Desk;
+use super::diagnostics::Desk;
 use super::scalar;
 use super::tree::{Form, Node};
 
 /// A file as a key of the configuration names it.
-pub(super) struct Pem<'a> {
+pub(crate) struct Pem<'a> {
     desk: &'a Desk<'a>,
     node: &'a Node,
     /// As problems name it.

@@ -49,7 +49,7 @@ impl fmt::Display for Problem {
 }
 
 /// What `check --json` prints: `{"ok":…,"problems":[…]}`.
-pub fn report(outcome: &Result<super::Loaded, Vec<Problem>>) -> serde_json::Value {
+pub fn report(outcome: &Result<crate::config::Loaded, Vec<Problem>>) -> serde_json::Value {
     let problems = match outcome {
         Ok(loaded) => &loaded.warnings,
         Err(problems) => problems,
@@ -62,7 +62,7 @@ pub fn report(outcome: &Result<super::Loaded, Vec<Problem>>) -> serde_json::Valu
 /// Whoever reports puts the value before the predicate, since it may be a secret. Words that were
 /// made for this value may repeat a part of it, so they are owned, and fixed words are not.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     pub what: Cow<'static, str>,
     pub mend: Cow<'static, str>,
 }

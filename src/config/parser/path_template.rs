@@ -3,7 +3,7 @@
 use super::problem::Wrong;
 
 /// A valid template, as it was written.
-pub(super) fn template(text: &str) -> Result<String, Wrong> {
+pub(crate) fn template(text: &str) -> Result<String, Wrong> {
     let path = path(text)?;
     let mut names = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
@@ -25,7 +25,7 @@ pub(super) fn template(text: &str) -> Result<String, Wrong> {
 }
 
 /// A path in the form in which requests are compared with it.
-pub(super) fn path(text: &str) -> Result<String, Wrong> {
+pub(crate) fn path(text: &str) -> Result<String, Wrong> {
     if !text.starts_with('/') {
         let mend = match text
             .split_once("://")
@@ -81,7 +81,7 @@ pub(super) fn path(text: &str) -> Result<String, Wrong> {
 }
 
 /// The template without the names of its parameters: two of the same shape match the same paths.
-pub(super) fn shape(template: &str) -> String {
+pub(crate) fn shape(template: &str) -> String {
     let bare = |segment: &str| match segment {
         _ if segment.starts_with("{*") => "{*}".to_owned(),
         _ if segment.starts_with('{') => "{}".to_owned(),

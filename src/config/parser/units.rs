@@ -14,10 +14,10 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const LARGEST: usize = 1 << 40;
 
 /// More than anything that is counted.
-pub(super) const MANY: usize = 1_000_000_000;
+pub(crate) const MANY: usize = 1_000_000_000;
 
 /// `"250ms"`, `"5s"`, `"7d"`, at least a millisecond.
-pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
     match window(text)? {
         short if short < Duration::from_millis(1) => {
             Err(Wrong::new("is too short", "write \"1ms\" or more"))
@@ -27,7 +27,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// As [`duration`], or `"0"` for none.
-pub(super) fn duration_or_none(text: &str) -> Result<Option<Duration>, Wrong> {
+pub(crate) fn duration_or_none(text: &str) -> Result<Option<Duration>, Wrong> {
     match window(text)? {
         Duration::ZERO => Ok(None),
         _ => duration(text).map(Some),
@@ -35,7 +35,7 @@ pub(super) fn duration_or_none(text: &str) -> Result<Option<Duration>, Wrong> {
 }
 
 /// As [`duration`], or `"0s"`.
-pub(super) fn window(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn window(text: &str) -> Result<Duration, Wrong> {
     // humantime reads `M` as months; here it is taken for a slip.
     let parsed = match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => None,
@@ -54,7 +54,7 @@ pub(super) fn window(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// `"64KiB"`, `"1MiB"`, also decimal `"64KB"`; at least a byte.
-pub(super) fn size(text: &str) -> Result<usize, Wrong> {
+pub(crate) fn size(text: &str) -> Result<usize, Wrong> {
     const UNITS: [(&str, usize); 7] = [
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),
@@ -81,7 +81,7 @@ pub(super) fn size(text: &str) -> Result<usize, Wrong> {
 }
 
 /// `"100B/s"`, `"1MiB/s"`, in bytes per second; `"0"` for none.
-pub(super) fn byte_rate(text: &str) -> Result<u64, Wrong> {
+pub(crate) fn byte_rate(text: &str) -> Result<u64, Wrong> {
     let number = text.trim();
     let bytes = number.strip_suffix("/s").map(size);
     match bytes {
@@ -95,7 +95,7 @@ pub(super) fn byte_rate(text: &str) -> Result<u64, Wrong> {
 }
 
 /// A percentage in thousandths, 0 to 100,000.
-pub(super) fn thousandths(percent: f64) -> Result<u32, Wrong> {
+pub(crate) fn thousandths(percent: f64) -> Result<u32, Wrong> {
     let thousandths = percent * 1000.0;
     if (thousandths - thousandths.round()).abs() > 1e-9 {
         let mend = "write at most three decimals: a bucket is a thousandth of a percent";
@@ -105,7 +105,7 @@ pub(super) fn thousandths(percent: f64) -> Result<u32, Wrong> {
 }
 
 /// What may stand in labels and addresses: a name of a table.
-pub(super) fn name(text: &str) -> Result<String, Wrong> {
+pub(crate) fn name(text: &str) -> Result<String, Wrong> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !text.is_empty() && text.chars().all(plain) {
         true => Ok(text.to_owned()),
@@ -114,7 +114,7 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
 }
 
 /// Any string that says something.
-pub(super) fn something(text: &str) -> Result<String, Wrong> {
+pub(crate) fn something(text: &str) -> Result<String, Wrong> {
     match text.trim().is_empty() {
         false => Ok(text.to_owned()),
         true => Err(Wrong::new("is empty", "write something, or remove it")),
@@ -122,7 +122,7 @@ pub(super) fn something(text: &str) -> Result<String, Wrong> {
 }
 
 /// One of some words.
-pub(super) fn word<T: Clone>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+pub(crate) fn word<T: Clone>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
     let known = || words.iter().map(|(word, _)| *word);
     match words.iter().find(|(word, _)| *word == text) {
         Some((_, value)) => Ok(value.clone()),
@@ -137,7 +137,7 @@ pub(super) fn word<T: Clone>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong
 }
 
 /// An RFC 6901 JSON Pointer; the empty one is the whole document.
-pub(super) fn pointer(text: &str) -> Result<String, Wrong> {
+pub(crate) fn pointer(text: &str) -> Result<String, Wrong> {
     let escaped = |part: &str| part.starts_with('0') || part.starts_with('1');
     match text {
         _ if !text.is_empty() && !text.starts_with('/') => Err(Wrong::new(
@@ -153,7 +153,7 @@ pub(super) fn pointer(text: &str) -> Result<String, Wrong> {
 }
 
 /// A member's name, or a JSON Pointer to it.
-pub(super) fn member(text: &str) -> Result<String, Wrong> {
+pub(crate) fn member(text: &str) -> Result<String, Wrong> {
     match text.starts_with('/') {
         true => pointer(text),
         false => something(text),
@@ -161,7 +161,7 @@ pub(super) fn member(text: &str) -> Result<String, Wrong> {
 }
 
 /// What a cookie of the backend may be called.
-pub(super) fn cookie_name(text: &str) -> Result<String, Wrong> {
+pub(crate) fn cookie_name(text: &str) -> Result<String, Wrong> {
     match is_token(text) {
         true if text.starts_with("crossfade_") => Err(Wrong::new(
             "is a cookie of crossfade itself",
@@ -176,13 +176,13 @@ pub(super) fn cookie_name(text: &str) -> Result<String, Wrong> {
 }
 
 /// RFC 9110's `token`.
-pub(super) fn is_token(name: &str) -> bool {
+pub(crate) fn is_token(name: &str) -> bool {
     let of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !name.is_empty() && name.bytes().all(of_token)
 }
 
 /// An HTTP method, as it stands in a request line.
-pub(super) fn method(text: &str) -> Result<Method, Wrong> {
+pub(crate) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     let is_word = text.bytes().all(|byte| byte.is_ascii_alphabetic());
     if upper != text && is_word {
@@ -197,13 +197,13 @@ pub(super) fn method(text: &str) -> Result<Method, Wrong> {
 }
 
 /// A header's name.
-pub(super) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
+pub(crate) fn header_name(text: &str) -> Result<HeaderName, Wrong> {
     HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::new("is no header name", "write one such as \"accept-language\""))
 }
 
 /// The known word that was probably meant: a few slips away, or longer or shorter at its end.
-pub(super) fn closest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Comparing is quadratic, and nothing that long was a slip.
     if text.len() > 64 {
         return None;
@@ -226,13 +226,13 @@ pub(super) fn closest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> O
 }
 
 /// `` `a`, `b`, `c` ``.
-pub(super) fn listed<'k>(words: impl Iterator<Item = &'k str>) -> String {
+pub(crate) fn listed<'k>(words: impl Iterator<Item = &'k str>) -> String {
     let quoted: Vec<_> = words.map(|word| format!("`{word}`")).collect();
     quoted.join(", ")
 }
 
 /// A piece of the file as problems show it: on one line, not endless, without a URL's password.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const MOST: usize = 80;
     let text = match text.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
@@ -257,7 +257,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// Headers that the sidecar or HTTP itself sets: nobody chooses them.
-pub(super) fn is_of_the_sidecar(name: &HeaderName) -> bool {
+pub(crate) fn is_of_the_sidecar(name: &HeaderName) -> bool {
     let known = [
         header::HOST,
         header::ACCEPT,

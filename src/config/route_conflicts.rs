@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::desk::Desk;
+use super::parser::diagnostics::Desk;
+use super::parser::table::Table;
+use super::parser::tree::{Form, Node};
+use super::parser::{path_template, units};
 use super::route::{self, Names, Route};
-use super::table::Table;
-use super::tree::{Form, Node};
-use super::{template, units};
 
 /// A route and where its header stands. What it says against others is judged though something else about it is wrong.
 pub(super) struct Placed {
@@ -30,7 +30,7 @@ impl Placed {
         let text = |key: &str| Some(table.peek(key)?.node.text());
         let path = text("path")
             .flatten()
-            .and_then(|path| template::template(path).ok());
+            .and_then(|path| path_template::template(path).ok());
         let host = match text("host") {
             None => Some(None),
             Some(host) => host.and_then(|host| route::host(host).ok()).map(Some),
@@ -43,7 +43,7 @@ impl Placed {
             }
             Some(_) => None,
         };
-        let shape = path.as_deref().map(template::shape);
+        let shape = path.as_deref().map(path_template::shape);
         Placed {
             route: route::read(table, index, names),
             index,

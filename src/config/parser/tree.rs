@@ -7,13 +7,13 @@ use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::desk::Desk;
+use super::diagnostics::Desk;
 use super::placeholder::{self, Origin, Text};
 use super::problem::Wrong;
 
 /// One value of the file.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Dotted path.
     pub key: String,
     /// Bytes of the file.
@@ -24,7 +24,7 @@ pub(super) struct Node {
 
 /// See [`Node::form`].
 #[derive(Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Text(Text),
     Integer(i64),
     Number(f64),
@@ -38,7 +38,7 @@ pub(super) enum Form {
 
 /// A key with its value.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Where the key stands.
     pub place: usize,
     /// Its value.
@@ -97,7 +97,7 @@ impl Node {
 }
 
 /// Parses the text and fills in placeholders; a broken syntax yields what could be read around it.
-pub(super) fn grow(desk: &Desk<'_>) -> Node {
+pub(crate) fn grow(desk: &Desk<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(desk.text);
     for error in errors {
         let place = error.span().map_or(0, |span| span.start);

@@ -3,11 +3,10 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use serde_json::json;
 
-use super::problem::Wrong;
-use super::scalar;
-use super::table::Table;
-use super::tree::Form;
-use super::units;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::tree::Form;
+use super::parser::{scalar, units};
 
 /// How requests are spread over an upstream's servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

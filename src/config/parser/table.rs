@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::Value;
-use super::desk::Desk;
+use super::diagnostics::Desk;
 use super::placeholder::Origin;
 use super::problem::Wrong;
 use super::tree::{Entry, Form, Node};
 use super::{scalar, units};
+use crate::config::Value;
 
 /// See the page's head.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     pub desk: &'a Desk<'a>,
     /// Dotted path; empty for the whole file.
     pub key: String,

@@ -4,11 +4,10 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use serde_json::json;
 
-use super::problem::Wrong;
-use super::scalar;
-use super::table::Table;
-use super::tree::Form;
-use super::{template, units};
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::tree::Form;
+use super::parser::{path_template, scalar, units};
 
 /// `calls`: requests that clients may make over their connection; `["POST"]` stands for `{methods = ["POST"]}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +75,7 @@ pub(super) fn refresh_on(text: &str) -> Result<RefreshOn, Wrong> {
             "name a write, such as POST or PATCH",
         ));
     }
-    let path = template::template(path.trim_start())?;
+    let path = path_template::template(path.trim_start())?;
     Ok(RefreshOn { method, path })
 }
 
