@@ -63,6 +63,7 @@ pub(super) fn settle(desk: &Desk<'_>, prefix: &str, mut routes: Vec<Placed>) -> 
     tell_apart(&mut routes);
     refuse_twins(desk, &routes);
     refuse_namesakes(desk, &routes);
+    warn_of_the_rest(desk, &routes);
     for placed in &routes {
         let behind = placed
             .path
@@ -81,6 +82,22 @@ pub(super) fn settle(desk: &Desk<'_>, prefix: &str, mut routes: Vec<Placed>) -> 
     }
     let finished = routes.into_iter().filter_map(|placed| placed.route);
     finished.map(Arc::new).collect()
+}
+
+/// An application has more paths than an operator thinks of: what no route takes is 404.
+fn warn_of_the_rest(desk: &Desk<'_>, routes: &[Placed]) {
+    let takes_all = |placed: &Placed| {
+        let path = placed.path.as_deref();
+        path.is_none_or(|path| path.starts_with("/{*"))
+    };
+    let Some(last) = routes.last().filter(|_| desk.is_whole()) else {
+        return;
+    };
+    if !routes.iter().any(takes_all) {
+        let what = "no route takes all other paths: crossfade answers them by 404";
+        let fix = "write one more `[[route]]` with `path = \"/{*path}\"`, or leave it so";
+        desk.warning(last.place, "route", what, fix);
+    }
 }
 
 /// The path alone names a route only where no other has the same.

@@ -66,7 +66,13 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         ("connection", Share::Connection),
         ("authenticated", Share::Authenticated),
     ];
-    let share = scalar::text(table.desk, node, |text| units::word(text, &words));
+    let share = scalar::text(table.desk, node, |text| match text {
+        "all" | "any" | "everyone" | "everybody" | "global" | "shared" => Err(Wrong::new(
+            "is not known here",
+            "write \"public\" where every client may see the same, \"authenticated\" where every user may that `auth` lets in",
+        )),
+        text => units::word(text, &words),
+    });
     let share = share.unwrap_or(Share::User);
     refuse_strangers(table, &share);
     if share == Share::Public && has_auth {

@@ -50,14 +50,14 @@ pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
 /// As [`read`].
 pub fn read_noting(path: &Path, read: &mut Prints) -> Result<Read, Vec<Problem>> {
     read.insert(path.to_owned(), print(path));
-    let text = fs::read_to_string(path)
-        .map_err(|error| vec![whole_file(path, &format!("cannot be read: {error}"))])?;
+    let text = fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
     judge(path, text, read)
 }
 
 fn judge(path: &Path, text: String, read: &mut Prints) -> Result<Read, Vec<Problem>> {
     if text.trim().is_empty() {
-        return Err(vec![whole_file(path, "is empty")]);
+        let fix = "write at least an `[upstream.NAME]` and a `[[route]]`; proxy.toml.example has every key";
+        return Err(vec![whole_file(path, "is empty", fix)]);
     }
     let env = |name: &str| std::env::var(name).ok();
     let noted = RefCell::new(read);
@@ -83,7 +83,30 @@ fn sockets(config: &Config) -> Vec<(&str, &Authority)> {
         .collect()
 }
 
-fn whole_file(path: &Path, message: &str) -> Problem {
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::NotFound => whole_file(
+            path,
+            "there is no such file",
+            "write it (proxy.toml.example has every key), or name another: `crossfade check FILE`, `crossfade run --config \
+             FILE`",
+        ),
+        io::ErrorKind::IsADirectory => whole_file(
+            path,
+            "is a folder",
+            "name the file in it, such as `proxy.toml`",
+        ),
+        io::ErrorKind::InvalidData => {
+            whole_file(path, "is no text in UTF-8", "save it in that encoding")
+        }
+        _ => {
+            let what = format!("cannot be read: {error}");
+            whole_file(path, &what, "let the user read it that crossfade runs as")
+        }
+    }
+}
+
+fn whole_file(path: &Path, message: &str, hint: &str) -> Problem {
     Problem {
         severity: Severity::Error,
         file: path.display().to_string(),
@@ -91,7 +114,7 @@ fn whole_file(path: &Path, message: &str) -> Problem {
         column: 1,
         key: "file".to_owned(),
         message: message.to_owned(),
-        hint: "name an existing, complete file: `--config FILE`".to_owned(),
+        hint: hint.to_owned(),
     }
 }
 
@@ -229,8 +252,11 @@ impl Reloader {
                     line: before.matches('\n').count() + 1,
                     column: line.chars().count() + 1,
                     key: format!("upstream.{upstream}.servers"),
-                    hint: "add it to the file on this machine".to_owned(),
-                    ..whole_file(&self.path, "names a socket that the admin API may not add")
+                    ..whole_file(
+                        &self.path,
+                        "names a socket that the admin API may not add",
+                        "add it to the file on this machine",
+                    )
                 }
             })
             .collect();

@@ -216,12 +216,19 @@ fn guess(table: &Table<'_>) -> Option<Kind> {
 }
 
 fn refuse_others(table: &Table<'_>, kind: Kind) {
+    let own = match kind {
+        Kind::Jwt => "jwt",
+        Kind::Forward => "forward",
+        Kind::ApiKey => "api_key",
+    };
+    let belongs =
+        |other: &str| format!("belongs to `kind = \"{other}\"`, and this is `kind = \"{own}\"`");
     let fix = "remove it, or write that kind";
     if kind != Kind::Jwt {
-        table.refuse_elsewhere(JWT_KEYS, "belongs to `kind = \"jwt\"`", fix);
+        table.refuse_elsewhere(JWT_KEYS, &belongs("jwt"), fix);
     }
     if kind != Kind::Forward {
-        let what = "belongs to `kind = \"forward\"`";
+        let what = &belongs("forward");
         table.refuse_elsewhere(FORWARD_KEYS, what, fix);
         let fix = match kind {
             Kind::Jwt => "write it in `claims`, such as `claims = {user = \"sub\"}`",
@@ -230,6 +237,6 @@ fn refuse_others(table: &Table<'_>, kind: Kind) {
         table.refuse_elsewhere(["user", "tenant", "roles"], what, fix);
     }
     if kind != Kind::ApiKey {
-        table.refuse_elsewhere(API_KEY_KEYS, "belongs to `kind = \"api_key\"`", fix);
+        table.refuse_elsewhere(API_KEY_KEYS, &belongs("api_key"), fix);
     }
 }

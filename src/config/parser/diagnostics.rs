@@ -126,11 +126,18 @@ impl<'a> Desk<'a> {
     }
 
     /// Broken TOML; the first complaint about a line is the one that helps.
-    pub fn syntax(&self, place: usize, what: String) {
+    pub fn syntax(&self, place: usize, what: &str) {
         let line = self.position(place).0;
-        if self.notes.borrow_mut().broken.insert(line) {
-            let mend = "mend this first; what stands behind it is judged afterwards".to_owned();
-            self.report(Severity::Error, place, "syntax", what, mend);
+        let (what, fix) = in_plain_words(what);
+        let message = |problem: &Problem| problem.key == "syntax" && problem.message == what;
+        let mut notes = self.notes.borrow_mut();
+        let is_first = notes.broken.insert(line);
+        // Behind a list without its end every line looks like an item without its comma.
+        let follows = what == LIST_END && notes.problems.iter().any(message);
+        drop(notes);
+        if is_first && !follows {
+            let fix = format!("{fix}; the rest is checked afterwards");
+            self.report(Severity::Error, place, "syntax", what.to_owned(), fix);
         }
     }
 
@@ -192,5 +199,32 @@ impl<'a> Desk<'a> {
             message,
             hint,
         });
+    }
+}
+
+/// What is said of a list that has no end, or lacks a comma.
+const LIST_END: &str = "a `,` or the closing `]` of a list is missing before this";
+
+/// The parser's word for a mistake that is often made, as an operator would say it, and the fix.
+fn in_plain_words(what: &str) -> (&str, &str) {
+    let (what, _) = what.split_once(", expected").unwrap_or((what, ""));
+    match what {
+        "unclosed table" => ("the header has no closing `]`", "write `]` at its end"),
+        "unclosed array table" => ("the header has no closing `]]`", "write `]]` at its end"),
+        "missing comma between array elements" => (LIST_END, "write it"),
+        "unclosed array" => (LIST_END, "write it"),
+        "string values must be quoted" => (
+            "text stands without quotes",
+            "write it in double quotes, such as `\"text\"`",
+        ),
+        "invalid basic string" => (
+            "the text is no whole string",
+            "write `\"` at its end, and a `\\` in it twice",
+        ),
+        "key with no value" => (
+            "a key has no value",
+            "write `=` and the value behind it, such as `key = \"value\"`",
+        ),
+        what => (what, "fix this first"),
     }
 }

@@ -67,8 +67,16 @@ pub(crate) fn texts<T>(
 
 /// Reports a value of another kind than the key wants.
 pub(crate) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
+    let key = node.key.rsplit('.').next().unwrap_or_default();
+    let list_of_tables = format!("write `[[{key}]]`: each has a header in double brackets");
     let mend = match (&node.form, wanted) {
         (Form::Failed, _) => return,
+        (Form::Switch(_), "a string") if switched(key).is_some() => {
+            let (wanted, fix) = switched(key).unwrap_or_default();
+            let what = format!("must be {wanted}, not {}", node.kind());
+            desk.error(node.span.start, &node.key, what, fix);
+            return;
+        }
         (Form::Text(_), "a list of strings") => "put it in brackets",
         (_, "a list of strings") => "write one such as `[\"a\", \"b\"]`",
         (Form::List(_) | Form::Table(_), "a string") => "write one value in quotes",
@@ -76,7 +84,7 @@ pub(crate) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
         (_, "a boolean") => "write `true` or `false`",
         (_, "a whole number") => "write digits alone, such as `10`",
         (_, "a number") => "write it without quotes, such as `12.5`",
-        (_, "a list of tables") => "write each under a header in double brackets",
+        (_, "a list of tables") => &list_of_tables,
         _ => "write `{key = value}`, or give it a header of its own",
     };
     let what = match &node.form {
@@ -84,6 +92,38 @@ pub(crate) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
         _ => format!("must be {wanted}, not {}", node.kind()),
     };
     desk.error(node.span.start, &node.key, what, mend);
+}
+
+/// What belongs in place of `true` or `false`, and how to write it, for keys that look like switches.
+fn switched(key: &str) -> Option<(&'static str, &'static str)> {
+    Some(match key {
+        "rollout" => (
+            "the name of a `[rollout.NAME]`",
+            "write it in quotes, or leave `rollout` out: then every client gets WebSocket",
+        ),
+        "auth" => (
+            "the name of an `[auth.NAME]`, or a list of them",
+            "write it in quotes, or leave `auth` out: then every client comes in",
+        ),
+        "cors" => (
+            "the name of a `[cors.NAME]`",
+            "write it in quotes, or leave `cors` out: then `[cors.default]` holds where there is one",
+        ),
+        "rate_limit" => (
+            "the name of a `[rate_limit.NAME]`",
+            "write it in quotes, or leave `rate_limit` out: then `[rate_limit.default]` holds where there is one",
+        ),
+        "upstream" => ("the name of an `[upstream.NAME]`", "write it in quotes"),
+        "source" => (
+            "the way the backend is read",
+            "write `\"sse\"` or `{kind = \"poll\"}`, or leave `source` out: then all passes through",
+        ),
+        "share" => (
+            "one of `public`, `user`, `connection`, `authenticated`",
+            "write it in quotes, or leave `share` out: then each user has an upstream request of its own",
+        ),
+        _ => return None,
+    })
 }
 
 /// Reads a node as a whole number.

@@ -103,7 +103,7 @@ pub(crate) fn grow(desk: &Desk<'_>) -> Node {
         let place = error.span().map_or(0, |span| span.start);
         match error.message() {
             twice @ "duplicate key" => desk.twice(place, twice.to_owned()),
-            other => desk.syntax(place, other.to_owned()),
+            other => desk.syntax(place, other),
         }
     }
     let form = entries(desk, "", table.get_ref());
