@@ -12,10 +12,14 @@ pub enum Command {
     /// Shows every value in force and where it came from; secrets are ***.
     #[command(after_help = "Example:
   crossfade config show
+  crossfade config show --changed
   crossfade config show --toml")]
     Show {
-        /// The file's text instead.
+        /// Leaves out what has its default value.
         #[arg(long)]
+        changed: bool,
+        /// The file's text instead.
+        #[arg(long, conflicts_with = "changed")]
         toml: bool,
         #[command(flatten)]
         remote: Remote,
@@ -45,14 +49,18 @@ pub enum Command {
 
 pub async fn run(command: Command) -> Outcome {
     match command {
-        Command::Show { toml, remote } => show(remote, toml).await,
+        Command::Show {
+            changed,
+            toml,
+            remote,
+        } => show(remote, changed, toml).await,
         Command::Reload { remote } => apply(remote, "/v1/config/reload").await,
         Command::History { remote } => history(remote).await,
         Command::Undo { remote } => apply(remote, "/v1/config/undo").await,
     }
 }
 
-async fn show(remote: Remote, toml: bool) -> Outcome {
+async fn show(remote: Remote, changed: bool, toml: bool) -> Outcome {
     let client = Client::new(remote)?;
     let answer = client.get("/v1/config").await?;
     if client.wants_json() {
@@ -68,6 +76,7 @@ async fn show(remote: Remote, toml: bool) -> Outcome {
     let rows: Vec<[String; 3]> = values
         .into_iter()
         .flatten()
+        .filter(|value| !changed || value["source"] != "default")
         .map(|value| ["key", "value", "source"].map(|name| cell(&value[name])))
         .collect();
     print(&format!(
@@ -75,7 +84,11 @@ async fn show(remote: Remote, toml: bool) -> Outcome {
         config["generation"],
         cell(&config["file"]),
         cell(&config["loaded_at"]),
-        table(["KEY", "VALUE", "SOURCE"], &rows, "")
+        table(
+            ["KEY", "VALUE", "SOURCE"],
+            &rows,
+            "every value is its default"
+        )
     ));
     Ok(())
 }
@@ -91,7 +104,13 @@ async fn history(remote: Remote) -> Outcome {
     let rows: Vec<[String; 4]> = entries
         .into_iter()
         .flatten()
-        .map(|entry| ["generation", "at", "trigger", "sha256"].map(|name| cell(&entry[name])))
+        .map(|entry| {
+            let [generation, at, trigger, mut sha256] =
+                ["generation", "at", "trigger", "sha256"].map(|name| cell(&entry[name]));
+            // Enough to tell two files apart; --json has all of it.
+            sha256.truncate(12);
+            [generation, at, trigger, sha256]
+        })
         .collect();
     print(&table(["GENERATION", "AT", "TRIGGER", "SHA256"], &rows, ""));
     Ok(())

@@ -15,7 +15,7 @@ pub enum Command {
 
 Example:
   crossfade key new --name ci
-  crossfade key new --name partner --tenant acme --roles reader,writer --expires 2027-01-31"
+  crossfade key new --name partner --roles reader,writer --expires 2027-01-31"
     )]
     New(New),
 }

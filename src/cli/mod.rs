@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod demo;
 mod explain;
+mod guess;
 mod health;
 mod key;
 mod outcome;
@@ -20,7 +21,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use outcome::{Failure, Outcome, Remote};
 
@@ -30,7 +32,8 @@ use outcome::{Failure, Outcome, Remote};
     name = "crossfade",
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    max_term_width = 80
 )]
 #[command(after_help = "Examples:
   crossfade check proxy.toml
@@ -47,7 +50,8 @@ struct Cli {
 enum Command {
     /// Runs the sidecar.
     #[command(after_help = "Prints one line when it serves: ready public=… admin=…
-SIGHUP reloads, SIGUSR2 upgrades, SIGTERM leaves in order, a second one (or SIGINT) at once.
+SIGHUP reloads, SIGUSR2 upgrades, SIGTERM leaves in order, a second one (or
+SIGINT) at once.
 
 Example:
   crossfade run --config /etc/crossfade/proxy.toml")]
@@ -57,14 +61,13 @@ Example:
         config: PathBuf,
     },
     /// Validates a configuration file and tells every problem at once.
-    #[command(
-        after_help = "Problems go to stderr, one line each: FILE:LINE:COL: error|warning: KEY: what is wrong; mend
+    #[command(after_help = "Problems go to stderr, one line each:
+FILE:LINE:COL: error|warning: KEY: what is wrong; what to do
 Exit 0 when the file is valid (warnings included), else 1.
 
 Example:
   crossfade check proxy.toml
-  crossfade check proxy.toml --live"
-    )]
+  crossfade check proxy.toml --live")]
     Check {
         /// The configuration file.
         #[arg(value_name = "FILE", default_value = "proxy.toml")]
@@ -123,8 +126,9 @@ Example:
     Drain(sessions::Drain),
     /// Lets a new binary take over the listening sockets and the replay windows; the running process then leaves.
     #[command(
-        after_help = "The same as SIGUSR2. The new process is started with the arguments and the environment of the running one. Where it
-does not get ready within 30 s, the old one serves on untouched: exit 1, with the end of what the new one wrote to stderr.
+        after_help = "The same as SIGUSR2. The new process is started with the arguments and the
+environment of the running one. Where it does not get ready within 30 s, the old
+one serves on untouched: exit 1, with the end of what the new one wrote to stderr.
 FILE must be writable by root and the running process's own user only.
 
 Example:
@@ -161,7 +165,8 @@ Example:
 
 /// Reads the arguments, does it, and says how it went.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_guess(error).exit());
+    let outcome = match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { file, json, live } => wait(check::check(&file, json, live)),
         Command::Demo { listen } => run::on_all_cores(demo::run(listen)),
@@ -186,6 +191,25 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// A command that there is not, with those that may be meant.
+fn with_guess(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let meant = guess::meant_by(&Cli::command(), word);
+    if !meant.is_empty() {
+        let tips = meant
+            .iter()
+            .map(|meant| format!("did you mean `{meant}`?").into());
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(tips.collect()),
+        );
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
+    error
+}
+
 /// One thread is plenty for a question.
 fn wait(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -200,7 +224,66 @@ fn wait(work: impl Future<Output = Outcome>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    fn meant(words: &[&str]) -> String {
+        let parsed = Cli::try_parse_from([&["crossfade"], words].concat());
+        let error = parsed.map(drop).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        with_guess(error).to_string()
+    }
+
+    #[test]
+    fn a_command_of_another_place_is_named() {
+        for (words, command) in [
+            (&["reload"][..], "crossfade config reload"),
+            (&["kill"], "crossfade rollout kill"),
+            (&["status"], "crossfade rollout status"),
+            (&["status"], "crossfade health"),
+            (&["show"], "crossfade config show"),
+            (&["start"], "crossfade run"),
+            (&["validate"], "crossfade check"),
+            (&["test"], "crossfade check"),
+            (&["stop"], "crossfade drain"),
+            (&["config", "check"], "crossfade check"),
+            (&["sessions", "kill"], "crossfade rollout kill"),
+            (&["new"], "crossfade key new"),
+        ] {
+            let tip = format!("tip: did you mean `{command}`?");
+            let told = meant(words);
+            assert!(told.contains(&tip), "{words:?}: {told}");
+        }
+        assert!(meant(&["rolout"]).contains("'rollout'"));
+        assert!(!meant(&["xyzzy"]).contains("tip"));
+    }
+
+    #[test]
+    fn every_guess_is_a_command() {
+        let root = Cli::command();
+        for (_, ours) in guess::WORDS {
+            let mut command = &root;
+            for word in ours.split(' ') {
+                command = command.find_subcommand(word).expect(ours);
+            }
+        }
+    }
+
+    #[test]
+    fn every_help_fits_80_columns() {
+        fn check(command: &clap::Command, path: &str) {
+            let mut own = command.clone().bin_name(path).max_term_width(80);
+            for help in [own.render_help(), own.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{path}: {line}");
+                }
+            }
+            for inner in command.get_subcommands() {
+                check(inner, &format!("{path} {}", inner.get_name()));
+            }
+        }
+        let mut root = Cli::command();
+        root.build();
+        check(&root, "crossfade");
+    }
 
     #[test]
     fn every_command_has_an_example_in_its_help() {

@@ -25,6 +25,7 @@ pub enum Command {
         remote: Remote,
     },
     /// Closes some sessions; the code tells their clients what to do.
+    #[command(override_usage = "crossfade sessions close [OPTIONS] <--id|--user|--route|--all>")]
     #[command(after_help = "Example:
   crossfade sessions close --route board
   crossfade sessions close --id 5f3a --id 77c1 --code 4403")]

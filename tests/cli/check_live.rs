@@ -69,7 +69,7 @@ servers = ["http://{app}"]
 health = {{path = "/healthz", interval = "5s"}}
 {more}
 [[route]]
-path = "/api/{{*rest}}"
+path = "/{{*rest}}"
 upstream = "app"
 "#
     )

@@ -430,3 +430,47 @@ async fn the_log_holds_no_secret_and_no_control_byte() {
         );
     }
 }
+
+#[test]
+fn a_file_that_is_not_there_is_told_as_that() {
+    let told = |path: &str| {
+        let output = run(&["check", path]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        stderr(&output).to_owned()
+    };
+    assert_eq!(
+        told("nosuch.toml"),
+        "nosuch.toml:1:1: error: file: there is no such file; write it (proxy.toml.example has every key), or name another: \
+         `crossfade check FILE`, `crossfade run --config FILE`\n"
+    );
+    assert_eq!(
+        told("/"),
+        "/:1:1: error: file: is a folder; name the file in it, such as `proxy.toml`\n"
+    );
+}
+
+#[test]
+fn a_command_that_there_is_elsewhere_is_named() {
+    let output = run(&["reload"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = stderr(&output);
+    assert!(
+        told.contains("tip: did you mean `crossfade config reload`?"),
+        "{told}"
+    );
+}
+
+#[test]
+fn changed_values_are_shown_without_defaults() {
+    let folder = Folder::with_rollout("percent = 25");
+    let running = Process::start(&folder.config(), &[]);
+    let all = running.run(&["config", "show"]);
+    assert!(stdout(&all).contains(" default\n"));
+    let changed = running.run(&["config", "show", "--changed"]);
+    let changed = stdout(&changed);
+    assert!(!changed.contains(" default\n"), "{changed}");
+    assert!(changed.contains("rollout.web.percent"), "{changed}");
+    for line in [stdout(&all), changed].into_iter().flat_map(str::lines) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
