@@ -1,4 +1,4 @@
-//! One message to a client, encoded once for all who see the same bytes. Its buffer has room in front, and the head of the
+//! One message to a client, encoded once for all clients that get the same bytes. Its buffer has room in front, and the head of the
 //! WebSocket frame that carries it (RFC 6455, section 5.2: unmasked, unfragmented) is written there at once: a WebSocket sends
 //! the buffer as it is, any other transport sends the payload alone.
 

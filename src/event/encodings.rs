@@ -1,4 +1,4 @@
-//! The forms in which one event is encoded, each once: by the first who asks, shared by the rest.
+//! The forms in which one event is encoded, each once: on its first use, then shared.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! The nouns that travel: an [`Event`] at its [`Position`], and what a client is told beside it.
+//! What travels to clients: an [`Event`] at its [`Position`], and the states and ends beside it.
 
 pub mod encodings;
 mod parsed;
@@ -223,7 +223,7 @@ impl ChangeKind {
     }
 }
 
-/// What led to an event: a place in a sampled trace, told once where it arrives.
+/// What led to an event: a place in a sampled trace, reported once where it arrives.
 #[derive(Debug)]
 pub struct Cause {
     /// The trace's number.
@@ -234,7 +234,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A place in a trace that nobody has told of yet.
+    /// A place in a trace that is not reported yet.
     pub fn new(trace: u128, span: u64) -> Self {
         Cause {
             trace,
@@ -243,7 +243,7 @@ impl Cause {
         }
     }
 
-    /// Whether its arrival is the caller's to tell: true for the first who asks, false for all others.
+    /// Whether the caller reports the arrival: true for the first call only.
     pub fn claim(&self) -> bool {
         !self.is_told.swap(true, Ordering::Relaxed)
     }
@@ -252,7 +252,7 @@ impl Cause {
 /// What an entry without payload counts for against limits in bytes.
 pub const FLAT_WEIGHT: usize = 64;
 
-/// One entry of a topic's log, immutable and shared by all who receive it.
+/// One entry of a topic's log, immutable and shared by all sessions that receive it.
 #[derive(Debug)]
 pub struct Event {
     /// The channel number of the topic that it was published on.
@@ -267,13 +267,13 @@ pub struct Event {
     pub id: Option<Arc<str>>,
     /// Whether the event itself bore that id, rather than showing an earlier one's.
     pub has_own_id: bool,
-    /// The payload; of a gap the position that its client named, where that is told as it was, else empty text.
+    /// The payload; of a gap the position that its client named, where that is sent as it was, else empty text.
     pub data: Data,
     /// What happened to an item, where it is about one.
     pub change: Option<Change>,
     /// When the sidecar had read it from the backend completely.
     pub at: Instant,
-    /// What led to it, where somebody follows that.
+    /// What led to it, where its trace is sampled.
     pub cause: Option<Arc<Cause>>,
     /// What was encoded of it.
     pub encodings: Encodings,
@@ -307,7 +307,7 @@ impl Event {
         }
     }
 
-    /// What filters ask of it: found by the first who asks for these fields, and kept for the rest unless it takes more memory
+    /// The fields that filters read: found by the first filter with these fields, and kept for the others unless it takes more memory
     /// than the data itself. Also whether more is kept now than before.
     pub fn parsed(&self, fields: &Arc<Fields>, items: Option<&str>) -> (Cow<'_, Parsed>, bool) {
         let mut is_new = false;
@@ -323,7 +323,7 @@ impl Event {
         (parsed, is_new)
     }
 
-    /// Bytes of memory that were made of it for those who read it: what [`Event::parsed`] keeps, and its encodings.
+    /// Bytes of memory that were made of it for its readers: what [`Event::parsed`] keeps, and its encodings.
     pub fn made_bytes(&self) -> usize {
         let parsed = self.parsed.get().and_then(Option::as_ref);
         parsed.map_or(0, |parsed| parsed.bytes()) + self.encodings.bytes()

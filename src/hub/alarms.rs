@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::key::Target;
 
-/// Topics that are remembered; beyond, all are forgotten and told of once more.
+/// Topics that are remembered; beyond, all are forgotten and reported once more.
 const MOST: usize = 1024;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    /// Tells by `tell`, which says whether it could, unless it was told of this topic last.
+    /// Reports by `tell`, which says whether it could, unless the same was reported of this topic last.
     pub fn raise(&self, target: &Target, reason: &'static str, tell: impl FnOnce() -> bool) {
         let mark = self.mark(target);
         let is_known = self.lock().get(&mark) == Some(&reason);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::history::Spare;
 use crate::telemetry::Telemetry;
 
-/// A reader that reads has taken what it was told of by then. The log keeps longer what it needs, unless memory is short.
+/// A reader that reads has taken by then what it was woken for. The log keeps longer what it needs, unless memory is short.
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Budget {

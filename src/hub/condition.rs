@@ -29,7 +29,7 @@ struct Known {
     last_ok: Option<u64>,
 }
 
-/// A condition as another process is told of it.
+/// A condition as it is sent to another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The backend has answered, or is known not to.
@@ -127,7 +127,7 @@ impl Condition {
         self.change(|known| known.set_stale(why))
     }
 
-    /// Another reason for a state that clients have been told.
+    /// Another reason for a state that clients have already.
     #[must_use]
     pub fn explain(&self, why: &'static str) -> bool {
         {
@@ -163,7 +163,7 @@ impl Condition {
         }
     }
 
-    /// As another process is told of it.
+    /// As it is sent to another process.
     pub fn status(&self) -> Status {
         let is_open = self.phase.load(Ordering::Acquire) != OPENING;
         let known = lock(&self.known);
@@ -176,7 +176,7 @@ impl Condition {
         }
     }
 
-    /// As another process has told of it.
+    /// As another process has sent it.
     #[must_use]
     pub fn set_status(&self, status: &Status) -> bool {
         let is_seen = self.change(|known| {

@@ -1,4 +1,4 @@
-//! A topic's one log: what was published, how long it is kept, and who may read on from where.
+//! A topic's one log: what was published, how long it is kept, and from which positions a client may resume.
 //! Pure: time is an argument.
 //!
 //! What is kept is the replay window, and everything from the first entry that a reader needs; only [`Log::squeeze`] takes more.
@@ -83,7 +83,7 @@ impl Log {
         }
     }
 
-    /// Who may append.
+    /// Which writer may append.
     pub fn writer(&self) -> Writer {
         self.lineage.writer()
     }
@@ -123,7 +123,7 @@ impl Log {
         self.entries.held() + self.document.held(newest)
     }
 
-    /// What was made of this entry for those who read it, its parsed form and its encodings, is kept with it from now on.
+    /// The parsed form and the encodings that were made of this entry are kept with it from now on.
     pub fn recount(&mut self, event: &Event) {
         self.entries.recount(event);
     }
@@ -154,7 +154,7 @@ impl Log {
         &self.stream
     }
 
-    /// Another connection to the backend stands; what was lost before it has been told.
+    /// Another connection to the backend stands; what was lost before it has been reported.
     pub fn connected(&mut self, connection: Connection, head_at: Instant) {
         let head = self.head();
         self.stream.connected(connection, head_at, head);

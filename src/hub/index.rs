@@ -19,7 +19,7 @@ const OVER: usize = 4;
 pub(super) struct Topics {
     /// No new ones come: another process takes over.
     pub is_closed: bool,
-    /// Whoever tells another process of those that come.
+    /// To the task that announces new topics to another process.
     pub newcomers: Option<mpsc::Sender<Arc<Topic>>>,
     /// The routes in force; `None` before the first reload.
     pub routes: Option<Arc<Routes>>,
@@ -29,7 +29,7 @@ pub(super) struct Topics {
     idle: BTreeMap<Rank, Arc<Topic>>,
 }
 
-/// A topic's place in the house.
+/// A topic's place in the index.
 struct Seat {
     topic: Arc<Topic>,
     permit: Permit,
@@ -196,7 +196,7 @@ impl Topics {
         retired
     }
 
-    /// Takes a topic out of the house, to be closed; `None` where it is out already.
+    /// Takes a topic out of the index, to be closed; `None` where it is out already.
     #[must_use]
     pub fn remove(&mut self, topic: &Topic) -> Option<Arc<Topic>> {
         let seats = self.at.get_mut(&topic.key.place)?;
@@ -219,7 +219,7 @@ impl Topics {
         self.remove(topic)
     }
 
-    /// Where nobody subscribes to this topic, its linger time begins anew.
+    /// Where this topic has no subscriber, its linger time begins anew.
     pub fn linger_anew(&mut self, topic: &Topic) {
         if let Some(seat) = self.seat_of(topic)
             && let Some((_, since)) = &mut seat.idle

@@ -11,7 +11,7 @@ use crate::config::{Route, Source};
 use crate::event::Epoch;
 
 /// Whose a topic is: the SHA-256 over exactly the credentials that a source takes from a client; on routes with authentication
-/// over the subject, or over the claims that bind those who share it.
+/// over the subject, or over the claims that all its users have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub [u8; 32]);
 
@@ -21,7 +21,7 @@ pub struct Principal(pub [u8; 32]);
 pub struct Owner(pub [u64; 2]);
 
 impl Owner {
-    /// A client that cannot be told from others: only the node's own cap holds for it.
+    /// A client that cannot be distinguished from others: only the node's own cap holds for it.
     pub const UNKNOWN: Owner = Owner([0; 2]);
 }
 
@@ -38,12 +38,12 @@ pub struct Credentials {
     pub cookie: Option<HeaderValue>,
     /// `Authorization`, from the handshake or made from a token.
     pub authorization: Option<HeaderValue>,
-    /// Who that is, as this sidecar tells the backend.
+    /// The identity headers that this sidecar sends to the backend.
     pub identity: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Credentials {
-    /// Whose they are where nobody vouches: what is sent is all that there is. Everybody without credentials is one principal.
+    /// Their principal where no policy verifies them: the credentials themselves. All clients without credentials are one principal.
     pub fn principal(&self) -> Principal {
         let mut hash = Sha256::new();
         for part in [&self.cookie, &self.authorization] {
@@ -77,7 +77,7 @@ pub fn last_event_id(id: &str) -> Option<HeaderValue> {
 /// Whose credentials a topic is read with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Nobody's.
+    /// No client's.
     Public,
     /// One principal's.
     User(Principal),

@@ -1,4 +1,4 @@
-//! Who listens to what: one topic per shared upstream, found by its [`TopicKey`].
+//! Topics and their subscribers: one topic per shared upstream, found by its [`TopicKey`].
 //!
 //! The hub knows nothing of sources: it declares [`Feed`], `source` implements it, `app` joins
 //! them with the factory given to [`Hub::new`].
@@ -84,7 +84,7 @@ impl Hub {
         }
     }
 
-    /// Joins the target's topic, creating it and starting its feed where nobody listens yet.
+    /// Joins the target's topic, creating it and starting its feed where it is the first subscriber.
     ///
     /// `channel` is the number a moved subscription already has: a topic created here takes it, unless
     /// the one that it replaces is still there: then it bears that one's number.
@@ -183,7 +183,7 @@ impl Hub {
         Follower::begin(&self.node, number, topic, find, requests)
     }
 
-    /// From now on there are no new topics: a client that wants one is told that this process leaves. Also ends what
+    /// From now on there are no new topics: a client that wants one is refused, because this process leaves. Also ends what
     /// [`Hub::export`] began for those that come.
     pub fn close(&self) {
         self.node.set_closed(true);

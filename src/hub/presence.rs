@@ -21,9 +21,9 @@ pub(super) struct Presence {
     pub awaiting: AtomicUsize,
     /// Those of them that have not paused.
     active: AtomicUsize,
-    /// Rings when there is one again.
+    /// Notifies when there is one again.
     attention: Notify,
-    /// Rings where a pool's reader has gone and another subscriber is here.
+    /// Notifies where a pool's reader has gone and another subscriber is here.
     reader_gone: Notify,
     /// The backend has refused a subscriber's credentials while the topic goes on.
     has_refused: AtomicBool,
@@ -83,7 +83,7 @@ impl Presence {
         (left, lacks_owner)
     }
 
-    /// Changes which subscribers are present; where a pool lacks its reader then, its feed is told.
+    /// Changes which subscribers are present; where a pool lacks its reader then, its feed is notified.
     fn with_listeners<T>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
         let (changed, lacks_reader) = {
             let mut listeners = lock(&self.listeners);
@@ -195,7 +195,7 @@ impl Presence {
 
     /// See [`Listeners::refused`].
     pub fn refused(&self, end: &End) -> bool {
-        // Before the slots ring.
+        // Before the slots are woken.
         self.has_refused.store(true, Ordering::Release);
         let (refused, signals) = {
             let mut listeners = lock(&self.listeners);
@@ -212,7 +212,7 @@ impl Presence {
         has_refused.then(|| lock(&self.listeners).refusal(slot))?
     }
 
-    /// What rings for those present.
+    /// The signals of those present.
     pub fn signals(&self) -> Signals {
         lock(&self.listeners).signals()
     }

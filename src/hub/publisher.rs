@@ -186,7 +186,7 @@ impl Publisher {
     }
 
     /// The reason why the data is stale has changed: clients that come later and operators get the new one. Clients that
-    /// were told are not told again.
+    /// have the state already do not get it again.
     pub fn explain(&self, why: &'static str) {
         self.topic.tell(self.topic.condition.explain(why));
     }
@@ -206,7 +206,7 @@ impl Publisher {
         self.alarm(reason, fix);
     }
 
-    /// A shared answer is for none of its clients: told of once, until a good one comes.
+    /// A shared answer is for none of its clients: reported once, until a good one comes.
     pub fn alarm(&self, reason: &'static str, fix: &str) {
         let (target, node) = (&self.topic.target, &self.node);
         let tell = || {

@@ -30,7 +30,7 @@ use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::telemetry::Telemetry;
 
-/// When somebody may ask again whom another process could serve by then, milliseconds.
+/// After so many milliseconds a client may ask again, since another process could serve it by then.
 const CLOSED_MS: u64 = 1000;
 
 /// Starts the feed of a topic, which publishes as this writer.
@@ -46,7 +46,7 @@ pub(super) struct Node {
     channels: AtomicU32,
     /// What the log has said of answers that are not for all.
     pub alarms: Alarms,
-    /// Rings when linger times may be others.
+    /// Notifies when linger times may be others.
     pub repaced: Arc<Notify>,
     /// Numbers own reads.
     own_reads: AtomicU64,
@@ -108,7 +108,7 @@ impl Node {
         if lacks_owner {
             self.beside(&topic).pass_on(&topic);
         }
-        // Only now: a feed reads with the credentials of who is there. What another process still reads is not read twice.
+        // Only now: a feed reads with the credentials of present clients. What another process still reads is not read twice.
         match topic.replica.leader() {
             None => self.start(&topic),
             // The other process may have no subscriber that wants it polled.
@@ -219,7 +219,7 @@ impl Node {
         Ok((topic, slot))
     }
 
-    /// Puts a topic of another process into the house, where nobody subscribes to it yet; `None` where it is there already or
+    /// Adds a topic of another process, which has no subscriber yet; `None` where it is there already or
     /// there is no room.
     pub fn adopt(self: &Arc<Self>, identity: Identity, leader: Leader) -> Option<Arc<Topic>> {
         let Identity {
@@ -310,7 +310,7 @@ impl Node {
             None => topic.superseded.store(true, Ordering::Relaxed),
         }
         topics.insert(topic.clone(), permit);
-        // Nobody listens where the upgrade has failed.
+        // The receiver is gone where the upgrade has failed.
         if (topics.newcomers.as_ref()).is_some_and(mpsc::Sender::is_closed) {
             topics.newcomers = None;
         }

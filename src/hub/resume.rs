@@ -1,7 +1,7 @@
-//! Where a subscription begins, and what it is told first: at most one gap, then the snapshot or
+//! Where a subscription begins, and what it gets first: at most one gap, then the snapshot or
 //! the replay, then what is live. Pure: time is an argument.
 //!
-//! A gap that one subscriber is told of ends just before what it gets next: before the snapshot's
+//! A gap that one subscriber gets ends just before what it gets next: before the snapshot's
 //! position on a polled route, before the oldest entry that is kept on a stream.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Placed {
     pub cursor: u64,
     /// Whether the replay is complete and plain: no gap, no snapshot in it.
     pub recovered: bool,
-    /// The loss to tell of.
+    /// The loss to report.
     pub lost: Option<GapWhy>,
     /// At most one gap, then at most one snapshot.
     pub prelude: Vec<Arc<Event>>,

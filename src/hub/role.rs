@@ -23,7 +23,7 @@ pub enum Role {
 pub enum Succession {
     /// The topic began here.
     First,
-    /// The leader has released it, and had told everything before.
+    /// The leader has released it, and had sent everything before.
     Released,
     /// The leader is gone without a word: something may be missing.
     Lost,
@@ -33,7 +33,7 @@ pub enum Succession {
 pub struct Leader {
     number: u64,
     requests: mpsc::Sender<Request>,
-    /// Rings when it leads no longer.
+    /// Notifies when it leads no longer.
     gone: Notify,
 }
 
@@ -90,7 +90,7 @@ pub struct Replica {
     state: Mutex<State>,
     /// Asks the feed for a poll.
     refresh: Notify,
-    /// Rings for the task that exports the topic.
+    /// Wakes the task that exports the topic.
     exporter: OnceLock<Arc<Signal>>,
 }
 
@@ -222,7 +222,7 @@ impl Replica {
         lock(&self.state).stop();
     }
 
-    /// What rings when there is something to export.
+    /// The signal that there is something to export.
     pub fn exporter(&self) -> Arc<Signal> {
         self.exporter.get_or_init(Arc::default).clone()
     }

@@ -1,5 +1,5 @@
 //! The signals of a topic's subscribers, by slot. They stand in blocks that copies share, so that a copy costs one count: a
-//! fan-out takes one under the listeners' lock and rings it without. What changes meanwhile changes its own block only.
+//! fan-out takes one under the listeners' lock and notifies it without. What changes meanwhile changes its own block only.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ pub(super) struct Signals(Arc<Vec<Block>>);
 type Block = Arc<Vec<Option<Arc<Signal>>>>;
 
 impl Signals {
-    /// What rings for this slot from now on.
+    /// The signal of this slot from now on.
     pub fn set(&mut self, slot: u32, signal: Option<Arc<Signal>>) {
         let (block, place) = (slot as usize / BLOCK, slot as usize % BLOCK);
         let block = entry(Arc::make_mut(&mut self.0), block);
         *entry(Arc::make_mut(block), place) = signal;
     }
 
-    /// Rings all.
+    /// Notifies all.
     pub fn ring(&self) {
         let signals = self.0.iter().flat_map(|block| block.iter().flatten());
         signals.for_each(|signal| signal.ring());
     }
 
-    /// Rings one slot's.
+    /// Notifies one slot's.
     pub fn ring_one(&self, slot: u32) {
         let block = self.0.get(slot as usize / BLOCK);
         let signal = block.and_then(|block| block.get(slot as usize % BLOCK));

@@ -12,7 +12,7 @@ use crate::config::query;
 const TOPICS: usize = 4096;
 const PARAMETERS: usize = 16;
 
-/// Longest name that is told.
+/// Longest name that is reported.
 const LONGEST: usize = 64;
 
 /// A route, and what most of its topics differ in.

@@ -34,7 +34,7 @@ pub struct Subscriber {
     pub(super) topic: Arc<Topic>,
     pub(super) cursor: Cursor,
     slot: u32,
-    /// The number of the state that the client was told.
+    /// The number of the state that the client has.
     pub(super) told: u32,
     pub(super) told_live: bool,
     /// The backend has not said whether it goes on after the id that this one brought.
@@ -59,7 +59,7 @@ impl Subscriber {
             let placed = resume::begin(log, start, join, now);
             let mut cursor = Cursor::new(placed.cursor);
             log.hold(&mut cursor);
-            // Under the log's lock: what the backend says of the id is told under it too.
+            // Under the log's lock: what the backend says of the id is reported under it too.
             topic
                 .presence
                 .awaiting
@@ -146,7 +146,7 @@ impl Subscriber {
 
     /// What the backend has said since the subscription began, where it concerns this one only: a gap where its stream does not
     /// go on after the id that this one brought, or where a request of its own is not answered. To be asked before anything is
-    /// told; the channel's head may be another then.
+    /// sent; the channel's head may be another then.
     pub fn settle(&mut self) -> Vec<Arc<Event>> {
         if self.awaits {
             let brought = self.topic.with_log(|log| log.stream().brought().clone());
@@ -178,7 +178,7 @@ impl Subscriber {
         }
     }
 
-    /// The state, where the client has been told otherwise; marks it told. A new client believes it is live.
+    /// The state, where the client has another; marks it as sent. A new client believes it is live.
     pub fn state_change(&mut self) -> Option<State> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.state_change();
@@ -190,7 +190,7 @@ impl Subscriber {
         news.then_some(state)
     }
 
-    /// Takes over what the client was told at another topic, so that it is told of the difference.
+    /// Takes over the state that the client has of another topic, so that it gets the difference.
     pub fn take_over(&mut self, elsewhere: &Subscriber) {
         self.told_live = elsewhere.current().told_live;
     }
@@ -200,7 +200,7 @@ impl Subscriber {
         self.topic.presence.credentials_of(self.slot)
     }
 
-    /// The client has newer credentials: the topic's next request goes with them. A public topic has nobody's.
+    /// The client has newer credentials: the topic's next request goes with them. A public topic has none.
     pub fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {
             if let Some(reading) = self.reading() {
@@ -320,7 +320,7 @@ impl Subscriber {
 
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.
     ///
-    /// Also `None` where the cursor is at the head, and where a gap waits that the client has to be told of.
+    /// Also `None` where the cursor is at the head, and where a gap waits that the client has to get.
     pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
         self.topic.with_log(|log| {
             let offset = self.cursor.offset;

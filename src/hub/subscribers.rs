@@ -1,4 +1,4 @@
-//! Who is woken by a topic, and with whose credentials it is read.
+//! The subscribers that a topic wakes, and with whose credentials it is read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ struct Held {
 /// What becomes of a pool whose reader was refused.
 #[derive(Default)]
 pub(super) struct Refused {
-    /// Subscribers whose subscription is over, to be rung.
+    /// Subscribers whose subscription is over, to be woken.
     pub slots: Vec<u32>,
     /// The credentials of another subscriber are to be tried, once.
     pub has_another: bool,
@@ -109,7 +109,7 @@ impl Listeners {
         }
     }
 
-    /// Somebody present has newer credentials: the next request goes with them.
+    /// A present client has newer credentials: the next request goes with them.
     pub fn renew(&mut self, slot: u32, credentials: Credentials) {
         if self.refusal(slot).is_some() {
             return;
@@ -118,7 +118,7 @@ impl Listeners {
         let listener = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
         let old = match listener {
             Some(listener) => std::mem::replace(&mut listener.credentials, credentials.clone()),
-            // Nobody is there to hold them.
+            // No subscriber is there to hold them.
             None => credentials.clone(),
         };
         let was_reader = self.pool.reader.as_ref() == Some(&old);
@@ -234,7 +234,7 @@ impl Listeners {
         self.slots.len() - self.free.len()
     }
 
-    /// What rings for the subscribers that are present now.
+    /// The signals of the subscribers that are present now.
     pub fn signals(&self) -> Signals {
         self.signals.clone()
     }
@@ -253,7 +253,7 @@ impl Listeners {
         })
     }
 
-    /// Keeps credentials that nobody present has brought.
+    /// Keeps credentials that no present client has brought.
     pub fn remember(&mut self, credentials: Credentials) {
         if self.credentials.is_empty() {
             let held = Held::default();

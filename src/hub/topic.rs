@@ -32,12 +32,12 @@ pub(super) struct Topic {
     pub target: Arc<Target>,
     pub ch: u32,
     pub route: ArcSwap<Route>,
-    /// The configuration reads something else here now: nobody new comes, so it does not linger.
+    /// The configuration reads something else here now: no new subscriber comes, so it does not linger.
     pub superseded: AtomicBool,
     /// Its role among the processes that have it, and its feed.
     pub replica: Replica,
     pub meters: TopicMeters,
-    /// Where its tasks run, whoever drops the last subscriber.
+    /// Where its tasks run, whichever thread drops the last subscriber.
     pub runtime: Handle,
     // Each of these has a lock of its own, as the replica has, which is taken after the shard's where that is held. No two of them are
     // held at once.
@@ -198,7 +198,7 @@ impl Topic {
         }
     }
 
-    /// Nothing more comes. Where `end` is `None` nobody is left to be told.
+    /// Nothing more comes. `end` is `None` where no subscriber is left.
     pub fn close(&self, end: Option<End>) {
         self.with_log(Log::close);
         if let Some(end) = end {
@@ -278,7 +278,7 @@ impl Topic {
         }))
     }
 
-    /// Subscribers are told of a loss.
+    /// Subscribers get a gap.
     pub fn count_gap(&self, why: GapWhy) {
         let route = &self.target.route.name;
         self.home.telemetry().hub.gap_told(route, why.as_str());

@@ -36,7 +36,7 @@ pub enum Start {
     /// After the event with this id. Because a client that brings an id may have seen any of the events that show it,
     /// "after" is after the first of them: some may come twice, none is lost. An empty id is [`Start::Live`].
     LastEventId(Arc<str>),
-    /// As `After`, by somebody whom a reload moved here: the gap says `config`.
+    /// As `After`, for a client that a reload moved here: the gap says `config`.
     Moved(Position),
 }
 

@@ -176,7 +176,7 @@ impl Node {
     pub fn linger_deadline(&self, topic: &Topic) -> Option<Instant> {
         let mut topics = self.beside(topic);
         let since = topics.idle_since(topic)?;
-        // Those who listen to the process that still reads it will come here.
+        // Clients of the process that still reads it will come here.
         let since = match topic.replica.is_follower() {
             true => Instant::now(),
             false => since,
@@ -201,7 +201,7 @@ impl Node {
         }
     }
 
-    /// Those who listened elsewhere until now may come from now on.
+    /// Clients of the other process may come from now on.
     pub fn linger_anew(&self, topic: &Topic) {
         self.beside(topic).linger_anew(topic);
     }
@@ -235,7 +235,7 @@ pub(super) async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
     }
 }
 
-/// Trims windows by age while there are topics: a topic that fell silent has nobody else to do it.
+/// Trims windows by age while there are topics: nothing else does it for a topic that fell silent.
 pub(super) async fn sweep(node: Weak<Node>) {
     loop {
         sleep(SWEEP).await;

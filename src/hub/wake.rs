@@ -4,7 +4,7 @@ use atomic_waker::AtomicWaker;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
-/// A bell that anybody may ring and one task waits at. Rings between two looks are one.
+/// A notification that any thread may send and one task waits for. Several between two looks are one.
 #[derive(Debug, Default)]
 pub struct Signal {
     rung: AtomicBool,
@@ -19,7 +19,7 @@ impl Signal {
         }
     }
 
-    /// Whether it rang since the last look; registers the task for the next ring.
+    /// Whether it was notified since the last look; registers the task for the next notification.
     pub fn poll_rung(&self, cx: &mut Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.rung.swap(false, Ordering::AcqRel)

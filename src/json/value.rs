@@ -90,7 +90,7 @@ impl<'a> Value<'a> {
         self.0.as_ptr().addr() - whole.as_ptr().addr()
     }
 
-    /// What stands at a place that [`Value::place_in`] has told.
+    /// What stands at a place that [`Value::place_in`] has returned.
     pub fn inner_at(self, place: usize) -> Value<'a> {
         Value::at(self.0, place)
     }

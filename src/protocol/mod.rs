@@ -26,13 +26,13 @@ pub trait Codec: Send {
     /// What the session says beside events.
     fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet));
 
-    /// A log entry, as this subscriber is to see it: encoded once for all who see the same bytes.
+    /// A log entry, as this subscriber is to see it: encoded once for all subscribers that see the same bytes.
     fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet));
 
-    /// Whether clients are told of loss, staleness and ends in words, or by close codes only.
+    /// Whether clients get loss, staleness and ends in words, or by close codes only.
     fn has_words(&self) -> bool;
 
-    /// Whether clients can tell a patch from a whole document.
+    /// Whether clients can distinguish a patch from a whole document.
     fn tells_patches(&self) -> bool {
         self.has_words()
     }
@@ -56,10 +56,10 @@ pub struct View<'a> {
     pub data: Option<&'a [u8]>,
 }
 
-/// How a client tells the answers to its messages apart. The session gives it back as it came.
+/// How a client matches answers with its messages. The session gives it back as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tag {
-    /// It wants no answer, or cannot tell.
+    /// It wants no answer, or cannot match it.
     #[default]
     None,
     /// `id` of `crossfade.v1.json`.

@@ -1,4 +1,4 @@
-//! Raw: each event's data is one text message, and nothing else has a word. Loss and ends are told
+//! Raw: each event's data is one text message, and nothing else has a word. Loss and ends are reported
 //! by close codes.
 
 use super::{Codec, Input, Message, Output, View, Violation};
@@ -26,7 +26,7 @@ pub trait Form: Send {
     /// What clients that see the same bytes share.
     const ENCODING: EncodingId;
 
-    /// Whether clients can tell a patch from a whole document.
+    /// Whether clients can distinguish a patch from a whole document.
     const TELLS_PATCHES: bool;
 
     /// An event whose data is JSON, or else text.
@@ -106,7 +106,7 @@ fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Payload {
     let length = data.map_or_else(<[u8]>::len, <[u8]>::len);
     let mut out = Draft::with_capacity(96 + length);
     out.push(b"{");
-    // A wrapped event always says its name: here nothing else tells it from a document.
+    // A wrapped event always says its name: here nothing else distinguishes it from a document.
     match &event.name {
         Some(name) => member(&mut out, "e", name),
         None if event.kind == Kind::Event => member(&mut out, "e", "message"),

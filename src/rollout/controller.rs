@@ -1,4 +1,4 @@
-//! The one owner of every rollout's stage: nobody else stores into [`Stages`]. Its task closes the windows of what was measured.
+//! The one owner of every rollout's stage: no other task stores into [`Stages`]. Its task closes the windows of what was measured.
 //!
 //! A change takes effect at once, under one short lock; the file in `state_dir` follows, written by one writer at a time and
 //! always with the newest state, so that a slow disk delays an answer but never a kill.
@@ -81,7 +81,7 @@ struct Measured {
 
 struct StateFile {
     path: PathBuf,
-    /// The version that the file holds; whoever holds the lock is the writer.
+    /// The version that the file holds; the holder of the lock is the writer.
     written: tokio::sync::Mutex<u64>,
     /// Whether the last write succeeded.
     sound: AtomicBool,
@@ -254,7 +254,7 @@ impl Controller {
         String::from_utf8(text).map_err(io::Error::other)
     }
 
-    /// Nobody took it after all.
+    /// It was not taken over after all.
     pub fn stay(&self) {
         self.kept().is_given_away = false;
     }
@@ -366,7 +366,7 @@ impl Controller {
             };
             (change.before != change.after).then_some(change)
         });
-        // Under the lock: a session that is told of two changes is told of them in their order.
+        // Under the lock: a session learns of two changes in their order.
         (self.0.told)(&changes.collect::<Vec<_>>());
     }
 

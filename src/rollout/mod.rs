@@ -1,4 +1,4 @@
-//! Who gets WebSocket: bucket, stage, decision. Pure; `controller` is the one task that owns the stages.
+//! Which clients get WebSocket: bucket, stage, decision. Pure; `controller` is the one task that owns the stages.
 
 pub mod change;
 pub mod controller;
@@ -127,7 +127,7 @@ impl Reason {
     }
 }
 
-/// Who asks, as far as a rollout wants to know.
+/// The client, as far as a rollout reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
     /// The signed sticky cookie's unit, verified (or the one just minted).
@@ -169,10 +169,10 @@ pub fn bucket(salt: &str, unit: &str) -> u32 {
     (number % u64::from(EVERYBODY)) as u32
 }
 
-/// Decides for one client; `None` for the rollout means the route is on for everybody.
+/// Decides for one client; `None` for the rollout means the route is on for all clients.
 ///
-/// A kill or rollback comes before everything. Then `always`, `never`, the testers' header (which anybody may send, so it
-/// cannot undo a `never`), and last the bucket. Who has no unit (no tenant, for example) is in at 100 % only.
+/// A kill or rollback comes before everything. Then `always`, `never`, the testers' header (which any client may send, so it
+/// cannot undo a `never`), and last the bucket. A client without a unit (no tenant, for example) is in at 100 % only.
 /// A rollout without a stage is treated as the file has it.
 pub fn decide(rollout: Option<&Rollout>, stages: &Stages, candidate: &Candidate) -> Decision {
     let Some(rollout) = rollout else {
@@ -224,7 +224,7 @@ fn judge(
     }
 }
 
-/// Who is judged, as the rollout's `by` says.
+/// The unit that is judged, as the rollout's `by` says.
 pub fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
     match by {
         By::User => candidate.user.as_deref().or(candidate.cookie.as_deref()),

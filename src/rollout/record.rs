@@ -24,7 +24,7 @@ const HISTORY: usize = 200;
 pub struct Record {
     /// Thousandths of a percent set last.
     pub percent: u32,
-    /// Who set them.
+    /// What set them: the file or an operator.
     pub percent_source: Source,
     /// The file's own value when it was last read.
     file_percent: u32,
@@ -45,13 +45,13 @@ pub struct Record {
     others: Map<String, Value>,
 }
 
-/// Who set what is in force.
+/// What set the values in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The file.
     Config,
-    /// A person, over the admin API.
+    /// An operator, over the admin API.
     Admin,
 }
 
@@ -87,7 +87,7 @@ enum Line {
 pub struct Entry {
     /// Unix seconds.
     pub at: u64,
-    /// Who.
+    /// What made the change.
     pub by: Source,
     /// `start`, `set`, `kill`, `resume`, `pause` or `unpause`.
     pub action: Action,
@@ -207,7 +207,7 @@ impl Record {
         }
     }
 
-    /// Who set what is in force: who killed, else who set the percentage.
+    /// What set the values in force: the source of the kill, else of the percentage.
     pub fn source(&self) -> Source {
         match (self.file_kills, self.latch) {
             (true, _) => Source::Config,

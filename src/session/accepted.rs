@@ -42,7 +42,7 @@ pub struct Opening {
     pub permit: Option<Arc<Permit>>,
 }
 
-/// What a handshake tells of its client.
+/// What a handshake says of its client.
 #[derive(Debug)]
 pub struct Handshake {
     /// The client's address in plain text form, without a port.

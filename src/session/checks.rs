@@ -23,7 +23,7 @@ const CALLS: usize = 16;
 
 /// What the checks of a frame have come to.
 pub(super) enum Checked {
-    /// It may go there, for this user where a policy has asked who it is.
+    /// It may go there, for this user where a policy has identified one.
     Passed(Located, Option<Arc<Admission>>),
     /// An authority has to be asked.
     Asks(Asking),
@@ -39,7 +39,7 @@ pub(super) struct Checks<'a> {
     pub subscriptions: usize,
     /// Requests under way, or that wait for an authority.
     pub calls: usize,
-    /// The session has been told to leave.
+    /// The session is asked to leave.
     pub is_leaving: bool,
     pub effects: &'a mut Effects,
 }
@@ -240,7 +240,7 @@ impl Checks<'_> {
         };
         let (cx, is_sub) = (self.cx, frame.is_sub());
         if is_sub && !found.bridged {
-            // Nothing can be subscribed to there, and that is what it is told.
+            // Nothing can be subscribed to there, and that is its error.
             return Ok(());
         }
         let judged = cx.judged(admission);

@@ -1,4 +1,4 @@
-//! Who is at the other end, as the handshake told, and what that makes of a path.
+//! The client, as its handshake described it, and what that makes of a path.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ use crate::router::{InForce, Match, RouteTable, path_detail};
 /// A route that fits, and the canonical path and query that are read there.
 pub(super) type Located = (Match, String);
 
-/// Somebody, as far as a route's policy knows.
+/// A user, as far as a route's policy knows.
 #[derive(Clone, Copy)]
 pub(super) enum Person<'a> {
     /// Its policy has let them in.
@@ -75,7 +75,7 @@ impl Client {
     /// the user that some policy knows here, be it the connection's own.
     ///
     /// # Errors
-    /// `not_found` where the route is not bridged, `forbidden` for somebody who lacks a claim that it shares by.
+    /// `not_found` where the route is not bridged, `forbidden` for a user that lacks a claim that it shares by.
     pub fn target(
         &self,
         found: Match,
@@ -164,7 +164,7 @@ impl Client {
         }
     }
 
-    /// What a route's rollout says of this client; a person that its policy knows is who is judged.
+    /// What a route's rollout says of this client; where its policy knows a user, that user is judged.
     pub fn decide(&self, route: &Route, stages: &Stages, identity: Option<&Identity>) -> Decision {
         let rollout = route.rollout.as_deref();
         rollout::decide(rollout, stages, &self.candidate(identity))

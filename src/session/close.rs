@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// Tells that a subscription, gone already, is over; a single stream's session goes with it.
+    /// Reports that a subscription, gone already, is over; a single stream's session goes with it.
     pub(super) fn end(&mut self, ch: u32, end: &End, now: Instant) {
         self.link.say(&Output::End { ch, end });
         if self.cx.realm.is_stream() {

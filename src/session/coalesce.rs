@@ -1,4 +1,4 @@
-//! Less to tell for the same knowledge: what changed during a pause, and the newest of each name.
+//! Fewer events with the same result: what changed during a pause, and the newest of each name.
 //! Pure.
 
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use crate::config::{Emit, Poll};
 use crate::event::{Change, ChangeKind, Event, Kind};
 use crate::json::{self, Scalar, Value};
 
-/// The net change of a polled topic's entries, in log order: what a client who saw none of them has
+/// The net change of a polled topic's entries, in log order: what a client that saw none of them has
 /// to see. Patches are as they were: several of them are better replaced by the document.
 pub fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> {
     let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
     if entries.iter().any(is_gap) {
-        // Loss is told as it happened.
+        // Loss is sent as it happened.
         return entries;
     }
     let last_snapshot = entries

@@ -74,7 +74,7 @@ impl Cohort {
     }
 }
 
-/// Tells rollouts apart in four bytes. Two that share one wake sessions that only the other concerns.
+/// Distinguishes rollouts by four bytes. Two that share one wake sessions that only the other concerns.
 fn mark(rollout: Option<&Rollout>) -> u32 {
     let mut hasher = DefaultHasher::new();
     rollout.map(|rollout| &*rollout.name).hash(&mut hasher);

@@ -71,7 +71,7 @@ impl Session {
             max_subs,
             auth_exp: own.and_then(|own| own.identity.expires),
         });
-        // What changed between the handshake and the list of sessions rang no bell here. Only then the stream is asked for: by
+        // What changed between the handshake and the list of sessions did not wake this one. Only then the stream is asked for: by
         // what is in force now.
         self.recheck(now);
         if let Mode::Single {
@@ -151,7 +151,7 @@ impl Session {
         }
     }
 
-    /// Until it is known who it is, nothing else is answered.
+    /// Until the user is known, nothing else is answered.
     fn hear_first(&mut self, input: Input, now: Instant) {
         match input {
             Input::Hello { token, .. } => {

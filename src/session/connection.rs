@@ -1,6 +1,6 @@
 //! The engine of one realtime connection: a future written by hand, so that an idle one is small.
 //!
-//! Each round reads what the client sent, tells what the others want, lets the subscriptions add what
+//! Each round reads what the client sent, applies what others ordered, lets the subscriptions add what
 //! comes next where the last batch has left, and sends everything in one write. A client that does
 //! not take its batch gets no other: its lag stays a distance in the shared logs.
 
@@ -58,7 +58,7 @@ pub(super) struct Session {
     pub(super) calls: Vec<Call>,
     pub(super) leaving: Leaving,
     pub(super) heartbeat: Heartbeat,
-    /// Rings for the nearest of all deadlines.
+    /// Wakes the task at the nearest of all deadlines.
     pub(super) timer: Timer,
     beginning: Option<Box<Beginning>>,
     /// When the closing handshake has taken too long.
@@ -184,7 +184,7 @@ impl Session {
             Err(_) => return self.lose_transport(now),
         };
         self.keep_time(now);
-        // What was asked just now, for a frame or because it was time, has to know whom to wake; and where it is answered
+        // What was asked just now, for a frame or because it was time, has to know which task to wake; and where it is answered
         // there may be more to read.
         has_more_to_read |= self.learn(now, task);
         // After reading: a request that has just come is not under way before it is polled. What the socket takes is not
@@ -215,7 +215,7 @@ impl Session {
         if self.is_forgotten(now) {
             return Round::Gone;
         }
-        // What is published meanwhile rings, and what the client sends wakes: there is no need to
+        // What is published or sent by the client meanwhile wakes the task: there is no need to
         // look again, unless reading was held back by what has left now.
         let may_do_more = !self.link.is_stalled() && (has_more || was_held);
         if self.closing_until.is_some() || may_do_more {
@@ -318,7 +318,7 @@ impl Session {
         has_learnt
     }
 
-    /// Looks again where something else is in force than what this session was told of: what is asked for now goes by the newest.
+    /// Looks again where something newer is in force than this session has seen: what is asked for now goes by the newest.
     /// False where the session is over by that.
     pub(super) fn keeps_up(&mut self, now: Instant) -> bool {
         if self.cx.shared.in_force.load().generation != self.cx.in_force.generation {
@@ -388,7 +388,7 @@ impl Session {
                         .sent_to_legacy(&route.name);
                     self.link.say(&exit.announced("native", why, now));
                 }
-                // Whatever became of the stages before this was known of the session rang no bell here.
+                // Changes of the stages before this was known of the session did not wake it.
                 if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
                     self.cx.member().direct(Directive::Recheck);
                 }

@@ -111,20 +111,20 @@ impl Context {
         self.realm.route(&self.in_force)
     }
 
-    /// The user whom one of these policies has let in.
+    /// The user that one of these policies has admitted.
     pub fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
         let mut names = auths.iter().map(|auth| &auth.name);
         names.find_map(|name| self.member().admission(name))
     }
 
-    /// The user whom a route's rollout judges: the one that its policy has let in, else the connection's own.
+    /// The user that a route's rollout judges: the one that its policy has admitted, else the connection's own.
     pub fn judged(&self, admitted: Option<&Arc<Admission>>) -> Option<Arc<Admission>> {
         admitted
             .cloned()
             .or_else(|| self.admission_of(self.own_auths()))
     }
 
-    /// The user that the connection belongs to: whom its own policies have let in, or, where it has none, whom a route's has
+    /// The user that the connection belongs to: admitted by its own policies, or, where it has none, by a route's
     /// first.
     pub fn owner(&self) -> Option<Arc<Admission>> {
         let own = self.own_auths();

@@ -1,4 +1,4 @@
-//! How a session leaves: its client is told at once, and it closes at a random instant of a window.
+//! How a session leaves: its client is notified at once, and it closes at a random instant of a window.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Leaving {
         self.0.as_ref()?.first()
     }
 
-    /// The node is leaving, or an admin wants it empty. Coming back meets another instance. Returns what the client is to be told.
+    /// The node is leaving, or an operator drains it. A client that comes back meets another instance. Returns what to send.
     pub fn leave_with_node(&mut self, window: Duration, now: Instant) -> Option<Exit> {
         let exit = Exit {
             at: now + window.mul_f64(fastrand::f64()),
@@ -52,7 +52,7 @@ impl Leaving {
         };
         let exits = self.0.get_or_insert_default();
         exits.with_node = Some(exit);
-        // A client that goes native leaves this process as well, and is told so already.
+        // A client that goes native leaves this process as well, and has its notice already.
         let is_told = (exits.to_legacy).is_some_and(|exit| exit.at <= now + window);
         (!is_told).then_some(exit)
     }
@@ -62,7 +62,7 @@ impl Leaving {
         self.stay(|exits| exits.with_node = None);
     }
 
-    /// The client goes native, and is closed with this code. Returns what it is to be told; nothing where it was told before.
+    /// The client goes native, and is closed with this code. Returns what to send; nothing where it was sent before.
     pub fn leave_for_legacy(&mut self, code: u16, window: Duration, now: Instant) -> Option<Exit> {
         let exits = self.0.get_or_insert_default();
         if exits.to_legacy.is_some_and(|exit| exit.code == code) {
@@ -91,7 +91,7 @@ impl Leaving {
 }
 
 impl Exit {
-    /// As the client is told of it.
+    /// As the client gets it.
     pub fn announced<'a>(&self, next: &'a str, why: &'a str, now: Instant) -> Output<'a> {
         Output::Drain {
             in_ms: self.at.saturating_duration_since(now).as_millis() as u64,

@@ -98,7 +98,7 @@ impl Filter {
         }
     }
 
-    /// The subscriber holds an item if that matched before the change. One that leaves the filter by it is told as
+    /// The subscriber holds an item if that matched before the change. One that leaves the filter by it is sent as
     /// deleted, one that enters it as created.
     fn apply_to_change(&self, entry: Entry<'_>, poll: &Poll, change: &Change) -> Seen {
         let (event, names) = (entry.event, &poll.events);

@@ -1,4 +1,4 @@
-//! One session as the rest of the process sees it: its client, its users, and how it is told something.
+//! One session as the rest of the process sees it: its client, its users, and how it gets commands.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,7 @@ pub(super) enum Directive {
     Recheck,
     /// Close with this code.
     Close(u16),
-    /// Tell the client this.
+    /// Send the client this.
     Notice(Arc<Notice>),
     /// Leave at a random instant of the window.
     Drain(Duration, &'static str),
@@ -47,14 +47,14 @@ pub(super) enum Directive {
     Attach(Box<dyn Transport>),
 }
 
-/// A session's public half: its client, its users, and how it is told something.
+/// A session's public half: its client, its users, and its commands.
 pub(super) struct Member {
     pub number: u64,
     pub id: Box<str>,
     pub client: Client,
     pub protocol: &'static str,
     pub connected_at: u64,
-    /// Wakes the session: topics ring it, and so does every directive.
+    /// Wakes the session: topics notify it, and so does every command.
     pub signal: Arc<Signal>,
     /// Its users, one by each policy that has asked.
     admissions: Mutex<Vec<Arc<Admission>>>,
@@ -88,7 +88,7 @@ impl Member {
         }
     }
 
-    /// From now on this is the user whom its policy knows here.
+    /// From now on this is the user that its policy knows here.
     pub fn admit(&self, admission: Arc<Admission>) {
         let mut admissions = lock(&self.admissions);
         let auth = &admission.found.auth.name;
@@ -112,19 +112,19 @@ impl Member {
         lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
     }
 
-    /// The user whom a policy knows here.
+    /// The user that a policy knows here.
     pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
         let admissions = lock(&self.admissions);
         let mut known = admissions.iter();
         known.find(|known| *known.found.auth.name == *auth).cloned()
     }
 
-    /// All users who are known here.
+    /// All users that are known here.
     pub fn admissions(&self) -> Vec<Arc<Admission>> {
         lock(&self.admissions).clone()
     }
 
-    /// Whether a user is known here for whom `is_meant` is true.
+    /// Whether `is_meant` is true for a user that is known here.
     pub fn knows(&self, is_meant: impl Fn(&Admission) -> bool) -> bool {
         let admissions = lock(&self.admissions);
         admissions.iter().any(|known| is_meant(known))

@@ -23,7 +23,7 @@ pub struct SessionInfo {
     pub number: u64,
     /// What `welcome.conn` said.
     pub id: String,
-    /// The user, where a policy has asked who it is.
+    /// The user, where a policy has identified one.
     pub user: Option<String>,
     /// The client's address.
     pub remote: String,
@@ -97,7 +97,7 @@ async fn ask(members: &[Arc<Member>]) -> HashMap<u64, Shown> {
             shown.insert(number, answer);
         }
     };
-    // What has come by then is what can be told.
+    // What has come by then is listed.
     drop(timeout(PATIENCE, all).await);
     shown
 }

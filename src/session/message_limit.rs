@@ -82,7 +82,7 @@ impl Pace {
         })
     }
 
-    /// Milliseconds until a client may come back that went on and on above a limit; it was told each time.
+    /// Milliseconds until a client may come back that went on and on above a limit; it was warned each time.
     pub fn take_flood(&mut self) -> Option<u64> {
         self.flood.take()
     }

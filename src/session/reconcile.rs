@@ -25,7 +25,7 @@ pub(super) fn admits_origin(cx: &Context, presented: &Presented) -> bool {
     };
     let cors = match cx.own_route() {
         Some(route) => route.cors.as_deref(),
-        // Its route is gone, and that is what it is told.
+        // Its route is gone, and that is its error.
         None if cx.realm.is_stream() => return true,
         None => cx.rules().cors.as_deref(),
     };
@@ -64,7 +64,7 @@ pub(super) fn renew(
     ended
 }
 
-/// The channels that a user has, whom the policy of this name has let in.
+/// The channels of the user that the policy of this name has admitted.
 pub(super) fn channels_by(cx: &Context, subs: &[Subscription], auth: &str) -> Vec<u32> {
     let is_theirs = |sub: &&Subscription| {
         sub.admitted_by(auth).is_some() || !others_by(cx, auth, sub).is_empty()
@@ -104,12 +104,12 @@ pub(super) fn follow_route(
         }
         Standing::Denied(denied) => return Err(Refusal::from(&denied)),
         Standing::Asks(_) => {
-            // A user who was let in by the same policy stays until its authority has said otherwise.
+            // A user that the same policy has admitted stays until its authority has said otherwise.
             let names = route.auth.iter().map(|auth| &auth.name);
             let before = names
                 .filter_map(|name| sub.admitted_by(name).cloned())
                 .next();
-            let unknown = || Refusal::new(Code::Unauthorized, "this route asks who it is now");
+            let unknown = || Refusal::new(Code::Unauthorized, "this route needs credentials now");
             Some(before.ok_or_else(unknown)?)
         }
     };
@@ -164,11 +164,11 @@ fn still_stands_at(cx: &Context, access: &Access, others: &[Arc<Route>]) -> Resu
             Standing::Unasked => continue,
             Standing::Known(admission) => admission,
             Standing::Denied(denied) => return Err(Refusal::from(&denied)),
-            // A user who was let in stays until an authority has said otherwise.
+            // An admitted user stays until an authority has said otherwise.
             Standing::Asks(_) => cx.admission_of(&other.auth).ok_or_else(|| {
                 Refusal::new(
                     Code::Unauthorized,
-                    "another reading of the path asks who it is",
+                    "another reading of the path needs credentials",
                 )
             })?,
         };

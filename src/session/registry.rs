@@ -37,7 +37,7 @@ struct Present {
     members: BTreeMap<u64, Arc<Member>>,
     /// The numbers of those whose clients may come back.
     kept: HashMap<SecretId, u64>,
-    /// The drain under way, for those who come while it is.
+    /// The drain under way, for sessions that come during it.
     drain: Option<(Duration, &'static str)>,
 }
 
@@ -50,7 +50,7 @@ pub enum Whom {
     User(String),
     /// Those with a subscription to this route.
     Route(String),
-    /// Everyone.
+    /// All sessions.
     All,
 }
 
@@ -126,7 +126,7 @@ impl Sessions {
         closed.count()
     }
 
-    /// Lets every session look again at whom it has let in. Returns how many have somebody for whom `is_meant` says so.
+    /// Lets every session recheck its users. Returns how many sessions have a user for which `is_meant` is true.
     pub fn recheck_people(&self, is_meant: impl Fn(&Admission) -> bool) -> usize {
         let members = self.members();
         let meant = members.iter().filter(|member| member.knows(&is_meant));
@@ -135,7 +135,7 @@ impl Sessions {
             .count()
     }
 
-    /// Whom one session has let in; `None` where there is no such session.
+    /// The users of one session; `None` where there is no such session.
     pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Admission>>> {
         let members = self.members();
         let member = members.iter().find(|member| *member.id == *id)?;
@@ -154,8 +154,8 @@ impl Sessions {
         notified.count()
     }
 
-    /// Tells everyone to leave (`drain`, next `same`) and closes each with 4200 at a random instant of the window.
-    /// Returns how many are told. A later call with another window replaces the first.
+    /// Asks every client to leave (`drain`, next `same`) and closes each with 4200 at a random instant of the window.
+    /// Returns how many are notified. A later call with another window replaces the first.
     pub fn drain(&self, window: Duration, why: &'static str) -> usize {
         let members: Vec<_> = {
             let mut present = lock(&self.house.present);
@@ -168,7 +168,7 @@ impl Sessions {
         members.len()
     }
 
-    /// Those that were told to leave by `drain` and are still here stay.
+    /// Sessions that `drain` has asked to leave and that are still here stay.
     pub fn cancel_drain(&self) {
         lock(&self.house.present).drain = None;
         for member in self.members() {
@@ -224,7 +224,7 @@ impl Sessions {
         self.house.numbered.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Lists a new session; one that comes during a drain is told at once.
+    /// Lists a new session; one that comes during a drain is notified at once.
     pub(super) fn enter(&self, member: Member) -> Membership {
         let member = Arc::new(member);
         let mut present = lock(&self.house.present);
@@ -238,7 +238,7 @@ impl Sessions {
         }
     }
 
-    /// A copy, so that nobody waits for the list while sessions are told something.
+    /// A copy, so that the list is not locked while commands are sent.
     fn members(&self) -> Vec<Arc<Member>> {
         lock(&self.house.present)
             .members

@@ -23,11 +23,11 @@ pub struct Shared {
     pub in_force: ArcSwap<InForce>,
     /// Every rollout's stage; only `rollout::controller` stores into it.
     pub stages: Arc<ArcSwap<Stages>>,
-    /// Tells which user it is.
+    /// Identifies users by their credentials.
     pub authenticator: Arc<Authenticator>,
     /// How much clients may ask for.
     pub limiters: Arc<Limiters>,
-    /// The door for all handshakes.
+    /// The limiter of all handshakes.
     pub handshakes: rate_limit::Admission,
     /// Topics.
     pub hub: Hub,

@@ -1,4 +1,4 @@
-//! One subscription of a session: what its client was told, and what comes next.
+//! One subscription of a session: what its client has, and what comes next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ pub(super) struct Subscription {
     route: Arc<Route>,
     meters: Arc<Meters>,
     filter: Option<Box<Filter>>,
-    /// Who has subscribed, where the route asks.
+    /// The user that has subscribed, where the route has a policy.
     admission: Option<Arc<Admission>>,
     /// The `sub` is not answered yet.
     unanswered: Option<Box<Unanswered>>,
     /// What goes out before the log.
     prelude: VecDeque<Arc<Event>>,
     paused: bool,
-    /// What a pause held back is still to be told.
+    /// What a pause held back is still to be sent.
     resuming: bool,
     /// `deliver` holds events back until then.
     held_until: Option<Instant>,
@@ -72,7 +72,7 @@ pub(super) struct Desk<'a> {
     pub scratch: Vec<Arc<Event>>,
     /// The event that waited longest among those added, with where its latency is counted.
     pub oldest: Option<(std::time::Instant, Arc<Meters>)>,
-    /// An event whose way through the house is traced.
+    /// An event whose way through the process is traced.
     pub traced: Option<Box<Traced>>,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum Verdict {
     Refused(Tag, End),
     /// Over; what led to it is out, the end itself is not.
     Over(End),
-    /// The client lost something that its connection cannot tell.
+    /// The client lost something that its protocol cannot report.
     Lost(GapWhy),
 }
 
@@ -143,12 +143,12 @@ impl Subscription {
         &self.subscriber
     }
 
-    /// Who has subscribed.
+    /// The user that has subscribed.
     pub fn admission(&self) -> Option<&Arc<Admission>> {
         self.admission.as_ref()
     }
 
-    /// Who has subscribed, where this policy has let them in.
+    /// The user that has subscribed, where this policy has admitted it.
     pub fn admitted_by(&self, auth: &str) -> Option<&Arc<Admission>> {
         let admission = self.admission.as_ref();
         admission.filter(|admission| *admission.found.auth.name == *auth)
@@ -239,7 +239,7 @@ impl Subscription {
         }
     }
 
-    /// Keeps nothing for a client that is too slow: when it reads on, it is told what it has lost.
+    /// Keeps nothing for a client that is too slow: when it reads on, it gets a gap.
     pub fn let_go(&mut self) {
         self.subscriber.let_go();
     }
@@ -280,7 +280,7 @@ impl Subscription {
             };
             desk.say(&ok);
         }
-        // Looked at before the log: what was published before an end is read before it is told.
+        // Looked at before the log: what was published before an end is read before it is sent.
         let phase = self.subscriber.phase();
         let settles = self.settling_until.as_deref();
         let settles = settles.is_some_and(|until| desk.now < *until);
@@ -322,7 +322,7 @@ impl Subscription {
         }
     }
 
-    /// The document may be another by now than when it joined: it waited for a poll. Then the old one is not told of.
+    /// The document may be another by now than when it joined: it waited for a poll. Then the old one is not sent.
     fn renew_snapshot(&mut self, unanswered: &mut Unanswered) {
         if let Some(last) = self.prelude.back_mut()
             && last.kind == Kind::Snapshot
@@ -337,7 +337,7 @@ impl Subscription {
     /// not for a client that a later poll refuses.
     fn is_refusal(&self, end: &End) -> bool {
         let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
-        // That a position was not known here is nothing to tell whom the backend refuses.
+        // A client that the backend refuses gets no gap for an unknown position.
         let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
         let gave_nothing = self.prelude.iter().all(is_gap) && !self.subscriber.is_behind();
         (is_polled || gave_nothing) && end.code != Code::UpstreamClosed
@@ -392,7 +392,7 @@ impl Subscription {
         is_early && self.subscriber.waiting().messages < deliver.max as u64
     }
 
-    /// Whether patches mean nothing to this client: it cannot tell them from documents, or sees a part of the document only.
+    /// Whether patches mean nothing to this client: it cannot distinguish them from documents, or sees a part of the document only.
     fn wants_documents(&self, codec: &dyn Codec) -> bool {
         let Some(Source::Poll(poll)) = &self.route.source else {
             return false;
@@ -438,7 +438,7 @@ impl Subscription {
         }
         let deliver = self.route.deliver;
         let keeps_newest = deliver.is_some_and(|deliver| deliver.mode == DeliverMode::Latest);
-        // The newest of each name can be told only when all are looked at.
+        // The newest of each name is known only when all are looked at.
         let count = if keeps_newest {
             usize::MAX
         } else {
@@ -485,7 +485,7 @@ impl Subscription {
         }
         let document = match self.route.slow {
             Slow::Latest => self.subscriber.skip_to_document(),
-            // For a raw client of a polled route: the document follows the gap that it is not told of.
+            // For a raw client of a polled route: the document follows the gap that it does not get.
             Slow::Close | Slow::Gap => None,
         };
         match document {
@@ -550,7 +550,7 @@ impl Subscription {
         None
     }
 
-    /// Upstream loss cannot be told without words. Ours closes a stream, while a polled route's
+    /// Upstream loss cannot be reported without words. Ours closes a stream, while a polled route's
     /// document follows and makes up for it. A reload that reads something else from now on closes
     /// nothing: the operator asked for it.
     fn loss_without_words(&self, why: GapWhy) -> Option<GapWhy> {

@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer whose setting is put off as long as it rings early enough.
+/// A timer whose setting is put off as long as it fires early enough.
 pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// When it rings.
+    /// When it fires.
     at: Instant,
 }
 
@@ -21,7 +21,7 @@ impl Timer {
         }
     }
 
-    /// Waits for `deadline`. A timer that rings earlier than needed costs a look; setting it, or only asking it, at every event
+    /// Waits for `deadline`. A timer that fires earlier than needed costs a look; setting it, or only asking it, at every event
     /// would cost more. The task's waker stays the same for its life.
     pub fn poll_until(
         &mut self,

@@ -1,6 +1,6 @@
 //! A client's request upstream: with its credentials, on routes that allow it, answered exactly once.
 //!
-//! The three outcomes are told apart: *done* (`res`, whatever the status), *unknown* (`err`
+//! Three outcomes are distinguished: *done* (`res`, whatever the status), *unknown* (`err`
 //! `outcome_unknown`: bytes may have been sent and no whole answer came) and *not executed* (any
 //! other `err`).
 
@@ -88,12 +88,12 @@ impl Answer {
     }
 }
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     pub client: &'a Client,
     pub presented: &'a Presented,
-    /// Whom the route's policy has let in, where it has one.
+    /// The user that the route's policy has admitted, where it has one.
     pub admission: Option<&'a Admission>,
 }
 
@@ -163,7 +163,7 @@ pub(super) fn start(
     })
 }
 
-/// A write by somebody who came in by a cookie has to bring what a foreign page cannot know.
+/// A write by a user that a cookie identified has to bring what a foreign page cannot know.
 pub(super) fn judge_csrf(
     request: &Req,
     admission: &Admission,
@@ -387,7 +387,7 @@ impl Errand {
     }
 }
 
-/// What the client is told of the answer's head; several values of one field become a list.
+/// The headers of the answer that the client gets; several values of one field become a list.
 fn told(headers: &HeaderMap) -> Vec<(String, String)> {
     let names = headers
         .keys()

@@ -11,7 +11,7 @@ pub(super) struct Beginning {
     /// The number of the configuration that the handshake was judged by.
     pub judged_by: u64,
     pub refuse_with: Option<u16>,
-    /// The user whom the handshake has let in.
+    /// The user that the handshake has admitted.
     pub admission: Option<Arc<Admission>>,
     /// A `hello` says which user it is.
     pub awaits_hello: bool,

@@ -62,7 +62,7 @@ impl From<&Error> for Failure {
     }
 }
 
-/// What comes of an answer's status and of the signs that it is not for everybody.
+/// What comes of an answer's status and of the signs that it is not for all clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A success or a 304.
@@ -75,7 +75,7 @@ pub enum Verdict {
     Failed(Failure),
 }
 
-/// Signs that an answer is not for everybody.
+/// Signs that an answer is not for all clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trip {
     /// 401 or 403.
@@ -116,7 +116,7 @@ impl Trip {
 pub fn refusal_fix(route: &Route) -> &'static str {
     match (&route.share, route.auth.is_empty()) {
         (Share::Claims(_) | Share::Authenticated, _) => {
-            "let `require` admit only users whom the backend lets in, or write `share = \"user\"` in this route: a refusal is its own user's then"
+            "let `require` admit only users that the backend lets in, or write `share = \"user\"` in this route: a refusal is its own user's then"
         }
         (_, true) => {
             "a public source sends no credentials: write `share = \"user\"` in this route, or let the backend answer without any"
@@ -199,7 +199,7 @@ pub fn may_refuse_id(status: StatusCode) -> bool {
     )
 }
 
-/// What came, for a log line: the status, and what tells why the source cannot use it. Nothing of a query or a body.
+/// What came, for a log line: the status, and the headers that say why the source cannot use it. Nothing of a query or a body.
 pub fn described(status: StatusCode, headers: &HeaderMap) -> String {
     let text = |name| {
         headers
@@ -258,7 +258,7 @@ pub fn max_age(headers: &HeaderMap) -> Option<Duration> {
 fn tripwire(status: StatusCode, headers: &HeaderMap, accepted: &[Tripwire]) -> Option<Trip> {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Some(Trip::Refusal(status)),
-        // Nothing of these is delivered to anybody.
+        // Nothing of these is delivered to a client.
         _ if status.is_client_error() || status.is_server_error() => return None,
         _ => {}
     }

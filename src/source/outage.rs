@@ -1,4 +1,4 @@
-//! When clients are told that a source has lost its backend, and what operators read of it.
+//! When clients learn that a source has lost its backend, and what operators read of it.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -12,7 +12,7 @@ use crate::telemetry::Telemetry;
 /// Different details of one outage that are logged.
 const MOST_LOGGED: usize = 4;
 
-/// What is wrong: a word for clients, and what operators are told beside it.
+/// What is wrong: a word for clients, and what operators get beside it.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     /// For `state.why`.
@@ -54,7 +54,7 @@ impl Outage {
         }
     }
 
-    /// Clients are told at `due`, or earlier where that was said before, unless it is over by then.
+    /// Clients are notified at `due`, or earlier where that was said before, unless it is over by then.
     pub fn tell_at(&mut self, due: Instant, trouble: Trouble) {
         if self.is_told {
             return self.tell(trouble);
@@ -66,7 +66,7 @@ impl Outage {
         self.due = Some((due, trouble));
     }
 
-    /// A better reason for what falls due, or was told.
+    /// A better reason for what falls due, or was sent.
     pub fn explain(&mut self, trouble: Trouble) {
         if self.is_told {
             return self.tell(trouble);
@@ -76,7 +76,7 @@ impl Outage {
         }
     }
 
-    /// Clients are told, if they have not been.
+    /// Clients are notified, if they have not been.
     pub fn tell(&mut self, trouble: Trouble) {
         self.due = None;
         self.answer_at = None;
@@ -118,7 +118,7 @@ impl Outage {
         self.answer_at = Some(time);
     }
 
-    /// Does the work, and tells clients meanwhile what falls due.
+    /// Does the work, and notifies clients meanwhile of what falls due.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {

@@ -63,6 +63,6 @@ pub enum Incoming {
     Pong,
     /// The client's half of the end, with its code; the answer is in the outbox.
     Close(Option<u16>),
-    /// Something that no client may send: it is told so with this code. Nothing more can be read.
+    /// Something that no client may send: its connection is closed with this code. Nothing more can be read.
     Broken(u16),
 }

@@ -25,7 +25,7 @@ const TOGETHER: usize = 64 * 1024;
 /// Bytes that a client which does not read may make us owe it before it is not read any further.
 const OWED: usize = 8 * 1024;
 
-/// How messages are told apart in the bytes that leave.
+/// How messages are separated in the bytes that leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// As frames of RFC 6455.

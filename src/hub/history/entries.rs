@@ -20,7 +20,7 @@ pub struct Entry {
     sum: u64,
     /// Readers that have everything before this entry.
     pub readers: u32,
-    /// Bytes of what was made of it for those who read it.
+    /// Bytes of its parsed form and encodings.
     made: u32,
 }
 
@@ -55,7 +55,7 @@ pub struct Entries {
     first: u64,
     /// Weight of everything before `first`.
     base: u64,
-    /// Bytes of what was made of the entries for those who read them.
+    /// Bytes of the entries' parsed forms and encodings.
     made: usize,
     /// Readers that have everything: the next entry is the first that they need.
     at_head: u32,

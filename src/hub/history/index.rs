@@ -90,7 +90,7 @@ impl Log {
         found.is_some()
     }
 
-    /// Moves a cursor behind the first entry after it that its reader has read elsewhere, and tells what they have read there
+    /// Moves a cursor behind the first entry after it that its reader has read elsewhere, and returns what it has read there
     /// after that; to the head where there is none.
     pub fn meet(&mut self, cursor: &mut Cursor, delivered: &Delivered) -> Option<VecDeque<u64>> {
         let from = (cursor.offset + 1).max(self.first());

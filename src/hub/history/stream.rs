@@ -78,7 +78,7 @@ pub struct Fresh {
     pub first_at: Option<Instant>,
 }
 
-/// A [`Stream`] as another process is told of it.
+/// A [`Stream`] as it is sent to another process.
 #[derive(Clone, Debug)]
 pub struct StreamState {
     /// The id that a client brought, and whether the stream began after it.
@@ -188,7 +188,7 @@ impl Stream {
         self.version += 1;
     }
 
-    /// Another connection to the backend stands, where the log has come to `head`; what was lost before it has been told.
+    /// Another connection to the backend stands, where the log has come to `head`; what was lost before it has been reported.
     pub fn connected(&mut self, connection: Connection, head_at: Instant, head: u64) {
         self.version += 1;
         match (connection, &self.brought) {

@@ -119,14 +119,14 @@ impl Log {
         self.lineage.follow();
     }
 
-    /// From now on this process appends; the leader has told everything.
+    /// From now on this process appends; the leader has sent everything.
     pub fn lead(&mut self) {
         self.lineage.lead();
     }
 
     /// From now on this process appends, in this epoch: the leader is gone, and may have given positions to events that never came
     /// here. A client that has come with one of these already waits for what follows it, so the log begins anew behind it, with the
-    /// loss; every other one is known by its epoch when its client comes. The loss is also told where the backend's stream has no
+    /// loss; every other one is known by its epoch when its client comes. The loss is also reported where the backend's stream has no
     /// ids to go on after, and there is no document to read again.
     pub fn lead_on(&mut self, epoch: Epoch, at: Instant) {
         self.lineage.lead();

@@ -1,4 +1,4 @@
-//! What the process that leads a topic tells of it: a cursor into the log, like any subscriber's, that nobody waits for.
+//! What the process that leads a topic sends of it: a cursor into the log, like a subscriber's, but no publisher waits for it.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,12 +149,12 @@ impl Export {
         !is_polled && self.topic.with_log(|log| log.stream().last_id().is_none())
     }
 
-    /// Stops reading the backend, unless a client has come. It is over then, and the rest can be told.
+    /// Stops reading the backend, unless a client has come. It is over then, and the rest can be sent.
     pub fn let_go(&self) {
         self.node.let_go(&self.topic);
     }
 
-    /// Resolves when there may be something to tell.
+    /// Resolves when there may be something to send.
     pub async fn rung(&self) {
         poll_fn(|cx| match self.signal.poll_rung(cx) {
             true => Poll::Ready(()),

@@ -1,4 +1,4 @@
-//! A topic that another process leads: what that tells is applied in its order, until it releases the topic. Only then this
+//! A topic that another process leads: what that sends is applied in its order, until it releases the topic. Only then this
 //! process's own feed publishes.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Follower {
         }
     }
 
-    /// Applies what the leader tells; nothing any more once it leads no longer.
+    /// Applies what the leader sends; nothing any more once it leads no longer.
     pub fn apply(&self, message: Message) {
         if !self.is_led() {
             return;

@@ -1,4 +1,4 @@
-//! What one process tells another of a topic. Every member may come from a version that is not ours. Members may be added;
+//! What one process sends another of a topic. Every member may come from a version that is not ours. Members may be added;
 //! names on the wire are those of the first version.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::hub::history::stream::{Fresh, StreamState};
 use crate::hub::history::transfer::{Delta, Imported};
 use crate::json;
 
-/// What is told of one topic.
+/// What is sent of one topic.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
@@ -31,7 +31,7 @@ pub enum Message {
     Status(Status),
     /// The follower is to open the backend's stream; the leader reads on until that is open.
     Overlap,
-    /// The leader publishes no longer, and has told everything.
+    /// The leader publishes no longer, and has sent everything.
     Released,
     /// It is over for good.
     #[serde(rename = "ended")]

@@ -40,7 +40,7 @@ enum Whose {
     Public,
     /// Everything that the credentials are.
     User(Text),
-    /// Somebody whom an `[auth]` knows: the old process has seen to that.
+    /// A user that an `[auth]` has verified: the old process has checked that.
     Subject(Text),
     /// Those with the same claims, likewise.
     Claims(Text),

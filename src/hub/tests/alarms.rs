@@ -1,4 +1,4 @@
-//! An answer that is not for all is told of once for each topic.
+//! An answer that is not for all is reported once for each topic.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::config::Share;
 use crate::hub::alarms::Alarms;
 use crate::hub::*;
 
-/// Whether it was told.
+/// Whether it was reported.
 fn raise(alarms: &Alarms, target: &Target, reason: &'static str) -> bool {
     let mut is_told = false;
     alarms.raise(target, reason, || {

@@ -37,7 +37,7 @@ async fn one_user_has_so_many_topics_of_a_route() {
         join(&other, "alice", "/1").unwrap(),
     ];
     assert_eq!(world.hub.topics().len(), 4);
-    // One that nobody listens to makes room, the one that idles longest first.
+    // A topic without subscribers makes room, the one that idles longest first.
     drop(two);
     assert!(join(&list, "alice", "/3").is_ok());
     let paths = |world: &World| {
@@ -95,7 +95,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
     tokio::time::sleep(late).await;
     publish(&quiet_feed, &[text.as_str()]);
     assert_eq!(events(), [5, 5]);
-    // A subscriber that lagged into what was taken is told so.
+    // A subscriber that lagged into what was taken gets a gap.
     let mut out = Vec::new();
     let progress = busy.subscriber.read(&mut out, 100);
     assert_eq!((progress, out.len()), (Progress::Overrun, 0));
@@ -190,7 +190,7 @@ async fn memory_that_cannot_be_freed_lets_nobody_new_in() {
     assert!(join("/full").is_ok());
     drop(full);
     world.forget_feeds();
-    // Nobody listens to it any more.
+    // It has no subscriber any more.
     assert!(join("/new").is_ok());
 }
 

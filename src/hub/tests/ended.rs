@@ -280,7 +280,7 @@ async fn a_topic_goes_by_the_routes_in_force() {
     assert_eq!(world.running().await, 1);
 }
 
-/// Everything that one process tells another of its topics.
+/// Everything that one process sends another of its topics.
 fn hand_over(
     from: &World,
     to: &World,

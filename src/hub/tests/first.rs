@@ -11,7 +11,7 @@ use crate::hub::*;
 
 const TOPICS: usize = 5_000;
 
-/// Tells with whose credentials it would read.
+/// Reports with whose credentials it would read.
 struct Witness(SyncSender<Credentials>);
 
 impl Feed for Witness {

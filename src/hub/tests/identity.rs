@@ -1,6 +1,6 @@
-//! Nobody reads what was fetched with another one's credentials: people × routes × scopes, in random order. They renew their
-//! credentials, come back as somebody else, and try positions that they have seen at others'. Feeds tag what they publish
-//! with whose credentials they see, and refuse the first who comes now and then.
+//! No user reads what was fetched with another user's credentials: users × routes × scopes, in random order. They renew their
+//! credentials, come back as another user, and try positions that they have seen at others'. Feeds tag what they publish
+//! with whose credentials they see, and refuse the first client now and then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::event::{End, Event, Position};
 use crate::hub::*;
 use crate::policy::auth::Identity;
 
-/// Everybody with their tenant; the first one has no credentials.
+/// All users with their tenant; the first one has no credentials.
 const PEOPLE: [(&str, &str); 6] = [
     ("", ""),
     ("alice", "red"),
@@ -28,7 +28,7 @@ const PEOPLE: [(&str, &str); 6] = [
 const PATHS: [&str; 2] = ["/mine", "/mine?page=2"];
 const CLIENTS: usize = 24;
 
-/// Publishes now and then, each time tagged with whom it read for.
+/// Publishes now and then, each time tagged with the user that it read for.
 struct Tagging {
     polled: bool,
     seed: u64,
@@ -70,7 +70,7 @@ impl Feed for Tagging {
     }
 }
 
-/// What of somebody's credentials may not be mixed on this route: all of them where nobody asks, else the user or the tenant.
+/// What of a client's credentials may not be mixed on this route: all of them without a policy, else the user or the tenant.
 fn name(route: &Route, credentials: &Credentials) -> String {
     let cookie = credentials.cookie.as_ref();
     let all = cookie.map_or("", |value| value.to_str().unwrap());
@@ -85,7 +85,7 @@ fn name(route: &Route, credentials: &Credentials) -> String {
     kept.unwrap_or_default().to_owned()
 }
 
-/// Somebody, with the token that they have just then.
+/// A user, with the token that they have just then.
 #[derive(Clone, Copy)]
 struct Person {
     user: &'static str,
@@ -128,7 +128,7 @@ impl Person {
     }
 }
 
-/// The backend knows nobody by these credentials.
+/// The backend knows no user by these credentials.
 fn refused() -> End {
     End {
         code: Code::Unauthorized,
@@ -145,7 +145,7 @@ struct Client {
     tag: String,
 }
 
-/// The first step at which somebody read what is not theirs.
+/// The first step at which a user read what is not theirs.
 fn first_leak(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -385,7 +385,7 @@ fn everything_that_a_source_takes_from_a_client_is_in_the_key() {
     for (at, one) in keys.iter().enumerate() {
         assert!(!keys[..at].contains(one), "{one:?}");
     }
-    // Which cookie and which authorization, and how they are cut, is all the same to nobody.
+    // Which cookie and which authorization, and where one ends, makes different principals.
     let both = |cookie: &'static str, authorization: &'static str| {
         let value = |text: &'static str| (!text.is_empty()).then(|| HeaderValue::from_static(text));
         let credentials = Credentials {

@@ -1,4 +1,4 @@
-//! A client that comes back by the id that its newest event showed gets everything after that event, or is told of a gap.
+//! A client that comes back by the id that its newest event showed gets everything after that event, or a gap.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ impl World {
         self.log.import(append.read(Epoch(1), self.at));
     }
 
-    /// Offsets that a client gets that comes with this id, and whether it is told that this is all.
+    /// Offsets that a client gets that comes with this id, and whether it is confirmed that this is all.
     fn resume(&mut self, id: &Arc<str>) -> (Vec<u64>, bool, bool) {
         let start = Start::LastEventId(id.clone());
         let placed = resume::begin(&mut self.log, start, Join::Auto, self.at);

@@ -200,7 +200,7 @@ async fn an_event_id_is_looked_up_in_the_history() {
         feed.events(vec![draft("x", Some(id))]);
     }
     let by = |id: &str| world.join(&target, Start::LastEventId(id.into()));
-    // Who saw 3 may have seen the first of the two only.
+    // A client that saw 3 may have seen the first of the two only.
     let mut back = by("3");
     assert!(back.recovered);
     assert_eq!(read(&mut back.subscriber), ["4:x", "5:x", "6:x"]);

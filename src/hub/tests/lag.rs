@@ -198,7 +198,7 @@ async fn a_skip_on_a_polled_topic_goes_to_the_document() {
     let told = slow.skip_with_gap();
     assert_eq!(shorts(&told), ["0>3 slow", "4=[4]"]);
     assert!(!slow.is_behind());
-    // All who ask at one head share one snapshot.
+    // All subscribers that ask at one head share one snapshot.
     assert!(std::sync::Arc::ptr_eq(&told[1], &document));
 }
 

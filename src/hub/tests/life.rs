@@ -38,7 +38,7 @@ async fn a_feed_lingers_as_long_as_the_window_and_no_longer() {
     let mut second = world.join(&target, Start::After(Position { epoch, offset: 0 }));
     assert!(second.recovered);
     assert_eq!(read(&mut second.subscriber), ["1:a", "2:b"]);
-    // The linger time begins anew with the next one who leaves last.
+    // The linger time begins anew with the next last subscriber that leaves.
     tokio::time::sleep(seconds(10)).await;
     drop(second);
     tokio::time::sleep(seconds(59)).await;
@@ -284,7 +284,7 @@ async fn reload_changes_pace_in_place_and_moves_changed_sources() {
     let other = route("feed", poll(), Share::Public, window(10));
     world.hub.reconcile(std::slice::from_ref(&other));
     let other_target = target(&other, "/feed", Scope::Public);
-    // Whoever comes first, the channel's number stays.
+    // Whichever subscriber comes first, the channel's number stays.
     let newcomer = world.join(&other_target, Start::Live);
     let moved = world.join(&other_target, Start::Moved(at(&before.subscriber, 4)));
     assert_eq!(newcomer.subscriber.ch(), before.subscriber.ch());
@@ -292,10 +292,10 @@ async fn reload_changes_pace_in_place_and_moves_changed_sources() {
     assert_ne!(moved.at.epoch, before.at.epoch);
     assert_eq!(shorts(&moved.prelude), ["4>0 config"]);
     assert_eq!(world.running().await, 2);
-    // What nobody reads any more does not linger.
+    // A topic without readers does not linger here.
     drop(before);
     assert_eq!(world.running().await, 1);
-    // A route that is gone leaves its topics to those who are still there.
+    // A route that is gone leaves its topics to the subscribers that are still there.
     world.hub.reconcile(&[]);
     assert_eq!(world.running().await, 1);
     drop((newcomer, moved));
@@ -373,7 +373,7 @@ async fn what_is_there_is_counted() {
         r#"crossfade_subscribers{route="feed"} 3"#,
         r#"crossfade_replays_total{route="feed"} 1"#,
         r#"crossfade_gaps_total{route="feed",why="expired"} 1"#,
-        // Three entries: the third is kept for who is there.
+        // Three entries: the third is kept for the present subscriber.
         &format!("crossfade_queue_bytes {}", 3 * ENTRY),
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");

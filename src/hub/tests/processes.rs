@@ -1,5 +1,5 @@
-//! A model of two processes with one topic: what the first publishes is told to the second, late, with holes, or not any more
-//! because the first has died. Whatever happens, a client sees the backend's events one behind the other, or is told of a loss where
+//! A model of two processes with one topic: what the first publishes is sent to the second, late, with holes, or not any more
+//! because the first has died. Whatever happens, a client sees the backend's events one behind the other, or gets a gap where
 //! it does not. An event says from where to where it leads: by one on a stream, from one document to the next on a polled route.
 
 use std::collections::VecDeque;
@@ -87,7 +87,7 @@ pub struct Client {
     at: Position,
     /// Where the last event that it has seen leads.
     pub seen: u64,
-    /// It was told of a loss since.
+    /// It got a gap since.
     pub is_told: bool,
     pub losses: usize,
 }
@@ -286,7 +286,7 @@ impl Walk {
         self.at_second.push(client);
     }
 
-    /// What the first process had told before it died is resumed without a gap, unless a client has come with more.
+    /// What the first process had sent before it died is resumed without a gap, unless a client has come with more.
     fn check_resumes(&self, heard: Position) {
         let is_ahead = |client: &Client| client.at.offset > heard.offset;
         if self.at_second.iter().any(is_ahead) {
@@ -352,7 +352,7 @@ async fn no_event_is_lost_in_silence_between_two_processes() {
         }
         for client in &mut walk.at_second {
             client.read();
-            // Where nothing has come since, a loss on a stream may be all that there is to tell.
+            // Where nothing has come since, a loss on a stream may be all that there is to send.
             let is_told = is_quiet && client.is_told && walk.kind != Kind::Polled;
             assert!(is_told || client.seen == walk.produced, "seed {seed}");
         }

@@ -22,7 +22,7 @@ struct Process {
 }
 
 impl Process {
-    /// Tells the other one everything that is new.
+    /// Sends the other one everything that is new.
     fn tell(&self, export: &mut Export, other: &Follower) {
         let messages = export.messages();
         messages

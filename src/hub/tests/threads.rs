@@ -1,4 +1,4 @@
-//! The same promises with real threads: one publishes, many join, wait for the bell, read and leave.
+//! The same promises with real threads: one publishes, many join, wait for their signals, read and leave.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -60,7 +60,7 @@ async fn readers_that_come_and_go_lose_nothing_and_miss_no_bell() {
 }
 
 /// Reads to the topic's end, leaving and resuming now and then; returns how many events it has, or
-/// was told that it has not.
+/// got a gap for.
 async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bell = Arc::new(Signal::default());

@@ -1,4 +1,4 @@
-//! A log that is told of elsewhere: whoever reads there gets what they would have got here.
+//! A log that is replicated elsewhere: a subscriber there gets what it would have got here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ enum Step {
     Document(bool),
     /// What is too much is let go here.
     Trim,
-    /// Everything so far is told.
+    /// Everything so far is sent.
     Tell,
 }
 
@@ -55,7 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..30)
 }
 
-/// The same log, here and where it is told of.
+/// The same log, here and where it is sent to.
 struct Pair {
     here: Log,
     there: Log,
@@ -132,7 +132,7 @@ fn told(event: &Arc<Event>) -> String {
     format!("{position} {kind:?} {name:?} {id:?} {data:?} {change:?}")
 }
 
-/// Everything that somebody is told who begins like this and reads to the end.
+/// Everything that a subscriber gets that begins like this and reads to the end.
 fn walk(log: &mut Log, start: Start, at: Instant) -> Vec<String> {
     let joined = log.head();
     let Placed {
@@ -163,7 +163,7 @@ proptest! {
         for step in steps {
             pair.take(step);
         }
-        // As when nobody subscribes any more: then it is told to its end.
+        // As after the last subscriber: then the log is sent to its end.
         pair.take(Step::Trim);
         pair.tell();
         pair.there.trim(&REPLAY, pair.at);

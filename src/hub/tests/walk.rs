@@ -1,5 +1,5 @@
 //! A random walk over hub and topics: whatever happens in whatever order, no subscriber sees a gap
-//! without being told, order holds, nothing comes twice.
+//! without a report, order holds, nothing comes twice.
 //!
 //! The test plays the backends and keeps a model of every topic's log; each client checks what it
 //! is handed against what it was handed before and against the model.
@@ -187,7 +187,7 @@ struct On {
 
 impl On {
     /// A client that pauses, takes next to nothing or meets short memory may lose what it was promised as plain events; it is
-    /// told of the loss.
+    /// sent a gap.
     fn give_up_promise(&mut self) {
         self.plain_until = 0;
     }
@@ -356,7 +356,7 @@ impl Walk {
         let state = &mut self.clients[client];
         match &start {
             Start::Live => {
-                // Without room for a request of its own a newcomer is told that the beginning is missing.
+                // Without room for a request of its own a newcomer gets a gap for the missing beginning.
                 assert!((!gap || !self.roomy) && !recovered);
                 let start = Position { offset: 0, ..at };
                 state.last = match gap {
@@ -451,7 +451,7 @@ impl Walk {
             !on.is_kept || !self.roomy,
             "a reader has lost what was kept for it"
         );
-        // Only short memory takes what was promised, and the client is told of it.
+        // Only short memory takes what was promised, and the client gets a gap.
         on.give_up_promise();
         on.is_kept = true;
         let subscriber = &mut on.subscriber;
@@ -617,7 +617,7 @@ impl Walk {
         }
     }
 
-    /// At the end everybody reads all there is, and holds what its topic holds.
+    /// At the end every client reads all there is, and holds what its topic holds.
     async fn finish(&mut self) {
         for client in 0..CLIENTS {
             if let Some(on) = &self.clients[client].on
@@ -639,7 +639,7 @@ impl Walk {
                 matches!(on.subscriber.phase(), Phase::Ended(_))
             );
         }
-        // Whoever has gone leaves nothing behind.
+        // Clients that have gone leave nothing behind.
         self.clients.clear();
         tokio::time::sleep(Duration::from_secs(2 * AGE)).await;
         assert_eq!(self.world.running().await, 0);

@@ -75,7 +75,7 @@ pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) 
     telemetry
         .life
         .state_corrupt(path, &unread.to_string(), aside.as_deref());
-    // The configuration decides, but what may have been a kill never becomes everybody.
+    // The configuration decides, but what may have been a kill never admits all clients.
     let mut records = Records::default();
     for (name, plan) in plans {
         if matches!(unread, Unread::Foreign(_)) || plan.rollout.percent == EVERYBODY {

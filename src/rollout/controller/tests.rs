@@ -68,7 +68,7 @@ async fn without_a_state_dir_nothing_is_durable() {
     assert_eq!(stage(&controller).percent, 50);
 }
 
-/// `rollouts.json` after an admin had put everybody in.
+/// `rollouts.json` after an operator had admitted all clients.
 async fn kept_text() -> String {
     let dir = tempfile::tempdir().unwrap();
     let first = controller(10, Some(dir.path()));

@@ -1,4 +1,4 @@
-//! A record as some version has written it. What this version does not know is kept where it only tells, and lets nobody in
+//! A record as some version has written it. What this version does not know is kept where it only informs, and admits no client
 //! where it decides.
 
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ pub fn read(value: Value, now: u64) -> (Record, Option<String>) {
     let mut take = |name: &str| members.remove(name).unwrap_or_default();
     let percent = thousandths("percent", take("percent"), &mut doubts);
     let file_percent = thousandths("file_percent", take("file_percent"), &mut doubts);
-    // What tells only, or what the configuration says anew at once, does not decide.
+    // What only informs, or what the configuration says anew at once, does not decide.
     let mut record = Record {
         percent,
         percent_source: serde_json::from_value(take("percent_source")).unwrap_or(Source::Admin),

@@ -12,7 +12,7 @@ use crate::hub::Credentials;
 use crate::policy::auth::credential::{API_KEY, Extras, as_bearer};
 use crate::policy::auth::{Admission, Credential, Denied, Place};
 
-/// See the module. Nothing is allocated for who presents nothing.
+/// See the module. Nothing is allocated for a client that presents nothing.
 #[derive(Clone, Default)]
 pub struct Presented {
     /// `Cookie` without crossfade's own, `Authorization`, and what policies ask for.
@@ -94,7 +94,7 @@ impl Presented {
             .message
             .as_ref()
             .or(self.extras.subprotocol.as_ref());
-        // A token that is no header value names nobody.
+        // A token that is no header value names no user.
         let token = token.and_then(|token| as_bearer(token).ok());
         Credentials {
             cookie: self.cookie(),
@@ -103,10 +103,10 @@ impl Presented {
         }
     }
 
-    /// What goes upstream for somebody who was let in.
+    /// What goes upstream for an admitted user.
     ///
-    /// Of those who share by claims only what these claims say, and of what they presented only what was judged: with
-    /// another cookie beside it the backend might answer all of them as somebody else.
+    /// Of users that share by claims only these claims are sent, and of their credentials only the judged one: with
+    /// another cookie beside it the backend might answer all of them as another user.
     pub(crate) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
         let identity = admission.fields(claims);
         let (cookie, authorization) = match &admission.ticketed {
@@ -117,7 +117,7 @@ impl Presented {
             (Some(_), _) => admission.judged(cookie, authorization),
             (None, Some(_)) => (cookie, authorization),
             (None, None) => {
-                // Beside a cookie that says who it is, another `Authorization` might say that it is somebody else.
+                // Beside a cookie that names the user, another `Authorization` might name a different one.
                 let is_by_cookie = matches!(admission.found.credential, Credential::Token(_))
                     && admission.found.place == Place::Cookie;
                 let sent = authorization.filter(|_| !is_by_cookie);

@@ -35,13 +35,13 @@ pub(crate) struct Access {
     questions: Vec<Question>,
     /// What came behind questions, and is read only when they are answered: it may change which user it is.
     held: Vec<Input>,
-    /// Users whom authorities are asked about again.
+    /// Users that authorities are asked about again.
     pub rechecking: Vec<Rechecking>,
     /// When to look at the users again.
     pub watch_at: Option<Instant>,
-    /// Authorities that could not tell are left alone until then, by their policies.
+    /// Authorities that could not answer are left alone until then, by their policies.
     pub ask_again_at: Vec<(Arc<str>, Instant)>,
-    /// The ends of tokens that the client was told of, by the policy that takes them.
+    /// The ends of tokens that the client was warned of, by the policy that takes them.
     pub noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
     seat: Option<Box<Seat>>,
@@ -223,7 +223,7 @@ impl Access {
         }
     }
 
-    /// The user whom one of these policies knows by something that did not come in a message: a token that another policy has
+    /// The user that one of these policies knows by something that did not come in a message: a token that another policy has
     /// taken there says nothing of them.
     fn known_otherwise(&self, cx: &Context, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
         self.presented.extras.message.as_ref()?;
@@ -311,7 +311,7 @@ impl Access {
         }
     }
 
-    /// From now on this is the user whom the policy knows here.
+    /// From now on this is the user that the policy knows here.
     pub fn remember(&mut self, cx: &Context, admission: Arc<Admission>) {
         cx.member().admit(admission);
         self.watch_at = Some(Instant::now());
@@ -323,7 +323,7 @@ impl Access {
         effects.push(Effect::Renew(admission));
     }
 
-    /// Counts the connection for a user who has just become known; false where they have too many.
+    /// Counts the connection for a user that has just become known; false where it has too many.
     pub fn take_seat_for(&mut self, cx: &Context, admission: &Admission) -> bool {
         let Some(seat) = &mut self.seat else {
             return true;

@@ -16,7 +16,7 @@ use crate::session::context::Context;
 use crate::session::effect::{Effect, Effects};
 
 impl Access {
-    /// Looks at every user's time: an expired user is out, one who soon expires is announced, one who is due is asked for again.
+    /// Looks at every user's time: an expired user is out, a soon end is announced, a due user is asked for again.
     pub fn watch(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
         self.watch_at = None;
         for admission in cx.member().admissions() {
@@ -169,7 +169,7 @@ impl Access {
         }
     }
 
-    /// What was presented is looked for and judged as the policy is now. A user for whom an authority has vouched stays for the
+    /// What was presented is looked for and judged as the policy is now. A user that an authority has verified stays for the
     /// time of one recheck at most: all at once would be a storm.
     fn follow_policy(
         &mut self,
@@ -229,7 +229,7 @@ impl Access {
     }
 }
 
-/// Users whom an admin has revoked are out.
+/// Users that an operator has revoked are out.
 pub(crate) fn drop_revoked(cx: &Context, effects: &mut Effects) {
     for admission in cx.member().admissions() {
         if !effects.closes() && cx.shared.authenticator.is_revoked(&admission) {
@@ -238,7 +238,7 @@ pub(crate) fn drop_revoked(cx: &Context, effects: &mut Effects) {
     }
 }
 
-/// A user is not who they were: the connection goes with them, or only what they had subscribed to.
+/// A user is not valid any more: its connection ends, or only what it had subscribed to.
 fn lose(cx: &Context, auth: &Arc<str>, denied: &Denied, effects: &mut Effects) {
     cx.member().dismiss(auth);
     let is_own = cx.realm.is_stream() || cx.rules().auth.iter().any(|own| own.name == *auth);

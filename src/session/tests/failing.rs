@@ -1,4 +1,4 @@
-//! A bug of ours costs one connection, never the house.
+//! A bug of ours costs one connection, never the process.
 
 use super::FILE;
 use super::memory::pair;

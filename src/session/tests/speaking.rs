@@ -119,7 +119,7 @@ async fn both_kinds_of_ping_come_and_silence_is_the_end() {
         world.shared.clone(),
     ));
     let mut bytes = Vec::new();
-    // Nobody answers: the connection ends by itself.
+    // The client does not answer: the connection ends by itself.
     tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes)
         .await
         .expect("read");

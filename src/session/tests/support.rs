@@ -1,4 +1,4 @@
-//! A small world: a configuration, feeds that the test drives, and clients on a transport in memory.
+//! A test environment: a configuration, feeds that the test drives, and clients on a transport in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// The next topic that somebody began to listen to.
+    /// The next topic that a client subscribed to first.
     pub async fn feed(&mut self) -> Publisher {
         let feed = timeout(PATIENCE, self.feeds.recv()).await;
         feed.expect("a topic begins").expect("the hub is there")
@@ -109,7 +109,7 @@ impl World {
         self.shared.sessions.recheck();
     }
 
-    /// The same, at the moment when the sessions have not been told yet.
+    /// The same, at the moment when the sessions have not been notified yet.
     pub fn reload_unheard(&self, file: &str) {
         let generation = self.shared.in_force.load().generation + 1;
         let next = Arc::new(in_force(file, generation));

@@ -24,7 +24,7 @@ struct View {
     last: String,
     items: Items,
     paused: bool,
-    /// A gap was told: the next thing may be anything later.
+    /// A gap was sent: the next event may be anything later.
     forgiven: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Polls one document in its rhythm, and tells what changed.
+//! Polls one document in its rhythm, and publishes what changed.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -96,7 +96,7 @@ struct Poller {
     not_modified: u32,
     /// The last answer had lost most of its items, and was not believed.
     is_mass_delete: bool,
-    /// The last answer was above the limit, and clients have been told.
+    /// The last answer was above the limit, and clients have been notified.
     is_oversized: bool,
     /// Why the last list could not be compared; it is in the log.
     doubt: Option<Doubt>,
@@ -214,7 +214,7 @@ impl Poller {
             };
             let is_asked = match self.topic.is_attended() {
                 true => self.outage.during(slice).await,
-                // No client is there to be told that something is due.
+                // No client is there to be notified of what is due.
                 false => slice.await,
             };
             if is_asked {
@@ -397,7 +397,7 @@ impl Poller {
     }
 
     /// Counts an answer that is none. What clients hold stays as it is; a document too large to be
-    /// read is a loss, of which they are told once. `None` when the topic is over.
+    /// read is a loss, which they get once. `None` when the topic is over.
     async fn unusable(&mut self, route: &Route, error: Error) -> Option<Round> {
         self.feed
             .telemetry

@@ -75,14 +75,14 @@ struct Follower {
     resume: Resume,
     /// The reconnection time that the stream set.
     retry: Option<Duration>,
-    /// Clients have been told that the topic is live: from then on there is something to lose.
+    /// Clients know that the topic is live: from then on there is something to lose.
     was_open: bool,
     /// Another process has read this topic until now.
     is_to_take_over: bool,
     /// Nothing has come since a client's id was sent, and the stream was lost: nothing is missing if it has ids of its own. That
     /// is known with its first event; until then it is waited for one.
     doubted_until: Option<Instant>,
-    /// A loss to be told as soon as the stream goes on: it lasts until then.
+    /// A loss to be reported as soon as the stream goes on: it lasts until then.
     owed: Option<GapWhy>,
     /// The stream's span, as long as it is read.
     opening: Span,
@@ -280,7 +280,7 @@ impl Follower {
         }
     }
 
-    /// The stream goes on: the topic is live, and told of what was lost.
+    /// The stream goes on: the topic is live, and gets what was lost.
     ///
     /// # Errors
     /// The topic is over.
@@ -307,7 +307,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has told
+    /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has sent
     /// everything that it has read. Events with ids that both have read are then known. False where something may be missing.
     async fn take_over(&mut self) -> bool {
         let is_covered = self.topic.take_over().await;
@@ -374,7 +374,7 @@ impl Follower {
         }
     }
 
-    /// Waits for the stream's next bytes; tells meanwhile of the loss that is doubtful, if that falls due.
+    /// Waits for the stream's next bytes; reports meanwhile the loss that is doubtful, if that falls due.
     async fn while_doubted<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         if let Some(until) = self.doubted_until {

@@ -92,7 +92,7 @@ async fn stream_without_ids_tells_one_gap_for_each_kill() {
     join_all((0..40).map(tells_each_loss)).await;
 }
 
-/// What a client holds who applies everything it gets.
+/// What a client holds that applies everything it gets.
 fn apply(held: &mut Value, told: &str) {
     if let Some(document) = told.strip_prefix("snap ") {
         *held = parse(document);

@@ -1,4 +1,4 @@
-//! A backend that the test answers for by hand, and a subscriber that tells what it got.
+//! A backend that the test answers for by hand, and a subscriber that reports what it got.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -225,14 +225,14 @@ impl Listener {
         timeout(PATIENCE, self.entry()).await.expect("nothing came")
     }
 
-    /// The next change of the state that a client is told: `live` or `stale WHY`.
+    /// The next change of the state that a client gets: `live` or `stale WHY`.
     pub async fn state(&mut self) -> String {
         timeout(PATIENCE, self.change())
             .await
             .expect("no state was told")
     }
 
-    /// Whether the client has been told of no other state than the last.
+    /// Whether the client has got no other state than the last.
     pub fn is_steady(&mut self) -> bool {
         self.subscriber.state_change().is_none()
     }

@@ -278,7 +278,7 @@ impl Heads {
         self.filled == 0 && self.payload == 0 && self.fragments == 0
     }
 
-    /// How long the head is, as far as its bytes tell (RFC 6455 section 5.2).
+    /// How long the head is, as far as its bytes say (RFC 6455 section 5.2).
     fn head_length(&self) -> usize {
         if self.filled < 2 {
             return 2;
