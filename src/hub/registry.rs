@@ -3,6 +3,8 @@
 //! Topics are spread over shards by their key. A shard's lock is held for bookkeeping only: a topic is made, attached to, woken,
 //! closed and dropped, and its tasks are spawned, without it. No two shards are locked at once.
 
+mod leaving;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
@@ -11,23 +13,24 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
+pub(super) use leaving::close;
+
 use super::alarms::Alarms;
 use super::budget::Budget;
 use super::counts::{Counts, OwnerPermit, Permit};
 use super::history::Log;
 use super::history::lineage::Writer;
-use super::index::{Entered, Retired, Topics};
+use super::index::{Entered, Topics};
 use super::key::{Credentials, Identity, Scope, Target, TopicKey, last_event_id};
 use super::role::Leader;
 use super::shards::Shards;
 use super::squeeze::Squeeze;
-use super::topic::{Birth, Home, Topic, left_behind};
+use super::topic::{Birth, Topic, left_behind};
 use super::types::{Limits, Phase, Start};
 use super::upkeep;
 use super::wake::Signal;
 use crate::config::Source;
 use crate::error::{Code, Refusal};
-use crate::event::End;
 use crate::telemetry::Telemetry;
 
 /// After so many milliseconds a client may ask again, since another process could serve it by then.
@@ -255,42 +258,6 @@ impl Node {
         Some(topic)
     }
 
-    /// A topic without a subscriber so far lingers as if the last subscriber had left.
-    fn vacate(self: &Arc<Self>, topic: &Arc<Topic>) {
-        let mut topics = self.beside(topic);
-        let lingers = topic.presence.count() == 0 && topics.vacate(topic);
-        drop(topics);
-        if lingers {
-            self.linger(topic);
-        }
-    }
-
-    /// Ends a topic: a client that comes from now on gets a new one. Where its stream said so, clients that were cut off
-    /// before its end can resume it for as long as it may be replayed.
-    pub fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
-        let stays = topic.outlives(&end);
-        let mut topics = self.beside(topic);
-        if stays {
-            let retired = topics.retire(topic);
-            drop(topics);
-            self.close_over(topic, retired, end);
-        } else {
-            let removed = topics.remove(topic);
-            drop(topics);
-            topic.close(Some(end));
-            drop(removed);
-        }
-    }
-
-    /// Closes a topic that is over, and stays for clients that resume it.
-    fn close_over(self: &Arc<Self>, topic: &Arc<Topic>, retired: Retired, end: End) {
-        topic.close(Some(end));
-        close(retired.removed);
-        if retired.lingers {
-            self.linger(topic);
-        }
-    }
-
     fn make(self: &Arc<Self>, birth: Birth) -> Arc<Topic> {
         let meters = self.telemetry.hub.topic_meters(&birth.target.route.name);
         let (home, budget) = (self.clone(), self.budget.clone());
@@ -362,44 +329,6 @@ impl Node {
                 return ch;
             }
         }
-    }
-}
-
-impl Home for Node {
-    /// The last one's going starts the linger time.
-    fn leave(self: Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
-        match topic.detach(slot, is_paused) {
-            (0, _) => {}
-            (_, true) => return self.beside(topic).pass_on(topic),
-            (_, false) => return,
-        }
-        let age = topic.route.load().replay.age;
-        let fleeting =
-            age.is_zero() || topic.key.is_own_read() || topic.superseded.load(Ordering::Relaxed);
-        let mut topics = self.beside(topic);
-        // Another one may be here by now, or expected.
-        if topic.presence.count() > 0 {
-            return;
-        }
-        if fleeting {
-            let removed = topics.remove(topic);
-            drop(topics);
-            close(removed);
-        } else if topics.vacate(topic) {
-            drop(topics);
-            self.linger(topic);
-        }
-    }
-
-    fn telemetry(&self) -> &Telemetry {
-        &self.telemetry
-    }
-}
-
-/// Closes a topic that was taken out, and drops it.
-pub(super) fn close(removed: Option<Arc<Topic>>) {
-    if let Some(topic) = removed {
-        topic.close(None);
     }
 }
 

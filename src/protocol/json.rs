@@ -1,8 +1,9 @@
 //! The subprotocol `crossfade.v1.json`: one JSON object per text message, `t` is its type.
 
+mod writer;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,11 +11,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use writer::Out;
+
 use super::{Codec, Input, Message, Output, Req, ResBody, Tag, View, Violation};
 use crate::event::encodings::EncodingId;
 use crate::event::{Data, Event, Kind};
 use crate::json::Scalar;
-use crate::packet::{Draft, Packet, Payload};
+use crate::packet::{Packet, Payload};
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "crossfade.v1.json";
@@ -72,7 +75,10 @@ impl Codec for Json {
         };
         let id = EncodingId::JSON_BEHIND_CHANNEL;
         let rest = event.encodings.get_or_encode(id, encode);
-        send(Packet::with_head(begin_event(event, view.ch, 0).0, rest));
+        send(Packet::with_head(
+            begin_event(event, view.ch, 0).into_draft(),
+            rest,
+        ));
     }
 
     fn has_words(&self) -> bool {
@@ -343,89 +349,6 @@ fn encode_output(output: &Output<'_>) -> Payload {
         Output::Pong => out.begin("pong"),
     }
     out.finish()
-}
-
-/// A message in the making, member by member.
-struct Out(Draft);
-
-impl Out {
-    fn with_capacity(bytes: usize) -> Self {
-        Out(Draft::with_capacity(bytes))
-    }
-
-    fn begin(&mut self, kind: &str) {
-        self.0.push(b"{\"t\":\"");
-        self.0.push(kind.as_bytes());
-        self.0.push(b"\"");
-    }
-
-    fn name(&mut self, name: &str) {
-        self.0.push(b",\"");
-        self.0.push(name.as_bytes());
-        self.0.push(b"\":");
-    }
-
-    /// Which message is answered.
-    fn id(&mut self, id: &Tag) {
-        if let Tag::Number(id) = id {
-            self.plain("id", id);
-        }
-    }
-
-    /// A value that needs no quotes.
-    fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        self.write(format_args!("{value}"));
-    }
-
-    /// A value that needs quotes and no escapes.
-    fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        self.write(format_args!("\"{value}\""));
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.string(value);
-    }
-
-    /// The payload: JSON embedded as it was, anything else as text.
-    fn data(&mut self, data: &[u8], is_json: bool) {
-        if is_json {
-            self.name("d");
-            self.0.push(data);
-        } else {
-            self.text("x", &String::from_utf8_lossy(data));
-        }
-    }
-
-    fn headers(&mut self, headers: &[(String, String)]) {
-        self.name("headers");
-        self.0.push(b"{");
-        for (index, (name, value)) in headers.iter().enumerate() {
-            if index > 0 {
-                self.0.push(b",");
-            }
-            self.string(name);
-            self.0.push(b":");
-            self.string(value);
-        }
-        self.0.push(b"}");
-    }
-
-    fn string(&mut self, value: &str) {
-        // Writing into memory does not fail.
-        drop(serde_json::to_writer(self.0.writer(), value));
-    }
-
-    fn write(&mut self, value: std::fmt::Arguments<'_>) {
-        drop(self.0.writer().write_fmt(value));
-    }
-
-    fn finish(mut self) -> Payload {
-        self.0.push(b"}");
-        self.0.finish()
-    }
 }
 
 #[cfg(test)]

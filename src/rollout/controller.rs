@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::file::Records;
 use super::change::{Plan, StageChange};
-use super::record::{Change, Entry, Record};
+use super::record::{Change, Record};
 use super::window::{WINDOW, Windows};
 use super::{Stage, Stages};
 use crate::config::{Config, Rollout};
@@ -23,6 +23,9 @@ use crate::storage::{self, PRIVATE, unix_seconds};
 use crate::telemetry::{Cohorts, Counted, Telemetry};
 
 mod file;
+mod status;
+
+pub use status::Status;
 
 /// The file's name in `state_dir`.
 const FILE: &str = "rollouts.json";
@@ -85,17 +88,6 @@ struct StateFile {
     written: tokio::sync::Mutex<u64>,
     /// Whether the last write succeeded.
     sound: AtomicBool,
-}
-
-/// One rollout as it stands.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// What the file says.
-    pub plan: Arc<Rollout>,
-    /// What is in force, and how it came to be.
-    pub record: Record,
-    /// Whether it would outlive a restart.
-    pub durable: bool,
 }
 
 /// Why a change was refused.
@@ -210,37 +202,6 @@ impl Controller {
             self.0.telemetry.life.panicked("rollout state file");
         }
         self.status(name).ok_or(Refused::Unknown)
-    }
-
-    /// One rollout.
-    pub fn status(&self, name: &str) -> Option<Status> {
-        self.list().into_iter().find(|s| *s.plan.name == *name)
-    }
-
-    /// All configured rollouts, by name.
-    pub fn list(&self) -> Vec<Status> {
-        let kept = self.kept();
-        let durable = self
-            .0
-            .file
-            .as_ref()
-            .is_some_and(|file| file.sound.load(Ordering::Relaxed));
-        kept.plans
-            .iter()
-            .filter_map(|(name, plan)| {
-                Some(Status {
-                    plan: plan.rollout.clone(),
-                    record: kept.records.by_name.get(name)?.clone(),
-                    durable,
-                })
-            })
-            .collect()
-    }
-
-    /// What happened to one rollout, oldest first.
-    pub fn history(&self, name: &str) -> Option<Vec<Entry>> {
-        let status = self.status(name)?;
-        Some(status.record.history().cloned().collect())
     }
 
     /// Gives everything away: where the rollouts stand, as the state file would say it. From now on nothing changes here.

@@ -1,23 +1,198 @@
-//! The last rounds of a session: the closing handshake, and the line that it leaves in the log.
+//! How a session follows commands, reloads and rollouts, waits without a transport, and ends.
 
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::accepted::Mode;
+use super::auth::recheck::drop_revoked;
 use super::connection::{Round, Session};
-use super::drain::{Leaving, is_exit};
+use super::drain::{Leaving, exit, is_exit, spread, window};
+use super::effect::Effects;
+use super::handle::Directive;
+use super::listing::Shown;
+use super::reconcile::{self, Wanted};
 use super::slow::Slow;
-use super::subscription::{Verdict, refusal_of};
+use super::subscription::{Subscription, Verdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
 use crate::protocol::{Output, Tag};
-use crate::rollout::Transport;
+use crate::rollout::Transport as Cohort;
+use crate::transport::Transport;
 
 /// How long the closing handshake may take.
 const CLOSING: Duration = Duration::from_secs(3);
 
 impl Session {
+    /// Does what others want.
+    pub(super) fn obey(&mut self, now: Instant) {
+        let member = self.cx.member().clone();
+        for directive in member.take_directives(!self.link.is_stalled()) {
+            if self.closing_until.is_some() && !matches!(directive, Directive::Show(_)) {
+                continue;
+            }
+            match directive {
+                Directive::Show(asked) => asked.answer(member.number, self.shown()),
+                Directive::Recheck => self.recheck(now),
+                Directive::Close(code) => self.close(code, "", now),
+                Directive::Notice(notice) => self.link.say(&Output::Notice {
+                    level: &notice.level,
+                    msg: &notice.msg,
+                    d: notice.d.as_deref(),
+                }),
+                Directive::Drain(window, why) => {
+                    if let Some(exit) = self.leaving.leave_with_node(window, now) {
+                        self.link.say(&exit.announced("same", why, now));
+                    }
+                }
+                Directive::Stay => self.leaving.stay_with_node(),
+                Directive::Attach(transport) => self.go_on_over(transport),
+            }
+        }
+    }
+
+    /// Looks again where something newer is in force than this session has seen: what is asked for now goes by the newest.
+    /// False where the session is over by that.
+    pub(super) fn keeps_up(&mut self, now: Instant) -> bool {
+        if self.cx.shared.in_force.load().generation != self.cx.in_force.generation {
+            self.recheck(now);
+        }
+        self.closing_until.is_none()
+    }
+
+    /// Looks again at configuration and stages.
+    pub(super) fn recheck(&mut self, now: Instant) {
+        let in_force = self.cx.shared.in_force.load_full();
+        if in_force.generation != self.cx.in_force.generation {
+            self.cx.in_force = in_force;
+            self.follow_reload(now);
+        }
+        let mut effects = Effects::default();
+        drop_revoked(&self.cx, &mut effects);
+        self.apply(effects, now);
+        if self.closing_until.is_none() {
+            self.obey_rollouts(now);
+        }
+    }
+
+    fn follow_reload(&mut self, now: Instant) {
+        let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
+        let url = match (hello, self.subscriptions.first()) {
+            (Some(Mode::Single { url, .. }), _) => Some(url.clone()),
+            (None, Some(sub)) => Some(sub.subscriber().target().url.clone()),
+            _ => None,
+        };
+        if let Some(url) = url {
+            self.cx.follow_name(&url);
+        }
+        self.link.limit_messages(self.cx.max_message());
+        if !reconcile::admits_origin(&self.cx, &self.access.presented) {
+            return self.close(4003, "origin", now);
+        }
+        let mut effects = Effects::default();
+        self.access.follow_policies(&self.cx, now, &mut effects);
+        self.apply(effects, now);
+        if self.closing_until.is_some() {
+            return;
+        }
+        let mut ended: Vec<(u32, Refusal)> = Vec::new();
+        for sub in &mut self.subscriptions {
+            if let Err(refusal) = reconcile::follow_route(&self.cx, &mut self.access, sub, now) {
+                ended.push((sub.ch, refusal));
+            }
+        }
+        for (ch, refusal) in ended {
+            self.end_sub(ch, refusal.code, refusal.retry_ms, now);
+        }
+    }
+
+    fn obey_rollouts(&mut self, now: Instant) {
+        let stages = self.cx.shared.stages.load_full();
+        match reconcile::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
+            Wanted::Leave(route, decision) => {
+                self.count_as(Cohort::Legacy);
+                let (code, why) = exit(decision.reason);
+                let window = window(route.rollout.as_deref(), decision.reason);
+                if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
+                    self.cx
+                        .shared
+                        .telemetry
+                        .sessions
+                        .sent_to_legacy(&route.name);
+                    self.link.say(&exit.announced("native", why, now));
+                }
+                // Changes of the stages before this was known of the session did not wake it.
+                if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
+                    self.cx.member().direct(Directive::Recheck);
+                }
+            }
+            Wanted::Stay(out) => {
+                self.leaving.stay_on_websocket();
+                self.count_as(Cohort::WebSocket);
+                for (ch, route, decision) in out {
+                    self.cx
+                        .shared
+                        .telemetry
+                        .sessions
+                        .sent_to_legacy(&route.name);
+                    self.end_sub(ch, Code::Legacy, Some(spread(&route, &decision)), now);
+                }
+            }
+        }
+    }
+
+    /// The transport is gone: the session waits for another where its client may come back, and is over where it may not.
+    pub(super) fn lose_transport(&mut self, now: Instant) -> Round {
+        let Some(parking) = &mut self.parking else {
+            return Round::Gone;
+        };
+        let memory = || self.cx.shared.hub.reserve();
+        if self.closing_until.is_some() || !parking.park(memory(), now) {
+            return Round::Gone;
+        }
+        parking.outlive(self.link.detach());
+        Round::Again
+    }
+
+    /// The client is back.
+    pub(super) fn go_on_over(&mut self, transport: Box<dyn Transport>) {
+        let read = self.link.attach(transport);
+        self.link.limit_messages(self.cx.max_message());
+        self.heartbeat.hear();
+        if let Some(parking) = &mut self.parking {
+            parking.unpark();
+            parking.outlive(read);
+        }
+    }
+
+    /// Until when the session waits for its client to come back, where it does.
+    pub(super) fn parked_until(&self) -> Option<Instant> {
+        self.parking.as_ref()?.until()
+    }
+
+    /// Whether a parked session has waited long enough, or takes memory that is not there.
+    pub(super) fn is_forgotten(&mut self, now: Instant) -> bool {
+        let waiting = self.link.outbox().bytes();
+        let parking = self.parking.as_mut();
+        parking.is_some_and(|parking| parking.is_over(waiting, now))
+    }
+
+    /// What the admin API is to know.
+    fn shown(&self) -> Shown {
+        let mut queued = self.link.queued();
+        for subscription in &self.subscriptions {
+            let waiting = subscription.waiting();
+            queued.messages += waiting.messages;
+            queued.bytes += waiting.bytes;
+        }
+        Shown {
+            queued,
+            subscriptions: self.subscriptions.iter().map(Subscription::info).collect(),
+        }
+    }
+
     /// Begins the end from our side: nothing of what waits unwritten goes before it where the client
     /// takes nothing.
     pub(super) fn close(&mut self, code: u16, reason: &str, now: Instant) {
@@ -25,7 +200,7 @@ impl Session {
             return;
         }
         if is_exit(code) {
-            self.count_as(Transport::Legacy);
+            self.count_as(Cohort::Legacy);
         }
         // Whether they were executed is not known here any more.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
@@ -44,7 +219,7 @@ impl Session {
     }
 
     /// Counts among the sessions that their rollout sends to this transport.
-    pub(super) fn count_as(&mut self, cohort: Transport) {
+    pub(super) fn count_as(&mut self, cohort: Cohort) {
         let protocol = self.link.codec().name();
         self.life.count_as(&self.cx, protocol, cohort);
     }

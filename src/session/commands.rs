@@ -1,26 +1,25 @@
 //! What a client asks for, and what it is answered.
 
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
 use super::accepted::Mode;
-use super::auth::{Hello, Then, claims_of};
+use super::auth::{Hello, Then};
 use super::checks::{Checked, Checks};
-use super::client::{Located, Person};
+use super::client::Located;
 use super::connection::Session;
-use super::effect::Effects;
-use super::filter::Filter;
+use super::effect::{Effect, Effects};
 use super::frame::{Frame, Wants, Wish};
+use super::joining::Joining;
+use super::reconcile;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
 use super::welcome::Beginning;
 use crate::error::{Code, Refusal};
-use crate::event::{self, Position};
-use crate::hub::Start;
 use crate::policy::auth::{Admission, Denied};
 use crate::protocol::{Input, Output, Req, Tag};
-use crate::rollout::Transport;
 
 /// `sub`s above the limit before the client is sent away for a while.
 const PATIENCE: u32 = 100;
@@ -204,6 +203,65 @@ impl Session {
         self.apply(effects, now);
     }
 
+    /// Acts on what authorities have said. Returns whether one has.
+    pub(super) fn learn(&mut self, now: Instant, task: &mut task::Context<'_>) -> bool {
+        if self.closing_until.is_some() {
+            // Nothing comes behind a close.
+            return false;
+        }
+        let mut effects = Effects::default();
+        let mut has_learnt = self.access.hear_rechecks(&self.cx, now, task, &mut effects);
+        self.apply(effects, now);
+        while self.closing_until.is_none()
+            && let Poll::Ready((then, outcome)) = self.access.poll_answer(task)
+        {
+            has_learnt = true;
+            self.answered(then, outcome, now);
+            for input in self.access.release() {
+                if self.closing_until.is_none() {
+                    self.handle(input, now);
+                }
+            }
+        }
+        has_learnt
+    }
+
+    /// Does what a part of the session wants done.
+    pub(super) fn apply(&mut self, effects: Effects, now: Instant) {
+        for effect in effects {
+            if self.closing_until.is_some() {
+                return;
+            }
+            match effect {
+                Effect::Close(code, reason) => self.close(code, reason, now),
+                Effect::Welcome => self.welcome(now),
+                Effect::Accept(Tag::None) => {}
+                Effect::Accept(id) => self.link.reply(&Output::Ok { id: &id, sub: None }),
+                Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),
+                Effect::Renew(admission) => {
+                    let (presented, subs) = (&self.access.presented, &mut self.subscriptions);
+                    for ch in reconcile::renew(&self.cx, presented, subs, &admission) {
+                        self.end_sub(ch, Code::Forbidden, None, now);
+                    }
+                }
+                Effect::Lose(auth, code) => {
+                    for ch in reconcile::channels_by(&self.cx, &self.subscriptions, &auth) {
+                        self.end_sub(ch, code, None, now);
+                    }
+                }
+                Effect::Expires(unix) => {
+                    let d = serde_json::json!({"auth_exp": unix});
+                    let d = serde_json::value::to_raw_value(&d);
+                    self.link.say(&Output::Notice {
+                        level: "warn",
+                        msg: "auth_expiring",
+                        d: d.ok().as_deref(),
+                    });
+                }
+            }
+        }
+    }
+
     /// Takes a frame as far as it gets: it is done, or refused, or waits for an authority. `denied` is what that has said.
     fn advance(&mut self, mut frame: Frame, denied: Option<Denied>, now: Instant) {
         if self.closing_until.is_some() {
@@ -232,8 +290,15 @@ impl Session {
         };
         match frame.wants {
             Wants::Sub(id, wish) => {
-                if let Err(refusal) = self.join(place, id.clone(), wish, admission, now) {
-                    self.refuse_sub(&id, &refusal, now);
+                let joining = Joining {
+                    cx: &self.cx,
+                    presented: &self.access.presented,
+                    subscriptions: &self.subscriptions,
+                    protocol: self.link.codec().name(),
+                };
+                match joining.join(place, id.clone(), wish, admission, now) {
+                    Ok(sub) => self.add_sub(sub),
+                    Err(refusal) => self.refuse_sub(&id, &refusal, now),
                 }
             }
             Wants::Req(request) => {
@@ -252,79 +317,12 @@ impl Session {
         }
     }
 
-    /// Joins what a wish names, for a client that may; it is answered when the upstream is known to answer.
-    ///
-    /// # Errors
-    /// Why not; nothing is joined then.
-    fn join(
-        &mut self,
-        (found, url): Located,
-        id: Tag,
-        wish: Wish,
-        admission: Option<Arc<Admission>>,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let cx = &self.cx;
-        let member = cx.member();
-        let client = &member.client;
-        let route = found.route.clone();
-        let identity = admission.as_ref().map(|admission| &*admission.identity);
-        let credentials = match &admission {
-            Some(admission) => self.access.presented.verified(admission, claims_of(&route)),
-            None => self.access.presented.unverified(),
-        };
-        let person = identity.map_or(Person::Unknown(&credentials), Person::Known);
-        let judged = cx.judged(admission.as_ref());
-        let judged = judged.as_ref().map(|admission| &*admission.identity);
-        let target = client.target(found, url, member.number, person, judged)?;
-        let filter = match wish.filter.is_empty() {
-            true => None,
-            false => Some(Filter::new(wish.filter, &route).map_err(|_| {
-                Refusal::new(Code::BadFrame, "the route does not allow to filter by that")
-            })?),
-        };
-        let named = wish.after;
-        let start = match (&named, wish.last_event_id) {
-            (Some(after), _) => Start::After(Position::named(after).ok_or_else(|| {
-                let detail = "`after` is no position: send the last `o`, or leave it out";
-                Refusal::new(Code::BadFrame, detail)
-            })?),
-            (None, Some(id)) => Start::LastEventId(id.into()),
-            (None, None) => Start::Live,
-        };
-        if start != Start::Live {
-            cx.shared.telemetry.sessions.resume_asked(&route.name);
-        }
-        let mut joined = cx.shared.hub.join(
-            Arc::new(target),
-            credentials,
-            start,
-            None,
-            member.signal.clone(),
-        )?;
-        let ch = joined.subscriber.ch();
-        if self.subscriptions.iter().any(|sub| sub.ch == ch) {
-            return Err(Refusal::new(
-                Code::Conflict,
-                "this connection is subscribed there already",
-            ));
-        }
-        if let (Some(after), Some(first)) = (&named, joined.prelude.first_mut())
-            && matches!(first.kind, event::Kind::Gap { .. })
-        {
-            *first = first.told_from(after);
-        }
-        let (telemetry, cohort) = (&cx.shared.telemetry, Transport::WebSocket.as_str());
-        let meters = telemetry
-            .sessions
-            .route_meters(&route.name, self.link.codec().name(), cohort);
+    fn add_sub(&mut self, sub: Subscription) {
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
         }
-        let sub = Subscription::new(id, joined, route, filter, admission, meters, now);
         self.subscriptions.push(sub);
-        Ok(())
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
@@ -373,5 +371,20 @@ impl Session {
             upstream_request::start(&self.cx.shared, &self.cx.in_force, caller, place, request)?;
         self.calls.push(call);
         Ok(())
+    }
+
+    pub(super) fn answer_calls(&mut self, task: &mut task::Context<'_>) {
+        let mut index = 0;
+        while let Some(call) = self.calls.get_mut(index) {
+            let Poll::Ready(answer) = call.poll_answer(task) else {
+                index += 1;
+                continue;
+            };
+            let call = self.calls.swap_remove(index);
+            self.link.answer(&call.id, &answer);
+        }
+        if self.calls.is_empty() {
+            self.calls = Vec::new();
+        }
     }
 }

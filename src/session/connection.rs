@@ -12,30 +12,26 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::accepted::{Mode, Opening};
+use super::accepted::Opening;
 use super::access_record::{Life, NO_CODE};
 use super::auth::Access;
-use super::auth::recheck::drop_revoked;
 use super::client::Client;
 use super::context::{Context, Realm};
 use super::delivery::Delivery;
-use super::drain::{Leaving, exit, spread, window};
-use super::effect::{Effect, Effects};
-use super::handle::{Directive, Member};
+use super::drain::Leaving;
+use super::effect::Effects;
+use super::handle::Member;
 use super::heartbeat::{Beat, Heartbeat};
 use super::keep::Keep;
 use super::link::{Link, Sent};
-use super::listing::Shown;
 use super::parking::Parking;
-use super::reconcile::{self, Wanted};
 use super::subscription::Subscription;
 use super::timer::Timer;
 use super::upstream_request::Call;
 use super::welcome::Beginning;
 use super::{Shared, slow};
 use crate::error::{Code, Refusal, Side};
-use crate::protocol::{Message, Output, Tag, Violation};
-use crate::rollout::Transport as Cohort;
+use crate::protocol::{Message, Tag, Violation};
 use crate::router::InForce;
 use crate::transport::{Incoming, Transport};
 
@@ -229,247 +225,6 @@ impl Session {
                 Round::Again
             }
             Poll::Pending => Round::Waits,
-        }
-    }
-
-    /// Does what others want.
-    fn obey(&mut self, now: Instant) {
-        let member = self.cx.member().clone();
-        for directive in member.take_directives(!self.link.is_stalled()) {
-            if self.closing_until.is_some() && !matches!(directive, Directive::Show(_)) {
-                continue;
-            }
-            match directive {
-                Directive::Show(asked) => asked.answer(member.number, self.shown()),
-                Directive::Recheck => self.recheck(now),
-                Directive::Close(code) => self.close(code, "", now),
-                Directive::Notice(notice) => self.link.say(&Output::Notice {
-                    level: &notice.level,
-                    msg: &notice.msg,
-                    d: notice.d.as_deref(),
-                }),
-                Directive::Drain(window, why) => {
-                    if let Some(exit) = self.leaving.leave_with_node(window, now) {
-                        self.link.say(&exit.announced("same", why, now));
-                    }
-                }
-                Directive::Stay => self.leaving.stay_with_node(),
-                Directive::Attach(transport) => self.go_on_over(transport),
-            }
-        }
-    }
-
-    /// Does what a part of the session wants done.
-    pub(super) fn apply(&mut self, effects: Effects, now: Instant) {
-        for effect in effects {
-            if self.closing_until.is_some() {
-                return;
-            }
-            match effect {
-                Effect::Close(code, reason) => self.close(code, reason, now),
-                Effect::Welcome => self.welcome(now),
-                Effect::Accept(Tag::None) => {}
-                Effect::Accept(id) => self.link.reply(&Output::Ok { id: &id, sub: None }),
-                Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),
-                Effect::Renew(admission) => {
-                    let (presented, subs) = (&self.access.presented, &mut self.subscriptions);
-                    for ch in reconcile::renew(&self.cx, presented, subs, &admission) {
-                        self.end_sub(ch, Code::Forbidden, None, now);
-                    }
-                }
-                Effect::Lose(auth, code) => {
-                    for ch in reconcile::channels_by(&self.cx, &self.subscriptions, &auth) {
-                        self.end_sub(ch, code, None, now);
-                    }
-                }
-                Effect::Expires(unix) => {
-                    let d = serde_json::json!({"auth_exp": unix});
-                    let d = serde_json::value::to_raw_value(&d);
-                    self.link.say(&Output::Notice {
-                        level: "warn",
-                        msg: "auth_expiring",
-                        d: d.ok().as_deref(),
-                    });
-                }
-            }
-        }
-    }
-
-    /// Acts on what authorities have said. Returns whether one has.
-    fn learn(&mut self, now: Instant, task: &mut task::Context<'_>) -> bool {
-        if self.closing_until.is_some() {
-            // Nothing comes behind a close.
-            return false;
-        }
-        let mut effects = Effects::default();
-        let mut has_learnt = self.access.hear_rechecks(&self.cx, now, task, &mut effects);
-        self.apply(effects, now);
-        while self.closing_until.is_none()
-            && let Poll::Ready((then, outcome)) = self.access.poll_answer(task)
-        {
-            has_learnt = true;
-            self.answered(then, outcome, now);
-            for input in self.access.release() {
-                if self.closing_until.is_none() {
-                    self.handle(input, now);
-                }
-            }
-        }
-        has_learnt
-    }
-
-    /// Looks again where something newer is in force than this session has seen: what is asked for now goes by the newest.
-    /// False where the session is over by that.
-    pub(super) fn keeps_up(&mut self, now: Instant) -> bool {
-        if self.cx.shared.in_force.load().generation != self.cx.in_force.generation {
-            self.recheck(now);
-        }
-        self.closing_until.is_none()
-    }
-
-    /// Looks again at configuration and stages.
-    pub(super) fn recheck(&mut self, now: Instant) {
-        let in_force = self.cx.shared.in_force.load_full();
-        if in_force.generation != self.cx.in_force.generation {
-            self.cx.in_force = in_force;
-            self.follow_reload(now);
-        }
-        let mut effects = Effects::default();
-        drop_revoked(&self.cx, &mut effects);
-        self.apply(effects, now);
-        if self.closing_until.is_none() {
-            self.obey_rollouts(now);
-        }
-    }
-
-    fn follow_reload(&mut self, now: Instant) {
-        let hello = self.access.hello.as_ref().map(|hello| &hello.mode);
-        let url = match (hello, self.subscriptions.first()) {
-            (Some(Mode::Single { url, .. }), _) => Some(url.clone()),
-            (None, Some(sub)) => Some(sub.subscriber().target().url.clone()),
-            _ => None,
-        };
-        if let Some(url) = url {
-            self.cx.follow_name(&url);
-        }
-        self.link.limit_messages(self.cx.max_message());
-        if !reconcile::admits_origin(&self.cx, &self.access.presented) {
-            return self.close(4003, "origin", now);
-        }
-        let mut effects = Effects::default();
-        self.access.follow_policies(&self.cx, now, &mut effects);
-        self.apply(effects, now);
-        if self.closing_until.is_some() {
-            return;
-        }
-        let mut ended: Vec<(u32, Refusal)> = Vec::new();
-        for sub in &mut self.subscriptions {
-            if let Err(refusal) = reconcile::follow_route(&self.cx, &mut self.access, sub, now) {
-                ended.push((sub.ch, refusal));
-            }
-        }
-        for (ch, refusal) in ended {
-            self.end_sub(ch, refusal.code, refusal.retry_ms, now);
-        }
-    }
-
-    fn obey_rollouts(&mut self, now: Instant) {
-        let stages = self.cx.shared.stages.load_full();
-        match reconcile::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
-            Wanted::Leave(route, decision) => {
-                self.count_as(Cohort::Legacy);
-                let (code, why) = exit(decision.reason);
-                let window = window(route.rollout.as_deref(), decision.reason);
-                if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
-                    self.cx
-                        .shared
-                        .telemetry
-                        .sessions
-                        .sent_to_legacy(&route.name);
-                    self.link.say(&exit.announced("native", why, now));
-                }
-                // Changes of the stages before this was known of the session did not wake it.
-                if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
-                    self.cx.member().direct(Directive::Recheck);
-                }
-            }
-            Wanted::Stay(out) => {
-                self.leaving.stay_on_websocket();
-                self.count_as(Cohort::WebSocket);
-                for (ch, route, decision) in out {
-                    self.cx
-                        .shared
-                        .telemetry
-                        .sessions
-                        .sent_to_legacy(&route.name);
-                    self.end_sub(ch, Code::Legacy, Some(spread(&route, &decision)), now);
-                }
-            }
-        }
-    }
-
-    /// The transport is gone: the session waits for another where its client may come back, and is over where it may not.
-    fn lose_transport(&mut self, now: Instant) -> Round {
-        let Some(parking) = &mut self.parking else {
-            return Round::Gone;
-        };
-        let memory = || self.cx.shared.hub.reserve();
-        if self.closing_until.is_some() || !parking.park(memory(), now) {
-            return Round::Gone;
-        }
-        parking.outlive(self.link.detach());
-        Round::Again
-    }
-
-    /// The client is back.
-    fn go_on_over(&mut self, transport: Box<dyn Transport>) {
-        let read = self.link.attach(transport);
-        self.link.limit_messages(self.cx.max_message());
-        self.heartbeat.hear();
-        if let Some(parking) = &mut self.parking {
-            parking.unpark();
-            parking.outlive(read);
-        }
-    }
-
-    /// Until when the session waits for its client to come back, where it does.
-    fn parked_until(&self) -> Option<Instant> {
-        self.parking.as_ref()?.until()
-    }
-
-    /// Whether a parked session has waited long enough, or takes memory that is not there.
-    fn is_forgotten(&mut self, now: Instant) -> bool {
-        let waiting = self.link.outbox().bytes();
-        let parking = self.parking.as_mut();
-        parking.is_some_and(|parking| parking.is_over(waiting, now))
-    }
-
-    /// What the admin API is to know.
-    fn shown(&self) -> Shown {
-        let mut queued = self.link.queued();
-        for subscription in &self.subscriptions {
-            let waiting = subscription.waiting();
-            queued.messages += waiting.messages;
-            queued.bytes += waiting.bytes;
-        }
-        Shown {
-            queued,
-            subscriptions: self.subscriptions.iter().map(Subscription::info).collect(),
-        }
-    }
-
-    fn answer_calls(&mut self, task: &mut task::Context<'_>) {
-        let mut index = 0;
-        while let Some(call) = self.calls.get_mut(index) {
-            let Poll::Ready(answer) = call.poll_answer(task) else {
-                index += 1;
-                continue;
-            };
-            let call = self.calls.swap_remove(index);
-            self.link.answer(&call.id, &answer);
-        }
-        if self.calls.is_empty() {
-            self.calls = Vec::new();
         }
     }
 

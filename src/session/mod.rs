@@ -18,6 +18,7 @@ mod filter;
 mod frame;
 mod handle;
 mod heartbeat;
+mod joining;
 pub mod keep;
 mod lag;
 mod link;

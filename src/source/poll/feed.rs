@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use super::compare::{Untaken, aside, compare};
 use super::fetch::{Fetched, Miss, Validators, fetch};
 use super::pace::{Next, Pace, Round};
 use crate::config::{Poll, Route, Source};
@@ -18,7 +18,7 @@ use crate::error::{Error, Kind};
 use crate::event::{Cause, Draft, GapWhy};
 use crate::hub::{DocumentChange, Feed, Fenced, Publication, Publisher};
 use crate::source::answer::{self, Failure};
-use crate::source::diff::{Document, Doubt, NotJson, Outcome};
+use crate::source::diff::{Document, Doubt, Outcome};
 use crate::source::outage::{Outage, Trouble};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
@@ -33,10 +33,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 /// Between two log lines about a list that keeps losing most of its items and getting them back.
 const REMINDER: Duration = Duration::from_secs(600);
-/// Comparing documents above this size would hold up a worker thread.
-const LARGE: usize = 128 * 1024;
-/// So many documents above that size are looked through at once in this process: what that takes beside them is bounded.
-static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Makes a topic of a polled endpoint.
 pub struct PollFeed {
@@ -104,29 +100,6 @@ struct Poller {
     mass_delete_logged: Option<Instant>,
     /// What came instead of a document, for the log.
     missing: Cow<'static, str>,
-}
-
-/// Why a body was not taken in.
-enum Untaken {
-    /// It is no document, or could not be compared.
-    Unusable(Error),
-    /// The topic is over.
-    Fenced,
-}
-
-impl From<NotJson> for Untaken {
-    fn from(_: NotJson) -> Self {
-        Untaken::Unusable(Error::upstream(
-            Kind::Broken,
-            "the body is no JSON document",
-        ))
-    }
-}
-
-impl From<Fenced> for Untaken {
-    fn from(_: Fenced) -> Self {
-        Untaken::Fenced
-    }
 }
 
 /// The last good answer.
@@ -413,32 +386,4 @@ impl Poller {
             _ => Failure::new(answer::INVALID),
         }))
     }
-}
-
-/// Compares two documents.
-async fn compare(
-    old: &Document,
-    new: Bytes,
-    poll: &Poll,
-    is_filtered: bool,
-) -> Result<(Document, Outcome), NotJson> {
-    let size = new.len().max(old.bytes().len());
-    if size <= LARGE || new == *old.bytes() {
-        return old.diff(new, poll, is_filtered);
-    }
-    let (old, poll) = (old.clone(), poll.clone());
-    aside(size, move || old.diff(new, &poll, is_filtered)).await
-}
-
-/// Looks through documents: large ones away from the workers that sessions run on, and only a few at once.
-async fn aside<T: Send + 'static>(
-    size: usize,
-    look: impl FnOnce() -> Result<T, NotJson> + Send + 'static,
-) -> Result<T, NotJson> {
-    if size <= LARGE {
-        return look();
-    }
-    let _turn = TURNS.acquire().await;
-    let looking = tokio::task::spawn_blocking(look);
-    looking.await.unwrap_or(Err(NotJson))
 }

@@ -1,5 +1,6 @@
 //! A polled endpoint as a feed.
 
+mod compare;
 mod feed;
 mod fetch;
 pub mod pace;

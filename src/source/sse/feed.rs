@@ -1,33 +1,31 @@
 //! Follows one stream: asks, reads, publishes, and asks again when it is lost.
 
+mod drafts;
+mod opening;
+
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::header::HeaderName;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::decode::{Decoder, Message};
+use super::decode::Decoder;
 use super::recent::Recent;
 use super::resume::{Next, Resume};
-use crate::config::{Source, Sse};
+use crate::config::Source;
 use crate::error::{Code, Error, Kind};
-use crate::event::{Data, Draft, End, GapWhy};
+use crate::event::{End, GapWhy};
 use crate::http::body::Body;
 use crate::hub::{Checkpoint, Connection, Feed, Fenced, Publication, Publisher};
-use crate::source::answer::{self, Failure, Verdict};
+use crate::source::answer::{self, Failure};
 use crate::source::outage::{Outage, Trouble};
-use crate::source::request::request;
 use crate::telemetry::{Span, Telemetry};
-use crate::upstream::{Purpose, Upstreams};
+use crate::upstream::Upstreams;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const EVENT_STREAM: &str = "text/event-stream";
 /// A stream that is back sooner was never missed.
 const UNMISSED: Duration = Duration::from_secs(1);
 
@@ -184,94 +182,6 @@ impl Follower {
         stop
     }
 
-    async fn ask(&mut self) -> Result<Response<Body>, Stop> {
-        let mut request = self.request().map_err(|error| self.miss(error))?;
-        let route = self.topic.route();
-        self.opening = self.feed.telemetry.traces.trace_own("stream", &route.name);
-        self.opening.mark(request.extensions_mut());
-        let Some(Source::Sse(sse)) = &route.source else {
-            return Err(self.changed().into());
-        };
-        let asking = self
-            .feed
-            .upstreams
-            .send(&route.upstream, &route.name, Purpose::Sse, request);
-        match self.outage.during(timeout(sse.idle_timeout, asking)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                if is_broken(error.kind) {
-                    self.resume.strike();
-                }
-                Err(self.miss(error).into())
-            }
-            Err(_) => {
-                self.resume.strike();
-                Err(self
-                    .fail(Kind::Timeout, "no head within `idle_timeout`")
-                    .into())
-            }
-        }
-    }
-
-    fn request(&self) -> Result<Request<Body>, Error> {
-        let credentials = self.topic.credentials();
-        let target = self.topic.target();
-        let mut request = request(target, &credentials, Method::GET, EVENT_STREAM)?;
-        if let Some(id) = self.resume.sent() {
-            request.headers_mut().insert(LAST_EVENT_ID, id);
-        }
-        Ok(request)
-    }
-
-    /// Judges the head: whether it is a stream.
-    async fn admit(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Stop> {
-        let route = self.topic.route();
-        let is_shared = self.topic.target().scope.is_shared();
-        let accepted = is_shared.then_some(&*route.accept);
-        if self.resume.sent().is_some() && answer::may_refuse_id(status) {
-            self.missing = answer::described(status, headers).into();
-            return Err(Stop::IdRefused(Failure::new(answer::DOWN)));
-        }
-        match answer::judge(status, headers, accepted, SystemTime::now()) {
-            // There is nothing after the client's id, which says nothing about the others.
-            Verdict::Good
-                if status == StatusCode::NO_CONTENT
-                    && self.resume.sends_brought()
-                    && self.topic.end_brought(closed()) =>
-            {
-                Err(Stop::IdRefused(Failure::new(answer::DOWN)))
-            }
-            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed()).await),
-            Verdict::Good if is_stream(status, headers) => {
-                self.topic.granted();
-                Ok(())
-            }
-            Verdict::Good => {
-                let what = answer::described(status, headers);
-                self.fail(Kind::Broken, format!("no event stream: {what}"));
-                let failure = Failure::new(answer::INVALID);
-                Err(match self.resume.sends_brought() {
-                    true => Stop::IdRefused(failure),
-                    false => failure.into(),
-                })
-            }
-            Verdict::Failed(failure) => {
-                self.missing = answer::described(status, headers).into();
-                Err(failure.into())
-            }
-            Verdict::Refused(end) => {
-                if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
-                    self.topic.alarm(reason, answer::refusal_fix(&route));
-                }
-                Err(self.refused(end).await)
-            }
-            Verdict::Tripped(trip, end) => {
-                self.topic.tripped(trip.reason(), &trip.fix(&route));
-                Err(self.refused(end).await)
-            }
-        }
-    }
-
     /// A pool's stream may be another's to read.
     async fn refused(&mut self, end: End) -> Stop {
         match self.topic.may_ask_as_another(&end) {
@@ -405,35 +315,6 @@ impl Follower {
         self.topic.publish(Publication::Gap(why), None).await
     }
 
-    /// What the messages become; nothing after one that ends the stream for good.
-    fn drafts(&mut self, messages: &mut Vec<Message>, sse: &Sse, replay: usize) -> Drafts {
-        let mut drafts = Drafts::default();
-        for mut message in messages.drain(..) {
-            let upstream = message.name.take();
-            let upstream = upstream.as_deref().unwrap_or("message");
-            message.name = match sse.events.get(upstream).map_or(upstream, String::as_str) {
-                "message" => None,
-                name => Some(Arc::from(name)),
-            };
-            // By the client's name: what another process has read is known by no other.
-            if self.recent.is_repeated(&message, replay) {
-                continue;
-            }
-            drafts.is_final = sse.final_events.iter().any(|last| last == upstream);
-            drafts.events.push(Draft {
-                name: message.name,
-                id: message.id,
-                has_own_id: message.has_own_id,
-                data: Data::classify(message.data),
-                change: None,
-            });
-            if drafts.is_final {
-                break;
-            }
-        }
-        drafts
-    }
-
     /// Leaves a stream with an event above the limit, so that it is not met again: the stream is
     /// resumed after that event where its id is known, else anew, and then the loss lasts until it
     /// goes on.
@@ -482,26 +363,6 @@ impl Follower {
         self.missing = "the route is no stream any more".into();
         Failure::new(answer::INVALID)
     }
-}
-
-/// Whether an answer is a stream by its head. A reset (205) has no content, and a part is none.
-fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_whole = matches!(status.as_u16(), 200..=203);
-    is_whole && answer::has_type(headers, |essence| essence == EVENT_STREAM)
-}
-
-/// Whether the request reached the backend, and was not answered.
-fn is_broken(kind: Kind) -> bool {
-    match kind {
-        Kind::Timeout | Kind::TooLarge | Kind::Broken | Kind::Other => true,
-        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy | Kind::Unauthorized => false,
-    }
-}
-
-#[derive(Default)]
-struct Drafts {
-    events: Vec<Draft>,
-    is_final: bool,
 }
 
 /// The backend has said what it had to say.

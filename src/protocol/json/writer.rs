@@ -1,0 +1,94 @@
+//! Writes one message, member by member.
+
+use std::io::Write;
+
+use crate::packet::{Draft, Payload};
+use crate::protocol::Tag;
+
+/// A message in the making, member by member.
+pub(super) struct Out(Draft);
+
+impl Out {
+    pub fn with_capacity(bytes: usize) -> Self {
+        Out(Draft::with_capacity(bytes))
+    }
+
+    pub fn begin(&mut self, kind: &str) {
+        self.0.push(b"{\"t\":\"");
+        self.0.push(kind.as_bytes());
+        self.0.push(b"\"");
+    }
+
+    pub fn name(&mut self, name: &str) {
+        self.0.push(b",\"");
+        self.0.push(name.as_bytes());
+        self.0.push(b"\":");
+    }
+
+    /// Which message is answered.
+    pub fn id(&mut self, id: &Tag) {
+        if let Tag::Number(id) = id {
+            self.plain("id", id);
+        }
+    }
+
+    /// A value that needs no quotes.
+    pub fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        self.write(format_args!("{value}"));
+    }
+
+    /// A value that needs quotes and no escapes.
+    pub fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        self.write(format_args!("\"{value}\""));
+    }
+
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.string(value);
+    }
+
+    /// The payload: JSON embedded as it was, anything else as text.
+    pub fn data(&mut self, data: &[u8], is_json: bool) {
+        if is_json {
+            self.name("d");
+            self.0.push(data);
+        } else {
+            self.text("x", &String::from_utf8_lossy(data));
+        }
+    }
+
+    pub fn headers(&mut self, headers: &[(String, String)]) {
+        self.name("headers");
+        self.0.push(b"{");
+        for (index, (name, value)) in headers.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b",");
+            }
+            self.string(name);
+            self.0.push(b":");
+            self.string(value);
+        }
+        self.0.push(b"}");
+    }
+
+    fn string(&mut self, value: &str) {
+        // Writing into memory does not fail.
+        drop(serde_json::to_writer(self.0.writer(), value));
+    }
+
+    fn write(&mut self, value: std::fmt::Arguments<'_>) {
+        drop(self.0.writer().write_fmt(value));
+    }
+
+    /// What is written so far, to be followed by shared bytes.
+    pub fn into_draft(self) -> Draft {
+        self.0
+    }
+
+    pub fn finish(mut self) -> Payload {
+        self.0.push(b"}");
+        self.0.finish()
+    }
+}

@@ -1,0 +1,52 @@
+//! Where the rollouts stand, for the admin API.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Controller;
+use crate::config::Rollout;
+use crate::rollout::record::{Entry, Record};
+
+/// One rollout as it stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What the file says.
+    pub plan: Arc<Rollout>,
+    /// What is in force, and how it came to be.
+    pub record: Record,
+    /// Whether it would outlive a restart.
+    pub durable: bool,
+}
+
+impl Controller {
+    /// One rollout.
+    pub fn status(&self, name: &str) -> Option<Status> {
+        self.list().into_iter().find(|s| *s.plan.name == *name)
+    }
+
+    /// All configured rollouts, by name.
+    pub fn list(&self) -> Vec<Status> {
+        let kept = self.kept();
+        let durable = self
+            .0
+            .file
+            .as_ref()
+            .is_some_and(|file| file.sound.load(Ordering::Relaxed));
+        kept.plans
+            .iter()
+            .filter_map(|(name, plan)| {
+                Some(Status {
+                    plan: plan.rollout.clone(),
+                    record: kept.records.by_name.get(name)?.clone(),
+                    durable,
+                })
+            })
+            .collect()
+    }
+
+    /// What happened to one rollout, oldest first.
+    pub fn history(&self, name: &str) -> Option<Vec<Entry>> {
+        let status = self.status(name)?;
+        Some(status.record.history().cloned().collect())
+    }
+}

@@ -1,0 +1,126 @@
+//! The request for a stream, and the head of its answer.
+
+use std::time::SystemTime;
+
+use hyper::header::HeaderName;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::{Follower, Stop, closed};
+use crate::config::Source;
+use crate::error::{Error, Kind};
+use crate::http::body::Body;
+use crate::source::answer::{self, Failure, Verdict};
+use crate::source::request::request;
+use crate::upstream::Purpose;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const EVENT_STREAM: &str = "text/event-stream";
+
+impl Follower {
+    pub(super) async fn ask(&mut self) -> Result<Response<Body>, Stop> {
+        let mut request = self.request().map_err(|error| self.miss(error))?;
+        let route = self.topic.route();
+        self.opening = self.feed.telemetry.traces.trace_own("stream", &route.name);
+        self.opening.mark(request.extensions_mut());
+        let Some(Source::Sse(sse)) = &route.source else {
+            return Err(self.changed().into());
+        };
+        let asking = self
+            .feed
+            .upstreams
+            .send(&route.upstream, &route.name, Purpose::Sse, request);
+        match self.outage.during(timeout(sse.idle_timeout, asking)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if is_broken(error.kind) {
+                    self.resume.strike();
+                }
+                Err(self.miss(error).into())
+            }
+            Err(_) => {
+                self.resume.strike();
+                Err(self
+                    .fail(Kind::Timeout, "no head within `idle_timeout`")
+                    .into())
+            }
+        }
+    }
+
+    fn request(&self) -> Result<Request<Body>, Error> {
+        let credentials = self.topic.credentials();
+        let target = self.topic.target();
+        let mut request = request(target, &credentials, Method::GET, EVENT_STREAM)?;
+        if let Some(id) = self.resume.sent() {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        Ok(request)
+    }
+
+    /// Judges the head: whether it is a stream.
+    pub(super) async fn admit(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), Stop> {
+        let route = self.topic.route();
+        let is_shared = self.topic.target().scope.is_shared();
+        let accepted = is_shared.then_some(&*route.accept);
+        if self.resume.sent().is_some() && answer::may_refuse_id(status) {
+            self.missing = answer::described(status, headers).into();
+            return Err(Stop::IdRefused(Failure::new(answer::DOWN)));
+        }
+        match answer::judge(status, headers, accepted, SystemTime::now()) {
+            // There is nothing after the client's id, which says nothing about the others.
+            Verdict::Good
+                if status == StatusCode::NO_CONTENT
+                    && self.resume.sends_brought()
+                    && self.topic.end_brought(closed()) =>
+            {
+                Err(Stop::IdRefused(Failure::new(answer::DOWN)))
+            }
+            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed()).await),
+            Verdict::Good if is_stream(status, headers) => {
+                self.topic.granted();
+                Ok(())
+            }
+            Verdict::Good => {
+                let what = answer::described(status, headers);
+                self.fail(Kind::Broken, format!("no event stream: {what}"));
+                let failure = Failure::new(answer::INVALID);
+                Err(match self.resume.sends_brought() {
+                    true => Stop::IdRefused(failure),
+                    false => failure.into(),
+                })
+            }
+            Verdict::Failed(failure) => {
+                self.missing = answer::described(status, headers).into();
+                Err(failure.into())
+            }
+            Verdict::Refused(end) => {
+                if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
+                    self.topic.alarm(reason, answer::refusal_fix(&route));
+                }
+                Err(self.refused(end).await)
+            }
+            Verdict::Tripped(trip, end) => {
+                self.topic.tripped(trip.reason(), &trip.fix(&route));
+                Err(self.refused(end).await)
+            }
+        }
+    }
+}
+
+/// Whether an answer is a stream by its head. A reset (205) has no content, and a part is none.
+fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_whole = matches!(status.as_u16(), 200..=203);
+    is_whole && answer::has_type(headers, |essence| essence == EVENT_STREAM)
+}
+
+/// Whether the request reached the backend, and was not answered.
+fn is_broken(kind: Kind) -> bool {
+    match kind {
+        Kind::Timeout | Kind::TooLarge | Kind::Broken | Kind::Other => true,
+        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy | Kind::Unauthorized => false,
+    }
+}
