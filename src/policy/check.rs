@@ -19,10 +19,10 @@ pub enum Ask {
     Tunnel,
     /// A handshake for a session.
     Session {
-        /// The client offers `crossfade.v1.json`: it can be told by a close code, and say a `hello`.
+        /// The client offers `crossfade.v1.json`: it can read a close code, and send a `hello`.
         json: bool,
     },
-    /// The first `hello` of a session whose handshake did not tell who it is.
+    /// The first `hello` of a session whose handshake had no credentials.
     Hello,
     /// A `sub`, or the one that a single stream implies.
     Sub,
@@ -112,9 +112,9 @@ pub enum Known<'a> {
 pub struct Carrier<'a> {
     /// Its own limits.
     pub rate_limit: Option<&'a RateLimit>,
-    /// Its own policies ask who it is.
+    /// Its own policies demand an identity.
     pub asks: bool,
-    /// The user whom they have let in.
+    /// The user that they have accepted.
     pub user: Option<&'a Identity>,
     /// It carries one stream, which its handshake was counted for.
     pub is_single: bool,
@@ -129,7 +129,7 @@ pub struct View<'a> {
     pub place: Policies<'a>,
     /// The connection that it came over, for a frame.
     pub carrier: Carrier<'a>,
-    /// Who asks.
+    /// What is known of the caller.
     pub known: Known<'a>,
     /// What was run already.
     pub progress: Progress,
@@ -140,7 +140,7 @@ pub struct View<'a> {
 pub enum Decision<'a> {
     /// It may have what it asks for.
     Allow,
-    /// A `hello` has to say first who it is.
+    /// The client has to authenticate in a `hello` first.
     AwaitHello,
     /// It may not.
     Deny(Reason<'a>),
@@ -202,7 +202,7 @@ impl Step {
 pub fn check<'a>(view: &View<'a>) -> Decision<'a> {
     let mut steps = ORDER.into_iter().filter(|step| step.concerns(view.ask));
     let next = steps.find_map(|step| match step {
-        // Who it is may have been found out since, or be another user.
+        // The user may have become known since, or be another one.
         Step::Identity => view.identity(),
         step if view.progress.has(step) => None,
         step => view.at(step),
@@ -237,7 +237,7 @@ impl<'a> View<'a> {
             }
             Step::Readings => run(!self.place.others.is_empty()),
             Step::UserRate => count(self.limit(|by| by == LimitBy::User), user),
-            // The user of a connection that asks who it is was counted with it.
+            // On a connection with policies of its own, the user was counted with the connection.
             Step::UserConnections => run(user.is_some() && !self.carrier.asks),
             Step::Rollout => run(!matches!(self.known, Known::Denied(_))),
         }

@@ -141,7 +141,7 @@ impl Drop for Lingering {
     }
 }
 
-/// Whoever has one IPv6 address has its whole /64.
+/// A client that has one IPv6 address has its whole /64.
 fn block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

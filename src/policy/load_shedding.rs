@@ -10,7 +10,7 @@ pub enum Level {
     Calm,
     /// From 85 %: no new WebSockets, they are the ones that stay.
     Tight,
-    /// From 92 %: besides, replay windows are let go, the largest first; whoever lags into them overruns.
+    /// From 92 %: besides, replay windows are let go, the largest first; subscribers that lag into them overrun.
     Scarce,
     /// From 95 %: besides, no requests.
     Full,

@@ -21,7 +21,7 @@ use crate::router::Match;
 pub struct Policies<'a> {
     /// Which origins may use it.
     pub cors: Option<&'a Cors>,
-    /// How it is found out who a client is.
+    /// How a client is authenticated.
     pub auth: &'a [Arc<Auth>],
     /// What a client has to be.
     pub require: Option<&'a Require>,

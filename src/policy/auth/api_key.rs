@@ -92,7 +92,7 @@ mod tests {
         let keys = [
             key("cfk_b2_other", "b2", "bob", Some(100)),
             key(ALICE, "a1", "alice", None),
-            key("", "", "nobody", None),
+            key("", "", "unnamed", None),
         ];
         super::find(&"keys".into(), &keys, presented, now)
     }

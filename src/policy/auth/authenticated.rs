@@ -1,4 +1,4 @@
-//! Somebody who was let in: who it is, by what, and since when.
+//! An authenticated subject: its identity, its credential, and since when it is accepted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,12 +12,12 @@ use super::credential::{self, Credential, Found, Place};
 use super::expiry::Word;
 use super::identity::Identity;
 
-/// Somebody who was let in.
+/// An authenticated subject.
 #[derive(Clone)]
 pub struct Admission {
     /// What they presented, and the policy that judged it.
     pub found: Found,
-    /// Who they are.
+    /// Its identity.
     pub identity: Arc<Identity>,
     /// When the authority said so.
     pub vouched_at: Instant,
@@ -108,7 +108,7 @@ impl Admission {
         }
     }
 
-    /// The fields that tell the backend who this is; where `claims` is given, only what those claims say.
+    /// The header fields that name the subject to the backend. Where `claims` is given, only those claims are sent.
     pub fn fields(&self, claims: Option<&[String]>) -> Vec<(HeaderName, HeaderValue)> {
         let (identity, fields) = (&self.identity, &self.found.auth.identity);
         // By the place where it stands, or by the word that stands for it.
@@ -141,7 +141,7 @@ impl Admission {
             ),
         ];
         let told = told.into_iter().filter(|(_, _, is_told)| *is_told);
-        // What cannot stand in a field is not told: half of it might be somebody else.
+        // A value that does not fit a field is left out: a part of it might name another user.
         let field = |(name, value, _): (&Option<HeaderName>, Option<&str>, bool)| {
             Some((name.clone()?, as_value(value?)?))
         };
@@ -154,7 +154,7 @@ fn as_value(name: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(name.as_bytes()).ok()
 }
 
-/// Credentials are nobody else's.
+/// Never prints credentials.
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.identity.fmt(f)

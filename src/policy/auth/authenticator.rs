@@ -1,4 +1,4 @@
-//! All authorities of this node, asked in one way: a credential in, somebody or a denial out.
+//! All authorities of this node behind one interface: a credential in, an identity or a denial out.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ pub type Asking = Pin<Box<dyn Future<Output = Result<Admission, Denied>> + Send>
 pub enum Check {
     /// It is known.
     Done(Result<Admission, Denied>),
-    /// Somebody has to be asked.
+    /// An authority has to be asked.
     Asks(Asking),
 }
 
@@ -63,7 +63,7 @@ enum Verifiers {
 }
 
 impl Authenticator {
-    /// Knows nobody yet.
+    /// Starts with empty caches.
     pub fn new(upstreams: Upstreams, telemetry: Arc<Telemetry>, revocations: Revocations) -> Self {
         Authenticator {
             upstreams,
@@ -167,7 +167,8 @@ impl Authenticator {
         }
     }
 
-    /// Whoever a ticket stands for, where one of these policies has admitted them as it is now, and they still are.
+    /// The subject that a ticket stands for, if one of these policies accepted it, has not changed since, and it is not
+    /// revoked.
     fn redeem(&self, auths: &[Arc<Auth>], ticket: &str, now: u64) -> Result<Admission, Denied> {
         let redeemed = self.tickets.redeem(std::time::Instant::now(), ticket);
         let none = || Denied::Invalid("the ticket is none, or was used".into());
@@ -252,8 +253,7 @@ impl Authenticator {
         }
     }
 
-    /// Asks again whether somebody is still who they were, past all caches; `None` where their credential says itself how
-    /// long it holds.
+    /// Verifies the subject again, past all caches. `None` where the credential itself says how long it holds.
     pub fn recheck(self: &Arc<Self>, known: &Admission, context: Context) -> Option<Asking> {
         let Credential::Inputs(inputs) = &known.found.credential else {
             return None;
@@ -288,7 +288,7 @@ impl Authenticator {
         Check::Done(outcome)
     }
 
-    /// The last word: whoever was taken back is out, whatever an authority says.
+    /// Checks revocations last: a revoked subject is denied, whatever an authority says.
     fn judge(&self, found: Found, verdict: Result<Vouched, Denied>) -> Result<Admission, Denied> {
         let auth = found.auth.name.clone();
         let outcome = verdict.and_then(|vouched| {
@@ -317,8 +317,8 @@ impl Authenticator {
         Denied::Missing
     }
 
-    /// Gives a ticket for what somebody was admitted with, and with which credentials; see [`super::ticket`]. `None` where
-    /// the system has no randomness: what can be guessed is no ticket.
+    /// Issues a ticket for an accepted subject and its credentials; see [`super::ticket`]. `None` where the system has no
+    /// randomness: a ticket that can be guessed is worthless.
     pub fn give_ticket(&self, admission: Admission, ticketed: Ticketed) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
@@ -331,7 +331,7 @@ impl Authenticator {
         Some(self.tickets.issue(now, random, principal, admission))
     }
 
-    /// Takes somebody, a token or a credential back, from now on.
+    /// Revokes a user, a token or a credential, from now on.
     pub fn revoke(&self, what: Revoked<'_>) {
         let now = unix_now();
         lock(&self.revocations).revoke(what, now);
@@ -354,7 +354,7 @@ impl Authenticator {
         self.changed.send_modify(|_| {});
     }
 
-    /// Whether somebody who is here was taken back.
+    /// Whether a connected subject was revoked.
     pub fn is_revoked(&self, admission: &Admission) -> bool {
         let since = match (&admission.found.credential, &admission.found.auth.kind) {
             // What an authority was asked holds from then.
@@ -366,7 +366,7 @@ impl Authenticator {
         lock(&self.revocations).is_revoked(&admission.identity, since, unix_now())
     }
 
-    /// Told whenever people or policies may have changed.
+    /// Notified whenever users or policies may have changed.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -377,7 +377,7 @@ impl Authenticator {
         engines.get(name).map(|engine| engine.auth.clone())
     }
 
-    /// Whether the authority has to say anew who this is.
+    /// Whether the authority has to verify the subject again.
     fn is_out(&self, vouched: &Vouched) -> bool {
         let user = &vouched.identity.user;
         let revocations = lock(&self.revocations);
@@ -390,10 +390,10 @@ impl Authenticator {
     }
 }
 
-/// When to come back while nobody can tell who somebody is.
+/// When a client retries while the authority is out of reach.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Known without asking anybody.
+/// Verified without a request to an authority.
 fn vouched_now(identity: Arc<Identity>) -> Vouched {
     Vouched {
         identity,
@@ -402,7 +402,7 @@ fn vouched_now(identity: Arc<Identity>) -> Vouched {
     }
 }
 
-/// What an authority is told of a request.
+/// What an authority gets to know of a request.
 pub fn context(host: &HeaderValue, proto: &'static str, remote: &str) -> Context {
     Context {
         host: host.clone(),

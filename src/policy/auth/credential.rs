@@ -1,4 +1,4 @@
-//! What somebody presents, and where. Pure.
+//! Finds the credential of a request, and where it stands. Pure.
 //!
 //! Cookie lines, `Authorization` and their like are read here and nowhere else: the first place of a policy's `from` that
 //! holds a credential decides, and one that is there twice is none.
@@ -81,8 +81,8 @@ pub enum Place {
 }
 
 impl Found {
-    /// Whether a page of somebody else's could have made a browser send all of it: there is a cookie in it, or what was told
-    /// at a login window, and neither a token nor an API key in a header beside it.
+    /// Whether a page of another site could have made a browser send all of it: it contains a cookie or the answer to a login
+    /// window, and neither a token nor an API key in a header beside it.
     pub fn is_ambient(&self) -> bool {
         match (&self.credential, self.place) {
             (_, Place::Cookie) => true,
@@ -202,7 +202,8 @@ fn look(
 ) -> Result<Option<(Credential, Place)>, Denied> {
     let (token, place) = match source {
         CredentialSource::Header => match &auth.kind {
-            // What somebody has set decides here; cookies, and what a browser sends by itself, only after all places.
+            // A credential that the page has set decides. Cookies, and what a browser sends by itself, count only after all
+            // other places.
             AuthKind::Forward(forward) => {
                 let found = inputs(headers, forward, None)?.filter(Inputs::is_told);
                 return Ok(found.map(|found| (Credential::Inputs(found), Place::Header)));
@@ -287,7 +288,7 @@ impl Inputs {
     }
 }
 
-/// What a browser was told at a login window it sends by itself, like a cookie.
+/// A browser repeats by itself what its user entered in a login window, like a cookie.
 fn is_from_a_login_window(authorization: &HeaderValue) -> bool {
     let scheme = authorization.as_bytes().split(|byte| *byte == b' ').next();
     let scheme = scheme.unwrap_or_default().to_ascii_lowercase();

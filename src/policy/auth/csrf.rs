@@ -1,7 +1,7 @@
 //! The double submit that a write with a cookie has to bring. Pure.
 //!
-//! A page of somebody else's can make a browser send the cookie, but cannot read it, so it cannot repeat its value in a
-//! header. Whether a request is authenticated by a cookie at all, the caller knows.
+//! A page of another site can make a browser send the cookie, but cannot read it, so it cannot repeat its value in a header.
+//! The caller knows whether a request is authenticated by a cookie at all.
 
 use hyper::header::{COOKIE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method};

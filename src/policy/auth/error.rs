@@ -1,11 +1,11 @@
-//! Why somebody is not let in. Pure.
+//! Why a credential is refused. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::error::{Code, Refusal};
 
-/// The answer of an authority that does not vouch for somebody.
+/// Why an authority does not verify a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// There is no credential in any place where one is looked for.
@@ -16,7 +16,7 @@ pub enum Denied {
     Expired,
     /// An admin took it back.
     Revoked,
-    /// Nobody can tell now; when to come back.
+    /// The authority is out of reach; when to retry.
     Unavailable(Duration),
 }
 
@@ -32,7 +32,7 @@ impl Denied {
         }
     }
 
-    /// Whether it may be somebody who tries what is good.
+    /// Whether the client may be guessing credentials.
     pub fn is_guess(&self) -> bool {
         matches!(self, Denied::Invalid(_))
     }
@@ -54,7 +54,7 @@ impl Denied {
             Denied::Invalid(why) => why.clone(),
             Denied::Expired => "the token has expired: get a new one".into(),
             Denied::Revoked => "the credentials were revoked: get new ones".into(),
-            Denied::Unavailable(_) => "nobody can tell now who this is; come back".into(),
+            Denied::Unavailable(_) => "the authority cannot be reached: try again later".into(),
         }
     }
 }

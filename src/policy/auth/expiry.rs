@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Denied;
 
-/// How long before a token's end its client is told.
+/// How long before a token's end its client is notified.
 const NOTICE: Duration = Duration::from_secs(30);
 
 /// Between two questions to an authority that cannot tell.
@@ -27,7 +27,7 @@ pub struct Held {
     pub ends: Option<u64>,
     /// The policy that let it in.
     pub policy: Policy,
-    /// When its authority last vouched for it.
+    /// When its authority verified it last.
     pub vouched_at: Instant,
     /// How often the authority is asked again.
     pub recheck: Option<Duration>,

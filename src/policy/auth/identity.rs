@@ -1,4 +1,4 @@
-//! Who somebody is, once an authority has vouched for it. Pure.
+//! The identity of a subject that an authority has verified. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::config::{By, Require, Route, Share};
 use crate::json::{self, tokens};
 
-/// Somebody whom an `[auth.NAME]` knows.
+/// A subject that an `[auth.NAME]` knows.
 #[derive(Clone, PartialEq)]
 pub struct Identity {
-    /// NAME of the `[auth]` that vouches.
+    /// NAME of the `[auth]` that verified it.
     pub auth: Arc<str>,
     /// The user: a token's subject, a session's user, the owner of a key.
     pub user: String,
@@ -35,7 +35,7 @@ pub struct Identity {
     pub credential: [u8; 32],
 }
 
-/// Why somebody who is known may not do it.
+/// Why a known subject is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// None of the roles.
@@ -49,7 +49,7 @@ pub enum Unfit {
 }
 
 impl Unfit {
-    /// One sentence for a person: the names are the route's own, and no value is told.
+    /// One sentence for a person: the names are the route's own, and no value is shown.
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
             Unfit::Role => "none of the roles that this route requires".into(),
@@ -65,8 +65,8 @@ impl Unfit {
 }
 
 impl Identity {
-    /// What tells this subject from every other: who vouches (a name is unique with its issuer only), the tenant, the user.
-    /// The bytes of their credentials are no part of it, so a refreshed token or another cookie makes nobody else of them.
+    /// What distinguishes this subject from every other: the authority (a name is unique within its issuer only), the tenant,
+    /// the user. The bytes of the credentials are no part of it, so a refreshed token or another cookie keeps the subject.
     pub fn principal(&self) -> [u8; 32] {
         let tenant = self.tenant.as_deref();
         let tenants = [
@@ -77,7 +77,7 @@ impl Identity {
         digest(parts.into_iter().chain(tenants))
     }
 
-    /// Somebody among those who have the same values of these claims, from the same issuer.
+    /// One pool for all subjects of an issuer that have the same values of these claims.
     ///
     /// # Errors
     /// The claim that the user lacks, or a part of it: such a user shares a pool with no other.
@@ -168,7 +168,7 @@ impl Identity {
         }
     }
 
-    /// Whether somebody else is the same subject, whichever policy has let them in.
+    /// Whether the other is the same subject, whichever policy accepted it.
     pub fn is_same_subject(&self, other: &Identity) -> bool {
         let is_one_policy = self.auth == other.auth;
         (&self.tenant, &self.user) == (&other.tenant, &other.user)

@@ -99,8 +99,8 @@ impl Authenticator {
         }
     }
 
-    /// What was let in by a policy that has changed is judged by it anew. What an authority has vouched for stays for the time
-    /// of one recheck at most: all at once would be a storm.
+    /// A credential that was accepted under an older version of its policy is verified again. A verdict of a remote authority
+    /// stays for one recheck at most: rechecking all at once would flood the authority.
     fn judge_anew(
         self: &Arc<Self>,
         admission: &mut Arc<Admission>,

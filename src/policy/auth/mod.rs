@@ -1,4 +1,4 @@
-//! Who somebody is: what they present, who vouches for it, and what they may do.
+//! Authentication and authorization: credentials, the authorities that verify them, and what a user may do.
 
 pub mod api_key;
 mod authenticated;

@@ -1,6 +1,6 @@
 //! What an admin took back: a user, a token by its id, or one credential.
 //!
-//! Pure: the time is an argument. Only hashes are kept, so the file of them names nobody.
+//! Pure: the time is an argument. Only hashes are kept, so the file of them names no user.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -56,7 +56,7 @@ impl Revocations {
         self.at.insert(key, now);
     }
 
-    /// Whether somebody's credential was taken back, or they were.
+    /// Whether the credential or its user was revoked.
     ///
     /// `since` is when an authority that was asked said so, or when a token was issued: what is of after a user was revoked
     /// counts again. A token that does not say when (`None`) is taken to be old.
@@ -189,7 +189,7 @@ mod tests {
         let is_revoked = |issued| revocations.is_revoked(&alice(issued), issued, NOON);
         assert!(is_revoked(Some(NOON - 100)));
         assert!(is_revoked(Some(NOON)));
-        assert!(is_revoked(None), "who does not say when is taken to be old");
+        assert!(is_revoked(None), "a token without `iat` is taken to be old");
         assert!(!is_revoked(Some(NOON + 1)));
         let bob = Identity {
             user: "bob".into(),

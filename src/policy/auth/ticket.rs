@@ -51,7 +51,7 @@ impl<T> Default for Tickets<T> {
 }
 
 impl<T> Tickets<T> {
-    /// A new ticket for this principal, made of bytes that nobody can guess.
+    /// A new ticket for this principal, made of bytes that cannot be guessed.
     pub fn issue(&self, now: Instant, random: [u8; 16], principal: [u8; 32], payload: T) -> String {
         let text = BASE64_URL_SAFE_NO_PAD.encode(random);
         let ticket = Ticket {

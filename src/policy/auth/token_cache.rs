@@ -1,4 +1,4 @@
-//! Tokens that were verified lately: who comes again with the same one is known without its signature.
+//! Recently verified tokens: a client that sends the same token again is known without another check of its signature.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use crate::config::Auth;
 /// Tokens of one generation; there are two.
 const GENERATION: usize = 50_000;
 
-/// Who was known by which token; bounded, the longest unused go first.
+/// The identities of recent tokens; bounded, the longest unused go first.
 #[derive(Default)]
 pub(super) struct KnownTokens(Mutex<Generations>);
 

@@ -1,10 +1,9 @@
 //! Which other origins may use what is here (CORS). Pure.
 //!
-//! Over HTTP the browser itself keeps a page from reading an answer that does not allow it: here it
-//! is said who may, the browser's question before an unusual request (the preflight) is answered,
-//! and what may have an effect is refused to everybody else. With a WebSocket handshake a browser
-//! sends a page's cookies to anybody, and no answer of ours could keep the page from reading what
-//! comes: that check belongs before the upgrade, and is made in every mode.
+//! Over HTTP the browser itself keeps a page from reading an answer that does not allow it. This module says which origins are
+//! allowed, answers the preflight, and refuses requests with side effects from all other origins. In a WebSocket handshake a
+//! browser sends a page's cookies to any server, and no answer could keep the page from reading what comes: that check belongs
+//! before the upgrade, and is made in every mode.
 //!
 //! Absent by intent: `null` as a listed origin, and grants for private or local networks.
 

@@ -13,7 +13,7 @@ pub enum OriginRefused {
     Foreign,
     /// There is none, and a cookie is sent: only a handshake is refused for it.
     Missing,
-    /// None that a browser would send for a page of somebody in particular.
+    /// Not a value that a browser sends for a page's own origin.
     Malformed,
     /// More than one.
     Several,
@@ -42,7 +42,7 @@ pub(super) enum Standing<'a> {
     Absent,
     /// Listed by name or by wildcard: exactly these bytes.
     Listed(&'a HeaderValue),
-    /// Nobody in particular, and `"*"` is listed.
+    /// No listed origin, and `"*"` is listed.
     Anybody,
     /// Not listed: the server's own place.
     Own,
@@ -51,7 +51,7 @@ pub(super) enum Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// `"*"` lists nobody who sends a cookie.
+    /// `"*"` lists no request with a cookie.
     pub(super) fn of(
         headers: &'a HeaderMap,
         host: &Host,

@@ -1,7 +1,7 @@
 //! The browser's own question before a request that no form could send: may this page?
 //!
-//! It bears no credentials, so it is answered before anybody is asked who they are. The answer is
-//! what the policy lists, and never an echo: a browser's console then names what is missing.
+//! It bears no credentials, so it is answered before authentication. The answer is what the policy lists, and never an echo: a
+//! browser's console then names what is missing.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

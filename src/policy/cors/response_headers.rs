@@ -20,7 +20,7 @@ pub struct Marks(Option<Enforced>);
 #[derive(Clone, Debug)]
 struct Enforced {
     granted: Option<Granted>,
-    /// By what a cache has to tell answers apart, also where nobody was granted anything.
+    /// The `Vary` that caches need, also where no origin was granted anything.
     vary: Option<&'static str>,
 }
 
@@ -41,7 +41,7 @@ impl Marks {
         });
         let vary = match standing {
             Standing::Anybody => None,
-            // Without its cookie the same origin might have been anybody.
+            // Without its cookie the same origin might have matched `"*"`.
             Standing::Refused(_) if cors.origins.contains(&OriginPattern::Any) => {
                 Some("Origin, Cookie")
             }
@@ -57,8 +57,7 @@ impl Marks {
         self.0.is_some() && (is_of_family || name.eq_ignore_ascii_case(b"vary"))
     }
 
-    /// Puts them onto an answer, whoever made it: nothing of the backend's own CORS stays, and
-    /// everything else does.
+    /// Puts them onto an answer, from a backend or not: nothing of the backend's own CORS stays, and everything else does.
     pub fn put(&self, headers: &mut HeaderMap) {
         let Some(Enforced { granted, vary }) = &self.0 else {
             return;

@@ -83,7 +83,7 @@ fn policy() -> Cors {
     }
 }
 
-/// Everybody who sends no cookie.
+/// Every origin, for requests without a cookie.
 fn anybody() -> Cors {
     Cors {
         name: "any".into(),
@@ -110,7 +110,7 @@ fn host(text: &str) -> Host {
 /// What a client gets.
 #[derive(Debug)]
 enum Outcome {
-    /// The backend's answer, or one of ours further down the road.
+    /// The backend's answer, or one of crossfade's own from a later check.
     Passed(HeaderMap),
     /// 204 from here.
     Preflight(HeaderMap),

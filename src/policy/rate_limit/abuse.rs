@@ -1,4 +1,4 @@
-//! Who goes on and on above a limit.
+//! Connections that stay above a limit.
 
 use std::num::NonZeroU32;
 
@@ -10,7 +10,7 @@ const SECONDS: u64 = 10;
 /// Bursts that may be refused in that time.
 const BURSTS: u32 = 3;
 
-/// What a connection was refused lately: one that hurries is told to wait, one that floods is closed.
+/// The recent refusals of a connection: a client that hurries is asked to wait, one that floods is closed.
 #[derive(Clone, Debug)]
 pub struct Excess {
     burst: NonZeroU32,

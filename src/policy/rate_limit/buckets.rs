@@ -1,4 +1,4 @@
-//! One bucket per key, exact, as long as there is room; and what is done where there are too many keys.
+//! One exact bucket per key as long as memory allows, and what happens when there are too many keys.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,14 +17,13 @@ use super::store::Store;
 /// How many buckets are kept, and what happens above that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// So many keys each have a bucket without further ado. Who comes above that gets one only when it asks for more than a
-    /// little.
+    /// So many keys each have a bucket at once. Above that a key gets a bucket only when it asks for more than a little.
     pub(super) few: usize,
     /// Above this, the full ones are let go at once.
     pub(super) many: usize,
-    /// Above this, who has none shares one with neighbours.
+    /// Above this, a key without a bucket shares one with its neighbours.
     pub(super) full: usize,
-    /// Above this, whoever has none shares the one of everybody.
+    /// Above this, a key without a bucket shares the one of all.
     pub(super) overfull: usize,
 }
 
@@ -46,7 +45,7 @@ const WINDOW: u64 = 1_000_000_000;
 /// its bucket begins with what it had used until then, so that nothing is given away. Estimates err only upwards: by them a key
 /// has its bucket sooner, and in it at worst an eighth less than it should have, once.
 ///
-/// The map never forgets by itself: somebody calls [`prune`](Buckets::prune).
+/// The map never forgets by itself: a timer calls [`prune`](Buckets::prune).
 #[derive(Debug)]
 pub(super) struct Buckets<C: Clock> {
     exact: RateLimiter<Key, Store, C, NoOpMiddleware<C::Instant>>,

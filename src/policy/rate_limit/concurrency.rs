@@ -92,7 +92,8 @@ impl Seats {
 }
 
 impl Seat {
-    /// Counts the connection for a user who became known only after it stood. Whom a seat is counted for stays so.
+    /// Counts the connection for a user that became known only after it was established. A seat stays counted for its first
+    /// user.
     ///
     /// # Errors
     /// [`Crowded::User`]; the seat itself stays.

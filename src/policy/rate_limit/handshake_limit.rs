@@ -1,4 +1,4 @@
-//! How many WebSocket handshakes there may be in all: who comes in a storm waits a moment, or is told when to come back.
+//! Limits WebSocket handshakes overall: in a storm a client waits a moment, or gets the time of its retry.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,13 +16,13 @@ use super::quota::Measure;
 use super::retry_spread::Backlog;
 use crate::config::Rate;
 
-/// Most who wait; the rest is refused at once.
+/// The most waiting handshakes; the rest is refused at once.
 const WAITERS: usize = 1024;
 
 /// Longest wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The one door for all handshakes (`server.limits.handshakes`).
+/// The one limiter of all handshakes (`server.limits.handshakes`).
 #[derive(Debug, Default)]
 pub struct Admission(ArcSwapOption<Door>);
 
@@ -35,7 +35,7 @@ pub struct RetryAfter(pub Duration);
 struct Door {
     rate: Rate,
     limiter: RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Moment>>,
-    /// Whoever holds it is the next.
+    /// Its holder is the next.
     line: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
     /// So many may wait.
@@ -43,14 +43,14 @@ struct Door {
     backlog: Mutex<Backlog>,
 }
 
-/// Somebody in line, also when they leave it.
+/// A handshake in line; it leaves the line when dropped.
 struct Waiter<'d>(&'d Door);
 
 impl Admission {
     /// Lets a handshake in, at once or within two seconds. Another limit than the last time begins anew.
     ///
     /// # Errors
-    /// There are too many: when to come back. All who are refused together are told different times.
+    /// There are too many: when to retry. Handshakes that are refused together get different times.
     pub async fn admit(&self, limit: Option<Rate>) -> Result<(), RetryAfter> {
         let Some(rate) = limit else {
             return Ok(());
@@ -63,7 +63,7 @@ impl Admission {
         let present = self.0.load_full().filter(|door| door.rate == rate);
         present.unwrap_or_else(|| {
             let new = Arc::new(Door::new(rate));
-            // Who comes second takes the door of who came first: two doors would let in twice as many.
+            // A second caller takes the limiter that the first one made: two of them would let in twice as many.
             let old = self.0.rcu(|door| match fits(door) {
                 true => door.clone(),
                 false => Some(new.clone()),
@@ -81,14 +81,14 @@ impl Door {
             limiter: RateLimiter::direct_with_clock(Measure::new(&rate, 1).quota(), Clock),
             line: tokio::sync::Mutex::new(()),
             waiting: AtomicUsize::new(0),
-            // Nobody waits in vain.
+            // No handshake waits in vain.
             room: WAITERS.min(in_time as usize),
             backlog: Mutex::new(Backlog::new(Instant::now())),
         }
     }
 
     async fn admit(&self) -> Result<(), RetryAfter> {
-        // Nobody overtakes those in line.
+        // No handshake overtakes those in line.
         if self.waiting.load(Ordering::Acquire) == 0 && self.limiter.check().is_ok() {
             return Ok(());
         }
@@ -152,7 +152,7 @@ mod tests {
         })
     }
 
-    /// All at once: what each is told, and after which time.
+    /// All at once: the result of each, and after which time.
     async fn storm(count: usize, limit: Option<Rate>) -> Vec<(Result<(), RetryAfter>, Duration)> {
         let admission = Arc::new(Admission::default());
         let start = Instant::now();
@@ -204,7 +204,7 @@ mod tests {
         let admitted = all.iter().filter(|(result, _)| result.is_ok());
         assert_eq!(admitted.count(), 1 + 20);
         assert!(all.iter().all(|(_, took)| *took <= PATIENCE));
-        // Where one comes in each minute, nobody waits at all.
+        // Where one comes in each minute, none waits.
         let admission = Admission::default();
         let slow = rate(1, 1).map(|rate| Rate {
             per: Duration::from_secs(60),

@@ -8,7 +8,7 @@ use crate::config::LimitBy;
 
 /// An address, a user, a route or a connection: a tag of 8 bits and 120 bits beside it.
 ///
-/// Small, because a million of them may be kept. Nobody can choose what falls together with somebody else's: numbers are kept
+/// Small, because a million of them may be kept. A client cannot choose a key that collides with another's: numbers are kept
 /// whole, and texts as 120 bits of their SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u64; 2]);
@@ -29,14 +29,14 @@ const CROWD: u64 = 8;
 /// Where a key's tag is.
 const TAG: u32 = 56;
 
-/// One in so many users, or connections, shares a bucket where there is no room for more.
+/// One in so many users, or connections, shares a bucket where memory allows no more.
 const CROWDS: u64 = 4096;
 
 impl Key {
-    /// All that have no other key: for what is one bucket in all, and where there is no room left at all.
+    /// All that have no other key: where one bucket serves all, or memory allows no more.
     pub const EVERYBODY: Key = Key([EVERYBODY << TAG, 0]);
 
-    /// An address: IPv4 alone, also where it came as IPv6, IPv6 by its /64, which whoever has one address has whole.
+    /// An address. IPv4 alone, also where it came as IPv6. IPv6 by its /64, which belongs to one client as a whole.
     pub fn address(address: IpAddr) -> Key {
         match address.to_canonical() {
             IpAddr::V4(address) => Key::number(ADDRESS, address.to_bits().into()),
@@ -44,17 +44,17 @@ impl Key {
         }
     }
 
-    /// A user by the fingerprint of who they are.
+    /// A user by the fingerprint of its identity.
     pub fn user(principal: &[u8; 32]) -> Key {
         Key::hash(USER, principal)
     }
 
-    /// Everybody on a route, or whatever else has a name.
+    /// All clients of a route, or of another named thing.
     pub fn route(name: &str) -> Key {
         Key::hash(ROUTE, &Sha256::digest(name).into())
     }
 
-    /// Whose quota something counts against by a policy's `by`; `otherwise` where nobody is known whose it could be.
+    /// The key that a policy's `by` counts against; `otherwise` where that is unknown.
     pub fn of(by: LimitBy, principal: Option<&[u8; 32]>, route: &str, otherwise: Key) -> Key {
         match (by, principal) {
             (LimitBy::Route, _) => Key::route(route),
@@ -63,7 +63,7 @@ impl Key {
         }
     }
 
-    /// A client's address as text; a proxy on a unix socket may have told none.
+    /// A client's address as text; a proxy on a unix socket may have given none.
     pub fn remote(remote: &str) -> Key {
         remote.parse().map_or(Key::EVERYBODY, Key::address)
     }
@@ -78,14 +78,14 @@ impl Key {
         self.0
     }
 
-    /// The /48 of an IPv6 address: who rents a server often has all of its 65,536 /64s.
+    /// The /48 of an IPv6 address: a client that rents a server often has all of its 65,536 /64s.
     pub(super) fn site(self) -> Option<Key> {
         let Key([head, low]) = self;
         (head >> TAG == BLOCK).then(|| Key::number(SITE, low >> 16))
     }
 
-    /// Whom this key shares a bucket with where there is no room for one of its own: an IPv4 /24, an IPv6 /48, one in 4,096
-    /// of all users.
+    /// The bucket that this key shares where memory allows none of its own: an IPv4 /24, an IPv6 /48, one in 4,096 of all
+    /// users.
     pub(super) fn wider(self) -> Key {
         let Key([head, low]) = self;
         match head >> TAG {

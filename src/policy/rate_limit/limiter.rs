@@ -13,8 +13,7 @@ use crate::config::Rate;
 /// All /64s of an IPv6 /48 together may ask for so many times what one may.
 const SITE: u32 = 8;
 
-/// One quota over all keys: exact, in memory that is bounded. Never fails open: where there is no room for one more bucket,
-/// keys share.
+/// One quota over all keys: exact, in bounded memory. Never fails open: where memory allows no more buckets, keys share.
 #[derive(Debug)]
 pub struct Limiter<C: clock::Clock = Clock> {
     own: Buckets<C>,
@@ -56,8 +55,8 @@ impl<C: clock::Clock + Clone> Limiter<C> {
 }
 
 impl<C: clock::Clock> Limiter<C> {
-    /// Takes `count` from a key's quota, all of it or nothing. An address of IPv6 takes it from its /48 too, and only what its
-    /// own quota allowed: so whoever asks in vain takes nothing from neighbours.
+    /// Takes `count` from a key's quota, all of it or nothing. An IPv6 address takes it from its /48 too, and only what its own
+    /// quota allowed: a refused client takes nothing from its neighbours.
     ///
     /// # Errors
     /// How long to wait.

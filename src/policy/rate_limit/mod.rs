@@ -1,8 +1,8 @@
 //! How much one client may ask for: exact limits behind bounded estimates.
 //!
-//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Seat`]s are
-//! connections that stand at once, [`Admission`] is the one door for all handshakes, [`Excess`] tells a client that hurries
-//! from one that floods, [`headers`] is what a `429` says of it.
+//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Seat`]s count
+//! open connections, [`Admission`] limits all handshakes together, [`Excess`] distinguishes a client that hurries from one that
+//! floods, [`headers`] makes the fields of a `429`.
 //!
 //! Absent: a limit that several processes share.
 

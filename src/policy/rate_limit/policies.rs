@@ -17,14 +17,14 @@ use crate::config::{Rate, RateLimit};
 /// Quotas that are whole again are forgotten this often.
 const PRUNING: Duration = Duration::from_secs(10);
 
-/// How often somebody looks whether there is a crowd.
+/// How often limiters are checked for a crowd.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The limiters of all policies. They outlive a reload.
 #[derive(Debug, Default)]
 pub struct Limiters {
     policies: ArcSwap<HashMap<String, Arc<PolicyLimiters>>>,
-    /// Held by who replaces them.
+    /// Held by the reload that replaces them.
     replacing: Mutex<()>,
     seats: Seats,
 }

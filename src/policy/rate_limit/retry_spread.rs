@@ -1,14 +1,14 @@
-//! When those who were refused come back. Pure.
+//! When refused clients come back. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Nobody comes back sooner, nor later.
+/// No client comes back sooner than this, nor later than [`LATEST`].
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(30);
 
-/// Those who were refused and will come back, as many as there should still be at this instant.
+/// The refused clients that will come back, as many as are still owed at this instant.
 #[derive(Debug)]
 pub(super) struct Backlog {
     owed: f64,
@@ -22,9 +22,8 @@ impl Backlog {
 
     /// One more is refused, where `ahead` already wait and `rate` are let in each second: the time after which it comes back.
     ///
-    /// All get their turn as if they stood in line, a quarter earlier or later, so those who come at one time are about as many
-    /// as can be let in. A line longer than half a minute cannot be told so: whoever stands behind that comes at any time.
-    /// `chance` is in [0, 1).
+    /// All get their turn as if they stood in line, a quarter earlier or later, so about as many come at one time as can be let
+    /// in. Clients beyond half a minute of that line come back at a random time. `chance` is in [0, 1).
     pub(super) fn refuse(
         &mut self,
         ahead: usize,

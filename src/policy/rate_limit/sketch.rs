@@ -18,10 +18,10 @@ const STRIPES: usize = 64;
 
 /// Counts of this window, of the one before, and of a third that is clean by the time it is needed.
 ///
-/// `pingora_limits::rate::Rate` would be at hand, but it takes times from each other that another thread may have moved on
-/// meanwhile, and asserts what a thread that was held up for a second breaks: a panic in a request. So only its estimator is
-/// used, and windows are turned here. A window is turned by one thread, which whoever else needs it waits for; threads that are
-/// late still write to a sketch that is read.
+/// `pingora_limits::rate::Rate` would be at hand. But it subtracts times that another thread may have moved on meanwhile, and
+/// asserts what a thread that was held up for a second breaks: a panic in a request. So only its estimator is used, and windows
+/// are turned here. One thread turns a window, and the others that need it wait; threads that are late still write to a sketch
+/// that is read.
 pub(super) struct Estimates {
     sketches: [Estimator; 3],
     /// Nanoseconds.

@@ -10,7 +10,7 @@ use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 
 use super::key::Key;
 
-/// governor's own map, which a limiter and whoever asks what is in it both hold.
+/// governor's own map, shared by a limiter and its inspection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store(Arc<Inner>);
 
@@ -37,7 +37,7 @@ impl Store {
             None => Ok(((), full)),
             Some(_) => Err(()),
         };
-        // That somebody else began it is as good.
+        // A bucket that another thread began is as good.
         let _ = self.measure_and_replace(key, begin);
     }
 }

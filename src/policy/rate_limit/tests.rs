@@ -35,7 +35,7 @@ const SMALL: Room = Room {
     overfull: ROOM.overfull / 100,
 };
 
-/// A limiter into whose crowd everybody comes.
+/// A limiter that already has a crowd.
 fn crowded(rate: Rate) -> (Limiter<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
     let limiter = Limiter::with_room(rate, SMALL, clock.clone());
@@ -43,7 +43,7 @@ fn crowded(rate: Rate) -> (Limiter<FakeRelativeClock>, FakeRelativeClock) {
     (limiter, clock)
 }
 
-/// Strangers enough that whoever comes after them comes into a crowd.
+/// So many strangers that the next key comes into a crowd.
 fn crowd(limiter: &Limiter<FakeRelativeClock>) {
     for number in 0..1000 {
         let _ = limiter.check(Key::connection((1 << 40) | number), 1);
@@ -210,7 +210,7 @@ fn busy_keys_share_a_bucket_when_full_and_stay_limited() {
         limiter.check(newcomer, 2).is_ok()
     });
     assert!(allowed.count() < 4096 * 4);
-    // Who was there before keeps their own.
+    // A key that was there before keeps its bucket.
     limiter.check(Key::connection(1), 6).unwrap();
     limiter.check(Key::connection(1), 1).unwrap_err();
     // However many crowds there are, there is an end.
@@ -254,7 +254,7 @@ fn threads_that_ask_for_one_key_get_one_burst_together() {
     }
 }
 
-/// What exactly one bucket allows, told by the textbook.
+/// What exactly one bucket allows, by the textbook.
 struct Textbook {
     rate: Rate,
     /// Tokens in it, in nanoseconds of refilling.
@@ -283,7 +283,7 @@ impl Textbook {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Exactly the textbook's bucket where there is room; in a crowd never more than it over any time, whatever the pattern.
+    /// Exactly the textbook's bucket where memory allows; in a crowd never more than it over any time, whatever the pattern.
     #[test]
     fn no_pattern_of_asking_gets_more_than_a_bucket_holds(
         burst in 1..100u32,

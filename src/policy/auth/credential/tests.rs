@@ -212,7 +212,7 @@ fn authorization_is_one_line_with_one_token() {
     assert_eq!(
         look_at(&policy, &beside),
         "jwt Cookie t",
-        "Basic is somebody else's"
+        "Basic belongs to another scheme"
     );
 }
 

@@ -25,7 +25,7 @@ pub struct Bound {
     pub entries: usize,
     /// Bytes of the answers, as they came.
     pub bytes: usize,
-    /// Nobody wants what is older.
+    /// Older entries are never read.
     pub age: Duration,
 }
 
@@ -144,7 +144,7 @@ mod tests {
         }
         assert_eq!(shelf.get(&[1; 32], SECOND, now), None);
         assert_eq!(shelf.get(&[2; 32], SECOND, now), Some(&2));
-        // Who is heavy takes the place of several.
+        // A heavy entry takes the place of several.
         shelf.put([5; 32], 5, now, 99);
         assert_eq!((shelf.entries.len(), shelf.bytes), (2, 100));
         shelf.put([6; 32], 6, now + SECOND * 10, 1);

@@ -1,7 +1,7 @@
-//! Authorities that are asked: one question for all who wait for the same answer.
+//! Authorities that are asked over HTTP: one request for all clients that wait for the same answer.
 //!
-//! An answer holds for `cache`, a no for five seconds, and that nobody can tell for nobody but those who waited. Who is
-//! connected is asked for again past the cache ([`Authority::recheck`]), once for all connections of a session.
+//! Successes are cached for `cache`, denials for five seconds, outages not at all. Open connections are verified again past the
+//! cache ([`Authority::recheck`]), once for all connections of a session.
 
 mod cache;
 mod request;
@@ -34,7 +34,7 @@ use single_flight::{Landing, State};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Questions that an authority has before it at once; more wait, within their time.
 const AT_ONCE: usize = 256;
-/// The same failure is not told again so soon, another one not sooner than [`NEWS`].
+/// The same failure is not logged again so soon, another one not sooner than [`NEWS`].
 const REMINDER: Duration = Duration::from_secs(60);
 const NEWS: Duration = Duration::from_secs(1);
 
@@ -43,13 +43,13 @@ const UNKNOWN: &str = "the backend does not know these credentials: log in there
 /// What came of a question.
 pub type Verdict = Result<Vouched, Denied>;
 
-/// An answer that is on its way. Whoever drops it takes it from nobody else.
+/// An answer that is on its way. Dropping it takes it from no other waiter.
 pub type Asking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
-/// Somebody, and when it was last found out that they are.
+/// A verified identity, and when it was verified last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vouched {
-    /// Who it is.
+    /// The identity.
     pub identity: Arc<Identity>,
     /// When the authority was asked. The next recheck is due a `recheck` after it, not after the last one: its answer may have
     /// been an older one that another connection got.
@@ -96,17 +96,17 @@ impl Authority {
         }
     }
 
-    /// Who has these credentials? From the cache where that holds an answer. While the authority is out of reach nobody new is
-    /// let in.
+    /// The identity behind these credentials, from the cache where that holds an answer. While the authority is out of reach no
+    /// new client is accepted.
     pub fn ask(self: &Arc<Self>, inputs: Inputs, context: Context) -> Asked {
         self.find(inputs, context, self.forward.cache)
     }
 
-    /// Are they still who they were? Asks past the cache, but for what another connection of the same session has heard within
-    /// half of a `recheck`. Whoever gets somebody else than `known` has to close the connection.
+    /// Verifies `known` again. Asks past the cache, except for an answer that another connection of the same session got within
+    /// half of a `recheck`. A caller that gets another identity than `known` has to close the connection.
     ///
-    /// While nobody can tell, `known` goes on being who they were, with the same instant: until the authority was out of reach
-    /// for `stale_if_error` from when it was to be asked again.
+    /// While the authority is out of reach, `known` stays valid with the same instant, until `stale_if_error` after the recheck
+    /// that was due.
     pub fn recheck(self: &Arc<Self>, inputs: Inputs, context: Context, known: Vouched) -> Asking {
         let asked = self.find(inputs, context, self.forward.recheck / 2);
         let good_for = self.forward.good_for();
@@ -123,7 +123,7 @@ impl Authority {
         self.state().forget(|identity| identity.user == user);
     }
 
-    /// The same for whoever presented this, by its digest.
+    /// The same for the client that presented this credential, by its digest.
     pub fn forget_credential(&self, digest: &[u8; 32]) {
         self.state()
             .forget(|identity| identity.credential == *digest);
@@ -145,7 +145,7 @@ impl Authority {
         };
         drop(state);
         let landing = Landing::new(self.clone(), question.key, number, tell);
-        // A task of its own: whoever asked first may be the first to leave.
+        // A task of its own: the first caller may be the first to leave.
         tokio::spawn(self.clone().fly(question, landing));
         Asked::Soon(Box::pin(single_flight::wait(answer)))
     }
@@ -253,7 +253,7 @@ impl Asked {
     }
 }
 
-/// Spread, so that not all who were sent away come back at once.
+/// Spread, so that refused clients do not all come back at once.
 fn come_back() -> Denied {
     Denied::Unavailable(Duration::from_millis(fastrand::u64(1000..=5000)))
 }

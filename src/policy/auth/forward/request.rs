@@ -30,7 +30,7 @@ pub struct Context {
     pub way: Way,
 }
 
-/// The request that asks who has these credentials.
+/// The request that asks an authority to verify these credentials.
 ///
 /// # Errors
 /// `Other` where the path cannot be sent.
@@ -42,7 +42,7 @@ pub fn request(
     Question::new("", inputs, context).request(forward)
 }
 
-/// Who is this?
+/// What the authority is asked.
 pub struct Question {
     inputs: Inputs,
     context: Context,
@@ -148,7 +148,7 @@ mod tests {
         let inputs = Inputs {
             fields: vec![
                 field("authorization", "Bearer t"),
-                // Whoever lists these does not get what a client claims.
+                // A configuration that lists these does not get a client's own claims.
                 field("x-forwarded-for", "6.6.6.6"),
                 field("x-forwarded-host", "evil.example"),
                 field("host", "evil.example"),

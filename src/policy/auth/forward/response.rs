@@ -23,13 +23,13 @@ const HTML: &str =
 
 /// What an authority said.
 pub enum Answer {
-    /// This is who it is.
+    /// The authority names the identity.
     Known(Arc<Identity>),
     /// It does not know them.
     Unknown,
-    /// It took the question for something else. Whoever asked is not known, and an operator has something to mend.
+    /// It took the request for something else. The client is not known, and an operator has something to fix.
     Beside(Cow<'static, str>),
-    /// It said nothing that could be used: nobody can tell.
+    /// The answer is unusable: the identity stays unknown.
     Failed(Cow<'static, str>),
 }
 
@@ -161,7 +161,7 @@ mod tests {
     fn known(body: &Value) -> Arc<Identity> {
         match read(&body.to_string()) {
             Answer::Known(identity) => identity,
-            _ => panic!("{body} names nobody"),
+            _ => panic!("{body} names no user"),
         }
     }
 

@@ -14,10 +14,10 @@ use crate::policy::auth::identity::Identity;
 
 /// Questions under way.
 const FLIGHTS: usize = 16_384;
-/// Who is known, and those bytes of their answers. What they become in memory is a few times that.
+/// Entries of accepted credentials, and the bytes of their answers. In memory they become a few times that.
 const KNOWN: usize = 90_000;
 const KNOWN_BYTES: usize = 64 << 20;
-/// Who is not known. They have a bound of their own: who invents cookies drives out nobody who has one.
+/// Entries of denied credentials. They have a bound of their own, so made-up cookies cannot evict valid entries.
 const REFUSED: usize = 10_000;
 /// How long a no holds.
 const REFUSED_AGE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing yet; `age` is how long anybody may want to know who somebody was.
+    /// Empty; `age` is the oldest answer that a caller may want.
     pub fn new(age: Duration) -> Self {
         State {
             known: Shelf::new(Bound {
@@ -77,8 +77,8 @@ impl State {
         Some((number, tell, answer))
     }
 
-    /// Forgets whom `is_meant` says. Whose answers are on their way is not known, so nobody joins them any more, and none is
-    /// kept.
+    /// Forgets the identities that `is_meant` selects. Identities of requests under way are not known yet: these requests get
+    /// no new waiters, and their answers are not kept.
     pub fn forget(&mut self, is_meant: impl Fn(&Identity) -> bool) {
         self.known.forget(|vouched| is_meant(&vouched.identity));
         self.flights.clear();
@@ -109,7 +109,7 @@ impl State {
     }
 }
 
-/// The end of a flight. Its entry goes however it ends, so that nobody joins one that will never land.
+/// The end of a flight. Its entry goes however it ends, so that no caller joins one that never lands.
 pub struct Landing {
     authority: Arc<Authority>,
     key: Key,
@@ -128,7 +128,7 @@ impl Landing {
         }
     }
 
-    /// Keeps the answer, and tells all who wait for it.
+    /// Keeps the answer, and gives it to all waiters.
     pub fn land(self, verdict: Verdict, at: Instant, bytes: usize) {
         let mut state = self.authority.state();
         if state.take_down(&self.key, self.number) {
@@ -145,7 +145,7 @@ impl Drop for Landing {
     }
 }
 
-/// Waits for a flight's answer. One that never lands says that nobody can tell.
+/// Waits for a flight's answer. A flight that never lands counts as an outage.
 pub async fn wait(mut answer: Answer) -> Verdict {
     let landed = answer.wait_for(Option::is_some).await;
     let verdict = landed.ok().and_then(|verdict| verdict.clone());

@@ -108,7 +108,7 @@ impl Backend {
         if *self.is_held.lock().unwrap() {
             released.await;
         }
-        // Whoever asked may be gone.
+        // The client may be gone.
         let _ = stream.write_all(answer.as_bytes()).await;
     }
 }
@@ -155,7 +155,7 @@ async fn recheck(authority: &Arc<Authority>, session: &str, known: &Vouched) -> 
 }
 
 fn user(verdict: &Verdict) -> &str {
-    verdict.as_ref().map_or("nobody", |v| &v.identity.user)
+    verdict.as_ref().map_or("unknown", |v| &v.identity.user)
 }
 
 fn fetches(telemetry: &Telemetry, result: &str) -> u64 {
@@ -229,7 +229,7 @@ async fn an_answer_holds_for_the_cache_and_a_no_for_five_seconds() {
     assert_eq!((backend.asked(), fetches(&telemetry, "refused")), (2, 1));
     backend.says_json("200 OK", ALICE);
     pass(SECOND * 4).await;
-    assert_eq!(user(&ask(&authority, "1").await), "nobody");
+    assert_eq!(user(&ask(&authority, "1").await), "unknown");
     pass(SECOND * 2).await;
     assert_eq!(user(&ask(&authority, "1").await), "alice");
     assert_eq!((backend.asked(), fetches(&telemetry, "failed")), (3, 0));
@@ -346,7 +346,7 @@ async fn logout_is_seen_by_a_recheck_and_by_later_requests() {
     assert_eq!(user(&ask(&authority, "1").await), "alice", "not yet");
     let denied = recheck(&authority, "1", &known).await.unwrap_err();
     assert_eq!(denied.result(), "invalid");
-    assert_eq!(user(&ask(&authority, "1").await), "nobody");
+    assert_eq!(user(&ask(&authority, "1").await), "unknown");
     assert_eq!(backend.asked(), 2);
 }
 
@@ -357,7 +357,7 @@ async fn outage_keeps_known_sessions_for_a_time_and_admits_no_new() {
     backend.says_json("503 Service Unavailable", "");
     pass(SECOND * 60).await;
     let stale = recheck(&authority, "1", &known).await.unwrap();
-    assert_eq!(stale.at, known.at, "nobody vouched for them since");
+    assert_eq!(stale.at, known.at, "no authority verified them since");
     for session in ["1", "2"] {
         let denied = ask(&authority, session).await.unwrap_err();
         assert_eq!(denied.result(), "unavailable");
@@ -401,13 +401,13 @@ async fn answer_under_way_during_revocation_is_not_cached() {
     backend.arrived.notified().await;
     authority.forget_user("alice");
     backend.says_json("401 Unauthorized", "{}");
-    // Nobody who comes later gets what was true before.
+    // A later caller does not get what was true before.
     let after = authority.ask(sid("1"), context());
     backend.arrived.notified().await;
     backend.release();
     assert_eq!(user(&before.answer().await), "alice");
-    assert_eq!(user(&after.answer().await), "nobody");
-    assert_eq!(user(&ask(&authority, "1").await), "nobody");
+    assert_eq!(user(&after.answer().await), "unknown");
+    assert_eq!(user(&ask(&authority, "1").await), "unknown");
     assert_eq!(backend.asked(), 2);
 }
 

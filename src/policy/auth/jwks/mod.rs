@@ -1,7 +1,7 @@
 //! Key sets behind a URL (RFC 7517): cached, fetched again at a bounded rate, kept on error.
 //!
-//! Nothing runs while nobody asks. A set is fetched when a token needs one, ahead of its end when one is looked at, and when
-//! a token names a key that it lacks; how often, strangers have no say in.
+//! Nothing runs without requests. A set is fetched when a token needs one, ahead of its end when one is read, and when a token
+//! names a key that it lacks. Strangers cannot influence how often.
 
 mod refresh;
 
@@ -99,11 +99,11 @@ impl KeySet {
 
     /// Keys to try again with, for a token whose key is not among those of [`KeySet::current`], or where there are none.
     ///
-    /// `None`: there are none that are newer. Either the set has just been asked for such a key and has none, or it cannot
-    /// be asked again yet, or does not answer. All who wait wait for one fetch, and it goes on where they leave.
+    /// `None`: there are no newer ones. Either the set was just fetched for such a key and has none, or it cannot be fetched
+    /// again yet, or its server does not answer. All callers wait for one fetch, and it goes on when they leave.
     pub async fn fetch_for(&self, kid: Option<&str>) -> Option<Arc<Keys>> {
         let known = self.0.fresh();
-        // Somebody else's fetch may have brought it meanwhile.
+        // Another caller's fetch may have brought it meanwhile.
         let is_there = |keys: &Arc<Keys>| kid.is_none_or(|kid| keys.holds(kid));
         if kid.is_some() && known.as_ref().is_some_and(is_there) {
             return known;
@@ -123,7 +123,7 @@ impl KeySet {
                     None => Reason::None,
                 };
                 if !self.0.pace().begin(reason, now) {
-                    // Without a name nobody can tell whether these were tried.
+                    // Without a name it is unknown whether these were tried.
                     return found.filter(is_there);
                 }
                 let fetch = tokio::spawn(self.0.clone().fetch(turn));

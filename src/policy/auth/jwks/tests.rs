@@ -11,7 +11,7 @@ use crate::policy::auth::jwt::{Verdict, verify};
 
 const ALLOWED: [Algorithm; 2] = [Algorithm::ES256, Algorithm::EdDSA];
 
-/// Publishes what it is told to, and counts who asks.
+/// Publishes the set it was given, and counts the requests.
 #[derive(Clone)]
 struct Publisher {
     address: String,
@@ -93,7 +93,7 @@ async fn until(is_so: impl Fn() -> bool) {
         .expect("in time");
 }
 
-/// As somebody does who has a token to judge.
+/// As a caller does that has a token to verify.
 async fn judge(set: &KeySet, signer: &Signer, kid: Option<&str>) -> Verdict {
     let policy = jwt(signer.source(), &ALLOWED);
     let token = signer.issue(kid, &claims(json!({})));
@@ -159,7 +159,7 @@ async fn a_new_key_is_found_by_the_first_token_that_names_it() {
     publisher.publishes(&[new.jwk("k2")]);
     let all = (0..100).map(|_| is_known(&set, &new, Some("k2")));
     let all = futures_util::future::join_all(all).await;
-    assert!(all.iter().all(|is_known| *is_known), "nobody is refused");
+    assert!(all.iter().all(|is_known| *is_known), "no caller is refused");
     assert_eq!(publisher.asked(), 2);
     // The old one is gone, and stays unknown without another fetch.
     later(60).await;
@@ -266,7 +266,7 @@ async fn invalid_key_set_changes_nothing_and_old_keys_last_a_day() {
 #[tokio::test]
 async fn key_fetch_wait_ends_after_5s_and_leavers_stop_nothing() {
     let (publisher, signer) = (Publisher::start().await, Signer::new(Algorithm::ES256));
-    // Its connections are made, and nobody reads them.
+    // Connections to it are accepted by the kernel and never read.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = Publisher {
         address: listener.local_addr().unwrap().to_string(),

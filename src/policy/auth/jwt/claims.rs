@@ -15,7 +15,7 @@ use crate::policy::auth::identity::{Identity, is_lost, lookup};
 /// The last second of the year 9999: what lies beyond is no time.
 const LATEST: f64 = 253_402_300_799.0;
 
-/// Who the token is about. A refusal names the claim, never its value.
+/// The subject of the token. A refusal names the claim, never its value.
 pub(super) fn identity(
     auth: &Arc<str>,
     jwt: &Jwt,
@@ -46,7 +46,7 @@ pub(super) fn identity(
         credential: Credential::Token(token.to_owned()).digest(),
         claims,
     };
-    // The last of all: who hears that it has expired knows that nothing else is wrong with it.
+    // The last check: a client that gets "expired" knows that all else is valid.
     match identity.ends().is_some_and(|end| now >= end) {
         true => Err(Denied::Expired),
         false => Ok(identity),

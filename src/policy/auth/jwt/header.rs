@@ -14,7 +14,7 @@ use crate::policy::auth::error::Denied;
 /// Longest `kid`, bytes.
 pub(super) const LONGEST_KEY_ID: usize = 256;
 
-/// Members of a header that would change what is verified, or how. Nobody gets to say that here.
+/// Header members that would change what is verified, or how. No token may do that.
 const REFUSED: [(&str, &str); 3] = [
     (
         "crit",

@@ -66,7 +66,7 @@ impl Keys {
     }
 
     /// Those of a key set's document that may be used with one of these algorithms. Others are passed over: of unknown
-    /// kinds, for other uses, broken, too weak, and secrets, which nobody publishes. Of two with one `kid` the first counts.
+    /// kinds, for other uses, broken, too weak, and secrets, which no issuer publishes. Of two with one `kid` the first counts.
     ///
     /// # Errors
     /// Why there is none.

@@ -58,7 +58,7 @@ fn each_algorithm_vouches_with_a_key_of_its_kind() {
         assert_eq!(
             identity.credential,
             Credential::Token(token).digest(),
-            "one digest for one credential, whoever makes it"
+            "one digest for one credential, whichever code makes it"
         );
     }
 }

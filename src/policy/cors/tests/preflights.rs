@@ -92,7 +92,11 @@ fn row_46_lookalikes_are_granted_nothing() {
         assert_eq!(cors_of(&answer), none(), "row {row}: {origin}");
     }
     let own = answered(28, &policy(), &question("http://api.example.net", "PUT"));
-    assert_eq!(cors_of(&own), none(), "row 28: nobody asks that of its own");
+    assert_eq!(
+        cors_of(&own),
+        none(),
+        "row 28: no browser asks that of its own"
+    );
 }
 
 #[test]

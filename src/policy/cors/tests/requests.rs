@@ -17,7 +17,7 @@ const BACKEND: &[(&str, &str)] = &[
     ("content-type", "text/plain"),
 ];
 
-/// Row 2: what an allowed origin is told, beside `Vary`.
+/// Row 2: what an allowed origin gets, beside `Vary`.
 fn granted(origin: &str) -> Vec<(String, String)> {
     pairs(&[
         ("access-control-allow-credentials", "true"),

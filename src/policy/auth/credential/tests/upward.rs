@@ -41,7 +41,7 @@ fn foreign_page_cannot_hide_a_cookie_behind_its_own_fields() {
             &nothing,
             false,
         ),
-        // Such a field may be the browser's own, or a proxy's in front: it tells nobody's will.
+        // Such a field may come from the browser itself, or from a proxy in front: the page did not set it.
         (&session, &["cookie: s=1", "x-session: 1"], &nothing, true),
         (&session, &["authorization: Bearer t"], &query, false),
         (&policy, &["cookie: token=t"], &nothing, true),
@@ -71,7 +71,7 @@ fn what_a_backend_would_not_see_is_given_to_it() {
     assert!(!theirs.iter().any(|place| place.is_ours_alone()));
 }
 
-/// `Cookie` and `Authorization` as those hear them who answer for several people.
+/// `Cookie` and `Authorization` as a backend receives them that serves several users.
 fn judged(auth: &Arc<Auth>, lines: &[&str], extras: &Extras) -> [Option<String>; 2] {
     let headers = headers(lines);
     let found = find(std::slice::from_ref(auth), &headers, extras);

@@ -1,4 +1,4 @@
-//! Tokens of people who mean no good, and what they hear.
+//! Hostile tokens, and the refusals that they get.
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Value, json};

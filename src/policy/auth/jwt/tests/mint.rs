@@ -1,4 +1,4 @@
-//! Who signs tokens in tests, and how a file would name their keys.
+//! Signers of test tokens, and their keys as a file names them.
 
 use std::sync::Arc;
 use std::time::Duration;
