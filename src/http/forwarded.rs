@@ -1,4 +1,4 @@
-//! Who the client is, through proxies or not, and how the backend is told.
+//! The client behind proxies, and the forwarding headers that name it to the backend.
 
 mod element;
 
@@ -34,8 +34,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer on a unix socket is a proxy of this machine that file permissions let in: trusted.
-    /// Over TLS or not is told by whoever knows.
+    /// A peer on a unix socket is a proxy of this machine that file permissions let in: trusted. The caller sets the scheme
+    /// where the connection is over TLS.
     pub fn new(ip: Option<IpAddr>, trusted: &[Network]) -> Self {
         let is_trusted = ip.is_none_or(|ip| trusted.iter().any(|network| network.contains(ip)));
         Peer {
@@ -50,7 +50,7 @@ impl Peer {
 /// What is believed of a request's way here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address in plain text form; `unix` where nobody told one.
+    /// The client's address in plain text form; `unix` where none is known.
     pub ip: Text,
     /// The address that tells this client from others. `None` where no proxy named one: the proxy's own address stands for all
     /// of its clients.
@@ -233,8 +233,8 @@ fn node(hop: &str) -> String {
     }
 }
 
-/// The host and scheme that the client asked for, as parameters of an element; with the port that a proxy has told of: backends
-/// that read `Forwarded` look at no `X-Forwarded-Port` then.
+/// The host and scheme that the client asked for, as parameters of an element, with the port that a proxy forwarded: backends
+/// that read `Forwarded` ignore `X-Forwarded-Port`.
 fn asked(headers: &HeaderMap, client: &Client) -> String {
     let host = client.host.value.to_str().unwrap_or_default();
     if host.is_empty() {

@@ -20,7 +20,7 @@ pub use usual::usual;
 /// As many notes are taken of one head; further names are spelled as usual.
 const NOTES: usize = 256;
 
-/// Fields that every hop writes for itself, or that this house writes anew: they have no case of another's.
+/// Fields that every hop writes for itself, or that crossfade rebuilds: a peer's case does not apply.
 const OWN: [&str; 13] = [
     "connection",
     "content-length",

@@ -1,5 +1,5 @@
-//! Field names that a backend may take for others. CGI and its heirs (WSGI, Rack, PHP) fold `-` into
-//! `_`, some of them every byte that is no letter and no digit.
+//! Field names that a backend may take for others. CGI and what follows it (WSGI, Rack, PHP) fold `-` into `_`, some of them
+//! every byte that is no letter and no digit.
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -11,8 +11,8 @@ use crate::config::Underscores;
 /// two replace the path in some frameworks: the one decided upon here would not be the one served.
 const FORWARDED: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
 
-/// Names about framing, routing and identity. Their aliases never go upstream, whatever the
-/// configuration says, and nobody takes them away by nominating them in `Connection`.
+/// Names about framing, routing and identity. Their aliases never go upstream, whatever the configuration says, and a client
+/// cannot remove them by nominating them in `Connection`.
 const PRECIOUS: [&str; 11] = [
     "host",
     "connection",
@@ -76,7 +76,7 @@ pub fn disambiguate(
     Ok(dropped)
 }
 
-/// Removes every field that is, or may pass for, one of these: nobody but this house sends them upstream.
+/// Removes every field that is, or may pass for, one of these: only crossfade itself sends them upstream.
 pub fn remove_aliases(headers: &mut HeaderMap, names: &[HeaderName]) {
     if names.is_empty() {
         return;

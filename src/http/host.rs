@@ -79,7 +79,7 @@ pub fn of(head: &Parts) -> Result<Host, Fault> {
     }
 }
 
-/// HTTP/1.0 knows no `Host`, and those who check a proxy's health send none.
+/// HTTP/1.0 knows no `Host`, and health checkers of load balancers send none.
 fn of_http10(head: &Parts) -> Result<Host, Fault> {
     let Some(authority) = head.uri.authority() else {
         return Ok(Host {

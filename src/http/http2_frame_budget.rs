@@ -81,7 +81,7 @@ pub enum Kind {
     Data,
     /// The beginning of a header block.
     Headers,
-    /// What a client would like first; nobody here obeys.
+    /// A client's wish for an order; it is ignored.
     Priority,
     /// The end of a stream before its time.
     Reset,
@@ -242,13 +242,13 @@ enum Block {
 impl Default for Budget {
     fn default() -> Self {
         Budget {
-            // Two for a reset, one back for a stream: whoever resets less than half is never cut.
+            // Two for a reset, one back for a stream: a client that resets less than half is never cut.
             resets: Bucket::new(256, 20),
             settings: Bucket::new(32, 1),
             // Estimators of bandwidth ping once per round trip while data runs.
             pings: Bucket::new(256, 32),
             empty_data: Bucket::new(64, 4),
-            // Whoever takes data opens windows: twice per frame where it is done carelessly.
+            // A client that takes data opens windows, twice per frame where it is careless.
             window_updates: Bucket::new(1024, 64),
             priorities: Bucket::new(512, 16),
             // Browsers send some on purpose, so that servers stay used to them.
@@ -308,7 +308,7 @@ impl Budget {
                 self.pings.earn(1);
                 Ok(())
             }
-            // Early answers and cancelled streams are nobody's fault.
+            // Early answers and cancelled streams are not the client's fault.
             _ if head.blames_the_client() => self.resets.take(2, now, Abuse::Resets),
             _ => Ok(()),
         }

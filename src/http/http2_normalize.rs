@@ -1,4 +1,4 @@
-//! A request over HTTP/2 becomes one that the road knows: with a `Host`, a path, one `Cookie`.
+//! Makes a request over HTTP/2 one that the request path knows: with a `Host`, a path, one `Cookie`.
 
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;

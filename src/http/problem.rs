@@ -33,7 +33,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A policy of this house, or the client itself, is why.
+    /// Caused by a policy of crossfade, or by the client itself.
     pub fn new(
         status: StatusCode,
         code: &'static str,
@@ -57,7 +57,7 @@ impl Problem {
         Problem::new(status, "bad_request", Side::Downstream, detail)
     }
 
-    /// There is no room: a cap on connections is reached, or descriptors or memory run out.
+    /// Overload: a cap on connections is reached, or descriptors or memory run out.
     pub fn overloaded(reason: &'static str, detail: &'static str, retry_seconds: u32) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut problem =
@@ -66,7 +66,7 @@ impl Problem {
         problem
     }
 
-    /// Who breaks a rule of form is not trusted with a second request.
+    /// A client that breaks a rule of form is not trusted with a second request.
     pub fn and_close(mut self) -> Self {
         let close = HeaderValue::from_static("close");
         self.headers.insert(CONNECTION, close);

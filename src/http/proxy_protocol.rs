@@ -1,4 +1,4 @@
-//! The PROXY protocol: who a proxy says that it connects for, in front of a connection's first byte.
+//! The PROXY protocol: the client's address that a proxy sends in front of a connection's first byte.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>. `ppp` reads the addresses. Where a header ends, and what has to
 //! be known before it is whole, is decided here: `ppp` takes some lines that are whole and broken for beginnings of others, and
@@ -40,7 +40,7 @@ pub enum Source {
     Proxy,
     /// This client's.
     Client(IpAddr),
-    /// Somebody's whom the proxy does not name by an IP address.
+    /// A client that the proxy does not name by an IP address.
     Unnamed,
 }
 

@@ -51,7 +51,7 @@ impl Taken<'_> {
     }
 }
 
-/// Takes crossfade's own parameters out of a query; the last of several counts, but for tokens: there each is told.
+/// Takes crossfade's own parameters out of a query. The last of several counts; of tokens each is returned.
 pub fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
     let mut own = Parameters::default();
     let Some(query) = query else {

@@ -32,7 +32,7 @@ const MISPLACED: [&str; 21] = [
     "www-authenticate",
 ];
 
-/// Cleans the trailers of a request; `taken` are the names that only this house may send.
+/// Cleans the trailers of a request; `taken` are the names that only crossfade may send.
 ///
 /// # Errors
 /// [`Fault::AmbiguousName`] where `policy` says so.

@@ -12,7 +12,7 @@ use super::{Fault, hop_by_hop, path};
 /// A request that may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    /// Whom it is for.
+    /// The host that it is for.
     pub host: Host,
     /// Its canonical path.
     pub path: Arc<str>,

@@ -1,4 +1,4 @@
-//! Why a request was refused before anybody looked at what it wants.
+//! Why a request was refused for its form, before routing.
 
 /// A rule of form that a request broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::policy::connection_limits::Permit;
 use crate::session::Shared;
 
-/// How long the answer to somebody who is sent away may take.
+/// How long the answer to a rejected client may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
@@ -36,7 +36,7 @@ pub async fn carry(
     let mut remote = Remote::new(address);
     let arrived = match server.tls.is_none() && server.proxy_protocol == ProxyProtocol::Off {
         true => find_place(line, &remote, &shared, server),
-        // Boxed: handshakes take much room, and nothing of them stays.
+        // Boxed: handshakes take much memory, and nothing of them stays.
         false => Box::pin(arrive(line, &mut remote, &shared, server)).await,
     };
     let (mut stream, permit) = match arrived {
@@ -68,7 +68,7 @@ pub async fn carry(
     };
     if beginning.is_http2 {
         let connection = connection(None);
-        // The larger of the two by far: no connection of HTTP/1 keeps room for it.
+        // The larger of the two by far: no connection of HTTP/1 reserves memory for it.
         return Box::pin(http2::serve(
             stream,
             beginning.ahead,
@@ -110,7 +110,7 @@ async fn arrive(
     let (limits, trusted) = (&server.limits, &server.trusted_proxies);
     let deadline = Instant::now() + limits.header_timeout;
     let mode = server.proxy_protocol;
-    // Whose it is may be told in a moment; that there is a place at all comes first.
+    // The client's address may follow in a moment. That the caps allow the connection comes first.
     let counted = remote.counted(trusted);
     let counted = counted.filter(|_| mode == ProxyProtocol::Off);
     let mut permit = match shared.connections.admit(counted, limits) {
@@ -135,7 +135,7 @@ async fn arrive(
     Ok((stream, permit))
 }
 
-/// Parts from somebody who was not let in.
+/// Closes the connection of a rejected client.
 async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server) {
     let place = shared.connections.linger();
     let refused = |reason| {

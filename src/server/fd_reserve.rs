@@ -1,4 +1,4 @@
-//! Descriptors kept aside for the time when there are no others: with them clients can be told so.
+//! Descriptors kept aside for the time when there are no others: with them clients get a refusal.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -14,7 +14,7 @@ use super::socket::Line;
 use crate::server::listener::Listener;
 use crate::session::Shared;
 
-/// How many clients can be told at once.
+/// How many clients can be answered at once.
 const DESCRIPTORS: usize = 16;
 /// How long one of them may take to hear it.
 const PATIENCE: Duration = Duration::from_millis(100);

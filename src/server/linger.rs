@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::policy::connection_limits::Connections;
 
-    /// How long it listens to a client that sends a byte a second, which is told after `leaves` that the process leaves.
+    /// How long it listens to a client that sends a byte a second, where the process shuts down after `leaves`.
     async fn listened(place: Option<Lingering>, leaves: Option<Duration>) -> Duration {
         let (mut client, mut io) = tokio::io::duplex(64);
         let begun = Instant::now();

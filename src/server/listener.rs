@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use crate::config::Listen;
 
-/// A bound address. Nothing is accepted before somebody serves it.
+/// A bound address. No connection is accepted before it is served.
 #[derive(Debug)]
 pub enum Listener {
     /// `host:port`.
@@ -22,7 +22,7 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// A bound address that somebody else has made, or is to have.
+/// A bound address that another process has made, or is to have.
 #[derive(Debug)]
 pub struct Given {
     /// Which key it serves: `server.listen` or `admin.listen`.
@@ -104,7 +104,7 @@ impl Listener {
         }
     }
 
-    /// Where the socket's file is, for whoever cleans up.
+    /// Where the socket's file is, for the caller that cleans up.
     pub fn path(&self) -> Option<PathBuf> {
         match self {
             Listener::Tcp(_) => None,

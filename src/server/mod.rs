@@ -50,7 +50,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let mut reserve = Reserve::new();
     let is_shut = async move {
-        // An error means that whoever could stop us is gone: the same.
+        // An error means that the listener is gone: the same.
         let _ = shut.wait_for(|shut| *shut).await;
     };
     tokio::pin!(is_shut);

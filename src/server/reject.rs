@@ -1,4 +1,4 @@
-//! A word to those who have to go before their first request.
+//! The last answer to clients that are rejected before their first request.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::request_id;
 use crate::policy::connection_limits::Lingering;
 
-/// Seconds after which somebody for whom there was no place may try again.
+/// Seconds after which a client that was over a cap may try again.
 const RETRY_SECONDS: u32 = 5;
 
 /// There is no place.
@@ -42,7 +42,7 @@ pub async fn say(
         let spoken = speak(&mut stream, &words).await;
         spoken.map(|()| stream).map_err(|_| Dropped::Gone)
     };
-    // Whoever does not take it goes without.
+    // A client that does not read it goes without.
     if let Ok(Ok(mut stream)) = timeout_at(deadline, farewell).await {
         linger::listen(&mut stream, place, deadline).await;
     }

@@ -16,7 +16,7 @@ use super::write_timeout::Taking;
 pub struct Line {
     end: End,
     ahead: Bytes,
-    /// Only while somebody is to be cut off who takes too little.
+    /// Only while a client that takes too little is to be cut off.
     taking: Option<Box<Taking>>,
 }
 
@@ -45,13 +45,13 @@ impl Line {
         }
     }
 
-    /// Whoever reads next gets these bytes first. Nothing else may have been put back.
+    /// The next read gets these bytes first. Nothing else may have been put back.
     pub fn put_back(&mut self, bytes: Bytes) {
         self.ahead = bytes;
     }
 
     /// From now on writing fails where the client takes less than `rate` bytes per second of what waits for it. This is below
-    /// TLS: above it a write has succeeded before anybody has taken it.
+    /// TLS: above it a write has succeeded before the client has taken it.
     pub fn demand(&mut self, rate: u64) {
         self.taking = Some(Box::new(Taking::new(rate)));
     }
@@ -78,8 +78,8 @@ impl Line {
         written
     }
 
-    /// Closing will throw away what the client has not taken. The kernel would keep it, megabytes of
-    /// it, for as long as somebody answers there.
+    /// Closing will throw away what the client has not taken. The kernel would keep it, megabytes of it, for as long as the
+    /// peer answers.
     fn abandon(&self) {
         if let End::Tcp(stream) = &self.end {
             // Where this fails the connection is gone already.

@@ -1,6 +1,6 @@
 //! What stands between a socket that was accepted and its first request: the PROXY protocol, then TLS.
 //!
-//! All of it has one deadline. What is no arrival is closed, counted by reason, and told in a log that cannot be flooded.
+//! All of it has one deadline. What is no arrival is closed, counted by reason, and logged at a bounded rate.
 
 use std::io;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub enum Dropped {
     Refused(&'static str),
     /// Likewise, in a handshake: an alert is on its way.
     Alerted(&'static str, Line),
-    /// Plain HTTP where TLS is spoken; it can be told so.
+    /// Plain HTTP where TLS is spoken; the client can read an answer.
     Plain(Line),
-    /// A cap on connections; it can be told so.
+    /// A cap on connections is reached; the client can read an answer.
     Full(Full, Line),
 }
 
@@ -107,7 +107,7 @@ pub async fn accept_tls(
     line.put_back(first);
     match kind {
         Some(HANDSHAKE) => {}
-        // A header that nobody reads here: a proxy's settings do not fit ours.
+        // A header that nothing here reads: a proxy's settings do not fit ours.
         _ if is_header(&begun) => return Err(Dropped::Refused("proxy_untrusted")),
         // A method.
         Some(b'A'..=b'Z') => return Err(Dropped::Plain(line)),

@@ -137,7 +137,7 @@ mod tests {
         (Stream::Tls(Box::new(server.unwrap())), client.unwrap())
     }
 
-    /// Everything was written as far as the writer knows; nobody takes it.
+    /// Everything was written as far as the writer knows; the client takes none of it.
     #[tokio::test(start_paused = true)]
     async fn over_tls_too_who_takes_nothing_is_given_up() {
         let (mut server, _client) = pair().await;

@@ -7,7 +7,7 @@ use super::Spelling;
 
 /// How many pieces are written at once.
 const PIECES: usize = 32;
-/// What is kept of the room for a head, from one to the next.
+/// The capacity that is kept of a head's buffer for the next head.
 const KEPT: usize = 4096;
 
 /// Stands in for the beginning of what an engine writes: as many bytes, other letters.

@@ -85,7 +85,7 @@ impl Head {
     pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
         let (name, value) = self.split(line, limit)?;
         self.spelling.note(name);
-        // Blanks around a value may be tabs, but not everybody takes them off.
+        // Blanks around a value may be tabs, but not every parser strips them.
         let has_tab = line.contains(&b'\t');
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() || has_tab {
@@ -177,7 +177,7 @@ pub(super) fn content_length(value: &[u8]) -> Result<u64, Fault> {
     number.filter(|_| is_number).ok_or(Fault::ContentLength)
 }
 
-/// The size of a chunk: hexadecimal digits, then at most an extension, which nobody reads.
+/// The size of a chunk: hexadecimal digits, then at most an extension, which is ignored.
 pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
     let semicolon = line.iter().position(|byte| *byte == b';');
     let (digits, extension) = line.split_at(semicolon.unwrap_or(line.len()));

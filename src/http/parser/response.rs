@@ -43,7 +43,7 @@ pub enum Flaw {
     Shape(Fault),
     /// Interim answers without an end.
     Interim,
-    /// Another protocol, which nobody asked for.
+    /// Another protocol, which no request asked for.
     Switch,
 }
 

@@ -1,5 +1,5 @@
-//! The seam below the server engine: every byte of a request is scanned here before the engine
-//! sees it, and every clock of a connection runs here.
+//! The layer below the server engine: every byte of a request is scanned here before the engine sees it, and every clock of a
+//! connection runs here.
 //!
 //! What has not been understood to its end is held back. So a request that breaks a rule never
 //! reaches the engine: in its place the engine reads [`REFUSED`], and the service answers that by
@@ -30,8 +30,8 @@ use crate::server::linger::Linger;
 use crate::server::tls_stream::Stream;
 pub use conn_state::Traffic;
 
-/// What the engine reads in place of a refused head. Nothing follows it. It means something only
-/// once the traffic has a fault: a client that sends it earlier is served like anybody.
+/// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
+/// client that sends it earlier is served like any other.
 const REFUSED: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
 /// The method in [`REFUSED`].
 pub const REFUSED_METHOD: &str = "REFUSED";
@@ -244,7 +244,7 @@ impl Wire {
         }
         self.ahead = false;
         if self.state == State::Closed {
-            // The engine has not been told yet, and this request has its chance as well.
+            // The engine does not know yet that the client closed, so this request is served as well.
             self.state = State::HalfClosed;
         }
         let ahead = self.held.split_off(self.clear);

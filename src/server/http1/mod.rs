@@ -23,8 +23,8 @@ use guard::{REFUSED_METHOD, Traffic, Wire};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 ///
-/// No `async fn`, which would keep room for the wire beside the engine that has it. A session's memory fills the room that its
-/// connection leaves: where that is the larger of the two, it stays in pieces too small for the next connection.
+/// No `async fn`, which would reserve memory for the wire beside the engine that has it. A session takes the memory that its
+/// connection frees: where that is the larger of the two, it stays in pieces too small for the next connection.
 pub fn serve<H: Handler>(
     wire: Wire,
     traffic: Traffic,
@@ -37,7 +37,7 @@ pub fn serve<H: Handler>(
     let service = service_fn(move |request: Request<Incoming>| {
         let request = arriving(request, &traffic);
         let traffic = traffic.clone();
-        // The engine keeps room for this future as long as the connection lives: a box is small.
+        // The engine reserves memory for this future as long as the connection lives: a box is small.
         let answer = Box::pin(handler.handle(connection.clone(), request));
         answer.map(move |answer| {
             traffic.answer(&answer);
@@ -59,7 +59,7 @@ pub fn serve<H: Handler>(
                 (&mut serving).await
             }
         };
-        // A handshake of which the answer did not leave takes its heir with it.
+        // A handshake whose answer was not sent drops its successor too.
         let heir = board.0.take_heir();
         if served.is_err() {
             return;
@@ -67,8 +67,8 @@ pub fn serve<H: Handler>(
         let parts = serving.into_parts();
         let wire = parts.io.into_inner();
         let Some(heir) = heir else {
-            // After a request with `Upgrade` the engine leaves the connection's end to the service. Boxed: no connection keeps
-            // room for it.
+            // After a request with `Upgrade` the engine leaves the connection's end to the service. Boxed: no connection
+            // reserves memory for it.
             let _ = Box::new(wire).shutdown().await;
             return;
         };
@@ -78,8 +78,8 @@ pub fn serve<H: Handler>(
     }
 }
 
-/// The notice board of a connection that is served. Where serving is cut short, or panics, the heir goes too: it may wait in a
-/// task that keeps the board itself.
+/// The state of a connection that is served. Where serving is cut short, or panics, the successor is dropped too: it may wait
+/// in a task that keeps the state itself.
 struct Board(Traffic);
 
 impl Drop for Board {
@@ -88,7 +88,7 @@ impl Drop for Board {
     }
 }
 
-/// The request as the road takes it. What stands for a refused head is marked with the reason.
+/// The request as the request path takes it. What stands for a refused head is marked with the reason.
 fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> {
     let mut request = request.map(|body| Arriving::http1(body, traffic));
     if request.method().as_str() == REFUSED_METHOD

@@ -1,4 +1,4 @@
-//! What the seam below the engine tells those above it.
+//! What the layer below the engine reports to those above it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ pub struct Board {
     abuse: OnceLock<Abuse>,
     /// The stream whose DATA frame is under way, and how many of its bytes have come: 32 bits each.
     under_way: AtomicU64,
-    /// Streams that the engine has reset because they were none, and nobody has counted.
+    /// Streams that the engine has reset as malformed, and that are not counted yet.
     malformed: AtomicU32,
     is_leaving: AtomicBool,
 }

@@ -1,5 +1,4 @@
-//! The seam below the engine of HTTP/2: every frame's head is seen here, and the connection's own
-//! clocks run here.
+//! The layer below the engine of HTTP/2: every frame's head is seen here, and the connection's own clocks run here.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -36,7 +35,7 @@ pub struct Seam {
 }
 
 impl Seam {
-    /// A seam at the beginning of a connection of which `ahead` was read.
+    /// For a new connection, of which `ahead` was read.
     pub fn new(mut io: Stream, ahead: Bytes, limits: &Limits, board: Arc<Board>) -> Self {
         // A connection that takes nothing ends below.
         io.line_mut().demand(limits.body_min_rate);
@@ -102,7 +101,7 @@ impl AsyncRead for Seam {
     ) -> Poll<io::Result<()>> {
         let seam = self.get_mut();
         if seam.board.abuse().is_some() {
-            // Nothing more is read; who drives the connection looks at the board.
+            // Nothing more is read; the task that drives the connection looks at the board.
             return Poll::Pending;
         }
         let before = buf.filled().len();

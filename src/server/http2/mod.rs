@@ -1,4 +1,4 @@
-//! HTTP/2 over one connection: every stream is a request of its own on the same road.
+//! HTTP/2 over one connection: every stream is a request of its own on the same request path.
 //!
 //! hyper serves HTTP/1 here and stands on `h2` for HTTP/2. We stand on `h2` directly: a stream's
 //! windows, its resets and its end are seen there, and so can be timed.
@@ -43,8 +43,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What one stream may have waiting for a connection that does not take it.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long a connection without streams is kept after it was told to end, for requests that
-/// were on their way then.
+/// How long a connection without streams is kept after its `GOAWAY`, for requests that were on their way then.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// How long the farewell to a client that is cut off may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -76,7 +75,7 @@ pub async fn serve(
     };
     let common = Arc::new(Common::new(connection, limits, board));
     let stopped = async {
-        // An error means that whoever could stop us is gone: the same.
+        // An error means that the listener is gone: the same.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     tokio::pin!(stopped);
@@ -112,7 +111,7 @@ fn answer(
 
 fn engine(limits: &Limits) -> Builder {
     let mut engine = Builder::new();
-    // What is too large is answered by the road, up to twice the limit; beyond, by the engine.
+    // A head that is too large is refused by the request path, up to twice the limit; beyond, by the engine.
     let list = limits.header_bytes.saturating_mul(2);
     engine
         .max_concurrent_streams(STREAMS)
@@ -212,12 +211,12 @@ impl Driver {
             .connection_refused(reason, self.connection.remote.address);
     }
 
-    /// Says why, to whom it may reach, and closes.
+    /// Sends the reason where the client still reads, and closes.
     async fn cut(&mut self, abuse: Abuse) {
         self.refused(abuse.reason());
         self.engine.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         let farewell = poll_fn(|cx| self.engine.poll_closed(cx));
-        // Whoever does not listen is not waited for.
+        // A client that does not read is not waited for.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }

@@ -108,7 +108,7 @@ impl hyper::body::Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let upload = self.get_mut();
         if let Some(wanted) = upload.wanted.take() {
-            // Nobody is there to be told where the answer is out already.
+            // An error means that the answer is out already: the client needs no `100`.
             let _ = wanted.send(());
         }
         let Some(stream) = &mut upload.stream else {

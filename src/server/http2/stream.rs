@@ -1,4 +1,4 @@
-//! One stream: its request goes the road, its answer comes back.
+//! One stream: its request goes down the request path, its answer comes back.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -96,7 +96,7 @@ pub async fn carry(
     };
     match granted {
         Some((deliver, from)) => {
-            // Where nobody waits for it any more it is dropped, and so reset.
+            // An error means that the receiver is gone; the stream is dropped, and so reset.
             let _ = deliver.send(Duplex::new(to, from));
         }
         None if is_whole => {}
@@ -113,13 +113,13 @@ pub async fn carry(
 struct Waits {
     /// Where the stream goes when its handshake is granted.
     duplex: Option<(oneshot::Sender<Duplex>, RecvStream)>,
-    /// Somebody wants the body of a client that waits to be asked for it.
+    /// Fires when the body is read, for a client that waits with `Expect: 100-continue`.
     wanted: Option<oneshot::Receiver<()>>,
     /// Tells a body that is still coming how its answer goes.
     answered: Option<Answered>,
 }
 
-/// Makes the head one that the road knows. A rule that it broke is marked on it.
+/// Makes the head one that the request path knows. A rule that it broke is marked on it.
 fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Waits) -> Arriving {
     let protocol = head.extensions.remove::<Protocol>();
     let protocol = protocol.as_ref().map(Protocol::as_str);

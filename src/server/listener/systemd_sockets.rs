@@ -50,7 +50,7 @@ fn take_one(given: &mut ListenFd, at: usize) -> io::Result<Activated> {
 /// above all, was judged for that address.
 ///
 /// # Errors
-/// The address that no key names: nobody would ever answer there.
+/// The address that no key names: no listener would ever answer there.
 pub fn assign(
     activated: Vec<Activated>,
     keys: &[(&'static str, &Listen)],
