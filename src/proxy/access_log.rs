@@ -31,7 +31,7 @@ pub struct Account {
     pub asked_for: Option<&'static str>,
     /// The backend, where it was asked.
     pub backend: Option<Arc<Upstream>>,
-    /// Which transport the client was told to use.
+    /// Which transport the client was assigned.
     pub cohort: &'static str,
     /// What was done with it.
     pub action: &'static str,

@@ -23,7 +23,7 @@ pub struct Came {
 pub struct Entrant {
     /// What the policies of the place say.
     pub entry: Entry,
-    /// The users whom policies of other readings of the path have let in.
+    /// The users that policies of other readings of the path have accepted.
     pub others: Vec<Arc<Admission>>,
     /// What was presented beside header fields.
     pub extras: Extras,
@@ -46,7 +46,7 @@ pub enum Entry {
 }
 
 impl Entrant {
-    /// The user whom a policy has let in, and the credential.
+    /// The user that a policy has accepted, and the credential.
     pub fn admission(&self) -> Option<&Arc<Admission>> {
         match &self.entry {
             Entry::Admitted(admission) => Some(admission),
@@ -59,7 +59,7 @@ impl Entrant {
         self.admission().map(|admission| &*admission.identity)
     }
 
-    /// Whether a backend may see this: nothing is still to be told, by them or to them.
+    /// Whether a backend may see this: no `hello` and no close code is pending.
     pub fn is_let_in(&self) -> bool {
         matches!(self.entry, Entry::Unasked | Entry::Admitted(_))
     }

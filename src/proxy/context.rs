@@ -1,4 +1,4 @@
-//! One request on its way through the house.
+//! One request on its way through the process.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub struct Exchange {
     pub in_force: Arc<InForce>,
     /// Its number.
     pub id: Text,
-    /// Who sent the connection's bytes.
+    /// The sender of the connection's bytes.
     pub peer: Peer,
     /// The peer's address as text.
     pub peer_text: Text,
-    /// Whom it comes from, what it asked for and how, as far as that is believed.
+    /// The client's address, and what it asked for and how, as far as that is believed.
     pub client: Client,
     /// `Host` as it was sent.
     pub host: Host,

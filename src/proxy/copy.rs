@@ -16,7 +16,7 @@ const PIECE: usize = 8 * 1024;
 /// While nothing comes it has no buffer: most tunnels are silent most of the time.
 pub(super) async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
     let mut way = OneWay::default();
-    // Either side may break at any time; there is nobody left to tell.
+    // Either side may break at any time; neither is left to notify.
     let _ = poll_fn(|cx| way.poll(&mut from, &mut to, cx)).await;
     let _ = to.shutdown().await;
 }
@@ -102,7 +102,7 @@ mod tests {
         let (mut source, from) = duplex(1024);
         let (to, sink) = duplex(1024);
         drop(sink);
-        source.write_all(b"for nobody").await.unwrap();
+        source.write_all(b"never read").await.unwrap();
         carry(from, to).await;
     }
 }

@@ -23,7 +23,7 @@ use crate::rollout::{self, Decision, Reason, Transport};
 use crate::router::Match;
 use crate::session::Presented;
 
-/// How long a client may go by what it was told, milliseconds.
+/// How long a client may use the answer, milliseconds.
 const TTL_MS: u64 = 30_000;
 
 /// An endpoint of ours.
@@ -115,7 +115,7 @@ pub fn transport(
     Ok(response)
 }
 
-/// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, by whoever brings credentials.
+/// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, for a client with credentials.
 pub fn ticket(
     exchange: &Exchange,
     head: &Parts,
@@ -220,7 +220,7 @@ fn document(exchange: &Exchange, answer: &Answer) -> String {
     .to_string()
 }
 
-/// The percentage set last; without a rollout everybody or nobody.
+/// The percentage set last; without a rollout all or none.
 fn percent(
     exchange: &Exchange,
     rollout: Option<&Rollout>,

@@ -235,8 +235,8 @@ fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
     }
 }
 
-/// What a client that was denied is told: by a close code where there is a socket of ours that its client can read, and else by
-/// the answer.
+/// How a denied client is refused: by a close code where there is a socket of ours that the client can read, and else by the
+/// answer.
 pub(super) fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
     match (ask, reason) {
         (Ask::Session { json: true }, Reason::Denied(Denied::Unavailable(_))) => {
@@ -328,10 +328,10 @@ pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
     }
 }
 
-/// Who somebody is by what they present.
+/// The identity behind what the client presents.
 ///
 /// # Errors
-/// Nobody vouches for them.
+/// No authority verifies it.
 async fn identify(
     exchange: &Exchange,
     headers: &HeaderMap,

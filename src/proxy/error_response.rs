@@ -15,7 +15,7 @@ use crate::policy::cors::OriginRefused;
 use crate::policy::rate_limit::{Crowded, Exceeded, headers};
 use crate::router::{self, Unclear};
 
-/// Seconds after which somebody may look whether another connection of theirs has ended.
+/// Seconds after which a user may try whether another of their connections has ended.
 const CROWDED_SECONDS: u32 = 10;
 
 impl Problem {
@@ -95,7 +95,8 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail)
     }
 
-    /// Nobody vouches for who this is. What is wanted is told in any case (RFC 9110, section 15.5.2; RFC 6750, section 3).
+    /// The credential is missing or not verified. The challenge is sent in any case (RFC 9110, section 15.5.2; RFC 6750,
+    /// section 3).
     pub fn denied(denied: &Denied) -> Self {
         let mut problem = Problem::from(Refusal::from(denied));
         problem.reason = Some(match denied {
@@ -117,7 +118,7 @@ impl Problem {
         problem
     }
 
-    /// It is known who this is, and that is not enough.
+    /// The user is known, and has no access.
     pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", Side::Edge, detail)
     }

@@ -29,7 +29,7 @@ pub struct Expiry(State);
 
 #[derive(Default)]
 enum State {
-    /// No policy has asked who it is.
+    /// No policy has demanded an identity.
     #[default]
     Endless,
     /// It was judged just now.

@@ -148,7 +148,7 @@ pub fn request(
     body: Arriving,
     came: &Came,
 ) -> Result<Request<Body>, Problem> {
-    // Only a socket of ours has words for those whom nobody has let in yet: no backend sees them.
+    // Only a socket of ours can refuse or ask clients that are not accepted yet: no backend sees them.
     if !came.entrant.is_let_in() {
         return Err(Problem::denied(&Denied::Missing));
     }
@@ -222,8 +222,8 @@ pub fn request(
     Ok(request)
 }
 
-/// Tells the backend who this is, after every field that only passes for it has left: what is added here nobody can
-/// nominate away.
+/// Sends the identity to the backend, after every field that only passes for it was removed. A client cannot nominate away what
+/// is added here.
 fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchange, came: &Came) {
     let identity_headers = &exchange.in_force.config.identity_headers;
     for name in identity_headers {

@@ -1,4 +1,4 @@
-//! THE ROAD: what happens to a request, in order.
+//! The request path: what happens to a request, in order.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::server::handler::Handler;
 use crate::server::http1::guard::Traffic;
 use crate::server::request_body::Arriving;
 
-/// Seconds after which somebody who found no room may try again, spread at random.
+/// Seconds after which a client that met an overload may try again, spread at random.
 const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
-/// The road as the server's handler.
+/// The request path as the server's handler.
 #[derive(Clone, Copy)]
 pub struct Road;
 
@@ -119,7 +119,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
     }
     let is_last = is_cut_off || connection.shared.draining.load(Ordering::Relaxed);
     if is_reusable && is_last && !is_granted {
-        // Nobody's next request should meet a connection that is being closed.
+        // No client should send its next request into a connection that is being closed.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
@@ -169,7 +169,7 @@ async fn walk(
     account.request.remote.clone_from(&exchange.client.ip);
     account.request.path.clone_from(&exchange.path);
 
-    // Edge: connection caps were kept at the door; memory that runs short.
+    // Edge: connection caps were checked at accept; here it is memory that runs short.
     let level = connection.shared.pressure.level();
     if level >= Level::Full || exchange.is_handshake && level >= Level::Tight {
         let retry = fastrand::u32(RETRY_SECONDS);
@@ -219,7 +219,7 @@ async fn walk(
         }
     };
 
-    // Decide: who gets WebSocket. Then bridge, tunnel, or pass through.
+    // Decide: which clients get WebSocket. Then bridge, tunnel, or pass through.
     match destination {
         Destination::Transport(about) => {
             account.action = "own";

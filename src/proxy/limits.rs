@@ -56,7 +56,8 @@ pub fn count_for(
     })
 }
 
-/// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others are told when.
+/// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others get the time of
+/// their retry.
 pub async fn handshake(exchange: &Exchange) -> Result<(), Problem> {
     let limit = exchange.in_force.config.server.limits.handshakes;
     let admitted = exchange.shared.handshakes.admit(limit).await;

@@ -91,7 +91,7 @@ impl Destination {
                 Policies::of_match(&about.found)
             }
             Destination::Route(found, Asks::Plainly) => Policies::of_match(found),
-            // Browsers send no credentials with it, and whoever is to answer has to see it.
+            // Browsers send no credentials with it, and the answering side has to see it.
             Destination::Route(found, Asks::Ahead) => Policies {
                 auth: &[],
                 require: None,
@@ -125,7 +125,7 @@ impl Destination {
         }
     }
 
-    /// The form of a handshake, before anybody is asked who sends it; `None` where it is none.
+    /// The form of a handshake, before authentication; `None` where it is none.
     ///
     /// # Errors
     /// 400 and 426 for its form, 503 where no new sessions are taken.

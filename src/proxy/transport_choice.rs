@@ -18,7 +18,7 @@ const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// A client as the rollouts see it.
 pub struct Cohort {
-    /// Who asks; with a unit just made where a rollout needed one and none came.
+    /// The client; with a unit just made where a rollout needed one and none came.
     pub candidate: Candidate,
     /// The cookie for a unit just made.
     pub cookie: Option<HeaderValue>,
@@ -87,7 +87,7 @@ pub fn decide_for_all(
         }
         refused.push((decision, route.clone()));
     }
-    // Where they refuse for different reasons, the mildest is told: any of them may end first.
+    // Where they refuse for different reasons, the mildest is reported: any of them may end first.
     let mildness = |reason| match reason {
         Reason::Killed => 2,
         Reason::RolledBack => 1,

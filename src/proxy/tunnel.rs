@@ -95,7 +95,7 @@ pub async fn open(
     ask_for_websocket(&mut head.headers);
     let cors = found.route.cors.as_ref();
     if cors.is_some_and(|cors| cors.mode == CorsMode::Enforce) {
-        // Whoever may come was judged here; a 101 grants nothing.
+        // The origin was checked here; a 101 grants nothing.
         cors::strip(&mut head.headers);
     }
     Ok(Response::from_parts(head, body::empty()))
@@ -127,9 +127,9 @@ fn agrees(headers: &HeaderMap, expected: &str) -> bool {
         && only(&SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == expected)
 }
 
-/// Carries bytes until both halves have ended, or whoever they are carried for is not let in any more: what the backend speaks
-/// there is not ours, so no close code tells why, and both connections end. What the client sent before the `101` was held
-/// back by the wire and goes first.
+/// Carries bytes until both halves have ended, or the user is no longer accepted. What the backend speaks there is not ours, so
+/// no close code says why, and both connections end. What the client sent before the `101` was held back by the wire and goes
+/// first.
 async fn carry(
     held: Held,
     downstream: oneshot::Receiver<Granted>,
@@ -156,8 +156,8 @@ async fn carry(
         }
     };
     let down = copy::carry(Counted(from_backend, &mut bytes_out), to_client);
-    // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own
-    // keep-alive finds those who vanished.
+    // Neither half is timed while both live: WebSockets may be silent for hours. TCP's own keep-alive finds peers that
+    // vanished.
     let ended = async {
         tokio::pin!(up, down);
         tokio::select! {

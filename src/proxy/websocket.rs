@@ -143,7 +143,7 @@ fn answer(
     let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
     let telemetry = &exchange.shared.telemetry;
     let label = asked.protocol_label();
-    // Who is to say who they are is judged by their rollout then.
+    // A client that still has to authenticate is judged by its rollout then.
     let refuse_with = match asked.entrant.entry {
         Entry::TurnedAway(code) => Some(code),
         Entry::Awaited => None,
@@ -226,7 +226,7 @@ fn answer(
     upgrade.leave_to(move |Granted { socket, ahead }| {
         let limits = Limits::of(in_force.config.websocket.max_message);
         let transport = Box::new(WebSocket::new(socket, limits, &ahead));
-        // A small task of its own: the connection's has room for the whole handshake.
+        // A small task of its own: the connection's task has memory reserved for the whole handshake.
         tokio::spawn(session::run(transport, opening, in_force, shared));
     });
     Ok(response)
@@ -242,7 +242,7 @@ pub(super) fn close_code(decision: &Decision) -> Option<u16> {
     }
 }
 
-/// Fields of a `101`, with the request id that is added to it: room for them is made at once.
+/// Fields of a `101`, with the request id that is added to it: memory for them is reserved at once.
 const SWITCH_FIELDS: usize = 6;
 
 fn switch(

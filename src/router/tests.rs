@@ -310,7 +310,8 @@ mod lookalikes {
         RouteTable::new(&routes)
     }
 
-    /// As the road does it: refused for its form, for a reading, or by the route that it names and those that it may mean.
+    /// As the request path does it: refused for its form, for a reading, or by the route that it names and those that it may
+    /// mean.
     fn fate_in(table: &RouteTable, raw: &str) -> String {
         let Ok(path) = canonical(raw) else {
             return "refused".to_owned();

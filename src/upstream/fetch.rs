@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::http::body::empty;
 use crate::telemetry::Telemetry;
 
-/// Where it is, and the way there. Nothing is asked, or connected to, before somebody wants it.
+/// Its address, and the way there. Nothing is connected to before a caller wants it.
 pub struct Outside {
     pool: Pool,
     server: Authority,
@@ -47,7 +47,7 @@ impl Upstreams {
 }
 
 impl Outside {
-    /// Asks for it once, over a connection of its own. A redirect is an answer like any other: nobody follows it.
+    /// Asks for it once, over a connection of its own. A redirect is an answer like any other: it is not followed.
     ///
     /// # Errors
     /// Why there is no whole answer of at most `limit` bytes within `patience`, for a person.

@@ -56,7 +56,7 @@ pub struct Upstreams {
     spelling: Arc<ArcSwap<Spelling>>,
 }
 
-/// An upstream's fleet, and who looks after it.
+/// An upstream's fleet, and the task that checks its health.
 struct Manned {
     upstream: config::Upstream,
     fleet: Arc<Fleet>,
@@ -121,7 +121,7 @@ impl Upstreams {
     /// that lives.
     ///
     /// # Errors
-    /// `Connect`: nothing was sent. `NoneHealthy`: neither, and no server is known to be well. `Busy`: the budget had no room,
+    /// `Connect`: nothing was sent. `NoneHealthy`: neither, and no server is known to be well. `Busy`: the budget was used up,
     /// or the servers take no more requests over their connections.
     /// `Timeout`: sent, and no first byte in time. `Broken`: the answer was none.
     /// Where the request's own body broke, that body's error. The answer's body fails with `Broken` where it stops before its end.
@@ -315,7 +315,7 @@ impl Upstreams {
             };
             let Some(next) = next else {
                 return Err(match error.kind {
-                    // Nothing was sent, and there is nobody left to whom it could be.
+                    // Nothing was sent, and there is no server left to send it to.
                     Kind::Connect if fleet.is_down() => Error {
                         detail: error.detail,
                         ..Error::none_healthy(fleet.retry_after())
@@ -351,8 +351,7 @@ impl Upstreams {
             .clone()
     }
 
-    /// The fleet in force under this upstream's name. A request that outlived its upstream gets one
-    /// that nobody checks.
+    /// The fleet in force under this upstream's name. A request that outlived its upstream gets one without health checks.
     fn fleet(&self, upstream: &config::Upstream) -> Arc<Fleet> {
         let known = self.fleets.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(manned) = known.get(&upstream.name) {
@@ -394,7 +393,7 @@ async fn in_time(
     }
 }
 
-/// How long the first byte of an answer may take; `None` where nobody can tell.
+/// How long the first byte of an answer may take; `None` where that is unknown.
 fn patience(
     upstream: &config::Upstream,
     purpose: Purpose,

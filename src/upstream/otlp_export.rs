@@ -80,7 +80,7 @@ impl Upstreams {
     }
 }
 
-/// Takes spans and sends them, until nobody makes any more.
+/// Takes spans and sends them, until no producer is left.
 async fn export(
     mut spans: mpsc::Receiver<SpanData>,
     exporter: SpanExporter,

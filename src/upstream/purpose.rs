@@ -11,7 +11,7 @@ pub enum Purpose {
     Sse,
     /// A `req`: no response timeout here, the caller keeps the route's own.
     Call,
-    /// A question of the edge: who is this? The caller keeps the time.
+    /// A credential check of the edge. The caller keeps the time.
     Auth,
 }
 

@@ -71,7 +71,7 @@ async fn send(servers: &[&str], request: Request<Body>) -> Result<Response<Body>
         .await
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 async fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
@@ -181,7 +181,7 @@ async fn safe_request_on_a_closed_kept_connection_is_retried_once() {
     }
     let post = Request::post("/").header(HOST, "h").body(full("x"));
     assert_eq!(send(post.unwrap()).await.unwrap_err().kind, Kind::Broken);
-    // Nobody failed: it is in nobody's power to see such an end coming.
+    // The server did not fail: no side can see such an end coming.
     assert!(upstreams.report(&app).await[0].is_healthy);
     let line = r#"upstream_retries_total{reason="broken",upstream="app"} 19"#;
     assert!(upstreams.telemetry.render().contains(line));
@@ -261,7 +261,7 @@ async fn early_answer_closes_the_connection_without_the_rest() {
     let send = |request| upstreams.send(&app, "r", Purpose::Passthrough, request);
     let early = send(request.unwrap()).await.unwrap();
     assert_eq!(early.status(), 200);
-    // Whether anybody still takes it or not.
+    // Whether the backend still takes it or not.
     let _ = feed.send(Bytes::from_static(b"late")).await;
     drop(feed);
     assert_eq!(send(get()).await.unwrap().status(), 200);

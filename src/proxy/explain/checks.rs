@@ -130,7 +130,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The user of the question, or the one whom the credential in its headers names, as far as that is known here.
+    /// The user of the question, or the one that the credential in its headers names, as far as that is known here.
     fn identify(
         &self,
         auths: &[Arc<Auth>],

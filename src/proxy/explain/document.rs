@@ -75,7 +75,7 @@ pub struct Verdict {
 /// What a rollout says of a client.
 #[derive(Clone, Debug, Serialize)]
 pub struct RolloutView {
-    /// Its name; none where the route is on for everybody.
+    /// Its name; none where the route is on for all clients.
     pub name: Option<String>,
     /// What was judged.
     pub unit: Option<String>,

@@ -43,7 +43,7 @@ pub(super) fn identity_of(question: &Question, user: &str, auth: Option<&Arc<Aut
     }
 }
 
-/// Whose credential it is, where nobody has to be asked.
+/// The identity of a credential, where no remote authority has to be asked.
 pub(super) fn verify(found: &Found) -> Option<Result<Identity, Denied>> {
     let Credential::Token(token) = &found.credential else {
         return None;

@@ -33,7 +33,7 @@ impl Ring {
     }
 }
 
-/// The ring wants addresses. A name gets one that nobody has: what counts is that it is always the same.
+/// The ring wants addresses. A name gets one that no server has: what counts is that it is always the same.
 fn node(server: &str) -> SocketAddr {
     server.parse().unwrap_or_else(|_| {
         let digest: [u8; 32] = Sha256::digest(server).into();

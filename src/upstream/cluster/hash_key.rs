@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use crate::config::HashKey;
 use crate::upstream::Purpose;
 
-/// A client's address, in a request's extensions: only who knows it can tell.
+/// A client's address, in a request's extensions, put there by the caller that knows it.
 #[derive(Clone, Debug)]
 pub struct ClientAddress(pub Box<str>);
 

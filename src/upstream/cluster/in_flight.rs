@@ -45,7 +45,7 @@ impl Lease {
         }
     }
 
-    /// Whom the request goes to.
+    /// The server that the request goes to.
     pub fn server(&self) -> &Authority {
         &self.server.authority
     }

@@ -204,7 +204,7 @@ mod tests {
             .collect();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(polls.iter().all(|poll| !poll.is_finished()));
-        // Whoever comes now finds one poll before him, not three.
+        // A request that comes now finds one poll before it, not three.
         let person = tokio::spawn({
             let budget = budget.clone();
             async move { budget.admit(Purpose::Passthrough).await }

@@ -1,4 +1,4 @@
-//! Who is next among those who may be. Pure: chance and turn are arguments.
+//! Picks the next server of the candidates. Pure: chance and turn are arguments.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn least_requests(candidates: &mut Vec<Candidate>, turn: usize, roll: f64) -
     candidates.get(next).map(|candidate| candidate.place)
 }
 
-/// Leaves those who start slowly out of a choice as often as they lack of their share.
+/// Leaves slowly starting servers out of a choice as often as they lack of their share.
 fn hold_newcomers_back(candidates: &mut Vec<Candidate>, roll: f64) {
     if candidates.iter().any(|candidate| candidate.share > roll) {
         candidates.retain(|candidate| candidate.share > roll);

@@ -50,7 +50,7 @@ pub(crate) struct Fleet {
     budget: Arc<Budget>,
     /// Between two checks, where there are any.
     interval: Option<Duration>,
-    /// Whether the log was told that its servers authenticate connections.
+    /// Whether it was logged that its servers authenticate connections.
     is_bound: AtomicBool,
     telemetry: Arc<Telemetry>,
 }
@@ -84,8 +84,8 @@ pub struct ServerHealth {
 }
 
 impl Fleet {
-    /// The fleet that this configuration wants. Servers that `before` has too are taken over with all that is known of
-    /// them; others join it slowly where it has somebody who is well.
+    /// The fleet that this configuration wants. Servers that `before` has too are taken over with all that is known of them;
+    /// others join it slowly where it has a healthy server.
     pub fn new(upstream: &Upstream, before: Option<&Fleet>, telemetry: &Arc<Telemetry>) -> Self {
         let now = Instant::now();
         let mut known: HashMap<_, Vec<_>> = HashMap::new();
@@ -127,7 +127,7 @@ impl Fleet {
         fleet
     }
 
-    /// The gauges of who is here, and no more of who is gone.
+    /// Shows the gauges of present servers, and no longer those of removed ones.
     fn announce(&self, before: &[Arc<Server>]) {
         for gone in before {
             if !self.servers.iter().any(|s| s.authority == gone.authority) {
@@ -157,7 +157,7 @@ impl Fleet {
         self.telemetry.upstreams.server_removed(&self.name, &url);
     }
 
-    /// Waits until the budget has room for the request; `None` where it has none in time.
+    /// Waits until the budget allows the request; `None` where it does not in time.
     pub async fn admit(&self, purpose: Purpose) -> Option<limits::Place> {
         let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
         if has_waited {
@@ -184,7 +184,7 @@ impl Fleet {
         }
     }
 
-    /// A server authenticates connections; the log is told once.
+    /// A server authenticates connections; this is logged once.
     pub fn note_bound(&self, fate: ConnectionAuth) {
         if !self.is_bound.swap(true, Ordering::Relaxed) {
             let is_pinned = fate == ConnectionAuth::Pin;
@@ -199,7 +199,7 @@ impl Fleet {
         !self.servers.iter().any(|s| s.record().is_usable())
     }
 
-    /// What a client is told of when to come back, where that is so.
+    /// When a client should retry, where no server is healthy.
     pub fn retry_after(&self) -> Duration {
         let is_ejected_only = |s: &Arc<Server>| !s.record().checks.is_out();
         match self.interval {
@@ -210,7 +210,7 @@ impl Fleet {
 
     /// Takes in what came of a request to one of the servers.
     fn take(&self, server: &Server, outcome: Outcome, is_probe: bool) {
-        // Who is well needs no look at the others, and most are well.
+        // A healthy server needs no look at the others, and most are healthy.
         let others = (outcome != Outcome::Good || is_probe) && self.has_others(server);
         let turn = server
             .record()
@@ -258,8 +258,8 @@ impl Fleet {
         others.any(|other| other.record().is_usable())
     }
 
-    /// How every server is. Who might get a request now is tried: whoever asks wants to know how it is
-    /// now, not how it was when somebody last needed it.
+    /// The health of every server. Servers that might get a request now are tried: the report shows how they are now, not how
+    /// they were at the last request.
     pub async fn report(&self, pool: &Pool) -> Vec<ServerHealth> {
         let reports = self.servers.iter().map(|server| async move {
             let others = self.has_others(server);
@@ -288,8 +288,8 @@ impl Trip<'_> {
 
     /// The server for the next attempt; it is not one of those that were tried.
     ///
-    /// Where nobody is left who is well, one that is left alone is tried: a request that would
-    /// fail anyway costs its client nothing more.
+    /// Where no healthy server is left, an ejected one is tried: a request that would fail anyway costs its client nothing
+    /// more.
     pub fn next(&mut self) -> Result<Lease, NoneLeft> {
         self.tried.extend(self.place.take());
         let now = Instant::now();

@@ -8,9 +8,9 @@ const FAILURES: u32 = 5;
 const BASE: Duration = Duration::from_secs(30);
 /// And at most.
 const MOST: Duration = Duration::from_secs(300);
-/// Who was good for so long begins again with [`BASE`].
+/// A server that was good for so long begins again with [`BASE`].
 const FORGIVEN: Duration = Duration::from_secs(300);
-/// A failure that took less cost nobody anything: a refused connection, as a rule.
+/// A failure that took less cost no client anything: a refused connection, as a rule.
 const AT_ONCE: Duration = Duration::from_millis(250);
 /// Between two probes of a server that lets its clients wait, where there is no other.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -298,8 +298,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes: a silent server gets no more than one request per second and ten
-        /// seconds' patience, and nobody is out for ever.
+        /// Whatever comes: a silent server gets no more than one request per second and ten seconds' patience, and no server is
+        /// out for ever.
         #[test]
         fn every_server_gets_its_chance(steps in prop::collection::vec((0u8..4, 0u64..5000, any::<bool>()), 1..200)) {
             let mut now = Instant::now();

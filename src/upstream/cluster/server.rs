@@ -28,14 +28,14 @@ pub struct Record {
     pub checks: Checks,
     /// Since when it gets requests beside others; its share grows with the time.
     newcomer: Option<Instant>,
-    /// Whether its checks count: the last one may come when nobody asks for any more.
+    /// Whether its checks count: the last one may come when checks were turned off.
     is_checked: bool,
     /// Whether it is no longer part of its upstream; what comes of requests under way is no news then.
     is_gone: bool,
 }
 
 impl Server {
-    /// One of whom nothing is known; `newcomer` where it joins others that are well.
+    /// One of which nothing is known; `newcomer` where it joins others that are well.
     pub fn new(authority: Authority, newcomer: Option<Instant>) -> Self {
         Server {
             authority,

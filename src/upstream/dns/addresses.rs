@@ -21,12 +21,12 @@ pub(crate) struct Addresses {
     port: u16,
     /// `None` before the first look-up.
     known: RwLock<Option<Arc<[IpAddr]>>>,
-    /// Held by whoever looks up first.
+    /// Held by the caller that looks up first.
     asking: tokio::sync::Mutex<()>,
     turn: AtomicUsize,
 }
 
-/// Who is to be asked, and who is to be told.
+/// The resolver to ask, and the telemetry to report to.
 #[derive(Clone)]
 pub(crate) struct Guide {
     pub upstream: String,

@@ -42,7 +42,7 @@ pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAdd
     }
 }
 
-/// Connects to a socket on this machine; its file is told where that fails.
+/// Connects to a socket on this machine; an error names its file.
 pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let connected = UnixStream::connect(path).await;
     connected.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))

@@ -1,4 +1,4 @@
-//! The seam below the client engine: every byte of an answer is scanned before the engine sees it.
+//! The layer below the client engine: every byte of an answer is scanned before the engine sees it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -26,7 +26,7 @@ pub(crate) struct Strict<S> {
     is_deaf: bool,
 }
 
-/// What is asked over a connection, told to its reader, and what that tells of the answer's head. Cheap to clone.
+/// What is asked over a connection, for its reader, and what the reader found in the answer's head. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Question(Arc<Board>);
 
@@ -34,7 +34,7 @@ pub(crate) struct Question(Arc<Board>);
 struct Board {
     asked: AtomicU8,
     told: Mutex<Option<Told>>,
-    /// What the engine spells otherwise than it is to be, in the head that goes out next. Its room is used again.
+    /// What the engine spells otherwise than it is to be, in the head that goes out next. Its memory is used again.
     going: Mutex<Spelling>,
     is_respelled: AtomicBool,
 }

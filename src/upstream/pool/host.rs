@@ -1,4 +1,4 @@
-//! The connections to one server that nobody uses at the moment.
+//! The idle connections to one server.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

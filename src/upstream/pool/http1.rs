@@ -1,8 +1,8 @@
 //! One HTTP/1.1 connection to a backend.
 //!
-//! The engine's connection is a future that must be polled for bytes to move. It has no task of
-//! its own: the request's task polls it while it waits for the answer, and then whoever reads the
-//! answer. So a request and its answer cost no switch from task to task.
+//! The engine's connection is a future that must be polled for bytes to move. It has no task of its own: the request's task
+//! polls it while it waits for the answer, and then the reader of the answer does. So a request and its answer cost no switch
+//! from task to task.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use super::tls_stream::Stream;
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
 const READ_AHEAD: usize = 128 * 1024;
-/// How many fields of an answer the engine has room for without being told.
+/// How many fields of an answer the engine takes by default.
 const ENGINE_FIELDS: usize = 100;
 
 /// A connection and the handle that gives it requests.
@@ -131,8 +131,7 @@ impl Http1 {
         self.state()
     }
 
-    /// Moves what can be moved without anybody to wake; whether the connection is still good for
-    /// another request.
+    /// Moves what can be moved without a task to wake; whether the connection is still good for another request.
     pub(crate) fn is_alive(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.drive(&mut nobody) == State::Ready
@@ -153,9 +152,9 @@ impl Http1 {
     }
 }
 
-/// What is over is dropped, so that whoever waits for it is told.
+/// What is over is dropped, so that its waiters see the end.
 fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
-    // Why it ended is told to the request or to its answer's body.
+    // The request, or its answer's body, gets the reason why it ended.
     if let Some(moving) = driver
         && moving.as_mut().poll(cx).is_ready()
     {
@@ -179,7 +178,7 @@ impl Task {
     fn of(driver: Option<Driver>) -> Self {
         Task(driver.map(|driver| {
             tokio::spawn(async {
-                // Why it ended is told to the request or to its answer's body.
+                // The request, or its answer's body, gets the reason why it ended.
                 let _ = driver.await;
             })
         }))

@@ -19,8 +19,8 @@ use crate::error::{Error, Kind};
 /// Streams of one connection, at most, whatever the backend allows: another connection is made for more.
 pub(crate) const STREAMS: usize = 100;
 
-/// What a backend may send ahead of a slow reader; all streams together may send as much as each of them, so that a reader
-/// who stands still never holds up another.
+/// What a backend may send ahead of a slow reader; all streams together may send as much as each of them, so that a stalled
+/// reader never holds up another.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
@@ -28,7 +28,7 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection whose backend has told its settings.
+/// A connection whose backend has sent its settings.
 pub(crate) struct Http2 {
     pub sender: SendRequest<Lent>,
     /// Streams that the backend allows now; ends with the connection.
@@ -58,7 +58,7 @@ impl Http2 {
             .await
             .map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
         tokio::spawn(async {
-            // Why it ended is told to its requests.
+            // Its requests get the reason why it ended.
             let _ = driver.await;
         });
         if limit.wait_for(|streams| *streams > 0).await.is_err() {

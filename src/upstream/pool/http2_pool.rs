@@ -17,8 +17,8 @@ use super::http2::{Http2, Refused, STREAMS, refusal};
 use super::replayable_body::Lent;
 use crate::error::Error;
 
-/// Connections to one server, at most. An event stream keeps its place for good: where a backend allows ten on a
-/// connection, there is room for ten thousand.
+/// Connections to one server, at most. An event stream keeps its place for good: where a backend allows ten on a connection,
+/// that is enough for ten thousand.
 const CONNECTIONS: usize = 1000;
 
 /// How long no other connection is tried after one could not be made, where requests can wait for those that there are.
@@ -229,7 +229,7 @@ impl Trunk {
 }
 
 impl State {
-    /// The first connection with room.
+    /// The first connection with a free stream.
     fn find(&self, since: Option<Instant>) -> Option<usize> {
         let mut open = self.open.iter();
         open.position(|member| member.has_room() && member.is_newer(since))

@@ -50,7 +50,7 @@ use tls_stream::Stream;
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a server may take to accept a connection that nobody needs, at most.
+/// How long a server may take to accept a health probe's connection, at most.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// What of an upstream's definition a pool depends on; the rest may change under it.
@@ -436,9 +436,9 @@ async fn exchange(
             Way::Complete
         }
         State::Over => Way::Complete,
-        // A backend that answers before it has read the whole body may take the rest for the next
-        // request: such a connection serves nobody else. And a client may send everything before
-        // it reads anything, so the body cannot wait for the answer's reader.
+        // A backend that answers before it has read the whole body may take the rest for the next request: such a connection
+        // serves no other request. And a client may send everything before it reads anything, so the body cannot wait for the
+        // answer's reader.
         _ if !lent.is_done() => Way::Apart {
             _task: connection.leave(),
         },

@@ -10,20 +10,19 @@ use super::http1::{Http1, State, Task};
 use super::http2_pool::Place;
 use super::pins::Release;
 
-/// Whoever reads it drives the connection. At its end the connection is kept for the next
-/// request, or closed where it may carry none; dropped before its end, it closes the connection.
+/// Its reader drives the connection. At its end the connection is kept for the next request, or closed where it may carry none;
+/// dropped before its end, it closes the connection.
 ///
-/// A break is told one poll later: a reader that closes its own connection for it has then sent on
-/// what came before.
+/// A break is reported one poll later: a reader that closes its own connection for it has then sent on what came before.
 pub(crate) struct Answer {
     body: Incoming,
     way: Way,
     failed: Option<hyper::Error>,
 }
 
-/// Who moves the bytes.
+/// What moves the bytes.
 pub(crate) enum Way {
-    /// Nobody: all is there.
+    /// Nothing: all is there.
     Complete,
     /// The reader; the connection is released after it.
     Held(Box<Http1>, Release),

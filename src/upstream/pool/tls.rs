@@ -98,7 +98,7 @@ fn own_name(server: &Authority) -> Result<ServerName<'static>, Error> {
 async fn system_roots() -> Result<RootCertStore, Error> {
     let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
     let mut roots = RootCertStore::empty();
-    // Systems carry certificates that nobody can read any more; the others count.
+    // Systems carry certificates that no parser reads any more; the others count.
     roots.add_parsable_certificates(found.map(|found| found.certs).unwrap_or_default());
     match roots.is_empty() {
         false => Ok(roots),
