@@ -1,4 +1,4 @@
-//! How a request that comes back is known: by crossfade's own item in `CDN-Loop` (RFC 8586).
+//! Detects a request that comes back to this instance: by crossfade's own item in `CDN-Loop` (RFC 8586).
 //!
 //! `Via` would say the same (RFC 9110, section 7.6.3), but backends answer otherwise where it is there: nginx and IIS then
 //! compress nothing.
@@ -17,7 +17,7 @@ pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// rendering does, has made one.
 pub const MOST: usize = 2;
 
-/// What these instances add to the requests that they send: all with the same secret add the same. It tells nothing of the machine,
+/// What these instances add to the requests that they send: all with the same secret add the same. It reveals nothing of the machine,
 /// and cannot be guessed: a client that learns it from a backend can only have its own requests refused.
 #[derive(Clone, Debug)]
 pub struct Tag(HeaderValue);
@@ -32,7 +32,7 @@ pub struct Way {
 }
 
 impl Tag {
-    /// Made of the secret, which it does not tell.
+    /// Made of the secret, which it does not reveal.
     pub fn of(secret: &[u8]) -> Self {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");

@@ -47,7 +47,7 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// Notes a name that came, where it is neither spelled as usual nor written anew here.
+    /// Notes a name that came, where it is neither spelled as usual nor rebuilt here.
     pub fn note(&mut self, name: &[u8]) {
         if !usual::is_usual(name) && self.count < NOTES && !is_own(name) {
             self.push(name);

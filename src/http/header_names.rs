@@ -45,7 +45,7 @@ pub fn is_precious(name: &str) -> bool {
 ///
 /// # Errors
 /// [`Fault::AmbiguousName`] where the policy is to reject, or where two names that are allowed fold
-/// into one: which of them counts would be the backend's guess.
+/// into one: backends differ about which of them counts.
 pub fn disambiguate(
     headers: &mut HeaderMap,
     policy: Underscores,

@@ -22,7 +22,7 @@ const ENDS_HERE: [&str; 9] = [
 /// Removes what concerns only the connection it came over, and what `Connection` nominates.
 ///
 /// A nomination of what the next hop relies on is ignored: names about framing, routing and
-/// identity, and forwarded ones. Framing itself stays, for the engine to see: it writes it anew.
+/// identity, and forwarded ones. Framing fields stay for the engine, which rebuilds them.
 pub fn strip(headers: &mut HeaderMap) {
     let nominated: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())

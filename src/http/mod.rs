@@ -3,8 +3,8 @@
 //! [`proxy_protocol`] reads what stands before a connection's first byte. [`parser`] judges the bytes below
 //! the server engine, [`http2_frame_budget`] counts what HTTP/2 carries there and [`http2_normalize`] makes its requests
 //! like all others, [`validate`] judges what the engine made of them, [`path`] which resource is
-//! meant. What passes is made anew for the backend by [`hop_by_hop`], [`forwarded`], [`header_names`],
-//! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; by [`cdn_loop`] one that comes back is known. Everything refused in a request is a [`Fault`].
+//! meant. What passes is rebuilt for the backend by [`hop_by_hop`], [`forwarded`], [`header_names`],
+//! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; [`cdn_loop`] detects a request that comes back. Everything refused in a request is a [`Fault`].
 
 pub mod body;
 pub mod cdn_loop;

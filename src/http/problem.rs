@@ -22,7 +22,7 @@ pub struct Problem {
     pub status: StatusCode,
     /// What programs look at.
     pub code: &'static str,
-    /// What people read.
+    /// One sentence for a person.
     pub detail: Cow<'static, str>,
     /// Whose side it is on.
     pub side: Side,

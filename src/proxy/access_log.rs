@@ -39,7 +39,7 @@ pub struct Account {
     pub side: Option<Side>,
     /// Its span.
     pub span: Span,
-    /// The credential that it was let in by, as long as bytes pass through.
+    /// The credential that it was accepted by, as long as bytes pass through.
     pub expiry: Expiry,
     /// Why that did not hold until the end.
     denied: Option<&'static str>,

@@ -14,7 +14,7 @@ pub struct Came {
     pub offer: Offer,
     /// Its parameters that are ours.
     pub parameters: Parameters,
-    /// The client that the edge let in.
+    /// The client that the policies accepted.
     pub entrant: Entrant,
 }
 
@@ -37,9 +37,9 @@ pub enum Entry {
     /// No policy asks which user it is.
     #[default]
     Unasked,
-    /// The user is let in.
+    /// The user is accepted.
     Admitted(Arc<Admission>),
-    /// A `hello` has to tell which user it is: only a socket of our own waits for one.
+    /// A `hello` has to name the user: only a socket of our own waits for one.
     Awaited,
     /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
     TurnedAway(u16),

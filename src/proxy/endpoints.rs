@@ -99,7 +99,7 @@ pub fn transport(
     }
     let has_name = !exchange.client.host.value.is_empty();
     if !has_name && exchange.in_force.config.server.public_url.is_none() {
-        // HTTP/1.0 without `Host`: there is no URL to tell.
+        // HTTP/1.0 without `Host`: there is no URL to report.
         return Err(Fault::Host.into());
     }
     let answer = match about {

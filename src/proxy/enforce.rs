@@ -125,7 +125,7 @@ pub async fn enforce(
     }))
 }
 
-/// Whether a request satisfies what guards another reading of its path; the user that its policy lets in.
+/// Whether a request satisfies what guards another reading of its path; the user that its policy accepts.
 async fn satisfy(
     exchange: &Exchange,
     head: &Parts,

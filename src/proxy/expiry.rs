@@ -21,7 +21,7 @@ use crate::session::Shared;
 /// What takes less than this is not looked at: most answers do, and a revocation may take a second.
 const BRIEF: Duration = Duration::from_millis(500);
 
-/// The credentials that an exchange was let in by: of the route, and of what else its path may be read as. It is over when one
+/// The credentials that an exchange was accepted by: of the route, and of what else its path may be read as. It is over when one
 /// of them is. While an exchange is short this allocates nothing and sets no timer of its
 /// own.
 #[derive(Default)]

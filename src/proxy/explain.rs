@@ -34,7 +34,7 @@ pub struct Question {
     pub method: Option<Method>,
     /// Path, with or without a query.
     pub path: String,
-    /// A user that was let in, whatever the headers hold.
+    /// A user that counts as accepted, whatever the headers hold.
     pub user: Option<String>,
     /// The roles of that user.
     pub roles: Vec<String>,
@@ -161,7 +161,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The client as the rollouts see it: `--user` stands for whatever names a person, so for the unit of the sticky cookie too.
+    /// The client as the rollouts see it: `--user` stands for whatever names a user, so for the unit of the sticky cookie too.
     fn candidate(&self, identity: Option<&Identity>) -> Candidate {
         let user = identity.map(|identity| identity.user.clone());
         let user = user.or(self.question.user.clone());

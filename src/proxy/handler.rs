@@ -191,7 +191,7 @@ async fn walk(
             .loop_detected(route, upstream);
         return Err(Problem::loop_detected());
     }
-    // Where sockets are ours, what is not believed decides whose they are.
+    // The sessions of all clients behind such a proxy would count as those of one address: this is reported.
     if destination.is_bridged()
         && forwarded::is_disbelieved(&head.headers, peer)
         && let Some(ip) = peer.ip

@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::policy::{Policies, cors};
 use crate::router::{InForce, Match};
 
-/// Seconds after which a client that finds us leaving comes back, spread at random.
+/// Seconds after which a client that meets a draining process retries, spread at random.
 const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 
 /// What a request is for.

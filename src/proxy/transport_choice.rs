@@ -102,7 +102,7 @@ pub fn decide_for_all(
         )
 }
 
-/// The client as its cookies, headers and address tell it; `secret` verifies the sticky cookie.
+/// The client by its cookies, headers and address; `secret` verifies the sticky cookie.
 pub fn candidate(
     config: &Config,
     headers: &HeaderMap,

@@ -183,7 +183,7 @@ fn answer(
         // The session asks for them itself: its stream is one of its subscriptions.
         others: _,
     } = asked.entrant;
-    // It was good for this handshake.
+    // It was valid for this handshake.
     extras.ticket = None;
     let awaits_hello = matches!(entry, Entry::Awaited);
     let admission = match entry {

@@ -1,5 +1,5 @@
 //! Spellings of a path that a backend may take for another one: frameworks differ about case, empty segments, parameters
-//! behind `;`, encoded separators and a slash at the end. A client that is let in for one spelling must not reach what another
+//! behind `;`, encoded separators and a slash at the end. A client that is accepted for one spelling must not reach what another
 //! protects.
 
 use std::sync::Arc;

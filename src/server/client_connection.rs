@@ -34,7 +34,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Where backends' connections are pinned for this request; `None` where requests of several people may come over this
+    /// Where backends' connections are pinned for this request; `None` where requests of several users may come over this
     /// connection.
     pub fn pins(&self, head: &Parts, trusted: &[Network]) -> Option<Pins> {
         let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
@@ -50,14 +50,14 @@ impl Connection {
 pub struct Remote {
     /// The client's address: that of the PROXY header, else of the socket's other end; `None` on a unix socket.
     pub address: Option<IpAddr>,
-    /// A proxy speaks for a client and does not tell its address.
+    /// A proxy connects for a client and does not name its address.
     pub is_unnamed: bool,
     /// `http`, or `https` over TLS.
     pub proto: &'static str,
 }
 
 impl Remote {
-    /// A connection from this address, as far as the socket tells.
+    /// A connection from this address, as far as the socket shows.
     pub fn new(address: Option<IpAddr>) -> Self {
         Remote {
             address,
@@ -66,7 +66,7 @@ impl Remote {
         }
     }
 
-    /// What the PROXY protocol tells; without it nothing changes.
+    /// What the PROXY protocol says; without it nothing changes.
     pub fn learn(&mut self, source: Option<Source>) {
         match source {
             None | Some(Source::Proxy) => {}

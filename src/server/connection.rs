@@ -86,7 +86,7 @@ pub async fn carry(
     http1::serve(wire, traffic, connection, limits, handler, stop).await;
 }
 
-/// Finds a place for a connection that tells nothing before its first request.
+/// Admits a connection that names no client before its first request.
 fn find_place(
     line: Line,
     remote: &Remote,

@@ -16,7 +16,7 @@ use crate::session::Shared;
 
 /// How many clients can be answered at once.
 const DESCRIPTORS: usize = 16;
-/// How long one of them may take to hear it.
+/// How long one of them may take to read it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// One listener's descriptors for bad times.

@@ -9,8 +9,9 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue
 use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
 
+use super::pool::Pool;
 use super::pool::replayable_body::Lent;
-use super::pool::{Pool, Settings};
+use super::pool::settings::Settings;
 use super::{Upstreams, address, coding};
 use crate::config::Authority;
 use crate::error::{Error, Kind};

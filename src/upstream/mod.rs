@@ -7,21 +7,18 @@ pub mod fetch;
 pub mod otlp_export;
 mod pool;
 mod purpose;
+mod request;
+mod response_timeout;
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
-use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::time::Instant;
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Side};
@@ -37,7 +34,10 @@ pub use cluster::{ClientAddress, Hold, ServerHealth};
 pub use pool::pins::Pins;
 use pool::replayable_body::Lent;
 use pool::response_body::Answer;
-use pool::{Pool, Settings, bound};
+use pool::settings::Settings;
+use pool::{Pool, bound};
+use request::{address, is_safe};
+use response_timeout::{in_time, patience};
 
 /// A request under way, up to the head of its answer.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;
@@ -105,7 +105,7 @@ impl Upstreams {
     }
 
     /// Sends one request to a server of `upstream`. The URI is path and query only; `Host` is set
-    /// already or, with a fixed `host`, overwritten here. Framing headers are written anew. A [`ClientAddress`] in
+    /// already or, with a fixed `host`, overwritten here. Framing headers are rebuilt. A [`ClientAddress`] in
     /// the extensions is what a hash by `"ip"` goes by; [`Pins`] there are the connections of this client alone, of
     /// which one that leads to this upstream is used before any other.
     /// Counts `upstream_requests_total{route,…}`. A place in a trace that [`Span::mark`] named goes with it; the span ends with the answer's head.
@@ -371,109 +371,6 @@ impl Upstreams {
             fleet: Arc::new(Fleet::new(upstream, before, &self.telemetry)),
             checker: None,
         }
-    }
-}
-
-/// The answer's head, unless nothing moves for `patience`.
-async fn in_time(
-    sending: impl Future<Output = Result<Response<Answer>, Error>>,
-    lent: &Lent,
-    patience: Option<Duration>,
-) -> Result<Response<Answer>, Error> {
-    let Some(patience) = patience else {
-        return sending.await;
-    };
-    tokio::select! {
-        biased;
-        answer = sending => answer,
-        () = out_of_patience(lent, patience) => Err(Error::upstream(
-            Kind::Timeout,
-            format!("no answer within {}", humantime::format_duration(patience)),
-        )),
-    }
-}
-
-/// How long the first byte of an answer may take; `None` where that is unknown.
-fn patience(
-    upstream: &config::Upstream,
-    purpose: Purpose,
-    headers: &HeaderMap,
-) -> Option<Duration> {
-    let streams = |accept: &HeaderValue| {
-        accept
-            .as_bytes()
-            .to_ascii_lowercase()
-            .windows(17)
-            .any(|w| w == b"text/event-stream")
-    };
-    match purpose {
-        Purpose::Sse | Purpose::Call | Purpose::Auth => None,
-        Purpose::Poll => Some(upstream.response_timeout),
-        Purpose::Passthrough => {
-            (!headers.get_all(ACCEPT).iter().any(streams)).then_some(upstream.response_timeout)
-        }
-    }
-}
-
-/// Resolves when nothing of the request has moved for `patience`: an upload that goes on is no silence.
-async fn out_of_patience(lent: &Lent, patience: Duration) {
-    let mut since = Instant::now();
-    loop {
-        tokio::time::sleep_until(since + patience).await;
-        match lent.last_moved() {
-            Some(moved) if moved > since => since = moved,
-            _ => return,
-        }
-    }
-}
-
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// The request as it goes to this server.
-fn address(
-    head: &hyper::http::request::Parts,
-    server: &config::Authority,
-    body: Lent,
-) -> Result<Request<Lent>, Error> {
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.headers_mut() = head.headers.clone();
-    if let Some(spelling) = head.extensions.get::<Spelling>() {
-        request.extensions_mut().insert(spelling.clone());
-    }
-    if !head.headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(server.host_header())
-            .map_err(|_| Error::upstream(Kind::Other, "no usable address"))?;
-        request.headers_mut().insert(HOST, host);
-    }
-    frame(&mut request);
-    Ok(request)
-}
-
-/// Framing is the client engine's to write, from the body's own size, but for two habits of its:
-/// it sends no body of unknown size with GET and HEAD, and no length where a POST has no body
-/// (RFC 9110, section 8.6).
-fn frame(request: &mut Request<Lent>) {
-    let body = request.body();
-    let (is_empty, has_length) = (body.is_empty(), body.size_hint().exact().is_some());
-    let means_content = matches!(
-        *request.method(),
-        Method::POST | Method::PUT | Method::PATCH
-    );
-    let headers = request.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(TRANSFER_ENCODING);
-    if is_empty && means_content {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    if !is_empty && !has_length {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if !headers.contains_key(UPGRADE) {
-        headers.remove(CONNECTION);
     }
 }
 

@@ -15,8 +15,9 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::pool::Pool;
 use super::pool::replayable_body::Lent;
-use super::pool::{Pool, Settings};
+use super::pool::settings::Settings;
 use super::{Upstreams, address};
 use crate::config::{self, Authority, Tracing};
 use crate::http::body::full;

@@ -1,6 +1,9 @@
-use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

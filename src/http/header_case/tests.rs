@@ -64,7 +64,7 @@ fn nothing_is_noted_of_usual_names() {
         "X-A1-B",
     ];
     assert!(noted(&usual).is_empty());
-    // What is written anew here has no case of another's.
+    // A peer's case does not apply to what is rebuilt here.
     let own = [
         "HOST",
         "content-length",

@@ -87,7 +87,7 @@ pub struct Answers {
     begun: Vec<u8>,
     /// What goes to the engine in place of what was looked at last.
     anew: Vec<u8>,
-    /// What the last head tells beside what the engine makes of it.
+    /// What the last head says beside what the engine makes of it.
     told: Told,
     /// Whether any head was written carelessly, an interim one included.
     is_spent: bool,
@@ -177,7 +177,7 @@ impl Answers {
         std::mem::take(&mut self.anew)
     }
 
-    /// What the last head tells beside what the engine makes of it, where that is anything.
+    /// What the last head says beside what the engine makes of it, where that is anything.
     pub fn told(&mut self) -> Option<Told> {
         let told = std::mem::take(&mut self.told);
         (told != Told::default()).then_some(told)

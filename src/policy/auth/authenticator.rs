@@ -1,5 +1,7 @@
 //! All authorities of this node behind one interface: a credential in, an identity or a denial out.
 
+mod engine;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +13,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::credential::{Credential, Found};
-use super::forward::{Asked, Authority, Context, Vouched};
-use super::jwks::KeySet;
-use super::jwt::{self, Keys};
+use super::forward::{Asked, Context, Vouched};
+use super::jwt;
 use super::revocation::{Revocations, Revoked};
 use super::ticket::Tickets;
 use super::token_cache::KnownTokens;
 use super::{Admission, Denied, Identity, Ticketed, api_key};
-use crate::config::{Auth, AuthKind, Config, Jwt, KeySource};
+use crate::config::{Auth, AuthKind, Config, Jwt};
 use crate::http::cdn_loop::Way;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
+use engine::{Engine, Kind, Verifiers};
 
 /// What is still to be found out.
 pub type Asking = Pin<Box<dyn Future<Output = Result<Admission, Denied>> + Send>>;
@@ -34,7 +36,7 @@ pub enum Check {
     Asks(Asking),
 }
 
-/// See the module. It outlives reloads: what is known of people stays.
+/// See the module. It outlives reloads: what is known of users stays.
 pub struct Authenticator {
     upstreams: Upstreams,
     telemetry: Arc<Telemetry>,
@@ -43,23 +45,6 @@ pub struct Authenticator {
     tickets: Tickets<Admission>,
     revocations: Mutex<Revocations>,
     changed: watch::Sender<()>,
-}
-
-/// One `[auth.NAME]` at work.
-struct Engine {
-    auth: Arc<Auth>,
-    kind: Kind,
-}
-
-enum Kind {
-    Jwt(Box<Jwt>, Verifiers),
-    Forward(Arc<Authority>),
-    ApiKey,
-}
-
-enum Verifiers {
-    Local(Option<Arc<Keys>>),
-    Set(Arc<KeySet>),
 }
 
 impl Authenticator {
@@ -83,44 +68,13 @@ impl Authenticator {
             let kept = before
                 .get(name.as_str())
                 .filter(|engine| engine.auth == *auth);
-            let engine = kept.cloned().unwrap_or_else(|| Arc::new(self.build(auth)));
+            let build = || Arc::new(Engine::new(auth, &self.upstreams, &self.telemetry));
+            let engine = kept.cloned().unwrap_or_else(build);
             (auth.name.clone(), engine)
         });
         let engines: HashMap<_, _> = engines.collect();
         self.engines.store(Arc::new(engines));
         self.changed.send_modify(|_| {});
-    }
-
-    fn build(&self, auth: &Arc<Auth>) -> Engine {
-        let kind = match &auth.kind {
-            AuthKind::Jwt(jwt) => {
-                let verifiers = match &jwt.key {
-                    KeySource::Url(url) => {
-                        let (upstreams, telemetry) = (&self.upstreams, &self.telemetry);
-                        let set =
-                            KeySet::new(&auth.name, url, &jwt.algorithms, upstreams, telemetry);
-                        // Fetching begins: the first token waits less.
-                        set.current();
-                        Verifiers::Set(Arc::new(set))
-                    }
-                    KeySource::Secret(_) | KeySource::Public(_) => {
-                        Verifiers::Local(Keys::local(jwt).map(Arc::new))
-                    }
-                };
-                Kind::Jwt(Box::new(jwt.clone()), verifiers)
-            }
-            AuthKind::Forward(forward) => Kind::Forward(Arc::new(Authority::new(
-                auth.name.clone(),
-                forward.clone(),
-                self.upstreams.clone(),
-                self.telemetry.clone(),
-            ))),
-            AuthKind::ApiKey(_) => Kind::ApiKey,
-        };
-        Engine {
-            auth: auth.clone(),
-            kind,
-        }
     }
 
     /// Judges what was found, where these policies hold.
@@ -153,7 +107,7 @@ impl Authenticator {
             }
             (Credential::Inputs(inputs), Kind::Forward(authority)) => {
                 let mut asked = authority.ask(inputs.clone(), context());
-                // An answer of the second in which its user was taken back would keep them out as long as it is remembered.
+                // An answer of the second in which its user was revoked would deny that user as long as it is cached.
                 if let Asked::Now(Ok(vouched)) = &asked
                     && self.is_out(vouched)
                 {
@@ -359,7 +313,7 @@ impl Authenticator {
         let since = match (&admission.found.credential, &admission.found.auth.kind) {
             // What an authority was asked holds from then.
             (Credential::Inputs(_), _) => Some(admission.vouched_unix),
-            // Each key of a user was taken back by its id.
+            // Each key of a user was revoked by its id.
             (_, AuthKind::ApiKey(_)) => Some(u64::MAX),
             _ => admission.identity.issued,
         };
@@ -384,7 +338,7 @@ impl Authenticator {
         !revocations.is_empty() && revocations.is_out(user, Some(vouched.unix), unix_now())
     }
 
-    /// All that was taken back, as `state_dir` keeps it.
+    /// All revocations, as `state_dir` keeps them.
     pub fn revocations(&self) -> String {
         lock(&self.revocations).to_json()
     }

@@ -3,15 +3,18 @@
 //! Cookie lines, `Authorization` and their like are read here and nowhere else: the first place of a policy's `from` that
 //! holds a credential decides, and one that is there twice is none.
 
+mod cookies;
+
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::Denied;
 use crate::config::{Auth, AuthKind, CredentialSource, Forward};
-use crate::http::reserved_params;
+pub(super) use cookies::cookie_of;
+use cookies::{cookies, only_cookie};
 
 /// Where API keys are sent besides `Authorization`.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -343,7 +346,7 @@ fn is_one_word(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(is_plain)
 }
 
-/// Which of several lines would count is the reader's guess: none does.
+/// Readers differ about which of several lines counts: none does.
 fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Denied> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -359,28 +362,6 @@ fn text(value: &HeaderValue) -> Result<&str, Denied> {
     text.map_err(|_| Denied::Invalid("a credential holds bytes beyond ASCII".into()))
 }
 
-/// A cookie's value. One that is there twice with different values may have been planted by another host of the domain.
-fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, Denied> {
-    let mut values = pairs(headers).filter_map(|pair| {
-        let (found, value) = pair.split_at_checked(end_of_name(pair)?)?;
-        (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).map(<[u8]>::trim_ascii))?
-    });
-    let Some(first) = values.next() else {
-        return Ok(None);
-    };
-    if !values.all(|value| value == first) {
-        return Err(Denied::Invalid(
-            "a cookie is there twice with different values".into(),
-        ));
-    }
-    match std::str::from_utf8(first) {
-        Ok(value) if value.is_ascii() => Ok(Some(value.to_owned()).filter(|v| !v.is_empty())),
-        _ => Err(Denied::Invalid(
-            "a credential holds bytes beyond ASCII".into(),
-        )),
-    }
-}
-
 fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied> {
     let mut values = extras.query.iter().filter(|(found, _)| found == name);
     match (values.next(), values.next()) {
@@ -390,51 +371,6 @@ fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied>
             "a query parameter with a token is there twice".into(),
         )),
     }
-}
-
-/// The one cookie in a line in which a policy has found this token, alone.
-pub(super) fn cookie_of(auth: &Auth, token: &str, line: &HeaderValue) -> Option<HeaderValue> {
-    let mut headers = HeaderMap::with_capacity(1);
-    headers.insert(COOKIE, line.clone());
-    let mut names = auth.from.iter().filter_map(|source| match source {
-        CredentialSource::Cookie(name) => Some(name),
-        _ => None,
-    });
-    let holds = |name: &&String| {
-        let found = only_cookie(&headers, name);
-        found.is_ok_and(|value| value.as_deref() == Some(token))
-    };
-    let name = names.find(holds)?;
-    cookies(&headers, Some(std::slice::from_ref(name)))
-}
-
-/// The `Cookie` field with these cookies alone, in the order in which they came; ours are left out.
-fn cookies(headers: &HeaderMap, names: Option<&[String]>) -> Option<HeaderValue> {
-    let is_wanted = |pair: &&[u8]| {
-        let name = pair.get(..end_of_name(pair).unwrap_or(pair.len()));
-        let name = name.unwrap_or_default().trim_ascii();
-        let named = |names: &[String]| names.iter().any(|wanted| wanted.as_bytes() == name);
-        names.is_none_or(named)
-    };
-    let wanted: Vec<&[u8]> = pairs(headers).filter(is_wanted).collect();
-    let line = wanted.join(&b"; "[..]);
-    let mut value = (!line.is_empty()).then(|| HeaderValue::from_bytes(&line).ok())??;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// All cookies but ours, byte by byte: what is no text hides none of its neighbours. Backends take spaces around a name
-/// for nothing, so here they are none either.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    lines
-        .flat_map(|line| line.split(|byte| *byte == b';'))
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !reserved_params::is_own_cookie(pair))
-}
-
-fn end_of_name(pair: &[u8]) -> Option<usize> {
-    pair.iter().position(|byte| *byte == b'=')
 }
 
 #[cfg(test)]

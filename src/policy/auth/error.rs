@@ -10,7 +10,7 @@ use crate::error::{Code, Refusal};
 pub enum Denied {
     /// There is no credential in any place where one is looked for.
     Missing,
-    /// It is not good, and never was; one sentence for a person, without any of its bytes.
+    /// It is invalid, and always was; one sentence for a person, without any of its bytes.
     Invalid(Cow<'static, str>),
     /// Its time is over.
     Expired,
@@ -37,7 +37,7 @@ impl Denied {
         matches!(self, Denied::Invalid(_))
     }
 
-    /// The close code that tells a client what to do: stop (4001), get new credentials (44xx) or come back (4100).
+    /// The close code that tells a client what to do: stop (4001), get new credentials (44xx) or retry (4100).
     pub fn close_code(&self) -> u16 {
         match self {
             Denied::Missing | Denied::Invalid(_) => 4001,

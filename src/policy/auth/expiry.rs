@@ -10,7 +10,7 @@ use super::error::Denied;
 /// How long before a token's end its client is notified.
 const NOTICE: Duration = Duration::from_secs(30);
 
-/// Between two questions to an authority that cannot tell.
+/// Between two requests to an authority that is out of reach.
 pub const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What waits for an answer is not looked at more often.
@@ -31,7 +31,7 @@ pub struct Held {
     pub vouched_at: Instant,
     /// How often the authority is asked again.
     pub recheck: Option<Duration>,
-    /// The authority could not tell, and is left alone until then.
+    /// The authority was out of reach, and is left alone until then.
     pub ask_at: Option<Instant>,
     /// It is being asked.
     pub is_asked: bool,
@@ -77,16 +77,16 @@ pub struct Outlook {
 pub struct Word {
     /// It speaks of the same subject.
     pub is_same_subject: bool,
-    /// When it was given; as before where the authority could not tell, and is forgiven for a while.
+    /// When it was given; as before where the authority was out of reach, which is forgiven for a while.
     pub vouched_at: Instant,
-    /// How long that word is good for.
+    /// How long that verdict is valid.
     pub good_for: Option<Duration>,
 }
 
 /// What a further answer comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The credential holds as it was answered; its authority is left alone until then, where it could not tell.
+    /// The credential holds as it was answered; its authority is left alone until then, where it was out of reach.
     Holds(Option<Instant>),
     /// It holds as before, and is asked for again then.
     Unknown(Instant),
@@ -146,17 +146,17 @@ pub fn hear(outcome: Result<Word, &Denied>, held: &Held, now: Instant) -> Heard 
             Heard::Holds((!could_tell).then(|| ask_again(word, now)))
         }
         Ok(_) => Heard::Over(Denied::Expired),
-        // A reload must not end what it does not concern: as before, until the authority can tell.
+        // A reload must not end what it does not concern: as before, until the authority answers.
         Err(Denied::Unavailable(_)) if held.policy != Policy::Same => {
             Heard::Unknown(now + ASK_AGAIN)
         }
-        // It was good before, so its session is over.
+        // It was valid before, so its session is over.
         Err(Denied::Invalid(_) | Denied::Missing) => Heard::Over(Denied::Expired),
         Err(denied) => Heard::Over(denied.clone()),
     }
 }
 
-/// When an authority that could not tell is asked again; once more when its last word does not hold any longer.
+/// When an authority that was out of reach is asked again; once more when its last verdict expires.
 fn ask_again(word: Word, now: Instant) -> Instant {
     let good_for = word.good_for;
     let end = good_for.and_then(|time| word.vouched_at.checked_add(time));
@@ -329,7 +329,7 @@ mod tests {
         let again = Heard::Unknown(now + ASK_AGAIN);
         for (outcome, held, expected) in [
             (word(true, now), &login, Heard::Holds(None)),
-            // Its last word is good for two seconds more.
+            // Its last verdict is valid for two seconds more.
             (
                 word(true, before),
                 &login,

@@ -175,13 +175,13 @@ impl Identity {
             && (!is_one_policy || self.issuer() == other.issuer())
     }
 
-    /// Unix seconds from which on the credential is not good any more, clocks forgiven.
+    /// Unix seconds from which on the credential is invalid, with leeway for clocks.
     pub fn ends(&self) -> Option<u64> {
         Some(self.expires?.saturating_add(self.leeway))
     }
 }
 
-/// Claims and tokens are people's own.
+/// Never prints claims or tokens.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -220,7 +220,7 @@ fn is_whole(claim: &Value) -> bool {
 }
 
 /// Whether a document says something there that its values cannot: a rounded number, half a character, one of two members of
-/// the same name. With it two people would be one.
+/// the same name. With it two users would be one.
 pub fn is_lost(document: json::Value<'_>, values: &Map<String, Value>, name: &str) -> bool {
     let tokens = match name.starts_with('/') {
         true => tokens(name),

@@ -1,4 +1,4 @@
-//! What an admin took back: a user, a token by its id, or one credential.
+//! What an operator revoked: a user, a token by its id, or one credential.
 //!
 //! Pure: the time is an argument. Only hashes are kept, so the file of them names no user.
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use super::identity::digest;
 
-/// How long a revocation holds, seconds: a year, which nothing that is taken back should outlive.
+/// How long a revocation holds, seconds: a year, which no revoked credential should outlive.
 const LIFE: u64 = 366 * 24 * 60 * 60;
 
 /// Revocations that are kept; the oldest go.
@@ -21,23 +21,23 @@ const MOST: usize = 100_000;
 /// Of the file's form.
 const LAYOUT: u32 = 1;
 
-/// Everything that was taken back within the last year.
+/// All revocations of the last year.
 #[derive(Clone, Default, PartialEq)]
 pub struct Revocations {
     /// Unix seconds of each, the last where there are several.
     at: HashMap<[u8; 32], u64>,
 }
 
-/// What is taken back.
+/// What is revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
-    /// Everything of this user's that is there now, of whatever `[auth]`. What they get later is good.
+    /// Everything of this user's that is there now, of whatever `[auth]`. Later ones are valid.
     User(&'a str),
     /// The token with this `jti`.
     Token(&'a str),
     /// The credential with this digest.
     Credential([u8; 32]),
-    /// All users' credentials of before now: which of them had been revoked is not known any more. Later ones are good.
+    /// All users' credentials of before now: which of them had been revoked is not known any more. Later ones are valid.
     Everything,
 }
 
@@ -74,12 +74,12 @@ impl Revocations {
             || self.is_out(&identity.user, since, now)
     }
 
-    /// Whether nothing at all was taken back.
+    /// Whether there is no revocation.
     pub fn is_empty(&self) -> bool {
         self.at.is_empty()
     }
 
-    /// Whether a user was taken back after `since`, or within its second.
+    /// Whether a user was revoked after `since`, or within its second.
     pub fn is_out(&self, user: &str, since: Option<u64>, now: u64) -> bool {
         [Revoked::User(user), Revoked::Everything]
             .into_iter()
@@ -205,7 +205,7 @@ mod tests {
         assert!(is_revoked(NOON - 1));
         assert!(is_revoked(NOON));
         assert!(!is_revoked(NOON + 1));
-        // But not for a session that was taken back itself.
+        // But not for a session that was revoked itself.
         let revocations = revoked(Revoked::Credential([7; 32]));
         assert!(revocations.is_revoked(&alice(None), Some(NOON + 1), NOON + 60));
     }

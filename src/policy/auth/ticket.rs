@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// How long a ticket is good.
+/// How long a ticket is valid.
 pub const LIFE: Duration = Duration::from_secs(30);
 
 /// Tickets that are out at one time; the oldest go.
@@ -20,7 +20,7 @@ const MOST: usize = 10_000;
 /// The same, of one principal.
 const MOST_OF_ONE: usize = 16;
 
-/// Those that are out, and what each stands for.
+/// Unused tickets, and what each stands for.
 pub struct Tickets<T>(Mutex<Drawer<T>>);
 
 struct Drawer<T> {

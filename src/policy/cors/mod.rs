@@ -106,7 +106,7 @@ pub fn is_foreign(headers: &HeaderMap, host: &Host, public_url: Option<&str>) ->
     matches!(standing, Standing::Refused(_))
 }
 
-/// Whether a foreign page that [`judge`] has let in would be let in now, when the configuration has changed under it.
+/// Whether a foreign page that [`judge`] has accepted would be accepted now, when the configuration has changed under it.
 pub fn still_admits(
     origin: &HeaderValue,
     has_cookie: bool,

@@ -17,7 +17,7 @@ use crate::config::Cors;
 /// What all of it depends on.
 const VARIES_BY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/// Bytes of `Access-Control-Request-Headers`; no page of good will names that many.
+/// Bytes of `Access-Control-Request-Headers`; no honest page names that many.
 const LONGEST: usize = 4096;
 
 /// The method that a preflight asks for; its route is the one that judges. None where the request

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Admission(ArcSwapOption<Door>);
 
-/// Too many at once: when to come back.
+/// Too many at once: when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub Duration);
 
@@ -47,7 +47,7 @@ struct Door {
 struct Waiter<'d>(&'d Door);
 
 impl Admission {
-    /// Lets a handshake in, at once or within two seconds. Another limit than the last time begins anew.
+    /// Lets a handshake in, at once or within two seconds. Another limit than the last time starts with an empty line.
     ///
     /// # Errors
     /// There are too many: when to retry. Handshakes that are refused together get different times.

@@ -12,10 +12,10 @@ pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-poli
 /// `RateLimit` of the same draft.
 pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// `Retry-After` is up to a fifth more than it has to be, so that not all come back at once.
+/// `Retry-After` is up to a fifth more than it has to be, so that clients do not all retry at once.
 const JITTER: f64 = 0.2;
 
-/// When to come back, which policy that was, and that nothing is left of it. `chance` is in [0, 1).
+/// When to retry, the policy that refused, and that nothing of its quota is left. `chance` is in [0, 1).
 pub fn fields(
     policy: &str,
     rate: &Rate,

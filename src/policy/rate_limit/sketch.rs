@@ -13,7 +13,7 @@ use super::key::Key;
 const ROWS: usize = 4;
 const COUNTERS: usize = 32_768;
 
-/// A key is counted by one thread at a time: two could each raise another row first, and both hear a count that is one too low.
+/// A key is counted by one thread at a time: two could each raise another row first, and both read a count that is one too low.
 const STRIPES: usize = 64;
 
 /// Counts of this window, of the one before, and of a third that is clean by the time it is needed.

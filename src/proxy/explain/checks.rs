@@ -28,7 +28,7 @@ pub(super) struct Passed {
     pub awaits_hello: bool,
 }
 
-/// A client that a policy has let in.
+/// A client that a policy has accepted.
 struct Admitted {
     identity: Identity,
     auth: Option<Arc<Auth>>,
@@ -183,7 +183,7 @@ impl Asked<'_> {
     }
 }
 
-/// What a client is answered that no policy lets in.
+/// The answer to a client that no policy accepts.
 fn turned(reason: &Reason<'_>, ask: Ask) -> Verdict {
     match turned_away(reason, ask) {
         Err(problem) => problem.into(),

@@ -166,7 +166,7 @@ impl ReadingView {
 }
 
 impl Verdict {
-    /// Crossfade does not give the answer, or cannot tell it yet.
+    /// Crossfade does not give the answer, or does not know it yet.
     pub(super) fn open(why: String) -> Self {
         Verdict {
             why,

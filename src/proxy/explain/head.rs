@@ -70,8 +70,8 @@ pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, 
     Ok(request.into_parts().0)
 }
 
-/// The client as a request through the configured proxies would tell it: where some are trusted, what the headers say of the
-/// client is believed.
+/// The client as a request through the configured proxies would name it: where some are trusted, what the headers say of the
+/// client is trusted.
 pub(super) fn client_of(headers: &HeaderMap, in_force: &InForce, host: &Host) -> Client {
     let trusted = &in_force.config.server.trusted_proxies;
     let loopback = Some(IpAddr::from([127, 0, 0, 1]));

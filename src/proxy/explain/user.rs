@@ -11,7 +11,7 @@ use crate::policy::auth::identity::lookup;
 use crate::policy::auth::jwt::{self, Keys};
 use crate::policy::auth::{Credential, Denied, Identity, api_key, unix_now};
 
-/// The user of a question, as the policy that lets it in would tell it.
+/// The user of a question, as the policy that accepts it would name it.
 pub(super) fn identity_of(question: &Question, user: &str, auth: Option<&Arc<Auth>>) -> Identity {
     let mut claims: Map<String, Value> = question.claims.iter().cloned().collect();
     let (mut tenant, mut roles) = ("tenant", "roles");

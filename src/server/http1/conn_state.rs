@@ -1,4 +1,4 @@
-//! What a wire and the service above the engine tell each other.
+//! State shared by a wire and the service above the engine.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -10,13 +10,14 @@
 //! exchange is over. The engine, which looks for the client's end only while it has nothing to
 //! read, so learns at once of a client that sent ahead and left.
 
-use crate::server::http1::conn_state;
-use std::io::{self, IoSlice};
+mod write;
+
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::read_timeout::{Patience, Verdict};
@@ -26,9 +27,9 @@ use crate::http::header_case::Outgoing;
 use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
 use crate::policy::connection_limits::Connections;
 use crate::server::detect_http::Beginning;
+pub use crate::server::http1::conn_state::Traffic;
 use crate::server::linger::Linger;
 use crate::server::tls_stream::Stream;
-pub use conn_state::Traffic;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
 /// client that sends it earlier is served like any other.
@@ -349,58 +350,5 @@ impl AsyncRead for Wire {
                 Poll::Pending => ready!(wire.poll_patience(cx)),
             }
         }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        if let Some(spelling) = wire.traffic.going() {
-            let outgoing = wire.outgoing.get_or_insert_default();
-            outgoing.begin(bufs, &spelling);
-        }
-        let io = Pin::new(&mut wire.io);
-        let written = match &mut wire.outgoing {
-            Some(outgoing) => outgoing.poll_write(bufs, |bufs| io.poll_write_vectored(cx, bufs)),
-            None => io.poll_write_vectored(cx, bufs),
-        };
-        // An idle connection keeps no buffer.
-        wire.outgoing.take_if(|outgoing| outgoing.is_idle());
-        wire.note_written(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        if !wire.is_shut {
-            ready!(Pin::new(&mut wire.io).poll_shutdown(cx))?;
-            wire.is_shut = true;
-        }
-        let is_cut_off =
-            wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body || wire.ahead;
-        if is_cut_off {
-            ready!(wire.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
     }
 }

@@ -50,7 +50,7 @@ pub fn serve<H: Handler>(
             // An error means that the listener is gone: the same.
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        // How a connection ends is the exchanges' to tell; what is left here is a client that went away.
+        // Exchanges record how they end; what is left here is a client that went away.
         let served = tokio::select! {
             served = &mut serving => served,
             () = stopped => {

@@ -45,7 +45,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long a connection without streams is kept after its `GOAWAY`, for requests that were on their way then.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
-/// How long the farewell to a client that is cut off may take.
+/// How long the last frames to a client that is cut off may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection of which `ahead` was read, until it ends or `stop` lets it finish what is

@@ -101,7 +101,7 @@ pub async fn carry(
         }
         None if is_whole => {}
         None => {
-            // How it ended is the account's to tell.
+            // The access log records how it ended.
             let rate = common.limits.body_min_rate;
             let _ = response_body::send(to, body, rate, waits.answered).await;
         }

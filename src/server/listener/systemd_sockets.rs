@@ -16,7 +16,7 @@ pub struct Activated {
     descriptor: OwnedFd,
 }
 
-/// Takes them. To be asked once, before there is a second thread: the variables that tell of them are removed.
+/// Takes them. To be asked once, before there is a second thread: the variables that name them are removed.
 ///
 /// # Errors
 /// Where one of them is no stream socket, or has no address.

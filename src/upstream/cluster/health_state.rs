@@ -2,7 +2,7 @@
 
 /// So many failed checks in a row, and the server is out.
 const FALLS: u32 = 3;
-/// So many good ones, and it is back.
+/// After so many passed checks it is healthy again.
 const RISES: u32 = 2;
 
 /// What the checks have come to.
@@ -12,7 +12,7 @@ pub struct Checks {
     verdict: Option<bool>,
     /// How many in a row say otherwise.
     against: u32,
-    /// How many in a row were good.
+    /// How many in a row passed.
     good: u32,
 }
 
@@ -22,7 +22,7 @@ impl Checks {
         self.verdict == Some(false)
     }
 
-    /// Whether so many good checks came in a row that they outweigh what requests have met.
+    /// Whether so many checks in a row passed that they outweigh what requests have met.
     pub fn is_sure(&self) -> bool {
         self.good >= RISES
     }

@@ -109,7 +109,7 @@ pub struct Held<F> {
 }
 
 impl<F: Fn(hyper::Error) -> Error> Held<F> {
-    /// `broke` tells of a body that stopped before its end.
+    /// `broke` makes the error of a body that stopped before its end.
     pub fn new(body: Answer, hold: Hold, broke: F) -> Self {
         let hold = (!body.is_end_stream()).then_some(hold);
         Held { body, hold, broke }

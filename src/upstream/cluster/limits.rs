@@ -9,7 +9,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::config;
 use crate::upstream::Purpose;
 
-/// How long what comes from people waits.
+/// How long a client's request waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One upstream's budget.
@@ -17,7 +17,7 @@ pub struct Budget {
     settings: config::Budget,
     pace: Option<Mutex<Pace>>,
     places: Option<Arc<Semaphore>>,
-    /// Sources wait for each other here, so that people find at most one of them before them.
+    /// Sources wait for each other here, so that a client's request finds at most one of them before it.
     source: Semaphore,
 }
 

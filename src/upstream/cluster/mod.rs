@@ -36,7 +36,7 @@ use outlier_detection::{Outcome, Turn};
 use retry_budget::Retries;
 use server::Server;
 
-/// When to come back where no server is healthy and none is checked.
+/// When a client retries where no server is healthy and none is checked.
 const COME_BACK: Duration = Duration::from_secs(1);
 
 /// See the page's head.

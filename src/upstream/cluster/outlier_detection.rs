@@ -40,7 +40,7 @@ pub enum Turn {
         /// For this long, unless there is no other.
         term: Duration,
     },
-    /// It is as good as the others again.
+    /// It counts like the others again.
     Back,
 }
 

@@ -18,7 +18,7 @@ use crate::http::parser::response::{Answers, Asked, Told};
 pub(crate) struct Strict<S> {
     io: S,
     answers: Answers,
-    /// What the engine gets before anything else: heads that came in pieces, or were written anew.
+    /// What the engine gets before anything else: heads that came in pieces, or were rebuilt.
     anew: Bytes,
     outgoing: Outgoing,
     asked: Question,
@@ -69,7 +69,7 @@ impl Question {
         }
     }
 
-    /// What the head of the answer tells beside what the engine makes of it.
+    /// What the head of the answer says beside what the engine makes of it.
     pub(crate) fn told(&self) -> Option<Told> {
         self.told_by_now().take()
     }
@@ -104,7 +104,7 @@ impl<S> Strict<S> {
     }
 
     /// A backend that answers early and closes refuses the rest of the request. The engine would give up at that and never
-    /// read the answer; so the rest is thrown away, and reading tells how the connection ended.
+    /// read the answer; so the rest is thrown away, and reading shows how the connection ended.
     fn follow<T>(&mut self, outcome: Poll<io::Result<T>>, as_if: T) -> Poll<io::Result<T>> {
         match outcome {
             Poll::Ready(Err(error)) if is_refusal(&error) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod bound;
 pub(crate) mod connect;
+pub(crate) mod exchange;
 pub(crate) mod guard;
 pub(crate) mod host;
 pub(crate) mod http1;
@@ -11,6 +12,7 @@ pub(crate) mod peer_settings;
 pub(crate) mod pins;
 pub(crate) mod replayable_body;
 pub(crate) mod response_body;
+pub(crate) mod settings;
 pub(crate) mod tls;
 pub(crate) mod tls_stream;
 pub(crate) mod verifier;
@@ -24,26 +26,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::header::UPGRADE;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dns::addresses::{Guide, addresses};
 use super::dns::resolver::Resolver;
 
-use crate::config::{self, Authority, Trust, Upstream};
+use crate::config::Authority;
 use crate::error::{Error, Kind};
-use crate::http::Fault;
-use crate::http::parser::response::Flaw;
 use crate::telemetry::Telemetry;
 use connect::{connect, connect_unix};
+use exchange::{exchange, multiplex};
 use host::Depot;
-use http1::{Http1, State, Unanswered};
+use http1::{Http1, Unanswered};
 use http2::{Http2, Refused};
 use http2_pool::{Asked, Place, Turn};
 use pins::{Pins, Release};
 use replayable_body::Lent;
-use response_body::{Answer, Way};
+use response_body::Answer;
+use settings::Settings;
 use tls::Tls;
 use tls_stream::Stream;
 
@@ -52,48 +54,6 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a server may take to accept a health probe's connection, at most.
 const GLANCE: Duration = Duration::from_secs(1);
-
-/// What of an upstream's definition a pool depends on; the rest may change under it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Settings {
-    name: String,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    keepalive: usize,
-    http2: bool,
-    trust: Trust,
-    response_headers: usize,
-}
-
-impl Settings {
-    /// `response_headers` is the limit of `[server.limits]`.
-    pub(crate) fn of(upstream: &Upstream, response_headers: usize) -> Self {
-        Settings {
-            name: upstream.name.clone(),
-            connect_timeout: upstream.connect_timeout,
-            idle_timeout: upstream.idle_timeout,
-            keepalive: upstream.keepalive,
-            http2: upstream.http2,
-            trust: upstream.tls.clone(),
-            response_headers,
-        }
-    }
-}
-
-impl Settings {
-    /// For a server of no upstream's.
-    pub(crate) fn outside(name: &str, keepalive: usize) -> Self {
-        Settings {
-            name: name.to_owned(),
-            connect_timeout: Duration::from_secs(3),
-            idle_timeout: Duration::from_secs(60),
-            keepalive,
-            http2: false,
-            trust: Trust::default(),
-            response_headers: config::RESPONSE_HEADERS,
-        }
-    }
-}
 
 pub(crate) struct Pool {
     settings: Settings,
@@ -403,56 +363,6 @@ impl Pool {
             .or_insert_with(|| Arc::new(Depot::new(server, idle_timeout, keepalive)))
             .clone()
     }
-}
-
-async fn multiplex(
-    mut place: Place,
-    request: Request<Lent>,
-    fields_limit: usize,
-) -> Result<Response<Answer>, Unanswered> {
-    let answer = place.ask(request).await?;
-    if answer.headers().len() > fields_limit {
-        return Err(Unanswered::Refused(
-            Flaw::Shape(Fault::TooManyFields).detail(),
-        ));
-    }
-    Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
-}
-
-async fn exchange(
-    mut connection: Box<Http1>,
-    request: Request<Lent>,
-    lent: &Lent,
-    mut release: Release,
-) -> Result<Response<Answer>, Unanswered> {
-    let is_upgrade = request.headers().contains_key(UPGRADE);
-    let answer = connection.ask(request).await?;
-    release.pins = release
-        .pins
-        .filter(|_| answer.version() == Version::HTTP_11);
-    let way = match connection.state() {
-        _ if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            connection.leave().detach();
-            Way::Complete
-        }
-        State::Over => Way::Complete,
-        // A backend that answers before it has read the whole body may take the rest for the next request: such a connection
-        // serves no other request. And a client may send everything before it reads anything, so the body cannot wait for the
-        // answer's reader.
-        _ if !lent.is_done() => Way::Apart {
-            _task: connection.leave(),
-        },
-        // What a backend makes of a connection that it did not upgrade is not known.
-        _ if is_upgrade && !connection.is_bound => Way::Apart {
-            _task: connection.leave(),
-        },
-        State::Ready => {
-            release.finish(connection);
-            Way::Complete
-        }
-        State::Busy => Way::Held(connection, release),
-    };
-    Ok(answer.map(|body| Answer::new(body, way)))
 }
 
 /// Whether the other end closed the connection, instead of answering nonsense.

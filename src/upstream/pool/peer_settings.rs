@@ -1,5 +1,5 @@
 //! How many requests a backend takes at once over an HTTP/2 connection, read from its `SETTINGS` on their way to the
-//! engine, which does not tell when they have come. Pure.
+//! engine, which does not report when they have come. Pure.
 
 /// A frame's head (RFC 9113, section 4.1), and one setting (section 6.5.1).
 const HEAD: usize = 9;

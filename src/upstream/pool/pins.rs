@@ -61,7 +61,7 @@ impl Pins {
 }
 
 impl Pin {
-    /// Closes it where it is no longer good; whether it is.
+    /// Closes it where it is no longer usable; whether it is usable.
     pub(crate) fn lives(&self, depot: &Depot) -> bool {
         let mut kept = self.connection();
         let is_good = (kept.as_mut()).is_some_and(|kept| depot.is_good(self.since, kept));

@@ -19,7 +19,7 @@ pub(super) struct Head<'h> {
     spelling: Spelling,
 }
 
-/// What a head tells beside what the engine makes of it.
+/// What a head says beside what the engine makes of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Whether nothing more may come over the connection.
@@ -123,7 +123,7 @@ impl<'h> Head<'h> {
         Ok(head)
     }
 
-    /// What it tells beside what the engine makes of it.
+    /// What it says beside what the engine makes of it.
     pub(super) fn told(&mut self) -> Told {
         let is_forgotten = !self.reason.is_ascii();
         Told {

@@ -24,7 +24,7 @@ pub struct Context {
     pub host: HeaderValue,
     /// The scheme that they used.
     pub proto: &'static str,
-    /// Their address. No part of what an answer is cached under: people wander.
+    /// Their address. No part of what an answer is cached under: clients change addresses.
     pub remote: String,
     /// Where the request has been that they sent. No part of what an answer is cached under.
     pub way: Way,

@@ -55,7 +55,7 @@ pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
     })
 }
 
-/// What the body of a success says. A claim that is there twice, or cannot be held exactly, is as good as none; where the
+/// What the body of a success says. A claim that is there twice, or cannot be held exactly, counts as absent; where the
 /// file asks for it the answer names no user. A member that the file does not ask for does no harm. `credential` is the
 /// digest of what the authority was asked with.
 pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {

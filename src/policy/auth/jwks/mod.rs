@@ -32,7 +32,7 @@ const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 const LEAST_AGE: Duration = Duration::from_secs(60);
 const MOST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long keys are believed that cannot be fetched again.
+/// How long keys stay valid that cannot be fetched again.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The key set of one `[auth]`. Cheap to clone; all clones are one.
@@ -151,7 +151,7 @@ impl Inner {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys, unless they are too old to be believed.
+    /// The keys, unless they are too old to count.
     fn fresh(&self) -> Option<Arc<Keys>> {
         let kept = self.kept.load();
         let kept = kept.as_ref()?;

@@ -145,7 +145,7 @@ async fn unknown_keys_of_10k_tokens_cause_two_fetches_a_minute() {
             assert!(is_known(&set, &signer, Some("k1")).await);
         }
     }
-    // Fifty seconds have passed, and the first of the two was for the good token.
+    // Fifty seconds have passed, and the first of the two was for the valid token.
     assert_eq!(publisher.asked(), 2);
 }
 

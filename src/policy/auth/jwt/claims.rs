@@ -1,4 +1,4 @@
-//! What a signed token says, and whether it is to be believed here and now.
+//! The claims of a signed token, and whether they are valid here and now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Denie
 fn name_of(value: &Value, claim: &str) -> Result<String, Denied> {
     match value {
         Value::String(text) if !text.contains(char::is_control) => Ok(text.clone()),
-        // Rounded ones would make one person of two.
+        // Rounded ones would make one user of two.
         Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
         _ => Err(wrong(claim, "is no name")),
     }

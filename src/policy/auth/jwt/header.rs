@@ -24,7 +24,7 @@ const REFUSED: [(&str, &str); 3] = [
     ("zip", "the token's header has `zip`, which is not accepted"),
 ];
 
-/// A token of the right form. Nothing of it is believed yet.
+/// A token of the right form. Nothing of it is verified yet.
 pub(super) struct Form<'t> {
     /// The name of the key that is said to have signed it: a key of a map, and nothing else.
     pub(super) key_id: Option<String>,

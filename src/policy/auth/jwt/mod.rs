@@ -21,7 +21,7 @@ use crate::config;
 pub enum Verdict {
     /// Whose it is.
     Known(Box<Identity>),
-    /// Not good, whatever keys there may be.
+    /// Invalid, whatever keys there may be.
     Denied(Denied),
     /// No key of the set verifies it, and one that is not there yet might. The token's `kid`, where it has one.
     UnknownKey(Option<String>),

@@ -17,7 +17,7 @@ fn judge(signer: &Signer, token: &str) -> Verdict {
     verify(&auth(), &policy, &keys, token, NOW)
 }
 
-/// Why a token is no good.
+/// Why a token is refused.
 fn why(verdict: Verdict) -> String {
     match verdict {
         Verdict::Denied(Denied::Invalid(why)) => why.into_owned(),

@@ -169,7 +169,7 @@ pub(in crate::policy::auth) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE.encode(bytes)
 }
 
-/// A good token's claims, with these in their place; `null` takes one out.
+/// A valid token's claims, with these in their place; `null` takes one out.
 pub(in crate::policy::auth) fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "https://idp.test", "aud": "app", "sub": "alice", "exp": NOW + 300, "iat": NOW,

@@ -146,7 +146,7 @@ fn what_cannot_be_used_is_passed_over() {
         let expected = format!("none of its keys can be used (1); the first {why}");
         assert_eq!(refused, expected, "{jwk}");
     }
-    // None of them spoils the good one among them.
+    // None of them spoils the valid one among them.
     let mut all: Vec<Value> = table.into_iter().map(|(jwk, _)| jwk).collect();
     all.push(change("alg", json!("ES256")));
     let keys = parse(&all).unwrap();

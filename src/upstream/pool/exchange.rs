@@ -1,0 +1,62 @@
+//! One request and the head of its answer, over one connection.
+
+use hyper::header::UPGRADE;
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::http1::{Http1, State, Unanswered};
+use super::http2_pool::Place;
+use super::pins::Release;
+use super::replayable_body::Lent;
+use super::response_body::{Answer, Way};
+use crate::http::Fault;
+use crate::http::parser::response::Flaw;
+
+pub(super) async fn multiplex(
+    mut place: Place,
+    request: Request<Lent>,
+    fields_limit: usize,
+) -> Result<Response<Answer>, Unanswered> {
+    let answer = place.ask(request).await?;
+    if answer.headers().len() > fields_limit {
+        return Err(Unanswered::Refused(
+            Flaw::Shape(Fault::TooManyFields).detail(),
+        ));
+    }
+    Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
+}
+
+pub(super) async fn exchange(
+    mut connection: Box<Http1>,
+    request: Request<Lent>,
+    lent: &Lent,
+    mut release: Release,
+) -> Result<Response<Answer>, Unanswered> {
+    let is_upgrade = request.headers().contains_key(UPGRADE);
+    let answer = connection.ask(request).await?;
+    release.pins = release
+        .pins
+        .filter(|_| answer.version() == Version::HTTP_11);
+    let way = match connection.state() {
+        _ if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            connection.leave().detach();
+            Way::Complete
+        }
+        State::Over => Way::Complete,
+        // A backend that answers before it has read the whole body may take the rest for the next request: such a connection
+        // serves no other request. And a client may send everything before it reads anything, so the body cannot wait for the
+        // answer's reader.
+        _ if !lent.is_done() => Way::Apart {
+            _task: connection.leave(),
+        },
+        // What a backend makes of a connection that it did not upgrade is not known.
+        _ if is_upgrade && !connection.is_bound => Way::Apart {
+            _task: connection.leave(),
+        },
+        State::Ready => {
+            release.finish(connection);
+            Way::Complete
+        }
+        State::Busy => Way::Held(connection, release),
+    };
+    Ok(answer.map(|body| Answer::new(body, way)))
+}
