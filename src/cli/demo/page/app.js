@@ -171,7 +171,7 @@ function verdict({ sse, websocket }) {
     ...(viewers > 1
       ? ["For ", b(viewers.toLocaleString("en")), " viewers in each lane the backend answered ",
          b(`${amount(views.polling.smooth)} polls/s`), ", held ", b(`${sse.streams} streams`), " open, and answered ",
-         b(`${amount(shown)} requests/s`), " for all WebSockets together: one poll every 100 ms, however many watch."]
+         b(`${amount(shown)} requests/s`), " for all WebSockets together: one poll every 100 ms (a polling viewer: every 1 s), however many watch."]
       : ["One viewer in each lane. Open more and watch the first two columns grow, while the third stays at ",
          b("10 requests/s"), ": one poll every 100 ms, shared by everybody, most of them answered 304."]));
 }
@@ -180,7 +180,7 @@ const open = document.getElementById("open"), close = document.getElementById("c
 
 function crowd(viewers) {
   open.disabled = viewers > 0;
-  close.hidden = viewers === 0;
+  close.style.visibility = viewers === 0 ? "hidden" : "visible";
   document.getElementById("crowd-note").textContent = viewers
     ? `${(3 * viewers).toLocaleString("en")} simulated viewers are watching`
     : "500 simulated viewers in each lane";
