@@ -133,6 +133,20 @@ pub(crate) fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }
 
+/// The path with the values of its parameters hidden: `;jsessionid=...` is a credential.
+pub fn without_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
+    let segments = path
+        .split('/')
+        .map(|segment| match segment.split_once(';') {
+            Some((name, _)) => Cow::Owned(format!("{name};***")),
+            None => Cow::Borrowed(segment),
+        });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use hyper::Method;
 
 use crate::config::{Config, ENCODINGS, Route};
 use crate::http::Fault;
-use crate::telemetry::without_parameters;
+use crate::http::path::without_parameters;
 use ambiguous_path::{Elsewhere, Lookalikes};
 use template::{Shape, decode};
 use tree::{Named, Node};

@@ -2,7 +2,7 @@
 //!
 //! Nothing in here may hold a query, a cookie or a token; what a client chose is shortened.
 
-use std::borrow::Cow;
+use crate::http::path::without_parameters;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -234,20 +234,6 @@ fn close_reason(code: u16) -> &'static str {
     }
 }
 
-/// The path with the values of its parameters hidden: `;jsessionid=...` is a credential.
-pub fn without_parameters(path: &str) -> Cow<'_, str> {
-    if !path.contains(';') {
-        return Cow::Borrowed(path);
-    }
-    let segments = path
-        .split('/')
-        .map(|segment| match segment.split_once(';') {
-            Some((name, _)) => Cow::Owned(format!("{name};***")),
-            None => Cow::Borrowed(segment),
-        });
-    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
-}
-
 /// At most 4 KiB of a foreign text, cut between characters.
 pub fn shorten(text: &str) -> &str {
     text.get(..text.floor_char_boundary(LONGEST))
@@ -261,7 +247,8 @@ fn milliseconds(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{shorten, without_parameters};
+    use super::shorten;
+    use crate::http::path::without_parameters;
 
     #[test]
     fn foreign_text_is_cut_between_characters() {

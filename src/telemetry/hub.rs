@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::access_log::{shorten, without_parameters};
+use super::access_log::shorten;
 use super::book::{self, Book};
 use super::log_limit::Floods;
 use super::metric_names;
+use crate::http::path::without_parameters;
 
 /// What one topic counts, its labels asked for once.
 #[derive(Debug)]

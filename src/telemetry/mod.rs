@@ -28,9 +28,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
-pub use access_log::{
-    AccessLog, Ending, Request, Session, Times, Tunnel, shorten, without_parameters,
-};
+pub use access_log::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
 use book::Book;
 pub use downstream::DownstreamTelemetry;
 pub use edge::EdgeTelemetry;

@@ -18,11 +18,11 @@ use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::access_log::without_parameters;
 use super::book::{self, Book};
 use super::metric_names;
 use crate::error::Error;
 use crate::event::Cause;
+use crate::http::path::without_parameters;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
