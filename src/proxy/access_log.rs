@@ -18,7 +18,7 @@ use crate::http::body::Body;
 use crate::http::header_text::Text;
 use crate::http::trailers;
 use crate::policy::auth::Denied;
-use crate::server::http1::guard::Traffic;
+use crate::server::http1_state::Traffic;
 use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 
 /// What is known of an exchange; dropping it writes the access line.

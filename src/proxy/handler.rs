@@ -26,7 +26,7 @@ use crate::policy::load_shedding::Level;
 use crate::router::InForce;
 use crate::server::client_connection::Connection;
 use crate::server::handler::Handler;
-use crate::server::http1::guard::Traffic;
+use crate::server::http1_state::Traffic;
 use crate::server::request_body::Arriving;
 
 /// Seconds after which a client that met an overload may try again, spread at random.

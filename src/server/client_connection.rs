@@ -7,7 +7,7 @@ use hyper::Version;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
-use super::http1::guard::Traffic;
+use super::http1_state::Traffic;
 use crate::config::Network;
 use crate::http::forwarded::Peer;
 use crate::http::header_names;

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::client_connection::{Connection, Remote};
 use super::handler::Handler;
-use super::http1::guard::{Traffic, Wire};
+use super::http1::guard::Wire;
+use super::http1_state::Traffic;
 use super::socket::Line;
 use super::tls::{self, Dropped};
 use super::tls_stream::Stream;

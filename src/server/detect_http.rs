@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::http1::read_timeout::KEEP_ALIVE;
+use super::read_timeout::KEEP_ALIVE;
 use super::tls_stream::Stream;
 
 /// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).

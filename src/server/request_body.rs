@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::http1::guard::Traffic;
+use super::http1_state::Traffic;
 use crate::error::{Error, Kind};
 use crate::http::body::{self, Body};
 use crate::http::{Fault, trailers};

@@ -10,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::http1::guard::Traffic;
+use super::http1_state::Traffic;
 use super::http2::{Duplex, Promised};
 use super::tls_stream::Stream;
 

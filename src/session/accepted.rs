@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use super::auth::credentials::Presented;
+use super::credentials::Presented;
 use super::keep::Keep;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Admission;

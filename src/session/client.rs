@@ -7,7 +7,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method};
 
 use super::accepted::Handshake;
-use super::auth::credentials::own;
+use super::credentials::own;
 use crate::config::{Route, Share};
 use crate::error::{Code, Refusal};
 use crate::http::host;

@@ -11,6 +11,7 @@ mod cohort;
 mod commands;
 mod connection;
 mod context;
+pub(crate) mod credentials;
 mod delivery;
 mod drain;
 mod effect;
@@ -38,8 +39,8 @@ mod welcome;
 
 use std::sync::Arc;
 
+pub use crate::session::credentials::Presented;
 pub use accepted::{Handshake, Mode, Opening, SingleForm};
-pub use auth::credentials::Presented;
 pub use services::Shared;
 
 use crate::router::InForce;

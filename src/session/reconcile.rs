@@ -5,10 +5,10 @@ use std::sync::Arc;
 use hyper::Method;
 use tokio::time::Instant;
 
-use super::auth::credentials::Presented;
 use super::auth::{Access, Standing, claims_of, fits, may, still_fits};
 use super::client::Person;
 use super::context::Context;
+use super::credentials::Presented;
 use super::subscription::Subscription;
 use crate::config::Route;
 use crate::error::{Code, Refusal};

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use headers::{headers_of, told};
 
 use super::Shared;
-use super::auth::credentials::Presented;
 use super::client::{Client, Located};
+use super::credentials::Presented;
 use crate::config::{Calls, Route};
 use crate::error::{Code, Error, Kind, Refusal};
 use crate::event::Data;

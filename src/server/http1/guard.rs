@@ -20,15 +20,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::read_timeout::{Patience, Verdict};
 use crate::config;
 use crate::http::Fault;
 use crate::http::header_case::Outgoing;
 use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
 use crate::policy::connection_limits::Connections;
 use crate::server::detect_http::Beginning;
-pub use crate::server::http1::conn_state::Traffic;
+use crate::server::http1_state::Traffic;
 use crate::server::linger::Linger;
+use crate::server::read_timeout::{Patience, Verdict};
 use crate::server::tls_stream::Stream;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a

@@ -1,8 +1,6 @@
 //! HTTP/1.x over one connection.
 
-pub(crate) mod conn_state;
 pub(crate) mod guard;
-pub(crate) mod read_timeout;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -19,7 +17,8 @@ use super::client_connection::Connection;
 use super::handler::Handler;
 use super::request_body::Arriving;
 use crate::config::Limits;
-use guard::{REFUSED_METHOD, Traffic, Wire};
+use crate::server::http1_state::Traffic;
+use guard::{REFUSED_METHOD, Wire};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 ///

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use super::client_connection::Connection;
 use super::handler::Handler;
-use super::http1::read_timeout::KEEP_ALIVE;
 use super::lazy_timer::Clock;
+use super::read_timeout::KEEP_ALIVE;
 use super::tls_stream::Stream;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::Abuse;

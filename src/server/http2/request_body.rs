@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::http1::read_timeout::Patience;
 use super::super::linger;
+use super::super::read_timeout::Patience;
 use super::conn_state::Board;
 use crate::config::Limits;
 use crate::error::{Error, Kind};

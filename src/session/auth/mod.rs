@@ -1,10 +1,10 @@
 //! Which user is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or
 //! the connection itself needs it. [`hello`] is how clients say it, [`recheck`] how long it holds.
 
-pub(crate) mod credentials;
 pub(crate) mod hello;
 pub(crate) mod recheck;
 
+use crate::session::credentials;
 use std::sync::Arc;
 use std::task::{self, Poll};
 

@@ -8,7 +8,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use hyper::Response;
 
-use super::super::tls_stream::Stream;
+use super::tls_stream::Stream;
 use crate::http::Fault;
 use crate::http::header_case::Spelling;
 
