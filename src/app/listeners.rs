@@ -1,4 +1,4 @@
-//! The addresses that a house serves: bound by itself, or given.
+//! The addresses that a process serves: bound by itself, or inherited.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::config::{Config, Listen};
 use crate::server::listener::systemd_sockets::{self, Activated};
 use crate::server::listener::{self, Given, Listener};
 
-/// Permissions of a public Unix socket: whoever may reach its folder may connect, as with nginx.
+/// Permissions of a public Unix socket: its folder's permissions decide which users may connect, as with nginx.
 const EVERYBODY: u32 = 0o666;
 
 /// The keys that name listeners.

@@ -18,7 +18,7 @@ const WATCHFUL_LOOK: Duration = Duration::from_millis(10);
 const WATCHFUL: u64 = 6;
 /// Tenths of the limit up to which windows may grow.
 const WINDOWS: u64 = 8;
-/// What part of the room windows may take until the next look: an event costs more than its payload, and others grow too.
+/// What part of the free memory windows may take until the next look: an event costs more than its payload, and others grow.
 const SHARE: u64 = 4;
 
 /// Looks until it is stopped: a limit may be set while we run.

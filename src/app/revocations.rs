@@ -1,4 +1,4 @@
-//! What admins took back, as `state_dir` keeps it: a restart gives nobody back what was taken.
+//! Revocations that admins ordered, kept in `state_dir`: a restart undoes none of them.
 
 use std::io;
 use std::path::Path;

@@ -1,14 +1,14 @@
 //! The way out: in order, or at once.
 //!
 //! In order: not ready any more, while connections are still accepted (load balancers have to notice first) · nothing more is
-//! accepted, sessions are told to leave and close over a window, exchanges under way are finished · what is left is closed.
+//! accepted, sessions are asked to leave and close over a window, requests under way are finished · what is left is closed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::Handle;
+use super::process::Handle;
 use crate::session::registry::Whom;
 
 /// How long after the readiness went connections are still accepted, at most.
@@ -45,19 +45,19 @@ impl Handle {
             .telemetry
             .life
             .drain_began("deploy", sessions, window);
-        let everyone = async {
+        let all_closed = async {
             sleep(patience).await;
             self.doors.stop.send_replace(true);
             self.shared.sessions.gone().await;
             while self.doors.tasks.join_next().await.is_some() {}
         };
-        if timeout_at(end - reserve, everyone).await.is_err() {
+        if timeout_at(end - reserve, all_closed).await.is_err() {
             self.cut(reserve * 3 / 4).await;
         }
         reserve
     }
 
-    /// Leaves at once: whoever is here is closed with 1001.
+    /// Leaves at once: open sessions are closed with 1001.
     pub async fn stop(&mut self) {
         self.announce();
         self.close_doors();
@@ -69,7 +69,7 @@ impl Handle {
     fn announce(&self) {
         self.api.leaving.store(true, Ordering::SeqCst);
         self.shared.telemetry.life.leaving();
-        // Nobody listens where systemd did not start us.
+        // Without effect where systemd did not start this process.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
 

@@ -1,4 +1,4 @@
-//! systemd's watchdog: told that the house is alive, and only while it is.
+//! systemd's watchdog: notified while every task that it depends on runs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::admin::Admin;
 const LEAST: Duration = Duration::from_millis(10);
 
 /// Gives signs of life where the service manager asks for them (`WatchdogSec=`), as long as `parts` all run. Where this
-/// returns `None` nobody asked.
+/// returns `None`, the unit asked for no watchdog.
 pub(super) fn spawn(parts: Vec<AbortHandle>, api: Arc<Admin>) -> Option<AbortHandle> {
     let patience = sd_notify::watchdog_enabled()?;
     let task = tokio::spawn(watch(parts, api, (patience / 2).max(LEAST)));
@@ -30,7 +30,7 @@ async fn watch(parts: Vec<AbortHandle>, api: Arc<Admin>, pace: Duration) {
         if tokio::spawn(async {}).await.is_err() {
             continue;
         }
-        // Who leaves closes the listeners on purpose.
+        // A process that leaves closes its listeners on purpose.
         let is_whole = api.leaving.load(Ordering::SeqCst) || is_whole(&parts);
         if is_whole {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);

@@ -9,6 +9,7 @@ use super::*;
 
 mod certificates;
 mod edge;
+mod example;
 mod union;
 
 const SMALLEST: &str = r#"
@@ -25,9 +26,7 @@ path = "/{*path}"
 upstream = "app"
 "#;
 
-const EXAMPLE: &str = include_str!("../../proxy.toml.example");
-
-/// A world with two variables, two files, and certificates.
+/// Judges in an environment of two variables, two files, and certificates.
 pub(super) fn judge(text: &str) -> Result<Loaded, Vec<Problem>> {
     let env = |name: &str| match name {
         "PERCENT" => Some("12.5".to_owned()),
@@ -107,11 +106,6 @@ fn the_smallest_file_loads_with_the_documented_defaults() {
     assert_eq!((rest.index, &rest.source), (1, &None));
 }
 
-#[test]
-fn the_example_loads_without_a_word() {
-    assert_eq!(told(&accepted(EXAMPLE).warnings), "");
-}
-
 /// A case is a file `NAME.toml` beside its expected `NAME.out`; `UPDATE_CASES=1` writes the latter.
 #[test]
 fn every_case_is_told_as_expected() {
@@ -144,7 +138,10 @@ fn every_case_is_told_as_expected() {
             wrong += &format!("{}:\n{told}\n", expected.display());
         }
     }
-    assert!(wrong.is_empty(), "told otherwise than expected:\n{wrong}");
+    assert!(
+        wrong.is_empty(),
+        "reported otherwise than expected:\n{wrong}"
+    );
 }
 
 /// `route.3.path` → `route.N.path`, `rollout.web.percent` → `rollout.NAME.percent`.
@@ -157,36 +154,6 @@ pub(super) fn generic(key: &str) -> String {
         *name = if *table == "route" { "N" } else { "NAME" };
     }
     parts.join(".")
-}
-
-/// With what is commented out because its files are in the world of these tests alone.
-fn example_with_files() -> String {
-    let (before, table) = EXAMPLE.split_once("\n# [server.tls]").expect("the table");
-    let (table, after) = table.split_once("\n\n").expect("an end");
-    let table = table.replace("\n# ", "\n");
-    let after = after.replacen("\n# tls = ", "\ntls = ", 1);
-    let after = after.replacen("\n# file = ", "\nfile = ", 1);
-    format!("{before}\n[server.tls]{table}\n\n{after}")
-}
-
-#[test]
-fn the_example_sets_every_key() {
-    let set: Vec<_> = accepted(&example_with_files())
-        .values
-        .iter()
-        .filter(|value| value.source != "default")
-        .map(|value| generic(&value.key))
-        .collect();
-    let unset: Vec<_> = accepted(include_str!("cases/every_table.toml"))
-        .values
-        .iter()
-        .map(|value| generic(&value.key))
-        .filter(|key| {
-            !set.iter()
-                .any(|set| set == key || set.starts_with(&format!("{key}.")))
-        })
-        .collect();
-    assert_eq!(unset, [""; 0]);
 }
 
 #[test]
@@ -401,42 +368,4 @@ fn columns_count_characters() {
         .map(|p| (p.line, p.column, p.key.as_str()))
         .collect();
     assert_eq!(places, [(3, 10, "server.prefix"), (4, 1, "server.ü")]);
-}
-
-#[test]
-fn no_mutation_of_the_example_panics() {
-    let mut chance = fastrand::Rng::with_seed(11);
-    for _ in 0..1_000 {
-        let mut bytes = EXAMPLE.as_bytes().to_vec();
-        for _ in 0..chance.usize(1..8) {
-            let (at, length) = (chance.usize(..bytes.len()), chance.usize(0..40));
-            let until = (at + length).min(bytes.len());
-            match chance.u8(..4) {
-                0 => bytes[at] = chance.u8(..),
-                1 => drop(bytes.drain(at..until)),
-                2 => {
-                    let piece = bytes[at..until].to_vec();
-                    let to = chance.usize(..bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-                _ => {
-                    let odd = [
-                        "\"", "[", "]]", "=", "{", "}", "'''", "${", "\n", "-1", "1e999", "\u{0}",
-                        "é",
-                    ];
-                    let piece = odd[chance.usize(..odd.len())].bytes();
-                    bytes.splice(at..at, piece);
-                }
-            }
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        if let Err(problems) = judge(&text) {
-            assert!(problems.iter().any(|p| p.severity == Severity::Error));
-            assert!(
-                problems.iter().all(|p| !p.to_string().contains('\n')),
-                "{}",
-                told(&problems)
-            );
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Each happening is one function: its log line and its metric together.
 //!
-//! The metrics' names stand in [`metric_names`]. Every room has its happenings in a file of its own here, as functions of a
+//! The metrics' names stand in [`metric_names`]. Every folder of `src/` has its events in a file of its own here, as functions of a
 //! part of [`Telemetry`]; hot paths hold [`Meters`] instead of asking for labels each time.
 
 mod access_log;
@@ -19,6 +19,7 @@ mod rollout;
 mod session;
 mod source;
 mod trace;
+mod trace_context;
 mod upgrade;
 mod upstream;
 
@@ -39,16 +40,17 @@ use log_limit::Floods;
 pub use rollout::{Cohorts, Counted, Counts, RolloutTelemetry};
 pub use session::{Meters, SessionTelemetry};
 pub use source::{OpenStream, SourceTelemetry};
-pub use trace::{Span, Trace, TraceTelemetry};
+pub use trace::{Span, TraceTelemetry};
+pub use trace_context::Trace;
 pub use upgrade::UpgradeTelemetry;
 pub use upstream::UpstreamTelemetry;
 
-/// All counters and gauges, and the log's switches, by what they tell of; made once by `app` and handed to every room.
+/// All counters and gauges, and the log's switches, by what they tell of; made once by `app` and handed to every part.
 #[derive(Debug)]
 pub struct Telemetry {
     /// The lines that finished requests, tunnels and sessions leave.
     pub access: AccessLog,
-    /// The public door.
+    /// The public listeners.
     pub downstream: DownstreamTelemetry,
     /// The edge's policies.
     pub edge: EdgeTelemetry,
@@ -74,7 +76,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// All families at zero. Without a [`LogControl`] the log is somebody else's: an embedding program's, or a test's.
+    /// All families at zero. Without a [`LogControl`] the log belongs to an embedding program, or to a test.
     pub fn new(log: Option<LogControl>) -> Self {
         let mut all = Book::default();
         let book = &mut all;
@@ -119,7 +121,7 @@ impl Telemetry {
         }
     }
 
-    /// Waits until the log's last lines are written, or given up: for whoever ends the process.
+    /// Waits until the log's last lines are written, or given up, before the process ends.
     pub fn flush_log(&self) {
         if let Some(log) = &self.log {
             log.flush();

@@ -1,4 +1,4 @@
-//! Spans: where the time of a sampled request, poll or event went. They wait in a bounded queue for whoever exports them
+//! Spans: where the time of a sampled request, poll or event went. They wait in a bounded queue for the exporter
 //! (`upstream::otlp_export`); what does not fit is dropped and counted. Without a collector nothing is made at all.
 
 use std::borrow::Cow;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderMap;
 use hyper::http::Extensions;
 use hyper::{Method, StatusCode};
 use opentelemetry::trace::{
@@ -20,25 +20,16 @@ use tokio::task::JoinHandle;
 
 use super::book::{self, Book};
 use super::metric_names;
+use super::trace_context::Trace;
 use crate::error::Error;
 use crate::event::Cause;
 use crate::http::path::without_parameters;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Longest `tracestate` that is carried on (W3C Trace Context, section 3.3.1.5, asks for 512 at least).
-const STATE: usize = 512;
 
 /// Spans that may wait for the collector.
 const QUEUE: usize = 2048;
 
 /// How long the end of the process waits for the last spans.
 const LAST_SPANS: Duration = Duration::from_secs(1);
-
-/// A place in a trace: what goes upstream, and what a later span hangs on.
-#[derive(Clone, Debug)]
-pub struct Trace(SpanContext);
 
 /// Something that takes time; over when it is dropped. Does nothing where there is no collector, and only hands its place on
 /// where it is not sampled.
@@ -278,7 +269,7 @@ impl Span {
         Span { place, open }
     }
 
-    /// Names the place for whoever sends the request on.
+    /// Names the place for the code that sends the request on.
     pub fn mark(&self, extensions: &mut Extensions) {
         if let Some(place) = &self.place {
             extensions.insert(place.clone());
@@ -380,65 +371,7 @@ impl Drop for Span {
     }
 }
 
-impl Trace {
-    /// The place that a request names, where it names one in order (W3C Trace Context, sections 3.2 and 3.3).
-    fn read(headers: &HeaderMap) -> Option<Trace> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let (parent, None) = (values.next()?.to_str().ok()?, values.next()) else {
-            return None;
-        };
-        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let mut parts = parent.split('-');
-        let mut part = |length: usize| {
-            parts
-                .next()
-                .filter(|part| part.len() == length && is_hex(part))
-        };
-        let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-        // Later versions may say more behind it.
-        if version == "ff" || (version == "00" && parts.next().is_some()) {
-            return None;
-        }
-        let flags = u8::from_str_radix(flags, 16).ok()?;
-        let context = SpanContext::new(
-            TraceId::from_hex(trace).ok()?,
-            SpanId::from_hex(span).ok()?,
-            TraceFlags::new(flags & TraceFlags::SAMPLED.to_u8()),
-            true,
-            state(headers),
-        );
-        context.is_valid().then_some(Trace(context))
-    }
-
-    fn write(&self, headers: &mut HeaderMap) {
-        let Trace(context) = self;
-        let (trace, span) = (context.trace_id(), context.span_id());
-        let flags = context.trace_flags().to_u8();
-        if let Ok(value) = HeaderValue::try_from(format!("00-{trace}-{span}-{flags:02x}")) {
-            headers.insert(TRACEPARENT, value);
-        }
-        headers.remove(TRACESTATE);
-        let state = context.trace_state().header();
-        if let Ok(value) = HeaderValue::try_from(state)
-            && !value.is_empty()
-        {
-            headers.insert(TRACESTATE, value);
-        }
-    }
-}
-
-/// What other systems say about a trace; nothing where it is not in order.
-fn state(headers: &HeaderMap) -> TraceState {
-    let values = headers.get_all(TRACESTATE).iter();
-    let texts: Option<Vec<&str>> = values.map(|value| value.to_str().ok()).collect();
-    let text = texts.unwrap_or_default().join(",");
-    match text.len() <= STATE {
-        true => text.parse().unwrap_or_default(),
-        false => TraceState::default(),
-    }
-}
-
-/// A method's name where it is one that everybody knows: names of spans are not a client's to choose.
+/// A standard method's name: clients do not choose names of spans.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

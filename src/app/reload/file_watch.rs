@@ -15,7 +15,7 @@ const PACE: Duration = Duration::from_millis(250);
 /// Between two looks while something moves.
 const QUICK: Duration = Duration::from_millis(50);
 
-/// How long a change must hold still: whoever writes may not be done.
+/// How long a change must hold still: its writer may not be done.
 const STILL: Duration = Duration::from_millis(200);
 
 /// Looks at some files.

@@ -1,12 +1,12 @@
 //! Triggers → load → apply. One task owns the configuration, so that no two reloads overlap.
 //!
-//! A reload reads the file, tells all problems, refuses restart-only keys by name, builds everything new without any effect, and
+//! A reload reads the file, reports all problems, refuses restart-only keys by name, builds everything new without any effect, and
 //! swaps once. Until the swap, nothing has changed; after it, hub and sessions reconcile by themselves.
 
+mod file;
 mod file_watch;
 mod history;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,106 +17,17 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
-use crate::config::{self, Authority, Config, Loaded, Problem, Route, Severity};
+use crate::config::{Config, Problem, Route, Severity};
 use crate::hub::Limits;
 use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
 use crate::session::Shared;
-use crate::storage::{replace_whole, rfc3339, unix_seconds};
+use crate::storage::{rfc3339, unix_seconds};
+pub use file::{Read, read, read_noting};
+use file::{judge, replace, sockets, whole_file};
 use file_watch::print;
 pub use file_watch::{Prints, Watch};
 pub use history::History;
-
-/// A valid file with its text.
-#[derive(Clone)]
-pub struct Read {
-    /// As it stands in the file, secrets included.
-    pub text: String,
-    /// What it says.
-    pub loaded: Loaded,
-}
-
-/// Reads and judges the file.
-///
-/// # Errors
-/// All problems at once; a file without content is one: it is being written, or was lost.
-pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
-    read_noting(path, &mut Prints::new())
-}
-
-/// As [`read`], and notes how each file was just before it was read, also where that was in vain.
-///
-/// # Errors
-/// As [`read`].
-pub fn read_noting(path: &Path, read: &mut Prints) -> Result<Read, Vec<Problem>> {
-    read.insert(path.to_owned(), print(path));
-    let text = fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
-    judge(path, text, read)
-}
-
-fn judge(path: &Path, text: String, read: &mut Prints) -> Result<Read, Vec<Problem>> {
-    if text.trim().is_empty() {
-        let fix = "write at least an `[upstream.NAME]` and a `[[route]]`; proxy.toml.example has every key";
-        return Err(vec![whole_file(path, "is empty", fix)]);
-    }
-    let env = |name: &str| std::env::var(name).ok();
-    let noted = RefCell::new(read);
-    let include = |path: &Path| {
-        noted.borrow_mut().insert(path.to_owned(), print(path));
-        let text = String::from_utf8(fs::read(path)?);
-        // With its bytes: where only a comment is no UTF-8, what matters can be read.
-        text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    };
-    let loaded = config::parse(&text, &path.display().to_string(), &env, &include)?;
-    Ok(Read { text, loaded })
-}
-
-/// Servers that are sockets on this machine, with their upstreams' names.
-fn sockets(config: &Config) -> Vec<(&str, &Authority)> {
-    let upstreams = config.upstreams.values();
-    let servers = upstreams.flat_map(|upstream| {
-        let servers = upstream.servers.iter();
-        servers.map(|server| (&*upstream.name, server))
-    });
-    servers
-        .filter(|(_, server)| server.socket().is_some())
-        .collect()
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    match error.kind() {
-        io::ErrorKind::NotFound => whole_file(
-            path,
-            "there is no such file",
-            "write it (proxy.toml.example has every key), or name another: `crossfade check FILE`, `crossfade run --config \
-             FILE`",
-        ),
-        io::ErrorKind::IsADirectory => whole_file(
-            path,
-            "is a folder",
-            "name the file in it, such as `proxy.toml`",
-        ),
-        io::ErrorKind::InvalidData => {
-            whole_file(path, "is no text in UTF-8", "save it in that encoding")
-        }
-        _ => {
-            let what = format!("cannot be read: {error}");
-            whole_file(path, &what, "let the user read it that crossfade runs as")
-        }
-    }
-}
-
-fn whole_file(path: &Path, message: &str, hint: &str) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        file: path.display().to_string(),
-        line: 1,
-        column: 1,
-        key: "file".to_owned(),
-        message: message.to_owned(),
-        hint: hint.to_owned(),
-    }
-}
 
 /// The owner of the configuration in force.
 pub struct Reloader {
@@ -139,7 +50,7 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Serves orders, signals and what the watch sees, until nobody can ask any more.
+    /// Serves orders, signals and what the watch sees, until the last sender of orders is gone.
     pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, mut hangups: mpsc::Receiver<()>) {
         loop {
             tokio::select! {
@@ -148,7 +59,7 @@ impl Reloader {
                     None => return,
                 },
                 Some(()) = hangups.recv() => {
-                    // Told by log and metrics; a signal has nobody to answer.
+                    // Reported by log and metrics; a signal gets no reply.
                     let _ = self.reload(None, Trigger::Signal).await;
                 }
                 () = self.watch.changed() => {
@@ -223,7 +134,7 @@ impl Reloader {
         let applied = self
             .decide(outcome, trigger, since, |text| replace(&path, text))
             .await?;
-        // What we wrote ourselves is no change that the watch should report; what somebody else wrote since then is.
+        // The watch does not report our own write, but a later one by another program.
         let written = print(&self.path);
         if fs::read_to_string(&self.path).is_ok_and(|now| now == self.current.text) {
             prints.insert(self.path.clone(), written);
@@ -232,7 +143,7 @@ impl Reloader {
         Ok(applied)
     }
 
-    /// Who may use the admin API does not get at sockets of this machine by it: they are added in the file.
+    /// Keeps users of the admin API from reaching this machine's sockets: those are added in the file.
     fn without_new_sockets(&self, read: Read) -> Result<Read, Vec<Problem>> {
         let known = sockets(&self.current.loaded.config);
         let added = sockets(&read.loaded.config).into_iter();
@@ -274,7 +185,7 @@ impl Reloader {
         }
     }
 
-    /// Tells the world of the outcome, whatever it is.
+    /// Puts a valid file in force, and reports the outcome by log, metrics and systemd.
     async fn decide(
         &mut self,
         outcome: Result<Read, Vec<Problem>>,
@@ -337,7 +248,7 @@ impl Reloader {
                 column: 1,
                 key: "metrics.listen".to_owned(),
                 message: format!("{address}: {error}"),
-                hint: "choose another address, or stop who uses it".to_owned(),
+                hint: "choose another address, or stop the process that uses it".to_owned(),
             })
         });
         opened
@@ -466,15 +377,7 @@ fn compare(old: &Config, new: &Config) -> Routes {
     }
 }
 
-/// Replaces the file that a symlink may lead to, with the owner, the group and the permissions it has; where this user may not give
-/// it to them, nothing is replaced.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let like = fs::metadata(&path)?;
-    replace_whole(&path, text.as_bytes(), &like)
-}
-
-/// systemd wants the time of the announcement beside it (`Type=notify-reload`). Nobody listens elsewhere.
+/// systemd wants the time of the announcement beside it (`Type=notify-reload`). Without effect elsewhere.
 fn announce_reloading() {
     use sd_notify::NotifyState;
     if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -482,7 +385,7 @@ fn announce_reloading() {
     }
 }
 
-/// What went wrong is told by log, metrics and answer; the service itself is ready in any case.
+/// Also after a failure: the service itself serves on, and log, metrics and answer say what went wrong.
 fn announce_ready() {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

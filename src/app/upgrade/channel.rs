@@ -1,7 +1,7 @@
 //! The private way between two processes: frames of JSON, and open sockets between them.
 //!
-//! It is one half of a socket pair whose other half is the started process's standard input. There is no name that anybody
-//! else could connect to, and nothing touches a disk.
+//! It is one half of a socket pair whose other half is the started process's standard input. It has no name that
+//! another process could connect to, and nothing touches a disk.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,7 +22,7 @@ pub const LARGEST: usize = 256 << 20;
 /// Bytes that a frame's length takes.
 const LENGTH: usize = 4;
 
-/// Room for the descriptors of one message: there is one in each.
+/// Space for the descriptors of one message: there is one in each.
 const CONTROL: usize = rustix::cmsg_space!(ScmRights(1));
 
 /// A finished frame.

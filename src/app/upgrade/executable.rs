@@ -19,7 +19,7 @@ use super::VARIABLE;
 /// How long a program may take to say its name.
 const NAMING: Duration = Duration::from_secs(5);
 
-/// As much of what a failed program wrote to stderr is told to whoever asked for it.
+/// As much of a failed program's stderr is part of the answer.
 const TAIL: usize = 4096;
 
 /// What belongs to one process alone, and would mislead the next.
@@ -61,8 +61,8 @@ impl Image {
     }
 }
 
-/// Lets a program say its name, so that nothing else is ever started as a successor: no other program may be run in our place
-/// by whoever reaches the admin API, and no build for another machine.
+/// Lets a program say its name, so that nothing else is ever started as a successor: users of the admin
+/// API can run no other program in our place, and no build for another machine.
 ///
 /// # Errors
 /// What it said instead.
@@ -151,7 +151,7 @@ impl Newcomer {
     pub async fn bury(mut self) -> (String, String) {
         let mut how = "it was stopped".to_owned();
         if let Some(mut child) = self.child.take() {
-            // Whoever closes its link is mostly about to exit.
+            // A program that closes its link is mostly about to exit.
             match timeout(Duration::from_secs(1), child.wait()).await {
                 Ok(Ok(status)) => how = status.to_string(),
                 Ok(Err(_)) | Err(_) => {
@@ -200,7 +200,7 @@ async fn copy(from: Option<ChildStderr>, tail: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-/// The real path of a file that nobody but root and this process's own user can have written, its folders included.
+/// The real path of a file that only root and this process's own user can have written, its folders included.
 fn trusted(asked: &Path) -> Result<PathBuf, String> {
     let shown = asked.display();
     if !asked.is_absolute() {
@@ -213,7 +213,7 @@ fn trusted(asked: &Path) -> Result<PathBuf, String> {
     if !metadata.is_file() || metadata.mode() & 0o111 == 0 {
         return Err(format!("{shown} is no executable file"));
     }
-    // A file that cannot be read cannot be judged by whoever looks into this.
+    // An operator could not inspect a file that cannot be read.
     file.read_exact(&mut [0]).map_err(cannot)?;
     for part in path.ancestors() {
         let metadata = fs::metadata(part).map_err(cannot)?;

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 use super::VARIABLE;
 use super::channel::{receive, receive_descriptor, send};
 use super::message::{Down, PROTOCOL, Up, WINDOWS};
-use crate::app::{Built, Endowment, Handle};
+use crate::app::Endowment;
+use crate::app::process::{Built, Handle};
 use crate::hub::Request;
 use crate::hub::replication::{Follower, Message};
 use crate::server::listener::Given;
@@ -54,7 +55,7 @@ impl Leaver {
     }
 }
 
-/// The way to it, where a process like us has started this one. Standard input is nobody's any more then.
+/// The channel to it, where another crossfade has started this process. Nothing else may read standard input then.
 ///
 /// # Errors
 /// What is wrong with the environment, in a sentence.
@@ -113,7 +114,7 @@ impl Predecessor {
         Ok((Predecessor { link, stderr }, endowment))
     }
 
-    /// Says that everything is built, takes over what the old process keeps in memory, and opens the doors.
+    /// Says that everything is built, takes over what the old process keeps in memory, and starts to accept.
     ///
     /// An old process that ends before its time leaves its sockets to us: then we serve with what we have.
     ///
@@ -198,7 +199,7 @@ impl TopicImport {
         }
     }
 
-    /// Waits until the service manager has been told who the main process is; that is the old one's next word, or its last.
+    /// Waits until the service manager knows the new main process; the old one's next message says so, or its end.
     async fn is_known(&mut self) {
         loop {
             match receive(&mut self.reader).await {
@@ -262,7 +263,7 @@ impl TopicImport {
         Leaver { hurry, is_gone }
     }
 
-    /// Nobody else reads what is left.
+    /// Ends the followers of what is left: no other process reads those topics.
     fn lose(self) {
         for follower in self.followers.into_values() {
             follower.lose();

@@ -1,4 +1,4 @@
-//! What two processes tell each other. Members may be added; a message that one side does not know is passed over.
+//! Messages between the old and the new process. Members may be added; a message that one side does not know is passed over.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::hub::replication::Message;
 /// The layout of listeners and of the order of messages.
 pub const PROTOCOL: u32 = 1;
 
-/// The layout of what is told of topics. Where the two differ, topics begin anew.
+/// The layout of exported topics. Where the two processes differ, topics begin anew.
 pub const WINDOWS: u32 = 1;
 
 /// From the new process.
@@ -27,7 +27,7 @@ pub enum Up {
     },
     /// Its configuration is valid and all its addresses are bound; nothing is accepted yet.
     Ready,
-    /// All topics told so far are in place.
+    /// All topics received so far are in place.
     Settled,
     /// It accepts.
     Serving {
@@ -63,21 +63,21 @@ pub enum Down {
         /// Signs cookies where the configuration has no secret; base64.
         secret: String,
     },
-    /// What is told of one topic.
+    /// News of one topic.
     Topic {
         /// The topic's number on this way.
         topic: u64,
         /// What is new.
         news: Message,
     },
-    /// All topics that there were have been told.
+    /// All topics that existed at the start have been sent.
     Told,
     /// Accept. From now on the old process changes nothing that outlives it.
     Go {
         /// Where every rollout stands, as the state file would say it.
         rollouts: String,
     },
-    /// The service manager knows who the main process is now.
+    /// The service manager knows the new main process.
     Known,
     /// From a version to come.
     #[serde(other)]

@@ -1,4 +1,4 @@
-//! The old process's side: it gives, then tells of its topics until nobody listens to them here any more.
+//! The old process's side: it hands over its sockets, then sends its topics until they have no subscriber here.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,7 +32,7 @@ const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What the old process has to give.
 pub struct Estate<'a> {
-    /// The house.
+    /// What outlives a reload.
     pub shared: &'a Arc<Shared>,
     /// Where the rollouts stand.
     pub controller: &'a Controller,
@@ -41,7 +41,7 @@ pub struct Estate<'a> {
 }
 
 impl Estate<'_> {
-    /// Nobody took it.
+    /// No process took it: everything is ours again.
     pub(super) fn forget(&self) {
         self.controller.stay();
         self.shared.hub.reopen();
@@ -64,11 +64,11 @@ impl Drop for Attempt<'_> {
 
 /// The process that serves in our place.
 pub struct Successor {
-    /// Who it is.
+    /// Its process id and version.
     pub upgraded: Upgraded,
     export: TopicExport,
     words: mpsc::Receiver<Up>,
-    /// Whether somebody waits for us to be gone.
+    /// Whether it has asked our sessions to leave at once.
     is_hurried: bool,
 }
 
@@ -81,7 +81,7 @@ pub enum Released {
 }
 
 impl Successor {
-    /// Serves its requests until every topic is its own, or it is in a hurry, which is told once.
+    /// Serves its requests until every topic is its own, or it is in a hurry, which is reported once.
     pub async fn release(&mut self) -> Released {
         self.export.depart();
         loop {
@@ -167,7 +167,7 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     let mut export = TopicExport::new(writer, OVERLAP.min(drain / 10));
     hear(&mut words, |word| matches!(word, Up::Ready).then_some(())).await?;
 
-    // A version that does not understand what is told of topics begins anew: clients are told of the gap.
+    // A version with another layout of topics begins anew: clients get a reported gap.
     let Exports { begun, mut coming } = estate.shared.hub.export();
     let topics = match windows {
         WINDOWS => begun,

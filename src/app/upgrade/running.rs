@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admin::{NotUpgraded, Upgrade};
-use crate::app::Handle;
+use crate::app::process::Handle;
 use crate::app::shutdown::LAME_DUCK;
 use crate::app::upgrade::executable::Image;
 use crate::app::upgrade::incoming::Leaver;
@@ -28,7 +28,7 @@ impl Handle {
         self.leaver = Some(leaver);
     }
 
-    /// The next order to upgrade; never where this house was opened without it.
+    /// The next order to upgrade; pending for ever where `Built::open` was called without upgrades.
     pub async fn upgrade_asked(&mut self) -> Upgrade {
         match self.upgrades.recv().await {
             Some(upgrade) => upgrade,
@@ -37,7 +37,7 @@ impl Handle {
     }
 
     /// Starts a new process and hands everything over to it. Where that fails, or this is dropped half-way, nothing has
-    /// changed; whoever ordered it is answered.
+    /// changed. The caller that ordered it gets an answer.
     pub async fn upgrade(&self, image: &Image, upgrade: Upgrade) -> Option<Successor> {
         let Upgrade { binary, reply } = upgrade;
         let telemetry = &self.shared.telemetry;
@@ -67,7 +67,7 @@ impl Handle {
             }
         };
         if let Some(reply) = reply {
-            // Whoever asked may have gone.
+            // The caller may be gone.
             let _ = reply.send(answer);
         }
         successor
@@ -111,18 +111,17 @@ impl Handle {
         self.api.leaving.store(true, Ordering::SeqCst);
         self.close_doors();
         self.admin_door.stop.send_replace(true);
-        // Who uses a connection within this time is told to open another one, instead of finding it closed.
         let sessions = self.shared.sessions.clone();
         let telling = async {
-            // What is told while sessions leave; the rest of the time is for a stream that cannot be resumed.
-            let told = async {
+            // Topics are released while sessions leave; the rest of the time is for a stream that cannot be resumed.
+            let released = async {
                 while let Released::Hurried = successor.release().await {
                     sessions.drain(HURRY, "deploy");
                 }
             };
-            let _ = timeout_at(end, told).await;
+            let _ = timeout_at(end, released).await;
         };
-        // Who uses a connection within this time is told to open another one, instead of finding it closed.
+        // A client that uses its connection within this time is asked to open another one, instead of finding it closed.
         let emptying = self.empty(end, LAME_DUCK.min(in_all / 5));
         tokio::join!(emptying, telling);
         let _ = timeout(LAST_ANSWERS, &mut self.admin_door.task).await;
@@ -130,7 +129,7 @@ impl Handle {
     }
 }
 
-/// Whether a second process has room beside this one until this one has left: it holds the replay windows too. A process that
+/// Whether memory suffices for a second process until this one has left: both hold the replay windows. A process that
 /// the kernel ends for its memory would take this one along.
 fn check_memory(windows: u64, room: Option<u64>) -> Result<(), String> {
     let needed = OWN + windows;

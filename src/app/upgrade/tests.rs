@@ -1,4 +1,4 @@
-//! One side is the house's, the other is played by hand, so that it can end wherever it wants.
+//! One side is crossfade's, the other is played by the test, so that it can end at any stage.
 
 use std::future::pending;
 use std::io;
@@ -189,7 +189,7 @@ async fn only_topics_that_another_process_may_have_are_told_of() {
     }
 }
 
-/// A new process whose old one tells it this, and is gone.
+/// A new process whose old one sends it this, and is gone.
 async fn succeed(
     tale: &[serde_json::Value],
     folder: &TempDir,
@@ -284,7 +284,7 @@ async fn a_new_process_serves_with_what_an_old_one_left_that_is_gone() {
     drop(house);
 }
 
-/// A topic goes to nobody whose own key differs, and what does not fit together is none.
+/// A topic is not inherited where the new process's key differs, or where its parts do not fit together.
 #[tokio::test]
 async fn a_topic_that_does_not_fit_begins_anew() {
     let folder = tempfile::tempdir().unwrap();

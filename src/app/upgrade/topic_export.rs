@@ -15,7 +15,7 @@ use super::channel::frame;
 use super::message::{Down, Up};
 use crate::hub::replication::{Export, Message, Refresher};
 
-/// Frames that may wait for the other process; each is what one topic has to tell.
+/// Frames that may wait for the other process; each holds one topic's message.
 const FRAMES: usize = 16;
 
 /// All topics that another process follows. Dropping it ends the export.
@@ -24,7 +24,7 @@ pub struct TopicExport {
     /// Takes what is said to the other process.
     speaker: JoinHandle<()>,
     followed: HashMap<u64, Followed>,
-    /// Turns true when the other process serves: who has no subscriber left here may be let go.
+    /// Turns true when the other process serves: a topic without subscribers here may be let go.
     is_departed: watch::Sender<bool>,
     tasks: JoinSet<()>,
     /// How long two processes read a stream that cannot be resumed.
@@ -33,7 +33,7 @@ pub struct TopicExport {
 
 /// One of them.
 struct Followed {
-    /// Rung when the other process reads it too.
+    /// Notified when the other process reads it too.
     taken: Arc<Notify>,
     refresher: Refresher,
 }
@@ -89,12 +89,12 @@ impl TopicExport {
         if !exporting.tell_messages().await? {
             return Ok(());
         }
-        // What is over is told to its end before others with the same key are begun.
+        // A finished topic is sent to its end before others with the same key are begun.
         if exporting.export.is_over() {
             return exporting.tell(exporting.export.last()).await;
         }
         self.tasks.spawn(async move {
-            // An end of the way means an end of the other process: nobody is left to be told.
+            // Fails only where the other process is gone: then there is nothing left to send.
             let _ = exporting.go_on().await;
         });
         Ok(())
@@ -124,15 +124,15 @@ impl TopicExport {
         self.say = None;
     }
 
-    /// Resolves when every topic is told to its end, and the last word has left this process.
+    /// Resolves when every topic is sent to its end, and the last frame has left this process.
     pub async fn is_over(&mut self) {
         while self.tasks.join_next().await.is_some() {}
-        // It ends with the last who has something to say.
+        // It ends with the last sender.
         let _ = (&mut self.speaker).await;
     }
 }
 
-/// Takes frames to the other process, until nobody has anything to say any more.
+/// Writes frames to the other process, until the last sender is gone.
 async fn speak(mut link: OwnedWriteHalf, mut said: mpsc::Receiver<Vec<u8>>) {
     while let Some(frame) = said.recv().await {
         if link.write_all(&frame).await.is_err() {
@@ -157,7 +157,7 @@ impl Exporting {
         // An event reaches two readers at two instants: what came here too late for us must come in time for the other one.
         let mut both_read_until = None;
         loop {
-            // Asked first: what comes after the last word would not be told.
+            // Asked first: what comes after the last message would not be sent.
             let is_over = self.export.is_over();
             if !self.tell_messages().await? {
                 return Ok(());
@@ -178,7 +178,7 @@ impl Exporting {
             }
             let taken = self.taken.clone();
             let now = Instant::now();
-            // Who has come back meanwhile is waited for without a clock.
+            // A subscriber that has come back meanwhile is waited for without a clock.
             let until = both_read_until.filter(|until| *until > now);
             tokio::select! {
                 () = self.export.rung() => {}

@@ -1,4 +1,4 @@
-//! The files of the cases' world: certificates and keys, made once, and API keys.
+//! The files that the cases may read: certificates and keys, made once, and API keys.
 
 use std::io;
 use std::sync::OnceLock;
@@ -50,7 +50,7 @@ pub fn file(path: &str) -> io::Result<String> {
         "cut.crt" => half(&tls.certificate),
         "cut.key" => half(&tls.key),
         "encrypted.key" => tls.key.replace("PRIVATE", "ENCRYPTED PRIVATE"),
-        // A proper PEM section with nothing in it that anybody could sign with.
+        // A proper PEM section without a key in it.
         "strange.key" => "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n".into(),
         "p256.pem" => p256.clone(),
         "p384.pem" => p384.clone(),
@@ -83,7 +83,7 @@ fn pair(name: &str, until: i32) -> Pair {
     }
 }
 
-/// RSA keys take long to make; these are public halves whose other half was thrown away.
+/// RSA keys take long to make; these are public halves without their private ones.
 const RSA: &str = "-----BEGIN PUBLIC KEY-----\n\
      MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAr8OyavHEzY11/AfWInyb\n\
      1ydFPs/01gXbIhkJJFUhSCkSMqmkkhIhVVoB7qCJcbOIUkMiiD7ytWVZyVW0PZjL\n\

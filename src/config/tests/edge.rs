@@ -133,7 +133,7 @@ fn policies_are_no_part_of_what_is_read() {
 
 #[test]
 fn equal_text_is_equal_config_and_another_key_is_another() {
-    let example = || accepted(&example_with_files()).config;
+    let example = || accepted(&super::example::example_with_files()).config;
     assert_eq!(example(), example());
     let with_key = |name: &str| jwt(&format!("public_key = \"/etc/crossfade/{name}.pem\""));
     assert_eq!(with_key("p256"), with_key("p256"));

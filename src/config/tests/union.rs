@@ -1,4 +1,4 @@
-//! One mistake, one problem, whatever else is wrong: several mistakes in one file are told as each of them is told alone.
+//! One mistake, one problem, whatever else is wrong: several mistakes in one file are reported as each of them alone.
 
 use std::collections::BTreeMap;
 
@@ -140,7 +140,7 @@ fn file(mistakes: &[&str]) -> String {
     format!("{BASE}\n{routes}\n{tables}")
 }
 
-/// What is told of a file, without the places, which are others in another file.
+/// The reports about a file, without the places, which differ in another file.
 fn told(file: &str) -> Vec<String> {
     let mut problems = match judge(file) {
         Ok(loaded) => loaded.warnings,

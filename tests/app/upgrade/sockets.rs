@@ -195,7 +195,7 @@ async fn a_socket_that_the_configuration_does_not_name_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains(&address.to_string()) && said.contains("nobody would answer"),
+        said.contains(&address.to_string()) && said.contains("nothing would answer"),
         "{said}"
     );
 }
