@@ -1,8 +1,8 @@
-//! What can go wrong, and whose side it is on.
+//! What can go wrong, and on which side.
 //!
 //! A [`Refusal`] is a policy that said no; an [`Error`] is something that broke. Parts return
-//! them as values; only the doors (`proxy::error_response`, a protocol's encoder) turn them into
-//! bytes.
+//! them as values; only the edges (`proxy::error_response`, a protocol's encoder) turn them
+//! into bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Where the fault lies: the client's half, ours, or the backend's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The browser's half of the road.
+    /// The client's half of the request path.
     Downstream,
     /// crossfade itself, its policies included.
     Edge,
@@ -178,7 +178,7 @@ pub enum Kind {
     Gone,
     /// No server of the upstream is healthy: nothing was sent.
     NoneHealthy,
-    /// The upstream's budget has no room, or its connections none: nothing was sent.
+    /// The upstream's budget or its connections are used up: nothing was sent.
     Busy,
     /// The credential that it was for does not hold any longer.
     Unauthorized,
@@ -212,7 +212,7 @@ pub enum Obstacle {
     Expired,
     /// Its certificate's time has not come.
     NotYetValid,
-    /// Its certificate is by nobody who is trusted.
+    /// No trusted authority issued its certificate.
     UnknownIssuer,
     /// Its certificate is for another name.
     WrongName,
@@ -237,7 +237,7 @@ impl Obstacle {
 /// Something broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Whose half it broke in.
+    /// The half that it broke in.
     pub side: Side,
     /// What broke.
     pub kind: Kind,

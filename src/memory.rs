@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Memory of a control group, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What cannot simply be taken back: without the file pages that nobody looked at lately.
+    /// What the kernel cannot simply reclaim: without inactive file pages.
     pub used: u64,
     /// What the kernel ends processes for.
     pub limit: u64,

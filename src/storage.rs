@@ -46,7 +46,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) ->
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        // No more than the file may be read by in the end, and nobody else before its owner is known.
+        // No wider than its final permissions, and private before its owner is set.
         .mode(mode & PRIVATE)
         .open(path)?;
     if let Some((user, group)) = owner {

@@ -121,7 +121,7 @@ impl Machine {
     }
 }
 
-/// Whether who connects to this server is answered by this listener.
+/// Whether connections to this server reach this listener.
 fn leads_to(authority: &Authority, listen: &Listen, machine: &Machine) -> bool {
     let listener = match (listen, authority.socket()) {
         (Listen::Unix(path), socket) => return socket == Some(path),

@@ -70,7 +70,7 @@ pub enum OriginPattern {
     },
     /// `capacitor://localhost`: an origin of another scheme, compared whole.
     Whole(String),
-    /// `"*"`: everybody who sends no cookie.
+    /// `"*"`: every origin, without cookies.
     Any,
 }
 
@@ -147,8 +147,8 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         return Ok(OriginPattern::Any);
     }
     if text == "null" {
-        let mend = "remove it: sandboxed pages and files of anybody send it";
-        return Err(Wrong::new("is nobody's origin", mend));
+        let mend = "remove it: any sandboxed page and any local file sends it";
+        return Err(Wrong::new("is no site's own origin", mend));
     }
     let lower = text.to_ascii_lowercase();
     refuse_several(&lower)?;
@@ -210,8 +210,8 @@ fn of_other_scheme(text: &str) -> Result<Option<String>, Wrong> {
         return Ok(None);
     }
     if scheme == "file" {
-        let mend = "remove it: files of anybody send it";
-        return Err(Wrong::new("is nobody's origin", mend));
+        let mend = "remove it: any local file sends it";
+        return Err(Wrong::new("is no site's own origin", mend));
     }
     if rest.contains('*') {
         let mend = "write it whole, as the application sends it";

@@ -205,7 +205,7 @@ fn defaults() -> Loaded {
     judge(include_str!("cases/every_table.toml")).expect("valid")
 }
 
-/// Keys that are told so, in the order of `cases/later.toml`.
+/// Keys that are reported so, in the order of `cases/later.toml`.
 fn later(what: &str) -> Vec<String> {
     let problems = judge(include_str!("cases/later.toml")).expect_err("refused");
     let said = |problem: &Problem| problem.message.contains(what);

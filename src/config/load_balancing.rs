@@ -21,7 +21,7 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// Whether a request has to say whose it is.
+    /// Whether a request has to name its user.
     pub fn wants_address(&self) -> bool {
         *self == Balance::Hash(HashKey::Ip)
     }

@@ -2,7 +2,7 @@
 //!
 //! Each page holds a table of `proxy.toml`: its finished type, whose comments are the reference
 //! that `docs/configuration.md` is made of, and its reader. A reader asks for every key by name
-//! and goes on after a mistake, so that all problems are told at once.
+//! and goes on after a mistake, so that all problems are reported at once.
 //!
 //! `parser::placeholder` → `parser::tree` (the file with places) → `parser::table`, `typed_keys`, `scalar` (asking it) → the
 //! pages; `parser::diagnostics` collects problems and values on the way.
@@ -102,7 +102,7 @@ pub struct Config {
     pub auths: BTreeMap<String, Arc<Auth>>,
     /// `[rate_limit.NAME]`.
     pub rate_limits: BTreeMap<String, Arc<RateLimit>>,
-    /// Names of every `identity`: nobody but this sidecar sends them upstream.
+    /// Names of every `identity`: only this sidecar sends them upstream.
     pub identity_headers: Vec<HeaderName>,
     /// How the file spells the names of fields that go upstream, where it names them: each once.
     pub spelled: Vec<(HeaderName, String)>,

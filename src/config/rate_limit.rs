@@ -98,7 +98,7 @@ pub(super) fn of(
     let limit = table.reference("rate_limit", "rate_limit", all)?;
     // `[rate_limit.default]` goes by users where there are some, and by addresses elsewhere: that is no slip.
     if limit.counts_users() && !is_anybody_known {
-        let what = "counts by user, and nobody is known without `auth`";
+        let what = "counts by user, and no user is known without `auth`";
         let mend = "write `auth = \"NAME\"` here, or name a policy that counts by \"ip\"";
         table.warning("rate_limit", what, mend);
     }

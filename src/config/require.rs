@@ -17,7 +17,7 @@ pub(super) fn read(route: &Table<'_>) -> Option<Require> {
     let require = route.optional_table("require", |table| {
         table.refuse_empty("roles", "\"admin\"");
         if !table.says("roles") && !table.says("claims") {
-            let what = "asks for nothing: everybody who is known comes in";
+            let what = "asks for nothing: every known user is let in";
             let mend = "write `roles = [\"admin\"]` or `claims = {…}`, or remove it";
             table.desk.error(table.place, &table.key, what, mend);
         }
@@ -27,7 +27,7 @@ pub(super) fn read(route: &Table<'_>) -> Option<Require> {
         }
     });
     if route.says("require") && !route.says("auth") {
-        let what = "is in vain: nobody is known without `auth`";
+        let what = "is in vain: no user is known without `auth`";
         route.error("require", what, "write `auth = \"NAME\"` beside it");
     }
     require
@@ -62,7 +62,7 @@ fn values(table: &Table<'_>, node: &Node) -> Vec<Value> {
         _ => std::slice::from_ref(node),
     };
     if items.is_empty() {
-        let what = "is an empty list: nobody comes in";
+        let what = "is an empty list: every user is refused";
         let mend = "write the values that are let in";
         table.desk.error(node.span.start, &node.key, what, mend);
     }

@@ -242,7 +242,7 @@ fn judge_source(table: &Table<'_>, route: &Route) {
     }
 }
 
-/// Someone led back to the legacy transport comes again with a position that the window must still hold.
+/// A client sent back to the legacy transport returns with a position that the window must still hold.
 fn judge_replay(table: &Table<'_>, route: &Route) {
     const SPARE: Duration = Duration::from_secs(10);
     let Some(rollout) = route.rollout.as_ref().filter(|_| route.source.is_some()) else {
@@ -253,26 +253,26 @@ fn judge_replay(table: &Table<'_>, route: &Route) {
             true => "replay.age",
             false => "rollout",
         };
-        let what = "leaves less `replay.age` than the rollout's `drain` and 10 s: who is led back may miss events";
+        let what = "leaves less `replay.age` than the rollout's `drain` and 10 s: clients sent back to the legacy transport may miss events";
         table.warning(key, what, "raise `replay.age`, or lower that `drain`");
     }
 }
 
-/// A rollout by tenants is for those who have one.
+/// A rollout by tenants needs users with a tenant.
 fn judge_tenants(table: &Table<'_>, route: &Route) {
     let by_tenant = |rollout: &Arc<Rollout>| rollout.by == By::Tenant;
     if !route.rollout.as_ref().is_some_and(by_tenant) {
         return;
     }
     if !table.says("auth") {
-        let what = "goes by tenants, and nobody has one without `auth`: all would be refused";
+        let what = "goes by tenants, and no client has one without `auth`: all would be refused";
         let mend = "write `auth = \"NAME\"` beside it, or let the rollout go by \"user\", \"cookie\" or \"ip\"";
         table.error("rollout", what, mend);
     }
     for auth in route.auth.iter().filter(|auth| !auth.knows_tenants()) {
         let name = &auth.name;
         let what =
-            format!("goes by tenants, and `[auth.{name}]` tells none: whom it lets in is refused");
+            format!("goes by tenants, and `[auth.{name}]` tells none: its users are refused");
         let mend = format!(
             "say in `[auth.{name}]` where the tenant stands, or let the rollout go by \"user\""
         );
@@ -280,7 +280,7 @@ fn judge_tenants(table: &Table<'_>, route: &Route) {
     }
 }
 
-/// Headers that tell the backend who somebody is are not for clients to set.
+/// Headers that name users to the backend are not for clients to set.
 fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc<Auth>>) {
     let calls = route.calls.as_ref();
     let lists = [
@@ -291,7 +291,7 @@ fn refuse_claimed(table: &Table<'_>, route: &Route, auths: &BTreeMap<String, Arc
         for name in names {
             if let Some(auth) = auth::owner(auths, name) {
                 let what = format!(
-                    "names {name}, by which `[auth.{}]` tells the backend who somebody is",
+                    "names {name}, by which `[auth.{}]` names users to the backend",
                     auth.name
                 );
                 table.error(key, what, "remove it: clients cannot send it");

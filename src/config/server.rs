@@ -155,7 +155,7 @@ pub(super) fn read(table: &Table<'_>) -> Server {
     {
         table.warning(
             "proxy_protocol",
-            "is believed from nobody: every connection that begins with it is closed",
+            "is trusted from no peer: every connection that begins with it is closed",
             "name the proxies that send it in `trusted_proxies`",
         );
     }

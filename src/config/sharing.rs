@@ -6,22 +6,22 @@ use super::parser::table::Table;
 use super::parser::tree::Form;
 use super::parser::{scalar, units};
 
-/// Among whom one upstream is shared.
+/// The clients that share one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Share {
     /// Everybody; no client credential goes upstream.
     Public,
     /// Connections with the same credentials.
     User,
-    /// Nobody.
+    /// None: each connection has its own.
     Connection,
-    /// Those who have the same values of these claims.
+    /// Users with the same values of these claims.
     Claims(Vec<String>),
     /// All users that the same policy of the route's `auth` admits.
     Authenticated,
 }
 
-/// A sign in an answer that it is not for everybody.
+/// A sign in an answer that it is not for all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tripwire {
     /// `Cache-Control: no-store`.

@@ -47,7 +47,7 @@ impl Tls {
         &self.engine
     }
 
-    /// What shakes hands with clients that are to be told something and sent away.
+    /// For handshakes with clients that get an error answer and are disconnected.
     pub fn plain_engine(&self) -> &Arc<ServerConfig> {
         &self.plain_engine
     }
@@ -185,7 +185,7 @@ fn pair(
     Some(pair)
 }
 
-/// A certificate out of its time is served all the same: whoever trusts it by other means loses nothing.
+/// A certificate out of its time is served all the same: clients that pin it lose nothing.
 fn warn_of_time(cert: &Pem<'_>, pair: &CertifiedKey) {
     let Some(leaf) = pair.cert.first() else {
         return;
@@ -220,7 +220,7 @@ fn date(time: UnixTime) -> impl fmt::Display {
     humantime::format_rfc3339_seconds(time)
 }
 
-/// Who judges clients' certificates.
+/// Verifies clients' certificates.
 fn verifier(pem: &Pem<'_>, provider: &Arc<CryptoProvider>) -> Option<Arc<dyn ClientCertVerifier>> {
     let mut roots = RootCertStore::empty();
     for certificate in pem.certificates()? {

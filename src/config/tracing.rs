@@ -16,7 +16,7 @@ pub struct Tracing {
 /// Where spans go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
-    /// Who takes them.
+    /// The collector's address.
     pub server: Authority,
     /// At which path.
     pub path: String,

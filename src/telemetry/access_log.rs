@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub route: &'a str,
     /// The backend's name, empty where it was not asked.
     pub upstream: &'a str,
-    /// Which transport the client was told to use, where a rollout or a bridged route said so.
+    /// Which transport the client was asked to use, where a rollout or a bridged route said so.
     pub cohort: &'a str,
     /// What was done: `passthrough`, `tunnel`, `websocket`, `own`, `refused`.
     pub action: &'a str,
@@ -45,7 +45,7 @@ pub struct Request<'a> {
 pub struct Ending<'a> {
     /// Status of the answer.
     pub status: u16,
-    /// Whose side ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
+    /// The side that ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
     pub side: &'a str,
     /// Why the client's credential did not hold until the end: `expired`, `revoked` and their like.
     pub reason: Option<&'static str>,
@@ -100,9 +100,9 @@ pub struct Session<'a> {
     pub cohort: &'a str,
     /// The client's address.
     pub remote: &'a str,
-    /// Who began the end: `downstream` or `edge`.
+    /// The side that began the close: `downstream` or `edge`.
     pub side: &'a str,
-    /// The close code of whoever did; 1006 where the connection just broke.
+    /// That side's close code; 1006 where the connection just broke.
     pub code: u16,
     /// From the handshake to the end.
     pub total: Duration,

@@ -64,7 +64,7 @@ impl Book {
             .expect("each family is registered once");
     }
 
-    /// A family whose labels were not met yet is announced all the same: whoever writes a dashboard finds its name.
+    /// A family whose labels were not met yet is announced all the same: authors of dashboards find its name.
     pub fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
         for Announced {
             name, kind, help, ..

@@ -1,4 +1,4 @@
-//! What happens at the public door.
+//! What happens at the public listeners.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::metric_names;
 use crate::error::Error;
 use crate::memory::Memory;
 
-/// What the public door counts.
+/// What the public listeners count.
 #[derive(Debug)]
 pub struct DownstreamTelemetry {
     refused: IntCounterVec,
@@ -117,7 +117,7 @@ impl DownstreamTelemetry {
         tracing::warn!(level, used, limit, "memory pressure changed");
     }
 
-    /// The system gave no connection; so many clients were told so.
+    /// The system gave no connection; so many clients got an error answer.
     pub fn accept_failed(&self, error: &std::io::Error, turned_away: usize) {
         self.refused
             .with_label_values(&["descriptors"])

@@ -20,9 +20,9 @@ pub struct EdgeTelemetry {
     pub(crate) auth_fetches: IntCounterVec,
     rate_limited: IntCounterVec,
     fields_dropped: IntCounter,
-    /// Peers that forward what is not believed, and of which the log has told.
+    /// Untrusted peers that forward, and that the log has named already.
     disbelieved: Mutex<Vec<IpAddr>>,
-    /// The log has told of a field that was dropped.
+    /// The log has named a dropped field already.
     has_dropped_fields: AtomicBool,
 }
 
@@ -68,13 +68,13 @@ impl EdgeTelemetry {
         }
     }
 
-    /// The authority said who somebody is, or that it does not know them.
+    /// The authority named the user, or does not know them.
     pub fn authority_answered(&self, auth: &str, is_known: bool) {
         let result = if is_known { "ok" } else { "refused" };
         self.auth_fetches.with_label_values(&[auth, result]).inc();
     }
 
-    /// The authority could not be asked, or its answer was none; told where that is news.
+    /// The authority could not be asked, or its answer was none; logged where that is news.
     pub fn authority_failed(&self, auth: &str, why: &str, is_news: bool) {
         self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
         if is_news {
@@ -82,7 +82,7 @@ impl EdgeTelemetry {
         }
     }
 
-    /// An admin took somebody, a login or a token back; so many sessions had come in by it.
+    /// An admin revoked a user, a login or a token; so many sessions depended on it.
     pub fn revoked(&self, what: &str, sessions: usize) {
         tracing::warn!(what, sessions, "revoked");
     }

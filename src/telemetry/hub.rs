@@ -57,7 +57,7 @@ impl HubTelemetry {
         }
     }
 
-    /// One subscriber, or all of a topic at once, are told of a loss.
+    /// One subscriber, or all of a topic at once, got a reported gap.
     pub fn gap_told(&self, route: &str, why: &str) {
         self.gaps.with_label_values(&[route, why]).inc();
     }
@@ -79,7 +79,7 @@ impl HubTelemetry {
         self.share_refused.with_label_values(&[route, reason]).inc();
     }
 
-    /// ALARM: an answer on a shared topic is not for all of its clients. Whether it could be told.
+    /// ALARM: an answer on a shared topic is not for all of its clients. Whether it could be logged.
     pub fn share_alarm(&self, route: &str, url: &str, reason: &str, fix: &str) -> bool {
         let admitted = self.routes.admit(route);
         if let Some(not_told) = admitted {

@@ -86,7 +86,7 @@ impl LifeTelemetry {
         tracing::info!(%address, "metrics are served");
     }
 
-    /// Sessions were told to leave over a window.
+    /// Sessions were asked to leave over a window.
     pub fn drain_began(&self, why: &str, sessions: usize, window: Duration) {
         tracing::warn!(
             why,
@@ -176,10 +176,10 @@ impl LifeTelemetry {
         tracing::error!(path = %path.display(), %error, "state file not written: settings would not outlive a restart");
     }
 
-    /// A part of the house ended unasked: the service manager gets no more signs of life.
+    /// A task ended unasked: the service manager gets no more signs of life.
     pub fn watchdog_starves(&self) {
         tracing::error!(
-            "a listener, the reload task or the rollouts' task has ended by a bug: the watchdog is told nothing more"
+            "a listener, the reload task or the rollouts' task has ended by a bug: the watchdog is no longer notified"
         );
     }
 

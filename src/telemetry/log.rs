@@ -1,7 +1,7 @@
 //! Where log lines go: stderr, as text or JSON, one line each, with every control byte escaped.
 //!
-//! Who logs never waits: lines gather in a bounded queue, and a thread of its own writes them. What does not fit, because
-//! nobody reads the pipe or the disk is full, is dropped and counted.
+//! Logging never waits: lines gather in a bounded queue, and a thread of its own writes them. What does not fit, because
+//! no process reads the pipe or the disk is full, is dropped and counted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct LogControl {
 }
 
 impl LogControl {
-    /// Sends the process's log to stderr, text at `info` until told otherwise; panics are told there too, by their place.
+    /// Sends the process's log to stderr, text at `info` until configured otherwise; panics are logged too, by their place.
     ///
     /// `None` where the process has a log already.
     pub fn install() -> Option<Self> {

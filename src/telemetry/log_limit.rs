@@ -1,4 +1,4 @@
-//! A bound on log lines that anybody outside can cause at will.
+//! A bound on log lines that clients and backends can cause at will.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

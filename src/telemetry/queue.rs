@@ -41,7 +41,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Takes a line, or drops it where there is no room. Never waits for a write.
+    /// Takes a line, or drops it where the queue is full. Never waits for a write.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.waiting.len() + line.len() > ROOM {
@@ -170,7 +170,7 @@ mod tests {
     fn a_reader_that_does_not_read_costs_lines_and_nobody_waits() {
         let world = world();
         let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
-        // The first may be in the thread's hands already, so twice the room never fits.
+        // The first may be in the thread's hands already, so twice the bound never fits.
         for _ in 0..2 * ROOM / line.len() + 2 {
             world.queue.push(&line);
         }

@@ -41,7 +41,7 @@ pub struct Counts {
     pub latency: f64,
     /// Subscriptions that asked to resume.
     pub reconnects: u64,
-    /// Losses that were told.
+    /// Losses that were reported.
     pub gaps: u64,
 }
 
@@ -124,7 +124,7 @@ impl RolloutTelemetry {
         }
     }
 
-    /// Somebody moved a rollout.
+    /// An operator or the controller moved a rollout.
     pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
         match action {
             "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),

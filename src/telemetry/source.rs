@@ -35,7 +35,7 @@ impl SourceTelemetry {
         OpenStream(open)
     }
 
-    /// A topic's clients are told that what they hold may be stale, or why it still is; `detail` is what came instead of what the
+    /// A topic's clients learn that what they hold may be stale, or why it still is; `detail` is what came instead of what the
     /// source reads. Many topics may lose one backend at once: the first lines say it.
     pub fn source_stale(&self, route: &str, upstream: &str, why: &str, detail: &str) {
         if let Some(not_told) = self.routes.admit(route) {
@@ -69,7 +69,7 @@ impl SourceTelemetry {
         }
     }
 
-    /// Most of a polled list is gone; a second poll is asked before that is told.
+    /// Most of a polled list is gone; a second poll is asked before that is reported.
     pub fn mass_delete_doubted(&self, route: &str, deleted: usize) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(

@@ -95,7 +95,7 @@ impl UpstreamTelemetry {
         self.retries.with_label_values(&[upstream, reason]).inc();
     }
 
-    /// An upstream authenticates connections; told once of each.
+    /// An upstream authenticates connections; logged once of each.
     pub fn connections_bound(&self, upstream: &str, is_pinned: bool) {
         match is_pinned {
             true => tracing::info!(
@@ -129,7 +129,7 @@ impl UpstreamTelemetry {
 
     /// A server is no longer part of an upstream.
     pub fn server_removed(&self, upstream: &str, server: &str) {
-        // It may be another upstream's of the same name by now, or never have been told.
+        // It may be another upstream's of the same name by now, or never have been reported.
         let _ = self.healthy.remove_label_values(&[upstream, server]);
     }
 

@@ -26,7 +26,7 @@ pub struct ApiKey {
     pub id: String,
     /// SHA-256 of the whole key as it is sent.
     pub hash: [u8; 32],
-    /// Whose it is.
+    /// The user that it identifies.
     pub user: String,
     /// Their tenant.
     pub tenant: Option<String>,
@@ -74,7 +74,7 @@ impl ApiKey {
     /// Reads such a line.
     ///
     /// # Errors
-    /// What is wrong with it and the mend, in words that repeat nothing of it: it may be a key.
+    /// What is wrong with it and the fix, in words that repeat nothing of it: it may be a key.
     pub fn parse(line: &str) -> Result<ApiKey, String> {
         understand(line).map_err(|Wrong { what, mend }| format!("{what}; {mend}"))
     }
@@ -105,7 +105,7 @@ pub(super) fn read(table: &Table<'_>) -> ApiKeys {
         }
     });
     if taken.is_empty() && is_said && is_good {
-        let what = "holds no key: nobody comes in";
+        let what = "holds no key: every client is refused";
         let key = if table.says("file") { "file" } else { "keys" };
         table.warning(key, what, "make one by `crossfade key new`");
     }

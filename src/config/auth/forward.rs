@@ -13,7 +13,7 @@ use crate::config::parser::{scalar, units};
 use crate::config::upstream::{self, Upstream};
 
 /// `kind = "forward"`: the backend is asked for the user, by a GET with the client's credentials. A 2xx
-/// answer that is a JSON object with a user vouches for the client; one without a user, 401, 403 and
+/// answer that is a JSON object with a user verifies the client; one without a user, 401, 403 and
 /// redirects do not (401). Any other status is a fault, as if the backend could not be reached: no new client
 /// comes in (503).
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// How long an answer holds for who is connected, where the backend cannot be asked again.
+    /// How long an answer holds for connected clients, where the backend cannot be asked again.
     pub fn good_for(&self) -> Duration {
         self.recheck.saturating_add(self.stale_if_error)
     }
@@ -60,7 +60,7 @@ pub(super) fn read(table: &Table<'_>, upstreams: &BTreeMap<String, Arc<Upstream>
         matches!(form, Some(Form::List(items)) if items.is_empty())
     };
     if is_emptied("cookies") && is_emptied("headers") {
-        let what = "is empty, and so is `headers`: nobody could show who they are";
+        let what = "is empty, and so is `headers`: no client could present a credential";
         let mend = "name the session's cookie, or leave one of them out";
         table.error("cookies", what, mend);
     }
@@ -100,7 +100,7 @@ fn header(text: &str) -> Result<HeaderName, Wrong> {
             "is a header of its own kind",
             "name the cookies in `cookies`",
         )),
-        "origin" => Err(Wrong::new("tells nobody's name", "remove it")),
+        "origin" => Err(Wrong::new("identifies no user", "remove it")),
         _ if units::is_of_the_sidecar(&name) => Err(Wrong::new(
             "is set by the sidecar or by HTTP itself",
             "remove it",

@@ -78,7 +78,7 @@ pub fn all(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
     names
 }
 
-/// By which `[auth.NAME]` the backend is told who somebody is in this header, or in one that it takes for the same.
+/// The `[auth.NAME]` that names users to the backend in this header, or in one that backends take for the same.
 pub fn owner<'a>(auths: &'a BTreeMap<String, Arc<Auth>>, name: &HeaderName) -> Option<&'a Auth> {
     let is_it = |identity: &HeaderName| fold(identity) == fold(name);
     let mut auths = auths.values();

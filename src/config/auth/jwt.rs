@@ -52,7 +52,7 @@ pub(super) fn read(table: &Table<'_>) -> Jwt {
         table,
         "issuer",
         "https://login.example.com",
-        "is not checked: tokens by anybody else whom the key vouches for are as good",
+        "is not checked: tokens of any other issuer with this key are as good",
     );
     let audience = accepted(
         table,
@@ -152,7 +152,7 @@ fn secret(table: &Table<'_>) -> Option<Secret> {
     let secret = table.secret("secret")?;
     if secret.0.len() < 32 {
         let what =
-            "is shorter than 32 bytes: whoever has one token may guess it, and then makes tokens";
+            "is shorter than 32 bytes: an owner of one token may guess it, and then make tokens";
         let mend = "make one by `openssl rand -hex 32`, at the issuer too";
         table.warning("secret", what, mend);
     }
@@ -169,7 +169,7 @@ fn url(table: &Table<'_>) -> Option<Uri> {
     let url = table.text("jwks_url", key_set)?;
     let is_http = url.scheme_str() == Some("http");
     if is_http && !is_loopback(url.host().unwrap_or_default()) {
-        let what = "is fetched in the clear: whoever stands between may add keys of their own";
+        let what = "is fetched in the clear: attackers on the network may add keys of their own";
         table.warning("jwks_url", what, "write `https://`");
     }
     Some(url)
@@ -248,7 +248,7 @@ fn algorithm(text: &str, key: Option<&KeySource>) -> Result<Algorithm, Wrong> {
         ("EdDSA", Algorithm::EdDSA),
     ];
     if text.eq_ignore_ascii_case("none") {
-        let mend = "remove it: anybody could write such a token";
+        let mend = "remove it: any client could write such a token";
         return Err(Wrong::new("is no signature", mend));
     }
     let algorithm = units::word(text, &NAMES)?;

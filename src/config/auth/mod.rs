@@ -30,7 +30,7 @@ use super::upstream::Upstream;
 pub struct Auth {
     /// NAME.
     pub name: Arc<str>,
-    /// What vouches for a user: `"jwt"` (the signature of a token), `"forward"` (the backend, asked by a
+    /// What verifies a user: `"jwt"` (the signature of a token), `"forward"` (the backend, asked by a
     /// request of crossfade's own) or `"api_key"` (the file, which lists the keys). Each has keys of its own,
     /// below. Required.
     pub kind: AuthKind,
@@ -42,7 +42,7 @@ pub struct Auth {
     pub identity: IdentityHeaders,
 }
 
-/// Who vouches for somebody.
+/// The authority that verifies users.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthKind {
     /// The signature of a token.
@@ -53,7 +53,7 @@ pub enum AuthKind {
     ApiKey(Vec<ApiKey>),
 }
 
-/// Where an authority's word names somebody.
+/// Where an authority's answer names the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<'a> {
     /// The user.
@@ -99,7 +99,7 @@ impl Auth {
         self.from.contains(&CredentialSource::Ticket)
     }
 
-    /// How long live connections stay, from when their person was last vouched for, while nobody can tell.
+    /// How long live connections stay after their user was last verified, while the authority is unreachable.
     pub fn good_for(&self) -> Option<Duration> {
         match &self.kind {
             AuthKind::Forward(forward) => Some(forward.good_for()),
@@ -116,7 +116,7 @@ impl Auth {
         asks_with_cookies || self.from.iter().any(is_cookie)
     }
 
-    /// Whether it can tell somebody's tenant.
+    /// Whether it knows its users' tenants.
     pub(super) fn knows_tenants(&self) -> bool {
         match &self.kind {
             AuthKind::Forward(forward) => forward.tenant.is_some(),
@@ -129,7 +129,7 @@ impl Auth {
     }
 }
 
-/// One that is broken is reported and read all the same, so that those who name it are no problems too.
+/// A broken one is reported and read all the same, so that keys that name it are no problems too.
 pub(super) fn read(
     table: &Table<'_>,
     name: &str,
@@ -165,7 +165,7 @@ pub(super) fn read(
         from,
     };
     if auth.csrf.is_some() && is_known && !auth.reads_cookies() {
-        let what = "has no effect: no cookie tells who somebody is";
+        let what = "has no effect: no cookie identifies users";
         table.warning(
             "csrf",
             what,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::Wrong;
 
-/// Where the world beyond the file is asked.
+/// Access to what lies outside of the file: environment variables and other files.
 #[derive(Clone, Copy)]
 pub(crate) struct World<'a> {
     /// An environment variable.

@@ -1,11 +1,11 @@
-//! What is wrong with a file, where, and the mend.
+//! What is wrong with a file, where, and the fix.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 
-/// One thing to mend.
+/// One thing to fix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Whether the file is refused for it.
@@ -57,9 +57,9 @@ pub fn report(outcome: &Result<crate::config::Loaded, Vec<Problem>>) -> serde_js
     serde_json::json!({ "ok": outcome.is_ok(), "problems": problems })
 }
 
-/// What a parser of one value says against it: a predicate ("is no duration") and the mend.
+/// What a parser of one value says against it: a predicate ("is no duration") and the fix.
 ///
-/// Whoever reports puts the value before the predicate, since it may be a secret. Words that were
+/// The reporter puts the value before the predicate, since it may be a secret. Words that were
 /// made for this value may repeat a part of it, so they are owned, and fixed words are not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {

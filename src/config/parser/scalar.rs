@@ -15,7 +15,7 @@ pub(crate) fn text<T>(
     parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Option<T> {
     let Form::Text(text) = &node.form else {
-        // A number where `"5s"` was meant: the parser knows the mend.
+        // A number where `"5s"` was meant: the parser knows the fix.
         let bare = node.json().to_string();
         match (&node.form, parse(&bare)) {
             (Form::Integer(_) | Form::Number(_), Err(Wrong { what, mend })) => {

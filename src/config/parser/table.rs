@@ -1,6 +1,6 @@
 //! One table of the file while it is read.
 //!
-//! Every key is asked for by name, exactly where its value is used; a key that nobody asked for is
+//! Every key is asked for by name, exactly where its value is used; a key that no reader asked for is
 //! unknown. So the readers are the one list of keys there is.
 
 use std::cell::{Cell, RefCell};

@@ -256,7 +256,7 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{shown}{more}`")
 }
 
-/// Headers that the sidecar or HTTP itself sets: nobody chooses them.
+/// Headers that the sidecar or HTTP itself sets: no configuration may name them.
 pub(crate) fn is_of_the_sidecar(name: &HeaderName) -> bool {
     let known = [
         header::HOST,
