@@ -1,6 +1,6 @@
-//! The request path, between the server below it and the backend: which order a request is judged in ([`handler`]), what it
-//! is for ([`target`]), which policies it has to pass ([`enforce`]), and what becomes of it then: [`forward`], [`tunnel`],
-//! [`websocket`], or an answer of crossfade's own ([`endpoints`], [`error_response`]).
+//! The request path, between the server below it and the backend: which order a request is judged in (`handler`), what it
+//! is for (`target`), which policies it has to pass (`enforce`), and what becomes of it then: `forward`, `tunnel`,
+//! `websocket`, or an answer of crossfade's own (`endpoints`, `error_response`).
 
 mod access_log;
 mod auth_context;

@@ -1,5 +1,5 @@
 //! Bytes to requests: the listeners, TLS, HTTP/1 and HTTP/2 of the public side. It knows nothing of the proxy, whose
-//! [`handler`] answers. The only folder that names the server engine.
+//! `handler` answers. The only folder that names the server engine.
 
 mod accept;
 pub(crate) mod client_connection;

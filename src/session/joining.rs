@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::auth::claims_of;
-use super::auth::credentials::Presented;
 use super::client::{Located, Person};
 use super::context::Context;
+use super::credentials::Presented;
 use super::filter::Filter;
 use super::frame::Wish;
 use super::subscription::Subscription;
