@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Something that is measured, of crossfade and of a peer in turn.
 struct Measurement {
     name: &'static str,
-    /// Who else does it.
+    /// The proxy that it is compared with.
     peer: &'static str,
     /// What its figures are.
     figures: &'static [&'static str],

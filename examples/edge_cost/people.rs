@@ -1,4 +1,4 @@
-//! What it costs to know who a request is from, and that it may go on.
+//! What it costs to authenticate and authorize a request.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// A token that nobody has seen.
+    /// A token that was never seen.
     fn token(&self, number: u64) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -152,7 +152,7 @@ pub fn known_person(side: Side) -> Vec<f64> {
     }
 }
 
-/// Somebody with a token that was never seen: all of the edge, against a check of the signature alone.
+/// A user with a token that was never seen: all of the edge, against a check of the signature alone.
 pub fn new_token(side: Side) -> Vec<f64> {
     let world = World::new();
     let tokens: Vec<String> = (0..CALLS * 2)

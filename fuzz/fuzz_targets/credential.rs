@@ -1,4 +1,4 @@
-//! What somebody presents, in whatever lines: at most one credential, whole, and none of crossfade's own cookies in it.
+//! What a client presents, in whatever lines: at most one credential, whole, and none of crossfade's own cookies in it.
 
 #![no_main]
 

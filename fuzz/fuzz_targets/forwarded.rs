@@ -1,4 +1,4 @@
-//! The fields that tell the way here: nothing of them is a stranger's, and what a trusted proxy told stays readable.
+//! Forwarding headers: an untrusted peer sets none of them, and those of a trusted proxy stay readable.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
-// Who sends: a stranger, a trusted proxy, a unix socket. Each line is a field.
+// The sender: a stranger, a trusted proxy, a unix socket. Each line is a field.
 fuzz_target!(|input: (u8, &[u8])| {
     let (who, lines) = input;
     let trusted = [Network {

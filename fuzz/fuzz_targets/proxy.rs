@@ -1,4 +1,4 @@
-//! The PROXY protocol's header: where it ends and whom it names do not depend on the pieces that it comes in.
+//! The PROXY protocol's header: where it ends and the peer that it names do not depend on the pieces that it comes in.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(Beginning::Partial { is_header }) = whole {
         assert!(bytes.len() < LONGEST);
-        // Whoever waits for more has not seen a whole line.
+        // A parser that waits for more has not seen a whole line.
         assert!(!is_header || bytes.len() >= 6);
     }
     // What is decided stays decided.

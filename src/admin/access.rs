@@ -1,4 +1,4 @@
-//! Who may come in: `Host` against DNS rebinding, `Origin` against foreign pages, the token.
+//! Access checks: `Host` against DNS rebinding, `Origin` against foreign pages, the token.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,7 +19,7 @@ pub fn admit(headers: &HeaderMap, admin: &Admin) -> Result<(), Fault> {
     }
 }
 
-/// A name that somebody else may point at this address is not ours.
+/// Another party may point a name at this address: such a `Host` is refused.
 fn check_host(headers: &HeaderMap, hosts: &[String]) -> Result<(), Fault> {
     let mut values = headers.get_all(HOST).iter();
     let host = match (values.next(), values.next()) {
@@ -84,7 +84,7 @@ fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Fault> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => Some(rest),
         _ => None,
     });
-    // Only the token's length can be told from the time.
+    // The time reveals only the token's length.
     match sent.is_some_and(|sent| sent.ct_eq(token.as_bytes()).into()) {
         true => Ok(()),
         false => Err(Fault::unauthorized()),

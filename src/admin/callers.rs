@@ -33,7 +33,7 @@ impl Callers {
         Callers { most, present }
     }
 
-    /// Makes room for one more. False while every connection waits for us.
+    /// Frees a slot for one more. False while every connection waits for us.
     pub fn make_room(&mut self) -> bool {
         self.present.retain(|(_, task)| !task.is_finished());
         if self.present.len() < self.most {

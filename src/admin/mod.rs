@@ -37,13 +37,13 @@ pub struct Admin {
     pub controller: Controller,
     /// The task that owns the configuration.
     pub asks: mpsc::Sender<Ask>,
-    /// Whoever can start another process in this one's place.
+    /// Orders to start another process in this one's place.
     pub upgrades: Option<mpsc::Sender<Upgrade>>,
     /// Since when the process serves.
     pub started: Instant,
     /// Set once the process is on its way out: not ready any more, whatever else it still does.
     pub leaving: AtomicBool,
-    /// Whoever writes revocations down: one after the other, each all that there are by then.
+    /// Held while revocations are written: one after the other, each writes all that there are by then.
     pub keeping: tokio::sync::Mutex<()>,
 }
 

@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::response::Fault;
 
-/// Largest body, bytes: a configuration file is the largest thing that anybody sends here.
+/// Largest body, bytes: a configuration file is the largest thing that callers send.
 const LARGEST: usize = 4 << 20;
 
 /// How long a body may take.

@@ -42,7 +42,7 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<
     let mut conversations = JoinSet::new();
     let mut stopping = stop.clone();
     let stopped = async move {
-        // An error means that whoever could stop us is gone: the same.
+        // An error means that the sender is gone: the same.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
     tokio::pin!(stopped);
@@ -114,7 +114,7 @@ async fn converse(
             let _ = connection.into_parts().io.into_inner().shutdown().await;
         }
     };
-    // A caller that breaks off has its reasons; there is nobody left to tell. A bug of ours ends this connection only.
+    // A caller that breaks off gets no answer. A bug of ours ends this connection only.
     if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
         admin.shared.telemetry.life.panicked("admin");
     }

@@ -118,7 +118,7 @@ async fn status(which: Which) -> Outcome {
     Ok(())
 }
 
-/// Without a name it kills all: in an emergency nobody should have to look one up.
+/// Without a name it kills all: in an emergency operators should not have to look one up.
 async fn kill(which: Which, reason: Option<String>) -> Outcome {
     let client = Client::new(which.remote)?;
     let names = match which.rollout {

@@ -55,7 +55,7 @@ fn run_with(config: &Path, telemetry: Arc<Telemetry>) -> Outcome {
     outcome
 }
 
-/// Nobody was here before.
+/// Starts without a process to take over from.
 async fn begin(
     config: &Path,
     telemetry: Arc<Telemetry>,
@@ -141,7 +141,7 @@ fn announce(house: &Handle) {
         house.admin
     );
     let mut out = io::stdout().lock();
-    // Whoever started us may not read it.
+    // The starter may not read it.
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 

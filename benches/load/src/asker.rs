@@ -12,7 +12,7 @@ use crate::histogram::Histogram;
 use crate::http;
 
 const READ_BYTES: usize = 256 * 1024;
-/// A server that answers nobody for so long is given up.
+/// A server that answers no request for so long is given up.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub struct Askers {
@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Whether the answer is whole with this piece. Nothing can follow it: nobody asked for more.
+    /// Whether the answer is whole with this piece. Nothing can follow it: no request is open.
     fn take(&mut self, piece: &[u8]) -> io::Result<bool> {
         if self.body_left > 0 {
             self.body_left = self.body_left.saturating_sub(piece.len());

@@ -233,7 +233,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Sends what the kernel takes of an answer; the rest follows when there is room.
+    /// Sends what the kernel takes of an answer; the rest follows when its buffer has space.
     fn send_rest(&mut self) -> io::Result<()> {
         while let Some((answer, sent)) = &mut self.unsent {
             match self.stream.write(&answer[*sent..]) {

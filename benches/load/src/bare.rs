@@ -1,5 +1,5 @@
 //! The floor: a server that does nothing but one `write` of a finished frame per event and connection. No history, no
-//! positions, no bounds: what it costs is what the kernel costs, and nobody who sends each event by itself can be cheaper.
+//! positions, no bounds: what it costs is what the kernel costs, and no server that sends each event by itself can be cheaper.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as Upstream};

@@ -1,4 +1,4 @@
-//! What the admin API asks of whoever owns the configuration: one task, so that two writers cannot overtake each other.
+//! Commands of the admin API to the configuration's owner: one task, so that two writers cannot overtake each other.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -101,7 +101,7 @@ pub enum Trigger {
     File,
     /// SIGHUP.
     Signal,
-    /// Somebody asked over the admin API.
+    /// A request to the admin API.
     Api,
     /// One step back.
     Undo,

@@ -36,7 +36,7 @@ pub fn metrics(shared: &Shared) -> Answer {
     )
 }
 
-/// The age of polled data grows by itself, so it is measured when somebody looks.
+/// The age of polled data grows by itself, so it is measured at each request.
 fn measure_age(shared: &Shared) {
     let now = unix_seconds(SystemTime::now());
     let mut ages: BTreeMap<Arc<str>, u64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `/v1/revoke`: somebody, their login or one token is taken back; whoever is here by it goes at once.
+//! `/v1/revoke`: a user, a login or one token is revoked; sessions that depend on it are closed at once.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -55,7 +55,7 @@ async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
         .admissions_of(id)
         .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
     let closed = match admissions.is_empty() {
-        // Nobody has vouched for it: there is nothing that could be taken back but the connection.
+        // No authority verified it: only the connection can be closed.
         true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403).await,
         false => {
             // A token by its id too: its bytes may be written in more than one way.

@@ -1,4 +1,4 @@
-//! `/v1/sessions` and `/v1/drain`: who is here, and how they leave.
+//! `/v1/sessions` and `/v1/drain`: lists sessions, and asks them to leave.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -158,7 +158,7 @@ pub fn drain(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
     ))
 }
 
-/// Ready again; who is still here stays. A process on its way out goes on leaving.
+/// Ready again; sessions that are still open stay. A process on its way out goes on leaving.
 pub fn cancel_drain(admin: &Admin) -> Answer {
     if !admin.leaving.load(Ordering::SeqCst) {
         admin.shared.draining.store(false, Ordering::SeqCst);

@@ -17,7 +17,7 @@ use crate::admin::response::{self, Answer, Fault};
 pub struct Upgrade {
     /// The file to start; where there is none, the one that this process was started from.
     pub binary: Option<PathBuf>,
-    /// Where the outcome goes; a signal has nobody to answer.
+    /// Where the outcome goes; a signal gets no reply.
     pub reply: Option<oneshot::Sender<Result<Upgraded, NotUpgraded>>>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for NotUpgraded {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
-    /// Whom the caller means to replace: of two who order it at once one upgrades, and a stray request nobody.
+    /// The process that the caller means to replace: of two simultaneous orders one upgrades, and a stray request none.
     pid: u32,
     binary: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What of a body is read where it is wanted.
 const BODY: usize = 64 << 10;
 
-/// Whoever sends the requests.
+/// Sends the requests.
 pub struct Fetcher(Upstreams);
 
 impl Fetcher {

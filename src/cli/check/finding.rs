@@ -1,4 +1,4 @@
-//! What `check --live` found, and where it is told.
+//! What `check --live` found, and where it is reported.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -9,7 +9,7 @@ use hyper::http::response::Parts;
 use super::fetch::clock_ahead;
 use crate::config::{Problem, Severity, Value};
 
-/// Seconds that clocks may differ before it is told, and before tokens suffer from it.
+/// Seconds that clocks may differ before it is reported, and before tokens suffer from it.
 const DRIFT: u64 = 5;
 const WRONG: u64 = 30;
 

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests at once: what is tried may be in use.
 const AT_ONCE: usize = 4;
 
-/// Tries everything; every problem is told at the key that it belongs to.
+/// Tries everything; every problem is reported at the key that it belongs to.
 pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
     let config = &loaded.config;
     let fetcher = &Fetcher::new();
@@ -144,7 +144,7 @@ async fn look_at_topics(config: &Config) -> Findings {
     found.collect()
 }
 
-/// Whether an authority refuses who shows nothing, in words that are understood.
+/// Whether an authority refuses a client without credentials, in an answer that is understood.
 async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward) -> Findings {
     let key = format!("auth.{}.path", auth.name);
     let refusal = "let it answer 401, with JSON or nothing, where nobody is logged in";
@@ -222,7 +222,7 @@ async fn cross(fetcher: &Fetcher, cors: &Cors, upstream: &Upstream, path: &str) 
         return Vec::new();
     };
     request.headers_mut().insert(ORIGIN, value);
-    // Who cannot be reached is told of elsewhere.
+    // An unreachable server is reported elsewhere.
     let Ok(head) = fetcher.send(upstream, request).await else {
         return Vec::new();
     };
@@ -284,7 +284,7 @@ pub fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
     fixed.unwrap_or(server.host_header())
 }
 
-/// As somebody at the public URL would be asked for.
+/// As for a client at the public URL.
 fn context(config: &Config, forward: &Forward) -> Context {
     let public = config.server.public_url.as_deref().unwrap_or_default();
     let is_https = public.starts_with("https:");

@@ -71,7 +71,7 @@ async fn fetch(fetcher: &Fetcher, route: &Route, poll: &Poll) -> Findings {
         headers.insert(CONTENT_TYPE, content_type.clone());
         *request.body_mut() = full(body.clone());
     }
-    // A server that cannot be reached is told of elsewhere.
+    // An unreachable server is reported elsewhere.
     let Ok(head) = fetcher.send(&route.upstream, request).await else {
         return Vec::new();
     };

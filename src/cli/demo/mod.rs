@@ -22,7 +22,7 @@ use backend::Backend;
 use lanes::Lanes;
 use viewers::Viewers;
 
-/// Serves the demonstration until the process is told to end.
+/// Serves the demonstration until a signal ends the process.
 ///
 /// # Errors
 /// An address that is taken, a temporary folder that cannot be written.
@@ -138,7 +138,7 @@ struct ConfigFile {
 impl ConfigFile {
     fn write(text: impl FnOnce(&Path) -> String) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("crossfade-demo-{}", std::process::id()));
-        // A folder that is there already belongs to somebody else: an error, not a place to write.
+        // An existing folder may belong to another user: an error, not a place to write.
         DirBuilder::new().mode(0o700).create(&folder)?;
         let path = folder.join("proxy.toml");
         fs::write(&path, text(&folder))?;
@@ -149,7 +149,7 @@ impl ConfigFile {
 impl Drop for ConfigFile {
     fn drop(&mut self) {
         if let Some(folder) = self.path.parent() {
-            // What cannot be removed is left to whoever cleans the temporary folder.
+            // What cannot be removed is left to the system's cleaning of temporary files.
             let _ = fs::remove_dir_all(folder);
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// Between two changes.
 const STEP: Duration = Duration::from_millis(400);
-/// Changes whose time the document tells, so that who comes seldom knows what was missed.
+/// Changes whose time the document holds, so that a rare reader knows what it missed.
 const RECENT: usize = 8;
 
 const TITLES: [&str; 6] = [
@@ -63,7 +63,7 @@ impl Job {
     }
 }
 
-/// Moves the jobs on until nobody holds the receiver.
+/// Moves the jobs on until no receiver is left.
 pub fn start() -> watch::Receiver<Snapshot> {
     let mut jobs: Vec<Job> = (1u32..)
         .zip(TITLES)

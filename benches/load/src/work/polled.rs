@@ -30,7 +30,7 @@ enum How {
         path: String,
         every_s: f64,
     },
-    /// Each viewer is told over WebSocket.
+    /// Each viewer is notified over WebSocket.
     Told(Target),
 }
 

@@ -1,4 +1,4 @@
-//! Processor time so far, for works whose clients are a program of somebody else.
+//! Processor time so far, for works whose clients are another program.
 
 use serde::{Deserialize, Serialize};
 
