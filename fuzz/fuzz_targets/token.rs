@@ -1,4 +1,4 @@
-//! A token from anybody, before a key that is not theirs: whatever it looks like, it vouches for nobody.
+//! A token of any client, before a key that is not the client's: whatever it looks like, it is not accepted.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ static WORLD: LazyLock<(Arc<str>, Jwt, Keys, Keys)> = LazyLock::new(|| {
         tenant: "/a/b".into(),
         roles: "roles".into(),
     };
-    // The base point of P-256: a key like any other, as long as nobody can make a fuzzer sign by it.
+    // The base point of P-256: a key like any other, as long as no fuzzer can sign by it.
     let set = br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"k1",
         "x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
         "y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"},{"kty":"oct","k":"c2VjcmV0"}]}"#;

@@ -91,7 +91,7 @@ Example:
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
-    /// Who gets WebSocket: look, dial, kill, resume.
+    /// Which clients get WebSocket: look, set, kill, resume.
     #[command(
         subcommand,
         after_help = "Example:
@@ -105,7 +105,7 @@ Example:
   crossfade config reload"
     )]
     Config(config::Command),
-    /// Who is connected: list, close, notify.
+    /// The connected clients: list, close, notify.
     #[command(
         subcommand,
         after_help = "Example:

@@ -18,7 +18,7 @@ pub enum Command {
     Status(Which),
     /// Sets the percentage that gets WebSocket.
     #[command(
-        after_help = "Lowering it leads those who are out back to the legacy transport, with their position.
+        after_help = "Lowering it moves the clients that leave back to the legacy transport, with their position.
 
 Example:
   crossfade rollout set 25 --rollout web"

@@ -11,7 +11,7 @@ use super::table::{cell, table};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Shows who is connected, the oldest connection first.
+    /// Lists the connected clients, the oldest connection first.
     #[command(after_help = "Example:
   crossfade sessions list --limit 20")]
     List {
@@ -86,7 +86,7 @@ pub struct Drain {
         conflicts_with = "cancel"
     )]
     window: String,
-    /// Takes a drain back: ready again, who is still here stays.
+    /// Takes a drain back: ready again; sessions that are still open stay.
     #[arg(long)]
     cancel: bool,
     #[command(flatten)]
@@ -174,7 +174,7 @@ async fn list(remote: Remote, limit: u16, after: Option<String>) -> Outcome {
         "QUEUED",
         "SUBSCRIPTIONS",
     ];
-    let mut text = table(heading, &rows, "nobody is connected");
+    let mut text = table(heading, &rows, "no client is connected");
     if let Some(next) = answer.json["next"].as_str() {
         text.push_str(&format!(
             "\n{} in all; more with --after {next}\n",

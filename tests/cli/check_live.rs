@@ -346,7 +346,7 @@ cors = "own"
         ),
         (
             " error: auth.open.path: ",
-            "names a user to who shows nothing",
+            "names a user to a request without credentials",
         ),
         (" warning: auth.page.path: ", "HTML page"),
         (" warning: auth.login.path: ", "answers 302"),

@@ -43,7 +43,7 @@ pub async fn replace(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         return Err(Fault::new(
             StatusCode::PRECONDITION_REQUIRED,
             "precondition_required",
-            "send If-Match with the ETag of the GET /v1/config that you edited, so that nobody's change is lost",
+            "send If-Match with the ETag of the GET /v1/config that you edited, so that no other change is lost",
         ));
     }
     let seen = asked.if_match()?;

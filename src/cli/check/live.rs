@@ -147,22 +147,22 @@ async fn look_at_topics(config: &Config) -> Findings {
 /// Whether an authority refuses a client without credentials, in an answer that is understood.
 async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward) -> Findings {
     let key = format!("auth.{}.path", auth.name);
-    let refusal = "let it answer 401, with JSON or nothing, where nobody is logged in";
+    let refusal = "let it answer 401, with JSON or nothing, where no user is logged in";
     let request = match forward::request(forward, Inputs::default(), context(config, forward)) {
         Ok(request) => request,
-        Err(why) => return vec![error(key, why.detail.into_owned(), "mend the path")],
+        Err(why) => return vec![error(key, why.detail.into_owned(), "fix the path")],
     };
     let (head, body) = match fetcher.read(&forward.upstream, request).await {
         Ok(answer) => answer,
         Err(why) => {
             let what = format!("cannot be asked: {why}");
-            return vec![error(key, what, "start the backend, or mend the path")];
+            return vec![error(key, what, "start the backend, or fix the path")];
         }
     };
     match forward::judge(&auth.name, forward, &head, &body) {
         Answer::Unknown if head.status.is_redirection() => {
             let what = format!(
-                "answers {} to who shows nothing, probably the way to a login form",
+                "answers {} to a request without credentials, probably the way to a login form",
                 head.status.as_u16()
             );
             vec![warning(key, what, refusal)]
@@ -170,19 +170,15 @@ async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward)
         Answer::Unknown => Vec::new(),
         Answer::Known(_) => {
             let what = format!(
-                "names a user to who shows nothing: everybody would be somebody (`{}`)",
+                "names a user to a request without credentials: every client would be that user (`{}`)",
                 forward.user
             );
             vec![error(key, what, refusal)]
         }
-        Answer::Beside(why) => vec![warning(key, format!("refuses nobody: {why}"), refusal)],
+        Answer::Beside(why) => vec![warning(key, format!("refuses no request: {why}"), refusal)],
         Answer::Failed(why) => {
-            let mend = "name a path where the backend tells who is logged in";
-            vec![error(
-                key,
-                format!("cannot tell who somebody is: {why}"),
-                mend,
-            )]
+            let mend = "name a path where the backend says which user is logged in";
+            vec![error(key, format!("cannot find out the user: {why}"), mend)]
         }
     }
 }
