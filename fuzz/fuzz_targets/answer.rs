@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::http::parser::response::{Answers, Asked, Flaw};
+use crossfade::http::parser::response::{Answers, Asked, ResponseViolation};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -14,7 +14,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
 });
 
-fn scan<'a>(asked: Asked, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, Flaw> {
+fn scan<'a>(
+    asked: Asked,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, ResponseViolation> {
     let mut answers = Answers::new(200);
     let mut given = Vec::new();
     answers.expect(asked);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossfade::config::{Cors, CorsMode, OriginPattern};
 use crossfade::http::host::Host;
-use crossfade::policy::cors::{Refused, Ruling, judge, preflight_method, rule};
+use crossfade::policy::cors::{CorsDecision, Refused, judge, preflight_method, rule};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
@@ -40,13 +40,13 @@ fuzz_target!(|input: (u8, &[u8])| {
     let origin = origins.next().filter(|_| origins.next().is_none());
     let is_in_the_set = origin.is_some_and(|origin| is_listed(origin.as_bytes()));
     let answer = match rule(method, &headers, &host, None, Some(&cors)) {
-        Ok(Ruling::Passes(marks)) => {
+        Ok(CorsDecision::Passes(marks)) => {
             let mut answer = HeaderMap::new();
             answer.insert("access-control-allow-origin", HeaderValue::from_static("*"));
             marks.put(&mut answer);
             answer
         }
-        Ok(Ruling::Preflight(answer)) => {
+        Ok(CorsDecision::Preflight(answer)) => {
             assert_eq!(method, Method::OPTIONS);
             answer
         }

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use crossfade::http::Fault;
+use crossfade::http::RequestViolation;
 use crossfade::http::parser::{Limits, Place, Scanner};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: (u8, &[u8])| {
 });
 
 /// Heads, clear bytes, fault.
-fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<Fault>) {
+fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<RequestViolation>) {
     let mut scanner = Scanner::new(Limits {
         bytes: 512,
         fields: 8,

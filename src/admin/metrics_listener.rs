@@ -18,7 +18,7 @@ use super::api::health;
 use super::callers::{Caller, Callers};
 use super::response::{Answer, Fault};
 use crate::server::listener;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// Scrapers at once. For one more, the one that waited longest for its next request is let go.
 const SCRAPERS: usize = 32;
@@ -40,7 +40,7 @@ impl Scrape {
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(address: SocketAddr, shared: &Arc<Shared>) -> io::Result<Scrape> {
+    pub fn open(address: SocketAddr, shared: &Arc<Services>) -> io::Result<Scrape> {
         let listener = listener::bind_shared(address)?;
         shared.telemetry.life.metrics_served(listener.local_addr()?);
         let task = tokio::spawn(serve(listener, shared.clone()));
@@ -56,7 +56,7 @@ impl Drop for Scrape {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<Services>) {
     let mut callers = Callers::new(SCRAPERS);
     let mut scrapers = JoinSet::new();
     loop {
@@ -77,7 +77,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn converse(stream: TcpStream, shared: Arc<Shared>, caller: Caller) {
+async fn converse(stream: TcpStream, shared: Arc<Services>, caller: Caller) {
     let service = service_fn(|request| {
         let (shared, caller) = (shared.clone(), caller.clone());
         async move {
@@ -94,7 +94,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>, caller: Caller) {
     let _ = connection.await;
 }
 
-fn answer(request: &Request<Incoming>, shared: &Shared) -> Answer {
+fn answer(request: &Request<Incoming>, shared: &Services) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/metrics" if is_read => health::metrics(shared),

@@ -27,12 +27,12 @@ pub use metrics_listener::Scrape;
 pub use server::serve;
 
 use crate::rollout::controller::Controller;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// What the API works on.
 pub struct Admin {
     /// The process.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     /// The stages.
     pub controller: Controller,
     /// The task that owns the configuration.

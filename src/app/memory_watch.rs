@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::memory::{ControlGroups, Memory};
 use crate::policy::load_shedding::Level;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// Between two looks at a few files of a few bytes, some tens of microseconds.
 const CALM_LOOK: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ const WINDOWS: u64 = 8;
 const SHARE: u64 = 4;
 
 /// Looks until it is stopped: a limit may be set while we run.
-pub(super) async fn watch(shared: Arc<Shared>) {
+pub(super) async fn watch(shared: Arc<Services>) {
     let groups = ControlGroups::find();
     let mut level = Level::Calm;
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-fn apply(shared: &Shared, memory: Memory, before: Level) -> Level {
+fn apply(shared: &Services, memory: Memory, before: Level) -> Level {
     let level = before.next(memory.used, memory.limit);
     if level != before {
         shared.pressure.set(level);

@@ -29,7 +29,7 @@ use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
 use crate::server::listener::Given;
 use crate::server::listener::systemd_sockets::Activated;
-use crate::session::Shared;
+use crate::session::Services;
 use crate::session::registry::Sessions;
 use crate::source;
 use crate::storage::unix_seconds;
@@ -37,7 +37,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 use listeners::{assign, bind};
 pub use process::{Built, Handle};
-use reload::{History, Prints, Reloader, Watch};
+use reload::{FileStamps, History, Reloader, Watch};
 
 /// Why it did not start.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub async fn build(
     telemetry: Arc<Telemetry>,
     mut endowment: Endowment,
 ) -> Result<Built, StartError> {
-    let mut prints = Prints::new();
+    let mut prints = FileStamps::new();
     let read = reload::read_noting(path, &mut prints).map_err(StartError::Invalid)?;
     let config = Arc::new(read.loaded.config.clone());
     telemetry.set_log(config.log.level, config.log.json, config.log.access);
@@ -128,7 +128,7 @@ pub async fn build(
     if config.tracing.endpoint.is_some() {
         upstreams.trace(&config.tracing, &telemetry);
     }
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Services {
         in_force: ArcSwap::from_pointee(InForce {
             generation,
             routes: RouteTable::new(&config.routes),

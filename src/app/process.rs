@@ -12,14 +12,14 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::listeners::Bound;
 use super::reload::Reloader;
-use super::upgrade::incoming::Leaver;
+use super::upgrade::incoming::Parent;
 use super::{memory_watch, watchdog};
 use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger, Upgrade};
-use crate::proxy::handler::Road;
+use crate::proxy::handler::ProxyHandler;
 use crate::rollout::controller::{self, Controller};
 use crate::server;
 use crate::server::listener::Given;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// Orders that may wait for the owner of the configuration.
 const ASKS: usize = 16;
@@ -27,7 +27,7 @@ const ASKS: usize = 16;
 /// Everything built, nothing served yet: outside of this process nothing has changed except that addresses are bound.
 pub struct Built {
     /// What outlives a reload.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     /// Where the rollouts stand.
     pub controller: Controller,
     pub(super) reloader: Reloader,
@@ -43,7 +43,7 @@ pub struct Handle {
     pub public: Vec<String>,
     /// The admin address, likewise.
     pub admin: String,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<Services>,
     pub(super) api: Arc<Admin>,
     hangups: mpsc::Sender<()>,
     pub(super) doors: Doors,
@@ -54,7 +54,7 @@ pub struct Handle {
     /// The listeners once more, for a process that takes over.
     pub(super) given: Vec<Given>,
     /// The process that this one has replaced, while it leaves.
-    pub(super) leaver: Option<Leaver>,
+    pub(super) leaver: Option<Parent>,
     /// Orders to upgrade.
     pub(super) upgrades: mpsc::Receiver<Upgrade>,
     /// Socket files to remove at the end.
@@ -149,7 +149,7 @@ impl Built {
         for bound in public {
             parts.push(doors.spawn(server::serve(
                 bound.listener,
-                Road,
+                ProxyHandler,
                 shared.clone(),
                 is_shut.clone(),
                 stopped.clone(),
@@ -197,7 +197,7 @@ impl Built {
 /// A task whose panic is logged and counted.
 fn spawn_watched(
     name: &'static str,
-    shared: &Arc<Shared>,
+    shared: &Arc<Services>,
     work: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
     let telemetry = shared.telemetry.clone();
@@ -210,7 +210,7 @@ fn spawn_watched(
 
 impl Handle {
     /// What outlives a reload: for tests and embedding programs.
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &Arc<Services> {
         &self.shared
     }
 

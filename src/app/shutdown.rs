@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::process::Handle;
-use crate::session::registry::Whom;
+use crate::session::registry::Selector;
 
 /// How long after the readiness went connections are still accepted, at most.
 pub(super) const LAME_DUCK: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ impl Handle {
     }
 
     async fn cut(&mut self, patience: Duration) {
-        let closed = self.shared.sessions.close(&Whom::All, GOING_AWAY).await;
+        let closed = self.shared.sessions.close(&Selector::All, GOING_AWAY).await;
         self.shared.telemetry.life.cut(closed);
         // A peer that does not answer its close frame in time is cut with the process.
         let _ = tokio::time::timeout(patience, self.shared.sessions.gone()).await;

@@ -31,7 +31,7 @@ pub enum Command {
   crossfade sessions close --id 5f3a --id 77c1 --code 4403")]
     Close {
         #[command(flatten)]
-        whom: Whom,
+        whom: Selector,
         /// 4200 come back at once, 4100 come back later, 4300 go native, 4403 get new credentials.
         #[arg(long, default_value_t = 4200, value_parser = clap::value_parser!(u16).range(1000..=4999))]
         code: u16,
@@ -61,7 +61,7 @@ pub enum Command {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Whom {
+pub struct Selector {
     /// This session; may be given several times.
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<String>,
@@ -205,8 +205,8 @@ fn row(session: &Value) -> [String; 8] {
     ]
 }
 
-async fn close(remote: Remote, whom: Whom, code: u16) -> Outcome {
-    let Whom {
+async fn close(remote: Remote, whom: Selector, code: u16) -> Outcome {
+    let Selector {
         ids,
         user,
         route,

@@ -4,7 +4,7 @@
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::Fault;
+use super::RequestViolation;
 use crate::config::Underscores;
 
 /// Names that only a proxy may set, besides everything that begins with `x-forwarded-`. The last
@@ -44,19 +44,19 @@ pub fn is_precious(name: &str) -> bool {
 /// precious names always. Returns which are gone.
 ///
 /// # Errors
-/// [`Fault::AmbiguousName`] where the policy is to reject, or where two names that are allowed fold
+/// [`RequestViolation::AmbiguousName`] where the policy is to reject, or where two names that are allowed fold
 /// into one: backends differ about which of them counts.
 pub fn disambiguate(
     headers: &mut HeaderMap,
     policy: Underscores,
-) -> Result<Vec<HeaderName>, Fault> {
+) -> Result<Vec<HeaderName>, RequestViolation> {
     let ambiguous: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_ambiguous(name.as_str()))
         .cloned()
         .collect();
     if policy == Underscores::Reject && !ambiguous.is_empty() {
-        return Err(Fault::AmbiguousName);
+        return Err(RequestViolation::AmbiguousName);
     }
     let mut dropped = Vec::new();
     for name in ambiguous {
@@ -70,7 +70,7 @@ pub fn disambiguate(
             .keys()
             .any(|other| *other != name && folds_to(name.as_str(), other.as_str()))
         {
-            return Err(Fault::AmbiguousName);
+            return Err(RequestViolation::AmbiguousName);
         }
     }
     Ok(dropped)
@@ -112,7 +112,7 @@ fn is_plain(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn left(policy: Underscores, names: &[&'static str]) -> Result<Vec<String>, Fault> {
+    fn left(policy: Underscores, names: &[&'static str]) -> Result<Vec<String>, RequestViolation> {
         let mut headers = HeaderMap::new();
         for name in names {
             headers.insert(*name, "1".parse().unwrap());
@@ -156,7 +156,7 @@ mod tests {
     fn reject_refuses_and_allow_keeps_what_passes_for_nothing() {
         assert_eq!(
             left(Underscores::Reject, &["x_mine"]),
-            Err(Fault::AmbiguousName)
+            Err(RequestViolation::AmbiguousName)
         );
         assert_eq!(left(Underscores::Reject, &["x-mine"]).unwrap(), ["x-mine"]);
         let names: Vec<_> = ALIASES.into_iter().chain(["x_mine"]).collect();
@@ -173,7 +173,7 @@ mod tests {
             &["x!user", "x_user", "x-other"],
         ] {
             let both = left(Underscores::Allow, names);
-            assert_eq!(both, Err(Fault::AmbiguousName), "{names:?}");
+            assert_eq!(both, Err(RequestViolation::AmbiguousName), "{names:?}");
         }
         assert!(left(Underscores::Allow, &["x_user", "x_user2"]).is_ok());
         let dropped = left(Underscores::Drop, &["x_user", "x.user", "x-user"]);

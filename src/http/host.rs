@@ -4,7 +4,7 @@ use hyper::Version;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 
-use super::Fault;
+use super::RequestViolation;
 
 /// A `host[:port]`, taken apart; of an HTTP/1.0 request that names none, all of it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,28 +59,28 @@ fn split(value: &HeaderValue) -> Option<(&str, Option<u16>)> {
 /// The request's host.
 ///
 /// # Errors
-/// [`Fault::Host`] where there is none (but for HTTP/1.0), more than one, one that is no `host[:port]`, or one that
+/// [`RequestViolation::Host`] where there is none (but for HTTP/1.0), more than one, one that is no `host[:port]`, or one that
 /// a target in absolute form contradicts.
-pub fn of(head: &Parts) -> Result<Host, Fault> {
+pub fn of(head: &Parts) -> Result<Host, RequestViolation> {
     let mut values = head.headers.get_all(HOST).iter();
     let value = match (values.next(), values.next()) {
         (Some(value), None) => value,
         (None, _) if head.version == Version::HTTP_10 => return of_http10(head),
-        _ => return Err(Fault::Host),
+        _ => return Err(RequestViolation::Host),
     };
-    let host = Host::parse(value).ok_or(Fault::Host)?;
+    let host = Host::parse(value).ok_or(RequestViolation::Host)?;
     let Some(authority) = head.uri.authority() else {
         return Ok(host);
     };
-    let target = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::Host)?;
+    let target = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestViolation::Host)?;
     match Host::parse(&target) {
         Some(target) if target.is_at(&host) => Ok(host),
-        _ => Err(Fault::Host),
+        _ => Err(RequestViolation::Host),
     }
 }
 
 /// HTTP/1.0 knows no `Host`, and health checkers of load balancers send none.
-fn of_http10(head: &Parts) -> Result<Host, Fault> {
+fn of_http10(head: &Parts) -> Result<Host, RequestViolation> {
     let Some(authority) = head.uri.authority() else {
         return Ok(Host {
             name: String::new(),
@@ -91,7 +91,7 @@ fn of_http10(head: &Parts) -> Result<Host, Fault> {
     let target = HeaderValue::from_str(authority.as_str()).ok();
     target
         .and_then(|target| Host::parse(&target))
-        .ok_or(Fault::Host)
+        .ok_or(RequestViolation::Host)
 }
 
 /// A port in its only spelling: digits without a zero before them.
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    fn of_request(target: &str, hosts: &[&str]) -> Result<(String, Option<u16>), Fault> {
+    fn of_request(target: &str, hosts: &[&str]) -> Result<(String, Option<u16>), RequestViolation> {
         let mut request = Request::get(target);
         for host in hosts {
             request = request.header(HOST, *host);
@@ -174,7 +174,11 @@ mod tests {
             &["[x]"],
             &["ä"],
         ] {
-            assert_eq!(of_request("/", hosts), Err(Fault::Host), "{hosts:?}");
+            assert_eq!(
+                of_request("/", hosts),
+                Err(RequestViolation::Host),
+                "{hosts:?}"
+            );
         }
     }
 
@@ -183,7 +187,7 @@ mod tests {
         for (target, host) in [
             ("/", Ok("")),
             ("http://A/", Ok("a")),
-            ("http://u@a/", Err(Fault::Host)),
+            ("http://u@a/", Err(RequestViolation::Host)),
         ] {
             let request = Request::get(target).version(Version::HTTP_10);
             let (head, ()) = request.body(()).unwrap().into_parts();
@@ -202,7 +206,11 @@ mod tests {
             ("http://a.example:81/x", "a.example"),
             ("http://u@a.example/x", "a.example"),
         ] {
-            assert_eq!(of_request(target, &[host]), Err(Fault::Host), "{target}");
+            assert_eq!(
+                of_request(target, &[host]),
+                Err(RequestViolation::Host),
+                "{target}"
+            );
         }
     }
 }

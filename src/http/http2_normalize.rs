@@ -4,7 +4,7 @@ use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Uri};
 
-use super::Fault;
+use super::RequestViolation;
 use super::parser::{Limits, TARGET_LIMIT};
 
 /// What every field of a list counts for beside its bytes (RFC 9113, section 6.5.2).
@@ -15,32 +15,36 @@ const FIELD: usize = 32;
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn translate(head: &mut Parts, protocol: Option<&str>, limits: Limits) -> Result<bool, Fault> {
+pub fn translate(
+    head: &mut Parts,
+    protocol: Option<&str>,
+    limits: Limits,
+) -> Result<bool, RequestViolation> {
     join_cookies(&mut head.headers)?;
     measure(head, limits)?;
     judge_values(&head.headers)?;
     let is_handshake = match (head.method == Method::CONNECT, protocol) {
         (false, _) => false,
         (true, Some(protocol)) if protocol.eq_ignore_ascii_case("websocket") => true,
-        (true, _) => return Err(Fault::Connect),
+        (true, _) => return Err(RequestViolation::Connect),
     };
     if head
         .uri
         .scheme_str()
         .is_some_and(|scheme| !matches!(scheme, "http" | "https"))
     {
-        return Err(Fault::Target);
+        return Err(RequestViolation::Target);
     }
     name_host(head)?;
     head.uri = match head.uri.path_and_query() {
         Some(path) => Uri::from(path.clone()),
-        None => return Err(Fault::Target),
+        None => return Err(RequestViolation::Target),
     };
     Ok(is_handshake)
 }
 
 /// A client may send every cookie in a field of its own (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) -> Result<(), Fault> {
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), RequestViolation> {
     let mut crumbs = headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
         return Ok(());
@@ -50,21 +54,22 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), Fault> {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(crumb.as_bytes());
     }
-    let joined = HeaderValue::from_maybe_shared(joined).map_err(|_| Fault::ControlByte)?;
+    let joined =
+        HeaderValue::from_maybe_shared(joined).map_err(|_| RequestViolation::ControlByte)?;
     headers.insert(COOKIE, joined);
     Ok(())
 }
 
-fn measure(head: &Parts, limits: Limits) -> Result<(), Fault> {
+fn measure(head: &Parts, limits: Limits) -> Result<(), RequestViolation> {
     let target = head
         .uri
         .path_and_query()
         .map_or(0, |path| path.as_str().len());
     if target > TARGET_LIMIT.min(limits.bytes) {
-        return Err(Fault::TargetTooLong);
+        return Err(RequestViolation::TargetTooLong);
     }
     if head.headers.len() > limits.fields {
-        return Err(Fault::TooManyFields);
+        return Err(RequestViolation::TooManyFields);
     }
     let fields = head.headers.iter();
     let fields: usize = fields
@@ -72,26 +77,26 @@ fn measure(head: &Parts, limits: Limits) -> Result<(), Fault> {
         .sum();
     let authority = head.uri.authority().map_or(0, |name| name.as_str().len());
     match fields + target + authority > limits.bytes {
-        true => Err(Fault::HeadTooLarge),
+        true => Err(RequestViolation::HeadTooLarge),
         false => Ok(()),
     }
 }
 
-fn judge_values(headers: &HeaderMap) -> Result<(), Fault> {
+fn judge_values(headers: &HeaderMap) -> Result<(), RequestViolation> {
     let is_white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     for value in headers.values().map(HeaderValue::as_bytes) {
         if is_white(value.first()) || is_white(value.last()) {
-            return Err(Fault::FieldValue);
+            return Err(RequestViolation::FieldValue);
         }
     }
     match headers.get_all(CONTENT_LENGTH).iter().nth(1) {
-        Some(_) => Err(Fault::ContentLength),
+        Some(_) => Err(RequestViolation::ContentLength),
         None => Ok(()),
     }
 }
 
 /// `Host` says what `:authority` says, which has the word where both are there.
-fn name_host(head: &mut Parts) -> Result<(), Fault> {
+fn name_host(head: &mut Parts) -> Result<(), RequestViolation> {
     let Some(authority) = head.uri.authority() else {
         // Without either it is refused where `Host` is judged.
         return Ok(());
@@ -102,9 +107,9 @@ fn name_host(head: &mut Parts) -> Result<(), Fault> {
             .as_bytes()
             .eq_ignore_ascii_case(authority.as_str().as_bytes())
     }) {
-        return Err(Fault::Host);
+        return Err(RequestViolation::Host);
     }
-    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::Host)?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestViolation::Host)?;
     head.headers.insert(HOST, host);
     Ok(())
 }
@@ -128,7 +133,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn get(target: &str, fields: &[(&str, &str)]) -> Result<Parts, Fault> {
+    fn get(target: &str, fields: &[(&str, &str)]) -> Result<Parts, RequestViolation> {
         let mut head = head(Method::GET, target, fields);
         translate(&mut head, None, LIMITS)?;
         Ok(head)
@@ -148,10 +153,13 @@ mod tests {
     #[test]
     fn two_hosts_that_differ_are_refused() {
         for hosts in [&[("host", "b")][..], &[("host", "a"), ("host", "b")]] {
-            assert_eq!(get("http://a/x", hosts).unwrap_err(), Fault::Host);
+            assert_eq!(
+                get("http://a/x", hosts).unwrap_err(),
+                RequestViolation::Host
+            );
         }
         let target = "ftp://a/x";
-        assert_eq!(get(target, &[]).unwrap_err(), Fault::Target);
+        assert_eq!(get(target, &[]).unwrap_err(), RequestViolation::Target);
     }
 
     #[test]
@@ -167,25 +175,28 @@ mod tests {
     fn limits_are_those_of_any_head() {
         let long = "x".repeat(1000);
         let refused = |target: &str, fields: &[(&str, &str)]| get(target, fields).unwrap_err();
-        assert_eq!(refused("http://a/", &[("x-a", &long)]), Fault::HeadTooLarge);
+        assert_eq!(
+            refused("http://a/", &[("x-a", &long)]),
+            RequestViolation::HeadTooLarge
+        );
         assert_eq!(
             refused("http://a/", &[("x-a", "1"); 11]),
-            Fault::TooManyFields
+            RequestViolation::TooManyFields
         );
         let target = format!("http://a/{}", "x".repeat(8192));
-        assert_eq!(refused(&target, &[]), Fault::TargetTooLong);
+        assert_eq!(refused(&target, &[]), RequestViolation::TargetTooLong);
     }
 
     #[test]
     fn values_say_exactly_one_thing() {
         for value in [" a", "a ", "\ta", "a\t"] {
             let refused = get("http://a/", &[("x-a", value)]).unwrap_err();
-            assert_eq!(refused, Fault::FieldValue, "{value:?}");
+            assert_eq!(refused, RequestViolation::FieldValue, "{value:?}");
         }
         let lengths = [("content-length", "1"), ("content-length", "1")];
         assert_eq!(
             get("http://a/", &lengths).unwrap_err(),
-            Fault::ContentLength
+            RequestViolation::ContentLength
         );
     }
 
@@ -196,7 +207,7 @@ mod tests {
             translate(&mut head, protocol, LIMITS)
         };
         assert_eq!(connect(Some("websocket")), Ok(true));
-        assert_eq!(connect(Some("connect-udp")), Err(Fault::Connect));
-        assert_eq!(connect(None), Err(Fault::Connect));
+        assert_eq!(connect(Some("connect-udp")), Err(RequestViolation::Connect));
+        assert_eq!(connect(None), Err(RequestViolation::Connect));
     }
 }

@@ -4,7 +4,7 @@
 //! the server engine, [`http2_frame_budget`] counts what HTTP/2 carries there and [`http2_normalize`] makes its requests
 //! like all others, [`validate`] judges what the engine made of them, [`path`] which resource is
 //! meant. What passes is rebuilt for the backend by [`hop_by_hop`], [`forwarded`], [`header_names`],
-//! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; [`cdn_loop`] detects a request that comes back. Everything refused in a request is a [`Fault`].
+//! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; [`cdn_loop`] detects a request that comes back. Everything refused in a request is a [`RequestViolation`].
 
 pub mod body;
 pub mod cdn_loop;
@@ -26,4 +26,4 @@ pub mod trailers;
 pub mod validate;
 mod violation;
 
-pub use violation::Fault;
+pub use violation::RequestViolation;

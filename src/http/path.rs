@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::Fault;
+use super::RequestViolation;
 
 /// Brings a path into canonical form (RFC 3986, section 6.2.2, without merging slashes): unreserved characters plain, all
 /// other escapes in upper case.
 ///
 /// # Errors
-/// [`Fault::Path`] where the canonical path has other segments than the one sent: dot segments,
+/// [`RequestViolation::Path`] where the canonical path has other segments than the one sent: dot segments,
 /// plain, encoded or beside a `;` or an encoded separator; also for broken escapes, NUL and
 /// backslashes, which some read as slashes.
-pub fn canonical(raw: &str) -> Result<Cow<'_, str>, Fault> {
+pub fn canonical(raw: &str) -> Result<Cow<'_, str>, RequestViolation> {
     if !raw.starts_with('/') {
-        return Err(Fault::Target);
+        return Err(RequestViolation::Target);
     }
     let path = match raw.bytes().all(is_plain) {
         true => Cow::Borrowed(raw),
@@ -48,7 +48,7 @@ pub fn canonical(raw: &str) -> Result<Cow<'_, str>, Fault> {
             .any(is_dots),
     };
     match has_dots {
-        true => Err(Fault::Path),
+        true => Err(RequestViolation::Path),
         false => Ok(path),
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn escaped(target: &[u8]) -> Vec<u8> {
     escaped.into_bytes()
 }
 
-fn rewrite(raw: &[u8]) -> Result<String, Fault> {
+fn rewrite(raw: &[u8]) -> Result<String, RequestViolation> {
     let mut path = String::with_capacity(raw.len() + 8);
     let mut bytes = raw.iter();
     while let Some(&byte) = bytes.next() {
@@ -92,14 +92,14 @@ fn rewrite(raw: &[u8]) -> Result<String, Fault> {
                 let low = bytes.next().and_then(|digit| hex(*digit));
                 match (high, low) {
                     (Some(high), Some(low)) => (high << 4 | low, true),
-                    _ => return Err(Fault::Path),
+                    _ => return Err(RequestViolation::Path),
                 }
             }
-            b'\\' => return Err(Fault::Path),
+            b'\\' => return Err(RequestViolation::Path),
             byte => (byte, false),
         };
         match byte {
-            0 => return Err(Fault::Path),
+            0 => return Err(RequestViolation::Path),
             byte if is_unreserved(byte) || (!is_escape && is_plain(byte)) => {
                 path.push(byte.into());
             }
@@ -151,7 +151,7 @@ pub fn without_parameters(path: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn path(raw: &str) -> Result<String, Fault> {
+    fn path(raw: &str) -> Result<String, RequestViolation> {
         canonical(raw).map(Cow::into_owned)
     }
 
@@ -209,11 +209,11 @@ mod tests {
             "/a%C1%9C.%C1%9Cb",
             "/a/..%e0%80%af/b",
         ] {
-            assert_eq!(path(raw), Err(Fault::Path), "{raw}");
+            assert_eq!(path(raw), Err(RequestViolation::Path), "{raw}");
         }
-        assert_eq!(path("*"), Err(Fault::Target));
-        assert_eq!(path(""), Err(Fault::Target));
-        assert_eq!(path("a/b"), Err(Fault::Target));
+        assert_eq!(path("*"), Err(RequestViolation::Target));
+        assert_eq!(path(""), Err(RequestViolation::Target));
+        assert_eq!(path("a/b"), Err(RequestViolation::Target));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::Fault;
+use super::RequestViolation;
 use super::body::{self, Body};
 use super::header_case::spelled;
 use super::request_id::REQUEST_ID;
@@ -123,12 +123,12 @@ impl Problem {
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
+impl From<RequestViolation> for Problem {
+    fn from(fault: RequestViolation) -> Self {
         let status = status(fault.status());
         let mut problem = Problem::new(status, fault.code(), Side::Downstream, fault.detail());
         problem.reason = Some(fault.reason());
-        if fault == Fault::Trace {
+        if fault == RequestViolation::Trace {
             let served = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
             let value = HeaderValue::from_static(served);
             problem.headers.insert(ALLOW, value);

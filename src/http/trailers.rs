@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::{Fault, header_names, hop_by_hop};
+use super::{RequestViolation, header_names, hop_by_hop};
 use crate::config::Underscores;
 
 /// Names that mean nothing behind a body, or too much: what they say had to be known before it
@@ -35,12 +35,12 @@ const MISPLACED: [&str; 21] = [
 /// Cleans the trailers of a request; `taken` are the names that only crossfade may send.
 ///
 /// # Errors
-/// [`Fault::AmbiguousName`] where `policy` says so.
+/// [`RequestViolation::AmbiguousName`] where `policy` says so.
 pub fn upward(
     trailers: &mut HeaderMap,
     policy: Underscores,
     taken: &[HeaderName],
-) -> Result<(), Fault> {
+) -> Result<(), RequestViolation> {
     header_names::remove_aliases(trailers, taken);
     header_names::disambiguate(trailers, policy)?;
     downward(trailers);
@@ -68,7 +68,7 @@ fn is_misplaced(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn left(policy: Underscores, fields: &[&'static str]) -> Result<Vec<String>, Fault> {
+    fn left(policy: Underscores, fields: &[&'static str]) -> Result<Vec<String>, RequestViolation> {
         let mut trailers = HeaderMap::new();
         for name in fields {
             trailers.insert(*name, "1".parse().unwrap());
@@ -123,6 +123,6 @@ mod tests {
         let allowed = left(Underscores::Allow, &aliases).unwrap();
         assert_eq!(allowed, ["x-plain", "x.sum"]);
         let rejected = left(Underscores::Reject, &aliases);
-        assert_eq!(rejected, Err(Fault::AmbiguousName));
+        assert_eq!(rejected, Err(RequestViolation::AmbiguousName));
     }
 }

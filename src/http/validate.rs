@@ -7,7 +7,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::host::{self, Host};
-use super::{Fault, hop_by_hop, path};
+use super::{RequestViolation, hop_by_hop, path};
 
 /// A request that may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,25 +24,25 @@ pub struct Inspected {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, Fault> {
+pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, RequestViolation> {
     if head.method == Method::CONNECT {
-        return Err(Fault::Connect);
+        return Err(RequestViolation::Connect);
     }
     if head.method == Method::TRACE {
-        return Err(Fault::Trace);
+        return Err(RequestViolation::Trace);
     }
     let mut expected = head.headers.get_all(EXPECT).iter();
     if expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Fault::Expect);
+        return Err(RequestViolation::Expect);
     }
     if head.uri.scheme_str().is_some_and(|scheme| scheme != proto) {
-        return Err(Fault::Target);
+        return Err(RequestViolation::Target);
     }
     let host = host::of(head)?;
     let path = path::canonical(head.uri.path())?;
     let is_handshake = asks_for_websocket(head);
     if is_handshake && has_body(head) {
-        return Err(Fault::UpgradeBody);
+        return Err(RequestViolation::UpgradeBody);
     }
     Ok(Inspected {
         host,
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    fn inspected(request: Builder) -> Result<Inspected, Fault> {
+    fn inspected(request: Builder) -> Result<Inspected, RequestViolation> {
         inspect(&request.body(()).unwrap().into_parts().0, "http")
     }
 
@@ -88,27 +88,31 @@ mod tests {
     #[test]
     fn connect_trace_and_other_expectations_are_refused() {
         let trace = Request::builder().method("TRACE").header("host", "a");
-        assert_eq!(inspected(trace.uri("/")), Err(Fault::Trace));
+        assert_eq!(inspected(trace.uri("/")), Err(RequestViolation::Trace));
         let connect = Request::connect("a:443").header("host", "a:443");
-        assert_eq!(inspected(connect), Err(Fault::Connect));
+        assert_eq!(inspected(connect), Err(RequestViolation::Connect));
         assert!(inspected(get("/").header("expect", "100-Continue")).is_ok());
         let other = get("/").header("expect", "200-ok");
-        assert_eq!(inspected(other), Err(Fault::Expect));
+        assert_eq!(inspected(other), Err(RequestViolation::Expect));
     }
 
     #[test]
     fn only_http_targets_and_paths_are_served() {
         assert!(inspected(get("http://a/x")).is_ok());
         for target in ["https://a/x", "ftp://a/x", "*"] {
-            assert_eq!(inspected(get(target)), Err(Fault::Target), "{target}");
+            assert_eq!(
+                inspected(get(target)),
+                Err(RequestViolation::Target),
+                "{target}"
+            );
         }
-        assert_eq!(inspected(get("/a/../b")), Err(Fault::Path));
+        assert_eq!(inspected(get("/a/../b")), Err(RequestViolation::Path));
         let over_tls = |target: &str| {
             let head = get(target).body(()).unwrap().into_parts().0;
             inspect(&head, "https").map(drop)
         };
         assert_eq!(over_tls("https://a/x"), Ok(()));
-        assert_eq!(over_tls("http://a/x"), Err(Fault::Target));
+        assert_eq!(over_tls("http://a/x"), Err(RequestViolation::Target));
     }
 
     #[test]
@@ -137,7 +141,11 @@ mod tests {
         assert!(inspected(handshake().header("content-length", "0")).is_ok());
         for (name, value) in [("content-length", "4"), ("transfer-encoding", "chunked")] {
             let with_body = handshake().header(name, value);
-            assert_eq!(inspected(with_body), Err(Fault::UpgradeBody), "{name}");
+            assert_eq!(
+                inspected(with_body),
+                Err(RequestViolation::UpgradeBody),
+                "{name}"
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 /// A rule of form that a request broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum RequestViolation {
     /// Not `method SP target SP version`.
     RequestLine,
     /// A target that is neither a path nor an `http` URL.
@@ -51,15 +51,15 @@ pub enum Fault {
     AmbiguousName,
 }
 
-impl Fault {
+impl RequestViolation {
     /// The HTTP status that says so.
     pub fn status(self) -> u16 {
         match self {
-            Fault::TargetTooLong => 414,
-            Fault::HeadTooLarge | Fault::TooManyFields => 431,
-            Fault::HeadTimeout | Fault::BodyTimeout => 408,
-            Fault::Trace => 405,
-            Fault::Expect => 417,
+            RequestViolation::TargetTooLong => 414,
+            RequestViolation::HeadTooLarge | RequestViolation::TooManyFields => 431,
+            RequestViolation::HeadTimeout | RequestViolation::BodyTimeout => 408,
+            RequestViolation::Trace => 405,
+            RequestViolation::Expect => 417,
             _ => 400,
         }
     }
@@ -67,11 +67,11 @@ impl Fault {
     /// The code of the problem document.
     pub fn code(self) -> &'static str {
         match self {
-            Fault::TargetTooLong => "uri_too_long",
-            Fault::HeadTooLarge | Fault::TooManyFields => "headers_too_large",
-            Fault::HeadTimeout | Fault::BodyTimeout => "request_timeout",
-            Fault::Trace => "method_not_allowed",
-            Fault::Expect => "expectation_failed",
+            RequestViolation::TargetTooLong => "uri_too_long",
+            RequestViolation::HeadTooLarge | RequestViolation::TooManyFields => "headers_too_large",
+            RequestViolation::HeadTimeout | RequestViolation::BodyTimeout => "request_timeout",
+            RequestViolation::Trace => "method_not_allowed",
+            RequestViolation::Expect => "expectation_failed",
             _ => "bad_request",
         }
     }
@@ -79,58 +79,62 @@ impl Fault {
     /// The word in `refused_total{reason}`.
     pub fn reason(self) -> &'static str {
         match self {
-            Fault::RequestLine => "request_line",
-            Fault::Target => "target",
-            Fault::TargetTooLong => "target_too_long",
-            Fault::Path => "path",
-            Fault::LineEnd => "line_end",
-            Fault::ControlByte => "control_byte",
-            Fault::FieldName => "field_name",
-            Fault::FieldValue => "field_value",
-            Fault::Fold => "fold",
-            Fault::ContentLength => "content_length",
-            Fault::TransferEncoding => "transfer_encoding",
-            Fault::Framing => "framing",
-            Fault::Chunk => "chunk",
-            Fault::HeadTooLarge => "head_too_large",
-            Fault::TooManyFields => "too_many_fields",
-            Fault::HeadTimeout => "head_timeout",
-            Fault::BodyTimeout => "body_timeout",
-            Fault::Host => "host",
-            Fault::Connect => "connect",
-            Fault::Trace => "trace",
-            Fault::Expect => "expect",
-            Fault::UpgradeBody => "upgrade_body",
-            Fault::AmbiguousName => "ambiguous_name",
+            RequestViolation::RequestLine => "request_line",
+            RequestViolation::Target => "target",
+            RequestViolation::TargetTooLong => "target_too_long",
+            RequestViolation::Path => "path",
+            RequestViolation::LineEnd => "line_end",
+            RequestViolation::ControlByte => "control_byte",
+            RequestViolation::FieldName => "field_name",
+            RequestViolation::FieldValue => "field_value",
+            RequestViolation::Fold => "fold",
+            RequestViolation::ContentLength => "content_length",
+            RequestViolation::TransferEncoding => "transfer_encoding",
+            RequestViolation::Framing => "framing",
+            RequestViolation::Chunk => "chunk",
+            RequestViolation::HeadTooLarge => "head_too_large",
+            RequestViolation::TooManyFields => "too_many_fields",
+            RequestViolation::HeadTimeout => "head_timeout",
+            RequestViolation::BodyTimeout => "body_timeout",
+            RequestViolation::Host => "host",
+            RequestViolation::Connect => "connect",
+            RequestViolation::Trace => "trace",
+            RequestViolation::Expect => "expect",
+            RequestViolation::UpgradeBody => "upgrade_body",
+            RequestViolation::AmbiguousName => "ambiguous_name",
         }
     }
 
     /// One sentence for a person.
     pub fn detail(self) -> &'static str {
         match self {
-            Fault::RequestLine => "the request line is not a method, a target and HTTP/1.1",
-            Fault::Target => "the request target is neither a path nor an http URL",
-            Fault::TargetTooLong => "the request target is too long",
-            Fault::Path => "the path could be read in more than one way",
-            Fault::LineEnd => "a line of the request head does not end in CR LF",
-            Fault::ControlByte => "a control byte stands in the request head",
-            Fault::FieldName => "a header field has no proper name before its colon",
-            Fault::FieldValue => "a header field's value begins or ends with white space",
-            Fault::Fold => "a header field continues on a second line",
-            Fault::ContentLength => "Content-Length is not one number",
-            Fault::TransferEncoding => "Transfer-Encoding is not exactly chunked",
-            Fault::Framing => "Content-Length and Transfer-Encoding exclude each other",
-            Fault::Chunk => "the chunked body does not follow the grammar",
-            Fault::HeadTooLarge => "the request head is too large",
-            Fault::TooManyFields => "the request has too many header fields",
-            Fault::HeadTimeout => "the request head did not arrive in time",
-            Fault::BodyTimeout => "the request body did not arrive in time",
-            Fault::Host => "Host is not one host[:port], or not the one of the target",
-            Fault::Connect => "CONNECT is not served here",
-            Fault::Trace => "TRACE is not served here",
-            Fault::Expect => "only 100-continue may be expected",
-            Fault::UpgradeBody => "a WebSocket handshake has no body",
-            Fault::AmbiguousName => "a header field's name may pass for another one",
+            RequestViolation::RequestLine => {
+                "the request line is not a method, a target and HTTP/1.1"
+            }
+            RequestViolation::Target => "the request target is neither a path nor an http URL",
+            RequestViolation::TargetTooLong => "the request target is too long",
+            RequestViolation::Path => "the path could be read in more than one way",
+            RequestViolation::LineEnd => "a line of the request head does not end in CR LF",
+            RequestViolation::ControlByte => "a control byte stands in the request head",
+            RequestViolation::FieldName => "a header field has no proper name before its colon",
+            RequestViolation::FieldValue => {
+                "a header field's value begins or ends with white space"
+            }
+            RequestViolation::Fold => "a header field continues on a second line",
+            RequestViolation::ContentLength => "Content-Length is not one number",
+            RequestViolation::TransferEncoding => "Transfer-Encoding is not exactly chunked",
+            RequestViolation::Framing => "Content-Length and Transfer-Encoding exclude each other",
+            RequestViolation::Chunk => "the chunked body does not follow the grammar",
+            RequestViolation::HeadTooLarge => "the request head is too large",
+            RequestViolation::TooManyFields => "the request has too many header fields",
+            RequestViolation::HeadTimeout => "the request head did not arrive in time",
+            RequestViolation::BodyTimeout => "the request body did not arrive in time",
+            RequestViolation::Host => "Host is not one host[:port], or not the one of the target",
+            RequestViolation::Connect => "CONNECT is not served here",
+            RequestViolation::Trace => "TRACE is not served here",
+            RequestViolation::Expect => "only 100-continue may be expected",
+            RequestViolation::UpgradeBody => "a WebSocket handshake has no body",
+            RequestViolation::AmbiguousName => "a header field's name may pass for another one",
         }
     }
 }

@@ -25,7 +25,7 @@ use super::key::{Credentials, Identity, Scope, Target, TopicKey, last_event_id};
 use super::role::Leader;
 use super::shards::Shards;
 use super::squeeze::Squeeze;
-use super::topic::{Birth, Topic, left_behind};
+use super::topic::{Topic, TopicInit, left_behind};
 use super::types::{Limits, Phase, Start};
 use super::upkeep;
 use super::wake::Signal;
@@ -170,7 +170,7 @@ impl Node {
                 }
                 _ => None,
             };
-            let birth = Birth {
+            let birth = TopicInit {
                 key: key.clone(),
                 shard,
                 target: target.clone(),
@@ -201,7 +201,7 @@ impl Node {
         let permit = self.permit(self.permit_of_owner(&target)?, Some(own_read))?;
         let number = self.own_reads.fetch_add(1, Ordering::Relaxed);
         let key = shared.key.of_own_read(number);
-        let topic = self.make(Birth {
+        let topic = self.make(TopicInit {
             shard: self.shard_of(&key),
             key,
             target,
@@ -239,7 +239,7 @@ impl Node {
         // The other process has judged the owner's number: the topic is in use.
         let owner = self.counts.grant_to_owner(&target, target.owner);
         let permit = self.permit(owner, None).ok()?;
-        let topic = self.make(Birth {
+        let topic = self.make(TopicInit {
             key: key.clone(),
             shard,
             target,
@@ -258,7 +258,7 @@ impl Node {
         Some(topic)
     }
 
-    fn make(self: &Arc<Self>, birth: Birth) -> Arc<Topic> {
+    fn make(self: &Arc<Self>, birth: TopicInit) -> Arc<Topic> {
         let meters = self.telemetry.hub.topic_meters(&birth.target.route.name);
         let (home, budget) = (self.clone(), self.budget.clone());
         Arc::new(Topic::new(home, birth, budget, meters, Handle::current()))

@@ -56,7 +56,7 @@ pub(super) trait Home: Send + Sync {
 }
 
 /// What a new topic is made from.
-pub(super) struct Birth {
+pub(super) struct TopicInit {
     pub key: TopicKey,
     pub shard: usize,
     pub target: Arc<Target>,
@@ -76,12 +76,12 @@ pub(super) fn fresh_epoch() -> Epoch {
 impl Topic {
     pub fn new(
         home: Arc<dyn Home>,
-        birth: Birth,
+        birth: TopicInit,
         budget: Arc<Budget>,
         meters: TopicMeters,
         runtime: Handle,
     ) -> Self {
-        let Birth {
+        let TopicInit {
             key,
             shard,
             target,

@@ -18,11 +18,11 @@ use crate::http::body::Body;
 use crate::http::header_text::Text;
 use crate::http::trailers;
 use crate::policy::auth::Denied;
-use crate::server::http1_state::Traffic;
+use crate::server::http1_state::Http1State;
 use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 
 /// What is known of an exchange; dropping it writes the access line.
-pub struct Account {
+pub struct RequestRecord {
     /// The request, and the client that sent it.
     pub request: Asked,
     /// The route's name.
@@ -47,7 +47,7 @@ pub struct Account {
     /// How far its answer has come.
     answer: Progress,
     /// The HTTP/1 wire's notice board, which counts what is under way.
-    traffic: Option<Traffic>,
+    traffic: Option<Http1State>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -73,15 +73,15 @@ struct Progress {
     is_whole: bool,
 }
 
-impl Account {
+impl RequestRecord {
     /// Opens an account.
     pub fn open(
         request: Asked,
         span: Span,
-        traffic: Option<Traffic>,
+        traffic: Option<Http1State>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Account {
+        RequestRecord {
             request,
             route: None,
             asked_for: None,
@@ -158,7 +158,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         if let Some(traffic) = &self.traffic {
             traffic.answered();
@@ -241,7 +241,7 @@ impl hyper::body::Body for Counted {
 
 struct Followed {
     body: Body,
-    account: Account,
+    account: RequestRecord,
 }
 
 impl hyper::body::Body for Followed {

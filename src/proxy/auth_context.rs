@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use super::subprotocol::Offer;
+use super::subprotocol::Subprotocols;
 use crate::http::reserved_params::Parameters;
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::{Admission, Identity};
-use crate::policy::rate_limit::Seat;
+use crate::policy::rate_limit::ConnectionPermit;
 
 /// What came with a request that passed the edge, besides its head.
 pub struct Came {
     /// Its subprotocols.
-    pub offer: Offer,
+    pub offer: Subprotocols,
     /// Its parameters that are ours.
     pub parameters: Parameters,
     /// The client that the policies accepted.
-    pub entrant: Entrant,
+    pub entrant: AuthContext,
 }
 
 /// The client behind a request, as far as the edge has judged it.
 #[derive(Default)]
-pub struct Entrant {
+pub struct AuthContext {
     /// What the policies of the place say.
     pub entry: Entry,
     /// The users that policies of other readings of the path have accepted.
@@ -28,7 +28,7 @@ pub struct Entrant {
     /// What was presented beside header fields.
     pub extras: Extras,
     /// A seat under a policy's caps, kept as long as the connection.
-    pub seat: Option<Seat>,
+    pub seat: Option<ConnectionPermit>,
 }
 
 /// What the policies of a place say of a client.
@@ -45,7 +45,7 @@ pub enum Entry {
     TurnedAway(u16),
 }
 
-impl Entrant {
+impl AuthContext {
     /// The user that a policy has accepted, and the credential.
     pub fn admission(&self) -> Option<&Arc<Admission>> {
         match &self.entry {

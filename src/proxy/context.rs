@@ -15,12 +15,12 @@ use crate::http::problem::Problem;
 use crate::http::validate::Inspected;
 use crate::router::{InForce, Match};
 use crate::server::client_connection::Connection;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// A request whose form is valid.
-pub struct Exchange {
+pub struct RequestContext {
     /// What outlives a reload.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     /// The configuration that this exchange is judged by.
     pub in_force: Arc<InForce>,
     /// Its number.
@@ -56,7 +56,7 @@ pub struct Address<'a> {
     pub query: Option<&'a str>,
 }
 
-impl Exchange {
+impl RequestContext {
     /// Puts together what is known of a request.
     pub fn new(
         connection: &Connection,
@@ -67,7 +67,7 @@ impl Exchange {
         head: &Parts,
     ) -> Self {
         let trusted = &in_force.config.server.trusted_proxies;
-        Exchange {
+        RequestContext {
             shared: connection.shared.clone(),
             id,
             client: forwarded::client(
@@ -89,7 +89,7 @@ impl Exchange {
     }
 }
 
-impl Exchange {
+impl RequestContext {
     /// What decides where it belongs.
     pub fn address(&self) -> Address<'_> {
         Address {

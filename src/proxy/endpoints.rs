@@ -8,14 +8,14 @@ use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::auth_context::Entrant;
-use super::context::{Address, Exchange};
+use super::auth_context::AuthContext;
+use super::context::{Address, RequestContext};
 use super::error_response;
 use super::transport_choice::{Cohort, decide_for_all};
 use crate::config::Rollout;
 use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
-use crate::http::{Fault, path, reserved_params};
+use crate::http::{RequestViolation, path, reserved_params};
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::ticket::LIFE;
 use crate::policy::auth::{Admission, Identity, Ticketed};
@@ -89,7 +89,7 @@ pub struct About {
 
 /// `PREFIX/transport[?path=…]`: which transport this client is to use, and where.
 pub fn transport(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     head: &Parts,
     about: Option<&About>,
     identity: Option<&Identity>,
@@ -100,7 +100,7 @@ pub fn transport(
     let has_name = !exchange.client.host.value.is_empty();
     if !has_name && exchange.in_force.config.server.public_url.is_none() {
         // HTTP/1.0 without `Host`: there is no URL to report.
-        return Err(Fault::Host.into());
+        return Err(RequestViolation::Host.into());
     }
     let answer = match about {
         Some(about) => for_path(exchange, &head.headers, about, identity),
@@ -117,9 +117,9 @@ pub fn transport(
 
 /// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, for a client with credentials.
 pub fn ticket(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     head: &Parts,
-    entrant: &Entrant,
+    entrant: &AuthContext,
 ) -> Result<Response<Body>, Problem> {
     if head.method != Method::POST {
         return Err(Problem::method_not_allowed("POST"));
@@ -163,7 +163,7 @@ struct Answer {
 }
 
 fn for_path(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     headers: &HeaderMap,
     about: &About,
     identity: Option<&Identity>,
@@ -189,7 +189,7 @@ fn for_path(
     }
 }
 
-fn for_all(exchange: &Exchange, headers: &HeaderMap, identity: Option<&Identity>) -> Answer {
+fn for_all(exchange: &RequestContext, headers: &HeaderMap, identity: Option<&Identity>) -> Answer {
     let routes = exchange.in_force.routes.bridged();
     let rollouts = routes.filter_map(|route| route.rollout.as_ref());
     let cohort = Cohort::recognise(exchange, headers, identity, rollouts);
@@ -203,7 +203,7 @@ fn for_all(exchange: &Exchange, headers: &HeaderMap, identity: Option<&Identity>
     }
 }
 
-fn document(exchange: &Exchange, answer: &Answer) -> String {
+fn document(exchange: &RequestContext, answer: &Answer) -> String {
     let is_websocket = answer.decision.transport == Transport::WebSocket;
     let rollout = answer.rollout.as_deref();
     json!({
@@ -222,7 +222,7 @@ fn document(exchange: &Exchange, answer: &Answer) -> String {
 
 /// The percentage set last; without a rollout all or none.
 fn percent(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     rollout: Option<&Rollout>,
     transport: Transport,
 ) -> serde_json::Number {
@@ -236,7 +236,7 @@ fn percent(
     rollout::percent_number(set.unwrap_or(everybody))
 }
 
-fn websocket_url(exchange: &Exchange, url: &str) -> String {
+fn websocket_url(exchange: &RequestContext, url: &str) -> String {
     let server = &exchange.in_force.config.server;
     let base = match &server.public_url {
         Some(public) => public.clone(),

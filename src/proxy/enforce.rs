@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
-use super::auth_context::{Came, Entrant, Entry};
-use super::context::Exchange;
+use super::auth_context::{AuthContext, Came, Entry};
+use super::context::RequestContext;
 use super::limits;
-use super::subprotocol::Offer;
+use super::subprotocol::Subprotocols;
 use super::target::Destination;
 use crate::config::{Auth, Cors, Route};
 use crate::http::body::{self, Body};
@@ -19,7 +19,7 @@ use crate::http::reserved_params::{self, Parameters, Taken};
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::forward::Context;
 use crate::policy::auth::{Admission, Check, Denied, context, csrf};
-use crate::policy::cors::{self, Marks, Ruling};
+use crate::policy::cors::{self, CorsDecision, CorsHeaders};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::router::InForce;
 
@@ -40,15 +40,15 @@ pub enum Checked {
 /// # Errors
 /// The first check that it does not pass.
 pub async fn enforce(
-    exchange: &mut Exchange,
+    exchange: &mut RequestContext,
     in_force: &InForce,
     head: &Parts,
     destination: &Destination,
     ask: Ask,
-    marks: &mut Marks,
+    marks: &mut CorsHeaders,
 ) -> Result<Checked, Problem> {
     let place = destination.policies(in_force);
-    let (mut offer, mut parameters) = (Offer::default(), Parameters::default());
+    let (mut offer, mut parameters) = (Subprotocols::default(), Parameters::default());
     let (mut extras, mut seat, mut others) = (Extras::default(), None, Vec::new());
     let mut checks = Checks::new(ask, place);
     let entry = loop {
@@ -116,7 +116,7 @@ pub async fn enforce(
     Ok(Checked::Passed(Came {
         offer,
         parameters,
-        entrant: Entrant {
+        entrant: AuthContext {
             entry,
             others,
             extras,
@@ -127,7 +127,7 @@ pub async fn enforce(
 
 /// Whether a request satisfies what guards another reading of its path; the user that its policy accepts.
 async fn satisfy(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     head: &Parts,
     other: &Route,
     extras: &Extras,
@@ -172,7 +172,7 @@ impl<'a> Checks<'a> {
     }
 
     /// Goes on to the next step that has to be run; what has to be counted on the way is counted.
-    fn next(&mut self, exchange: &Exchange) -> Result<Next<'_>, Problem> {
+    fn next(&mut self, exchange: &RequestContext) -> Result<Next<'_>, Problem> {
         loop {
             let view = View {
                 ask: self.ask,
@@ -197,7 +197,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    async fn identify(&mut self, exchange: &Exchange, head: &Parts, extras: &Extras) {
+    async fn identify(&mut self, exchange: &RequestContext, head: &Parts, extras: &Extras) {
         let outcome = identify(exchange, &head.headers, self.place.auth, extras);
         self.outcome = Some(outcome.await);
     }
@@ -273,7 +273,7 @@ pub(super) fn take_parameters(
 }
 
 /// What was presented beside header fields; a ticket is for one handshake, and nothing else.
-pub(super) fn extras_of(offer: Option<&Offer>, parameters: &Parameters) -> Extras {
+pub(super) fn extras_of(offer: Option<&Subprotocols>, parameters: &Parameters) -> Extras {
     Extras {
         subprotocol: offer.and_then(|offer| offer.bearer.clone()),
         message: None,
@@ -290,7 +290,7 @@ pub(super) fn judge_origin(
     is_handshake: bool,
     head: &Parts,
     cors: Option<&Cors>,
-    marks: &mut Marks,
+    marks: &mut CorsHeaders,
 ) -> Result<Option<Response<Body>>, Problem> {
     let public_url = in_force.config.server.public_url.as_deref();
     if is_handshake {
@@ -298,11 +298,11 @@ pub(super) fn judge_origin(
         return Ok(None);
     }
     match cors::rule(&head.method, &head.headers, host, public_url, cors) {
-        Ok(Ruling::Passes(granted)) => {
+        Ok(CorsDecision::Passes(granted)) => {
             *marks = granted;
             Ok(None)
         }
-        Ok(Ruling::Preflight(headers)) => {
+        Ok(CorsDecision::Preflight(headers)) => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = hyper::StatusCode::NO_CONTENT;
             *response.headers_mut() = headers;
@@ -317,13 +317,13 @@ pub(super) fn judge_origin(
 
 /// What is put onto the answer where there is no place whose policy could say so: by `[cors.default]`, so that a page may read
 /// what was wrong.
-pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
+pub fn marks_of_nowhere(exchange: &RequestContext, head: &Parts) -> CorsHeaders {
     let config = &exchange.in_force.config;
     let default = config.cors.get("default").map(|cors| &**cors);
     let (host, public_url) = (&exchange.client.host, config.server.public_url.as_deref());
     match cors::rule(&head.method, &head.headers, host, public_url, default) {
-        Ok(Ruling::Passes(marks)) => marks,
-        Ok(Ruling::Preflight(_)) => Marks::default(),
+        Ok(CorsDecision::Passes(marks)) => marks,
+        Ok(CorsDecision::Preflight(_)) => CorsHeaders::default(),
         Err(refused) => refused.marks,
     }
 }
@@ -333,7 +333,7 @@ pub fn marks_of_nowhere(exchange: &Exchange, head: &Parts) -> Marks {
 /// # Errors
 /// No authority verifies it.
 async fn identify(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     headers: &HeaderMap,
     auths: &[Arc<Auth>],
     extras: &Extras,

@@ -8,11 +8,11 @@ use hyper::header::{
 };
 
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
-use crate::http::Fault;
+use crate::http::RequestViolation;
 use crate::http::problem::{self, Problem};
 use crate::policy::auth::Denied;
 use crate::policy::cors::OriginRefused;
-use crate::policy::rate_limit::{Crowded, Exceeded, headers};
+use crate::policy::rate_limit::{Exceeded, TooManyConnections, headers};
 use crate::router::{self, Unclear};
 
 /// Seconds after which a user may try whether another of their connections has ended.
@@ -26,7 +26,7 @@ impl Problem {
     }
 
     /// A path that is refused as it is written.
-    pub fn of_path(fault: Fault, path: &str) -> Self {
+    pub fn of_path(fault: RequestViolation, path: &str) -> Self {
         let mut problem = Problem::from(fault);
         problem.detail = router::path_detail(fault, path);
         problem
@@ -34,7 +34,7 @@ impl Problem {
 
     /// A path that a backend may read as one that other policies guard.
     pub fn unclear_path(unclear: &Unclear) -> Self {
-        let mut problem = Problem::from(Fault::Path);
+        let mut problem = Problem::from(RequestViolation::Path);
         problem.detail = unclear.detail();
         problem
     }
@@ -141,10 +141,10 @@ impl Problem {
     }
 
     /// The newest connection of a user, or an address, that has as many as it may have.
-    pub fn crowded(crowded: Crowded) -> Self {
+    pub fn crowded(crowded: TooManyConnections) -> Self {
         let detail = match crowded {
-            Crowded::User => "more connections than this user may have",
-            Crowded::Address => "more connections than this address may have",
+            TooManyConnections::User => "more connections than this user may have",
+            TooManyConnections::Address => "more connections than this address may have",
         };
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut problem = Problem::new(status, "rate_limited", Side::Edge, detail);

@@ -12,11 +12,11 @@ use futures_util::future::select_all;
 use hyper::header::HeaderValue;
 use tokio::time::sleep;
 
-use super::auth_context::Entrant;
-use super::context::Exchange;
+use super::auth_context::AuthContext;
+use super::context::RequestContext;
 use crate::http::header_text::Text;
 use crate::policy::auth::{Admission, Denied, context};
-use crate::session::Shared;
+use crate::session::Services;
 
 /// What takes less than this is not looked at: most answers do, and a revocation may take a second.
 const BRIEF: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ enum State {
 type Over = Pin<Box<dyn Future<Output = Denied> + Send>>;
 
 struct Fresh {
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
     admission: Arc<Admission>,
     others: Vec<Arc<Admission>>,
     host: HeaderValue,
@@ -69,7 +69,7 @@ impl Fresh {
 
 impl Expiry {
     /// Of the credentials that have let a request in, where any has.
-    pub fn of(exchange: &Exchange, entrant: &Entrant) -> Self {
+    pub fn of(exchange: &RequestContext, entrant: &AuthContext) -> Self {
         let mut others = entrant.others.clone();
         let first = entrant.admission().cloned().or_else(|| others.pop());
         let fresh = first.map(|admission| Fresh {

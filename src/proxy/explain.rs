@@ -22,7 +22,7 @@ use crate::policy::Ask;
 use crate::policy::auth::Identity;
 use crate::rollout::{self, Candidate, Stages};
 use crate::router::InForce;
-use crate::session::Shared;
+use crate::session::Services;
 pub use document::{Explanation, Verdict};
 use head::{client_of, head_of};
 use user::identity_of;
@@ -56,7 +56,7 @@ pub struct World<'a> {
     /// The rollouts' stages; a rollout without one is as the file has it.
     pub stages: &'a Stages,
     /// The running sidecar, where there is one.
-    pub shared: Option<&'a Shared>,
+    pub shared: Option<&'a Services>,
 }
 
 /// Judges a request.

@@ -9,9 +9,9 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
-use super::access_log::Account;
+use super::access_log::RequestRecord;
 use super::auth_context::Came;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::expiry::Expiry;
 use super::transport_choice::Cohort;
 use super::{error_response, redirect};
@@ -21,11 +21,11 @@ use crate::http::body::Body;
 use crate::http::header_case::Spelling;
 use crate::http::problem::Problem;
 use crate::http::request_id::REQUEST_ID;
-use crate::http::{Fault, forwarded, header_names, hop_by_hop, reserved_params};
+use crate::http::{RequestViolation, forwarded, header_names, hop_by_hop, reserved_params};
 use crate::policy::auth::Denied;
 use crate::router::Match;
 use crate::server::client_connection::Connection;
-use crate::server::request_body::Arriving;
+use crate::server::request_body::RequestBody;
 use crate::upstream::{ClientAddress, Purpose};
 
 const TRANSPORT: HeaderName = HeaderName::from_static("crossfade-transport");
@@ -35,12 +35,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// client is to use.
 pub async fn pass(
     connection: &Connection,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: &Match,
     head: Parts,
-    body: Arriving,
+    body: RequestBody,
     came: &Came,
-    account: &mut Account,
+    account: &mut RequestRecord,
 ) -> Result<Response<Body>, Problem> {
     let route = &found.route;
     let marks = route.source.is_some().then(|| {
@@ -70,7 +70,7 @@ pub async fn pass(
 
 /// Counts an ordinary answer for the rollout of its route: what WebSocket is compared with. What the client itself has broken says
 /// nothing of either side.
-fn measure(exchange: &Exchange, rollout: &Rollout, answer: &Result<Response<Body>, Problem>) {
+fn measure(exchange: &RequestContext, rollout: &Rollout, answer: &Result<Response<Body>, Problem>) {
     let status = match answer {
         Ok(response) => response.status(),
         Err(problem) if problem.side == Side::Downstream => return,
@@ -84,12 +84,12 @@ fn measure(exchange: &Exchange, rollout: &Rollout, answer: &Result<Response<Body
 
 async fn go(
     connection: &Connection,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: &Match,
     head: Parts,
-    body: Arriving,
+    body: RequestBody,
     came: &Came,
-    account: &mut Account,
+    account: &mut RequestRecord,
 ) -> Result<Response<Body>, Problem> {
     let method = head.method.clone();
     account.expiry = Expiry::of(exchange, &came.entrant);
@@ -109,10 +109,10 @@ async fn go(
 
 /// Sends a request to the route's backend, and cleans the answer's head.
 pub async fn send(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: &Match,
     request: Request<Body>,
-    account: &mut Account,
+    account: &mut RequestRecord,
 ) -> Result<Response<Body>, Problem> {
     let (upstreams, route) = (&exchange.shared.upstreams, &found.route);
     account.backend = Some(route.upstream.clone());
@@ -142,10 +142,10 @@ pub async fn send(
 /// The request as the backend gets it.
 pub fn request(
     connection: &Connection,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: &Match,
     head: Parts,
-    body: Arriving,
+    body: RequestBody,
     came: &Came,
 ) -> Result<Request<Body>, Problem> {
     // Only a socket of ours can refuse or ask clients that are not accepted yet: no backend sees them.
@@ -224,7 +224,12 @@ pub fn request(
 
 /// Sends the identity to the backend, after every field that only passes for it was removed. A client cannot nominate away what
 /// is added here.
-fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchange, came: &Came) {
+fn identify(
+    headers: &mut HeaderMap,
+    spelling: &mut Spelling,
+    exchange: &RequestContext,
+    came: &Came,
+) {
     let identity_headers = &exchange.in_force.config.identity_headers;
     for name in identity_headers {
         spelling.forget_name(name);
@@ -256,7 +261,7 @@ fn identify(headers: &mut HeaderMap, spelling: &mut Spelling, exchange: &Exchang
 }
 
 /// Path and query as they go upstream; as they came, where nothing of them is ours and the path was canonical.
-fn url(exchange: &Exchange, came: Uri) -> Result<Uri, Problem> {
+fn url(exchange: &RequestContext, came: Uri) -> Result<Uri, Problem> {
     if came.path() != &*exchange.path || came.query() != exchange.query.as_deref() {
         return parse(reserved_params::join(
             &exchange.path,
@@ -264,15 +269,15 @@ fn url(exchange: &Exchange, came: Uri) -> Result<Uri, Problem> {
         ));
     }
     let url = came.into_parts().path_and_query.map(Uri::from);
-    url.ok_or(Problem::from(Fault::Target))
+    url.ok_or(Problem::from(RequestViolation::Target))
 }
 
 fn parse(url: String) -> Result<Uri, Problem> {
-    Uri::try_from(url).map_err(|_| Problem::from(Fault::Target))
+    Uri::try_from(url).map_err(|_| Problem::from(RequestViolation::Target))
 }
 
 /// A write that the backend took triggers the polls that it changes.
-fn refresh(exchange: &Exchange, method: &hyper::Method) {
+fn refresh(exchange: &RequestContext, method: &hyper::Method) {
     for (route, shared) in exchange
         .in_force
         .routes

@@ -8,8 +8,8 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 
-use super::access_log::{Account, Asked};
-use super::context::Exchange;
+use super::access_log::{Asked, RequestRecord};
+use super::context::RequestContext;
 use super::enforce::{self, Checked};
 use super::target::Destination;
 use super::{endpoints, forward, tunnel, websocket};
@@ -19,40 +19,40 @@ use crate::http::forwarded::{self, Peer};
 use crate::http::header_case::Spelling;
 use crate::http::problem::Problem;
 use crate::http::request_id::{self, REQUEST_ID};
-use crate::http::{Fault, cdn_loop, header_names, validate};
+use crate::http::{RequestViolation, cdn_loop, header_names, validate};
 use crate::policy::Ask;
-use crate::policy::cors::Marks;
+use crate::policy::cors::CorsHeaders;
 use crate::policy::load_shedding::Level;
 use crate::router::InForce;
 use crate::server::client_connection::Connection;
 use crate::server::handler::Handler;
-use crate::server::http1_state::Traffic;
-use crate::server::request_body::Arriving;
+use crate::server::http1_state::Http1State;
+use crate::server::request_body::RequestBody;
 
 /// Seconds after which a client that met an overload may try again, spread at random.
 const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
 /// The request path as the server's handler.
 #[derive(Clone, Copy)]
-pub struct Road;
+pub struct ProxyHandler;
 
-impl Handler for Road {
+impl Handler for ProxyHandler {
     fn handle(
         self,
         connection: Arc<Connection>,
-        request: Request<Arriving>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Body>> + Send {
         dispatch(connection, request)
     }
 }
 
 /// Answers one request. Every answer bears its number, and its account is followed to the end.
-async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Response<Body> {
+async fn dispatch(connection: Arc<Connection>, request: Request<RequestBody>) -> Response<Body> {
     let in_force = connection.shared.in_force.load_full();
     let trusted = &in_force.config.server.trusted_proxies;
     let peer = connection.remote.peer(trusted);
     let telemetry = &connection.shared.telemetry;
-    let mut account = Account::open(
+    let mut account = RequestRecord::open(
         Asked {
             id: request_id::of(peer, request.headers()),
             method: request.method().clone(),
@@ -69,7 +69,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
     let is_reusable = request.version() <= Version::HTTP_11;
     let (head, body) = request.into_parts();
     let is_waited_for = validate::names_websocket(&head) && body.is_nothing();
-    let mut marks = Marks::default();
+    let mut marks = CorsHeaders::default();
     let outcome = walk(
         &connection,
         in_force,
@@ -82,7 +82,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<Arriving>) -> Re
     .await;
     // What is missing of a body that we refuse is not waited for: the connection ends behind the answer.
     let is_cut_off =
-        outcome.is_err() && (connection.traffic.as_ref()).is_some_and(Traffic::is_in_body);
+        outcome.is_err() && (connection.traffic.as_ref()).is_some_and(Http1State::is_in_body);
     let mut response = outcome.unwrap_or_else(|problem| {
         // A body that broke a rule is known by the exchange that it broke.
         let broken = || Some(connection.traffic.as_ref()?.fault()?.reason());
@@ -138,14 +138,14 @@ async fn walk(
     in_force: Arc<InForce>,
     peer: Peer,
     mut head: Parts,
-    body: Arriving,
-    account: &mut Account,
-    marks: &mut Marks,
+    body: RequestBody,
+    account: &mut RequestRecord,
+    marks: &mut CorsHeaders,
 ) -> Result<Response<Body>, Problem> {
     let server = &in_force.config.server;
 
     // Hygiene. What broke a rule below the engine arrives here as a mark.
-    if let Some(fault) = head.extensions.remove::<Fault>() {
+    if let Some(fault) = head.extensions.remove::<RequestViolation>() {
         return Err(fault.into());
     }
     let mut dropped = Vec::new();
@@ -165,7 +165,8 @@ async fn walk(
         telemetry.edge.fields_dropped(dropped.len(), name.as_str());
     }
     let id = account.request.id.clone();
-    let mut exchange = Exchange::new(connection, in_force.clone(), peer, id, inspected, &head);
+    let mut exchange =
+        RequestContext::new(connection, in_force.clone(), peer, id, inspected, &head);
     account.request.remote.clone_from(&exchange.client.ip);
     account.request.path.clone_from(&exchange.path);
 

@@ -1,15 +1,15 @@
 //! How much is taken on, and of which client: the checks that count.
 
-use super::context::Exchange;
+use super::context::RequestContext;
 use crate::config::RateLimit;
 use crate::http::problem::Problem;
 use crate::policy::Policies;
 use crate::policy::auth::{Admission, Identity};
-use crate::policy::rate_limit::{Crowded, Key, Kind, NO_ROUTE, Seat};
+use crate::policy::rate_limit::{ConnectionPermit, Key, Kind, NO_ROUTE, TooManyConnections};
 
 /// Takes one request, or one handshake, from what a policy allows.
 pub fn count(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     limit: &RateLimit,
     place: Policies<'_>,
     user: Option<&Identity>,
@@ -30,7 +30,10 @@ pub fn count(
 }
 
 /// A seat among the connections of this address.
-pub fn take_seat(exchange: &Exchange, place: Policies<'_>) -> Result<Option<Seat>, Problem> {
+pub fn take_seat(
+    exchange: &RequestContext,
+    place: Policies<'_>,
+) -> Result<Option<ConnectionPermit>, Problem> {
     let Some(limit) = place.rate_limit else {
         return Ok(None);
     };
@@ -44,11 +47,11 @@ pub fn take_seat(exchange: &Exchange, place: Policies<'_>) -> Result<Option<Seat
 
 /// The same seat among the connections of this user.
 pub fn count_for(
-    exchange: &Exchange,
+    exchange: &RequestContext,
     place: Policies<'_>,
     admission: &Admission,
-    seat: &mut Seat,
-) -> Result<(), Crowded> {
+    seat: &mut ConnectionPermit,
+) -> Result<(), TooManyConnections> {
     let counted = seat.count_for(&admission.identity.principal());
     counted.inspect_err(|_| {
         let name = place.rate_limit.map_or("", |limit| &limit.name);
@@ -58,7 +61,7 @@ pub fn count_for(
 
 /// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others get the time of
 /// their retry.
-pub async fn handshake(exchange: &Exchange) -> Result<(), Problem> {
+pub async fn handshake(exchange: &RequestContext) -> Result<(), Problem> {
     let limit = exchange.in_force.config.server.limits.handshakes;
     let admitted = exchange.shared.handshakes.admit(limit).await;
     admitted.map_err(|retry| {

@@ -3,12 +3,12 @@
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LOCATION, HeaderValue, LOCATION};
 
-use super::context::Exchange;
+use super::context::RequestContext;
 use crate::config::Upstream;
 use crate::http::host::Host;
 
 /// Lets `Location` and `Content-Location` name the public address in place of the upstream's own.
-pub fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &Exchange) {
+pub fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &RequestContext) {
     if upstream.host.is_none() {
         return;
     }
@@ -24,7 +24,7 @@ pub fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &Exchange
 }
 
 /// Scheme, host and port that clients use; nothing where they named none: then the path says it.
-fn public(exchange: &Exchange) -> String {
+fn public(exchange: &RequestContext) -> String {
     let client = &exchange.client;
     match &exchange.in_force.config.server.public_url {
         Some(public) => public.clone(),

@@ -17,7 +17,7 @@ const BEARER: &str = "cf.bearer.";
 
 /// What a client offers.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct Subprotocols {
     /// `crossfade.v1.json`.
     pub json: bool,
     /// `crossfade.v1.raw`.
@@ -28,13 +28,13 @@ pub struct Offer {
     pub bearer: Option<String>,
 }
 
-impl Offer {
+impl Subprotocols {
     /// Reads the field.
     ///
     /// # Errors
     /// 400 where a `cf.bearer.` item holds no token, or there are two.
-    pub fn read(headers: &HeaderMap) -> Result<Offer, Problem> {
-        let mut offer = Offer::default();
+    pub fn read(headers: &HeaderMap) -> Result<Subprotocols, Problem> {
+        let mut offer = Subprotocols::default();
         for item in hop_by_hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
             offer.any = true;
             offer.json |= item == JSON;

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use super::context::Address;
 use super::endpoints::{self, About, Own};
 use super::handshake;
-use super::subprotocol::Offer;
+use super::subprotocol::Subprotocols;
 use crate::config::{CorsMode, Route};
 use crate::http::problem::Problem;
 use crate::policy::{Policies, cors};
@@ -134,7 +134,7 @@ impl Destination {
         is_handshake: bool,
         is_draining: bool,
         head: &Parts,
-    ) -> Result<Option<Offer>, Problem> {
+    ) -> Result<Option<Subprotocols>, Problem> {
         if !is_handshake {
             return match self {
                 Destination::Multiplex => Err(Problem::upgrade_required()),
@@ -146,7 +146,7 @@ impl Destination {
         if is_ours && is_draining {
             return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
         }
-        Offer::read(&head.headers).map(Some)
+        Subprotocols::read(&head.headers).map(Some)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use super::context::Exchange;
+use super::context::RequestContext;
 use crate::config::{By, Config, Rollout, Route};
 use crate::http::reserved_params;
 use crate::policy::auth::Identity;
@@ -28,7 +28,7 @@ impl Cohort {
     /// Recognises the client. Where one of `rollouts` goes by the sticky cookie and none of ours
     /// came, a new unit is made, and judged from now on.
     pub fn recognise<'r>(
-        exchange: &Exchange,
+        exchange: &RequestContext,
         headers: &HeaderMap,
         identity: Option<&Identity>,
         mut rollouts: impl Iterator<Item = &'r Arc<Rollout>>,
@@ -57,7 +57,7 @@ impl Cohort {
     }
 
     /// Decides for one route, and counts it.
-    pub fn decide(&self, exchange: &Exchange, route: &Route) -> Decision {
+    pub fn decide(&self, exchange: &RequestContext, route: &Route) -> Decision {
         let stages = exchange.shared.stages.load();
         let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
         if let Some(rollout) = &route.rollout {

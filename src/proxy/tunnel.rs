@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::access_log::Account;
+use super::access_log::RequestRecord;
 use super::auth_context::Came;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::expiry::Expiry;
 use super::{copy, forward, handshake, subprotocol};
 use crate::config::{CorsMode, Route};
@@ -31,13 +31,13 @@ use crate::http::header_text::Text;
 use crate::http::hop_by_hop;
 use crate::http::problem::Problem;
 use crate::policy::cors;
-use crate::policy::rate_limit::Seat;
+use crate::policy::rate_limit::ConnectionPermit;
 use crate::router::Match;
 use crate::server::client_connection::Connection;
-use crate::server::request_body::Arriving;
+use crate::server::request_body::RequestBody;
 use crate::server::upgrade::{Granted, Upgrade};
 use crate::telemetry::Tunnel;
-use crate::upstream::Hold;
+use crate::upstream::InFlight;
 
 /// How long one half may go on after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(10);
@@ -45,12 +45,12 @@ const HALF_OPEN: Duration = Duration::from_secs(10);
 /// Asks the backend for a WebSocket on behalf of the client.
 pub async fn open(
     connection: &Arc<Connection>,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: &Match,
     head: Parts,
-    body: Arriving,
+    body: RequestBody,
     came: Came,
-    account: &mut Account,
+    account: &mut RequestRecord,
 ) -> Result<Response<Body>, Problem> {
     let key = handshake::key(&head.headers)?;
     let expected = derive_accept_key(key.as_bytes());
@@ -80,7 +80,7 @@ pub async fn open(
         return Err(Problem::bad_handshake("this connection cannot be upgraded"));
     };
     let (mut head, _) = response.into_parts();
-    let held = head.extensions.remove::<Hold>();
+    let held = head.extensions.remove::<InFlight>();
     let journey = Journey {
         id: exchange.id.clone(),
         route: found.route.clone(),
@@ -102,7 +102,7 @@ pub async fn open(
 }
 
 /// What both halves keep until the end.
-type Held = (Arc<Connection>, Option<Hold>, Option<Seat>);
+type Held = (Arc<Connection>, Option<InFlight>, Option<ConnectionPermit>);
 
 /// How the log names a tunnel.
 struct Journey {

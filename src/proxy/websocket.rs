@@ -10,9 +10,9 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::auth_context::{Came, Entrant, Entry};
-use super::context::Exchange;
-use super::subprotocol::{JSON, Offer, RAW};
+use super::auth_context::{AuthContext, Came, Entry};
+use super::context::RequestContext;
+use super::subprotocol::{JSON, RAW, Subprotocols};
 use super::transport_choice::{Cohort, decide_for_all};
 use super::{error_response, handshake};
 use crate::http::body::{self, Body};
@@ -30,7 +30,7 @@ use crate::transport::websocket::reader::Limits;
 /// A handshake on a bridged route's own path.
 pub fn single(
     connection: &Arc<Connection>,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     found: Match,
     head: Parts,
     came: Came,
@@ -77,7 +77,7 @@ pub fn single(
 /// A handshake on `PREFIX/ws`.
 pub fn multiplex(
     connection: &Arc<Connection>,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     head: Parts,
     came: Came,
 ) -> Result<Response<Body>, Problem> {
@@ -101,7 +101,7 @@ pub fn multiplex(
 }
 
 /// Only subprotocols that are not ours are no handshake for us; `raw` is served on a route's own path.
-pub(super) fn expect_known(offer: &Offer, is_single: bool) -> Result<(), Problem> {
+pub(super) fn expect_known(offer: &Subprotocols, is_single: bool) -> Result<(), Problem> {
     match offer.any && !offer.json && !(is_single && offer.raw) {
         true => Err(Problem::bad_handshake("no subprotocol is known")),
         false => Ok(()),
@@ -111,13 +111,13 @@ pub(super) fn expect_known(offer: &Offer, is_single: bool) -> Result<(), Problem
 /// A handshake taken apart.
 struct Asked<'a> {
     route: &'a str,
-    offer: Offer,
+    offer: Subprotocols,
     /// The subprotocol to name in the answer.
     protocol: Option<&'static str>,
     mode: Mode,
     cohort: Cohort,
     decision: Decision,
-    entrant: Entrant,
+    entrant: AuthContext,
 }
 
 impl Asked<'_> {
@@ -136,7 +136,7 @@ impl Asked<'_> {
 
 fn answer(
     connection: &Arc<Connection>,
-    exchange: &Exchange,
+    exchange: &RequestContext,
     mut head: Parts,
     asked: Asked<'_>,
 ) -> Result<Response<Body>, Problem> {
@@ -176,7 +176,7 @@ fn answer(
                 .handshake_accepted(asked.route, label, reason);
         }
     }
-    let Entrant {
+    let AuthContext {
         entry,
         mut extras,
         seat,

@@ -13,13 +13,13 @@ use super::{Reading, Unclear, fits_host, fits_method};
 use crate::config::{ENCODINGS, Route};
 
 /// All routes by their folded templates; protected ones come first where two fold into one.
-pub(super) struct Lookalikes {
+pub(super) struct AmbiguousPaths {
     root: Node,
     /// A guarded template is not in lower case itself: then even a plain path may be meant for it.
     looks_at_all: bool,
 }
 
-impl Lookalikes {
+impl AmbiguousPaths {
     /// `None` where nothing is protected: then it is all the same.
     pub(super) fn new(routes: &[Arc<Route>]) -> Option<Self> {
         let (guarded, open): (Vec<_>, Vec<_>) =
@@ -38,7 +38,7 @@ impl Lookalikes {
             let (shape, names) = Shape::parse(&route.path.to_ascii_lowercase());
             root.insert(shape.parts(), Named::new(route.clone(), names));
         }
-        Some(Lookalikes { root, looks_at_all })
+        Some(AmbiguousPaths { root, looks_at_all })
     }
 
     /// The readings of this canonical path that lead to routes which are guarded otherwise than `found`, one for each route;

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use hyper::Method;
 
 use crate::config::{Config, ENCODINGS, Route};
-use crate::http::Fault;
+use crate::http::RequestViolation;
 use crate::http::path::without_parameters;
-use ambiguous_path::{Elsewhere, Lookalikes};
+use ambiguous_path::{AmbiguousPaths, Elsewhere};
 use template::{Shape, decode};
 use tree::{Named, Node};
 
@@ -33,7 +33,7 @@ pub struct InForce {
 /// All routes, ready to be asked.
 pub struct RouteTable {
     root: Node,
-    lookalikes: Option<Lookalikes>,
+    lookalikes: Option<AmbiguousPaths>,
     bridged: Vec<Arc<Route>>,
     writes: Vec<Write>,
 }
@@ -78,13 +78,13 @@ impl Unclear {
     pub fn detail(&self) -> Cow<'static, str> {
         let reading = self.reading.as_deref().filter(|reading| is_short(reading));
         let Some(reading) = reading else {
-            return Fault::Path.detail().into();
+            return RequestViolation::Path.detail().into();
         };
         let or = match self.may_be_taken {
             true => ", or list its encodings in `encoded` of the route",
             false => "",
         };
-        let (what, reading) = (Fault::Path.detail(), without_parameters(reading));
+        let (what, reading) = (RequestViolation::Path.detail(), without_parameters(reading));
         format!(
             "{what}: a backend may take it for `{reading}`, which other policies guard; send the path that is meant{or}"
         )
@@ -93,8 +93,8 @@ impl Unclear {
 }
 
 /// One sentence about a path that is refused as it is written; where it has another reading, that is named.
-pub fn path_detail(fault: Fault, path: &str) -> Cow<'static, str> {
-    let reading = (fault == Fault::Path && is_short(path))
+pub fn path_detail(fault: RequestViolation, path: &str) -> Cow<'static, str> {
+    let reading = (fault == RequestViolation::Path && is_short(path))
         .then(|| readings::other(path))
         .flatten();
     match reading {
@@ -133,7 +133,7 @@ impl RouteTable {
         }
         RouteTable {
             root,
-            lookalikes: Lookalikes::new(routes),
+            lookalikes: AmbiguousPaths::new(routes),
             bridged: routes
                 .iter()
                 .filter(|route| route.source.is_some())

@@ -7,26 +7,26 @@ use hyper::Version;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
-use super::http1_state::Traffic;
+use super::http1_state::Http1State;
 use crate::config::Network;
 use crate::http::forwarded::Peer;
 use crate::http::header_names;
 use crate::http::header_text::Text;
 use crate::http::proxy_protocol::Source;
 use crate::policy::connection_limits::Permit;
-use crate::session::Shared;
+use crate::session::Services;
 use crate::upstream::Pins;
 
 /// One downstream connection, as every exchange on it sees it.
 pub struct Connection {
     /// What outlives a reload.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     /// Where it comes from.
     pub remote: Remote,
     /// Its address as text.
     pub peer: Text,
     /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
-    pub traffic: Option<Traffic>,
+    pub traffic: Option<Http1State>,
     /// Its place among the connections; goes with an upgrade.
     pub permit: Arc<Permit>,
     /// Backends' connections that it has authenticated.

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::client_connection::{Connection, Remote};
 use super::handler::Handler;
-use super::http1::guard::Wire;
-use super::http1_state::Traffic;
+use super::http1::guard::Http1Guard;
+use super::http1_state::Http1State;
 use super::socket::Line;
 use super::tls::{self, Dropped};
 use super::tls_stream::Stream;
@@ -19,7 +19,7 @@ use crate::config::{ProxyProtocol, Server};
 use crate::http::forwarded;
 use crate::http::problem::Problem;
 use crate::policy::connection_limits::Permit;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// How long the answer to a rejected client may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub async fn carry(
     line: Line,
     address: Option<IpAddr>,
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
     handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -80,8 +80,8 @@ pub async fn carry(
         ))
         .await;
     }
-    let traffic = Traffic::default();
-    let wire = Wire::new(stream, limits, traffic.clone(), connections);
+    let traffic = Http1State::default();
+    let wire = Http1Guard::new(stream, limits, traffic.clone(), connections);
     let wire = wire.begun_with(beginning);
     let connection = connection(Some(traffic.clone()));
     http1::serve(wire, traffic, connection, limits, handler, stop).await;
@@ -91,7 +91,7 @@ pub async fn carry(
 fn find_place(
     line: Line,
     remote: &Remote,
-    shared: &Shared,
+    shared: &Services,
     server: &Server,
 ) -> Result<(Stream, Permit), Dropped> {
     let counted = remote.counted(&server.trusted_proxies);
@@ -105,7 +105,7 @@ fn find_place(
 async fn arrive(
     mut line: Line,
     remote: &mut Remote,
-    shared: &Shared,
+    shared: &Services,
     server: &Server,
 ) -> Result<(Stream, Permit), Dropped> {
     let (limits, trusted) = (&server.limits, &server.trusted_proxies);
@@ -137,7 +137,7 @@ async fn arrive(
 }
 
 /// Closes the connection of a rejected client.
-async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server) {
+async fn part(dropped: Dropped, remote: Remote, shared: &Services, server: &Server) {
     let place = shared.connections.linger();
     let refused = |reason| {
         shared
@@ -167,7 +167,7 @@ async fn part(dropped: Dropped, remote: Remote, shared: &Shared, server: &Server
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::handler::Road;
+    use crate::proxy::handler::ProxyHandler;
 
     fn room<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
@@ -177,7 +177,8 @@ mod tests {
     /// the next connection. Around the task's future the runtime has 104 bytes more, and allocates 128 at a time.
     #[test]
     fn a_connection_leaves_no_more_room_than_a_session_takes() {
-        let carried = room(|line, address, shared, stop| carry(line, address, shared, Road, stop));
+        let carried =
+            room(|line, address, shared, stop| carry(line, address, shared, ProxyHandler, stop));
         assert!(carried <= 2304 - 104, "{carried} bytes");
     }
 }

@@ -12,7 +12,7 @@ use super::accept::accept;
 use super::reject;
 use super::socket::Line;
 use crate::server::listener::Listener;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// How many clients can be answered at once.
 const DESCRIPTORS: usize = 16;
@@ -33,7 +33,7 @@ impl Reserve {
 
     /// Spends the reserve on clients that wait: each gets a `503` and is closed. Returns how many they were. The reserve is
     /// filled again as far as descriptors have come free.
-    pub async fn turn_away(&mut self, listener: &Listener, shared: &Shared) -> usize {
+    pub async fn turn_away(&mut self, listener: &Listener, shared: &Services) -> usize {
         let config = shared.in_force.load().config.clone();
         let spent = self.0.len();
         self.0.clear();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::{Request, Response};
 
 use super::client_connection::Connection;
-use super::request_body::Arriving;
+use super::request_body::RequestBody;
 use crate::http::body::Body;
 
 /// Answers one request after the other.
@@ -14,6 +14,6 @@ pub trait Handler: Copy + Send + Sync + 'static {
     fn handle(
         self,
         connection: Arc<Connection>,
-        request: Request<Arriving>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Body>> + Send;
 }

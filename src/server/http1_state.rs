@@ -9,12 +9,12 @@ use bytes::Bytes;
 use hyper::Response;
 
 use super::tls_stream::Stream;
-use crate::http::Fault;
+use crate::http::RequestViolation;
 use crate::http::header_case::Spelling;
 
 /// One connection's notice board. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Traffic(Arc<Board>);
+pub struct Http1State(Arc<Board>);
 
 /// What takes a connection over when its handshake has been answered, with what the client had sent behind it.
 pub type Heir = Box<dyn FnOnce(Stream, Bytes) + Send>;
@@ -22,7 +22,7 @@ pub type Heir = Box<dyn FnOnce(Stream, Bytes) + Send>;
 #[derive(Default)]
 struct Board {
     under_way: AtomicUsize,
-    fault: OnceLock<Fault>,
+    fault: OnceLock<RequestViolation>,
     declined: AtomicBool,
     /// Whether a body is under way of which not all has come.
     is_in_body: AtomicBool,
@@ -45,7 +45,7 @@ struct Letters {
     going: Option<Box<Spelling>>,
 }
 
-impl Traffic {
+impl Http1State {
     /// How the names of the request are spelled that the engine has just read.
     pub fn came(&self) -> Option<Spelling> {
         self.letters().came.take().map(|came| *came)
@@ -81,7 +81,7 @@ impl Traffic {
     }
 
     /// Why the connection has no future, once it has none.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<RequestViolation> {
         self.0.fault.get().copied()
     }
 
@@ -153,7 +153,7 @@ impl Traffic {
     }
 
     /// The connection has no future; the first fault counts.
-    pub fn set_fault(&self, fault: Fault) {
+    pub fn set_fault(&self, fault: RequestViolation) {
         let _ = self.0.fault.set(fault);
     }
 

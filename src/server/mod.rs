@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::server::listener::Listener;
-use crate::session::Shared;
+use crate::session::Services;
 use accept::{accept, prepare};
 use fd_reserve::Reserve;
 use handler::Handler;
@@ -44,7 +44,7 @@ const REST: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: Listener,
     handler: impl Handler,
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
     mut shut: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
 ) {
@@ -83,7 +83,7 @@ pub async fn serve(
     }
 }
 
-fn note(shared: &Shared, ended: Result<(), JoinError>) {
+fn note(shared: &Services, ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         shared.telemetry.life.panicked("connection");
     }

@@ -29,7 +29,7 @@ pub enum Verdict {
 
 /// The clocks of a connection's reading half.
 #[derive(Debug)]
-pub struct Patience {
+pub struct ReadTimeout {
     head: Duration,
     body_idle: Option<Duration>,
     /// Bytes that make a window's rate.
@@ -54,10 +54,10 @@ struct Window {
     bytes: u64,
 }
 
-impl Patience {
+impl ReadTimeout {
     pub fn new(limits: &Limits) -> Self {
         let now = Instant::now();
-        Patience {
+        ReadTimeout {
             head: limits.header_timeout,
             body_idle: limits.body_idle_timeout,
             enough: limits.body_min_rate.saturating_mul(WINDOW.as_secs()),
@@ -155,8 +155,8 @@ mod tests {
 
     use super::*;
 
-    fn patience() -> Patience {
-        Patience::new(&Limits {
+    fn patience() -> ReadTimeout {
+        ReadTimeout::new(&Limits {
             response_headers: 200,
             connections: 1,
             connections_per_ip: None,
@@ -173,7 +173,12 @@ mod tests {
     }
 
     /// After how many seconds it runs out, when `bytes` come every second.
-    async fn runs_out(patience: &mut Patience, place: Place, is_busy: bool, bytes: usize) -> u64 {
+    async fn runs_out(
+        patience: &mut ReadTimeout,
+        place: Place,
+        is_busy: bool,
+        bytes: usize,
+    ) -> u64 {
         let begun = Instant::now();
         for second in 1..200 {
             let next = begun + Duration::from_secs(second);
@@ -208,7 +213,7 @@ mod tests {
     /// After how many seconds a body runs out of which a piece comes every `every` seconds, of an exchange whose answer sends
     /// something as often as `answering` says, once its head is out; 300 where it does not.
     async fn body_runs_out(
-        mut patience: Patience,
+        mut patience: ReadTimeout,
         every: u64,
         bytes: usize,
         answering: Option<u64>,

@@ -9,41 +9,41 @@ use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::http1_state::Traffic;
+use super::http1_state::Http1State;
 use crate::error::{Error, Kind};
 use crate::http::body::{self, Body};
-use crate::http::{Fault, trailers};
+use crate::http::{RequestViolation, trailers};
 use crate::router::InForce;
 
 /// A request's body as it comes in.
-pub enum Arriving {
+pub enum RequestBody {
     /// There is none.
     Nothing,
     /// Over HTTP/1, where the wire judges and times it.
-    Http1(Incoming, Traffic),
+    Http1(Incoming, Http1State),
     /// Over a stream of HTTP/2, which judges and times it by itself.
     Http2(Body),
 }
 
-impl Arriving {
+impl RequestBody {
     /// The body that the engine of HTTP/1 gives.
-    pub fn http1(body: Incoming, traffic: &Traffic) -> Arriving {
+    pub fn http1(body: Incoming, traffic: &Http1State) -> RequestBody {
         match body.is_end_stream() {
-            true => Arriving::Nothing,
-            false => Arriving::Http1(body, traffic.clone()),
+            true => RequestBody::Nothing,
+            false => RequestBody::Http1(body, traffic.clone()),
         }
     }
 
     /// Whether there is nothing of it.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Arriving::Nothing)
+        matches!(self, RequestBody::Nothing)
     }
 
     /// The body as the backend gets it: of the same length where that is known, its errors the
     /// client's, its trailers under the rules of fields.
     pub fn upward(self, in_force: &Arc<InForce>) -> Body {
         match self {
-            Arriving::Nothing => body::empty(),
+            RequestBody::Nothing => body::empty(),
             body => {
                 let in_force = in_force.clone();
                 Upward { body, in_force }.boxed_unsync()
@@ -53,7 +53,7 @@ impl Arriving {
 }
 
 struct Upward {
-    body: Arriving,
+    body: RequestBody,
     in_force: Arc<InForce>,
 }
 
@@ -64,7 +64,7 @@ impl Upward {
         match trailers::upward(&mut trailers, policy, taken) {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(fault) => {
-                if let Arriving::Http1(_, traffic) = &self.body {
+                if let RequestBody::Http1(_, traffic) = &self.body {
                     traffic.set_fault(fault);
                 }
                 Err(Error::downstream(Kind::Broken, fault.detail()))
@@ -82,12 +82,12 @@ impl hyper::body::Body for Upward {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = match &mut self.body {
-            Arriving::Nothing => None,
-            Arriving::Http1(body, traffic) => {
+            RequestBody::Nothing => None,
+            RequestBody::Http1(body, traffic) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 frame.map(|frame| frame.map_err(|error| explain(&error, traffic.fault())))
             }
-            Arriving::Http2(upload) => ready!(Pin::new(upload).poll_frame(cx)),
+            RequestBody::Http2(upload) => ready!(Pin::new(upload).poll_frame(cx)),
         };
         Poll::Ready(frame.map(|frame| match frame?.into_trailers() {
             Ok(trailers) => self.clean(trailers),
@@ -97,24 +97,26 @@ impl hyper::body::Body for Upward {
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
-            Arriving::Nothing => true,
-            Arriving::Http1(body, _) => body.is_end_stream(),
-            Arriving::Http2(upload) => upload.is_end_stream(),
+            RequestBody::Nothing => true,
+            RequestBody::Http1(body, _) => body.is_end_stream(),
+            RequestBody::Http2(upload) => upload.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Arriving::Nothing => SizeHint::with_exact(0),
-            Arriving::Http1(body, _) => body.size_hint(),
-            Arriving::Http2(upload) => upload.size_hint(),
+            RequestBody::Nothing => SizeHint::with_exact(0),
+            RequestBody::Http1(body, _) => body.size_hint(),
+            RequestBody::Http2(upload) => upload.size_hint(),
         }
     }
 }
 
-fn explain(error: &hyper::Error, fault: Option<Fault>) -> Error {
+fn explain(error: &hyper::Error, fault: Option<RequestViolation>) -> Error {
     match fault {
-        Some(fault @ Fault::BodyTimeout) => Error::downstream(Kind::Timeout, fault.detail()),
+        Some(fault @ RequestViolation::BodyTimeout) => {
+            Error::downstream(Kind::Timeout, fault.detail())
+        }
         Some(fault) => Error::downstream(Kind::Broken, fault.detail()),
         None => Error::downstream(Kind::Gone, format!("the body broke off: {error}")),
     }

@@ -10,14 +10,14 @@ use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::http1_state::Traffic;
+use super::http1_state::Http1State;
 use super::http2::{Duplex, Promised};
 use super::tls_stream::Stream;
 
 /// A connection, or a stream of one, that will be the client's once its handshake is answered.
 pub enum Upgrade {
     /// The whole connection, after its `101`.
-    Http1(Traffic),
+    Http1(Http1State),
     /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
     Http2(oneshot::Receiver<Duplex>),
 }
@@ -41,7 +41,7 @@ pub enum Socket {
 
 impl Upgrade {
     /// Takes it out of a handshake that came over a connection with this notice board.
-    pub fn of(handshake: &mut Extensions, traffic: Option<&Traffic>) -> Option<Upgrade> {
+    pub fn of(handshake: &mut Extensions, traffic: Option<&Http1State>) -> Option<Upgrade> {
         if handshake.remove::<OnUpgrade>().is_some() {
             return traffic.cloned().map(Upgrade::Http1);
         }

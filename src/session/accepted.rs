@@ -11,7 +11,7 @@ use super::keep::Keep;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Admission;
 use crate::policy::connection_limits::Permit;
-use crate::policy::rate_limit::Seat;
+use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::Codec;
 use crate::protocol::json::Json;
 use crate::protocol::raw::{Named, Plain, Wrapped};
@@ -31,7 +31,7 @@ pub struct Opening {
     /// A `hello` has to say which user it is, before anything else.
     pub awaits_hello: bool,
     /// A seat under the caps of a policy.
-    pub seat: Option<Seat>,
+    pub seat: Option<ConnectionPermit>,
     /// What the connection carries.
     pub mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).

@@ -17,7 +17,7 @@ pub(super) const NO_CODE: u16 = 1005;
 const BROKE_OFF: u16 = 1006;
 
 /// What the log says of a connection when it is over.
-pub(super) struct Life {
+pub(super) struct AccessRecord {
     /// The handshake's.
     pub request_id: Box<str>,
     pub opened: Instant,
@@ -31,7 +31,7 @@ pub(super) struct Life {
     pub has_panicked: bool,
 }
 
-impl Life {
+impl AccessRecord {
     /// Counts among the sessions that their rollout sends to this transport.
     pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
         let member = cx.member();

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::accepted::Opening;
-use super::access_record::{Life, NO_CODE};
+use super::access_record::{AccessRecord, NO_CODE};
 use super::auth::Access;
 use super::client::Client;
 use super::context::{Context, Realm};
@@ -29,7 +29,7 @@ use super::subscription::Subscription;
 use super::timer::Timer;
 use super::upstream_request::Call;
 use super::welcome::Beginning;
-use super::{Shared, slow};
+use super::{Services, slow};
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Tag, Violation};
 use crate::router::InForce;
@@ -63,7 +63,7 @@ pub(super) struct Session {
     /// Where the client may come back.
     pub(super) parking: Option<Box<Parking>>,
     /// For the line that it leaves in the log.
-    pub(super) life: Box<Life>,
+    pub(super) life: Box<AccessRecord>,
 }
 
 /// What a round came to.
@@ -82,7 +82,7 @@ impl Session {
         mut transport: Box<dyn Transport>,
         opening: Opening,
         in_force: Arc<InForce>,
-        shared: Arc<Shared>,
+        shared: Arc<Services>,
     ) -> Self {
         let rules = &in_force.config.websocket;
         let now = Instant::now();
@@ -127,7 +127,7 @@ impl Session {
             closing_until: None,
             delivery: Delivery::default(),
             parking,
-            life: Box::new(Life {
+            life: Box::new(AccessRecord {
                 request_id: opening.request_id.into(),
                 opened: now,
                 meters,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::Shared;
+use super::Services;
 use super::accepted::Mode;
 use super::client::Located;
 use super::handle::Member;
-use super::registry::Membership;
+use super::registry::Registration;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
 use crate::error::Refusal;
 use crate::policy::auth::Admission;
@@ -17,8 +17,8 @@ use crate::router::InForce;
 
 /// See the module.
 pub(super) struct Context {
-    pub shared: Arc<Shared>,
-    pub membership: Membership,
+    pub shared: Arc<Services>,
+    pub membership: Registration,
     /// As of the last look; reloads and stages ask for another one.
     pub in_force: Arc<InForce>,
     pub realm: Realm,

@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 pub use crate::session::credentials::Presented;
 pub use accepted::{Handshake, Mode, Opening, SingleForm};
-pub use services::Shared;
+pub use services::Services;
 
 use crate::router::InForce;
 use crate::transport::Transport;
@@ -52,7 +52,7 @@ pub fn run(
     transport: Box<dyn Transport>,
     opening: Opening,
     in_force: Arc<InForce>,
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
 ) -> impl Future<Output = ()> + Send + 'static {
     connection::Session::new(transport, opening, in_force, shared)
 }

@@ -43,7 +43,7 @@ struct Present {
 
 /// Which sessions are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum Selector {
     /// These ids.
     Ids(Vec<String>),
     /// Those of a user.
@@ -55,7 +55,7 @@ pub enum Whom {
 }
 
 /// Keeps a session listed while it lives.
-pub(super) struct Membership {
+pub(super) struct Registration {
     pub member: Arc<Member>,
     house: Arc<House>,
 }
@@ -112,15 +112,15 @@ impl Sessions {
     }
 
     /// Closes those meant with this code, soon. Returns how many.
-    pub async fn close(&self, whom: &Whom, code: u16) -> usize {
+    pub async fn close(&self, whom: &Selector, code: u16) -> usize {
         let mut members = self.members();
         match whom {
-            Whom::Ids(ids) => members.retain(|member| ids.iter().any(|id| **id == *member.id)),
-            Whom::User(user) => {
+            Selector::Ids(ids) => members.retain(|member| ids.iter().any(|id| **id == *member.id)),
+            Selector::User(user) => {
                 members.retain(|member| member.knows(|known| known.identity.user == *user));
             }
-            Whom::Route(route) => members = listing::that_listen_to(route, members).await,
-            Whom::All => {}
+            Selector::Route(route) => members = listing::that_listen_to(route, members).await,
+            Selector::All => {}
         }
         let closed = members.iter().filter(|member| member.order_to_close(code));
         closed.count()
@@ -225,14 +225,14 @@ impl Sessions {
     }
 
     /// Lists a new session; one that comes during a drain is notified at once.
-    pub(super) fn enter(&self, member: Member) -> Membership {
+    pub(super) fn enter(&self, member: Member) -> Registration {
         let member = Arc::new(member);
         let mut present = lock(&self.house.present);
         present.members.insert(member.number, member.clone());
         if let Some((window, why)) = present.drain {
             member.direct(Directive::Drain(window, why));
         }
-        Membership {
+        Registration {
             member,
             house: self.house.clone(),
         }
@@ -248,7 +248,7 @@ impl Sessions {
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut present = lock(&self.house.present);
         present.members.remove(&self.member.number);

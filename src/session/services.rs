@@ -18,7 +18,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
 /// Everything that outlives a reload; made once by `app`.
-pub struct Shared {
+pub struct Services {
     /// The configuration in force; only `reload` stores into it.
     pub in_force: ArcSwap<InForce>,
     /// Every rollout's stage; only `rollout::controller` stores into it.
@@ -39,7 +39,7 @@ pub struct Shared {
     pub connections: Connections,
     /// How near the system's memory limit is; only `app` stores into it.
     pub pressure: Pressure,
-    /// Signs the sticky cookie where the configuration has no secret; see [`Shared::secret`].
+    /// Signs the sticky cookie where the configuration has no secret; see [`Services::secret`].
     pub own_secret: Vec<u8>,
     /// This instance's random id (`welcome.node`).
     pub node: String,
@@ -49,7 +49,7 @@ pub struct Shared {
     pub draining: AtomicBool,
 }
 
-impl Shared {
+impl Services {
     /// What signs the sticky cookie: the configuration's secret, else our own.
     pub fn secret<'a>(&'a self, config: &'a Config) -> &'a [u8] {
         match &config.server.secret {

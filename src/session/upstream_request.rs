@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use headers::{headers_of, told};
 
-use super::Shared;
+use super::Services;
 use super::client::{Client, Located};
 use super::credentials::Presented;
 use crate::config::{Calls, Route};
@@ -107,7 +107,7 @@ pub(super) fn method_of(request: &Req) -> Result<Method, Refusal> {
 /// # Errors
 /// The route takes no such request, or it makes no sense: not executed.
 pub(super) fn start(
-    shared: &Arc<Shared>,
+    shared: &Arc<Services>,
     in_force: &InForce,
     caller: Caller<'_>,
     (found, url): Located,
@@ -178,7 +178,7 @@ pub(super) fn judge_csrf(
 
 /// A request ready to go.
 struct Errand {
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
     route: Arc<Route>,
     calls: Calls,
     method: Method,

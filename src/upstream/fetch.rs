@@ -10,7 +10,7 @@ use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
 
 use super::pool::Pool;
-use super::pool::replayable_body::Lent;
+use super::pool::replayable_body::ReplayableBody;
 use super::pool::settings::Settings;
 use super::{Upstreams, address, coding};
 use crate::config::Authority;
@@ -81,7 +81,7 @@ impl Outside {
             .body(empty())
             .map_err(|error| error.to_string())?;
         let (head, body) = request.into_parts();
-        let lent = Lent::new(body);
+        let lent = ReplayableBody::new(body);
         let request = address(&head, &self.server, lent.clone())
             .map_err(|error| error.detail.into_owned())?;
         let answer = self.pool.request(&self.server, request, &lent, None).await;

@@ -29,10 +29,10 @@ use crate::telemetry::{Span, Telemetry};
 pub use dns::resolver::Resolver;
 pub use purpose::Purpose;
 
-use cluster::{Checker, Fleet, Held};
-pub use cluster::{ClientAddress, Hold, ServerHealth};
+use cluster::{Checker, Cluster, Held};
+pub use cluster::{ClientAddress, InFlight, ServerHealth};
 pub use pool::pins::Pins;
-use pool::replayable_body::Lent;
+use pool::replayable_body::ReplayableBody;
 use pool::response_body::Answer;
 use pool::settings::Settings;
 use pool::{Pool, bound};
@@ -46,7 +46,7 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>
 #[derive(Clone)]
 pub struct Upstreams {
     pools: Arc<RwLock<HashMap<Settings, Arc<Pool>>>>,
-    fleets: Arc<RwLock<HashMap<String, Manned>>>,
+    fleets: Arc<RwLock<HashMap<String, ClusterEntry>>>,
     resolver: Resolver,
     telemetry: Arc<Telemetry>,
     tag: Tag,
@@ -57,13 +57,13 @@ pub struct Upstreams {
 }
 
 /// An upstream's fleet, and the task that checks its health.
-struct Manned {
+struct ClusterEntry {
     upstream: config::Upstream,
-    fleet: Arc<Fleet>,
+    fleet: Arc<Cluster>,
     checker: Option<Checker>,
 }
 
-impl Manned {
+impl ClusterEntry {
     /// Whether it is what this configuration wants.
     fn is(&self, upstream: &config::Upstream) -> bool {
         self.upstream == *upstream && self.checker.is_some() == upstream.health.is_some()
@@ -71,7 +71,7 @@ impl Manned {
 }
 
 /// An answer, what it holds until it has ended, and the request's body where that is still going out.
-type Taken = (Response<Answer>, Hold, Option<Lent>);
+type Taken = (Response<Answer>, InFlight, Option<ReplayableBody>);
 
 impl Upstreams {
     /// No pools yet; names are looked up as the system says.
@@ -117,7 +117,7 @@ impl Upstreams {
     /// What is read here rather than passed on is decoded where the backend compressed it unasked. A coding that cannot be undone
     /// is left, and named by `Content-Encoding`; otherwise that field is gone.
     ///
-    /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`), and a [`Hold`] to be kept while
+    /// A `101` answer carries its upgrade in its extensions (`hyper::upgrade::on`), and a [`InFlight`] to be kept while
     /// that lives.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl Upstreams {
         let broke_off = {
             let broke = broke.clone();
             // What breaks because the request's own body did is not the backend's doing.
-            move |error| match lent.as_ref().and_then(Lent::failed) {
+            move |error| match lent.as_ref().and_then(ReplayableBody::failed) {
                 Some(failed) => failed,
                 None => broke(format!("the answer broke off: {error}")),
             }
@@ -273,7 +273,7 @@ impl Upstreams {
             head.headers.insert(HOST, host.clone());
         }
         let patience = patience(upstream, purpose, &head.headers);
-        let lent = Lent::new(body);
+        let lent = ReplayableBody::new(body);
         let repeatable = lent.is_empty() && is_safe(&head.method);
 
         let mut trip = fleet.set_out(&head, purpose);
@@ -295,7 +295,7 @@ impl Upstreams {
                     }
                     lease.answered(answer.status());
                     let going = (!lent.is_done()).then(|| lent.clone());
-                    return Ok((answer, Hold::new(lease, place), going));
+                    return Ok((answer, InFlight::new(lease, place), going));
                 }
                 Err(error) => error,
             };
@@ -352,7 +352,7 @@ impl Upstreams {
     }
 
     /// The fleet in force under this upstream's name. A request that outlived its upstream gets one without health checks.
-    fn fleet(&self, upstream: &config::Upstream) -> Arc<Fleet> {
+    fn fleet(&self, upstream: &config::Upstream) -> Arc<Cluster> {
         let known = self.fleets.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(manned) = known.get(&upstream.name) {
             return manned.fleet.clone();
@@ -365,10 +365,10 @@ impl Upstreams {
         manned.fleet.clone()
     }
 
-    fn man(&self, upstream: &config::Upstream, before: Option<&Fleet>) -> Manned {
-        Manned {
+    fn man(&self, upstream: &config::Upstream, before: Option<&Cluster>) -> ClusterEntry {
+        ClusterEntry {
             upstream: upstream.clone(),
-            fleet: Arc::new(Fleet::new(upstream, before, &self.telemetry)),
+            fleet: Arc::new(Cluster::new(upstream, before, &self.telemetry)),
             checker: None,
         }
     }

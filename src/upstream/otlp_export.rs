@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pool::Pool;
-use super::pool::replayable_body::Lent;
+use super::pool::replayable_body::ReplayableBody;
 use super::pool::settings::Settings;
 use super::{Upstreams, address};
 use crate::config::{self, Authority, Tracing};
@@ -136,7 +136,7 @@ impl HttpClient for Client {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         head.uri = path.parse::<Uri>()?;
-        let lent = Lent::new(full(body));
+        let lent = ReplayableBody::new(full(body));
         let request = address(&head, &self.server, lent.clone())?;
         let asking = async {
             let answer = self

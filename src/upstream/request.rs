@@ -4,7 +4,7 @@ use hyper::body::Body as _;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request};
 
-use super::pool::replayable_body::Lent;
+use super::pool::replayable_body::ReplayableBody;
 use crate::config;
 use crate::error::{Error, Kind};
 use crate::http::header_case::Spelling;
@@ -17,8 +17,8 @@ pub(super) fn is_safe(method: &Method) -> bool {
 pub(super) fn address(
     head: &hyper::http::request::Parts,
     server: &config::Authority,
-    body: Lent,
-) -> Result<Request<Lent>, Error> {
+    body: ReplayableBody,
+) -> Result<Request<ReplayableBody>, Error> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.clone();
@@ -38,7 +38,7 @@ pub(super) fn address(
 /// Framing is the client engine's to write, from the body's own size, but for two habits of its:
 /// it sends no body of unknown size with GET and HEAD, and no length where a POST has no body
 /// (RFC 9110, section 8.6).
-fn frame(request: &mut Request<Lent>) {
+fn frame(request: &mut Request<ReplayableBody>) {
     let body = request.body();
     let (is_empty, has_length) = (body.is_empty(), body.size_hint().exact().is_some());
     let means_content = matches!(

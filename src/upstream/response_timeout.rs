@@ -7,7 +7,7 @@ use hyper::{HeaderMap, Response};
 use tokio::time::Instant;
 
 use super::Purpose;
-use super::pool::replayable_body::Lent;
+use super::pool::replayable_body::ReplayableBody;
 use super::pool::response_body::Answer;
 use crate::config;
 use crate::error::{Error, Kind};
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 /// The answer's head, unless nothing moves for `patience`.
 pub(super) async fn in_time(
     sending: impl Future<Output = Result<Response<Answer>, Error>>,
-    lent: &Lent,
+    lent: &ReplayableBody,
     patience: Option<Duration>,
 ) -> Result<Response<Answer>, Error> {
     let Some(patience) = patience else {
@@ -54,7 +54,7 @@ pub(super) fn patience(
 }
 
 /// Resolves when nothing of the request has moved for `patience`: an upload that goes on is no silence.
-async fn out_of_patience(lent: &Lent, patience: Duration) {
+async fn out_of_patience(lent: &ReplayableBody, patience: Duration) {
     let mut since = Instant::now();
     loop {
         tokio::time::sleep_until(since + patience).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::admin::Admin;
 use crate::admin::response::{self, Answer};
 use crate::config::Upstream;
-use crate::session::Shared;
+use crate::session::Services;
 use crate::storage::{rfc3339, unix_seconds};
 
 /// `/readyz`.
@@ -26,7 +26,7 @@ pub fn ready(admin: &Admin) -> Answer {
 }
 
 /// `/metrics`.
-pub fn metrics(shared: &Shared) -> Answer {
+pub fn metrics(shared: &Services) -> Answer {
     measure_age(shared);
     let text = shared.telemetry.render();
     response::body(
@@ -37,7 +37,7 @@ pub fn metrics(shared: &Shared) -> Answer {
 }
 
 /// The age of polled data grows by itself, so it is measured at each request.
-fn measure_age(shared: &Shared) {
+fn measure_age(shared: &Services) {
     let now = unix_seconds(SystemTime::now());
     let mut ages: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     for topic in shared.hub.topics() {

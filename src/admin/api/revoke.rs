@@ -8,7 +8,7 @@ use crate::admin::request::Asked;
 use crate::admin::response::{self, Answer, Fault};
 use crate::policy::auth::Admission;
 use crate::policy::auth::revocation::Revoked;
-use crate::session::registry::Whom;
+use crate::session::registry::Selector;
 use crate::storage;
 
 /// The file of `state_dir` that keeps what was taken back.
@@ -56,7 +56,11 @@ async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
         .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
     let closed = match admissions.is_empty() {
         // No authority verified it: only the connection can be closed.
-        true => sessions.close(&Whom::Ids(vec![id.to_owned()]), 4403).await,
+        true => {
+            sessions
+                .close(&Selector::Ids(vec![id.to_owned()]), 4403)
+                .await
+        }
         false => {
             // A token by its id too: its bytes may be written in more than one way.
             let what = admissions.iter().flat_map(|known| {

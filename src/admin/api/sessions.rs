@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::admin::request::Asked;
 use crate::admin::response::{self, Answer, Fault};
 use crate::session::listing::SessionInfo;
-use crate::session::registry::{Notice, Whom};
+use crate::session::registry::{Notice, Selector};
 use crate::storage::rfc3339;
 
 /// Sessions on one page unless the caller says otherwise, and at most.
@@ -79,10 +79,10 @@ pub async fn close(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         ));
     }
     let whom = match (closing.ids, closing.user, closing.route, closing.all) {
-        (Some(ids), None, None, None) => Whom::Ids(ids),
-        (None, Some(user), None, None) => Whom::User(user),
-        (None, None, Some(route), None) => Whom::Route(route),
-        (None, None, None, Some(true)) => Whom::All,
+        (Some(ids), None, None, None) => Selector::Ids(ids),
+        (None, Some(user), None, None) => Selector::User(user),
+        (None, None, Some(route), None) => Selector::Route(route),
+        (None, None, None, Some(true)) => Selector::All,
         _ => {
             return Err(Fault::unprocessable(
                 "send exactly one of `ids`, `user`, `route`, `all: true`",

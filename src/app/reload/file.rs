@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::{fs, io};
 
-use super::file_watch::{Prints, print};
+use super::file_watch::{FileStamps, print};
 use crate::config::{self, Authority, Config, Loaded, Problem, Severity};
 use crate::storage::replace_whole;
 
@@ -22,20 +22,24 @@ pub struct Read {
 /// # Errors
 /// All problems at once; a file without content is one: it is being written, or was lost.
 pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
-    read_noting(path, &mut Prints::new())
+    read_noting(path, &mut FileStamps::new())
 }
 
 /// As [`read`], and notes how each file was just before it was read, also where that was in vain.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_noting(path: &Path, read: &mut Prints) -> Result<Read, Vec<Problem>> {
+pub fn read_noting(path: &Path, read: &mut FileStamps) -> Result<Read, Vec<Problem>> {
     read.insert(path.to_owned(), print(path));
     let text = fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
     judge(path, text, read)
 }
 
-pub(super) fn judge(path: &Path, text: String, read: &mut Prints) -> Result<Read, Vec<Problem>> {
+pub(super) fn judge(
+    path: &Path,
+    text: String,
+    read: &mut FileStamps,
+) -> Result<Read, Vec<Problem>> {
     if text.trim().is_empty() {
         let fix = "write at least an `[upstream.NAME]` and a `[[route]]`; proxy.toml.example has every key";
         return Err(vec![whole_file(path, "is empty", fix)]);

@@ -21,8 +21,8 @@ const STILL: Duration = Duration::from_millis(200);
 /// Looks at some files.
 #[derive(Debug)]
 pub struct Watch {
-    known: Prints,
-    moving: Option<(Prints, Instant)>,
+    known: FileStamps,
+    moving: Option<(FileStamps, Instant)>,
     /// When to look again.
     next: Instant,
 }
@@ -31,11 +31,11 @@ pub struct Watch {
 pub type Print = Option<[i128; 7]>;
 
 /// Files, and how each was before it was read: whatever happens to it after that is a change.
-pub type Prints = BTreeMap<PathBuf, Print>;
+pub type FileStamps = BTreeMap<PathBuf, Print>;
 
 impl Watch {
     /// Everything that happened to these files since they were read counts.
-    pub fn new(read: Prints) -> Self {
+    pub fn new(read: FileStamps) -> Self {
         Watch {
             known: read,
             moving: None,
@@ -44,13 +44,13 @@ impl Watch {
     }
 
     /// These files, and no others, are the configuration now.
-    pub fn follow(&mut self, read: Prints) {
+    pub fn follow(&mut self, read: FileStamps) {
         self.known = read;
         self.moving = None;
     }
 
     /// These were read in vain; what is in force still rests on the others.
-    pub fn follow_too(&mut self, read: Prints) {
+    pub fn follow_too(&mut self, read: FileStamps) {
         self.known.extend(read);
         self.moving = None;
     }
@@ -94,7 +94,7 @@ impl Watch {
         }
     }
 
-    fn take(&self) -> Prints {
+    fn take(&self) -> FileStamps {
         let files = self.known.keys();
         files.map(|path| (path.clone(), print(path))).collect()
     }
@@ -119,8 +119,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn prints(path: &Path) -> Prints {
-        Prints::from([(path.to_owned(), print(path))])
+    fn prints(path: &Path) -> FileStamps {
+        FileStamps::from([(path.to_owned(), print(path))])
     }
 
     struct Folder {

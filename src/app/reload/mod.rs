@@ -21,12 +21,12 @@ use crate::config::{Config, Problem, Route, Severity};
 use crate::hub::Limits;
 use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
-use crate::session::Shared;
+use crate::session::Services;
 use crate::storage::{rfc3339, unix_seconds};
 pub use file::{Read, read, read_noting};
 use file::{judge, replace, sockets, whole_file};
 use file_watch::print;
-pub use file_watch::{Prints, Watch};
+pub use file_watch::{FileStamps, Watch};
 pub use history::History;
 
 /// The owner of the configuration in force.
@@ -44,7 +44,7 @@ pub struct Reloader {
     /// The metrics' own address, where there is one.
     pub scrape: Option<Scrape>,
     /// Where the new one goes.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     /// Follows the rollouts' keys.
     pub controller: Controller,
 }
@@ -106,7 +106,7 @@ impl Reloader {
     ) -> Result<Applied, Declined> {
         let since = Instant::now();
         self.check_seen(seen)?;
-        let mut prints = Prints::new();
+        let mut prints = FileStamps::new();
         let outcome = read_noting(&self.path, &mut prints);
         match outcome.is_ok() {
             true => self.watch.follow(prints),
@@ -124,7 +124,7 @@ impl Reloader {
     ) -> Result<Applied, Declined> {
         let since = Instant::now();
         self.check_seen(seen)?;
-        let mut prints = Prints::new();
+        let mut prints = FileStamps::new();
         let outcome = judge(&self.path, text, &mut prints);
         let outcome = match trigger {
             Trigger::Api => outcome.and_then(|read| self.without_new_sockets(read)),

@@ -19,7 +19,7 @@ use crate::app::process::{Built, Handle};
 use crate::hub::Request;
 use crate::hub::replication::{Follower, Message};
 use crate::server::listener::Given;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// Listeners of one process, at most.
 const LISTENERS: usize = 1024;
@@ -38,14 +38,14 @@ pub struct Predecessor {
 }
 
 /// What is known of the old process while this one serves.
-pub struct Leaver {
+pub struct Parent {
     /// Asks its sessions to leave at once.
     hurry: mpsc::Sender<()>,
     /// Turns true when it has let everything go.
     is_gone: watch::Receiver<bool>,
 }
 
-impl Leaver {
+impl Parent {
     /// Waits until it has let everything go, and does not wait for its sessions.
     pub async fn hurry_out(&self) {
         // Gone, or hurried already.
@@ -178,7 +178,7 @@ impl Predecessor {
 /// The topics that the old process exports.
 struct TopicImport {
     reader: OwnedReadHalf,
-    shared: Arc<Shared>,
+    shared: Arc<Services>,
     followers: HashMap<u64, Follower>,
     /// How many there have been.
     taken: usize,
@@ -232,7 +232,7 @@ impl TopicImport {
     }
 
     /// Listens and asks in a task of its own, until the old process has nothing more to say.
-    fn go_on(mut self, mut writer: OwnedWriteHalf, mut asked: mpsc::Receiver<Request>) -> Leaver {
+    fn go_on(mut self, mut writer: OwnedWriteHalf, mut asked: mpsc::Receiver<Request>) -> Parent {
         let (gone, is_gone) = watch::channel(false);
         let (hurry, mut hurried) = mpsc::channel(1);
         let asking = tokio::spawn(async move {
@@ -260,7 +260,7 @@ impl TopicImport {
             asking.abort();
             gone.send_replace(true);
         });
-        Leaver { hurry, is_gone }
+        Parent { hurry, is_gone }
     }
 
     /// Ends the followers of what is left: no other process reads those topics.

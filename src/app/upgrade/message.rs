@@ -59,7 +59,7 @@ pub enum Down {
     /// Answers `Hello`. As many descriptors follow as there are listeners, after the one of stderr.
     Sockets {
         /// In the order in which their descriptors come.
-        listeners: Vec<Doorstep>,
+        listeners: Vec<ListenerInfo>,
         /// Signs cookies where the configuration has no secret; base64.
         secret: String,
     },
@@ -86,7 +86,7 @@ pub enum Down {
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doorstep {
+pub struct ListenerInfo {
     /// Which key it serves.
     pub key: String,
     /// The address as the configuration has it; port 0 stays 0, so that it finds its like.

@@ -16,13 +16,13 @@ use tokio::time::timeout;
 use super::PATIENCE;
 use super::channel::{receive, send, send_descriptor};
 use super::executable::{self, Image, Newcomer};
-use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
+use super::message::{Down, ListenerInfo, PROTOCOL, Up, WINDOWS};
 use super::topic_export::TopicExport;
 use crate::admin::{NotUpgraded, Upgraded};
 use crate::hub::replication::Exports;
 use crate::rollout::controller::Controller;
 use crate::server::listener::Given;
-use crate::session::Shared;
+use crate::session::Services;
 
 /// Words of the other process that may wait for us.
 const WORDS: usize = 16;
@@ -31,16 +31,16 @@ const WORDS: usize = 16;
 const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What the old process has to give.
-pub struct Estate<'a> {
+pub struct ParentState<'a> {
     /// What outlives a reload.
-    pub shared: &'a Arc<Shared>,
+    pub shared: &'a Arc<Services>,
     /// Where the rollouts stand.
     pub controller: &'a Controller,
     /// Its listeners.
     pub given: &'a [Given],
 }
 
-impl Estate<'_> {
+impl ParentState<'_> {
     /// No process took it: everything is ours again.
     pub(super) fn forget(&self) {
         self.controller.stay();
@@ -50,7 +50,7 @@ impl Estate<'_> {
 
 /// A handover that is under way: where it ends early, however that is, everything is ours again.
 struct Attempt<'a> {
-    estate: &'a Estate<'a>,
+    estate: &'a ParentState<'a>,
     is_done: bool,
 }
 
@@ -107,7 +107,7 @@ impl Successor {
 pub async fn hand_over(
     image: &Image,
     binary: Option<&Path>,
-    estate: &Estate<'_>,
+    estate: &ParentState<'_>,
 ) -> Result<Successor, NotUpgraded> {
     let path = image.choose(binary).map_err(NotUpgraded::Unfit)?;
     executable::ask_for_name(&path)
@@ -150,7 +150,7 @@ fn told(error: &io::Error) -> String {
     }
 }
 
-pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Result<Successor> {
+pub(super) async fn meet(mut link: UnixStream, estate: &ParentState<'_>) -> io::Result<Successor> {
     let Up::Hello {
         protocol: PROTOCOL,
         windows,
@@ -219,8 +219,8 @@ pub(super) async fn meet(mut link: UnixStream, estate: &Estate<'_>) -> io::Resul
     })
 }
 
-async fn give_sockets(link: &mut UnixStream, estate: &Estate<'_>) -> io::Result<()> {
-    let listeners = estate.given.iter().map(|given| Doorstep {
+async fn give_sockets(link: &mut UnixStream, estate: &ParentState<'_>) -> io::Result<()> {
+    let listeners = estate.given.iter().map(|given| ListenerInfo {
         key: given.key.clone(),
         address: given.address.clone(),
         is_lent: given.is_lent,

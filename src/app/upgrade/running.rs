@@ -9,8 +9,8 @@ use crate::admin::{NotUpgraded, Upgrade};
 use crate::app::process::Handle;
 use crate::app::shutdown::LAME_DUCK;
 use crate::app::upgrade::executable::Image;
-use crate::app::upgrade::incoming::Leaver;
-use crate::app::upgrade::outgoing::{self, Estate, Released, Successor};
+use crate::app::upgrade::incoming::Parent;
+use crate::app::upgrade::outgoing::{self, ParentState, Released, Successor};
 use crate::memory::ControlGroups;
 
 /// How long callers of the admin API get to take their last answers.
@@ -24,7 +24,7 @@ const OWN: u64 = 32 << 20;
 
 impl Handle {
     /// Remembers the process that this one has replaced.
-    pub fn follow(&mut self, leaver: Leaver) {
+    pub fn follow(&mut self, leaver: Parent) {
         self.leaver = Some(leaver);
     }
 
@@ -45,7 +45,7 @@ impl Handle {
         let outcome = match self.may_upgrade().await {
             Err(why) => Err(NotUpgraded::Refused(why)),
             Ok(()) => {
-                let estate = Estate {
+                let estate = ParentState {
                     shared: &self.shared,
                     controller: &self.api.controller,
                     given: &self.given,

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::channel::{receive, receive_descriptor, send, send_descriptor};
 use super::incoming::Predecessor;
-use super::message::{Doorstep, Down, PROTOCOL, Up, WINDOWS};
-use super::outgoing::{self, Estate};
+use super::message::{Down, ListenerInfo, PROTOCOL, Up, WINDOWS};
+use super::outgoing::{self, ParentState};
 use crate::app::{self, Built, Endowment};
 use crate::hub::replication::Message;
 use crate::hub::{Credentials, Joined, Scope, Start, Target};
@@ -134,7 +134,7 @@ async fn an_old_process_serves_on_wherever_the_new_one_ends() {
         let built = build(&folder, Endowment::default()).await;
         let subscription = join(&built, user(), Start::Live).unwrap();
         let given = built.give();
-        let estate = Estate {
+        let estate = ParentState {
             shared: &built.shared,
             controller: &built.controller,
             given: &given,
@@ -170,7 +170,7 @@ async fn only_topics_that_another_process_may_have_are_told_of() {
         join(&built, Scope::Connection(1), Start::Live).unwrap(),
     ];
     let given = built.give();
-    let estate = Estate {
+    let estate = ParentState {
         shared: &built.shared,
         controller: &built.controller,
         given: &given,
@@ -201,7 +201,7 @@ async fn succeed(
         let hello: Up = receive(&mut old).await.unwrap();
         assert!(matches!(hello, Up::Hello { .. }), "{hello:?}");
         let sockets = Down::Sockets {
-            listeners: vec![Doorstep {
+            listeners: vec![ListenerInfo {
                 key: "server.listen".into(),
                 address: "127.0.0.1:0".into(),
                 is_lent: false,

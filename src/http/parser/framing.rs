@@ -3,7 +3,7 @@
 use hyper::Uri;
 
 use super::super::header_case::Spelling;
-use super::super::{Fault, path};
+use super::super::{RequestViolation, path};
 use super::TARGET_LIMIT;
 
 /// What has been read of a head so far.
@@ -41,28 +41,28 @@ pub(super) enum Framing {
 
 impl Head {
     /// Begins with a request line (RFC 9112, section 3): three words, one space between them.
-    pub(super) fn begin(line: &[u8], target_limit: usize) -> Result<Head, Fault> {
+    pub(super) fn begin(line: &[u8], target_limit: usize) -> Result<Head, RequestViolation> {
         let mut words = line.split(|byte| *byte == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(Fault::RequestLine);
+            return Err(RequestViolation::RequestLine);
         };
         if !is_token(method) || !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
-            return Err(Fault::RequestLine);
+            return Err(RequestViolation::RequestLine);
         }
         if target.len() > target_limit {
-            return Err(Fault::TargetTooLong);
+            return Err(RequestViolation::TargetTooLong);
         }
         let rewritten = match is_target(target) {
             true => None,
             false => {
                 let target = path::escaped(target);
                 if target.len() > TARGET_LIMIT {
-                    return Err(Fault::TargetTooLong);
+                    return Err(RequestViolation::TargetTooLong);
                 }
                 if !is_target(&target) {
-                    return Err(Fault::Target);
+                    return Err(RequestViolation::Target);
                 }
                 const END: &[u8] = b"\r\n";
                 let mut written = [method, &target, version].join(&b' ');
@@ -82,24 +82,24 @@ impl Head {
     }
 
     /// Reads one field line (RFC 9112, section 5).
-    pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
+    pub(super) fn add_field(&mut self, line: &[u8], limit: usize) -> Result<(), RequestViolation> {
         let (name, value) = self.split(line, limit)?;
         self.spelling.note(name);
         // Blanks around a value may be tabs, but not every parser strips them.
         let has_tab = line.contains(&b'\t');
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() || has_tab {
-                return Err(Fault::ContentLength);
+                return Err(RequestViolation::ContentLength);
             }
             self.length = Some(content_length(value)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if value != b"chunked" || self.is_chunked || self.is_http10 || has_tab {
-                return Err(Fault::TransferEncoding);
+                return Err(RequestViolation::TransferEncoding);
             }
             self.is_chunked = true;
         } else if name.eq_ignore_ascii_case(b"host") {
             if has_tab {
-                return Err(Fault::Host);
+                return Err(RequestViolation::Host);
             }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             let mut protocols = value.split(|byte| *byte == b',');
@@ -115,22 +115,26 @@ impl Head {
     }
 
     /// Reads one trailer line; fields about framing mean nothing there and are refused.
-    pub(super) fn add_trailer(&mut self, line: &[u8], limit: usize) -> Result<(), Fault> {
+    pub(super) fn add_trailer(
+        &mut self,
+        line: &[u8],
+        limit: usize,
+    ) -> Result<(), RequestViolation> {
         let (name, _) = self.split(line, limit)?;
         let misplaced: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
         match misplaced
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known))
         {
-            true => Err(Fault::Framing),
+            true => Err(RequestViolation::Framing),
             false => Ok(()),
         }
     }
 
     /// Where the body ends (RFC 9112, section 6.3).
-    pub(super) fn framing(&self) -> Result<Framing, Fault> {
+    pub(super) fn framing(&self) -> Result<Framing, RequestViolation> {
         match (self.length, self.is_chunked) {
-            (Some(_), true) => Err(Fault::Framing),
+            (Some(_), true) => Err(RequestViolation::Framing),
             (None, true) => Ok(Framing::Chunked),
             (length, false) => Ok(Framing::Sized(length.unwrap_or(0))),
         }
@@ -141,56 +145,62 @@ impl Head {
         self.names_websocket && self.is_get && !self.is_http10
     }
 
-    fn split<'l>(&mut self, line: &'l [u8], limit: usize) -> Result<(&'l [u8], &'l [u8]), Fault> {
+    fn split<'l>(
+        &mut self,
+        line: &'l [u8],
+        limit: usize,
+    ) -> Result<(&'l [u8], &'l [u8]), RequestViolation> {
         self.fields += 1;
         if self.fields > limit {
-            return Err(Fault::TooManyFields);
+            return Err(RequestViolation::TooManyFields);
         }
         split_field(line)
     }
 }
 
 /// Name and value of a field line (RFC 9112, section 5).
-pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), RequestViolation> {
     if line
         .first()
         .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
     {
-        return Err(Fault::Fold);
+        return Err(RequestViolation::Fold);
     }
     let colon = line.iter().position(|byte| *byte == b':');
-    let (name, rest) = line.split_at(colon.ok_or(Fault::FieldName)?);
+    let (name, rest) = line.split_at(colon.ok_or(RequestViolation::FieldName)?);
     if !is_token(name) {
-        return Err(Fault::FieldName);
+        return Err(RequestViolation::FieldName);
     }
     let value = rest.strip_prefix(b":").unwrap_or(rest);
     if !value.iter().all(|byte| is_field_byte(*byte)) {
-        return Err(Fault::ControlByte);
+        return Err(RequestViolation::ControlByte);
     }
     Ok((name, trim_blanks(value)))
 }
 
 /// The one number that `Content-Length` may hold.
-pub(super) fn content_length(value: &[u8]) -> Result<u64, Fault> {
+pub(super) fn content_length(value: &[u8]) -> Result<u64, RequestViolation> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
-    number.filter(|_| is_number).ok_or(Fault::ContentLength)
+    number
+        .filter(|_| is_number)
+        .ok_or(RequestViolation::ContentLength)
 }
 
 /// The size of a chunk: hexadecimal digits, then at most an extension, which is ignored.
-pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Fault> {
+pub(super) fn chunk_size(line: &[u8]) -> Result<u64, RequestViolation> {
     let semicolon = line.iter().position(|byte| *byte == b';');
     let (digits, extension) = line.split_at(semicolon.unwrap_or(line.len()));
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
     if !is_number || !extension.iter().all(|byte| is_field_byte(*byte)) {
-        return Err(Fault::Chunk);
+        return Err(RequestViolation::Chunk);
     }
     // More than any body has; and what a parser with a narrower number would wrap.
     const LONGEST: usize = 15;
-    let digits = std::str::from_utf8(digits).map_err(|_| Fault::Chunk)?;
+    let digits = std::str::from_utf8(digits).map_err(|_| RequestViolation::Chunk)?;
     match u64::from_str_radix(digits, 16) {
         Ok(size) if digits.len() <= LONGEST => Ok(size),
-        _ => Err(Fault::Chunk),
+        _ => Err(RequestViolation::Chunk),
     }
 }
 

@@ -9,7 +9,7 @@ mod framing;
 mod line;
 pub mod response;
 
-use super::Fault;
+use super::RequestViolation;
 use super::header_case::Spelling;
 use framing::Head;
 pub use framing::Rewritten;
@@ -41,7 +41,7 @@ pub struct Scanned {
     /// Whether a head was completed.
     pub head: bool,
     /// The rule that the input broke; it has no future then.
-    pub fault: Option<Fault>,
+    pub fault: Option<RequestViolation>,
     /// Whether it was broken behind a head that is clear.
     pub in_body: bool,
 }
@@ -190,10 +190,10 @@ impl Scanner {
 
     fn step_line(&mut self, rest: &[u8]) -> Step {
         let (limit, too_long) = match self.at {
-            At::ChunkSize => (CHUNK_LINE_LIMIT, Fault::Chunk),
-            At::ChunkEnd => (2, Fault::Chunk),
-            At::RequestLine => (self.left, Fault::TargetTooLong),
-            _ => (self.left, Fault::HeadTooLarge),
+            At::ChunkSize => (CHUNK_LINE_LIMIT, RequestViolation::Chunk),
+            At::ChunkEnd => (2, RequestViolation::Chunk),
+            At::RequestLine => (self.left, RequestViolation::TargetTooLong),
+            _ => (self.left, RequestViolation::HeadTooLarge),
         };
         // Kept only where it is not complete yet: a connection between requests holds nothing.
         let mut line = std::mem::take(&mut self.line);
@@ -227,12 +227,12 @@ impl Scanner {
 
     /// Judges one line, without its line end: what comes next, whether everything so far is clear,
     /// and whether a head is complete.
-    fn judge(&mut self, line: Ended<'_>) -> Result<(At, bool, bool), Fault> {
+    fn judge(&mut self, line: Ended<'_>) -> Result<(At, bool, bool), RequestViolation> {
         let is_chunk = matches!(self.at, At::ChunkSize | At::ChunkEnd);
         let misended = if is_chunk {
-            Fault::Chunk
+            RequestViolation::Chunk
         } else {
-            Fault::LineEnd
+            RequestViolation::LineEnd
         };
         let text = line.text().ok_or(misended)?;
         Ok(match (self.at, text) {
@@ -244,7 +244,7 @@ impl Scanner {
                 size => (At::ChunkData(size), true, false),
             },
             (At::ChunkEnd, []) => (At::ChunkSize, true, false),
-            (At::ChunkEnd, _) => return Err(Fault::Chunk),
+            (At::ChunkEnd, _) => return Err(RequestViolation::Chunk),
             (At::Trailers, []) => (At::RequestLine, true, false),
             (At::Trailers, field) => {
                 self.head.add_trailer(field, self.limits.fields)?;
@@ -262,7 +262,7 @@ impl Scanner {
         })
     }
 
-    fn behind_head(&self) -> Result<At, Fault> {
+    fn behind_head(&self) -> Result<At, RequestViolation> {
         Ok(match self.head.framing()? {
             framing::Framing::Chunked => At::ChunkSize,
             framing::Framing::Sized(length @ 1..) => At::Sized(length),
@@ -279,7 +279,7 @@ enum Step {
         head: bool,
     },
     Paused,
-    Broke(Fault),
+    Broke(RequestViolation),
 }
 
 impl Step {

@@ -3,7 +3,7 @@
 //! The engine forgives what lets two readers see two answers: both framings at once, of which it
 //! takes one; a coding that it does not undo; lengths in several spellings; single lines that end in a
 //! bare line feed, which is how a value that an application copied into a field becomes a field of
-//! its own. Here each of them is a [`Flaw`], and the answer is none.
+//! its own. Here each of them is a [`ResponseViolation`], and the answer is none.
 //!
 //! What is written carelessly and has one reading all the same is passed: its head is written
 //! anew before the engine sees it, and nothing else comes over that connection.
@@ -12,7 +12,7 @@ mod head;
 
 use super::super::header_case::Spelling;
 use super::line::{Ended, Line};
-use super::{Fault, framing as field, take};
+use super::{RequestViolation, framing as field, take};
 use head::Head;
 pub use head::Told;
 
@@ -36,41 +36,59 @@ pub enum Asked {
 
 /// Why bytes are no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum ResponseViolation {
     /// Not `HTTP/1.x SP three digits`, alone or with a reason.
     StatusLine,
     /// A rule that holds for heads and bodies in both directions.
-    Shape(Fault),
+    Shape(RequestViolation),
     /// Interim answers without an end.
     Interim,
     /// Another protocol, which no request asked for.
     Switch,
 }
 
-impl Flaw {
+impl ResponseViolation {
     /// What to write in the log.
     pub fn detail(self) -> &'static str {
         match self {
-            Flaw::StatusLine => "its status line is none",
-            Flaw::Shape(Fault::LineEnd) => "a line of its head does not end in CR LF",
-            Flaw::Shape(Fault::ControlByte) => "a control byte stands in its head",
-            Flaw::Shape(Fault::FieldName) => "a field of its head has no proper name",
-            Flaw::Shape(Fault::Fold) => "a field of its head continues on a second line",
-            Flaw::Shape(Fault::ContentLength) => "its Content-Length is not one number",
-            Flaw::Shape(Fault::TransferEncoding) => "its Transfer-Encoding is not exactly chunked",
-            Flaw::Shape(Fault::Framing) => "it says twice where its body ends",
-            Flaw::Shape(Fault::Chunk) => "its chunked body does not follow the grammar",
-            Flaw::Shape(Fault::TooManyFields) => "its head has too many fields",
-            Flaw::Shape(_) => "its head is too large",
-            Flaw::Interim => "it sends interim answers without an end",
-            Flaw::Switch => "it switched protocols unasked",
+            ResponseViolation::StatusLine => "its status line is none",
+            ResponseViolation::Shape(RequestViolation::LineEnd) => {
+                "a line of its head does not end in CR LF"
+            }
+            ResponseViolation::Shape(RequestViolation::ControlByte) => {
+                "a control byte stands in its head"
+            }
+            ResponseViolation::Shape(RequestViolation::FieldName) => {
+                "a field of its head has no proper name"
+            }
+            ResponseViolation::Shape(RequestViolation::Fold) => {
+                "a field of its head continues on a second line"
+            }
+            ResponseViolation::Shape(RequestViolation::ContentLength) => {
+                "its Content-Length is not one number"
+            }
+            ResponseViolation::Shape(RequestViolation::TransferEncoding) => {
+                "its Transfer-Encoding is not exactly chunked"
+            }
+            ResponseViolation::Shape(RequestViolation::Framing) => {
+                "it says twice where its body ends"
+            }
+            ResponseViolation::Shape(RequestViolation::Chunk) => {
+                "its chunked body does not follow the grammar"
+            }
+            ResponseViolation::Shape(RequestViolation::TooManyFields) => {
+                "its head has too many fields"
+            }
+            ResponseViolation::Shape(_) => "its head is too large",
+            ResponseViolation::Interim => "it sends interim answers without an end",
+            ResponseViolation::Switch => "it switched protocols unasked",
         }
     }
 }
 
-impl From<Fault> for Flaw {
-    fn from(fault: Fault) -> Self {
-        Flaw::Shape(fault)
+impl From<RequestViolation> for ResponseViolation {
+    fn from(fault: RequestViolation) -> Self {
+        ResponseViolation::Shape(fault)
     }
 }
 
@@ -111,7 +129,7 @@ enum At {
     Trailers,
     /// Whatever comes, up to the connection's end.
     Open,
-    Failed(Flaw),
+    Failed(ResponseViolation),
 }
 
 impl Answers {
@@ -151,7 +169,7 @@ impl Answers {
     ///
     /// # Errors
     /// The first flaw; it stays.
-    pub fn feed(&mut self, piece: &[u8]) -> Result<usize, Flaw> {
+    pub fn feed(&mut self, piece: &[u8]) -> Result<usize, ResponseViolation> {
         let (mut seen, mut as_it_is) = (0, None);
         while let Some(rest) = piece.get(seen..).filter(|rest| !rest.is_empty()) {
             let stepped = match self.at {
@@ -184,18 +202,18 @@ impl Answers {
     }
 
     /// How much was looked at, and whether it goes to the engine as it is.
-    fn step_head(&mut self, rest: &[u8]) -> Result<(usize, bool), Flaw> {
+    fn step_head(&mut self, rest: &[u8]) -> Result<(usize, bool), ResponseViolation> {
         let (is_fresh, before) = (self.begun.is_empty(), self.begun.len());
         let Some(end) = head::end(&self.begun, rest) else {
             self.begun.extend_from_slice(rest);
             if self.begun.len() > HEAD_LIMIT {
-                return Err(Fault::HeadTooLarge.into());
+                return Err(RequestViolation::HeadTooLarge.into());
             }
             head::begins(&self.begun)?;
             return Ok((rest.len(), false));
         };
         if before + end > HEAD_LIMIT {
-            return Err(Fault::HeadTooLarge.into());
+            return Err(RequestViolation::HeadTooLarge.into());
         }
         let mut begun = std::mem::take(&mut self.begun);
         let whole = match rest.get(..end).unwrap_or_default() {
@@ -220,7 +238,7 @@ impl Answers {
         Ok((end, is_fresh && !head.is_careless))
     }
 
-    fn step(&mut self, rest: &[u8]) -> Result<usize, Flaw> {
+    fn step(&mut self, rest: &[u8]) -> Result<usize, ResponseViolation> {
         match self.at {
             At::Over | At::Open => Ok(rest.len()),
             At::Failed(flaw) => Err(flaw),
@@ -244,11 +262,11 @@ impl Answers {
         }
     }
 
-    fn step_line(&mut self, rest: &[u8]) -> Result<usize, Flaw> {
+    fn step_line(&mut self, rest: &[u8]) -> Result<usize, ResponseViolation> {
         let (limit, too_long) = match self.at {
-            At::ChunkSize => (CHUNK_LINE_LIMIT, Fault::Chunk),
-            At::ChunkEnd => (2, Fault::Chunk),
-            _ => (self.left, Fault::HeadTooLarge),
+            At::ChunkSize => (CHUNK_LINE_LIMIT, RequestViolation::Chunk),
+            At::ChunkEnd => (2, RequestViolation::Chunk),
+            _ => (self.left, RequestViolation::HeadTooLarge),
         };
         let mut line = std::mem::take(&mut self.line);
         let (taken, ended) = line.take(rest, limit).ok_or(too_long)?;
@@ -263,10 +281,10 @@ impl Answers {
     }
 
     /// Judges one line of a chunked body: what comes next.
-    fn judge(&mut self, line: Ended<'_>) -> Result<At, Flaw> {
+    fn judge(&mut self, line: Ended<'_>) -> Result<At, ResponseViolation> {
         let misended = match self.at {
-            At::ChunkSize | At::ChunkEnd => Fault::Chunk,
-            _ => Fault::LineEnd,
+            At::ChunkSize | At::ChunkEnd => RequestViolation::Chunk,
+            _ => RequestViolation::LineEnd,
         };
         let text = line.text().ok_or(misended)?;
         Ok(match (self.at, text) {
@@ -280,12 +298,12 @@ impl Answers {
                 size => At::ChunkData(size),
             },
             (At::ChunkEnd, []) => At::ChunkSize,
-            (At::ChunkEnd, _) => return Err(Fault::Chunk.into()),
+            (At::ChunkEnd, _) => return Err(RequestViolation::Chunk.into()),
             (_, []) => At::Over,
             (_, line) => {
                 self.fields += 1;
                 if self.fields > self.fields_limit {
-                    return Err(Fault::TooManyFields.into());
+                    return Err(RequestViolation::TooManyFields.into());
                 }
                 head::trailer(line)?;
                 At::Trailers
@@ -294,17 +312,17 @@ impl Answers {
     }
 
     /// Where the body ends (RFC 9112, section 6.3).
-    fn behind(&mut self, head: &Head<'_>) -> Result<At, Flaw> {
+    fn behind(&mut self, head: &Head<'_>) -> Result<At, ResponseViolation> {
         if head.length.is_some() && head.is_chunked {
-            return Err(Fault::Framing.into());
+            return Err(RequestViolation::Framing.into());
         }
         Ok(match (head.status, self.asked) {
             (101, Asked::Upgrade) => At::Open,
-            (101, _) => return Err(Flaw::Switch),
+            (101, _) => return Err(ResponseViolation::Switch),
             (100..=199, _) => {
                 self.interim += 1;
                 if self.interim > INTERIM_LIMIT {
-                    return Err(Flaw::Interim);
+                    return Err(ResponseViolation::Interim);
                 }
                 At::Head
             }

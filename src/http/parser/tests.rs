@@ -6,7 +6,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// How many heads, how many clear bytes, which fault; the same however the input is cut.
-fn scan(input: &[u8]) -> (usize, usize, Option<Fault>) {
+fn scan(input: &[u8]) -> (usize, usize, Option<RequestViolation>) {
     let whole = fed(&[input]);
     for cut in 1..input.len() {
         let (before, after) = input.split_at(cut);
@@ -17,7 +17,7 @@ fn scan(input: &[u8]) -> (usize, usize, Option<Fault>) {
     whole
 }
 
-fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
+fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<RequestViolation>) {
     let mut scanner = Scanner::new(LIMITS);
     let (mut heads, mut clear, mut before) = (0, 0, 0);
     for piece in pieces {
@@ -30,7 +30,7 @@ fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
             rest = &rest[scanned.seen..];
             if let Some(fault) = scanned.fault {
                 assert_eq!(scanner.place(), Place::Failed);
-                assert!(scanned.in_body || fault != Fault::Chunk);
+                assert!(scanned.in_body || fault != RequestViolation::Chunk);
                 return (heads, clear, scanned.fault);
             }
             if !rest.is_empty() {
@@ -41,7 +41,7 @@ fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<Fault>) {
     (heads, clear, None)
 }
 
-fn fault(request: &str) -> Option<Fault> {
+fn fault(request: &str) -> Option<RequestViolation> {
     scan(request.as_bytes()).2
 }
 
@@ -94,7 +94,11 @@ fn a_request_line_has_three_words() {
         "",
     ] {
         let request = format!("{line}\r\nHost: a\r\n\r\n");
-        assert_eq!(fault(&request), Some(Fault::RequestLine), "{line:?}");
+        assert_eq!(
+            fault(&request),
+            Some(RequestViolation::RequestLine),
+            "{line:?}"
+        );
     }
 }
 
@@ -102,7 +106,11 @@ fn a_request_line_has_three_words() {
 fn a_target_is_what_the_engine_takes() {
     for target in ["/a#b", "/a\u{7f}", "/a\u{1}", "?", "http://"] {
         let request = format!("GET {target} HTTP/1.1\r\n\r\n");
-        assert_eq!(fault(&request), Some(Fault::Target), "{target:?}");
+        assert_eq!(
+            fault(&request),
+            Some(RequestViolation::Target),
+            "{target:?}"
+        );
     }
     assert_eq!(fault("GET //[::1]:x@ HTTP/1.1\r\n\r\n"), None);
     let of_length = |length: usize, bytes: usize| {
@@ -112,11 +120,14 @@ fn a_target_is_what_the_engine_takes() {
             .fault
     };
     assert_eq!(of_length(31 << 10, 32 << 10), None);
-    assert_eq!(of_length(32 << 10, 32 << 10), Some(Fault::TargetTooLong));
+    assert_eq!(
+        of_length(32 << 10, 32 << 10),
+        Some(RequestViolation::TargetTooLong)
+    );
     assert_eq!(of_length(TARGET_LIMIT, 1 << 20), None);
     assert_eq!(
         of_length(TARGET_LIMIT + 1, 1 << 20),
-        Some(Fault::TargetTooLong)
+        Some(RequestViolation::TargetTooLong)
     );
 }
 
@@ -153,29 +164,33 @@ fn lines_end_in_cr_lf() {
         "GET / HTTP/1.1\r\nHost: a\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\n\n",
     ] {
-        assert_eq!(fault(request), Some(Fault::LineEnd), "{request:?}");
+        assert_eq!(
+            fault(request),
+            Some(RequestViolation::LineEnd),
+            "{request:?}"
+        );
     }
 }
 
 #[test]
 fn fields_are_a_name_a_colon_and_no_control_bytes() {
     for (field, expected) in [
-        ("Host : a", Fault::FieldName),
-        ("Host\t: a", Fault::FieldName),
-        (": a", Fault::FieldName),
-        ("Host", Fault::FieldName),
-        ("Ho st: a", Fault::FieldName),
-        ("H\u{e4}st: a", Fault::FieldName),
-        ("Host(: a", Fault::FieldName),
-        (" Host: a", Fault::Fold),
-        ("\tHost: a", Fault::Fold),
-        ("X: a\r\n b", Fault::Fold),
-        ("X: a\rb", Fault::ControlByte),
-        ("X: a\r", Fault::ControlByte),
-        ("X: a\0b", Fault::ControlByte),
-        ("X: a\u{7f}", Fault::ControlByte),
-        ("X: a\u{b}", Fault::ControlByte),
-        ("X: \u{1b}[31m", Fault::ControlByte),
+        ("Host : a", RequestViolation::FieldName),
+        ("Host\t: a", RequestViolation::FieldName),
+        (": a", RequestViolation::FieldName),
+        ("Host", RequestViolation::FieldName),
+        ("Ho st: a", RequestViolation::FieldName),
+        ("H\u{e4}st: a", RequestViolation::FieldName),
+        ("Host(: a", RequestViolation::FieldName),
+        (" Host: a", RequestViolation::Fold),
+        ("\tHost: a", RequestViolation::Fold),
+        ("X: a\r\n b", RequestViolation::Fold),
+        ("X: a\rb", RequestViolation::ControlByte),
+        ("X: a\r", RequestViolation::ControlByte),
+        ("X: a\0b", RequestViolation::ControlByte),
+        ("X: a\u{7f}", RequestViolation::ControlByte),
+        ("X: a\u{b}", RequestViolation::ControlByte),
+        ("X: \u{1b}[31m", RequestViolation::ControlByte),
     ] {
         let request = format!("GET / HTTP/1.1\r\n{field}\r\n\r\n");
         assert_eq!(fault(&request), Some(expected), "{field:?}");
@@ -187,51 +202,72 @@ fn framing_is_said_once_and_plainly() {
     for (fields, expected) in [
         (
             "Content-Length: 3\r\nTransfer-Encoding: chunked",
-            Fault::Framing,
+            RequestViolation::Framing,
         ),
         (
             "Transfer-Encoding: chunked\r\nContent-Length: 3",
-            Fault::Framing,
+            RequestViolation::Framing,
         ),
         (
             "Content-Length: 3\r\nContent-Length: 3",
-            Fault::ContentLength,
+            RequestViolation::ContentLength,
         ),
         (
             "Content-Length: 3\r\nContent-Length: 4",
-            Fault::ContentLength,
+            RequestViolation::ContentLength,
         ),
-        ("Content-Length: 3, 3", Fault::ContentLength),
-        ("Content-Length: +3", Fault::ContentLength),
-        ("Content-Length: -3", Fault::ContentLength),
-        ("Content-Length: 0x3", Fault::ContentLength),
-        ("Content-Length: 3 3", Fault::ContentLength),
-        ("Content-Length: ", Fault::ContentLength),
-        ("Content-Length: 99999999999999999999", Fault::ContentLength),
-        ("Content-Length:\t3", Fault::ContentLength),
-        ("Transfer-Encoding: chunked\t", Fault::TransferEncoding),
-        ("Host:\ta", Fault::Host),
-        ("Transfer-Encoding: identity", Fault::TransferEncoding),
-        ("Transfer-Encoding: gzip, chunked", Fault::TransferEncoding),
+        ("Content-Length: 3, 3", RequestViolation::ContentLength),
+        ("Content-Length: +3", RequestViolation::ContentLength),
+        ("Content-Length: -3", RequestViolation::ContentLength),
+        ("Content-Length: 0x3", RequestViolation::ContentLength),
+        ("Content-Length: 3 3", RequestViolation::ContentLength),
+        ("Content-Length: ", RequestViolation::ContentLength),
+        (
+            "Content-Length: 99999999999999999999",
+            RequestViolation::ContentLength,
+        ),
+        ("Content-Length:\t3", RequestViolation::ContentLength),
+        (
+            "Transfer-Encoding: chunked\t",
+            RequestViolation::TransferEncoding,
+        ),
+        ("Host:\ta", RequestViolation::Host),
+        (
+            "Transfer-Encoding: identity",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: gzip, chunked",
+            RequestViolation::TransferEncoding,
+        ),
         (
             "Transfer-Encoding: chunked, chunked",
-            Fault::TransferEncoding,
+            RequestViolation::TransferEncoding,
         ),
         (
             "Transfer-Encoding: chunked, identity",
-            Fault::TransferEncoding,
+            RequestViolation::TransferEncoding,
         ),
-        ("Transfer-Encoding: \"chunked\"", Fault::TransferEncoding),
-        ("Transfer-Encoding: xchunked", Fault::TransferEncoding),
-        ("Transfer-Encoding: chunked;q=1", Fault::TransferEncoding),
-        ("Transfer-Encoding: ", Fault::TransferEncoding),
+        (
+            "Transfer-Encoding: \"chunked\"",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: xchunked",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "Transfer-Encoding: chunked;q=1",
+            RequestViolation::TransferEncoding,
+        ),
+        ("Transfer-Encoding: ", RequestViolation::TransferEncoding),
         (
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-            Fault::TransferEncoding,
+            RequestViolation::TransferEncoding,
         ),
         (
             "Transfer-Encoding: chunked\r\ntransfer-encoding: identity",
-            Fault::TransferEncoding,
+            RequestViolation::TransferEncoding,
         ),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\nabc");
@@ -239,7 +275,7 @@ fn framing_is_said_once_and_plainly() {
         assert_eq!((heads, clear, found), (0, 0, Some(expected)), "{fields:?}");
     }
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    assert_eq!(fault(old), Some(Fault::TransferEncoding));
+    assert_eq!(fault(old), Some(RequestViolation::TransferEncoding));
 }
 
 #[test]
@@ -265,24 +301,28 @@ fn chunks_follow_the_grammar() {
     ] {
         let request = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
         let (heads, _, found) = scan(request.as_bytes());
-        assert_eq!((heads, found), (1, Some(Fault::Chunk)), "{chunks:?}");
+        assert_eq!(
+            (heads, found),
+            (1, Some(RequestViolation::Chunk)),
+            "{chunks:?}"
+        );
     }
     let long = format!(
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{}",
         "a".repeat(300)
     );
-    assert_eq!(fed(&[long.as_bytes()]).2, Some(Fault::Chunk));
+    assert_eq!(fed(&[long.as_bytes()]).2, Some(RequestViolation::Chunk));
 }
 
 #[test]
 fn trailers_are_fields_and_say_nothing_about_framing() {
     for (trailer, expected) in [
-        ("Content-Length: 3", Fault::Framing),
-        ("Transfer-Encoding: chunked", Fault::Framing),
-        ("Host: b", Fault::Framing),
-        ("X : 1", Fault::FieldName),
-        (" X: 1", Fault::Fold),
-        ("X: \0", Fault::ControlByte),
+        ("Content-Length: 3", RequestViolation::Framing),
+        ("Transfer-Encoding: chunked", RequestViolation::Framing),
+        ("Host: b", RequestViolation::Framing),
+        ("X : 1", RequestViolation::FieldName),
+        (" X: 1", RequestViolation::Fold),
+        ("X: \0", RequestViolation::ControlByte),
     ] {
         let request =
             format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n");
@@ -296,9 +336,12 @@ fn a_head_has_limits() {
     assert_eq!(fault(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), None);
     let fields = "X: 1\r\n".repeat(LIMITS.fields + 1);
     let many = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-    assert_eq!(fault(&many), Some(Fault::TooManyFields));
+    assert_eq!(fault(&many), Some(RequestViolation::TooManyFields));
     let endless = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(LIMITS.bytes));
-    assert_eq!(fed(&[endless.as_bytes()]).2, Some(Fault::HeadTooLarge));
+    assert_eq!(
+        fed(&[endless.as_bytes()]).2,
+        Some(RequestViolation::HeadTooLarge)
+    );
     // Each request has the whole limit to itself.
     let request = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(900));
     assert_eq!(fed(&[request.repeat(5).as_bytes()]).0, 5);
@@ -310,7 +353,7 @@ fn what_is_clear_ends_before_the_request_that_is_not() {
     let both = format!("{good}GET / HTTP/1.1\r\nHost : a\r\n\r\n");
     assert_eq!(
         scan(both.as_bytes()),
-        (1, good.len(), Some(Fault::FieldName))
+        (1, good.len(), Some(RequestViolation::FieldName))
     );
     let partial = format!("{good}GET / HT");
     assert_eq!(scan(partial.as_bytes()), (1, good.len(), None));

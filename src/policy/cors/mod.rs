@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Method};
 
 pub use self::origin::OriginRefused;
 pub use self::preflight::preflight_method;
-pub use self::response_headers::{Marks, strip};
+pub use self::response_headers::{CorsHeaders, strip};
 
 use self::origin::{Standing, is_listed};
 use crate::config::{Cors, CorsMode};
@@ -24,9 +24,9 @@ use crate::http::host::Host;
 
 /// What becomes of a plain HTTP request by its `Origin`.
 #[derive(Clone, Debug)]
-pub enum Ruling {
+pub enum CorsDecision {
     /// It goes on; the marks are put onto whatever answer comes of it, our own errors included.
-    Passes(Marks),
+    Passes(CorsHeaders),
     /// A preflight, answered here: 204 with these headers and no body. The backend never sees it.
     Preflight(HeaderMap),
 }
@@ -37,7 +37,7 @@ pub struct Refused {
     /// Why.
     pub why: OriginRefused,
     /// Put onto the refusal as onto any other answer.
-    pub marks: Marks,
+    pub marks: CorsHeaders,
 }
 
 /// Rules on a request that is no WebSocket handshake.
@@ -55,25 +55,25 @@ pub fn rule(
     host: &Host,
     public_url: Option<&str>,
     cors: Option<&Cors>,
-) -> Result<Ruling, Refused> {
+) -> Result<CorsDecision, Refused> {
     let Some(cors) = cors.filter(|cors| cors.mode == CorsMode::Enforce) else {
-        return Ok(Ruling::Passes(Marks::default()));
+        return Ok(CorsDecision::Passes(CorsHeaders::default()));
     };
     let standing = Standing::of(headers, host, public_url, &cors.origins);
-    let marks = || Marks::of(standing, cors);
+    let marks = || CorsHeaders::of(standing, cors);
     match standing {
         Standing::Refused(why @ OriginRefused::Several) => {
             let marks = marks();
             Err(Refused { why, marks })
         }
-        _ if preflight::is_preflight(method, headers) => Ok(Ruling::Preflight(preflight::answer(
-            headers, standing, cors,
-        ))),
+        _ if preflight::is_preflight(method, headers) => Ok(CorsDecision::Preflight(
+            preflight::answer(headers, standing, cors),
+        )),
         Standing::Refused(why) if !only_reads(method) => {
             let marks = marks();
             Err(Refused { why, marks })
         }
-        _ => Ok(Ruling::Passes(marks())),
+        _ => Ok(CorsDecision::Passes(marks())),
     }
 }
 

@@ -15,7 +15,7 @@ const FAMILY: &str = "access-control-";
 
 /// The headers of an answer that concern its origin. The default leaves every answer as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Marks(Option<Enforced>);
+pub struct CorsHeaders(Option<Enforced>);
 
 #[derive(Clone, Debug)]
 struct Enforced {
@@ -32,7 +32,7 @@ struct Granted {
     expose: Option<HeaderValue>,
 }
 
-impl Marks {
+impl CorsHeaders {
     pub(super) fn of(standing: Standing<'_>, cors: &Cors) -> Self {
         let granted = standing.granted().map(|origin| Granted {
             origin,
@@ -47,7 +47,7 @@ impl Marks {
             }
             _ => Some("Origin"),
         };
-        Marks(Some(Enforced { granted, vary }))
+        CorsHeaders(Some(Enforced { granted, vary }))
     }
 
     /// Whether a field of this name is written here.

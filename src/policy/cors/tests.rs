@@ -126,7 +126,7 @@ fn ask(
     answer: &[(&'static str, &str)],
 ) -> Outcome {
     match rule(method, &fields(request), &host(HOST), None, cors) {
-        Ok(Ruling::Passes(marks)) => {
+        Ok(CorsDecision::Passes(marks)) => {
             let mut headers = fields(answer);
             marks.put(&mut headers);
             let once = headers.clone();
@@ -134,7 +134,7 @@ fn ask(
             assert_eq!(headers, once, "put twice is put once");
             Outcome::Passed(headers)
         }
-        Ok(Ruling::Preflight(headers)) => Outcome::Preflight(headers),
+        Ok(CorsDecision::Preflight(headers)) => Outcome::Preflight(headers),
         Err(Refused { why, marks }) => {
             let mut headers = HeaderMap::new();
             marks.put(&mut headers);

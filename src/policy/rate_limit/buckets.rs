@@ -11,7 +11,7 @@ use governor::nanos::Nanos;
 use super::key::Key;
 use super::limiter::Wait;
 use super::quota::Measure;
-use super::sketch::Estimates;
+use super::sketch::Sketch;
 use super::store::Store;
 
 /// How many buckets are kept, and what happens above that.
@@ -51,7 +51,7 @@ pub(super) struct Buckets<C: Clock> {
     exact: RateLimiter<Key, Store, C, NoOpMiddleware<C::Instant>>,
     store: Store,
     /// Made for the first crowd.
-    estimates: OnceLock<Estimates>,
+    estimates: OnceLock<Sketch>,
     measure: Measure,
     room: Room,
     /// Cells that a key may use in two windows and be light.
@@ -123,10 +123,10 @@ impl<C: Clock> Buckets<C> {
         Some(key)
     }
 
-    fn estimates(&self) -> &Estimates {
+    fn estimates(&self) -> &Sketch {
         self.estimates.get_or_init(|| {
             let refill = self.measure.interval.saturating_mul(self.light.into());
-            Estimates::new(refill.max(WINDOW))
+            Sketch::new(refill.max(WINDOW))
         })
     }
 

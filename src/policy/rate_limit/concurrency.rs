@@ -16,7 +16,7 @@ type Counted = (Arc<str>, Key);
 
 /// One connection's seat; dropping it gives the seat back.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionPermit {
     seats: Seats,
     policy: Arc<str>,
     per_user: Option<usize>,
@@ -26,19 +26,19 @@ pub struct Seat {
 
 /// Which cap a connection would be over. The newest is refused, those that stand stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
+pub enum TooManyConnections {
     /// `connections_per_user`.
     User,
     /// `connections_per_ip`.
     Address,
 }
 
-impl Crowded {
+impl TooManyConnections {
     /// The word in `refused_total{reason}`.
     pub fn reason(self) -> &'static str {
         match self {
-            Crowded::User => "connections_per_user",
-            Crowded::Address => "connections_per_ip",
+            TooManyConnections::User => "connections_per_user",
+            TooManyConnections::Address => "connections_per_ip",
         }
     }
 }
@@ -53,8 +53,8 @@ impl Seats {
         policy: &RateLimit,
         user: Option<&[u8; 32]>,
         address: Option<IpAddr>,
-    ) -> Result<Seat, Crowded> {
-        let mut seat = Seat {
+    ) -> Result<ConnectionPermit, TooManyConnections> {
+        let mut seat = ConnectionPermit {
             seats: self.clone(),
             policy: policy.name.as_str().into(),
             per_user: policy.connections_per_user,
@@ -71,8 +71,8 @@ impl Seats {
             })
         };
         let crowded = match (is_full(&address), is_full(&user)) {
-            (true, _) => Some(Crowded::Address),
-            (_, true) => Some(Crowded::User),
+            (true, _) => Some(TooManyConnections::Address),
+            (_, true) => Some(TooManyConnections::User),
             _ => None,
         };
         if let Some(crowded) = crowded {
@@ -91,13 +91,13 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// Counts the connection for a user that became known only after it was established. A seat stays counted for its first
     /// user.
     ///
     /// # Errors
-    /// [`Crowded::User`]; the seat itself stays.
-    pub fn count_for(&mut self, user: &[u8; 32]) -> Result<(), Crowded> {
+    /// [`TooManyConnections::User`]; the seat itself stays.
+    pub fn count_for(&mut self, user: &[u8; 32]) -> Result<(), TooManyConnections> {
         let (Some(most), None) = (self.per_user, self.user) else {
             return Ok(());
         };
@@ -106,7 +106,7 @@ impl Seat {
         let count = counts.entry((self.policy.clone(), user)).or_default();
         // Nothing is entered in vain: a cap is one at least.
         if *count >= most {
-            return Err(Crowded::User);
+            return Err(TooManyConnections::User);
         }
         *count += 1;
         self.user = Some(user);
@@ -114,7 +114,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if self.user.is_none() && self.address.is_none() {
             return;
@@ -160,8 +160,8 @@ mod tests {
         let seats = Seats::default();
         let policy = policy("default", Some(5), None);
         let take = |user| seats.take(&policy, Some(user), ip("192.0.2.1"));
-        let mut five: Vec<Seat> = (0..5).map(|_| take(&ALICE).unwrap()).collect();
-        assert_eq!(take(&ALICE).unwrap_err(), Crowded::User);
+        let mut five: Vec<ConnectionPermit> = (0..5).map(|_| take(&ALICE).unwrap()).collect();
+        assert_eq!(take(&ALICE).unwrap_err(), TooManyConnections::User);
         let bob = take(&BOB).unwrap();
         five.pop();
         five.push(take(&ALICE).unwrap());
@@ -176,7 +176,7 @@ mod tests {
         let other = policy("other", None, Some(1));
         let first = seats.take(&one, None, ip("2001:db8::1")).unwrap();
         let same = seats.take(&one, None, ip("2001:db8::2"));
-        assert_eq!(same.unwrap_err(), Crowded::Address);
+        assert_eq!(same.unwrap_err(), TooManyConnections::Address);
         let second = seats.take(&other, None, ip("2001:db8::2")).unwrap();
         drop((first, second));
         assert!(seats.lock().is_empty());
@@ -189,7 +189,7 @@ mod tests {
         let first = seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
         for _ in 0..5 {
             let again = seats.take(&policy, Some(&ALICE), ip("192.0.2.1"));
-            assert_eq!(again.unwrap_err(), Crowded::User);
+            assert_eq!(again.unwrap_err(), TooManyConnections::User);
         }
         let bob = seats.take(&policy, Some(&BOB), ip("192.0.2.1")).unwrap();
         drop((first, bob));
@@ -205,7 +205,10 @@ mod tests {
         first.count_for(&ALICE).unwrap();
         // New credentials of the same user.
         first.count_for(&ALICE).unwrap();
-        assert_eq!(second.count_for(&ALICE).unwrap_err(), Crowded::User);
+        assert_eq!(
+            second.count_for(&ALICE).unwrap_err(),
+            TooManyConnections::User
+        );
         drop(first);
         second.count_for(&ALICE).unwrap();
         drop(second);
@@ -219,11 +222,11 @@ mod tests {
         let policy = policy("default", Some(PLACES), Some(PLACES + 1));
         for _ in 0..50 {
             let start = Barrier::new(8);
-            let won: Vec<Seat> = thread::scope(|scope| {
+            let won: Vec<ConnectionPermit> = thread::scope(|scope| {
                 let racer = || {
                     start.wait();
                     let take = |_| seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).ok();
-                    (0..3).filter_map(take).collect::<Vec<Seat>>()
+                    (0..3).filter_map(take).collect::<Vec<ConnectionPermit>>()
                 };
                 let racers: Vec<_> = (0..8).map(|_| scope.spawn(racer)).collect();
                 let won = racers.into_iter().flat_map(|racer| racer.join().unwrap());

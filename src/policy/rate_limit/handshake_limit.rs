@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::{Clock, Moment};
 use super::quota::Measure;
-use super::retry_spread::Backlog;
+use super::retry_spread::RetrySpread;
 use crate::config::Rate;
 
 /// The most waiting handshakes; the rest is refused at once.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The one limiter of all handshakes (`server.limits.handshakes`).
 #[derive(Debug, Default)]
-pub struct Admission(ArcSwapOption<Door>);
+pub struct Admission(ArcSwapOption<HandshakeLimiter>);
 
 /// Too many at once: when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct RetryAfter(pub Duration);
 
 /// Admission at one rate.
 #[derive(Debug)]
-struct Door {
+struct HandshakeLimiter {
     rate: Rate,
     limiter: RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Moment>>,
     /// Its holder is the next.
@@ -40,11 +40,11 @@ struct Door {
     waiting: AtomicUsize,
     /// So many may wait.
     room: usize,
-    backlog: Mutex<Backlog>,
+    backlog: Mutex<RetrySpread>,
 }
 
 /// A handshake in line; it leaves the line when dropped.
-struct Waiter<'d>(&'d Door);
+struct Waiter<'d>(&'d HandshakeLimiter);
 
 impl Admission {
     /// Lets a handshake in, at once or within two seconds. Another limit than the last time starts with an empty line.
@@ -58,11 +58,13 @@ impl Admission {
         self.door(rate).admit().await
     }
 
-    fn door(&self, rate: Rate) -> Arc<Door> {
-        let fits = |door: &Option<Arc<Door>>| door.as_ref().is_some_and(|door| door.rate == rate);
+    fn door(&self, rate: Rate) -> Arc<HandshakeLimiter> {
+        let fits = |door: &Option<Arc<HandshakeLimiter>>| {
+            door.as_ref().is_some_and(|door| door.rate == rate)
+        };
         let present = self.0.load_full().filter(|door| door.rate == rate);
         present.unwrap_or_else(|| {
-            let new = Arc::new(Door::new(rate));
+            let new = Arc::new(HandshakeLimiter::new(rate));
             // A second caller takes the limiter that the first one made: two of them would let in twice as many.
             let old = self.0.rcu(|door| match fits(door) {
                 true => door.clone(),
@@ -73,17 +75,17 @@ impl Admission {
     }
 }
 
-impl Door {
-    fn new(rate: Rate) -> Door {
+impl HandshakeLimiter {
+    fn new(rate: Rate) -> HandshakeLimiter {
         let in_time = PATIENCE.as_secs_f64() * per_second(&rate);
-        Door {
+        HandshakeLimiter {
             rate,
             limiter: RateLimiter::direct_with_clock(Measure::new(&rate, 1).quota(), Clock),
             line: tokio::sync::Mutex::new(()),
             waiting: AtomicUsize::new(0),
             // No handshake waits in vain.
             room: WAITERS.min(in_time as usize),
-            backlog: Mutex::new(Backlog::new(Instant::now())),
+            backlog: Mutex::new(RetrySpread::new(Instant::now())),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How much one client may ask for: exact limits behind bounded estimates.
 //!
-//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`Seat`]s count
+//! [`Limiters`] are those of all policies, kept across reloads; a [`Limiter`] is one quota over all [`Key`]s. [`ConnectionPermit`]s count
 //! open connections, [`Admission`] limits all handshakes together, [`Excess`] distinguishes a client that hurries from one that
 //! floods, [`headers`] makes the fields of a `429`.
 //!
@@ -25,7 +25,7 @@ mod tests;
 
 pub use abuse::Excess;
 pub use clock::Clock;
-pub use concurrency::{Crowded, Seat, Seats};
+pub use concurrency::{ConnectionPermit, Seats, TooManyConnections};
 pub use handshake_limit::{Admission, RetryAfter};
 pub use key::{Key, NO_ROUTE};
 pub use limiter::{Limiter, Wait};

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::task;
 use tokio::time::{Instant, sleep};
 
-use super::concurrency::{Crowded, Seat, Seats};
+use super::concurrency::{ConnectionPermit, Seats, TooManyConnections};
 use super::key::Key;
 use super::limiter::{Limiter, Wait};
 use crate::config::{Rate, RateLimit};
@@ -180,7 +180,7 @@ impl PolicyLimiters {
         &self,
         user: Option<&[u8; 32]>,
         address: Option<IpAddr>,
-    ) -> Result<Seat, Crowded> {
+    ) -> Result<ConnectionPermit, TooManyConnections> {
         self.seats.take(&self.policy, user, address)
     }
 
@@ -290,7 +290,7 @@ mod tests {
         limiters.adopt(&policies([]));
         limiters.adopt(&policies([policy.clone()]));
         let second = limiters.of(&policy).take_seat(Some(&[1; 32]), None);
-        assert_eq!(second.unwrap_err(), Crowded::User);
+        assert_eq!(second.unwrap_err(), TooManyConnections::User);
         drop(seat);
         let third = limiters.of(&policy).take_seat(Some(&[1; 32]), None);
         third.unwrap();

@@ -10,14 +10,14 @@ const LATEST: Duration = Duration::from_secs(30);
 
 /// The refused clients that will come back, as many as are still owed at this instant.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(super) struct RetrySpread {
     owed: f64,
     at: Instant,
 }
 
-impl Backlog {
-    pub(super) fn new(now: Instant) -> Backlog {
-        Backlog { owed: 0.0, at: now }
+impl RetrySpread {
+    pub(super) fn new(now: Instant) -> RetrySpread {
+        RetrySpread { owed: 0.0, at: now }
     }
 
     /// One more is refused, where `ahead` already wait and `rate` are let in each second: the time after which it comes back.
@@ -50,7 +50,7 @@ mod tests {
     /// How many come back in each second, where so many are refused at once.
     fn seconds(refused: usize, rate: f64) -> [usize; 31] {
         let now = Instant::now();
-        let mut backlog = Backlog::new(now);
+        let mut backlog = RetrySpread::new(now);
         let mut chance = fastrand::Rng::with_seed(7);
         let mut seconds = [0; 31];
         for _ in 0..refused {
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_line_that_was_worked_off_is_forgotten() {
         let now = Instant::now();
-        let mut backlog = Backlog::new(now);
+        let mut backlog = RetrySpread::new(now);
         for _ in 0..1000 {
             backlog.refuse(0, 100.0, now, 0.5);
         }

@@ -22,7 +22,7 @@ const STRIPES: usize = 64;
 /// asserts what a thread that was held up for a second breaks: a panic in a request. So only its estimator is used, and windows
 /// are turned here. One thread turns a window, and the others that need it wait; threads that are late still write to a sketch
 /// that is read.
-pub(super) struct Estimates {
+pub(super) struct Sketch {
     sketches: [Estimator; 3],
     /// Nanoseconds.
     window: u64,
@@ -32,10 +32,10 @@ pub(super) struct Estimates {
     stripes: [Mutex<()>; STRIPES],
 }
 
-impl Estimates {
+impl Sketch {
     /// Windows of so many nanoseconds.
-    pub(super) fn new(window: u64) -> Estimates {
-        Estimates {
+    pub(super) fn new(window: u64) -> Sketch {
+        Sketch {
             sketches: [(); 3].map(|()| Estimator::new(ROWS, COUNTERS)),
             window: window.max(1),
             present: AtomicU64::new(0),
@@ -97,7 +97,7 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for Estimates {
+impl fmt::Debug for Sketch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Estimates")
             .field("window", &self.window)
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn this_window_and_the_last_count_and_older_ones_do_not() {
-        let estimates = Estimates::new(10);
+        let estimates = Sketch::new(10);
         let notes = [
             (0, 5, 5),
             (9, 1, 6),
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_count_that_runs_over_is_a_high_one() {
-        let estimates = Estimates::new(10);
+        let estimates = Sketch::new(10);
         for _ in 0..3 {
             estimates.sketch(0).incr(KEY, isize::MAX / 2);
         }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn concurrent_window_turns_lose_no_counts() {
-        let estimates = Estimates::new(10);
+        let estimates = Sketch::new(10);
         for round in 1..300 {
             let now = round * 30;
             thread::scope(|scope| {

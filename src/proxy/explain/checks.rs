@@ -7,21 +7,21 @@ use tokio::time::Instant;
 
 use super::super::auth_context::Entry;
 use super::super::enforce::{extras_of, judge_csrf, judge_origin, take_parameters, turned_away};
-use super::super::subprotocol::Offer;
+use super::super::subprotocol::Subprotocols;
 use super::super::websocket;
 use super::user::{identity_of, verify};
 use super::{Asked, Verdict};
 use crate::config::Auth;
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::{Admission, Denied, Identity, unix_now};
-use crate::policy::cors::Marks;
+use crate::policy::cors::CorsHeaders;
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
-use crate::session::Shared;
+use crate::session::Services;
 
 /// What the policies of a place came to.
 #[derive(Default)]
 pub(super) struct Passed {
-    pub offer: Offer,
+    pub offer: Subprotocols,
     pub identity: Option<Identity>,
     /// The policy that has let it in.
     pub auth: Option<Arc<Auth>>,
@@ -75,7 +75,7 @@ impl Asked<'_> {
             match step {
                 Step::Origin => self.judge_origin(place)?,
                 Step::Form => {
-                    let draining = |shared: &Shared| shared.draining.load(Ordering::Relaxed);
+                    let draining = |shared: &Services| shared.draining.load(Ordering::Relaxed);
                     let is_draining = self.world.shared.is_some_and(draining);
                     let offered = self.destination.expect_handshake(
                         self.is_handshake,
@@ -115,7 +115,7 @@ impl Asked<'_> {
 
     fn judge_origin(&self, place: Policies<'_>) -> Result<(), Verdict> {
         let (in_force, host) = (self.world.in_force, &self.client.host);
-        let mut marks = Marks::default();
+        let mut marks = CorsHeaders::default();
         let answer = judge_origin(
             in_force,
             host,
@@ -171,7 +171,7 @@ impl Asked<'_> {
             vouched_unix: unix_now(),
             ticketed: None,
         };
-        let is_revoked = |shared: &Shared| shared.authenticator.is_revoked(&admission);
+        let is_revoked = |shared: &Services| shared.authenticator.is_revoked(&admission);
         if self.world.shared.is_some_and(is_revoked) {
             return Ok(Err(Denied::Revoked));
         }

@@ -13,11 +13,11 @@ use super::Question;
 use crate::http::forwarded::{self, Client, Peer};
 use crate::http::host::Host;
 use crate::http::parser::{Limits, Scanner};
-use crate::http::{Fault, path};
+use crate::http::{RequestViolation, path};
 use crate::router::InForce;
 
 /// The head as the server's own scan and engine would hand it on.
-pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, Fault> {
+pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, RequestViolation> {
     let method = question.method.clone().unwrap_or(Method::GET);
     let server = &in_force.config.server;
     let mut fields = question.headers.clone();
@@ -57,11 +57,11 @@ pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, 
         return Err(fault);
     }
     let target = path::escaped(question.path.as_bytes());
-    let target = Uri::try_from(target).map_err(|_| Fault::Target)?;
+    let target = Uri::try_from(target).map_err(|_| RequestViolation::Target)?;
     let mut headers = HeaderMap::new();
     for (name, value) in &fields {
-        let name = HeaderName::try_from(name).map_err(|_| Fault::FieldName)?;
-        let value = HeaderValue::try_from(value).map_err(|_| Fault::FieldValue)?;
+        let name = HeaderName::try_from(name).map_err(|_| RequestViolation::FieldName)?;
+        let value = HeaderValue::try_from(value).map_err(|_| RequestViolation::FieldValue)?;
         headers.append(name, value);
     }
     let mut request = Request::new(());

@@ -233,13 +233,16 @@ fn a_path_that_is_none_names_what_it_may_mean() {
         ("/a/..;x/b", "/b"),
         ("/a/../b;id=hidden", "/b;***"),
     ] {
-        let detail = path_detail(Fault::Path, path);
+        let detail = path_detail(RequestViolation::Path, path);
         let end = format!("a backend may take it for `{reading}`; send the path that is meant");
         assert!(detail.ends_with(&end), "{path}: {detail}");
     }
     let long = format!("/../{}", "a".repeat(600));
     for path in ["/a%00", &long] {
-        assert_eq!(path_detail(Fault::Path, path), Fault::Path.detail());
+        assert_eq!(
+            path_detail(RequestViolation::Path, path),
+            RequestViolation::Path.detail()
+        );
     }
 }
 

@@ -21,14 +21,14 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::config;
-use crate::http::Fault;
+use crate::http::RequestViolation;
 use crate::http::header_case::Outgoing;
 use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
 use crate::policy::connection_limits::Connections;
 use crate::server::detect_http::Beginning;
-use crate::server::http1_state::Traffic;
+use crate::server::http1_state::Http1State;
 use crate::server::linger::Linger;
-use crate::server::read_timeout::{Patience, Verdict};
+use crate::server::read_timeout::{ReadTimeout, Verdict};
 use crate::server::tls_stream::Stream;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
@@ -43,9 +43,9 @@ const PIECE: usize = 2048;
 const AHEAD: usize = 16 * 1024;
 
 /// A connection as the server engine sees it.
-pub struct Wire {
+pub struct Http1Guard {
     io: Stream,
-    traffic: Traffic,
+    traffic: Http1State,
     scanner: Scanner,
     /// An answer's head whose names are spelled otherwise than the engine has written them.
     outgoing: Option<Box<Outgoing>>,
@@ -55,7 +55,7 @@ pub struct Wire {
     /// Whether the latter are not even scanned: they wait for an exchange, or a handshake, to end.
     ahead: bool,
     state: State,
-    patience: Patience,
+    patience: ReadTimeout,
     connections: Connections,
     /// What a client goes on sending that is not waited for any more.
     linger: Option<Box<Linger>>,
@@ -75,16 +75,16 @@ enum State {
     Closed,
 }
 
-impl Wire {
+impl Http1Guard {
     /// A wire at the beginning of a connection.
     pub fn new(
         mut io: Stream,
         limits: &config::Limits,
-        traffic: Traffic,
+        traffic: Http1State,
         connections: Connections,
     ) -> Self {
         io.line_mut().demand(limits.body_min_rate);
-        Wire {
+        Http1Guard {
             io,
             traffic,
             scanner: Scanner::new(Limits {
@@ -96,7 +96,7 @@ impl Wire {
             clear: 0,
             ahead: false,
             state: State::Open,
-            patience: Patience::new(limits),
+            patience: ReadTimeout::new(limits),
             connections,
             linger: None,
             is_shut: false,
@@ -253,7 +253,7 @@ impl Wire {
         true
     }
 
-    fn fail(&mut self, fault: Fault, in_body: bool) {
+    fn fail(&mut self, fault: RequestViolation, in_body: bool) {
         self.traffic.set_fault(fault);
         self.state = match in_body {
             true => State::Broken,
@@ -283,8 +283,8 @@ impl Wire {
         let place = self.scanner.place();
         match ready!(self.patience.poll(place, is_busy, answered, cx)) {
             Verdict::Unused => self.state = State::Closed,
-            Verdict::Head => self.fail(Fault::HeadTimeout, false),
-            Verdict::Body => self.fail(Fault::BodyTimeout, true),
+            Verdict::Head => self.fail(RequestViolation::HeadTimeout, false),
+            Verdict::Body => self.fail(RequestViolation::BodyTimeout, true),
         }
         self.refuse_if_failed();
         Poll::Ready(())
@@ -308,7 +308,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Http1Guard {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

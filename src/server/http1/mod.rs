@@ -15,18 +15,18 @@ use tokio::sync::watch;
 
 use super::client_connection::Connection;
 use super::handler::Handler;
-use super::request_body::Arriving;
+use super::request_body::RequestBody;
 use crate::config::Limits;
-use crate::server::http1_state::Traffic;
-use guard::{REFUSED_METHOD, Wire};
+use crate::server::http1_state::Http1State;
+use guard::{Http1Guard, REFUSED_METHOD};
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 ///
 /// No `async fn`, which would reserve memory for the wire beside the engine that has it. A session takes the memory that its
 /// connection frees: where that is the larger of the two, it stays in pieces too small for the next connection.
 pub fn serve<H: Handler>(
-    wire: Wire,
-    traffic: Traffic,
+    wire: Http1Guard,
+    traffic: Http1State,
     connection: Arc<Connection>,
     limits: &Limits,
     handler: H,
@@ -79,7 +79,7 @@ pub fn serve<H: Handler>(
 
 /// The state of a connection that is served. Where serving is cut short, or panics, the successor is dropped too: it may wait
 /// in a task that keeps the state itself.
-struct Board(Traffic);
+struct Board(Http1State);
 
 impl Drop for Board {
     fn drop(&mut self) {
@@ -88,8 +88,8 @@ impl Drop for Board {
 }
 
 /// The request as the request path takes it. What stands for a refused head is marked with the reason.
-fn arriving(request: Request<Incoming>, traffic: &Traffic) -> Request<Arriving> {
-    let mut request = request.map(|body| Arriving::http1(body, traffic));
+fn arriving(request: Request<Incoming>, traffic: &Http1State) -> Request<RequestBody> {
+    let mut request = request.map(|body| RequestBody::http1(body, traffic));
     if request.method().as_str() == REFUSED_METHOD
         && let Some(fault) = traffic.fault()
     {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_cut_short_lets_its_heir_go() {
         for panics in [false, true] {
-            let traffic = Traffic::default();
+            let traffic = Http1State::default();
             let (held, mut lost) = oneshot::channel::<()>();
             traffic.leave_to(Box::new(move |_, _| drop(held)));
             let board = Board(traffic.clone());

@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
 
 /// A connection as the engine sees it.
-pub struct Seam {
+pub struct Http2Guard {
     io: Stream,
     /// Read before the engine was chosen.
     ahead: Bytes,
@@ -34,12 +34,12 @@ pub struct Seam {
     block_clock: Clock,
 }
 
-impl Seam {
+impl Http2Guard {
     /// For a new connection, of which `ahead` was read.
     pub fn new(mut io: Stream, ahead: Bytes, limits: &Limits, board: Arc<Board>) -> Self {
         // A connection that takes nothing ends below.
         io.line_mut().demand(limits.body_min_rate);
-        Seam {
+        Http2Guard {
             io,
             ahead,
             board,
@@ -93,7 +93,7 @@ impl Seam {
     }
 }
 
-impl AsyncRead for Seam {
+impl AsyncRead for Http2Guard {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -129,7 +129,7 @@ impl AsyncRead for Seam {
     }
 }
 
-impl AsyncWrite for Seam {
+impl AsyncWrite for Http2Guard {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -32,7 +32,7 @@ use super::tls_stream::Stream;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::Abuse;
 use conn_state::Board;
-use guard::Seam;
+use guard::Http2Guard;
 use stream::Common;
 pub use websocket_stream::{Duplex, Promised};
 
@@ -59,7 +59,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let board = Arc::new(Board::default());
-    let seam = Seam::new(stream, ahead, limits, board.clone());
+    let seam = Http2Guard::new(stream, ahead, limits, board.clone());
     let handshake = engine(limits).handshake(seam);
     let Ok(Ok(engine)) = tokio::time::timeout(limits.header_timeout, handshake).await else {
         return;
@@ -139,7 +139,7 @@ enum Event {
 }
 
 struct Driver {
-    engine: h2::server::Connection<Seam, Bytes>,
+    engine: h2::server::Connection<Http2Guard, Bytes>,
     board: Arc<Board>,
     connection: Arc<Connection>,
     /// The last sign of a stream.

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::linger;
-use super::super::read_timeout::Patience;
+use super::super::read_timeout::ReadTimeout;
 use super::conn_state::Board;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
-use crate::http::Fault;
+use crate::http::RequestViolation;
 use crate::http::parser::Place;
 use crate::policy::connection_limits::{Connections, Lingering};
 
@@ -42,7 +42,7 @@ pub struct Upload {
     /// What `Content-Length` says is still to come; the engine sees to it that this is so.
     left: Option<u64>,
     data_is_over: bool,
-    patience: Patience,
+    patience: ReadTimeout,
     board: Arc<Board>,
     /// How much of the frame under way was counted.
     counted: usize,
@@ -66,7 +66,7 @@ impl Upload {
             stream: Some(stream),
             left: length,
             data_is_over: false,
-            patience: Patience::new(limits),
+            patience: ReadTimeout::new(limits),
             board,
             counted: 0,
             answered,
@@ -93,7 +93,7 @@ impl Upload {
         }
         let answered = self.answered.last();
         ready!(self.patience.poll(Place::Body, true, answered, cx));
-        let detail = Fault::BodyTimeout.detail();
+        let detail = RequestViolation::BodyTimeout.detail();
         Poll::Ready(Err(Error::downstream(Kind::Timeout, detail)))
     }
 }

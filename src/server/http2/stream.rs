@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use super::super::client_connection::Connection;
 use super::super::handler::Handler;
-use super::super::request_body::Arriving;
+use super::super::request_body::RequestBody;
 use super::conn_state::Board;
 use super::request_body::{Answered, Upload};
 use super::response_body;
@@ -120,7 +120,7 @@ struct Waits {
 }
 
 /// Makes the head one that the request path knows. A rule that it broke is marked on it.
-fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Waits) -> Arriving {
+fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Waits) -> RequestBody {
     let protocol = head.extensions.remove::<Protocol>();
     let protocol = protocol.as_ref().map(Protocol::as_str);
     let limits = parser::Limits {
@@ -130,16 +130,16 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
     match http2_normalize::translate(head, protocol, limits) {
         Err(fault) => {
             head.extensions.insert(fault);
-            Arriving::Nothing
+            RequestBody::Nothing
         }
         Ok(true) => {
             let (deliver, promised) = Promised::new();
             head.extensions.insert(promised);
             become_handshake(head);
             waits.duplex = Some((deliver, from));
-            Arriving::Nothing
+            RequestBody::Nothing
         }
-        Ok(false) if from.is_end_stream() => Arriving::Nothing,
+        Ok(false) if from.is_end_stream() => RequestBody::Nothing,
         Ok(false) => {
             let asks = head.headers.contains_key(EXPECT);
             let (want, wanted) = asks.then(oneshot::channel).unzip();
@@ -158,7 +158,7 @@ fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Wai
                 want,
                 connections,
             );
-            Arriving::Http2(upload.boxed_unsync())
+            RequestBody::Http2(upload.boxed_unsync())
         }
     }
 }
@@ -222,7 +222,7 @@ fn finish(headers: &mut HeaderMap, body: &Body) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::handler::Road;
+    use crate::proxy::handler::ProxyHandler;
 
     fn room<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_open_for_long_takes_little_room() {
-        let carried = room(|common, handler: Road, request, respond| {
+        let carried = room(|common, handler: ProxyHandler, request, respond| {
             carry(common, handler, request, respond)
         });
         assert!(carried <= 1280, "{carried} bytes");

@@ -19,7 +19,7 @@ use crate::config::{Auth, Route, Share};
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
 use crate::policy::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
-use crate::policy::rate_limit::Seat;
+use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::{Input, Tag};
 use credentials::Presented;
 
@@ -44,7 +44,7 @@ pub(crate) struct Access {
     /// The ends of tokens that the client was warned of, by the policy that takes them.
     pub noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
-    seat: Option<Box<Seat>>,
+    seat: Option<Box<ConnectionPermit>>,
     /// How fast the client has spoken.
     pub pace: Pace,
 }
@@ -92,7 +92,7 @@ pub(crate) enum Standing {
 }
 
 impl Access {
-    pub fn new(presented: Presented, seat: Option<Seat>) -> Self {
+    pub fn new(presented: Presented, seat: Option<ConnectionPermit>) -> Self {
         Access {
             presented,
             hello: None,

@@ -378,7 +378,7 @@ async fn a_close_leaves_no_request_without_an_answer() {
     world
         .shared
         .sessions
-        .close(&crate::session::registry::Whom::All, 4200)
+        .close(&crate::session::registry::Selector::All, 4200)
         .await;
     let answer = client.read().await;
     assert_eq!(

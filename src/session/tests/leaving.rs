@@ -12,7 +12,7 @@ use super::memory::pair;
 use super::support::{Client, World, event, first_document};
 use crate::rollout::{StageState, bucket};
 use crate::session::accepted::{SingleForm, example};
-use crate::session::registry::{Notice, Whom};
+use crate::session::registry::{Notice, Selector};
 
 const ROLLED: &str = r#"
 [upstream.app]
@@ -119,11 +119,16 @@ async fn those_meant_are_closed_and_told() {
     );
     assert_eq!(sessions.notify(notice, None).await, 2);
     assert_eq!(second.read().await["t"], "notice");
-    assert_eq!(sessions.close(&Whom::Route("stream".into()), 4200).await, 1);
+    assert_eq!(
+        sessions
+            .close(&Selector::Route("stream".into()), 4200)
+            .await,
+        1
+    );
     assert_eq!(first.closed().await.0, 4200);
     assert_eq!(
         sessions
-            .close(&Whom::Ids(vec!["node-2".into()]), 4403)
+            .close(&Selector::Ids(vec!["node-2".into()]), 4403)
             .await,
         1
     );

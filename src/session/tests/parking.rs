@@ -116,7 +116,7 @@ async fn a_close_ends_a_parked_session_at_once() {
     client.read().await;
     drop(client);
     parked(&world, 1).await;
-    let everyone = crate::session::registry::Whom::All;
+    let everyone = crate::session::registry::Selector::All;
     assert_eq!(world.shared.sessions.close(&everyone, 4200).await, 1);
     world.shared.sessions.gone().await;
     assert_eq!(world.shared.sessions.parked(), 0);

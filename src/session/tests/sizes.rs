@@ -2,7 +2,7 @@
 
 use crate::protocol::json::Json;
 use crate::protocol::raw::Plain;
-use crate::session::access_record::Life;
+use crate::session::access_record::AccessRecord;
 use crate::session::auth::Access;
 use crate::session::connection::Session;
 use crate::session::handle::Member;
@@ -17,7 +17,7 @@ fn an_idle_session_is_small() {
         ("the task's future", size_of::<Session>(), 512 - 104),
         ("the member in its Arc", size_of::<Member>() + 16, 440),
         ("what is known of users", size_of::<Access>(), 328),
-        ("what the log says", size_of::<Life>(), 56),
+        ("what the log says", size_of::<AccessRecord>(), 56),
         ("the timer", size_of::<tokio::time::Sleep>(), 120),
         ("a subscription", size_of::<Subscription>(), 168),
         ("a codec", size_of::<Plain>() + size_of::<Json>(), 0),

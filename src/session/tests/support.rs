@@ -26,7 +26,7 @@ use crate::rollout::{Stage, StageState, Stages};
 use crate::router::{InForce, RouteTable};
 use crate::session::accepted::{Mode, Opening, SingleForm, example};
 use crate::session::registry::Sessions;
-use crate::session::{Presented, Shared, run};
+use crate::session::{Presented, Services, run};
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 use crate::transport::websocket::{WebSocket, reader};
@@ -36,7 +36,7 @@ use crate::upstream::Upstreams;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub struct World {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Services>,
     feeds: Receiver<Publisher>,
 }
 
@@ -70,7 +70,7 @@ impl World {
         authenticator.adopt(&in_force.config);
         let limiters = Limiters::default();
         limiters.adopt(&in_force.config.rate_limits);
-        let shared = Shared {
+        let shared = Services {
             in_force: ArcSwap::from_pointee(in_force),
             stages: Arc::default(),
             authenticator: Arc::new(authenticator),

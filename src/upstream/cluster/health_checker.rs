@@ -10,13 +10,13 @@ use hyper::{Request, Uri};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Fleet;
+use super::Cluster;
 use super::server::Server;
 use crate::config::{Health, Upstream};
 use crate::http::body::{Body, empty};
 use crate::upstream::address;
 use crate::upstream::pool::Pool;
-use crate::upstream::pool::replayable_body::Lent;
+use crate::upstream::pool::replayable_body::ReplayableBody;
 
 /// A check takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub struct Checker(AbortHandle);
 
 impl Checker {
     /// Begins at once, where the upstream wants its servers checked.
-    pub fn start(upstream: &Upstream, fleet: Arc<Fleet>, pool: Arc<Pool>) -> Option<Self> {
+    pub fn start(upstream: &Upstream, fleet: Arc<Cluster>, pool: Arc<Pool>) -> Option<Self> {
         let health = upstream.health.clone()?;
         let host = upstream.host.clone();
         let task = tokio::spawn(async move {
@@ -57,7 +57,7 @@ impl Drop for Checker {
 }
 
 async fn check(
-    fleet: &Fleet,
+    fleet: &Cluster,
     pool: &Pool,
     server: &Server,
     health: &Health,
@@ -84,7 +84,7 @@ async fn ask(
 ) -> Result<(), String> {
     let request = request(server, health, host).map_err(|error| error.to_string())?;
     let (head, body) = request.into_parts();
-    let lent = Lent::new(body);
+    let lent = ReplayableBody::new(body);
     let request = address(&head, &server.authority, lent.clone()).map_err(|e| e.to_string())?;
     let again = request.clone();
     let mut answer = pool.request(&server.authority, request, &lent, None).await;

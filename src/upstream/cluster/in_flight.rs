@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Frame, SizeHint};
 
-use super::Fleet;
+use super::Cluster;
 use super::limits::Place;
 use super::outlier_detection::Outcome;
 use super::server::Server;
@@ -20,7 +20,7 @@ use crate::upstream::pool::response_body::Answer;
 
 /// See the page's head. Its server counts one request more until this is dropped.
 pub struct Lease {
-    fleet: Arc<Fleet>,
+    fleet: Arc<Cluster>,
     server: Arc<Server>,
     begun: Instant,
     /// Whether this request is to find out how the server is.
@@ -30,7 +30,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(
-        fleet: Arc<Fleet>,
+        fleet: Arc<Cluster>,
         server: Arc<Server>,
         now: Instant,
         is_probe: bool,
@@ -88,14 +88,14 @@ impl Drop for Lease {
 
 /// What an answer holds until it has ended: its server counts a request, the budget a place.
 #[derive(Clone)]
-pub struct Hold {
+pub struct InFlight {
     _held: Arc<(Lease, Place)>,
 }
 
-impl Hold {
+impl InFlight {
     /// Of a request that was answered.
     pub fn new(lease: Lease, place: Place) -> Self {
-        Hold {
+        InFlight {
             _held: Arc::new((lease, place)),
         }
     }
@@ -104,13 +104,13 @@ impl Hold {
 /// The body of an answer, and what it holds.
 pub struct Held<F> {
     body: Answer,
-    hold: Option<Hold>,
+    hold: Option<InFlight>,
     broke: F,
 }
 
 impl<F: Fn(hyper::Error) -> Error> Held<F> {
     /// `broke` makes the error of a body that stopped before its end.
-    pub fn new(body: Answer, hold: Hold, broke: F) -> Self {
+    pub fn new(body: Answer, hold: InFlight, broke: F) -> Self {
         let hold = (!body.is_end_stream()).then_some(hold);
         Held { body, hold, broke }
     }

@@ -28,7 +28,7 @@ use crate::upstream::pool::Pool;
 use consistent_hash::Ring;
 pub use hash_key::ClientAddress;
 pub(crate) use health_checker::Checker;
-pub use in_flight::Hold;
+pub use in_flight::InFlight;
 pub(crate) use in_flight::{Held, Lease};
 use limits::{Admitted, Budget};
 use load_balancer::Candidate;
@@ -40,7 +40,7 @@ use server::Server;
 const COME_BACK: Duration = Duration::from_secs(1);
 
 /// See the page's head.
-pub(crate) struct Fleet {
+pub(crate) struct Cluster {
     name: String,
     servers: Vec<Arc<Server>>,
     balance: Balance,
@@ -57,7 +57,7 @@ pub(crate) struct Fleet {
 
 /// A request on its way to a server.
 pub(crate) struct Trip<'f> {
-    fleet: &'f Arc<Fleet>,
+    fleet: &'f Arc<Cluster>,
     /// Hash of the request, where the fleet spreads by one.
     key: Option<Vec<u8>>,
     /// Where it goes first, whatever the balance says.
@@ -83,10 +83,10 @@ pub struct ServerHealth {
     pub is_healthy: bool,
 }
 
-impl Fleet {
+impl Cluster {
     /// The fleet that this configuration wants. Servers that `before` has too are taken over with all that is known of them;
     /// others join it slowly where it has a healthy server.
-    pub fn new(upstream: &Upstream, before: Option<&Fleet>, telemetry: &Arc<Telemetry>) -> Self {
+    pub fn new(upstream: &Upstream, before: Option<&Cluster>, telemetry: &Arc<Telemetry>) -> Self {
         let now = Instant::now();
         let mut known: HashMap<_, Vec<_>> = HashMap::new();
         let old = before.map_or(&[][..], |before| &before.servers);
@@ -105,7 +105,7 @@ impl Fleet {
         let servers: Vec<Arc<Server>> = upstream.servers.iter().map(one).collect();
         let budget = before.map(|before| &before.budget);
         let budget = budget.filter(|budget| budget.is(&upstream.budget)).cloned();
-        let fleet = Fleet {
+        let fleet = Cluster {
             name: upstream.name.clone(),
             ring: matches!(upstream.balance, Balance::Hash(_)).then(|| {
                 let addresses = servers.iter().map(|s| s.authority.address.as_str());

@@ -9,7 +9,7 @@ use super::resolver::Resolver;
 use crate::config::Authority;
 use crate::error::{Error, Obstacle};
 use crate::telemetry::Telemetry;
-use crate::upstream::pool::host::Depot;
+use crate::upstream::pool::host::HostPool;
 
 /// Addresses are looked up again when their time to live is over, but neither sooner nor later
 /// than this; after a failure, as soon as this.
@@ -94,7 +94,10 @@ impl Addresses {
 }
 
 /// The addresses of a depot's server; looked up at first, and from then on whenever their time is over.
-pub(crate) async fn addresses(depot: &Arc<Depot>, guide: &Guide) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) async fn addresses(
+    depot: &Arc<HostPool>,
+    guide: &Guide,
+) -> Result<Vec<SocketAddr>, Error> {
     let addresses = &depot.addresses;
     if let Some(known) = addresses.known() {
         return Ok(addresses.in_order(&known));
@@ -118,7 +121,7 @@ pub(crate) async fn addresses(depot: &Arc<Depot>, guide: &Guide) -> Result<Vec<S
 }
 
 /// Looks the addresses up again and again. The old ones are kept where that fails.
-async fn keep_current(depot: Weak<Depot>, guide: Guide, mut ttl: Duration) {
+async fn keep_current(depot: Weak<HostPool>, guide: Guide, mut ttl: Duration) {
     let Guide {
         upstream,
         resolver,

@@ -6,20 +6,20 @@ use hyper::{Request, Response, StatusCode, Version};
 use super::http1::{Http1, State, Unanswered};
 use super::http2_pool::Place;
 use super::pins::Release;
-use super::replayable_body::Lent;
+use super::replayable_body::ReplayableBody;
 use super::response_body::{Answer, Way};
-use crate::http::Fault;
-use crate::http::parser::response::Flaw;
+use crate::http::RequestViolation;
+use crate::http::parser::response::ResponseViolation;
 
 pub(super) async fn multiplex(
     mut place: Place,
-    request: Request<Lent>,
+    request: Request<ReplayableBody>,
     fields_limit: usize,
 ) -> Result<Response<Answer>, Unanswered> {
     let answer = place.ask(request).await?;
     if answer.headers().len() > fields_limit {
         return Err(Unanswered::Refused(
-            Flaw::Shape(Fault::TooManyFields).detail(),
+            ResponseViolation::Shape(RequestViolation::TooManyFields).detail(),
         ));
     }
     Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
@@ -27,8 +27,8 @@ pub(super) async fn multiplex(
 
 pub(super) async fn exchange(
     mut connection: Box<Http1>,
-    request: Request<Lent>,
-    lent: &Lent,
+    request: Request<ReplayableBody>,
+    lent: &ReplayableBody,
     mut release: Release,
 ) -> Result<Response<Answer>, Unanswered> {
     let is_upgrade = request.headers().contains_key(UPGRADE);

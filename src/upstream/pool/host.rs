@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::http1::Http1;
-use super::http2_pool::Trunk;
+use super::http2_pool::H2Pool;
 use super::pins::Pin;
 use crate::config::Authority;
 use crate::upstream::dns::addresses::Addresses;
@@ -18,10 +18,10 @@ use crate::upstream::dns::addresses::Addresses;
 /// descriptor no longer than this.
 const SWEEP: Duration = Duration::from_secs(1);
 
-pub(crate) struct Depot {
+pub(crate) struct HostPool {
     pub(crate) addresses: Addresses,
     /// Its HTTP/2 connections.
-    pub(crate) trunk: Trunk,
+    pub(crate) trunk: H2Pool,
     idle_timeout: Duration,
     limit: usize,
     is_http1_only: AtomicBool,
@@ -37,11 +37,11 @@ struct State {
     is_swept: bool,
 }
 
-impl Depot {
+impl HostPool {
     pub(crate) fn new(server: &Authority, idle_timeout: Duration, limit: usize) -> Self {
-        Depot {
+        HostPool {
             addresses: Addresses::of(server),
-            trunk: Trunk::default(),
+            trunk: H2Pool::default(),
             idle_timeout,
             limit,
             is_http1_only: AtomicBool::new(false),
@@ -145,7 +145,7 @@ impl Depot {
     }
 }
 
-impl Drop for Depot {
+impl Drop for HostPool {
     fn drop(&mut self) {
         // What it knew of its server is no longer in force.
         for pin in self.lock().pinned.iter().filter_map(Weak::upgrade) {
@@ -155,7 +155,7 @@ impl Drop for Depot {
 }
 
 /// Sweeps a depot until it is empty or forgotten.
-async fn sweep(depot: Weak<Depot>, period: Duration) {
+async fn sweep(depot: Weak<HostPool>, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
         if !depot.upgrade().is_some_and(|depot| depot.sweep()) {

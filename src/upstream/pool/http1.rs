@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::bound;
 use super::guard::{Question, Strict};
-use super::replayable_body::Lent;
+use super::replayable_body::ReplayableBody;
 use super::tls_stream::Stream;
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
@@ -28,7 +28,7 @@ const ENGINE_FIELDS: usize = 100;
 
 /// A connection and the handle that gives it requests.
 pub(crate) struct Http1 {
-    sender: SendRequest<Lent>,
+    sender: SendRequest<ReplayableBody>,
     /// `None` when it is over.
     driver: Option<Driver>,
     question: Question,
@@ -57,7 +57,7 @@ pub(crate) enum State {
 /// Why a request has no answer.
 pub(crate) enum Unanswered {
     /// Not a byte of it was written; here it is again.
-    Unsent(Box<Request<Lent>>),
+    Unsent(Box<Request<ReplayableBody>>),
     /// The connection broke, or what came was no answer.
     Broken(hyper::Error),
     /// For this reason it is no answer to those here.
@@ -92,7 +92,7 @@ impl Http1 {
     /// Sends one request and drives the connection until the head of its answer is there.
     pub(crate) async fn ask(
         &mut self,
-        request: Request<Lent>,
+        request: Request<ReplayableBody>,
     ) -> Result<Response<Incoming>, Unanswered> {
         self.question.ask(&request);
         self.is_bound |= bound::is_presented(request.headers());
@@ -162,8 +162,8 @@ fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
     }
 }
 
-impl From<TrySendError<Request<Lent>>> for Unanswered {
-    fn from(mut error: TrySendError<Request<Lent>>) -> Self {
+impl From<TrySendError<Request<ReplayableBody>>> for Unanswered {
+    fn from(mut error: TrySendError<Request<ReplayableBody>>) -> Self {
         match error.take_message() {
             Some(request) => Unanswered::Unsent(Box::new(request)),
             None => Unanswered::Broken(error.into_error()),

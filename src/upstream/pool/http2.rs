@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::io::InspectReader;
 
 use super::peer_settings::PeerSettings;
-use super::replayable_body::Lent;
+use super::replayable_body::ReplayableBody;
 use super::tls_stream::Stream;
 use crate::error::{Error, Kind};
 
@@ -30,7 +30,7 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection whose backend has sent its settings.
 pub(crate) struct Http2 {
-    pub sender: SendRequest<Lent>,
+    pub sender: SendRequest<ReplayableBody>,
     /// Streams that the backend allows now; ends with the connection.
     pub limit: watch::Receiver<usize>,
 }
@@ -71,7 +71,7 @@ impl Http2 {
 }
 
 /// The request as HTTP/2 has it: `Host` is part of the URI, and trailers are asked for.
-pub(crate) fn convert(request: &mut Request<Lent>, is_https: bool) {
+pub(crate) fn convert(request: &mut Request<ReplayableBody>, is_https: bool) {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();

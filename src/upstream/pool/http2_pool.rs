@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::bound;
 use super::http1::Unanswered;
 use super::http2::{Http2, Refused, STREAMS, refusal};
-use super::replayable_body::Lent;
+use super::replayable_body::ReplayableBody;
 use crate::error::Error;
 
 /// Connections to one server, at most. An event stream keeps its place for good: where a backend allows ten on a connection,
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the page's head. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Trunk(Arc<Mutex<State>>);
+pub(crate) struct H2Pool(Arc<Mutex<State>>);
 
 struct State {
     open: Vec<Member>,
@@ -55,7 +55,7 @@ impl Default for State {
 
 struct Member {
     number: u64,
-    sender: SendRequest<Lent>,
+    sender: SendRequest<ReplayableBody>,
     made: Instant,
     address: SocketAddr,
     /// Open now.
@@ -94,15 +94,15 @@ pub(crate) enum Asked {
 
 /// A place among the streams of a connection; given back when this is dropped.
 pub(crate) struct Place {
-    sender: SendRequest<Lent>,
+    sender: SendRequest<ReplayableBody>,
     /// `None` where the connection is this request's own.
-    of: Option<(Trunk, u64)>,
+    of: Option<(H2Pool, u64)>,
 }
 
 /// The task of making a connection; when it is dropped, the next waiter may get it.
-pub(crate) struct Dial(Trunk);
+pub(crate) struct Dial(H2Pool);
 
-impl Trunk {
+impl H2Pool {
     /// A place on a connection that was made after `since`.
     pub(crate) fn ask(&self, since: Option<Instant>) -> Asked {
         let mut state = self.lock();
@@ -153,7 +153,7 @@ impl Trunk {
                 let Some(state) = trunk.upgrade() else {
                     return;
                 };
-                let trunk = Trunk(state);
+                let trunk = H2Pool(state);
                 trunk.serve(trunk.lock());
             }
         });
@@ -311,7 +311,7 @@ impl Place {
     /// Sends one request, up to the head of its answer.
     pub(crate) async fn ask(
         &mut self,
-        request: Request<Lent>,
+        request: Request<ReplayableBody>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let outcome: Result<_, Unanswered> = match self.sender.try_send_request(request).await {
             Ok(answer) => Ok(answer),

@@ -38,12 +38,12 @@ use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
 use connect::{connect, connect_unix};
 use exchange::{exchange, multiplex};
-use host::Depot;
+use host::HostPool;
 use http1::{Http1, Unanswered};
 use http2::{Http2, Refused};
 use http2_pool::{Asked, Place, Turn};
 use pins::{Pins, Release};
-use replayable_body::Lent;
+use replayable_body::ReplayableBody;
 use response_body::Answer;
 use settings::Settings;
 use tls::Tls;
@@ -59,7 +59,7 @@ pub(crate) struct Pool {
     settings: Settings,
     guide: Guide,
     tls: OnceCell<Tls>,
-    depots: RwLock<HashMap<Authority, Arc<Depot>>>,
+    depots: RwLock<HashMap<Authority, Arc<HostPool>>>,
 }
 
 /// What a request asks of its connection.
@@ -116,8 +116,8 @@ impl Pool {
     pub(crate) async fn request(
         &self,
         server: &Authority,
-        mut request: Request<Lent>,
-        lent: &Lent,
+        mut request: Request<ReplayableBody>,
+        lent: &ReplayableBody,
         pins: Option<&Pins>,
     ) -> Result<Response<Answer>, Error> {
         let depot = self.depot(server);
@@ -214,8 +214,8 @@ impl Pool {
     async fn carrier(
         &self,
         server: &Authority,
-        depot: &Arc<Depot>,
-        lent: &Lent,
+        depot: &Arc<HostPool>,
+        lent: &ReplayableBody,
         wants: Wants,
         pins: Option<&Pins>,
     ) -> Result<(Carrier, bool), Error> {
@@ -256,7 +256,7 @@ impl Pool {
     fn share<'a>(
         &'a self,
         server: &'a Authority,
-        depot: &'a Arc<Depot>,
+        depot: &'a Arc<HostPool>,
         stale: Option<Instant>,
     ) -> Rare<'a, Option<(Carrier, bool)>> {
         Box::pin(async move {
@@ -300,7 +300,7 @@ impl Pool {
     fn open<'a>(
         &'a self,
         server: &'a Authority,
-        depot: &'a Arc<Depot>,
+        depot: &'a Arc<HostPool>,
         may_use_http2: bool,
     ) -> Rare<'a, Opened> {
         let patience = self.settings.connect_timeout;
@@ -327,7 +327,7 @@ impl Pool {
     async fn dial(
         &self,
         server: &Authority,
-        depot: &Arc<Depot>,
+        depot: &Arc<HostPool>,
         may_use_http2: bool,
     ) -> Result<Stream, Error> {
         let refused = |error: io::Error| Error::upstream(Kind::Connect, error.to_string());
@@ -345,7 +345,7 @@ impl Pool {
         Ok(Stream::tls(address, stream))
     }
 
-    fn depot(&self, server: &Authority) -> Arc<Depot> {
+    fn depot(&self, server: &Authority) -> Arc<HostPool> {
         let known = self.depots.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(depot) = known.get(server) {
             return depot.clone();
@@ -360,7 +360,7 @@ impl Pool {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(server.clone())
-            .or_insert_with(|| Arc::new(Depot::new(server, idle_timeout, keepalive)))
+            .or_insert_with(|| Arc::new(HostPool::new(server, idle_timeout, keepalive)))
             .clone()
     }
 }

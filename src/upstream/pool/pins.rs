@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::time::Instant;
 
-use super::host::Depot;
+use super::host::HostPool;
 use super::http1::Http1;
 
 /// The connections that are pinned to one connection of a client, one per server; they end with it. In a request's
@@ -14,27 +14,27 @@ pub struct Pins(Arc<Mutex<Vec<Arc<Pin>>>>);
 
 /// A connection that waits for its client's next request.
 pub(crate) struct Pin {
-    depot: Weak<Depot>,
+    depot: Weak<HostPool>,
     since: Instant,
     connection: Mutex<Option<Box<Http1>>>,
 }
 
 /// What becomes of a connection when its answer has ended.
 pub(crate) struct Release {
-    pub depot: Arc<Depot>,
+    pub depot: Arc<HostPool>,
     /// The client's, where connections may be pinned for it.
     pub pins: Option<Pins>,
 }
 
 impl Pins {
     /// Whether a connection to this server waits here.
-    pub(crate) fn hold(&self, depot: &Arc<Depot>) -> bool {
+    pub(crate) fn hold(&self, depot: &Arc<HostPool>) -> bool {
         let pin = self.lock().iter().find(|pin| pin.leads_to(depot)).cloned();
         pin.is_some_and(|pin| pin.lives(depot))
     }
 
     /// The connection to this server, where it is still alive.
-    pub(crate) fn take(&self, depot: &Arc<Depot>) -> Option<Box<Http1>> {
+    pub(crate) fn take(&self, depot: &Arc<HostPool>) -> Option<Box<Http1>> {
         let mut pins = self.lock();
         let place = pins.iter().position(|pin| pin.leads_to(depot))?;
         let pin = pins.swap_remove(place);
@@ -43,7 +43,7 @@ impl Pins {
         (depot.is_good(pin.since, &mut connection)).then_some(connection)
     }
 
-    fn keep(&self, depot: &Arc<Depot>, connection: Box<Http1>) {
+    fn keep(&self, depot: &Arc<HostPool>, connection: Box<Http1>) {
         let pin = Arc::new(Pin {
             depot: Arc::downgrade(depot),
             since: Instant::now(),
@@ -62,7 +62,7 @@ impl Pins {
 
 impl Pin {
     /// Closes it where it is no longer usable; whether it is usable.
-    pub(crate) fn lives(&self, depot: &Depot) -> bool {
+    pub(crate) fn lives(&self, depot: &HostPool) -> bool {
         let mut kept = self.connection();
         let is_good = (kept.as_mut()).is_some_and(|kept| depot.is_good(self.since, kept));
         if !is_good {
@@ -75,7 +75,7 @@ impl Pin {
         *self.connection() = None;
     }
 
-    fn leads_to(&self, depot: &Arc<Depot>) -> bool {
+    fn leads_to(&self, depot: &Arc<HostPool>) -> bool {
         std::ptr::eq(self.depot.as_ptr(), Arc::as_ptr(depot))
     }
 

@@ -14,7 +14,7 @@ use crate::http::body::Body;
 /// The engine gets a clone: where it never polled (no connection was made), the body is whole
 /// and the next attempt gets it.
 #[derive(Clone)]
-pub(crate) struct Lent(Arc<Mutex<State>>);
+pub(crate) struct ReplayableBody(Arc<Mutex<State>>);
 
 struct State {
     body: Body,
@@ -24,10 +24,10 @@ struct State {
     met_stale: Option<Instant>,
 }
 
-impl Lent {
+impl ReplayableBody {
     pub(crate) fn new(body: Body) -> Self {
         let done = body.is_end_stream();
-        Lent(Arc::new(Mutex::new(State {
+        ReplayableBody(Arc::new(Mutex::new(State {
             body,
             moved: None,
             done,
@@ -77,7 +77,7 @@ impl Lent {
     }
 }
 
-impl hyper::body::Body for Lent {
+impl hyper::body::Body for ReplayableBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -3,7 +3,7 @@
 use super::super::framing as field;
 use super::super::framing::split_field;
 use super::super::line::Ended;
-use super::{Fault, Flaw, Spelling};
+use super::{RequestViolation, ResponseViolation, Spelling};
 
 /// What the head says about its framing.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) fn end(begun: &[u8], rest: &[u8]) -> Option<usize> {
 }
 
 /// Whether the first line is a status line, where it has come to its end.
-pub(super) fn begins(begun: &[u8]) -> Result<(), Flaw> {
+pub(super) fn begins(begun: &[u8]) -> Result<(), ResponseViolation> {
     match begun.split_inclusive(|byte| *byte == b'\n').next() {
         Some(line) if line.ends_with(b"\n") => status_line(Ended::text_of(line).0).map(|_| ()),
         _ => Ok(()),
@@ -58,11 +58,11 @@ pub(super) fn begins(begun: &[u8]) -> Result<(), Flaw> {
 }
 
 /// Judges a trailer's line; fields about framing mean nothing there and are refused.
-pub(super) fn trailer(line: &[u8]) -> Result<(), Fault> {
+pub(super) fn trailer(line: &[u8]) -> Result<(), RequestViolation> {
     let (name, _) = split_field(line)?;
     let misplaced: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
     match misplaced.iter().any(|m| name.eq_ignore_ascii_case(m)) {
-        true => Err(Fault::Framing),
+        true => Err(RequestViolation::Framing),
         false => Ok(()),
     }
 }
@@ -83,9 +83,9 @@ impl<'h> Head<'h> {
     /// # Errors
     /// What is no head, and what has two readings. Lines that end in a bare line feed have one where
     /// all of them do.
-    pub(super) fn read(bytes: &'h [u8], fields_limit: usize) -> Result<Self, Flaw> {
+    pub(super) fn read(bytes: &'h [u8], fields_limit: usize) -> Result<Self, ResponseViolation> {
         let mut lines = lines(bytes);
-        let (first, is_bare) = lines.next().ok_or(Flaw::StatusLine)?;
+        let (first, is_bare) = lines.next().ok_or(ResponseViolation::StatusLine)?;
         let (status, reason, is_http10, is_careless) = status_line(first)?;
         let mut head = Head {
             bytes,
@@ -100,14 +100,14 @@ impl<'h> Head<'h> {
         let (mut fields, mut has_empty_length) = (0, false);
         for (line, bare) in lines {
             if bare != is_bare {
-                return Err(Fault::LineEnd.into());
+                return Err(RequestViolation::LineEnd.into());
             }
             if line.is_empty() {
                 break;
             }
             fields += 1;
             if fields > fields_limit {
-                return Err(Fault::TooManyFields.into());
+                return Err(RequestViolation::TooManyFields.into());
             }
             let (name, value) = split_field(line)?;
             head.spelling.note(name);
@@ -117,7 +117,7 @@ impl<'h> Head<'h> {
         }
         // An empty length is none; beside another one it is the last for some readers.
         if has_empty_length && head.length.is_some() {
-            return Err(Fault::ContentLength.into());
+            return Err(RequestViolation::ContentLength.into());
         }
         head.is_careless |= head.is_chunked && is_http10;
         Ok(head)
@@ -161,7 +161,7 @@ impl<'h> Head<'h> {
         }
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<Line, Fault> {
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<Line, RequestViolation> {
         if name.eq_ignore_ascii_case(b"content-length") {
             if value.is_empty() {
                 return Ok(Line::Dropped);
@@ -170,13 +170,13 @@ impl<'h> Head<'h> {
             return match self.length.replace(length) {
                 None => Ok(Line::Kept),
                 Some(before) if before == length => Ok(Line::Dropped),
-                Some(_) => Err(Fault::ContentLength),
+                Some(_) => Err(RequestViolation::ContentLength),
             };
         }
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             if !codings.all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
-                return Err(Fault::TransferEncoding);
+                return Err(RequestViolation::TransferEncoding);
             }
             let is_second = std::mem::replace(&mut self.is_chunked, true);
             return Ok(match (is_second, value.contains(&b',')) {
@@ -196,12 +196,16 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
 }
 
 /// Status, reason, whether it is of HTTP/1.0, and whether blanks are too many (RFC 9112, section 4).
-fn status_line(line: &[u8]) -> Result<(u16, &[u8], bool, bool), Flaw> {
-    let (version, rest) = line.split_at_checked(8).ok_or(Flaw::StatusLine)?;
+fn status_line(line: &[u8]) -> Result<(u16, &[u8], bool, bool), ResponseViolation> {
+    let (version, rest) = line
+        .split_at_checked(8)
+        .ok_or(ResponseViolation::StatusLine)?;
     let is_blank = |byte: &u8| *byte == b' ';
     let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
     let (_, rest) = rest.split_at(blanks);
-    let (code, reason) = rest.split_at_checked(3).ok_or(Flaw::StatusLine)?;
+    let (code, reason) = rest
+        .split_at_checked(3)
+        .ok_or(ResponseViolation::StatusLine)?;
     let status = std::str::from_utf8(code).ok().and_then(|c| c.parse().ok());
     let has_shape = matches!(version, b"HTTP/1.1" | b"HTTP/1.0")
         && blanks > 0
@@ -215,6 +219,6 @@ fn status_line(line: &[u8]) -> Result<(u16, &[u8], bool, bool), Flaw> {
         Some(status @ 100..) if has_shape => {
             Ok((status, words, version == b"HTTP/1.0", is_careless))
         }
-        _ => Err(Flaw::StatusLine),
+        _ => Err(ResponseViolation::StatusLine),
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 const FIELDS: usize = 100;
 
 /// What an answer comes to, and what the engine gets of it: the same however it is cut.
-fn read(asked: Asked, input: &[u8]) -> Result<(At, String, bool), Flaw> {
+fn read(asked: Asked, input: &[u8]) -> Result<(At, String, bool), ResponseViolation> {
     let fed = |pieces: &[&[u8]]| {
         let mut answers = Answers::new(FIELDS);
         let (mut given, mut is_careless) = (Vec::new(), false);
@@ -26,14 +26,14 @@ fn read(asked: Asked, input: &[u8]) -> Result<(At, String, bool), Flaw> {
 }
 
 /// What an answer comes to that goes to the engine as it is.
-fn scan(asked: Asked, input: &[u8]) -> Result<At, Flaw> {
+fn scan(asked: Asked, input: &[u8]) -> Result<At, ResponseViolation> {
     let (at, given, is_careless) = read(asked, input)?;
     assert_eq!(given, String::from_utf8_lossy(input));
     assert!(!is_careless, "{given:?}");
     Ok(at)
 }
 
-fn get(answer: &str) -> Result<At, Flaw> {
+fn get(answer: &str) -> Result<At, ResponseViolation> {
     scan(Asked::Other, answer.as_bytes())
 }
 
@@ -73,8 +73,8 @@ fn what_was_asked_decides_what_follows_the_head() {
     assert_eq!(scan(Asked::Other, long), Ok(At::Sized(99)));
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n\x81\0\r\n";
     assert_eq!(scan(Asked::Upgrade, switch), Ok(At::Open));
-    assert_eq!(scan(Asked::Other, switch), Err(Flaw::Switch));
-    assert_eq!(scan(Asked::Head, switch), Err(Flaw::Switch));
+    assert_eq!(scan(Asked::Other, switch), Err(ResponseViolation::Switch));
+    assert_eq!(scan(Asked::Head, switch), Err(ResponseViolation::Switch));
 }
 
 #[test]
@@ -86,8 +86,12 @@ fn answers_come_one_after_the_other() {
         assert_eq!(answers.feed(answer), Ok(answer.len()));
     }
     answers.expect(Asked::Other);
-    assert_eq!(answers.feed(b"x\r\n"), Err(Flaw::StatusLine));
-    assert_eq!(answers.feed(b"HTTP/1.1"), Err(Flaw::StatusLine), "it stays");
+    assert_eq!(answers.feed(b"x\r\n"), Err(ResponseViolation::StatusLine));
+    assert_eq!(
+        answers.feed(b"HTTP/1.1"),
+        Err(ResponseViolation::StatusLine),
+        "it stays"
+    );
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn a_status_line_has_one_shape() {
         "HTTP/1.1 200 OK\r",
     ] {
         let answer = format!("{line}\r\nx: y\r\n\r\n");
-        assert_eq!(get(&answer), Err(Flaw::StatusLine), "{line:?}");
+        assert_eq!(get(&answer), Err(ResponseViolation::StatusLine), "{line:?}");
     }
 }
 
@@ -122,46 +126,74 @@ fn what_the_engine_would_forgive_is_a_flaw() {
     for (fields, fault) in [
         (
             "content-length: 2\r\ncontent-length: 3",
-            Fault::ContentLength,
+            RequestViolation::ContentLength,
         ),
-        ("content-length: 2, 2", Fault::ContentLength),
-        ("content-length: +2", Fault::ContentLength),
-        ("content-length: 2.0", Fault::ContentLength),
-        ("content-length:\r\ncontent-length: 2", Fault::ContentLength),
-        ("content-length: 2\r\ncontent-length:", Fault::ContentLength),
+        ("content-length: 2, 2", RequestViolation::ContentLength),
+        ("content-length: +2", RequestViolation::ContentLength),
+        ("content-length: 2.0", RequestViolation::ContentLength),
+        (
+            "content-length:\r\ncontent-length: 2",
+            RequestViolation::ContentLength,
+        ),
+        (
+            "content-length: 2\r\ncontent-length:",
+            RequestViolation::ContentLength,
+        ),
         (
             "transfer-encoding: chunked\r\ntransfer-encoding: gzip",
-            Fault::TransferEncoding,
+            RequestViolation::TransferEncoding,
         ),
-        ("transfer-encoding: chunked,", Fault::TransferEncoding),
-        ("content-length: 99999999999999999999", Fault::ContentLength),
+        (
+            "transfer-encoding: chunked,",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "content-length: 99999999999999999999",
+            RequestViolation::ContentLength,
+        ),
         (
             "content-length: 2\r\ntransfer-encoding: chunked",
-            Fault::Framing,
+            RequestViolation::Framing,
         ),
         (
             "transfer-encoding: chunked\r\ncontent-length: 2",
-            Fault::Framing,
+            RequestViolation::Framing,
         ),
-        ("transfer-encoding: gzip", Fault::TransferEncoding),
-        ("transfer-encoding: gzip, chunked", Fault::TransferEncoding),
-        ("transfer-encoding: identity", Fault::TransferEncoding),
-        ("transfer-encoding: xchunked", Fault::TransferEncoding),
-        ("transfer-encoding:", Fault::TransferEncoding),
-        ("x: a\r\n b", Fault::Fold),
-        ("\tx: a", Fault::Fold),
-        ("x : a", Fault::FieldName),
-        ("x y: a", Fault::FieldName),
-        ("x", Fault::FieldName),
-        (": a", Fault::FieldName),
-        ("x\0: a", Fault::FieldName),
-        ("x: a\0b", Fault::ControlByte),
-        ("x: a\rset-cookie: b", Fault::ControlByte),
-        ("x: a\u{7f}", Fault::ControlByte),
-        ("x: a\nset-cookie: b", Fault::LineEnd),
+        (
+            "transfer-encoding: gzip",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "transfer-encoding: gzip, chunked",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "transfer-encoding: identity",
+            RequestViolation::TransferEncoding,
+        ),
+        (
+            "transfer-encoding: xchunked",
+            RequestViolation::TransferEncoding,
+        ),
+        ("transfer-encoding:", RequestViolation::TransferEncoding),
+        ("x: a\r\n b", RequestViolation::Fold),
+        ("\tx: a", RequestViolation::Fold),
+        ("x : a", RequestViolation::FieldName),
+        ("x y: a", RequestViolation::FieldName),
+        ("x", RequestViolation::FieldName),
+        (": a", RequestViolation::FieldName),
+        ("x\0: a", RequestViolation::FieldName),
+        ("x: a\0b", RequestViolation::ControlByte),
+        ("x: a\rset-cookie: b", RequestViolation::ControlByte),
+        ("x: a\u{7f}", RequestViolation::ControlByte),
+        ("x: a\nset-cookie: b", RequestViolation::LineEnd),
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nok");
-        assert_eq!(get(&answer), Err(Flaw::Shape(fault)), "{fields:?}");
+        assert_eq!(
+            get(&answer),
+            Err(ResponseViolation::Shape(fault)),
+            "{fields:?}"
+        );
     }
     for head in [
         "HTTP/1.1 200 OK\nx: y\r\n\r\n",
@@ -170,7 +202,11 @@ fn what_the_engine_would_forgive_is_a_flaw() {
         "HTTP/1.1 200 OK\nx: y\n\r\n",
         "HTTP/1.1 200 OK\n\r\n",
     ] {
-        assert_eq!(get(head), Err(Flaw::Shape(Fault::LineEnd)), "{head:?}");
+        assert_eq!(
+            get(head),
+            Err(ResponseViolation::Shape(RequestViolation::LineEnd)),
+            "{head:?}"
+        );
     }
 }
 
@@ -251,17 +287,25 @@ fn chunks_follow_the_grammar() {
         "ffffffffffffffff\r\n",
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
-        assert_eq!(get(&answer), Err(Flaw::Shape(Fault::Chunk)), "{chunks:?}");
+        assert_eq!(
+            get(&answer),
+            Err(ResponseViolation::Shape(RequestViolation::Chunk)),
+            "{chunks:?}"
+        );
     }
     for (trailer, fault) in [
-        ("content-length: 2", Fault::Framing),
-        ("x : 2", Fault::FieldName),
-        ("x: \0", Fault::ControlByte),
-        ("x: 1\ny: 2", Fault::LineEnd),
+        ("content-length: 2", RequestViolation::Framing),
+        ("x : 2", RequestViolation::FieldName),
+        ("x: \0", RequestViolation::ControlByte),
+        ("x: 1\ny: 2", RequestViolation::LineEnd),
     ] {
         let answer =
             format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n");
-        assert_eq!(get(&answer), Err(Flaw::Shape(fault)), "{trailer:?}");
+        assert_eq!(
+            get(&answer),
+            Err(ResponseViolation::Shape(fault)),
+            "{trailer:?}"
+        );
     }
 }
 
@@ -271,15 +315,27 @@ fn nothing_is_without_an_end() {
     let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(get(&(hints.repeat(INTERIM_LIMIT) + ok)), Ok(At::Over));
     let flood = hints.repeat(INTERIM_LIMIT + 1);
-    assert_eq!(get(&flood), Err(Flaw::Interim));
+    assert_eq!(get(&flood), Err(ResponseViolation::Interim));
     let fields = "x: 1\r\n".repeat(FIELDS);
     assert!(get(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).is_ok());
     let many = get(&format!("HTTP/1.1 200 OK\r\n{fields}x: 1\r\n\r\n"));
-    assert_eq!(many, Err(Flaw::Shape(Fault::TooManyFields)));
+    assert_eq!(
+        many,
+        Err(ResponseViolation::Shape(RequestViolation::TooManyFields))
+    );
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(HEAD_LIMIT));
-    assert_eq!(get(&endless), Err(Flaw::Shape(Fault::HeadTooLarge)));
+    assert_eq!(
+        get(&endless),
+        Err(ResponseViolation::Shape(RequestViolation::HeadTooLarge))
+    );
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(HEAD_LIMIT));
-    assert_eq!(get(&endless), Err(Flaw::Shape(Fault::HeadTooLarge)));
+    assert_eq!(
+        get(&endless),
+        Err(ResponseViolation::Shape(RequestViolation::HeadTooLarge))
+    );
     let endless = format!("HTTP/1.1 {}", "a".repeat(HEAD_LIMIT));
-    assert_eq!(get(&endless), Err(Flaw::Shape(Fault::HeadTooLarge)));
+    assert_eq!(
+        get(&endless),
+        Err(ResponseViolation::Shape(RequestViolation::HeadTooLarge))
+    );
 }

@@ -356,8 +356,8 @@ proptest! {
         let is_listed = [APP, "http://localhost:3000"].contains(&&*text) || label(&text) == Some(true);
         let mut answer = HeaderMap::new();
         match ruled {
-            Ok(Ruling::Passes(marks)) => marks.put(&mut answer),
-            Ok(Ruling::Preflight(_)) => panic!("no OPTIONS was sent"),
+            Ok(CorsDecision::Passes(marks)) => marks.put(&mut answer),
+            Ok(CorsDecision::Preflight(_)) => panic!("no OPTIONS was sent"),
             Err(Refused { marks, .. }) => {
                 prop_assert!(!reads && !is_listed);
                 marks.put(&mut answer);

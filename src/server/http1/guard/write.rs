@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::Wire;
+use super::Http1Guard;
 use crate::http::parser::Place;
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Http1Guard {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
