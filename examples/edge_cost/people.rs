@@ -12,7 +12,7 @@ use crossfade::policy::auth::credential::{self, Extras};
 use crossfade::policy::auth::revocation::Revocations;
 use crossfade::policy::auth::{Authenticator, Check, context};
 use crossfade::policy::cors;
-use crossfade::policy::rate_limit::{Key, Kind, Limiters};
+use crossfade::policy::rate_limit::{Key, LimitKind, Limiters};
 use crossfade::telemetry::Telemetry;
 use crossfade::upstream::Upstreams;
 use hyper::Method;
@@ -123,7 +123,7 @@ impl World {
         fits && self
             .limiters
             .of(limit)
-            .check(Kind::Requests, key, 1)
+            .check(LimitKind::Requests, key, 1)
             .is_ok()
     }
 }

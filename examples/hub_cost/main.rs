@@ -18,8 +18,8 @@ use bytes::Bytes;
 use crossfade::config::{self, Route};
 use crossfade::event::{Data, Draft, Event};
 use crossfade::hub::{
-    Credentials, Feed, Hub, Limits, Owner, Principal, Publication, Publisher, Scope, Signal, Start,
-    Subscriber, Target,
+    Credentials, Feed, Hub, Limits, Owner, Principal, Publication, Publisher, Scope, Start,
+    Subscriber, Target, WakeFlag,
 };
 use crossfade::telemetry::Telemetry;
 use futures_util::FutureExt;
@@ -246,7 +246,7 @@ impl World {
     }
 
     fn join(&self, target: &Arc<Target>, credentials: Credentials) -> Subscriber {
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(WakeFlag::default());
         let joined = (self.hub).join(target.clone(), credentials, Start::Live, None, signal);
         joined
             .unwrap_or_else(|refusal| panic!("{refusal:?}"))

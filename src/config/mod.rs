@@ -77,8 +77,8 @@ pub use upstream::{Authority, ConnectionAuth, Upstream};
 pub use upstream_tls::Trust;
 pub use websocket::{Queue, WebSocket};
 
-use parser::diagnostics::{Desk, Notes};
-use parser::placeholder::World;
+use parser::diagnostics::{Diagnostics, Notes};
+use parser::placeholder::Env;
 use parser::table::Table;
 use route::Names;
 use route_conflicts::Placed;
@@ -155,7 +155,7 @@ pub fn parse(
     read: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Loaded, Vec<Problem>> {
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-    let desk = Desk::new(file, text, World { env, read, folder });
+    let desk = Diagnostics::new(file, text, Env { env, read, folder });
     let root = parser::tree::grow(&desk);
     let config = Table::read(&desk, &root, everything);
     let Notes {

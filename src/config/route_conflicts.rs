@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::parser::diagnostics::Desk;
+use super::parser::diagnostics::Diagnostics;
 use super::parser::table::Table;
 use super::parser::tree::{Form, Node};
 use super::parser::{path_template, units};
@@ -59,7 +59,11 @@ impl Placed {
 }
 
 /// Tells default names apart, and reports routes that would hide each other.
-pub(super) fn settle(desk: &Desk<'_>, prefix: &str, mut routes: Vec<Placed>) -> Vec<Arc<Route>> {
+pub(super) fn settle(
+    desk: &Diagnostics<'_>,
+    prefix: &str,
+    mut routes: Vec<Placed>,
+) -> Vec<Arc<Route>> {
     tell_apart(&mut routes);
     refuse_twins(desk, &routes);
     refuse_namesakes(desk, &routes);
@@ -85,7 +89,7 @@ pub(super) fn settle(desk: &Desk<'_>, prefix: &str, mut routes: Vec<Placed>) -> 
 }
 
 /// An application has more paths than an operator thinks of: what no route takes is 404.
-fn warn_of_the_rest(desk: &Desk<'_>, routes: &[Placed]) {
+fn warn_of_the_rest(desk: &Diagnostics<'_>, routes: &[Placed]) {
     let takes_all = |placed: &Placed| {
         let path = placed.path.as_deref();
         path.is_none_or(|path| path.starts_with("/{*"))
@@ -119,7 +123,7 @@ fn tell_apart(routes: &mut [Placed]) {
 }
 
 /// The same host, path shape and method twice.
-fn refuse_twins(desk: &Desk<'_>, routes: &[Placed]) {
+fn refuse_twins(desk: &Diagnostics<'_>, routes: &[Placed]) {
     let mut taken = BTreeMap::new();
     for placed in routes {
         let Some((host, shape, methods)) = &placed.matches else {
@@ -151,7 +155,7 @@ fn refuse_twins(desk: &Desk<'_>, routes: &[Placed]) {
 }
 
 /// Names label metrics and mark topics: they are unique.
-fn refuse_namesakes(desk: &Desk<'_>, routes: &[Placed]) {
+fn refuse_namesakes(desk: &Diagnostics<'_>, routes: &[Placed]) {
     let mut taken = BTreeMap::new();
     for placed in routes {
         let Some(name) = &placed.name else {

@@ -1,11 +1,11 @@
 use hyper::header::HeaderName;
 use serde_json::Value as Json;
 
-use super::parser::diagnostics::Desk;
+use super::parser::diagnostics::Diagnostics;
 
 /// How the file spells the names of fields that go upstream. A name in several spellings has the one of `identity`, else
 /// of `csrf`, else of an authority's `headers`, else of `calls`, else of `vary`.
-pub(super) fn names(desk: &Desk<'_>) -> Vec<(HeaderName, String)> {
+pub(super) fn names(desk: &Diagnostics<'_>) -> Vec<(HeaderName, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     desk.each_value(|value| {
         let Some(rank) = rank(&value.key).filter(|_| value.source != "default") else {

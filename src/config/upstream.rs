@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 use super::load_balancing::{self, Balance, Budget, Health};
-use super::parser::diagnostics::Desk;
+use super::parser::diagnostics::Diagnostics;
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
 use super::parser::{address, tree, units};
@@ -150,7 +150,7 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Upstream> {
 /// In place of one that a table names in vain, so that the rest of the table can be judged.
 pub(super) fn stand_in(table: &Table<'_>) -> Arc<Upstream> {
     // What is noted there is not the file's.
-    let desk = Desk::new("", "", table.desk.world);
+    let desk = Diagnostics::new("", "", table.desk.world);
     let root = tree::grow(&desk);
     read(&Table::of(&desk, &root).empty("upstream"), "")
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::history::lineage::Writer;
 use super::key::Target;
 use super::publisher::Publisher;
-use super::registry::{Node, Starter};
+use super::registry::{Registry, Starter};
 use super::topic::{Topic, internal};
 use super::types::Phase;
 
@@ -35,7 +35,7 @@ pub(super) fn starter(feeds: Feeds) -> Starter {
 
 /// Runs a topic's feed. A feed that panics, or stops without an end, ends its topic; one that is
 /// aborted, or stops because another process publishes by now, leaves it as it is.
-async fn run(feeds: Arc<Feeds>, node: Arc<Node>, topic: Arc<Topic>, writer: Writer) {
+async fn run(feeds: Arc<Feeds>, node: Arc<Registry>, topic: Arc<Topic>, writer: Writer) {
     let publisher = Publisher::new(node.clone(), topic.clone(), writer);
     let run = async {
         let feed = feeds(topic.target.clone());

@@ -1,7 +1,7 @@
 //! A topic's one log: what was published, how long it is kept, and from which positions a client may resume.
 //! Pure: time is an argument.
 //!
-//! What is kept is the replay window, and everything from the first entry that a reader needs; only [`Log::squeeze`] takes more.
+//! What is kept is the replay window, and everything from the first entry that a reader needs; only [`History::squeeze`] takes more.
 
 mod document;
 pub(super) mod entries;
@@ -22,7 +22,7 @@ use super::types::Progress;
 use crate::config::{Join, Queue, Replay};
 use crate::event::{Cause, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
 
-pub(super) struct Log {
+pub(super) struct History {
     ch: u32,
     lineage: Lineage,
     entries: Entries,
@@ -50,9 +50,9 @@ pub(super) enum Spare {
     All,
 }
 
-impl Log {
+impl History {
     pub fn new(ch: u32, epoch: Epoch, stream: Stream) -> Self {
-        Log {
+        History {
             ch,
             lineage: Lineage::new(epoch),
             entries: Entries::new(),

@@ -51,9 +51,9 @@ pub use role::{Checkpoint, Request};
 pub use splits::Split;
 pub use subscriber::{Joined, Subscriber};
 pub use types::{Limits, Phase, Progress, Start};
-pub use wake::Signal;
+pub use wake::WakeFlag;
 
-use registry::Node;
+use registry::Registry;
 use replication::{Exports, Follower, TopicRecord};
 
 use crate::config::Route;
@@ -63,7 +63,7 @@ use crate::telemetry::Telemetry;
 /// All topics of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    node: Arc<Node>,
+    node: Arc<Registry>,
 }
 
 impl Hub {
@@ -80,7 +80,7 @@ impl Hub {
         key: fn(&Target) -> TopicKey,
     ) -> Self {
         Hub {
-            node: Arc::new(Node::new(limits, feed::starter(feeds), telemetry, key)),
+            node: Arc::new(Registry::new(limits, feed::starter(feeds), telemetry, key)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Hub {
         credentials: Credentials,
         start: Start,
         channel: Option<u32>,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
     ) -> Result<Joined, Refusal> {
         let (topic, slot) = self.node.enter(
             target.clone(),

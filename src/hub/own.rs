@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivered::{Delivered, Marks};
-use super::history::Log;
+use super::history::History;
 use super::key::{Credentials, Target};
-use super::registry::Node;
+use super::registry::Registry;
 use super::resume;
 use super::subscriber::{Joined, Subscriber};
 use super::types::{Progress, Start};
-use super::wake::Signal;
+use super::wake::WakeFlag;
 use crate::error::{Code, Refusal};
 use crate::event::{Event, GapWhy, Kind, Position};
 
@@ -44,10 +44,10 @@ impl Joined {
     /// `draining`.
     pub(super) fn read_own(
         &mut self,
-        node: &Arc<Node>,
+        node: &Arc<Registry>,
         target: Arc<Target>,
         credentials: Credentials,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
     ) -> Result<(), Refusal> {
         let subscriber = &mut self.subscriber;
         match node.read_own(&subscriber.topic, target, credentials, signal) {
@@ -57,7 +57,7 @@ impl Joined {
                 let reading = Reading {
                     reader: joined.subscriber,
                     delivered: Delivered::default(),
-                    marks: subscriber.topic.with_log(Log::index),
+                    marks: subscriber.topic.with_log(History::index),
                 };
                 subscriber.own = Some(Box::new(Own::Reading(reading)));
             }
@@ -95,7 +95,7 @@ impl Subscriber {
         };
         self.told_live = reading.reader.told_live;
         self.told = 0;
-        self.topic.with_log(Log::unindex);
+        self.topic.with_log(History::unindex);
         let marks = reading.marks;
         let ahead = ahead.filter(|events| !events.is_empty());
         let ahead = ahead.map(|events| Own::Ahead(Ahead { events, marks }));

@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 
 use super::key::{Credentials, Owner};
 use super::shards::lock;
-use super::signals::Signals;
-use super::subscribers::Listeners;
-use super::wake::Signal;
+use super::signals::WakeFlags;
+use super::subscribers::Subscribers;
+use super::wake::WakeFlag;
 use crate::event::End;
 
 pub(super) struct Presence {
@@ -27,7 +27,7 @@ pub(super) struct Presence {
     reader_gone: Notify,
     /// The backend has refused a subscriber's credentials while the topic goes on.
     has_refused: AtomicBool,
-    listeners: Mutex<Listeners>,
+    listeners: Mutex<Subscribers>,
 }
 
 impl Presence {
@@ -41,7 +41,7 @@ impl Presence {
             attention: Notify::new(),
             reader_gone: Notify::new(),
             has_refused: AtomicBool::new(false),
-            listeners: Mutex::new(Listeners::of(owner)),
+            listeners: Mutex::new(Subscribers::of(owner)),
         }
     }
 
@@ -58,7 +58,7 @@ impl Presence {
     /// The slot of a subscriber that was expected, and whether none of those that are present is the owner's.
     pub fn attach(
         &self,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
         credentials: Credentials,
         owner: Owner,
     ) -> (u32, bool) {
@@ -84,7 +84,7 @@ impl Presence {
     }
 
     /// Changes which subscribers are present; where a pool lacks its reader then, its feed is notified.
-    fn with_listeners<T>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
+    fn with_listeners<T>(&self, change: impl FnOnce(&mut Subscribers) -> T) -> T {
         let (changed, lacks_reader) = {
             let mut listeners = lock(&self.listeners);
             (change(&mut listeners), listeners.lacks_reader())
@@ -106,7 +106,7 @@ impl Presence {
         lock(&self.listeners).set_owner(owner);
     }
 
-    /// See [`Listeners::pass_on`]; under its shard's lock only, which keeps the numbers.
+    /// See [`Subscribers::pass_on`]; under its shard's lock only, which keeps the numbers.
     pub fn pass_on(&self) -> Option<Owner> {
         lock(&self.listeners).pass_on()
     }
@@ -154,7 +154,7 @@ impl Presence {
 
     /// A pool's reader from another process has had its time to come.
     pub fn stop_awaiting(&self) {
-        self.with_listeners(Listeners::stop_awaiting);
+        self.with_listeners(Subscribers::stop_awaiting);
     }
 
     /// Whether several principals share the topic.
@@ -172,7 +172,7 @@ impl Presence {
         }
     }
 
-    /// See [`Listeners::credentials`].
+    /// See [`Subscribers::credentials`].
     pub fn credentials(&self) -> Credentials {
         lock(&self.listeners).credentials()
     }
@@ -186,14 +186,14 @@ impl Presence {
         }
     }
 
-    /// See [`Listeners::granted`].
+    /// See [`Subscribers::granted`].
     pub fn granted(&self) {
         if self.is_pooled {
             lock(&self.listeners).granted();
         }
     }
 
-    /// See [`Listeners::refused`].
+    /// See [`Subscribers::refused`].
     pub fn refused(&self, end: &End) -> bool {
         // Before the slots are woken.
         self.has_refused.store(true, Ordering::Release);
@@ -206,14 +206,14 @@ impl Presence {
         refused.has_another
     }
 
-    /// See [`Listeners::refusal`]; no lock where no subscriber was refused.
+    /// See [`Subscribers::refusal`]; no lock where no subscriber was refused.
     pub fn refusal(&self, slot: u32) -> Option<End> {
         let has_refused = self.has_refused.load(Ordering::Acquire);
         has_refused.then(|| lock(&self.listeners).refusal(slot))?
     }
 
     /// The signals of those present.
-    pub fn signals(&self) -> Signals {
+    pub fn signals(&self) -> WakeFlags {
         lock(&self.listeners).signals()
     }
 }

@@ -11,7 +11,7 @@ use super::budget::READ_WITHIN;
 use super::history::lineage::Writer;
 use super::history::stream::Connection;
 use super::key::{Credentials, Target};
-use super::registry::Node;
+use super::registry::Registry;
 use super::reserved::Reserved;
 use super::role::{Checkpoint, Succession};
 use super::topic::Topic;
@@ -25,13 +25,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The feed's half of a topic. Calls that are not `async` return at once; each call wakes the subscribers once.
 #[derive(Clone)]
 pub struct Publisher {
-    node: Arc<Node>,
+    node: Arc<Registry>,
     topic: Arc<Topic>,
     writer: Writer,
 }
 
 impl Publisher {
-    pub(super) fn new(node: Arc<Node>, topic: Arc<Topic>, writer: Writer) -> Self {
+    pub(super) fn new(node: Arc<Registry>, topic: Arc<Topic>, writer: Writer) -> Self {
         Publisher {
             node,
             topic,

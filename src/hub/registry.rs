@@ -18,7 +18,7 @@ pub(super) use leaving::close;
 use super::alarms::Alarms;
 use super::budget::Budget;
 use super::counts::{Counts, OwnerPermit, Permit};
-use super::history::Log;
+use super::history::History;
 use super::history::lineage::Writer;
 use super::index::{Entered, Topics};
 use super::key::{Credentials, Identity, Scope, Target, TopicKey, last_event_id};
@@ -28,7 +28,7 @@ use super::squeeze::Squeeze;
 use super::topic::{Topic, TopicInit, left_behind};
 use super::types::{Limits, Phase, Start};
 use super::upkeep;
-use super::wake::Signal;
+use super::wake::WakeFlag;
 use crate::config::Source;
 use crate::error::{Code, Refusal};
 use crate::telemetry::Telemetry;
@@ -37,9 +37,10 @@ use crate::telemetry::Telemetry;
 const CLOSED_MS: u64 = 1000;
 
 /// Starts the feed of a topic, which publishes as this writer.
-pub(super) type Starter = Box<dyn Fn(&Arc<Node>, &Arc<Topic>, Writer) -> AbortHandle + Send + Sync>;
+pub(super) type Starter =
+    Box<dyn Fn(&Arc<Registry>, &Arc<Topic>, Writer) -> AbortHandle + Send + Sync>;
 
-pub(super) struct Node {
+pub(super) struct Registry {
     pub telemetry: Arc<Telemetry>,
     /// What the logs of all topics may hold together.
     pub budget: Arc<Budget>,
@@ -60,7 +61,7 @@ pub(super) struct Node {
     pub topics: Shards<Topics>,
 }
 
-impl Node {
+impl Registry {
     pub fn new(
         limits: Limits,
         starter: Starter,
@@ -69,7 +70,7 @@ impl Node {
     ) -> Self {
         let counts = Arc::new(Counts::new(limits));
         let budget = Arc::new(Budget::new(limits.memory, telemetry.clone()));
-        Node {
+        Registry {
             squeeze: Squeeze::new(budget.clone()),
             budget,
             starter,
@@ -102,7 +103,7 @@ impl Node {
         credentials: Credentials,
         start: &Start,
         channel: Option<u32>,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let owner = target.owner;
         let topic = self.topic_for(target, start, channel)?;
@@ -191,7 +192,7 @@ impl Node {
         shared: &Topic,
         target: Arc<Target>,
         credentials: Credentials,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
     ) -> Result<(Arc<Topic>, u32), Refusal> {
         let owner = target.owner;
         let Some(own_read) = (self.counts).permit_of_own_read(&target.route.upstream.name) else {
@@ -308,7 +309,7 @@ impl Node {
         &self,
         topic: &Topic,
         writer: Writer,
-        add: impl FnOnce(&mut Log, Instant),
+        add: impl FnOnce(&mut History, Instant),
     ) -> bool {
         let Some(has_grown) = topic.extend(writer, add) else {
             return false;

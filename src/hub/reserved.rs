@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::registry::Node;
+use super::registry::Registry;
 
 /// Bytes that are counted as long as this is there.
 pub struct Reserved {
-    node: Arc<Node>,
+    node: Arc<Registry>,
     bytes: usize,
 }
 
 impl Reserved {
     /// No bytes yet.
-    pub(super) fn nothing(node: Arc<Node>) -> Self {
+    pub(super) fn nothing(node: Arc<Registry>) -> Self {
         Reserved { node, bytes: 0 }
     }
 

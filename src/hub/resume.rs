@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::history::Log;
+use super::history::History;
 use super::history::stream::{Brought, Newcomer};
 use super::types::Start;
 use crate::config::Join;
 use crate::event::{Event, GapWhy, Position};
 
 /// A cursor's new place.
-pub(super) struct Placed {
+pub(super) struct ResumePoint {
     /// Everything up to here counts as handed out.
     pub cursor: u64,
     /// Whether the replay is complete and plain: no gap, no snapshot in it.
@@ -30,16 +30,18 @@ pub(super) struct Placed {
 }
 
 /// Finds the place for a new subscription. `join` says what it gets where it names none.
-pub(super) fn begin(log: &mut Log, start: Start, join: Join, now: Instant) -> Placed {
+pub(super) fn begin(log: &mut History, start: Start, join: Join, now: Instant) -> ResumePoint {
     match start {
         Start::Live => newcomer(log, join, now),
         Start::LastEventId(id) if id.is_empty() => newcomer(log, join, now),
         // The id names the place before the first event: a client that brought it may have seen no event of this stream.
-        Start::LastEventId(id) if log.stream().began_after(&id) && log.window() == 1 => Placed {
-            recovered: false,
-            awaits: matches!(log.stream().brought(), Brought::Asked(_)),
-            ..after(log, 0)
-        },
+        Start::LastEventId(id) if log.stream().began_after(&id) && log.window() == 1 => {
+            ResumePoint {
+                recovered: false,
+                awaits: matches!(log.stream().brought(), Brought::Asked(_)),
+                ..after(log, 0)
+            }
+        }
         Start::LastEventId(id) if log.stream().began_after(&id) => {
             expired(log, log.position(0), now)
         }
@@ -59,7 +61,7 @@ pub(super) fn begin(log: &mut Log, start: Start, join: Join, now: Instant) -> Pl
 }
 
 /// Goes on where a pause began; what is still kept counts as history, not as lag.
-pub(super) fn go_on(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+pub(super) fn go_on(log: &mut History, cursor: u64, now: Instant) -> ResumePoint {
     match log.has_lost(cursor) {
         true => expired(log, log.position(cursor), now),
         false => after(log, cursor),
@@ -67,7 +69,7 @@ pub(super) fn go_on(log: &mut Log, cursor: u64, now: Instant) -> Placed {
 }
 
 /// Goes to the oldest entry that is kept, or to the document. Nothing changes where nothing is lost.
-pub(super) fn skip(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+pub(super) fn skip(log: &mut History, cursor: u64, now: Instant) -> ResumePoint {
     match log.has_lost(cursor) {
         true => {
             let from = log.position(cursor);
@@ -79,17 +81,17 @@ pub(super) fn skip(log: &mut Log, cursor: u64, now: Instant) -> Placed {
 
 /// For a subscription whose own request is not possible: all that the topic holds since its connection began, after a gap.
 pub(super) fn without_beginning(
-    log: &mut Log,
+    log: &mut History,
     from: Position,
     why: GapWhy,
     now: Instant,
-) -> Placed {
+) -> ResumePoint {
     let kept = newcomer(log, Join::Window, now).cursor;
     lose(log, from, kept, why, now)
 }
 
 /// The topic's stream does not go on after the id that this subscription brought.
-pub(super) fn not_resumed(log: &mut Log, cursor: u64, now: Instant) -> Placed {
+pub(super) fn not_resumed(log: &mut History, cursor: u64, now: Instant) -> ResumePoint {
     lose(
         log,
         log.position(cursor),
@@ -99,9 +101,9 @@ pub(super) fn not_resumed(log: &mut Log, cursor: u64, now: Instant) -> Placed {
     )
 }
 
-fn newcomer(log: &mut Log, join: Join, now: Instant) -> Placed {
+fn newcomer(log: &mut History, join: Join, now: Instant) -> ResumePoint {
     let newcomer = log.newcomer(join, now);
-    let live = Placed {
+    let live = ResumePoint {
         cursor: log.head(),
         recovered: false,
         lost: None,
@@ -111,12 +113,12 @@ fn newcomer(log: &mut Log, join: Join, now: Instant) -> Placed {
     };
     match newcomer {
         Newcomer::Live | Newcomer::Own => live,
-        Newcomer::Window(cursor) => Placed { cursor, ..live },
+        Newcomer::Window(cursor) => ResumePoint { cursor, ..live },
     }
 }
 
-fn after(log: &Log, offset: u64) -> Placed {
-    Placed {
+fn after(log: &History, offset: u64) -> ResumePoint {
+    ResumePoint {
         cursor: offset,
         recovered: offset >= log.last_break(),
         lost: None,
@@ -126,12 +128,12 @@ fn after(log: &Log, offset: u64) -> Placed {
     }
 }
 
-fn expired(log: &mut Log, from: Position, now: Instant) -> Placed {
+fn expired(log: &mut History, from: Position, now: Instant) -> ResumePoint {
     lose(log, from, log.window() - 1, GapWhy::Expired, now)
 }
 
 /// One gap; then the document where there is one, else what follows `cursor`.
-fn lose(log: &mut Log, from: Position, cursor: u64, why: GapWhy, now: Instant) -> Placed {
+fn lose(log: &mut History, from: Position, cursor: u64, why: GapWhy, now: Instant) -> ResumePoint {
     let snapshot = log.snapshot();
     let (cursor, to) = match snapshot {
         Some(_) => (log.head(), log.head() - 1),
@@ -141,7 +143,7 @@ fn lose(log: &mut Log, from: Position, cursor: u64, why: GapWhy, now: Instant) -
         }
     };
     let gap = log.gap(from, to, why, now);
-    Placed {
+    ResumePoint {
         cursor,
         recovered: false,
         lost: Some(why),

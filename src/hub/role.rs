@@ -6,7 +6,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use super::shards::lock;
-use super::wake::Signal;
+use super::wake::WakeFlag;
 use crate::event::Event;
 
 /// Which process publishes on a topic.
@@ -91,7 +91,7 @@ pub struct Replica {
     /// Asks the feed for a poll.
     refresh: Notify,
     /// Wakes the task that exports the topic.
-    exporter: OnceLock<Arc<Signal>>,
+    exporter: OnceLock<Arc<WakeFlag>>,
 }
 
 struct State {
@@ -223,7 +223,7 @@ impl Replica {
     }
 
     /// The signal that there is something to export.
-    pub fn exporter(&self) -> Arc<Signal> {
+    pub fn exporter(&self) -> Arc<WakeFlag> {
         self.exporter.get_or_init(Arc::default).clone()
     }
 

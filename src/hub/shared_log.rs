@@ -8,14 +8,14 @@ use super::budget::Budget;
 use super::clock::now;
 use super::history::entries::Cursor;
 use super::history::lineage::Writer;
-use super::history::{Log, Spare};
+use super::history::{History, Spare};
 use super::shards::lock;
 use super::types::Progress;
 use crate::config::Replay;
 use crate::event::{Epoch, Event, Position};
 
 pub(super) struct SharedLog {
-    log: Mutex<Log>,
+    log: Mutex<History>,
     /// Head and epoch of the log, for those that only ask whether there is more.
     head: AtomicU64,
     epoch: AtomicU32,
@@ -25,7 +25,7 @@ pub(super) struct SharedLog {
 }
 
 impl SharedLog {
-    pub fn new(log: Log, budget: Arc<Budget>) -> Self {
+    pub fn new(log: History, budget: Arc<Budget>) -> Self {
         SharedLog {
             head: AtomicU64::new(log.head()),
             epoch: AtomicU32::new(log.position(0).epoch.0),
@@ -51,11 +51,11 @@ impl SharedLog {
     }
 
     /// Looks at the log, or moves cursors; for what adds entries there is [`SharedLog::extend`].
-    pub fn with<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+    pub fn with<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         look(&mut lock(&self.log))
     }
 
-    /// As [`Log::read`]; what was kept for this reader alone goes with it.
+    /// As [`History::read`]; what was kept for this reader alone goes with it.
     pub fn read(&self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
         let mut log = lock(&self.log);
         let progress = log.read(cursor, out, count);
@@ -66,7 +66,7 @@ impl SharedLog {
     }
 
     /// Lets the log go of what is too old or too much, then looks at it.
-    pub fn trimmed<T>(&self, replay: &Replay, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
+    pub fn trimmed<T>(&self, replay: &Replay, look: impl FnOnce(&mut History, Instant) -> T) -> T {
         let mut log = lock(&self.log);
         let now = now();
         log.trim(replay, now);
@@ -79,7 +79,7 @@ impl SharedLog {
         &self,
         writer: Writer,
         replay: &Replay,
-        add: impl FnOnce(&mut Log, Instant),
+        add: impl FnOnce(&mut History, Instant),
     ) -> Option<bool> {
         let mut log = lock(&self.log);
         if log.is_closed() || log.writer() != writer {
@@ -92,14 +92,14 @@ impl SharedLog {
         Some(log.head() > before)
     }
 
-    /// See [`Log::forget`].
+    /// See [`History::forget`].
     pub fn forget(&self, offset: u64) {
         let mut log = lock(&self.log);
         log.forget(offset);
         self.settle(&log);
     }
 
-    /// See [`Log::recount`].
+    /// See [`History::recount`].
     pub fn recount(&self, event: &Event) {
         let mut log = lock(&self.log);
         log.recount(event);
@@ -116,7 +116,7 @@ impl SharedLog {
     }
 
     /// Shows the log's head, epoch and size to those without its lock.
-    fn settle(&self, log: &Log) {
+    fn settle(&self, log: &History) {
         let Position { epoch, offset } = log.position(log.head());
         self.epoch.store(epoch.0, Ordering::Relaxed);
         self.head.store(offset, Ordering::Release);

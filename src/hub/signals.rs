@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use super::wake::Signal;
+use super::wake::WakeFlag;
 
 /// Slots of one block.
 const BLOCK: usize = 64;
 
 #[derive(Clone, Default)]
-pub(super) struct Signals(Arc<Vec<Block>>);
+pub(super) struct WakeFlags(Arc<Vec<Block>>);
 
-type Block = Arc<Vec<Option<Arc<Signal>>>>;
+type Block = Arc<Vec<Option<Arc<WakeFlag>>>>;
 
-impl Signals {
+impl WakeFlags {
     /// The signal of this slot from now on.
-    pub fn set(&mut self, slot: u32, signal: Option<Arc<Signal>>) {
+    pub fn set(&mut self, slot: u32, signal: Option<Arc<WakeFlag>>) {
         let (block, place) = (slot as usize / BLOCK, slot as usize % BLOCK);
         let block = entry(Arc::make_mut(&mut self.0), block);
         *entry(Arc::make_mut(block), place) = signal;
@@ -51,14 +51,14 @@ mod tests {
 
     use super::*;
 
-    fn rung(signal: &Signal) -> bool {
+    fn rung(signal: &WakeFlag) -> bool {
         signal.poll_rung(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_copy_rings_what_was_there_when_it_was_taken() {
-        let bells: Vec<Arc<Signal>> = (0..200).map(|_| Arc::default()).collect();
-        let mut signals = Signals::default();
+        let bells: Vec<Arc<WakeFlag>> = (0..200).map(|_| Arc::default()).collect();
+        let mut signals = WakeFlags::default();
         for (slot, bell) in (0..150).zip(&bells) {
             signals.set(slot, Some(bell.clone()));
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::clock::now;
-use super::history::Log;
+use super::history::History;
 use super::history::entries::Cursor;
 use super::history::stream::Brought;
 use super::key::{Credentials, Scope, Target};
 use super::own::Own;
-use super::resume::{self, Placed};
+use super::resume::{self, ResumePoint};
 use super::topic::Topic;
 use super::types::{Phase, Progress, Start};
 use crate::config::{Join, Queue, Source};
@@ -66,7 +66,7 @@ impl Subscriber {
                 .fetch_add(placed.awaits.into(), Ordering::AcqRel);
             (placed, cursor, log.head())
         });
-        let Placed {
+        let ResumePoint {
             recovered,
             lost,
             prelude,
@@ -266,7 +266,7 @@ impl Subscriber {
         if own.is_some_and(|own| own.is_further_behind(allowed)) {
             return true;
         }
-        let is_further = |log: &mut Log| log.is_further_behind(self.cursor.offset, allowed);
+        let is_further = |log: &mut History| log.is_further_behind(self.cursor.offset, allowed);
         let is_behind = self.topic.log.head() > self.cursor.offset;
         self.cursor.is_held() && is_behind && self.topic.with_log(is_further)
     }
@@ -335,7 +335,7 @@ impl Subscriber {
 
     pub(super) fn replace(
         &mut self,
-        find: impl FnOnce(&mut Log, std::time::Instant) -> Placed,
+        find: impl FnOnce(&mut History, std::time::Instant) -> ResumePoint,
     ) -> Vec<Arc<Event>> {
         let placed = self.topic.with_log(|log| {
             let placed = find(log, now());

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Credentials, Owner};
-use super::signals::Signals;
-use super::wake::Signal;
+use super::signals::WakeFlags;
+use super::wake::WakeFlag;
 use crate::event::End;
 
 /// Present subscribers by slot.
 #[derive(Default)]
-pub(super) struct Listeners {
+pub(super) struct Subscribers {
     slots: Vec<Option<Listener>>,
     free: Vec<u32>,
-    signals: Signals,
+    signals: WakeFlags,
     /// What the present ones brought. The last one's stays when no subscriber is left: credentials that no subscriber holds are there alone.
     credentials: HashMap<Arc<Credentials>, Held>,
     /// Counts how often credentials were brought.
@@ -63,17 +63,17 @@ pub(super) struct Refused {
     pub has_another: bool,
 }
 
-impl Listeners {
+impl Subscribers {
     /// Those of a topic that counts against `owner`.
     pub fn of(owner: Owner) -> Self {
-        Listeners {
+        Subscribers {
             owner,
-            ..Listeners::default()
+            ..Subscribers::default()
         }
     }
 
     /// Takes a slot.
-    pub fn attach(&mut self, signal: Arc<Signal>, credentials: Credentials, owner: Owner) -> u32 {
+    pub fn attach(&mut self, signal: Arc<WakeFlag>, credentials: Credentials, owner: Owner) -> u32 {
         let credentials = self.hold(credentials);
         self.of_owner += usize::from(owner == self.owner);
         let listener = Some(Listener { owner, credentials });
@@ -104,7 +104,7 @@ impl Listeners {
         if self.count() == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
-            self.signals = Signals::default();
+            self.signals = WakeFlags::default();
             self.credentials.shrink_to_fit();
         }
     }
@@ -235,7 +235,7 @@ impl Listeners {
     }
 
     /// The signals of the subscribers that are present now.
-    pub fn signals(&self) -> Signals {
+    pub fn signals(&self) -> WakeFlags {
         self.signals.clone()
     }
 

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::budget::Budget;
 use super::condition::{Condition, Status};
-use super::history::Log;
+use super::history::History;
 use super::history::lineage::Writer;
 use super::history::stream::Stream;
 use super::info::TopicInfo;
@@ -18,7 +18,7 @@ use super::presence::Presence;
 use super::role::{Checkpoint, Leader, Replica, Role, Succession};
 use super::shared_log::SharedLog;
 use super::types::{Phase, Start};
-use super::wake::Signal;
+use super::wake::WakeFlag;
 use crate::config::{Route, Source};
 use crate::error::Code;
 use crate::event::{End, Epoch, GapWhy};
@@ -91,7 +91,7 @@ impl Topic {
         } = birth;
         meters.topics.inc();
         let epoch = epoch.unwrap_or_else(fresh_epoch);
-        let log = Log::new(ch, epoch, Stream::resumed_after(brought_id));
+        let log = History::new(ch, epoch, Stream::resumed_after(brought_id));
         Topic {
             home,
             key,
@@ -110,17 +110,17 @@ impl Topic {
     }
 
     /// See [`SharedLog::with`].
-    pub fn with_log<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+    pub fn with_log<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         self.log.with(look)
     }
 
     /// Lets the log go of what is too old or too much, then looks at it.
-    pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut Log, Instant) -> T) -> T {
+    pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut History, Instant) -> T) -> T {
         self.log.trimmed(&self.route.load().replay, look)
     }
 
     /// See [`SharedLog::extend`].
-    pub fn extend(&self, writer: Writer, add: impl FnOnce(&mut Log, Instant)) -> Option<bool> {
+    pub fn extend(&self, writer: Writer, add: impl FnOnce(&mut History, Instant)) -> Option<bool> {
         self.log.extend(writer, &self.route.load().replay, add)
     }
 
@@ -200,7 +200,7 @@ impl Topic {
 
     /// Nothing more comes. `end` is `None` where no subscriber is left.
     pub fn close(&self, end: Option<End>) {
-        self.with_log(Log::close);
+        self.with_log(History::close);
         if let Some(end) = end {
             self.condition.end(end);
         }
@@ -214,7 +214,7 @@ impl Topic {
     /// See [`Presence::attach`].
     pub fn attach(
         &self,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
         credentials: Credentials,
         owner: Owner,
     ) -> (u32, bool) {
@@ -260,7 +260,7 @@ impl Topic {
     /// Another process publishes from now on, which has everything that is here.
     pub fn follow(&self, leader: Leader) {
         // First, so that nothing is published any more by the feed that is stopped.
-        self.with_log(Log::follow);
+        self.with_log(History::follow);
         self.replica.follow(leader);
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::counts::{OwnReadPermit, OwnerPermit, Permit};
 use super::index::Routes;
 use super::key::Target;
-use super::registry::{Node, close};
+use super::registry::{Registry, close};
 use super::topic::Topic;
 use super::types::{Limits, Phase};
 use crate::config::Route;
@@ -21,7 +21,7 @@ use crate::error::{Code, Refusal};
 /// How often windows are trimmed where nothing is published and no subscriber comes.
 const SWEEP: Duration = Duration::from_secs(10);
 
-impl Node {
+impl Registry {
     /// All topics.
     pub fn all(&self) -> Vec<Arc<Topic>> {
         self.all_of(|_| true)
@@ -219,7 +219,7 @@ impl Node {
 
 /// Waits out a topic's linger time, from when its last subscriber has left or it is over. There is at most one of these for a
 /// topic; it goes when a client subscribes again, or with the topic.
-pub(super) async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
+pub(super) async fn linger(node: Weak<Registry>, topic: Weak<Topic>) {
     while let (Some(node), Some(topic)) = (node.upgrade(), topic.upgrade()) {
         let repaced = node.repaced.clone();
         // Before the look, so that no reload in between is missed.
@@ -236,7 +236,7 @@ pub(super) async fn linger(node: Weak<Node>, topic: Weak<Topic>) {
 }
 
 /// Trims windows by age while there are topics: nothing else does it for a topic that fell silent.
-pub(super) async fn sweep(node: Weak<Node>) {
+pub(super) async fn sweep(node: Weak<Registry>) {
     loop {
         sleep(SWEEP).await;
         let Some(node) = node.upgrade() else {

@@ -6,12 +6,12 @@ use std::task::Context;
 
 /// A notification that any thread may send and one task waits for. Several between two looks are one.
 #[derive(Debug, Default)]
-pub struct Signal {
+pub struct WakeFlag {
     rung: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Signal {
+impl WakeFlag {
     /// Wakes the waiting task, now or when it next looks.
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {

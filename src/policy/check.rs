@@ -7,7 +7,7 @@
 use super::Policies;
 use crate::config::{LimitBy, RateLimit};
 use crate::policy::auth::credential;
-use crate::policy::auth::error::Denied;
+use crate::policy::auth::error::AuthError;
 use crate::policy::auth::identity::{Identity, Unfit};
 
 /// What is asked for.
@@ -104,7 +104,7 @@ pub enum Known<'a> {
         csrf: bool,
     },
     /// No policy has let the client in.
-    Denied(&'a Denied),
+    Denied(&'a AuthError),
 }
 
 /// The connection that a frame came over.
@@ -161,7 +161,7 @@ pub enum Decision<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason<'a> {
     /// No policy lets the client in.
-    Denied(&'a Denied),
+    Denied(&'a AuthError),
     /// It is known which user it is, and that user is not what the place requires.
     Unfit(Unfit),
 }
@@ -250,7 +250,7 @@ impl<'a> View<'a> {
             Known::Nothing => return Some(Decision::Run(Step::Identity)),
             Known::Denied(denied) => denied,
         };
-        if *denied == Denied::Missing
+        if *denied == AuthError::Missing
             && self.ask == (Ask::Session { json: true })
             && credential::awaits_message(self.place.auth)
         {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config;
-use crate::policy::auth::error::Denied;
+use crate::policy::auth::error::AuthError;
 use crate::policy::auth::identity::{Identity, Unfit};
 
 const FILE: &str = r#"
@@ -250,10 +250,10 @@ fn an_open_place_asks_no_authority() {
 fn a_denied_client_gets_no_further() {
     let world = World::new();
     for denied in [
-        Denied::Missing,
-        Denied::Expired,
-        Denied::Revoked,
-        Denied::Unavailable(Duration::from_secs(1)),
+        AuthError::Missing,
+        AuthError::Expired,
+        AuthError::Revoked,
+        AuthError::Unavailable(Duration::from_secs(1)),
     ] {
         for ask in ASKS {
             let (steps, end) = walk(world.view(ask, "/route"), Known::Denied(&denied));
@@ -266,7 +266,7 @@ fn a_denied_client_gets_no_further() {
 #[test]
 fn a_guess_counts_once_where_users_are_counted() {
     let world = World::new();
-    let guess = Denied::Invalid("bad".into());
+    let guess = AuthError::Invalid("bad".into());
     for ask in ASKS {
         let mut view = world.view(ask, "/user");
         view.known = Known::Denied(&guess);
@@ -286,7 +286,7 @@ fn a_guess_counts_once_where_users_are_counted() {
 #[test]
 fn a_hello_is_awaited_only_where_one_may_come() {
     let world = World::new();
-    let missing = Known::Denied(&Denied::Missing);
+    let missing = Known::Denied(&AuthError::Missing);
     for ask in ASKS {
         for path in ["/ip", "/user", "/route"] {
             let (steps, end) = walk(world.view(ask, path), missing);

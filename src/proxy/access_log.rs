@@ -17,7 +17,7 @@ use crate::error::{Error, Side};
 use crate::http::body::Body;
 use crate::http::header_text::Text;
 use crate::http::trailers;
-use crate::policy::auth::Denied;
+use crate::policy::auth::AuthError;
 use crate::server::http1_state::Http1State;
 use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
 
@@ -139,7 +139,7 @@ impl RequestRecord {
     }
 
     /// The credential has ended before the answer has.
-    fn cut(&mut self, denied: &Denied) -> Error {
+    fn cut(&mut self, denied: &AuthError) -> Error {
         let error = Error::unauthorized(denied.detail());
         self.blame(&error);
         self.denied = Some(denied.result());

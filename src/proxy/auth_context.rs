@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::subprotocol::Subprotocols;
 use crate::http::reserved_params::Parameters;
 use crate::policy::auth::credential::Extras;
-use crate::policy::auth::{Admission, Identity};
+use crate::policy::auth::{Authenticated, Identity};
 use crate::policy::rate_limit::ConnectionPermit;
 
 /// What came with a request that passed the edge, besides its head.
@@ -22,9 +22,9 @@ pub struct Came {
 #[derive(Default)]
 pub struct AuthContext {
     /// What the policies of the place say.
-    pub entry: Entry,
+    pub entry: AuthOutcome,
     /// The users that policies of other readings of the path have accepted.
-    pub others: Vec<Arc<Admission>>,
+    pub others: Vec<Arc<Authenticated>>,
     /// What was presented beside header fields.
     pub extras: Extras,
     /// A seat under a policy's caps, kept as long as the connection.
@@ -33,12 +33,12 @@ pub struct AuthContext {
 
 /// What the policies of a place say of a client.
 #[derive(Default)]
-pub enum Entry {
+pub enum AuthOutcome {
     /// No policy asks which user it is.
     #[default]
     Unasked,
     /// The user is accepted.
-    Admitted(Arc<Admission>),
+    Admitted(Arc<Authenticated>),
     /// A `hello` has to name the user: only a socket of our own waits for one.
     Awaited,
     /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
@@ -47,10 +47,10 @@ pub enum Entry {
 
 impl AuthContext {
     /// The user that a policy has accepted, and the credential.
-    pub fn admission(&self) -> Option<&Arc<Admission>> {
+    pub fn admission(&self) -> Option<&Arc<Authenticated>> {
         match &self.entry {
-            Entry::Admitted(admission) => Some(admission),
-            Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+            AuthOutcome::Admitted(admission) => Some(admission),
+            AuthOutcome::Unasked | AuthOutcome::Awaited | AuthOutcome::TurnedAway(_) => None,
         }
     }
 
@@ -61,6 +61,6 @@ impl AuthContext {
 
     /// Whether a backend may see this: no `hello` and no close code is pending.
     pub fn is_let_in(&self) -> bool {
-        matches!(self.entry, Entry::Unasked | Entry::Admitted(_))
+        matches!(self.entry, AuthOutcome::Unasked | AuthOutcome::Admitted(_))
     }
 }

@@ -18,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::{RequestViolation, path, reserved_params};
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::ticket::LIFE;
-use crate::policy::auth::{Admission, Identity, Ticketed};
+use crate::policy::auth::{Authenticated, Identity, Ticketed};
 use crate::rollout::{self, Decision, Reason, Transport};
 use crate::router::Match;
 use crate::session::Presented;
@@ -137,7 +137,7 @@ pub fn ticket(
         authorization: admission.authorization().or(presented.authorization()),
     };
     let authenticator = &exchange.shared.authenticator;
-    let ticket = authenticator.give_ticket(Admission::clone(admission), ticketed);
+    let ticket = authenticator.give_ticket(Authenticated::clone(admission), ticketed);
     let ticket = ticket.ok_or_else(|| Problem::overloaded("tickets", "no randomness", 1))?;
     let document = json!({"ticket": ticket, "expires_in_ms": LIFE.as_millis() as u64});
     let mut response = json(document.to_string());

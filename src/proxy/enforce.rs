@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
-use super::auth_context::{AuthContext, Came, Entry};
+use super::auth_context::{AuthContext, AuthOutcome, Came};
 use super::context::RequestContext;
 use super::limits;
 use super::subprotocol::Subprotocols;
@@ -18,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::reserved_params::{self, Parameters, Taken};
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::forward::Context;
-use crate::policy::auth::{Admission, Check, Denied, context, csrf};
+use crate::policy::auth::{AuthError, Authenticated, Check, context, csrf};
 use crate::policy::cors::{self, CorsDecision, CorsHeaders};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::router::InForce;
@@ -54,7 +54,7 @@ pub async fn enforce(
     let entry = loop {
         let step = match checks.next(exchange)? {
             Next::Passed => break checks.entry(),
-            Next::AwaitsHello => break Entry::Awaited,
+            Next::AwaitsHello => break AuthOutcome::Awaited,
             Next::Denied(reason, ask) => break turned_away(&reason, ask)?,
             Next::Run(step) => step,
         };
@@ -98,7 +98,7 @@ pub async fn enforce(
                     && let Err(crowded) = limits::count_for(exchange, place, admission, seat)
                 {
                     match checks.ask {
-                        Ask::Session { json: true } => break Entry::TurnedAway(4029),
+                        Ask::Session { json: true } => break AuthOutcome::TurnedAway(4029),
                         _ => return Err(Problem::crowded(crowded)),
                     }
                 }
@@ -131,7 +131,7 @@ async fn satisfy(
     head: &Parts,
     other: &Route,
     extras: &Extras,
-) -> Result<Option<Admission>, Problem> {
+) -> Result<Option<Authenticated>, Problem> {
     let csrf = !exchange.is_handshake;
     let mut checks = Checks::new(Ask::Reading { csrf }, Policies::of_route(other));
     loop {
@@ -149,7 +149,7 @@ async fn satisfy(
 struct Checks<'a> {
     ask: Ask,
     place: Policies<'a>,
-    outcome: Option<Result<Admission, Denied>>,
+    outcome: Option<Result<Authenticated, AuthError>>,
     progress: Progress,
 }
 
@@ -210,21 +210,21 @@ impl<'a> Checks<'a> {
     }
 
     /// Whether the same policy has let the client in already, here or at another reading.
-    fn is_known_by(&self, new: &Admission, others: &[Arc<Admission>]) -> bool {
+    fn is_known_by(&self, new: &Authenticated, others: &[Arc<Authenticated>]) -> bool {
         let own = self.outcome.iter().flatten();
         let mut known = own.chain(others.iter().map(|other| &**other));
         known.any(|known| known.found.auth == new.found.auth)
     }
 
-    fn entry(self) -> Entry {
+    fn entry(self) -> AuthOutcome {
         match self.outcome {
-            Some(Ok(admission)) => Entry::Admitted(Arc::new(admission)),
-            None | Some(Err(_)) => Entry::Unasked,
+            Some(Ok(admission)) => AuthOutcome::Admitted(Arc::new(admission)),
+            None | Some(Err(_)) => AuthOutcome::Unasked,
         }
     }
 }
 
-fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
+fn known(outcome: Option<&Result<Authenticated, AuthError>>) -> Known<'_> {
     match outcome {
         None => Known::Nothing,
         Some(Ok(admission)) => Known::Admitted {
@@ -237,15 +237,15 @@ fn known(outcome: Option<&Result<Admission, Denied>>) -> Known<'_> {
 
 /// How a denied client is refused: by a close code where there is a socket of ours that the client can read, and else by the
 /// answer.
-pub(super) fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<Entry, Problem> {
+pub(super) fn turned_away(reason: &Reason<'_>, ask: Ask) -> Result<AuthOutcome, Problem> {
     match (ask, reason) {
-        (Ask::Session { json: true }, Reason::Denied(Denied::Unavailable(_))) => {
+        (Ask::Session { json: true }, Reason::Denied(AuthError::Unavailable(_))) => {
             Err(refusal(reason))
         }
         (Ask::Session { json: true }, Reason::Denied(denied)) => {
-            Ok(Entry::TurnedAway(denied.close_code()))
+            Ok(AuthOutcome::TurnedAway(denied.close_code()))
         }
-        (Ask::Session { json: true }, Reason::Unfit(_)) => Ok(Entry::TurnedAway(4003)),
+        (Ask::Session { json: true }, Reason::Unfit(_)) => Ok(AuthOutcome::TurnedAway(4003)),
         _ => Err(refusal(reason)),
     }
 }
@@ -337,7 +337,7 @@ async fn identify(
     headers: &HeaderMap,
     auths: &[Arc<Auth>],
     extras: &Extras,
-) -> Result<Admission, Denied> {
+) -> Result<Authenticated, AuthError> {
     let authenticator = &exchange.shared.authenticator;
     let Some(found) = credential::find(auths, headers, extras)? else {
         let first = auths.first().map_or("", |auth| &auth.name);

@@ -10,7 +10,7 @@ use hyper::header::{
 use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
 use crate::http::RequestViolation;
 use crate::http::problem::{self, Problem};
-use crate::policy::auth::Denied;
+use crate::policy::auth::AuthError;
 use crate::policy::cors::OriginRefused;
 use crate::policy::rate_limit::{Exceeded, TooManyConnections, headers};
 use crate::router::{self, Unclear};
@@ -97,19 +97,19 @@ impl Problem {
 
     /// The credential is missing or not verified. The challenge is sent in any case (RFC 9110, section 15.5.2; RFC 6750,
     /// section 3).
-    pub fn denied(denied: &Denied) -> Self {
+    pub fn denied(denied: &AuthError) -> Self {
         let mut problem = Problem::from(Refusal::from(denied));
         problem.reason = Some(match denied {
-            Denied::Unavailable(_) => "auth_unavailable",
+            AuthError::Unavailable(_) => "auth_unavailable",
             _ => "unauthorized",
         });
         let challenge = match denied {
-            Denied::Missing => "Bearer realm=\"crossfade\"",
-            Denied::Unavailable(wait) => {
+            AuthError::Missing => "Bearer realm=\"crossfade\"",
+            AuthError::Unavailable(wait) => {
                 problem.code = "auth_unavailable";
                 return problem.retry_after(u32::try_from(wait.as_secs()).unwrap_or(1).max(1));
             }
-            Denied::Invalid(_) | Denied::Expired | Denied::Revoked => {
+            AuthError::Invalid(_) | AuthError::Expired | AuthError::Revoked => {
                 "Bearer realm=\"crossfade\", error=\"invalid_token\""
             }
         };

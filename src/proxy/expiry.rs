@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::auth_context::AuthContext;
 use super::context::RequestContext;
 use crate::http::header_text::Text;
-use crate::policy::auth::{Admission, Denied, context};
+use crate::policy::auth::{AuthError, Authenticated, context};
 use crate::session::Services;
 
 /// What takes less than this is not looked at: most answers do, and a revocation may take a second.
@@ -37,15 +37,15 @@ enum State {
     /// It is looked at whenever it may have ended.
     Watched(Over),
     /// It has ended.
-    Over(Denied),
+    Over(AuthError),
 }
 
-type Over = Pin<Box<dyn Future<Output = Denied> + Send>>;
+type Over = Pin<Box<dyn Future<Output = AuthError> + Send>>;
 
 struct Fresh {
     shared: Arc<Services>,
-    admission: Arc<Admission>,
-    others: Vec<Arc<Admission>>,
+    admission: Arc<Authenticated>,
+    others: Vec<Arc<Authenticated>>,
     host: HeaderValue,
     proto: &'static str,
     remote: Text,
@@ -53,7 +53,7 @@ struct Fresh {
 
 impl Fresh {
     fn until_over(self) -> Over {
-        let until_over = |admission: Arc<Admission>| -> Over {
+        let until_over = |admission: Arc<Authenticated>| -> Over {
             let context = context(&self.host, self.proto, &self.remote);
             let authenticator = self.shared.authenticator.clone();
             Box::pin(authenticator.until_over(admission, context))
@@ -89,7 +89,7 @@ impl Expiry {
     }
 
     /// Whether it has ended, and why. The task is woken when it does.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Denied> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AuthError> {
         if let State::Fresh(_) = self.0
             && let State::Fresh(fresh) = mem::take(&mut self.0)
         {
@@ -106,7 +106,7 @@ impl Expiry {
     }
 
     /// Resolves when it has ended.
-    pub async fn over(&mut self) -> Denied {
+    pub async fn over(&mut self) -> AuthError {
         poll_fn(|cx| self.poll(cx)).await
     }
 
@@ -114,7 +114,10 @@ impl Expiry {
     ///
     /// # Errors
     /// It has ended before.
-    pub async fn during<T>(&mut self, work: impl Future<Output = T> + Unpin) -> Result<T, Denied> {
+    pub async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T> + Unpin,
+    ) -> Result<T, AuthError> {
         let mut work = work;
         if matches!(self.0, State::Endless) {
             return Ok(work.await);

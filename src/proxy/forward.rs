@@ -22,7 +22,7 @@ use crate::http::header_case::Spelling;
 use crate::http::problem::Problem;
 use crate::http::request_id::REQUEST_ID;
 use crate::http::{RequestViolation, forwarded, header_names, hop_by_hop, reserved_params};
-use crate::policy::auth::Denied;
+use crate::policy::auth::AuthError;
 use crate::router::Match;
 use crate::server::client_connection::Connection;
 use crate::server::request_body::RequestBody;
@@ -150,7 +150,7 @@ pub fn request(
 ) -> Result<Request<Body>, Problem> {
     // Only a socket of ours can refuse or ask clients that are not accepted yet: no backend sees them.
     if !came.entrant.is_let_in() {
-        return Err(Problem::denied(&Denied::Missing));
+        return Err(Problem::denied(&AuthError::Missing));
     }
     let upstream = &found.route.upstream;
     let pins = match upstream.connection_auth {

@@ -4,8 +4,8 @@ use super::context::RequestContext;
 use crate::config::RateLimit;
 use crate::http::problem::Problem;
 use crate::policy::Policies;
-use crate::policy::auth::{Admission, Identity};
-use crate::policy::rate_limit::{ConnectionPermit, Key, Kind, NO_ROUTE, TooManyConnections};
+use crate::policy::auth::{Authenticated, Identity};
+use crate::policy::rate_limit::{ConnectionPermit, Key, LimitKind, NO_ROUTE, TooManyConnections};
 
 /// Takes one request, or one handshake, from what a policy allows.
 pub fn count(
@@ -15,8 +15,8 @@ pub fn count(
     user: Option<&Identity>,
 ) -> Result<(), Problem> {
     let kind = match exchange.is_handshake {
-        true => Kind::Connects,
-        false => Kind::Requests,
+        true => LimitKind::Connects,
+        false => LimitKind::Requests,
     };
     let route = place.route.map_or(NO_ROUTE, |route| &route.name);
     let principal = user.map(Identity::principal);
@@ -49,7 +49,7 @@ pub fn take_seat(
 pub fn count_for(
     exchange: &RequestContext,
     place: Policies<'_>,
-    admission: &Admission,
+    admission: &Authenticated,
     seat: &mut ConnectionPermit,
 ) -> Result<(), TooManyConnections> {
     let counted = seat.count_for(&admission.identity.principal());

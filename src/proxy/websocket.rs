@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::auth_context::{AuthContext, Came, Entry};
+use super::auth_context::{AuthContext, AuthOutcome, Came};
 use super::context::RequestContext;
 use super::subprotocol::{JSON, RAW, Subprotocols};
 use super::transport_choice::{Cohort, decide_for_all};
@@ -23,7 +23,7 @@ use crate::rollout::{Decision, Reason, Transport};
 use crate::router::{Match, RouteTable};
 use crate::server::client_connection::Connection;
 use crate::server::upgrade::{Granted, Upgrade};
-use crate::session::{self, Handshake, Mode, Opening, Presented, SingleForm};
+use crate::session::{self, Accepted, Handshake, Mode, Presented, SingleForm};
 use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::reader::Limits;
 
@@ -145,9 +145,9 @@ fn answer(
     let label = asked.protocol_label();
     // A client that still has to authenticate is judged by its rollout then.
     let refuse_with = match asked.entrant.entry {
-        Entry::TurnedAway(code) => Some(code),
-        Entry::Awaited => None,
-        Entry::Unasked | Entry::Admitted(_) => close_code(&asked.decision),
+        AuthOutcome::TurnedAway(code) => Some(code),
+        AuthOutcome::Awaited => None,
+        AuthOutcome::Unasked | AuthOutcome::Admitted(_) => close_code(&asked.decision),
     };
     if refuse_with.is_some() && !asked.offer.json {
         let mut problem = Problem::legacy();
@@ -162,7 +162,7 @@ fn answer(
     match refuse_with {
         Some(_) => {
             let reason = match asked.entrant.entry {
-                Entry::TurnedAway(code) => refused_by(code),
+                AuthOutcome::TurnedAway(code) => refused_by(code),
                 _ => "legacy",
             };
             telemetry
@@ -185,10 +185,10 @@ fn answer(
     } = asked.entrant;
     // It was valid for this handshake.
     extras.ticket = None;
-    let awaits_hello = matches!(entry, Entry::Awaited);
+    let awaits_hello = matches!(entry, AuthOutcome::Awaited);
     let admission = match entry {
-        Entry::Admitted(admission) => Some(admission),
-        Entry::Unasked | Entry::Awaited | Entry::TurnedAway(_) => None,
+        AuthOutcome::Admitted(admission) => Some(admission),
+        AuthOutcome::Unasked | AuthOutcome::Awaited | AuthOutcome::TurnedAway(_) => None,
     };
     let response = switch(&accept, asked.protocol, asked.cohort.cookie.as_ref());
     let presented = Presented::take(
@@ -209,7 +209,7 @@ fn answer(
         candidate: asked.cohort.candidate,
         headers: kept(head.headers, &exchange.in_force.routes),
     };
-    let opening = Opening {
+    let opening = Accepted {
         request_id: exchange.id.to_string(),
         handshake,
         presented,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::socket::Line;
+use super::socket::ClientSocket;
 use crate::server::listener::Listener;
 
 /// Finds out about clients that vanished without a word: tunnels and silent streams have no other clock.
@@ -31,15 +31,15 @@ pub fn prepare(listener: &Listener) {
 }
 
 /// The next connection, and the address that it comes from.
-pub async fn accept(listener: &Listener) -> io::Result<(Line, Option<IpAddr>)> {
+pub async fn accept(listener: &Listener) -> io::Result<(ClientSocket, Option<IpAddr>)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
-            Ok((Line::tcp(stream), Some(address.ip().to_canonical())))
+            Ok((ClientSocket::tcp(stream), Some(address.ip().to_canonical())))
         }
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Line::unix(stream), None))
+            Ok((ClientSocket::unix(stream), None))
         }
     }
 }

@@ -11,9 +11,9 @@ use super::client_connection::{Connection, Remote};
 use super::handler::Handler;
 use super::http1::guard::Http1Guard;
 use super::http1_state::Http1State;
-use super::socket::Line;
+use super::socket::ClientSocket;
 use super::tls::{self, Dropped};
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 use super::{detect_http, http1, http2, reject};
 use crate::config::{ProxyProtocol, Server};
 use crate::http::forwarded;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
 pub async fn carry(
-    line: Line,
+    line: ClientSocket,
     address: Option<IpAddr>,
     shared: Arc<Services>,
     handler: impl Handler,
@@ -89,25 +89,25 @@ pub async fn carry(
 
 /// Admits a connection that names no client before its first request.
 fn find_place(
-    line: Line,
+    line: ClientSocket,
     remote: &Remote,
     shared: &Services,
     server: &Server,
-) -> Result<(Stream, Permit), Dropped> {
+) -> Result<(MaybeTls, Permit), Dropped> {
     let counted = remote.counted(&server.trusted_proxies);
     match shared.connections.admit(counted, &server.limits) {
-        Ok(permit) => Ok((Stream::Plain(line), permit)),
+        Ok(permit) => Ok((MaybeTls::Plain(line), permit)),
         Err(full) => Err(Dropped::Full(full, line)),
     }
 }
 
 /// Finds a place for a connection, whose it is, and what its bytes mean.
 async fn arrive(
-    mut line: Line,
+    mut line: ClientSocket,
     remote: &mut Remote,
     shared: &Services,
     server: &Server,
-) -> Result<(Stream, Permit), Dropped> {
+) -> Result<(MaybeTls, Permit), Dropped> {
     let (limits, trusted) = (&server.limits, &server.trusted_proxies);
     let deadline = Instant::now() + limits.header_timeout;
     let mode = server.proxy_protocol;
@@ -127,7 +127,7 @@ async fn arrive(
         }
     }
     let stream = match &server.tls {
-        None => Stream::Plain(line),
+        None => MaybeTls::Plain(line),
         Some(tls) => {
             remote.proto = "https";
             tls::accept_tls(line, tls.engine(), deadline).await?

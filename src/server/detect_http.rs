@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::read_timeout::KEEP_ALIVE;
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 
 /// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,7 +32,7 @@ pub struct Beginning {
 /// Reads until it is clear. A preface that does not come to its end in time is left to HTTP/1,
 /// whose clock has run since the first byte. `None` where nothing came at all.
 pub async fn read(
-    stream: &mut Stream,
+    stream: &mut MaybeTls,
     head_timeout: Duration,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Beginning> {
@@ -72,7 +72,7 @@ pub async fn read(
 }
 
 /// Reads behind what is there; false at the end. A connection that waits has no buffer.
-fn poll_more(stream: &mut Stream, ahead: &mut BytesMut, cx: &mut Context<'_>) -> Poll<bool> {
+fn poll_more(stream: &mut MaybeTls, ahead: &mut BytesMut, cx: &mut Context<'_>) -> Poll<bool> {
     let mut piece = [0; PIECE];
     let mut piece = ReadBuf::new(&mut piece);
     let read = ready!(Pin::new(stream).poll_read(cx, &mut piece));

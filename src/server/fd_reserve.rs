@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::accept::accept;
 use super::reject;
-use super::socket::Line;
+use super::socket::ClientSocket;
 use crate::server::listener::Listener;
 use crate::session::Services;
 
@@ -70,7 +70,7 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 /// A client that waits already; `None` where there is none.
 async fn accept_waiting(
     listener: &Listener,
-) -> Option<io::Result<(Line, Option<std::net::IpAddr>)>> {
+) -> Option<io::Result<(ClientSocket, Option<std::net::IpAddr>)>> {
     let accepting = accept(listener);
     tokio::pin!(accepting);
     poll_fn(|cx| match accepting.as_mut().poll(cx) {

@@ -8,7 +8,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use hyper::Response;
 
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 use crate::http::RequestViolation;
 use crate::http::header_case::Spelling;
 
@@ -17,7 +17,7 @@ use crate::http::header_case::Spelling;
 pub struct Http1State(Arc<Board>);
 
 /// What takes a connection over when its handshake has been answered, with what the client had sent behind it.
-pub type Heir = Box<dyn FnOnce(Stream, Bytes) + Send>;
+pub type Heir = Box<dyn FnOnce(MaybeTls, Bytes) + Send>;
 
 #[derive(Default)]
 struct Board {

@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::linger;
-use super::socket::Line;
+use super::socket::ClientSocket;
 use super::tls::{self, Dropped};
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 use crate::config::Tls;
 use crate::http::problem::Problem;
 use crate::http::request_id;
@@ -26,7 +26,7 @@ pub fn no_room(reason: &'static str, detail: &'static str) -> Problem {
 /// Says why, over TLS where that is spoken, as far as it reaches the client within `patience`, and closes. A client that is
 /// still sending is listened to for longer where there is a place for that.
 pub async fn say(
-    line: Line,
+    line: ClientSocket,
     tls: Option<&Tls>,
     problem: Problem,
     patience: Duration,
@@ -35,7 +35,7 @@ pub async fn say(
     let deadline = Instant::now() + patience;
     let farewell = async {
         let mut stream = match tls {
-            None => Stream::Plain(line),
+            None => MaybeTls::Plain(line),
             Some(tls) => tls::accept_tls(line, tls.plain_engine(), deadline).await?,
         };
         let words = problem.into_last_words(&request_id::new());
@@ -48,7 +48,7 @@ pub async fn say(
     }
 }
 
-async fn speak(stream: &mut Stream, words: &[u8]) -> io::Result<()> {
+async fn speak(stream: &mut MaybeTls, words: &[u8]) -> io::Result<()> {
     stream.write_all(words).await?;
     stream.shutdown().await
 }

@@ -13,7 +13,7 @@ use super::write_timeout::Taking;
 
 /// One accepted socket, with what was read of it ahead.
 #[derive(Debug)]
-pub struct Line {
+pub struct ClientSocket {
     end: End,
     ahead: Bytes,
     /// Only while a client that takes too little is to be cut off.
@@ -26,19 +26,19 @@ enum End {
     Unix(UnixStream),
 }
 
-impl Line {
+impl ClientSocket {
     /// Over TCP.
     pub fn tcp(stream: TcpStream) -> Self {
-        Line::new(End::Tcp(stream))
+        ClientSocket::new(End::Tcp(stream))
     }
 
     /// Over a unix socket.
     pub fn unix(stream: UnixStream) -> Self {
-        Line::new(End::Unix(stream))
+        ClientSocket::new(End::Unix(stream))
     }
 
     fn new(end: End) -> Self {
-        Line {
+        ClientSocket {
             end,
             ahead: Bytes::new(),
             taking: None,
@@ -56,7 +56,7 @@ impl Line {
         self.taking = Some(Box::new(Taking::new(rate)));
     }
 
-    /// Takes [`Line::demand`] back.
+    /// Takes [`ClientSocket::demand`] back.
     pub fn demand_nothing(&mut self) {
         self.taking = None;
     }
@@ -88,7 +88,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -112,7 +112,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ClientSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

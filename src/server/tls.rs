@@ -12,8 +12,8 @@ use tokio::time::{Duration, Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::linger;
-use super::socket::Line;
-use super::tls_stream::Stream;
+use super::socket::ClientSocket;
+use super::tls_stream::MaybeTls;
 use crate::config::ProxyProtocol;
 use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
 use crate::policy::connection_limits::{Full, Lingering};
@@ -32,16 +32,16 @@ pub enum Dropped {
     /// For this reason, a word in `refused_total{reason}`.
     Refused(&'static str),
     /// Likewise, in a handshake: an alert is on its way.
-    Alerted(&'static str, Line),
+    Alerted(&'static str, ClientSocket),
     /// Plain HTTP where TLS is spoken; the client can read an answer.
-    Plain(Line),
+    Plain(ClientSocket),
     /// A cap on connections is reached; the client can read an answer.
-    Full(Full, Line),
+    Full(Full, ClientSocket),
 }
 
 /// Reads the PROXY protocol's header where there may be one; `None` where there is none. What stands behind it is left.
 pub async fn read_proxy_header(
-    line: &mut Line,
+    line: &mut ClientSocket,
     mode: ProxyProtocol,
     is_trusted: bool,
     deadline: Instant,
@@ -94,10 +94,10 @@ fn is_header(begun: &Result<Beginning, Malformed>) -> bool {
 
 /// Shakes hands.
 pub async fn accept_tls(
-    mut line: Line,
+    mut line: ClientSocket,
     engine: &Arc<ServerConfig>,
     deadline: Instant,
-) -> Result<Stream, Dropped> {
+) -> Result<MaybeTls, Dropped> {
     const HANDSHAKE: u8 = 22;
     let first = match timeout_at(deadline, read_piece(&mut line)).await {
         Ok(Ok(first)) if !first.is_empty() => first,
@@ -115,13 +115,13 @@ pub async fn accept_tls(
     }
     let accepting = TlsAcceptor::from(engine.clone()).accept(line);
     match timeout_at(deadline, accepting.into_fallible()).await {
-        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(MaybeTls::Tls(Box::new(stream))),
         Ok(Err((error, line))) => Err(Dropped::Alerted(reason(&error), line)),
         Err(_) => Err(Dropped::Refused("tls_timeout")),
     }
 }
 
-async fn read_piece(line: &mut Line) -> io::Result<Bytes> {
+async fn read_piece(line: &mut ClientSocket) -> io::Result<Bytes> {
     let mut piece = [0; PIECE];
     let count = line.read(&mut piece).await?;
     Ok(Bytes::copy_from_slice(
@@ -140,7 +140,7 @@ fn reason(error: &io::Error) -> &'static str {
 }
 
 /// Closes a connection so that what was said last is read.
-pub async fn part(mut line: Line, place: Option<Lingering>) {
+pub async fn part(mut line: ClientSocket, place: Option<Lingering>) {
     let deadline = Instant::now() + LAST;
     if let Ok(Ok(())) = timeout_at(deadline, line.shutdown()).await {
         linger::listen(&mut line, place, deadline).await;

@@ -7,57 +7,57 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::socket::Line;
+use super::socket::ClientSocket;
 
 /// One accepted connection. What was written over TLS may wait here until it is flushed.
 #[derive(Debug)]
-pub enum Stream {
+pub enum MaybeTls {
     /// As it is on the line.
-    Plain(Line),
+    Plain(ClientSocket),
     /// Over TLS, its handshake done.
-    Tls(Box<TlsStream<Line>>),
+    Tls(Box<TlsStream<ClientSocket>>),
 }
 
-impl Stream {
+impl MaybeTls {
     /// Whether HTTP/2 was agreed upon in the TLS handshake.
     pub fn has_agreed_on_http2(&self) -> bool {
         match self {
-            Stream::Plain(_) => false,
-            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            MaybeTls::Plain(_) => false,
+            MaybeTls::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 
     /// The socket below.
-    pub fn line_mut(&mut self) -> &mut Line {
+    pub fn line_mut(&mut self) -> &mut ClientSocket {
         match self {
-            Stream::Plain(line) => line,
-            Stream::Tls(stream) => stream.get_mut().0,
+            MaybeTls::Plain(line) => line,
+            MaybeTls::Tls(stream) => stream.get_mut().0,
         }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for MaybeTls {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(line) => Pin::new(line).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            MaybeTls::Plain(line) => Pin::new(line).poll_read(cx, buf),
+            MaybeTls::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for MaybeTls {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Plain(line) => Pin::new(line).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            MaybeTls::Plain(line) => Pin::new(line).poll_write(cx, buf),
+            MaybeTls::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -67,8 +67,8 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Plain(line) => Pin::new(line).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            MaybeTls::Plain(line) => Pin::new(line).poll_write_vectored(cx, bufs),
+            MaybeTls::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -78,15 +78,15 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(line) => Pin::new(line).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            MaybeTls::Plain(line) => Pin::new(line).poll_flush(cx),
+            MaybeTls::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(line) => Pin::new(line).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            MaybeTls::Plain(line) => Pin::new(line).poll_shutdown(cx),
+            MaybeTls::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     /// Both ends of a connection, hands shaken.
-    async fn pair() -> (Stream, client::TlsStream<UnixStream>) {
+    async fn pair() -> (MaybeTls, client::TlsStream<UnixStream>) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["a".to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -131,10 +131,10 @@ mod tests {
         let (a, b) = UnixStream::pair().unwrap();
         let name = ServerName::try_from("a").unwrap();
         let (server, client) = tokio::join!(
-            TlsAcceptor::from(Arc::new(ours)).accept(Line::unix(a)),
+            TlsAcceptor::from(Arc::new(ours)).accept(ClientSocket::unix(a)),
             TlsConnector::from(Arc::new(theirs)).connect(name, b),
         );
-        (Stream::Tls(Box::new(server.unwrap())), client.unwrap())
+        (MaybeTls::Tls(Box::new(server.unwrap())), client.unwrap())
     }
 
     /// Everything was written as far as the writer knows; the client takes none of it.

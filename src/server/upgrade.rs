@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::http1_state::Http1State;
 use super::http2::{Duplex, Promised};
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 
 /// A connection, or a stream of one, that will be the client's once its handshake is answered.
 pub enum Upgrade {
@@ -34,7 +34,7 @@ pub struct Granted {
 #[derive(Debug)]
 pub enum Socket {
     /// The connection that was upgraded.
-    Whole(Stream),
+    Whole(MaybeTls),
     /// A stream of an HTTP/2 connection.
     Duplex(Duplex),
 }

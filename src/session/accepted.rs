@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use super::credentials::Presented;
 use super::keep::Keep;
 use crate::config::{Emit, Route, Source};
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::policy::connection_limits::Permit;
 use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::Codec;
@@ -19,7 +19,7 @@ use crate::rollout::Candidate;
 use crate::router::Match;
 
 /// A handshake that was answered with 101; the session takes over from here.
-pub struct Opening {
+pub struct Accepted {
     /// What the handshake's `X-Request-Id` said.
     pub request_id: String,
     /// Which client it is.
@@ -27,7 +27,7 @@ pub struct Opening {
     /// What may be a credential.
     pub presented: Presented,
     /// Which user it is, where a policy has asked.
-    pub admission: Option<Arc<Admission>>,
+    pub admission: Option<Arc<Authenticated>>,
     /// A `hello` has to say which user it is, before anything else.
     pub awaits_hello: bool,
     /// A seat under the caps of a policy.
@@ -122,8 +122,8 @@ impl Mode {
 
 /// A handshake as tests make them.
 #[cfg(test)]
-pub(super) fn example() -> Opening {
-    Opening {
+pub(super) fn example() -> Accepted {
+    Accepted {
         request_id: "f00d".into(),
         handshake: Handshake {
             remote: "192.0.2.7".into(),

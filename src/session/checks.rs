@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use hyper::Method;
 
-use super::auth::{Access, Standing};
+use super::auth::{Access, AuthState};
 use super::client::Located;
 use super::context::Context;
 use super::effect::Effects;
@@ -13,7 +13,7 @@ use super::frame::{Frame, Wants};
 use super::upstream_request;
 use crate::config::{Auth, Route};
 use crate::error::{Code, Refusal};
-use crate::policy::auth::{Admission, Asking, Denied};
+use crate::policy::auth::{Asking, AuthError, Authenticated};
 use crate::policy::rate_limit::NO_ROUTE;
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::rollout::Transport;
@@ -24,12 +24,12 @@ const CALLS: usize = 16;
 /// What the checks of a frame have come to.
 pub(super) enum Checked {
     /// It may go there, for this user where a policy has identified one.
-    Passed(Located, Option<Arc<Admission>>),
+    Passed(Located, Option<Arc<Authenticated>>),
     /// An authority has to be asked.
     Asks(Asking),
 }
 
-type Outcome = Result<Arc<Admission>, Denied>;
+type Outcome = Result<Arc<Authenticated>, AuthError>;
 
 /// What the checks of a frame look at.
 pub(super) struct Checks<'a> {
@@ -47,7 +47,11 @@ pub(super) struct Checks<'a> {
 impl Checks<'_> {
     /// # Errors
     /// The first check that it does not pass.
-    pub fn check(&mut self, frame: &mut Frame, denied: Option<Denied>) -> Result<Checked, Refusal> {
+    pub fn check(
+        &mut self,
+        frame: &mut Frame,
+        denied: Option<AuthError>,
+    ) -> Result<Checked, Refusal> {
         let cx = self.cx;
         if frame.place.is_some() && frame.generation != cx.in_force.generation {
             self.locate(frame)?;
@@ -102,10 +106,10 @@ impl Checks<'_> {
             Step::Form => self.check_form(&frame.wants)?,
             Step::Route if frame.place.is_none() => self.locate(frame)?,
             Step::Identity => match self.standing(frame.policies().auth) {
-                Standing::Known(admission) => *outcome = Some(Ok(admission)),
-                Standing::Denied(denied) => *outcome = Some(Err(denied)),
-                Standing::Unasked => *outcome = Some(Err(Denied::Missing)),
-                Standing::Asks(asking) => return Ok(Some(asking)),
+                AuthState::Known(admission) => *outcome = Some(Ok(admission)),
+                AuthState::Denied(denied) => *outcome = Some(Err(denied)),
+                AuthState::Unasked => *outcome = Some(Err(AuthError::Missing)),
+                AuthState::Asks(asking) => return Ok(Some(asking)),
             },
             Step::Csrf => {
                 if let (Wants::Req(request), Some(Ok(admission))) = (&frame.wants, outcome) {
@@ -163,7 +167,7 @@ impl Checks<'_> {
         Ok(())
     }
 
-    fn standing(&mut self, auths: &[Arc<Auth>]) -> Standing {
+    fn standing(&mut self, auths: &[Arc<Auth>]) -> AuthState {
         self.access.standing(self.cx, auths, self.effects)
     }
 
@@ -214,10 +218,10 @@ impl Checks<'_> {
             };
             match (step, &frame.wants) {
                 (Step::Identity, _) => match self.standing(&other.auth) {
-                    Standing::Known(admission) => outcome = Some(Ok(admission)),
-                    Standing::Denied(denied) => outcome = Some(Err(denied)),
-                    Standing::Unasked => outcome = Some(Err(Denied::Missing)),
-                    Standing::Asks(asking) => return Ok(Some(asking)),
+                    AuthState::Known(admission) => outcome = Some(Ok(admission)),
+                    AuthState::Denied(denied) => outcome = Some(Err(denied)),
+                    AuthState::Unasked => outcome = Some(Err(AuthError::Missing)),
+                    AuthState::Asks(asking) => return Ok(Some(asking)),
                 },
                 (Step::Csrf, Wants::Req(request)) => {
                     if let Some(Ok(admission)) = &outcome {
@@ -233,7 +237,7 @@ impl Checks<'_> {
     fn check_rollout(
         &self,
         frame: &Frame,
-        admission: Option<&Arc<Admission>>,
+        admission: Option<&Arc<Authenticated>>,
     ) -> Result<(), Refusal> {
         let Some((found, _)) = &frame.place else {
             return Ok(());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::accepted::Mode;
 use super::auth::recheck::drop_revoked;
 use super::connection::{Round, Session};
-use super::drain::{Leaving, exit, is_exit, spread, window};
+use super::drain::{Drain, exit, is_exit, spread, window};
 use super::effect::Effects;
 use super::handle::Directive;
 use super::listing::Shown;
@@ -228,7 +228,7 @@ impl Session {
     pub(super) fn closed(&mut self, now: Instant) {
         self.subscriptions.clear();
         self.calls = Vec::new();
-        self.leaving = Leaving::default();
+        self.leaving = Drain::default();
         self.closing_until.get_or_insert(now + CLOSING);
     }
 

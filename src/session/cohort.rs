@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use super::client::Client;
 use crate::config::{By, Rollout, Route};
-use crate::policy::auth::{Admission, Identity};
+use crate::policy::auth::{Authenticated, Identity};
 use crate::rollout::Transport;
 use crate::rollout::change::StageChange;
 
@@ -49,7 +49,7 @@ impl Cohort {
         &self,
         change: &StageChange,
         client: &Client,
-        known: &[Arc<Admission>],
+        known: &[Arc<Authenticated>],
     ) -> bool {
         let plan = &change.plan.rollout;
         let lives_by = self.rollout.load(Ordering::Relaxed);
@@ -114,8 +114,8 @@ auth = "people"
 rollout = "web"
 "#;
 
-    fn known(auth: &Arc<crate::config::Auth>, user: &str) -> Arc<Admission> {
-        Arc::new(Admission {
+    fn known(auth: &Arc<crate::config::Auth>, user: &str) -> Arc<Authenticated> {
+        Arc::new(Authenticated {
             found: Found {
                 auth: auth.clone(),
                 credential: Credential::Token("token".into()),

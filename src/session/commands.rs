@@ -18,7 +18,7 @@ use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
 use super::welcome::Beginning;
 use crate::error::{Code, Refusal};
-use crate::policy::auth::{Admission, Denied};
+use crate::policy::auth::{AuthError, Authenticated};
 use crate::protocol::{Input, Output, Req, Tag};
 
 /// `sub`s above the limit before the client is sent away for a while.
@@ -177,7 +177,7 @@ impl Session {
     pub(super) fn answered(
         &mut self,
         then: Then,
-        outcome: Result<Admission, Denied>,
+        outcome: Result<Authenticated, AuthError>,
         now: Instant,
     ) {
         let mut effects = Effects::default();
@@ -263,7 +263,7 @@ impl Session {
     }
 
     /// Takes a frame as far as it gets: it is done, or refused, or waits for an authority. `denied` is what that has said.
-    fn advance(&mut self, mut frame: Frame, denied: Option<Denied>, now: Instant) {
+    fn advance(&mut self, mut frame: Frame, denied: Option<AuthError>, now: Instant) {
         if self.closing_until.is_some() {
             return;
         }
@@ -360,7 +360,7 @@ impl Session {
         &mut self,
         place: Located,
         request: Req,
-        admission: Option<&Admission>,
+        admission: Option<&Authenticated>,
     ) -> Result<(), Refusal> {
         let caller = Caller {
             client: &self.cx.member().client,

@@ -12,15 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::accepted::Opening;
+use super::accepted::Accepted;
 use super::access_record::{AccessRecord, NO_CODE};
 use super::auth::Access;
 use super::client::Client;
 use super::context::{Context, Realm};
 use super::delivery::Delivery;
-use super::drain::Leaving;
+use super::drain::Drain;
 use super::effect::Effects;
-use super::handle::Member;
+use super::handle::SessionHandle;
 use super::heartbeat::{Beat, Heartbeat};
 use super::keep::Keep;
 use super::link::{Link, Sent};
@@ -52,7 +52,7 @@ pub(super) struct Session {
     pub(super) access: Box<Access>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) calls: Vec<Call>,
-    pub(super) leaving: Leaving,
+    pub(super) leaving: Drain,
     pub(super) heartbeat: Heartbeat,
     /// Wakes the task at the nearest of all deadlines.
     pub(super) timer: Timer,
@@ -80,7 +80,7 @@ impl Session {
     /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
     pub fn new(
         mut transport: Box<dyn Transport>,
-        opening: Opening,
+        opening: Accepted,
         in_force: Arc<InForce>,
         shared: Arc<Services>,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Session {
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
-        let member = Member::new(number, id, client, codec.name(), connected_at);
+        let member = SessionHandle::new(number, id, client, codec.name(), connected_at);
         if let Some(route) = opening.mode.route() {
             member.cohort.live_by(route);
         }
@@ -114,7 +114,7 @@ impl Session {
             access: Box::new(Access::new(opening.presented, opening.seat)),
             subscriptions: Vec::new(),
             calls: Vec::new(),
-            leaving: Leaving::default(),
+            leaving: Drain::default(),
             timer: Timer::new(now),
             heartbeat,
             beginning: Some(Box::new(Beginning {

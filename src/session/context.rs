@@ -8,11 +8,11 @@ use hyper::Method;
 use super::Services;
 use super::accepted::Mode;
 use super::client::Located;
-use super::handle::Member;
+use super::handle::SessionHandle;
 use super::registry::Registration;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
 use crate::error::Refusal;
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::router::InForce;
 
 /// See the module.
@@ -79,7 +79,7 @@ impl Realm {
 
 impl Context {
     /// The session as others see it.
-    pub fn member(&self) -> &Arc<Member> {
+    pub fn member(&self) -> &Arc<SessionHandle> {
         &self.membership.member
     }
 
@@ -112,13 +112,13 @@ impl Context {
     }
 
     /// The user that one of these policies has admitted.
-    pub fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
+    pub fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Authenticated>> {
         let mut names = auths.iter().map(|auth| &auth.name);
         names.find_map(|name| self.member().admission(name))
     }
 
     /// The user that a route's rollout judges: the one that its policy has admitted, else the connection's own.
-    pub fn judged(&self, admitted: Option<&Arc<Admission>>) -> Option<Arc<Admission>> {
+    pub fn judged(&self, admitted: Option<&Arc<Authenticated>>) -> Option<Arc<Authenticated>> {
         admitted
             .cloned()
             .or_else(|| self.admission_of(self.own_auths()))
@@ -126,7 +126,7 @@ impl Context {
 
     /// The user that the connection belongs to: admitted by its own policies, or, where it has none, by a route's
     /// first.
-    pub fn owner(&self) -> Option<Arc<Admission>> {
+    pub fn owner(&self) -> Option<Arc<Authenticated>> {
         let own = self.own_auths();
         match own.is_empty() {
             true => self.member().admissions().into_iter().next(),

@@ -10,7 +10,7 @@ use crate::config::{Auth, AuthKind};
 use crate::http::reserved_params::strip_cookies;
 use crate::hub::Credentials;
 use crate::policy::auth::credential::{API_KEY, Extras, as_bearer};
-use crate::policy::auth::{Admission, Credential, Denied, Place};
+use crate::policy::auth::{AuthError, Authenticated, Credential, Place};
 
 /// See the module. Nothing is allocated for a client that presents nothing.
 #[derive(Clone, Default)]
@@ -81,7 +81,7 @@ impl Presented {
     ///
     /// # Errors
     /// It can stand in no header, so it is no token.
-    pub(crate) fn take_token(&mut self, token: String) -> Result<(), Denied> {
+    pub(crate) fn take_token(&mut self, token: String) -> Result<(), AuthError> {
         as_bearer(&token)?;
         self.extras.message = Some(token);
         Ok(())
@@ -107,7 +107,11 @@ impl Presented {
     ///
     /// Of users that share by claims only these claims are sent, and of their credentials only the judged one: with
     /// another cookie beside it the backend might answer all of them as another user.
-    pub(crate) fn verified(&self, admission: &Admission, claims: Option<&[String]>) -> Credentials {
+    pub(crate) fn verified(
+        &self,
+        admission: &Authenticated,
+        claims: Option<&[String]>,
+    ) -> Credentials {
         let identity = admission.fields(claims);
         let (cookie, authorization) = match &admission.ticketed {
             Some(ticketed) => (ticketed.cookie.clone(), ticketed.authorization.clone()),

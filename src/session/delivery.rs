@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::subscription::{BATCH_BYTES, Desk, Subscription, Traced, Verdict};
+use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, Traced, Verdict};
 use crate::telemetry::{Meters, Telemetry};
 
 /// Events that subscriptions add in one round.
@@ -44,7 +44,7 @@ impl Delivery {
             filled.has_more = true;
             return filled;
         }
-        let mut desk = Desk {
+        let mut desk = FrameBatch {
             codec,
             now,
             out,

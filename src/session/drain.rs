@@ -20,7 +20,7 @@ pub(super) struct Exit {
 
 /// Whether a session is on its way out. Boxed: most are not.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(Option<Box<Exits>>);
+pub(super) struct Drain(Option<Box<Exits>>);
 
 /// One reason or two: what takes one of them back leaves the other.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Exits {
     }
 }
 
-impl Leaving {
+impl Drain {
     /// What comes first.
     pub fn exit(&self) -> Option<Exit> {
         self.0.as_ref()?.first()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Code, Refusal};
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
 
 /// One of these things.
@@ -17,7 +17,7 @@ pub(super) enum Effect {
     /// It was not.
     Refuse(Tag, Refusal),
     /// The user's subscriptions go on by this admission, as far as it suffices.
-    Renew(Arc<Admission>),
+    Renew(Arc<Authenticated>),
     /// The policy of this name knows no user here any more: what they had subscribed to ends so.
     Lose(Arc<str>, Code),
     /// The user's token ends soon; Unix seconds.

@@ -2,7 +2,7 @@
 
 use super::client::Located;
 use crate::json::Scalar;
-use crate::policy::rate_limit::Kind;
+use crate::policy::rate_limit::LimitKind;
 use crate::policy::{Ask, Policies, Progress};
 use crate::protocol::{Req, Tag};
 
@@ -63,10 +63,10 @@ impl Frame {
     }
 
     /// What limits count it as.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> LimitKind {
         match self.wants {
-            Wants::Sub(..) => Kind::Subscriptions,
-            Wants::Req(_) => Kind::Requests,
+            Wants::Sub(..) => LimitKind::Subscriptions,
+            Wants::Req(_) => LimitKind::Requests,
         }
     }
 

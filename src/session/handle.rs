@@ -10,8 +10,8 @@ use super::client::Client;
 use super::cohort::Cohort;
 use super::listing::Asked;
 use crate::config::Auth;
-use crate::hub::Signal;
-use crate::policy::auth::Admission;
+use crate::hub::WakeFlag;
+use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
 
@@ -48,16 +48,16 @@ pub(super) enum Directive {
 }
 
 /// A session's public half: its client, its users, and its commands.
-pub(super) struct Member {
+pub(super) struct SessionHandle {
     pub number: u64,
     pub id: Box<str>,
     pub client: Client,
     pub protocol: &'static str,
     pub connected_at: u64,
     /// Wakes the session: topics notify it, and so does every command.
-    pub signal: Arc<Signal>,
+    pub signal: Arc<WakeFlag>,
     /// Its users, one by each policy that has asked.
-    admissions: Mutex<Vec<Arc<Admission>>>,
+    admissions: Mutex<Vec<Arc<Authenticated>>>,
     /// What waits for the session; `None` when it has ended.
     directives: Mutex<Option<Vec<Directive>>>,
     /// An admin has ordered it to close.
@@ -66,7 +66,7 @@ pub(super) struct Member {
     pub cohort: Cohort,
 }
 
-impl Member {
+impl SessionHandle {
     pub fn new(
         number: u64,
         id: String,
@@ -74,7 +74,7 @@ impl Member {
         protocol: &'static str,
         connected_at: u64,
     ) -> Self {
-        Member {
+        SessionHandle {
             number,
             id: id.into(),
             client,
@@ -89,7 +89,7 @@ impl Member {
     }
 
     /// From now on this is the user that its policy knows here.
-    pub fn admit(&self, admission: Arc<Admission>) {
+    pub fn admit(&self, admission: Arc<Authenticated>) {
         let mut admissions = lock(&self.admissions);
         let auth = &admission.found.auth.name;
         match admissions
@@ -113,19 +113,19 @@ impl Member {
     }
 
     /// The user that a policy knows here.
-    pub fn admission(&self, auth: &str) -> Option<Arc<Admission>> {
+    pub fn admission(&self, auth: &str) -> Option<Arc<Authenticated>> {
         let admissions = lock(&self.admissions);
         let mut known = admissions.iter();
         known.find(|known| *known.found.auth.name == *auth).cloned()
     }
 
     /// All users that are known here.
-    pub fn admissions(&self) -> Vec<Arc<Admission>> {
+    pub fn admissions(&self) -> Vec<Arc<Authenticated>> {
         lock(&self.admissions).clone()
     }
 
     /// Whether `is_meant` is true for a user that is known here.
-    pub fn knows(&self, is_meant: impl Fn(&Admission) -> bool) -> bool {
+    pub fn knows(&self, is_meant: impl Fn(&Authenticated) -> bool) -> bool {
         let admissions = lock(&self.admissions);
         admissions.iter().any(|known| is_meant(known))
     }

@@ -14,7 +14,7 @@ use super::subscription::Subscription;
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
 use crate::rollout::Transport;
 
@@ -38,7 +38,7 @@ impl Joining<'_> {
         (found, url): Located,
         id: Tag,
         wish: Wish,
-        admission: Option<Arc<Admission>>,
+        admission: Option<Arc<Authenticated>>,
         now: Instant,
     ) -> Result<Subscription, Refusal> {
         let cx = self.cx;

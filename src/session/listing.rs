@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::timeout;
 
-use super::handle::{Directive, Member};
+use super::handle::{Directive, SessionHandle};
 use crate::config::Queue;
 use crate::event::Position;
 
@@ -85,7 +85,7 @@ impl Asked {
 }
 
 /// Asks these sessions, all at once.
-async fn ask(members: &[Arc<Member>]) -> HashMap<u64, Shown> {
+async fn ask(members: &[Arc<SessionHandle>]) -> HashMap<u64, Shown> {
     let (sender, mut answers) = channel(members.len().max(1));
     for member in members {
         member.direct(Directive::Show(Asked(sender.clone())));
@@ -103,9 +103,9 @@ async fn ask(members: &[Arc<Member>]) -> HashMap<u64, Shown> {
 }
 
 /// What these sessions are, in their order.
-pub(super) async fn list(members: &[Arc<Member>]) -> Vec<SessionInfo> {
+pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
     let mut shown = ask(members).await;
-    let info = |member: &Arc<Member>| {
+    let info = |member: &Arc<SessionHandle>| {
         let Shown {
             queued,
             subscriptions,
@@ -127,7 +127,10 @@ pub(super) async fn list(members: &[Arc<Member>]) -> Vec<SessionInfo> {
 }
 
 /// Those of these sessions with a subscription to a route.
-pub(super) async fn that_listen_to(route: &str, mut members: Vec<Arc<Member>>) -> Vec<Arc<Member>> {
+pub(super) async fn that_listen_to(
+    route: &str,
+    mut members: Vec<Arc<SessionHandle>>,
+) -> Vec<Arc<SessionHandle>> {
     let shown = ask(&members).await;
     members.retain(|member| {
         let shown = shown.get(&member.number);

@@ -6,19 +6,19 @@ use super::context::Context;
 use crate::config::RateLimit;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::Identity;
-use crate::policy::rate_limit::{Exceeded, Excess, Key, Kind, NO_ROUTE};
+use crate::policy::rate_limit::{Abuse, Exceeded, Key, LimitKind, NO_ROUTE};
 
 /// What this connection was refused lately.
 #[derive(Default)]
-pub(super) struct Pace {
-    excesses: Vec<(Kind, Excess)>,
+pub(super) struct MessageLimit {
+    excesses: Vec<(LimitKind, Abuse)>,
     /// `sub`s refused because there are too many already.
     refused_subs: u32,
     /// It went on and on; milliseconds until it may come back.
     flood: Option<u64>,
 }
 
-impl Pace {
+impl MessageLimit {
     /// Counts a `sub` that is refused because there are too many already. Returns how many were.
     pub fn refuse_sub(&mut self) -> u32 {
         self.refused_subs += 1;
@@ -40,8 +40,8 @@ impl Pace {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let owner = cx.owner();
         let user = owner.as_ref().map(|owner| &*owner.identity);
-        self.charge(cx, limit, place, (Kind::Messages, 1), user)?;
-        self.charge(cx, limit, place, (Kind::Bytes, bytes), user)
+        self.charge(cx, limit, place, (LimitKind::Messages, 1), user)?;
+        self.charge(cx, limit, place, (LimitKind::Bytes, bytes), user)
     }
 
     /// Takes so much from what a policy allows.
@@ -53,13 +53,13 @@ impl Pace {
         cx: &Context,
         policy: &RateLimit,
         route: &str,
-        (kind, count): (Kind, u32),
+        (kind, count): (LimitKind, u32),
         user: Option<&Identity>,
     ) -> Result<(), Refusal> {
         let member = cx.member();
         let otherwise = match kind {
             // What goes upstream counts as over HTTP; what only this connection says counts for it alone.
-            Kind::Requests => Key::remote(&member.client.remote),
+            LimitKind::Requests => Key::remote(&member.client.remote),
             _ => Key::connection(member.number),
         };
         let principal = user.map(Identity::principal);
@@ -87,12 +87,12 @@ impl Pace {
         self.flood.take()
     }
 
-    fn is_flood(&mut self, kind: Kind, exceeded: &Exceeded, count: u32, now: Instant) -> bool {
+    fn is_flood(&mut self, kind: LimitKind, exceeded: &Exceeded, count: u32, now: Instant) -> bool {
         let paces = &mut self.excesses;
         let at = match paces.iter().position(|(known, _)| *known == kind) {
             Some(at) => at,
             None => {
-                paces.push((kind, Excess::new(exceeded.rate.burst, now)));
+                paces.push((kind, Abuse::new(exceeded.rate.burst, now)));
                 paces.len() - 1
             }
         };

@@ -40,7 +40,7 @@ mod welcome;
 use std::sync::Arc;
 
 pub use crate::session::credentials::Presented;
-pub use accepted::{Handshake, Mode, Opening, SingleForm};
+pub use accepted::{Accepted, Handshake, Mode, SingleForm};
 pub use services::Services;
 
 use crate::router::InForce;
@@ -50,7 +50,7 @@ use crate::transport::Transport;
 /// an idle session stays small.
 pub fn run(
     transport: Box<dyn Transport>,
-    opening: Opening,
+    opening: Accepted,
     in_force: Arc<InForce>,
     shared: Arc<Services>,
 ) -> impl Future<Output = ()> + Send + 'static {

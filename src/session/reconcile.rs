@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::Method;
 use tokio::time::Instant;
 
-use super::auth::{Access, Standing, claims_of, fits, may, still_fits};
+use super::auth::{Access, AuthState, claims_of, fits, may, still_fits};
 use super::client::Person;
 use super::context::Context;
 use super::credentials::Presented;
@@ -13,7 +13,7 @@ use super::subscription::Subscription;
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 use crate::hub::{Scope, Start, TopicKey};
-use crate::policy::auth::{Admission, Identity};
+use crate::policy::auth::{Authenticated, Identity};
 use crate::policy::cors;
 use crate::rollout::{Decision, Transport};
 
@@ -39,7 +39,7 @@ pub(super) fn renew(
     cx: &Context,
     presented: &Presented,
     subs: &mut [Subscription],
-    admission: &Arc<Admission>,
+    admission: &Arc<Authenticated>,
 ) -> Vec<u32> {
     let mut ended = Vec::new();
     for sub in subs {
@@ -97,13 +97,13 @@ pub(super) fn follow_route(
     let (found, url) = cx.find(&Method::GET, &old.url).map_err(removed)?;
     let route = found.route.clone();
     let admission = match access.stands(cx, &route.auth) {
-        Standing::Unasked => None,
-        Standing::Known(admission) => {
+        AuthState::Unasked => None,
+        AuthState::Known(admission) => {
             access.remember(cx, admission.clone());
             Some(admission)
         }
-        Standing::Denied(denied) => return Err(Refusal::from(&denied)),
-        Standing::Asks(_) => {
+        AuthState::Denied(denied) => return Err(Refusal::from(&denied)),
+        AuthState::Asks(_) => {
             // A user that the same policy has admitted stays until its authority has said otherwise.
             let names = route.auth.iter().map(|auth| &auth.name);
             let before = names
@@ -161,11 +161,11 @@ pub(super) fn follow_route(
 fn still_stands_at(cx: &Context, access: &Access, others: &[Arc<Route>]) -> Result<(), Refusal> {
     for other in others {
         let admission = match access.stands(cx, &other.auth) {
-            Standing::Unasked => continue,
-            Standing::Known(admission) => admission,
-            Standing::Denied(denied) => return Err(Refusal::from(&denied)),
+            AuthState::Unasked => continue,
+            AuthState::Known(admission) => admission,
+            AuthState::Denied(denied) => return Err(Refusal::from(&denied)),
             // An admitted user stays until an authority has said otherwise.
-            Standing::Asks(_) => cx.admission_of(&other.auth).ok_or_else(|| {
+            AuthState::Asks(_) => cx.admission_of(&other.auth).ok_or_else(|| {
                 Refusal::new(
                     Code::Unauthorized,
                     "another reading of the path needs credentials",

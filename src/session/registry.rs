@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub use super::handle::Notice;
-use super::handle::{Directive, Member, lock};
+use super::handle::{Directive, SessionHandle, lock};
 use super::keep::{Places, SecretId};
 use super::listing::{self, SessionInfo};
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
 
@@ -34,7 +34,7 @@ struct House {
 #[derive(Default)]
 struct Present {
     /// By connection number: the oldest first.
-    members: BTreeMap<u64, Arc<Member>>,
+    members: BTreeMap<u64, Arc<SessionHandle>>,
     /// The numbers of those whose clients may come back.
     kept: HashMap<SecretId, u64>,
     /// The drain under way, for sessions that come during it.
@@ -56,7 +56,7 @@ pub enum Selector {
 
 /// Keeps a session listed while it lives.
 pub(super) struct Registration {
-    pub member: Arc<Member>,
+    pub member: Arc<SessionHandle>,
     house: Arc<House>,
 }
 
@@ -127,7 +127,7 @@ impl Sessions {
     }
 
     /// Lets every session recheck its users. Returns how many sessions have a user for which `is_meant` is true.
-    pub fn recheck_people(&self, is_meant: impl Fn(&Admission) -> bool) -> usize {
+    pub fn recheck_people(&self, is_meant: impl Fn(&Authenticated) -> bool) -> usize {
         let members = self.members();
         let meant = members.iter().filter(|member| member.knows(&is_meant));
         meant
@@ -136,7 +136,7 @@ impl Sessions {
     }
 
     /// The users of one session; `None` where there is no such session.
-    pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Admission>>> {
+    pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Authenticated>>> {
         let members = self.members();
         let member = members.iter().find(|member| *member.id == *id)?;
         Some(member.admissions())
@@ -225,7 +225,7 @@ impl Sessions {
     }
 
     /// Lists a new session; one that comes during a drain is notified at once.
-    pub(super) fn enter(&self, member: Member) -> Registration {
+    pub(super) fn enter(&self, member: SessionHandle) -> Registration {
         let member = Arc::new(member);
         let mut present = lock(&self.house.present);
         present.members.insert(member.number, member.clone());
@@ -239,7 +239,7 @@ impl Sessions {
     }
 
     /// A copy, so that the list is not locked while commands are sent.
-    fn members(&self) -> Vec<Arc<Member>> {
+    fn members(&self) -> Vec<Arc<SessionHandle>> {
         lock(&self.house.present)
             .members
             .values()

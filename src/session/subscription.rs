@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(super) use desk::{BATCH_BYTES, Desk, Traced};
+pub(super) use desk::{BATCH_BYTES, FrameBatch, Traced};
 
 use super::filter::Filter;
 use super::listing::SubscriptionInfo;
@@ -17,7 +17,7 @@ use crate::config::{Queue, Route, Slow, Source};
 use crate::error::{Code, Refusal};
 use crate::event::{End, Event, GapWhy, Kind, Position};
 use crate::hub::{Credentials, Joined, Phase, Subscriber};
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::protocol::{Codec, Output, Tag};
 use crate::telemetry::Meters;
 
@@ -33,7 +33,7 @@ pub(super) struct Subscription {
     meters: Arc<Meters>,
     filter: Option<Box<Filter>>,
     /// The user that has subscribed, where the route has a policy.
-    admission: Option<Arc<Admission>>,
+    admission: Option<Arc<Authenticated>>,
     /// The `sub` is not answered yet.
     unanswered: Option<Box<Unanswered>>,
     /// What goes out before the log.
@@ -78,7 +78,7 @@ impl Subscription {
         joined: Joined,
         route: Arc<Route>,
         filter: Option<Filter>,
-        admission: Option<Arc<Admission>>,
+        admission: Option<Arc<Authenticated>>,
         meters: Arc<Meters>,
         now: Instant,
     ) -> Self {
@@ -121,24 +121,24 @@ impl Subscription {
     }
 
     /// The user that has subscribed.
-    pub fn admission(&self) -> Option<&Arc<Admission>> {
+    pub fn admission(&self) -> Option<&Arc<Authenticated>> {
         self.admission.as_ref()
     }
 
     /// The user that has subscribed, where this policy has admitted it.
-    pub fn admitted_by(&self, auth: &str) -> Option<&Arc<Admission>> {
+    pub fn admitted_by(&self, auth: &str) -> Option<&Arc<Authenticated>> {
         let admission = self.admission.as_ref();
         admission.filter(|admission| *admission.found.auth.name == *auth)
     }
 
     /// The same person, with newer credentials.
-    pub fn renew(&mut self, admission: Arc<Admission>, credentials: Credentials) {
+    pub fn renew(&mut self, admission: Arc<Authenticated>, credentials: Credentials) {
         self.admission = Some(admission);
         self.subscriber.renew(credentials);
     }
 
     /// New pace, limits and policies.
-    pub fn follow(&mut self, route: Arc<Route>, admission: Option<Arc<Admission>>) {
+    pub fn follow(&mut self, route: Arc<Route>, admission: Option<Arc<Authenticated>>) {
         self.route = route;
         self.admission = admission;
     }
@@ -226,7 +226,7 @@ impl Subscription {
     }
 
     /// Puts what comes next into the outbox.
-    pub fn proceed(&mut self, desk: &mut Desk<'_>) -> Verdict {
+    pub fn proceed(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
         if let Some(end) = self.subscriber.refusal() {
             return match &self.unanswered {
                 Some(unanswered) => Verdict::Refused(unanswered.id.clone(), end),
@@ -320,7 +320,7 @@ impl Subscription {
         (is_polled || gave_nothing) && end.code != Code::UpstreamClosed
     }
 
-    fn tell_state(&mut self, desk: &mut Desk<'_>) {
+    fn tell_state(&mut self, desk: &mut FrameBatch<'_>) {
         if let Some(state) = self.subscriber.state_change() {
             desk.say(&Output::State {
                 ch: self.ch,

@@ -27,7 +27,7 @@ use crate::event::Data;
 use crate::http::body::{Body, empty, full};
 use crate::http::{header_names, hop_by_hop};
 use crate::packet::Packet;
-use crate::policy::auth::{Admission, csrf};
+use crate::policy::auth::{Authenticated, csrf};
 use crate::protocol::{Codec, Output, Req, ResBody, Tag};
 use crate::router::InForce;
 use crate::upstream::{ClientAddress, Purpose};
@@ -90,7 +90,7 @@ pub(super) struct Caller<'a> {
     pub client: &'a Client,
     pub presented: &'a Presented,
     /// The user that the route's policy has admitted, where it has one.
-    pub admission: Option<&'a Admission>,
+    pub admission: Option<&'a Authenticated>,
 }
 
 /// The method of a request.
@@ -162,7 +162,7 @@ pub(super) fn start(
 /// A write by a user that a cookie identified has to bring what a foreign page cannot know.
 pub(super) fn judge_csrf(
     request: &Req,
-    admission: &Admission,
+    admission: &Authenticated,
     presented: &Presented,
 ) -> Result<(), Refusal> {
     match &admission.found.auth.csrf {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::accepted::Mode;
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 
 /// See the module.
 pub(super) struct Beginning {
@@ -12,7 +12,7 @@ pub(super) struct Beginning {
     pub judged_by: u64,
     pub refuse_with: Option<u16>,
     /// The user that the handshake has admitted.
-    pub admission: Option<Arc<Admission>>,
+    pub admission: Option<Arc<Authenticated>>,
     /// A `hello` says which user it is.
     pub awaits_hello: bool,
 }

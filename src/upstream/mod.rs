@@ -29,11 +29,11 @@ use crate::telemetry::{Span, Telemetry};
 pub use dns::resolver::Resolver;
 pub use purpose::Purpose;
 
-use cluster::{Checker, Cluster, Held};
+use cluster::{Checker, Cluster, InFlightBody};
 pub use cluster::{ClientAddress, InFlight, ServerHealth};
 pub use pool::pins::Pins;
 use pool::replayable_body::ReplayableBody;
-use pool::response_body::Answer;
+use pool::response_body::ResponseBody;
 use pool::settings::Settings;
 use pool::{Pool, bound};
 use request::{address, is_safe};
@@ -71,7 +71,7 @@ impl ClusterEntry {
 }
 
 /// An answer, what it holds until it has ended, and the request's body where that is still going out.
-type Taken = (Response<Answer>, InFlight, Option<ReplayableBody>);
+type Taken = (Response<ResponseBody>, InFlight, Option<ReplayableBody>);
 
 impl Upstreams {
     /// No pools yet; names are looked up as the system says.
@@ -206,7 +206,7 @@ impl Upstreams {
                 None => broke(format!("the answer broke off: {error}")),
             }
         };
-        let body = Held::new(body, hold, broke_off).boxed_unsync();
+        let body = InFlightBody::new(body, hold, broke_off).boxed_unsync();
         let answer = Response::from_parts(head, body);
         Ok(match purpose {
             Purpose::Passthrough => answer,

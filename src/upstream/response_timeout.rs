@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::Purpose;
 use super::pool::replayable_body::ReplayableBody;
-use super::pool::response_body::Answer;
+use super::pool::response_body::ResponseBody;
 use crate::config;
 use crate::error::{Error, Kind};
 
 /// The answer's head, unless nothing moves for `patience`.
 pub(super) async fn in_time(
-    sending: impl Future<Output = Result<Response<Answer>, Error>>,
+    sending: impl Future<Output = Result<Response<ResponseBody>, Error>>,
     lent: &ReplayableBody,
     patience: Option<Duration>,
-) -> Result<Response<Answer>, Error> {
+) -> Result<Response<ResponseBody>, Error> {
     let Some(patience) = patience else {
         return sending.await;
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::admin::Admin;
 use crate::admin::request::Asked;
 use crate::admin::response::{self, Answer, Fault};
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::policy::auth::revocation::Revoked;
 use crate::session::registry::Selector;
 use crate::storage;
@@ -79,7 +79,7 @@ async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {
     for revoked in what {
         authenticator.revoke(*revoked);
     }
-    let is_meant = |known: &Admission| authenticator.is_revoked(known);
+    let is_meant = |known: &Authenticated| authenticator.is_revoked(known);
     let closed = admin.shared.sessions.recheck_people(is_meant);
     let word = match what.first() {
         Some(Revoked::User(_)) => "user",

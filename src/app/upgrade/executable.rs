@@ -112,13 +112,13 @@ async fn first_bytes(from: Option<impl tokio::io::AsyncRead + Unpin>) -> String 
 }
 
 /// A started program that is not trusted yet: it is ended where this is dropped.
-pub struct Newcomer {
+pub struct ChildProcess {
     child: Option<Child>,
     tail: Arc<Mutex<Vec<u8>>>,
     copier: tokio::task::JoinHandle<()>,
 }
 
-impl Newcomer {
+impl ChildProcess {
     /// Starts it with this process's arguments and environment; its standard input is `link`. What it writes to stderr goes to
     /// ours, until it is given that itself.
     ///
@@ -135,7 +135,7 @@ impl Newcomer {
         let mut child = command.spawn()?;
         let tail = Arc::<Mutex<Vec<u8>>>::default();
         let copier = tokio::spawn(copy(child.stderr.take(), tail.clone()));
-        Ok(Newcomer {
+        Ok(ChildProcess {
             child: Some(child),
             tail,
             copier,
@@ -167,7 +167,7 @@ impl Newcomer {
     }
 }
 
-impl Drop for Newcomer {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             // It may have ended already.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::channel::{receive, send, send_descriptor};
-use super::executable::{self, Image, Newcomer};
+use super::executable::{self, ChildProcess, Image};
 use super::message::{Down, ListenerInfo, PROTOCOL, Up, WINDOWS};
 use super::topic_export::TopicExport;
 use crate::admin::{NotUpgraded, Upgraded};
@@ -121,7 +121,7 @@ pub async fn hand_over(
         estate,
         is_done: false,
     };
-    let newcomer = Newcomer::start(image, &path, OwnedFd::from(there)).map_err(cannot)?;
+    let newcomer = ChildProcess::start(image, &path, OwnedFd::from(there)).map_err(cannot)?;
     let why = match timeout(PATIENCE, meet(here, estate)).await {
         Ok(Ok(successor)) => {
             newcomer.trust();

@@ -23,7 +23,7 @@ use crate::config::{
 use crate::error::Obstacle;
 use crate::http::body::{Body, empty};
 use crate::policy::auth::credential::Inputs;
-use crate::policy::auth::forward::{self, Answer, Context};
+use crate::policy::auth::forward::{self, AuthResponse, Context};
 use crate::policy::auth::jwt::Keys;
 
 /// The running sidecar answers at once, or is not asked.
@@ -160,23 +160,25 @@ async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward)
         }
     };
     match forward::judge(&auth.name, forward, &head, &body) {
-        Answer::Unknown if head.status.is_redirection() => {
+        AuthResponse::Unknown if head.status.is_redirection() => {
             let what = format!(
                 "answers {} to a request without credentials, probably the way to a login form",
                 head.status.as_u16()
             );
             vec![warning(key, what, refusal)]
         }
-        Answer::Unknown => Vec::new(),
-        Answer::Known(_) => {
+        AuthResponse::Unknown => Vec::new(),
+        AuthResponse::Known(_) => {
             let what = format!(
                 "names a user to a request without credentials: every client would be that user (`{}`)",
                 forward.user
             );
             vec![error(key, what, refusal)]
         }
-        Answer::Beside(why) => vec![warning(key, format!("refuses no request: {why}"), refusal)],
-        Answer::Failed(why) => {
+        AuthResponse::Beside(why) => {
+            vec![warning(key, format!("refuses no request: {why}"), refusal)]
+        }
+        AuthResponse::Failed(why) => {
             let mend = "name a path where the backend says which user is logged in";
             vec![error(key, format!("cannot find out the user: {why}"), mend)]
         }

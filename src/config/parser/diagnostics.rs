@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::placeholder::World;
+use super::placeholder::Env;
 use super::problem::{Problem, Severity};
 use crate::config::Value;
 
 /// One reading of one file.
-pub(crate) struct Desk<'a> {
+pub(crate) struct Diagnostics<'a> {
     /// The file as it was named.
     pub file: &'a str,
     /// Its text.
     pub text: &'a str,
     /// Where placeholders are filled in from.
-    pub world: World<'a>,
+    pub world: Env<'a>,
     /// Where each line starts.
     lines: Vec<usize>,
     notes: RefCell<Notes>,
@@ -41,11 +41,11 @@ pub(crate) struct Notes {
     spoiled: BTreeSet<String>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> Diagnostics<'a> {
     /// A desk with nothing on it.
-    pub fn new(file: &'a str, text: &'a str, world: World<'a>) -> Self {
+    pub fn new(file: &'a str, text: &'a str, world: Env<'a>) -> Self {
         let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-        Desk {
+        Diagnostics {
             file,
             text,
             world,

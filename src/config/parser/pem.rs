@@ -6,13 +6,13 @@ use std::string::FromUtf8Error;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 
-use super::diagnostics::Desk;
+use super::diagnostics::Diagnostics;
 use super::scalar;
 use super::tree::{Form, Node};
 
 /// A file as a key of the configuration names it.
 pub(crate) struct Pem<'a> {
-    desk: &'a Desk<'a>,
+    desk: &'a Diagnostics<'a>,
     node: &'a Node,
     /// As problems name it.
     subject: String,
@@ -26,7 +26,7 @@ const BEGINNING: &str = "-----BEGIN";
 
 impl<'a> Pem<'a> {
     /// As [`Pem::read`], and the string may be the PEM text itself.
-    pub fn read_or_text(desk: &'a Desk<'a>, node: &'a Node) -> Option<Self> {
+    pub fn read_or_text(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
         match &node.form {
             Form::Text(text) if text.text.contains(BEGINNING) => Some(Pem {
                 desk,
@@ -44,7 +44,7 @@ impl<'a> Pem<'a> {
     }
 
     /// Reads the file that a string names; `None` (reported) where there is none.
-    pub fn read(desk: &'a Desk<'a>, node: &'a Node) -> Option<Self> {
+    pub fn read(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
         let Form::Text(text) = &node.form else {
             scalar::refuse_kind(desk, node, "a string");
             return None;

@@ -7,7 +7,7 @@ use super::problem::Wrong;
 
 /// Access to what lies outside of the file: environment variables and other files.
 #[derive(Clone, Copy)]
-pub(crate) struct World<'a> {
+pub(crate) struct Env<'a> {
     /// An environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// A file's whole text.
@@ -37,7 +37,7 @@ pub(crate) struct Text {
 }
 
 /// Fills in every placeholder.
-pub(crate) fn expand(raw: &str, world: World<'_>) -> Result<Text, Wrong> {
+pub(crate) fn expand(raw: &str, world: Env<'_>) -> Result<Text, Wrong> {
     let (mut text, mut origin) = (String::new(), None);
     let mut rest = raw;
     while let Some(at) = rest.find("${") {
@@ -78,7 +78,7 @@ pub(crate) fn files<'r>(raw: &'r str, folder: &Path) -> impl Iterator<Item = Pat
         .filter_map(move |part| Some(folder.join(part.split_once('}')?.0)))
 }
 
-fn resolve(inside: &str, world: World<'_>) -> Result<(String, Option<Origin>), Wrong> {
+fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<Origin>), Wrong> {
     if let Some(path) = inside.strip_prefix("file:") {
         let path = world.folder.join(path);
         let text = (world.read)(&path).map_err(|error| {
@@ -138,7 +138,7 @@ mod tests {
         let folder = Path::new("/etc/x");
         expand(
             raw,
-            World {
+            Env {
                 env: &env,
                 read: &read,
                 folder,

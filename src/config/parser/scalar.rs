@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::diagnostics::Desk;
+use super::diagnostics::Diagnostics;
 use super::placeholder::Text;
 use super::problem::Wrong;
 use super::tree::{Form, Node};
@@ -10,7 +10,7 @@ use super::units;
 
 /// Reads a node as a string.
 pub(crate) fn text<T>(
-    desk: &Desk<'_>,
+    desk: &Diagnostics<'_>,
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Option<T> {
@@ -51,7 +51,7 @@ pub(crate) fn written(node: &Node) -> String {
 
 /// Reads a node as a list of strings.
 pub(crate) fn texts<T>(
-    desk: &Desk<'_>,
+    desk: &Diagnostics<'_>,
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Vec<T> {
@@ -66,7 +66,7 @@ pub(crate) fn texts<T>(
 }
 
 /// Reports a value of another kind than the key wants.
-pub(crate) fn refuse_kind(desk: &Desk<'_>, node: &Node, wanted: &str) {
+pub(crate) fn refuse_kind(desk: &Diagnostics<'_>, node: &Node, wanted: &str) {
     let key = node.key.rsplit('.').next().unwrap_or_default();
     let list_of_tables = format!("write `[[{key}]]`: each has a header in double brackets");
     let mend = match (&node.form, wanted) {
@@ -128,7 +128,7 @@ fn switched(key: &str) -> Option<(&'static str, &'static str)> {
 
 /// Reads a node as a whole number.
 pub(crate) fn integer(
-    desk: &Desk<'_>,
+    desk: &Diagnostics<'_>,
     node: &Node,
     range: &RangeInclusive<usize>,
 ) -> Option<usize> {
@@ -150,7 +150,11 @@ pub(crate) fn integer(
 }
 
 /// Reads a node as a number.
-pub(crate) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) -> Option<f64> {
+pub(crate) fn number(
+    desk: &Diagnostics<'_>,
+    node: &Node,
+    range: &RangeInclusive<f64>,
+) -> Option<f64> {
     let number = match &node.form {
         Form::Integer(number) => Some(*number as f64),
         Form::Number(number) => Some(*number),
@@ -170,7 +174,7 @@ pub(crate) fn number(desk: &Desk<'_>, node: &Node, range: &RangeInclusive<f64>) 
 }
 
 /// Reads a node as a boolean.
-pub(crate) fn switch(desk: &Desk<'_>, node: &Node) -> Option<bool> {
+pub(crate) fn switch(desk: &Diagnostics<'_>, node: &Node) -> Option<bool> {
     let on = match &node.form {
         Form::Switch(on) => Some(*on),
         Form::Text(text) if text.alone => text.text.trim().parse().ok(),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::diagnostics::Desk;
+use super::diagnostics::Diagnostics;
 use super::placeholder::Origin;
 use super::problem::Wrong;
 use super::tree::{Entry, Form, Node};
@@ -17,7 +17,7 @@ use crate::config::Value;
 
 /// See the page's head.
 pub(crate) struct Table<'a> {
-    pub desk: &'a Desk<'a>,
+    pub desk: &'a Diagnostics<'a>,
     /// Dotted path; empty for the whole file.
     pub key: String,
     /// Where its header stands.
@@ -30,7 +30,7 @@ pub(crate) struct Table<'a> {
 impl<'a> Table<'a> {
     /// Reads a node as a table; `None` (reported) where it is something else.
     pub fn read<T>(
-        desk: &'a Desk<'a>,
+        desk: &'a Diagnostics<'a>,
         node: &'a Node,
         read: impl FnOnce(&Table<'a>) -> T,
     ) -> Option<T> {
@@ -45,7 +45,7 @@ impl<'a> Table<'a> {
     }
 
     /// A node's keys, none where it is no table. Keys that no reader asks for are not reported.
-    pub fn of(desk: &'a Desk<'a>, node: &'a Node) -> Table<'a> {
+    pub fn of(desk: &'a Diagnostics<'a>, node: &'a Node) -> Table<'a> {
         let entries = match &node.form {
             Form::Table(entries) => Some(entries),
             _ => None,

@@ -7,7 +7,7 @@ use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::diagnostics::Desk;
+use super::diagnostics::Diagnostics;
 use super::placeholder::{self, Origin, Text};
 use super::problem::Wrong;
 
@@ -97,7 +97,7 @@ impl Node {
 }
 
 /// Parses the text and fills in placeholders; a broken syntax yields what could be read around it.
-pub(crate) fn grow(desk: &Desk<'_>) -> Node {
+pub(crate) fn grow(desk: &Diagnostics<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(desk.text);
     for error in errors {
         let place = error.span().map_or(0, |span| span.start);
@@ -114,7 +114,7 @@ pub(crate) fn grow(desk: &Desk<'_>) -> Node {
     }
 }
 
-fn entries(desk: &Desk<'_>, path: &str, table: &DeTable<'_>) -> Form {
+fn entries(desk: &Diagnostics<'_>, path: &str, table: &DeTable<'_>) -> Form {
     let entry = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
         let place = name.span().start;
         let name = name.get_ref().to_string();
@@ -128,7 +128,7 @@ fn entries(desk: &Desk<'_>, path: &str, table: &DeTable<'_>) -> Form {
     Form::Table(table.iter().map(entry).collect())
 }
 
-fn node(desk: &Desk<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
+fn node(desk: &Diagnostics<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
     let span = value.span();
     let failed = |wrong: Wrong| {
         let Wrong { what, mend } = wrong;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::Log;
+use super::History;
 use super::entries::Cursor;
 use crate::event::Event;
 use crate::hub::delivered::{Delivered, Marks, has_place};
@@ -62,7 +62,7 @@ impl Index {
     }
 }
 
-impl Log {
+impl History {
     /// A subscriber begins to read a request of its own; what makes the marks here.
     pub fn index(&mut self) -> Marks {
         let fresh = || Box::new(Index::new(self.entries.first(), self.entries.iter()));

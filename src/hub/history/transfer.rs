@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Log;
+use super::History;
 use super::lineage::Epochs;
 use super::stream::StreamState;
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
@@ -43,7 +43,7 @@ pub struct Delta<E> {
 /// An entry on its way into a log: what it is, what it says, and since when.
 pub type Imported = (Kind, Draft, Instant);
 
-impl Log {
+impl History {
     /// Everything after what was `exported` before, up to the head and with the document as of there; `None` where that is nothing.
     /// The first time it is the replay window: what only present readers need they get here.
     pub fn export(&self, exported: &mut Exported) -> Option<Delta<Arc<Event>>> {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Node;
+use super::Registry;
 use crate::event::End;
 use crate::hub::index::Retired;
 use crate::hub::topic::{Home, Topic};
 use crate::telemetry::Telemetry;
 
-impl Node {
+impl Registry {
     /// A topic without a subscriber so far lingers as if the last subscriber had left.
     pub(super) fn vacate(self: &Arc<Self>, topic: &Arc<Topic>) {
         let mut topics = self.beside(topic);
@@ -47,7 +47,7 @@ impl Node {
     }
 }
 
-impl Home for Node {
+impl Home for Registry {
     /// The last one's going starts the linger time.
     fn leave(self: Arc<Self>, topic: &Arc<Topic>, slot: u32, is_paused: bool) {
         match topic.detach(slot, is_paused) {

@@ -13,19 +13,19 @@ use crate::config::Source;
 use crate::hub::clock::now;
 use crate::hub::condition::Status;
 use crate::hub::history::transfer::Exported;
-use crate::hub::registry::Node;
+use crate::hub::registry::Registry;
 use crate::hub::topic::{Topic, internal};
 use crate::hub::types::Phase;
-use crate::hub::wake::Signal;
+use crate::hub::wake::WakeFlag;
 
 /// New topics that may wait to be exported.
 const WAITING: usize = 1024;
 
 /// Exports one topic.
 pub struct Export {
-    node: Arc<Node>,
+    node: Arc<Registry>,
     topic: Arc<Topic>,
-    signal: Arc<Signal>,
+    signal: Arc<WakeFlag>,
     exported: Exported,
     status: Option<Status>,
 }
@@ -40,13 +40,13 @@ pub struct Exports {
 
 /// Topics that come. One that comes while too many wait is not exported: it begins anew in the other process.
 pub struct Coming {
-    node: Arc<Node>,
+    node: Arc<Registry>,
     topics: mpsc::Receiver<Arc<Topic>>,
 }
 
 impl Exports {
     /// Begins with all that there are.
-    pub(in crate::hub) fn begin(node: &Arc<Node>) -> Self {
+    pub(in crate::hub) fn begin(node: &Arc<Registry>) -> Self {
         let (newcomers, topics) = mpsc::channel(WAITING);
         let begun = node.watch_births(&newcomers);
         let begun = begun.into_iter().filter(|topic| topic.is_exportable());
@@ -76,7 +76,7 @@ impl Coming {
 
 impl Export {
     /// Of a topic that is exportable.
-    pub(in crate::hub) fn of(node: Arc<Node>, topic: Arc<Topic>) -> Self {
+    pub(in crate::hub) fn of(node: Arc<Registry>, topic: Arc<Topic>) -> Self {
         Export {
             node,
             signal: topic.replica.exporter(),

@@ -10,15 +10,15 @@ use super::message::Message;
 use super::record::TopicRecord;
 use crate::config::Route;
 use crate::hub::clock::now;
-use crate::hub::history::Log;
+use crate::hub::history::History;
 use crate::hub::history::lineage::Writer;
-use crate::hub::registry::Node;
+use crate::hub::registry::Registry;
 use crate::hub::role::{Leader, Request, Succession};
 use crate::hub::topic::{Topic, fresh_epoch};
 
 /// One topic that follows.
 pub struct Follower {
-    node: Arc<Node>,
+    node: Arc<Registry>,
     topic: Arc<Topic>,
     writer: Writer,
 }
@@ -26,7 +26,7 @@ pub struct Follower {
 impl Follower {
     /// See [`crate::hub::Hub::follow`].
     pub(in crate::hub) fn begin(
-        node: &Arc<Node>,
+        node: &Arc<Registry>,
         number: u64,
         topic: &TopicRecord,
         find: impl FnOnce(&str) -> Option<Arc<Route>>,
@@ -38,7 +38,7 @@ impl Follower {
     }
 
     /// Of a topic whose role is to follow.
-    pub(in crate::hub) fn of(node: Arc<Node>, topic: Arc<Topic>) -> Self {
+    pub(in crate::hub) fn of(node: Arc<Registry>, topic: Arc<Topic>) -> Self {
         Follower {
             writer: topic.with_log(|log| log.writer()),
             node,
@@ -83,7 +83,7 @@ impl Follower {
     }
 
     fn lead(&self, succession: Succession) {
-        let lead = |log: &mut Log, now| match succession {
+        let lead = |log: &mut History, now| match succession {
             Succession::Lost => log.lead_on(fresh_epoch(), now),
             Succession::Released | Succession::First => log.lead(),
         };

@@ -228,7 +228,7 @@ async fn a_silent_topic_lets_go_of_what_is_too_old() {
 #[test]
 fn a_subscriber_is_small() {
     assert!(size_of::<Subscriber>() <= 48);
-    assert!(size_of::<Arc<Signal>>() <= 8);
+    assert!(size_of::<Arc<WakeFlag>>() <= 8);
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ async fn feed_starts_with_its_first_subscribers_credentials() {
     let scope = Scope::User(alice.principal());
     let join = |n| {
         let target = target(&route, &format!("/feed?{n}"), scope);
-        let bell = Arc::new(Signal::default());
+        let bell = Arc::new(WakeFlag::default());
         hub.join(target, alice.clone(), Start::Live, None, bell)
     };
     let joined: Vec<_> = (0..TOPICS).map(|n| join(n).unwrap()).collect();

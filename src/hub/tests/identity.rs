@@ -177,7 +177,7 @@ async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64
                 let (scope, tag) = scope(route, person, step + 1);
                 let target = target(route, PATHS[rng.usize(..PATHS.len())], scope);
                 let start = start(&mut rng, &seen);
-                let signal = Arc::new(Signal::default());
+                let signal = Arc::new(WakeFlag::default());
                 let joined = hub.join(target, person.credentials(), start, None, signal);
                 let joined = joined.expect("far below the caps");
                 if !joined.prelude.iter().all(|event| is_own(event, &tag)) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
 use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
-use crate::hub::history::Log;
+use crate::hub::history::History;
 use crate::hub::history::entries::Cursor;
 use crate::hub::history::stream::{Connection, Stream};
 use crate::hub::history::transfer::Exported;
@@ -48,7 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 struct World {
-    log: Log,
+    log: History,
     at: Instant,
     /// The id that events show.
     shown: Option<Arc<str>>,
@@ -103,7 +103,7 @@ impl World {
         let delta = self.log.export(&mut Exported::default()).expect("news");
         let bytes = serde_json::to_vec(&Append::write(delta, self.at)).unwrap();
         let append: Append = serde_json::from_slice(&bytes).unwrap();
-        self.log = Log::new(1, Epoch(1), Stream::default());
+        self.log = History::new(1, Epoch(1), Stream::default());
         self.log.import(append.read(Epoch(1), self.at));
     }
 
@@ -124,7 +124,7 @@ fn check(brought: bool, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let id: Option<Arc<str>> = brought.then(|| "0".into());
     let at = Instant::now();
     let mut world = World {
-        log: Log::new(1, Epoch(1), Stream::resumed_after(id.clone())),
+        log: History::new(1, Epoch(1), Stream::resumed_after(id.clone())),
         at,
         shown: id,
         all: Vec::new(),

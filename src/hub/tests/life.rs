@@ -112,7 +112,7 @@ async fn a_feed_that_panics_or_stops_ends_its_topic() {
     let route = route("feed", sse(), Share::Public, window(10));
     let join = |url: &str| {
         let target = target(&route, url, Scope::Public);
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(WakeFlag::default());
         hub.join(target, Credentials::default(), Start::Live, None, signal)
             .unwrap()
             .subscriber
@@ -232,7 +232,7 @@ async fn a_failure_before_the_first_head_answers_those_who_wait() {
 async fn every_change_rings() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
-    let bell = Arc::new(Signal::default());
+    let bell = Arc::new(WakeFlag::default());
     let none = Credentials::default();
     let joined = world
         .hub
@@ -306,7 +306,7 @@ async fn reload_changes_pace_in_place_and_moves_changed_sources() {
 async fn a_moved_subscription_keeps_its_number_on_a_new_topic() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
-    let signal = Arc::new(Signal::default());
+    let signal = Arc::new(WakeFlag::default());
     let none = Credentials::default();
     let joined = world
         .hub

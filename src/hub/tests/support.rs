@@ -95,7 +95,7 @@ impl World {
         credentials: Credentials,
         start: Start,
     ) -> Result<Joined, Refusal> {
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(WakeFlag::default());
         self.hub
             .join(target.clone(), credentials, start, None, signal)
     }

@@ -63,7 +63,7 @@ async fn readers_that_come_and_go_lose_nothing_and_miss_no_bell() {
 /// got a gap for.
 async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let bell = Arc::new(Signal::default());
+    let bell = Arc::new(WakeFlag::default());
     let join = |last: Position| {
         let none = Credentials::default();
         let joined = hub.join(target.clone(), none, Start::After(last), None, bell.clone());
@@ -151,7 +151,7 @@ async fn topics_come_and_go_from_many_threads_and_none_is_left() {
             for _ in 0..5_000 {
                 let route = &routes[rng.usize(..routes.len())];
                 let target = target(route, &format!("/{}", rng.u8(..4)), Scope::Public);
-                let signal = Arc::new(Signal::default());
+                let signal = Arc::new(WakeFlag::default());
                 let none = Credentials::default();
                 let joined = hub.join(target, none, Start::Live, None, signal);
                 present.push(joined.expect("fewer paths than topics").subscriber);
@@ -205,7 +205,7 @@ async fn a_join_does_not_wait_for_a_fan_out() {
     for publish in publishing {
         let world = World::new(ROOMY);
         let target = public(sse(), window(10));
-        let bell = Arc::new(Signal::default());
+        let bell = Arc::new(WakeFlag::default());
         let none = Credentials::default();
         let first = (world.hub).join(target.clone(), none, Start::Live, None, bell.clone());
         let first = first.unwrap();

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
 use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
-use crate::hub::history::Log;
+use crate::hub::history::History;
 use crate::hub::history::entries::Cursor;
 use crate::hub::history::stream::{Connection, Stream};
 use crate::hub::history::transfer::Exported;
 use crate::hub::replication::message::Append;
-use crate::hub::resume::{self, Placed};
+use crate::hub::resume::{self, ResumePoint};
 use crate::hub::{Progress, Start};
 
 const EPOCH: Epoch = Epoch(7);
@@ -57,8 +57,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The same log, here and where it is sent to.
 struct Pair {
-    here: Log,
-    there: Log,
+    here: History,
+    there: History,
     exported: Exported,
     count: u32,
     at: Instant,
@@ -71,8 +71,8 @@ fn brought() -> Stream {
 impl Pair {
     fn new() -> Self {
         Pair {
-            here: Log::new(1, EPOCH, brought()),
-            there: Log::new(2, EPOCH, Stream::default()),
+            here: History::new(1, EPOCH, brought()),
+            there: History::new(2, EPOCH, Stream::default()),
             exported: Exported::default(),
             count: 0,
             at: Instant::now(),
@@ -133,9 +133,9 @@ fn told(event: &Arc<Event>) -> String {
 }
 
 /// Everything that a subscriber gets that begins like this and reads to the end.
-fn walk(log: &mut Log, start: Start, at: Instant) -> Vec<String> {
+fn walk(log: &mut History, start: Start, at: Instant) -> Vec<String> {
     let joined = log.head();
-    let Placed {
+    let ResumePoint {
         cursor,
         recovered,
         lost,
@@ -185,7 +185,7 @@ proptest! {
     /// Nothing that comes over the way can break the log.
     #[test]
     fn nonsense_is_taken_in_without_a_panic(first: u64, window: u64, count in 0..5usize, again: u64) {
-        let mut log = Log::new(1, EPOCH, Stream::default());
+        let mut log = History::new(1, EPOCH, Stream::default());
         for first in [first, again] {
             let entry = serde_json::json!({"data": "x", "age_ms": u64::MAX});
             let grown = serde_json::json!({
@@ -289,7 +289,7 @@ fn epochs_go_over_with_the_log() {
     pair.here.follow();
     pair.here.lead_on(Epoch(8), pair.at);
     pair.take(Step::Events(vec![(Some(4), false)]));
-    let mut third = Log::new(3, Epoch(8), Stream::default());
+    let mut third = History::new(3, Epoch(8), Stream::default());
     std::mem::swap(&mut pair.there, &mut third);
     // Once with the first word, once while it goes on.
     pair.tell();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Credential, Denied, Identity};
+use super::{AuthError, Credential, Identity};
 use crate::config::ApiKey;
 
 /// What every key begins with.
@@ -18,13 +18,13 @@ const PREFIX: &str = "cfk_";
 /// nothing of which ids there are, or of how much of a key is right.
 ///
 /// # Errors
-/// [`Denied::Invalid`], or [`Denied::Expired`] where the key was one.
+/// [`AuthError::Invalid`], or [`AuthError::Expired`] where the key was one.
 pub fn find(
     auth: &Arc<str>,
     keys: &[ApiKey],
     presented: &str,
     now: u64,
-) -> Result<Identity, Denied> {
+) -> Result<Identity, AuthError> {
     let id = presented
         .strip_prefix(PREFIX)
         .and_then(|rest| rest.split_once('_'))
@@ -40,10 +40,10 @@ pub fn find(
     let expected = found.map_or([0; 32], |key| key.hash);
     let is_right = bool::from(expected.ct_eq(&hash));
     let Some(key) = found.filter(|_| is_right) else {
-        return Err(Denied::Invalid("the API key is not known".into()));
+        return Err(AuthError::Invalid("the API key is not known".into()));
     };
     match key.expires.is_some_and(|end| now >= end) {
-        true => Err(Denied::Expired),
+        true => Err(AuthError::Expired),
         false => Ok(identity(auth, key, presented)),
     }
 }
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    fn find(presented: &str, now: u64) -> Result<Identity, Denied> {
+    fn find(presented: &str, now: u64) -> Result<Identity, AuthError> {
         let keys = [
             key("cfk_b2_other", "b2", "bob", Some(100)),
             key(ALICE, "a1", "alice", None),
@@ -141,7 +141,7 @@ mod tests {
             "a1_s3cret_with_more_of_them",
             "cfk_a1_\0",
         ] {
-            let denied = Denied::Invalid("the API key is not known".into());
+            let denied = AuthError::Invalid("the API key is not known".into());
             assert_eq!(find(presented, 0), Err(denied), "{presented}");
         }
     }
@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn a_key_ends_and_only_who_has_it_is_told() {
         assert!(find("cfk_b2_other", 99).is_ok());
-        assert_eq!(find("cfk_b2_other", 100), Err(Denied::Expired));
-        assert!(matches!(find("cfk_b2_guess", 100), Err(Denied::Invalid(_))));
+        assert_eq!(find("cfk_b2_other", 100), Err(AuthError::Expired));
+        assert!(matches!(
+            find("cfk_b2_guess", 100),
+            Err(AuthError::Invalid(_))
+        ));
     }
 }

@@ -14,7 +14,7 @@ use super::identity::Identity;
 
 /// An authenticated subject.
 #[derive(Clone)]
-pub struct Admission {
+pub struct Authenticated {
     /// What they presented, and the policy that judged it.
     pub found: Found,
     /// Its identity.
@@ -36,9 +36,9 @@ pub struct Ticketed {
     pub authorization: Option<HeaderValue>,
 }
 
-impl Admission {
+impl Authenticated {
     /// What this newer word on a credential says to one that is `known`.
-    pub fn word(&self, known: &Admission) -> Word {
+    pub fn word(&self, known: &Authenticated) -> Word {
         Word {
             is_same_subject: self.identity.is_same_subject(&known.identity),
             vouched_at: self.vouched_at.into_std(),
@@ -48,11 +48,11 @@ impl Admission {
 
     /// The same under a policy that a reload has changed: its authority is asked again at a random instant within its recheck,
     /// where it is not overdue; all at once would be a storm. `part` is in 0..1.
-    pub fn adopted(&self, found: Found, every: Duration, part: f64) -> Admission {
+    pub fn adopted(&self, found: Found, every: Duration, part: f64) -> Authenticated {
         let is_overdue = self.vouched_at.elapsed() >= every;
         let dated = Instant::now().checked_sub(every.mul_f64(part));
         let vouched_at = dated.filter(|_| !is_overdue).unwrap_or(self.vouched_at);
-        Admission {
+        Authenticated {
             found,
             vouched_at,
             ..self.clone()
@@ -155,7 +155,7 @@ fn as_value(name: &str) -> Option<HeaderValue> {
 }
 
 /// Never prints credentials.
-impl fmt::Debug for Admission {
+impl fmt::Debug for Authenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.identity.fmt(f)
     }

@@ -13,12 +13,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::credential::{Credential, Found};
-use super::forward::{Asked, Context, Vouched};
+use super::forward::{Asked, Context, Verified};
 use super::jwt;
 use super::revocation::{Revocations, Revoked};
 use super::ticket::Tickets;
 use super::token_cache::KnownTokens;
-use super::{Admission, Denied, Identity, Ticketed, api_key};
+use super::{AuthError, Authenticated, Identity, Ticketed, api_key};
 use crate::config::{Auth, AuthKind, Config, Jwt};
 use crate::http::cdn_loop::Way;
 use crate::telemetry::Telemetry;
@@ -26,12 +26,12 @@ use crate::upstream::Upstreams;
 use engine::{Engine, Kind, Verifiers};
 
 /// What is still to be found out.
-pub type Asking = Pin<Box<dyn Future<Output = Result<Admission, Denied>> + Send>>;
+pub type Asking = Pin<Box<dyn Future<Output = Result<Authenticated, AuthError>> + Send>>;
 
 /// A credential's judgement: at once where all is at hand.
 pub enum Check {
     /// It is known.
-    Done(Result<Admission, Denied>),
+    Done(Result<Authenticated, AuthError>),
     /// An authority has to be asked.
     Asks(Asking),
 }
@@ -42,7 +42,7 @@ pub struct Authenticator {
     telemetry: Arc<Telemetry>,
     engines: ArcSwap<HashMap<Arc<str>, Arc<Engine>>>,
     known: KnownTokens,
-    tickets: Tickets<Admission>,
+    tickets: Tickets<Authenticated>,
     revocations: Mutex<Revocations>,
     changed: watch::Sender<()>,
 }
@@ -87,7 +87,7 @@ impl Authenticator {
         let engines = self.engines.load();
         let Some(engine) = engines.get(&found.auth.name) else {
             // Taken out of the file at this moment.
-            return self.done(&found.auth.name.clone(), Err(Denied::Missing));
+            return self.done(&found.auth.name.clone(), Err(AuthError::Missing));
         };
         let now = unix_now();
         match (&found.credential, &engine.kind) {
@@ -97,7 +97,7 @@ impl Authenticator {
             }
             (Credential::Token(token), Kind::ApiKey) => {
                 let AuthKind::ApiKey(keys) = &engine.auth.kind else {
-                    return self.done(&found.auth.name, Err(Denied::Missing));
+                    return self.done(&found.auth.name, Err(AuthError::Missing));
                 };
                 let identity = api_key::find(&engine.auth.name, keys, token, now);
                 self.admit(found, identity.map(Arc::new))
@@ -117,27 +117,32 @@ impl Authenticator {
                 self.await_authority(found, asked)
             }
             // The policy has become one of another kind at this moment.
-            _ => self.done(&found.auth.name, Err(Denied::Missing)),
+            _ => self.done(&found.auth.name, Err(AuthError::Missing)),
         }
     }
 
     /// The subject that a ticket stands for, if one of these policies accepted it, has not changed since, and it is not
     /// revoked.
-    fn redeem(&self, auths: &[Arc<Auth>], ticket: &str, now: u64) -> Result<Admission, Denied> {
+    fn redeem(
+        &self,
+        auths: &[Arc<Auth>],
+        ticket: &str,
+        now: u64,
+    ) -> Result<Authenticated, AuthError> {
         let redeemed = self.tickets.redeem(std::time::Instant::now(), ticket);
-        let none = || Denied::Invalid("the ticket is none, or was used".into());
+        let none = || AuthError::Invalid("the ticket is none, or was used".into());
         let admission = redeemed.ok_or_else(none)?;
         let mut takes = auths.iter().filter(|auth| auth.takes_tickets());
         let auth = takes.find(|auth| auth.name == admission.found.auth.name);
         if *auth.ok_or_else(none)? != admission.found.auth {
             // A reload has changed the policy meanwhile: with another ticket they are judged by it.
-            return Err(Denied::Expired);
+            return Err(AuthError::Expired);
         }
         if admission.identity.ends().is_some_and(|ends| now >= ends) {
-            return Err(Denied::Expired);
+            return Err(AuthError::Expired);
         }
         match self.is_revoked(&admission) {
-            true => Err(Denied::Revoked),
+            true => Err(AuthError::Revoked),
             false => Ok(admission),
         }
     }
@@ -150,7 +155,7 @@ impl Authenticator {
         now: u64,
     ) -> Check {
         let Credential::Token(token) = &found.credential else {
-            return self.done(&found.auth.name, Err(Denied::Missing));
+            return self.done(&found.auth.name, Err(AuthError::Missing));
         };
         let keys = match verifiers {
             Verifiers::Local(keys) => keys.clone(),
@@ -173,20 +178,22 @@ impl Authenticator {
             }
         }
         let Verifiers::Set(set) = verifiers else {
-            let denied = Denied::Invalid("the token is signed with another key".into());
+            let denied = AuthError::Invalid("the token is signed with another key".into());
             return self.done(&found.auth.name, Err(denied));
         };
         let (this, set, jwt) = (self.clone(), set.clone(), jwt.clone());
         Check::Asks(Box::pin(async move {
             let Credential::Token(token) = &found.credential else {
-                return Err(Denied::Missing);
+                return Err(AuthError::Missing);
             };
             let unknown_key = || {
-                Denied::Invalid("the token is signed with a key that is not in the key set".into())
+                AuthError::Invalid(
+                    "the token is signed with a key that is not in the key set".into(),
+                )
             };
             let verdict = match set.fetch_for(unknown.as_deref()).await {
                 None if set.current().is_some() => Err(unknown_key()),
-                None => Err(Denied::Unavailable(RETRY)),
+                None => Err(AuthError::Unavailable(RETRY)),
                 Some(keys) => match jwt::verify(&found.auth.name, &jwt, &keys, token, unix_now()) {
                     jwt::Verdict::Known(identity) => Ok(Arc::new(*identity)),
                     jwt::Verdict::Denied(denied) => Err(denied),
@@ -208,7 +215,7 @@ impl Authenticator {
     }
 
     /// Verifies the subject again, past all caches. `None` where the credential itself says how long it holds.
-    pub fn recheck(self: &Arc<Self>, known: &Admission, context: Context) -> Option<Asking> {
+    pub fn recheck(self: &Arc<Self>, known: &Authenticated, context: Context) -> Option<Asking> {
         let Credential::Inputs(inputs) = &known.found.credential else {
             return None;
         };
@@ -216,7 +223,7 @@ impl Authenticator {
         let Kind::Forward(authority) = &engines.get(&known.found.auth.name)?.kind else {
             return None;
         };
-        let vouched = Vouched {
+        let vouched = Verified {
             identity: known.identity.clone(),
             at: known.vouched_at,
             unix: known.vouched_unix,
@@ -225,28 +232,32 @@ impl Authenticator {
         let (this, found, ticketed) = (self.clone(), known.found.clone(), known.ticketed.clone());
         Some(Box::pin(async move {
             let admitted = this.judge(found, asking.await)?;
-            Ok(Admission {
+            Ok(Authenticated {
                 ticketed,
                 ..admitted
             })
         }))
     }
 
-    fn admit(&self, found: Found, identity: Result<Arc<Identity>, Denied>) -> Check {
+    fn admit(&self, found: Found, identity: Result<Arc<Identity>, AuthError>) -> Check {
         Check::Done(self.judge(found, identity.map(vouched_now)))
     }
 
-    fn done(&self, auth: &str, outcome: Result<Admission, Denied>) -> Check {
-        let result = outcome.as_ref().map_or_else(Denied::result, |_| "ok");
+    fn done(&self, auth: &str, outcome: Result<Authenticated, AuthError>) -> Check {
+        let result = outcome.as_ref().map_or_else(AuthError::result, |_| "ok");
         self.telemetry.edge.authenticated(auth, result);
         Check::Done(outcome)
     }
 
     /// Checks revocations last: a revoked subject is denied, whatever an authority says.
-    fn judge(&self, found: Found, verdict: Result<Vouched, Denied>) -> Result<Admission, Denied> {
+    fn judge(
+        &self,
+        found: Found,
+        verdict: Result<Verified, AuthError>,
+    ) -> Result<Authenticated, AuthError> {
         let auth = found.auth.name.clone();
         let outcome = verdict.and_then(|vouched| {
-            let admission = Admission {
+            let admission = Authenticated {
                 found,
                 identity: vouched.identity,
                 vouched_at: vouched.at,
@@ -254,30 +265,30 @@ impl Authenticator {
                 ticketed: None,
             };
             match self.is_revoked(&admission) {
-                true => Err(Denied::Revoked),
+                true => Err(AuthError::Revoked),
                 false => Ok(admission),
             }
         });
-        let result = outcome.as_ref().map_or_else(Denied::result, |_| "ok");
+        let result = outcome.as_ref().map_or_else(AuthError::result, |_| "ok");
         self.telemetry.edge.authenticated(&auth, result);
         outcome
     }
 
     /// A policy asked for a credential, and there was none.
-    pub fn missed(&self, auth: &str) -> Denied {
+    pub fn missed(&self, auth: &str) -> AuthError {
         self.telemetry
             .edge
-            .authenticated(auth, Denied::Missing.result());
-        Denied::Missing
+            .authenticated(auth, AuthError::Missing.result());
+        AuthError::Missing
     }
 
     /// Issues a ticket for an accepted subject and its credentials; see [`super::ticket`]. `None` where the system has no
     /// randomness: a ticket that can be guessed is worthless.
-    pub fn give_ticket(&self, admission: Admission, ticketed: Ticketed) -> Option<String> {
+    pub fn give_ticket(&self, admission: Authenticated, ticketed: Ticketed) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let principal = admission.identity.principal();
-        let admission = Admission {
+        let admission = Authenticated {
             ticketed: Some(Box::new(ticketed)),
             ..admission
         };
@@ -309,7 +320,7 @@ impl Authenticator {
     }
 
     /// Whether a connected subject was revoked.
-    pub fn is_revoked(&self, admission: &Admission) -> bool {
+    pub fn is_revoked(&self, admission: &Authenticated) -> bool {
         let since = match (&admission.found.credential, &admission.found.auth.kind) {
             // What an authority was asked holds from then.
             (Credential::Inputs(_), _) => Some(admission.vouched_unix),
@@ -332,7 +343,7 @@ impl Authenticator {
     }
 
     /// Whether the authority has to verify the subject again.
-    fn is_out(&self, vouched: &Vouched) -> bool {
+    fn is_out(&self, vouched: &Verified) -> bool {
         let user = &vouched.identity.user;
         let revocations = lock(&self.revocations);
         !revocations.is_empty() && revocations.is_out(user, Some(vouched.unix), unix_now())
@@ -348,8 +359,8 @@ impl Authenticator {
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Verified without a request to an authority.
-fn vouched_now(identity: Arc<Identity>) -> Vouched {
-    Vouched {
+fn vouched_now(identity: Arc<Identity>) -> Verified {
+    Verified {
         identity,
         at: Instant::now(),
         unix: unix_now(),

@@ -11,7 +11,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::Denied;
+use super::AuthError;
 use crate::config::{Auth, AuthKind, CredentialSource, Forward};
 pub(super) use cookies::cookie_of;
 use cookies::{cookies, only_cookie};
@@ -137,12 +137,12 @@ impl Credential {
 /// The credential that decides; `None` where there is none in any place of any of these policies.
 ///
 /// # Errors
-/// [`Denied::Invalid`] where a place holds more than one, or something that can be none.
+/// [`AuthError::Invalid`] where a place holds more than one, or something that can be none.
 pub fn find(
     auths: &[Arc<Auth>],
     headers: &HeaderMap,
     extras: &Extras,
-) -> Result<Option<Found>, Denied> {
+) -> Result<Option<Found>, AuthError> {
     for auth in auths {
         for source in &auth.from {
             if let Some((credential, place)) = look(auth, source, headers, extras)? {
@@ -176,7 +176,7 @@ pub fn find_newest(
     auths: &[Arc<Auth>],
     headers: &HeaderMap,
     extras: &Extras,
-) -> Result<Option<Found>, Denied> {
+) -> Result<Option<Found>, AuthError> {
     let source = CredentialSource::Message;
     for auth in auths.iter().filter(|auth| auth.from.contains(&source)) {
         if let Some((credential, place)) = look(auth, &source, headers, extras)? {
@@ -202,7 +202,7 @@ fn look(
     source: &CredentialSource,
     headers: &HeaderMap,
     extras: &Extras,
-) -> Result<Option<(Credential, Place)>, Denied> {
+) -> Result<Option<(Credential, Place)>, AuthError> {
     let (token, place) = match source {
         CredentialSource::Header => match &auth.kind {
             // A credential that the page has set decides. Cookies, and what a browser sends by itself, count only after all
@@ -230,10 +230,10 @@ fn look(
         return Ok(None);
     };
     if token.is_empty() {
-        return Err(Denied::Invalid("the token is empty".into()));
+        return Err(AuthError::Invalid("the token is empty".into()));
     }
     if token.len() > LONGEST_TOKEN {
-        return Err(Denied::Invalid("the token is longer than 8 KiB".into()));
+        return Err(AuthError::Invalid("the token is longer than 8 KiB".into()));
     }
     if let AuthKind::Forward(forward) = &auth.kind {
         let found = inputs(headers, forward, Some(&token))?;
@@ -247,7 +247,7 @@ fn inputs(
     headers: &HeaderMap,
     forward: &Forward,
     token: Option<&str>,
-) -> Result<Option<Inputs>, Denied> {
+) -> Result<Option<Inputs>, AuthError> {
     let mut fields = Vec::new();
     for name in &forward.headers {
         let value = match token {
@@ -299,7 +299,7 @@ fn is_from_a_login_window(authorization: &HeaderValue) -> bool {
 }
 
 /// The token of `Authorization: Bearer`; `None` for another scheme.
-fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
     let Some(value) = one(headers, &AUTHORIZATION)? else {
         return Ok(None);
     };
@@ -312,7 +312,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Denied> {
     }
     match is_one_word(token) {
         true => Ok(Some(token.to_owned())),
-        false => Err(Denied::Invalid(
+        false => Err(AuthError::Invalid(
             "Authorization holds no token behind Bearer".into(),
         )),
     }
@@ -331,10 +331,12 @@ pub(super) fn is_bearer(authorization: &HeaderValue, token: &str) -> bool {
 ///
 /// # Errors
 /// It cannot stand in a header.
-pub fn as_bearer(token: &str) -> Result<HeaderValue, Denied> {
+pub fn as_bearer(token: &str) -> Result<HeaderValue, AuthError> {
     let value = is_one_word(token).then(|| HeaderValue::from_str(&format!("Bearer {token}")));
     let Some(Ok(mut value)) = value else {
-        return Err(Denied::Invalid("the token cannot stand in a header".into()));
+        return Err(AuthError::Invalid(
+            "the token cannot stand in a header".into(),
+        ));
     };
     value.set_sensitive(true);
     Ok(value)
@@ -347,27 +349,30 @@ fn is_one_word(token: &str) -> bool {
 }
 
 /// Readers differ about which of several lines counts: none does.
-fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Denied> {
+fn one<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, AuthError> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (first, None) => Ok(first),
-        _ => Err(Denied::Invalid(
+        _ => Err(AuthError::Invalid(
             format!("{name} is there more than once").into(),
         )),
     }
 }
 
-fn text(value: &HeaderValue) -> Result<&str, Denied> {
+fn text(value: &HeaderValue) -> Result<&str, AuthError> {
     let text = value.to_str();
-    text.map_err(|_| Denied::Invalid("a credential holds bytes beyond ASCII".into()))
+    text.map_err(|_| AuthError::Invalid("a credential holds bytes beyond ASCII".into()))
 }
 
-fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, Denied> {
+fn only_parameter(extras: &Extras, name: &str) -> Result<Option<String>, AuthError> {
     let mut values = extras.query.iter().filter(|(found, _)| found == name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some((_, value)), None) => Ok(Some(value.clone()).filter(|value| !value.is_empty())),
-        _ => Err(Denied::Invalid(
+        _ => Err(AuthError::Invalid(
             "a query parameter with a token is there twice".into(),
         )),
     }

@@ -7,7 +7,7 @@ use crate::error::{Code, Refusal};
 
 /// Why an authority does not verify a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub enum AuthError {
     /// There is no credential in any place where one is looked for.
     Missing,
     /// It is invalid, and always was; one sentence for a person, without any of its bytes.
@@ -20,51 +20,53 @@ pub enum Denied {
     Unavailable(Duration),
 }
 
-impl Denied {
+impl AuthError {
     /// The word in `auth_total{result}`.
     pub fn result(&self) -> &'static str {
         match self {
-            Denied::Missing => "missing",
-            Denied::Invalid(_) => "invalid",
-            Denied::Expired => "expired",
-            Denied::Revoked => "revoked",
-            Denied::Unavailable(_) => "unavailable",
+            AuthError::Missing => "missing",
+            AuthError::Invalid(_) => "invalid",
+            AuthError::Expired => "expired",
+            AuthError::Revoked => "revoked",
+            AuthError::Unavailable(_) => "unavailable",
         }
     }
 
     /// Whether the client may be guessing credentials.
     pub fn is_guess(&self) -> bool {
-        matches!(self, Denied::Invalid(_))
+        matches!(self, AuthError::Invalid(_))
     }
 
     /// The close code that tells a client what to do: stop (4001), get new credentials (44xx) or retry (4100).
     pub fn close_code(&self) -> u16 {
         match self {
-            Denied::Missing | Denied::Invalid(_) => 4001,
-            Denied::Expired => 4401,
-            Denied::Revoked => 4403,
-            Denied::Unavailable(_) => 4100,
+            AuthError::Missing | AuthError::Invalid(_) => 4001,
+            AuthError::Expired => 4401,
+            AuthError::Revoked => 4403,
+            AuthError::Unavailable(_) => 4100,
         }
     }
 
     /// One sentence for a person.
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
-            Denied::Missing => "credentials are needed here, and there are none".into(),
-            Denied::Invalid(why) => why.clone(),
-            Denied::Expired => "the token has expired: get a new one".into(),
-            Denied::Revoked => "the credentials were revoked: get new ones".into(),
-            Denied::Unavailable(_) => "the authority cannot be reached: try again later".into(),
+            AuthError::Missing => "credentials are needed here, and there are none".into(),
+            AuthError::Invalid(why) => why.clone(),
+            AuthError::Expired => "the token has expired: get a new one".into(),
+            AuthError::Revoked => "the credentials were revoked: get new ones".into(),
+            AuthError::Unavailable(_) => "the authority cannot be reached: try again later".into(),
         }
     }
 }
 
-impl From<&Denied> for Refusal {
-    fn from(denied: &Denied) -> Refusal {
+impl From<&AuthError> for Refusal {
+    fn from(denied: &AuthError) -> Refusal {
         let (code, retry) = match denied {
-            Denied::Missing | Denied::Invalid(_) | Denied::Revoked => (Code::Unauthorized, None),
-            Denied::Expired => (Code::TokenExpired, None),
-            Denied::Unavailable(retry) => (Code::UpstreamDown, Some(*retry)),
+            AuthError::Missing | AuthError::Invalid(_) | AuthError::Revoked => {
+                (Code::Unauthorized, None)
+            }
+            AuthError::Expired => (Code::TokenExpired, None),
+            AuthError::Unavailable(retry) => (Code::UpstreamDown, Some(*retry)),
         };
         let mut refusal = Refusal::new(code, denied.detail());
         if let Some(retry) = retry {

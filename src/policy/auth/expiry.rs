@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::Denied;
+use super::error::AuthError;
 
 /// How long before a token's end its client is notified.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub enum Due {
     /// What was presented has to be judged by the policy as it is now.
     Judge,
     /// It does not hold any longer.
-    Over(Denied),
+    Over(AuthError),
 }
 
 /// What a look at a credential comes to.
@@ -91,7 +91,7 @@ pub enum Heard {
     /// It holds as before, and is asked for again then.
     Unknown(Instant),
     /// It does not hold any longer.
-    Over(Denied),
+    Over(AuthError),
 }
 
 /// Looks at a credential: `unix` is the clock on the wall.
@@ -102,13 +102,13 @@ pub fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
         look_at: None,
     };
     if held.is_revoked {
-        outlook.due = Due::Over(Denied::Revoked);
+        outlook.due = Due::Over(AuthError::Revoked);
         return outlook;
     }
     if let (Some(expires), Some(ends)) = (held.expires, held.ends) {
         let (expires, ends) = (Duration::from_secs(expires), Duration::from_secs(ends));
         if unix >= ends {
-            outlook.due = Due::Over(Denied::Expired);
+            outlook.due = Due::Over(AuthError::Expired);
             return outlook;
         }
         let told = expires.saturating_sub(NOTICE);
@@ -119,7 +119,7 @@ pub fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
     }
     let (due, then) = match (held.policy, held.recheck) {
         (Policy::Gone, _) => {
-            outlook.due = Due::Over(Denied::Missing);
+            outlook.due = Due::Over(AuthError::Missing);
             return outlook;
         }
         (Policy::Same, None) => return outlook,
@@ -139,19 +139,19 @@ pub fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
 }
 
 /// Hears what came of [`Due::Recheck`] or [`Due::Judge`].
-pub fn hear(outcome: Result<Word, &Denied>, held: &Held, now: Instant) -> Heard {
+pub fn hear(outcome: Result<Word, &AuthError>, held: &Held, now: Instant) -> Heard {
     match outcome {
         Ok(word) if word.is_same_subject => {
             let could_tell = word.vouched_at != held.vouched_at;
             Heard::Holds((!could_tell).then(|| ask_again(word, now)))
         }
-        Ok(_) => Heard::Over(Denied::Expired),
+        Ok(_) => Heard::Over(AuthError::Expired),
         // A reload must not end what it does not concern: as before, until the authority answers.
-        Err(Denied::Unavailable(_)) if held.policy != Policy::Same => {
+        Err(AuthError::Unavailable(_)) if held.policy != Policy::Same => {
             Heard::Unknown(now + ASK_AGAIN)
         }
         // It was valid before, so its session is over.
-        Err(Denied::Invalid(_) | Denied::Missing) => Heard::Over(Denied::Expired),
+        Err(AuthError::Invalid(_) | AuthError::Missing) => Heard::Over(AuthError::Expired),
         Err(denied) => Heard::Over(denied.clone()),
     }
 }
@@ -204,7 +204,7 @@ mod tests {
             ends: Some(ENDS),
             ..held(now)
         };
-        let over = || Due::Over(Denied::Expired);
+        let over = || Due::Over(AuthError::Expired);
         for (unix, expected) in [
             (seconds(900), (Due::Nothing, false, Some(70_000))),
             (
@@ -242,7 +242,7 @@ mod tests {
                 ..held(now)
             };
             let due = look(&revoked, now, seconds(2_000)).due;
-            assert_eq!(due, Due::Over(Denied::Revoked));
+            assert_eq!(due, Due::Over(AuthError::Revoked));
         }
     }
 
@@ -299,7 +299,7 @@ mod tests {
                     policy: Policy::Gone,
                     ..login
                 },
-                (Due::Over(Denied::Missing), None),
+                (Due::Over(AuthError::Missing), None),
             ),
         ];
         for (held, (due, again)) in cases {
@@ -323,8 +323,8 @@ mod tests {
                 good_for: Some(seconds(62)),
             })
         };
-        let unavailable = Denied::Unavailable(seconds(1));
-        let invalid = Denied::Invalid("bad".into());
+        let unavailable = AuthError::Unavailable(seconds(1));
+        let invalid = AuthError::Invalid("bad".into());
         let over = Heard::Over;
         let again = Heard::Unknown(now + ASK_AGAIN);
         for (outcome, held, expected) in [
@@ -335,10 +335,10 @@ mod tests {
                 &login,
                 Heard::Holds(Some(now + seconds(2))),
             ),
-            (word(false, now), &login, over(Denied::Expired)),
-            (Err(&Denied::Missing), &login, over(Denied::Expired)),
-            (Err(&invalid), &changed, over(Denied::Expired)),
-            (Err(&Denied::Revoked), &login, over(Denied::Revoked)),
+            (word(false, now), &login, over(AuthError::Expired)),
+            (Err(&AuthError::Missing), &login, over(AuthError::Expired)),
+            (Err(&invalid), &changed, over(AuthError::Expired)),
+            (Err(&AuthError::Revoked), &login, over(AuthError::Revoked)),
             (Err(&unavailable), &login, over(unavailable.clone())),
             (Err(&unavailable), &changed, again),
         ] {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::authenticator::unix_time;
 use super::credential::Found;
 use super::expiry::{self, ASK_AGAIN, Due, Heard, Held, Policy};
-use super::{Admission, Asking, Authenticator, Check, Context, Credential, Denied};
+use super::{Asking, AuthError, Authenticated, Authenticator, Check, Context, Credential};
 use crate::config::Auth;
 
 /// How often the clock on the wall is looked at: it may have been set.
@@ -19,9 +19,9 @@ impl Authenticator {
     /// second answer, an operator revoked it, or a reload asks for another.
     pub async fn until_over(
         self: Arc<Self>,
-        mut admission: Arc<Admission>,
+        mut admission: Arc<Authenticated>,
         context: Context,
-    ) -> Denied {
+    ) -> AuthError {
         let mut changes = self.changes();
         let (mut ask_at, mut asking) = (None, None);
         loop {
@@ -77,7 +77,7 @@ impl Authenticator {
     /// What [`expiry`] has to know of a credential; `auth` is its policy as it is now.
     pub fn held(
         &self,
-        admission: &Admission,
+        admission: &Authenticated,
         auth: Option<&Arc<Auth>>,
         ask_at: Option<Instant>,
         is_asked: bool,
@@ -103,7 +103,7 @@ impl Authenticator {
     /// stays for one recheck at most: rechecking all at once would flood the authority.
     fn judge_anew(
         self: &Arc<Self>,
-        admission: &mut Arc<Admission>,
+        admission: &mut Arc<Authenticated>,
         auth: Arc<Auth>,
         context: &Context,
     ) -> Option<Asking> {
@@ -122,7 +122,7 @@ impl Authenticator {
     }
 }
 
-async fn answered(asking: &mut Option<Asking>) -> Result<Admission, Denied> {
+async fn answered(asking: &mut Option<Asking>) -> Result<Authenticated, AuthError> {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,

@@ -16,9 +16,9 @@ pub mod revocation;
 pub mod ticket;
 mod token_cache;
 
-pub use authenticated::{Admission, Ticketed};
+pub use authenticated::{Authenticated, Ticketed};
 pub use authenticator::{Asking, Authenticator, Check, context, unix_now, unix_time};
 pub use credential::{Credential, Found, Place};
-pub use error::Denied;
+pub use error::AuthError;
 pub use forward::Context;
 pub use identity::Identity;

@@ -12,7 +12,7 @@ const BURSTS: u32 = 3;
 
 /// The recent refusals of a connection: a client that hurries is asked to wait, one that floods is closed.
 #[derive(Clone, Debug)]
-pub struct Excess {
+pub struct Abuse {
     burst: NonZeroU32,
     /// Refused in each of the last seconds, the present one at `second % SECONDS`.
     refused: [u32; SECONDS as usize],
@@ -20,10 +20,10 @@ pub struct Excess {
     start: Instant,
 }
 
-impl Excess {
+impl Abuse {
     /// Above a limit of this burst.
-    pub fn new(burst: NonZeroU32, now: Instant) -> Excess {
-        Excess {
+    pub fn new(burst: NonZeroU32, now: Instant) -> Abuse {
+        Abuse {
             burst,
             refused: [0; SECONDS as usize],
             second: 0,
@@ -62,7 +62,7 @@ mod tests {
     /// Refusals by the millisecond; whether the last is one too many.
     fn is_persistent(refusals: &[(u64, u32)]) -> bool {
         let start = Instant::now();
-        let mut excess = Excess::new(NonZeroU32::new(10).unwrap(), start);
+        let mut excess = Abuse::new(NonZeroU32::new(10).unwrap(), start);
         let mut judge =
             |&(at, count)| excess.is_persistent(count, start + Duration::from_millis(at));
         let (last, before) = refusals.split_last().unwrap();

@@ -31,7 +31,7 @@ pub struct Limiters {
 
 /// What is limited by a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LimitKind {
     /// `requests`.
     Requests,
     /// `connects`.
@@ -48,7 +48,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct PolicyLimiters {
     policy: RateLimit,
-    /// By [`Kind`].
+    /// By [`LimitKind`].
     limiters: [Option<Arc<Limiter>>; 5],
     seats: Seats,
 }
@@ -132,13 +132,13 @@ impl PolicyLimiters {
     /// Keeps what there was before of the same rate.
     fn new(policy: &RateLimit, before: Option<&Arc<PolicyLimiters>>, seats: &Seats) -> Self {
         let rates = [
-            (Kind::Requests, policy.requests),
-            (Kind::Connects, policy.connects),
-            (Kind::Messages, policy.messages),
-            (Kind::Bytes, policy.bytes),
-            (Kind::Subscriptions, policy.subscriptions),
+            (LimitKind::Requests, policy.requests),
+            (LimitKind::Connects, policy.connects),
+            (LimitKind::Messages, policy.messages),
+            (LimitKind::Bytes, policy.bytes),
+            (LimitKind::Subscriptions, policy.subscriptions),
         ];
-        let limiter = |(kind, rate): (Kind, Option<Rate>)| {
+        let limiter = |(kind, rate): (LimitKind, Option<Rate>)| {
             let rate = rate?;
             let before = before.and_then(|before| before.limiter(kind));
             match before.filter(|limiter| limiter.rate() == rate) {
@@ -162,7 +162,7 @@ impl PolicyLimiters {
     ///
     /// # Errors
     /// The limit that was reached.
-    pub fn check(&self, kind: Kind, key: Key, count: u32) -> Result<(), Exceeded> {
+    pub fn check(&self, kind: LimitKind, key: Key, count: u32) -> Result<(), Exceeded> {
         let Some(limiter) = self.limiter(kind) else {
             return Ok(());
         };
@@ -184,7 +184,7 @@ impl PolicyLimiters {
         self.seats.take(&self.policy, user, address)
     }
 
-    fn limiter(&self, kind: Kind) -> Option<&Arc<Limiter>> {
+    fn limiter(&self, kind: LimitKind) -> Option<&Arc<Limiter>> {
         self.limiters.get(kind as usize)?.as_ref()
     }
 }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// How many a key is allowed from now on.
-    fn left(limiters: &Limiters, policy: &RateLimit, kind: Kind) -> usize {
+    fn left(limiters: &Limiters, policy: &RateLimit, kind: LimitKind) -> usize {
         let limiters = limiters.of(policy);
         let key = Key::connection(1);
         (0..100)
@@ -232,14 +232,17 @@ mod tests {
         let limiters = Limiters::default();
         let before = policy("default", 5, 7);
         limiters.adopt(&policies([before.clone()]));
-        assert_eq!(left(&limiters, &before, Kind::Requests), 5);
-        assert_eq!(left(&limiters, &before, Kind::Connects), 7);
+        assert_eq!(left(&limiters, &before, LimitKind::Requests), 5);
+        assert_eq!(left(&limiters, &before, LimitKind::Connects), 7);
         let after = policy("default", 5, 8);
         limiters.adopt(&policies([after.clone(), policy("other", 5, 7)]));
-        assert_eq!(left(&limiters, &after, Kind::Requests), 0);
-        assert_eq!(left(&limiters, &after, Kind::Connects), 8);
+        assert_eq!(left(&limiters, &after, LimitKind::Requests), 0);
+        assert_eq!(left(&limiters, &after, LimitKind::Connects), 8);
         // Policies and kinds count for themselves.
-        assert_eq!(left(&limiters, &policy("other", 5, 7), Kind::Requests), 5);
+        assert_eq!(
+            left(&limiters, &policy("other", 5, 7), LimitKind::Requests),
+            5
+        );
     }
 
     #[test]
@@ -247,32 +250,32 @@ mod tests {
         let limiters = Limiters::default();
         let policy = policy("default", 5, 7);
         limiters.adopt(&policies([policy.clone()]));
-        assert_eq!(left(&limiters, &policy, Kind::Requests), 5);
+        assert_eq!(left(&limiters, &policy, LimitKind::Requests), 5);
         limiters.adopt(&policies([]));
         assert!(limiters.policies.load().is_empty());
         limiters.adopt(&policies([policy.clone()]));
-        assert_eq!(left(&limiters, &policy, Kind::Requests), 5);
+        assert_eq!(left(&limiters, &policy, LimitKind::Requests), 5);
     }
 
     #[test]
     fn a_request_that_a_reload_overtook_is_limited_all_the_same() {
         let limiters = Limiters::default();
         let gone = policy("gone", 5, 7);
-        assert_eq!(left(&limiters, &gone, Kind::Requests), 5);
-        assert_eq!(left(&limiters, &gone, Kind::Requests), 0);
+        assert_eq!(left(&limiters, &gone, LimitKind::Requests), 5);
+        assert_eq!(left(&limiters, &gone, LimitKind::Requests), 0);
     }
 
     #[test]
     fn what_has_no_rate_is_not_limited() {
         let limiters = Limiters::default();
         let policy = policy("default", 5, 7);
-        assert_eq!(left(&limiters, &policy, Kind::Messages), 100);
+        assert_eq!(left(&limiters, &policy, LimitKind::Messages), 100);
     }
 
     #[test]
     fn who_is_limited_hears_what_the_limit_is() {
         let limiters = Limiters::default().of(&policy("default", 5, 7));
-        let exceeded = limiters.check(Kind::Requests, Key::EVERYBODY, 6);
+        let exceeded = limiters.check(LimitKind::Requests, Key::EVERYBODY, 6);
         let exceeded = exceeded.unwrap_err();
         assert_eq!(Some(exceeded.rate), rate(5));
         assert!(exceeded.wait.is_in_vain);
@@ -306,9 +309,9 @@ mod tests {
         let of = limiters.of(&policy);
         let keeper = tokio::spawn(limiters.clone().keep());
         for number in 0..1000 {
-            let _ = of.check(Kind::Requests, Key::connection(number), 1);
+            let _ = of.check(LimitKind::Requests, Key::connection(number), 1);
         }
-        let limiter = of.limiter(Kind::Requests).unwrap();
+        let limiter = of.limiter(LimitKind::Requests).unwrap();
         assert_eq!(limiter.count(), 1000);
         while limiter.count() > 0 {
             sleep(LOOK).await;

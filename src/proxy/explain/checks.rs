@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::super::auth_context::Entry;
+use super::super::auth_context::AuthOutcome;
 use super::super::enforce::{extras_of, judge_csrf, judge_origin, take_parameters, turned_away};
 use super::super::subprotocol::Subprotocols;
 use super::super::websocket;
@@ -13,7 +13,7 @@ use super::user::{identity_of, verify};
 use super::{Asked, Verdict};
 use crate::config::Auth;
 use crate::policy::auth::credential::{self, Extras};
-use crate::policy::auth::{Admission, Denied, Identity, unix_now};
+use crate::policy::auth::{AuthError, Authenticated, Identity, unix_now};
 use crate::policy::cors::CorsHeaders;
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::session::Services;
@@ -39,7 +39,7 @@ impl Asked<'_> {
     /// Runs the checks of a place, in their one order.
     pub(super) fn check(&self, mut ask: Ask, place: Policies<'_>) -> Result<Passed, Verdict> {
         let (mut passed, mut extras) = (Passed::default(), Extras::default());
-        let mut outcome: Option<Result<Admitted, Denied>> = None;
+        let mut outcome: Option<Result<Admitted, AuthError>> = None;
         let mut progress = Progress::default();
         loop {
             let known = match &outcome {
@@ -135,7 +135,7 @@ impl Asked<'_> {
         &self,
         auths: &[Arc<Auth>],
         extras: &Extras,
-    ) -> Result<Result<Admitted, Denied>, Verdict> {
+    ) -> Result<Result<Admitted, AuthError>, Verdict> {
         let found = credential::find(auths, &self.head.headers, extras);
         if let Some(user) = &self.question.user {
             let found = found.ok().flatten();
@@ -150,7 +150,7 @@ impl Asked<'_> {
         }
         let found = match found {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(Err(Denied::Missing)),
+            Ok(None) => return Ok(Err(AuthError::Missing)),
             Err(denied) => return Ok(Err(denied)),
         };
         let identity = match verify(&found) {
@@ -164,7 +164,7 @@ impl Asked<'_> {
                 )));
             }
         };
-        let admission = Admission {
+        let admission = Authenticated {
             found,
             identity,
             vouched_at: Instant::now(),
@@ -173,7 +173,7 @@ impl Asked<'_> {
         };
         let is_revoked = |shared: &Services| shared.authenticator.is_revoked(&admission);
         if self.world.shared.is_some_and(is_revoked) {
-            return Ok(Err(Denied::Revoked));
+            return Ok(Err(AuthError::Revoked));
         }
         Ok(Ok(Admitted {
             csrf: admission.needs_csrf(),
@@ -187,7 +187,7 @@ impl Asked<'_> {
 fn turned(reason: &Reason<'_>, ask: Ask) -> Verdict {
     match turned_away(reason, ask) {
         Err(problem) => problem.into(),
-        Ok(Entry::TurnedAway(code)) => {
+        Ok(AuthOutcome::TurnedAway(code)) => {
             let why = match reason {
                 Reason::Denied(denied) => denied.detail(),
                 Reason::Unfit(unfit) => unfit.detail(),

@@ -9,7 +9,7 @@ use crate::config::{Auth, AuthKind, KeySource};
 use crate::policy::auth::credential::Found;
 use crate::policy::auth::identity::lookup;
 use crate::policy::auth::jwt::{self, Keys};
-use crate::policy::auth::{Credential, Denied, Identity, api_key, unix_now};
+use crate::policy::auth::{AuthError, Credential, Identity, api_key, unix_now};
 
 /// The user of a question, as the policy that accepts it would name it.
 pub(super) fn identity_of(question: &Question, user: &str, auth: Option<&Arc<Auth>>) -> Identity {
@@ -44,7 +44,7 @@ pub(super) fn identity_of(question: &Question, user: &str, auth: Option<&Arc<Aut
 }
 
 /// The identity of a credential, where no remote authority has to be asked.
-pub(super) fn verify(found: &Found) -> Option<Result<Identity, Denied>> {
+pub(super) fn verify(found: &Found) -> Option<Result<Identity, AuthError>> {
     let Credential::Token(token) = &found.credential else {
         return None;
     };
@@ -56,7 +56,7 @@ pub(super) fn verify(found: &Found) -> Option<Result<Identity, Denied>> {
             Some(match jwt::verify(name, jwt, &keys, token, unix_now()) {
                 jwt::Verdict::Known(identity) => Ok(*identity),
                 jwt::Verdict::Denied(denied) => Err(denied),
-                jwt::Verdict::UnknownKey(_) => Err(Denied::Invalid(
+                jwt::Verdict::UnknownKey(_) => Err(AuthError::Invalid(
                     "the token is signed with another key".into(),
                 )),
             })

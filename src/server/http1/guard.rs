@@ -29,7 +29,7 @@ use crate::server::detect_http::Beginning;
 use crate::server::http1_state::Http1State;
 use crate::server::linger::Linger;
 use crate::server::read_timeout::{ReadTimeout, Verdict};
-use crate::server::tls_stream::Stream;
+use crate::server::tls_stream::MaybeTls;
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
 /// client that sends it earlier is served like any other.
@@ -44,7 +44,7 @@ const AHEAD: usize = 16 * 1024;
 
 /// A connection as the server engine sees it.
 pub struct Http1Guard {
-    io: Stream,
+    io: MaybeTls,
     traffic: Http1State,
     scanner: Scanner,
     /// An answer's head whose names are spelled otherwise than the engine has written them.
@@ -78,7 +78,7 @@ enum State {
 impl Http1Guard {
     /// A wire at the beginning of a connection.
     pub fn new(
-        mut io: Stream,
+        mut io: MaybeTls,
         limits: &config::Limits,
         traffic: Http1State,
         connections: Connections,
@@ -111,7 +111,7 @@ impl Http1Guard {
     }
 
     /// The socket, and what the client sent behind its handshake.
-    pub fn into_parts(mut self) -> (Stream, Bytes) {
+    pub fn into_parts(mut self) -> (MaybeTls, Bytes) {
         self.io.line_mut().demand_nothing();
         (self.io, self.held.freeze())
     }

@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use super::super::detect_http::PREFACE;
 use super::super::lazy_timer::Clock;
-use super::super::tls_stream::Stream;
-use super::conn_state::Board;
+use super::super::tls_stream::MaybeTls;
+use super::conn_state::Http2State;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
 
 /// A connection as the engine sees it.
 pub struct Http2Guard {
-    io: Stream,
+    io: MaybeTls,
     /// Read before the engine was chosen.
     ahead: Bytes,
-    board: Arc<Board>,
+    board: Arc<Http2State>,
     begun: Instant,
     preface_left: usize,
     budget: Budget,
@@ -36,7 +36,7 @@ pub struct Http2Guard {
 
 impl Http2Guard {
     /// For a new connection, of which `ahead` was read.
-    pub fn new(mut io: Stream, ahead: Bytes, limits: &Limits, board: Arc<Board>) -> Self {
+    pub fn new(mut io: MaybeTls, ahead: Bytes, limits: &Limits, board: Arc<Http2State>) -> Self {
         // A connection that takes nothing ends below.
         io.line_mut().demand(limits.body_min_rate);
         Http2Guard {

@@ -28,10 +28,10 @@ use super::client_connection::Connection;
 use super::handler::Handler;
 use super::lazy_timer::Clock;
 use super::read_timeout::KEEP_ALIVE;
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::Abuse;
-use conn_state::Board;
+use conn_state::Http2State;
 use guard::Http2Guard;
 use stream::Common;
 pub use websocket_stream::{Duplex, Promised};
@@ -51,14 +51,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves a connection of which `ahead` was read, until it ends or `stop` lets it finish what is
 /// under way; WebSockets on its streams are under way.
 pub async fn serve(
-    stream: Stream,
+    stream: MaybeTls,
     ahead: Bytes,
     connection: Arc<Connection>,
     limits: &Limits,
     handler: impl Handler,
     mut stop: watch::Receiver<bool>,
 ) {
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Http2State::default());
     let seam = Http2Guard::new(stream, ahead, limits, board.clone());
     let handshake = engine(limits).handshake(seam);
     let Ok(Ok(engine)) = tokio::time::timeout(limits.header_timeout, handshake).await else {
@@ -140,7 +140,7 @@ enum Event {
 
 struct Driver {
     engine: h2::server::Connection<Http2Guard, Bytes>,
-    board: Arc<Board>,
+    board: Arc<Http2State>,
     connection: Arc<Connection>,
     /// The last sign of a stream.
     used: Instant,

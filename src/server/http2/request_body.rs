@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::linger;
 use super::super::read_timeout::ReadTimeout;
-use super::conn_state::Board;
+use super::conn_state::Http2State;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
 use crate::http::RequestViolation;
@@ -43,7 +43,7 @@ pub struct Upload {
     left: Option<u64>,
     data_is_over: bool,
     patience: ReadTimeout,
-    board: Arc<Board>,
+    board: Arc<Http2State>,
     /// How much of the frame under way was counted.
     counted: usize,
     answered: Answered,
@@ -57,7 +57,7 @@ impl Upload {
         stream: RecvStream,
         length: Option<u64>,
         limits: &Limits,
-        board: Arc<Board>,
+        board: Arc<Http2State>,
         answered: Answered,
         wanted: Option<oneshot::Sender<()>>,
         connections: Connections,
@@ -160,7 +160,7 @@ impl Drop for Upload {
     }
 }
 
-async fn linger(mut stream: RecvStream, board: Arc<Board>, _place: Lingering) {
+async fn linger(mut stream: RecvStream, board: Arc<Http2State>, _place: Lingering) {
     let end = Instant::now() + linger::TIME;
     while !board.is_leaving() {
         let deadline = end.min(Instant::now() + linger::SILENCE);

@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use super::super::client_connection::Connection;
 use super::super::handler::Handler;
 use super::super::request_body::RequestBody;
-use super::conn_state::Board;
+use super::conn_state::Http2State;
 use super::request_body::{Answered, Upload};
 use super::response_body;
 use super::websocket_stream::{Duplex, Promised};
@@ -46,11 +46,11 @@ pub struct Common {
     /// The connection, as every exchange on it sees it.
     pub connection: Arc<Connection>,
     limits: Limits,
-    board: Arc<Board>,
+    board: Arc<Http2State>,
 }
 
 impl Common {
-    pub fn new(connection: Arc<Connection>, limits: &Limits, board: Arc<Board>) -> Self {
+    pub fn new(connection: Arc<Connection>, limits: &Limits, board: Arc<Http2State>) -> Self {
         Common {
             connection,
             limits: limits.clone(),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Access, Standing, Then};
+use super::{Access, AuthState, Then};
 use crate::config::Route;
 use crate::error::{Code, Refusal};
-use crate::policy::auth::{Admission, Denied, Identity, credential};
+use crate::policy::auth::{AuthError, Authenticated, Identity, credential};
 use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
 use crate::protocol::Tag;
 use crate::rollout::Transport;
@@ -23,13 +23,13 @@ impl Access {
             return self.greet(cx, Err(denied), effects);
         }
         match self.judge(cx, cx.own_auths()) {
-            Standing::Known(admission) => {
-                self.greet(cx, Ok(Admission::clone(&admission)), effects);
+            AuthState::Known(admission) => {
+                self.greet(cx, Ok(Authenticated::clone(&admission)), effects);
             }
-            Standing::Denied(denied) => self.greet(cx, Err(denied), effects),
-            Standing::Asks(asking) => self.ask(asking, Then::Welcome),
+            AuthState::Denied(denied) => self.greet(cx, Err(denied), effects),
+            AuthState::Asks(asking) => self.ask(asking, Then::Welcome),
             // The policy was taken away meanwhile.
-            Standing::Unasked => effects.push(Effect::Welcome),
+            AuthState::Unasked => effects.push(Effect::Welcome),
         }
     }
 
@@ -37,7 +37,7 @@ impl Access {
     pub fn greet(
         &mut self,
         cx: &Context,
-        outcome: Result<Admission, Denied>,
+        outcome: Result<Authenticated, AuthError>,
         effects: &mut Effects,
     ) {
         match outcome {
@@ -58,7 +58,7 @@ impl Access {
     }
 
     /// Why a client is sent away though it is known which user it is; a close code.
-    fn check_hello(&mut self, cx: &Context, admission: &Admission) -> Option<u16> {
+    fn check_hello(&mut self, cx: &Context, admission: &Authenticated) -> Option<u16> {
         let route = cx.own_route();
         let place = match route {
             Some(route) => Policies::of_route(route),
@@ -126,13 +126,13 @@ impl Access {
         let mut denied = None;
         for auth in &auths {
             match self.judge(cx, std::slice::from_ref(auth)) {
-                Standing::Unasked => {}
-                Standing::Known(admission) => {
-                    let outcome = Ok(Admission::clone(&admission));
+                AuthState::Unasked => {}
+                AuthState::Known(admission) => {
+                    let outcome = Ok(Authenticated::clone(&admission));
                     return self.renewed(cx, subs, (id, before), outcome, effects);
                 }
-                Standing::Denied(why) => denied = Some(why),
-                Standing::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
+                AuthState::Denied(why) => denied = Some(why),
+                AuthState::Asks(asking) => return self.ask(asking, Then::Renew(id, before)),
             }
         }
         match denied {
@@ -147,7 +147,7 @@ impl Access {
         cx: &Context,
         subs: &[Subscription],
         (id, before): (Tag, Option<String>),
-        outcome: Result<Admission, Denied>,
+        outcome: Result<Authenticated, AuthError>,
         effects: &mut Effects,
     ) {
         let admission = match outcome {
@@ -180,7 +180,7 @@ impl Access {
                 continue;
             }
             match self.judge(cx, std::slice::from_ref(&auth)) {
-                Standing::Known(admission)
+                AuthState::Known(admission)
                     if admission.identity.is_same_subject(&known.identity) =>
                 {
                     self.replace(cx, admission, effects);

@@ -14,11 +14,13 @@ use super::accepted::Mode;
 use super::context::Context;
 use super::effect::{Effect, Effects};
 use super::frame::Frame;
-use super::message_limit::Pace;
+use super::message_limit::MessageLimit;
 use crate::config::{Auth, Route, Share};
 use crate::error::{Code, Refusal};
 use crate::hub::{Principal, Scope};
-use crate::policy::auth::{Admission, Asking, Check, Denied, Found, Identity, context, credential};
+use crate::policy::auth::{
+    Asking, AuthError, Authenticated, Check, Found, Identity, context, credential,
+};
 use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::{Input, Tag};
 use credentials::Presented;
@@ -46,7 +48,7 @@ pub(crate) struct Access {
     /// A seat under the caps of a policy, given back with the connection.
     seat: Option<Box<ConnectionPermit>>,
     /// How fast the client has spoken.
-    pub pace: Pace,
+    pub pace: MessageLimit,
 }
 
 /// The first word that is awaited, and what it opens.
@@ -75,18 +77,18 @@ pub(crate) enum Then {
 
 /// Is this still the same user?
 pub(crate) struct Rechecking {
-    pub of: Arc<Admission>,
+    pub of: Arc<Authenticated>,
     pub asking: Asking,
 }
 
 /// What a place's policies say of the client.
-pub(crate) enum Standing {
+pub(crate) enum AuthState {
     /// None asks.
     Unasked,
     /// It is let in.
-    Known(Arc<Admission>),
+    Known(Arc<Authenticated>),
     /// It is not.
-    Denied(Denied),
+    Denied(AuthError),
     /// An authority has to be asked.
     Asks(Asking),
 }
@@ -103,7 +105,7 @@ impl Access {
             ask_again_at: Vec::new(),
             noticed: Vec::new(),
             seat: seat.map(Box::new),
-            pace: Pace::default(),
+            pace: MessageLimit::default(),
         }
     }
 
@@ -174,7 +176,7 @@ impl Access {
     pub fn poll_answer(
         &mut self,
         task: &mut task::Context<'_>,
-    ) -> Poll<(Then, Result<Admission, Denied>)> {
+    ) -> Poll<(Then, Result<Authenticated, AuthError>)> {
         let mut ready = None;
         for (index, question) in self.questions.iter_mut().enumerate() {
             if let Poll::Ready(outcome) = question.asking.as_mut().poll(task) {
@@ -200,23 +202,23 @@ impl Access {
         cx: &Context,
         auths: &[Arc<Auth>],
         effects: &mut Effects,
-    ) -> Standing {
+    ) -> AuthState {
         match self.stands(cx, auths) {
-            Standing::Known(admission) => match self.take_in(cx, &admission, effects) {
-                true => Standing::Known(admission),
-                false => Standing::Denied(Denied::Expired),
+            AuthState::Known(admission) => match self.take_in(cx, &admission, effects) {
+                true => AuthState::Known(admission),
+                false => AuthState::Denied(AuthError::Expired),
             },
             standing => standing,
         }
     }
 
     /// As [`Access::standing`], and remembers no user.
-    pub fn stands(&self, cx: &Context, auths: &[Arc<Auth>]) -> Standing {
+    pub fn stands(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
         match self.judge(cx, auths) {
-            Standing::Denied(denied) if denied.is_guess() => {
+            AuthState::Denied(denied) if denied.is_guess() => {
                 match self.known_otherwise(cx, auths) {
-                    Some(known) => Standing::Known(known),
-                    None => Standing::Denied(denied),
+                    Some(known) => AuthState::Known(known),
+                    None => AuthState::Denied(denied),
                 }
             }
             standing => standing,
@@ -225,7 +227,7 @@ impl Access {
 
     /// The user that one of these policies knows by something that did not come in a message: a token that another policy has
     /// taken there says nothing of them.
-    fn known_otherwise(&self, cx: &Context, auths: &[Arc<Auth>]) -> Option<Arc<Admission>> {
+    fn known_otherwise(&self, cx: &Context, auths: &[Arc<Auth>]) -> Option<Arc<Authenticated>> {
         self.presented.extras.message.as_ref()?;
         let mut known = auths.iter().filter_map(|auth| {
             let known = cx.member().admission(&auth.name)?;
@@ -239,7 +241,7 @@ impl Access {
     pub fn take_in(
         &mut self,
         cx: &Context,
-        admission: &Arc<Admission>,
+        admission: &Arc<Authenticated>,
         effects: &mut Effects,
     ) -> bool {
         match cx.member().admission(&admission.found.auth.name) {
@@ -257,14 +259,14 @@ impl Access {
     }
 
     /// What was presented, judged by these policies.
-    pub fn judge(&self, cx: &Context, auths: &[Arc<Auth>]) -> Standing {
+    pub fn judge(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
         let Some(first) = auths.first() else {
-            return Standing::Unasked;
+            return AuthState::Unasked;
         };
         let (headers, extras) = self.presented.as_came();
         let found = match credential::find_newest(auths, &headers, extras) {
             Ok(found) => found,
-            Err(denied) => return Standing::Denied(denied),
+            Err(denied) => return AuthState::Denied(denied),
         };
         // A ticket was good once; what it stands for holds until something newer comes in a message.
         let is_newer = |found: &Found| found.place == credential::Place::Message;
@@ -284,47 +286,47 @@ impl Access {
         };
         let authenticator = &cx.shared.authenticator;
         let Some(found) = found else {
-            return Standing::Denied(authenticator.missed(&first.name));
+            return AuthState::Denied(authenticator.missed(&first.name));
         };
         let known = cx.member().admission(&found.auth.name);
-        let is_judged = |known: &Arc<Admission>| {
+        let is_judged = |known: &Arc<Authenticated>| {
             known.found.credential == found.credential && known.found.auth == found.auth
         };
         if let Some(known) = known.filter(is_judged) {
-            return Standing::Known(known);
+            return AuthState::Known(known);
         }
         let client = &cx.member().client;
         let context = || context(&client.host, client.proto, &client.remote);
         let check = authenticator.check(auths, found, context);
         // What the ticket's page had sent stands for them under a changed policy too.
         let ticketed = ticket.and_then(|known| known.ticketed.clone());
-        let with_it = |admission: Admission| Admission {
+        let with_it = |admission: Authenticated| Authenticated {
             ticketed,
             ..admission
         };
         match check {
-            Check::Done(Ok(admission)) => Standing::Known(Arc::new(with_it(admission))),
-            Check::Done(Err(denied)) => Standing::Denied(denied),
+            Check::Done(Ok(admission)) => AuthState::Known(Arc::new(with_it(admission))),
+            Check::Done(Err(denied)) => AuthState::Denied(denied),
             Check::Asks(asking) => {
-                Standing::Asks(Box::pin(async move { asking.await.map(with_it) }))
+                AuthState::Asks(Box::pin(async move { asking.await.map(with_it) }))
             }
         }
     }
 
     /// From now on this is the user that the policy knows here.
-    pub fn remember(&mut self, cx: &Context, admission: Arc<Admission>) {
+    pub fn remember(&mut self, cx: &Context, admission: Arc<Authenticated>) {
         cx.member().admit(admission);
         self.watch_at = Some(Instant::now());
     }
 
     /// The same user goes on by this; subscriptions that it no longer suffices for end.
-    pub fn replace(&mut self, cx: &Context, admission: Arc<Admission>, effects: &mut Effects) {
+    pub fn replace(&mut self, cx: &Context, admission: Arc<Authenticated>, effects: &mut Effects) {
         self.remember(cx, admission.clone());
         effects.push(Effect::Renew(admission));
     }
 
     /// Counts the connection for a user that has just become known; false where it has too many.
-    pub fn take_seat_for(&mut self, cx: &Context, admission: &Admission) -> bool {
+    pub fn take_seat_for(&mut self, cx: &Context, admission: &Authenticated) -> bool {
         let Some(seat) = &mut self.seat else {
             return true;
         };
@@ -366,7 +368,7 @@ pub(crate) fn claims_of(route: &Route) -> Option<&[String]> {
 }
 
 /// Whether a subscription's topic is still one of this user's.
-pub(crate) fn still_fits(route: &Route, scope: Scope, admission: &Admission) -> bool {
+pub(crate) fn still_fits(route: &Route, scope: Scope, admission: &Authenticated) -> bool {
     let identity = &admission.identity;
     match scope {
         Scope::Public | Scope::Connection(_) => true,

@@ -6,11 +6,11 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::{Access, Rechecking, Standing};
+use super::{Access, AuthState, Rechecking};
 use crate::error::Refusal;
 use crate::policy::auth::expiry::{self, Due, Heard, Held};
 use crate::policy::auth::{
-    Admission, Check, Credential, Denied, Found, Place, context, credential, unix_time,
+    AuthError, Authenticated, Check, Credential, Found, Place, context, credential, unix_time,
 };
 use crate::session::context::Context;
 use crate::session::effect::{Effect, Effects};
@@ -34,7 +34,7 @@ impl Access {
             match outlook.due {
                 Due::Nothing => {}
                 // What still asks for a user asks by another policy.
-                Due::Over(Denied::Missing) => cx.member().dismiss(auth),
+                Due::Over(AuthError::Missing) => cx.member().dismiss(auth),
                 Due::Over(denied) => lose(cx, auth, &denied, effects),
                 Due::Recheck => self.recheck(cx, &admission),
                 Due::Judge => self.follow_policy(cx, &admission, now, effects),
@@ -71,7 +71,7 @@ impl Access {
     }
 
     /// What [`expiry`] has to know of a user.
-    fn held_of(&self, cx: &Context, admission: &Admission) -> Held {
+    fn held_of(&self, cx: &Context, admission: &Authenticated) -> Held {
         let name = &admission.found.auth.name;
         let mut waiting = self.ask_again_at.iter();
         let ask_at = waiting.find(|(by, _)| by == name).map(|(_, at)| *at);
@@ -104,7 +104,7 @@ impl Access {
         waiting.push((auth.clone(), at));
     }
 
-    fn recheck(&mut self, cx: &Context, admission: &Arc<Admission>) {
+    fn recheck(&mut self, cx: &Context, admission: &Arc<Authenticated>) {
         let client = &cx.member().client;
         let context = context(&client.host, client.proto, &client.remote);
         let asking = cx.shared.authenticator.recheck(admission, context);
@@ -117,7 +117,7 @@ impl Access {
         &mut self,
         cx: &Context,
         auth: &Arc<str>,
-        outcome: Result<Admission, Denied>,
+        outcome: Result<Authenticated, AuthError>,
         now: Instant,
         effects: &mut Effects,
     ) {
@@ -139,7 +139,7 @@ impl Access {
                 if let Ok(admission) = outcome {
                     let is_newer = admission.found.place == Place::Message;
                     let ticketed = known.ticketed.clone().filter(|_| !is_newer);
-                    let admission = Admission {
+                    let admission = Authenticated {
                         ticketed: admission.ticketed.clone().or(ticketed),
                         ..admission
                     };
@@ -174,7 +174,7 @@ impl Access {
     fn follow_policy(
         &mut self,
         cx: &Context,
-        admission: &Arc<Admission>,
+        admission: &Arc<Authenticated>,
         now: Instant,
         effects: &mut Effects,
     ) {
@@ -194,7 +194,7 @@ impl Access {
         };
         let found = match found {
             Ok(Some(found)) => found,
-            Ok(None) => return self.rechecked(cx, &name, Err(Denied::Missing), now, effects),
+            Ok(None) => return self.rechecked(cx, &name, Err(AuthError::Missing), now, effects),
             Err(denied) => return self.rechecked(cx, &name, Err(denied), now, effects),
         };
         if let (Some(every), Credential::Inputs(_)) = (auth.recheck(), &found.credential)
@@ -221,10 +221,10 @@ impl Access {
     /// A reload asks for a user where no policy did, or by another policy.
     fn enter_anew(&mut self, cx: &Context, effects: &mut Effects) {
         match self.standing(cx, cx.own_auths(), effects) {
-            Standing::Unasked | Standing::Known(_) => {}
-            Standing::Denied(denied) => effects.push(Effect::Close(denied.close_code(), "")),
+            AuthState::Unasked | AuthState::Known(_) => {}
+            AuthState::Denied(denied) => effects.push(Effect::Close(denied.close_code(), "")),
             // The handshake waits for such an answer better than a session can.
-            Standing::Asks(_) => effects.push(Effect::Close(4201, "")),
+            AuthState::Asks(_) => effects.push(Effect::Close(4201, "")),
         }
     }
 }
@@ -233,13 +233,13 @@ impl Access {
 pub(crate) fn drop_revoked(cx: &Context, effects: &mut Effects) {
     for admission in cx.member().admissions() {
         if !effects.closes() && cx.shared.authenticator.is_revoked(&admission) {
-            lose(cx, &admission.found.auth.name, &Denied::Revoked, effects);
+            lose(cx, &admission.found.auth.name, &AuthError::Revoked, effects);
         }
     }
 }
 
 /// A user is not valid any more: its connection ends, or only what it had subscribed to.
-fn lose(cx: &Context, auth: &Arc<str>, denied: &Denied, effects: &mut Effects) {
+fn lose(cx: &Context, auth: &Arc<str>, denied: &AuthError, effects: &mut Effects) {
     cx.member().dismiss(auth);
     let is_own = cx.realm.is_stream() || cx.rules().auth.iter().any(|own| own.name == *auth);
     effects.push(match is_own {

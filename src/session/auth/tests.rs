@@ -25,7 +25,7 @@ async fn what_may_change_the_user_waits_for_what_is_asked() {
         ch: 1,
     };
     assert_eq!(access.hold(auth()), Some(auth()));
-    let (answer, answered) = tokio::sync::oneshot::channel::<Denied>();
+    let (answer, answered) = tokio::sync::oneshot::channel::<AuthError>();
     let asking = async { Err(answered.await.expect("an answer")) };
     access.ask(Box::pin(asking), Then::Frame(Box::new(sub())));
     assert_eq!((access.subs_asked(), access.reqs_asked()), (1, 0));
@@ -36,7 +36,7 @@ async fn what_may_change_the_user_waits_for_what_is_asked() {
     assert!(!access.may_read());
     assert_eq!(access.hold(unsub()), None);
     assert_eq!(access.release(), []);
-    answer.send(Denied::Missing).expect("it is waited for");
+    answer.send(AuthError::Missing).expect("it is waited for");
     let (then, _) = std::future::poll_fn(|task| access.poll_answer(task)).await;
     assert!(matches!(then, Then::Frame(_)));
     assert_eq!(access.release(), [auth(), unsub()]);

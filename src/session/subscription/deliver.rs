@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Desk, Subscription, Traced, Verdict};
+use super::{FrameBatch, Subscription, Traced, Verdict};
 use crate::config::{DeliverMode, Emit, Poll, Slow, Source};
 use crate::event::{Event, GapWhy, Kind};
 use crate::hub::Progress;
@@ -62,7 +62,7 @@ impl Subscription {
     }
 
     /// The newest document in place of all patches to it; a gap that waits comes before.
-    fn deliver_document(&mut self, desk: &mut Desk<'_>) -> Verdict {
+    fn deliver_document(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
         let mut entries = std::mem::take(&mut desk.scratch);
         let mut verdict = Verdict::Waits;
         while verdict == Verdict::Waits && self.subscriber.is_behind() {
@@ -88,7 +88,7 @@ impl Subscription {
         verdict
     }
 
-    pub(super) fn deliver(&mut self, desk: &mut Desk<'_>) -> Verdict {
+    pub(super) fn deliver(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
         if self.subscriber.is_let_go() {
             return self.overrun(desk);
         }
@@ -137,7 +137,7 @@ impl Subscription {
     }
 
     /// Goes on where its client was too slow, or memory has run short.
-    fn overrun(&mut self, desk: &mut Desk<'_>) -> Verdict {
+    fn overrun(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
         let is_told = desk.codec.has_words() || self.is_polled();
         if !is_told && self.subscriber.has_lost() {
             return Verdict::Lost(GapWhy::Slow);
@@ -155,7 +155,7 @@ impl Subscription {
     }
 
     /// Adds one entry. Returns the loss that the protocol has no word for.
-    pub(super) fn emit(&mut self, event: &Event, desk: &mut Desk<'_>) -> Option<GapWhy> {
+    pub(super) fn emit(&mut self, event: &Event, desk: &mut FrameBatch<'_>) -> Option<GapWhy> {
         if let Kind::Gap { why, .. } = &event.kind
             && !desk.codec.has_words()
         {

@@ -19,7 +19,7 @@ pub(in crate::session) struct Traced {
 }
 
 /// What a subscription needs of its session to go on.
-pub(in crate::session) struct Desk<'a> {
+pub(in crate::session) struct FrameBatch<'a> {
     pub codec: &'a mut dyn Codec,
     pub now: Instant,
     pub out: &'a mut Outbox,
@@ -36,7 +36,7 @@ pub(in crate::session) struct Desk<'a> {
 /// Bytes that may be added in one round, as a soft limit.
 pub(in crate::session) const BATCH_BYTES: usize = 256 * 1024;
 
-impl Desk<'_> {
+impl FrameBatch<'_> {
     /// Whether this round has no room left.
     pub fn is_full(&self) -> bool {
         self.frames == 0 || self.out.bytes() >= BATCH_BYTES

@@ -37,7 +37,7 @@ upstream = "app"
 source = "sse"
 "#;
 
-fn somebody() -> crate::session::Opening {
+fn somebody() -> crate::session::Accepted {
     let mut opening = example();
     opening.handshake.candidate.cookie = Some("unit".into());
     opening

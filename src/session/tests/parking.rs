@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event};
-use crate::session::accepted::{Opening, example};
+use crate::session::accepted::{Accepted, example};
 use crate::session::keep::{Keep, SecretId};
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -14,8 +14,8 @@ fn id(last: u8) -> SecretId {
     SecretId([last; 16])
 }
 
-fn kept(last: u8) -> Opening {
-    Opening {
+fn kept(last: u8) -> Accepted {
+    Accepted {
         keep: Some(Keep {
             id: id(last),
             window: WINDOW,

@@ -8,7 +8,7 @@ use super::FILE;
 use super::support::{World, document, event, first_document};
 use crate::error::Code;
 use crate::event::{End, GapWhy};
-use crate::session::accepted::{Mode, Opening, SingleForm};
+use crate::session::accepted::{Accepted, Mode, SingleForm};
 
 const RAW: SingleForm = SingleForm::Raw { wrap: false };
 
@@ -21,7 +21,7 @@ fn end(code: Code, is_final: bool) -> End {
     }
 }
 
-fn after(mut opening: Opening, position: &str) -> Opening {
+fn after(mut opening: Accepted, position: &str) -> Accepted {
     if let Mode::Single { after, .. } = &mut opening.mode {
         *after = Some(position.into());
     }

@@ -5,7 +5,7 @@ use crate::protocol::raw::Plain;
 use crate::session::access_record::AccessRecord;
 use crate::session::auth::Access;
 use crate::session::connection::Session;
-use crate::session::handle::Member;
+use crate::session::handle::SessionHandle;
 use crate::session::subscription::Subscription;
 
 /// What every idle session has on the heap, beside its socket's own registration. The allocator gives 16 bytes at a time, so
@@ -15,7 +15,11 @@ use crate::session::subscription::Subscription;
 fn an_idle_session_is_small() {
     let sizes = [
         ("the task's future", size_of::<Session>(), 512 - 104),
-        ("the member in its Arc", size_of::<Member>() + 16, 440),
+        (
+            "the member in its Arc",
+            size_of::<SessionHandle>() + 16,
+            440,
+        ),
         ("what is known of users", size_of::<Access>(), 328),
         ("what the log says", size_of::<AccessRecord>(), 56),
         ("the timer", size_of::<tokio::time::Sleep>(), 120),

@@ -24,7 +24,7 @@ use crate::rollout::change::StageChange;
 use crate::rollout::controller::plans;
 use crate::rollout::{Stage, StageState, Stages};
 use crate::router::{InForce, RouteTable};
-use crate::session::accepted::{Mode, Opening, SingleForm, example};
+use crate::session::accepted::{Accepted, Mode, SingleForm, example};
 use crate::session::registry::Sessions;
 use crate::session::{Presented, Services, run};
 use crate::telemetry::Telemetry;
@@ -132,12 +132,12 @@ impl World {
         }]);
     }
 
-    pub fn connect(&self, opening: Opening) -> impl Future<Output = Client> {
+    pub fn connect(&self, opening: Accepted) -> impl Future<Output = Client> {
         self.connect_narrow(opening, 1 << 20)
     }
 
     /// To a client that leaves so many bytes unread, and takes no more.
-    pub async fn connect_narrow(&self, opening: Opening, room: usize) -> Client {
+    pub async fn connect_narrow(&self, opening: Accepted, room: usize) -> Client {
         self.connect_judged_by(self.shared.in_force.load_full(), opening, room)
             .await
     }
@@ -146,7 +146,7 @@ impl World {
     pub async fn connect_judged_by(
         &self,
         in_force: Arc<InForce>,
-        opening: Opening,
+        opening: Accepted,
         room: usize,
     ) -> Client {
         let (transport, far) = memory::pair(room);
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// A client whose session counts how often it is woken.
-    pub async fn connect_counted(&self, opening: Opening) -> (Client, Arc<AtomicUsize>) {
+    pub async fn connect_counted(&self, opening: Accepted) -> (Client, Arc<AtomicUsize>) {
         let (transport, far) = memory::pair(1 << 20);
         let in_force = self.shared.in_force.load_full();
         let mut session = Box::pin(run(transport, opening, in_force, self.shared.clone()));
@@ -171,11 +171,11 @@ impl World {
     }
 
     /// A handshake on a bridged route's own path, as it is judged now.
-    pub fn single(&self, url: &str, form: SingleForm) -> Opening {
+    pub fn single(&self, url: &str, form: SingleForm) -> Accepted {
         let path = url.split('?').next().unwrap_or(url);
         let routes = &self.shared.in_force.load().routes;
         let found = routes.find("app.example", &hyper::Method::GET, path);
-        Opening {
+        Accepted {
             mode: Mode::Single {
                 found: found.expect("a route"),
                 url: url.into(),

@@ -79,7 +79,7 @@ impl World {
     }
 
     pub fn join_as(&self, target: Target, credentials: Credentials, start: Start) -> Listener {
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(WakeFlag::default());
         let joined = self
             .hub
             .join(Arc::new(target), credentials, start, None, signal.clone());
@@ -215,7 +215,7 @@ pub fn header(head: &str, name: &str) -> Option<String> {
 /// A subscriber, and what it got but was not asked for yet.
 pub struct Listener {
     subscriber: Subscriber,
-    signal: Arc<Signal>,
+    signal: Arc<WakeFlag>,
     waiting: VecDeque<String>,
 }
 
@@ -313,7 +313,7 @@ impl Listener {
     }
 }
 
-async fn rung(signal: &Signal) {
+async fn rung(signal: &WakeFlag) {
     poll_fn(|cx| match signal.poll_rung(cx) {
         true => Progress::Ready(()),
         false => Progress::Pending,

@@ -16,7 +16,7 @@ use super::outlier_detection::Outcome;
 use super::server::Server;
 use crate::config::Authority;
 use crate::error::{Error, Kind, Side};
-use crate::upstream::pool::response_body::Answer;
+use crate::upstream::pool::response_body::ResponseBody;
 
 /// See the page's head. Its server counts one request more until this is dropped.
 pub struct Lease {
@@ -102,21 +102,21 @@ impl InFlight {
 }
 
 /// The body of an answer, and what it holds.
-pub struct Held<F> {
-    body: Answer,
+pub struct InFlightBody<F> {
+    body: ResponseBody,
     hold: Option<InFlight>,
     broke: F,
 }
 
-impl<F: Fn(hyper::Error) -> Error> Held<F> {
+impl<F: Fn(hyper::Error) -> Error> InFlightBody<F> {
     /// `broke` makes the error of a body that stopped before its end.
-    pub fn new(body: Answer, hold: InFlight, broke: F) -> Self {
+    pub fn new(body: ResponseBody, hold: InFlight, broke: F) -> Self {
         let hold = (!body.is_end_stream()).then_some(hold);
-        Held { body, hold, broke }
+        InFlightBody { body, hold, broke }
     }
 }
 
-impl<F: Fn(hyper::Error) -> Error + Unpin> hyper::body::Body for Held<F> {
+impl<F: Fn(hyper::Error) -> Error + Unpin> hyper::body::Body for InFlightBody<F> {
     type Data = Bytes;
     type Error = Error;
 

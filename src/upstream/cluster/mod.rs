@@ -29,7 +29,7 @@ use consistent_hash::Ring;
 pub use hash_key::ClientAddress;
 pub(crate) use health_checker::Checker;
 pub use in_flight::InFlight;
-pub(crate) use in_flight::{Held, Lease};
+pub(crate) use in_flight::{InFlightBody, Lease};
 use limits::{Admitted, Budget};
 use load_balancer::Candidate;
 use outlier_detection::{Outcome, Turn};
@@ -56,7 +56,7 @@ pub(crate) struct Cluster {
 }
 
 /// A request on its way to a server.
-pub(crate) struct Trip<'f> {
+pub(crate) struct Attempts<'f> {
     fleet: &'f Arc<Cluster>,
     /// Hash of the request, where the fleet spreads by one.
     key: Option<Vec<u8>>,
@@ -169,13 +169,13 @@ impl Cluster {
     }
 
     /// A request sets out.
-    pub fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Trip<'_> {
+    pub fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Attempts<'_> {
         self.retries().count(Instant::now());
         let key = match &self.balance {
             Balance::Hash(key) => hash_key::find(key, head, purpose).map(|key| key.into_owned()),
             Balance::RoundRobin | Balance::LeastRequests => None,
         };
-        Trip {
+        Attempts {
             fleet: self,
             key,
             first: None,
@@ -278,7 +278,7 @@ impl Cluster {
     }
 }
 
-impl Trip<'_> {
+impl Attempts<'_> {
     /// Goes to that server first, unless its checks say that it is not well.
     pub fn stay_where(&mut self, is_there: impl Fn(&config::Authority) -> bool) {
         let is_it =

@@ -4,25 +4,25 @@ use hyper::header::UPGRADE;
 use hyper::{Request, Response, StatusCode, Version};
 
 use super::http1::{Http1, State, Unanswered};
-use super::http2_pool::Place;
+use super::http2_pool::StreamPermit;
 use super::pins::Release;
 use super::replayable_body::ReplayableBody;
-use super::response_body::{Answer, Way};
+use super::response_body::{ResponseBody, Way};
 use crate::http::RequestViolation;
 use crate::http::parser::response::ResponseViolation;
 
 pub(super) async fn multiplex(
-    mut place: Place,
+    mut place: StreamPermit,
     request: Request<ReplayableBody>,
     fields_limit: usize,
-) -> Result<Response<Answer>, Unanswered> {
+) -> Result<Response<ResponseBody>, Unanswered> {
     let answer = place.ask(request).await?;
     if answer.headers().len() > fields_limit {
         return Err(Unanswered::Refused(
             ResponseViolation::Shape(RequestViolation::TooManyFields).detail(),
         ));
     }
-    Ok(answer.map(|body| Answer::new(body, Way::Shared { _place: place })))
+    Ok(answer.map(|body| ResponseBody::new(body, Way::Shared { _place: place })))
 }
 
 pub(super) async fn exchange(
@@ -30,7 +30,7 @@ pub(super) async fn exchange(
     request: Request<ReplayableBody>,
     lent: &ReplayableBody,
     mut release: Release,
-) -> Result<Response<Answer>, Unanswered> {
+) -> Result<Response<ResponseBody>, Unanswered> {
     let is_upgrade = request.headers().contains_key(UPGRADE);
     let answer = connection.ask(request).await?;
     release.pins = release
@@ -58,5 +58,5 @@ pub(super) async fn exchange(
         }
         State::Busy => Way::Held(connection, release),
     };
-    Ok(answer.map(|body| Answer::new(body, way)))
+    Ok(answer.map(|body| ResponseBody::new(body, way)))
 }

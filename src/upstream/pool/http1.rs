@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::bound;
 use super::guard::{Question, Strict};
 use super::replayable_body::ReplayableBody;
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
 const READ_AHEAD: usize = 128 * 1024;
@@ -67,7 +67,7 @@ pub(crate) enum Unanswered {
 impl Http1 {
     /// Puts the engine over a new connection.
     pub(crate) async fn over(
-        stream: Stream,
+        stream: MaybeTls,
         fields_limit: usize,
     ) -> Result<Box<Self>, hyper::Error> {
         let address = stream.address;

@@ -13,7 +13,7 @@ use tokio_util::io::InspectReader;
 
 use super::peer_settings::PeerSettings;
 use super::replayable_body::ReplayableBody;
-use super::tls_stream::Stream;
+use super::tls_stream::MaybeTls;
 use crate::error::{Error, Kind};
 
 /// Streams of one connection, at most, whatever the backend allows: another connection is made for more.
@@ -37,7 +37,7 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     /// Puts the engine over a new connection, and waits until the backend allows a stream.
-    pub(crate) async fn over(stream: Stream) -> Result<Self, Error> {
+    pub(crate) async fn over(stream: MaybeTls) -> Result<Self, Error> {
         let (tell, mut limit) = watch::channel(0);
         let (mut settings, mut is_first) = (PeerSettings::default(), true);
         let stream = InspectReader::new(stream, move |bytes: &[u8]| {

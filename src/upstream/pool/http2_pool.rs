@@ -77,7 +77,7 @@ struct Waiter {
 /// What comes of waiting.
 pub(crate) enum Turn {
     /// A place.
-    Place(Place),
+    Place(StreamPermit),
     /// A connection is to be made.
     Dial(Dial),
     /// The server chose HTTP/1.1.
@@ -88,12 +88,12 @@ pub(crate) enum Turn {
 
 /// A place, or the turn that is waited for.
 pub(crate) enum Asked {
-    Now(Place),
+    Now(StreamPermit),
     Later(oneshot::Receiver<Turn>),
 }
 
 /// A place among the streams of a connection; given back when this is dropped.
-pub(crate) struct Place {
+pub(crate) struct StreamPermit {
     sender: SendRequest<ReplayableBody>,
     /// `None` where the connection is this request's own.
     of: Option<(H2Pool, u64)>,
@@ -123,7 +123,7 @@ impl H2Pool {
     }
 
     /// Takes a connection in, and the first place on it.
-    pub(crate) fn add(&self, connection: Http2, address: SocketAddr) -> Place {
+    pub(crate) fn add(&self, connection: Http2, address: SocketAddr) -> StreamPermit {
         let Http2 { sender, mut limit } = connection;
         let now = Instant::now();
         let mut state = self.lock();
@@ -178,10 +178,10 @@ impl H2Pool {
         is_left
     }
 
-    fn place(&self, state: &mut State, at: usize) -> Place {
+    fn place(&self, state: &mut State, at: usize) -> StreamPermit {
         let member = &mut state.open[at];
         member.streams += 1;
-        Place {
+        StreamPermit {
             sender: member.sender.clone(),
             of: Some((self.clone(), member.number)),
         }
@@ -299,10 +299,10 @@ impl Drop for Dial {
     }
 }
 
-impl Place {
+impl StreamPermit {
     /// The only place on a connection that is not shared.
-    pub(crate) fn alone(connection: Http2) -> Place {
-        Place {
+    pub(crate) fn alone(connection: Http2) -> StreamPermit {
+        StreamPermit {
             sender: connection.sender,
             of: None,
         }
@@ -355,7 +355,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let Some((trunk, number)) = &self.of else {
             return;

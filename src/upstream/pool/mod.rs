@@ -41,13 +41,13 @@ use exchange::{exchange, multiplex};
 use host::HostPool;
 use http1::{Http1, Unanswered};
 use http2::{Http2, Refused};
-use http2_pool::{Asked, Place, Turn};
+use http2_pool::{Asked, StreamPermit, Turn};
 use pins::{Pins, Release};
 use replayable_body::ReplayableBody;
-use response_body::Answer;
+use response_body::ResponseBody;
 use settings::Settings;
 use tls::Tls;
-use tls_stream::Stream;
+use tls_stream::MaybeTls;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
@@ -73,7 +73,7 @@ struct Wants {
 /// A connection for one request.
 enum Carrier {
     Http1(Box<Http1>),
-    Http2(Place),
+    Http2(StreamPermit),
 }
 
 /// What few requests await. Boxed: it is large, and the compiler would check all of it once more for each caller that awaits
@@ -119,7 +119,7 @@ impl Pool {
         mut request: Request<ReplayableBody>,
         lent: &ReplayableBody,
         pins: Option<&Pins>,
-    ) -> Result<Response<Answer>, Error> {
+    ) -> Result<Response<ResponseBody>, Error> {
         let depot = self.depot(server);
         let mut wants = Wants {
             may_use_http2: self.settings.http2 && !request.headers().contains_key(UPGRADE),
@@ -240,7 +240,7 @@ impl Pool {
         let carrier = match self.open(server, depot, wants.may_use_http2).await? {
             Opened::Http1(connection) => Carrier::Http1(connection),
             Opened::Http2(connection, _) if wants.is_alone => {
-                Carrier::Http2(Place::alone(connection))
+                Carrier::Http2(StreamPermit::alone(connection))
             }
             Opened::Http2(connection, address) => {
                 Carrier::Http2(depot.trunk.add(connection, address))
@@ -329,20 +329,20 @@ impl Pool {
         server: &Authority,
         depot: &Arc<HostPool>,
         may_use_http2: bool,
-    ) -> Result<Stream, Error> {
+    ) -> Result<MaybeTls, Error> {
         let refused = |error: io::Error| Error::upstream(Kind::Connect, error.to_string());
         if let Some(path) = server.socket() {
             let stream = connect_unix(path).await.map_err(refused)?;
-            return Ok(Stream::unix(stream, may_use_http2));
+            return Ok(MaybeTls::unix(stream, may_use_http2));
         }
         let connected = connect(addresses(depot, &self.guide).await?).await;
         let (address, stream) = connected.map_err(refused)?;
         if !server.is_https {
-            return Ok(Stream::plain(address, stream, may_use_http2));
+            return Ok(MaybeTls::plain(address, stream, may_use_http2));
         }
         let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
         let stream = tls.await?.shake(stream, server, may_use_http2).await?;
-        Ok(Stream::tls(address, stream))
+        Ok(MaybeTls::tls(address, stream))
     }
 
     fn depot(&self, server: &Authority) -> Arc<HostPool> {

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::http1::{Http1, State, Task};
-use super::http2_pool::Place;
+use super::http2_pool::StreamPermit;
 use super::pins::Release;
 
 /// Its reader drives the connection. At its end the connection is kept for the next request, or closed where it may carry none;
 /// dropped before its end, it closes the connection.
 ///
 /// A break is reported one poll later: a reader that closes its own connection for it has then sent on what came before.
-pub(crate) struct Answer {
+pub(crate) struct ResponseBody {
     body: Incoming,
     way: Way,
     failed: Option<hyper::Error>,
@@ -29,12 +29,12 @@ pub(crate) enum Way {
     /// A task that ends with the answer.
     Apart { _task: Task },
     /// The task of a connection that others use too.
-    Shared { _place: Place },
+    Shared { _place: StreamPermit },
 }
 
-impl Answer {
+impl ResponseBody {
     pub(crate) fn new(body: Incoming, way: Way) -> Self {
-        let mut answer = Answer {
+        let mut answer = ResponseBody {
             body,
             way,
             failed: None,
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

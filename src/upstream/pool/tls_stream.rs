@@ -14,7 +14,7 @@ use super::tls;
 /// In place of the address of a socket on this machine.
 pub(crate) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-pub(crate) struct Stream {
+pub(crate) struct MaybeTls {
     /// The other end.
     pub(crate) address: SocketAddr,
     /// Whether it speaks HTTP/2, as agreed upon or known before.
@@ -28,9 +28,9 @@ enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl MaybeTls {
     pub(crate) fn plain(address: SocketAddr, stream: TcpStream, is_http2: bool) -> Self {
-        Stream {
+        MaybeTls {
             address,
             is_http2,
             io: Io::Plain(stream),
@@ -38,7 +38,7 @@ impl Stream {
     }
 
     pub(crate) fn unix(stream: UnixStream, is_http2: bool) -> Self {
-        Stream {
+        MaybeTls {
             address: NOWHERE,
             is_http2,
             io: Io::Unix(stream),
@@ -46,7 +46,7 @@ impl Stream {
     }
 
     pub(crate) fn tls(address: SocketAddr, stream: TlsStream<TcpStream>) -> Self {
-        Stream {
+        MaybeTls {
             address,
             is_http2: tls::chose_http2(&stream),
             io: Io::Tls(Box::new(stream)),
@@ -54,7 +54,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for MaybeTls {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for MaybeTls {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -5,10 +5,10 @@ use hyper::header::{COOKIE, HeaderValue};
 
 use crate::config::{Auth, CredentialSource};
 use crate::http::reserved_params;
-use crate::policy::auth::Denied;
+use crate::policy::auth::AuthError;
 
 /// A cookie's value. One that is there twice with different values may have been planted by another host of the domain.
-pub(super) fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, Denied> {
+pub(super) fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, AuthError> {
     let mut values = pairs(headers).filter_map(|pair| {
         let (found, value) = pair.split_at_checked(end_of_name(pair)?)?;
         (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).map(<[u8]>::trim_ascii))?
@@ -17,13 +17,13 @@ pub(super) fn only_cookie(headers: &HeaderMap, name: &str) -> Result<Option<Stri
         return Ok(None);
     };
     if !values.all(|value| value == first) {
-        return Err(Denied::Invalid(
+        return Err(AuthError::Invalid(
             "a cookie is there twice with different values".into(),
         ));
     }
     match std::str::from_utf8(first) {
         Ok(value) if value.is_ascii() => Ok(Some(value.to_owned()).filter(|v| !v.is_empty())),
-        _ => Err(Denied::Invalid(
+        _ => Err(AuthError::Invalid(
             "a credential holds bytes beyond ASCII".into(),
         )),
     }

@@ -19,15 +19,15 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::Denied;
+use super::AuthError;
 use super::credential::Inputs;
 use super::identity::Identity;
 use crate::config;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Purpose, Upstreams};
-use request::Question;
+use request::AuthRequest;
 pub use request::{Context, request};
-pub use response::{Answer, judge};
+pub use response::{AuthResponse, judge};
 use single_flight::{Landing, State};
 
 /// From the question to the end of its answer.
@@ -41,14 +41,14 @@ const NEWS: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "the backend does not know these credentials: log in there";
 
 /// What came of a question.
-pub type Verdict = Result<Vouched, Denied>;
+pub type Verdict = Result<Verified, AuthError>;
 
 /// An answer that is on its way. Dropping it takes it from no other waiter.
 pub type Asking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// A verified identity, and when it was verified last.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Vouched {
+pub struct Verified {
     /// The identity.
     pub identity: Arc<Identity>,
     /// When the authority was asked. The next recheck is due a `recheck` after it, not after the last one: its answer may have
@@ -107,12 +107,12 @@ impl Authority {
     ///
     /// While the authority is out of reach, `known` stays valid with the same instant, until `stale_if_error` after the recheck
     /// that was due.
-    pub fn recheck(self: &Arc<Self>, inputs: Inputs, context: Context, known: Vouched) -> Asking {
+    pub fn recheck(self: &Arc<Self>, inputs: Inputs, context: Context, known: Verified) -> Asking {
         let asked = self.find(inputs, context, self.forward.recheck / 2);
         let good_for = self.forward.good_for();
         Box::pin(async move {
             match asked.answer().await {
-                Err(Denied::Unavailable(_)) if known.at.elapsed() < good_for => Ok(known),
+                Err(AuthError::Unavailable(_)) if known.at.elapsed() < good_for => Ok(known),
                 verdict => verdict,
             }
         })
@@ -130,7 +130,7 @@ impl Authority {
     }
 
     fn find(self: &Arc<Self>, inputs: Inputs, context: Context, age: Duration) -> Asked {
-        let question = Question::new(&self.auth, inputs, context);
+        let question = AuthRequest::new(&self.auth, inputs, context);
         let mut state = self.state();
         if let Some(verdict) = state.recall(&question.key, age, Instant::now()) {
             return Asked::Now(verdict);
@@ -150,7 +150,7 @@ impl Authority {
         Asked::Soon(Box::pin(single_flight::wait(answer)))
     }
 
-    async fn fly(self: Arc<Self>, question: Question, landing: Landing) {
+    async fn fly(self: Arc<Self>, question: AuthRequest, landing: Landing) {
         let asked = async {
             // Never closed.
             let _turn = self.turns.acquire().await;
@@ -160,7 +160,7 @@ impl Authority {
         let (answer, bytes, at) = match timeout(PATIENCE, asked).await {
             Ok(((answer, bytes), at)) => (answer, bytes, at),
             Err(_) => {
-                let answer = Answer::Failed("no whole answer within 2 s".into());
+                let answer = AuthResponse::Failed("no whole answer within 2 s".into());
                 (answer, 0, (Instant::now(), SystemTime::now()))
             }
         };
@@ -168,8 +168,8 @@ impl Authority {
     }
 
     /// One request, and what its answer says; with the length of its body.
-    async fn put(&self, question: &Question) -> (Answer, usize) {
-        let failed = |why: Cow<'static, str>| (Answer::Failed(why), 0);
+    async fn put(&self, question: &AuthRequest) -> (AuthResponse, usize) {
+        let failed = |why: Cow<'static, str>| (AuthResponse::Failed(why), 0);
         let request = match question.request(&self.forward) {
             Ok(request) => request,
             Err(error) => return failed(error.detail),
@@ -197,26 +197,26 @@ impl Authority {
         (answer, body.len())
     }
 
-    fn verdict(&self, answer: Answer, (at, wall): (Instant, SystemTime)) -> Verdict {
+    fn verdict(&self, answer: AuthResponse, (at, wall): (Instant, SystemTime)) -> Verdict {
         match answer {
-            Answer::Known(identity) => {
+            AuthResponse::Known(identity) => {
                 self.telemetry.edge.authority_answered(&self.auth, true);
                 let unix = wall.duration_since(UNIX_EPOCH);
-                Ok(Vouched {
+                Ok(Verified {
                     identity,
                     at,
                     unix: unix.map_or(0, |since| since.as_secs()),
                 })
             }
-            Answer::Unknown => {
+            AuthResponse::Unknown => {
                 self.telemetry.edge.authority_answered(&self.auth, false);
-                Err(Denied::Invalid(UNKNOWN.into()))
+                Err(AuthError::Invalid(UNKNOWN.into()))
             }
-            Answer::Beside(why) => {
+            AuthResponse::Beside(why) => {
                 self.failed(why);
-                Err(Denied::Invalid(UNKNOWN.into()))
+                Err(AuthError::Invalid(UNKNOWN.into()))
             }
-            Answer::Failed(why) => {
+            AuthResponse::Failed(why) => {
                 self.failed(why);
                 Err(come_back())
             }
@@ -254,6 +254,6 @@ impl Asked {
 }
 
 /// Spread, so that refused clients do not all come back at once.
-fn come_back() -> Denied {
-    Denied::Unavailable(Duration::from_millis(fastrand::u64(1000..=5000)))
+fn come_back() -> AuthError {
+    AuthError::Unavailable(Duration::from_millis(fastrand::u64(1000..=5000)))
 }

@@ -39,11 +39,11 @@ pub fn request(
     inputs: Inputs,
     context: Context,
 ) -> Result<Request<Body>, Error> {
-    Question::new("", inputs, context).request(forward)
+    AuthRequest::new("", inputs, context).request(forward)
 }
 
 /// What the authority is asked.
-pub struct Question {
+pub struct AuthRequest {
     inputs: Inputs,
     context: Context,
     /// Digest of the inputs.
@@ -52,7 +52,7 @@ pub struct Question {
     pub key: Key,
 }
 
-impl Question {
+impl AuthRequest {
     /// The question of one `[auth]`.
     pub fn new(auth: &str, inputs: Inputs, context: Context) -> Self {
         let credential = Credential::Inputs(inputs.clone()).digest();
@@ -67,7 +67,7 @@ impl Question {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Question {
+        AuthRequest {
             inputs,
             context,
             credential,
@@ -157,7 +157,7 @@ mod tests {
             ],
             ..cookie("sid=1")
         };
-        let question = Question::new("session", inputs, context());
+        let question = AuthRequest::new("session", inputs, context());
         let request = question.request(&forward("127.0.0.1:1")).unwrap();
         assert_eq!(
             (request.method(), request.uri().path()),
@@ -187,7 +187,7 @@ mod tests {
         let key = |auth: &str, change: fn(&mut Inputs, &mut Context)| {
             let (mut inputs, mut context) = (cookie("sid=1"), context());
             change(&mut inputs, &mut context);
-            Question::new(auth, inputs, context).key
+            AuthRequest::new(auth, inputs, context).key
         };
         let base = key("session", |_, _| {});
         assert_eq!(

@@ -22,7 +22,7 @@ const HTML: &str =
     "it answered with an HTML page, probably a login form, where JSON with a user is expected";
 
 /// What an authority said.
-pub enum Answer {
+pub enum AuthResponse {
     /// The authority names the identity.
     Known(Arc<Identity>),
     /// It does not know them.
@@ -34,36 +34,43 @@ pub enum Answer {
 }
 
 /// What head and body of an answer say together.
-pub fn judge(auth: &Arc<str>, forward: &Forward, head: &Parts, body: &[u8]) -> Answer {
+pub fn judge(auth: &Arc<str>, forward: &Forward, head: &Parts, body: &[u8]) -> AuthResponse {
     of_head(head.status, &head.headers).unwrap_or_else(|| of_body(auth, forward, body, [0; 32]))
 }
 
 /// What the head alone says; `None` where the body decides.
-pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<Answer> {
+pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<AuthResponse> {
     if status.is_success() {
-        return is_html(headers).then_some(Answer::Beside(HTML.into()));
+        return is_html(headers).then_some(AuthResponse::Beside(HTML.into()));
     }
     if status.is_redirection() {
-        return Some(Answer::Unknown);
+        return Some(AuthResponse::Unknown);
     }
     Some(match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Unknown,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AuthResponse::Unknown,
         StatusCode::NOT_FOUND => {
-            Answer::Failed("it answered 404: nothing is at the path of this `[auth]`".into())
+            AuthResponse::Failed("it answered 404: nothing is at the path of this `[auth]`".into())
         }
-        _ => Answer::Failed(format!("it answered {}", status.as_u16()).into()),
+        _ => AuthResponse::Failed(format!("it answered {}", status.as_u16()).into()),
     })
 }
 
 /// What the body of a success says. A claim that is there twice, or cannot be held exactly, counts as absent; where the
 /// file asks for it the answer names no user. A member that the file does not ask for does no harm. `credential` is the
 /// digest of what the authority was asked with.
-pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8; 32]) -> Answer {
+pub fn of_body(
+    auth: &Arc<str>,
+    forward: &Forward,
+    body: &[u8],
+    credential: [u8; 32],
+) -> AuthResponse {
     let read = json::Value::read_deep(body);
     let (read, claims) = match read.map(|read| (read.exact(DEPTH), read)) {
         Some((Value::Object(claims), read)) => (read, claims),
-        None if body.trim_ascii_start().starts_with(b"<") => return Answer::Beside(HTML.into()),
-        _ => return Answer::Beside("its answer is no JSON object".into()),
+        None if body.trim_ascii_start().starts_with(b"<") => {
+            return AuthResponse::Beside(HTML.into());
+        }
+        _ => return AuthResponse::Beside("its answer is no JSON object".into()),
     };
     let named = [
         Some(&forward.user),
@@ -76,11 +83,11 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
         .find(|at| is_lost(read, &claims, at))
     {
         let why = format!("what its answer says at `{at}` is there twice, or no name");
-        return Answer::Beside(why.into());
+        return AuthResponse::Beside(why.into());
     }
     let Some(user) = lookup(&claims, &forward.user).and_then(name) else {
         let why = format!("its answer has no user at `{}`", forward.user);
-        return Answer::Beside(why.into());
+        return AuthResponse::Beside(why.into());
     };
     let tenant = forward
         .tenant
@@ -91,7 +98,7 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
             // Two tenants without a name would be one.
             None => {
                 let why = format!("the tenant in its answer, at `{at}`, is no name");
-                return Answer::Beside(why.into());
+                return AuthResponse::Beside(why.into());
             }
             named => named,
         },
@@ -103,7 +110,7 @@ pub fn of_body(auth: &Arc<str>, forward: &Forward, body: &[u8], credential: [u8;
         Some(one) => words(&name(one).unwrap_or_default()),
         None => Vec::new(),
     };
-    Answer::Known(Arc::new(Identity {
+    AuthResponse::Known(Arc::new(Identity {
         auth: auth.clone(),
         user,
         tenant,
@@ -149,7 +156,7 @@ mod tests {
     use super::super::tests::forward;
     use super::*;
 
-    fn read(body: &str) -> Answer {
+    fn read(body: &str) -> AuthResponse {
         let forward = Forward {
             tenant: Some("/org/id".into()),
             roles: Some("roles".into()),
@@ -160,7 +167,7 @@ mod tests {
 
     fn known(body: &Value) -> Arc<Identity> {
         match read(&body.to_string()) {
-            Answer::Known(identity) => identity,
+            AuthResponse::Known(identity) => identity,
             _ => panic!("{body} names no user"),
         }
     }
@@ -212,7 +219,7 @@ mod tests {
             ("{\"user\":\"a\",\"org\":{\"id\":\"\"}}", "the tenant"),
         ] {
             match read(body) {
-                Answer::Beside(found) => assert!(found.contains(why), "{body}: {found}"),
+                AuthResponse::Beside(found) => assert!(found.contains(why), "{body}: {found}"),
                 _ => panic!("{body} is an answer"),
             }
         }
@@ -224,7 +231,7 @@ mod tests {
         for odd in ["\"\\ud83d\"", "1e400", "18446744073709551617", &deep] {
             let body = format!("{{\"user\":\"a\",\"x\":{odd},\"y\":1,\"y\":2}}");
             match read(&body) {
-                Answer::Known(identity) => {
+                AuthResponse::Known(identity) => {
                     assert_eq!(identity.user, "a");
                     let names = ["x".to_owned()];
                     assert!(identity.pool(&names).is_err());
@@ -245,14 +252,17 @@ mod tests {
         for status in [200, 201, 204, 299] {
             assert!(head(status, "application/json").is_none());
             let html = head(status, "Text/HTML; charset=utf-8");
-            assert!(matches!(html, Some(Answer::Beside(_))));
+            assert!(matches!(html, Some(AuthResponse::Beside(_))));
         }
         for status in [300, 301, 302, 303, 307, 308, 401, 403] {
-            assert!(matches!(head(status, "text/html"), Some(Answer::Unknown)));
+            assert!(matches!(
+                head(status, "text/html"),
+                Some(AuthResponse::Unknown)
+            ));
         }
         for status in [101, 400, 404, 405, 429, 500, 503, 599] {
             let answer = head(status, "application/json");
-            assert!(matches!(answer, Some(Answer::Failed(_))), "{status}");
+            assert!(matches!(answer, Some(AuthResponse::Failed(_))), "{status}");
         }
     }
 }

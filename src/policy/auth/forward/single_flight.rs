@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cache::{Bound, Key, Shelf};
-use super::{Authority, Verdict, Vouched, come_back};
-use crate::policy::auth::Denied;
+use super::{Authority, Verdict, Verified, come_back};
+use crate::policy::auth::AuthError;
 use crate::policy::auth::identity::Identity;
 
 /// Questions under way.
@@ -27,8 +27,8 @@ type Teller = watch::Sender<Option<Verdict>>;
 
 /// What is known, and what is being asked.
 pub struct State {
-    known: Shelf<Vouched>,
-    refused: Shelf<Denied>,
+    known: Shelf<Verified>,
+    refused: Shelf<AuthError>,
     flights: HashMap<Key, (u64, Answer)>,
     next: u64,
 }
@@ -100,7 +100,7 @@ impl State {
                 self.refused.remove(&key);
                 self.known.put(key, vouched.clone(), at, bytes);
             }
-            Err(Denied::Unavailable(_)) => {}
+            Err(AuthError::Unavailable(_)) => {}
             Err(denied) => {
                 self.known.remove(&key);
                 self.refused.put(key, denied.clone(), at, 0);
@@ -155,7 +155,7 @@ pub async fn wait(mut answer: Answer) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::super::response;
-    use super::super::response::Answer as Said;
+    use super::super::response::AuthResponse as Said;
     use super::super::tests::forward;
     use super::*;
 
@@ -171,7 +171,7 @@ mod tests {
         let Said::Known(alice) = said else {
             panic!("no answer");
         };
-        let alice = Vouched {
+        let alice = Verified {
             identity: alice,
             at: now,
             unix: 0,
@@ -182,7 +182,7 @@ mod tests {
         for n in 0..20_000u64 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_be_bytes());
-            state.keep(key, &Err(Denied::Invalid("no".into())), now, 0);
+            state.keep(key, &Err(AuthError::Invalid("no".into())), now, 0);
         }
         assert_eq!(state.recall(&[0; 32], age, now), None);
         assert_eq!(state.recall(&[255; 32], age, now), Some(Ok(alice)));

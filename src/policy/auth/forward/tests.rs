@@ -63,7 +63,7 @@ async fn ask(authority: &Arc<Authority>, session: &str) -> Verdict {
     authority.ask(sid(session), context()).answer().await
 }
 
-async fn recheck(authority: &Arc<Authority>, session: &str, known: &Vouched) -> Verdict {
+async fn recheck(authority: &Arc<Authority>, session: &str, known: &Verified) -> Verdict {
     let asking = authority.recheck(sid(session), context(), known.clone());
     asking.await
 }
@@ -139,7 +139,7 @@ async fn an_answer_holds_for_the_cache_and_a_no_for_five_seconds() {
     backend.says_json("401 Unauthorized", "{}");
     pass(SECOND * 2).await;
     let denied = ask(&authority, "1").await.unwrap_err();
-    assert_eq!(denied, Denied::Invalid(UNKNOWN.into()));
+    assert_eq!(denied, AuthError::Invalid(UNKNOWN.into()));
     assert_eq!((backend.asked(), fetches(&telemetry, "refused")), (2, 1));
     backend.says_json("200 OK", ALICE);
     pass(SECOND * 4).await;
@@ -176,8 +176,8 @@ async fn what_is_no_answer_lets_nobody_in() {
         for _ in 0..2 {
             let denied = ask(&authority, &session).await.unwrap_err();
             match denied {
-                Denied::Invalid(_) => assert!(can_tell, "{status} {body}"),
-                Denied::Unavailable(wait) => {
+                AuthError::Invalid(_) => assert!(can_tell, "{status} {body}"),
+                AuthError::Unavailable(wait) => {
                     assert!(!can_tell && wait >= SECOND && wait <= SECOND * 5);
                 }
                 other => panic!("{other:?}"),
@@ -328,7 +328,7 @@ async fn answer_under_way_during_revocation_is_not_cached() {
 #[tokio::test]
 async fn authority_requests_are_bounded_and_a_lost_one_blocks_none() {
     let (authority, backend, _) = world().await;
-    let key = Question::new("session", sid("1"), context()).key;
+    let key = AuthRequest::new("session", sid("1"), context()).key;
     let (number, tell, answer) = authority.state().set_out(key).unwrap();
     let lost = Landing::new(authority.clone(), key, number, tell);
     let waiting = authority.ask(sid("1"), context());

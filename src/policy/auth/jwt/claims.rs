@@ -9,7 +9,7 @@ use super::header::{Form, invalid};
 use super::strict_json;
 use crate::config::Jwt;
 use crate::policy::auth::credential::Credential;
-use crate::policy::auth::error::Denied;
+use crate::policy::auth::error::AuthError;
 use crate::policy::auth::identity::{Identity, is_lost, lookup};
 
 /// The last second of the year 9999: what lies beyond is no time.
@@ -22,9 +22,9 @@ pub(super) fn identity(
     form: &Form<'_>,
     token: &str,
     now: u64,
-) -> Result<Identity, Denied> {
+) -> Result<Identity, AuthError> {
     let (read, claims) = strict_json::object(&form.payload)
-        .map_err(|why| Denied::Invalid(format!("what the token says {why}").into()))?;
+        .map_err(|why| AuthError::Invalid(format!("what the token says {why}").into()))?;
     let named = [&jwt.user, &jwt.tenant, &jwt.roles].map(String::as_str);
     let asked = ["nbf", "iat", "jti"].into_iter().chain(named);
     if let Some(claim) = asked.into_iter().find(|name| is_lost(read, &claims, name)) {
@@ -48,7 +48,7 @@ pub(super) fn identity(
     };
     // The last check: a client that gets "expired" knows that all else is valid.
     match identity.ends().is_some_and(|end| now >= end) {
-        true => Err(Denied::Expired),
+        true => Err(AuthError::Expired),
         false => Ok(identity),
     }
 }
@@ -58,7 +58,7 @@ fn is_meant(
     claims: &Map<String, Value>,
     name: &'static str,
     accepted: Option<&[String]>,
-) -> Result<(), Denied> {
+) -> Result<(), AuthError> {
     let Some(accepted) = accepted else {
         return Ok(());
     };
@@ -81,7 +81,7 @@ fn times(
     claims: &Map<String, Value>,
     leeway: Duration,
     now: u64,
-) -> Result<(u64, Option<u64>), Denied> {
+) -> Result<(u64, Option<u64>), AuthError> {
     let expires = time(claims, "exp")?.ok_or_else(|| missing("exp"))?;
     let latest = now.saturating_add(leeway.as_secs());
     if time(claims, "nbf")?.is_some_and(|begin| begin > latest) {
@@ -97,7 +97,7 @@ fn times(
 }
 
 /// Unix seconds, fractions left off.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, Denied> {
+fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, AuthError> {
     let Some(value) = lookup(claims, name) else {
         return Ok(None);
     };
@@ -108,14 +108,14 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, 
 }
 
 /// A name, or a number as a name; an empty one is none. What would break a line of a log or a header is refused.
-fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, Denied> {
+fn text(claims: &Map<String, Value>, name: &str) -> Result<Option<String>, AuthError> {
     match lookup(claims, name) {
         None => Ok(None),
         Some(value) => Ok(Some(name_of(value, name)?).filter(|text| !text.is_empty())),
     }
 }
 
-fn name_of(value: &Value, claim: &str) -> Result<String, Denied> {
+fn name_of(value: &Value, claim: &str) -> Result<String, AuthError> {
     match value {
         Value::String(text) if !text.contains(char::is_control) => Ok(text.clone()),
         // Rounded ones would make one user of two.
@@ -125,7 +125,7 @@ fn name_of(value: &Value, claim: &str) -> Result<String, Denied> {
 }
 
 /// A list of names, or one text with spaces or commas between them.
-fn roles(claims: &Map<String, Value>, name: &str) -> Result<Vec<String>, Denied> {
+fn roles(claims: &Map<String, Value>, name: &str) -> Result<Vec<String>, AuthError> {
     match lookup(claims, name) {
         None => Ok(Vec::new()),
         Some(Value::Array(roles)) => roles.iter().map(|role| name_of(role, name)).collect(),
@@ -137,10 +137,10 @@ fn roles(claims: &Map<String, Value>, name: &str) -> Result<Vec<String>, Denied>
     }
 }
 
-fn missing(claim: &str) -> Denied {
-    Denied::Invalid(format!("the token has no `{claim}`").into())
+fn missing(claim: &str) -> AuthError {
+    AuthError::Invalid(format!("the token has no `{claim}`").into())
 }
 
-fn wrong(claim: &str, what: &str) -> Denied {
-    Denied::Invalid(format!("the token's `{claim}` {what}").into())
+fn wrong(claim: &str, what: &str) -> AuthError {
+    AuthError::Invalid(format!("the token's `{claim}` {what}").into())
 }

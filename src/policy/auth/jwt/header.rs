@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::strict_json;
 use crate::policy::auth::credential::LONGEST_TOKEN;
-use crate::policy::auth::error::Denied;
+use crate::policy::auth::error::AuthError;
 
 /// Longest `kid`, bytes.
 pub(super) const LONGEST_KEY_ID: usize = 256;
@@ -39,7 +39,7 @@ pub(super) struct Form<'t> {
 }
 
 /// Takes a token apart. `jku`, `x5u`, `jwk`, `x5c` and other members of its header are not looked at.
-pub(super) fn read<'t>(token: &'t str, allowed: &[Algorithm]) -> Result<Form<'t>, Denied> {
+pub(super) fn read<'t>(token: &'t str, allowed: &[Algorithm]) -> Result<Form<'t>, AuthError> {
     if token.len() > LONGEST_TOKEN {
         return Err(invalid("the token is longer than 8 KiB"));
     }
@@ -51,7 +51,7 @@ pub(super) fn read<'t>(token: &'t str, allowed: &[Algorithm]) -> Result<Form<'t>
     }
     let header = decode(header)?;
     let (_, header) = strict_json::object(&header)
-        .map_err(|why| Denied::Invalid(format!("the token's header {why}").into()))?;
+        .map_err(|why| AuthError::Invalid(format!("the token's header {why}").into()))?;
     for (member, why) in REFUSED {
         if header.contains_key(member) {
             return Err(invalid(why));
@@ -78,7 +78,7 @@ fn is_token(kind: &Value) -> bool {
     matches!(kind, "jwt" | "at+jwt")
 }
 
-fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Denied> {
+fn key_id(header: &Map<String, Value>) -> Result<Option<String>, AuthError> {
     match header.get("kid") {
         None => Ok(None),
         Some(Value::String(id)) if id.len() <= LONGEST_KEY_ID => Ok(Some(id.clone())),
@@ -86,7 +86,7 @@ fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Denied> {
     }
 }
 
-fn algorithm(header: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algorithm, Denied> {
+fn algorithm(header: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algorithm, AuthError> {
     let named = header.get("alg").and_then(Value::as_str);
     let known = named.and_then(|name| Algorithm::from_str(name).ok());
     known
@@ -95,12 +95,12 @@ fn algorithm(header: &Map<String, Value>, allowed: &[Algorithm]) -> Result<Algor
 }
 
 /// Base64url in its one spelling: no padding, no spaces, no spare bits.
-fn decode(part: &str) -> Result<Vec<u8>, Denied> {
+fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
     BASE64_URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| invalid("a part of the token is not in base64url"))
 }
 
-pub(super) fn invalid(why: &'static str) -> Denied {
-    Denied::Invalid(why.into())
+pub(super) fn invalid(why: &'static str) -> AuthError {
+    AuthError::Invalid(why.into())
 }

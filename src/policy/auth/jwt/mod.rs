@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use keys::{Keys, LARGEST_SET};
 
-use super::{Denied, Identity};
+use super::{AuthError, Identity};
 use crate::config;
 
 /// What is to be said of a token.
@@ -22,7 +22,7 @@ pub enum Verdict {
     /// Whose it is.
     Known(Box<Identity>),
     /// Invalid, whatever keys there may be.
-    Denied(Denied),
+    Denied(AuthError),
     /// No key of the set verifies it, and one that is not there yet might. The token's `kid`, where it has one.
     UnknownKey(Option<String>),
 }
@@ -35,7 +35,7 @@ pub fn verify(auth: &Arc<str>, jwt: &config::Jwt, keys: &Keys, token: &str, now:
     };
     match keys.judge(&form) {
         keys::Judgement::Good => {}
-        keys::Judgement::Bad(why) => return Verdict::Denied(Denied::Invalid(why.into())),
+        keys::Judgement::Bad(why) => return Verdict::Denied(AuthError::Invalid(why.into())),
         keys::Judgement::Unknown => return Verdict::UnknownKey(form.key_id),
     }
     // Nothing of a stranger's is looked into: claims are read only once they are signed.

@@ -20,7 +20,7 @@ fn judge(signer: &Signer, token: &str) -> Verdict {
 /// Why a token is refused.
 fn why(verdict: Verdict) -> String {
     match verdict {
-        Verdict::Denied(Denied::Invalid(why)) => why.into_owned(),
+        Verdict::Denied(AuthError::Invalid(why)) => why.into_owned(),
         other => panic!("invalid, not {other:?}"),
     }
 }
@@ -171,12 +171,15 @@ fn clock_skew_is_allowed_up_to_leeway_and_no_second_more() {
         &claims(json!({"nbf": NOW, "exp": NOW as f64 + 300.5})),
     );
     let at = |now| verify(&auth(), &policy, &keys, &token, now);
-    assert!(matches!(at(NOW - 6), Verdict::Denied(Denied::Invalid(_))));
+    assert!(matches!(
+        at(NOW - 6),
+        Verdict::Denied(AuthError::Invalid(_))
+    ));
     for now in [NOW - 5, NOW, NOW + 300, NOW + 304] {
         assert!(matches!(at(now), Verdict::Known(_)), "{now}");
     }
     for now in [NOW + 305, u64::MAX] {
-        assert_eq!(at(now), Verdict::Denied(Denied::Expired), "{now}");
+        assert_eq!(at(now), Verdict::Denied(AuthError::Expired), "{now}");
     }
 }
 

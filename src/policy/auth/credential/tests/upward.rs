@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::policy::auth::Admission;
+use crate::policy::auth::Authenticated;
 use crate::policy::auth::identity::Identity;
 
 #[test]
@@ -75,7 +75,7 @@ fn what_a_backend_would_not_see_is_given_to_it() {
 fn judged(auth: &Arc<Auth>, lines: &[&str], extras: &Extras) -> [Option<String>; 2] {
     let headers = headers(lines);
     let found = find(std::slice::from_ref(auth), &headers, extras);
-    let admission = Admission {
+    let admission = Authenticated {
         found: found.unwrap().unwrap(),
         identity: Arc::new(Identity {
             auth: auth.name.clone(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::mint::{NOW, claims};
 use super::super::why;
 use super::{signed, with_header};
-use crate::policy::auth::Denied;
+use crate::policy::auth::AuthError;
 use crate::policy::auth::jwt::Verdict;
 
 fn with_claims(changes: Value) -> Verdict {
@@ -127,7 +127,7 @@ fn who_hears_that_it_has_expired_has_nothing_else_to_mend() {
         json!(NOW as f64 - 5.0),
     ] {
         let verdict = with_claims(json!({"exp": end}));
-        assert_eq!(verdict, Verdict::Denied(Denied::Expired), "{end}");
+        assert_eq!(verdict, Verdict::Denied(AuthError::Expired), "{end}");
     }
     let verdict = with_claims(json!({"exp": NOW - 5, "aud": "another"}));
     assert_eq!(why(verdict), "the token's `aud` is another");
