@@ -18,7 +18,8 @@ const [block, movingOver, fromNode] = ['// live(path, on)', 'live("/api/orders/s
 // The page's script with what a browser would give it.
 const load = (globals) => vm.runInNewContext(`${block}; live`, { clearTimeout, setTimeout, encodeURIComponent, JSON, Math, ...globals });
 
-const options = { timeout: 20_000 };
+// A page that finds no server waits longer each time.
+const options = { timeout: 60_000 };
 let world, live;
 before(async () => {
   world = await World.start();
