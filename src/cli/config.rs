@@ -105,10 +105,10 @@ async fn history(remote: Remote) -> Outcome {
         .into_iter()
         .flatten()
         .map(|entry| {
-            let [generation, at, trigger, mut sha256] =
+            let [generation, at, trigger, sha256] =
                 ["generation", "at", "trigger", "sha256"].map(|name| cell(&entry[name]));
             // Enough to tell two files apart; --json has all of it.
-            sha256.truncate(12);
+            let sha256 = sha256.chars().take(12).collect();
             [generation, at, trigger, sha256]
         })
         .collect();

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Commands of other programs, and ours.
-pub(super) const WORDS: [(&str, &str); 22] = [
+pub(super) const WORDS: [(&str, &str); 23] = [
     ("start", "run"),
     ("serve", "run"),
     ("up", "run"),
@@ -22,6 +22,7 @@ pub(super) const WORDS: [(&str, &str); 22] = [
     ("status", "health"),
     ("ls", "sessions list"),
     ("clients", "sessions list"),
+    ("kill", "sessions close"),
     ("off", "rollout kill"),
     ("on", "rollout resume"),
     ("rollback", "rollout kill"),

@@ -245,7 +245,7 @@ mod tests {
             (&["test"], "crossfade check"),
             (&["stop"], "crossfade drain"),
             (&["config", "check"], "crossfade check"),
-            (&["sessions", "kill"], "crossfade rollout kill"),
+            (&["sessions", "kill"], "crossfade sessions close"),
             (&["new"], "crossfade key new"),
         ] {
             let tip = format!("tip: did you mean `{command}`?");

@@ -30,7 +30,7 @@ fn fit<const N: usize>(heading: [&str; N], rows: &[[String; N]], columns: u16) -
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         // The last column's padding is trimmed.
-        .set_width(columns + PADDING)
+        .set_width(columns.saturating_add(PADDING))
         .set_header(heading)
         .add_rows(rows);
     for column in table.column_iter_mut() {

@@ -133,18 +133,29 @@ pub(crate) fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }
 
-/// The path with the values of its parameters hidden: `;jsessionid=...` is a credential.
+/// The path with the values of its parameters hidden: `;jsessionid=...` is a credential, and so is what a backend may read as
+/// one, or as a query, once it has decoded `%3B` or `%3F`.
 pub fn without_parameters(path: &str) -> Cow<'_, str> {
-    if !path.contains(';') {
+    if !path.split('/').any(|segment| parameters(segment).is_some()) {
         return Cow::Borrowed(path);
     }
-    let segments = path
-        .split('/')
-        .map(|segment| match segment.split_once(';') {
-            Some((name, _)) => Cow::Owned(format!("{name};***")),
-            None => Cow::Borrowed(segment),
-        });
+    let segments = path.split('/').map(|segment| match parameters(segment) {
+        Some(at) => Cow::Owned(format!("{};***", &segment[..at])),
+        None => Cow::Borrowed(segment),
+    });
     Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
+/// Where the parameters of a segment begin.
+fn parameters(segment: &str) -> Option<usize> {
+    let begins = |at: &usize| {
+        let rest = &segment.as_bytes()[*at..];
+        let escape = rest.get(..3).unwrap_or_default();
+        rest[0] == b';'
+            || escape.eq_ignore_ascii_case(b"%3b")
+            || escape.eq_ignore_ascii_case(b"%3f")
+    };
+    (0..segment.len()).find(begins)
 }
 
 #[cfg(test)]
@@ -239,6 +250,20 @@ mod tests {
                 proptest::prop_assert_eq!(path(&once).unwrap(), once.clone());
                 proptest::prop_assert!(once.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
             }
+        }
+    }
+
+    #[test]
+    fn parameters_are_hidden_however_they_are_written() {
+        for (path, shown) in [
+            ("/a/b", "/a/b"),
+            ("/a;id=secret/b", "/a;***/b"),
+            ("/a%3Bid=secret", "/a;***"),
+            ("/a%3bid=secret/c;x", "/a;***/c;***"),
+            ("/a%3Ftoken=secret", "/a;***"),
+            ("/%3", "/%3"),
+        ] {
+            assert_eq!(without_parameters(path), shown, "{path}");
         }
     }
 }

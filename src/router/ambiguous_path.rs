@@ -61,6 +61,7 @@ impl AmbiguousPaths {
         let readings = Readings::of(path).ok_or(Unclear {
             reading: None,
             may_be_taken: false,
+            is_by_case: false,
         })?;
         for key in readings.keys() {
             let folded = key.to_ascii_lowercase();
@@ -71,15 +72,20 @@ impl AmbiguousPaths {
                 };
                 let is_new = |other: &Reading| !Arc::ptr_eq(&other.route, &hit.route);
                 if others.iter().all(is_new) {
+                    let written = written.find(key.strip_prefix('/'), &mut Vec::new(), &fits);
                     others.push(Reading {
                         path: key.clone(),
+                        leads_there: written
+                            .is_some_and(|written| Arc::ptr_eq(&written.route, &hit.route)),
                         route: hit.route.clone(),
                     });
                 }
             }
         }
+        let is_short = !readings.has_overlong;
         Ok(Elsewhere {
-            is_taken: !readings.has_overlong && is_taken(path, &found.encoded),
+            is_taken: is_short && is_taken(path, &found.encoded),
+            may_be_taken: is_short && ENCODINGS.iter().any(|encoding| path.contains(encoding)),
             readings: others,
         })
     }
@@ -91,6 +97,8 @@ pub(super) struct Elsewhere {
     pub(super) readings: Vec<Reading>,
     /// Whether the route that was found takes the encodings that lead there.
     pub(super) is_taken: bool,
+    /// Whether a route could take them: no `encoded` takes UTF-8 in longer form than needed.
+    pub(super) may_be_taken: bool,
 }
 
 /// Whether a route that takes these encodings takes the ones of a canonical path.

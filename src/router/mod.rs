@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use crate::config::{Config, ENCODINGS, Route};
+use crate::config::{Config, Route};
 use crate::http::RequestViolation;
 use crate::http::path::without_parameters;
 use ambiguous_path::{AmbiguousPaths, Elsewhere};
@@ -60,6 +60,8 @@ pub struct Match {
 pub struct Reading {
     /// In canonical form; in lower case where only that leads there.
     pub path: String,
+    /// Whether a request for that path gets this route; else only a backend that ignores case serves it there.
+    pub leads_there: bool,
     /// Guarded otherwise than the route of the path as it is written.
     pub route: Arc<Route>,
 }
@@ -71,11 +73,21 @@ pub struct Unclear {
     pub reading: Option<String>,
     /// Whether `encoded` of the route could take the path.
     pub may_be_taken: bool,
+    /// Whether only a backend that ignores case reads it so: no spelling of it that could be advised is known.
+    pub is_by_case: bool,
 }
 
 impl Unclear {
     /// One sentence for a person. It names nothing but what the path itself says.
     pub fn detail(&self) -> Cow<'static, str> {
+        if self.is_by_case {
+            let what = RequestViolation::Path.detail();
+            return format!(
+                "{what}: a backend that ignores case may take it for one that other policies guard; \
+                 send it in the case that the application uses"
+            )
+            .into();
+        }
         let reading = self.reading.as_deref().filter(|reading| is_short(reading));
         let Some(reading) = reading else {
             return RequestViolation::Path.detail().into();
@@ -108,9 +120,9 @@ pub fn path_detail(fault: RequestViolation, path: &str) -> Cow<'static, str> {
     }
 }
 
-/// Longer paths are not repeated in an answer.
+/// Longer paths are not repeated in an answer, and their readings are not looked for only to name one.
 fn is_short(path: &str) -> bool {
-    const LONGEST: usize = 512;
+    const LONGEST: usize = 200;
     path.len() <= LONGEST
 }
 
@@ -181,8 +193,9 @@ impl RouteTable {
             false => match readings.next() {
                 None => Ok(Vec::new()),
                 Some(reading) => Err(Unclear {
+                    is_by_case: !reading.leads_there,
                     reading: Some(reading.path),
-                    may_be_taken: ENCODINGS.iter().any(|encoding| path.contains(encoding)),
+                    may_be_taken: elsewhere.may_be_taken,
                 }),
             },
         }

@@ -25,7 +25,7 @@ fn routes() -> String {
     let guarded = "auth = \"keys\"\nrequire = {roles = [\"admin\"]}";
     let stream = "source = \"sse\"\ncors = \"web\"";
     [
-        keys("from = [\"header\", \"cookie:key\", \"message\"]\ncsrf = {header = \"x-csrf\", cookie = \"csrf\"}"),
+        keys("from = [\"header\", \"cookie:key\", \"message\", \"query:k\"]\ncsrf = {header = \"x-csrf\", cookie = \"csrf\"}"),
         CORS.to_owned(),
         "[rollout.web]\npercent = 5\nby = \"user\"\nnever = [\"bob\"]\nheader = \"x-try\"\n".to_owned(),
         "[rollout.off]\nkill = true\nby = \"ip\"\n[rate_limit.many]\nrequests = \"1000/s\"\n".to_owned(),
@@ -33,6 +33,8 @@ fn routes() -> String {
         route("/admin/{*rest}", guarded),
         route("/open/{id}", "encoded = [\"%2F\"]"),
         route("/open/{id}/keys", guarded),
+        route("/mine/{id}", "auth = \"keys\"\nencoded = [\"%2F\"]"),
+        route("/mine/{id}/keys", guarded),
         route("/feed", &format!("{stream}\nrollout = \"off\"")),
         route("/board", &format!("{stream}\nauth = \"keys\"\nrollout = \"web\"")),
         route("/live", &format!("{stream}\nrate_limit = \"many\"")),
@@ -154,6 +156,10 @@ async fn explain_of_a_request_says_what_the_server_does() {
             assert_same(&proxy, "GET", path, &[key]).await;
             assert_same(&proxy, "POST", path, &[key]).await;
         }
+    }
+    // What is presented in the URL counts for other readings of the path as well.
+    for key in [ALICE, BOB, "cfk_alice_wrong"] {
+        assert_same(&proxy, "GET", &format!("/mine/a%2Fkeys?k={key}"), &[]).await;
     }
     let (app, evil) = (format!("Origin: {APP}"), format!("Origin: {EVIL}"));
     for fields in [

@@ -37,8 +37,18 @@ struct Admitted {
 
 impl Asked<'_> {
     /// Runs the checks of a place, in their one order.
-    pub(super) fn check(&self, mut ask: Ask, place: Policies<'_>) -> Result<Passed, Verdict> {
-        let (mut passed, mut extras) = (Passed::default(), Extras::default());
+    pub(super) fn check(&self, ask: Ask, place: Policies<'_>) -> Result<Passed, Verdict> {
+        self.check_with(ask, place, Extras::default())
+    }
+
+    /// Another reading of the path is judged with what was presented beside the fields, as the request itself.
+    fn check_with(
+        &self,
+        mut ask: Ask,
+        place: Policies<'_>,
+        mut extras: Extras,
+    ) -> Result<Passed, Verdict> {
+        let mut passed = Passed::default();
         let mut outcome: Option<Result<Admitted, AuthError>> = None;
         let mut progress = Progress::default();
         loop {
@@ -101,7 +111,8 @@ impl Asked<'_> {
                 Step::Readings => {
                     let csrf = !self.is_handshake;
                     for other in place.others {
-                        self.check(Ask::Reading { csrf }, Policies::of_route(other))?;
+                        let place = Policies::of_route(other);
+                        self.check_with(Ask::Reading { csrf }, place, extras.clone())?;
                     }
                 }
                 _ => {}

@@ -64,7 +64,8 @@ pub struct PolicyView {
 /// The answer that the request would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Its status, where crossfade gives it; none where the request passes, or where an authority would have to be asked.
+    /// Its status, where crossfade gives it; none where the request passes, or where an authority, or a unit that is
+    /// drawn at random, decides.
     pub status: Option<u16>,
     /// The code of its problem document.
     pub code: Option<String>,

@@ -225,6 +225,30 @@ fn a_refused_path_names_its_other_reading() {
 }
 
 #[test]
+fn a_path_refused_for_its_case_is_not_named_as_the_remedy() {
+    let open = route("/{*path}");
+    let guarded = guarded("/api/userProfile", "admin");
+    let table = RouteTable::new(&[Arc::new(open), Arc::new(guarded)]);
+    for path in ["/api/userprofile", "/API/UserProfile"] {
+        let found = table.find("a", &Method::GET, path).unwrap();
+        let read = table.read_otherwise("a", &Method::GET, path, &found.route);
+        let detail = read.unwrap_err().detail().into_owned();
+        assert!(detail.contains("a backend that ignores case"), "{detail}");
+        assert!(!detail.contains('`'), "{detail}");
+    }
+}
+
+#[test]
+fn no_advice_is_given_that_overlong_utf8_would_not_follow() {
+    let table = table();
+    let path = "/x/..%C0%AF..%2Fadmin/secret";
+    let found = table.find("a", &Method::GET, path).unwrap();
+    let read = table.read_otherwise("a", &Method::GET, path, &found.route);
+    let detail = read.unwrap_err().detail().into_owned();
+    assert!(!detail.contains("encoded"), "{detail}");
+}
+
+#[test]
 fn a_path_that_is_none_names_what_it_may_mean() {
     for (path, reading) in [
         ("/x/../admin", "/admin"),
