@@ -77,9 +77,6 @@ const LONG_FILES_OF_TODAY: &[(&str, usize)] = &[
     ("hub/tests/identity.rs", 409),
     ("hub/tests/join.rs", 426),
     ("hub/tests/walk.rs", 715),
-    ("session/tests/delivering.rs", 498),
-    ("session/tests/leaving.rs", 552),
-    ("source/diff/tests.rs", 556),
 ];
 
 /// A type has its `impl` blocks in at most so many files.

@@ -2,10 +2,13 @@
 
 mod calls;
 mod delivering;
+mod draining;
 mod failing;
+mod lagging;
 mod leaving;
 mod memory;
 mod parking;
+mod reloading;
 mod single;
 mod sizes;
 mod speaking;
