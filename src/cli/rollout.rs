@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::client::{Answer, encode};
 use super::outcome::{Failure, Outcome, Remote, print};
-use super::table::{cell, table};
+use super::table::{age, cell, table};
 use crate::rollout::thousandths;
 
 #[derive(Subcommand)]
@@ -236,7 +236,7 @@ fn show(rollouts: &[Value]) -> String {
                 text("by"),
                 text("sessions"),
                 text("durable"),
-                text("changed_at"),
+                format!("{} ago", age(&rollout["changed_at"])),
             ]
         })
         .collect();

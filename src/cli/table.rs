@@ -1,5 +1,7 @@
 //! Aligned columns for people, as wide as their terminal.
 
+use std::time::Duration;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::Value;
 
@@ -13,7 +15,10 @@ const NAME: usize = 11;
 const PADDING: u16 = 2;
 
 /// A name in the first column is not broken up to this width.
-const WHOLE: u16 = 32;
+const WHOLE: usize = 32;
+
+/// A value in a later column is not broken up to this width: a word of crossfade's own, an IPv4 address.
+const UNBROKEN: usize = 9;
 
 /// Lines whose columns begin at the same place, under a heading; what is too wide goes on below. Without rows, what `empty`
 /// says.
@@ -33,18 +38,27 @@ fn fit<const N: usize>(heading: [&str; N], rows: &[[String; N]], columns: u16) -
         .set_width(columns.saturating_add(PADDING))
         .set_header(heading)
         .add_rows(rows);
-    for column in table.column_iter_mut() {
+    let widths = widths(heading, rows, columns);
+    for (column, width) in table.column_iter_mut().zip(widths) {
         column.set_padding((0, PADDING));
-    }
-    if let Some(first) = table.column_mut(0) {
-        let widths = rows
-            .iter()
-            .map(|row| row.first().map_or(0, |cell| cell.chars().count()));
-        let widest = widths.max().and_then(|width| u16::try_from(width).ok());
-        let least = widest.unwrap_or(WHOLE).min(WHOLE) + PADDING;
-        first.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
     }
     table.trim_fmt() + "\n"
+}
+
+/// The least width of each column: its heading and what is not to be broken, as far as there is room for that.
+fn widths<const N: usize>(heading: [&str; N], rows: &[[String; N]], columns: u16) -> [u16; N] {
+    let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let choices = [(WHOLE, UNBROKEN), (WHOLE, 0), (0, 0)].map(|(first, later)| {
+        std::array::from_fn(|column| {
+            let unbroken = if column == 0 { first } else { later };
+            let width = longest(column).unwrap_or(0).min(unbroken);
+            let width = width.max(heading[column].len());
+            u16::try_from(width).unwrap_or(COLUMNS) + PADDING
+        })
+    });
+    let fits = |widths: &&[u16; N]| widths.iter().sum::<u16>() <= columns.saturating_add(PADDING);
+    choices.iter().find(fits).copied().unwrap_or([0; N])
 }
 
 /// Columns of the terminal that a result is printed to.
@@ -93,6 +107,18 @@ pub fn cell(value: &Value) -> String {
     text.chars().map(plain).collect()
 }
 
+/// How long ago that time (RFC 3339) was, in its largest unit.
+pub fn age(time: &Value) -> String {
+    let time = time.as_str().unwrap_or_default();
+    let Ok(time) = humantime::parse_rfc3339(time) else {
+        return "-".to_owned();
+    };
+    // This machine's clock may be behind crossfade's.
+    let age = time.elapsed().unwrap_or_default();
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs())).to_string();
+    age.split(' ').next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +158,29 @@ mod tests {
         }
         let letters = |text: &str| text.chars().filter(|c| *c == '9').count();
         assert_eq!(letters(&told), 40, "nothing is cut off\n{told}");
+    }
+
+    #[test]
+    fn headings_and_short_words_are_not_broken() {
+        let row = [
+            "5e4306a167cda766-1",
+            "alice",
+            "127.0.0.1",
+            "json",
+            "3m",
+            "0",
+        ];
+        let path = "/api/orders/stream, /api/tickets/42/stream";
+        let rows = [[row[0], row[1], row[2], row[3], row[4], row[5], path].map(str::to_owned)];
+        let heading = ["ID", "USER", "REMOTE", "PROTOCOL", "AGE", "QUEUED", "PATHS"];
+        let told = fit(heading, &rows, 80);
+        let lines: Vec<Vec<&str>> = told
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert_eq!(lines[0], heading, "{told}");
+        assert_eq!(lines[1][..6], row, "{told}");
+        assert_eq!(lines[1][6], "/api/orders/stream,", "{told}");
     }
 
     #[test]

@@ -41,8 +41,9 @@ pub async fn run(command: Command) -> Outcome {
     Ok(())
 }
 
+/// What fits 80 columns; `--json` has the rest.
 fn describe(topics: &[Value], users: &BTreeMap<String, BTreeSet<String>>) -> String {
-    let rows: Vec<[String; 9]> = topics
+    let rows: Vec<[String; 7]> = topics
         .iter()
         .map(|topic| {
             let text = |name: &str| cell(&topic[name]);
@@ -55,12 +56,10 @@ fn describe(topics: &[Value], users: &BTreeMap<String, BTreeSet<String>>) -> Str
                 .map(Value::from)
                 .collect();
             [
-                text("route"),
                 text("path"),
                 cell(&users.into()),
                 text("scope"),
                 text("subscribers"),
-                text("at"),
                 text("live"),
                 text("why"),
                 cell(&topic["history"]["events"]),
@@ -68,12 +67,10 @@ fn describe(topics: &[Value], users: &BTreeMap<String, BTreeSet<String>>) -> Str
         })
         .collect();
     let heading = [
-        "ROUTE",
         "PATH",
         "USER",
         "SCOPE",
         "SUBSCRIBERS",
-        "AT",
         "LIVE",
         "WHY",
         "EVENTS",

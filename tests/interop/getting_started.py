@@ -138,7 +138,7 @@ class Follower:
                 for command, expected in commands(block):
                     printed = self.shell.run(command, expected)
                     if not matches(expected, printed):
-                        sys.exit(f"$ {command}\nThe page shows:\n{expected}\nIt printed:\n{printed}\n{self.log()}")
+                        sys.exit(f"{self.log()}\n$ {command}\nThe page shows:\n{expected}\nIt printed:\n{printed}")
                     self.ran += 1
                     self.after(command)
             else:
