@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crossfade::config::{Network, Underscores};
+use crossfade::config::Underscores;
 use crossfade::http::forwarded::{Peer, client, rebuild, text};
 use crossfade::http::host::Host;
 use crossfade::http::{header_names, hop_by_hop};
@@ -15,10 +15,7 @@ use libfuzzer_sys::fuzz_target;
 // The sender: a stranger, a trusted proxy, a unix socket. Each line is a field.
 fuzz_target!(|input: (u8, &[u8])| {
     let (who, lines) = input;
-    let trusted = [Network {
-        address: IpAddr::from([10, 0, 0, 0]),
-        bits: 8,
-    }];
+    let trusted = ["10.0.0.0/8".parse().expect("an address block")];
     let ip = [Some([192, 0, 2, 7]), Some([10, 0, 0, 1]), None][usize::from(who % 3)];
     let peer = Peer::new(ip.map(IpAddr::from), &trusted);
     let mut headers = HeaderMap::new();

@@ -66,9 +66,7 @@ pub use rate_limit::{LimitBy, Rate, RateLimit};
 pub use require::Require;
 pub use rollout::{By, Rollout};
 pub use route::{ENCODINGS, Route};
-pub use server::{
-    Limits, Listen, Network, ProxyProtocol, RESPONSE_HEADERS, Secret, Server, Underscores,
-};
+pub use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Secret, Server, Underscores};
 pub use sharing::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
 pub use tls::Tls;

@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::Value;
@@ -22,7 +23,7 @@ pub struct Server {
     /// Where crossfade's own endpoints live on the public address. A change needs a restart.
     pub prefix: String,
     /// Peers whose forwarded headers are believed: addresses or blocks, such as `["10.0.0.0/8"]`.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Where admin settings and the cookie secret are kept. Default: `$STATE_DIRECTORY` where systemd sets it, else none, and admin settings live in memory. A change needs a restart.
     pub state_dir: Option<PathBuf>,
     /// Signs cookies; the same on all instances. Default: made and kept in `state_dir`, else random at each start.
@@ -106,15 +107,6 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// An address block such as `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Any address of the block.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub bits: u8,
-}
-
 /// A value that never reaches a log: its `Debug` shows `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
@@ -123,25 +115,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
-}
-
-impl Network {
-    /// Whether the block holds this address; an IPv4-mapped IPv6 address counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        use std::net::IpAddr::{V4, V6};
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (V4(net), V4(ip)) => {
-                shares_prefix(u32::from(net).into(), u32::from(ip).into(), 32, self.bits)
-            }
-            (V6(net), V6(ip)) => shares_prefix(net.into(), ip.into(), 128, self.bits),
-            _ => false,
-        }
-    }
-}
-
-fn shares_prefix(a: u128, b: u128, width: u32, bits: u8) -> bool {
-    let dropped = width.saturating_sub(bits.into());
-    (a ^ b).checked_shr(dropped).unwrap_or(0) == 0
 }
 
 pub(super) fn read(table: &Table<'_>) -> Server {
@@ -271,25 +244,27 @@ fn prefix(text: &str) -> Result<String, Wrong> {
     path_template::path(bare)
 }
 
-fn network(text: &str) -> Result<Network, Wrong> {
-    let wrong = |_| {
-        Wrong::new(
-            "is no address block",
-            "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"",
-        )
-    };
+/// The standard library reads the address: ipnet takes `010.0.0.1` as well. An IPv4-mapped block counts as IPv4.
+fn network(text: &str) -> Result<IpNet, Wrong> {
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().map_err(|_| wrong(()))?;
-    let width = if address.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= width),
-        None => Some(width),
+    let block = || {
+        let address: IpAddr = address.parse().ok()?;
+        let plain = address.to_canonical();
+        let (width, wanted) = (max_bits(address), max_bits(plain));
+        let bits = bits.map_or(Some(width), |bits| bits.parse().ok())?;
+        IpNet::new(plain, bits.checked_sub(width - wanted)?).ok()
     };
-    let bits = bits.ok_or_else(|| wrong(()))?;
-    Ok(Network { address, bits })
+    block().ok_or(Wrong::new(
+        "is no address block",
+        "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"",
+    ))
+}
+
+fn max_bits(address: IpAddr) -> u8 {
+    IpNet::from(address).max_prefix_len()
 }
 
 fn state_dir(table: &Table<'_>) -> Option<PathBuf> {
@@ -315,16 +290,30 @@ mod tests {
 
     #[test]
     fn a_block_holds_its_addresses() {
-        let holds =
-            |block: &str, ip: &str| network(block).expect(block).contains(ip.parse().expect(ip));
+        let holds = |block: &str, ip: &str| {
+            let ip: IpAddr = ip.parse().expect(ip);
+            network(block).expect(block).contains(&ip.to_canonical())
+        };
         assert!(holds("10.0.0.0/8", "10.255.0.1"));
         assert!(!holds("10.0.0.0/8", "11.0.0.1"));
         assert!(holds("0.0.0.0/0", "203.0.113.9"));
         assert!(!holds("0.0.0.0/0", "2001:db8::1"));
         assert!(holds("192.0.2.7", "::ffff:192.0.2.7"));
+        assert!(holds("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(holds("::ffff:10.0.0.0/104", "10.255.0.1"));
+        assert!(!holds("::ffff:10.0.0.0/104", "11.0.0.1"));
         assert!(holds("2001:db8::/32", "2001:db8:1::1"));
         assert!(!holds("2001:db8::/32", "2001:db9::1"));
-        for broken in ["10.0.0.0/33", "10.0.0/8", "", "a/8", "::/129", "1.2.3.4/-1"] {
+        for broken in [
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "",
+            "a/8",
+            "::/129",
+            "1.2.3.4/-1",
+            "010.0.0.1",
+            "10.0.0.0/8/8",
+        ] {
             assert!(network(broken).is_err(), "{broken}");
         }
     }

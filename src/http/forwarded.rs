@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use super::header_names;
 use super::header_text::Text;
 use super::host::Host;
-use crate::config::Network;
 use element::Element;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -36,11 +36,11 @@ pub struct Peer {
 impl Peer {
     /// A peer on a unix socket is a proxy of this machine that file permissions let in: trusted. The caller sets the scheme
     /// where the connection is over TLS.
-    pub fn new(ip: Option<IpAddr>, trusted: &[Network]) -> Self {
-        let is_trusted = ip.is_none_or(|ip| trusted.iter().any(|network| network.contains(ip)));
+    pub fn new(ip: Option<IpAddr>, trusted: &[IpNet]) -> Self {
+        let ip = ip.map(|ip| ip.to_canonical());
         Peer {
-            ip: ip.map(|ip| ip.to_canonical()),
-            is_trusted,
+            ip,
+            is_trusted: ip.is_none_or(|ip| is_in(trusted, ip)),
             is_unnamed: false,
             proto: "http",
         }
@@ -77,7 +77,7 @@ pub fn client(
     peer: Peer,
     own: &Text,
     host: &Host,
-    trusted: &[Network],
+    trusted: &[IpNet],
 ) -> Client {
     if !peer.is_trusted {
         return Client {
@@ -130,17 +130,23 @@ fn elements(headers: &HeaderMap) -> Vec<Element> {
 
 /// Which of these is the client: the right-most that is no trusted proxy's, as far as they can be read from the right; else
 /// the left-most of these.
-fn nearest(hops: &[Option<IpAddr>], trusted: &[Network]) -> Option<usize> {
+fn nearest(hops: &[Option<IpAddr>], trusted: &[IpNet]) -> Option<usize> {
     let readable = hops.iter().enumerate().rev();
     let readable = readable.map_while(|(at, hop)| Some((at, (*hop)?)));
     let mut last = None;
     for (at, hop) in readable {
         last = Some(at);
-        if !trusted.iter().any(|network| network.contains(hop)) {
+        if !is_in(trusted, hop) {
             break;
         }
     }
     last
+}
+
+/// Whether one of the blocks holds this address; an IPv4-mapped address counts as IPv4.
+fn is_in(blocks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    blocks.iter().any(|block| block.contains(&address))
 }
 
 /// Whether a peer outside `trusted_proxies` names the client that it forwards for.

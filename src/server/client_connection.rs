@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use hyper::Version;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
+use ipnet::IpNet;
 
 use super::http1_state::Http1State;
-use crate::config::Network;
 use crate::http::forwarded::Peer;
 use crate::http::header_names;
 use crate::http::header_text::Text;
@@ -36,7 +36,7 @@ pub struct Connection {
 impl Connection {
     /// Where backends' connections are pinned for this request; `None` where requests of several users may come over this
     /// connection.
-    pub fn pins(&self, head: &Parts, trusted: &[Network]) -> Option<Pins> {
+    pub fn pins(&self, head: &Parts, trusted: &[IpNet]) -> Option<Pins> {
         let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
         let is_a_clients = self.remote.counted(trusted).is_some();
         let is_forwarded = |name: &HeaderName| header_names::is_forwarded(name.as_str());
@@ -77,7 +77,7 @@ impl Remote {
 
     /// The peer that the requests are counted for. Forwarded fields of a client without an address are not believed, also behind a
     /// trusted proxy.
-    pub fn peer(&self, trusted: &[Network]) -> Peer {
+    pub fn peer(&self, trusted: &[IpNet]) -> Peer {
         let peer = Peer::new(self.address, trusted);
         Peer {
             is_trusted: peer.is_trusted && !self.is_unnamed,
@@ -88,7 +88,7 @@ impl Remote {
     }
 
     /// The address that its connections are counted by; a proxy speaks for many.
-    pub fn counted(&self, trusted: &[Network]) -> Option<IpAddr> {
+    pub fn counted(&self, trusted: &[IpNet]) -> Option<IpAddr> {
         self.address
             .filter(|_| !self.is_unnamed && !self.peer(trusted).is_trusted)
     }

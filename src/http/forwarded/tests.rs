@@ -1,10 +1,7 @@
 use super::*;
 
-fn networks() -> Vec<Network> {
-    vec![Network {
-        address: "10.0.0.0".parse().unwrap(),
-        bits: 8,
-    }]
+fn networks() -> Vec<IpNet> {
+    vec!["10.0.0.0/8".parse().unwrap()]
 }
 
 fn peer(ip: &str) -> Peer {
