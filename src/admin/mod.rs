@@ -6,8 +6,8 @@
 mod access;
 mod api;
 mod callers;
+mod linger;
 mod metrics_listener;
-mod parting;
 mod request;
 mod response;
 mod router;

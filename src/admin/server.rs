@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::api::{config, explain, health, revoke, rollouts, sessions, topics, upgrade};
 use super::callers::{Caller, Callers};
-use super::parting::{Parting, Unread};
+use super::linger::{Parting, Unread};
 use super::request::Asked;
 use super::response::{self, Answer, Fault, REQUEST_ID};
 use super::router::Resource;

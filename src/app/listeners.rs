@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::config::{Config, Listen};
 use crate::server::listener::systemd_sockets::{self, Activated};
 use crate::server::listener::{self, Given, Listener};
@@ -14,6 +14,17 @@ const EVERYBODY: u32 = 0o666;
 /// The keys that name listeners.
 const PUBLIC: &str = "server.listen";
 const ADMIN: &str = "admin.listen";
+
+/// What a process need not make itself: another process, or the service manager, has given it.
+#[derive(Debug, Default)]
+pub struct Endowment {
+    /// Listeners, by key and address.
+    pub given: Vec<Given>,
+    /// Listeners whose key is still to be found.
+    pub activated: Vec<Activated>,
+    /// What signs cookies where the configuration has no secret.
+    pub secret: Option<Vec<u8>>,
+}
 
 /// A bound address and its name.
 pub(super) struct Bound {

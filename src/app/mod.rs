@@ -3,23 +3,24 @@
 mod cookie_secret;
 mod listeners;
 mod memory_watch;
+mod parent;
 mod process;
 pub mod reload;
 mod revocations;
 mod shutdown;
+mod start_error;
 pub mod upgrade;
 mod watchdog;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
-use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 
 use crate::admin::{Scrape, Trigger};
-use crate::config::{Config, Problem};
+use crate::config::Config;
 use crate::hub::{Hub, Limits};
 use crate::policy::auth::Authenticator;
 use crate::policy::connection_limits::Connections;
@@ -27,46 +28,17 @@ use crate::policy::load_shedding::Pressure;
 use crate::policy::rate_limit::Limiters;
 use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
-use crate::server::listener::Given;
-use crate::server::listener::systemd_sockets::Activated;
 use crate::session::Services;
 use crate::session::registry::Sessions;
 use crate::source;
 use crate::storage::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
+pub use listeners::Endowment;
 use listeners::{assign, bind};
 pub use process::{Built, Handle};
 use reload::{FileStamps, History, Reloader, Watch};
-
-/// Why it did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The file is invalid.
-    Invalid(Vec<Problem>),
-    /// An address could not be bound.
-    Bind {
-        /// The key that names it.
-        key: &'static str,
-        /// What the system says, with the address.
-        why: String,
-    },
-    /// `state_dir` cannot be used.
-    State(PathBuf, io::Error),
-    /// The service manager gives a socket that no key names; its address.
-    Unnamed(String),
-}
-
-/// What a process need not make itself: another process, or the service manager, has given it.
-#[derive(Debug, Default)]
-pub struct Endowment {
-    /// Listeners, by key and address.
-    pub given: Vec<Given>,
-    /// Listeners whose key is still to be found.
-    pub activated: Vec<Activated>,
-    /// What signs cookies where the configuration has no secret.
-    pub secret: Option<Vec<u8>>,
-}
+pub use start_error::StartError;
 
 /// Binds all listeners, puts the file's configuration in force and serves.
 ///
@@ -189,32 +161,3 @@ fn prepare_state(config: &Config) -> Result<Option<&Path>, StartError> {
     std::fs::create_dir_all(folder).map_err(|error| StartError::State(folder.to_owned(), error))?;
     Ok(Some(folder))
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Invalid(problems) => {
-                let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-                f.write_str(&lines.join("\n"))
-            }
-            StartError::Bind { key, why } => {
-                write!(
-                    f,
-                    "{key}: cannot listen on {why}; choose another address, or stop the process that uses it"
-                )
-            }
-            StartError::Unnamed(address) => write!(
-                f,
-                "server.listen: the service manager has bound {address}, which is no address of this configuration: nothing would \
-                 answer there; name it in server.listen, or take it out of the socket unit"
-            ),
-            StartError::State(folder, error) => write!(
-                f,
-                "server.state_dir: {} cannot be used: {error}; let this user write there",
-                folder.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::listeners::Bound;
+use super::parent::Parent;
 use super::reload::Reloader;
-use super::upgrade::incoming::Parent;
 use super::{memory_watch, watchdog};
 use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger, Upgrade};
 use crate::proxy::handler::ProxyHandler;

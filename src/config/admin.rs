@@ -1,9 +1,10 @@
 use serde_json::json;
 
 use super::parser::problem::Wrong;
+use super::parser::secret::Secret;
 use super::parser::table::Table;
 use super::parser::{address, scalar};
-use super::server::{self, Listen, Secret};
+use super::server::{self, Listen};
 
 /// `[admin]`: the other listener, with the API, the metrics and the probes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,17 +9,19 @@
 
 mod admin;
 mod auth;
-mod circle;
-mod client_requests;
+mod calls;
 mod cors;
 mod delivery;
+mod header_spelling;
 mod load_balancing;
 mod log;
 mod memo;
 mod metrics;
+mod names;
 mod parser;
 pub mod query;
 mod rate_limit;
+mod refresh_on;
 mod require;
 mod rollout;
 mod route;
@@ -27,11 +29,11 @@ mod route_conflicts;
 mod server;
 mod sharing;
 mod source;
-mod spelled;
 mod tls;
 mod tracing;
 mod unused_keys;
 mod upstream;
+mod upstream_loop;
 mod upstream_tls;
 mod websocket;
 
@@ -46,7 +48,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use admin::Admin;
@@ -54,19 +55,22 @@ pub use auth::{
     ApiKey, Auth, AuthKind, CredentialSource, Csrf, Forward, IdentityHeaders, Jwt, KeySource,
     PublicKey,
 };
-pub use client_requests::{Calls, RefreshOn};
+pub use calls::Calls;
 pub use cors::{Cors, CorsMode, OriginPattern};
 pub use delivery::{Deliver, DeliverMode, Replay, Slow};
 pub use load_balancing::{Balance, Budget, HashKey, Health};
 pub use log::Log;
 pub use memo::Memo;
 pub use metrics::Metrics;
-pub use parser::problem::{Problem, Severity, report};
+pub use parser::problem::{Problem, Severity};
+pub use parser::secret::Secret;
+pub use parser::value::Value;
 pub use rate_limit::{LimitBy, Rate, RateLimit};
+pub use refresh_on::RefreshOn;
 pub use require::Require;
 pub use rollout::{By, Rollout};
 pub use route::{ENCODINGS, Route};
-pub use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Secret, Server, Underscores};
+pub use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Server, Underscores};
 pub use sharing::{Share, Tripwire};
 pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
 pub use tls::Tls;
@@ -75,10 +79,11 @@ pub use upstream::{Authority, ConnectionAuth, Upstream};
 pub use upstream_tls::Trust;
 pub use websocket::{Queue, WebSocket};
 
+use names::Names;
 use parser::diagnostics::{Diagnostics, Notes};
 use parser::placeholder::Env;
 use parser::table::Table;
-use route::Names;
+use parser::units;
 use route_conflicts::Placed;
 
 /// Everything one file says.
@@ -131,17 +136,6 @@ pub struct Loaded {
     pub sha256: String,
 }
 
-/// One key as `config show` lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Value {
-    /// Dotted path (`rollout.web.percent`, `route.3.path`).
-    pub key: String,
-    /// As it would be written in the file; secrets are `***`, what is not set is null.
-    pub value: serde_json::Value,
-    /// `file:LINE:COLUMN`, `env:NAME`, `secret-file:PATH` or `default`.
-    pub source: String,
-}
-
 /// Judges a text; the environment and files that placeholders name are asked through `env` and `read`.
 ///
 /// # Errors
@@ -174,8 +168,17 @@ pub fn parse(
         values,
         text: mask(text, secrets),
         files: files.into_iter().collect(),
-        sha256: hex(&Sha256::digest(text)),
+        sha256: units::hex(&Sha256::digest(text)),
     })
+}
+
+/// What `check --json` prints: `{"ok":…,"problems":[…]}`.
+pub fn report(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
+    let problems = match outcome {
+        Ok(loaded) => &loaded.warnings,
+        Err(problems) => problems,
+    };
+    serde_json::json!({ "ok": outcome.is_ok(), "problems": problems })
 }
 
 impl Config {
@@ -221,7 +224,7 @@ fn everything(root: &Table<'_>) -> Config {
     unused_keys::judge(root, &websocket, &names);
     let admin = root.table("admin", |table| admin::read(table, &server.listen));
     let metrics = root.table("metrics", metrics::read);
-    circle::judge(root, &server, &admin, &metrics);
+    upstream_loop::judge(root, &server, &admin, &metrics);
     Config {
         websocket,
         admin,
@@ -233,7 +236,7 @@ fn everything(root: &Table<'_>) -> Config {
         routes,
         cors,
         identity_headers: auth::identity_headers(&auths),
-        spelled: spelled::names(root.desk),
+        spelled: header_spelling::names(root.desk),
         auths,
         rate_limits,
         rollouts,
@@ -271,8 +274,4 @@ fn mask_comment(line: &str) -> String {
 fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or_default().trim();
     matches!(last, "secret" | "token")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

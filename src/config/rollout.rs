@@ -67,7 +67,7 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
     }
     Arc::new(Rollout {
         name: name.into(),
-        percent: percent(table, 0.0),
+        percent: table.percent(0.0),
         by,
         salt: table.text_or("salt", name, units::something),
         always,
@@ -77,14 +77,6 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Rollout> {
         drain: table.window("drain", "30s"),
         kill_drain: table.window("kill_drain", "5s"),
         fallback: table.switch("fallback", true),
-    })
-}
-
-pub(super) fn percent(table: &Table<'_>, default: f64) -> u32 {
-    let percent = table.number("percent", default, 0.0..=100.0);
-    units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
-        table.error("percent", what, mend);
-        0
     })
 }
 

@@ -8,15 +8,17 @@ use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::auth::{self, Auth};
-use super::client_requests::{self, Calls, RefreshOn};
+use super::calls::{self, Calls};
 use super::cors::{self, Cors};
 use super::delivery::{self, Deliver, DeliverMode, Replay, Slow};
 use super::memo::Memo;
+use super::names::Names;
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
 use super::parser::{address, path_template, units};
 use super::query;
 use super::rate_limit::{self, RateLimit};
+use super::refresh_on::{self, RefreshOn};
 use super::require::{self, Require};
 use super::rollout::{By, Rollout};
 use super::sharing::{self, Share, Tripwire};
@@ -118,20 +120,11 @@ impl Route {
                 format!("poll {:?}", (request, poll.emit, change))
             }
         });
-        super::hex(&Sha256::digest(format!(
+        units::hex(&Sha256::digest(format!(
             "{:?}",
             (upstream, sharing, source)
         )))
     }
-}
-
-/// What a route may refer to.
-pub(super) struct Names<'n> {
-    pub upstreams: &'n BTreeMap<String, Arc<Upstream>>,
-    pub cors: &'n BTreeMap<String, Arc<Cors>>,
-    pub auths: &'n BTreeMap<String, Arc<Auth>>,
-    pub rate_limits: &'n BTreeMap<String, Arc<RateLimit>>,
-    pub rollouts: &'n BTreeMap<String, Arc<Rollout>>,
 }
 
 pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option<Route> {
@@ -167,9 +160,9 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         replay: table.table("replay", delivery::replay),
         slow: delivery::slow(table),
         deliver: table.optional_table("deliver", delivery::deliver),
-        calls: client_requests::read(table),
+        calls: calls::read(table),
         filter: table.texts("filter", units::member),
-        refresh_on: table.texts("refresh_on", client_requests::refresh_on),
+        refresh_on: table.texts("refresh_on", refresh_on::read),
         upstream: upstream
             .clone()
             .unwrap_or_else(|| upstream::stand_in(table)),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hyper::Method;
 
+use super::names::Names;
 use super::parser::diagnostics::Diagnostics;
 use super::parser::table::Table;
 use super::parser::tree::{Form, Node};
 use super::parser::{path_template, units};
-use super::route::{self, Names, Route};
+use super::route::{self, Route};
 
 /// A route and where its header stands. What it says against others is judged though something else about it is wrong.
 pub(super) struct Placed {

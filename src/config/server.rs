@@ -5,10 +5,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::Value;
 use super::parser::problem::Wrong;
+use super::parser::secret::Secret;
 use super::parser::table::Table;
 use super::parser::tree::Form;
+use super::parser::value::Value;
 use super::parser::{address, path_template, scalar, units};
 use super::rate_limit::{self, Rate};
 use super::tls::{self, Tls};
@@ -105,16 +106,6 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `unix:/path`.
     Unix(PathBuf),
-}
-
-/// A value that never reaches a log: its `Debug` shows `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 pub(super) fn read(table: &Table<'_>) -> Server {

@@ -1,7 +1,6 @@
 use super::parser::address;
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
-use super::rollout;
 use super::upstream::Authority;
 
 /// `[tracing]`: spans for an OpenTelemetry collector (OTLP over HTTP, protobuf).
@@ -33,7 +32,7 @@ pub(super) fn read(table: &Table<'_>) -> Tracing {
     }
     Tracing {
         endpoint,
-        percent: rollout::percent(table, 100.0),
+        percent: table.percent(100.0),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::names::Names;
 use super::parser::table::Table;
 use super::parser::tree::{Form, Node};
-use super::route::Names;
 use super::{RateLimit, WebSocket};
 
 /// Warns, by what the file says: also where what names something is wrong in another way.

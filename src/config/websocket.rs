@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use super::auth::Auth;
 use super::cors::{self, Cors};
+use super::names::Names;
 use super::parser::table::Table;
 use super::parser::units;
 use super::rate_limit::{self, RateLimit};
-use super::route::Names;
 
 /// `[websocket]`: the endpoint `PREFIX/ws`, and every WebSocket that crossfade itself terminates (not the backend's own, which are tunnelled).
 #[derive(Clone, Debug, PartialEq)]

@@ -3,10 +3,8 @@
 //! The hub knows nothing of sources: it declares [`Feed`], `source` implements it, `app` joins
 //! them with the factory given to [`Hub::new`].
 
-mod alarms;
 mod budget;
 mod clock;
-mod condition;
 mod counts;
 mod delivered;
 mod feed;
@@ -14,9 +12,11 @@ mod history;
 mod index;
 mod info;
 mod key;
-mod own;
+mod own_reads;
 mod presence;
+mod private_answers;
 mod publisher;
+mod query_splits;
 mod registry;
 pub mod replication;
 mod reserved;
@@ -24,15 +24,15 @@ mod resume;
 mod role;
 mod shards;
 mod shared_log;
-mod signals;
-mod splits;
 mod squeeze;
 mod subscriber;
 mod subscribers;
 mod topic;
+mod topic_state;
 mod types;
 mod upkeep;
 mod wake;
+mod wake_flags;
 
 #[cfg(test)]
 mod tests;
@@ -46,9 +46,9 @@ pub use history::stream::Connection;
 pub use info::TopicInfo;
 pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
 pub use publisher::{DocumentChange, Fenced, Publication, Publisher};
+pub use query_splits::Split;
 pub use reserved::Reserved;
 pub use role::{Checkpoint, Request};
-pub use splits::Split;
 pub use subscriber::{Joined, Subscriber};
 pub use types::{Limits, Phase, Progress, Start};
 pub use wake::WakeFlag;
@@ -129,7 +129,7 @@ impl Hub {
 
     /// Routes whose topics differ in one query parameter only, and how many do.
     pub fn splits(&self) -> Vec<Split> {
-        splits::find(&self.node.all())
+        query_splits::find(&self.node.all())
     }
 
     /// Gives every topic whose route is still read the same way its new pace and limits. The others keep

@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 
 use super::key::{Credentials, Owner};
 use super::shards::lock;
-use super::signals::WakeFlags;
 use super::subscribers::Subscribers;
 use super::wake::WakeFlag;
+use super::wake_flags::WakeFlags;
 use crate::event::End;
 
 pub(super) struct Presence {

@@ -15,13 +15,13 @@ use tokio::task::AbortHandle;
 
 pub(super) use leaving::close;
 
-use super::alarms::Alarms;
 use super::budget::Budget;
 use super::counts::{Counts, OwnerPermit, Permit};
 use super::history::History;
 use super::history::lineage::Writer;
 use super::index::{Entered, Topics};
 use super::key::{Credentials, Identity, Scope, Target, TopicKey, last_event_id};
+use super::private_answers::Alarms;
 use super::role::Leader;
 use super::shards::Shards;
 use super::squeeze::Squeeze;

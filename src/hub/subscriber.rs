@@ -8,7 +8,7 @@ use super::history::History;
 use super::history::entries::Cursor;
 use super::history::stream::Brought;
 use super::key::{Credentials, Scope, Target};
-use super::own::Own;
+use super::own_reads::Own;
 use super::resume::{self, ResumePoint};
 use super::topic::Topic;
 use super::types::{Phase, Progress, Start};

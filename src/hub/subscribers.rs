@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Credentials, Owner};
-use super::signals::WakeFlags;
 use super::wake::WakeFlag;
+use super::wake_flags::WakeFlags;
 use crate::event::End;
 
 /// Present subscribers by slot.

@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::budget::Budget;
-use super::condition::{Condition, Status};
 use super::history::History;
 use super::history::lineage::Writer;
 use super::history::stream::Stream;
@@ -17,6 +16,7 @@ use super::key::{Credentials, Owner, Scope, Target, TopicKey};
 use super::presence::Presence;
 use super::role::{Checkpoint, Leader, Replica, Role, Succession};
 use super::shared_log::SharedLog;
+use super::topic_state::{Condition, Status};
 use super::types::{Phase, Start};
 use super::wake::WakeFlag;
 use crate::config::{Route, Source};

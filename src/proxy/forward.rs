@@ -9,10 +9,10 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
-use super::access_log::RequestRecord;
 use super::auth_context::Came;
 use super::context::RequestContext;
 use super::expiry::Expiry;
+use super::request_record::RequestRecord;
 use super::transport_choice::Cohort;
 use super::{error_response, redirect};
 use crate::config::{ConnectionAuth, Rollout};

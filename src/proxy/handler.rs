@@ -8,9 +8,9 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 
-use super::access_log::{Asked, RequestRecord};
 use super::context::RequestContext;
 use super::enforce::{self, Checked};
+use super::request_record::{Asked, RequestRecord};
 use super::target::Destination;
 use super::{endpoints, forward, tunnel, websocket};
 use crate::error::Side;

@@ -2,7 +2,6 @@
 //! is for (`target`), which policies it has to pass (`enforce`), and what becomes of it then: `forward`, `tunnel`,
 //! `websocket`, or an answer of crossfade's own (`endpoints`, `error_response`).
 
-mod access_log;
 mod auth_context;
 mod context;
 mod copy;
@@ -16,6 +15,7 @@ pub(crate) mod handler;
 mod handshake;
 mod limits;
 mod redirect;
+mod request_record;
 mod subprotocol;
 mod target;
 mod transport_choice;

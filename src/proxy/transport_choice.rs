@@ -10,7 +10,7 @@ use super::context::RequestContext;
 use crate::config::{By, Config, Rollout, Route};
 use crate::http::reserved_params;
 use crate::policy::auth::Identity;
-use crate::rollout::{self, Candidate, Decision, Reason, Stages, Transport, unit};
+use crate::rollout::{self, Candidate, Decision, Reason, Stages, Transport, sticky_cookie};
 use crate::router::RouteTable;
 
 /// How long a browser keeps its unit.
@@ -43,7 +43,7 @@ impl Cohort {
         );
         let needs_unit = unknown.cookie.is_none()
             && rollouts.any(|rollout| needs_unit(rollout.by, identity.is_some()));
-        let made = needs_unit.then(|| unit::mint(secret, fastrand_bytes()));
+        let made = needs_unit.then(|| sticky_cookie::mint(secret, fastrand_bytes()));
         let (made_unit, value) = made.unzip();
         Cohort {
             candidate: Candidate {
@@ -109,9 +109,9 @@ pub fn candidate(
     ip: String,
     secret: Option<&[u8]>,
 ) -> Candidate {
-    let unit = reserved_params::cookie(headers, unit::COOKIE);
+    let unit = reserved_params::cookie(headers, sticky_cookie::COOKIE);
     Candidate {
-        cookie: unit.and_then(|value| unit::verify(secret?, value)),
+        cookie: unit.and_then(|value| sticky_cookie::verify(secret?, value)),
         ip,
         user: None,
         tenant: None,
@@ -147,7 +147,7 @@ fn cookie(value: &str, proto: &str) -> Option<HeaderValue> {
         "https" => "; Secure",
         _ => "",
     };
-    let name = unit::COOKIE;
+    let name = sticky_cookie::COOKIE;
     let cookie = format!("{name}={value}; Path=/; Max-Age={YEAR}; HttpOnly; SameSite=Lax{secure}");
     HeaderValue::try_from(cookie).ok()
 }

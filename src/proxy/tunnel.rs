@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::access_log::RequestRecord;
 use super::auth_context::Came;
 use super::context::RequestContext;
 use super::expiry::Expiry;
+use super::request_record::RequestRecord;
 use super::{copy, forward, handshake, subprotocol};
 use crate::config::{CorsMode, Route};
 use crate::error::{Error, Kind, Side};

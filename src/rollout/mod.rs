@@ -3,7 +3,7 @@
 pub mod change;
 pub mod controller;
 pub mod record;
-pub mod unit;
+pub mod sticky_cookie;
 pub mod window;
 
 use std::collections::BTreeMap;

@@ -12,8 +12,11 @@ use serde_json::{Map, Value};
 use super::{Stage, StageState};
 use crate::config::Rollout;
 
+mod kill_switch;
 mod reading;
 
+pub use kill_switch::FileKills;
+use kill_switch::Latch;
 pub use reading::read;
 
 /// Entries of history kept for one rollout.
@@ -63,14 +66,6 @@ impl Source {
             Source::Admin => "admin",
         }
     }
-}
-
-/// Holds until a person resumes, whatever the file says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Latch {
-    Killed,
-    RolledBack,
 }
 
 /// One line of a rollout's history.
@@ -153,10 +148,6 @@ pub enum Change {
     Resume,
 }
 
-/// The file says `kill = true`: only the file can take it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileKills;
-
 impl Record {
     /// A rollout that was never seen before starts as the file says.
     pub fn new(plan: &Rollout, now: u64) -> Self {
@@ -176,13 +167,6 @@ impl Record {
         record.note(now, Source::Config, Action::Start, (to, to), "");
         record.generation = 1;
         record
-    }
-
-    /// What is kept of it cannot be understood: no client gets WebSocket until an operator resumes.
-    pub fn distrust(&mut self, why: &str, now: u64) {
-        let from = self.stage().effective_percent();
-        self.latch = Some(Latch::Killed);
-        self.change(now, Source::Config, Action::Kill, (from, 0), why);
     }
 
     /// What happened, oldest first.
@@ -289,30 +273,6 @@ impl Record {
         };
         let percent = self.stage().effective_percent();
         self.change(now, Source::Admin, action, (percent, percent), "");
-    }
-
-    fn kill(&mut self, reason: &str, now: u64) {
-        if self.latch == Some(Latch::Killed) {
-            return;
-        }
-        let from = self.stage().effective_percent();
-        self.latch = Some(Latch::Killed);
-        self.change(now, Source::Admin, Action::Kill, (from, 0), reason);
-    }
-
-    fn resume(&mut self, now: u64) -> Result<(), FileKills> {
-        if self.file_kills {
-            return Err(FileKills);
-        }
-        if self.latch.is_none() && !self.paused {
-            return Ok(());
-        }
-        let from = self.stage().effective_percent();
-        self.latch = None;
-        self.paused = false;
-        let to = self.stage().effective_percent();
-        self.change(now, Source::Admin, Action::Resume, (from, to), "");
-        Ok(())
     }
 
     fn change(&mut self, now: u64, by: Source, action: Action, moved: (u32, u32), why: &str) {

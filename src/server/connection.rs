@@ -8,13 +8,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::client_connection::{Connection, Remote};
+use super::dropped::Dropped;
 use super::handler::Handler;
 use super::http1::guard::Http1Guard;
 use super::http1_state::Http1State;
 use super::socket::ClientSocket;
-use super::tls::{self, Dropped};
 use super::tls_stream::MaybeTls;
 use super::{detect_http, http1, http2, reject};
+use super::{proxy_header, tls};
 use crate::config::{ProxyProtocol, Server};
 use crate::http::forwarded;
 use crate::http::problem::Problem;
@@ -120,7 +121,7 @@ async fn arrive(
     };
     if mode != ProxyProtocol::Off {
         let is_trusted = remote.peer(trusted).is_trusted;
-        let source = tls::read_proxy_header(&mut line, mode, is_trusted, deadline).await?;
+        let source = proxy_header::read_proxy_header(&mut line, mode, is_trusted, deadline).await?;
         remote.learn(source);
         if let Err(full) = permit.count_for(remote.counted(trusted), limits) {
             return Err(Dropped::Full(full, line));

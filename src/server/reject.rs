@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
+use super::dropped::Dropped;
 use super::linger;
 use super::socket::ClientSocket;
-use super::tls::{self, Dropped};
+use super::tls;
 use super::tls_stream::MaybeTls;
 use crate::config::Tls;
 use crate::http::problem::Problem;

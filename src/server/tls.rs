@@ -1,96 +1,26 @@
-//! What stands between a socket that was accepted and its first request: the PROXY protocol, then TLS.
-//!
-//! All of it has one deadline. What is no arrival is closed, counted by reason, and logged at a bounded rate.
+//! The TLS handshake of a socket that was accepted. What is no handshake is closed, counted by reason, and logged at a bounded
+//! rate.
 
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::dropped::Dropped;
 use super::linger;
+use super::proxy_header::{PIECE, is_header};
 use super::socket::ClientSocket;
 use super::tls_stream::MaybeTls;
-use crate::config::ProxyProtocol;
-use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
-use crate::policy::connection_limits::{Full, Lingering};
+use crate::http::proxy_protocol;
+use crate::policy::connection_limits::Lingering;
 
-/// How much is read at once while it is not known what it is.
-const PIECE: usize = 512;
 /// How long a client whose handshake failed is still listened to at least: closing at once could destroy the alert that tells
 /// it why.
 const LAST: Duration = Duration::from_secs(1);
-
-/// Why a connection ended before its first request.
-#[derive(Debug)]
-pub enum Dropped {
-    /// The client left, without having done anything wrong.
-    Gone,
-    /// For this reason, a word in `refused_total{reason}`.
-    Refused(&'static str),
-    /// Likewise, in a handshake: an alert is on its way.
-    Alerted(&'static str, ClientSocket),
-    /// Plain HTTP where TLS is spoken; the client can read an answer.
-    Plain(ClientSocket),
-    /// A cap on connections is reached; the client can read an answer.
-    Full(Full, ClientSocket),
-}
-
-/// Reads the PROXY protocol's header where there may be one; `None` where there is none. What stands behind it is left.
-pub async fn read_proxy_header(
-    line: &mut ClientSocket,
-    mode: ProxyProtocol,
-    is_trusted: bool,
-    deadline: Instant,
-) -> Result<Option<Source>, Dropped> {
-    match mode {
-        ProxyProtocol::Off => return Ok(None),
-        ProxyProtocol::Require if !is_trusted => return Err(Dropped::Refused("proxy_untrusted")),
-        ProxyProtocol::Optional | ProxyProtocol::Require => {}
-    }
-    let mut ahead = BytesMut::new();
-    loop {
-        let begun = proxy_protocol::begin(&ahead);
-        match begun {
-            _ if is_header(&begun) && !is_trusted => {
-                return Err(Dropped::Refused("proxy_untrusted"));
-            }
-            Err(Malformed) => return Err(Dropped::Refused("proxy_malformed")),
-            Ok(Beginning::Bare) if mode == ProxyProtocol::Require => {
-                return Err(Dropped::Refused("proxy_missing"));
-            }
-            Ok(Beginning::Bare) => {
-                line.put_back(ahead.freeze());
-                return Ok(None);
-            }
-            Ok(Beginning::Header(length, source)) => {
-                line.put_back(ahead.split_off(length).freeze());
-                return Ok(Some(source));
-            }
-            Ok(Beginning::Partial { .. }) => {}
-        }
-        // A header is known to be too long before this grows.
-        ahead.reserve(PIECE);
-        match timeout_at(deadline, line.read_buf(&mut ahead)).await {
-            Ok(Ok(count)) if count > 0 => {}
-            Ok(_) => return Err(Dropped::Gone),
-            Err(_) if ahead.is_empty() => return Err(Dropped::Gone),
-            Err(_) => return Err(Dropped::Refused("proxy_timeout")),
-        }
-    }
-}
-
-/// Whether it is a header, whole or broken, or the beginning of one.
-fn is_header(begun: &Result<Beginning, Malformed>) -> bool {
-    let is_other = matches!(
-        begun,
-        Ok(Beginning::Bare | Beginning::Partial { is_header: false })
-    );
-    !is_other
-}
 
 /// Shakes hands.
 pub async fn accept_tls(

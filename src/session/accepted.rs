@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use super::credentials::Presented;
-use super::keep::Keep;
+use super::resume_secret::Keep;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Authenticated;
 use crate::policy::connection_limits::Permit;

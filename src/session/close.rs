@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::accepted::Mode;
-use super::auth::recheck::drop_revoked;
+use super::auth::expiry::drop_revoked;
 use super::connection::{Round, Session};
 use super::drain::{Drain, exit, is_exit, spread, window};
 use super::effect::Effects;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::accepted::Mode;
 use super::auth::{Hello, Then};
+use super::beginning::Beginning;
 use super::checks::{Checked, Checks};
 use super::client::Located;
 use super::connection::Session;
@@ -16,7 +17,6 @@ use super::joining::Joining;
 use super::reconcile;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
-use super::welcome::Beginning;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{AuthError, Authenticated};
 use crate::protocol::{Input, Output, Req, Tag};

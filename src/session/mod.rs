@@ -1,8 +1,8 @@
 //! One downstream realtime connection: what it subscribed to, what it is owed, how it leaves.
 
 mod accepted;
-mod access_record;
 mod auth;
+mod beginning;
 mod checks;
 mod client;
 mod close;
@@ -20,7 +20,6 @@ mod frame;
 mod handle;
 mod heartbeat;
 mod joining;
-pub mod keep;
 mod lag;
 mod link;
 pub mod listing;
@@ -28,14 +27,15 @@ mod message_limit;
 mod parking;
 mod reconcile;
 pub mod registry;
+pub mod resume_secret;
 mod services;
+mod session_record;
 mod slow;
 mod subscription;
 #[cfg(test)]
 mod tests;
 mod timer;
 mod upstream_request;
-mod welcome;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::keep::Place;
 use super::registry::Findable;
+use super::resume_secret::Place;
 use crate::hub::Reserved;
 
 /// What a parked session counts for against `limits.memory`, beside what waits in its outbox.

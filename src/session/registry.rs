@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 pub use super::handle::Notice;
 use super::handle::{Directive, SessionHandle, lock};
-use super::keep::{Places, SecretId};
 use super::listing::{self, SessionInfo};
+use super::resume_secret::{Places, SecretId};
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;

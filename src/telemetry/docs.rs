@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Telemetry;
-use super::book::Announced;
+use super::metric_registry::Announced;
 
 const HEAD: &str = "\
 # Metrics

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use prometheus::{IntCounterVec, IntGauge};
 
-use super::book::{self, Book};
 use super::log_limit::{Flood, Floods};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 use crate::error::Error;
 use crate::memory::Memory;
 
@@ -27,10 +27,10 @@ pub struct DownstreamTelemetry {
 impl DownstreamTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         DownstreamTelemetry {
-            refused: book::counters(book, &metric_names::REFUSED),
-            connects: book::counters(book, &metric_names::CONNECTS),
-            errors: book::counters(book, &metric_names::ERRORS),
-            memory_pressure: book::gauge(book, &metric_names::MEMORY_PRESSURE),
+            refused: metric_registry::counters(book, &metric_names::REFUSED),
+            connects: metric_registry::counters(book, &metric_names::CONNECTS),
+            errors: metric_registry::counters(book, &metric_names::ERRORS),
+            memory_pressure: metric_registry::gauge(book, &metric_names::MEMORY_PRESSURE),
             arrivals: Flood::default(),
             paths: Flood::default(),
             routes,

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::book::{self, Book};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 
 /// The most peers that the log names for forwarding fields that are not believed: any peer can send such a field.
 const DISBELIEVED: usize = 8;
@@ -29,11 +29,11 @@ pub struct EdgeTelemetry {
 impl EdgeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         EdgeTelemetry {
-            auth: book::counters(book, &metric_names::AUTH),
-            auth_ended: book::counters(book, &metric_names::AUTH_ENDED),
-            auth_fetches: book::counters(book, &metric_names::AUTH_FETCHES),
-            rate_limited: book::counters(book, &metric_names::RATE_LIMITED),
-            fields_dropped: book::counter(book, &metric_names::FIELDS_DROPPED),
+            auth: metric_registry::counters(book, &metric_names::AUTH),
+            auth_ended: metric_registry::counters(book, &metric_names::AUTH_ENDED),
+            auth_fetches: metric_registry::counters(book, &metric_names::AUTH_FETCHES),
+            rate_limited: metric_registry::counters(book, &metric_names::RATE_LIMITED),
+            fields_dropped: metric_registry::counter(book, &metric_names::FIELDS_DROPPED),
             disbelieved: Mutex::default(),
             has_dropped_fields: AtomicBool::new(false),
         }

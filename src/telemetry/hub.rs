@@ -5,9 +5,9 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::access_log::shorten;
-use super::book::{self, Book};
 use super::log_limit::Floods;
 use super::metric_names;
+use super::metric_registry::{self, Book};
 use crate::http::path::without_parameters;
 
 /// What one topic counts, its labels asked for once.
@@ -37,13 +37,13 @@ pub struct HubTelemetry {
 impl HubTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         HubTelemetry {
-            topics: book::gauges(book, &metric_names::TOPICS),
-            subscribers: book::gauges(book, &metric_names::SUBSCRIBERS),
-            replays: book::counters(book, &metric_names::REPLAYS),
-            gaps: book::counters(book, &metric_names::GAPS),
-            queue_bytes: book::gauge(book, &metric_names::QUEUE_BYTES),
-            windows_squeezed: book::counters(book, &metric_names::WINDOWS_SQUEEZED),
-            share_refused: book::counters(book, &metric_names::SHARE_REFUSED),
+            topics: metric_registry::gauges(book, &metric_names::TOPICS),
+            subscribers: metric_registry::gauges(book, &metric_names::SUBSCRIBERS),
+            replays: metric_registry::counters(book, &metric_names::REPLAYS),
+            gaps: metric_registry::counters(book, &metric_names::GAPS),
+            queue_bytes: metric_registry::gauge(book, &metric_names::QUEUE_BYTES),
+            windows_squeezed: metric_registry::counters(book, &metric_names::WINDOWS_SQUEEZED),
+            share_refused: metric_registry::counters(book, &metric_names::SHARE_REFUSED),
             routes,
         }
     }

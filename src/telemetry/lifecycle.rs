@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use super::book::{self, Book};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 
 /// What the process counts of itself.
 #[derive(Debug)]
@@ -26,11 +26,11 @@ pub struct LifeTelemetry {
 impl LifeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         LifeTelemetry {
-            config_generation: book::gauge(book, &metric_names::CONFIG_GENERATION),
-            reloads: book::counters(book, &metric_names::RELOADS),
-            reload_seconds: book::histogram(book, &metric_names::RELOAD_SECONDS),
-            panics: book::counter(book, &metric_names::PANICS),
-            data_age: book::float_gauges(book, &metric_names::DATA_AGE),
+            config_generation: metric_registry::gauge(book, &metric_names::CONFIG_GENERATION),
+            reloads: metric_registry::counters(book, &metric_names::RELOADS),
+            reload_seconds: metric_registry::histogram(book, &metric_names::RELOAD_SECONDS),
+            panics: metric_registry::counter(book, &metric_names::PANICS),
+            data_age: metric_registry::float_gauges(book, &metric_names::DATA_AGE),
         }
     }
 

@@ -4,7 +4,6 @@
 //! part of [`Telemetry`]; hot paths hold [`Meters`] instead of asking for labels each time.
 
 mod access_log;
-mod book;
 #[cfg(test)]
 mod docs;
 mod downstream;
@@ -14,6 +13,7 @@ mod lifecycle;
 mod log;
 mod log_limit;
 pub mod metric_names;
+mod metric_registry;
 mod queue;
 mod rollout;
 mod session;
@@ -30,13 +30,13 @@ use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
 pub use access_log::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
-use book::Book;
 pub use downstream::DownstreamTelemetry;
 pub use edge::EdgeTelemetry;
 pub use hub::{HubTelemetry, TopicMeters};
 pub use lifecycle::LifeTelemetry;
 pub use log::LogControl;
 use log_limit::Floods;
+use metric_registry::Book;
 pub use rollout::{Cohorts, Counted, Counts, RolloutTelemetry};
 pub use session::{Meters, SessionTelemetry};
 pub use source::{OpenStream, SourceTelemetry};
@@ -84,11 +84,11 @@ impl Telemetry {
         process
             .register(Box::new(ProcessCollector::for_self()))
             .expect("nothing else is there");
-        let log_lines_dropped = book::counter(book, &metric_names::LOG_LINES_DROPPED);
+        let log_lines_dropped = metric_registry::counter(book, &metric_names::LOG_LINES_DROPPED);
         if let Some(log) = &log {
             log.count_drops(log_lines_dropped.clone());
         }
-        let build = book::gauges(book, &metric_names::BUILD_INFO);
+        let build = metric_registry::gauges(book, &metric_names::BUILD_INFO);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let routes = Arc::<Floods>::default();
         let (hub, sessions) = (

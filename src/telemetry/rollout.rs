@@ -9,9 +9,9 @@ use prometheus::core::Collector;
 use prometheus::proto::Metric;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::book::{self, Book};
 use super::hub::HubTelemetry;
 use super::metric_names;
+use super::metric_registry::{self, Book};
 use super::session::SessionTelemetry;
 
 /// Every state of a rollout, for `rollout_state`.
@@ -92,10 +92,10 @@ pub struct RolloutTelemetry {
 impl RolloutTelemetry {
     pub(super) fn new(book: &mut Book, sessions: &SessionTelemetry, hub: &HubTelemetry) -> Self {
         RolloutTelemetry {
-            percent: book::float_gauges(book, &metric_names::ROLLOUT_PERCENT),
-            state: book::gauges(book, &metric_names::ROLLOUT_STATE),
-            decisions: book::counters(book, &metric_names::DECISIONS),
-            requests: book::counters(book, &metric_names::ROLLOUT_REQUESTS),
+            percent: metric_registry::float_gauges(book, &metric_names::ROLLOUT_PERCENT),
+            state: metric_registry::gauges(book, &metric_names::ROLLOUT_STATE),
+            decisions: metric_registry::counters(book, &metric_names::DECISIONS),
+            requests: metric_registry::counters(book, &metric_names::ROLLOUT_REQUESTS),
             event_latency: sessions.event_latency.clone(),
             reconnects: sessions.reconnects.clone(),
             gaps: hub.gaps.clone(),

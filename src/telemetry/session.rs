@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::book::{self, Book};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 
 /// Handles of one route, by protocol and cohort.
 type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
@@ -46,14 +46,14 @@ pub struct SessionTelemetry {
 impl SessionTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         SessionTelemetry {
-            sessions: book::gauges(book, &metric_names::SESSIONS),
-            messages: book::counters(book, &metric_names::MESSAGES),
-            bytes: book::counters(book, &metric_names::BYTES),
-            event_latency: book::histograms(book, &metric_names::EVENT_LATENCY),
-            slow_closes: book::counters(book, &metric_names::SLOW_CLOSES),
-            reconnects: book::counters(book, &metric_names::RECONNECTS),
-            fallbacks: book::counters(book, &metric_names::FALLBACKS),
-            cookies_dropped: book::counters(book, &metric_names::COOKIES_DROPPED),
+            sessions: metric_registry::gauges(book, &metric_names::SESSIONS),
+            messages: metric_registry::counters(book, &metric_names::MESSAGES),
+            bytes: metric_registry::counters(book, &metric_names::BYTES),
+            event_latency: metric_registry::histograms(book, &metric_names::EVENT_LATENCY),
+            slow_closes: metric_registry::counters(book, &metric_names::SLOW_CLOSES),
+            reconnects: metric_registry::counters(book, &metric_names::RECONNECTS),
+            fallbacks: metric_registry::counters(book, &metric_names::FALLBACKS),
+            cookies_dropped: metric_registry::counters(book, &metric_names::COOKIES_DROPPED),
             meters: RwLock::default(),
         }
     }

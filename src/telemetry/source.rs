@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use prometheus::{IntGauge, IntGaugeVec};
 
-use super::book::{self, Book};
 use super::log_limit::Floods;
 use super::metric_names;
+use super::metric_registry::{self, Book};
 
 /// A stream counts as open until this is dropped.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct SourceTelemetry {
 impl SourceTelemetry {
     pub(super) fn new(book: &mut Book, routes: Arc<Floods>) -> Self {
         SourceTelemetry {
-            streams: book::gauges(book, &metric_names::UPSTREAM_STREAMS),
+            streams: metric_registry::gauges(book, &metric_names::UPSTREAM_STREAMS),
             routes,
         }
     }

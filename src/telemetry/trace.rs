@@ -18,8 +18,8 @@ use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::book::{self, Book};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 use super::trace_context::Trace;
 use crate::error::Error;
 use crate::event::Cause;
@@ -68,7 +68,7 @@ impl TraceTelemetry {
         TraceTelemetry {
             tracer: ArcSwapOption::empty(),
             exporter: Mutex::default(),
-            spans: book::counters(book, &metric_names::TRACE_SPANS),
+            spans: metric_registry::counters(book, &metric_names::TRACE_SPANS),
         }
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use prometheus::IntCounterVec;
 
-use super::book::{self, Book};
 use super::metric_names;
+use super::metric_registry::{self, Book};
 
 /// What upgrades count.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct UpgradeTelemetry {
 impl UpgradeTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         UpgradeTelemetry {
-            upgrades: book::counters(book, &metric_names::UPGRADES),
+            upgrades: metric_registry::counters(book, &metric_names::UPGRADES),
         }
     }
 

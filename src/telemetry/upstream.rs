@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::book::{self, Book};
 use super::log_limit::Floods;
 use super::metric_names;
+use super::metric_registry::{self, Book};
 use crate::error::{Error, Obstacle};
 
 /// What the backends' half counts.
@@ -26,13 +26,16 @@ pub struct UpstreamTelemetry {
 impl UpstreamTelemetry {
     pub(super) fn new(book: &mut Book) -> Self {
         UpstreamTelemetry {
-            requests: book::counters(book, &metric_names::UPSTREAM_REQUESTS),
-            errors: book::counters(book, &metric_names::UPSTREAM_ERRORS),
-            healthy: book::gauges(book, &metric_names::UPSTREAM_HEALTHY),
-            ejections: book::counters(book, &metric_names::UPSTREAM_EJECTIONS),
-            retries: book::counters(book, &metric_names::UPSTREAM_RETRIES),
-            retries_refused: book::counters(book, &metric_names::UPSTREAM_RETRIES_REFUSED),
-            waits: book::counters(book, &metric_names::UPSTREAM_WAITS),
+            requests: metric_registry::counters(book, &metric_names::UPSTREAM_REQUESTS),
+            errors: metric_registry::counters(book, &metric_names::UPSTREAM_ERRORS),
+            healthy: metric_registry::gauges(book, &metric_names::UPSTREAM_HEALTHY),
+            ejections: metric_registry::counters(book, &metric_names::UPSTREAM_EJECTIONS),
+            retries: metric_registry::counters(book, &metric_names::UPSTREAM_RETRIES),
+            retries_refused: metric_registry::counters(
+                book,
+                &metric_names::UPSTREAM_RETRIES_REFUSED,
+            ),
+            waits: metric_registry::counters(book, &metric_names::UPSTREAM_WAITS),
             answers: Floods::default(),
         }
     }

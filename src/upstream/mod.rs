@@ -35,7 +35,7 @@ pub use pool::pins::Pins;
 use pool::replayable_body::ReplayableBody;
 use pool::response_body::ResponseBody;
 use pool::settings::Settings;
-use pool::{Pool, bound};
+use pool::{Pool, connection_auth};
 use request::{address, is_safe};
 use response_timeout::{in_time, patience};
 
@@ -290,7 +290,8 @@ impl Upstreams {
             let sending = pool.request(server, request, &lent, pins.as_ref());
             let error = match in_time(sending, &lent, patience).await {
                 Ok(answer) => {
-                    if purpose == Purpose::Passthrough && bound::is_told(answer.headers()) {
+                    if purpose == Purpose::Passthrough && connection_auth::is_told(answer.headers())
+                    {
                         fleet.note_bound(upstream.connection_auth);
                     }
                     lease.answered(answer.status());

@@ -3,14 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crossfade::app::Handle;
-use crossfade::rollout::unit;
+use crossfade::rollout::sticky_cookie;
 use serde_json::json;
 
-use crate::harness::{
-    App, Folder, JSON, Peer, Seen, Socket,
-    admin::{ask, get, metric, post},
-    eventually, proxy, reply,
-};
+use crate::harness::admin::{ask, get, metric, post};
+use crate::harness::{App, Folder, JSON, Peer, Seen, Socket, eventually, proxy, reply};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -69,7 +66,7 @@ fn adapt(text: &str, app: &App) -> String {
 
 /// A cookie of a unit whose bucket is in (`true`) or out of the first half.
 fn cookie(is_in: bool) -> String {
-    let mut values = (0u128..).map(|n| unit::mint(SECRET.as_bytes(), n.to_be_bytes()));
+    let mut values = (0u128..).map(|n| sticky_cookie::mint(SECRET.as_bytes(), n.to_be_bytes()));
     let fits = |unit: &str| (crossfade::rollout::bucket("web", unit) < 50_000) == is_in;
     let (_, value) = values.find(|(unit, _)| fits(unit)).unwrap();
     format!("cookie: crossfade_unit={value}")

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 use super::VARIABLE;
 use super::channel::{receive, receive_descriptor, send};
 use super::message::{Down, PROTOCOL, Up, WINDOWS};
-use crate::app::Endowment;
+use crate::app::listeners::Endowment;
+use crate::app::parent::Parent;
 use crate::app::process::{Built, Handle};
 use crate::hub::Request;
 use crate::hub::replication::{Follower, Message};
@@ -35,24 +36,6 @@ pub struct Predecessor {
     link: UnixStream,
     /// Its standard error, which is ours from when we serve.
     stderr: OwnedFd,
-}
-
-/// What is known of the old process while this one serves.
-pub struct Parent {
-    /// Asks its sessions to leave at once.
-    hurry: mpsc::Sender<()>,
-    /// Turns true when it has let everything go.
-    is_gone: watch::Receiver<bool>,
-}
-
-impl Parent {
-    /// Waits until it has let everything go, and does not wait for its sessions.
-    pub async fn hurry_out(&self) {
-        // Gone, or hurried already.
-        let _ = self.hurry.try_send(());
-        let mut is_gone = self.is_gone.clone();
-        let _ = is_gone.wait_for(|is_gone| *is_gone).await;
-    }
 }
 
 /// The channel to it, where another crossfade has started this process. Nothing else may read standard input then.

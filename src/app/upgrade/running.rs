@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admin::{NotUpgraded, Upgrade};
+use crate::app::parent::Parent;
 use crate::app::process::Handle;
 use crate::app::shutdown::LAME_DUCK;
 use crate::app::upgrade::executable::Image;
-use crate::app::upgrade::incoming::Parent;
 use crate::app::upgrade::outgoing::{self, ParentState, Released, Successor};
 use crate::memory::ControlGroups;
 

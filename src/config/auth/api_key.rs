@@ -8,6 +8,7 @@ use crate::config::parser::problem::Wrong;
 use crate::config::parser::scalar;
 use crate::config::parser::table::Table;
 use crate::config::parser::tree::{Form, Node};
+use crate::config::parser::units;
 
 /// `kind = "api_key"`: keys that programs send as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new`
 /// makes one, and the line for the file, which holds the key's hash alone. Keys have 128 random bits or more,
@@ -47,7 +48,7 @@ impl fmt::Debug for ApiKey {
 /// The line that stands for it in the file.
 impl fmt::Display for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hash = crate::config::hex(&self.hash);
+        let hash = units::hex(&self.hash);
         write!(f, "{} sha256:{hash} user={}", self.id, self.user)?;
         if let Some(tenant) = &self.tenant {
             write!(f, " tenant={tenant}")?;

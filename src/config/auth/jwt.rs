@@ -8,10 +8,10 @@ use serde_json::Value as Json;
 use super::PublicKey;
 use crate::config::parser::pem::Pem;
 use crate::config::parser::problem::Wrong;
+use crate::config::parser::secret::Secret;
 use crate::config::parser::table::Table;
 use crate::config::parser::tree::Form;
 use crate::config::parser::{address, scalar, units};
-use crate::config::server::Secret;
 
 /// `kind = "jwt"`: a signed token (RFC 7519) names the user, and until when it is valid. It must have `exp`,
 /// the user, and an issuer and an audience that are accepted; exactly one of `secret`, `public_key` and

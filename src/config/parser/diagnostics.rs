@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::placeholder::Env;
 use super::problem::{Problem, Severity};
-use crate::config::Value;
+use super::value::Value;
 
 /// One reading of one file.
 pub(crate) struct Diagnostics<'a> {

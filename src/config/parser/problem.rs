@@ -48,15 +48,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What `check --json` prints: `{"ok":…,"problems":[…]}`.
-pub fn report(outcome: &Result<crate::config::Loaded, Vec<Problem>>) -> serde_json::Value {
-    let problems = match outcome {
-        Ok(loaded) => &loaded.warnings,
-        Err(problems) => problems,
-    };
-    serde_json::json!({ "ok": outcome.is_ok(), "problems": problems })
-}
-
 /// What a parser of one value says against it: a predicate ("is no duration") and the fix.
 ///
 /// The reporter puts the value before the predicate, since it may be a secret. Words that were

@@ -12,8 +12,8 @@ use super::diagnostics::Diagnostics;
 use super::placeholder::Origin;
 use super::problem::Wrong;
 use super::tree::{Entry, Form, Node};
+use super::value::Value;
 use super::{scalar, units};
-use crate::config::Value;
 
 /// See the page's head.
 pub(crate) struct Table<'a> {

@@ -11,7 +11,7 @@ use super::problem::Wrong;
 use super::table::Table;
 use super::tree::{Entry, Form, Node};
 use super::{scalar, units};
-use crate::config::server::Secret;
+use crate::config::parser::secret::Secret;
 
 impl Table<'_> {
     /// A string.
@@ -236,6 +236,15 @@ impl Table<'_> {
         self.note(key, node, json!(words[0].0));
         node.and_then(|node| scalar::text(self.desk, node, |text| units::word(text, &words)))
             .unwrap_or_else(|| words[0].1.clone())
+    }
+
+    /// `percent`, in thousandths.
+    pub fn percent(&self, default: f64) -> u32 {
+        let percent = self.number("percent", default, 0.0..=100.0);
+        units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
+            self.error("percent", what, mend);
+            0
+        })
     }
 
     /// A string that is shown nowhere.

@@ -290,6 +290,11 @@ pub(crate) fn is_of_the_sidecar(name: &HeaderName) -> bool {
             .any(|family| name.as_str().starts_with(family))
 }
 
+/// Lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

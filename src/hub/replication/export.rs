@@ -11,10 +11,10 @@ use super::message::{Append, EndRecord, Message};
 use super::record::TopicRecord;
 use crate::config::Source;
 use crate::hub::clock::now;
-use crate::hub::condition::Status;
 use crate::hub::history::transfer::Exported;
 use crate::hub::registry::Registry;
 use crate::hub::topic::{Topic, internal};
+use crate::hub::topic_state::Status;
 use crate::hub::types::Phase;
 use crate::hub::wake::WakeFlag;
 

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::record::TopicRecord;
 use crate::error::Code;
 use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
-use crate::hub::condition::Status;
 use crate::hub::history::lineage::Epochs;
 use crate::hub::history::stream::{Fresh, StreamState};
 use crate::hub::history::transfer::{Delta, Imported};
+use crate::hub::topic_state::Status;
 use crate::json;
 
 /// What is sent of one topic.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::config::Share;
-use crate::hub::alarms::Alarms;
+use crate::hub::private_answers::Alarms;
 use crate::hub::*;
 
 /// Whether it was reported.

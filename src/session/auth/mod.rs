@@ -1,10 +1,9 @@
 //! Which user is at the other end, by each policy that has asked: what is presented is judged where a subscription, a request or
-//! the connection itself needs it. [`hello`] is how clients say it, [`recheck`] how long it holds.
+//! the connection itself needs it. [`hello`] is how clients say it, [`expiry`] how long it holds.
 
+pub(crate) mod expiry;
 pub(crate) mod hello;
-pub(crate) mod recheck;
 
-use crate::session::credentials;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
@@ -23,7 +22,7 @@ use crate::policy::auth::{
 };
 use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::{Input, Tag};
-use credentials::Presented;
+use crate::session::credentials::Presented;
 
 /// Authorities that may be asked at once for what a client wants.
 const QUESTIONS: usize = 8;

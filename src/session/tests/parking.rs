@@ -6,7 +6,7 @@ use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event};
 use crate::session::accepted::{Accepted, example};
-use crate::session::keep::{Keep, SecretId};
+use crate::session::resume_secret::{Keep, SecretId};
 
 const WINDOW: Duration = Duration::from_secs(30);
 

@@ -2,10 +2,10 @@
 
 use crate::protocol::json::Json;
 use crate::protocol::raw::Plain;
-use crate::session::access_record::AccessRecord;
 use crate::session::auth::Access;
 use crate::session::connection::Session;
 use crate::session::handle::SessionHandle;
+use crate::session::session_record::AccessRecord;
 use crate::session::subscription::Subscription;
 
 /// What every idle session has on the heap, beside its socket's own registration. The allocator gives 16 bytes at a time, so

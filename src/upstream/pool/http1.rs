@@ -16,7 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
-use super::bound;
+use super::connection_auth;
 use super::guard::{Question, Strict};
 use super::replayable_body::ReplayableBody;
 use super::tls_stream::MaybeTls;
@@ -95,7 +95,7 @@ impl Http1 {
         request: Request<ReplayableBody>,
     ) -> Result<Response<Incoming>, Unanswered> {
         self.question.ask(&request);
-        self.is_bound |= bound::is_presented(request.headers());
+        self.is_bound |= connection_auth::is_presented(request.headers());
         // Whatever it waits for comes from the driver, which this task polls first: it needs
         // neither a waker nor a share of the task's budget.
         let mut sending = pin!(tokio::task::unconstrained(
@@ -109,7 +109,7 @@ impl Http1 {
                 .poll(&mut Context::from_waker(Waker::noop()))
         });
         let mut answer = answer.await?;
-        self.is_bound |= bound::is_told(answer.headers());
+        self.is_bound |= connection_auth::is_told(answer.headers());
         if let Some(told) = self.question.told() {
             self.is_spent |= told.is_careless;
             if let Some(reason) = told

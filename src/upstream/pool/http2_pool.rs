@@ -11,7 +11,7 @@ use hyper::{Request, Response};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::bound;
+use super::connection_auth;
 use super::http1::Unanswered;
 use super::http2::{Http2, Refused, STREAMS, refusal};
 use super::replayable_body::ReplayableBody;
@@ -318,7 +318,7 @@ impl StreamPermit {
             Err(error) => Err(error.into()),
         };
         match &outcome {
-            Ok(answer) if bound::is_told(answer.headers()) => self.retire(),
+            Ok(answer) if connection_auth::is_told(answer.headers()) => self.retire(),
             Err(Unanswered::Broken(error)) => match refusal(error) {
                 Some(Refused::Stream) => self.learn(),
                 Some(Refused::Connection) => self.retire(),

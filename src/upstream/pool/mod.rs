@@ -1,7 +1,7 @@
 //! The connections to one upstream's servers.
 
-pub(crate) mod bound;
 pub(crate) mod connect;
+pub(crate) mod connection_auth;
 pub(crate) mod exchange;
 pub(crate) mod guard;
 pub(crate) mod host;
@@ -123,7 +123,7 @@ impl Pool {
         let depot = self.depot(server);
         let mut wants = Wants {
             may_use_http2: self.settings.http2 && !request.headers().contains_key(UPGRADE),
-            is_alone: bound::is_presented(request.headers()),
+            is_alone: connection_auth::is_presented(request.headers()),
         };
         let mut refused: Option<Instant> = None;
         let mut pause = Duration::ZERO;

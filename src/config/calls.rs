@@ -7,7 +7,7 @@ use serde_json::json;
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
 use super::parser::tree::Form;
-use super::parser::{path_template, scalar, units};
+use super::parser::{scalar, units};
 
 /// `calls`: requests that clients may make over their connection; `["POST"]` stands for `{methods = ["POST"]}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +22,6 @@ pub struct Calls {
     pub max_body: usize,
     /// Whether a request with a `key` (sent as `Idempotency-Key`) is safe to repeat.
     pub idempotent: bool,
-}
-
-/// A write that triggers a poll: method and path template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefreshOn {
-    /// Of the write.
-    pub method: Method,
-    /// Path template; parameters with the route's own names must be equal.
-    pub path: String,
 }
 
 pub(super) fn read(route: &Table<'_>) -> Option<Calls> {
@@ -60,23 +51,6 @@ fn calls(table: &Table<'_>, methods: Vec<Method>) -> Calls {
         max_body: table.size("max_body", "64KiB"),
         idempotent: table.switch("idempotent", false),
     }
-}
-
-/// `"PATCH /api/matters/{id}"`.
-pub(super) fn refresh_on(text: &str) -> Result<RefreshOn, Wrong> {
-    let Some((method, path)) = text.split_once(' ') else {
-        let mend = "write method and path, such as \"PATCH /api/matters/{id}\"";
-        return Err(Wrong::new("is no write", mend));
-    };
-    let method = units::method(method)?;
-    if method.is_safe() {
-        return Err(Wrong::new(
-            "changes nothing",
-            "name a write, such as POST or PATCH",
-        ));
-    }
-    let path = path_template::template(path.trim_start())?;
-    Ok(RefreshOn { method, path })
 }
 
 /// Credentials and framing are the sidecar's business.

@@ -1,5 +1,4 @@
-//! Looking again at the users of a connection while it lives: the end of a token, an authority's second answer, what an admin
-//! took back, and what a reload asks now.
+//! What ends a user on a connection that lives: its token expires, an authority's second answer, a revocation, a reload.
 
 use std::sync::Arc;
 use std::task::{self, Poll};

@@ -1,0 +1,12 @@
+use serde::Serialize;
+
+/// One key as `config show` lists it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Value {
+    /// Dotted path (`rollout.web.percent`, `route.3.path`).
+    pub key: String,
+    /// As it would be written in the file; secrets are `***`, what is not set is null.
+    pub value: serde_json::Value,
+    /// `file:LINE:COLUMN`, `env:NAME`, `secret-file:PATH` or `default`.
+    pub source: String,
+}
