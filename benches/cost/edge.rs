@@ -1,34 +1,32 @@
 //! What the edge costs a request, beside what a peer takes for the same. `benches/edge` runs it.
 //!
-//! `edge_cost` makes all measurements and prints a table; `edge_cost NAME SIDE` makes one, once, and prints its figures. Each runs
-//! in a process of its own: what one leaves behind in the allocator would be the next one's memory.
+//! `edge_cost` makes all measurements and prints a table; `edge_cost NAME SIDE` makes one, once, and prints its figures.
 
+mod measure;
 mod people;
 
-use std::error::Error;
+use std::fs;
 use std::hint::black_box;
 use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use crossfade::config::Rate;
 use crossfade::policy::rate_limit::{Key, Limiter};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use measure::{ROUNDS, Result};
 
-/// Something that is measured, of crossfade and of a peer in turn.
-struct Measurement {
-    name: &'static str,
-    /// The proxy that it is compared with.
+/// Crossfade and a peer are measured in turn.
+struct Run {
+    /// The proxy that crossfade is compared with.
     peer: &'static str,
-    /// What its figures are.
-    figures: &'static [&'static str],
-    run: fn(Side) -> Vec<f64>,
+    figures: fn(Side) -> Vec<f64>,
 }
+
+type Measurement = measure::Measurement<Run>;
 
 #[derive(Clone, Copy)]
 enum Side {
@@ -45,131 +43,101 @@ const RING: &str = "ring, the signature alone";
 const MEASUREMENTS: &[Measurement] = &[
     Measurement {
         name: "known-person-origin-limit-role",
-        peer: RING,
         figures: CHECK,
-        run: people::known_person,
+        run: Run {
+            peer: RING,
+            figures: people::known_person,
+        },
     },
     Measurement {
         name: "new-es256-token-origin-limit-role",
-        peer: RING,
         figures: CHECK,
-        run: people::new_token,
+        run: Run {
+            peer: RING,
+            figures: people::new_token,
+        },
     },
     Measurement {
         name: "known-key",
-        peer: GOVERNOR,
         figures: CHECK,
-        run: known_key,
+        run: Run {
+            peer: GOVERNOR,
+            figures: known_key,
+        },
     },
     Measurement {
         name: "refused-key",
-        peer: GOVERNOR,
         figures: CHECK,
-        run: refused_key,
+        run: Run {
+            peer: GOVERNOR,
+            figures: refused_key,
+        },
     },
     Measurement {
         name: "light-key-in-a-crowd",
-        peer: GOVERNOR,
         figures: CHECK,
-        run: light_key,
+        run: Run {
+            peer: GOVERNOR,
+            figures: light_key,
+        },
     },
     Measurement {
         name: "million-new-at-50000-a-second",
-        peer: GOVERNOR,
         figures: FLOOD,
-        run: |side| million(side, Duration::from_micros(20)),
+        run: Run {
+            peer: GOVERNOR,
+            figures: |side| million(side, Duration::from_micros(20)),
+        },
     },
     Measurement {
         name: "million-new-at-once",
-        peer: GOVERNOR,
         figures: FLOOD,
-        run: |side| million(side, Duration::ZERO),
+        run: Run {
+            peer: GOVERNOR,
+            figures: |side| million(side, Duration::ZERO),
+        },
     },
 ];
 
 /// Checks of a limit in a round.
 const CALLS: u32 = 1_000_000;
 
-/// Both sides take turns; the median counts.
-const ROUNDS: usize = 5;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = match arguments.as_slice() {
+    measure::run(|arguments| match arguments {
         [] => all(),
-        [name, side] => one(name, side),
-        _ => Err("edge_cost [NAME crossfade|peer]".into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+        [name, side] => {
+            let side = match *side {
+                "crossfade" => Side::Crossfade,
+                "peer" => Side::Peer,
+                _ => return Err("a side is crossfade or peer".into()),
+            };
+            let measurement = measure::find(MEASUREMENTS, name)?;
+            measure::answer((measurement.run.figures)(side));
+            Ok(())
         }
-    }
+        _ => Err("edge_cost [NAME crossfade|peer]".into()),
+    })
 }
 
+/// Both sides take turns.
 fn all() -> Result<()> {
     println!(
         "| measurement | figure | crossfade | peer | ratio | peer is |\n|---|---|---|---|---|---|"
     );
-    for measurement in MEASUREMENTS {
+    for Measurement { name, figures, run } in MEASUREMENTS {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(ask(measurement, "crossfade")?);
-            theirs.push(ask(measurement, "peer")?);
+            ours.push(measure::ask(&[name, "crossfade"])?);
+            theirs.push(measure::ask(&[name, "peer"])?);
         }
-        for (at, figure) in measurement.figures.iter().enumerate() {
-            let (ours, theirs) = (median(&ours, at), median(&theirs, at));
-            println!(
-                "| {} | {figure} | {ours:.1} | {theirs:.1} | {:.2} | {} |",
-                measurement.name,
-                ours / theirs,
-                measurement.peer
-            );
+        for (at, figure) in figures.iter().enumerate() {
+            let [_, ours, _] = measure::spread(&ours, at);
+            let [_, theirs, _] = measure::spread(&theirs, at);
+            let (ratio, peer) = (ours / theirs, run.peer);
+            println!("| {name} | {figure} | {ours:.1} | {theirs:.1} | {ratio:.2} | {peer} |");
         }
     }
     Ok(())
-}
-
-/// One measurement in a process of its own.
-fn ask(measurement: &Measurement, side: &str) -> Result<Vec<f64>> {
-    let answer = Command::new(env::current_exe()?)
-        .args([measurement.name, side])
-        .output()?;
-    if !answer.status.success() {
-        return Err(String::from_utf8_lossy(&answer.stderr).into());
-    }
-    let figures = String::from_utf8(answer.stdout)?;
-    Ok(figures
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<std::result::Result<_, _>>()?)
-}
-
-fn one(name: &str, side: &str) -> Result<()> {
-    let side = match side {
-        "crossfade" => Side::Crossfade,
-        "peer" => Side::Peer,
-        _ => return Err("a side is crossfade or peer".into()),
-    };
-    let measurement = MEASUREMENTS
-        .iter()
-        .find(|measurement| measurement.name == name)
-        .ok_or("there is no such measurement")?;
-    for figure in (measurement.run)(side) {
-        println!("{figure}");
-    }
-    Ok(())
-}
-
-fn median(rounds: &[Vec<f64>], at: usize) -> f64 {
-    let mut figures: Vec<f64> = rounds
-        .iter()
-        .filter_map(|round| round.get(at).copied())
-        .collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A limit that is never reached.

@@ -1,18 +1,18 @@
 //! What a topic costs its subscribers, by their number and the number of topics. `benches/hub` runs it.
 //!
-//! `hub_cost` makes all measurements and prints a table; `hub_cost NAME` makes one, once, and prints its figures. Each runs in a process
-//! of its own: what one leaves behind in the allocator would be the next one's memory.
+//! `hub_cost` makes all measurements and prints a table; `hub_cost NAME` makes one, once, and prints its figures.
 
-use std::error::Error;
+mod measure;
+
 use std::future::{Future, pending};
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
-use std::{env, io, thread};
+use std::{io, thread};
 
 use bytes::Bytes;
 use crossfade::config::{self, Route};
@@ -27,7 +27,7 @@ use hyper::header::HeaderValue;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use measure::{ROUNDS, Result};
 
 /// Publishes one event at once: no budget is exceeded here, so there is nothing to wait for.
 fn publish(publisher: &Publisher) {
@@ -35,12 +35,7 @@ fn publish(publisher: &Publisher) {
     let _published = event.now_or_never();
 }
 
-/// Something that is measured.
-struct Measurement {
-    name: &'static str,
-    figures: &'static [&'static str],
-    run: fn() -> Vec<f64>,
-}
+type Measurement = measure::Measurement<fn() -> Vec<f64>>;
 
 const JOIN: &[&str] = &["µs", "p99 µs"];
 
@@ -105,65 +100,27 @@ const MEASUREMENTS: &[Measurement] = &[
 /// Topics of the largest measurement.
 const MOST_TOPICS: usize = 10_000;
 
-/// The median counts.
-const ROUNDS: usize = 5;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = match arguments.as_slice() {
+    measure::run(|arguments| match arguments {
         [] => all(),
-        [name] => one(name),
-        _ => Err("hub_cost [NAME]".into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+        [name] => {
+            let measurement = measure::find(MEASUREMENTS, name)?;
+            measure::answer((measurement.run)());
+            Ok(())
         }
-    }
+        _ => Err("hub_cost [NAME]".into()),
+    })
 }
 
 fn all() -> Result<()> {
     println!("| measurement | figure | median | least | greatest |\n|---|---|---|---|---|");
-    for measurement in MEASUREMENTS {
-        let rounds: Vec<Vec<f64>> = (0..ROUNDS)
-            .map(|_| ask(measurement))
-            .collect::<Result<_>>()?;
-        for (at, figure) in measurement.figures.iter().enumerate() {
-            let mut values: Vec<f64> = rounds.iter().filter_map(|r| r.get(at).copied()).collect();
-            values.sort_by(f64::total_cmp);
-            if let (Some(least), Some(median), Some(most)) =
-                (values.first(), values.get(values.len() / 2), values.last())
-            {
-                let name = measurement.name;
-                println!("| {name} | {figure} | {median:.2} | {least:.2} | {most:.2} |");
-            }
+    for Measurement { name, figures, .. } in MEASUREMENTS {
+        let rounds = (0..ROUNDS).map(|_| measure::ask(&[name]));
+        let rounds: Vec<Vec<f64>> = rounds.collect::<Result<_>>()?;
+        for (at, figure) in figures.iter().enumerate() {
+            let [least, median, most] = measure::spread(&rounds, at);
+            println!("| {name} | {figure} | {median:.2} | {least:.2} | {most:.2} |");
         }
-    }
-    Ok(())
-}
-
-/// One measurement in a process of its own.
-fn ask(measurement: &Measurement) -> Result<Vec<f64>> {
-    let answer = Command::new(env::current_exe()?)
-        .arg(measurement.name)
-        .output()?;
-    if !answer.status.success() {
-        return Err(String::from_utf8_lossy(&answer.stderr).into());
-    }
-    let figures = String::from_utf8(answer.stdout)?;
-    Ok(figures
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<std::result::Result<_, _>>()?)
-}
-
-fn one(name: &str) -> Result<()> {
-    let mut all = MEASUREMENTS.iter();
-    let measurement = all.find(|measurement| measurement.name == name);
-    for figure in (measurement.ok_or("there is no such measurement")?.run)() {
-        println!("{figure}");
     }
     Ok(())
 }
