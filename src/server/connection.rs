@@ -12,8 +12,7 @@ use super::dropped::Dropped;
 use super::handler::Handler;
 use super::http1::guard::Http1Guard;
 use super::http1_state::Http1State;
-use super::socket::ClientSocket;
-use super::tls_stream::MaybeTls;
+use super::socket::{ClientSocket, MaybeTls};
 use super::{detect_http, http1, http2, reject};
 use super::{proxy_header, tls};
 use crate::config::{ProxyProtocol, Server};
@@ -97,7 +96,7 @@ fn find_place(
 ) -> Result<(MaybeTls, Permit), Dropped> {
     let counted = remote.counted(&server.trusted_proxies);
     match shared.connections.admit(counted, &server.limits) {
-        Ok(permit) => Ok((MaybeTls::Plain(line), permit)),
+        Ok(permit) => Ok((MaybeTls::Left(line), permit)),
         Err(full) => Err(Dropped::Full(full, line)),
     }
 }
@@ -128,7 +127,7 @@ async fn arrive(
         }
     }
     let stream = match &server.tls {
-        None => MaybeTls::Plain(line),
+        None => MaybeTls::Left(line),
         Some(tls) => {
             remote.proto = "https";
             tls::accept_tls(line, tls.engine(), deadline).await?

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::read_timeout::KEEP_ALIVE;
-use super::tls_stream::MaybeTls;
+use super::socket::{self, MaybeTls};
 
 /// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,7 +37,7 @@ pub async fn read(
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Beginning> {
     let mut ahead = BytesMut::new();
-    if stream.has_agreed_on_http2() {
+    if socket::has_agreed_on_http2(stream) {
         return Some(Beginning {
             is_http2: true,
             ahead: Bytes::new(),

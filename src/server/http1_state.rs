@@ -8,7 +8,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use hyper::Response;
 
-use super::tls_stream::MaybeTls;
+use super::socket::MaybeTls;
 use crate::http::RequestViolation;
 use crate::http::header_case::Spelling;
 

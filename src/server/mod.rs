@@ -20,7 +20,6 @@ mod reject;
 pub(crate) mod request_body;
 mod socket;
 mod tls;
-pub(crate) mod tls_stream;
 pub(crate) mod upgrade;
 mod write_timeout;
 

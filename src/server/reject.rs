@@ -8,9 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dropped::Dropped;
 use super::linger;
-use super::socket::ClientSocket;
+use super::socket::{ClientSocket, MaybeTls};
 use super::tls;
-use super::tls_stream::MaybeTls;
 use crate::config::Tls;
 use crate::http::problem::Problem;
 use crate::http::request_id;
@@ -36,7 +35,7 @@ pub async fn say(
     let deadline = Instant::now() + patience;
     let farewell = async {
         let mut stream = match tls {
-            None => MaybeTls::Plain(line),
+            None => MaybeTls::Left(line),
             Some(tls) => tls::accept_tls(line, tls.plain_engine(), deadline).await?,
         };
         let words = problem.into_last_words(&request_id::new());

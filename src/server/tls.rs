@@ -13,8 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::dropped::Dropped;
 use super::linger;
 use super::proxy_header::{PIECE, is_header};
-use super::socket::ClientSocket;
-use super::tls_stream::MaybeTls;
+use super::socket::{ClientSocket, MaybeTls};
 use crate::http::proxy_protocol;
 use crate::policy::connection_limits::Lingering;
 
@@ -45,7 +44,7 @@ pub async fn accept_tls(
     }
     let accepting = TlsAcceptor::from(engine.clone()).accept(line);
     match timeout_at(deadline, accepting.into_fallible()).await {
-        Ok(Ok(stream)) => Ok(MaybeTls::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(MaybeTls::Right(Box::new(stream))),
         Ok(Err((error, line))) => Err(Dropped::Alerted(reason(&error), line)),
         Err(_) => Err(Dropped::Refused("tls_timeout")),
     }

@@ -1,18 +1,14 @@
 //! What a WebSocket handshake becomes when it is granted.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
 use hyper::http::Extensions;
 use hyper::upgrade::OnUpgrade;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
+use tokio_util::either::Either;
 
 use super::http1_state::Http1State;
 use super::http2::{Duplex, Promised};
-use super::tls_stream::MaybeTls;
+use super::socket::MaybeTls;
 
 /// A connection, or a stream of one, that will be the client's once its handshake is answered.
 pub enum Upgrade {
@@ -30,14 +26,8 @@ pub struct Granted {
     pub ahead: Bytes,
 }
 
-/// Where a WebSocket's bytes run.
-#[derive(Debug)]
-pub enum Socket {
-    /// The connection that was upgraded.
-    Whole(MaybeTls),
-    /// A stream of an HTTP/2 connection.
-    Duplex(Duplex),
-}
+/// Where a WebSocket's bytes run: over the connection that was upgraded, or over a stream of an HTTP/2 connection.
+pub type Socket = Either<MaybeTls, Duplex>;
 
 impl Upgrade {
     /// Takes it out of a handshake that came over a connection with this notice board.
@@ -53,14 +43,14 @@ impl Upgrade {
     pub fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
         match self {
             Upgrade::Http1(traffic) => traffic.leave_to(Box::new(|stream, ahead| {
-                let socket = Socket::Whole(stream);
+                let socket = Socket::Left(stream);
                 heir(Granted { socket, ahead });
             })),
             Upgrade::Http2(promise) => {
                 tokio::spawn(async move {
                     if let Ok(duplex) = promise.await {
                         heir(Granted {
-                            socket: Socket::Duplex(duplex),
+                            socket: Socket::Right(duplex),
                             ahead: Bytes::new(),
                         });
                     }
@@ -77,64 +67,6 @@ impl Upgrade {
             let _ = deliver.send(granted);
         });
         promise
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Whole(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Duplex(duplex) => Pin::new(duplex).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Socket::Whole(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Duplex(duplex) => Pin::new(duplex).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Socket::Whole(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Duplex(duplex) => Pin::new(duplex).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Socket::Whole(stream) => stream.is_write_vectored(),
-            Socket::Duplex(duplex) => duplex.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Whole(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Duplex(duplex) => Pin::new(duplex).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Whole(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Duplex(duplex) => Pin::new(duplex).poll_shutdown(cx),
-        }
     }
 }
 

@@ -44,6 +44,9 @@ impl Outgoing {
         pieces: &[IoSlice<'_>],
         write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if self.is_idle() {
+            return write(pieces);
+        }
         let rest = self.head.get(self.sent..).unwrap_or_default();
         let mut placed = [IoSlice::new(&[]); PIECES];
         let mut replaced = rest.len();

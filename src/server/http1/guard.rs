@@ -29,7 +29,7 @@ use crate::server::detect_http::Beginning;
 use crate::server::http1_state::Http1State;
 use crate::server::linger::Linger;
 use crate::server::read_timeout::{ReadTimeout, Verdict};
-use crate::server::tls_stream::MaybeTls;
+use crate::server::socket::{self, MaybeTls};
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
 /// client that sends it earlier is served like any other.
@@ -83,7 +83,7 @@ impl Http1Guard {
         traffic: Http1State,
         connections: Connections,
     ) -> Self {
-        io.line_mut().demand(limits.body_min_rate);
+        socket::below(&mut io).demand(limits.body_min_rate);
         Http1Guard {
             io,
             traffic,
@@ -112,7 +112,7 @@ impl Http1Guard {
 
     /// The socket, and what the client sent behind its handshake.
     pub fn into_parts(mut self) -> (MaybeTls, Bytes) {
-        self.io.line_mut().demand_nothing();
+        socket::below(&mut self.io).demand_nothing();
         (self.io, self.held.freeze())
     }
 

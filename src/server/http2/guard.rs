@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::detect_http::PREFACE;
 use super::super::lazy_timer::Clock;
-use super::super::tls_stream::MaybeTls;
+use super::super::socket::{self, MaybeTls};
 use super::conn_state::Http2State;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
@@ -38,7 +38,7 @@ impl Http2Guard {
     /// For a new connection, of which `ahead` was read.
     pub fn new(mut io: MaybeTls, ahead: Bytes, limits: &Limits, board: Arc<Http2State>) -> Self {
         // A connection that takes nothing ends below.
-        io.line_mut().demand(limits.body_min_rate);
+        socket::below(&mut io).demand(limits.body_min_rate);
         Http2Guard {
             io,
             ahead,

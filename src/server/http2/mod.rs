@@ -28,7 +28,7 @@ use super::client_connection::Connection;
 use super::handler::Handler;
 use super::lazy_timer::Clock;
 use super::read_timeout::KEEP_ALIVE;
-use super::tls_stream::MaybeTls;
+use super::socket::MaybeTls;
 use crate::config::Limits;
 use crate::http::http2_frame_budget::Abuse;
 use conn_state::Http2State;

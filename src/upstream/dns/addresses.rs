@@ -39,7 +39,7 @@ impl Addresses {
         let host = server.host().trim_matches(['[', ']']).to_owned();
         let literal: Option<IpAddr> = match server.socket() {
             // Nothing is ever looked up for it.
-            Some(_) => Some(crate::upstream::pool::tls_stream::NOWHERE.ip()),
+            Some(_) => Some(crate::upstream::pool::connect::NOWHERE.ip()),
             None => host.parse().ok(),
         };
         Addresses {

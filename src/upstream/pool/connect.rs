@@ -1,13 +1,17 @@
 //! From addresses to a TCP connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+use super::tls;
 
 /// How long an address may hesitate before the next one is tried beside it (RFC 8305, section 5).
 /// One after the other would let a single dead address use up all of `connect_timeout`.
@@ -19,6 +23,47 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// In place of the address of a socket on this machine.
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// A new connection to a backend.
+pub(crate) struct Connected {
+    /// The other end.
+    pub(crate) address: SocketAddr,
+    /// Whether it speaks HTTP/2, as agreed upon or known before.
+    pub(crate) is_http2: bool,
+    pub(crate) stream: MaybeTls,
+}
+
+/// A backend's bytes in the clear, with TLS on the line or without.
+pub(crate) type MaybeTls = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
+
+impl Connected {
+    pub(crate) fn tcp(address: SocketAddr, stream: TcpStream, is_http2: bool) -> Self {
+        Connected {
+            address,
+            is_http2,
+            stream: Either::Left(Either::Left(stream)),
+        }
+    }
+
+    pub(crate) fn unix(stream: UnixStream, is_http2: bool) -> Self {
+        Connected {
+            address: NOWHERE,
+            is_http2,
+            stream: Either::Left(Either::Right(stream)),
+        }
+    }
+
+    pub(crate) fn tls(address: SocketAddr, stream: TlsStream<TcpStream>) -> Self {
+        Connected {
+            address,
+            is_http2: tls::chose_http2(&stream),
+            stream: Either::Right(Box::new(stream)),
+        }
+    }
+}
 
 /// Connects to the first address that accepts; one that fails makes way at once.
 pub(crate) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<(SocketAddr, TcpStream)> {

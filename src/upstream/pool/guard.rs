@@ -189,10 +189,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
         }
         strict.asked.respell(&mut strict.outgoing, bufs);
         let io = Pin::new(&mut strict.io);
-        let written = match strict.outgoing.is_idle() {
-            true => io.poll_write_vectored(cx, bufs),
-            false => (strict.outgoing).poll_write(bufs, |bufs| io.poll_write_vectored(cx, bufs)),
-        };
+        let outgoing = &mut strict.outgoing;
+        let written = outgoing.poll_write(bufs, |bufs| io.poll_write_vectored(cx, bufs));
         strict.follow(written, all)
     }
 

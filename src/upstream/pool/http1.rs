@@ -16,10 +16,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::connect::Connected;
 use super::connection_auth;
 use super::guard::{Question, Strict};
 use super::replayable_body::ReplayableBody;
-use super::tls_stream::MaybeTls;
 
 /// How much of an answer is read at once, and so waits here for a client that reads slowly; a head has to fit in.
 const READ_AHEAD: usize = 128 * 1024;
@@ -67,12 +67,11 @@ pub(crate) enum Unanswered {
 impl Http1 {
     /// Puts the engine over a new connection.
     pub(crate) async fn over(
-        stream: MaybeTls,
+        connected: Connected,
         fields_limit: usize,
     ) -> Result<Box<Self>, hyper::Error> {
-        let address = stream.address;
         let question = Question::default();
-        let strict = Strict::new(stream, fields_limit, question.clone());
+        let strict = Strict::new(connected.stream, fields_limit, question.clone());
         let mut engine = http1::Builder::new();
         engine.max_buf_size(READ_AHEAD).title_case_headers(true);
         if fields_limit > ENGINE_FIELDS {
@@ -83,7 +82,7 @@ impl Http1 {
             sender,
             driver: Some(Box::pin(driver.with_upgrades())),
             question,
-            address,
+            address: connected.address,
             is_bound: false,
             is_spent: false,
         }))

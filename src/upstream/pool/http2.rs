@@ -11,9 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio_util::io::InspectReader;
 
+use super::connect::MaybeTls;
 use super::peer_settings::PeerSettings;
 use super::replayable_body::ReplayableBody;
-use super::tls_stream::MaybeTls;
 use crate::error::{Error, Kind};
 
 /// Streams of one connection, at most, whatever the backend allows: another connection is made for more.

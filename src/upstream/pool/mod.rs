@@ -14,7 +14,6 @@ pub(crate) mod replayable_body;
 pub(crate) mod response_body;
 pub(crate) mod settings;
 pub(crate) mod tls;
-pub(crate) mod tls_stream;
 pub(crate) mod verifier;
 
 use std::collections::HashMap;
@@ -36,7 +35,7 @@ use super::dns::resolver::Resolver;
 use crate::config::Authority;
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
-use connect::{connect, connect_unix};
+use connect::{Connected, connect, connect_unix};
 use exchange::{exchange, multiplex};
 use host::HostPool;
 use http1::{Http1, Unanswered};
@@ -47,7 +46,6 @@ use replayable_body::ReplayableBody;
 use response_body::ResponseBody;
 use settings::Settings;
 use tls::Tls;
-use tls_stream::MaybeTls;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
@@ -305,15 +303,15 @@ impl Pool {
     ) -> Rare<'a, Opened> {
         let patience = self.settings.connect_timeout;
         let opening = async move {
-            let stream = self.dial(server, depot, may_use_http2).await?;
-            let address = stream.address;
+            let connected = self.dial(server, depot, may_use_http2).await?;
             if may_use_http2 {
-                depot.note_choice(stream.is_http2);
+                depot.note_choice(connected.is_http2);
             }
-            if stream.is_http2 {
-                return Ok(Opened::Http2(Http2::over(stream).await?, address));
+            if connected.is_http2 {
+                let connection = Http2::over(connected.stream).await?;
+                return Ok(Opened::Http2(connection, connected.address));
             }
-            let connection = Http1::over(stream, self.settings.response_headers).await;
+            let connection = Http1::over(connected, self.settings.response_headers).await;
             let connection =
                 connection.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))?;
             Ok(Opened::Http1(connection))
@@ -329,20 +327,20 @@ impl Pool {
         server: &Authority,
         depot: &Arc<HostPool>,
         may_use_http2: bool,
-    ) -> Result<MaybeTls, Error> {
+    ) -> Result<Connected, Error> {
         let refused = |error: io::Error| Error::upstream(Kind::Connect, error.to_string());
         if let Some(path) = server.socket() {
             let stream = connect_unix(path).await.map_err(refused)?;
-            return Ok(MaybeTls::unix(stream, may_use_http2));
+            return Ok(Connected::unix(stream, may_use_http2));
         }
         let connected = connect(addresses(depot, &self.guide).await?).await;
         let (address, stream) = connected.map_err(refused)?;
         if !server.is_https {
-            return Ok(MaybeTls::plain(address, stream, may_use_http2));
+            return Ok(Connected::tcp(address, stream, may_use_http2));
         }
         let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
         let stream = tls.await?.shake(stream, server, may_use_http2).await?;
-        Ok(MaybeTls::tls(address, stream))
+        Ok(Connected::tls(address, stream))
     }
 
     fn depot(&self, server: &Authority) -> Arc<HostPool> {
