@@ -47,7 +47,7 @@ def faults(page):
 def main():
     pages = [pathlib.Path(page).resolve() for page in sys.argv[1:]]
     found = 0
-    for page in pages or [ROOT / "README.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/*/README.md"))]:
+    for page in pages or [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/*/README.md"))]:
         for number, fault in faults(page):
             print(f"{page.relative_to(ROOT)}:{number}: {fault}")
             found += 1
