@@ -145,7 +145,7 @@ mod tests {
         let told = describe(&topics, &users);
         let column: Vec<&str> = told
             .lines()
-            .filter_map(|line| line.split_whitespace().nth(2))
+            .filter_map(|line| line.split_whitespace().nth(1))
             .collect();
         assert_eq!(column, ["USER", "alice", "-", "-"]);
     }
