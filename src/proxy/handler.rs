@@ -10,7 +10,7 @@ use hyper::{Request, Response, StatusCode, Version};
 
 use super::context::RequestContext;
 use super::enforce::{self, Checked};
-use super::request_record::{Asked, RequestRecord};
+use super::request_record::RequestRecord;
 use super::target::Destination;
 use super::{endpoints, forward, tunnel, websocket};
 use crate::error::Side;
@@ -28,6 +28,7 @@ use crate::server::client_connection::Connection;
 use crate::server::handler::Handler;
 use crate::server::http1_state::Http1State;
 use crate::server::request_body::RequestBody;
+use crate::telemetry::LoggedRequest;
 
 /// Seconds after which a client that met an overload may try again, spread at random.
 const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
@@ -53,7 +54,7 @@ async fn dispatch(connection: Arc<Connection>, request: Request<RequestBody>) ->
     let peer = connection.remote.peer(trusted);
     let telemetry = &connection.shared.telemetry;
     let mut account = RequestRecord::open(
-        Asked {
+        LoggedRequest {
             id: request_id::of(peer, request.headers()),
             method: request.method().clone(),
             path: Arc::default(),

@@ -9,22 +9,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, SizeHint};
-use hyper::{Method, Response, Version};
+use hyper::{Method, Response};
 
 use super::expiry::Expiry;
 use crate::config::Upstream;
 use crate::error::{Error, Side};
 use crate::http::body::Body;
-use crate::http::header_text::Text;
 use crate::http::trailers;
 use crate::policy::auth::AuthError;
 use crate::server::http1_state::Http1State;
-use crate::telemetry::{Ending, Request, Span, Telemetry, Times};
+use crate::telemetry::{Ending, LoggedRequest, Request, Span, Telemetry, Times};
 
 /// What is known of an exchange; dropping it writes the access line.
 pub struct RequestRecord {
     /// The request, and the client that sent it.
-    pub request: Asked,
+    pub request: LoggedRequest,
     /// The route's name.
     pub route: Option<Arc<str>>,
     /// The protocol of the session that it asks for, where it asks us for one.
@@ -51,20 +50,6 @@ pub struct RequestRecord {
     telemetry: Arc<Telemetry>,
 }
 
-/// A request, as the log names it.
-pub struct Asked {
-    /// What `X-Request-Id` says.
-    pub id: Text,
-    /// Its method.
-    pub method: Method,
-    /// Its path without query.
-    pub path: Arc<str>,
-    /// The version of HTTP that it came in.
-    pub version: Version,
-    /// The client's address.
-    pub remote: Text,
-}
-
 struct Progress {
     begun: Instant,
     times: Times,
@@ -76,7 +61,7 @@ struct Progress {
 impl RequestRecord {
     /// Opens an account.
     pub fn open(
-        request: Asked,
+        request: LoggedRequest,
         span: Span,
         traffic: Option<Http1State>,
         telemetry: Arc<Telemetry>,
@@ -172,10 +157,7 @@ impl Drop for RequestRecord {
         }
         let gone = (!answer.is_whole).then_some(Side::Downstream);
         self.telemetry.access.request_finished(&Request {
-            id: &request.id,
-            method: request.method.as_str(),
-            path: &request.path,
-            protocol: protocol(request.version),
+            request,
             route,
             upstream: self.backend.as_ref().map_or("", |backend| &backend.name),
             cohort: self.cohort,
@@ -185,7 +167,6 @@ impl Drop for RequestRecord {
                 side: self.side.or(gone).map_or("", Side::as_str),
                 reason: self.denied,
             },
-            remote: &request.remote,
             times: Times {
                 total: answer.begun.elapsed(),
                 ..answer.times
@@ -196,14 +177,6 @@ impl Drop for RequestRecord {
                 .map_or(0, |count| count.load(Ordering::Relaxed)),
             bytes_out: answer.bytes_out,
         });
-    }
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! Nothing in here may hold a query, a cookie or a token; what a client chose is shortened.
 
-use crate::http::path::without_parameters;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use hyper::{Method, Version};
+
+use crate::http::header_text::Text;
+use crate::http::path::without_parameters;
 
 /// Longest foreign text in a field, bytes.
 const LONGEST: usize = 4096;
@@ -12,14 +17,8 @@ const LONGEST: usize = 4096;
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// What `X-Request-Id` said.
-    pub id: &'a str,
-    /// HTTP method.
-    pub method: &'a str,
-    /// Path without its query (queries carry tokens).
-    pub path: &'a str,
-    /// `HTTP/1.1` and its like.
-    pub protocol: &'a str,
+    /// What was asked, and by which client.
+    pub request: &'a LoggedRequest,
     /// The route's name, `-` where there is none.
     pub route: &'a str,
     /// The backend's name, empty where it was not asked.
@@ -30,14 +29,27 @@ pub struct Request<'a> {
     pub action: &'a str,
     /// How it ended.
     pub end: Ending<'a>,
-    /// The client's address.
-    pub remote: &'a str,
     /// How long it took.
     pub times: Times,
     /// Body bytes that the client sent, as far as they were read.
     pub bytes_in: u64,
     /// Body bytes sent downstream.
     pub bytes_out: u64,
+}
+
+/// A request, as the log names it.
+#[derive(Debug)]
+pub struct LoggedRequest {
+    /// What `X-Request-Id` says.
+    pub id: Text,
+    /// Its method.
+    pub method: Method,
+    /// Its path without its query (queries carry tokens).
+    pub path: Arc<str>,
+    /// The version of HTTP that it came in.
+    pub version: Version,
+    /// The client's address.
+    pub remote: Text,
 }
 
 /// How a request ended.
@@ -126,28 +138,29 @@ impl AccessLog {
     }
 
     /// A request is over: its access line, unless `log.access` is off.
-    pub fn request_finished(&self, request: &Request<'_>) {
+    pub fn request_finished(&self, finished: &Request<'_>) {
         if !self.wants_access() {
             return;
         }
+        let request = finished.request;
         tracing::info!(
-            request_id = shorten(request.id),
-            method = shorten(request.method),
-            path = shorten(&without_parameters(request.path)),
-            protocol = request.protocol,
-            route = request.route,
-            upstream = request.upstream,
-            cohort = request.cohort,
-            action = request.action,
-            side = request.end.side,
-            reason = request.end.reason,
-            status = request.end.status,
-            remote = shorten(request.remote),
-            total_ms = milliseconds(request.times.total),
-            first_byte_ms = milliseconds(request.times.first_byte),
-            upstream_ms = request.times.upstream.map(milliseconds),
-            bytes_in = request.bytes_in,
-            bytes_out = request.bytes_out,
+            request_id = shorten(&request.id),
+            method = shorten(request.method.as_str()),
+            path = shorten(&without_parameters(&request.path)),
+            protocol = protocol(request.version),
+            route = finished.route,
+            upstream = finished.upstream,
+            cohort = finished.cohort,
+            action = finished.action,
+            side = finished.end.side,
+            reason = finished.end.reason,
+            status = finished.end.status,
+            remote = shorten(&request.remote),
+            total_ms = milliseconds(finished.times.total),
+            first_byte_ms = milliseconds(finished.times.first_byte),
+            upstream_ms = finished.times.upstream.map(milliseconds),
+            bytes_in = finished.bytes_in,
+            bytes_out = finished.bytes_out,
             "request",
         );
     }
@@ -200,6 +213,14 @@ impl AccessLog {
     /// Whether access lines are wanted; lets a caller skip what only they need.
     pub fn wants_access(&self) -> bool {
         self.is_wanted.load(Ordering::Relaxed)
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 

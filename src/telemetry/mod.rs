@@ -29,7 +29,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
-pub use access_log::{AccessLog, Ending, Request, Session, Times, Tunnel, shorten};
+pub use access_log::{AccessLog, Ending, LoggedRequest, Request, Session, Times, Tunnel, shorten};
 pub use downstream::DownstreamTelemetry;
 pub use edge::EdgeTelemetry;
 pub use hub::{HubTelemetry, TopicMeters};
