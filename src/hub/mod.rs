@@ -32,7 +32,6 @@ mod topic_state;
 mod types;
 mod upkeep;
 mod wake;
-mod wake_flags;
 
 #[cfg(test)]
 mod tests;

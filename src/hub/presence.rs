@@ -8,8 +8,7 @@ use tokio::sync::Notify;
 use super::key::{Credentials, Owner};
 use super::shards::lock;
 use super::subscribers::Subscribers;
-use super::wake::WakeFlag;
-use super::wake_flags::WakeFlags;
+use super::wake::{WakeFlag, WakeFlags};
 use crate::event::End;
 
 pub(super) struct Presence {

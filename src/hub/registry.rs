@@ -314,7 +314,7 @@ impl Registry {
         let Some(has_grown) = topic.extend(writer, add) else {
             return false;
         };
-        self.keep_budget(topic);
+        self.squeeze.keep(topic, || self.all());
         topic.tell(has_grown);
         true
     }

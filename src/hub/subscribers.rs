@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Credentials, Owner};
-use super::wake::WakeFlag;
-use super::wake_flags::WakeFlags;
+use super::wake::{WakeFlag, WakeFlags};
 use crate::event::End;
 
 /// Present subscribers by slot.

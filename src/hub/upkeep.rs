@@ -147,11 +147,6 @@ impl Registry {
         self.repaced.notify_waiters();
     }
 
-    /// Frees what is above the memory budget, where it is.
-    pub fn keep_budget(&self, publishing: &Topic) {
-        self.squeeze.keep(publishing, || self.all());
-    }
-
     /// Bounds all logs from without, beside the budget; what is above goes now, the largest first.
     pub fn set_ceiling(&self, bytes: usize) {
         self.budget.set_ceiling(bytes);

@@ -8,7 +8,7 @@ use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::auth_context::AuthContext;
+use super::context::AuthContext;
 use super::context::{Address, RequestContext};
 use super::error_response;
 use super::transport_choice::{Cohort, decide_for_all};

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 
-use super::auth_context::{AuthContext, AuthOutcome, Came};
 use super::context::RequestContext;
+use super::context::{AuthContext, AuthOutcome, Came};
 use super::limits;
 use super::subprotocol::Subprotocols;
 use super::target::Destination;

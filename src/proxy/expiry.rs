@@ -12,7 +12,7 @@ use futures_util::future::select_all;
 use hyper::header::HeaderValue;
 use tokio::time::sleep;
 
-use super::auth_context::AuthContext;
+use super::context::AuthContext;
 use super::context::RequestContext;
 use crate::http::header_text::Text;
 use crate::policy::auth::{AuthError, Authenticated, context};

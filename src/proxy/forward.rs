@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
-use super::auth_context::Came;
+use super::context::Came;
 use super::context::RequestContext;
 use super::expiry::Expiry;
 use super::request_record::RequestRecord;

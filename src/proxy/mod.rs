@@ -2,7 +2,6 @@
 //! is for (`target`), which policies it has to pass (`enforce`), and what becomes of it then: `forward`, `tunnel`,
 //! `websocket`, or an answer of crossfade's own (`endpoints`, `error_response`).
 
-mod auth_context;
 mod context;
 mod copy;
 mod endpoints;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::auth_context::Came;
+use super::context::Came;
 use super::context::RequestContext;
 use super::expiry::Expiry;
 use super::request_record::RequestRecord;

@@ -10,8 +10,8 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::auth_context::{AuthContext, AuthOutcome, Came};
 use super::context::RequestContext;
+use super::context::{AuthContext, AuthOutcome, Came};
 use super::subprotocol::{JSON, RAW, Subprotocols};
 use super::transport_choice::{Cohort, decide_for_all};
 use super::{error_response, handshake};

@@ -12,12 +12,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::config::{Config, Route};
 use crate::http::RequestViolation;
 use crate::http::path::without_parameters;
 use ambiguous_path::{AmbiguousPaths, Elsewhere};
-use template::{Shape, decode};
+use template::Shape;
 use tree::{Named, Node};
 
 /// The configuration in force, replaced as a whole by a reload.
@@ -284,6 +285,11 @@ fn fits_method(methods: &[Method], method: &Method) -> bool {
     methods.is_empty()
         || methods.contains(method)
         || (*method == Method::HEAD && methods.contains(&Method::GET))
+}
+
+/// A parameter's value as the backend's own framework would show it.
+fn decode(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A path template taken apart: which paths it fits, and how specific it is.
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What a template written with plain characters needs to be compared with canonical paths.
 const UNWRITTEN: &AsciiSet = &CONTROLS
@@ -78,9 +78,4 @@ impl Shape {
         }
         left.is_none().then_some(values)
     }
-}
-
-/// A parameter's value as the backend's own framework would show it.
-pub(super) fn decode(value: &str) -> String {
-    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }

@@ -8,7 +8,7 @@ use hyper::Method;
 use super::auth::{Access, AuthState};
 use super::client::Located;
 use super::context::Context;
-use super::effect::Effects;
+use super::context::Effects;
 use super::frame::{Frame, Wants};
 use super::upstream_request;
 use crate::config::{Auth, Route};

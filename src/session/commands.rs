@@ -11,7 +11,7 @@ use super::beginning::Beginning;
 use super::checks::{Checked, Checks};
 use super::client::Located;
 use super::connection::Session;
-use super::effect::{Effect, Effects};
+use super::context::{Effect, Effects};
 use super::frame::{Frame, Wants, Wish};
 use super::joining::Joining;
 use super::reconcile;

@@ -1,5 +1,5 @@
 //! What every part of a session works by: the process around it, the configuration in force, and whose policies are the
-//! connection's own.
+//! connection's own; and what a part wants done.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use super::client::Located;
 use super::handle::SessionHandle;
 use super::registry::Registration;
 use crate::config::{Auth, RateLimit, Route, WebSocket};
-use crate::error::Refusal;
+use crate::error::{Code, Refusal};
 use crate::policy::auth::Authenticated;
+use crate::protocol::Tag;
 use crate::router::InForce;
 
 /// See the module.
@@ -150,5 +151,49 @@ impl Context {
             self.member().cohort.live_by(&found.route);
             self.realm = Realm::Stream(found.route.name.clone());
         }
+    }
+}
+
+/// One of these things.
+pub(super) enum Effect {
+    /// The session ends with this close code.
+    Close(u16, &'static str),
+    /// It is known which user it is: the client is welcome.
+    Welcome,
+    /// What the client has sent under this tag was done.
+    Accept(Tag),
+    /// It was not.
+    Refuse(Tag, Refusal),
+    /// The user's subscriptions go on by this admission, as far as it suffices.
+    Renew(Arc<Authenticated>),
+    /// The policy of this name knows no user here any more: what they had subscribed to ends so.
+    Lose(Arc<str>, Code),
+    /// The user's token ends soon; Unix seconds.
+    Expires(u64),
+}
+
+/// What is to be done, in order. A close is the last of them.
+#[derive(Default)]
+pub(super) struct Effects(Vec<Effect>);
+
+impl Effects {
+    pub fn push(&mut self, effect: Effect) {
+        if !self.closes() {
+            self.0.push(effect);
+        }
+    }
+
+    /// Whether the session ends.
+    pub fn closes(&self) -> bool {
+        matches!(self.0.last(), Some(Effect::Close(..)))
+    }
+}
+
+impl IntoIterator for Effects {
+    type Item = Effect;
+    type IntoIter = std::vec::IntoIter<Effect>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }

@@ -14,7 +14,6 @@ mod context;
 pub(crate) mod credentials;
 mod delivery;
 mod drain;
-mod effect;
 mod filter;
 mod frame;
 mod handle;

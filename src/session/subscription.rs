@@ -1,7 +1,6 @@
 //! One subscription of a session: what its client has, and what comes next.
 
 mod deliver;
-mod frame_batch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(super) use frame_batch::{BATCH_BYTES, FrameBatch, Traced};
+pub(super) use deliver::{BATCH_BYTES, FrameBatch, Traced};
 
 use super::filter::Filter;
 use super::listing::SubscriptionInfo;

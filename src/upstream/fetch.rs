@@ -10,8 +10,8 @@ use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
 
 use super::pool::Pool;
+use super::pool::connect::Settings;
 use super::pool::replayable_body::ReplayableBody;
-use super::pool::settings::Settings;
 use super::{Upstreams, address, coding};
 use crate::config::Authority;
 use crate::error::{Error, Kind};

@@ -6,7 +6,6 @@ pub(crate) mod dns;
 pub mod fetch;
 pub mod otlp_export;
 mod pool;
-mod purpose;
 mod request;
 mod response_timeout;
 
@@ -27,14 +26,14 @@ use crate::http::cdn_loop::Tag;
 use crate::http::header_case::Spelling;
 use crate::telemetry::{Span, Telemetry};
 pub use dns::resolver::Resolver;
-pub use purpose::Purpose;
+pub use request::Purpose;
 
 use cluster::{Checker, Cluster, InFlightBody};
 pub use cluster::{ClientAddress, InFlight, ServerHealth};
+use pool::connect::Settings;
 pub use pool::pins::Pins;
 use pool::replayable_body::ReplayableBody;
 use pool::response_body::ResponseBody;
-use pool::settings::Settings;
 use pool::{Pool, connection_auth};
 use request::{address, is_safe};
 use response_timeout::{in_time, patience};

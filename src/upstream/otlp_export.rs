@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pool::Pool;
+use super::pool::connect::Settings;
 use super::pool::replayable_body::ReplayableBody;
-use super::pool::settings::Settings;
 use super::{Upstreams, address};
 use crate::config::{self, Authority, Tracing};
 use crate::http::body::full;

@@ -6,14 +6,12 @@
 //! recipient be tolerant, this one is not. [`response`] does the same for what backends send.
 
 mod framing;
-mod line;
 pub mod response;
 
 use super::RequestViolation;
 use super::header_case::Spelling;
-use framing::Head;
 pub use framing::Rewritten;
-use line::{Ended, Line};
+use framing::{Ended, Head, Line};
 
 /// Longest request target that the engine can hold, whatever a head may take.
 pub(super) const TARGET_LIMIT: usize = u16::MAX as usize - 1;

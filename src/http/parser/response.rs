@@ -11,7 +11,7 @@
 mod head;
 
 use super::super::header_case::Spelling;
-use super::line::{Ended, Line};
+use super::framing::{Ended, Line};
 use super::{RequestViolation, framing as field, take};
 use head::Head;
 pub use head::Told;

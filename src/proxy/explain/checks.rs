@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::super::auth_context::AuthOutcome;
+use super::super::context::AuthOutcome;
 use super::super::enforce::{extras_of, judge_csrf, judge_origin, take_parameters, turned_away};
 use super::super::subprotocol::Subprotocols;
 use super::super::websocket;

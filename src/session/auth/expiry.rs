@@ -12,7 +12,7 @@ use crate::policy::auth::{
     AuthError, Authenticated, Check, Credential, Found, Place, context, credential, unix_time,
 };
 use crate::session::context::Context;
-use crate::session::effect::{Effect, Effects};
+use crate::session::context::{Effect, Effects};
 
 impl Access {
     /// Looks at every user's time: an expired user is out, a soon end is announced, a due user is asked for again.

@@ -10,8 +10,8 @@ use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Rea
 use crate::protocol::Tag;
 use crate::rollout::Transport;
 use crate::session::context::Context;
+use crate::session::context::{Effect, Effects};
 use crate::session::drain::exit;
-use crate::session::effect::{Effect, Effects};
 use crate::session::subscription::Subscription;
 
 impl Access {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::accepted::Mode;
 use super::context::Context;
-use super::effect::{Effect, Effects};
+use super::context::{Effect, Effects};
 use super::frame::Frame;
 use super::message_limit::MessageLimit;
 use crate::config::{Auth, Route, Share};

@@ -1,6 +1,5 @@
 //! Follows one stream: asks, reads, publishes, and asks again when it is lost.
 
-mod drafts;
 mod opening;
 
 use std::borrow::Cow;
@@ -13,14 +12,14 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::decode::Decoder;
+use super::decode::{Decoder, Message};
 use super::recent::Recent;
 use super::resume::{Next, Resume};
-use crate::config::Source;
+use crate::config::{Source, Sse};
 use crate::error::{Code, Error, Kind};
-use crate::event::{End, GapWhy};
+use crate::event::{Data, Draft, End, GapWhy};
 use crate::http::body::Body;
-use crate::hub::{Checkpoint, Connection, Feed, Fenced, Publication, Publisher};
+use crate::hub::{Feed, Fenced, Publication, Publisher};
 use crate::source::answer::{self, Failure};
 use crate::source::outage::{Outage, Trouble};
 use crate::telemetry::{Span, Telemetry};
@@ -98,6 +97,13 @@ enum Stop {
     IdRefused(Failure),
     /// Over for good; the topic knows.
     Over,
+}
+
+/// What a stream's messages become in the log.
+#[derive(Default)]
+struct Drafts {
+    events: Vec<Draft>,
+    is_final: bool,
 }
 
 impl From<Failure> for Stop {
@@ -190,49 +196,6 @@ impl Follower {
         }
     }
 
-    /// The stream goes on: the topic is live, and gets what was lost.
-    ///
-    /// # Errors
-    /// The topic is over.
-    async fn go_on(&mut self, head_at: Instant) -> Result<(), Fenced> {
-        let connection = self.resume.connected();
-        let is_resumed = connection == Connection::Resumed;
-        let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
-        let may_miss = !is_resumed && self.was_open && !is_covered;
-        let is_doubtful = may_miss && connection == Connection::Brought;
-        if may_miss && !is_doubtful {
-            self.owed.get_or_insert(GapWhy::UpstreamReconnect);
-        }
-        if let Some(why) = self.owed.take() {
-            self.lose(why).await?;
-        }
-        self.topic.connected(connection, head_at.into_std());
-        self.doubted_until = is_doubtful.then(|| head_at + UNMISSED);
-        if !std::mem::replace(&mut self.was_open, true) {
-            self.topic.opened();
-        } else if is_resumed || is_covered {
-            self.recent.resumed();
-        }
-        self.outage.end();
-        Ok(())
-    }
-
-    /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has sent
-    /// everything that it has read. Events with ids that both have read are then known. False where something may be missing.
-    async fn take_over(&mut self) -> bool {
-        let is_covered = self.topic.take_over().await;
-        if let Some(checkpoint) = self.topic.checkpoint() {
-            self.go_on_from(checkpoint);
-        }
-        is_covered
-    }
-
-    fn go_on_from(&mut self, checkpoint: Checkpoint) {
-        let capacity = self.topic.route().replay.events;
-        self.recent = Recent::of(&checkpoint.events, capacity);
-        self.resume.go_on_from(checkpoint.last_event_id);
-    }
-
     /// Reads until the stream is lost, or over.
     async fn read(&mut self, mut body: Body, has_delivered: &mut bool) -> Stop {
         let mut decoder = Decoder::new(self.resume.shown().cloned());
@@ -282,6 +245,35 @@ impl Follower {
                 return self.give_up(too_large.id).await;
             }
         }
+    }
+
+    /// What the messages become; nothing after one that ends the stream for good.
+    fn drafts(&mut self, messages: &mut Vec<Message>, sse: &Sse, replay: usize) -> Drafts {
+        let mut drafts = Drafts::default();
+        for mut message in messages.drain(..) {
+            let upstream = message.name.take();
+            let upstream = upstream.as_deref().unwrap_or("message");
+            message.name = match sse.events.get(upstream).map_or(upstream, String::as_str) {
+                "message" => None,
+                name => Some(Arc::from(name)),
+            };
+            // By the client's name: what another process has read is known by no other.
+            if self.recent.is_repeated(&message, replay) {
+                continue;
+            }
+            drafts.is_final = sse.final_events.iter().any(|last| last == upstream);
+            drafts.events.push(Draft {
+                name: message.name,
+                id: message.id,
+                has_own_id: message.has_own_id,
+                data: Data::classify(message.data),
+                change: None,
+            });
+            if drafts.is_final {
+                break;
+            }
+        }
+        drafts
     }
 
     /// Waits for the stream's next bytes; reports meanwhile the loss that is doubtful, if that falls due.

@@ -12,7 +12,6 @@ pub(crate) mod peer_settings;
 pub(crate) mod pins;
 pub(crate) mod replayable_body;
 pub(crate) mod response_body;
-pub(crate) mod settings;
 pub(crate) mod tls;
 pub(crate) mod verifier;
 
@@ -35,7 +34,7 @@ use super::dns::resolver::Resolver;
 use crate::config::Authority;
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
-use connect::{Connected, connect, connect_unix};
+use connect::{Connected, Settings, connect, connect_unix};
 use exchange::{exchange, multiplex};
 use host::HostPool;
 use http1::{Http1, Unanswered};
@@ -44,7 +43,6 @@ use http2_pool::{Asked, StreamPermit, Turn};
 use pins::{Pins, Release};
 use replayable_body::ReplayableBody;
 use response_body::ResponseBody;
-use settings::Settings;
 use tls::Tls;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.

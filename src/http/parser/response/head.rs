@@ -1,8 +1,8 @@
 //! The head of one answer, read whole.
 
 use super::super::framing as field;
+use super::super::framing::Ended;
 use super::super::framing::split_field;
-use super::super::line::Ended;
 use super::{RequestViolation, ResponseViolation, Spelling};
 
 /// What the head says about its framing.

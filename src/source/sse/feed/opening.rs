@@ -1,15 +1,17 @@
-//! The request for a stream, and the head of its answer.
+//! The request for a stream, the head of its answer, and the topic as the stream goes on.
 
 use std::time::SystemTime;
 
 use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Follower, Stop, closed};
+use super::{Follower, Recent, Stop, UNMISSED, closed};
 use crate::config::Source;
 use crate::error::{Error, Kind};
+use crate::event::GapWhy;
 use crate::http::body::Body;
+use crate::hub::{Checkpoint, Connection, Fenced};
 use crate::source::answer::{self, Failure, Verdict};
 use crate::source::request::request;
 use crate::upstream::Purpose;
@@ -108,6 +110,49 @@ impl Follower {
                 Err(self.refused(end).await)
             }
         }
+    }
+
+    /// The stream goes on: the topic is live, and gets what was lost.
+    ///
+    /// # Errors
+    /// The topic is over.
+    pub(super) async fn go_on(&mut self, head_at: Instant) -> Result<(), Fenced> {
+        let connection = self.resume.connected();
+        let is_resumed = connection == Connection::Resumed;
+        let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
+        let may_miss = !is_resumed && self.was_open && !is_covered;
+        let is_doubtful = may_miss && connection == Connection::Brought;
+        if may_miss && !is_doubtful {
+            self.owed.get_or_insert(GapWhy::UpstreamReconnect);
+        }
+        if let Some(why) = self.owed.take() {
+            self.lose(why).await?;
+        }
+        self.topic.connected(connection, head_at.into_std());
+        self.doubted_until = is_doubtful.then(|| head_at + UNMISSED);
+        if !std::mem::replace(&mut self.was_open, true) {
+            self.topic.opened();
+        } else if is_resumed || is_covered {
+            self.recent.resumed();
+        }
+        self.outage.end();
+        Ok(())
+    }
+
+    /// Takes the topic over from another process, now that this stream is open: what comes on it waits until the other has sent
+    /// everything that it has read. Events with ids that both have read are then known. False where something may be missing.
+    async fn take_over(&mut self) -> bool {
+        let is_covered = self.topic.take_over().await;
+        if let Some(checkpoint) = self.topic.checkpoint() {
+            self.go_on_from(checkpoint);
+        }
+        is_covered
+    }
+
+    pub(super) fn go_on_from(&mut self, checkpoint: Checkpoint) {
+        let capacity = self.topic.route().replay.events;
+        self.recent = Recent::of(&checkpoint.events, capacity);
+        self.resume.go_on_from(checkpoint.last_event_id);
     }
 }
 
