@@ -158,6 +158,21 @@ fn impls_of_a_type_lie_together() {
     judge(found, MOST_FILES, &[]);
 }
 
+/// Those in the last column of the lexicon.
+#[test]
+fn types_that_the_lexicon_names_exist() {
+    let (tree, _) = &*SOURCES;
+    let defined = tree.modules.iter().flat_map(|module| &module.said.defined);
+    let defined: BTreeSet<&str> = defined.map(String::as_str).collect();
+    let rows = include_str!("../docs/lexicon.md").lines();
+    let columns = rows.filter_map(|row| row.rsplit('|').nth(1));
+    let missing: Vec<&str> = columns
+        .flat_map(|types| types.split('`').skip(1).step_by(2))
+        .filter(|name| !defined.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "docs/lexicon.md: no types: {missing:?}");
+}
+
 /// What is larger than allowed, and what is larger today than it will be. `found` is name, size and
 /// what there is to say.
 fn judge(found: Vec<(String, usize, String)>, most: usize, today: &[(&str, usize)]) {
