@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::api::health;
 use super::callers::{Caller, Callers};
 use super::response::{Answer, Fault};
+use super::typed::Reply;
 use crate::server::listener;
 use crate::session::Services;
 
@@ -97,7 +98,7 @@ async fn converse(stream: TcpStream, shared: Arc<Services>, caller: Caller) {
 fn answer(request: &Request<Incoming>, shared: &Services) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
-        "/metrics" if is_read => health::metrics(shared),
+        "/metrics" if is_read => health::exposition(shared).answer(),
         _ => Fault::not_found("only GET /metrics is here").answer("-"),
     }
 }

@@ -1,17 +1,23 @@
 //! The other listener: API, metrics, probes.
 //!
 //! A request's way: the three open paths · `Host` · `Origin` · token · path and method (`router`) · its function in `api`. Functions
-//! return an `Answer` or a `Fault`; only `response` turns those into bytes.
+//! take and return the types of their bodies (`typed`), or a `Fault`; only `response` turns those into bytes. `openapi` describes
+//! the same endpoints by the same types.
 
 mod access;
 mod api;
 mod callers;
+mod endpoint;
+mod endpoints;
 mod linger;
 mod metrics_listener;
+mod openapi;
 mod request;
 mod response;
 mod router;
+mod schema;
 mod server;
+mod typed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,7 +7,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, Request, StatusCode};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::response::Fault;
@@ -17,10 +16,6 @@ const LARGEST: usize = 4 << 20;
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// A request that was read completely.
 pub struct Asked {
@@ -80,26 +75,6 @@ impl Asked {
             return Err(Fault::unprocessable("the body is no JSON object"));
         }
         serde_json::from_slice(&self.body).map_err(refuse)
-    }
-
-    /// The body as JSON, or the default where there is none.
-    ///
-    /// # Errors
-    /// As [`Asked::json`].
-    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Fault> {
-        match self.body.is_empty() {
-            true => Ok(T::default()),
-            false => self.json(),
-        }
-    }
-
-    /// Nothing is asked for beyond the path: no body, or an empty object.
-    ///
-    /// # Errors
-    /// As [`Asked::json`].
-    pub fn nothing(&self) -> Result<(), Fault> {
-        let Nothing {} = self.json_or_default()?;
-        Ok(())
     }
 
     /// The generations that the caller would have changed; `None` where it does not care (no `If-Match`, or `*`).
@@ -217,6 +192,7 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::typed::{Json, RequestBody};
     use super::*;
 
     fn asked(if_match: &str) -> Asked {
@@ -268,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_body_is_an_object_or_is_refused() {
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct Reason {
             reason: Option<String>,
@@ -276,8 +252,8 @@ mod tests {
         let read = |body: &'static str| {
             let mut asked = asked("*");
             asked.body = Bytes::from_static(body.as_bytes());
-            let read = asked.json_or_default::<Reason>();
-            read.map(|body| body.reason)
+            let read = <Option<Json<Reason>>>::read(&asked);
+            read.map(|body| body.and_then(|Json(body)| body.reason))
                 .map_err(|fault| fault.answer("id").status().as_u16())
         };
         assert_eq!(read(""), Ok(None));

@@ -7,14 +7,19 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+
+use crate::config;
+use crate::error::Side;
 
 /// A finished answer.
 pub type Answer = Response<Full<Bytes>>;
 
 /// Says which request an answer or a log line is about.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// A refusal in the making.
 #[derive(Debug)]
@@ -28,9 +33,47 @@ pub struct Fault {
 
 #[derive(Debug, Default)]
 struct More {
-    /// Members beside the standard ones.
-    members: Map<String, Value>,
+    members: Members,
     header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// A refusal or an error (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct ProblemDocument {
+    /// `urn:crossfade:` and the code.
+    r#type: String,
+    /// The reason phrase of the status.
+    title: &'static str,
+    /// The answer's status.
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: String,
+    /// What programs look at.
+    code: &'static str,
+    /// Where the fault lies.
+    side: Side,
+    /// As in `X-Request-Id`.
+    request_id: String,
+    #[serde(flatten)]
+    members: Members,
+}
+
+/// Members of a problem document that few have.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Members {
+    /// Of an invalid configuration: each thing to fix, in the order of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<config::Problem>")]
+    pub problems: Option<Vec<config::Problem>>,
+    /// Of a change that needs a restart: the keys that need it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    pub keys: Option<Vec<String>>,
+    /// Of a failed upgrade: the end of what the new process wrote to stderr.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub stderr: Option<String>,
 }
 
 impl Fault {
@@ -74,10 +117,11 @@ impl Fault {
     }
 
     /// 405 with what is allowed.
-    pub fn method(allowed: &'static str) -> Self {
+    pub fn method(allowed: &str) -> Self {
         let detail = format!("this resource knows {allowed}");
         let mut fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
-        fault.more.header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        let allowed = HeaderValue::from_str(allowed);
+        fault.more.header = allowed.ok().map(|allowed| (ALLOW, allowed));
         fault
     }
 
@@ -92,49 +136,39 @@ impl Fault {
         fault
     }
 
-    /// Adds a member to the problem document.
-    pub fn with(mut self, name: &str, value: Value) -> Self {
-        self.more.members.insert(name.to_owned(), value);
+    /// With members beside the usual ones in the problem document.
+    pub fn with(mut self, members: Members) -> Self {
+        self.more.members = members;
         self
     }
 
     /// The problem document.
     pub fn answer(self, request_id: &str) -> Answer {
-        let mut document = json!({
-            "type": format!("urn:crossfade:{}", self.code),
-            "title": self.status.canonical_reason().unwrap_or_default(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-            "side": "edge",
-            "request_id": request_id,
-        });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.more.members);
-        }
-        let mut answer = body(
-            self.status,
-            "application/problem+json",
-            format!("{document}\n"),
-        );
-        if let Some((name, value)) = self.more.header {
-            answer.headers_mut().insert(name, value);
-        }
+        let document = ProblemDocument {
+            r#type: format!("urn:crossfade:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+            side: Side::Edge,
+            request_id: request_id.to_owned(),
+            members: self.more.members,
+        };
+        let mut answer = json(&document);
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        headers.extend(self.more.header);
         answer
     }
 }
 
 /// 200 with a JSON document.
 pub fn json(document: &impl Serialize) -> Answer {
-    json_with(StatusCode::OK, document)
-}
-
-/// A JSON document with another status.
-pub fn json_with(status: StatusCode, document: &impl Serialize) -> Answer {
     // Our documents are trees of strings and numbers with string keys: they always serialise.
     let text = serde_json::to_string(document).unwrap_or_default();
     // A line of its own on a terminal, and `--json` need not add anything to what came.
-    body(status, "application/json", text + "\n")
+    body(StatusCode::OK, "application/json", text + "\n")
 }
 
 /// Text of some type.
@@ -148,12 +182,7 @@ pub fn body(status: StatusCode, content_type: &'static str, text: impl Into<Byte
     answer
 }
 
-/// The same answer with an `ETag` made of a generation.
-pub fn tagged(mut answer: Answer, generation: u64) -> Answer {
-    answer.headers_mut().insert(ETAG, etag(generation));
-    answer
-}
-
-fn etag(generation: u64) -> HeaderValue {
+/// The entity tag of a generation.
+pub fn etag(generation: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{generation}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }

@@ -1,111 +1,66 @@
-//! Which paths there are, and what each knows.
+//! Which endpoints a path has.
 
 use hyper::Method;
 
-/// What a path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// `/livez`.
-    Live,
-    /// `/readyz`.
-    Ready,
-    /// `/metrics`.
-    Metrics,
-    /// `/v1/openapi.json`.
-    OpenApi,
-    /// `/v1/health`.
-    Health,
-    /// `/v1/explain`.
-    Explain,
-    /// `/v1/rollouts`.
-    Rollouts,
-    /// `/v1/rollouts/NAME`.
-    Rollout(String),
-    /// `/v1/rollouts/NAME/kill`.
-    Kill(String),
-    /// `/v1/rollouts/NAME/resume`.
-    Resume(String),
-    /// `/v1/rollouts/NAME/history`.
-    RolloutHistory(String),
-    /// `/v1/sessions`.
-    Sessions,
-    /// `/v1/sessions/close`.
-    CloseSessions,
-    /// `/v1/sessions/notify`.
-    NotifySessions,
-    /// `/v1/revoke`.
-    Revoke,
-    /// `/v1/topics`.
-    Topics,
-    /// `/v1/drain`.
-    Drain,
-    /// `/v1/upgrade`.
-    Upgrade,
-    /// `/v1/config`.
-    Config,
-    /// `/v1/config/reload`.
-    Reload,
-    /// `/v1/config/undo`.
-    Undo,
-    /// `/v1/config/history`.
-    ConfigHistory,
+use super::endpoint::Endpoint;
+use super::endpoints::ENDPOINTS;
+
+/// The endpoints of one path.
+pub struct Resource {
+    /// What stands for `{name}` in it.
+    pub name: String,
+    endpoints: Vec<&'static Endpoint>,
 }
 
 impl Resource {
     /// What this path names, if anything.
     pub fn find(path: &str) -> Option<Self> {
-        use Resource::*;
-        let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        Some(match parts.as_slice() {
-            ["livez"] => Live,
-            ["readyz"] => Ready,
-            ["metrics"] => Metrics,
-            ["v1", "openapi.json"] => OpenApi,
-            ["v1", "health"] => Health,
-            ["v1", "explain"] => Explain,
-            ["v1", "rollouts"] => Rollouts,
-            ["v1", "rollouts", name] => Rollout(decode(name)?),
-            ["v1", "rollouts", name, "kill"] => Kill(decode(name)?),
-            ["v1", "rollouts", name, "resume"] => Resume(decode(name)?),
-            ["v1", "rollouts", name, "history"] => RolloutHistory(decode(name)?),
-            ["v1", "sessions"] => Sessions,
-            ["v1", "sessions", "close"] => CloseSessions,
-            ["v1", "sessions", "notify"] => NotifySessions,
-            ["v1", "revoke"] => Revoke,
-            ["v1", "topics"] => Topics,
-            ["v1", "drain"] => Drain,
-            ["v1", "upgrade"] => Upgrade,
-            ["v1", "config"] => Config,
-            ["v1", "config", "reload"] => Reload,
-            ["v1", "config", "undo"] => Undo,
-            ["v1", "config", "history"] => ConfigHistory,
-            _ => return None,
-        })
+        let mut all = ENDPOINTS.iter();
+        let (form, name) =
+            all.find_map(|endpoint| Some((endpoint.path, name_in(path, endpoint.path)?)))?;
+        let same = ENDPOINTS.iter().filter(|endpoint| endpoint.path == form);
+        let endpoints = same.collect();
+        Some(Resource { name, endpoints })
     }
 
     /// The `Allow` field. Nothing with an effect is a GET.
-    pub fn allowed(&self) -> &'static str {
-        use Resource::*;
-        match self {
-            Live | Ready | Metrics | OpenApi | Health | Explain | Rollouts | RolloutHistory(_)
-            | Sessions | Topics | ConfigHistory => "GET, HEAD",
-            Rollout(_) => "GET, HEAD, PATCH",
-            Upgrade => "GET, HEAD, POST",
-            Config => "GET, HEAD, PUT",
-            Drain => "POST, DELETE",
-            Kill(_) | Resume(_) | CloseSessions | NotifySessions | Revoke | Reload | Undo => "POST",
-        }
+    pub fn allowed(&self) -> String {
+        let methods = self.endpoints.iter().map(|endpoint| match endpoint.method {
+            Method::GET => "GET, HEAD",
+            ref other => other.as_str(),
+        });
+        methods.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether this method is one of them.
-    pub fn knows(&self, method: &Method) -> bool {
-        self.allowed().split(", ").any(|m| m == method.as_str())
+    /// The one of this method; a HEAD is answered as a GET.
+    pub fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        let mut all = self.endpoints.iter().copied();
+        all.find(|endpoint| endpoint.method == method)
     }
 
     /// Open to probes and scrapers: no token, no `Host` check.
     pub fn is_open(&self) -> bool {
-        matches!(self, Resource::Live | Resource::Ready | Resource::Metrics)
+        self.endpoints.iter().all(|endpoint| endpoint.is_open)
     }
+}
+
+/// What stands for `{name}` in a path of this form, decoded; an empty text where the form has no name.
+fn name_in(path: &str, form: &str) -> Option<String> {
+    let mut name = String::new();
+    let mut segments = path.split('/');
+    for part in form.split('/') {
+        let segment = segments.next()?;
+        match part {
+            "{name}" => name = decode(segment)?,
+            _ if part == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(name)
 }
 
 fn decode(segment: &str) -> Option<String> {
@@ -119,9 +74,10 @@ mod tests {
 
     #[test]
     fn names_are_decoded_and_nothing_else_is_guessed() {
-        let rollout = |name: &str| Some(Resource::Rollout(name.into()));
-        assert_eq!(Resource::find("/v1/rollouts/web"), rollout("web"));
-        assert_eq!(Resource::find("/v1/rollouts/a%2Fb"), rollout("a/b"));
+        let name = |path: &str| Resource::find(path).map(|resource| resource.name);
+        assert_eq!(name("/v1/rollouts/web").as_deref(), Some("web"));
+        assert_eq!(name("/v1/rollouts/a%2Fb/kill").as_deref(), Some("a/b"));
+        assert_eq!(name("/v1/rollouts").as_deref(), Some(""));
         for path in [
             "/",
             "",
@@ -129,41 +85,33 @@ mod tests {
             "/v1/",
             "/v1/rollouts/",
             "/v1/rollouts/%ff",
+            "/v1/rollouts//kill",
+            "/v1/rollouts/{name}/other",
             "/livez/",
             "//livez",
+            "livez",
             "/v1/maintenance",
         ] {
-            assert_eq!(Resource::find(path), None, "{path}");
+            assert_eq!(name(path), None, "{path}");
         }
     }
 
     #[test]
-    fn the_openapi_document_knows_every_path_and_method() {
-        let document: serde_json::Value =
-            serde_json::from_str(include_str!("openapi.json")).unwrap();
-        let paths = document["paths"].as_object().unwrap();
-        let mut found = Vec::new();
-        for (path, methods) in paths {
-            let resource = Resource::find(&path.replace("{name}", "web"));
-            let resource = resource.unwrap_or_else(|| panic!("{path} is nowhere"));
-            let mut documented: Vec<String> = methods
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(|method| method.to_uppercase())
-                .collect();
-            let mut known: Vec<String> = resource
-                .allowed()
-                .split(", ")
-                .filter(|method| *method != "HEAD")
-                .map(str::to_owned)
-                .collect();
-            documented.sort();
-            known.sort();
-            assert_eq!(documented, known, "{path}");
-            found.push(std::mem::discriminant(&resource));
+    fn each_path_has_its_methods_and_three_are_open() {
+        let mut open = Vec::new();
+        for endpoint in ENDPOINTS.iter() {
+            let resource = Resource::find(endpoint.path).unwrap();
+            let found = resource.endpoint(&endpoint.method).unwrap();
+            assert_eq!(found.description.id, endpoint.description.id);
+            assert!(resource.allowed().contains(endpoint.method.as_str()));
+            open.extend(resource.is_open().then_some(endpoint.path));
         }
-        // As many as the enum has: a new one must be documented too.
-        assert_eq!(found.len(), 22);
+        assert_eq!(open, ["/livez", "/readyz", "/metrics"]);
+        let drain = Resource::find("/v1/drain").unwrap();
+        assert_eq!(drain.allowed(), "POST, DELETE");
+        assert!(drain.endpoint(&Method::HEAD).is_none());
+        let config = Resource::find("/v1/config").unwrap();
+        assert_eq!(config.allowed(), "GET, HEAD, PUT");
+        assert!(config.endpoint(&Method::HEAD).is_some());
     }
 }

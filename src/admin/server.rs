@@ -7,21 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::api::{config, explain, health, revoke, rollouts, sessions, topics, upgrade};
 use super::callers::{Caller, Callers};
+use super::endpoint::Call;
 use super::linger::{Parting, Unread};
 use super::request::Asked;
-use super::response::{self, Answer, Fault, REQUEST_ID};
+use super::response::{Answer, Fault, REQUEST_ID};
 use super::router::Resource;
 use super::{Admin, access};
 use crate::server::listener::Listener;
@@ -151,55 +151,14 @@ async fn judge(
     }
     let resource = resource
         .ok_or_else(|| Fault::not_found("no such path; /v1/openapi.json lists what there is"))?;
-    if !resource.knows(request.method()) {
-        return Err(Fault::method(resource.allowed()));
-    }
-    let method = request.method().clone();
-    let asked = Asked::read(request).await?;
+    let endpoint = resource
+        .endpoint(request.method())
+        .ok_or_else(|| Fault::method(&resource.allowed()))?;
+    let call = Call {
+        asked: Asked::read(request).await?,
+        admin: admin.clone(),
+        name: resource.name,
+    };
     unread.set(false);
-    caller
-        .serve(dispatch(resource, &method, asked, admin))
-        .await
-}
-
-async fn dispatch(
-    resource: Resource,
-    method: &Method,
-    asked: Asked,
-    admin: &Arc<Admin>,
-) -> Result<Answer, Fault> {
-    match resource {
-        Resource::Live => Ok(response::body(StatusCode::OK, "text/plain", "ok")),
-        Resource::Ready => Ok(health::ready(admin)),
-        Resource::Metrics => Ok(health::metrics(&admin.shared)),
-        Resource::OpenApi => Ok(response::body(
-            StatusCode::OK,
-            "application/json",
-            include_str!("openapi.json"),
-        )),
-        Resource::Health => Ok(health::health(admin).await),
-        Resource::Explain => explain::answer(&asked, admin),
-        Resource::Rollouts => Ok(rollouts::list(admin).await),
-        Resource::Rollout(name) if method == Method::PATCH => {
-            rollouts::adjust(&name, &asked, admin).await
-        }
-        Resource::Rollout(name) => rollouts::one(&name, admin).await,
-        Resource::Kill(name) => rollouts::kill(&name, &asked, admin).await,
-        Resource::Resume(name) => rollouts::resume(&name, &asked, admin).await,
-        Resource::RolloutHistory(name) => rollouts::history(&name, admin),
-        Resource::Sessions => sessions::list(&asked, admin).await,
-        Resource::CloseSessions => sessions::close(&asked, admin).await,
-        Resource::NotifySessions => sessions::notify(&asked, admin).await,
-        Resource::Revoke => revoke::revoke(&asked, admin).await,
-        Resource::Topics => Ok(topics::list(admin)),
-        Resource::Drain if method == Method::DELETE => Ok(sessions::cancel_drain(admin)),
-        Resource::Drain => sessions::drain(&asked, admin),
-        Resource::Upgrade if method == Method::POST => upgrade::upgrade(&asked, admin).await,
-        Resource::Upgrade => Ok(upgrade::show(admin)),
-        Resource::Config if method == Method::PUT => config::replace(&asked, admin).await,
-        Resource::Config => config::show(admin).await,
-        Resource::Reload => config::reload(&asked, admin).await,
-        Resource::Undo => config::undo(&asked, admin).await,
-        Resource::ConfigHistory => config::history(admin).await,
-    }
+    caller.serve(endpoint.answer(call)).await
 }

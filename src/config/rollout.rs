@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderName};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
@@ -36,7 +38,9 @@ pub struct Rollout {
 }
 
 /// What a rollout's unit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum By {
     /// The user; the sticky cookie where none is known.
     User,

@@ -225,7 +225,7 @@ fn percent(
     exchange: &RequestContext,
     rollout: Option<&Rollout>,
     transport: Transport,
-) -> serde_json::Number {
+) -> rollout::Percent {
     let everybody = u32::from(transport == Transport::WebSocket) * rollout::EVERYBODY;
     let stages = exchange.shared.stages.load();
     let set = rollout.map(|rollout| {
@@ -233,7 +233,7 @@ fn percent(
             .get(&rollout.name)
             .map_or(rollout.percent, |stage| stage.percent)
     });
-    rollout::percent_number(set.unwrap_or(everybody))
+    rollout::Percent::new(set.unwrap_or(everybody))
 }
 
 fn websocket_url(exchange: &RequestContext, url: &str) -> String {

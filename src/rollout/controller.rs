@@ -375,7 +375,7 @@ impl Controller {
 
 fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
     if let Some(entry) = record.history().next_back() {
-        let to = super::percent_number(entry.to).to_string();
+        let to = super::Percent::new(entry.to).to_string();
         telemetry.rollouts.rollout_moved(
             name,
             entry.by.as_str(),

@@ -7,8 +7,11 @@ pub mod sticky_cookie;
 pub mod window;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::{By, Rollout};
@@ -25,8 +28,10 @@ pub struct Stage {
     pub state: StageState,
 }
 
-/// See [`Stage::state`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What decides which clients get WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum StageState {
     /// The percentage decides.
     Running,
@@ -75,7 +80,9 @@ impl StageState {
 pub type Stages = BTreeMap<Arc<str>, Stage>;
 
 /// Which transport a client is to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Transport {
     /// The bridge.
     WebSocket,
@@ -93,8 +100,10 @@ impl Transport {
     }
 }
 
-/// Why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a client is to use a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Reason {
     /// The unit's bucket against the percentage.
     Bucket,
@@ -234,16 +243,6 @@ pub fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
     }
 }
 
-/// The word that the file has for it.
-pub fn by_word(by: By) -> &'static str {
-    match by {
-        By::User => "user",
-        By::Tenant => "tenant",
-        By::Cookie => "cookie",
-        By::Ip => "ip",
-    }
-}
-
 /// The first well-formed wish under the name of the rollout's testers' header.
 fn override_of(rollout: &Rollout, candidate: &Candidate) -> Option<Transport> {
     let header = rollout.header.as_ref()?;
@@ -269,11 +268,27 @@ pub fn thousandths(percent: f64) -> Option<u32> {
 }
 
 /// A percentage as JSON shows it: `25`, `12.5`, `0.125`.
-pub fn percent_number(thousandths: u32) -> serde_json::Number {
-    let fraction = serde_json::Number::from_f64(f64::from(thousandths) / 1000.0);
-    match thousandths.is_multiple_of(1000) {
-        true => (thousandths / 1000).into(),
-        false => fraction.unwrap_or(0.into()),
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Percent(
+    #[schemars(range(min = 0, max = 100), extend("multipleOf" = 0.001))] serde_json::Number,
+);
+
+impl Percent {
+    /// So many thousandths.
+    pub fn new(thousandths: u32) -> Self {
+        let fraction = serde_json::Number::from_f64(f64::from(thousandths) / 1000.0);
+        Percent(match thousandths.is_multiple_of(1000) {
+            true => (thousandths / 1000).into(),
+            false => fraction.unwrap_or(0.into()),
+        })
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

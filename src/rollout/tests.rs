@@ -179,7 +179,7 @@ fn percentages_are_shown_as_they_are_written() {
         (57_899, "57.899"),
         (100_000, "100"),
     ] {
-        assert_eq!(percent_number(thousandths).to_string(), shown);
+        assert_eq!(Percent::new(thousandths).to_string(), shown);
     }
 }
 

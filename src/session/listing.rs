@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::handle::{Directive, SessionHandle};
 use crate::config::Queue;
 use crate::event::Position;
+use crate::rollout::Transport;
 
 /// How long sessions may take to answer. Each is a task that is woken for it, so only a process without time to run them takes
 /// longer; those that have not answered are shown without their subscriptions.
@@ -31,8 +32,8 @@ pub struct SessionInfo {
     pub protocol: &'static str,
     /// `websocket`.
     pub transport: &'static str,
-    /// `websocket` or `legacy`.
-    pub cohort: &'static str,
+    /// Where its rollout has it.
+    pub cohort: Transport,
     /// Unix seconds.
     pub connected_at: u64,
     /// What waits to be sent.
@@ -117,7 +118,7 @@ pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
             remote: member.client.remote.clone(),
             protocol: member.protocol,
             transport: "websocket",
-            cohort: member.cohort.transport().as_str(),
+            cohort: member.cohort.transport(),
             connected_at: member.connected_at,
             queued,
             subscriptions,

@@ -1,8 +1,10 @@
 //! Commands of the admin API to the configuration's owner: one task, so that two writers cannot overtake each other.
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::oneshot;
+
+use crate::config::{Problem, Value};
 
 /// A question or an order, with the place for its answer.
 pub enum Ask {
@@ -23,35 +25,37 @@ pub enum Ask {
 }
 
 /// The configuration in force, as it may be shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Config")]
 pub struct Snapshot {
     /// Counts accepted configurations.
     pub generation: u64,
     /// The file's path.
     pub file: String,
-    /// When it was accepted, RFC 3339.
+    /// When it was accepted.
+    #[schemars(extend("format" = "date-time"))]
     pub loaded_at: String,
     /// The file's text, secrets as `***`.
     pub toml: String,
-    /// `{"key","value","source"}` of every key.
-    pub values: Value,
+    /// Every key.
+    pub values: Vec<Value>,
 }
 
 /// A reload that went through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Applied {
     /// The generation in force now.
     pub generation: u64,
     /// False where the file says what was in force already.
     pub changed: bool,
-    /// By name.
+    /// What became of the routes.
     pub routes: Routes,
     /// Connections that lost their route.
     pub closed: usize,
 }
 
 /// What a reload did to the routes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Routes {
     /// Not there before.
     pub added: Vec<String>,
@@ -64,8 +68,8 @@ pub struct Routes {
 /// A reload that changed nothing at all.
 #[derive(Clone, Debug)]
 pub enum Declined {
-    /// What `check` says of the file: `problems` as `check --json` shows them.
-    Invalid(Value),
+    /// What `check` says of the file.
+    Invalid(Vec<Problem>),
     /// These keys need a restart.
     RestartRequired(Vec<String>),
     /// Another writer was faster; the generation now.
@@ -79,21 +83,25 @@ pub enum Declined {
 }
 
 /// An accepted configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ConfigEntry")]
 pub struct Entry {
     /// Its number.
     pub generation: u64,
-    /// When, RFC 3339.
+    /// When.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
-    /// What made us read it.
+    /// What made crossfade read it.
     pub trigger: Trigger,
     /// Of the file's text, in hex.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
-/// What makes us read the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+/// What makes crossfade read the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Trigger {
     /// The process started.
     Start,

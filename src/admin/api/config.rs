@@ -2,54 +2,64 @@
 
 use hyper::StatusCode;
 use hyper::header::IF_MATCH;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::commands::{Applied, Ask, Declined};
+use super::commands::{Applied, Ask, Declined, Entry, Snapshot};
 use crate::admin::Admin;
-use crate::admin::request::Asked;
-use crate::admin::response::{self, Answer, Fault};
+use crate::admin::endpoint::Call;
+use crate::admin::response::{Fault, Members};
+use crate::admin::typed::{Json, Nothing, Tagged, Toml};
+
+/// Accepted configurations.
+#[derive(Serialize, JsonSchema)]
+pub struct ConfigHistory {
+    /// The oldest first.
+    entries: Vec<Entry>,
+}
 
 /// What is in force.
-pub async fn show(admin: &Admin) -> Result<Answer, Fault> {
-    let snapshot = ask(admin, Ask::Show).await?;
-    let generation = snapshot.generation;
-    Ok(response::tagged(response::json(&snapshot), generation))
+pub async fn show(call: Call) -> Result<Tagged<Snapshot>, Fault> {
+    let document = ask(&call.admin, Ask::Show).await?;
+    let generation = document.generation;
+    Ok(Tagged {
+        document,
+        generation,
+    })
 }
 
 /// What was accepted, oldest first.
-pub async fn history(admin: &Admin) -> Result<Answer, Fault> {
-    let entries = ask(admin, Ask::History).await?;
-    Ok(response::json(&json!({ "entries": entries })))
+pub async fn history(call: Call) -> Result<Json<ConfigHistory>, Fault> {
+    let entries = ask(&call.admin, Ask::History).await?;
+    Ok(Json(ConfigHistory { entries }))
 }
 
 /// Reads the file again.
-pub async fn reload(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    asked.nothing()?;
-    let seen = asked.if_match()?;
-    tell(ask(admin, |reply| Ask::Reload(seen, reply)).await?)
+pub async fn reload(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
+    let seen = call.asked.if_match()?;
+    tell(ask(&call.admin, |reply| Ask::Reload(seen, reply)).await?)
 }
 
 /// One step back.
-pub async fn undo(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    asked.nothing()?;
-    let seen = asked.if_match()?;
-    tell(ask(admin, |reply| Ask::Undo(seen, reply)).await?)
+pub async fn undo(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
+    let seen = call.asked.if_match()?;
+    tell(ask(&call.admin, |reply| Ask::Undo(seen, reply)).await?)
 }
 
 /// Another file.
-pub async fn replace(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    if !asked.headers.contains_key(IF_MATCH) {
+pub async fn replace(call: Call, Toml(text): Toml) -> Result<Tagged<Applied>, Fault> {
+    if !call.asked.headers.contains_key(IF_MATCH) {
         return Err(Fault::new(
             StatusCode::PRECONDITION_REQUIRED,
             "precondition_required",
             "send If-Match with the ETag of the GET /v1/config that you edited, so that no other change is lost",
         ));
     }
-    let seen = asked.if_match()?;
-    let text = String::from_utf8(asked.body.to_vec())
+    let seen = call.asked.if_match()?;
+    let text = String::from_utf8(text.to_vec())
         .map_err(|_| Fault::bad_request("the body is not UTF-8"))?;
-    tell(ask(admin, |reply| Ask::Replace(seen, text, reply)).await?)
+    tell(ask(&call.admin, |reply| Ask::Replace(seen, text, reply)).await?)
 }
 
 async fn ask<T>(admin: &Admin, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Fault> {
@@ -66,16 +76,19 @@ fn gone() -> Fault {
     )
 }
 
-fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
+fn tell(outcome: Result<Applied, Declined>) -> Result<Tagged<Applied>, Fault> {
     match outcome {
-        Ok(applied) => {
-            let generation = applied.generation;
-            Ok(response::tagged(response::json(&applied), generation))
-        }
+        Ok(document) => Ok(Tagged {
+            generation: document.generation,
+            document,
+        }),
         Err(Declined::Invalid(problems)) => {
             let detail = "the file is invalid, and nothing changed; see `problems`";
             let fault = Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_config", detail);
-            Err(fault.with("problems", problems))
+            Err(fault.with(Members {
+                problems: Some(problems),
+                ..Members::default()
+            }))
         }
         Err(Declined::RestartRequired(keys)) => {
             let detail = format!(
@@ -83,7 +96,10 @@ fn tell(outcome: Result<Applied, Declined>) -> Result<Answer, Fault> {
                 keys.join(", ")
             );
             let fault = Fault::new(StatusCode::CONFLICT, "restart_required", detail);
-            Err(fault.with("keys", json!(keys)))
+            Err(fault.with(Members {
+                keys: Some(keys),
+                ..Members::default()
+            }))
         }
         Err(Declined::Stale(generation)) => Err(Fault::stale(generation)),
         Err(Declined::ReadOnly(why)) => Err(Fault::new(

@@ -1,24 +1,66 @@
 //! `/v1/explain`: which route, which policies, which side of the rollout, and why. Nothing is sent anywhere.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::admin::Admin;
-use crate::admin::request::Asked;
-use crate::admin::response::{self, Answer, Fault};
-use crate::proxy::explain::{Question, World, explain};
+use crate::admin::endpoint::{Call, Parameter};
+use crate::admin::response::Fault;
+use crate::admin::typed::Json;
+use crate::proxy::explain::{Explanation, Question, World, explain};
 
-/// `GET /v1/explain?path=&method=&user=&role=&claim=&origin=&header=&websocket=`.
-pub fn answer(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    asked.only(&[
-        "path",
-        "method",
-        "user",
-        "role",
-        "claim",
-        "origin",
-        "header",
-        "websocket",
-    ])?;
+/// What the query may hold.
+pub fn parameters() -> Vec<Parameter> {
+    let all = [
+        (
+            "path",
+            "The path that is asked for, with or without a query",
+            json!({ "type": "string", "pattern": "^/" }),
+        ),
+        (
+            "method",
+            "Any method that a request may have",
+            json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "default": "GET" }),
+        ),
+        (
+            "user",
+            "A user that counts as accepted; also the unit of the sticky cookie",
+            json!({ "type": "string" }),
+        ),
+        (
+            "role",
+            "A role of that user, any number of times",
+            json!({ "type": "array", "items": { "type": "string" } }),
+        ),
+        (
+            "claim",
+            "`NAME=VALUE`, a claim of that user, any number of times; a value that is JSON is what it says, any other is text",
+            json!({ "type": "array", "items": { "type": "string", "pattern": "^[^=]+=" } }),
+        ),
+        ("origin", "The `Origin` header", json!({ "type": "string" })),
+        (
+            "header",
+            "`Name: value`, any number of times",
+            json!({ "type": "array", "items": { "type": "string", "pattern": "^\\s*[^:\\s][^:]*:" } }),
+        ),
+        (
+            "websocket",
+            "It is a WebSocket handshake, also without an `Upgrade` header",
+            json!({ "type": "boolean", "default": false }),
+        ),
+    ];
+    let all = all
+        .into_iter()
+        .map(|(name, description, schema)| Parameter {
+            name,
+            is_required: name == "path",
+            description,
+            schema,
+        });
+    all.collect()
+}
+
+/// Judges the request that the query describes.
+pub async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
+    let Call { asked, admin, .. } = &call;
     let path = asked.one("path")?.filter(|path| path.starts_with('/'));
     let path = path.ok_or_else(|| Fault::unprocessable("`path` is needed and begins with `/`"))?;
     let method = asked.one("method")?.map(|method| method.parse());
@@ -46,7 +88,7 @@ pub fn answer(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         stages: &stages,
         shared: Some(&admin.shared),
     };
-    Ok(response::json(&explain(&question, world)))
+    Ok(Json(explain(&question, world)))
 }
 
 /// `Name: value`, the name in lower case.

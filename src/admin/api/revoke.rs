@@ -1,11 +1,14 @@
 //! `/v1/revoke`: a user, a login or one token is revoked; sessions that depend on it are closed at once.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
+use super::close::Closed;
 use crate::admin::Admin;
-use crate::admin::request::Asked;
-use crate::admin::response::{self, Answer, Fault};
+use crate::admin::endpoint::Call;
+use crate::admin::response::Fault;
+use crate::admin::schema::exactly_one;
+use crate::admin::typed::Json;
 use crate::policy::auth::Authenticated;
 use crate::policy::auth::revocation::Revoked;
 use crate::session::registry::Selector;
@@ -14,17 +17,23 @@ use crate::storage;
 /// The file of `state_dir` that keeps what was taken back.
 pub const REVOCATIONS: &str = "revocations.json";
 
-#[derive(Deserialize)]
+/// What is revoked: one of these.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Revoking {
+#[schemars(extend("oneOf" = exactly_one(&["user", "session", "jti"])))]
+pub struct Revoking {
+    /// The user, as their policy names them.
     user: Option<String>,
+    /// An id of `/v1/sessions`: the login by which it came in.
     session: Option<String>,
+    /// A token's `jti`.
     jti: Option<String>,
 }
 
 /// Takes back, in force at once; done when it is also on disk, where there is one.
-pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let closed = match asked.json()? {
+pub async fn revoke(call: Call, Json(revoking): Json<Revoking>) -> Result<Json<Closed>, Fault> {
+    let admin = &call.admin;
+    let closed = match revoking {
         Revoking {
             user: Some(user),
             session: None,
@@ -34,7 +43,7 @@ pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
             user: None,
             session: Some(id),
             jti: None,
-        } => return revoke_session(&id, admin).await,
+        } => revoke_session(&id, admin).await?,
         Revoking {
             user: None,
             session: None,
@@ -45,16 +54,16 @@ pub async fn revoke(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
             return Err(Fault::unprocessable(detail));
         }
     };
-    Ok(response::json(&json!({ "closed": closed })))
+    Ok(Json(Closed { closed }))
 }
 
 /// The login by which one connection came in, and with it every connection of that login.
-async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
+async fn revoke_session(id: &str, admin: &Admin) -> Result<usize, Fault> {
     let sessions = &admin.shared.sessions;
     let admissions = sessions
         .admissions_of(id)
         .ok_or_else(|| Fault::not_found("no such session; `GET /v1/sessions` lists them"))?;
-    let closed = match admissions.is_empty() {
+    Ok(match admissions.is_empty() {
         // No authority verified it: only the connection can be closed.
         true => {
             sessions
@@ -70,8 +79,7 @@ async fn revoke_session(id: &str, admin: &Admin) -> Result<Answer, Fault> {
             let what: Vec<Revoked<'_>> = what.flatten().collect();
             take_back(&what, admin).await
         }
-    };
-    Ok(response::json(&json!({ "closed": closed })))
+    })
 }
 
 async fn take_back(what: &[Revoked<'_>], admin: &Admin) -> usize {

@@ -3,69 +3,127 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, json};
 
 use crate::admin::Admin;
-use crate::admin::request::Asked;
-use crate::admin::response::{self, Answer, Fault};
+use crate::admin::endpoint::Call;
+use crate::admin::response::Fault;
+use crate::admin::schema::at_least_one;
+use crate::admin::typed::{Json, Nothing, Tagged};
+use crate::config::By;
 use crate::rollout::controller::{Refused, Status};
-use crate::rollout::record::Change;
-use crate::rollout::{by_word, percent_number, thousandths};
+use crate::rollout::record::{Action, Change, Source};
+use crate::rollout::{Percent, StageState, thousandths};
 use crate::session::listing::SessionInfo;
 use crate::storage::rfc3339;
 
-/// `R` of the interface.
-#[derive(Serialize)]
-struct Rollout {
+/// One rollout as it stands.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rollout")]
+pub struct RolloutStatus {
+    /// NAME of `[rollout.NAME]`.
     name: Arc<str>,
-    percent: Number,
-    effective_percent: Number,
-    state: &'static str,
-    source: &'static str,
-    by: &'static str,
+    /// The percentage set last.
+    percent: Percent,
+    /// The percentage in force: 0 while killed or rolled back.
+    effective_percent: Percent,
+    /// What decides.
+    state: StageState,
+    /// What set the values in force. `schedule` and `guard` are words of later versions.
+    #[schemars(with = "&str", extend("enum" = ["config", "admin", "schedule", "guard"]))]
+    source: Source,
+    /// What is put into buckets.
+    by: By,
+    /// Mixed into the bucket.
     salt: String,
+    /// The bridged routes that it governs, by name.
     routes: Vec<Arc<str>>,
+    /// Sessions with a subscription on one of these routes.
     sessions: usize,
+    /// Whether what an operator sets outlives the process: `server.state_dir` is set.
     durable: bool,
+    /// Counts changes.
     generation: u64,
+    /// When it changed last.
+    #[schemars(extend("format" = "date-time"))]
     changed_at: String,
 }
 
-#[derive(Deserialize)]
+/// All rollouts.
+#[derive(Serialize, JsonSchema)]
+pub struct RolloutList {
+    /// By name.
+    rollouts: Vec<RolloutStatus>,
+}
+
+/// What happened to a rollout.
+#[derive(Serialize, JsonSchema)]
+pub struct RolloutHistory {
+    /// The oldest first.
+    entries: Vec<RolloutEntry>,
+}
+
+/// One change of a rollout.
+#[derive(Serialize, JsonSchema)]
+struct RolloutEntry {
+    /// When.
+    #[schemars(extend("format" = "date-time"))]
+    at: String,
+    /// What made the change.
+    by: Source,
+    /// What was done.
+    action: Action,
+    /// For `set` the percentage set before, else the one in force before.
+    from: Percent,
+    /// Likewise, after.
+    to: Percent,
+    /// A reason, where one is known.
+    why: String,
+}
+
+/// A change of a rollout: one of these, or both.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Adjustment {
+#[schemars(extend("anyOf" = at_least_one(&["percent", "paused"])))]
+pub struct Adjustment {
+    /// The percentage of units that get WebSocket, up to three decimals.
+    #[schemars(range(min = 0, max = 100), extend("multipleOf" = 0.001))]
     percent: Option<f64>,
+    /// Whether schedules wait.
     paused: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+/// Why a rollout is killed.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Killing {
+pub struct Killing {
+    /// For the history; 500 characters are kept.
     reason: Option<String>,
 }
 
 /// All of them, by name.
-pub async fn list(admin: &Admin) -> Answer {
+pub async fn list(call: Call) -> Result<Json<RolloutList>, Fault> {
+    let admin = &call.admin;
     let sessions = admin.shared.sessions.list().await;
-    let rollouts: Vec<Rollout> = admin
-        .controller
-        .list()
-        .into_iter()
-        .map(|status| show(status, admin, &sessions))
-        .collect();
-    response::json(&json!({ "rollouts": rollouts }))
+    let all = admin.controller.list().into_iter();
+    let rollouts = all.map(|status| show(status, admin, &sessions)).collect();
+    Ok(Json(RolloutList { rollouts }))
 }
 
 /// One of them.
-pub async fn one(name: &str, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn one(call: Call) -> Result<Tagged<RolloutStatus>, Fault> {
+    let Call { admin, name, .. } = &call;
     let status = admin.controller.status(name);
     Ok(tell(status.ok_or_else(|| unknown(name, admin))?, admin).await)
 }
 
 /// Another percentage, or a pause.
-pub async fn adjust(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let Adjustment { percent, paused } = asked.json()?;
+pub async fn adjust(
+    call: Call,
+    Json(adjustment): Json<Adjustment>,
+) -> Result<Tagged<RolloutStatus>, Fault> {
+    let Adjustment { percent, paused } = adjustment;
     if percent.is_none() && paused.is_none() {
         return Err(Fault::unprocessable("send `percent`, `paused`, or both"));
     }
@@ -75,45 +133,45 @@ pub async fn adjust(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, 
         })
     });
     let percent = percent.transpose()?;
-    change(name, asked, admin, Change::Adjust { percent, paused }).await
+    change(&call, Change::Adjust { percent, paused }).await
 }
 
 /// No client gets WebSocket until an operator resumes.
-pub async fn kill(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn kill(
+    call: Call,
+    killing: Option<Json<Killing>>,
+) -> Result<Tagged<RolloutStatus>, Fault> {
     /// Characters of a reason that are kept.
     const LONGEST: usize = 500;
-    let Killing { reason } = asked.json_or_default()?;
+    let reason = killing.and_then(|Json(killing)| killing.reason);
     let reason = reason.unwrap_or_default().chars().take(LONGEST).collect();
-    change(name, asked, admin, Change::Kill { reason }).await
+    change(&call, Change::Kill { reason }).await
 }
 
 /// Back to the percentage set last.
-pub async fn resume(name: &str, asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    asked.nothing()?;
-    change(name, asked, admin, Change::Resume).await
+pub async fn resume(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<RolloutStatus>, Fault> {
+    change(&call, Change::Resume).await
 }
 
 /// What happened to it, oldest first.
-pub fn history(name: &str, admin: &Admin) -> Result<Answer, Fault> {
+pub async fn history(call: Call) -> Result<Json<RolloutHistory>, Fault> {
+    let Call { admin, name, .. } = &call;
     let history = admin.controller.history(name);
-    let entries: Vec<_> = history
-        .ok_or_else(|| unknown(name, admin))?
-        .into_iter()
-        .map(|entry| {
-            json!({
-                "at": rfc3339(entry.at),
-                "by": entry.by.as_str(),
-                "action": entry.action.as_str(),
-                "from": percent_number(entry.from),
-                "to": percent_number(entry.to),
-                "why": entry.why,
-            })
-        })
-        .collect();
-    Ok(response::json(&json!({ "entries": entries })))
+    let history = history.ok_or_else(|| unknown(name, admin))?;
+    let entries = history.into_iter().map(|entry| RolloutEntry {
+        at: rfc3339(entry.at),
+        by: entry.by,
+        action: entry.action,
+        from: Percent::new(entry.from),
+        to: Percent::new(entry.to),
+        why: entry.why,
+    });
+    let entries = entries.collect();
+    Ok(Json(RolloutHistory { entries }))
 }
 
-async fn change(name: &str, asked: &Asked, admin: &Admin, change: Change) -> Result<Answer, Fault> {
+async fn change(call: &Call, change: Change) -> Result<Tagged<RolloutStatus>, Fault> {
+    let Call { admin, name, asked } = call;
     let seen = asked.if_match()?;
     match admin.controller.change(name, seen, change).await {
         Ok(status) => Ok(tell(status, admin).await),
@@ -144,13 +202,15 @@ fn unknown(name: &str, admin: &Admin) -> Fault {
     })
 }
 
-async fn tell(status: Status, admin: &Admin) -> Answer {
-    let generation = status.record.generation;
+async fn tell(status: Status, admin: &Admin) -> Tagged<RolloutStatus> {
     let sessions = admin.shared.sessions.list().await;
-    response::tagged(response::json(&show(status, admin, &sessions)), generation)
+    Tagged {
+        generation: status.record.generation,
+        document: show(status, admin, &sessions),
+    }
 }
 
-fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> Rollout {
+fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> RolloutStatus {
     let Status {
         plan,
         record,
@@ -167,12 +227,12 @@ fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> Rollout {
         let mut subscriptions = session.subscriptions.iter();
         subscriptions.any(|subscription| routes.contains(&subscription.route))
     });
-    Rollout {
-        percent: percent_number(stage.percent),
-        effective_percent: percent_number(stage.effective_percent()),
-        state: stage.state.as_str(),
-        source: record.source().as_str(),
-        by: by_word(plan.by),
+    RolloutStatus {
+        percent: Percent::new(stage.percent),
+        effective_percent: Percent::new(stage.effective_percent()),
+        state: stage.state,
+        source: record.source(),
+        by: plan.by,
         salt: plan.salt.clone(),
         sessions: governed.count(),
         routes,

@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::Admin;
-use crate::admin::request::Asked;
-use crate::admin::response::{self, Answer, Fault};
+use crate::admin::endpoint::{Call, Refusal};
+use crate::admin::response::{Fault, Members};
+use crate::admin::typed::Json;
 
 /// An order to upgrade.
 #[derive(Default)]
@@ -22,9 +22,10 @@ pub struct Upgrade {
 }
 
 /// The new process serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Upgraded {
     /// Its process id.
+    #[schemars(range(min = 1))]
     pub pid: u32,
     /// Its version.
     pub version: String,
@@ -58,32 +59,66 @@ impl fmt::Display for NotUpgraded {
     }
 }
 
-#[derive(Deserialize)]
+/// In which ways an upgrade is refused, or fails.
+pub const REFUSALS: &[Refusal] = &[
+    (
+        409,
+        "Not now: another upgrade is under way, or the process leaves or is drained; or not here: `pid` is another process, \
+         or this one was not started by `crossfade run`",
+    ),
+    (
+        422,
+        "A member is unknown or missing, or the file is not run: others may write it, or it is no crossfade",
+    ),
+    (
+        502,
+        "`upgrade_failed`: the new process ended or was not ready in time, and the old one serves on; `stderr` is the end of \
+         what it wrote there",
+    ),
+];
+
+/// An order to upgrade, as it is sent.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
-    /// The process that the caller means to replace: of two simultaneous orders one upgrades, and a stray request none.
+pub struct Wish {
+    /// The process to replace, as GET tells it: of two simultaneous orders one upgrades, and a stray request none.
+    #[schemars(range(min = 1))]
     pid: u32,
+    /// Absolute path of the file to start, writable by root and the process's own user only. Default: the file that this
+    /// process was started from.
     binary: Option<PathBuf>,
 }
 
 /// Which process would be replaced.
-pub fn show(admin: &Admin) -> Answer {
-    response::json(&json!({
-        "pid": std::process::id(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "available": admin.upgrades.is_some(),
+#[derive(Serialize, JsonSchema)]
+pub struct Upgradable {
+    /// Its process id.
+    #[schemars(range(min = 1))]
+    pid: u32,
+    /// Its version.
+    version: &'static str,
+    /// False where it was not started by `crossfade run`.
+    available: bool,
+}
+
+/// Which process would be replaced.
+pub async fn show(call: Call) -> Result<Json<Upgradable>, Fault> {
+    Ok(Json(Upgradable {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+        available: call.admin.upgrades.is_some(),
     }))
 }
 
 /// Starts the new process and answers once it serves, or does not.
-pub async fn upgrade(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
-    let Wish { pid, binary } = asked.json()?;
+pub async fn upgrade(call: Call, Json(wish): Json<Wish>) -> Result<Json<Upgraded>, Fault> {
+    let Wish { pid, binary } = wish;
     if pid != std::process::id() {
         return Err(refused(
             "another process serves here: ask GET /v1/upgrade for its pid",
         ));
     }
-    let Some(upgrades) = &admin.upgrades else {
+    let Some(upgrades) = &call.admin.upgrades else {
         return Err(refused("this process was not started by `crossfade run`"));
     };
     let (reply, outcome) = oneshot::channel();
@@ -101,13 +136,16 @@ pub async fn upgrade(asked: &Asked, admin: &Admin) -> Result<Answer, Fault> {
         .await
         .unwrap_or(Err(NotUpgraded::Refused(LEAVING.to_owned())))
     {
-        Ok(upgraded) => Ok(response::json(&upgraded)),
+        Ok(upgraded) => Ok(Json(upgraded)),
         Err(NotUpgraded::Refused(why)) => Err(refused(&why)),
         Err(NotUpgraded::Unfit(why)) => Err(Fault::unprocessable(why)),
         Err(NotUpgraded::NotReady { why, stderr }) => {
             let detail = format!("{why}; the old process serves on");
             let fault = Fault::new(StatusCode::BAD_GATEWAY, "upgrade_failed", detail);
-            Err(fault.with("stderr", json!(stderr)))
+            Err(fault.with(Members {
+                stderr: Some(stderr),
+                ..Members::default()
+            }))
         }
     }
 }

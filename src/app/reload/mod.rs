@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use std::{fs, io};
 
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
@@ -95,7 +94,7 @@ impl Reloader {
             file: self.path.display().to_string(),
             loaded_at: rfc3339(self.accepted_at),
             toml: self.current.loaded.text.clone(),
-            values: json!(self.current.loaded.values),
+            values: self.current.loaded.values.clone(),
         }
     }
 
@@ -208,7 +207,7 @@ impl Reloader {
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
                 telemetry.life.config_invalid(word, &lines, since.elapsed());
-                Err(Declined::Invalid(json!(problems)))
+                Err(Declined::Invalid(problems))
             }
         };
         match &outcome {

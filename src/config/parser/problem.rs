@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One thing to fix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "FileProblem")]
 pub struct Problem {
     /// Whether the file is refused for it.
     pub severity: Severity,
@@ -24,9 +26,10 @@ pub struct Problem {
     pub hint: String,
 }
 
-/// See [`Problem::severity`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Whether the file can be used with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Severity {
     /// The file is refused.
     Error,

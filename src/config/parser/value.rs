@@ -1,7 +1,9 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One key as `config show` lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ConfigValue")]
 pub struct Value {
     /// Dotted path (`rollout.web.percent`, `route.3.path`).
     pub key: String,

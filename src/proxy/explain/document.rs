@@ -1,18 +1,19 @@
 //! The answer to `explain`, as it is printed.
 
 use hyper::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::context::Address;
 use crate::config::{Auth, Require, Rollout, Route, Share};
 use crate::http::problem::Problem;
 use crate::policy::Policies;
-use crate::rollout::{self, Decision, Stages, percent_number};
+use crate::rollout::{self, Decision, Percent, Reason, Stages, Transport};
 use crate::router::{Match, Reading};
 
 /// What would become of a request.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The route's name.
     pub route: Option<String>,
@@ -34,8 +35,9 @@ pub struct Explanation {
 }
 
 /// What a route does with a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Action {
     /// A bridged route, or an endpoint of crossfade's own.
     Bridge,
@@ -47,22 +49,45 @@ pub enum Action {
 }
 
 /// The policies of a place, as the file names them.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Policies")]
 pub struct PolicyView {
     /// The `[cors.NAME]`.
     pub cors: Option<String>,
     /// The `[auth.NAME]`, or a list of them.
-    pub auth: Option<Value>,
+    pub auth: Option<Names>,
     /// The roles and claims that are required.
-    pub require: Option<Value>,
+    pub require: Option<RequireView>,
     /// The `[rate_limit.NAME]`.
     pub rate_limit: Option<String>,
-    /// `share` of a bridged route.
+    /// `share` of a bridged route, as the file has it.
+    #[schemars(extend("type" = ["string", "object", "null"]))]
     pub share: Option<Value>,
 }
 
+/// One name, or a list of them, as the file has it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// More than one.
+    More(Vec<String>),
+}
+
+/// What a user must have.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Require")]
+pub struct RequireView {
+    /// One of these roles; any user where there is none.
+    roles: Vec<String>,
+    /// Of each claim one of these values.
+    claims: Map<String, Value>,
+}
+
 /// The answer that the request would get.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// Its status, where crossfade gives it; none where the request passes, or where an authority, or a unit that is
     /// drawn at random, decides.
@@ -74,7 +99,8 @@ pub struct Verdict {
 }
 
 /// What a rollout says of a client.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutDecision")]
 pub struct RolloutView {
     /// Its name; none where the route is on for all clients.
     pub name: Option<String>,
@@ -83,15 +109,16 @@ pub struct RolloutView {
     /// Its bucket, 0 to 99,999.
     pub bucket: Option<u32>,
     /// The percentage in force.
-    pub percent: Number,
-    /// `websocket` or `legacy`.
-    pub transport: &'static str,
+    pub percent: Percent,
+    /// What it gets.
+    pub transport: Transport,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 /// Another reading of the path, and the route there.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Reading")]
 pub struct ReadingView {
     /// The path.
     pub path: String,
@@ -102,12 +129,12 @@ pub struct ReadingView {
 }
 
 /// What guards another reading.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ReadingPolicies {
     /// The `[auth.NAME]`, or a list of them.
-    pub auth: Option<Value>,
+    pub auth: Option<Names>,
     /// The roles and claims that are required.
-    pub require: Option<Value>,
+    pub require: Option<RequireView>,
 }
 
 impl Explanation {
@@ -223,27 +250,27 @@ impl RolloutView {
             name: rollout.map(|rollout| rollout.name.to_string()),
             unit: decision.unit.clone(),
             bucket: decision.bucket,
-            percent: percent_number(percent),
-            transport: decision.transport.as_str(),
-            reason: decision.reason.as_str(),
+            percent: Percent::new(percent),
+            transport: decision.transport,
+            reason: decision.reason,
         }
     }
 }
 
-/// One name, or a list of them, as the file has it.
-fn auth<'a>(auths: impl Iterator<Item = &'a Auth>) -> Option<Value> {
-    let mut names: Vec<&str> = auths.map(|auth| &*auth.name).collect();
+fn auth<'a>(auths: impl Iterator<Item = &'a Auth>) -> Option<Names> {
+    let mut names: Vec<String> = auths.map(|auth| auth.name.to_string()).collect();
     match names.len() {
-        0 => None,
-        1 => names.pop().map(Value::from),
-        _ => Some(names.into()),
+        0 | 1 => names.pop().map(Names::One),
+        _ => Some(Names::More(names)),
     }
 }
 
-fn require(require: &Require) -> Value {
+fn require(require: &Require) -> RequireView {
     let claims = require.claims.iter().cloned();
-    let claims: Map<String, Value> = claims.map(|(name, values)| (name, values.into())).collect();
-    json!({"roles": require.roles, "claims": claims})
+    RequireView {
+        roles: require.roles.clone(),
+        claims: claims.map(|(name, values)| (name, values.into())).collect(),
+    }
 }
 
 /// As the file has it.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event};
-use crate::rollout::{StageState, bucket};
+use crate::rollout::{StageState, Transport, bucket};
 use crate::session::accepted::{SingleForm, example};
 use crate::session::registry::{Notice, Selector};
 
@@ -271,13 +271,13 @@ async fn a_session_that_leaves_for_legacy_counts_there() {
         (sessions("websocket"), sessions("legacy"))
     };
     let listed = async || world.shared.sessions.list().await[0].cohort;
-    assert_eq!((cohorts(), listed().await), ((1, 0), "websocket"));
+    assert_eq!((cohorts(), listed().await), ((1, 0), Transport::WebSocket));
     world.stage("web", 0, StageState::Running);
     assert_eq!(client.read().await["next"], "native");
-    assert_eq!((cohorts(), listed().await), ((0, 1), "legacy"));
+    assert_eq!((cohorts(), listed().await), ((0, 1), Transport::Legacy));
     world.stage("web", 100_000, StageState::Running);
     client.stays_silent().await;
-    assert_eq!((cohorts(), listed().await), ((1, 0), "websocket"));
+    assert_eq!((cohorts(), listed().await), ((1, 0), Transport::WebSocket));
     world.stage("web", 0, StageState::Killed);
     assert_eq!(client.closed().await.0, 4302);
     drop(client);
