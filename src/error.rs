@@ -15,7 +15,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Side {
+pub(crate) enum Side {
     /// The client's half of the request path.
     Downstream,
     /// crossfade itself, its policies included.
@@ -26,7 +26,7 @@ pub enum Side {
 
 impl Side {
     /// The word used in problem documents, logs and metric labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Side::Downstream => "downstream",
             Side::Edge => "edge",
@@ -37,7 +37,7 @@ impl Side {
 
 /// The machine-readable word of an `err` or `end` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Code {
+pub(crate) enum Code {
     /// The frame was not understood.
     BadFrame,
     /// No credentials, or the backend did not accept them.
@@ -76,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 17] = [
+    pub(crate) const ALL: [Code; 17] = [
         Code::BadFrame,
         Code::Unauthorized,
         Code::TokenExpired,
@@ -97,7 +97,7 @@ impl Code {
     ];
 
     /// The word as it stands on the wire.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Code::BadFrame => "bad_frame",
             Code::Unauthorized => "unauthorized",
@@ -120,7 +120,7 @@ impl Code {
     }
 
     /// The HTTP status that says the same.
-    pub fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         match self {
             Code::BadFrame => 400,
             Code::Unauthorized | Code::TokenExpired => 401,
@@ -141,18 +141,18 @@ impl Code {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What it is.
-    pub code: Code,
+    pub(crate) code: Code,
     /// The HTTP status that goes with it; the backend's own where it refused.
-    pub status: u16,
+    pub(crate) status: u16,
     /// One sentence for a person.
-    pub detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
     /// When to come back, in milliseconds; `None` where that is not known.
-    pub retry_ms: Option<u64>,
+    pub(crate) retry_ms: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal with the status that its code implies.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Refusal {
             code,
             status: code.status(),
@@ -193,7 +193,7 @@ pub enum Kind {
 
 impl Kind {
     /// The word used in logs and metric labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Kind::Connect => "connect",
             Kind::Timeout => "timeout",
@@ -227,7 +227,7 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// The word used in logs and metric labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Obstacle::NoAddress => "dns",
             Obstacle::Expired => "tls_expired",
@@ -243,20 +243,20 @@ impl Obstacle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The half that it broke in.
-    pub side: Side,
+    pub(crate) side: Side,
     /// What broke.
     pub kind: Kind,
     /// What stood in the way, with `Connect`.
     pub obstacle: Option<Obstacle>,
     /// One sentence for a person; never a secret, never a body.
-    pub detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
     /// When it may be worth another try, where that is known.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error on the backend's half.
-    pub fn upstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn upstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Upstream,
             kind,
@@ -267,7 +267,7 @@ impl Error {
     }
 
     /// No server of the upstream is healthy.
-    pub fn none_healthy(retry_after: Duration) -> Self {
+    pub(crate) fn none_healthy(retry_after: Duration) -> Self {
         Error {
             side: Side::Upstream,
             kind: Kind::NoneHealthy,
@@ -278,7 +278,7 @@ impl Error {
     }
 
     /// The upstream gets as much as it is meant to get.
-    pub fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         Error {
             side: Side::Edge,
             kind: Kind::Busy,
@@ -289,7 +289,7 @@ impl Error {
     }
 
     /// Every stream that a server allows is taken.
-    pub fn no_stream(patience: Duration) -> Self {
+    pub(crate) fn no_stream(patience: Duration) -> Self {
         let patience = humantime::format_duration(patience);
         let mut error = Error::upstream(
             Kind::Busy,
@@ -302,7 +302,7 @@ impl Error {
     }
 
     /// The client's credential ended before the exchange did.
-    pub fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Edge,
             kind: Kind::Unauthorized,
@@ -313,7 +313,7 @@ impl Error {
     }
 
     /// An error on the client's half.
-    pub fn downstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn downstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Downstream,
             kind,
@@ -324,14 +324,14 @@ impl Error {
     }
 
     /// The backend's half: no connection could be made, and why.
-    pub fn unconnected(obstacle: Obstacle, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn unconnected(obstacle: Obstacle, detail: impl Into<Cow<'static, str>>) -> Self {
         let mut error = Error::upstream(Kind::Connect, detail);
         error.obstacle = Some(obstacle);
         error
     }
 
     /// The most precise fixed word for it, for logs and metric labels.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.obstacle.map_or(self.kind.as_str(), Obstacle::as_str)
     }
 }

@@ -12,7 +12,10 @@
 //! - [`config`] is the validated file; [`app`] starts, reloads, upgrades and stops the process; [`admin`] is the other
 //!   listener; [`cli`] has the commands; [`telemetry`] the log and the metrics; [`storage`] keeps files whole.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+// `pub` is what the binary, the tests, the examples and the fuzz targets use; all else is `pub(crate)`.
+#![warn(missing_docs, unreachable_pub)]
+// The documentation is for those who work here, and made with private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod admin;
 pub mod app;
@@ -22,18 +25,18 @@ pub mod error;
 pub mod event;
 pub mod http;
 pub mod hub;
-pub mod json;
-pub mod memory;
+mod json;
+mod memory;
 pub mod packet;
 pub mod policy;
 pub mod protocol;
-pub mod proxy;
+mod proxy;
 pub mod rollout;
 pub mod router;
-pub mod server;
-pub mod session;
+mod server;
+mod session;
 pub mod source;
-pub mod storage;
+mod storage;
 pub mod telemetry;
 pub mod transport;
 pub mod upstream;

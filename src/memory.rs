@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 /// Memory of a control group, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// What the kernel cannot simply reclaim: without inactive file pages.
-    pub used: u64,
+    pub(crate) used: u64,
     /// What the kernel ends processes for.
-    pub limit: u64,
+    pub(crate) limit: u64,
 }
 
 /// The control groups that we are in, from the inside out. Limits are read anew each time: they may change while we run.
 #[derive(Clone, Debug)]
-pub struct ControlGroups(Vec<Group>);
+pub(crate) struct ControlGroups(Vec<Group>);
 
 #[derive(Clone, Debug)]
 struct Group {
@@ -49,7 +49,7 @@ const UNLIMITED: u64 = 1 << 60;
 
 impl ControlGroups {
     /// Those of this process; none where the kernel shows none.
-    pub fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         ControlGroups::under(Path::new("/sys/fs/cgroup"), &membership)
     }
@@ -83,14 +83,14 @@ impl ControlGroups {
     }
 
     /// How much more the system grants: what the groups leave, and the machine; `None` where it does not tell.
-    pub fn room(&self) -> Option<u64> {
+    pub(crate) fn room(&self) -> Option<u64> {
         let groups = self.0.iter().filter_map(Group::read);
         let left = groups.map(|memory| memory.limit.saturating_sub(memory.used));
         left.chain(available(Path::new("/proc/meminfo"))).min()
     }
 
     /// The one that is nearest to its limit; `None` where none has a limit.
-    pub fn tightest(&self) -> Option<Memory> {
+    pub(crate) fn tightest(&self) -> Option<Memory> {
         let share = |memory: &Memory| u128::from(memory.used) * 1000 / u128::from(memory.limit);
         self.0.iter().filter_map(Group::read).max_by_key(share)
     }

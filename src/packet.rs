@@ -28,13 +28,13 @@ pub struct Payload {
 
 /// A payload in the making: it is written behind room for a frame's head, so that nothing moves.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     buffer: Vec<u8>,
 }
 
 impl Packet {
     /// A text that some clients see behind other heads.
-    pub fn with_head(head: Draft, body: Payload) -> Self {
+    pub(crate) fn with_head(head: Draft, body: Payload) -> Self {
         Packet {
             head: Some(head.finish_as(TEXT, body.len())),
             body,
@@ -42,7 +42,7 @@ impl Packet {
     }
 
     /// The frame that carries the message, in one piece or two, and where in the first of them the message begins.
-    pub fn frame(self) -> (Bytes, Option<Bytes>, u8) {
+    pub(crate) fn frame(self) -> (Bytes, Option<Bytes>, u8) {
         match self.head {
             Some(head) => (head.buffer, Some(self.body.into_bytes()), head.start),
             None => (self.body.buffer, None, self.body.start),
@@ -50,7 +50,7 @@ impl Packet {
     }
 
     /// The message alone.
-    pub fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         match self.head {
             Some(head) => [&head.into_bytes()[..], &self.body.into_bytes()]
                 .concat()
@@ -86,7 +86,7 @@ impl Payload {
     }
 
     /// Bytes of memory that it takes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         HEAD + self.len()
     }
 
@@ -97,24 +97,24 @@ impl Payload {
 
 impl Draft {
     /// An empty payload, with room for this many bytes.
-    pub fn with_capacity(payload: usize) -> Self {
+    pub(crate) fn with_capacity(payload: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEAD + payload);
         buffer.extend_from_slice(&[0; HEAD]);
         Draft { buffer }
     }
 
     /// Appends bytes to the payload.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The payload as something to write into.
-    pub fn writer(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn writer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
     /// A whole text message; the payload must be UTF-8.
-    pub fn finish(self) -> Payload {
+    pub(crate) fn finish(self) -> Payload {
         self.finish_as(TEXT, 0)
     }
 

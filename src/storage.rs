@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Only the owner may read or write.
-pub const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Replaces a file so that a reader, or a machine that loses power, sees either the old or the new one whole.
 ///
 /// # Errors
 /// What the file system says; the old file is untouched then.
-pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write_as(path, bytes, mode, None)
 }
 
@@ -21,7 +21,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system says, also of an owner or a group that this process may not give a file to.
-pub fn replace_whole(path: &Path, bytes: &[u8], like: &Metadata) -> io::Result<()> {
+pub(crate) fn replace_whole(path: &Path, bytes: &[u8], like: &Metadata) -> io::Result<()> {
     let mode = like.permissions().mode() & 0o7777;
     write_as(path, bytes, mode, Some((like.uid(), like.gid())))
 }
@@ -73,7 +73,7 @@ fn give(file: &File, user: u32, group: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system says.
-pub fn set_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
+pub(crate) fn set_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
     let seconds = unix_seconds(now);
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".corrupt-{seconds}"));
@@ -83,13 +83,13 @@ pub fn set_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
 }
 
 /// Whole seconds since 1970.
-pub fn unix_seconds(time: SystemTime) -> u64 {
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
 /// `2026-11-21T05:00:00Z`.
-pub fn rfc3339(seconds: u64) -> String {
+pub(crate) fn rfc3339(seconds: u64) -> String {
     // Far beyond the year 9999 there is nothing to show.
     const LAST: u64 = 253_402_300_799;
     let time = UNIX_EPOCH + std::time::Duration::from_secs(seconds.min(LAST));

@@ -10,7 +10,7 @@ use super::response::Fault;
 use crate::config::Admin;
 
 /// Judges everything but the three open paths.
-pub fn admit(headers: &HeaderMap, admin: &Admin) -> Result<(), Fault> {
+pub(crate) fn admit(headers: &HeaderMap, admin: &Admin) -> Result<(), Fault> {
     check_host(headers, &admin.hosts)?;
     check_origin(headers)?;
     match &admin.token {

@@ -8,14 +8,14 @@ use std::time::Instant;
 use tokio::task::AbortHandle;
 
 /// The connections of one listener.
-pub struct Callers {
+pub(crate) struct Callers {
     most: usize,
     present: Vec<(Caller, AbortHandle)>,
 }
 
 /// One connection: whose turn it is.
 #[derive(Clone)]
-pub struct Caller(Arc<Mutex<Turn>>);
+pub(crate) struct Caller(Arc<Mutex<Turn>>);
 
 #[derive(Clone, Copy)]
 enum Turn {
@@ -28,13 +28,13 @@ enum Turn {
 
 impl Callers {
     /// For so many callers; none is connected yet.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         let present = Vec::new();
         Callers { most, present }
     }
 
     /// Frees a slot for one more. False while every connection waits for us.
-    pub fn make_room(&mut self) -> bool {
+    pub(crate) fn make_room(&mut self) -> bool {
         self.present.retain(|(_, task)| !task.is_finished());
         if self.present.len() < self.most {
             return true;
@@ -61,19 +61,19 @@ impl Callers {
     }
 
     /// One more is here.
-    pub fn add(&mut self, caller: Caller, task: AbortHandle) {
+    pub(crate) fn add(&mut self, caller: Caller, task: AbortHandle) {
         self.present.push((caller, task));
     }
 }
 
 impl Caller {
     /// It is connected, and has asked nothing yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Caller(Arc::new(Mutex::new(Turn::Theirs(Instant::now()))))
     }
 
     /// Works for it: meanwhile it does not lose its place. Never resolves where it has lost it already.
-    pub async fn serve<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn serve<T>(&self, work: impl Future<Output = T>) -> T {
         let is_gone = {
             let mut turn = self.turn();
             let is_gone = matches!(*turn, Turn::Nobodys);

@@ -15,67 +15,67 @@ use super::response::{Answer, Fault};
 use super::typed::{BodyDescription, Reply, RequestBody};
 
 /// A request for an endpoint.
-pub struct Call {
+pub(crate) struct Call {
     /// What it works on.
-    pub admin: Arc<Admin>,
+    pub(crate) admin: Arc<Admin>,
     /// What stands for `{name}` in the path; empty where the path has none.
-    pub name: String,
+    pub(crate) name: String,
     /// The request.
-    pub asked: Asked,
+    pub(crate) asked: Asked,
 }
 
 /// One method of one path.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The path; `{name}` stands for any one segment.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// Open to probes and scrapers: no token, no `Host` check.
-    pub is_open: bool,
+    pub(crate) is_open: bool,
     /// What it may be asked for and what it answers.
-    pub description: Description,
+    pub(crate) description: Description,
     handler: Handler,
 }
 
 type Handler = Box<dyn Fn(Call) -> BoxFuture<'static, Result<Answer, Fault>> + Send + Sync>;
 
 /// What the OpenAPI document says of an endpoint.
-pub struct Description {
+pub(crate) struct Description {
     /// Its `operationId`.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// What it does.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What its query may hold.
-    pub query: Vec<Parameter>,
+    pub(crate) query: Vec<Parameter>,
     /// Whether it takes `If-Match`, and whether it must be there.
-    pub if_match: Option<bool>,
+    pub(crate) if_match: Option<bool>,
     /// Its request's body.
-    pub body: fn() -> Option<BodyDescription>,
+    pub(crate) body: fn() -> Option<BodyDescription>,
     /// Its answers: each status with its content and headers.
-    pub answers: fn(&mut SchemaGenerator) -> Vec<(u16, Value)>,
+    pub(crate) answers: fn(&mut SchemaGenerator) -> Vec<(u16, Value)>,
     /// What each of these answers means.
-    pub meanings: &'static [&'static str],
+    pub(crate) meanings: &'static [&'static str],
     /// Refusals of its own.
-    pub refusals: Vec<Refusal>,
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 /// The status of a refusal, and what it means.
-pub type Refusal = (u16, &'static str);
+pub(crate) type Refusal = (u16, &'static str);
 
 /// A query parameter.
-pub struct Parameter {
+pub(crate) struct Parameter {
     /// Its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it must be there.
-    pub is_required: bool,
+    pub(crate) is_required: bool,
     /// What it means.
-    pub description: &'static str,
+    pub(crate) description: &'static str,
     /// Its schema; one that is an array may be given any number of times.
-    pub schema: Value,
+    pub(crate) schema: Value,
 }
 
 /// A GET; HEAD comes with it.
-pub fn get<R, F>(path: &'static str, handler: fn(Call) -> F) -> Endpoint
+pub(crate) fn get<R, F>(path: &'static str, handler: fn(Call) -> F) -> Endpoint
 where
     R: Reply,
     F: Future<Output = Result<R, Fault>> + Send + 'static,
@@ -85,7 +85,7 @@ where
 
 impl Endpoint {
     /// Its function reads a body, or `()` where it looks at none.
-    pub fn new<B, R, F>(
+    pub(crate) fn new<B, R, F>(
         method: Method,
         path: &'static str,
         handler: impl Fn(Call, B) -> F + Copy + Send + Sync + 'static,
@@ -121,7 +121,7 @@ impl Endpoint {
     }
 
     /// Its `operationId`, what it does, and what each of its answers means.
-    pub fn says(
+    pub(crate) fn says(
         mut self,
         id: &'static str,
         summary: &'static str,
@@ -133,25 +133,25 @@ impl Endpoint {
     }
 
     /// Open to probes and scrapers.
-    pub fn open(mut self) -> Self {
+    pub(crate) fn open(mut self) -> Self {
         self.is_open = true;
         self
     }
 
     /// Takes these query parameters, and no others.
-    pub fn query(mut self, parameters: Vec<Parameter>) -> Self {
+    pub(crate) fn query(mut self, parameters: Vec<Parameter>) -> Self {
         self.description.query = parameters;
         self
     }
 
     /// Looks at `If-Match`; refuses a request without it where it is required.
-    pub fn if_match(mut self, is_required: bool) -> Self {
+    pub(crate) fn if_match(mut self, is_required: bool) -> Self {
         self.description.if_match = Some(is_required);
         self
     }
 
     /// Refuses in these ways, beside those that its parameters and bodies bring.
-    pub fn refuses(mut self, refusals: &[Refusal]) -> Self {
+    pub(crate) fn refuses(mut self, refusals: &[Refusal]) -> Self {
         self.description.refusals.extend(refusals);
         self
     }
@@ -160,7 +160,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// A refusal.
-    pub async fn answer(&self, call: Call) -> Result<Answer, Fault> {
+    pub(crate) async fn answer(&self, call: Call) -> Result<Answer, Fault> {
         let query = self.description.query.iter();
         let known: Vec<&str> = query.map(|parameter| parameter.name).collect();
         if !known.is_empty() {

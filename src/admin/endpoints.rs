@@ -14,7 +14,7 @@ use super::response::Fault;
 use super::typed::Json;
 
 /// All of them.
-pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(endpoints);
+pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(endpoints);
 
 /// What they say of themselves.
 static DOCUMENT: LazyLock<Map<String, Value>> =

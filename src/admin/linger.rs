@@ -13,24 +13,24 @@ use crate::server::linger::{Linger, SILENCE};
 
 /// Whether a part of the request under way may be unread.
 #[derive(Clone, Default)]
-pub struct Unread(Arc<AtomicBool>);
+pub(crate) struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    pub fn set(&self, is_unread: bool) {
+    pub(crate) fn set(&self, is_unread: bool) {
         self.0.store(is_unread, Ordering::Relaxed);
     }
 }
 
 /// A connection that, once it is shut, reads on for a while where something is unread: else the system would reset it, and the
 /// answer would be lost.
-pub struct Parting<Io> {
+pub(crate) struct Parting<Io> {
     io: Io,
     unread: Unread,
     linger: Option<Linger>,
 }
 
 impl<Io> Parting<Io> {
-    pub fn new(io: Io, unread: Unread) -> Self {
+    pub(crate) fn new(io: Io, unread: Unread) -> Self {
         Parting {
             io,
             unread,

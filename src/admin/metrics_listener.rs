@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// The address while it is served; dropping it closes it.
 #[derive(Debug)]
-pub struct Scrape {
+pub(crate) struct Scrape {
     task: AbortHandle,
 }
 
@@ -41,7 +41,7 @@ impl Scrape {
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(address: SocketAddr, shared: &Arc<Services>) -> io::Result<Scrape> {
+    pub(crate) fn open(address: SocketAddr, shared: &Arc<Services>) -> io::Result<Scrape> {
         let listener = listener::bind_shared(address)?;
         shared.telemetry.life.metrics_served(listener.local_addr()?);
         let task = tokio::spawn(serve(listener, shared.clone()));

@@ -25,32 +25,33 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-pub use api::commands::{Applied, Ask, Declined, Entry, Routes, Snapshot, Trigger};
-pub use api::explain::{parse_claim, parse_header};
-pub use api::revoke::REVOCATIONS;
-pub use api::upgrade::{NotUpgraded, Upgrade, Upgraded};
-pub use metrics_listener::Scrape;
-pub use server::serve;
+pub use api::commands::Declined;
+pub(crate) use api::commands::{Applied, Ask, Entry, Routes, Snapshot, Trigger};
+pub(crate) use api::explain::{parse_claim, parse_header};
+pub(crate) use api::revoke::REVOCATIONS;
+pub(crate) use api::upgrade::{NotUpgraded, Upgrade, Upgraded};
+pub(crate) use metrics_listener::Scrape;
+pub(crate) use server::serve;
 
 use crate::rollout::controller::Controller;
 use crate::session::Services;
 
 /// What the API works on.
-pub struct Admin {
+pub(crate) struct Admin {
     /// The process.
-    pub shared: Arc<Services>,
+    pub(crate) shared: Arc<Services>,
     /// The stages.
-    pub controller: Controller,
+    pub(crate) controller: Controller,
     /// The task that owns the configuration.
-    pub asks: mpsc::Sender<Ask>,
+    pub(crate) asks: mpsc::Sender<Ask>,
     /// Orders to start another process in this one's place.
-    pub upgrades: Option<mpsc::Sender<Upgrade>>,
+    pub(crate) upgrades: Option<mpsc::Sender<Upgrade>>,
     /// Since when the process serves.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Set once the process is on its way out: not ready any more, whatever else it still does.
-    pub leaving: AtomicBool,
+    pub(crate) leaving: AtomicBool,
     /// Held while revocations are written: one after the other, each writes all that there are by then.
-    pub keeping: tokio::sync::Mutex<()>,
+    pub(crate) keeping: tokio::sync::Mutex<()>,
 }
 
 impl Admin {

@@ -30,7 +30,7 @@ const BODY: &[Refusal] = &[
 ];
 
 /// The document, OpenAPI 3.1.
-pub fn document(endpoints: &[Endpoint]) -> Map<String, Value> {
+pub(crate) fn document(endpoints: &[Endpoint]) -> Map<String, Value> {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with(|settings| {
         settings.definitions_path = "/components/schemas".into();

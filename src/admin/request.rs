@@ -18,13 +18,13 @@ const LARGEST: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request that was read completely.
-pub struct Asked {
+pub(crate) struct Asked {
     /// Query parameters, decoded, in order.
-    pub query: Vec<(String, String)>,
+    pub(crate) query: Vec<(String, String)>,
     /// Header fields.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// The body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl Asked {
@@ -32,7 +32,7 @@ impl Asked {
     ///
     /// # Errors
     /// 413, 408, or 400 where it breaks off.
-    pub async fn read(request: Request<Incoming>) -> Result<Self, Fault> {
+    pub(crate) async fn read(request: Request<Incoming>) -> Result<Self, Fault> {
         let (head, body) = request.into_parts();
         let collected = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST).collect());
         let body = match collected.await {
@@ -64,7 +64,7 @@ impl Asked {
     ///
     /// # Errors
     /// 400 where it is no JSON, 422 where it is no object, or a member is unknown, missing or of the wrong kind.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         let refuse = |error: serde_json::Error| match error.classify() {
             serde_json::error::Category::Data => Fault::unprocessable(error.to_string()),
             _ => Fault::bad_request(format!("the body is no JSON document: {error}")),
@@ -81,7 +81,7 @@ impl Asked {
     ///
     /// # Errors
     /// 412 where it is no list of entity tags (RFC 9110, 13.1.1).
-    pub fn if_match(&self) -> Result<Option<Vec<u64>>, Fault> {
+    pub(crate) fn if_match(&self) -> Result<Option<Vec<u64>>, Fault> {
         let mut lines = self.headers.get_all(IF_MATCH).iter();
         let Some(first) = lines.next() else {
             return Ok(None);
@@ -108,7 +108,7 @@ impl Asked {
     ///
     /// # Errors
     /// 422 where it is there twice.
-    pub fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Fault> {
+    pub(crate) fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Fault> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (first, None) => Ok(first),
@@ -117,7 +117,7 @@ impl Asked {
     }
 
     /// All values of a query parameter.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.query.iter().filter(move |(n, _)| n == name);
         named.map(|(_, value)| value.as_str())
     }
@@ -126,7 +126,7 @@ impl Asked {
     ///
     /// # Errors
     /// 422.
-    pub fn only(&self, known: &[&str]) -> Result<(), Fault> {
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Fault> {
         match self
             .query
             .iter()

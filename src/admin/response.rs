@@ -14,16 +14,16 @@ use crate::config;
 use crate::error::Side;
 
 /// A finished answer.
-pub type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Says which request an answer or a log line is about.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// A refusal in the making.
 #[derive(Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -40,7 +40,7 @@ struct More {
 /// A refusal or an error (RFC 9457).
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-pub struct ProblemDocument {
+pub(crate) struct ProblemDocument {
     /// `urn:crossfade:` and the code.
     r#type: String,
     /// The reason phrase of the status.
@@ -61,24 +61,24 @@ pub struct ProblemDocument {
 
 /// Members of a problem document that few have.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Members {
+pub(crate) struct Members {
     /// Of an invalid configuration: each thing to fix, in the order of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<config::Problem>")]
-    pub problems: Option<Vec<config::Problem>>,
+    pub(crate) problems: Option<Vec<config::Problem>>,
     /// Of a change that needs a restart: the keys that need it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
-    pub keys: Option<Vec<String>>,
+    pub(crate) keys: Option<Vec<String>>,
     /// Of a failed upgrade: the end of what the new process wrote to stderr.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
-    pub stderr: Option<String>,
+    pub(crate) stderr: Option<String>,
 }
 
 impl Fault {
     /// A refusal with this status and machine-readable word, and one sentence that says what to do.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Fault {
             status,
             code,
@@ -88,22 +88,22 @@ impl Fault {
     }
 
     /// 400.
-    pub fn bad_request(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Fault::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
     /// 422.
-    pub fn unprocessable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
         Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
 
     /// 404.
-    pub fn not_found(detail: impl Into<String>) -> Self {
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Fault::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
     /// 412, with what holds now.
-    pub fn stale(generation: u64) -> Self {
+    pub(crate) fn stale(generation: u64) -> Self {
         let detail = format!(
             "it changed since you read it: the generation is {generation} now; read it again, then decide"
         );
@@ -117,7 +117,7 @@ impl Fault {
     }
 
     /// 405 with what is allowed.
-    pub fn method(allowed: &str) -> Self {
+    pub(crate) fn method(allowed: &str) -> Self {
         let detail = format!("this resource knows {allowed}");
         let mut fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
         let allowed = HeaderValue::from_str(allowed);
@@ -126,7 +126,7 @@ impl Fault {
     }
 
     /// 401.
-    pub fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         let detail = "send `Authorization: Bearer <admin.token>`";
         let mut fault = Fault::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         fault.more.header = Some((
@@ -137,13 +137,13 @@ impl Fault {
     }
 
     /// With members beside the usual ones in the problem document.
-    pub fn with(mut self, members: Members) -> Self {
+    pub(crate) fn with(mut self, members: Members) -> Self {
         self.more.members = members;
         self
     }
 
     /// The problem document.
-    pub fn answer(self, request_id: &str) -> Answer {
+    pub(crate) fn answer(self, request_id: &str) -> Answer {
         let document = ProblemDocument {
             r#type: format!("urn:crossfade:{}", self.code),
             title: self.status.canonical_reason().unwrap_or_default(),
@@ -164,7 +164,7 @@ impl Fault {
 }
 
 /// 200 with a JSON document.
-pub fn json(document: &impl Serialize) -> Answer {
+pub(crate) fn json(document: &impl Serialize) -> Answer {
     // Our documents are trees of strings and numbers with string keys: they always serialise.
     let text = serde_json::to_string(document).unwrap_or_default();
     // A line of its own on a terminal, and `--json` need not add anything to what came.
@@ -172,7 +172,11 @@ pub fn json(document: &impl Serialize) -> Answer {
 }
 
 /// Text of some type.
-pub fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
+pub(crate) fn body(
+    status: StatusCode,
+    content_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Answer {
     let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -183,6 +187,6 @@ pub fn body(status: StatusCode, content_type: &'static str, text: impl Into<Byte
 }
 
 /// The entity tag of a generation.
-pub fn etag(generation: u64) -> HeaderValue {
+pub(crate) fn etag(generation: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{generation}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }

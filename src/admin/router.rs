@@ -6,15 +6,15 @@ use super::endpoint::Endpoint;
 use super::endpoints::ENDPOINTS;
 
 /// The endpoints of one path.
-pub struct Resource {
+pub(crate) struct Resource {
     /// What stands for `{name}` in it.
-    pub name: String,
+    pub(crate) name: String,
     endpoints: Vec<&'static Endpoint>,
 }
 
 impl Resource {
     /// What this path names, if anything.
-    pub fn find(path: &str) -> Option<Self> {
+    pub(crate) fn find(path: &str) -> Option<Self> {
         let mut all = ENDPOINTS.iter();
         let (form, name) =
             all.find_map(|endpoint| Some((endpoint.path, name_in(path, endpoint.path)?)))?;
@@ -24,7 +24,7 @@ impl Resource {
     }
 
     /// The `Allow` field. Nothing with an effect is a GET.
-    pub fn allowed(&self) -> String {
+    pub(crate) fn allowed(&self) -> String {
         let methods = self.endpoints.iter().map(|endpoint| match endpoint.method {
             Method::GET => "GET, HEAD",
             ref other => other.as_str(),
@@ -33,7 +33,7 @@ impl Resource {
     }
 
     /// The one of this method; a HEAD is answered as a GET.
-    pub fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+    pub(crate) fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
         let method = match *method {
             Method::HEAD => &Method::GET,
             _ => method,
@@ -43,7 +43,7 @@ impl Resource {
     }
 
     /// Open to probes and scrapers: no token, no `Host` check.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.is_open)
     }
 }

@@ -5,7 +5,7 @@ use schemars::transform::transform_subschemas;
 use serde_json::{Value, json};
 
 /// The `oneOf` of an object of which exactly one of these members is there and not null.
-pub fn exactly_one(names: &[&str]) -> Value {
+pub(crate) fn exactly_one(names: &[&str]) -> Value {
     let one = |name: &&str| {
         let mut schema = present(name);
         for other in names.iter().filter(|other| *other != name) {
@@ -17,7 +17,7 @@ pub fn exactly_one(names: &[&str]) -> Value {
 }
 
 /// The `anyOf` of an object of which one of these members, or more, is there and not null.
-pub fn at_least_one(names: &[&str]) -> Value {
+pub(crate) fn at_least_one(names: &[&str]) -> Value {
     names.iter().map(|name| present(name)).collect()
 }
 
@@ -26,7 +26,7 @@ fn present(name: &str) -> Value {
 }
 
 /// Words become an `enum`, and what each means a part of the description. A format that is not one of OpenAPI goes.
-pub fn shorten(schema: &mut Schema) {
+pub(crate) fn shorten(schema: &mut Schema) {
     transform_subschemas(&mut shorten, schema);
     if schema.get("format").is_some_and(|format| format == "uint") {
         schema.remove("format");

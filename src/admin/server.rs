@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Serves until the task is dropped. Once `stop` turns true nothing more is accepted, and the call returns when what was asked
 /// is answered.
-pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
     let mut callers = Callers::new(CONNECTIONS);
     let mut conversations = JoinSet::new();
     let mut stopping = stop.clone();

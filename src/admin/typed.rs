@@ -16,7 +16,7 @@ use super::schema::shorten;
 use crate::http::problem::status;
 
 /// What an endpoint reads of a request's body.
-pub trait RequestBody: Sized {
+pub(crate) trait RequestBody: Sized {
     /// Takes it apart.
     ///
     /// # Errors
@@ -28,21 +28,21 @@ pub trait RequestBody: Sized {
 }
 
 /// What the document says of a request's body.
-pub struct BodyDescription {
+pub(crate) struct BodyDescription {
     /// Whether there must be one.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Its media type.
-    pub media_type: &'static str,
+    pub(crate) media_type: &'static str,
     /// Its schema.
-    pub schema: Value,
+    pub(crate) schema: Value,
     /// The 400 that it may lead to.
-    pub malformed: &'static str,
+    pub(crate) malformed: &'static str,
     /// The 422 that it may lead to, where the endpoint says nothing else of it.
-    pub unprocessable: Option<&'static str>,
+    pub(crate) unprocessable: Option<&'static str>,
 }
 
 /// What an endpoint answers when it does what it was asked for.
-pub trait Reply {
+pub(crate) trait Reply {
     /// The answer.
     fn answer(self) -> Answer;
 
@@ -51,35 +51,35 @@ pub trait Reply {
 }
 
 /// JSON: a request's body, or an answer.
-pub struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 /// A JSON answer with the generation of what it shows as its `ETag`.
-pub struct Tagged<T> {
+pub(crate) struct Tagged<T> {
     /// The document.
-    pub document: T,
+    pub(crate) document: T,
     /// Its generation.
-    pub generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// Another status than 200.
-pub struct WithStatus<const CODE: u16, R>(pub R);
+pub(crate) struct WithStatus<const CODE: u16, R>(pub(crate) R);
 
 /// An answer in plain text.
-pub struct Text {
+pub(crate) struct Text {
     /// With its parameters.
-    pub content_type: &'static str,
+    pub(crate) content_type: &'static str,
     /// The body.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// A request's body in TOML, as it came.
-pub struct Toml(pub Bytes);
+pub(crate) struct Toml(pub(crate) Bytes);
 
 /// No member at all.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("properties" = {}))]
-pub struct Nothing {}
+pub(crate) struct Nothing {}
 
 impl RequestBody for () {
     fn read(_: &Asked) -> Result<Self, Fault> {

@@ -18,7 +18,7 @@ const FILE: &str = "secret";
 const LENGTH: usize = 32;
 
 /// Finds the secret, or makes one. One that would not outlive this process, or that other instances cannot know, is warned of.
-pub fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) -> Vec<u8> {
+pub(crate) fn find(config: &Config, state_dir: Option<&Path>, telemetry: &Telemetry) -> Vec<u8> {
     let is_needed = config.server.secret.is_none();
     let Some(path) = state_dir.map(|dir| dir.join(FILE)) else {
         if is_needed {

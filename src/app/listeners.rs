@@ -17,7 +17,7 @@ const ADMIN: &str = "admin.listen";
 
 /// What a process need not make itself: another process, or the service manager, has given it.
 #[derive(Debug, Default)]
-pub struct Endowment {
+pub(crate) struct Endowment {
     /// Listeners, by key and address.
     pub given: Vec<Given>,
     /// Listeners whose key is still to be found.
@@ -28,21 +28,21 @@ pub struct Endowment {
 
 /// A bound address and its name.
 pub(super) struct Bound {
-    pub key: &'static str,
-    pub address: String,
-    pub is_lent: bool,
-    pub listener: Listener,
-    pub url: String,
+    pub(crate) key: &'static str,
+    pub(crate) address: String,
+    pub(crate) is_lent: bool,
+    pub(crate) listener: Listener,
+    pub(crate) url: String,
 }
 
 impl Bound {
     /// The socket's file, where it is ours to remove.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub(crate) fn file(&self) -> Option<PathBuf> {
         self.listener.path().filter(|_| !self.is_lent)
     }
 
     /// The same for another process; `None` where the system has no descriptor left, and then that binds for itself.
-    pub fn give(&self) -> Option<Given> {
+    pub(crate) fn give(&self) -> Option<Given> {
         Some(Given {
             key: self.key.to_owned(),
             address: self.address.clone(),

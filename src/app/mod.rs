@@ -5,11 +5,11 @@ mod listeners;
 mod memory_watch;
 mod parent;
 mod process;
-pub mod reload;
+pub(crate) mod reload;
 mod revocations;
 mod shutdown;
 mod start_error;
-pub mod upgrade;
+pub(crate) mod upgrade;
 mod watchdog;
 
 use std::path::Path;
@@ -34,11 +34,12 @@ use crate::source;
 use crate::storage::unix_seconds;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
-pub use listeners::Endowment;
+pub(crate) use listeners::Endowment;
 use listeners::{assign, bind};
-pub use process::{Built, Handle};
+pub(crate) use process::Built;
+pub use process::Handle;
 use reload::{FileStamps, History, Reloader, Watch};
-pub use start_error::StartError;
+pub(crate) use start_error::StartError;
 
 /// Binds all listeners, puts the file's configuration in force and serves.
 ///
@@ -53,7 +54,7 @@ pub async fn start(path: &Path, telemetry: Arc<Telemetry>) -> Result<Handle, Sta
 ///
 /// # Errors
 /// See [`StartError`]; nothing is left behind then.
-pub async fn build(
+pub(crate) async fn build(
     path: &Path,
     telemetry: Arc<Telemetry>,
     mut endowment: Endowment,

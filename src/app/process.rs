@@ -25,11 +25,11 @@ use crate::session::Services;
 const ASKS: usize = 16;
 
 /// Everything built, nothing served yet: outside of this process nothing has changed except that addresses are bound.
-pub struct Built {
+pub(crate) struct Built {
     /// What outlives a reload.
-    pub shared: Arc<Services>,
+    pub(crate) shared: Arc<Services>,
     /// Where the rollouts stand.
-    pub controller: Controller,
+    pub(crate) controller: Controller,
     pub(super) reloader: Reloader,
     pub(super) public: Vec<Bound>,
     pub(super) admin: Bound,
@@ -83,20 +83,20 @@ impl Built {
     ///
     /// # Errors
     /// Why that is not understood.
-    pub fn inherit_rollouts(&self, text: &str) -> Result<(), String> {
+    pub(crate) fn inherit_rollouts(&self, text: &str) -> Result<(), String> {
         let in_force = self.shared.in_force.load();
         let plans = controller::plans(&in_force.config);
         self.controller.inherit(text, &plans)
     }
 
     /// The listeners once more, for a process that takes over.
-    pub fn give(&self) -> Vec<Given> {
+    pub(crate) fn give(&self) -> Vec<Given> {
         let everything = self.public.iter().chain([&self.admin]);
         everything.filter_map(Bound::give).collect()
     }
 
     /// From here on it is served, and what it keeps is written. `may_upgrade`: the caller serves [`Handle::upgrade_asked`].
-    pub async fn open(self, may_upgrade: bool) -> Handle {
+    pub(crate) async fn open(self, may_upgrade: bool) -> Handle {
         let given = self.give();
         let Built {
             shared,
@@ -226,12 +226,12 @@ impl Handle {
     }
 
     /// Reads the file again soon, as SIGHUP does. Several at once are one.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         let _ = self.hangups.try_send(());
     }
 
     /// How long leaving may take in all, as configured now.
-    pub fn drain_timeout(&self) -> Duration {
+    pub(crate) fn drain_timeout(&self) -> Duration {
         self.shared.in_force.load().config.server.drain_timeout
     }
 }

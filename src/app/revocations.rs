@@ -11,7 +11,7 @@ use crate::telemetry::Telemetry;
 
 /// Reads them; none where there is no file, or no folder for it. Where there is one that cannot be read, everything that was
 /// issued up to now is revoked: which credentials among it were revoked already is not known.
-pub fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
+pub(crate) fn find(state_dir: Option<&Path>, telemetry: &Telemetry) -> Revocations {
     let Some(path) = state_dir.map(|folder| folder.join(REVOCATIONS)) else {
         return Revocations::default();
     };

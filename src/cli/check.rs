@@ -13,7 +13,7 @@ use crate::app::reload;
 use crate::config::{self, Loaded, Problem, Severity};
 
 /// Judges a file, and with `live` what stands behind it: problems on stderr as lines, or on stdout as one JSON document.
-pub async fn check(file: &Path, json: bool, live: bool) -> Outcome {
+pub(crate) async fn check(file: &Path, json: bool, live: bool) -> Outcome {
     let mut outcome = reload::read(file).map(|read| read.loaded);
     if live && let Ok(loaded) = outcome {
         outcome = try_out(loaded, file).await;

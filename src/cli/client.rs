@@ -30,7 +30,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// One sidecar's admin API.
-pub struct Client {
+pub(crate) struct Client {
     remote: Remote,
     /// The admin address in words.
     admin: String,
@@ -44,11 +44,11 @@ enum Place {
 }
 
 /// A good answer.
-pub struct Answer {
+pub(crate) struct Answer {
     /// The body as it came.
-    pub text: String,
+    pub(crate) text: String,
     /// The body as JSON.
-    pub json: Value,
+    pub(crate) json: Value,
 }
 
 /// An answer of any kind.
@@ -58,7 +58,7 @@ struct Raw {
 }
 
 /// The address of a sidecar that runs by this configuration.
-pub fn admin_of(config: &Config) -> String {
+pub(crate) fn admin_of(config: &Config) -> String {
     let mut address = match &config.admin.listen {
         Listen::Unix(path) => return format!("unix:{}", path.display()),
         Listen::Tcp(address) => *address,
@@ -81,7 +81,7 @@ fn of_this_folder() -> String {
 
 impl Client {
     /// Understands the address.
-    pub fn new(remote: Remote) -> Result<Self, Failure> {
+    pub(crate) fn new(remote: Remote) -> Result<Self, Failure> {
         let named = remote.admin.clone().unwrap_or_else(of_this_folder);
         let admin = named.trim_end_matches('/');
         let place = match (admin.strip_prefix("unix:"), admin.strip_prefix("http://")) {
@@ -106,27 +106,31 @@ impl Client {
     }
 
     /// For an order that takes its time.
-    pub fn with_patience(self, patience: Duration) -> Self {
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
         Client { patience, ..self }
     }
 
     /// Whether the answer's body is wanted as it is.
-    pub fn wants_json(&self) -> bool {
+    pub(crate) fn wants_json(&self) -> bool {
         self.remote.json
     }
 
     /// `GET`.
-    pub async fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.ask(Method::GET, path, None).await
     }
 
     /// `POST` with a JSON document, or with none.
-    pub async fn post(&self, path: &str, document: Option<Value>) -> Result<Answer, Failure> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        document: Option<Value>,
+    ) -> Result<Answer, Failure> {
         self.ask(Method::POST, path, document).await
     }
 
     /// Any request. An answer that is no success becomes a failure that says what to do; with `--json` its body is printed too.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
@@ -147,7 +151,7 @@ impl Client {
     }
 
     /// As [`Client::ask`] for `GET`, but whatever the status is.
-    pub async fn look(&self, path: &str) -> Result<(StatusCode, Answer), Failure> {
+    pub(crate) async fn look(&self, path: &str) -> Result<(StatusCode, Answer), Failure> {
         let Raw { status, text } = self.send(Method::GET, path, None).await?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         match status {
@@ -264,6 +268,6 @@ fn line_of(problem: &Value) -> String {
 }
 
 /// A path segment or a query value.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -8,7 +8,7 @@ use super::outcome::{Outcome, Remote, print};
 use super::table::{cell, table};
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Shows every value in force and where it came from; secrets are ***.
     #[command(after_help = "Example:
   crossfade config show
@@ -47,7 +47,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(command: Command) -> Outcome {
+pub(crate) async fn run(command: Command) -> Outcome {
     match command {
         Command::Show {
             changed,

@@ -17,7 +17,7 @@ use crate::rollout::Stages;
 use crate::router::{InForce, RouteTable};
 
 #[derive(Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// Path, with or without a query.
     #[arg(long, value_name = "PATH")]
     path: String,
@@ -49,7 +49,7 @@ pub struct Explain {
     remote: Remote,
 }
 
-pub async fn run(explain: Explain) -> Outcome {
+pub(crate) async fn run(explain: Explain) -> Outcome {
     if !explain.path.starts_with('/') {
         return Err(Failure::Usage("error: --path begins with `/`".to_owned()));
     }

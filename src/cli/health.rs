@@ -6,7 +6,7 @@ use super::client::Client;
 use super::outcome::{Failure, Outcome, Remote, print};
 use super::table::{cell, table};
 
-pub async fn run(remote: Remote) -> Outcome {
+pub(crate) async fn run(remote: Remote) -> Outcome {
     let client = Client::new(remote)?;
     let (_, answer) = client.look("/v1/health").await?;
     match client.wants_json() {

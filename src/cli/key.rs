@@ -8,7 +8,7 @@ use super::outcome::{Failure, Outcome, print};
 use crate::config::ApiKey;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Makes an API key: prints the key, and the line for the file, which holds its hash alone.
     #[command(
         after_help = "The first line on stdout is the key, the second one is for `keys` or `file` of an [auth.NAME] with kind = \"api_key\".
@@ -21,7 +21,7 @@ Example:
 }
 
 #[derive(Args)]
-pub struct New {
+pub(crate) struct New {
     /// Whose it is: the user that routes and backends know.
     #[arg(long, value_name = "NAME", default_value = "client")]
     name: String,
@@ -39,7 +39,7 @@ pub struct New {
     json: bool,
 }
 
-pub fn run(command: Command) -> Outcome {
+pub(crate) fn run(command: Command) -> Outcome {
     let Command::New(new) = command;
     let Made { key, line } = Made::new(&new)?;
     if new.json {

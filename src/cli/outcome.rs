@@ -7,7 +7,7 @@ use clap::Args;
 pub(super) struct Remote {
     /// Admin address: http://HOST:PORT or unix:/PATH [default: that of ./proxy.toml, else http://127.0.0.1:9900].
     #[arg(long, value_name = "URL", env = "CROSSFADE_ADMIN")]
-    pub admin: Option<String>,
+    pub(crate) admin: Option<String>,
     /// The file's admin.token.
     #[arg(
         long,
@@ -15,10 +15,10 @@ pub(super) struct Remote {
         env = "CROSSFADE_ADMIN_TOKEN",
         hide_env_values = true
     )]
-    pub token: Option<String>,
+    pub(crate) token: Option<String>,
     /// Prints the admin API's answer as it is.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Why a command did not do it.

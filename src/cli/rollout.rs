@@ -11,7 +11,7 @@ use super::table::{age, cell, table};
 use crate::rollout::thousandths;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Shows percentage, state, source and sessions.
     #[command(after_help = "Example:
   crossfade rollout status")]
@@ -59,7 +59,7 @@ Example:
 }
 
 #[derive(Args)]
-pub struct Which {
+pub(crate) struct Which {
     /// Which rollout; may be left out when there is one.
     #[arg(long, value_name = "NAME")]
     rollout: Option<String>,
@@ -67,7 +67,7 @@ pub struct Which {
     remote: Remote,
 }
 
-pub async fn run(command: Command) -> Outcome {
+pub(crate) async fn run(command: Command) -> Outcome {
     match command {
         Command::Status(which) => status(which).await,
         Command::Set { percent, which } => {

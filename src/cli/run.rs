@@ -22,7 +22,7 @@ use crate::telemetry::{LogControl, Telemetry};
 const LEFTOVERS: Duration = Duration::from_millis(200);
 
 /// Runs until a signal ends it, or another process takes over.
-pub fn run(config: &Path) -> Outcome {
+pub(crate) fn run(config: &Path) -> Outcome {
     let telemetry = Arc::new(Telemetry::new(LogControl::install()));
     let outcome = run_with(config, telemetry.clone());
     telemetry.flush_log();
@@ -99,7 +99,7 @@ async fn take_over(
 }
 
 /// Runs a server of another command, with all cores and descriptors.
-pub fn on_all_cores(work: impl Future<Output = Outcome>) -> Outcome {
+pub(crate) fn on_all_cores(work: impl Future<Output = Outcome>) -> Outcome {
     raise_descriptor_limit();
     let runtime =
         build_runtime(None).map_err(|error| Failure::No(format!("error: no runtime: {error}")))?;

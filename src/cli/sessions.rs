@@ -10,7 +10,7 @@ use super::outcome::{Outcome, Remote, print};
 use super::table::{age, cell, table};
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Lists the connected clients, the oldest connection first.
     #[command(after_help = "Example:
   crossfade sessions list --limit 20")]
@@ -61,7 +61,7 @@ pub enum Command {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// This session; may be given several times.
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<String>,
@@ -77,7 +77,7 @@ pub struct Selector {
 }
 
 #[derive(Args)]
-pub struct Drain {
+pub(crate) struct Drain {
     /// Over how long they leave.
     #[arg(
         long,
@@ -93,7 +93,7 @@ pub struct Drain {
     remote: Remote,
 }
 
-pub async fn run(command: Command) -> Outcome {
+pub(crate) async fn run(command: Command) -> Outcome {
     match command {
         Command::List {
             limit,
@@ -126,7 +126,7 @@ pub async fn run(command: Command) -> Outcome {
 }
 
 /// Leave in order, or stay after all.
-pub async fn drain(drain: Drain) -> Outcome {
+pub(crate) async fn drain(drain: Drain) -> Outcome {
     let client = Client::new(drain.remote)?;
     let answer = match drain.cancel {
         true => client.ask(Method::DELETE, "/v1/drain", None).await?,

@@ -22,7 +22,11 @@ const UNBROKEN: usize = 9;
 
 /// Lines whose columns begin at the same place, under a heading; what is too wide goes on below. Without rows, what `empty`
 /// says.
-pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]], empty: &str) -> String {
+pub(crate) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: &[[String; N]],
+    empty: &str,
+) -> String {
     if rows.is_empty() {
         return empty.to_owned();
     }
@@ -68,7 +72,7 @@ fn columns() -> u16 {
 }
 
 /// A value behind its name; what is too wide goes on below the value.
-pub fn labelled(name: &str, value: &str) -> String {
+pub(crate) fn labelled(name: &str, value: &str) -> String {
     let width = usize::from(columns()).saturating_sub(NAME);
     let mut lines = vec![String::new()];
     for word in value.split(' ') {
@@ -86,7 +90,7 @@ pub fn labelled(name: &str, value: &str) -> String {
 }
 
 /// A JSON value as a cell: strings without quotes, nothing as `-`, and no control characters.
-pub fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
@@ -108,7 +112,7 @@ pub fn cell(value: &Value) -> String {
 }
 
 /// How long ago that time (RFC 3339) was, in its largest unit.
-pub fn age(time: &Value) -> String {
+pub(crate) fn age(time: &Value) -> String {
     let time = time.as_str().unwrap_or_default();
     let Ok(time) = humantime::parse_rfc3339(time) else {
         return "-".to_owned();

@@ -13,7 +13,7 @@ use super::table::{cell, table};
 const PAGES: usize = 100;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Shows every shared feed: its route, path, user, scope, subscribers, position and state.
     #[command(after_help = "Example:
   crossfade topics list")]
@@ -23,7 +23,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(command: Command) -> Outcome {
+pub(super) async fn run(command: Command) -> Outcome {
     let Command::List { remote } = command;
     let client = Client::new(remote)?;
     let answer = client.get("/v1/topics").await?;

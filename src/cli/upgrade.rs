@@ -13,7 +13,7 @@ use super::outcome::{Failure, Outcome, Remote, print};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[derive(Args)]
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     /// The new program; by default the file that the running one was started from.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Upgrade {
     remote: Remote,
 }
 
-pub async fn run(upgrade: Upgrade) -> Outcome {
+pub(crate) async fn run(upgrade: Upgrade) -> Outcome {
     let binary = upgrade.binary.as_deref().map(absolute).transpose()?;
     let client = Client::new(upgrade.remote)?.with_patience(PATIENCE);
     let running = client.get("/v1/upgrade").await?;

@@ -8,13 +8,13 @@ use super::server::{self, Listen};
 
 /// `[admin]`: the other listener, with the API, the metrics and the probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// Where it listens: `host:port` or `unix:/path`. A change needs a restart.
-    pub listen: Listen,
+    pub(crate) listen: Listen,
     /// Bearer token of the API; required where the address is neither loopback nor a unix socket.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// Host names by which it may be reached, besides IP literals and `localhost`.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
 }
 
 const LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9900);

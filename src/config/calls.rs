@@ -11,17 +11,17 @@ use super::parser::{scalar, units};
 
 /// `calls`: requests that clients may make over their connection; `["POST"]` stands for `{methods = ["POST"]}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Calls {
+pub(crate) struct Calls {
     /// Allowed methods, such as `["POST"]`.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
     /// Request headers that a client may set, such as `["x-csrftoken"]`; others are dropped.
-    pub headers: Vec<HeaderName>,
+    pub(crate) headers: Vec<HeaderName>,
     /// To the first byte of the answer.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Largest request body.
-    pub max_body: usize,
+    pub(crate) max_body: usize,
     /// Whether a request with a `key` (sent as `Idempotency-Key`) is safe to repeat.
-    pub idempotent: bool,
+    pub(crate) idempotent: bool,
 }
 
 pub(super) fn read(route: &Table<'_>) -> Option<Calls> {

@@ -5,18 +5,18 @@ use super::parser::units;
 
 /// `replay`: the window in which a client that comes back misses nothing. What present clients have not read yet is kept beyond it, within `limits.memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// Events kept.
-    pub events: usize,
+    pub(crate) events: usize,
     /// Age kept; a topic lingers as long after its last subscriber: a stream is read on, a poll is not.
-    pub age: Duration,
+    pub(crate) age: Duration,
     /// Size kept.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// What happens to a subscription whose client is too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slow {
+pub(crate) enum Slow {
     /// Close 4113.
     Close,
     /// Skip to the oldest kept, with one `gap`.
@@ -27,18 +27,18 @@ pub enum Slow {
 
 /// `deliver`: fewer, larger frames for high-frequency events. Without it everything goes out at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deliver {
+pub(crate) struct Deliver {
     /// Between two deliveries.
-    pub every: Duration,
+    pub(crate) every: Duration,
     /// `"batch"` (all that waited) or `"latest"` (the newest of each name).
-    pub mode: DeliverMode,
+    pub(crate) mode: DeliverMode,
     /// This many waiting events are not held back further.
-    pub max: usize,
+    pub(crate) max: usize,
 }
 
 /// See [`Deliver::mode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliverMode {
+pub(crate) enum DeliverMode {
     /// All that waited.
     Batch,
     /// The newest of each name.

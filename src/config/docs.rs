@@ -231,11 +231,12 @@ struct Row {
 impl Documented {
     fn find(page: &str, name: &str) -> Documented {
         let (before, after) = page
-            .split_once(&format!("pub struct {name} {{\n"))
+            .split_once(&format!(" struct {name} {{\n"))
             .unwrap_or_else(|| panic!("no type {name}"));
         let above: Vec<_> = before
             .lines()
             .rev()
+            .skip(1)
             .skip_while(|line| line.starts_with("#["))
             .collect();
         let comment = comment(
@@ -251,10 +252,10 @@ impl Documented {
         let mut rows = Vec::new();
         let mut lines = Vec::new();
         for line in body.lines().map(str::trim) {
-            match line
-                .strip_prefix("pub ")
-                .and_then(|field| field.split_once(':'))
-            {
+            let field = ["pub ", "pub(crate) "]
+                .iter()
+                .find_map(|visibility| line.strip_prefix(visibility));
+            match field.and_then(|field| field.split_once(':')) {
                 Some((field, _)) => rows.extend(Row::new(field, std::mem::take(&mut lines))),
                 None => lines.insert(0, line),
             }

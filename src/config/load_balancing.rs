@@ -22,7 +22,7 @@ pub enum Balance {
 
 impl Balance {
     /// Whether a request has to name its user.
-    pub fn wants_address(&self) -> bool {
+    pub(crate) fn wants_address(&self) -> bool {
         *self == Balance::Hash(HashKey::Ip)
     }
 }
@@ -44,9 +44,9 @@ pub enum HashKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// What is asked for by GET, such as `"/healthz"`; 2xx and 3xx are healthy. Required.
-    pub path: String,
+    pub(crate) path: String,
     /// Between two checks of a server, a tenth more or less. A check may take as long, and 5 s at most.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
 }
 
 /// `budget`: what crossfade as a whole may send to the upstream, whatever it is for; its own health checks do
@@ -55,9 +55,9 @@ pub struct Health {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Requests per second, evenly spaced but for a tenth of them. Default: unlimited.
-    pub requests_per_second: Option<usize>,
+    pub(crate) requests_per_second: Option<usize>,
     /// Requests in flight, up to the last byte of their answers; open streams and tunnels count. Default: unlimited.
-    pub concurrency: Option<usize>,
+    pub(crate) concurrency: Option<usize>,
 }
 
 pub(super) fn balance(table: &Table<'_>) -> Balance {

@@ -4,13 +4,13 @@ use super::parser::table::Table;
 
 /// `[log]`: what operators read on stderr.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub(crate) struct Log {
     /// Least severity shown: `"error"`, `"warn"`, `"info"`, `"debug"` or `"trace"`.
-    pub level: Level,
+    pub(crate) level: Level,
     /// `format`: `"text"`, or `"json"` for one JSON object per line.
-    pub json: bool,
+    pub(crate) json: bool,
     /// One line per request and session.
-    pub access: bool,
+    pub(crate) access: bool,
 }
 
 pub(super) fn read(table: &Table<'_>) -> Log {

@@ -6,9 +6,9 @@ use super::server::{self, Listen};
 
 /// `[metrics]`: where Prometheus scrapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// An address of its own for `/metrics`, `host:port`; it asks for no token. Default: `/metrics` is on the admin address alone.
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 pub(super) fn read(table: &Table<'_>) -> Metrics {

@@ -18,7 +18,7 @@ mod log;
 mod metrics;
 mod names;
 mod parser;
-pub mod query;
+pub(crate) mod query;
 mod rate_limit;
 mod refresh_on;
 mod require;
@@ -43,39 +43,45 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 
-pub use admin::Admin;
-pub use auth::{
-    ApiKey, Auth, AuthKind, CredentialSource, Csrf, Forward, IdentityHeaders, Jwt, KeySource,
-    PublicKey,
-};
-pub use calls::Calls;
+pub(crate) use admin::Admin;
+#[cfg(test)]
+pub(crate) use auth::PublicKey;
+pub(crate) use auth::{ApiKey, Csrf};
+pub use auth::{Auth, AuthKind, CredentialSource, Forward, IdentityHeaders, Jwt, KeySource};
+pub(crate) use calls::Calls;
 pub use cors::{Cors, CorsMode, OriginPattern};
-pub use delivery::{Deliver, DeliverMode, Replay, Slow};
-pub use load_balancing::{Balance, Budget, HashKey, Health};
-pub use log::Log;
-pub use metrics::Metrics;
-pub use parser::problem::{Problem, Severity};
+pub(crate) use delivery::{DeliverMode, Replay, Slow};
+pub(crate) use load_balancing::{Balance, Budget, HashKey, Health};
+pub(crate) use log::Log;
+pub(crate) use metrics::Metrics;
+pub(crate) use parser::problem::{Problem, Severity};
 pub use parser::secret::Secret;
-pub use parser::value::Value;
-pub use rate_limit::{LimitBy, Rate, RateLimit};
-pub use refresh_on::RefreshOn;
-pub use require::Require;
-pub use rollout::{By, Rollout};
-pub use route::{ENCODINGS, Memo, Route};
-pub use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Server, Underscores};
-pub use sharing::{Share, Tripwire};
-pub use source::{ChangeNames, Emit, Join, Poll, Source, Sse};
-pub use tls::Tls;
-pub use tracing::{Collector, Tracing};
-pub use upstream::{Authority, ConnectionAuth, Upstream};
-pub use upstream_tls::Trust;
-pub use websocket::{Queue, WebSocket};
+pub(crate) use parser::value::Value;
+pub use rate_limit::Rate;
+pub(crate) use rate_limit::{LimitBy, RateLimit};
+#[cfg(test)]
+pub(crate) use refresh_on::RefreshOn;
+pub(crate) use require::Require;
+pub(crate) use rollout::{By, Rollout};
+pub(crate) use route::ENCODINGS;
+pub use route::Route;
+pub use server::Underscores;
+pub(crate) use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Server};
+pub(crate) use sharing::{Share, Tripwire};
+pub use source::{ChangeNames, Emit, Poll};
+pub(crate) use source::{Join, Source, Sse};
+pub(crate) use tls::Tls;
+pub(crate) use tracing::{Collector, Tracing};
+pub use upstream::Upstream;
+pub(crate) use upstream::{Authority, ConnectionAuth};
+pub(crate) use upstream_tls::Trust;
+pub(crate) use websocket::{Queue, WebSocket};
 
 use names::Names;
 use parser::diagnostics::{Diagnostics, Notes};
@@ -88,33 +94,33 @@ use route_conflicts::Placed;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[server]`.
-    pub server: Server,
+    pub(crate) server: Server,
     /// `[websocket]`.
-    pub websocket: WebSocket,
+    pub(crate) websocket: WebSocket,
     /// `[admin]`.
-    pub admin: Admin,
+    pub(crate) admin: Admin,
     /// `[upstream.NAME]`.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// `[[route]]`, in file order.
     pub routes: Vec<Arc<Route>>,
     /// `[cors.NAME]`.
-    pub cors: BTreeMap<String, Arc<Cors>>,
+    pub(crate) cors: BTreeMap<String, Arc<Cors>>,
     /// `[auth.NAME]`.
-    pub auths: BTreeMap<String, Arc<Auth>>,
+    pub(crate) auths: BTreeMap<String, Arc<Auth>>,
     /// `[rate_limit.NAME]`.
     pub rate_limits: BTreeMap<String, Arc<RateLimit>>,
     /// Names of every `identity`: only this sidecar sends them upstream.
-    pub identity_headers: Vec<HeaderName>,
+    pub(crate) identity_headers: Vec<HeaderName>,
     /// How the file spells the names of fields that go upstream, where it names them: each once.
-    pub spelled: Vec<(HeaderName, String)>,
+    pub(crate) spelled: Vec<(HeaderName, String)>,
     /// `[rollout.NAME]`.
-    pub rollouts: BTreeMap<String, Arc<Rollout>>,
+    pub(crate) rollouts: BTreeMap<String, Arc<Rollout>>,
     /// `[log]`.
-    pub log: Log,
+    pub(crate) log: Log,
     /// `[metrics]`.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// `[tracing]`.
-    pub tracing: Tracing,
+    pub(crate) tracing: Tracing,
 }
 
 /// A valid file and what is to be known about it.
@@ -123,15 +129,13 @@ pub struct Loaded {
     /// The finished values.
     pub config: Config,
     /// What refuses nothing.
-    pub warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
     /// Every key with its value and where it came from.
-    pub values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// The file's text, secrets as `***`.
-    pub text: String,
-    /// Files that its placeholders read: a change of one is a change of the configuration.
-    pub files: Vec<PathBuf>,
+    pub(crate) text: String,
     /// SHA-256 of the file's own text, hexadecimal.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// Judges a text; the environment and files that placeholders name are asked through `env` and `read`.
@@ -152,7 +156,6 @@ pub fn parse(
         mut problems,
         values,
         secrets,
-        files,
         ..
     } = desk.clear();
     problems.sort_by_key(|problem| (problem.line, problem.column));
@@ -165,13 +168,12 @@ pub fn parse(
         warnings: problems,
         values,
         text: mask(text, secrets),
-        files: files.into_iter().collect(),
         sha256: units::hex(&Sha256::digest(text)),
     })
 }
 
 /// What `check --json` prints: `{"ok":…,"problems":[…]}`.
-pub fn report(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
+pub(crate) fn report(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
     let problems = match outcome {
         Ok(loaded) => &loaded.warnings,
         Err(problems) => problems,
@@ -181,7 +183,7 @@ pub fn report(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
 
 impl Config {
     /// Keys whose change needs a restart, among those that `new` changes.
-    pub fn restart_keys_changed(&self, new: &Config) -> Vec<String> {
+    pub(crate) fn restart_keys_changed(&self, new: &Config) -> Vec<String> {
         let (a, b) = (&self.server, &new.server);
         let changed = [
             ("server.listen", a.listen != b.listen),

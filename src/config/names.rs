@@ -11,9 +11,9 @@ use super::upstream::Upstream;
 
 /// What a route or `[websocket]` may refer to.
 pub(super) struct Names<'n> {
-    pub upstreams: &'n BTreeMap<String, Arc<Upstream>>,
-    pub cors: &'n BTreeMap<String, Arc<Cors>>,
-    pub auths: &'n BTreeMap<String, Arc<Auth>>,
-    pub rate_limits: &'n BTreeMap<String, Arc<RateLimit>>,
-    pub rollouts: &'n BTreeMap<String, Arc<Rollout>>,
+    pub(crate) upstreams: &'n BTreeMap<String, Arc<Upstream>>,
+    pub(crate) cors: &'n BTreeMap<String, Arc<Cors>>,
+    pub(crate) auths: &'n BTreeMap<String, Arc<Auth>>,
+    pub(crate) rate_limits: &'n BTreeMap<String, Arc<RateLimit>>,
+    pub(crate) rollouts: &'n BTreeMap<String, Arc<Rollout>>,
 }

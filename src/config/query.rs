@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 
 /// A parameter's name or value as `URLSearchParams` reads it.
-pub fn decode(text: &str) -> Cow<'_, str> {
+pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }
@@ -15,12 +15,12 @@ pub fn decode(text: &str) -> Cow<'_, str> {
 }
 
 /// The name of `name=value`, decoded.
-pub fn name(pair: &str) -> Cow<'_, str> {
+pub(crate) fn name(pair: &str) -> Cow<'_, str> {
     decode(pair.split_once('=').map_or(pair, |(name, _)| name))
 }
 
 /// A path and query without the parameters of these names, in whatever spelling; the others stay as they were.
-pub fn without<'u>(url: &'u str, names: &[String]) -> Cow<'u, str> {
+pub(crate) fn without<'u>(url: &'u str, names: &[String]) -> Cow<'u, str> {
     let is_ignored = |pair: &str| {
         let name = name(pair);
         names.iter().any(|ignored| *ignored == name)

@@ -15,32 +15,32 @@ use super::parser::units;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
     /// NAME.
-    pub name: String,
+    pub(crate) name: String,
     /// Requests over HTTP, and `req`s. Default: unlimited.
-    pub requests: Option<Rate>,
+    pub(crate) requests: Option<Rate>,
     /// WebSocket handshakes. Default: unlimited.
-    pub connects: Option<Rate>,
+    pub(crate) connects: Option<Rate>,
     /// Messages of a client over its connection. Default: unlimited.
-    pub messages: Option<Rate>,
+    pub(crate) messages: Option<Rate>,
     /// Bytes of these messages, such as `"1MiB/s burst 4MiB"`. Default: unlimited.
-    pub bytes: Option<Rate>,
+    pub(crate) bytes: Option<Rate>,
     /// `sub`s. Default: unlimited.
-    pub subscriptions: Option<Rate>,
+    pub(crate) subscriptions: Option<Rate>,
     /// What is counted: `"ip"` (an IPv4 address, or the /64 of an IPv6 one), `"user"` (the address where none
     /// is known; over a connection, for all but `requests`, the connection itself) or `"route"` (all of a
     /// route together).
-    pub by: LimitBy,
+    pub(crate) by: LimitBy,
     /// WebSocket connections of one user at once. Default: unlimited.
-    pub connections_per_user: Option<usize>,
+    pub(crate) connections_per_user: Option<usize>,
     /// WebSocket connections of one address at once. Default: unlimited.
-    pub connections_per_ip: Option<usize>,
+    pub(crate) connections_per_ip: Option<usize>,
     /// Largest message of a client, at most `websocket.max_message`. Default: that.
-    pub max_message: Option<usize>,
+    pub(crate) max_message: Option<usize>,
 }
 
 /// See [`RateLimit::by`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum LimitBy {
+pub(crate) enum LimitBy {
     /// An address: IPv4 alone, IPv6 by its /64.
     #[default]
     Ip,

@@ -5,11 +5,11 @@ use super::parser::{path_template, units};
 
 /// A write that triggers a poll: method and path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefreshOn {
+pub(crate) struct RefreshOn {
     /// Of the write.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Path template; parameters with the route's own names must be equal.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// `"PATCH /api/matters/{id}"`.

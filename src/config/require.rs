@@ -8,9 +8,9 @@ use super::parser::{scalar, units};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Require {
     /// Any one of these roles; empty: no role is asked for.
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Each of these claims (a name, or a JSON Pointer) has to be this value, or one of a list; a claim that is a list itself has to hold one: `{tenantId = "t1", level = [3, 4]}`.
-    pub claims: Vec<(String, Vec<Value>)>,
+    pub(crate) claims: Vec<(String, Vec<Value>)>,
 }
 
 pub(super) fn read(route: &Table<'_>) -> Option<Require> {

@@ -11,37 +11,37 @@ use super::parser::units;
 
 /// `[rollout.NAME]`: which clients get WebSocket.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     /// NAME.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// 0 to 100, up to three decimals (held in thousandths). An admin may set another one while it runs.
-    pub percent: u32,
+    pub(crate) percent: u32,
     /// What is put into buckets: `"user"` (the sticky cookie where none is known), `"tenant"` (needs `auth`
     /// in every route that it governs; a user without one is refused), `"cookie"` or `"ip"`.
-    pub by: By,
+    pub(crate) by: By,
     /// Mixed into the bucket. Default: the rollout's name.
-    pub salt: String,
+    pub(crate) salt: String,
     /// Units that always get WebSocket.
-    pub always: Vec<String>,
+    pub(crate) always: Vec<String>,
     /// Units that never do.
-    pub never: Vec<String>,
+    pub(crate) never: Vec<String>,
     /// A header, and cookie, by which testers choose for themselves: `websocket` or `legacy`.
-    pub header: Option<HeaderName>,
+    pub(crate) header: Option<HeaderName>,
     /// The file's own kill switch.
-    pub kill: bool,
+    pub(crate) kill: bool,
     /// Window over which sessions leave that are no longer in.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// The same for a kill.
-    pub kill_drain: Duration,
+    pub(crate) kill_drain: Duration,
     /// Whether clients may fall back by themselves.
-    pub fallback: bool,
+    pub(crate) fallback: bool,
 }
 
 /// What a rollout's unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum By {
+pub(crate) enum By {
     /// The user; the sticky cookie where none is known.
     User,
     /// The tenant.

@@ -25,37 +25,37 @@ use super::source::{self, Emit, Source};
 use super::upstream::{self, Upstream};
 
 /// What frameworks disagree about in a path: whether it separates, and how often it is decoded.
-pub const ENCODINGS: [&str; 5] = ["%2F", "%5C", "%25", "%3B", ";"];
+pub(crate) const ENCODINGS: [&str; 5] = ["%2F", "%5C", "%25", "%3B", ";"];
 
 /// `[[route]]`: paths, and what happens there. The most specific route decides, never file order: path first (static, then `{name}`, then `{*rest}`), then host, then a route with `methods`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in metrics and the admin API, unique. Default: the path (with methods and host where another route has the same path).
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Place in the file, from 0 (`route.0`).
-    pub index: usize,
+    pub(crate) index: usize,
     /// Path template: `{name}` is one non-empty segment, `{*rest}` is zero or more characters at the end. Required.
-    pub path: String,
+    pub(crate) path: String,
     /// `"app.example.com"`, or `"*.example.com"` for one label. Default: any.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Methods that it takes; empty means all.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
     /// Which `[upstream.NAME]`. Required.
-    pub upstream: Arc<Upstream>,
+    pub(crate) upstream: Arc<Upstream>,
     /// What makes it a bridged route: how its upstream is read. Without one everything passes through untouched.
-    pub source: Option<Source>,
+    pub(crate) source: Option<Source>,
     /// Which clients may share one upstream: `"public"` (no client credential goes upstream), `"user"` (the same user; without `auth` connections with the same credentials), `"connection"`, `"authenticated"` (all users that the route's `auth` admits, for a list each of its policies by itself; read with one present subscriber's credentials), or `{claims = ["tenantId"]}` (the users with the same values of these claims; needs `auth`, and a client that lacks one is refused). A claim is a member of the token or of the authority's answer, by name or by JSON Pointer; `user`, `tenant` and `roles`, where there are no such members, are what the policy's own keys name. `{public = true, accept = ["no-store", "private", "set-cookie", "vary"]}` silences signs in an answer that it is not for every client; `{authenticated = true}` and `{claims}` take `accept` likewise.
-    pub share: Share,
+    pub(crate) share: Share,
     /// Tripwires silenced.
-    pub accept: Vec<Tripwire>,
+    pub(crate) accept: Vec<Tripwire>,
     /// Request headers that go upstream with the source; clients that differ in them share no topic.
-    pub vary: Vec<HeaderName>,
+    pub(crate) vary: Vec<HeaderName>,
     /// Query parameters that change nothing of the answer, such as `["_"]`, which jQuery adds: clients that differ only in them share a topic, and its source does not send them. Ordinary requests keep them.
-    pub ignore_query: Vec<String>,
+    pub(crate) ignore_query: Vec<String>,
     /// Which `[auth.NAME]`, or a list of them: the first that finds a credential decides. Default: none, every client comes in.
     pub auth: Vec<Arc<Auth>>,
     /// Encodings that its paths may hold even where a backend that reads them otherwise would reach a route of other policies: of `["%2F", "%5C", "%25", "%3B", ";"]`. Such a request passes if it satisfies `auth`, `require` and `csrf` of every route that a reading of its path reaches. Default: none, such a path is 400; where all readings meet the same policies, every path passes.
-    pub encoded: Vec<&'static str>,
+    pub(crate) encoded: Vec<&'static str>,
     /// `[route.require]`.
     pub require: Option<Require>,
     /// Which `[cors.NAME]`. Default: `[cors.default]` where it exists.
@@ -63,28 +63,28 @@ pub struct Route {
     /// Which `[rate_limit.NAME]`. Default: `[rate_limit.default]` where it exists.
     pub rate_limit: Option<Arc<RateLimit>>,
     /// Which `[rollout.NAME]`. Default: on for every client.
-    pub rollout: Option<Arc<Rollout>>,
+    pub(crate) rollout: Option<Arc<Rollout>>,
     /// `[route.replay]`.
-    pub replay: Replay,
+    pub(crate) replay: Replay,
     /// What happens to a subscription whose client is too slow: `"close"` (4113; it resumes by position), `"gap"` (skip to the oldest kept, and say so) or `"latest"` (skip to the newest document; elsewhere as `gap`).
-    pub slow: Slow,
+    pub(crate) slow: Slow,
     /// `[route.deliver]`.
-    pub deliver: Option<Deliver>,
+    pub(crate) deliver: Option<Deliver>,
     /// `[route.calls]`.
-    pub calls: Option<Calls>,
+    pub(crate) calls: Option<Calls>,
     /// Fields that a client may filter by: `"event"` is the event's name, a bare word a top-level member of the data, `"/a/b"` a JSON Pointer.
-    pub filter: Vec<String>,
+    pub(crate) filter: Vec<String>,
     /// Writes through this sidecar that trigger the poll at once, such as `["PATCH /api/matters/{id}"]`; parameters with the route's own names must be equal.
-    pub refresh_on: Vec<RefreshOn>,
+    pub(crate) refresh_on: Vec<RefreshOn>,
     /// No key: what [`Route::reads`] has found.
-    pub read: Memo<Arc<str>>,
+    pub(crate) read: Memo<Arc<str>>,
     /// No key: what [`Route::filter_fields`] has found.
-    pub fields: Memo<Arc<[Vec<String>]>>,
+    pub(crate) fields: Memo<Arc<[Vec<String>]>>,
 }
 
 impl Route {
     /// The path and query that its source reads for a client's: the key of what clients share.
-    pub fn read_url<'u>(&self, url: &'u str) -> Cow<'u, str> {
+    pub(crate) fn read_url<'u>(&self, url: &'u str) -> Cow<'u, str> {
         query::without(url, &self.ignore_query)
     }
 
@@ -94,12 +94,12 @@ impl Route {
     /// (`every`, `jitter`, timeouts), limits (`replay`, `slow`, `deliver`, `max_body`,
     /// `mass_delete_guard`) and policies (`cors`, `auth`, `require`, `rate_limit`, `rollout`, `calls`) are no part of it. It is a
     /// digest because a poll's body may hold a secret.
-    pub fn reads(&self) -> Arc<str> {
+    pub(crate) fn reads(&self) -> Arc<str> {
         self.read.get_or(|| self.fingerprint().into())
     }
 
     /// The tokens of the JSON Pointers that [`Route::filter`] names: one list for all its clients. A bare word is one token.
-    pub fn filter_fields(&self) -> Arc<[Vec<String>]> {
+    pub(crate) fn filter_fields(&self) -> Arc<[Vec<String>]> {
         let tokens = |name: &String| match name.starts_with('/') {
             true => crate::json::tokens(name),
             false => vec![name.clone()],
@@ -334,11 +334,11 @@ pub(super) fn host(text: &str) -> Result<String, Wrong> {
 
 /// What is found out of a value once, and kept beside it. It is no part of the value: all are equal, and a copy of the value, which may be changed, starts anew.
 #[derive(Debug)]
-pub struct Memo<T>(OnceLock<T>);
+pub(crate) struct Memo<T>(OnceLock<T>);
 
 impl<T: Clone> Memo<T> {
     /// What was found, or what `find` finds now.
-    pub fn get_or(&self, find: impl FnOnce() -> T) -> T {
+    pub(crate) fn get_or(&self, find: impl FnOnce() -> T) -> T {
         self.0.get_or_init(find).clone()
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Placed {
 
 impl Placed {
     /// One route of the file.
-    pub fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Self {
+    pub(crate) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Self {
         let text = |key: &str| Some(table.peek(key)?.node.text());
         let path = text("path")
             .flatten()

@@ -16,38 +16,38 @@ use super::tls::{self, Tls};
 
 /// `[server]`: the sidecar itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub(crate) struct Server {
     /// Where clients connect: one address or a list of them, each `host:port` or `unix:/path`. Port 0 lets the system choose. A change needs a restart.
-    pub listen: Vec<Listen>,
+    pub(crate) listen: Vec<Listen>,
     /// How browsers name this server, such as `"https://app.example.com"`. Its host and port are an allowed origin, and discovery documents name it.
-    pub public_url: Option<String>,
+    pub(crate) public_url: Option<String>,
     /// Where crossfade's own endpoints live on the public address. A change needs a restart.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Peers whose forwarded headers are believed: addresses or blocks, such as `["10.0.0.0/8"]`.
-    pub trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where admin settings and the cookie secret are kept. Default: `$STATE_DIRECTORY` where systemd sets it, else none, and admin settings live in memory. A change needs a restart.
-    pub state_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
     /// Signs cookies; the same on all instances. Default: made and kept in `state_dir`, else random at each start.
-    pub secret: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
     /// From SIGTERM to exit, in all; the first fifth of it, at most 5 s, still accepts.
-    pub drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     /// Worker threads. Default: one per core. A change needs a restart.
-    pub workers: Option<usize>,
+    pub(crate) workers: Option<usize>,
     /// `[server.tls]`.
-    pub tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// `[server.limits]`.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Whether connections begin with the PROXY protocol, version 1 or 2: `"off"`, `"optional"`, or
     /// `"require"`. It is believed from `trusted_proxies` and on unix sockets only. A connection of any other
     /// peer that sends it is closed, and so is one that lacks it where it is required.
-    pub proxy_protocol: ProxyProtocol,
+    pub(crate) proxy_protocol: ProxyProtocol,
     /// What happens to header names with `_`, `.` or another byte that is no letter, digit or `-`, which backends fold into one: `"drop"` (the field), `"reject"` (the request) or `"allow"` (goes upstream, unless it folds to a forwarded name, or to that of a field about framing, routing or identity; two that fold into one are refused).
-    pub underscore_headers: Underscores,
+    pub(crate) underscore_headers: Underscores,
 }
 
 /// See [`Server::proxy_protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProxyProtocol {
+pub(crate) enum ProxyProtocol {
     /// Such bytes are a request like any other, and a broken one.
     #[default]
     Off,
@@ -71,37 +71,37 @@ pub enum Underscores {
 
 /// `[server.limits]`: what clients may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Client connections in all.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Client connections of one address. Default: unlimited.
-    pub connections_per_ip: Option<usize>,
+    pub(crate) connections_per_ip: Option<usize>,
     /// WebSocket handshakes in all, such as `"2000/s burst 10000"`; a client above it waits for up to 2 s, or
     /// is answered 503 with `Retry-After`. Default: unlimited.
-    pub handshakes: Option<Rate>,
+    pub(crate) handshakes: Option<Rate>,
     /// Size of a request's head.
-    pub header_bytes: usize,
+    pub(crate) header_bytes: usize,
     /// Header fields of a request.
-    pub headers: usize,
+    pub(crate) headers: usize,
     /// Header fields of a backend's answer; one that has more is refused with 502.
-    pub response_headers: usize,
+    pub(crate) response_headers: usize,
     /// From the first byte of a request's head to its last; likewise for a TLS handshake with what stands before it.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// Silence inside a request's body: above it 408, or, where the answer's head is out already, silence of both sides, and the exchange ends. `"0"` for none: a gRPC stream in both directions may be quiet for as long as it likes.
-    pub body_idle_timeout: Option<Duration>,
+    pub(crate) body_idle_timeout: Option<Duration>,
     /// Bytes per second of a request's body, over any ten seconds of waiting for it before its answer begins, pauses above five seconds not counted; below it 408. Likewise of an answer, over thirty seconds of waiting for the client to take it; below it the connection ends. `"0"` for none.
-    pub body_min_rate: u64,
+    pub(crate) body_min_rate: u64,
     /// The budget for all queues and replay windows together.
-    pub memory: usize,
+    pub(crate) memory: usize,
     /// Topics in all: upstream streams and polled documents, those that linger included. Default: one per 16 KiB of `memory`, at least 10,000.
-    pub topics: usize,
+    pub(crate) topics: usize,
     /// Topics of one route that may count against one user that an `[auth]` has verified, or against one address (IPv6 by /64) where none has: above it `too_many_subs`. A topic counts against the client that it was made for as long as that client is subscribed, then against one of the other subscribers. Where a client's address is not known only `topics` holds: name your proxies in `trusted_proxies`, and let them send `X-Forwarded-For`.
-    pub topics_per_principal: usize,
+    pub(crate) topics_per_principal: usize,
 }
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Listen {
+pub(crate) enum Listen {
     /// `host:port`; port 0 lets the system choose.
     Tcp(SocketAddr),
     /// `unix:/path`.
@@ -149,7 +149,7 @@ pub(super) fn read(table: &Table<'_>) -> Server {
 const PREFIX: &str = "/_crossfade";
 
 /// Fields of an answer where the file says nothing else.
-pub const RESPONSE_HEADERS: usize = 200;
+pub(crate) const RESPONSE_HEADERS: usize = 200;
 
 /// Memory that a topic is taken to need where nothing says how many there may be, and how few that never makes.
 const TOPIC_BYTES: usize = 16 << 10;

@@ -8,7 +8,7 @@ use super::parser::{scalar, units};
 
 /// The clients that share one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Share {
+pub(crate) enum Share {
     /// Everybody; no client credential goes upstream.
     Public,
     /// Connections with the same credentials.
@@ -23,7 +23,7 @@ pub enum Share {
 
 /// A sign in an answer that it is not for all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tripwire {
+pub(crate) enum Tripwire {
     /// `Cache-Control: no-store`.
     NoStore,
     /// `Cache-Control: private`.
@@ -36,7 +36,7 @@ pub enum Tripwire {
 
 impl Tripwire {
     /// The word in `accept`, in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Tripwire::NoStore => "no-store",
             Tripwire::Private => "private",

@@ -16,7 +16,7 @@ use crate::json;
 /// What reads a bridged route's upstream.
 #[expect(clippy::large_enum_variant, reason = "one per route, behind its `Arc`")]
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A Server-Sent-Events stream.
     Sse(Sse),
     /// A polled endpoint.
@@ -25,20 +25,20 @@ pub enum Source {
 
 /// `source = "sse"` or `{kind = "sse", …}`: a Server-Sent-Events stream is read, with reconnects and `Last-Event-ID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sse {
+pub(crate) struct Sse {
     /// Silence after which the stream counts as lost.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// Renames events: `{upstream-name = "name the client sees"}`.
-    pub events: BTreeMap<String, String>,
+    pub(crate) events: BTreeMap<String, String>,
     /// `final`: names (the upstream's) of events that end the subscription for good once delivered, such as `["task_completed"]`.
-    pub final_events: Vec<String>,
+    pub(crate) final_events: Vec<String>,
     /// What a newcomer without a position gets: `"live"` (what comes from now on), `"window"` (all that the topic still holds since its upstream connection began), `"own"` (a request of its own, until an event with an id comes by that the topic holds) or `"auto"` (whatever EventSource would have got, by what the stream's beginning was like; see sources.md).
-    pub join: Join,
+    pub(crate) join: Join,
 }
 
 /// What a client gets that joins a stream without a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Join {
+pub(crate) enum Join {
     /// As the stream's beginning asks for.
     Auto,
     /// What comes from now on.
@@ -104,7 +104,7 @@ pub struct ChangeNames {
 
 impl ChangeNames {
     /// The name of one of them.
-    pub fn of(&self, kind: ChangeKind) -> &Arc<str> {
+    pub(crate) fn of(&self, kind: ChangeKind) -> &Arc<str> {
         match kind {
             ChangeKind::Created => &self.created,
             ChangeKind::Updated => &self.updated,

@@ -21,15 +21,15 @@ use super::parser::tree::{Form, Node};
 
 /// `[server.tls]`: TLS towards clients. Where this table is, every address in `server.listen` speaks TLS 1.2 and 1.3 and nothing else. Adding or removing it needs a restart; what its files hold is reloaded when they change, and live connections stay.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// A PEM file with the server's certificate and those up to its authority; or a list of such files, one
     /// for each `key`. By the name that a client asks for (SNI), an exact name goes before a wildcard, and
     /// the first certificate serves a client that asks for none of them. Required.
-    pub cert: Vec<PathBuf>,
+    pub(crate) cert: Vec<PathBuf>,
     /// A PEM file with the certificate's private key, not encrypted; or a list of equal length. Required.
-    pub key: Vec<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
     /// A PEM file with authorities: every client must then show a certificate by one of them. Default: none is asked.
-    pub client_ca: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
     engine: Arc<ServerConfig>,
     /// The same for HTTP/1.1 alone.
     plain_engine: Arc<ServerConfig>,
@@ -43,17 +43,17 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Tls {
     /// What shakes hands with clients.
-    pub fn engine(&self) -> &Arc<ServerConfig> {
+    pub(crate) fn engine(&self) -> &Arc<ServerConfig> {
         &self.engine
     }
 
     /// For handshakes with clients that get an error answer and are disconnected.
-    pub fn plain_engine(&self) -> &Arc<ServerConfig> {
+    pub(crate) fn plain_engine(&self) -> &Arc<ServerConfig> {
         &self.plain_engine
     }
 
     /// Takes the engines of an equal one, which clients hold tickets of.
-    pub fn keep_engine(&mut self, old: &Tls) {
+    pub(crate) fn keep_engine(&mut self, old: &Tls) {
         if self == old {
             self.engine = old.engine.clone();
             self.plain_engine = old.plain_engine.clone();

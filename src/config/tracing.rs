@@ -5,20 +5,20 @@ use super::upstream::Authority;
 
 /// `[tracing]`: spans for an OpenTelemetry collector (OTLP over HTTP, protobuf).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tracing {
+pub(crate) struct Tracing {
     /// The collector, such as `"http://127.0.0.1:4318"`: `/v1/traces` is added where no path stands. Default: nothing is traced.
-    pub endpoint: Option<Collector>,
+    pub(crate) endpoint: Option<Collector>,
     /// The percentage that is sampled of the requests, polls and events that bring no sampled trace from a trusted proxy, 0 to 100, up to three decimals.
-    pub percent: u32,
+    pub(crate) percent: u32,
 }
 
 /// Where spans go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collector {
+pub(crate) struct Collector {
     /// The collector's address.
-    pub server: Authority,
+    pub(crate) server: Authority,
     /// At which path.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 pub(super) fn read(table: &Table<'_>) -> Tracing {

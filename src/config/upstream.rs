@@ -59,19 +59,19 @@ pub enum ConnectionAuth {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// `host:port`, the host a name or an IP literal as it stands in a URL; or `unix:` and a path.
-    pub address: String,
+    pub(crate) address: String,
     /// Whether it is spoken to over TLS.
-    pub is_https: bool,
+    pub(crate) is_https: bool,
 }
 
 impl Authority {
     /// The socket's file, where it is one on this machine.
-    pub fn socket(&self) -> Option<&Path> {
+    pub(crate) fn socket(&self) -> Option<&Path> {
         self.address.strip_prefix(UNIX).map(Path::new)
     }
 
     /// What `Host` says where the client and the configuration say nothing.
-    pub fn host_header(&self) -> &str {
+    pub(crate) fn host_header(&self) -> &str {
         match self.socket() {
             Some(_) => "localhost",
             None => &self.address,
@@ -79,20 +79,20 @@ impl Authority {
     }
 
     /// Its host alone, as it stands in a URL.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.address
             .rsplit_once(':')
             .map_or(&self.address, |(host, _)| host)
     }
 
     /// Its port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let port = self.address.rsplit_once(':').map(|(_, port)| port.parse());
         port.and_then(Result::ok).unwrap_or(80)
     }
 
     /// Its URL, without a path; of a socket its file.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         if self.socket().is_some() {
             return self.address.clone();
         }

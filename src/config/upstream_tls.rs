@@ -17,9 +17,9 @@ use super::parser::table::Table;
 #[derive(Clone, Default)]
 pub struct Trust {
     /// A PEM file with the authorities that the servers' certificates may be by; read again when it changes, for connections made from then on. Default: those that the system trusts.
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// The name that is asked for (SNI), and that the certificates must be for. Default: each server's own host.
-    pub server_name: Option<ServerName<'static>>,
+    pub(crate) server_name: Option<ServerName<'static>>,
     roots: Option<Arc<RootCertStore>>,
     /// Of what the file holds.
     contents: [u8; 32],
@@ -27,7 +27,7 @@ pub struct Trust {
 
 impl Trust {
     /// The authorities; `None` for those of the system.
-    pub fn roots(&self) -> Option<&Arc<RootCertStore>> {
+    pub(crate) fn roots(&self) -> Option<&Arc<RootCertStore>> {
         self.roots.as_ref()
     }
 }

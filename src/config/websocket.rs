@@ -10,25 +10,25 @@ use super::rate_limit::{self, RateLimit};
 
 /// `[websocket]`: the endpoint `PREFIX/ws`, and every WebSocket that crossfade itself terminates (not the backend's own, which are tunnelled).
 #[derive(Clone, Debug, PartialEq)]
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     /// Between two pings of the sidecar.
-    pub ping_interval: Duration,
+    pub(crate) ping_interval: Duration,
     /// From a ping to the end of a connection from which nothing comes back.
-    pub ping_timeout: Duration,
+    pub(crate) ping_timeout: Duration,
     /// How long a `hello` may take.
-    pub hello_timeout: Duration,
+    pub(crate) hello_timeout: Duration,
     /// Largest message from a client.
-    pub max_message: usize,
+    pub(crate) max_message: usize,
     /// Subscriptions of one connection.
-    pub max_subs: usize,
+    pub(crate) max_subs: usize,
     /// `[websocket.queue]`.
-    pub queue: Queue,
+    pub(crate) queue: Queue,
     /// The `[auth.NAME]` of `PREFIX/ws`, or a list of them. Default: none; each `sub` and `req` is judged by its own route.
-    pub auth: Vec<Arc<Auth>>,
+    pub(crate) auth: Vec<Arc<Auth>>,
     /// The `[rate_limit.NAME]` of `PREFIX/ws`. Default: `[rate_limit.default]` where it exists.
-    pub rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// The `[cors.NAME]` of `PREFIX/ws`. Default: `[cors.default]` where it exists.
-    pub cors: Option<Arc<Cors>>,
+    pub(crate) cors: Option<Arc<Cors>>,
 }
 
 /// `[websocket.queue]`: how far behind a subscription may be whose client reads nothing; a distance, not a
@@ -36,11 +36,11 @@ pub struct WebSocket {
 /// `slow` decides. Answers to its `req`s that wait count by their bytes, and close its connection. One that
 /// takes nothing for 30 s is closed in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// Messages.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Size of these messages.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 pub(super) fn read(table: &Table<'_>, names: &Names<'_>) -> WebSocket {

@@ -10,31 +10,31 @@ const KEPT: usize = 8;
 /// What an encoding depends on beside the event: protocol, namespace, the event's name there, what it is wrapped in. Codecs that
 /// encode an event to the same bytes have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncodingId(u32);
+pub(crate) struct EncodingId(u32);
 
 impl EncodingId {
     /// `crossfade.v1.json`.
-    pub const JSON: EncodingId = EncodingId(0);
+    pub(crate) const JSON: EncodingId = EncodingId(0);
     /// The same behind the channel number: for subscribers that know another one.
-    pub const JSON_BEHIND_CHANNEL: EncodingId = EncodingId(1);
+    pub(crate) const JSON_BEHIND_CHANNEL: EncodingId = EncodingId(1);
     /// The bare data.
-    pub const RAW: EncodingId = EncodingId(2);
+    pub(crate) const RAW: EncodingId = EncodingId(2);
     /// The data as `{"e","d"}`.
-    pub const RAW_NAMED: EncodingId = EncodingId(3);
+    pub(crate) const RAW_NAMED: EncodingId = EncodingId(3);
     /// The data as `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
-    pub const RAW_WRAPPED: EncodingId = EncodingId(4);
+    pub(crate) const RAW_WRAPPED: EncodingId = EncodingId(4);
 }
 
 /// See the module. Most events are encoded in one form, which needs no memory of its own.
 #[derive(Debug, Default)]
-pub struct Encodings {
+pub(crate) struct Encodings {
     first: OnceLock<(EncodingId, Payload)>,
     next: OnceLock<Box<Encodings>>,
 }
 
 impl Encodings {
     /// The encoding of this id.
-    pub fn get_or_encode(&self, id: EncodingId, encode: impl Fn() -> Payload) -> Payload {
+    pub(crate) fn get_or_encode(&self, id: EncodingId, encode: impl Fn() -> Payload) -> Payload {
         let mut at = self;
         for _ in 0..KEPT {
             let (kept, payload) = at.first.get_or_init(|| (id, encode()));
@@ -47,7 +47,7 @@ impl Encodings {
     }
 
     /// Bytes of memory that all of them take.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let Some((_, payload)) = self.first.get() else {
             return 0;
         };

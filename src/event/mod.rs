@@ -1,6 +1,6 @@
 //! What travels to clients: an [`Event`] at its [`Position`], and the states and ends beside it.
 
-pub mod encodings;
+pub(crate) mod encodings;
 mod parsed;
 mod position;
 
@@ -12,8 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use encodings::Encodings;
-pub use parsed::{Fields, Item, List, Parsed, Places, Reading};
-pub use position::{Epoch, Position};
+pub(crate) use parsed::{Fields, List, Parsed, Places, Reading};
+pub(crate) use position::{Epoch, Position};
 
 use crate::json;
 
@@ -36,7 +36,7 @@ pub enum GapWhy {
 
 impl GapWhy {
     /// All of them.
-    pub const ALL: [GapWhy; 6] = [
+    pub(crate) const ALL: [GapWhy; 6] = [
         GapWhy::Expired,
         GapWhy::Epoch,
         GapWhy::Slow,
@@ -46,7 +46,7 @@ impl GapWhy {
     ];
 
     /// The word on the wire and in the metric label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             GapWhy::Expired => "expired",
             GapWhy::Epoch => "epoch",
@@ -76,7 +76,7 @@ impl Data {
     }
 
     /// Classifies a text: JSON where it parses as one JSON value, text otherwise.
-    pub fn classify(text: Bytes) -> Data {
+    pub(crate) fn classify(text: Bytes) -> Data {
         match json::is_json(&text) {
             true => Data::Json(text),
             false => Data::Text(text),
@@ -86,7 +86,7 @@ impl Data {
 
 /// What an entry of a topic's log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Something happened.
     Event,
     /// The whole document, reflecting the entry's offset.
@@ -102,17 +102,17 @@ pub enum Kind {
 
 /// What happened to an item of a polled list, whatever name clients see for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Which of the three.
-    pub kind: ChangeKind,
+    pub(crate) kind: ChangeKind,
     /// The item before: of an updated one, where the route lets clients filter; of a deleted one, where it is not the
     /// event's own data.
-    pub before: Option<Arc<[u8]>>,
+    pub(crate) before: Option<Arc<[u8]>>,
 }
 
 /// See [`Change::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
+pub(crate) enum ChangeKind {
     /// It was not there before.
     Created,
     /// It differs.
@@ -123,14 +123,14 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// All of them.
-    pub const ALL: [ChangeKind; 3] = [
+    pub(crate) const ALL: [ChangeKind; 3] = [
         ChangeKind::Created,
         ChangeKind::Updated,
         ChangeKind::Deleted,
     ];
 
     /// The word in a handover.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             ChangeKind::Created => "created",
             ChangeKind::Updated => "updated",
@@ -143,15 +143,15 @@ impl ChangeKind {
 #[derive(Debug)]
 pub struct Cause {
     /// The trace's number.
-    pub trace: u128,
+    pub(crate) trace: u128,
     /// The span's number.
-    pub span: u64,
+    pub(crate) span: u64,
     is_told: AtomicBool,
 }
 
 impl Cause {
     /// A place in a trace that is not reported yet.
-    pub fn new(trace: u128, span: u64) -> Self {
+    pub(crate) fn new(trace: u128, span: u64) -> Self {
         Cause {
             trace,
             span,
@@ -160,46 +160,46 @@ impl Cause {
     }
 
     /// Whether the caller reports the arrival: true for the first call only.
-    pub fn claim(&self) -> bool {
+    pub(crate) fn claim(&self) -> bool {
         !self.is_told.swap(true, Ordering::Relaxed)
     }
 }
 
 /// What an entry without payload counts for against limits in bytes.
-pub const FLAT_WEIGHT: usize = 64;
+pub(crate) const FLAT_WEIGHT: usize = 64;
 
 /// One entry of a topic's log, immutable and shared by all sessions that receive it.
 #[derive(Debug)]
 pub struct Event {
     /// The channel number of the topic that it was published on.
-    pub ch: u32,
+    pub(crate) ch: u32,
     /// Where it stands.
-    pub position: Position,
+    pub(crate) position: Position,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The event's name; `None` means `message`.
-    pub name: Option<Arc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// The last event id as `EventSource.lastEventId` would show it; `None` when there is none.
-    pub id: Option<Arc<str>>,
+    pub(crate) id: Option<Arc<str>>,
     /// Whether the event itself bore that id, rather than showing an earlier one's.
-    pub has_own_id: bool,
+    pub(crate) has_own_id: bool,
     /// The payload; of a gap the position that its client named, where that is sent as it was, else empty text.
-    pub data: Data,
+    pub(crate) data: Data,
     /// What happened to an item, where it is about one.
-    pub change: Option<Change>,
+    pub(crate) change: Option<Change>,
     /// When the sidecar had read it from the backend completely.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// What led to it, where its trace is sampled.
-    pub cause: Option<Arc<Cause>>,
+    pub(crate) cause: Option<Arc<Cause>>,
     /// What was encoded of it.
-    pub encodings: Encodings,
+    pub(crate) encodings: Encodings,
     /// `None` where it would take too much.
     parsed: OnceLock<Option<Box<Parsed>>>,
 }
 
 impl Event {
     /// A new entry with nothing encoded yet.
-    pub fn new(ch: u32, position: Position, kind: Kind, draft: Draft, at: Instant) -> Self {
+    pub(crate) fn new(ch: u32, position: Position, kind: Kind, draft: Draft, at: Instant) -> Self {
         let Draft {
             name,
             id,
@@ -225,7 +225,11 @@ impl Event {
 
     /// The fields that filters read: found by the first filter with these fields, and kept for the others unless it takes more memory
     /// than the data itself. Also whether more is kept now than before.
-    pub fn parsed(&self, fields: &Arc<Fields>, items: Option<&str>) -> (Cow<'_, Parsed>, bool) {
+    pub(crate) fn parsed(
+        &self,
+        fields: &Arc<Fields>,
+        items: Option<&str>,
+    ) -> (Cow<'_, Parsed>, bool) {
         let mut is_new = false;
         let kept = self.parsed.get_or_init(|| {
             let parsed = Parsed::of(self, fields, items);
@@ -240,13 +244,13 @@ impl Event {
     }
 
     /// Bytes of memory that were made of it for its readers: what [`Event::parsed`] keeps, and its encodings.
-    pub fn made_bytes(&self) -> usize {
+    pub(crate) fn made_bytes(&self) -> usize {
         let parsed = self.parsed.get().and_then(Option::as_ref);
         parsed.map_or(0, |parsed| parsed.bytes()) + self.encodings.bytes()
     }
 
     /// The same entry in other words: for one client alone.
-    pub fn reworded(&self, name: &Arc<str>, data: Data, change: Change) -> Arc<Event> {
+    pub(crate) fn reworded(&self, name: &Arc<str>, data: Data, change: Change) -> Arc<Event> {
         let draft = Draft {
             name: Some(name.clone()),
             id: self.id.clone(),
@@ -260,7 +264,7 @@ impl Event {
     }
 
     /// The same gap for a client that has named its position itself.
-    pub fn told_from(&self, position: &str) -> Arc<Event> {
+    pub(crate) fn told_from(&self, position: &str) -> Arc<Event> {
         let draft = Draft {
             name: None,
             id: None,
@@ -274,7 +278,7 @@ impl Event {
 
     /// What the entry counts for against limits that a file sets in bytes: payload, the item before, name, id and a flat cost. What it
     /// takes in memory is more, and the log's to say.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let name = self.name.as_deref().map_or(0, str::len);
         let id = self.id.as_deref().map_or(0, str::len);
         let before = self
@@ -290,15 +294,15 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// See [`Event::name`].
-    pub name: Option<Arc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// See [`Event::id`].
-    pub id: Option<Arc<str>>,
+    pub(crate) id: Option<Arc<str>>,
     /// See [`Event::has_own_id`].
-    pub has_own_id: bool,
+    pub(crate) has_own_id: bool,
     /// See [`Event::data`].
     pub data: Data,
     /// See [`Event::change`].
-    pub change: Option<Change>,
+    pub(crate) change: Option<Change>,
 }
 
 impl Draft {
@@ -318,22 +322,22 @@ impl Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// False when what clients hold may be stale.
-    pub live: bool,
+    pub(crate) live: bool,
     /// Why not, one word (`upstream_down`, `connecting`, …); absent while live.
-    pub why: Option<&'static str>,
+    pub(crate) why: Option<&'static str>,
     /// Since when, Unix seconds.
-    pub since: u64,
+    pub(crate) since: u64,
 }
 
 /// Why and how a subscription is over for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     /// An error code, `upstream_closed`, `legacy` or `route_removed`.
-    pub code: crate::error::Code,
+    pub(crate) code: crate::error::Code,
     /// The backend's HTTP status where it refused; otherwise the code's own.
-    pub status: u16,
+    pub(crate) status: u16,
     /// When coming back makes sense, milliseconds.
-    pub retry_ms: Option<u64>,
+    pub(crate) retry_ms: Option<u64>,
     /// True when the backend finished what it had to say.
-    pub is_final: bool,
+    pub(crate) is_final: bool,
 }

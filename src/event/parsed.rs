@@ -6,12 +6,12 @@ use super::{Data, Event};
 use crate::json::{Form, Unread, Value, tokens};
 
 /// The tokens of the JSON Pointers that may be asked for.
-pub type Fields = [Vec<String>];
+pub(crate) type Fields = [Vec<String>];
 
 /// Where the asked fields stand in an entry's data, in the item before, and in the items of its list. It takes a few bytes for
 /// each field and item: the values are read where they stand.
 #[derive(Clone, Debug)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     fields: Arc<Fields>,
     data: Places,
     before: Option<Places>,
@@ -20,7 +20,7 @@ pub struct Parsed {
 
 /// Where the fields stand in one text.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub(crate) struct Places {
     reading: Reading,
     /// One for each field; [`NOWHERE`] where there is none.
     fields: Box<[u32]>,
@@ -28,7 +28,7 @@ pub struct Places {
 
 /// How a text reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// It is no JSON.
     NotJson,
     /// What it says cannot be judged: it is nested too deep, or programs read it in different ways.
@@ -39,11 +39,11 @@ pub enum Reading {
 
 /// The list of a document.
 #[derive(Clone, Debug)]
-pub struct List {
+pub(crate) struct List {
     /// Where it begins and ends.
-    pub begin: usize,
+    pub(crate) begin: usize,
     /// See [`List::begin`].
-    pub end: usize,
+    pub(crate) end: usize,
     /// How each item reads.
     readings: Vec<Reading>,
     /// Of each item where it begins and ends, and where its fields stand.
@@ -54,7 +54,7 @@ const NOWHERE: u32 = u32::MAX;
 
 impl Parsed {
     /// Reads an entry. `items` is the pointer to the list of a document.
-    pub fn of(event: &Event, fields: &Arc<Fields>, items: Option<&str>) -> Self {
+    pub(crate) fn of(event: &Event, fields: &Arc<Fields>, items: Option<&str>) -> Self {
         let text = event.data.bytes();
         let value = match event.data {
             Data::Json(_) => Value::of_json(text).ok_or(Unread::Deep),
@@ -77,12 +77,12 @@ impl Parsed {
     }
 
     /// Whether it was read for these fields.
-    pub fn is_for(&self, fields: &Arc<Fields>) -> bool {
+    pub(crate) fn is_for(&self, fields: &Arc<Fields>) -> bool {
         Arc::ptr_eq(&self.fields, fields) || self.fields == *fields
     }
 
     /// Bytes of memory that it takes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let fields = self.data.fields.len() + self.before.as_ref().map_or(0, |b| b.fields.len());
         let list = self.list.as_ref().map_or(0, List::bytes);
         size_of::<Self>() + fields * size_of::<u32>() + list
@@ -94,17 +94,17 @@ impl Parsed {
     }
 
     /// Of the data.
-    pub fn data(&self) -> &Places {
+    pub(crate) fn data(&self) -> &Places {
         &self.data
     }
 
     /// Of the item before, where there is one.
-    pub fn before(&self) -> Option<&Places> {
+    pub(crate) fn before(&self) -> Option<&Places> {
         self.before.as_ref()
     }
 
     /// Of a document that holds a list.
-    pub fn list(&self) -> Option<&List> {
+    pub(crate) fn list(&self) -> Option<&List> {
         self.list.as_ref()
     }
 }
@@ -132,22 +132,22 @@ impl Places {
     }
 
     /// How the text reads.
-    pub fn reading(&self) -> Reading {
+    pub(crate) fn reading(&self) -> Reading {
         self.reading
     }
 
     /// What stands at the field of this number.
-    pub fn value<'t>(&self, text: &'t [u8], field: usize) -> Option<Value<'t>> {
+    pub(crate) fn value<'t>(&self, text: &'t [u8], field: usize) -> Option<Value<'t>> {
         value(self.fields.get(field), text)
     }
 }
 
 /// One item of a list.
-pub struct Item<'l, 't> {
+pub(crate) struct Item<'l, 't> {
     /// How it reads.
-    pub reading: Reading,
+    pub(crate) reading: Reading,
     /// As it was written.
-    pub text: &'t [u8],
+    pub(crate) text: &'t [u8],
     document: &'t [u8],
     fields: &'l [u32],
 }
@@ -177,7 +177,10 @@ impl List {
     }
 
     /// Its items, of the text that it was found in.
-    pub fn items<'l, 't>(&'l self, document: &'t [u8]) -> impl Iterator<Item = Item<'l, 't>> {
+    pub(crate) fn items<'l, 't>(
+        &'l self,
+        document: &'t [u8],
+    ) -> impl Iterator<Item = Item<'l, 't>> {
         let width = self.places.len() / self.readings.len().max(1);
         let rows = self.places.chunks_exact(width.max(1));
         rows.zip(&self.readings).filter_map(move |(row, reading)| {
@@ -194,7 +197,7 @@ impl List {
 
 impl<'t> Item<'_, 't> {
     /// What stands at the field of this number.
-    pub fn value(&self, field: usize) -> Option<Value<'t>> {
+    pub(crate) fn value(&self, field: usize) -> Option<Value<'t>> {
         value(self.fields.get(field), self.document)
     }
 }

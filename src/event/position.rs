@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Random name of one topic's life; a position means nothing under another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(pub u32);
+pub(crate) struct Epoch(pub(crate) u32);
 
 /// A place in a topic's log: `<epoch>-<offset>` on the wire, the epoch in base 36.
 ///
@@ -12,7 +12,7 @@ pub struct Epoch(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Which life of the topic.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// The counter, strictly increasing within an epoch.
     pub offset: u64,
 }
@@ -29,7 +29,7 @@ const LONGEST: usize = 64;
 impl Position {
     /// The position that a client names, which need not be one of ours: one whose parts cannot be is known to no topic.
     /// `None` where it is no position at all.
-    pub fn named(text: &str) -> Option<Position> {
+    pub(crate) fn named(text: &str) -> Option<Position> {
         let (epoch, offset) = text.split_once('-')?;
         let is_position = text.len() <= LONGEST
             && !epoch.is_empty()

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use crate::error::Error;
 
 /// Any body on its way through.
-pub type Body = UnsyncBoxBody<Bytes, Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Error>;
 
 /// A body of no bytes.
 pub fn empty() -> Body {
@@ -15,7 +15,7 @@ pub fn empty() -> Body {
 }
 
 /// A body that is there already.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()

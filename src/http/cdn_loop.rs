@@ -11,29 +11,29 @@ use sha2::Sha256;
 use super::hop_by_hop;
 
 /// The field that names what a request has passed through.
-pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// Rounds after which a request goes no further. A backend that calls back with the fields that it got, as server-side
 /// rendering does, has made one.
-pub const MOST: usize = 2;
+pub(crate) const MOST: usize = 2;
 
 /// What these instances add to the requests that they send: all with the same secret add the same. It reveals nothing of the machine,
 /// and cannot be guessed: a client that learns it from a backend can only have its own requests refused.
 #[derive(Clone, Debug)]
-pub struct Tag(HeaderValue);
+pub(crate) struct Tag(HeaderValue);
 
 /// What a request says of its way here.
 #[derive(Clone, Debug, Default)]
-pub struct Way {
+pub(crate) struct Way {
     /// Its `CDN-Loop`, in one line.
-    pub field: Option<HeaderValue>,
+    pub(crate) field: Option<HeaderValue>,
     /// How often it has come from here.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
 }
 
 impl Tag {
     /// Made of the secret, which it does not reveal.
-    pub fn of(secret: &[u8]) -> Self {
+    pub(crate) fn of(secret: &[u8]) -> Self {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
         mac.update(CDN_LOOP.as_str().as_bytes());
@@ -49,7 +49,7 @@ impl Tag {
     }
 
     /// Where a request with these fields has been.
-    pub fn read(&self, headers: &HeaderMap) -> Way {
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Way {
         let Some(field) = headers.get(CDN_LOOP) else {
             return Way::default();
         };
@@ -70,7 +70,7 @@ impl Tag {
     }
 
     /// Adds it to a request that goes upstream, behind what others have said.
-    pub fn add(&self, headers: &mut HeaderMap) {
+    pub(crate) fn add(&self, headers: &mut HeaderMap) {
         if headers.contains_key(CDN_LOOP) {
             headers.append(CDN_LOOP, self.0.clone());
             let whole = joined(headers);

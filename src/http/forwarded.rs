@@ -28,9 +28,9 @@ pub struct Peer {
     /// Whether what it forwards is trusted.
     pub is_trusted: bool,
     /// Whether it speaks for a client that it does not name.
-    pub is_unnamed: bool,
+    pub(crate) is_unnamed: bool,
     /// The scheme of the connection itself: `http`, or `https` over TLS.
-    pub proto: &'static str,
+    pub(crate) proto: &'static str,
 }
 
 impl Peer {
@@ -54,11 +54,11 @@ pub struct Client {
     pub ip: Text,
     /// The address that distinguishes this client from others. `None` where no proxy named one: the proxy's own address stands for all
     /// of its clients.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The host that the client asked for.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The scheme that the client used.
-    pub proto: &'static str,
+    pub(crate) proto: &'static str,
 }
 
 /// A peer's address as text, made once for all its requests: `unix` on a unix socket.
@@ -150,7 +150,7 @@ fn is_in(blocks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// Whether a peer outside `trusted_proxies` names the client that it forwards for.
-pub fn is_disbelieved(headers: &HeaderMap, peer: Peer) -> bool {
+pub(crate) fn is_disbelieved(headers: &HeaderMap, peer: Peer) -> bool {
     let says = || headers.contains_key(FOR) || headers.contains_key(FORWARDED);
     !peer.is_trusted && !peer.is_unnamed && says()
 }

@@ -14,8 +14,8 @@ use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
 use super::header_names;
-pub use outgoing::Outgoing;
-pub use usual::usual;
+pub(crate) use outgoing::Outgoing;
+pub(crate) use usual::usual;
 
 /// As many notes are taken of one head; further names are spelled as usual.
 const NOTES: usize = 256;
@@ -40,7 +40,7 @@ const OWN: [&str; 13] = [
 /// The names that are not spelled as usual, as they are spelled. A name that stands on several lines in
 /// several spellings has the first of them that is not the usual one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spelling {
+pub(crate) struct Spelling {
     /// Each behind its length in one byte.
     names: Vec<u8>,
     count: usize,
@@ -48,20 +48,20 @@ pub struct Spelling {
 
 impl Spelling {
     /// Notes a name that came, where it is neither spelled as usual nor rebuilt here.
-    pub fn note(&mut self, name: &[u8]) {
+    pub(crate) fn note(&mut self, name: &[u8]) {
         if !usual::is_usual(name) && self.count < NOTES && !is_own(name) {
             self.push(name);
         }
     }
 
     /// From now on a name is spelled so, however it came.
-    pub fn set(&mut self, name: &[u8]) {
+    pub(crate) fn set(&mut self, name: &[u8]) {
         self.forget(|other| other.eq_ignore_ascii_case(name));
         self.push(name);
     }
 
     /// Forgets how names came: they are written here.
-    pub fn forget(&mut self, is_written: impl Fn(&[u8]) -> bool) {
+    pub(crate) fn forget(&mut self, is_written: impl Fn(&[u8]) -> bool) {
         if self.is_empty() {
             return;
         }
@@ -72,22 +72,22 @@ impl Spelling {
     }
 
     /// Forgets how one name came.
-    pub fn forget_name(&mut self, name: &HeaderName) {
+    pub(crate) fn forget_name(&mut self, name: &HeaderName) {
         self.forget(|other| other.eq_ignore_ascii_case(name.as_str().as_bytes()));
     }
 
     /// How a name is spelled, where that is noted.
-    pub fn of(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn of(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|noted| noted.eq_ignore_ascii_case(name))
     }
 
     /// Whether every name is spelled as usual.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
     /// Holds from now on what the engine, with its Title-Case, writes otherwise than it is to be.
-    pub fn fill(&mut self, headers: &HeaderMap, noted: Option<&Spelling>) {
+    pub(crate) fn fill(&mut self, headers: &HeaderMap, noted: Option<&Spelling>) {
         self.names.clear();
         self.count = 0;
         for name in headers.keys() {
@@ -127,7 +127,7 @@ fn is_own(name: &[u8]) -> bool {
 }
 
 /// A name in its usual spelling.
-pub fn spelled(name: &HeaderName) -> String {
+pub(crate) fn spelled(name: &HeaderName) -> String {
     let name = name.as_str();
     if let Some(usual) = usual(name.as_bytes()) {
         return usual.to_owned();

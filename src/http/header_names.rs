@@ -36,7 +36,7 @@ pub fn is_forwarded(name: &str) -> bool {
 }
 
 /// Whether the name is, or may pass for, one about framing, routing or identity.
-pub fn is_precious(name: &str) -> bool {
+pub(crate) fn is_precious(name: &str) -> bool {
     PRECIOUS.iter().any(|known| folds_to(name, known))
 }
 
@@ -77,7 +77,7 @@ pub fn disambiguate(
 }
 
 /// Removes every field that is, or may pass for, one of these: only crossfade itself sends them upstream.
-pub fn remove_aliases(headers: &mut HeaderMap, names: &[HeaderName]) {
+pub(crate) fn remove_aliases(headers: &mut HeaderMap, names: &[HeaderName]) {
     if names.is_empty() {
         return;
     }

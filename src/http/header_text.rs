@@ -12,18 +12,18 @@ pub struct Text(HeaderValue);
 
 impl Text {
     /// A text known before.
-    pub const fn fixed(text: &'static str) -> Self {
+    pub(crate) const fn fixed(text: &'static str) -> Self {
         Text(HeaderValue::from_static(text))
     }
 
     /// `None` where it holds anything but visible ASCII and spaces.
-    pub fn new(text: impl Into<Bytes>) -> Option<Self> {
+    pub(crate) fn new(text: impl Into<Bytes>) -> Option<Self> {
         let value = HeaderValue::from_maybe_shared(text.into()).ok()?;
         value.to_str().is_ok().then_some(Text(value))
     }
 
     /// As a field's value.
-    pub fn value(&self) -> HeaderValue {
+    pub(crate) fn value(&self) -> HeaderValue {
         self.0.clone()
     }
 }

@@ -39,7 +39,7 @@ pub fn strip(headers: &mut HeaderMap) {
 }
 
 /// The same for an answer: a 426 names in `Upgrade` what is wanted instead (RFC 9110, section 15.5.22), which is what it says.
-pub fn strip_answer(status: StatusCode, headers: &mut HeaderMap) {
+pub(crate) fn strip_answer(status: StatusCode, headers: &mut HeaderMap) {
     let wanted = match status {
         StatusCode::UPGRADE_REQUIRED => headers.get(UPGRADE).cloned(),
         _ => None,
@@ -52,12 +52,12 @@ pub fn strip_answer(status: StatusCode, headers: &mut HeaderMap) {
 }
 
 /// Whether a comma-separated field holds this token, in any case.
-pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|item| item.eq_ignore_ascii_case(token))
 }
 
 /// The items of a comma-separated field, over all its lines.
-pub fn tokens<'h>(
+pub(crate) fn tokens<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'h str> + use<'h> {

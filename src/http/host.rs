@@ -15,7 +15,7 @@ pub struct Host {
     /// Where one was written.
     pub port: Option<u16>,
     /// As it was sent.
-    pub value: HeaderValue,
+    pub(crate) value: HeaderValue,
 }
 
 impl Host {
@@ -38,7 +38,7 @@ impl Host {
 }
 
 /// The name alone, as [`Host::name`] has it.
-pub fn name(value: &HeaderValue) -> Option<String> {
+pub(crate) fn name(value: &HeaderValue) -> Option<String> {
     split(value).map(|(name, _)| name.to_ascii_lowercase())
 }
 

@@ -45,7 +45,7 @@ pub enum Abuse {
 
 impl Abuse {
     /// The word in `refused_total{reason}`.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Abuse::Resets => "h2_resets",
             Abuse::Continuations => "h2_continuations",
@@ -64,19 +64,19 @@ impl Abuse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Bytes of payload.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Which kind of frame.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     flags: u8,
     /// Zero for the connection's own.
-    pub stream: u32,
+    pub(crate) stream: u32,
     /// Why, in a reset; zero elsewhere.
     code: u32,
 }
 
 /// Kinds of frames (RFC 9113, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Content.
     Data,
     /// The beginning of a header block.
@@ -116,7 +116,7 @@ impl Head {
     }
 
     /// Whether it resets a stream that broke the rules of HTTP/2.
-    pub fn blames_the_client(self) -> bool {
+    pub(crate) fn blames_the_client(self) -> bool {
         self.kind == Kind::Reset && !matches!(self.code, NO_ERROR | INTERNAL_ERROR | CANCEL)
     }
 
@@ -211,7 +211,7 @@ impl Walk {
     }
 
     /// The frame whose payload is under way, and how much of it has come.
-    pub fn under_way(&self) -> Option<(Head, u32)> {
+    pub(crate) fn under_way(&self) -> Option<(Head, u32)> {
         let head = self.head.filter(|_| self.left > 0)?;
         Some((head, head.length - self.left))
     }

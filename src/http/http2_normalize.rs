@@ -15,7 +15,7 @@ const FIELD: usize = 32;
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn translate(
+pub(crate) fn translate(
     head: &mut Parts,
     protocol: Option<&str>,
     limits: Limits,

@@ -7,23 +7,23 @@
 //! [`trailers`] and [`reserved_params`], its names in the letters that [`header_case`] has of them; [`cdn_loop`] detects a request that comes back. Everything refused in a request is a [`RequestViolation`].
 
 pub mod body;
-pub mod cdn_loop;
+pub(crate) mod cdn_loop;
 pub mod forwarded;
-pub mod header_case;
+pub(crate) mod header_case;
 pub mod header_names;
-pub mod header_text;
+pub(crate) mod header_text;
 pub mod hop_by_hop;
 pub mod host;
 pub mod http2_frame_budget;
-pub mod http2_normalize;
+pub(crate) mod http2_normalize;
 pub mod parser;
 pub mod path;
-pub mod problem;
+pub(crate) mod problem;
 pub mod proxy_protocol;
 pub(crate) mod request_id;
-pub mod reserved_params;
-pub mod trailers;
-pub mod validate;
+pub(crate) mod reserved_params;
+pub(crate) mod trailers;
+pub(crate) mod validate;
 mod violation;
 
 pub use violation::RequestViolation;

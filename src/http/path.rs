@@ -54,7 +54,7 @@ pub fn canonical(raw: &str) -> Result<Cow<'_, str>, RequestViolation> {
 }
 
 /// A query as it goes upstream: what no URL may hold (RFC 3986, section 2) is escaped, all else stays as it was sent.
-pub fn query(raw: &str) -> Cow<'_, str> {
+pub(crate) fn query(raw: &str) -> Cow<'_, str> {
     let is_foreign = |byte: u8| !byte.is_ascii() || b"\"<>\\^`{|}".contains(&byte);
     if !raw.bytes().any(is_foreign) {
         return Cow::Borrowed(raw);
@@ -135,7 +135,7 @@ pub(crate) fn hex(digit: u8) -> Option<u8> {
 
 /// The path with the values of its parameters hidden: `;jsessionid=...` is a credential, and so is what a backend may read as
 /// one, or as a query, once it has decoded `%3B` or `%3F`.
-pub fn without_parameters(path: &str) -> Cow<'_, str> {
+pub(crate) fn without_parameters(path: &str) -> Cow<'_, str> {
     if !path.split('/').any(|segment| parameters(segment).is_some()) {
         return Cow::Borrowed(path);
     }

@@ -17,24 +17,24 @@ use crate::error::Side;
 
 /// An answer that says no, or that something broke.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// HTTP status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// What programs look at.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// One sentence for a person.
-    pub detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
     /// Whose side it is on.
-    pub side: Side,
+    pub(crate) side: Side,
     /// The word in `refused_total{reason}`; `None` for what broke.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// Fields beside the usual ones.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Problem {
     /// Caused by a policy of crossfade, or by the client itself.
-    pub fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: &'static str,
         side: Side,
@@ -51,14 +51,18 @@ impl Problem {
     }
 
     /// HTTP without TLS where TLS is spoken.
-    pub fn plain_http() -> Self {
+    pub(crate) fn plain_http() -> Self {
         let detail = "this address speaks TLS: ask it by https";
         let status = StatusCode::BAD_REQUEST;
         Problem::new(status, "bad_request", Side::Downstream, detail)
     }
 
     /// Overload: a cap on connections is reached, or descriptors or memory run out.
-    pub fn overloaded(reason: &'static str, detail: &'static str, retry_seconds: u32) -> Self {
+    pub(crate) fn overloaded(
+        reason: &'static str,
+        detail: &'static str,
+        retry_seconds: u32,
+    ) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut problem =
             Problem::new(status, "overloaded", Side::Edge, detail).retry_after(retry_seconds);
@@ -67,20 +71,20 @@ impl Problem {
     }
 
     /// A client that breaks a rule of form is not trusted with a second request.
-    pub fn and_close(mut self) -> Self {
+    pub(crate) fn and_close(mut self) -> Self {
         let close = HeaderValue::from_static("close");
         self.headers.insert(CONNECTION, close);
         self
     }
 
     /// With the seconds after which the client may try again.
-    pub fn retry_after(mut self, seconds: u32) -> Self {
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.headers.insert(RETRY_AFTER, seconds.into());
         self
     }
 
     /// The answer itself.
-    pub fn into_response(self, request_id: &str) -> Response<Body> {
+    pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         let document = self.document(request_id);
         let mut response = Response::new(body::full(document));
         *response.status_mut() = self.status;
@@ -93,7 +97,7 @@ impl Problem {
     }
 
     /// The same as bytes on a connection that has seen no request; the connection ends with it.
-    pub fn into_last_words(self, request_id: &str) -> Vec<u8> {
+    pub(crate) fn into_last_words(self, request_id: &str) -> Vec<u8> {
         let document = self.document(request_id);
         let mut words = format!("HTTP/1.1 {}\r\n", self.status);
         let fields = self.headers.iter();
@@ -138,6 +142,6 @@ impl From<RequestViolation> for Problem {
 }
 
 /// Such a status; 500 where the number is none.
-pub fn status(code: u16) -> StatusCode {
+pub(crate) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -7,13 +7,13 @@ use crate::http::forwarded::Peer;
 use crate::http::header_text::Text;
 
 /// The request's number, on every answer and in every log line about it.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest number that is taken over.
 const ID_LIMIT: usize = 128;
 
 /// The id that a trusted proxy gave, or a new one.
-pub fn of(peer: Peer, headers: &HeaderMap) -> Text {
+pub(crate) fn of(peer: Peer, headers: &HeaderMap) -> Text {
     let given = headers
         .get(REQUEST_ID)
         .filter(|_| peer.is_trusted)
@@ -24,7 +24,7 @@ pub fn of(peer: Peer, headers: &HeaderMap) -> Text {
 }
 
 /// 128 random bits in hexadecimal.
-pub fn new() -> Text {
+pub(crate) fn new() -> Text {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let random = fastrand::u128(..);
     let digit = |place: u32| DIGITS[(random >> (4 * place)) as usize % DIGITS.len()];

@@ -15,28 +15,28 @@ const COOKIES: &str = "crossfade_";
 
 /// What of a query is crossfade's own, and the query without it.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// What is left of the query, as it goes upstream; `None` where nothing is.
-    pub query: Option<String>,
+    pub(crate) query: Option<String>,
     /// `cf_after`.
-    pub after: Option<String>,
+    pub(crate) after: Option<String>,
     /// `cf_last_event_id`.
-    pub last_event_id: Option<String>,
+    pub(crate) last_event_id: Option<String>,
     /// `cf_wrap=1`.
-    pub wrap: bool,
+    pub(crate) wrap: bool,
     /// Tokens, by the parameter's name.
-    pub tokens: Vec<(String, String)>,
+    pub(crate) tokens: Vec<(String, String)>,
     /// `ticket`.
-    pub ticket: Option<String>,
+    pub(crate) ticket: Option<String>,
 }
 
 /// Which parameters are ours at some place.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Taken<'a> {
+pub(crate) struct Taken<'a> {
     /// `cf_after`, `cf_last_event_id`, `cf_wrap`: on bridged paths.
-    pub positions: bool,
+    pub(crate) positions: bool,
     /// Those that these policies' `from` names.
-    pub auths: &'a [Arc<Auth>],
+    pub(crate) auths: &'a [Arc<Auth>],
 }
 
 impl Taken<'_> {
@@ -52,7 +52,7 @@ impl Taken<'_> {
 }
 
 /// Takes crossfade's own parameters out of a query. The last of several counts; of tokens each is returned.
-pub fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
+pub(crate) fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
     let mut own = Parameters::default();
     let Some(query) = query else {
         return own;
@@ -85,7 +85,7 @@ pub fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
 }
 
 /// A path and a query as one URL.
-pub fn join(path: &str, query: Option<&str>) -> String {
+pub(crate) fn join(path: &str, query: Option<&str>) -> String {
     match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
@@ -93,7 +93,7 @@ pub fn join(path: &str, query: Option<&str>) -> String {
 }
 
 /// Takes crossfade's own cookies out of `Cookie`; other bytes stay as they were. Whether there were any.
-pub fn strip_cookies(headers: &mut HeaderMap) -> bool {
+pub(crate) fn strip_cookies(headers: &mut HeaderMap) -> bool {
     let pairs = |line: &HeaderValue| -> bool {
         let mut pairs = line.as_bytes().split(|byte| *byte == b';');
         pairs.any(is_own_cookie)
@@ -122,22 +122,22 @@ pub fn strip_cookies(headers: &mut HeaderMap) -> bool {
 }
 
 /// Whether a pair of `Cookie` is crossfade's own.
-pub fn is_own_cookie(pair: &[u8]) -> bool {
+pub(crate) fn is_own_cookie(pair: &[u8]) -> bool {
     pair.trim_ascii().starts_with(COOKIES.as_bytes())
 }
 
 /// The value of a cookie by its name; the first of several.
-pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     cookies(headers).find_map(|(found, value)| (found == name).then_some(value))
 }
 
 /// The same for a name that was configured as a header's: those have no case.
-pub fn cookie_in_any_case<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(crate) fn cookie_in_any_case<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     cookies(headers).find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
 }
 
 /// All cookies, in the order in which they came; those that are no text are left out.
-pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter();
     lines
         .filter_map(|line| line.to_str().ok())

@@ -36,7 +36,7 @@ const MISPLACED: [&str; 21] = [
 ///
 /// # Errors
 /// [`RequestViolation::AmbiguousName`] where `policy` says so.
-pub fn upward(
+pub(crate) fn upward(
     trailers: &mut HeaderMap,
     policy: Underscores,
     taken: &[HeaderName],
@@ -48,7 +48,7 @@ pub fn upward(
 }
 
 /// Cleans the trailers of an answer.
-pub fn downward(trailers: &mut HeaderMap) {
+pub(crate) fn downward(trailers: &mut HeaderMap) {
     hop_by_hop::strip(trailers);
     let misplaced: Vec<HeaderName> = trailers
         .keys()

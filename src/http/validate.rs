@@ -11,20 +11,20 @@ use super::{RequestViolation, hop_by_hop, path};
 
 /// A request that may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// The host that it is for.
-    pub host: Host,
+    pub(crate) host: Host,
     /// Its canonical path.
-    pub path: Arc<str>,
+    pub(crate) path: Arc<str>,
     /// Whether it is a WebSocket handshake. Any other upgrade is ignored, as RFC 9110 allows.
-    pub is_handshake: bool,
+    pub(crate) is_handshake: bool,
 }
 
 /// Judges a request by all rules that need no configuration. `proto` is the connection's own scheme.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn inspect(head: &Parts, proto: &str) -> Result<Inspected, RequestViolation> {
+pub(crate) fn inspect(head: &Parts, proto: &str) -> Result<Inspected, RequestViolation> {
     if head.method == Method::CONNECT {
         return Err(RequestViolation::Connect);
     }
@@ -56,7 +56,7 @@ fn asks_for_websocket(head: &Parts) -> bool {
 }
 
 /// Whether the scan below the engine pauses behind this head: it looks at `Upgrade` alone.
-pub fn names_websocket(head: &Parts) -> bool {
+pub(crate) fn names_websocket(head: &Parts) -> bool {
     head.method == Method::GET
         && head.version >= Version::HTTP_11
         && hop_by_hop::has_token(&head.headers, &UPGRADE, "websocket")

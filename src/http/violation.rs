@@ -53,7 +53,7 @@ pub enum RequestViolation {
 
 impl RequestViolation {
     /// The HTTP status that says so.
-    pub fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         match self {
             RequestViolation::TargetTooLong => 414,
             RequestViolation::HeadTooLarge | RequestViolation::TooManyFields => 431,
@@ -65,7 +65,7 @@ impl RequestViolation {
     }
 
     /// The code of the problem document.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             RequestViolation::TargetTooLong => "uri_too_long",
             RequestViolation::HeadTooLarge | RequestViolation::TooManyFields => "headers_too_large",
@@ -77,7 +77,7 @@ impl RequestViolation {
     }
 
     /// The word in `refused_total{reason}`.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             RequestViolation::RequestLine => "request_line",
             RequestViolation::Target => "target",
@@ -106,7 +106,7 @@ impl RequestViolation {
     }
 
     /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             RequestViolation::RequestLine => {
                 "the request line is not a method, a target and HTTP/1.1"

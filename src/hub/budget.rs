@@ -22,7 +22,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Nothing is held yet.
-    pub fn new(memory: usize, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(memory: usize, telemetry: Arc<Telemetry>) -> Self {
         Budget {
             telemetry,
             memory: AtomicUsize::new(memory),
@@ -32,7 +32,7 @@ impl Budget {
     }
 
     /// A log holds `now` bytes instead of `before`.
-    pub fn recount(&self, before: usize, now: usize) {
+    pub(crate) fn recount(&self, before: usize, now: usize) {
         if now >= before {
             self.held.fetch_add(now - before, Ordering::Relaxed);
         } else {
@@ -44,34 +44,34 @@ impl Budget {
     }
 
     /// What all logs hold, in bytes.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
     /// Whether more is held than may be.
-    pub fn is_exceeded(&self) -> bool {
+    pub(crate) fn is_exceeded(&self) -> bool {
         self.excess().is_some()
     }
 
     /// Another budget; what is above it goes with the next publication or sweep.
-    pub fn set_memory(&self, bytes: usize) {
+    pub(crate) fn set_memory(&self, bytes: usize) {
         self.memory.store(bytes, Ordering::Relaxed);
     }
 
     /// A bound from without, beside the budget; what is above it goes with the next publication or sweep.
-    pub fn set_ceiling(&self, bytes: usize) {
+    pub(crate) fn set_ceiling(&self, bytes: usize) {
         self.ceiling.store(bytes, Ordering::Relaxed);
     }
 
     /// What is above, in bytes.
-    pub fn excess(&self) -> Option<usize> {
+    pub(crate) fn excess(&self) -> Option<usize> {
         let memory = self.memory.load(Ordering::Relaxed);
         let memory = memory.min(self.ceiling.load(Ordering::Relaxed));
         self.held().checked_sub(memory).filter(|&by| by > 0)
     }
 
     /// What may be taken from readers: what they have had time to take, and everything where the system has no room for it.
-    pub fn spare(&self, now: Instant) -> Spare {
+    pub(crate) fn spare(&self, now: Instant) -> Spare {
         let has_room = self.held() <= self.ceiling.load(Ordering::Relaxed);
         match now.checked_sub(READ_WITHIN) {
             Some(since) if has_room => Spare::Left(since),
@@ -80,7 +80,7 @@ impl Budget {
     }
 
     /// Windows of this route have lost so many bytes before their time.
-    pub fn squeezed(&self, route: &str, bytes: usize) {
+    pub(crate) fn squeezed(&self, route: &str, bytes: usize) {
         self.telemetry.hub.window_squeezed(route, bytes);
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct OwnReadPermit {
 
 impl Counts {
     /// None yet.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Counts {
             most: AtomicUsize::new(limits.topics),
             most_of_owner: AtomicUsize::new(limits.topics_per_principal),
@@ -71,24 +71,24 @@ impl Counts {
     }
 
     /// Other limits.
-    pub fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits) {
         self.most.store(limits.topics, Ordering::Relaxed);
         let of_owner = limits.topics_per_principal;
         self.most_of_owner.store(of_owner, Ordering::Relaxed);
     }
 
     /// Topics now.
-    pub fn topics(&self) -> usize {
+    pub(crate) fn topics(&self) -> usize {
         self.topics.load(Ordering::Relaxed)
     }
 
     /// A number for a topic that has just lost its last subscriber.
-    pub fn next_idle(&self) -> u64 {
+    pub(crate) fn next_idle(&self) -> u64 {
         self.idled.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Counts one topic more, where there is room.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         let most = self.most.load(Ordering::Relaxed);
         let more = |topics: usize| (topics < most).then_some(topics + 1);
         let taken = (self.topics).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -96,7 +96,11 @@ impl Counts {
     }
 
     /// For the topic that [`Counts::take`] has counted.
-    pub fn permit(self: &Arc<Self>, owner: OwnerPermit, own_read: Option<OwnReadPermit>) -> Permit {
+    pub(crate) fn permit(
+        self: &Arc<Self>,
+        owner: OwnerPermit,
+        own_read: Option<OwnReadPermit>,
+    ) -> Permit {
         Permit {
             counts: self.clone(),
             owner,
@@ -105,7 +109,7 @@ impl Counts {
     }
 
     /// Room for one own read more of this upstream.
-    pub fn permit_of_own_read(self: &Arc<Self>, upstream: &str) -> Option<OwnReadPermit> {
+    pub(crate) fn permit_of_own_read(self: &Arc<Self>, upstream: &str) -> Option<OwnReadPermit> {
         let mut own_reads = lock(&self.own_reads);
         let count = own_reads.entry(upstream.to_owned()).or_default();
         let has_room = *count < OWN_READS;
@@ -119,7 +123,7 @@ impl Counts {
     }
 
     /// Room for one topic more of this target's owner; else the owner's topic that idles longest, if any.
-    pub fn permit_of_owner(
+    pub(crate) fn permit_of_owner(
         self: &Arc<Self>,
         target: &Target,
     ) -> Result<OwnerPermit, Option<(Rank, Arc<Topic>)>> {
@@ -139,7 +143,7 @@ impl Counts {
     }
 
     /// The same without asking whether there is room.
-    pub fn grant_to_owner(self: &Arc<Self>, target: &Target, owner: Owner) -> OwnerPermit {
+    pub(crate) fn grant_to_owner(self: &Arc<Self>, target: &Target, owner: Owner) -> OwnerPermit {
         let owning = owning(target, owner);
         if let Some(owning) = &owning {
             let mut owners = self.owners.lock(self.owners.of(owning));
@@ -154,19 +158,19 @@ impl Counts {
 
 impl Permit {
     /// Counts against another owner.
-    pub fn pass_on(&mut self, owner: OwnerPermit) {
+    pub(crate) fn pass_on(&mut self, owner: OwnerPermit) {
         self.owner = owner;
     }
 
     /// Its topic may be given up from now on, for the owner's next.
-    pub fn idle(&self, rank: Rank, topic: &Arc<Topic>) {
+    pub(crate) fn idle(&self, rank: Rank, topic: &Arc<Topic>) {
         self.owner.with_owned(|owned| {
             owned.idle.insert(rank, topic.clone());
         });
     }
 
     /// Its topic has a subscriber again, or is gone.
-    pub fn rouse(&self, rank: Rank) {
+    pub(crate) fn rouse(&self, rank: Rank) {
         self.owner.with_owned(|owned| {
             owned.idle.remove(&rank);
         });

@@ -27,7 +27,7 @@ struct Mark {
 }
 
 impl Marks {
-    pub fn of(&self, event: &Event) -> u64 {
+    pub(crate) fn of(&self, event: &Event) -> u64 {
         let Event {
             id,
             has_own_id,
@@ -46,7 +46,7 @@ pub(super) fn has_place(event: &Event) -> bool {
 
 impl Delivered {
     /// An event goes out; its mark, where that may say where the shared log stands.
-    pub fn deliver(&mut self, event: &Event, marks: &Marks) -> Option<u64> {
+    pub(crate) fn deliver(&mut self, event: &Event, marks: &Marks) -> Option<u64> {
         if event.kind != Kind::Event {
             return None;
         }
@@ -60,7 +60,7 @@ impl Delivered {
     }
 
     /// What was delivered after the one event with this mark; `None` where it was not, or more than once.
-    pub fn after(&self, mark: u64) -> Option<VecDeque<u64>> {
+    pub(crate) fn after(&self, mark: u64) -> Option<VecDeque<u64>> {
         let mut found = (self.newest.iter().enumerate())
             .filter(|(_, delivered)| delivered.has_place && delivered.mark == mark);
         let (at, _) = found.next()?;

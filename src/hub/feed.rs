@@ -22,7 +22,7 @@ pub trait Feed: Send + Sync + 'static {
 }
 
 /// Makes the feed of a target; given by `app`.
-pub type Feeds = Box<dyn Fn(Arc<Target>) -> Box<dyn Feed> + Send + Sync>;
+pub(crate) type Feeds = Box<dyn Fn(Arc<Target>) -> Box<dyn Feed> + Send + Sync>;
 
 /// Starts the feeds of topics, each in a task of its own.
 pub(super) fn starter(feeds: Feeds) -> Starter {

@@ -7,7 +7,7 @@ mod document;
 pub(super) mod entries;
 pub(super) mod index;
 pub(super) mod lineage;
-pub mod stream;
+pub(crate) mod stream;
 pub(super) mod transfer;
 
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(super) enum Spare {
 }
 
 impl History {
-    pub fn new(ch: u32, epoch: Epoch, stream: Stream) -> Self {
+    pub(crate) fn new(ch: u32, epoch: Epoch, stream: Stream) -> Self {
         History {
             ch,
             lineage: Lineage::new(epoch),
@@ -67,16 +67,16 @@ impl History {
     }
 
     /// Names what leads to the entries that come from now on.
-    pub fn set_cause(&mut self, cause: Option<Arc<Cause>>) {
+    pub(crate) fn set_cause(&mut self, cause: Option<Arc<Cause>>) {
         self.cause = cause;
     }
 
     /// Offset of the newest entry, 0 before the first.
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.entries.head()
     }
 
-    pub fn position(&self, offset: u64) -> Position {
+    pub(crate) fn position(&self, offset: u64) -> Position {
         Position {
             epoch: self.lineage.epochs().now,
             offset,
@@ -84,101 +84,101 @@ impl History {
     }
 
     /// Which writer may append.
-    pub fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         self.lineage.writer()
     }
 
     /// Oldest offset that is kept.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.entries.first()
     }
 
     /// Oldest offset that may be replayed.
-    pub fn window(&self) -> u64 {
+    pub(crate) fn window(&self) -> u64 {
         self.window
     }
 
     /// Newest offset that is a gap or a snapshot: a replay that holds one is no plain one.
-    pub fn last_break(&self) -> u64 {
+    pub(crate) fn last_break(&self) -> u64 {
         self.last_gap.max(self.document.last_snapshot)
     }
 
-    pub fn last_gap(&self) -> u64 {
+    pub(crate) fn last_gap(&self) -> u64 {
         self.last_gap
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// Nothing is appended any more.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.closed = true;
     }
 
     /// Bytes of memory that it takes: the entries, and the document where none of the entries shares it.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         let newest = [self.document.last_snapshot, self.head()];
         let newest = newest.into_iter().filter_map(|at| self.entries.get(at));
         self.entries.held() + self.document.held(newest)
     }
 
     /// The parsed form and the encodings that were made of this entry are kept with it from now on.
-    pub fn recount(&mut self, event: &Event) {
+    pub(crate) fn recount(&mut self, event: &Event) {
         self.entries.recount(event);
     }
 
     /// Whether a reader that has not taken the oldest entry needs it.
-    pub fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         self.entries.oldest().is_some_and(|entry| entry.readers > 0)
     }
 
     /// Entries and bytes of the replay window.
-    pub fn replayable(&self) -> (usize, usize) {
+    pub(crate) fn replayable(&self) -> (usize, usize) {
         let Queue { messages, bytes } = self.entries.waiting(self.window - 1);
         (messages as usize, bytes as usize)
     }
 
     /// Everything that is kept, oldest first.
-    pub fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
         self.entries.iter()
     }
 
     /// The document's text as of the head.
-    pub fn document(&self) -> Option<&Data> {
+    pub(crate) fn document(&self) -> Option<&Data> {
         self.document.newest().map(|(data, _)| data)
     }
 
     /// See [`Stream`].
-    pub fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 
     /// Another connection to the backend stands; what was lost before it has been reported.
-    pub fn connected(&mut self, connection: Connection, head_at: Instant) {
+    pub(crate) fn connected(&mut self, connection: Connection, head_at: Instant) {
         let head = self.head();
         self.stream.connected(connection, head_at, head);
     }
 
     /// The backend has nothing more for the clients that brought the id.
-    pub fn end_brought(&mut self, end: End) {
+    pub(crate) fn end_brought(&mut self, end: End) {
         self.stream.end_brought(end);
     }
 
     /// What a client gets that comes without a position.
-    pub fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
+    pub(crate) fn newcomer(&self, join: Join, now: Instant) -> Newcomer {
         self.stream.newcomer(join, now, self.window, self.head())
     }
 
     /// Appends one publish.
-    pub fn append(&mut self, drafts: Vec<Draft>, at: Instant) {
+    pub(crate) fn append(&mut self, drafts: Vec<Draft>, at: Instant) {
         for draft in drafts {
             self.push(Kind::Event, draft, at);
         }
     }
 
     /// Appends a gap, and the document behind it where there is one: no client is left with a gap only.
-    pub fn append_gap(&mut self, why: GapWhy, at: Instant) {
+    pub(crate) fn append_gap(&mut self, why: GapWhy, at: Instant) {
         let from = self.position(self.head());
         self.push(Kind::Gap { from, why }, nothing(), at);
         self.last_gap = self.head();
@@ -186,7 +186,7 @@ impl History {
     }
 
     /// Keeps the document, and appends what is emitted for it; the whole document where `drafts` is `None`.
-    pub fn append_document(&mut self, data: Data, drafts: Option<Vec<Draft>>, at: Instant) {
+    pub(crate) fn append_document(&mut self, data: Data, drafts: Option<Vec<Draft>>, at: Instant) {
         let is_first = self.document.set(data, at);
         match drafts {
             Some(drafts) if !is_first => self.append(drafts, at),
@@ -195,13 +195,13 @@ impl History {
     }
 
     /// The document as of the head.
-    pub fn snapshot(&mut self) -> Option<Arc<Event>> {
+    pub(crate) fn snapshot(&mut self) -> Option<Arc<Event>> {
         let head = self.position(self.head());
         self.document.snapshot(self.ch, head)
     }
 
     /// A gap for one subscriber, beside the log.
-    pub fn gap(&self, from: Position, to: u64, why: GapWhy, at: Instant) -> Arc<Event> {
+    pub(crate) fn gap(&self, from: Position, to: u64, why: GapWhy, at: Instant) -> Arc<Event> {
         let kind = Kind::Gap { from, why };
         Arc::new(Event::new(self.ch, self.position(to), kind, nothing(), at))
     }
@@ -209,7 +209,7 @@ impl History {
     /// The position at which a client goes on whose newest event showed this id. It may have seen any of the events that
     /// show it, so it goes on at the first of them: after that event where it bears the id, before it where it only shows
     /// it. `None` where that event may be gone.
-    pub fn find_id(&self, id: &str) -> Option<u64> {
+    pub(crate) fn find_id(&self, id: &str) -> Option<u64> {
         let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
         let mut kept = self.events();
         let index = kept.position(|event| event.id.as_deref() == Some(id))? as u64;
@@ -223,12 +223,12 @@ impl History {
     }
 
     /// Whether this position has been given to an event, here or in the process that this log comes from.
-    pub fn knows(&mut self, position: Position) -> bool {
+    pub(crate) fn knows(&mut self, position: Position) -> bool {
         self.lineage.knows(position, self.entries.head())
     }
 
     /// Moves up over gaps that follow directly: one gap before what comes next is enough.
-    pub fn beyond_gaps(&self, mut cursor: u64) -> u64 {
+    pub(crate) fn beyond_gaps(&self, mut cursor: u64) -> u64 {
         while let Some(event) = self.entries.get(cursor + 1)
             && matches!(event.kind, Kind::Gap { .. })
         {
@@ -238,7 +238,7 @@ impl History {
     }
 
     /// See [`Entries::read`].
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         cursor: &mut Cursor,
         out: &mut Vec<Arc<Event>>,
@@ -255,38 +255,38 @@ impl History {
     }
 
     /// See [`Entries::hold`].
-    pub fn hold(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn hold(&mut self, cursor: &mut Cursor) {
         self.entries.hold(cursor);
     }
 
     /// See [`Entries::let_go`].
-    pub fn let_go(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn let_go(&mut self, cursor: &mut Cursor) {
         self.entries.let_go(cursor);
     }
 
     /// See [`Entries::move_to`].
-    pub fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
+    pub(crate) fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
         self.entries.move_to(cursor, offset);
     }
 
     /// Whether more waits behind `offset` than this.
-    pub fn is_further_behind(&self, offset: u64, allowed: Queue) -> bool {
+    pub(crate) fn is_further_behind(&self, offset: u64, allowed: Queue) -> bool {
         let waiting = self.waiting(offset);
         waiting.messages > allowed.messages || waiting.bytes > allowed.bytes
     }
 
     /// See [`Entries::has_lost`].
-    pub fn has_lost(&self, cursor: u64) -> bool {
+    pub(crate) fn has_lost(&self, cursor: u64) -> bool {
         self.entries.has_lost(cursor)
     }
 
     /// See [`Entries::waiting`].
-    pub fn waiting(&self, cursor: u64) -> Queue {
+    pub(crate) fn waiting(&self, cursor: u64) -> Queue {
         self.entries.waiting(cursor)
     }
 
     /// Lets go of what is older than the replay window and needed by no reader.
-    pub fn trim(&mut self, replay: &Replay, now: Instant) {
+    pub(crate) fn trim(&mut self, replay: &Replay, now: Instant) {
         while let Some(event) = self.entries.get(self.window) {
             let Queue { messages, bytes } = self.entries.waiting(self.window - 1);
             let age = now.saturating_duration_since(event.at);
@@ -300,7 +300,7 @@ impl History {
     }
 
     /// Lets go of what was kept for readers beyond the window and is needed by none any more; whether there was something.
-    pub fn drop_unneeded(&mut self) -> bool {
+    pub(crate) fn drop_unneeded(&mut self) -> bool {
         let before = self.first();
         while self.first() < self.window && self.has_unneeded() {
             self.drop_oldest();
@@ -309,7 +309,7 @@ impl History {
     }
 
     /// Lets go of everything up to `offset` that no reader needs, the replay window with it.
-    pub fn forget(&mut self, offset: u64) {
+    pub(crate) fn forget(&mut self, offset: u64) {
         while self.first() <= offset && self.has_unneeded() {
             self.drop_oldest();
         }
@@ -322,7 +322,7 @@ impl History {
     }
 
     /// Lets go of the oldest entries, as far as they may be spared, until `excess` bytes are free or one entry is left.
-    pub fn squeeze(&mut self, excess: usize, spare: Spare) {
+    pub(crate) fn squeeze(&mut self, excess: usize, spare: Spare) {
         let may_go = |entry: &Entry| match spare {
             Spare::Unneeded => entry.readers == 0,
             Spare::Left(since) => entry.readers == 0 || entry.event.at < since,

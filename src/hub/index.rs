@@ -18,11 +18,11 @@ const OVER: usize = 4;
 
 pub(super) struct Topics {
     /// No new ones come: another process takes over.
-    pub is_closed: bool,
+    pub(crate) is_closed: bool,
     /// To the task that announces new topics to another process.
-    pub newcomers: Option<mpsc::Sender<Arc<Topic>>>,
+    pub(crate) newcomers: Option<mpsc::Sender<Arc<Topic>>>,
     /// The routes in force; `None` before the first reload.
-    pub routes: Option<Arc<Routes>>,
+    pub(crate) routes: Option<Arc<Routes>>,
     counts: Arc<Counts>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     /// Those without subscribers.
@@ -47,14 +47,14 @@ pub(super) type Routes = HashMap<Arc<str>, (Arc<str>, Arc<Route>)>;
 /// What comes of a topic that is over.
 pub(super) struct Retired {
     /// A linger task is wanted.
-    pub lingers: bool,
+    pub(crate) lingers: bool,
     /// An older one at its place that made room.
-    pub removed: Option<Arc<Topic>>,
+    pub(crate) removed: Option<Arc<Topic>>,
 }
 
 impl Topics {
     /// None yet.
-    pub fn new(counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>) -> Self {
         Topics {
             is_closed: false,
             newcomers: None,
@@ -66,19 +66,19 @@ impl Topics {
     }
 
     /// All topics.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Topic>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Topic>> {
         let seats = self.at.values().flatten();
         seats.map(|seat| &seat.topic)
     }
 
     /// The topic with this key that goes on.
-    pub fn get(&self, key: &TopicKey) -> Option<Arc<Topic>> {
+    pub(crate) fn get(&self, key: &TopicKey) -> Option<Arc<Topic>> {
         let seats = self.at.get(&key.place)?;
         Some(seats.get(current(seats, key)?)?.topic.clone())
     }
 
     /// The topic with this key that a client means. It comes to it now, unless it would become its owner, and has no permit.
-    pub fn enter(
+    pub(crate) fn enter(
         &mut self,
         key: &TopicKey,
         start: &Start,
@@ -116,7 +116,7 @@ impl Topics {
     }
 
     /// Where a topic's owner has left and others are there, it counts against one of those.
-    pub fn pass_on(&mut self, topic: &Topic) {
+    pub(crate) fn pass_on(&mut self, topic: &Topic) {
         let counts = self.counts.clone();
         if let Some(seat) = self.seat_of(topic)
             && let Some(next) = topic.presence.pass_on()
@@ -132,13 +132,13 @@ impl Topics {
     }
 
     /// The number of the topic that was at this place before a reload and still has subscribers.
-    pub fn channel(&self, place: &Place) -> Option<u32> {
+    pub(crate) fn channel(&self, place: &Place) -> Option<u32> {
         let mut seats = self.at.get(place)?.iter().rev();
         let seat = seats.find(|seat| seat.over.is_none())?;
         Some(seat.topic.ch)
     }
 
-    pub fn insert(&mut self, topic: Arc<Topic>, permit: Permit) {
+    pub(crate) fn insert(&mut self, topic: Arc<Topic>, permit: Permit) {
         let seats = self.at.entry(topic.key.place.clone()).or_default();
         seats.push(Seat {
             topic,
@@ -150,7 +150,7 @@ impl Topics {
     }
 
     /// The last subscriber has gone; whether a linger task is wanted.
-    pub fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
+    pub(crate) fn vacate(&mut self, topic: &Arc<Topic>) -> bool {
         let number = self.counts.next_idle();
         let Some(seat) = self.seat_of(topic) else {
             return false;
@@ -167,7 +167,7 @@ impl Topics {
     }
 
     /// A topic is over, and stays for clients that resume it.
-    pub fn retire(&mut self, topic: &Arc<Topic>) -> Retired {
+    pub(crate) fn retire(&mut self, topic: &Arc<Topic>) -> Retired {
         let mut retired = Retired {
             lingers: false,
             removed: None,
@@ -198,7 +198,7 @@ impl Topics {
 
     /// Takes a topic out of the index, to be closed; `None` where it is out already.
     #[must_use]
-    pub fn remove(&mut self, topic: &Topic) -> Option<Arc<Topic>> {
+    pub(crate) fn remove(&mut self, topic: &Topic) -> Option<Arc<Topic>> {
         let seats = self.at.get_mut(&topic.key.place)?;
         let mut found = seats.iter();
         let index = found.position(|seat| std::ptr::eq(&*seat.topic, topic))?;
@@ -214,13 +214,13 @@ impl Topics {
     }
 
     /// The same, where it still has no subscriber since that moment.
-    pub fn remove_idle(&mut self, topic: &Topic, rank: Rank) -> Option<Arc<Topic>> {
+    pub(crate) fn remove_idle(&mut self, topic: &Topic, rank: Rank) -> Option<Arc<Topic>> {
         self.idle.get(&rank)?;
         self.remove(topic)
     }
 
     /// Where this topic has no subscriber, its linger time begins anew.
-    pub fn linger_anew(&mut self, topic: &Topic) {
+    pub(crate) fn linger_anew(&mut self, topic: &Topic) {
         if let Some(seat) = self.seat_of(topic)
             && let Some((_, since)) = &mut seat.idle
         {
@@ -229,7 +229,7 @@ impl Topics {
     }
 
     /// Since when this topic is over, or has no subscriber. Where it goes on for a subscriber, its linger task is over.
-    pub fn idle_since(&mut self, topic: &Topic) -> Option<Instant> {
+    pub(crate) fn idle_since(&mut self, topic: &Topic) -> Option<Instant> {
         let seat = self.seat_of(topic)?;
         let since = seat.over.or(seat.idle.map(|(_, since)| since));
         seat.lingering = since.is_some();
@@ -237,13 +237,13 @@ impl Topics {
     }
 
     /// The idle topic that is to be given up first.
-    pub fn idlest(&self) -> Option<(Rank, Arc<Topic>)> {
+    pub(crate) fn idlest(&self) -> Option<(Rank, Arc<Topic>)> {
         let (rank, topic) = self.idle.first_key_value()?;
         Some((*rank, topic.clone()))
     }
 
     /// The route in force that reads what this topic reads. Before the first reload that is the topic's own.
-    pub fn route_of(&self, topic: &Topic) -> Option<Arc<Route>> {
+    pub(crate) fn route_of(&self, topic: &Topic) -> Option<Arc<Route>> {
         let Some(routes) = &self.routes else {
             return Some(topic.route.load_full());
         };

@@ -8,7 +8,7 @@ use crate::event::{Position, State};
 #[derive(Clone, Debug)]
 pub struct TopicInfo {
     /// Route name.
-    pub route: Arc<str>,
+    pub(crate) route: Arc<str>,
     /// Path and query.
     pub path: String,
     /// Scope word.
@@ -18,15 +18,15 @@ pub struct TopicInfo {
     /// Head.
     pub at: Position,
     /// Following its backend.
-    pub state: State,
+    pub(crate) state: State,
     /// Source kind: `sse` or `poll`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Unix seconds of the last success.
-    pub last_ok: Option<u64>,
+    pub(crate) last_ok: Option<u64>,
     /// Polled, and without a subscriber that wants to know: the backend is not asked.
     pub is_idle: bool,
     /// Entries in the replay window.
-    pub events: usize,
+    pub(crate) events: usize,
     /// Bytes of the replay window.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }

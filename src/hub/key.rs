@@ -22,7 +22,7 @@ pub struct Owner(pub [u64; 2]);
 
 impl Owner {
     /// A client that cannot be distinguished from others: only the node's own cap holds for it.
-    pub const UNKNOWN: Owner = Owner([0; 2]);
+    pub(crate) const UNKNOWN: Owner = Owner([0; 2]);
 }
 
 impl Default for Owner {
@@ -44,7 +44,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Their principal where no policy verifies them: the credentials themselves. All clients without credentials are one principal.
-    pub fn principal(&self) -> Principal {
+    pub(crate) fn principal(&self) -> Principal {
         let mut hash = Sha256::new();
         for part in [&self.cookie, &self.authorization] {
             let bytes = part.as_ref().map(HeaderValue::as_bytes);
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Credentials {
 const LONGEST_ID: usize = 16 * 1024;
 
 /// An event id as the value of `Last-Event-ID`; `None` where it cannot be one.
-pub fn last_event_id(id: &str) -> Option<HeaderValue> {
+pub(crate) fn last_event_id(id: &str) -> Option<HeaderValue> {
     let is_possible = !id.is_empty() && id.len() <= LONGEST_ID;
     is_possible.then(|| HeaderValue::from_bytes(id.as_bytes()).ok())?
 }
@@ -91,17 +91,17 @@ pub enum Scope {
 
 impl Scope {
     /// Whether several principals read one answer: what looks private in it is for none of them.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Scope::Public) || self.is_pooled()
     }
 
     /// Whether one of several principals reads for all of them: what is refused to it may be granted to another.
-    pub fn is_pooled(&self) -> bool {
+    pub(crate) fn is_pooled(&self) -> bool {
         matches!(self, Scope::Claims(_) | Scope::Authenticated(_))
     }
 
     /// The word in the admin API.
-    pub fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Scope::Public => "public",
             Scope::User(_) => "user",
@@ -136,7 +136,7 @@ pub struct Target {
 /// A topic's identity. Pace and limits of the route are no part of it, so that a reload which
 /// changes those keeps topic and epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicKey {
+pub(crate) struct TopicKey {
     /// What clients name, and whose it is.
     pub(super) place: Arc<Place>,
     /// What the route reads there, as [`Route::reads`] writes it.
@@ -162,7 +162,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The same with another path and query.
-    pub fn at(&self, url: String) -> Place {
+    pub(crate) fn at(&self, url: String) -> Place {
         Place {
             url,
             ..self.clone()
@@ -172,7 +172,7 @@ impl Place {
 
 impl TopicKey {
     /// The key of the topic that this target is read by.
-    pub fn of(target: &Target) -> Self {
+    pub(crate) fn of(target: &Target) -> Self {
         let method = match &target.route.source {
             Some(Source::Poll(poll)) => poll.method.clone(),
             Some(Source::Sse(_)) | None => Method::GET,
@@ -216,8 +216,8 @@ impl TopicKey {
 
 /// A topic that has begun in another process, and what it is read with until a subscriber comes.
 pub(super) struct Identity {
-    pub key: TopicKey,
-    pub target: Arc<Target>,
-    pub credentials: Credentials,
-    pub epoch: Epoch,
+    pub(crate) key: TopicKey,
+    pub(crate) target: Arc<Target>,
+    pub(crate) credentials: Credentials,
+    pub(crate) epoch: Epoch,
 }

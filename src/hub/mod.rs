@@ -18,7 +18,7 @@ mod private_answers;
 mod publisher;
 mod query_splits;
 mod registry;
-pub mod replication;
+pub(crate) mod replication;
 mod reserved;
 mod resume;
 mod role;
@@ -40,16 +40,21 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use feed::{Feed, Feeds};
-pub use history::stream::Connection;
-pub use info::TopicInfo;
-pub use key::{Credentials, Owner, Principal, Scope, Target, TopicKey, last_event_id};
-pub use publisher::{DocumentChange, Fenced, Publication, Publisher};
-pub use query_splits::Split;
-pub use reserved::Reserved;
-pub use role::{Checkpoint, Request};
-pub use subscriber::{Joined, Subscriber};
-pub use types::{Limits, Phase, Progress, Start};
+pub use feed::Feed;
+pub(crate) use feed::Feeds;
+pub(crate) use history::stream::Connection;
+pub(crate) use info::TopicInfo;
+pub use key::{Credentials, Owner, Principal, Scope, Target};
+pub(crate) use key::{TopicKey, last_event_id};
+pub(crate) use publisher::{DocumentChange, Fenced};
+pub use publisher::{Publication, Publisher};
+pub(crate) use query_splits::Split;
+pub(crate) use reserved::Reserved;
+pub(crate) use role::{Checkpoint, Request};
+pub(crate) use subscriber::Joined;
+pub use subscriber::Subscriber;
+pub use types::{Limits, Start};
+pub(crate) use types::{Phase, Progress};
 pub use wake::WakeFlag;
 
 use registry::Registry;
@@ -133,46 +138,46 @@ impl Hub {
 
     /// Gives every topic whose route is still read the same way its new pace and limits. The others keep
     /// running until their subscribers have left, and then do not linger.
-    pub fn reconcile(&self, routes: &[Arc<Route>]) {
+    pub(crate) fn reconcile(&self, routes: &[Arc<Route>]) {
         self.node.reconcile(routes);
     }
 
     /// Other limits. Windows above the budget are let go soon; topics above a cap stay, and no new ones come until there is room.
-    pub fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits) {
         self.node.set_limits(limits);
     }
 
     /// No bytes yet, which may grow to what `limits.memory` has room for beside the logs.
-    pub fn reserve(&self) -> Reserved {
+    pub(crate) fn reserve(&self) -> Reserved {
         Reserved::nothing(self.node.clone())
     }
 
     /// Bytes that all replay windows hold.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.node.budget.held()
     }
 
     /// What the system leaves room for, in bytes, beside the budget of [`Hub::set_limits`]. What is above it is let go at once,
     /// the largest windows first; subscribers that lag into them overrun.
-    pub fn set_ceiling(&self, bytes: usize) {
+    pub(crate) fn set_ceiling(&self, bytes: usize) {
         self.node.set_ceiling(bytes);
     }
 
     /// Triggers the poll of every topic for which `matches` says so (`refresh_on`).
-    pub fn refresh(&self, matches: impl Fn(&Target) -> bool) {
+    pub(crate) fn refresh(&self, matches: impl Fn(&Target) -> bool) {
         for topic in self.node.all_of(matches) {
             topic.replica.refresh();
         }
     }
 
     /// Begins to export every topic that another process may have.
-    pub fn export(&self) -> Exports {
+    pub(crate) fn export(&self) -> Exports {
         Exports::begin(&self.node)
     }
 
     /// Follows another process with a topic. `None` where it is none of ours: the route reads something else now, the topic is
     /// there already, or there is no room. A client that comes for it then gets a new one.
-    pub fn follow(
+    pub(crate) fn follow(
         &self,
         number: u64,
         topic: &TopicRecord,
@@ -184,12 +189,12 @@ impl Hub {
 
     /// From now on there are no new topics: a client that wants one is refused, because this process leaves. Also ends what
     /// [`Hub::export`] began for those that come.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.node.set_closed(true);
     }
 
     /// There may be new topics again.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.node.set_closed(false);
     }
 }

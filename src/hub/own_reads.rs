@@ -26,7 +26,7 @@ pub(super) enum Own {
 /// A request of one subscriber's own.
 pub(super) struct Reading {
     /// Its place in the topic of its own.
-    pub reader: Subscriber,
+    pub(crate) reader: Subscriber,
     delivered: Delivered,
     marks: Marks,
 }

@@ -17,7 +17,7 @@ pub(super) struct Presence {
     /// Those present, and those that are about to be.
     count: AtomicUsize,
     /// Those among them that wait for what the backend says of the id that they brought.
-    pub awaiting: AtomicUsize,
+    pub(crate) awaiting: AtomicUsize,
     /// Those of them that have not paused.
     active: AtomicUsize,
     /// Notifies when there is one again.
@@ -31,7 +31,7 @@ pub(super) struct Presence {
 
 impl Presence {
     /// No subscriber yet, of a topic that counts against this owner.
-    pub fn new(owner: Owner, is_pooled: bool) -> Self {
+    pub(crate) fn new(owner: Owner, is_pooled: bool) -> Self {
         Presence {
             is_pooled,
             count: AtomicUsize::new(0),
@@ -45,17 +45,17 @@ impl Presence {
     }
 
     /// Subscribers that are present, or expected.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
     /// One more subscriber counts from now on, and will attach: the topic stays. Under its shard's lock.
-    pub fn expect(&self) {
+    pub(crate) fn expect(&self) {
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The slot of a subscriber that was expected, and whether none of those that are present is the owner's.
-    pub fn attach(
+    pub(crate) fn attach(
         &self,
         signal: Arc<WakeFlag>,
         credentials: Credentials,
@@ -70,7 +70,7 @@ impl Presence {
     }
 
     /// How many are left, and whether none of those that are present is the owner's.
-    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
+    pub(crate) fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         let lacks_owner = self.with_listeners(|listeners| {
             listeners.detach(slot);
             listeners.lacks_owner()
@@ -96,54 +96,54 @@ impl Presence {
 
     /// The client against whose number of topics it counts: the one that it was made for, or another subscriber once that
     /// one has left.
-    pub fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> Owner {
         lock(&self.listeners).owner()
     }
 
     /// A client without others beside it owns it from now on; under its shard's lock only, which keeps the numbers.
-    pub fn set_owner(&self, owner: Owner) {
+    pub(crate) fn set_owner(&self, owner: Owner) {
         lock(&self.listeners).set_owner(owner);
     }
 
     /// See [`Subscribers::pass_on`]; under its shard's lock only, which keeps the numbers.
-    pub fn pass_on(&self) -> Option<Owner> {
+    pub(crate) fn pass_on(&self) -> Option<Owner> {
         lock(&self.listeners).pass_on()
     }
 
     /// One more subscriber wants what is published.
-    pub fn rouse(&self) {
+    pub(crate) fn rouse(&self) {
         if self.active.fetch_add(1, Ordering::AcqRel) == 0 {
             self.attention.notify_waiters();
         }
     }
 
     /// One subscriber less wants what is published.
-    pub fn drowse(&self) {
+    pub(crate) fn drowse(&self) {
         self.active.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Whether a subscriber wants what is published.
-    pub fn is_attended(&self) -> bool {
+    pub(crate) fn is_attended(&self) -> bool {
         self.active.load(Ordering::Acquire) > 0
     }
 
     /// Resolves when there may be one again, from this call on.
-    pub fn attention(&self) -> impl Future<Output = ()> {
+    pub(crate) fn attention(&self) -> impl Future<Output = ()> {
         self.attention.notified()
     }
 
     /// What one subscriber has brought.
-    pub fn credentials_of(&self, slot: u32) -> Credentials {
+    pub(crate) fn credentials_of(&self, slot: u32) -> Credentials {
         lock(&self.listeners).credentials_of(slot)
     }
 
     /// A subscriber has newer credentials.
-    pub fn renew(&self, slot: u32, credentials: Credentials) {
+    pub(crate) fn renew(&self, slot: u32, credentials: Credentials) {
         lock(&self.listeners).renew(slot, credentials);
     }
 
     /// The credentials to read with until a subscriber brings others; a pool's reader is waited for.
-    pub fn remember(&self, credentials: Credentials) {
+    pub(crate) fn remember(&self, credentials: Credentials) {
         let mut listeners = lock(&self.listeners);
         match self.is_pooled {
             true => listeners.await_reader(credentials),
@@ -152,17 +152,17 @@ impl Presence {
     }
 
     /// A pool's reader from another process has had its time to come.
-    pub fn stop_awaiting(&self) {
+    pub(crate) fn stop_awaiting(&self) {
         self.with_listeners(Subscribers::stop_awaiting);
     }
 
     /// Whether several principals share the topic.
-    pub fn is_pooled(&self) -> bool {
+    pub(crate) fn is_pooled(&self) -> bool {
         self.is_pooled
     }
 
     /// Resolves when a pool's reader has gone and another subscriber is here.
-    pub async fn reader_gone(&self) {
+    pub(crate) async fn reader_gone(&self) {
         if !self.is_pooled {
             return std::future::pending().await;
         }
@@ -172,12 +172,12 @@ impl Presence {
     }
 
     /// See [`Subscribers::credentials`].
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         lock(&self.listeners).credentials()
     }
 
     /// The credentials of the next request.
-    pub fn ask_as(&self) -> Credentials {
+    pub(crate) fn ask_as(&self) -> Credentials {
         let mut listeners = lock(&self.listeners);
         match self.is_pooled {
             true => listeners.ask_as(),
@@ -186,14 +186,14 @@ impl Presence {
     }
 
     /// See [`Subscribers::granted`].
-    pub fn granted(&self) {
+    pub(crate) fn granted(&self) {
         if self.is_pooled {
             lock(&self.listeners).granted();
         }
     }
 
     /// See [`Subscribers::refused`].
-    pub fn refused(&self, end: &End) -> bool {
+    pub(crate) fn refused(&self, end: &End) -> bool {
         // Before the slots are woken.
         self.has_refused.store(true, Ordering::Release);
         let (refused, signals) = {
@@ -206,13 +206,13 @@ impl Presence {
     }
 
     /// See [`Subscribers::refusal`]; no lock where no subscriber was refused.
-    pub fn refusal(&self, slot: u32) -> Option<End> {
+    pub(crate) fn refusal(&self, slot: u32) -> Option<End> {
         let has_refused = self.has_refused.load(Ordering::Acquire);
         has_refused.then(|| lock(&self.listeners).refusal(slot))?
     }
 
     /// The signals of those present.
-    pub fn signals(&self) -> WakeFlags {
+    pub(crate) fn signals(&self) -> WakeFlags {
         lock(&self.listeners).signals()
     }
 }

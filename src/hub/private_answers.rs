@@ -21,7 +21,7 @@ pub(super) struct Alarms {
 
 impl Alarms {
     /// Reports by `tell`, which says whether it could, unless the same was reported of this topic last.
-    pub fn raise(&self, target: &Target, reason: &'static str, tell: impl FnOnce() -> bool) {
+    pub(crate) fn raise(&self, target: &Target, reason: &'static str, tell: impl FnOnce() -> bool) {
         let mark = self.mark(target);
         let is_known = self.lock().get(&mark) == Some(&reason);
         if is_known || !tell() {
@@ -36,7 +36,7 @@ impl Alarms {
     }
 
     /// The backend has answered for all.
-    pub fn lower(&self, target: &Target) {
+    pub(crate) fn lower(&self, target: &Target) {
         if self.has_told.load(Ordering::Acquire) {
             let mark = self.mark(target);
             self.lock().remove(&mark);
@@ -44,14 +44,14 @@ impl Alarms {
     }
 
     /// The configuration may be another.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut told = self.lock();
         told.clear();
         self.has_told.store(false, Ordering::Release);
     }
 
     #[cfg(test)]
-    pub fn remembered(&self) -> usize {
+    pub(crate) fn remembered(&self) -> usize {
         self.lock().len()
     }
 

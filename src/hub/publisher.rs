@@ -45,48 +45,48 @@ impl Publisher {
     }
 
     /// What to read.
-    pub fn target(&self) -> &Arc<Target> {
+    pub(crate) fn target(&self) -> &Arc<Target> {
         &self.topic.target
     }
 
     /// The route as the newest configuration has it: pace and limits change under a running feed.
-    pub fn route(&self) -> Arc<Route> {
+    pub(crate) fn route(&self) -> Arc<Route> {
         self.topic.route.load_full()
     }
 
     /// Credentials of a present subscriber (the newest; of a pool one that stays its reader), or of the last one while lingering. Those of
     /// a public topic are always empty.
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         self.topic.presence.ask_as()
     }
 
     /// The backend has granted the last request.
-    pub fn granted(&self) {
+    pub(crate) fn granted(&self) {
         self.topic.presence.granted();
         self.node.alarms.lower(&self.topic.target);
     }
 
     /// The backend has refused the last request with this end. In a pool that may be its reader's own matter: true where the
     /// reader's subscriptions are over, and another present one's credentials are to be tried at once.
-    pub fn may_ask_as_another(&self, end: &End) -> bool {
+    pub(crate) fn may_ask_as_another(&self, end: &End) -> bool {
         let is_readers = matches!(end.code, Code::Unauthorized | Code::Forbidden);
         let presence = &self.topic.presence;
         presence.is_pooled() && is_readers && presence.refused(end)
     }
 
     /// Resolves when a pool's reader has left, or was sent away, and another subscriber is present to read for.
-    pub async fn reader_gone(&self) {
+    pub(crate) async fn reader_gone(&self) {
         self.topic.presence.reader_gone().await;
     }
 
     /// The `Last-Event-ID` that the first subscriber brought, where the topic is new and the backend has not answered.
-    pub fn brought_id(&self) -> Option<Arc<str>> {
+    pub(crate) fn brought_id(&self) -> Option<Arc<str>> {
         self.topic.with_log(|log| log.stream().asked().cloned())
     }
 
     /// A connection to the backend stands, whose head came at this instant; to be said before what comes of it is published,
     /// and after what was lost before it.
-    pub fn connected(&self, connection: Connection, head_at: Instant) {
+    pub(crate) fn connected(&self, connection: Connection, head_at: Instant) {
         self.topic
             .with_log(|log| log.connected(connection, head_at));
         self.topic.replica.ring();
@@ -94,7 +94,7 @@ impl Publisher {
 
     /// The backend has nothing more for the clients that brought an id. False where it is over for all: no other client
     /// subscribes.
-    pub fn end_brought(&self, end: End) -> bool {
+    pub(crate) fn end_brought(&self, end: End) -> bool {
         let presence = &self.topic.presence;
         if presence.count() <= presence.awaiting.load(Ordering::Acquire) {
             return false;
@@ -105,13 +105,13 @@ impl Publisher {
     }
 
     /// Where to go on, where another process has read this topic before.
-    pub fn checkpoint(&self) -> Option<Checkpoint> {
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         self.topic.checkpoint()
     }
 
     /// Resolves when no other process publishes on this topic any more; to be called once the backend's stream is open. False
     /// where something may be missing between what that process read and this stream's beginning.
-    pub async fn take_over(&self) -> bool {
+    pub(crate) async fn take_over(&self) -> bool {
         self.topic.replica.lead_alone().await == Succession::Released
     }
 
@@ -159,7 +159,7 @@ impl Publisher {
     }
 
     /// What a source holds for a while counts against the memory budget, and windows give way to it: nothing yet.
-    pub fn reserve(&self) -> Reserved {
+    pub(crate) fn reserve(&self) -> Reserved {
         Reserved::nothing(self.node.clone())
     }
 
@@ -175,39 +175,39 @@ impl Publisher {
     }
 
     /// The topic follows its backend (again); also marks the time of the last success.
-    pub fn live(&self) {
+    pub(crate) fn live(&self) {
         self.topic.tell(self.topic.condition.live());
     }
 
     /// What clients hold may be stale. Subscriptions that still wait for the first response head are answered:
     /// while nothing is known of the backend there is no need to call this, a new topic is stale by itself (`connecting`).
-    pub fn stale(&self, why: &'static str) {
+    pub(crate) fn stale(&self, why: &'static str) {
         self.topic.tell(self.topic.condition.stale(why));
     }
 
     /// The reason why the data is stale has changed: clients that come later and operators get the new one. Clients that
     /// have the state already do not get it again.
-    pub fn explain(&self, why: &'static str) {
+    pub(crate) fn explain(&self, why: &'static str) {
         self.topic.tell(self.topic.condition.explain(why));
     }
 
     /// Ends every subscription for good, after what was published; the topic leaves the hub, and the feed is
     /// stopped where it next waits.
-    pub fn end(&self, end: End) {
+    pub(crate) fn end(&self, end: End) {
         if self.is_current() {
             self.node.end(&self.topic, end);
         }
     }
 
     /// A shared answer looked private: an alarm, and what the operator can do about it.
-    pub fn tripped(&self, reason: &'static str, fix: &str) {
+    pub(crate) fn tripped(&self, reason: &'static str, fix: &str) {
         let route = &self.topic.target.route.name;
         self.node.telemetry.hub.share_refused(route, reason);
         self.alarm(reason, fix);
     }
 
     /// A shared answer is for none of its clients: reported once, until a good one comes.
-    pub fn alarm(&self, reason: &'static str, fix: &str) {
+    pub(crate) fn alarm(&self, reason: &'static str, fix: &str) {
         let (target, node) = (&self.topic.target, &self.node);
         let tell = || {
             (node.telemetry)
@@ -219,32 +219,32 @@ impl Publisher {
 
     /// Whether the stream is lost, from now until it is open again. While the topic has no subscriber a new client
     /// gets another one, with a stream of its own; a client that resumes comes here.
-    pub fn set_lost(&self, is_lost: bool) {
+    pub(crate) fn set_lost(&self, is_lost: bool) {
         self.topic.condition.set_lost(is_lost);
     }
 
     /// Whether a subscriber is there that has not paused. Without one nothing has to be asked for.
-    pub fn is_attended(&self) -> bool {
+    pub(crate) fn is_attended(&self) -> bool {
         self.topic.is_attended()
     }
 
     /// Resolves when a subscriber is there that has not paused.
-    pub async fn attended(&self) {
+    pub(crate) async fn attended(&self) {
         self.topic.attended().await;
     }
 
     /// Nothing is asked any more until there is such a subscriber: it waits for what is said next of the backend.
-    pub fn rest(&self) {
+    pub(crate) fn rest(&self) {
         self.topic.rest();
     }
 
     /// Subscriptions that wait are answered; what there is may be stale.
-    pub fn unsure(&self) {
+    pub(crate) fn unsure(&self) {
         self.topic.tell(self.topic.condition.unsure());
     }
 
     /// Resolves when `refresh_on` asks for a poll now (at once if it did since the last call).
-    pub async fn refresh_asked(&self) {
+    pub(crate) async fn refresh_asked(&self) {
         self.topic.replica.refresh_asked().await;
     }
 }

@@ -19,7 +19,7 @@ const LONGEST: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Route name.
-    pub route: Arc<str>,
+    pub(crate) route: Arc<str>,
     /// The parameter's name, decoded.
     pub parameter: String,
     /// So many topics are the same but for its value.

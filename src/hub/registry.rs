@@ -41,28 +41,28 @@ pub(super) type Starter =
     Box<dyn Fn(&Arc<Registry>, &Arc<Topic>, Writer) -> AbortHandle + Send + Sync>;
 
 pub(super) struct Registry {
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// What the logs of all topics may hold together.
-    pub budget: Arc<Budget>,
-    pub squeeze: Squeeze,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) squeeze: Squeeze,
     starter: Starter,
     key: fn(&Target) -> TopicKey,
     channels: AtomicU32,
     /// What the log has said of answers that are not for all.
-    pub alarms: Alarms,
+    pub(crate) alarms: Alarms,
     /// Notifies when linger times may be others.
-    pub repaced: Arc<Notify>,
+    pub(crate) repaced: Arc<Notify>,
     /// Numbers own reads.
     own_reads: AtomicU64,
     /// Whether a task trims windows by age.
-    pub sweeping: AtomicBool,
-    pub counts: Arc<Counts>,
+    pub(crate) sweeping: AtomicBool,
+    pub(crate) counts: Arc<Counts>,
     /// Each is taken before any lock of a topic, and before any of the counts'.
-    pub topics: Shards<Topics>,
+    pub(crate) topics: Shards<Topics>,
 }
 
 impl Registry {
-    pub fn new(
+    pub(crate) fn new(
         limits: Limits,
         starter: Starter,
         telemetry: Arc<Telemetry>,
@@ -87,17 +87,17 @@ impl Registry {
     }
 
     /// Which shard topics with this key lie in.
-    pub fn shard_of(&self, key: &TopicKey) -> usize {
+    pub(crate) fn shard_of(&self, key: &TopicKey) -> usize {
         self.topics.of(&key.place)
     }
 
     /// The shard of this topic.
-    pub fn beside(&self, topic: &Topic) -> MutexGuard<'_, Topics> {
+    pub(crate) fn beside(&self, topic: &Topic) -> MutexGuard<'_, Topics> {
         self.topics.lock(topic.shard)
     }
 
     /// The target's topic and a slot among its listeners; made, and its feed started, where there is none.
-    pub fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         target: Arc<Target>,
         credentials: Credentials,
@@ -187,7 +187,7 @@ impl Registry {
     ///
     /// # Errors
     /// `too_many_subs` above the caps.
-    pub fn read_own(
+    pub(crate) fn read_own(
         self: &Arc<Self>,
         shared: &Topic,
         target: Arc<Target>,
@@ -225,7 +225,11 @@ impl Registry {
 
     /// Adds a topic of another process, which has no subscriber yet; `None` where it is there already or
     /// there is no room.
-    pub fn adopt(self: &Arc<Self>, identity: Identity, leader: Leader) -> Option<Arc<Topic>> {
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        identity: Identity,
+        leader: Leader,
+    ) -> Option<Arc<Topic>> {
         let Identity {
             key,
             target,
@@ -295,7 +299,7 @@ impl Registry {
     }
 
     /// Starts a topic's feed, unless it runs, and never that of a topic that is over.
-    pub fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
+    pub(crate) fn start(self: &Arc<Self>, topic: &Arc<Topic>) {
         topic.replica.start(|| {
             // A caller that closes it, or lets another process lead, stops the feed after this.
             let (is_closed, writer) = topic.with_log(|log| (log.is_closed(), log.writer()));
@@ -305,7 +309,7 @@ impl Registry {
 
     /// Adds to a topic's log, keeps the memory budget and wakes the subscribers; false where nothing is added, because the topic
     /// is over or another one writes.
-    pub fn extend(
+    pub(crate) fn extend(
         &self,
         topic: &Topic,
         writer: Writer,

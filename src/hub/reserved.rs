@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::registry::Registry;
 
 /// Bytes that are counted as long as this is there.
-pub struct Reserved {
+pub(crate) struct Reserved {
     node: Arc<Registry>,
     bytes: usize,
 }
@@ -17,7 +17,7 @@ impl Reserved {
     }
 
     /// Counts so many bytes instead; false where there is no room for more.
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let has_room = more == 0 || self.node.squeeze.reserve(more, || self.node.all());
         if has_room {

@@ -16,17 +16,17 @@ use crate::event::{Event, GapWhy, Position};
 /// A cursor's new place.
 pub(super) struct ResumePoint {
     /// Everything up to here counts as handed out.
-    pub cursor: u64,
+    pub(crate) cursor: u64,
     /// Whether the replay is complete and plain: no gap, no snapshot in it.
-    pub recovered: bool,
+    pub(crate) recovered: bool,
     /// The loss to report.
-    pub lost: Option<GapWhy>,
+    pub(crate) lost: Option<GapWhy>,
     /// At most one gap, then at most one snapshot.
-    pub prelude: Vec<Arc<Event>>,
+    pub(crate) prelude: Vec<Arc<Event>>,
     /// It is to begin with a request of its own.
-    pub reads_own: bool,
+    pub(crate) reads_own: bool,
     /// The backend has not said whether it goes on after the id that this one brought.
-    pub awaits: bool,
+    pub(crate) awaits: bool,
 }
 
 /// Finds the place for a new subscription. `join` says what it gets where it names none.

@@ -11,7 +11,7 @@ use crate::event::Event;
 
 /// Which process publishes on a topic.
 #[derive(Clone)]
-pub enum Role {
+pub(crate) enum Role {
     /// This process.
     Owner(Succession),
     /// Another one.
@@ -20,7 +20,7 @@ pub enum Role {
 
 /// How this process came to own a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Succession {
+pub(crate) enum Succession {
     /// The topic began here.
     First,
     /// The leader has released it, and had sent everything before.
@@ -30,7 +30,7 @@ pub enum Succession {
 }
 
 /// The way to the process that leads a topic.
-pub struct Leader {
+pub(crate) struct Leader {
     number: u64,
     requests: mpsc::Sender<Request>,
     /// Notifies when it leads no longer.
@@ -39,7 +39,7 @@ pub struct Leader {
 
 /// What a follower wants of the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// The backend's stream is open here: release this topic.
     Release(u64),
     /// A write was observed: poll this topic now.
@@ -48,20 +48,20 @@ pub enum Request {
 
 /// Where a feed begins that goes on as another process's did.
 #[derive(Clone, Debug)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// The newest id that the stream itself has sent.
-    pub last_event_id: Option<Arc<str>>,
+    pub(crate) last_event_id: Option<Arc<str>>,
     /// The newest document.
-    pub document: Option<bytes::Bytes>,
+    pub(crate) document: Option<bytes::Bytes>,
     /// What is kept, oldest first.
-    pub events: Vec<Arc<Event>>,
+    pub(crate) events: Vec<Arc<Event>>,
     /// The backend had answered.
-    pub was_open: bool,
+    pub(crate) was_open: bool,
 }
 
 impl Leader {
     /// The process that answers these requests, where the topic has this number.
-    pub fn new(number: u64, requests: mpsc::Sender<Request>) -> Self {
+    pub(crate) fn new(number: u64, requests: mpsc::Sender<Request>) -> Self {
         Leader {
             number,
             requests,
@@ -70,12 +70,12 @@ impl Leader {
     }
 
     /// Asks for a poll.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         self.ask(Request::Refresh);
     }
 
     /// Asks for the topic.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.ask(Request::Release);
     }
 
@@ -86,7 +86,7 @@ impl Leader {
 }
 
 /// A topic's role and feed, both of which another one may replace.
-pub struct Replica {
+pub(crate) struct Replica {
     state: Mutex<State>,
     /// Asks the feed for a poll.
     refresh: Notify,
@@ -110,7 +110,7 @@ enum Feed {
 
 impl Replica {
     /// Of a topic that begins here.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Replica {
             state: Mutex::new(State {
                 role: Role::Owner(Succession::First),
@@ -123,12 +123,12 @@ impl Replica {
     }
 
     /// Which process publishes now.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         lock(&self.state).role.clone()
     }
 
     /// The process that publishes, where that is another one.
-    pub fn leader(&self) -> Option<Arc<Leader>> {
+    pub(crate) fn leader(&self) -> Option<Arc<Leader>> {
         match &lock(&self.state).role {
             Role::Follower(leader) => Some(leader.clone()),
             Role::Owner(_) => None,
@@ -136,19 +136,19 @@ impl Replica {
     }
 
     /// Whether another process publishes.
-    pub fn is_follower(&self) -> bool {
+    pub(crate) fn is_follower(&self) -> bool {
         matches!(lock(&self.state).role, Role::Follower(_))
     }
 
     /// Another process publishes from now on. The feed of before is stopped.
-    pub fn follow(&self, leader: Leader) {
+    pub(crate) fn follow(&self, leader: Leader) {
         let mut state = lock(&self.state);
         state.role = Role::Follower(Arc::new(leader));
         state.stop();
     }
 
     /// This process publishes from now on, unless it did before. A feed that runs already goes on.
-    pub fn lead(&self, succession: Succession) {
+    pub(crate) fn lead(&self, succession: Succession) {
         let mut state = lock(&self.state);
         let Role::Follower(leader) = &state.role else {
             return;
@@ -160,7 +160,7 @@ impl Replica {
     }
 
     /// Resolves when no other process publishes, which is asked to stop; how that came about.
-    pub async fn lead_alone(&self) -> Succession {
+    pub(crate) async fn lead_alone(&self) -> Succession {
         if let Some(leader) = self.leader() {
             leader.release();
         }
@@ -182,7 +182,7 @@ impl Replica {
     }
 
     /// Asks for a poll of the process that publishes.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         match self.leader() {
             Some(leader) => leader.refresh(),
             None => self.refresh.notify_one(),
@@ -190,12 +190,12 @@ impl Replica {
     }
 
     /// Resolves when a poll is asked for, of this process.
-    pub async fn refresh_asked(&self) {
+    pub(crate) async fn refresh_asked(&self) {
         self.refresh.notified().await;
     }
 
     /// Runs a feed, unless one runs.
-    pub fn start(&self, run: impl FnOnce() -> Option<AbortHandle>) {
+    pub(crate) fn start(&self, run: impl FnOnce() -> Option<AbortHandle>) {
         let number = {
             let mut state = lock(&self.state);
             if !matches!(state.feed, Feed::None) {
@@ -218,17 +218,17 @@ impl Replica {
     }
 
     /// Stops the feed.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         lock(&self.state).stop();
     }
 
     /// The signal that there is something to export.
-    pub fn exporter(&self) -> Arc<WakeFlag> {
+    pub(crate) fn exporter(&self) -> Arc<WakeFlag> {
         self.exporter.get_or_init(Arc::default).clone()
     }
 
     /// There may be something to export.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if let Some(exporter) = self.exporter.get() {
             exporter.ring();
         }

@@ -12,7 +12,7 @@ pub(super) struct Shards<T> {
 }
 
 impl<T> Shards<T> {
-    pub fn new(make: impl Fn() -> T) -> Self {
+    pub(crate) fn new(make: impl Fn() -> T) -> Self {
         Shards {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::new(make())),
@@ -20,17 +20,17 @@ impl<T> Shards<T> {
     }
 
     /// Which shard a key belongs to.
-    pub fn of(&self, key: &impl Hash) -> usize {
+    pub(crate) fn of(&self, key: &impl Hash) -> usize {
         self.hasher.hash_one(key) as usize % SHARDS
     }
 
     /// One shard, whose number [`Shards::of`] gave.
-    pub fn lock(&self, shard: usize) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, T> {
         lock(&self.shards[shard % SHARDS])
     }
 
     /// All of them, one after the other: none is locked while the next is.
-    pub fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.shards.iter().map(lock)
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct SharedLog {
 }
 
 impl SharedLog {
-    pub fn new(log: History, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(log: History, budget: Arc<Budget>) -> Self {
         SharedLog {
             head: AtomicU64::new(log.head()),
             epoch: AtomicU32::new(log.position(0).epoch.0),
@@ -35,15 +35,15 @@ impl SharedLog {
         }
     }
 
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
     }
 
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    pub fn position(&self, offset: u64) -> Position {
+    pub(crate) fn position(&self, offset: u64) -> Position {
         Position {
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
             offset,
@@ -51,12 +51,17 @@ impl SharedLog {
     }
 
     /// Looks at the log, or moves cursors; for what adds entries there is [`SharedLog::extend`].
-    pub fn with<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         look(&mut lock(&self.log))
     }
 
     /// As [`History::read`]; what was kept for this reader alone goes with it.
-    pub fn read(&self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+    pub(crate) fn read(
+        &self,
+        cursor: &mut Cursor,
+        out: &mut Vec<Arc<Event>>,
+        count: usize,
+    ) -> Progress {
         let mut log = lock(&self.log);
         let progress = log.read(cursor, out, count);
         if log.drop_unneeded() {
@@ -66,7 +71,11 @@ impl SharedLog {
     }
 
     /// Lets the log go of what is too old or too much, then looks at it.
-    pub fn trimmed<T>(&self, replay: &Replay, look: impl FnOnce(&mut History, Instant) -> T) -> T {
+    pub(crate) fn trimmed<T>(
+        &self,
+        replay: &Replay,
+        look: impl FnOnce(&mut History, Instant) -> T,
+    ) -> T {
         let mut log = lock(&self.log);
         let now = now();
         log.trim(replay, now);
@@ -75,7 +84,7 @@ impl SharedLog {
     }
 
     /// Adds to the log; whether it has grown. `None` where it is closed or another one writes, and nothing is added.
-    pub fn extend(
+    pub(crate) fn extend(
         &self,
         writer: Writer,
         replay: &Replay,
@@ -93,21 +102,21 @@ impl SharedLog {
     }
 
     /// See [`History::forget`].
-    pub fn forget(&self, offset: u64) {
+    pub(crate) fn forget(&self, offset: u64) {
         let mut log = lock(&self.log);
         log.forget(offset);
         self.settle(&log);
     }
 
     /// See [`History::recount`].
-    pub fn recount(&self, event: &Event) {
+    pub(crate) fn recount(&self, event: &Event) {
         let mut log = lock(&self.log);
         log.recount(event);
         self.settle(&log);
     }
 
     /// Frees up to `excess` bytes, the oldest entries first and down to the newest. Readers that need them overrun.
-    pub fn squeeze(&self, excess: usize, spare: Spare) -> usize {
+    pub(crate) fn squeeze(&self, excess: usize, spare: Spare) -> usize {
         let mut log = lock(&self.log);
         let before = log.held();
         log.squeeze(excess, spare);

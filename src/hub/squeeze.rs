@@ -23,7 +23,7 @@ pub(super) struct Squeeze {
 
 impl Squeeze {
     /// Nothing was sought yet.
-    pub fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Squeeze {
             budget,
             last_round: Mutex::default(),
@@ -31,7 +31,7 @@ impl Squeeze {
     }
 
     /// Frees what is above the budget, as [`Squeeze::largest`] does.
-    pub fn keep(&self, publishing: &Topic, all: impl FnOnce() -> Vec<Arc<Topic>>) {
+    pub(crate) fn keep(&self, publishing: &Topic, all: impl FnOnce() -> Vec<Arc<Topic>>) {
         let Some(excess) = self.budget.excess() else {
             return;
         };
@@ -58,7 +58,7 @@ impl Squeeze {
     /// Takes what is above the budget from the largest topics, so that none of them is left with more than another: first what
     /// no reader needs, then what readers have left waiting. What a reader has not come to yet stays, unless the system has no room
     /// for it. Returns what the largest are left with.
-    pub fn largest(&self, mut topics: Vec<Arc<Topic>>) -> usize {
+    pub(crate) fn largest(&self, mut topics: Vec<Arc<Topic>>) -> usize {
         self.squeeze_down(&mut topics, Spare::Unneeded);
         self.squeeze_down(&mut topics, self.budget.spare(now()))
     }
@@ -101,7 +101,7 @@ impl Squeeze {
     }
 
     /// Counts `bytes` beside the logs, which give way; false, and nothing is counted, where there is no room all the same.
-    pub fn reserve(&self, bytes: usize, all: impl FnOnce() -> Vec<Arc<Topic>>) -> bool {
+    pub(crate) fn reserve(&self, bytes: usize, all: impl FnOnce() -> Vec<Arc<Topic>>) -> bool {
         self.budget.recount(0, bytes);
         if self.budget.is_exceeded() {
             self.largest(all());

@@ -21,12 +21,12 @@ pub struct Joined {
     /// The cursor.
     pub subscriber: Subscriber,
     /// The head at joining; replay is `after`+1 … `at`.
-    pub at: Position,
+    pub(crate) at: Position,
     /// True when everything after the asked position will be delivered, and as plain events: no gap,
     /// no snapshot. Never true for [`Start::Live`], which asks for nothing.
-    pub recovered: bool,
+    pub(crate) recovered: bool,
     /// What goes out before the log: at most one gap, then at most one snapshot.
-    pub prelude: Vec<Arc<Event>>,
+    pub(crate) prelude: Vec<Arc<Event>>,
 }
 
 /// A cursor into one topic. Dropping it leaves the topic.
@@ -99,35 +99,35 @@ impl Subscriber {
     }
 
     /// The channel number of the topic.
-    pub fn ch(&self) -> u32 {
+    pub(crate) fn ch(&self) -> u32 {
         self.topic.ch
     }
 
     /// What the topic reads, as it was when the topic began.
-    pub fn target(&self) -> &Arc<Target> {
+    pub(crate) fn target(&self) -> &Arc<Target> {
         &self.topic.target
     }
 
     /// The last position handed out (or the place where the subscription began).
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         let current = self.current();
         current.topic.log.position(current.cursor.offset)
     }
 
     /// The channel's head.
-    pub fn head(&self) -> Position {
+    pub(crate) fn head(&self) -> Position {
         let topic = &self.current().topic;
         topic.log.position(topic.log.head())
     }
 
     /// How it ended where the backend has refused these very credentials, though the topic goes on with others': nothing more is
     /// for this subscriber.
-    pub fn refusal(&self) -> Option<End> {
+    pub(crate) fn refusal(&self) -> Option<End> {
         self.topic.presence.refusal(self.slot)
     }
 
     /// Where the topic stands.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match (self.topic.phase(), self.reading()) {
             // Its own request brings what the backend had to say.
             (Phase::Ended(end), Some(reading)) if end.code == Code::UpstreamClosed => {
@@ -147,7 +147,7 @@ impl Subscriber {
     /// What the backend has said since the subscription began, where it concerns this one only: a gap where its stream does not
     /// go on after the id that this one brought, or where a request of its own is not answered. To be asked before anything is
     /// sent; the channel's head may be another then.
-    pub fn settle(&mut self) -> Vec<Arc<Event>> {
+    pub(crate) fn settle(&mut self) -> Vec<Arc<Event>> {
         if self.awaits {
             let brought = self.topic.with_log(|log| log.stream().brought().clone());
             let cursor = self.cursor.offset;
@@ -179,7 +179,7 @@ impl Subscriber {
     }
 
     /// The state, where the client has another; marks it as sent. A new client believes it is live.
-    pub fn state_change(&mut self) -> Option<State> {
+    pub(crate) fn state_change(&mut self) -> Option<State> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.state_change();
         }
@@ -191,17 +191,17 @@ impl Subscriber {
     }
 
     /// Takes over the state that the client has of another topic, so that it gets the difference.
-    pub fn take_over(&mut self, elsewhere: &Subscriber) {
+    pub(crate) fn take_over(&mut self, elsewhere: &Subscriber) {
         self.told_live = elsewhere.current().told_live;
     }
 
     /// The credentials that this subscriber brought, or has renewed.
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         self.topic.presence.credentials_of(self.slot)
     }
 
     /// The client has newer credentials: the topic's next request goes with them. A public topic has none.
-    pub fn renew(&self, credentials: Credentials) {
+    pub(crate) fn renew(&self, credentials: Credentials) {
         if self.topic.target.scope != Scope::Public {
             if let Some(reading) = self.reading() {
                 reading.reader.renew(credentials.clone());
@@ -212,7 +212,7 @@ impl Subscriber {
 
     /// Wants nothing until [`Subscriber::resume`]: a source that only this one would be asked for may rest, and nothing is kept
     /// for it but the replay window.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         if !std::mem::replace(&mut self.is_paused, true) {
             self.topic.presence.drowse();
             self.let_go();
@@ -220,7 +220,7 @@ impl Subscriber {
     }
 
     /// Wants again what is published.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         if std::mem::take(&mut self.is_paused) {
             self.topic.with_log(|log| log.hold(&mut self.cursor));
             if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
@@ -232,7 +232,7 @@ impl Subscriber {
     }
 
     /// Nothing is kept for it any more until it reads again: its client takes next to nothing.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             reading.reader.let_go();
         }
@@ -240,12 +240,12 @@ impl Subscriber {
     }
 
     /// Whether [`Subscriber::let_go`] was called and nothing read since.
-    pub fn is_let_go(&self) -> bool {
+    pub(crate) fn is_let_go(&self) -> bool {
         !self.current().cursor.is_held()
     }
 
     /// Cheap (no lock): whether a read would give anything.
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         let is_behind = self.topic.log.head() > self.cursor.offset;
         is_behind
             || self
@@ -254,14 +254,14 @@ impl Subscriber {
     }
 
     /// How many entries, and bytes, wait behind the cursor.
-    pub fn waiting(&self) -> Queue {
+    pub(crate) fn waiting(&self) -> Queue {
         let current = self.current();
         let offset = current.cursor.offset;
         current.topic.with_log(|log| log.waiting(offset))
     }
 
     /// Whether more is kept for it than this.
-    pub fn is_further_behind(&self, allowed: Queue) -> bool {
+    pub(crate) fn is_further_behind(&self, allowed: Queue) -> bool {
         let own = self.reading().map(|reading| &reading.reader);
         if own.is_some_and(|own| own.is_further_behind(allowed)) {
             return true;
@@ -272,14 +272,14 @@ impl Subscriber {
     }
 
     /// Whether what comes next is no longer kept.
-    pub fn has_lost(&self) -> bool {
+    pub(crate) fn has_lost(&self) -> bool {
         let current = self.current();
         let offset = current.cursor.offset;
         current.topic.with_log(|log| log.has_lost(offset))
     }
 
     /// What was read of an entry is kept with it, and takes more memory from now on.
-    pub fn recount(&self, event: &Event) {
+    pub(crate) fn recount(&self, event: &Event) {
         self.current().topic.log.recount(event);
     }
 
@@ -299,7 +299,7 @@ impl Subscriber {
 
     /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
     /// snapshot instead of the entries (the cursor is then at the head). Nothing is returned where nothing is lost.
-    pub fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
+    pub(crate) fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.skip_with_gap();
         }
@@ -310,7 +310,7 @@ impl Subscriber {
     }
 
     /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
-    pub fn go_on(&mut self) -> Vec<Arc<Event>> {
+    pub(crate) fn go_on(&mut self) -> Vec<Arc<Event>> {
         if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.go_on();
         }
@@ -321,7 +321,7 @@ impl Subscriber {
     /// Goes to the head; returns the current document as a snapshot where the topic has one (coalescing: no loss), else `None` and the cursor stays.
     ///
     /// Also `None` where the cursor is at the head, and where a gap waits that the client has to get.
-    pub fn skip_to_document(&mut self) -> Option<Arc<Event>> {
+    pub(crate) fn skip_to_document(&mut self) -> Option<Arc<Event>> {
         self.topic.with_log(|log| {
             let offset = self.cursor.offset;
             if offset == log.head() || log.last_gap() > offset {

@@ -57,14 +57,14 @@ struct Held {
 #[derive(Default)]
 pub(super) struct Refused {
     /// Subscribers whose subscription is over, to be woken.
-    pub slots: Vec<u32>,
+    pub(crate) slots: Vec<u32>,
     /// The credentials of another subscriber are to be tried, once.
-    pub has_another: bool,
+    pub(crate) has_another: bool,
 }
 
 impl Subscribers {
     /// Those of a topic that counts against `owner`.
-    pub fn of(owner: Owner) -> Self {
+    pub(crate) fn of(owner: Owner) -> Self {
         Subscribers {
             owner,
             ..Subscribers::default()
@@ -72,7 +72,12 @@ impl Subscribers {
     }
 
     /// Takes a slot.
-    pub fn attach(&mut self, signal: Arc<WakeFlag>, credentials: Credentials, owner: Owner) -> u32 {
+    pub(crate) fn attach(
+        &mut self,
+        signal: Arc<WakeFlag>,
+        credentials: Credentials,
+        owner: Owner,
+    ) -> u32 {
         let credentials = self.hold(credentials);
         self.of_owner += usize::from(owner == self.owner);
         let listener = Some(Listener { owner, credentials });
@@ -91,7 +96,7 @@ impl Subscribers {
     }
 
     /// Gives a slot back.
-    pub fn detach(&mut self, slot: u32) {
+    pub(crate) fn detach(&mut self, slot: u32) {
         let Some(listener) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
             return;
         };
@@ -109,7 +114,7 @@ impl Subscribers {
     }
 
     /// A present client has newer credentials: the next request goes with them.
-    pub fn renew(&mut self, slot: u32, credentials: Credentials) {
+    pub(crate) fn renew(&mut self, slot: u32, credentials: Credentials) {
         if self.refusal(slot).is_some() {
             return;
         }
@@ -129,7 +134,7 @@ impl Subscribers {
 
     /// The credentials that the next request of a pool goes with: the reader's, else those of the subscriber that is here
     /// longest.
-    pub fn ask_as(&mut self) -> Credentials {
+    pub(crate) fn ask_as(&mut self) -> Credentials {
         let reader = self.pool.reader.take();
         let reader = reader.filter(|reader| self.credentials.contains_key(reader));
         let longest = || {
@@ -143,12 +148,12 @@ impl Subscribers {
     }
 
     /// The backend has granted what was asked for last.
-    pub fn granted(&mut self) {
+    pub(crate) fn granted(&mut self) {
         self.pool.is_retrying = false;
     }
 
     /// The backend has refused the last request: the subscribers with the same credentials get this end.
-    pub fn refused(&mut self, end: &End) -> Refused {
+    pub(crate) fn refused(&mut self, end: &End) -> Refused {
         let mut refused = Refused::default();
         let Some(asked) = self.pool.asked.take() else {
             return refused;
@@ -170,24 +175,24 @@ impl Subscribers {
     }
 
     /// How a subscription ended whose credentials were refused, while the topic goes on.
-    pub fn refusal(&self, slot: u32) -> Option<End> {
+    pub(crate) fn refusal(&self, slot: u32) -> Option<End> {
         self.pool.refused.get(&slot).cloned()
     }
 
     /// Whether a pool's reader has gone, and another subscriber is here.
-    pub fn lacks_reader(&self) -> bool {
+    pub(crate) fn lacks_reader(&self) -> bool {
         let reader = self.pool.reader.as_ref();
         let is_gone = reader.is_some_and(|reader| !self.is_held(reader));
         is_gone && self.count() > self.pool.refused.len()
     }
 
     /// The reader in another process may still come to this one.
-    pub fn await_reader(&mut self, credentials: Credentials) {
+    pub(crate) fn await_reader(&mut self, credentials: Credentials) {
         self.pool.awaited = Some(self.hold(credentials));
     }
 
     /// They have had their time to come.
-    pub fn stop_awaiting(&mut self) {
+    pub(crate) fn stop_awaiting(&mut self) {
         if let Some(awaited) = self.pool.awaited.take() {
             self.release(&awaited);
         }
@@ -199,24 +204,24 @@ impl Subscribers {
     }
 
     /// Against whose number of topics this one counts.
-    pub fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> Owner {
         self.owner
     }
 
     /// Counts against this one, which comes where no subscriber is.
-    pub fn set_owner(&mut self, owner: Owner) {
+    pub(crate) fn set_owner(&mut self, owner: Owner) {
         self.owner = owner;
         let theirs = self.slots.iter().flatten();
         self.of_owner = theirs.filter(|listener| listener.owner == owner).count();
     }
 
     /// Whether subscribers are present, and none of them is the owner's.
-    pub fn lacks_owner(&self) -> bool {
+    pub(crate) fn lacks_owner(&self) -> bool {
         self.of_owner == 0 && self.count() > 0
     }
 
     /// Where the owner has left and others are present, one of them follows.
-    pub fn pass_on(&mut self) -> Option<Owner> {
+    pub(crate) fn pass_on(&mut self) -> Option<Owner> {
         if !self.lacks_owner() {
             return None;
         }
@@ -229,23 +234,23 @@ impl Subscribers {
     }
 
     /// Subscribers now.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// The signals of the subscribers that are present now.
-    pub fn signals(&self) -> WakeFlags {
+    pub(crate) fn signals(&self) -> WakeFlags {
         self.signals.clone()
     }
 
     /// The newest present subscriber's, else the last one's.
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         let newest = (self.credentials.iter()).max_by_key(|(_, held)| held.since);
         newest.map_or_else(Credentials::default, |(newest, _)| (**newest).clone())
     }
 
     /// One subscriber's own.
-    pub fn credentials_of(&self, slot: u32) -> Credentials {
+    pub(crate) fn credentials_of(&self, slot: u32) -> Credentials {
         let listener = self.slots.get(slot as usize).and_then(Option::as_ref);
         listener.map_or_else(Credentials::default, |listener| {
             (*listener.credentials).clone()
@@ -253,7 +258,7 @@ impl Subscribers {
     }
 
     /// Keeps credentials that no present client has brought.
-    pub fn remember(&mut self, credentials: Credentials) {
+    pub(crate) fn remember(&mut self, credentials: Credentials) {
         if self.credentials.is_empty() {
             let held = Held::default();
             self.credentials.insert(Arc::new(credentials), held);

@@ -25,25 +25,25 @@ use crate::event::{End, Epoch, GapWhy};
 use crate::telemetry::{Telemetry, TopicMeters};
 
 pub(super) struct Topic {
-    pub home: Arc<dyn Home>,
-    pub key: TopicKey,
+    pub(crate) home: Arc<dyn Home>,
+    pub(crate) key: TopicKey,
     /// Which of the node's shards it lies in.
-    pub shard: usize,
-    pub target: Arc<Target>,
-    pub ch: u32,
-    pub route: ArcSwap<Route>,
+    pub(crate) shard: usize,
+    pub(crate) target: Arc<Target>,
+    pub(crate) ch: u32,
+    pub(crate) route: ArcSwap<Route>,
     /// The configuration reads something else here now: no new subscriber comes, so it does not linger.
-    pub superseded: AtomicBool,
+    pub(crate) superseded: AtomicBool,
     /// Its role among the processes that have it, and its feed.
-    pub replica: Replica,
-    pub meters: TopicMeters,
+    pub(crate) replica: Replica,
+    pub(crate) meters: TopicMeters,
     /// Where its tasks run, whichever thread drops the last subscriber.
-    pub runtime: Handle,
+    pub(crate) runtime: Handle,
     // Each of these has a lock of its own, as the replica has, which is taken after the shard's where that is held. No two of them are
     // held at once.
-    pub log: SharedLog,
-    pub condition: Condition,
-    pub presence: Presence,
+    pub(crate) log: SharedLog,
+    pub(crate) condition: Condition,
+    pub(crate) presence: Presence,
 }
 
 /// Where topics lie, as their subscribers see it.
@@ -57,14 +57,14 @@ pub(super) trait Home: Send + Sync {
 
 /// What a new topic is made from.
 pub(super) struct TopicInit {
-    pub key: TopicKey,
-    pub shard: usize,
-    pub target: Arc<Target>,
-    pub ch: u32,
+    pub(crate) key: TopicKey,
+    pub(crate) shard: usize,
+    pub(crate) target: Arc<Target>,
+    pub(crate) ch: u32,
     /// The `Last-Event-ID` that its first subscriber brought.
-    pub brought_id: Option<Arc<str>>,
+    pub(crate) brought_id: Option<Arc<str>>,
     /// The epoch of a topic that has begun elsewhere.
-    pub epoch: Option<Epoch>,
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// Without the system's randomness an unpredictable number from the clock is good enough: an epoch is no secret, it only has to
@@ -74,7 +74,7 @@ pub(super) fn fresh_epoch() -> Epoch {
 }
 
 impl Topic {
-    pub fn new(
+    pub(crate) fn new(
         home: Arc<dyn Home>,
         birth: TopicInit,
         budget: Arc<Budget>,
@@ -110,26 +110,30 @@ impl Topic {
     }
 
     /// See [`SharedLog::with`].
-    pub fn with_log<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
+    pub(crate) fn with_log<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         self.log.with(look)
     }
 
     /// Lets the log go of what is too old or too much, then looks at it.
-    pub fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut History, Instant) -> T) -> T {
+    pub(crate) fn with_trimmed_log<T>(&self, look: impl FnOnce(&mut History, Instant) -> T) -> T {
         self.log.trimmed(&self.route.load().replay, look)
     }
 
     /// See [`SharedLog::extend`].
-    pub fn extend(&self, writer: Writer, add: impl FnOnce(&mut History, Instant)) -> Option<bool> {
+    pub(crate) fn extend(
+        &self,
+        writer: Writer,
+        add: impl FnOnce(&mut History, Instant),
+    ) -> Option<bool> {
         self.log.extend(writer, &self.route.load().replay, add)
     }
 
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.condition.phase()
     }
 
     /// Whether a client that begins like this can go on here: its place is known.
-    pub fn knows(&self, start: &Start) -> bool {
+    pub(crate) fn knows(&self, start: &Start) -> bool {
         match start {
             Start::Live => false,
             Start::After(at) | Start::Moved(at) => {
@@ -146,7 +150,7 @@ impl Topic {
 
     /// Whether clients that were cut off before its end can get the rest, once it has ended like this. A client that may
     /// not read, or met a fault of crossfade, asks anew.
-    pub fn outlives(&self, end: &End) -> bool {
+    pub(crate) fn outlives(&self, end: &End) -> bool {
         let is_over = matches!(
             end.code,
             Code::UpstreamClosed | Code::NotFound | Code::UpstreamDown
@@ -162,13 +166,13 @@ impl Topic {
     }
 
     /// Whether another process may have it: not where it is one connection's, or no client could resume it.
-    pub fn is_exportable(&self) -> bool {
+    pub(crate) fn is_exportable(&self) -> bool {
         self.is_resumable() && !matches!(self.target.scope, Scope::Connection(_))
     }
 
     /// Whether a client that begins like this gets another topic than this one, whose stream is lost and not asked for again while
     /// it has no subscriber: without crossfade the client would have got a new stream from the backend.
-    pub fn is_left_behind(&self, start: &Start) -> bool {
+    pub(crate) fn is_left_behind(&self, start: &Start) -> bool {
         let is_deserted = self.condition.is_lost() && self.presence.count() == 0;
         is_deserted
             && !self.replica.is_follower()
@@ -177,21 +181,21 @@ impl Topic {
     }
 
     /// Wakes those present where a change of the condition is for them to see.
-    pub fn tell(&self, is_seen: bool) {
+    pub(crate) fn tell(&self, is_seen: bool) {
         if is_seen {
             self.wake();
         }
     }
 
     /// A client that comes from now on waits for what the backend says next.
-    pub fn rest(&self) {
+    pub(crate) fn rest(&self) {
         if self.condition.rest() {
             self.replica.ring();
         }
     }
 
     /// It stands as the leader says.
-    pub fn set_status(&self, status: &Status) {
+    pub(crate) fn set_status(&self, status: &Status) {
         match status.is_open {
             true => self.tell(self.condition.set_status(status)),
             false => self.rest(),
@@ -199,7 +203,7 @@ impl Topic {
     }
 
     /// Nothing more comes. `end` is `None` where no subscriber is left.
-    pub fn close(&self, end: Option<End>) {
+    pub(crate) fn close(&self, end: Option<End>) {
         self.with_log(History::close);
         if let Some(end) = end {
             self.condition.end(end);
@@ -212,7 +216,7 @@ impl Topic {
     }
 
     /// See [`Presence::attach`].
-    pub fn attach(
+    pub(crate) fn attach(
         &self,
         signal: Arc<WakeFlag>,
         credentials: Credentials,
@@ -225,7 +229,7 @@ impl Topic {
     }
 
     /// See [`Presence::detach`].
-    pub fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
+    pub(crate) fn detach(&self, slot: u32, is_paused: bool) -> (usize, bool) {
         if !self.key.is_own_read() {
             self.meters.subscribers.dec();
         }
@@ -235,12 +239,12 @@ impl Topic {
     }
 
     /// Whether a subscriber wants what is published, here or at the process that this one follows.
-    pub fn is_attended(&self) -> bool {
+    pub(crate) fn is_attended(&self) -> bool {
         self.presence.is_attended() || self.replica.is_follower()
     }
 
     /// Resolves when [`Topic::is_attended`].
-    pub async fn attended(&self) {
+    pub(crate) async fn attended(&self) {
         loop {
             // Before the look, so that no subscriber comes unnoticed in between.
             let attention = self.presence.attention();
@@ -258,14 +262,14 @@ impl Topic {
     }
 
     /// Another process publishes from now on, which has everything that is here.
-    pub fn follow(&self, leader: Leader) {
+    pub(crate) fn follow(&self, leader: Leader) {
         // First, so that nothing is published any more by the feed that is stopped.
         self.with_log(History::follow);
         self.replica.follow(leader);
     }
 
     /// What a feed goes on from; `None` for a topic that this process has owned from its beginning.
-    pub fn checkpoint(&self) -> Option<Checkpoint> {
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         if matches!(self.replica.role(), Role::Owner(Succession::First)) {
             return None;
         }
@@ -279,13 +283,13 @@ impl Topic {
     }
 
     /// Subscribers get a gap.
-    pub fn count_gap(&self, why: GapWhy) {
+    pub(crate) fn count_gap(&self, why: GapWhy) {
         let route = &self.target.route.name;
         self.home.telemetry().hub.gap_told(route, why.as_str());
     }
 
     /// What the admin API shows.
-    pub fn info(&self) -> TopicInfo {
+    pub(crate) fn info(&self) -> TopicInfo {
         let (at, (events, bytes)) =
             self.with_trimmed_log(|log, _| (log.position(log.head()), log.replayable()));
         let (mut state, last_ok) = self.condition.state();
@@ -312,7 +316,7 @@ impl Topic {
     }
 
     /// Wakes all subscribers. No lock is held meanwhile: those that come or go do not wait for it.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.presence.signals().ring();
         self.replica.ring();
     }

@@ -31,17 +31,17 @@ struct Known {
 
 /// A condition as it is sent to another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The backend has answered, or is known not to.
-    pub is_open: bool,
+    pub(crate) is_open: bool,
     /// See [`crate::event::State::live`].
-    pub live: bool,
+    pub(crate) live: bool,
     /// See [`crate::event::State::why`].
-    pub why: Option<String>,
+    pub(crate) why: Option<String>,
     /// See [`crate::event::State::since`].
-    pub since: u64,
+    pub(crate) since: u64,
     /// Unix seconds of the last success.
-    pub last_ok: Option<u64>,
+    pub(crate) last_ok: Option<u64>,
 }
 
 const OPENING: u8 = 0;
@@ -50,7 +50,7 @@ const ENDED: u8 = 2;
 
 impl Condition {
     /// Nothing has been heard of the backend.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Condition {
             phase: AtomicU8::new(OPENING),
             has_lived: AtomicBool::new(false),
@@ -68,7 +68,7 @@ impl Condition {
         }
     }
 
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             OPENING => Phase::Opening,
             OPEN => Phase::Open,
@@ -80,21 +80,21 @@ impl Condition {
     }
 
     /// Whether the backend has not answered as it should, ever.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.phase() == Phase::Open && !self.has_lived.load(Ordering::Acquire)
     }
 
     /// Whether its stream is lost and not open again.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Relaxed)
     }
 
-    pub fn set_lost(&self, is_lost: bool) {
+    pub(crate) fn set_lost(&self, is_lost: bool) {
         self.is_lost.store(is_lost, Ordering::Relaxed);
     }
 
     /// The state where it has changed since `told`, with the number of the change.
-    pub fn state_since(&self, told: u32) -> Option<(u32, State)> {
+    pub(crate) fn state_since(&self, told: u32) -> Option<(u32, State)> {
         if self.version.load(Ordering::Acquire) == told {
             return None;
         }
@@ -104,18 +104,18 @@ impl Condition {
     }
 
     /// The state now, and when the backend answered last.
-    pub fn state(&self) -> (State, Option<u64>) {
+    pub(crate) fn state(&self) -> (State, Option<u64>) {
         let known = lock(&self.known);
         (known.state.clone(), known.last_ok)
     }
 
     #[must_use]
-    pub fn opened(&self) -> bool {
+    pub(crate) fn opened(&self) -> bool {
         self.change(|known| known.set_live())
     }
 
     #[must_use]
-    pub fn live(&self) -> bool {
+    pub(crate) fn live(&self) -> bool {
         self.change(|known| {
             known.last_ok = Some(unix_now());
             known.set_live();
@@ -123,13 +123,13 @@ impl Condition {
     }
 
     #[must_use]
-    pub fn stale(&self, why: &'static str) -> bool {
+    pub(crate) fn stale(&self, why: &'static str) -> bool {
         self.change(|known| known.set_stale(why))
     }
 
     /// Another reason for a state that clients have already.
     #[must_use]
-    pub fn explain(&self, why: &'static str) -> bool {
+    pub(crate) fn explain(&self, why: &'static str) -> bool {
         {
             let state = &mut lock(&self.known).state;
             if !state.live {
@@ -140,13 +140,13 @@ impl Condition {
     }
 
     /// A client that comes from now on waits for what the backend says next; whether that is new.
-    pub fn rest(&self) -> bool {
+    pub(crate) fn rest(&self) -> bool {
         self.shift(OPEN, OPENING)
     }
 
     /// Clients that wait are answered though nothing has been heard of the backend.
     #[must_use]
-    pub fn unsure(&self) -> bool {
+    pub(crate) fn unsure(&self) -> bool {
         self.change(|known| {
             if known.state.live {
                 known.set_stale("connecting");
@@ -155,7 +155,7 @@ impl Condition {
     }
 
     /// It is over like this, unless it was before.
-    pub fn end(&self, end: End) {
+    pub(crate) fn end(&self, end: End) {
         let mut known = lock(&self.known);
         if known.end.is_none() {
             known.end = Some(end);
@@ -164,7 +164,7 @@ impl Condition {
     }
 
     /// As it is sent to another process.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let is_open = self.phase.load(Ordering::Acquire) != OPENING;
         let known = lock(&self.known);
         Status {
@@ -178,7 +178,7 @@ impl Condition {
 
     /// As another process has sent it.
     #[must_use]
-    pub fn set_status(&self, status: &Status) -> bool {
+    pub(crate) fn set_status(&self, status: &Status) -> bool {
         let is_seen = self.change(|known| {
             known.state.live = status.live;
             known.state.why = match (&status.why, status.live) {

@@ -17,7 +17,7 @@ pub struct Limits {
 
 impl Limits {
     /// As the configuration says.
-    pub fn of(limits: &crate::config::Limits) -> Self {
+    pub(crate) fn of(limits: &crate::config::Limits) -> Self {
         Limits {
             memory: limits.memory,
             topics: limits.topics,
@@ -42,7 +42,7 @@ pub enum Start {
 
 /// How far a topic is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Nothing is known of the backend: not yet, or not any more after the topic was idle.
     Opening,
     /// It answered, or the feed said that it does not: subscriptions may be answered.

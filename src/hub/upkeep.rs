@@ -23,12 +23,12 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 impl Registry {
     /// All topics.
-    pub fn all(&self) -> Vec<Arc<Topic>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         self.all_of(|_| true)
     }
 
     /// All topics of targets that are meant.
-    pub fn all_of(&self, is_meant: impl Fn(&Target) -> bool) -> Vec<Arc<Topic>> {
+    pub(crate) fn all_of(&self, is_meant: impl Fn(&Target) -> bool) -> Vec<Arc<Topic>> {
         let mut all = Vec::new();
         for topics in self.topics.each() {
             let meant = topics.all().filter(|topic| is_meant(&topic.target));
@@ -38,7 +38,7 @@ impl Registry {
     }
 
     /// All topics, those that are over first; those that come from now on are shown to `newcomers`.
-    pub fn watch_births(&self, newcomers: &mpsc::Sender<Arc<Topic>>) -> Vec<Arc<Topic>> {
+    pub(crate) fn watch_births(&self, newcomers: &mpsc::Sender<Arc<Topic>>) -> Vec<Arc<Topic>> {
         let mut all = Vec::new();
         for mut topics in self.topics.each() {
             topics.newcomers = Some(newcomers.clone());
@@ -49,7 +49,7 @@ impl Registry {
     }
 
     /// Whether new topics are refused.
-    pub fn set_closed(&self, is_closed: bool) {
+    pub(crate) fn set_closed(&self, is_closed: bool) {
         for mut topics in self.topics.each() {
             topics.is_closed = is_closed;
             topics.newcomers = None;
@@ -57,7 +57,7 @@ impl Registry {
     }
 
     /// Room for one topic more. At a cap the topic that idles longest makes room; where none idles the answer is no.
-    pub fn permit(
+    pub(crate) fn permit(
         &self,
         owner: OwnerPermit,
         own_read: Option<OwnReadPermit>,
@@ -76,7 +76,7 @@ impl Registry {
     }
 
     /// The same at the cap of one owner on one route, where it is known whose the topic will be: their own make room.
-    pub fn permit_of_owner(&self, target: &Target) -> Result<OwnerPermit, Refusal> {
+    pub(crate) fn permit_of_owner(&self, target: &Target) -> Result<OwnerPermit, Refusal> {
         loop {
             match self.counts.permit_of_owner(target) {
                 Ok(permit) => return Ok(permit),
@@ -113,7 +113,7 @@ impl Registry {
 
     /// Gives topics their route's new pace and limits; those that are read differently now go with their last subscriber.
     /// Topics that come later get theirs from these routes too, whatever route their first client had in hand.
-    pub fn reconcile(&self, routes: &[Arc<Route>]) {
+    pub(crate) fn reconcile(&self, routes: &[Arc<Route>]) {
         self.alarms.forget();
         let routes = routes.iter().map(|route| {
             let named = (route.reads(), route.clone());
@@ -148,7 +148,7 @@ impl Registry {
     }
 
     /// Bounds all logs from without, beside the budget; what is above goes now, the largest first.
-    pub fn set_ceiling(&self, bytes: usize) {
+    pub(crate) fn set_ceiling(&self, bytes: usize) {
         self.budget.set_ceiling(bytes);
         if self.budget.is_exceeded() {
             self.squeeze.largest(self.all());
@@ -156,19 +156,19 @@ impl Registry {
     }
 
     /// Other limits; what is above the budget goes with the next publication or sweep.
-    pub fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits) {
         self.budget.set_memory(limits.memory);
         self.counts.set_limits(limits);
     }
 
     /// Waits out its linger time.
-    pub fn linger(self: &Arc<Self>, topic: &Arc<Topic>) {
+    pub(crate) fn linger(self: &Arc<Self>, topic: &Arc<Topic>) {
         let task = linger(Arc::downgrade(self), Arc::downgrade(topic));
         topic.runtime.spawn(task);
     }
 
     /// When a topic's linger time will be over; `None` where it is over, and the topic gone, or where a subscriber has come.
-    pub fn linger_deadline(&self, topic: &Topic) -> Option<Instant> {
+    pub(crate) fn linger_deadline(&self, topic: &Topic) -> Option<Instant> {
         let mut topics = self.beside(topic);
         let since = topics.idle_since(topic)?;
         // Clients of the process that still reads it will come here.
@@ -187,7 +187,7 @@ impl Registry {
     }
 
     /// Stops reading a topic without subscribers.
-    pub fn let_go(&self, topic: &Topic) {
+    pub(crate) fn let_go(&self, topic: &Topic) {
         let mut topics = self.beside(topic);
         if topic.presence.count() == 0 {
             let removed = topics.remove(topic);
@@ -197,12 +197,12 @@ impl Registry {
     }
 
     /// Clients of the other process may come from now on.
-    pub fn linger_anew(&self, topic: &Topic) {
+    pub(crate) fn linger_anew(&self, topic: &Topic) {
         self.beside(topic).linger_anew(topic);
     }
 
     /// Whether there is nothing to sweep; then the next topic starts another task.
-    pub fn may_stop_sweeping(&self) -> bool {
+    pub(crate) fn may_stop_sweeping(&self) -> bool {
         if self.counts.topics() > 0 {
             return false;
         }

@@ -15,14 +15,14 @@ pub struct WakeFlag {
 
 impl WakeFlag {
     /// Wakes the waiting task, now or when it next looks.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
     /// Whether it was notified since the last look; registers the task for the next notification.
-    pub fn poll_rung(&self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_rung(&self, cx: &mut Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.rung.swap(false, Ordering::AcqRel)
     }
@@ -40,20 +40,20 @@ type Block = Arc<Vec<Option<Arc<WakeFlag>>>>;
 
 impl WakeFlags {
     /// The signal of this slot from now on.
-    pub fn set(&mut self, slot: u32, signal: Option<Arc<WakeFlag>>) {
+    pub(super) fn set(&mut self, slot: u32, signal: Option<Arc<WakeFlag>>) {
         let (block, place) = (slot as usize / BLOCK, slot as usize % BLOCK);
         let block = entry(Arc::make_mut(&mut self.0), block);
         *entry(Arc::make_mut(block), place) = signal;
     }
 
     /// Notifies all.
-    pub fn ring(&self) {
+    pub(super) fn ring(&self) {
         let signals = self.0.iter().flat_map(|block| block.iter().flatten());
         signals.for_each(|signal| signal.ring());
     }
 
     /// Notifies one slot's.
-    pub fn ring_one(&self, slot: u32) {
+    pub(super) fn ring_one(&self, slot: u32) {
         let block = self.0.get(slot as usize / BLOCK);
         let signal = block.and_then(|block| block.get(slot as usize % BLOCK));
         if let Some(Some(signal)) = signal {

@@ -4,15 +4,15 @@ use super::number;
 use super::value::{Form, Value};
 
 /// Places that don't count: the tokens of each that lie ahead. A `*` stands for every member and every element.
-pub type Ignored<'i> = Vec<&'i [String]>;
+pub(crate) type Ignored<'i> = Vec<&'i [String]>;
 
 /// Whether this very place does not count.
-pub fn is_ignored(ignored: &Ignored<'_>) -> bool {
+pub(crate) fn is_ignored(ignored: &Ignored<'_>) -> bool {
     ignored.iter().any(|tokens| tokens.is_empty())
 }
 
 /// What does not count of one member or element.
-pub fn inside<'i>(ignored: &Ignored<'i>, token: &[u8]) -> Ignored<'i> {
+pub(crate) fn inside<'i>(ignored: &Ignored<'i>, token: &[u8]) -> Ignored<'i> {
     let ahead = ignored.iter().filter_map(|tokens| tokens.split_first());
     ahead
         .filter(|(first, _)| *first == "*" || first.as_bytes() == token)
@@ -21,7 +21,7 @@ pub fn inside<'i>(ignored: &Ignored<'i>, token: &[u8]) -> Ignored<'i> {
 }
 
 /// What does not count of the element at this place.
-pub fn inside_list<'i>(ignored: &Ignored<'i>, index: usize) -> Ignored<'i> {
+pub(crate) fn inside_list<'i>(ignored: &Ignored<'i>, index: usize) -> Ignored<'i> {
     match ignored.is_empty() {
         true => Ignored::new(),
         false => inside(ignored, index.to_string().as_bytes()),
@@ -30,7 +30,7 @@ pub fn inside_list<'i>(ignored: &Ignored<'i>, index: usize) -> Ignored<'i> {
 
 /// Whether two values are equal where it counts. Numbers are equal where they are the same decimal, members have no order.
 /// An element of an array is ignored only where both arrays have it: inserting or removing one moves its neighbours.
-pub fn equal(a: Value<'_>, b: Value<'_>, ignored: &Ignored<'_>) -> bool {
+pub(crate) fn equal(a: Value<'_>, b: Value<'_>, ignored: &Ignored<'_>) -> bool {
     if a.text() == b.text() || is_ignored(ignored) {
         return true;
     }
@@ -104,7 +104,7 @@ fn equal_by_name(a: Value<'_>, b: Value<'_>, ignored: &Ignored<'_>) -> bool {
 }
 
 /// What does not count of this member.
-pub fn inside_member<'i>(ignored: &Ignored<'i>, name: Value<'_>) -> Ignored<'i> {
+pub(crate) fn inside_member<'i>(ignored: &Ignored<'i>, name: Value<'_>) -> Ignored<'i> {
     match ignored.is_empty() {
         true => Ignored::new(),
         false => inside(ignored, &name.plain()),

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Places by hashes. The hash is keyed at random, so that no backend and no client chooses what meets; a place that is found
 /// is one that may be meant, and the caller looks whether it is.
-pub struct Index {
+pub(crate) struct Index {
     hasher: RandomState,
     /// Hash and place, in order.
     places: Vec<(u32, u32)>,
@@ -12,7 +12,7 @@ pub struct Index {
 
 impl Index {
     /// Of these keys and their places.
-    pub fn new<K: Hash>(keys: impl Iterator<Item = (K, usize)>) -> Self {
+    pub(crate) fn new<K: Hash>(keys: impl Iterator<Item = (K, usize)>) -> Self {
         let hasher = RandomState::new();
         let hashed = keys.map(|(key, place)| (hasher.hash_one(key) as u32, place as u32));
         let mut places: Vec<_> = hashed.collect();
@@ -22,7 +22,7 @@ impl Index {
     }
 
     /// The places that may be those of this key, the last one first.
-    pub fn find<K: Hash>(&self, key: K) -> impl Iterator<Item = usize> {
+    pub(crate) fn find<K: Hash>(&self, key: K) -> impl Iterator<Item = usize> {
         let hash = self.hasher.hash_one(key) as u32;
         let end = self.places.partition_point(|(known, _)| *known <= hash);
         let before = self.places.get(..end).unwrap_or_default().iter().rev();
@@ -32,7 +32,7 @@ impl Index {
     }
 
     /// Those places whose keys may be there once more, later.
-    pub fn twins(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn twins(&self) -> impl Iterator<Item = usize> {
         let pairs = self.places.iter().zip(self.places.iter().skip(1));
         pairs
             .filter(|((hash, _), (next, _))| hash == next)
@@ -40,7 +40,7 @@ impl Index {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
 }

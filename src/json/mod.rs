@@ -15,16 +15,16 @@ mod value;
 
 use serde_json::value::RawValue;
 
-pub use equal::{Ignored, equal, inside_list, inside_member, is_ignored};
-pub use index::Index;
-pub use value::{Form, Members, Scalar, Value};
+pub(crate) use equal::{Ignored, equal, inside_list, inside_member, is_ignored};
+pub(crate) use index::Index;
+pub(crate) use value::{Form, Scalar, Value};
 
 /// Levels of arrays and objects that are compared by structure. Each is a call of a function that calls itself.
-pub const DEPTH: usize = 128;
+pub(crate) const DEPTH: usize = 128;
 
 /// Why a text is not taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// It is no JSON.
     NotJson,
     /// It is JSON, nested deeper than [`DEPTH`] (or longer than 4 GiB).
@@ -32,12 +32,12 @@ pub enum Unread {
 }
 
 /// Whether a text is one JSON value, however deep.
-pub fn is_json(text: &[u8]) -> bool {
+pub(crate) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(text).is_ok()
 }
 
 /// The tokens of a JSON Pointer (RFC 6901).
-pub fn tokens(pointer: &str) -> Vec<String> {
+pub(crate) fn tokens(pointer: &str) -> Vec<String> {
     let tokens = pointer.split('/').skip(1);
     tokens
         .map(|token| token.replace("~1", "/").replace("~0", "~"))

@@ -2,12 +2,12 @@
 
 /// A spelling that two numbers share exactly where they are the same number: `1.0`, `1` and `10e-1`, `-0` and `0`.
 /// Where an exponent is too long to count with it is the text as it stands.
-pub fn canonical(text: &str) -> String {
+pub(crate) fn canonical(text: &str) -> String {
     spelled(text).unwrap_or_else(|| text.to_owned())
 }
 
 /// Whether two texts are the same number.
-pub fn equal(a: &str, b: &str) -> bool {
+pub(crate) fn equal(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
@@ -20,7 +20,7 @@ pub fn equal(a: &str, b: &str) -> bool {
 }
 
 /// Whether a text is the number of this [`canonical`] spelling.
-pub fn is(text: &str, wanted: &str) -> bool {
+pub(crate) fn is(text: &str, wanted: &str) -> bool {
     if text.contains(['.', 'e', 'E']) {
         return canonical(text) == wanted;
     }

@@ -3,7 +3,7 @@
 use memchr::memchr2;
 
 /// The place behind the value that begins at `begin`.
-pub fn end_of_value(text: &[u8], begin: usize) -> usize {
+pub(crate) fn end_of_value(text: &[u8], begin: usize) -> usize {
     match text.get(begin) {
         Some(b'"') => end_of_text(text, begin),
         Some(b'[' | b'{') => end_of_container(text, begin),
@@ -12,7 +12,7 @@ pub fn end_of_value(text: &[u8], begin: usize) -> usize {
 }
 
 /// Behind white space and the marks between values.
-pub fn skip_marks(text: &[u8], begin: usize) -> usize {
+pub(crate) fn skip_marks(text: &[u8], begin: usize) -> usize {
     let rest = text.get(begin..).unwrap_or_default();
     let is_mark = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
     let marks = rest.iter().position(|byte| !is_mark(byte));
@@ -20,7 +20,7 @@ pub fn skip_marks(text: &[u8], begin: usize) -> usize {
 }
 
 /// Whether no more than this many arrays and objects stand in each other.
-pub fn is_within(text: &[u8], depth: usize) -> bool {
+pub(crate) fn is_within(text: &[u8], depth: usize) -> bool {
     let (mut open, mut at) = (0, 0);
     while let Some(byte) = text.get(at) {
         match byte {
@@ -39,7 +39,7 @@ pub fn is_within(text: &[u8], depth: usize) -> bool {
 }
 
 /// The plain values in a text and the names of members, however deep they stand.
-pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {

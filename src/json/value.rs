@@ -9,11 +9,11 @@ use super::{DEPTH, Index, Unread, is_json, number, scan};
 
 /// One value: its text, without white space around it.
 #[derive(Clone, Copy)]
-pub struct Value<'a>(&'a [u8]);
+pub(crate) struct Value<'a>(&'a [u8]);
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -42,7 +42,7 @@ pub enum Scalar {
 }
 
 /// The members of an object by name; of two with one name the last.
-pub struct Members<'a> {
+pub(crate) struct Members<'a> {
     object: Value<'a>,
     /// By the name without quotes and escapes.
     index: Index,
@@ -55,7 +55,7 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// [`Unread`].
-    pub fn read(text: &'a [u8]) -> Result<Self, Unread> {
+    pub(crate) fn read(text: &'a [u8]) -> Result<Self, Unread> {
         match is_json(text) {
             true => Value::of_json(text).ok_or(Unread::Deep),
             false => Err(Unread::NotJson),
@@ -63,40 +63,40 @@ impl<'a> Value<'a> {
     }
 
     /// Reads what is known to be JSON; `None` where it is nested too deep. Any other text makes some value.
-    pub fn of_json(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn of_json(text: &'a [u8]) -> Option<Self> {
         let is_short = u32::try_from(text.len()).is_ok();
         (is_short && scan::is_within(text, DEPTH)).then(|| Value::at(text, 0))
     }
 
     /// Reads a text however deep it is, for looking things up: what is found is not to be compared. `None` where it is no JSON.
-    pub fn read_deep(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read_deep(text: &'a [u8]) -> Option<Self> {
         is_json(text).then(|| Value::at(text, 0))
     }
 
     /// The next value at or behind this place of what is known to be JSON.
-    pub fn at(text: &'a [u8], place: usize) -> Self {
+    pub(crate) fn at(text: &'a [u8], place: usize) -> Self {
         let begin = scan::skip_marks(text, place);
         let end = scan::end_of_value(text, begin);
         Value(text.get(begin..end).unwrap_or_default())
     }
 
     /// As it was written.
-    pub fn text(self) -> &'a [u8] {
+    pub(crate) fn text(self) -> &'a [u8] {
         self.0
     }
 
     /// Where it begins in the text that it stands in.
-    pub fn place_in(self, whole: &[u8]) -> usize {
+    pub(crate) fn place_in(self, whole: &[u8]) -> usize {
         self.0.as_ptr().addr() - whole.as_ptr().addr()
     }
 
     /// What stands at a place that [`Value::place_in`] has returned.
-    pub fn inner_at(self, place: usize) -> Value<'a> {
+    pub(crate) fn inner_at(self, place: usize) -> Value<'a> {
         Value::at(self.0, place)
     }
 
     /// What it is.
-    pub fn form(self) -> Form {
+    pub(crate) fn form(self) -> Form {
         match self.text().first() {
             Some(b'{') => Form::Object,
             Some(b'[') => Form::List,
@@ -108,7 +108,7 @@ impl<'a> Value<'a> {
     }
 
     /// What an array holds; of an object names and values in turn.
-    pub fn items(self) -> impl Iterator<Item = Value<'a>> + Clone {
+    pub(crate) fn items(self) -> impl Iterator<Item = Value<'a>> + Clone {
         let inner = match self.form() {
             Form::List | Form::Object => self.0.get(1..self.0.len() - 1),
             _ => None,
@@ -126,13 +126,13 @@ impl<'a> Value<'a> {
     }
 
     /// Names and values of an object as they stand, also those that a later one of the same name replaces.
-    pub fn pairs(self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> + Clone {
+    pub(crate) fn pairs(self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> + Clone {
         let mut items = self.items();
         std::iter::from_fn(move || items.next().zip(items.next()))
     }
 
     /// The members of an object.
-    pub fn members(self) -> Members<'a> {
+    pub(crate) fn members(self) -> Members<'a> {
         let names = self
             .pairs()
             .map(|(name, _)| (name.plain(), name.place_in(self.0)));
@@ -146,7 +146,7 @@ impl<'a> Value<'a> {
     }
 
     /// A member of an object, or an element of an array, by a token of a JSON Pointer.
-    pub fn get(self, token: &str) -> Option<Value<'a>> {
+    pub(crate) fn get(self, token: &str) -> Option<Value<'a>> {
         match self.form() {
             Form::Object => {
                 let named = |(name, _): &(Value<'a>, Value<'a>)| name.is_text(token.as_bytes());
@@ -158,13 +158,13 @@ impl<'a> Value<'a> {
     }
 
     /// What stands at the tokens of a JSON Pointer.
-    pub fn pointer(self, tokens: &[String]) -> Option<Value<'a>> {
+    pub(crate) fn pointer(self, tokens: &[String]) -> Option<Value<'a>> {
         let mut tokens = tokens.iter();
         tokens.try_fold(self, |at, token| at.get(token))
     }
 
     /// As [`Value::pointer`], all of those whose members bear the same names.
-    pub fn every(self, tokens: &[String]) -> Vec<Value<'a>> {
+    pub(crate) fn every(self, tokens: &[String]) -> Vec<Value<'a>> {
         let step = |found: Vec<Value<'a>>, token: &String| {
             let mut next = Vec::new();
             for value in found {
@@ -184,7 +184,7 @@ impl<'a> Value<'a> {
     }
 
     /// A text, or a member's name, without quotes and escapes.
-    pub fn plain(self) -> Cow<'a, [u8]> {
+    pub(crate) fn plain(self) -> Cow<'a, [u8]> {
         let text = self.text();
         let inner = text
             .get(1..text.len().saturating_sub(1))
@@ -201,7 +201,7 @@ impl<'a> Value<'a> {
     }
 
     /// A plain value; `None` for arrays and objects.
-    pub fn scalar(self) -> Option<Scalar> {
+    pub(crate) fn scalar(self) -> Option<Scalar> {
         Some(match self.form() {
             Form::Null => Scalar::Null,
             Form::Bool => Scalar::Bool(self.text() == b"true"),
@@ -217,7 +217,7 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it holds what programs read in different ways: an unpaired surrogate, a number beyond a double.
-    pub fn is_odd(self) -> bool {
+    pub(crate) fn is_odd(self) -> bool {
         scan::words(self.0)
             .map(Value)
             .any(|value| match value.form() {
@@ -229,7 +229,7 @@ impl<'a> Value<'a> {
 
     /// As a value of `serde_json`; `null` in place of what that cannot hold exactly, what stands twice, and what is nested
     /// deeper than `room`.
-    pub fn exact(self, room: usize) -> serde_json::Value {
+    pub(crate) fn exact(self, room: usize) -> serde_json::Value {
         use serde_json::Value as Json;
         match self.form() {
             Form::List if room > 0 => self.items().map(|item| item.exact(room - 1)).collect(),
@@ -275,12 +275,12 @@ impl fmt::Debug for Value<'_> {
 
 impl Scalar {
     /// Reads a text; `None` where it is no plain value.
-    pub fn read(text: &[u8]) -> Option<Scalar> {
+    pub(crate) fn read(text: &[u8]) -> Option<Scalar> {
         Value::read(text).ok()?.scalar()
     }
 
     /// Whether a value is this one.
-    pub fn is(&self, value: Value<'_>) -> bool {
+    pub(crate) fn is(&self, value: Value<'_>) -> bool {
         match (self, value.form()) {
             (Scalar::Null, Form::Null) => true,
             (Scalar::Bool(wanted), Form::Bool) => *wanted == (value.text() == b"true"),
@@ -291,31 +291,31 @@ impl Scalar {
     }
 
     /// Whether it is this text.
-    pub fn is_text(&self, wanted: &str) -> bool {
+    pub(crate) fn is_text(&self, wanted: &str) -> bool {
         matches!(self, Scalar::Text(text) if text == wanted.as_bytes())
     }
 }
 
 impl<'a> Members<'a> {
     /// Each name with its value, in the order of the text.
-    pub fn iter(&self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {
         let counts = |pair: &(Value<'a>, Value<'a>)| !self.has_twins || self.is_last(*pair);
         self.object.pairs().filter(counts)
     }
 
     /// The value of the member with this name.
-    pub fn get(&self, name: Value<'_>) -> Option<Value<'a>> {
+    pub(crate) fn get(&self, name: Value<'_>) -> Option<Value<'a>> {
         self.find(name).map(|(_, value)| value)
     }
 
     /// Whether no later member has the name of this one.
-    pub fn is_last(&self, (name, _): (Value<'a>, Value<'a>)) -> bool {
+    pub(crate) fn is_last(&self, (name, _): (Value<'a>, Value<'a>)) -> bool {
         let last = self.find(name);
         last.is_some_and(|(last, _)| last.0.as_ptr() == name.0.as_ptr())
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self.has_twins {
             true => self.iter().count(),
             false => self.index.count(),

@@ -12,7 +12,7 @@ use crate::policy::auth::identity::{Identity, Unfit};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// A plain request: it passes through, or an endpoint of ours answers it.
     Request,
     /// A handshake for the backend's own WebSocket.
@@ -37,7 +37,7 @@ pub enum Ask {
 
 /// One check. Their order here is the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub(crate) enum Step {
     /// `Origin`, and preflights.
     Origin,
     /// What costs nothing and asks no authority: a handshake's form, draining, how many subscriptions and requests there are.
@@ -88,11 +88,11 @@ const ORDER: [Step; 14] = [
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress(Option<Step>);
+pub(crate) struct Progress(Option<Step>);
 
 /// What is known of the client that asks.
 #[derive(Clone, Copy, Default)]
-pub enum Known<'a> {
+pub(crate) enum Known<'a> {
     /// Nothing: no policy has looked.
     #[default]
     Nothing,
@@ -109,35 +109,35 @@ pub enum Known<'a> {
 
 /// The connection that a frame came over.
 #[derive(Clone, Copy, Default)]
-pub struct Carrier<'a> {
+pub(crate) struct Carrier<'a> {
     /// Its own limits.
-    pub rate_limit: Option<&'a RateLimit>,
+    pub(crate) rate_limit: Option<&'a RateLimit>,
     /// Its own policies demand an identity.
-    pub asks: bool,
+    pub(crate) asks: bool,
     /// The user that they have accepted.
-    pub user: Option<&'a Identity>,
+    pub(crate) user: Option<&'a Identity>,
     /// It carries one stream, which its handshake was counted for.
-    pub is_single: bool,
+    pub(crate) is_single: bool,
 }
 
 /// What is known of an ask.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// What it is.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
     /// The policies of the place that it is for.
-    pub place: Policies<'a>,
+    pub(crate) place: Policies<'a>,
     /// The connection that it came over, for a frame.
-    pub carrier: Carrier<'a>,
+    pub(crate) carrier: Carrier<'a>,
     /// What is known of the caller.
-    pub known: Known<'a>,
+    pub(crate) known: Known<'a>,
     /// What was run already.
-    pub progress: Progress,
+    pub(crate) progress: Progress,
 }
 
 /// What follows.
 #[derive(Debug)]
-pub enum Decision<'a> {
+pub(crate) enum Decision<'a> {
     /// It may have what it asks for.
     Allow,
     /// The client has to authenticate in a `hello` first.
@@ -159,7 +159,7 @@ pub enum Decision<'a> {
 
 /// Why something is denied here. Steps that are run elsewhere have reasons of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason<'a> {
+pub(crate) enum Reason<'a> {
     /// No policy lets the client in.
     Denied(&'a AuthError),
     /// It is known which user it is, and that user is not what the place requires.
@@ -168,7 +168,7 @@ pub enum Reason<'a> {
 
 impl Progress {
     /// A step was run, and so was all before it.
-    pub fn note(&mut self, step: Step) {
+    pub(crate) fn note(&mut self, step: Step) {
         self.0 = self.0.max(Some(step));
     }
 
@@ -199,7 +199,7 @@ impl Step {
 }
 
 /// What follows from what is known of an ask. The order is [`Step`]'s.
-pub fn check<'a>(view: &View<'a>) -> Decision<'a> {
+pub(crate) fn check<'a>(view: &View<'a>) -> Decision<'a> {
     let mut steps = ORDER.into_iter().filter(|step| step.concerns(view.ask));
     let next = steps.find_map(|step| match step {
         // The user may have become known since, or be another one.

@@ -23,18 +23,18 @@ struct Counts {
 
 /// One connection's place; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     connections: Connections,
     address: Option<IpAddr>,
 }
 
 /// A place among those that linger; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Lingering(Connections);
+pub(crate) struct Lingering(Connections);
 
 /// Which cap a connection would be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub(crate) enum Full {
     /// `server.limits.connections`.
     All,
     /// `server.limits.connections_per_ip`.
@@ -43,7 +43,7 @@ pub enum Full {
 
 impl Full {
     /// The word in `refused_total{reason}`.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Full::All => "connections",
             Full::Address => "connections_per_ip",
@@ -57,7 +57,7 @@ impl Connections {
     ///
     /// # Errors
     /// The cap that is reached.
-    pub fn admit(&self, address: Option<IpAddr>, limits: &Limits) -> Result<Permit, Full> {
+    pub(crate) fn admit(&self, address: Option<IpAddr>, limits: &Limits) -> Result<Permit, Full> {
         let mut counts = self.lock();
         if counts.all >= limits.connections {
             return Err(Full::All);
@@ -77,7 +77,7 @@ impl Connections {
 
     /// Takes a place for a connection whose client may still be sending though its answer is out; `None` where too many of
     /// them are read already.
-    pub fn linger(&self) -> Option<Lingering> {
+    pub(crate) fn linger(&self) -> Option<Lingering> {
         let mut counts = self.lock();
         if counts.lingering >= LINGERING {
             return None;
@@ -112,7 +112,11 @@ impl Permit {
     ///
     /// # Errors
     /// [`Full::Address`]; the place itself stays.
-    pub fn count_for(&mut self, address: Option<IpAddr>, limits: &Limits) -> Result<(), Full> {
+    pub(crate) fn count_for(
+        &mut self,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<(), Full> {
         self.address = self.connections.lock().count(address, limits)?;
         Ok(())
     }

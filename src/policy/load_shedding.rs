@@ -29,7 +29,7 @@ const SLACK: u64 = 20;
 
 impl Level {
     /// The level at `used` of `limit` bytes, coming from this one.
-    pub fn next(self, used: u64, limit: u64) -> Level {
+    pub(crate) fn next(self, used: u64, limit: u64) -> Level {
         let share = u128::from(used) * 1000 / u128::from(limit.max(1));
         let reached = |&(level, begins): &(Level, u64)| {
             let threshold = if level <= self {
@@ -46,7 +46,7 @@ impl Level {
     }
 
     /// The word in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Level::Calm => "calm",
             Level::Tight => "tight",
@@ -62,7 +62,7 @@ pub struct Pressure(AtomicU8);
 
 impl Pressure {
     /// The level in force.
-    pub fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         match self.0.load(Ordering::Relaxed) {
             0 => Level::Calm,
             1 => Level::Tight,

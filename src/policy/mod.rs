@@ -2,14 +2,14 @@
 
 pub mod auth;
 mod check;
-pub mod connection_limits;
+pub(crate) mod connection_limits;
 pub mod cors;
 pub mod load_shedding;
 pub mod rate_limit;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Ask, Carrier, Decision, Known, Progress, Reason, Step, View, check};
+pub(crate) use check::{Ask, Carrier, Decision, Known, Progress, Reason, Step, View, check};
 
 use std::sync::Arc;
 
@@ -18,24 +18,24 @@ use crate::router::Match;
 
 /// The policies of a place.
 #[derive(Clone, Copy, Default)]
-pub struct Policies<'a> {
+pub(crate) struct Policies<'a> {
     /// Which origins may use it.
-    pub cors: Option<&'a Cors>,
+    pub(crate) cors: Option<&'a Cors>,
     /// How a client is authenticated.
-    pub auth: &'a [Arc<Auth>],
+    pub(crate) auth: &'a [Arc<Auth>],
     /// What a client has to be.
-    pub require: Option<&'a Require>,
+    pub(crate) require: Option<&'a Require>,
     /// How much a client may ask for.
-    pub rate_limit: Option<&'a RateLimit>,
+    pub(crate) rate_limit: Option<&'a RateLimit>,
     /// The route whose policies they are; `None` for `PREFIX/ws`.
-    pub route: Option<&'a Route>,
+    pub(crate) route: Option<&'a Route>,
     /// Routes that guard other readings of the path.
-    pub others: &'a [Arc<Route>],
+    pub(crate) others: &'a [Arc<Route>],
 }
 
 impl<'a> Policies<'a> {
     /// Those of a route.
-    pub fn of_route(route: &'a Route) -> Self {
+    pub(crate) fn of_route(route: &'a Route) -> Self {
         Policies {
             cors: route.cors.as_deref(),
             auth: &route.auth,
@@ -47,7 +47,7 @@ impl<'a> Policies<'a> {
     }
 
     /// Those of the route that fits a request, and of all that its path may be read as.
-    pub fn of_match(found: &'a Match) -> Self {
+    pub(crate) fn of_match(found: &'a Match) -> Self {
         Policies {
             others: &found.others,
             ..Policies::of_route(&found.route)
@@ -55,7 +55,7 @@ impl<'a> Policies<'a> {
     }
 
     /// Those of `PREFIX/ws`, and of endpoints that are asked about no route.
-    pub fn of_websocket(config: &'a Config) -> Self {
+    pub(crate) fn of_websocket(config: &'a Config) -> Self {
         let websocket = &config.websocket;
         Policies {
             cors: websocket.cors.as_deref(),

@@ -19,9 +19,6 @@ use crate::event::{Data, Event, Kind};
 use crate::json::Scalar;
 use crate::packet::{Packet, Payload};
 
-/// The name of the subprotocol in `Sec-WebSocket-Protocol`.
-pub const SUBPROTOCOL: &str = "crossfade.v1.json";
-
 /// Room for all of an event but its data.
 const HEAD: usize = 96;
 

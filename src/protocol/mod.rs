@@ -2,7 +2,7 @@
 //! ([`crate::transport`]).
 
 pub mod json;
-pub mod raw;
+pub(crate) mod raw;
 
 use bytes::Bytes;
 
@@ -51,9 +51,9 @@ pub enum Message<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View<'a> {
     /// The channel number that the client knows; a moved subscription keeps its own.
-    pub ch: u32,
+    pub(crate) ch: u32,
     /// JSON in place of the event's own data (a filtered snapshot).
-    pub data: Option<&'a [u8]>,
+    pub(crate) data: Option<&'a [u8]>,
 }
 
 /// How a client matches answers with its messages. The session gives it back as it came.
@@ -127,7 +127,7 @@ pub enum Input {
 
 impl Input {
     /// What the answer has to bear.
-    pub fn id(&self) -> Tag {
+    pub(crate) fn id(&self) -> Tag {
         match self {
             Input::Hello { id, .. }
             | Input::Sub { id, .. }
@@ -145,17 +145,17 @@ impl Input {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Req {
     /// For the answer.
-    pub id: Tag,
+    pub(crate) id: Tag,
     /// HTTP method.
-    pub method: String,
+    pub(crate) method: String,
     /// Path and query as on the public address.
-    pub path: String,
+    pub(crate) path: String,
     /// Header fields the client asks for.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// JSON body.
-    pub body: Option<Bytes>,
+    pub(crate) body: Option<Bytes>,
     /// Idempotency key.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 /// Why a message was not understood.

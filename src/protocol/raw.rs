@@ -6,23 +6,20 @@ use crate::event::encodings::EncodingId;
 use crate::event::{Data, Event, Kind};
 use crate::packet::{Draft, Packet, Payload};
 
-/// The name of the subprotocol in `Sec-WebSocket-Protocol`; it is also meant where none is offered.
-pub const SUBPROTOCOL: &str = "crossfade.v1.raw";
-
 /// The data as it is; whole documents in place of patches, which look like them.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain;
+pub(crate) struct Plain;
 
 /// As `{"e","d"}`, for routes whose events mean nothing without their names (`emit = "changes"`).
 #[derive(Clone, Copy, Debug)]
-pub struct Named;
+pub(crate) struct Named;
 
 /// As `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
 #[derive(Clone, Copy, Debug)]
-pub struct Wrapped;
+pub(crate) struct Wrapped;
 
 /// How a client sees events. Each form is a type of its own, without a size: what every session has in a box takes no memory.
-pub trait Form: Send {
+pub(crate) trait Form: Send {
     /// What clients that see the same bytes share.
     const ENCODING: EncodingId;
 

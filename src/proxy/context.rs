@@ -23,47 +23,47 @@ use crate::server::client_connection::Connection;
 use crate::session::Services;
 
 /// A request whose form is valid.
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     /// What outlives a reload.
-    pub shared: Arc<Services>,
+    pub(crate) shared: Arc<Services>,
     /// The configuration that this exchange is judged by.
-    pub in_force: Arc<InForce>,
+    pub(crate) in_force: Arc<InForce>,
     /// Its number.
-    pub id: Text,
+    pub(crate) id: Text,
     /// The sender of the connection's bytes.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// The peer's address as text.
-    pub peer_text: Text,
+    pub(crate) peer_text: Text,
     /// The client's address, and what it asked for and how, as far as that is believed.
-    pub client: Client,
+    pub(crate) client: Client,
     /// `Host` as it was sent.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The canonical path.
-    pub path: Arc<str>,
+    pub(crate) path: Arc<str>,
     /// The query; once the place is known, without what is crossfade's own.
-    pub query: Option<String>,
+    pub(crate) query: Option<String>,
     /// Whether it is a WebSocket handshake.
-    pub is_handshake: bool,
+    pub(crate) is_handshake: bool,
     /// Where it has been.
-    pub way: Way,
+    pub(crate) way: Way,
 }
 
 /// The address of a request: what decides where it belongs, beside its method.
 #[derive(Clone, Copy)]
-pub struct Address<'a> {
+pub(crate) struct Address<'a> {
     /// The configuration that it is judged by.
-    pub in_force: &'a InForce,
+    pub(crate) in_force: &'a InForce,
     /// Its host, without port, in lower case.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// Its canonical path.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// Its query.
-    pub query: Option<&'a str>,
+    pub(crate) query: Option<&'a str>,
 }
 
 impl RequestContext {
     /// Puts together what is known of a request.
-    pub fn new(
+    pub(crate) fn new(
         connection: &Connection,
         in_force: Arc<InForce>,
         peer: Peer,
@@ -96,7 +96,7 @@ impl RequestContext {
 
 impl RequestContext {
     /// What decides where it belongs.
-    pub fn address(&self) -> Address<'_> {
+    pub(crate) fn address(&self) -> Address<'_> {
         Address {
             in_force: &self.in_force,
             host: &self.host.name,
@@ -106,7 +106,7 @@ impl RequestContext {
     }
 
     /// Tells of an answer that was refused here and not below.
-    pub fn refuse_answer(&self, route: &Route, error: &Error) {
+    pub(crate) fn refuse_answer(&self, route: &Route, error: &Error) {
         let telemetry = &self.shared.telemetry;
         telemetry
             .upstreams
@@ -119,7 +119,7 @@ impl Address<'_> {
     ///
     /// # Errors
     /// There is none, or a backend may read the path as one that other policies guard.
-    pub fn find(self, method: &Method) -> Result<Match, Problem> {
+    pub(crate) fn find(self, method: &Method) -> Result<Match, Problem> {
         let routes = &self.in_force.routes;
         let (host, path) = (self.host, self.path);
         let mut found = routes
@@ -133,7 +133,7 @@ impl Address<'_> {
 }
 
 /// What came with a request that passed the edge, besides its head.
-pub struct Came {
+pub(super) struct Came {
     /// Its subprotocols.
     pub offer: Subprotocols,
     /// Its parameters that are ours.
@@ -144,7 +144,7 @@ pub struct Came {
 
 /// The client behind a request, as far as the edge has judged it.
 #[derive(Default)]
-pub struct AuthContext {
+pub(super) struct AuthContext {
     /// What the policies of the place say.
     pub entry: AuthOutcome,
     /// The users that policies of other readings of the path have accepted.
@@ -157,7 +157,7 @@ pub struct AuthContext {
 
 /// What the policies of a place say of a client.
 #[derive(Default)]
-pub enum AuthOutcome {
+pub(super) enum AuthOutcome {
     /// No policy asks which user it is.
     #[default]
     Unasked,
@@ -171,7 +171,7 @@ pub enum AuthOutcome {
 
 impl AuthContext {
     /// The user that a policy has accepted, and the credential.
-    pub fn admission(&self) -> Option<&Arc<Authenticated>> {
+    pub(super) fn admission(&self) -> Option<&Arc<Authenticated>> {
         match &self.entry {
             AuthOutcome::Admitted(admission) => Some(admission),
             AuthOutcome::Unasked | AuthOutcome::Awaited | AuthOutcome::TurnedAway(_) => None,
@@ -179,12 +179,12 @@ impl AuthContext {
     }
 
     /// The user's identity.
-    pub fn identity(&self) -> Option<&Identity> {
+    pub(super) fn identity(&self) -> Option<&Identity> {
         self.admission().map(|admission| &*admission.identity)
     }
 
     /// Whether a backend may see this: no `hello` and no close code is pending.
-    pub fn is_let_in(&self) -> bool {
+    pub(super) fn is_let_in(&self) -> bool {
         matches!(self.entry, AuthOutcome::Unasked | AuthOutcome::Admitted(_))
     }
 }

@@ -28,7 +28,7 @@ const TTL_MS: u64 = 30_000;
 
 /// An endpoint of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
+pub(crate) enum Own {
     /// `PREFIX/ws`.
     WebSocket,
     /// `PREFIX/transport`.
@@ -41,7 +41,7 @@ pub enum Own {
 ///
 /// # Errors
 /// Nothing else is there: the prefix is ours alone, whatever the routes say.
-pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
+pub(crate) fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
     let Some(rest) = path.strip_prefix(prefix) else {
         return Ok(None);
     };
@@ -59,7 +59,7 @@ pub fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
 ///
 /// # Errors
 /// `?path=` names nothing.
-pub fn about(address: Address<'_>) -> Result<Option<About>, Problem> {
+pub(crate) fn about(address: Address<'_>) -> Result<Option<About>, Problem> {
     let Some(url) = asked_path(address.query) else {
         return Ok(None);
     };
@@ -80,15 +80,15 @@ pub fn about(address: Address<'_>) -> Result<Option<About>, Problem> {
 }
 
 /// What `?path=` names.
-pub struct About {
+pub(crate) struct About {
     /// Canonical path, and query.
     url: String,
     /// The route there.
-    pub found: Match,
+    pub(crate) found: Match,
 }
 
 /// `PREFIX/transport[?path=…]`: which transport this client is to use, and where.
-pub fn transport(
+pub(crate) fn transport(
     exchange: &RequestContext,
     head: &Parts,
     about: Option<&About>,
@@ -116,7 +116,7 @@ pub fn transport(
 }
 
 /// `POST PREFIX/ticket[?path=…]`: a ticket for one handshake there, for a client with credentials.
-pub fn ticket(
+pub(crate) fn ticket(
     exchange: &RequestContext,
     head: &Parts,
     entrant: &AuthContext,

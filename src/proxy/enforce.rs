@@ -28,7 +28,7 @@ use crate::router::InForce;
     clippy::large_enum_variant,
     reason = "made once per request and taken apart at once"
 )]
-pub enum Checked {
+pub(crate) enum Checked {
     /// The answer to a preflight.
     Answered(Response<Body>),
     /// It goes on.
@@ -39,7 +39,7 @@ pub enum Checked {
 ///
 /// # Errors
 /// The first check that it does not pass.
-pub async fn enforce(
+pub(crate) async fn enforce(
     exchange: &mut RequestContext,
     in_force: &InForce,
     head: &Parts,
@@ -317,7 +317,7 @@ pub(super) fn judge_origin(
 
 /// What is put onto the answer where there is no place whose policy could say so: by `[cors.default]`, so that a page may read
 /// what was wrong.
-pub fn marks_of_nowhere(exchange: &RequestContext, head: &Parts) -> CorsHeaders {
+pub(crate) fn marks_of_nowhere(exchange: &RequestContext, head: &Parts) -> CorsHeaders {
     let config = &exchange.in_force.config;
     let default = config.cors.get("default").map(|cors| &**cors);
     let (host, public_url) = (&exchange.client.host, config.server.public_url.as_deref());

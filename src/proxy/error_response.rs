@@ -20,34 +20,34 @@ const CROWDED_SECONDS: u32 = 10;
 
 impl Problem {
     /// No route fits.
-    pub fn no_route() -> Self {
+    pub(crate) fn no_route() -> Self {
         let detail = "no route of this server fits the request";
         Problem::new(StatusCode::NOT_FOUND, "no_route", Side::Edge, detail)
     }
 
     /// A path that is refused as it is written.
-    pub fn of_path(fault: RequestViolation, path: &str) -> Self {
+    pub(crate) fn of_path(fault: RequestViolation, path: &str) -> Self {
         let mut problem = Problem::from(fault);
         problem.detail = router::path_detail(fault, path);
         problem
     }
 
     /// A path that a backend may read as one that other policies guard.
-    pub fn unclear_path(unclear: &Unclear) -> Self {
+    pub(crate) fn unclear_path(unclear: &Unclear) -> Self {
         let mut problem = Problem::from(RequestViolation::Path);
         problem.detail = unclear.detail();
         problem
     }
 
     /// It has come from here before, more often than a backend that calls back makes it.
-    pub fn loop_detected() -> Self {
+    pub(crate) fn loop_detected() -> Self {
         let detail = "the request comes back to this server again and again";
         let status = StatusCode::LOOP_DETECTED;
         Problem::new(status, "loop_detected", Side::Edge, detail)
     }
 
     /// A method that an endpoint of our own does not know.
-    pub fn method_not_allowed(allowed: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("allowed: {allowed}");
         let status = StatusCode::METHOD_NOT_ALLOWED;
         let mut problem = Problem::new(status, "method_not_allowed", Side::Downstream, detail);
@@ -57,7 +57,7 @@ impl Problem {
     }
 
     /// A handshake that is none.
-    pub fn bad_handshake(detail: &'static str) -> Self {
+    pub(crate) fn bad_handshake(detail: &'static str) -> Self {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "bad_handshake",
@@ -67,7 +67,7 @@ impl Problem {
     }
 
     /// A WebSocket version other than 13, or no handshake where only one is served.
-    pub fn upgrade_required() -> Self {
+    pub(crate) fn upgrade_required() -> Self {
         let detail = "a WebSocket handshake of version 13 is wanted here";
         let status = StatusCode::UPGRADE_REQUIRED;
         let mut problem = Problem::new(status, "upgrade_required", Side::Downstream, detail);
@@ -83,21 +83,21 @@ impl Problem {
     }
 
     /// The sidecar takes no new sessions.
-    pub fn draining(retry_seconds: u32) -> Self {
+    pub(crate) fn draining(retry_seconds: u32) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let detail = "this server is leaving; come back";
         Problem::new(status, "draining", Side::Edge, detail).retry_after(retry_seconds)
     }
 
     /// The rollout keeps this client on the legacy transport.
-    pub fn legacy() -> Self {
+    pub(crate) fn legacy() -> Self {
         let detail = "this client stays on the legacy transport";
         Problem::new(StatusCode::FORBIDDEN, "legacy", Side::Edge, detail)
     }
 
     /// The credential is missing or not verified. The challenge is sent in any case (RFC 9110, section 15.5.2; RFC 6750,
     /// section 3).
-    pub fn denied(denied: &AuthError) -> Self {
+    pub(crate) fn denied(denied: &AuthError) -> Self {
         let mut problem = Problem::from(Refusal::from(denied));
         problem.reason = Some(match denied {
             AuthError::Unavailable(_) => "auth_unavailable",
@@ -119,19 +119,19 @@ impl Problem {
     }
 
     /// The user is known, and has no access.
-    pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", Side::Edge, detail)
     }
 
     /// A write with a cookie that lacks what a foreign page cannot know.
-    pub fn csrf(detail: &'static str) -> Self {
+    pub(crate) fn csrf(detail: &'static str) -> Self {
         let mut problem = Problem::forbidden(detail);
         problem.reason = Some("csrf");
         problem
     }
 
     /// More than this client may ask for.
-    pub fn rate_limited(policy: &str, exceeded: &Exceeded) -> Self {
+    pub(crate) fn rate_limited(policy: &str, exceeded: &Exceeded) -> Self {
         let detail = "more than this client may ask for; come back";
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut problem = Problem::new(status, "rate_limited", Side::Edge, detail);
@@ -141,7 +141,7 @@ impl Problem {
     }
 
     /// The newest connection of a user, or an address, that has as many as it may have.
-    pub fn crowded(crowded: TooManyConnections) -> Self {
+    pub(crate) fn crowded(crowded: TooManyConnections) -> Self {
         let detail = match crowded {
             TooManyConnections::User => "more connections than this user may have",
             TooManyConnections::Address => "more connections than this address may have",
@@ -153,7 +153,7 @@ impl Problem {
     }
 
     /// Nothing there takes tickets.
-    pub fn no_tickets() -> Self {
+    pub(crate) fn no_tickets() -> Self {
         let detail = "nothing there takes tickets: its `auth` has no \"ticket\" in `from`";
         Problem::new(StatusCode::NOT_FOUND, "not_found", Side::Edge, detail)
     }
@@ -239,6 +239,6 @@ fn unreachable(obstacle: Option<Obstacle>) -> &'static str {
 }
 
 /// Sets a cookie of ours; one at most per answer.
-pub fn add_cookie(headers: &mut HeaderMap, cookie: &HeaderValue) {
+pub(crate) fn add_cookie(headers: &mut HeaderMap, cookie: &HeaderValue) {
     headers.append(SET_COOKIE, cookie.clone());
 }

@@ -25,7 +25,7 @@ const BRIEF: Duration = Duration::from_millis(500);
 /// of them is. While an exchange is short this allocates nothing and sets no timer of its
 /// own.
 #[derive(Default)]
-pub struct Expiry(State);
+pub(crate) struct Expiry(State);
 
 #[derive(Default)]
 enum State {
@@ -69,7 +69,7 @@ impl Fresh {
 
 impl Expiry {
     /// Of the credentials that have let a request in, where any has.
-    pub fn of(exchange: &RequestContext, entrant: &AuthContext) -> Self {
+    pub(crate) fn of(exchange: &RequestContext, entrant: &AuthContext) -> Self {
         let mut others = entrant.others.clone();
         let first = entrant.admission().cloned().or_else(|| others.pop());
         let fresh = first.map(|admission| Fresh {
@@ -84,12 +84,12 @@ impl Expiry {
     }
 
     /// Whether its end is being watched for.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         matches!(self.0, State::Watched(_) | State::Over(_))
     }
 
     /// Whether it has ended, and why. The task is woken when it does.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AuthError> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AuthError> {
         if let State::Fresh(_) = self.0
             && let State::Fresh(fresh) = mem::take(&mut self.0)
         {
@@ -106,7 +106,7 @@ impl Expiry {
     }
 
     /// Resolves when it has ended.
-    pub async fn over(&mut self) -> AuthError {
+    pub(crate) async fn over(&mut self) -> AuthError {
         poll_fn(|cx| self.poll(cx)).await
     }
 
@@ -114,7 +114,7 @@ impl Expiry {
     ///
     /// # Errors
     /// It has ended before.
-    pub async fn during<T>(
+    pub(crate) async fn during<T>(
         &mut self,
         work: impl Future<Output = T> + Unpin,
     ) -> Result<T, AuthError> {

@@ -23,44 +23,44 @@ use crate::policy::auth::Identity;
 use crate::rollout::{self, Candidate, Stages};
 use crate::router::InForce;
 use crate::session::Services;
-pub use document::{Explanation, Verdict};
+pub(crate) use document::{Explanation, Verdict};
 use head::{client_of, head_of};
 use user::identity_of;
 
 /// A request that is judged and not sent.
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub(crate) struct Question {
     /// GET where none is given.
-    pub method: Option<Method>,
+    pub(crate) method: Option<Method>,
     /// Path, with or without a query.
-    pub path: String,
+    pub(crate) path: String,
     /// A user that counts as accepted, whatever the headers hold.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The roles of that user.
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// The claims of that user.
-    pub claims: Vec<(String, Value)>,
+    pub(crate) claims: Vec<(String, Value)>,
     /// The `Origin` field.
-    pub origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// Header fields: name in lower case, value.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// It is a WebSocket handshake, also without an `Upgrade` field.
-    pub websocket: bool,
+    pub(crate) websocket: bool,
 }
 
 /// What judges it.
 #[derive(Clone, Copy)]
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     /// The configuration.
-    pub in_force: &'a InForce,
+    pub(crate) in_force: &'a InForce,
     /// The rollouts' stages; a rollout without one is as the file has it.
-    pub stages: &'a Stages,
+    pub(crate) stages: &'a Stages,
     /// The running sidecar, where there is one.
-    pub shared: Option<&'a Services>,
+    pub(crate) shared: Option<&'a Services>,
 }
 
 /// Judges a request.
-pub fn explain(question: &Question, world: World<'_>) -> Explanation {
+pub(crate) fn explain(question: &Question, world: World<'_>) -> Explanation {
     let mut explanation = Explanation::default();
     let verdict = judge(question, world, &mut explanation);
     explanation.verdict = verdict.unwrap_or_else(|ends| ends);

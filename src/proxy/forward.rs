@@ -33,7 +33,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Passes one request through. Every answer of a bridged route names the transport that this
 /// client is to use.
-pub async fn pass(
+pub(crate) async fn pass(
     connection: &Connection,
     exchange: &RequestContext,
     found: &Match,
@@ -108,7 +108,7 @@ async fn go(
 }
 
 /// Sends a request to the route's backend, and cleans the answer's head.
-pub async fn send(
+pub(crate) async fn send(
     exchange: &RequestContext,
     found: &Match,
     request: Request<Body>,
@@ -140,7 +140,7 @@ pub async fn send(
 }
 
 /// The request as the backend gets it.
-pub fn request(
+pub(crate) fn request(
     connection: &Connection,
     exchange: &RequestContext,
     found: &Match,

@@ -35,7 +35,7 @@ const RETRY_SECONDS: RangeInclusive<u32> = 5..=15;
 
 /// The request path as the server's handler.
 #[derive(Clone, Copy)]
-pub struct ProxyHandler;
+pub(crate) struct ProxyHandler;
 
 impl Handler for ProxyHandler {
     fn handle(

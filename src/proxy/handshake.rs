@@ -12,7 +12,7 @@ use crate::http::hop_by_hop;
 use crate::http::problem::Problem;
 
 /// The protocol that a handshake on a bridged path asks for, as metrics name it.
-pub fn protocol(headers: &HeaderMap) -> &'static str {
+pub(crate) fn protocol(headers: &HeaderMap) -> &'static str {
     match hop_by_hop::has_token(headers, &SEC_WEBSOCKET_PROTOCOL, JSON) {
         true => "json",
         false => "raw",
@@ -23,7 +23,7 @@ pub fn protocol(headers: &HeaderMap) -> &'static str {
 ///
 /// # Errors
 /// 426 for another version, 400 for all else (RFC 6455, section 4.2.1).
-pub fn key(headers: &HeaderMap) -> Result<&HeaderValue, Problem> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<&HeaderValue, Problem> {
     let version = only(headers, &SEC_WEBSOCKET_VERSION)?;
     if version.as_bytes() != b"13" {
         return Err(Problem::upgrade_required());

@@ -8,7 +8,7 @@ use crate::policy::auth::{Authenticated, Identity};
 use crate::policy::rate_limit::{ConnectionPermit, Key, LimitKind, NO_ROUTE, TooManyConnections};
 
 /// Takes one request, or one handshake, from what a policy allows.
-pub fn count(
+pub(crate) fn count(
     exchange: &RequestContext,
     limit: &RateLimit,
     place: Policies<'_>,
@@ -30,7 +30,7 @@ pub fn count(
 }
 
 /// A seat among the connections of this address.
-pub fn take_seat(
+pub(crate) fn take_seat(
     exchange: &RequestContext,
     place: Policies<'_>,
 ) -> Result<Option<ConnectionPermit>, Problem> {
@@ -46,7 +46,7 @@ pub fn take_seat(
 }
 
 /// The same seat among the connections of this user.
-pub fn count_for(
+pub(crate) fn count_for(
     exchange: &RequestContext,
     place: Policies<'_>,
     admission: &Authenticated,
@@ -61,7 +61,7 @@ pub fn count_for(
 
 /// Handshakes of all clients together, for sockets of our own: in a storm some wait a moment, and the others get the time of
 /// their retry.
-pub async fn handshake(exchange: &RequestContext) -> Result<(), Problem> {
+pub(crate) async fn handshake(exchange: &RequestContext) -> Result<(), Problem> {
     let limit = exchange.in_force.config.server.limits.handshakes;
     let admitted = exchange.shared.handshakes.admit(limit).await;
     admitted.map_err(|retry| {

@@ -8,7 +8,7 @@ use crate::config::Upstream;
 use crate::http::host::Host;
 
 /// Lets `Location` and `Content-Location` name the public address in place of the upstream's own.
-pub fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &RequestContext) {
+pub(crate) fn rewrite(headers: &mut HeaderMap, upstream: &Upstream, exchange: &RequestContext) {
     if upstream.host.is_none() {
         return;
     }

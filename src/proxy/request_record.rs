@@ -21,25 +21,25 @@ use crate::server::http1_state::Http1State;
 use crate::telemetry::{Ending, LoggedRequest, Request, Span, Telemetry, Times};
 
 /// What is known of an exchange; dropping it writes the access line.
-pub struct RequestRecord {
+pub(crate) struct RequestRecord {
     /// The request, and the client that sent it.
-    pub request: LoggedRequest,
+    pub(crate) request: LoggedRequest,
     /// The route's name.
-    pub route: Option<Arc<str>>,
+    pub(crate) route: Option<Arc<str>>,
     /// The protocol of the session that it asks for, where it asks us for one.
-    pub asked_for: Option<&'static str>,
+    pub(crate) asked_for: Option<&'static str>,
     /// The backend, where it was asked.
-    pub backend: Option<Arc<Upstream>>,
+    pub(crate) backend: Option<Arc<Upstream>>,
     /// Which transport the client was assigned.
-    pub cohort: &'static str,
+    pub(crate) cohort: &'static str,
     /// What was done with it.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// Whose side ended it otherwise than planned.
-    pub side: Option<Side>,
+    pub(crate) side: Option<Side>,
     /// Its span.
-    pub span: Span,
+    pub(crate) span: Span,
     /// The credential that it was accepted by, as long as bytes pass through.
-    pub expiry: Expiry,
+    pub(crate) expiry: Expiry,
     /// Why that did not hold until the end.
     denied: Option<&'static str>,
     bytes_in: Option<Arc<AtomicU64>>,
@@ -60,7 +60,7 @@ struct Progress {
 
 impl RequestRecord {
     /// Opens an account.
-    pub fn open(
+    pub(crate) fn open(
         request: LoggedRequest,
         span: Span,
         traffic: Option<Http1State>,
@@ -92,7 +92,7 @@ impl RequestRecord {
     }
 
     /// Follows the answer to its last byte.
-    pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+    pub(crate) fn follow(mut self, response: Response<Body>) -> Response<Body> {
         if let Some(traffic) = &self.traffic {
             traffic.answering();
         }
@@ -110,12 +110,12 @@ impl RequestRecord {
     }
 
     /// The backend's answer has begun, so long after it was asked.
-    pub fn answered_upstream(&mut self, after: Duration) {
+    pub(crate) fn answered_upstream(&mut self, after: Duration) {
         self.answer.times.upstream = Some(after);
     }
 
     /// Counts the request's body on its way upstream.
-    pub fn count(&mut self, body: Body) -> Body {
+    pub(crate) fn count(&mut self, body: Body) -> Body {
         if body.is_end_stream() {
             return body;
         }
@@ -135,7 +135,7 @@ impl RequestRecord {
     }
 
     /// Something broke.
-    pub fn blame(&mut self, error: &Error) {
+    pub(crate) fn blame(&mut self, error: &Error) {
         self.side = Some(error.side);
         self.telemetry
             .downstream

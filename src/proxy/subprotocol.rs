@@ -9,23 +9,23 @@ use crate::http::hop_by_hop;
 use crate::http::problem::Problem;
 
 /// The subprotocol with subscriptions, positions and notices.
-pub const JSON: &str = "crossfade.v1.json";
+pub(crate) const JSON: &str = "crossfade.v1.json";
 /// The subprotocol of bare data.
-pub const RAW: &str = "crossfade.v1.raw";
+pub(crate) const RAW: &str = "crossfade.v1.raw";
 /// A subprotocol item that carries a token; never echoed, never logged.
 const BEARER: &str = "cf.bearer.";
 
 /// What a client offers.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Subprotocols {
+pub(crate) struct Subprotocols {
     /// `crossfade.v1.json`.
-    pub json: bool,
+    pub(crate) json: bool,
     /// `crossfade.v1.raw`.
-    pub raw: bool,
+    pub(crate) raw: bool,
     /// Anything at all.
-    pub any: bool,
+    pub(crate) any: bool,
     /// The token of a `cf.bearer.` item, decoded.
-    pub bearer: Option<String>,
+    pub(crate) bearer: Option<String>,
 }
 
 impl Subprotocols {
@@ -33,7 +33,7 @@ impl Subprotocols {
     ///
     /// # Errors
     /// 400 where a `cf.bearer.` item holds no token, or there are two.
-    pub fn read(headers: &HeaderMap) -> Result<Subprotocols, Problem> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Subprotocols, Problem> {
         let mut offer = Subprotocols::default();
         for item in hop_by_hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
             offer.any = true;
@@ -51,7 +51,7 @@ impl Subprotocols {
 }
 
 /// Takes the items with tokens out of a handshake that goes to the backend.
-pub fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let items = || hop_by_hop::tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
     if !items().any(|item| item.starts_with(BEARER)) {
         return;

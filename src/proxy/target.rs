@@ -20,7 +20,7 @@ use crate::router::{InForce, Match};
 const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 
 /// What a request is for.
-pub enum Destination {
+pub(crate) enum Destination {
     /// `PREFIX/ws`.
     Multiplex,
     /// `PREFIX/transport`, and what it is asked about.
@@ -33,7 +33,7 @@ pub enum Destination {
 
 /// How a request asks a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub(crate) enum Asks {
     /// As it says.
     Plainly,
     /// Whether another method would be allowed.
@@ -45,7 +45,7 @@ impl Destination {
     ///
     /// # Errors
     /// There is none, or there may be two.
-    pub fn find(
+    pub(crate) fn find(
         address: Address<'_>,
         head: &Parts,
         has_no_body: bool,
@@ -63,7 +63,7 @@ impl Destination {
     }
 
     /// The route of the file.
-    pub fn route(&self) -> Option<&Arc<Route>> {
+    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
         match self {
             Destination::Route(found, _) => Some(&found.route),
             Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => None,
@@ -71,7 +71,7 @@ impl Destination {
     }
 
     /// The route that it is for, or that it asks about, and what the path says there.
-    pub fn found(&self) -> Option<&Match> {
+    pub(crate) fn found(&self) -> Option<&Match> {
         match self {
             Destination::Multiplex => None,
             Destination::Transport(about) | Destination::Ticket(about) => {
@@ -82,7 +82,7 @@ impl Destination {
     }
 
     /// The policies that hold there.
-    pub fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
+    pub(crate) fn policies<'a>(&'a self, in_force: &'a InForce) -> Policies<'a> {
         match self {
             Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
                 Policies::of_websocket(&in_force.config)
@@ -101,12 +101,12 @@ impl Destination {
     }
 
     /// Whether a socket may be behind it at all.
-    pub fn takes_handshakes(&self) -> bool {
+    pub(crate) fn takes_handshakes(&self) -> bool {
         matches!(self, Destination::Multiplex | Destination::Route(..))
     }
 
     /// Whether a handshake gets a socket of ours; any other is the backend's, and so is what it says there.
-    pub fn is_bridged(&self) -> bool {
+    pub(crate) fn is_bridged(&self) -> bool {
         match self {
             Destination::Multiplex => true,
             Destination::Route(found, _) => found.bridged,
@@ -115,7 +115,7 @@ impl Destination {
     }
 
     /// The protocol that a handshake asks us for, as metrics name it; `None` where it is the backend's own.
-    pub fn asked_for(&self, head: &Parts) -> Option<&'static str> {
+    pub(crate) fn asked_for(&self, head: &Parts) -> Option<&'static str> {
         match self {
             Destination::Route(found, _) if !found.bridged => None,
             Destination::Route(..) => Some(handshake::protocol(&head.headers)),
@@ -129,7 +129,7 @@ impl Destination {
     ///
     /// # Errors
     /// 400 and 426 for its form, 503 where no new sessions are taken.
-    pub fn expect_handshake(
+    pub(crate) fn expect_handshake(
         &self,
         is_handshake: bool,
         is_draining: bool,

@@ -17,17 +17,17 @@ use crate::router::RouteTable;
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// A client as the rollouts see it.
-pub struct Cohort {
+pub(crate) struct Cohort {
     /// The client; with a unit just made where a rollout needed one and none came.
-    pub candidate: Candidate,
+    pub(crate) candidate: Candidate,
     /// The cookie for a unit just made.
-    pub cookie: Option<HeaderValue>,
+    pub(crate) cookie: Option<HeaderValue>,
 }
 
 impl Cohort {
     /// Recognises the client. Where one of `rollouts` goes by the sticky cookie and none of ours
     /// came, a new unit is made, and judged from now on.
-    pub fn recognise<'r>(
+    pub(crate) fn recognise<'r>(
         exchange: &RequestContext,
         headers: &HeaderMap,
         identity: Option<&Identity>,
@@ -57,7 +57,7 @@ impl Cohort {
     }
 
     /// Decides for one route, and counts it.
-    pub fn decide(&self, exchange: &RequestContext, route: &Route) -> Decision {
+    pub(crate) fn decide(&self, exchange: &RequestContext, route: &Route) -> Decision {
         let stages = exchange.shared.stages.load();
         let decision = rollout::decide(route.rollout.as_deref(), &stages, &self.candidate);
         if let Some(rollout) = &route.rollout {
@@ -74,7 +74,7 @@ impl Cohort {
 
 /// Decides for the multiplexed connection: it is refused only when every bridged route
 /// refuses. The second is the route whose decision it is.
-pub fn decide_for_all(
+pub(crate) fn decide_for_all(
     routes: &RouteTable,
     stages: &Stages,
     candidate: &Candidate,
@@ -103,7 +103,7 @@ pub fn decide_for_all(
 }
 
 /// The client by its cookies, headers and address; `secret` verifies the sticky cookie.
-pub fn candidate(
+pub(crate) fn candidate(
     config: &Config,
     headers: &HeaderMap,
     ip: String,
@@ -120,7 +120,7 @@ pub fn candidate(
 }
 
 /// Whether a client without the sticky cookie is given one, to be judged by it.
-pub fn needs_unit(by: By, is_known: bool) -> bool {
+pub(crate) fn needs_unit(by: By, is_known: bool) -> bool {
     match by {
         By::Cookie => true,
         By::User => !is_known,

@@ -43,7 +43,7 @@ use crate::upstream::InFlight;
 const HALF_OPEN: Duration = Duration::from_secs(10);
 
 /// Asks the backend for a WebSocket on behalf of the client.
-pub async fn open(
+pub(crate) async fn open(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     found: &Match,

@@ -28,7 +28,7 @@ use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::reader::Limits;
 
 /// A handshake on a bridged route's own path.
-pub fn single(
+pub(crate) fn single(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     found: Match,
@@ -75,7 +75,7 @@ pub fn single(
 }
 
 /// A handshake on `PREFIX/ws`.
-pub fn multiplex(
+pub(crate) fn multiplex(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     head: Parts,

@@ -7,34 +7,34 @@ use crate::config::{Rollout, Route};
 
 /// What the file says of a rollout, and of the routes that it governs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The rollout itself.
-    pub rollout: Arc<Rollout>,
+    pub(crate) rollout: Arc<Rollout>,
     /// The bridged routes that name it.
-    pub routes: Vec<Arc<Route>>,
+    pub(crate) routes: Vec<Arc<Route>>,
 }
 
 /// A rollout whose stage is another one now.
 #[derive(Clone, Debug)]
-pub struct StageChange {
+pub(crate) struct StageChange {
     /// The rollout.
-    pub plan: Arc<Plan>,
+    pub(crate) plan: Arc<Plan>,
     /// What was in force.
-    pub before: Stage,
+    pub(crate) before: Stage,
     /// What is in force now.
-    pub after: Stage,
+    pub(crate) after: Stage,
 }
 
 /// What was, and what is decided for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub(crate) struct Turn {
     before: (Transport, Reason),
     after: (Transport, Reason),
 }
 
 impl StageChange {
     /// What the change is for this client.
-    pub fn turn(&self, candidate: &Candidate) -> Turn {
+    pub(crate) fn turn(&self, candidate: &Candidate) -> Turn {
         let rollout = &self.plan.rollout;
         let unit = unit_of(rollout.by, candidate);
         let bucket = unit.map(|unit| bucket(&rollout.salt, unit));
@@ -49,7 +49,7 @@ impl StageChange {
 impl Turn {
     /// Whether a session of this client has something to do: one that stayed has to leave, one that leaves may stay, or leaves
     /// for another reason now.
-    pub fn concerns(self, is_leaving: bool) -> bool {
+    pub(crate) fn concerns(self, is_leaving: bool) -> bool {
         let has_to_leave =
             self.before.0 == Transport::WebSocket && self.after.0 == Transport::Legacy;
         has_to_leave || is_leaving && self.before != self.after

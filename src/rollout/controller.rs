@@ -25,16 +25,16 @@ use crate::telemetry::{Cohorts, Counted, Telemetry};
 mod file;
 mod status;
 
-pub use status::Status;
+pub(crate) use status::Status;
 
 /// The file's name in `state_dir`.
 const FILE: &str = "rollouts.json";
 
 /// Every configured rollout, by name.
-pub type Plans = BTreeMap<String, Arc<Plan>>;
+pub(crate) type Plans = BTreeMap<String, Arc<Plan>>;
 
 /// What the file says of its rollouts.
-pub fn plans(config: &Config) -> Plans {
+pub(crate) fn plans(config: &Config) -> Plans {
     let plan = |(name, rollout): (&String, &Arc<Rollout>)| {
         let routes = config.routes.iter().filter(|route| {
             let governed = route.rollout.as_ref();
@@ -51,7 +51,7 @@ pub fn plans(config: &Config) -> Plans {
 
 /// The owner's handle. Cheap to clone.
 #[derive(Clone)]
-pub struct Controller(Arc<Inner>);
+pub(crate) struct Controller(Arc<Inner>);
 
 type Told = Box<dyn Fn(&[StageChange]) + Send + Sync>;
 
@@ -92,7 +92,7 @@ struct StateFile {
 
 /// Why a change was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// No rollout of that name is configured.
     Unknown,
     /// It changed since the caller looked; this is its generation.
@@ -106,7 +106,7 @@ pub enum Refused {
 impl Controller {
     /// Reads what was kept and lets the file's changes since then act on it. `told` is called after every change of a stage, in
     /// their order, with those that differ.
-    pub fn new(
+    pub(crate) fn new(
         plans: &Plans,
         state_dir: Option<&Path>,
         telemetry: Arc<Telemetry>,
@@ -145,12 +145,12 @@ impl Controller {
     }
 
     /// What sessions and requests ask.
-    pub fn stages(&self) -> Arc<ArcSwap<Stages>> {
+    pub(crate) fn stages(&self) -> Arc<ArcSwap<Stages>> {
         self.0.stages.clone()
     }
 
     /// The task of the process in charge: looks at every rollout when a window is over.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut ticks = tokio::time::interval_at(Instant::now() + WINDOW, WINDOW);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -177,7 +177,14 @@ impl Controller {
     }
 
     /// What the cohorts of a rollout did in the last closed windows that together are at least this long.
-    pub fn lately(&self, name: &str, span: Duration) -> Option<Cohorts> {
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "nothing in the process judges a cohort by its windows yet"
+        )
+    )]
+    pub(crate) fn lately(&self, name: &str, span: Duration) -> Option<Cohorts> {
         let measured = self.measured();
         measured.windows.get(name).map(|windows| windows.last(span))
     }
@@ -188,7 +195,7 @@ impl Controller {
     ///
     /// # Errors
     /// See [`Refused`]; nothing changed then.
-    pub async fn change(
+    pub(crate) async fn change(
         &self,
         name: &str,
         seen: Option<Vec<u64>>,
@@ -208,7 +215,7 @@ impl Controller {
     ///
     /// # Errors
     /// Where it cannot be written down.
-    pub fn leave(&self) -> io::Result<String> {
+    pub(crate) fn leave(&self) -> io::Result<String> {
         let mut kept = self.kept();
         let text = kept.records.to_text()?;
         kept.is_given_away = true;
@@ -216,7 +223,7 @@ impl Controller {
     }
 
     /// It was not taken over after all.
-    pub fn stay(&self) {
+    pub(crate) fn stay(&self) {
         self.kept().is_given_away = false;
     }
 
@@ -224,7 +231,7 @@ impl Controller {
     ///
     /// # Errors
     /// Why the text is not understood, be it in one word that decides; nothing changed then.
-    pub fn inherit(&self, text: &str, plans: &Plans) -> Result<(), String> {
+    pub(crate) fn inherit(&self, text: &str, plans: &Plans) -> Result<(), String> {
         let now = unix_seconds(SystemTime::now());
         let (records, doubts) =
             file::parse(text.as_bytes(), now).map_err(|unread| unread.to_string())?;
@@ -241,7 +248,7 @@ impl Controller {
     }
 
     /// Lets what changed in the file act, at once; [`Controller::save`] makes it outlive the process.
-    pub fn adopt(&self, plans: &Plans) {
+    pub(crate) fn adopt(&self, plans: &Plans) {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
         if kept.is_given_away {
@@ -332,7 +339,7 @@ impl Controller {
     }
 
     /// Brings the file up to date.
-    pub async fn save(&self) {
+    pub(crate) async fn save(&self) {
         let Some(file) = &self.0.file else { return };
         let mut written = file.written.lock().await;
         let (version, text) = {

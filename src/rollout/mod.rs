@@ -1,10 +1,10 @@
 //! Which clients get WebSocket: bucket, stage, decision. Pure; `controller` is the one task that owns the stages.
 
-pub mod change;
-pub mod controller;
-pub mod record;
+pub(crate) mod change;
+pub(crate) mod controller;
+pub(crate) mod record;
 pub mod sticky_cookie;
-pub mod window;
+pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,22 +17,22 @@ use sha2::{Digest, Sha256};
 use crate::config::{By, Rollout};
 
 /// All units: `100 %` in thousandths of a percent, and one more than the highest bucket.
-pub const EVERYBODY: u32 = 100_000;
+pub(crate) const EVERYBODY: u32 = 100_000;
 
 /// What is in force for one rollout: the configured plan, or what an admin set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Thousandths of a percent set last, by whomever.
-    pub percent: u32,
+    pub(crate) percent: u32,
     /// Running, paused, killed, rolled back.
-    pub state: StageState,
+    pub(crate) state: StageState,
 }
 
 /// What decides which clients get WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum StageState {
+pub(crate) enum StageState {
     /// The percentage decides.
     Running,
     /// The percentage decides and no schedule moves it.
@@ -45,7 +45,7 @@ pub enum StageState {
 
 impl Stage {
     /// As the file has it.
-    pub fn planned(rollout: &Rollout) -> Self {
+    pub(crate) fn planned(rollout: &Rollout) -> Self {
         Stage {
             percent: rollout.percent,
             state: match rollout.kill {
@@ -56,7 +56,7 @@ impl Stage {
     }
 
     /// Thousandths of a percent that get WebSocket now: none while killed or rolled back.
-    pub fn effective_percent(&self) -> u32 {
+    pub(crate) fn effective_percent(&self) -> u32 {
         match self.state {
             StageState::Running | StageState::Paused => self.percent,
             StageState::Killed | StageState::RolledBack => 0,
@@ -66,7 +66,7 @@ impl Stage {
 
 impl StageState {
     /// The word in documents and labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             StageState::Running => "running",
             StageState::Paused => "paused",
@@ -77,13 +77,13 @@ impl StageState {
 }
 
 /// Every rollout's stage, by name; replaced as a whole by the controller.
-pub type Stages = BTreeMap<Arc<str>, Stage>;
+pub(crate) type Stages = BTreeMap<Arc<str>, Stage>;
 
 /// Which transport a client is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// The bridge.
     WebSocket,
     /// Polling or SSE as before.
@@ -92,7 +92,7 @@ pub enum Transport {
 
 impl Transport {
     /// The word in headers, documents and labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Transport::WebSocket => "websocket",
             Transport::Legacy => "legacy",
@@ -104,7 +104,7 @@ impl Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The unit's bucket against the percentage.
     Bucket,
     /// Listed in `always`.
@@ -123,7 +123,7 @@ pub enum Reason {
 
 impl Reason {
     /// The word in documents and labels.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Reason::Bucket => "bucket",
             Reason::Always => "always",
@@ -138,30 +138,30 @@ impl Reason {
 
 /// The client, as far as a rollout reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The signed sticky cookie's unit, verified (or the one just minted).
-    pub cookie: Option<String>,
+    pub(crate) cookie: Option<String>,
     /// The client's address in plain text form.
-    pub ip: String,
+    pub(crate) ip: String,
     /// The user, once there is authentication.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The tenant, likewise.
-    pub tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// Values of request headers and cookies that bear the name of a rollout's `header`: (name in lower case, value).
-    pub overrides: Vec<(String, String)>,
+    pub(crate) overrides: Vec<(String, String)>,
 }
 
 /// What was decided and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// The transport.
-    pub transport: Transport,
+    pub(crate) transport: Transport,
     /// The reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The unit that was judged, where one was.
-    pub unit: Option<String>,
+    pub(crate) unit: Option<String>,
     /// Its bucket, 0 to 99,999.
-    pub bucket: Option<u32>,
+    pub(crate) bucket: Option<u32>,
 }
 
 /// The bucket of a unit, 0 to 99,999: the first 64 bits of SHA-256 over `crossfade/1|salt|unit` as an unsigned big-endian
@@ -183,7 +183,11 @@ pub fn bucket(salt: &str, unit: &str) -> u32 {
 /// A kill or rollback comes before everything. Then `always`, `never`, the testers' header (which any client may send, so it
 /// cannot undo a `never`), and last the bucket. A client without a unit (no tenant, for example) is in at 100 % only.
 /// A rollout without a stage is treated as the file has it.
-pub fn decide(rollout: Option<&Rollout>, stages: &Stages, candidate: &Candidate) -> Decision {
+pub(crate) fn decide(
+    rollout: Option<&Rollout>,
+    stages: &Stages,
+    candidate: &Candidate,
+) -> Decision {
     let Some(rollout) = rollout else {
         return Decision {
             transport: Transport::WebSocket,
@@ -234,7 +238,7 @@ fn judge(
 }
 
 /// The unit that is judged, as the rollout's `by` says.
-pub fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
+pub(crate) fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
     match by {
         By::User => candidate.user.as_deref().or(candidate.cookie.as_deref()),
         By::Tenant => candidate.tenant.as_deref(),
@@ -258,7 +262,7 @@ fn override_of(rollout: &Rollout, candidate: &Candidate) -> Option<Transport> {
 }
 
 /// Thousandths of a percent of a percentage from 0 to 100; `None` outside, or with a fourth decimal.
-pub fn thousandths(percent: f64) -> Option<u32> {
+pub(crate) fn thousandths(percent: f64) -> Option<u32> {
     // Doubles near 100 are exact to 1e-14; the tolerance only forgives binary fractions such as 0.001.
     const TOLERANCE: f64 = 1e-6;
     let scaled = percent * 1000.0;
@@ -271,13 +275,13 @@ pub fn thousandths(percent: f64) -> Option<u32> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
-pub struct Percent(
+pub(crate) struct Percent(
     #[schemars(range(min = 0, max = 100), extend("multipleOf" = 0.001))] serde_json::Number,
 );
 
 impl Percent {
     /// So many thousandths.
-    pub fn new(thousandths: u32) -> Self {
+    pub(crate) fn new(thousandths: u32) -> Self {
         let fraction = serde_json::Number::from_f64(f64::from(thousandths) / 1000.0);
         Percent(match thousandths.is_multiple_of(1000) {
             true => (thousandths / 1000).into(),

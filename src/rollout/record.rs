@@ -16,32 +16,32 @@ use crate::config::Rollout;
 mod kill_switch;
 mod reading;
 
-pub use kill_switch::FileKills;
+pub(crate) use kill_switch::FileKills;
 use kill_switch::Latch;
-pub use reading::read;
+pub(crate) use reading::read;
 
 /// Entries of history kept for one rollout.
 const HISTORY: usize = 200;
 
 /// One rollout's kept state. [`read`] is the way back from what is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// Thousandths of a percent set last.
-    pub percent: u32,
+    pub(crate) percent: u32,
     /// What set them: the file or an operator.
-    pub percent_source: Source,
+    pub(crate) percent_source: Source,
     /// The file's own value when it was last read.
     file_percent: u32,
     /// Whether the file says `kill = true`.
-    pub file_kills: bool,
+    pub(crate) file_kills: bool,
     /// Whether a schedule must wait.
     paused: bool,
     /// What holds until a person resumes.
     latch: Option<Latch>,
     /// Counts changes, from 1.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Unix seconds of the last change.
-    pub changed_at: u64,
+    pub(crate) changed_at: u64,
     /// What happened, oldest first.
     history: VecDeque<Line>,
     /// Members that only another version knows: it finds them again.
@@ -53,7 +53,7 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Source {
+pub(crate) enum Source {
     /// The file.
     Config,
     /// An operator, over the admin API.
@@ -62,7 +62,7 @@ pub enum Source {
 
 impl Source {
     /// The word in documents and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Source::Config => "config",
             Source::Admin => "admin",
@@ -81,19 +81,19 @@ enum Line {
 
 /// One happening in a rollout's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Unix seconds.
-    pub at: u64,
+    pub(crate) at: u64,
     /// What made the change.
-    pub by: Source,
+    pub(crate) by: Source,
     /// `start`, `set`, `kill`, `resume`, `pause` or `unpause`.
-    pub action: Action,
+    pub(crate) action: Action,
     /// Thousandths: for `set` the percentage set before, else the one in force before.
-    pub from: u32,
+    pub(crate) from: u32,
     /// Likewise, after.
-    pub to: u32,
+    pub(crate) to: u32,
     /// A reason, where one is known.
-    pub why: String,
+    pub(crate) why: String,
     /// Members that only another version knows.
     #[serde(flatten)]
     others: Map<String, Value>,
@@ -103,7 +103,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Action {
+pub(crate) enum Action {
     /// First seen in the file.
     Start,
     /// A new percentage.
@@ -120,7 +120,7 @@ pub enum Action {
 
 impl Action {
     /// The word in documents and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Action::Start => "start",
             Action::Set => "set",
@@ -134,7 +134,7 @@ impl Action {
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// A new percentage, a pause, or both.
     Adjust {
         /// Thousandths.
@@ -153,7 +153,7 @@ pub enum Change {
 
 impl Record {
     /// A rollout that was never seen before starts as the file says.
-    pub fn new(plan: &Rollout, now: u64) -> Self {
+    pub(crate) fn new(plan: &Rollout, now: u64) -> Self {
         let mut record = Record {
             percent: plan.percent,
             percent_source: Source::Config,
@@ -173,7 +173,7 @@ impl Record {
     }
 
     /// What happened, oldest first.
-    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.history.iter().filter_map(|line| match line {
             Line::Known(entry) => Some(entry),
             Line::Unknown(_) => None,
@@ -181,7 +181,7 @@ impl Record {
     }
 
     /// What is in force.
-    pub fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         let state = match (self.file_kills, self.latch) {
             (true, _) | (_, Some(Latch::Killed)) => StageState::Killed,
             (_, Some(Latch::RolledBack)) => StageState::RolledBack,
@@ -195,7 +195,7 @@ impl Record {
     }
 
     /// What set the values in force: the source of the kill, else of the percentage.
-    pub fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> Source {
         match (self.file_kills, self.latch) {
             (true, _) => Source::Config,
             (_, Some(_)) => Source::Admin,
@@ -204,7 +204,7 @@ impl Record {
     }
 
     /// The file was read (again). Only what changed in it counts. Returns whether anything did.
-    pub fn follow(&mut self, plan: &Rollout, now: u64) -> bool {
+    pub(crate) fn follow(&mut self, plan: &Rollout, now: u64) -> bool {
         let before = self.generation;
         if plan.percent != self.file_percent {
             let why = match self.percent_source {
@@ -234,7 +234,7 @@ impl Record {
     ///
     /// # Errors
     /// A resume while the file kills.
-    pub fn apply(&mut self, change: &Change, now: u64) -> Result<bool, FileKills> {
+    pub(crate) fn apply(&mut self, change: &Change, now: u64) -> Result<bool, FileKills> {
         let before = self.generation;
         match change {
             Change::Adjust { percent, paused } => {

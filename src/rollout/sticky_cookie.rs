@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The cookie's name.
-pub const COOKIE: &str = "crossfade_unit";
+pub(crate) const COOKIE: &str = "crossfade_unit";
 
 /// A new unit made of these random bytes, and the cookie's value for it: `<unit>.<signature>`, both url-safe base64.
 pub fn mint(secret: &[u8], random: [u8; 16]) -> (String, String) {
@@ -17,7 +17,7 @@ pub fn mint(secret: &[u8], random: [u8; 16]) -> (String, String) {
 }
 
 /// The unit inside a cookie's value, where the signature is ours; compared in constant time.
-pub fn verify(secret: &[u8], value: &str) -> Option<String> {
+pub(crate) fn verify(secret: &[u8], value: &str) -> Option<String> {
     let (unit, signature) = value.split_once('.')?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     sign(secret, unit).verify_slice(&signature).ok()?;

@@ -6,18 +6,18 @@ use std::time::Duration;
 use crate::telemetry::Cohorts;
 
 /// How long one window is.
-pub const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Closed windows that are kept: an hour.
 const KEPT: usize = 360;
 
 /// The closed windows of one rollout, the oldest first.
 #[derive(Debug, Default)]
-pub struct Windows(VecDeque<Cohorts>);
+pub(crate) struct Windows(VecDeque<Cohorts>);
 
 impl Windows {
     /// A window is over.
-    pub fn close(&mut self, cohorts: Cohorts) {
+    pub(crate) fn close(&mut self, cohorts: Cohorts) {
         if self.0.len() >= KEPT {
             self.0.pop_front();
         }
@@ -25,7 +25,7 @@ impl Windows {
     }
 
     /// What was done in the last closed windows that together are at least this long; fewer where there are fewer.
-    pub fn last(&self, span: Duration) -> Cohorts {
+    pub(crate) fn last(&self, span: Duration) -> Cohorts {
         let windows = span.as_nanos().div_ceil(WINDOW.as_nanos()) as usize;
         let mut sum = Cohorts::default();
         for cohorts in self.0.iter().rev().take(windows) {

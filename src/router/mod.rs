@@ -26,9 +26,9 @@ pub struct InForce {
     /// Counts accepted configurations, from 1.
     pub generation: u64,
     /// The finished values.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     /// Their routes.
-    pub routes: RouteTable,
+    pub(crate) routes: RouteTable,
 }
 
 /// All routes, ready to be asked.
@@ -40,47 +40,47 @@ pub struct RouteTable {
 }
 
 /// Path parameters by name, percent-decoded; `{*rest}` without its leading slash.
-pub type Parameters = Vec<(String, String)>;
+pub(crate) type Parameters = Vec<(String, String)>;
 
 /// A route that fits a request.
 #[derive(Clone, Debug)]
-pub struct Match {
+pub(crate) struct Match {
     /// The route.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// What its path's placeholders stand for.
-    pub params: Parameters,
+    pub(crate) params: Parameters,
     /// Whether this request may be bridged (route has a source and the method is GET or HEAD): other methods of a bridged
     /// route pass through under its policies.
-    pub bridged: bool,
+    pub(crate) bridged: bool,
     /// Routes that its backend may take it for, by another reading of the path: their policies hold as well.
-    pub others: Vec<Arc<Route>>,
+    pub(crate) others: Vec<Arc<Route>>,
 }
 
 /// Another reading of a path, and the route there.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// In canonical form; in lower case where only that leads there.
-    pub path: String,
+    pub(crate) path: String,
     /// Whether a request for that path gets this route; else only a backend that ignores case serves it there.
-    pub leads_there: bool,
+    pub(crate) leads_there: bool,
     /// Guarded otherwise than the route of the path as it is written.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
 }
 
 /// A backend may read this path as one that other policies guard, and the route that was found does not take such.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unclear {
+pub(crate) struct Unclear {
     /// That reading; `None` where there are too many to look at.
-    pub reading: Option<String>,
+    pub(crate) reading: Option<String>,
     /// Whether `encoded` of the route could take the path.
-    pub may_be_taken: bool,
+    pub(crate) may_be_taken: bool,
     /// Whether only a backend that ignores case reads it so: no spelling of it that could be advised is known.
-    pub is_by_case: bool,
+    pub(crate) is_by_case: bool,
 }
 
 impl Unclear {
     /// One sentence for a person. It names nothing but what the path itself says.
-    pub fn detail(&self) -> Cow<'static, str> {
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
         if self.is_by_case {
             let what = RequestViolation::Path.detail();
             return format!(
@@ -106,7 +106,7 @@ impl Unclear {
 }
 
 /// One sentence about a path that is refused as it is written; where it has another reading, that is named.
-pub fn path_detail(fault: RequestViolation, path: &str) -> Cow<'static, str> {
+pub(crate) fn path_detail(fault: RequestViolation, path: &str) -> Cow<'static, str> {
     let reading = (fault == RequestViolation::Path && is_short(path))
         .then(|| readings::other(path))
         .flatten();
@@ -159,7 +159,7 @@ impl RouteTable {
     /// The most specific route: path shape first, then host, then a route that lists the method before one that lists none.
     ///
     /// `host` is the request's host without port, lower case; `path` is canonical, without query.
-    pub fn find(&self, host: &str, method: &Method, path: &str) -> Option<Match> {
+    pub(crate) fn find(&self, host: &str, method: &Method, path: &str) -> Option<Match> {
         let mut values = Vec::new();
         let fits = |route: &Route| {
             fits_host(route.host.as_deref(), host) && fits_method(&route.methods, method)
@@ -180,7 +180,7 @@ impl RouteTable {
     ///
     /// # Errors
     /// There are some, and the route that was found does not take the path's encodings; or readings without end.
-    pub fn read_otherwise(
+    pub(crate) fn read_otherwise(
         &self,
         host: &str,
         method: &Method,
@@ -206,7 +206,7 @@ impl RouteTable {
     ///
     /// # Errors
     /// Readings without end.
-    pub fn readings(
+    pub(crate) fn readings(
         &self,
         host: &str,
         method: &Method,
@@ -230,14 +230,18 @@ impl RouteTable {
     }
 
     /// Routes with a source, in file order.
-    pub fn bridged(&self) -> impl Iterator<Item = &Arc<Route>> {
+    pub(crate) fn bridged(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.bridged.iter()
     }
 
     /// Bridged routes (with the parameters that must be equal) whose `refresh_on` names this write.
     ///
     /// `path` is canonical, without query.
-    pub fn refreshed_by(&self, method: &Method, path: &str) -> Vec<(Arc<Route>, Parameters)> {
+    pub(crate) fn refreshed_by(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Vec<(Arc<Route>, Parameters)> {
         let matching = self.writes.iter().filter(|write| write.method == method);
         matching
             .filter_map(|write| {

@@ -20,7 +20,7 @@ const UNSENT: u32 = 128 * 1024;
 
 /// Gives the listening socket what each of its connections inherits from it: asked of each connection, it would be four calls
 /// of the system more for every handshake.
-pub fn prepare(listener: &Listener) {
+pub(crate) fn prepare(listener: &Listener) {
     if let Listener::Tcp(listener) = listener {
         let socket = SockRef::from(listener);
         // A kernel that refuses one of these keeps its usual way; a connection does without.
@@ -31,7 +31,7 @@ pub fn prepare(listener: &Listener) {
 }
 
 /// The next connection, and the address that it comes from.
-pub async fn accept(listener: &Listener) -> io::Result<(ClientSocket, Option<IpAddr>)> {
+pub(crate) async fn accept(listener: &Listener) -> io::Result<(ClientSocket, Option<IpAddr>)> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;

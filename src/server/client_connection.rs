@@ -18,25 +18,25 @@ use crate::session::Services;
 use crate::upstream::Pins;
 
 /// One downstream connection, as every exchange on it sees it.
-pub struct Connection {
+pub(crate) struct Connection {
     /// What outlives a reload.
-    pub shared: Arc<Services>,
+    pub(crate) shared: Arc<Services>,
     /// Where it comes from.
-    pub remote: Remote,
+    pub(crate) remote: Remote,
     /// Its address as text.
-    pub peer: Text,
+    pub(crate) peer: Text,
     /// The notice board of its wire; HTTP/2 has none, its streams fail one by one.
-    pub traffic: Option<Http1State>,
+    pub(crate) traffic: Option<Http1State>,
     /// Its place among the connections; goes with an upgrade.
-    pub permit: Arc<Permit>,
+    pub(crate) permit: Arc<Permit>,
     /// Backends' connections that it has authenticated.
-    pub pins: OnceLock<Pins>,
+    pub(crate) pins: OnceLock<Pins>,
 }
 
 impl Connection {
     /// Where backends' connections are pinned for this request; `None` where requests of several users may come over this
     /// connection.
-    pub fn pins(&self, head: &Parts, trusted: &[IpNet]) -> Option<Pins> {
+    pub(crate) fn pins(&self, head: &Parts, trusted: &[IpNet]) -> Option<Pins> {
         let is_http1 = self.traffic.is_some() && head.version == Version::HTTP_11;
         let is_a_clients = self.remote.counted(trusted).is_some();
         let is_forwarded = |name: &HeaderName| header_names::is_forwarded(name.as_str());
@@ -47,18 +47,18 @@ impl Connection {
 
 /// A connection's other end.
 #[derive(Clone, Copy, Debug)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// The client's address: that of the PROXY header, else of the socket's other end; `None` on a unix socket.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// A proxy connects for a client and does not name its address.
-    pub is_unnamed: bool,
+    pub(crate) is_unnamed: bool,
     /// `http`, or `https` over TLS.
-    pub proto: &'static str,
+    pub(crate) proto: &'static str,
 }
 
 impl Remote {
     /// A connection from this address, as far as the socket shows.
-    pub fn new(address: Option<IpAddr>) -> Self {
+    pub(crate) fn new(address: Option<IpAddr>) -> Self {
         Remote {
             address,
             is_unnamed: false,
@@ -67,7 +67,7 @@ impl Remote {
     }
 
     /// What the PROXY protocol says; without it nothing changes.
-    pub fn learn(&mut self, source: Option<Source>) {
+    pub(crate) fn learn(&mut self, source: Option<Source>) {
         match source {
             None | Some(Source::Proxy) => {}
             Some(Source::Client(ip)) => self.address = Some(ip),
@@ -77,7 +77,7 @@ impl Remote {
 
     /// The peer that the requests are counted for. Forwarded fields of a client without an address are not believed, also behind a
     /// trusted proxy.
-    pub fn peer(&self, trusted: &[IpNet]) -> Peer {
+    pub(crate) fn peer(&self, trusted: &[IpNet]) -> Peer {
         let peer = Peer::new(self.address, trusted);
         Peer {
             is_trusted: peer.is_trusted && !self.is_unnamed,
@@ -88,7 +88,7 @@ impl Remote {
     }
 
     /// The address that its connections are counted by; a proxy speaks for many.
-    pub fn counted(&self, trusted: &[IpNet]) -> Option<IpAddr> {
+    pub(crate) fn counted(&self, trusted: &[IpNet]) -> Option<IpAddr> {
         self.address
             .filter(|_| !self.is_unnamed && !self.peer(trusted).is_trusted)
     }

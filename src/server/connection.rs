@@ -25,7 +25,7 @@ use crate::session::Services;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, is upgraded, or `stop` lets it finish what is under way.
-pub async fn carry(
+pub(crate) async fn carry(
     line: ClientSocket,
     address: Option<IpAddr>,
     shared: Arc<Services>,

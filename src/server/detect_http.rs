@@ -14,24 +14,24 @@ use super::read_timeout::KEEP_ALIVE;
 use super::socket::{self, MaybeTls};
 
 /// The first bytes of every connection, which are no frame (RFC 9113, section 3.4).
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How much is read at once: a whole request, as a rule.
 const PIECE: usize = 2048;
 
 /// What a connection begins with.
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// Whether it is HTTP/2.
-    pub is_http2: bool,
+    pub(crate) is_http2: bool,
     /// What was read, a preface included.
-    pub ahead: Bytes,
+    pub(crate) ahead: Bytes,
     /// When its first byte came.
-    pub since: Instant,
+    pub(crate) since: Instant,
 }
 
 /// Reads until it is clear. A preface that does not come to its end in time is left to HTTP/1,
 /// whose clock has run since the first byte. `None` where nothing came at all.
-pub async fn read(
+pub(crate) async fn read(
     stream: &mut MaybeTls,
     head_timeout: Duration,
     stop: &mut watch::Receiver<bool>,

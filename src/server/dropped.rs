@@ -3,7 +3,7 @@ use crate::policy::connection_limits::Full;
 
 /// Why a connection ended before its first request.
 #[derive(Debug)]
-pub enum Dropped {
+pub(crate) enum Dropped {
     /// The client left, without having done anything wrong.
     Gone,
     /// For this reason, a word in `refused_total{reason}`.

@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// One listener's descriptors for bad times.
 #[derive(Debug, Default)]
-pub struct Reserve(Vec<File>);
+pub(crate) struct Reserve(Vec<File>);
 
 impl Reserve {
     /// As many as the system gives now, up to the full number.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut reserve = Reserve(Vec::with_capacity(DESCRIPTORS));
         reserve.fill();
         reserve
@@ -33,7 +33,7 @@ impl Reserve {
 
     /// Spends the reserve on clients that wait: each gets a `503` and is closed. Returns how many they were. The reserve is
     /// filled again as far as descriptors have come free.
-    pub async fn turn_away(&mut self, listener: &Listener, shared: &Services) -> usize {
+    pub(crate) async fn turn_away(&mut self, listener: &Listener, shared: &Services) -> usize {
         let config = shared.in_force.load().config.clone();
         let spent = self.0.len();
         self.0.clear();
@@ -61,7 +61,7 @@ impl Reserve {
 }
 
 /// Whether the error says that descriptors have run out, of this process or of the system.
-pub fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))

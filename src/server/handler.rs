@@ -9,7 +9,7 @@ use super::request_body::RequestBody;
 use crate::http::body::Body;
 
 /// Answers one request after the other.
-pub trait Handler: Copy + Send + Sync + 'static {
+pub(crate) trait Handler: Copy + Send + Sync + 'static {
     /// Answers one.
     fn handle(
         self,

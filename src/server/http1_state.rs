@@ -14,10 +14,10 @@ use crate::http::header_case::Spelling;
 
 /// One connection's notice board. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Http1State(Arc<Board>);
+pub(crate) struct Http1State(Arc<Board>);
 
 /// What takes a connection over when its handshake has been answered, with what the client had sent behind it.
-pub type Heir = Box<dyn FnOnce(MaybeTls, Bytes) + Send>;
+pub(crate) type Heir = Box<dyn FnOnce(MaybeTls, Bytes) + Send>;
 
 #[derive(Default)]
 struct Board {
@@ -47,12 +47,12 @@ struct Letters {
 
 impl Http1State {
     /// How the names of the request are spelled that the engine has just read.
-    pub fn came(&self) -> Option<Spelling> {
+    pub(crate) fn came(&self) -> Option<Spelling> {
         self.letters().came.take().map(|came| *came)
     }
 
     /// The names of this answer are to be spelled as noted with it, else as usual.
-    pub fn answer<B>(&self, answer: &Response<B>) {
+    pub(crate) fn answer<B>(&self, answer: &Response<B>) {
         let mut going = Spelling::default();
         going.fill(answer.headers(), answer.extensions().get());
         if !going.is_empty() {
@@ -81,18 +81,18 @@ impl Http1State {
     }
 
     /// Why the connection has no future, once it has none.
-    pub fn fault(&self) -> Option<RequestViolation> {
+    pub(crate) fn fault(&self) -> Option<RequestViolation> {
         self.0.fault.get().copied()
     }
 
     /// The handshake that the wire waits behind was not granted.
-    pub fn decline_handshake(&self) {
+    pub(crate) fn decline_handshake(&self) {
         self.0.declined.store(true, Ordering::Release);
         self.0.waiting.wake();
     }
 
     /// An exchange is over: its answer has been handed to the engine or dropped.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         let _ = self
             .0
             .under_way
@@ -101,27 +101,27 @@ impl Http1State {
     }
 
     /// Whether a body is under way of which not all has come.
-    pub fn is_in_body(&self) -> bool {
+    pub(crate) fn is_in_body(&self) -> bool {
         self.0.is_in_body.load(Ordering::Relaxed)
     }
 
     /// The answer to the last head goes out.
-    pub fn answering(&self) {
+    pub(crate) fn answering(&self) {
         self.0.is_answering.store(true, Ordering::Relaxed);
     }
 
     /// The process leaves: a client that only goes on sending is not waited for.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Once its handshake is answered, the connection is this one's. It is dropped where the connection breaks before.
-    pub fn leave_to(&self, heir: Heir) {
+    pub(crate) fn leave_to(&self, heir: Heir) {
         *self.heir() = Some(heir);
     }
 
     /// What takes the connection over.
-    pub fn take_heir(&self) -> Option<Heir> {
+    pub(crate) fn take_heir(&self) -> Option<Heir> {
         self.heir().take()
     }
 
@@ -153,7 +153,7 @@ impl Http1State {
     }
 
     /// The connection has no future; the first fault counts.
-    pub fn set_fault(&self, fault: RequestViolation) {
+    pub(crate) fn set_fault(&self, fault: RequestViolation) {
         let _ = self.0.fault.set(fault);
     }
 

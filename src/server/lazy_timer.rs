@@ -7,11 +7,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// At most one timer of a connection. Moving a deadline back costs nothing until the timer fires.
 #[derive(Debug, Default)]
-pub struct Clock(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Clock(Option<Pin<Box<Sleep>>>);
 
 impl Clock {
     /// Ready once `deadline` has passed; wakes the task then.
-    pub fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .0
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));

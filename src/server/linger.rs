@@ -18,8 +18,8 @@ use crate::policy::connection_limits::Lingering;
 
 /// How long a client may go on sending, and how long it may pause meanwhile: nginx's `lingering_time` and
 /// `lingering_timeout`.
-pub const TIME: Duration = Duration::from_secs(30);
-pub const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const TIME: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long it may take at most while the process leaves.
 const LAST: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const LAST: Duration = Duration::from_secs(2);
 const PIECE: usize = 16 * 1024;
 
 /// Listens to a client as [`Linger`] does.
-pub async fn listen(
+pub(crate) async fn listen(
     io: &mut (impl AsyncRead + Unpin),
     place: Option<Lingering>,
     otherwise: Instant,
@@ -39,7 +39,7 @@ pub async fn listen(
 
 /// Listens to one client until it closes its half, falls silent, or has had its time.
 #[derive(Debug)]
-pub struct Linger {
+pub(crate) struct Linger {
     end: Instant,
     heard: Instant,
     clock: Clock,
@@ -48,7 +48,7 @@ pub struct Linger {
 
 impl Linger {
     /// Without a place among those that linger it ends `otherwise`.
-    pub fn new(place: Option<Lingering>, otherwise: Instant) -> Self {
+    pub(crate) fn new(place: Option<Lingering>, otherwise: Instant) -> Self {
         let now = Instant::now();
         Linger {
             end: place.as_ref().map_or(otherwise, |_| now + TIME),
@@ -59,12 +59,16 @@ impl Linger {
     }
 
     /// The process leaves: less time is left.
-    pub fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.end = self.end.min(Instant::now() + LAST);
     }
 
     /// Reads what comes; ready when that is over.
-    pub fn poll(&mut self, io: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(
+        &mut self,
+        io: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         loop {
             let mut room = [const { MaybeUninit::uninit() }; PIECE];
             let mut room = ReadBuf::uninit(&mut room);

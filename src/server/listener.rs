@@ -1,6 +1,6 @@
 //! Bound addresses, public or admin.
 
-pub mod systemd_sockets;
+pub(crate) mod systemd_sockets;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::config::Listen;
 
 /// A bound address. No connection is accepted before it is served.
 #[derive(Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     /// `host:port`.
     Tcp(TcpListener),
     /// `unix:/path`.
@@ -24,20 +24,20 @@ pub enum Listener {
 
 /// A bound address that another process has made, or is to have.
 #[derive(Debug)]
-pub struct Given {
+pub(crate) struct Given {
     /// Which key it serves: `server.listen` or `admin.listen`.
-    pub key: String,
+    pub(crate) key: String,
     /// The address as the configuration has it; port 0 stays 0.
-    pub address: String,
+    pub(crate) address: String,
     /// It belongs to the service manager, which goes on having it: a socket's file is not ours to remove.
-    pub is_lent: bool,
+    pub(crate) is_lent: bool,
     /// The socket itself.
-    pub descriptor: OwnedFd,
+    pub(crate) descriptor: OwnedFd,
 }
 
 impl Given {
     /// The socket's file, where it is ours to remove.
-    pub fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         let path = self.address.strip_prefix("unix:")?;
         (!self.is_lent).then(|| Path::new(path))
     }
@@ -52,7 +52,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn bind(listen: &Listen, mode: u32, all: &[Listen]) -> io::Result<Self> {
+    pub(crate) async fn bind(listen: &Listen, mode: u32, all: &[Listen]) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => bind_tcp(*address, all).map(Listener::Tcp),
             Listen::Unix(path) => bind_unix(path, mode).await.map(Listener::Unix),
@@ -63,7 +63,7 @@ impl Listener {
     ///
     /// # Errors
     /// Where it is no listening stream socket.
-    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
         let socket = socket2::Socket::from(descriptor);
         if socket.r#type()? != socket2::Type::STREAM || !socket.is_listener()? {
             return Err(io::Error::other("the socket given is no listener"));
@@ -82,7 +82,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says.
-    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
         match self {
             Listener::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
             Listener::Unix(listener) => listener.as_fd().try_clone_to_owned(),
@@ -93,7 +93,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says.
-    pub fn url(&self) -> io::Result<String> {
+    pub(crate) fn url(&self) -> io::Result<String> {
         match self {
             Listener::Tcp(listener) => Ok(format!("http://{}", listener.local_addr()?)),
             Listener::Unix(listener) => {
@@ -105,7 +105,7 @@ impl Listener {
     }
 
     /// Where the socket's file is, for the caller that cleans up.
-    pub fn path(&self) -> Option<PathBuf> {
+    pub(crate) fn path(&self) -> Option<PathBuf> {
         match self {
             Listener::Tcp(_) => None,
             Listener::Unix(listener) => {
@@ -117,7 +117,7 @@ impl Listener {
 }
 
 /// An address as the configuration writes it.
-pub fn name(listen: &Listen) -> String {
+pub(crate) fn name(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -143,7 +143,7 @@ fn bind_tcp(address: SocketAddr, all: &[Listen]) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// What the system says.
-pub fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,

@@ -13,7 +13,7 @@ pub(crate) mod http1_state;
 pub(crate) mod http2;
 mod lazy_timer;
 pub(crate) mod linger;
-pub mod listener;
+pub(crate) mod listener;
 mod proxy_header;
 pub(crate) mod read_timeout;
 mod reject;
@@ -42,7 +42,7 @@ const REST: Duration = Duration::from_millis(100);
 /// Serves one public address. Once `shut` turns true nothing more is accepted and the listener is closed; once `stop` does,
 /// unused connections end, and the call returns when every HTTP exchange under way is over; sessions are tasks of their own by
 /// then. Dropping it cuts what is left.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: Listener,
     handler: impl Handler,
     shared: Arc<Services>,

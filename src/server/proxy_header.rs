@@ -14,7 +14,7 @@ use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
 pub(super) const PIECE: usize = 512;
 
 /// Reads the PROXY protocol's header where there may be one; `None` where there is none. What stands behind it is left.
-pub async fn read_proxy_header(
+pub(crate) async fn read_proxy_header(
     line: &mut ClientSocket,
     mode: ProxyProtocol,
     is_trusted: bool,

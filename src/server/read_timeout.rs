@@ -10,7 +10,7 @@ use crate::http::parser::Place;
 use crate::server::lazy_timer::Clock;
 
 /// How long an unused connection is kept.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Over how much time of waiting the rate of a body is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Silence above this says nothing about a rate: how long it may last is `body_idle_timeout`'s to say.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The next request.
     Unused,
     /// A head.
@@ -29,7 +29,7 @@ pub enum Verdict {
 
 /// The clocks of a connection's reading half.
 #[derive(Debug)]
-pub struct ReadTimeout {
+pub(crate) struct ReadTimeout {
     head: Duration,
     body_idle: Option<Duration>,
     /// Bytes that make a window's rate.
@@ -55,7 +55,7 @@ struct Window {
 }
 
 impl ReadTimeout {
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         ReadTimeout {
             head: limits.header_timeout,
@@ -72,13 +72,13 @@ impl ReadTimeout {
     }
 
     /// The first byte of the connection came then.
-    pub fn begun(&mut self, since: Instant) {
+    pub(crate) fn begun(&mut self, since: Instant) {
         self.place = Place::Head;
         self.since = since;
     }
 
     /// Bytes came; they end in this place. `anew` says that they went through others before.
-    pub fn moved(&mut self, place: Place, anew: bool, bytes: usize) {
+    pub(crate) fn moved(&mut self, place: Place, anew: bool, bytes: usize) {
         let now = Instant::now();
         self.used = now;
         if anew || place != self.place {
@@ -99,13 +99,13 @@ impl ReadTimeout {
     }
 
     /// Bytes went the other way.
-    pub fn wrote(&mut self) {
+    pub(crate) fn wrote(&mut self) {
         self.used = Instant::now();
     }
 
     /// Called while nothing comes; ready once that has taken too long. `answered` says when something of the answer was sent
     /// last, once its head is out: then neither side need send for the other to be heard.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         place: Place,
         is_busy: bool,
@@ -144,7 +144,7 @@ impl ReadTimeout {
     }
 
     /// The last sign of use, in either direction.
-    pub fn used(&self) -> Instant {
+    pub(crate) fn used(&self) -> Instant {
         self.used
     }
 }

@@ -19,13 +19,13 @@ use crate::policy::connection_limits::Lingering;
 const RETRY_SECONDS: u32 = 5;
 
 /// There is no place.
-pub fn no_room(reason: &'static str, detail: &'static str) -> Problem {
+pub(crate) fn no_room(reason: &'static str, detail: &'static str) -> Problem {
     Problem::overloaded(reason, detail, RETRY_SECONDS)
 }
 
 /// Says why, over TLS where that is spoken, as far as it reaches the client within `patience`, and closes. A client that is
 /// still sending is listened to for longer where there is a place for that.
-pub async fn say(
+pub(crate) async fn say(
     line: ClientSocket,
     tls: Option<&Tls>,
     problem: Problem,

@@ -16,7 +16,7 @@ use crate::http::{RequestViolation, trailers};
 use crate::router::InForce;
 
 /// A request's body as it comes in.
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// There is none.
     Nothing,
     /// Over HTTP/1, where the wire judges and times it.
@@ -27,7 +27,7 @@ pub enum RequestBody {
 
 impl RequestBody {
     /// The body that the engine of HTTP/1 gives.
-    pub fn http1(body: Incoming, traffic: &Http1State) -> RequestBody {
+    pub(crate) fn http1(body: Incoming, traffic: &Http1State) -> RequestBody {
         match body.is_end_stream() {
             true => RequestBody::Nothing,
             false => RequestBody::Http1(body, traffic.clone()),
@@ -35,13 +35,13 @@ impl RequestBody {
     }
 
     /// Whether there is nothing of it.
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         matches!(self, RequestBody::Nothing)
     }
 
     /// The body as the backend gets it: of the same length where that is known, its errors the
     /// client's, its trailers under the rules of fields.
-    pub fn upward(self, in_force: &Arc<InForce>) -> Body {
+    pub(crate) fn upward(self, in_force: &Arc<InForce>) -> Body {
         match self {
             RequestBody::Nothing => body::empty(),
             body => {

@@ -15,7 +15,7 @@ use super::write_timeout::Taking;
 
 /// One accepted socket, with what was read of it ahead.
 #[derive(Debug)]
-pub struct ClientSocket {
+pub(crate) struct ClientSocket {
     end: Either<TcpStream, UnixStream>,
     ahead: Bytes,
     /// Only while a client that takes too little is to be cut off.
@@ -24,10 +24,10 @@ pub struct ClientSocket {
 
 /// One accepted connection, as it is on the line or over TLS, its handshake done. What was written over TLS may wait here until it
 /// is flushed.
-pub type MaybeTls = Either<ClientSocket, Box<TlsStream<ClientSocket>>>;
+pub(crate) type MaybeTls = Either<ClientSocket, Box<TlsStream<ClientSocket>>>;
 
 /// The socket below.
-pub fn below(stream: &mut MaybeTls) -> &mut ClientSocket {
+pub(crate) fn below(stream: &mut MaybeTls) -> &mut ClientSocket {
     match stream {
         Either::Left(line) => line,
         Either::Right(stream) => stream.get_mut().0,
@@ -35,7 +35,7 @@ pub fn below(stream: &mut MaybeTls) -> &mut ClientSocket {
 }
 
 /// Whether HTTP/2 was agreed upon in the TLS handshake.
-pub fn has_agreed_on_http2(stream: &MaybeTls) -> bool {
+pub(crate) fn has_agreed_on_http2(stream: &MaybeTls) -> bool {
     match stream {
         Either::Left(_) => false,
         Either::Right(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -44,12 +44,12 @@ pub fn has_agreed_on_http2(stream: &MaybeTls) -> bool {
 
 impl ClientSocket {
     /// Over TCP.
-    pub fn tcp(stream: TcpStream) -> Self {
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
         ClientSocket::new(Either::Left(stream))
     }
 
     /// Over a unix socket.
-    pub fn unix(stream: UnixStream) -> Self {
+    pub(crate) fn unix(stream: UnixStream) -> Self {
         ClientSocket::new(Either::Right(stream))
     }
 
@@ -62,18 +62,18 @@ impl ClientSocket {
     }
 
     /// The next read gets these bytes first. Nothing else may have been put back.
-    pub fn put_back(&mut self, bytes: Bytes) {
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
         self.ahead = bytes;
     }
 
     /// From now on writing fails where the client takes less than `rate` bytes per second of what waits for it. This is below
     /// TLS: above it a write has succeeded before the client has taken it.
-    pub fn demand(&mut self, rate: u64) {
+    pub(crate) fn demand(&mut self, rate: u64) {
         self.taking = Some(Box::new(Taking::new(rate)));
     }
 
     /// Takes [`ClientSocket::demand`] back.
-    pub fn demand_nothing(&mut self) {
+    pub(crate) fn demand_nothing(&mut self) {
         self.taking = None;
     }
 

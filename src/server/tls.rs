@@ -22,7 +22,7 @@ use crate::policy::connection_limits::Lingering;
 const LAST: Duration = Duration::from_secs(1);
 
 /// Shakes hands.
-pub async fn accept_tls(
+pub(crate) async fn accept_tls(
     mut line: ClientSocket,
     engine: &Arc<ServerConfig>,
     deadline: Instant,
@@ -69,7 +69,7 @@ fn reason(error: &io::Error) -> &'static str {
 }
 
 /// Closes a connection so that what was said last is read.
-pub async fn part(mut line: ClientSocket, place: Option<Lingering>) {
+pub(crate) async fn part(mut line: ClientSocket, place: Option<Lingering>) {
     let deadline = Instant::now() + LAST;
     if let Ok(Ok(())) = timeout_at(deadline, line.shutdown()).await {
         linger::listen(&mut line, place, deadline).await;

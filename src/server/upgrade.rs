@@ -11,7 +11,7 @@ use super::http2::{Duplex, Promised};
 use super::socket::MaybeTls;
 
 /// A connection, or a stream of one, that will be the client's once its handshake is answered.
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     /// The whole connection, after its `101`.
     Http1(Http1State),
     /// One stream of an HTTP/2 connection, after its `200` (RFC 8441).
@@ -19,19 +19,19 @@ pub enum Upgrade {
 }
 
 /// What has been granted.
-pub struct Granted {
+pub(crate) struct Granted {
     /// The client's bytes from here on.
-    pub socket: Socket,
+    pub(crate) socket: Socket,
     /// What the client had sent behind its handshake.
-    pub ahead: Bytes,
+    pub(crate) ahead: Bytes,
 }
 
 /// Where a WebSocket's bytes run: over the connection that was upgraded, or over a stream of an HTTP/2 connection.
-pub type Socket = Either<MaybeTls, Duplex>;
+pub(crate) type Socket = Either<MaybeTls, Duplex>;
 
 impl Upgrade {
     /// Takes it out of a handshake that came over a connection with this notice board.
-    pub fn of(handshake: &mut Extensions, traffic: Option<&Http1State>) -> Option<Upgrade> {
+    pub(crate) fn of(handshake: &mut Extensions, traffic: Option<&Http1State>) -> Option<Upgrade> {
         if handshake.remove::<OnUpgrade>().is_some() {
             return traffic.cloned().map(Upgrade::Http1);
         }
@@ -40,7 +40,7 @@ impl Upgrade {
     }
 
     /// Once the answer is out, `heir` goes on. It is dropped where the connection breaks before.
-    pub fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
+    pub(crate) fn leave_to(self, heir: impl FnOnce(Granted) + Send + 'static) {
         match self {
             Upgrade::Http1(traffic) => traffic.leave_to(Box::new(|stream, ahead| {
                 let socket = Socket::Left(stream);
@@ -60,7 +60,7 @@ impl Upgrade {
     }
 
     /// Where it is delivered once the answer is out; an error there says that the connection broke before.
-    pub fn granted(self) -> oneshot::Receiver<Granted> {
+    pub(crate) fn granted(self) -> oneshot::Receiver<Granted> {
         let (deliver, promise) = oneshot::channel();
         self.leave_to(move |granted| {
             // An error means that nothing waits for it any more.

@@ -19,53 +19,53 @@ use crate::rollout::Candidate;
 use crate::router::Match;
 
 /// A handshake that was answered with 101; the session takes over from here.
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// What the handshake's `X-Request-Id` said.
-    pub request_id: String,
+    pub(crate) request_id: String,
     /// Which client it is.
-    pub handshake: Handshake,
+    pub(crate) handshake: Handshake,
     /// What may be a credential.
-    pub presented: Presented,
+    pub(crate) presented: Presented,
     /// Which user it is, where a policy has asked.
-    pub admission: Option<Arc<Authenticated>>,
+    pub(crate) admission: Option<Arc<Authenticated>>,
     /// A `hello` has to say which user it is, before anything else.
-    pub awaits_hello: bool,
+    pub(crate) awaits_hello: bool,
     /// A seat under the caps of a policy.
-    pub seat: Option<ConnectionPermit>,
+    pub(crate) seat: Option<ConnectionPermit>,
     /// What the connection carries.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).
-    pub refuse_with: Option<u16>,
+    pub(crate) refuse_with: Option<u16>,
     /// How the client may come back over another transport, where its protocol lets it.
-    pub keep: Option<Keep>,
+    pub(crate) keep: Option<Keep>,
     /// The connection's place under the caps, given back with its end.
-    pub permit: Option<Arc<Permit>>,
+    pub(crate) permit: Option<Arc<Permit>>,
 }
 
 /// What a handshake says of its client.
 #[derive(Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     /// The client's address in plain text form, without a port.
-    pub remote: String,
+    pub(crate) remote: String,
     /// The same as a number; `None` where no address is known that would be the client's own.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The `Host` field as the client sent it.
-    pub host: HeaderValue,
+    pub(crate) host: HeaderValue,
     /// `http` or `https`, as the client sees the public address.
-    pub proto: &'static str,
+    pub(crate) proto: &'static str,
     /// The `Origin` field; it goes upstream with every `req`.
-    pub origin: Option<HeaderValue>,
+    pub(crate) origin: Option<HeaderValue>,
     /// That page is of another place, and was let in by a list.
-    pub is_foreign: bool,
+    pub(crate) is_foreign: bool,
     /// What rollouts judge it by.
-    pub candidate: Candidate,
+    pub(crate) candidate: Candidate,
     /// The handshake's header fields; the session keeps those that a route's `vary` names.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 /// What a connection carries.
 #[derive(Clone, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// `PREFIX/ws`: many subscriptions, `crossfade.v1.json`.
     Multiplex,
     /// A bridged route's own path: that one stream.
@@ -85,7 +85,7 @@ pub enum Mode {
 
 /// The subprotocol of a single stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SingleForm {
+pub(crate) enum SingleForm {
     /// `crossfade.v1.json`, with subscription 0 implied.
     Json,
     /// `crossfade.v1.raw` or none offered.

@@ -7,12 +7,12 @@ use crate::policy::auth::Authenticated;
 
 /// See the module.
 pub(super) struct Beginning {
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The number of the configuration that the handshake was judged by.
-    pub judged_by: u64,
-    pub refuse_with: Option<u16>,
+    pub(crate) judged_by: u64,
+    pub(crate) refuse_with: Option<u16>,
     /// The user that the handshake has admitted.
-    pub admission: Option<Arc<Authenticated>>,
+    pub(crate) admission: Option<Arc<Authenticated>>,
     /// A `hello` says which user it is.
-    pub awaits_hello: bool,
+    pub(crate) awaits_hello: bool,
 }

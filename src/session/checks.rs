@@ -33,21 +33,21 @@ type Outcome = Result<Arc<Authenticated>, AuthError>;
 
 /// What the checks of a frame look at.
 pub(super) struct Checks<'a> {
-    pub cx: &'a Context,
-    pub access: &'a mut Access,
+    pub(crate) cx: &'a Context,
+    pub(crate) access: &'a mut Access,
     /// Subscriptions that there are, or that are asked for.
-    pub subscriptions: usize,
+    pub(crate) subscriptions: usize,
     /// Requests under way, or that wait for an authority.
-    pub calls: usize,
+    pub(crate) calls: usize,
     /// The session is asked to leave.
-    pub is_leaving: bool,
-    pub effects: &'a mut Effects,
+    pub(crate) is_leaving: bool,
+    pub(crate) effects: &'a mut Effects,
 }
 
 impl Checks<'_> {
     /// # Errors
     /// The first check that it does not pass.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         frame: &mut Frame,
         denied: Option<AuthError>,

@@ -35,12 +35,12 @@ pub(super) enum Person<'a> {
 /// What does not change during a connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub remote: String,
-    pub host: HeaderValue,
-    pub proto: &'static str,
-    pub origin: Option<HeaderValue>,
+    pub(crate) remote: String,
+    pub(crate) host: HeaderValue,
+    pub(crate) proto: &'static str,
+    pub(crate) origin: Option<HeaderValue>,
     /// Its page is of another place: a list has let it in.
-    pub is_foreign: bool,
+    pub(crate) is_foreign: bool,
     candidate: Candidate,
     /// The owner against whose number its topics count where no policy has verified its user.
     owner: Owner,
@@ -51,7 +51,7 @@ pub(super) struct Client {
 impl Client {
     /// Keeps what a session needs, in memory of its own: a value taken over from the handshake
     /// would keep the whole request head alive.
-    pub fn new(handshake: Handshake, routes: &RouteTable) -> Self {
+    pub(crate) fn new(handshake: Handshake, routes: &RouteTable) -> Self {
         let mut candidate = handshake.candidate;
         candidate.overrides.shrink_to_fit();
         Client {
@@ -76,7 +76,7 @@ impl Client {
     ///
     /// # Errors
     /// `not_found` where the route is not bridged, `forbidden` for a user that lacks a claim that it shares by.
-    pub fn target(
+    pub(crate) fn target(
         &self,
         found: Match,
         url: String,
@@ -128,7 +128,7 @@ impl Client {
     ///
     /// # Errors
     /// `bad_frame` where the path is none, `not_found` where there is no route.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         in_force: &InForce,
         method: &Method,
@@ -165,13 +165,18 @@ impl Client {
     }
 
     /// What a route's rollout says of this client; where its policy knows a user, that user is judged.
-    pub fn decide(&self, route: &Route, stages: &Stages, identity: Option<&Identity>) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        route: &Route,
+        stages: &Stages,
+        identity: Option<&Identity>,
+    ) -> Decision {
         let rollout = route.rollout.as_deref();
         rollout::decide(rollout, stages, &self.candidate(identity))
     }
 
     /// This client as rollouts see it, where its user is known or not.
-    pub fn candidate(&self, identity: Option<&Identity>) -> Cow<'_, Candidate> {
+    pub(crate) fn candidate(&self, identity: Option<&Identity>) -> Cow<'_, Candidate> {
         match identity {
             None => Cow::Borrowed(&self.candidate),
             Some(identity) => Cow::Owned(Candidate {

@@ -10,7 +10,7 @@ use crate::json::{self, Scalar, Value};
 
 /// The net change of a polled topic's entries, in log order: what a client that saw none of them has
 /// to see. Patches are as they were: several of them are better replaced by the document.
-pub fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> {
+pub(crate) fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> {
     let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
     if entries.iter().any(is_gap) {
         // Loss is sent as it happened.
@@ -88,7 +88,7 @@ fn before(event: &Event, change: &Change) -> Option<Arc<[u8]>> {
 }
 
 /// Keeps the newest event of each name; gaps and snapshots stay.
-pub fn keep_newest(entries: &mut Vec<Arc<Event>>) {
+pub(crate) fn keep_newest(entries: &mut Vec<Arc<Event>>) {
     let mut newest: HashMap<Option<Arc<str>>, u64> = HashMap::new();
     for event in entries.iter().filter(|event| event.kind == Kind::Event) {
         newest.insert(event.name.clone(), event.position.offset);

@@ -22,14 +22,14 @@ pub(super) struct Cohort {
 
 impl Cohort {
     /// The session's one stream reads here: what becomes of other rollouts does not concern it.
-    pub fn live_by(&self, route: &Route) {
+    pub(crate) fn live_by(&self, route: &Route) {
         let rollout = mark(route.rollout.as_deref());
         self.rollout.store(rollout, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// Its rollout has decided.
-    pub fn join(&self, cohort: Transport) {
+    pub(crate) fn join(&self, cohort: Transport) {
         let is_to_go_native = cohort == Transport::Legacy;
         self.is_to_go_native
             .store(is_to_go_native, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl Cohort {
     }
 
     /// What its rollout wants for it.
-    pub fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         match self.is_to_go_native.load(Ordering::Relaxed) {
             true => Transport::Legacy,
             false => Transport::WebSocket,
@@ -45,7 +45,7 @@ impl Cohort {
     }
 
     /// Whether a changed stage may change what was decided for the session of this client, known by these policies.
-    pub fn is_concerned(
+    pub(crate) fn is_concerned(
         &self,
         change: &StageChange,
         client: &Client,

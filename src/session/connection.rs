@@ -78,7 +78,7 @@ pub(super) enum Round {
 
 impl Session {
     /// `in_force` is what the handshake was judged by: where there is a newer one by now, its welcome looks again.
-    pub fn new(
+    pub(crate) fn new(
         mut transport: Box<dyn Transport>,
         opening: Accepted,
         in_force: Arc<InForce>,

@@ -18,11 +18,11 @@ use crate::router::InForce;
 
 /// See the module.
 pub(super) struct Context {
-    pub shared: Arc<Services>,
-    pub membership: Registration,
+    pub(crate) shared: Arc<Services>,
+    pub(crate) membership: Registration,
     /// As of the last look; reloads and stages ask for another one.
-    pub in_force: Arc<InForce>,
-    pub realm: Realm,
+    pub(crate) in_force: Arc<InForce>,
+    pub(crate) realm: Realm,
 }
 
 /// What a connection reaches, and so which policies are its own. Each subscription and request has those of its route as well.
@@ -36,18 +36,18 @@ pub(super) enum Realm {
 
 impl Realm {
     /// What a handshake asks for.
-    pub fn of(mode: &Mode) -> Self {
+    pub(crate) fn of(mode: &Mode) -> Self {
         mode.route()
             .map_or(Realm::Every, |route| Realm::Stream(route.name.clone()))
     }
 
     /// One stream, and nothing else.
-    pub fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Realm::Stream(_))
     }
 
     /// As logs and metrics say it: `-` is no route's own.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Realm::Every => "-",
             Realm::Stream(route) => route,
@@ -55,7 +55,7 @@ impl Realm {
     }
 
     /// The route of the one stream; `None` where there are many, or a reload has taken it away.
-    pub fn route<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Route>> {
+    pub(crate) fn route<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Route>> {
         let Realm::Stream(name) = self else {
             return None;
         };
@@ -71,7 +71,7 @@ impl Realm {
     }
 
     /// Largest message of the client, bytes.
-    pub fn max_message(&self, in_force: &InForce) -> usize {
+    pub(crate) fn max_message(&self, in_force: &InForce) -> usize {
         let most = in_force.config.websocket.max_message;
         let own = self.rate_limit(in_force).and_then(|own| own.max_message);
         own.map_or(most, |own| own.min(most))
@@ -80,21 +80,21 @@ impl Realm {
 
 impl Context {
     /// The session as others see it.
-    pub fn member(&self) -> &Arc<SessionHandle> {
+    pub(crate) fn member(&self) -> &Arc<SessionHandle> {
         &self.membership.member
     }
 
-    pub fn rules(&self) -> &WebSocket {
+    pub(crate) fn rules(&self) -> &WebSocket {
         &self.in_force.config.websocket
     }
 
     /// Largest message of the client, bytes.
-    pub fn max_message(&self) -> usize {
+    pub(crate) fn max_message(&self) -> usize {
         self.realm.max_message(&self.in_force)
     }
 
     /// The policies of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
-    pub fn own_auths(&self) -> &[Arc<Auth>] {
+    pub(crate) fn own_auths(&self) -> &[Arc<Auth>] {
         match (&self.realm, self.own_route()) {
             (Realm::Every, _) => &self.rules().auth,
             (Realm::Stream(_), Some(route)) => &route.auth,
@@ -103,23 +103,26 @@ impl Context {
     }
 
     /// The limits of the connection itself.
-    pub fn own_limit(&self) -> Option<&Arc<RateLimit>> {
+    pub(crate) fn own_limit(&self) -> Option<&Arc<RateLimit>> {
         self.realm.rate_limit(&self.in_force)
     }
 
     /// As [`Realm::route`].
-    pub fn own_route(&self) -> Option<&Arc<Route>> {
+    pub(crate) fn own_route(&self) -> Option<&Arc<Route>> {
         self.realm.route(&self.in_force)
     }
 
     /// The user that one of these policies has admitted.
-    pub fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Authenticated>> {
+    pub(crate) fn admission_of(&self, auths: &[Arc<Auth>]) -> Option<Arc<Authenticated>> {
         let mut names = auths.iter().map(|auth| &auth.name);
         names.find_map(|name| self.member().admission(name))
     }
 
     /// The user that a route's rollout judges: the one that its policy has admitted, else the connection's own.
-    pub fn judged(&self, admitted: Option<&Arc<Authenticated>>) -> Option<Arc<Authenticated>> {
+    pub(crate) fn judged(
+        &self,
+        admitted: Option<&Arc<Authenticated>>,
+    ) -> Option<Arc<Authenticated>> {
         admitted
             .cloned()
             .or_else(|| self.admission_of(self.own_auths()))
@@ -127,7 +130,7 @@ impl Context {
 
     /// The user that the connection belongs to: admitted by its own policies, or, where it has none, by a route's
     /// first.
-    pub fn owner(&self) -> Option<Arc<Authenticated>> {
+    pub(crate) fn owner(&self) -> Option<Arc<Authenticated>> {
         let own = self.own_auths();
         match own.is_empty() {
             true => self.member().admissions().into_iter().next(),
@@ -139,12 +142,12 @@ impl Context {
     ///
     /// # Errors
     /// There is no such route, or the path is none.
-    pub fn find(&self, method: &Method, path: &str) -> Result<Located, Refusal> {
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Located, Refusal> {
         self.member().client.find(&self.in_force, method, path)
     }
 
     /// The route that the one stream reads may have another name now.
-    pub fn follow_name(&mut self, url: &str) {
+    pub(crate) fn follow_name(&mut self, url: &str) {
         if self.realm.is_stream()
             && let Ok((found, _)) = self.find(&Method::GET, url)
         {
@@ -177,14 +180,14 @@ pub(super) enum Effect {
 pub(super) struct Effects(Vec<Effect>);
 
 impl Effects {
-    pub fn push(&mut self, effect: Effect) {
+    pub(super) fn push(&mut self, effect: Effect) {
         if !self.closes() {
             self.0.push(effect);
         }
     }
 
     /// Whether the session ends.
-    pub fn closes(&self) -> bool {
+    pub(super) fn closes(&self) -> bool {
         matches!(self.0.last(), Some(Effect::Close(..)))
     }
 }

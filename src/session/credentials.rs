@@ -14,7 +14,7 @@ use crate::policy::auth::{AuthError, Authenticated, Credential, Place};
 
 /// See the module. Nothing is allocated for a client that presents nothing.
 #[derive(Clone, Default)]
-pub struct Presented {
+pub(crate) struct Presented {
     /// `Cookie` without crossfade's own, `Authorization`, and what policies ask for.
     fields: Vec<(HeaderName, HeaderValue)>,
     /// What did not stand in fields.
@@ -23,7 +23,7 @@ pub struct Presented {
 
 impl Presented {
     /// Takes what may be a credential out of a handshake, in memory of its own.
-    pub fn take<'a>(
+    pub(crate) fn take<'a>(
         headers: &mut HeaderMap,
         extras: Extras,
         auths: impl Iterator<Item = &'a Arc<Auth>>,
@@ -59,7 +59,7 @@ impl Presented {
     }
 
     /// All cookies in one line.
-    pub fn cookie(&self) -> Option<HeaderValue> {
+    pub(crate) fn cookie(&self) -> Option<HeaderValue> {
         let mut lines = self.fields.iter().filter(|(name, _)| *name == COOKIE);
         let (_, first) = lines.next()?;
         let rest: Vec<&[u8]> = lines.map(|(_, value)| value.as_bytes()).collect();
@@ -71,7 +71,7 @@ impl Presented {
     }
 
     /// `Authorization` as it came.
-    pub fn authorization(&self) -> Option<HeaderValue> {
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let mut fields = self.fields.iter();
         let found = fields.find(|(name, _)| *name == AUTHORIZATION);
         found.map(|(_, value)| value.clone())

@@ -27,14 +27,19 @@ pub(super) struct Delivery {
 #[derive(Default)]
 pub(super) struct Filled {
     /// There is more than this round had room for.
-    pub has_more: bool,
+    pub(crate) has_more: bool,
     /// Channels that cannot go on, and why.
-    pub ends: Vec<(u32, Verdict)>,
+    pub(crate) ends: Vec<(u32, Verdict)>,
 }
 
 impl Delivery {
     /// Lets the subscriptions add what comes next, each in its turn.
-    pub fn fill(&mut self, subs: &mut [Subscription], link: &mut Link, now: Instant) -> Filled {
+    pub(crate) fn fill(
+        &mut self,
+        subs: &mut [Subscription],
+        link: &mut Link,
+        now: Instant,
+    ) -> Filled {
         let mut filled = Filled::default();
         if subs.is_empty() {
             return filled;
@@ -76,7 +81,12 @@ impl Delivery {
     }
 
     /// Nothing waits any more: the latency of what did is known. `one_way` is the time that it takes to the client.
-    pub fn sent(&mut self, telemetry: &Telemetry, protocol: &'static str, one_way: Duration) {
+    pub(crate) fn sent(
+        &mut self,
+        telemetry: &Telemetry,
+        protocol: &'static str,
+        one_way: Duration,
+    ) {
         if let Some(traced) = self.traced.take() {
             telemetry.traces.trace_delivery(
                 &traced.cause,

@@ -14,8 +14,8 @@ const RETRY_MS: (u64, u64) = (500, 4000);
 /// When it closes, and with which code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    pub at: Instant,
-    pub code: u16,
+    pub(crate) at: Instant,
+    pub(crate) code: u16,
 }
 
 /// Whether a session is on its way out. Boxed: most are not.
@@ -40,12 +40,12 @@ impl Exits {
 
 impl Drain {
     /// What comes first.
-    pub fn exit(&self) -> Option<Exit> {
+    pub(crate) fn exit(&self) -> Option<Exit> {
         self.0.as_ref()?.first()
     }
 
     /// The node is leaving, or an operator drains it. A client that comes back meets another instance. Returns what to send.
-    pub fn leave_with_node(&mut self, window: Duration, now: Instant) -> Option<Exit> {
+    pub(crate) fn leave_with_node(&mut self, window: Duration, now: Instant) -> Option<Exit> {
         let exit = Exit {
             at: now + window.mul_f64(fastrand::f64()),
             code: 4200,
@@ -58,12 +58,17 @@ impl Drain {
     }
 
     /// The node stays after all.
-    pub fn stay_with_node(&mut self) {
+    pub(crate) fn stay_with_node(&mut self) {
         self.stay(|exits| exits.with_node = None);
     }
 
     /// The client goes native, and is closed with this code. Returns what to send; nothing where it was sent before.
-    pub fn leave_for_legacy(&mut self, code: u16, window: Duration, now: Instant) -> Option<Exit> {
+    pub(crate) fn leave_for_legacy(
+        &mut self,
+        code: u16,
+        window: Duration,
+        now: Instant,
+    ) -> Option<Exit> {
         let exits = self.0.get_or_insert_default();
         if exits.to_legacy.is_some_and(|exit| exit.code == code) {
             return None;
@@ -78,7 +83,7 @@ impl Drain {
     }
 
     /// The client's rollout gives it a WebSocket again.
-    pub fn stay_on_websocket(&mut self) {
+    pub(crate) fn stay_on_websocket(&mut self) {
         self.stay(|exits| exits.to_legacy = None);
     }
 
@@ -92,7 +97,7 @@ impl Drain {
 
 impl Exit {
     /// As the client gets it.
-    pub fn announced<'a>(&self, next: &'a str, why: &'a str, now: Instant) -> Output<'a> {
+    pub(crate) fn announced<'a>(&self, next: &'a str, why: &'a str, now: Instant) -> Output<'a> {
         Output::Drain {
             in_ms: self.at.saturating_duration_since(now).as_millis() as u64,
             retry_ms: RETRY_MS,

@@ -10,7 +10,7 @@ use crate::json::{Scalar, Value};
 
 /// Fields that must all match; the values of one are alternatives.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// The JSON Pointers (RFC 6901) that the route allows: the same list for all its clients.
     allowed: Arc<Fields>,
     fields: Vec<(Field, Vec<Scalar>)>,
@@ -26,7 +26,7 @@ enum Field {
 
 /// What is left of an event.
 #[derive(Clone, Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// Nothing.
     Hidden,
     /// Everything.
@@ -42,7 +42,7 @@ impl Filter {
     ///
     /// # Errors
     /// The name of a field that it does not.
-    pub fn new(wanted: Vec<(String, Vec<Scalar>)>, route: &Route) -> Result<Self, String> {
+    pub(crate) fn new(wanted: Vec<(String, Vec<Scalar>)>, route: &Route) -> Result<Self, String> {
         let fields = wanted.into_iter().map(|(name, values)| {
             let place = route.filter.iter().position(|allowed| *allowed == name);
             match place {
@@ -62,7 +62,7 @@ impl Filter {
     /// it comes as a snapshot or as an event, it sees the items that match; they have no event name.
     ///
     /// Also whether the event takes more memory from now on: what was read of it is kept for all.
-    pub fn apply(&self, event: &Event, source: Option<&Source>) -> (Seen, bool) {
+    pub(crate) fn apply(&self, event: &Event, source: Option<&Source>) -> (Seen, bool) {
         let poll = match source {
             Some(Source::Poll(poll)) => Some(poll),
             Some(Source::Sse(_)) | None => None,
@@ -164,7 +164,7 @@ impl Filter {
     }
 
     /// Whether it asks for names of events and nothing else.
-    pub fn is_about_names_only(&self) -> bool {
+    pub(crate) fn is_about_names_only(&self) -> bool {
         self.fields.iter().all(|(field, _)| *field == Field::Event)
     }
 

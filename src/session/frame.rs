@@ -8,12 +8,12 @@ use crate::protocol::{Req, Tag};
 
 /// A `sub` or a `req`, and how far its checks have come.
 pub(super) struct Frame {
-    pub wants: Wants,
+    pub(crate) wants: Wants,
     /// The route of its path, and the path and query there.
-    pub place: Option<Located>,
+    pub(crate) place: Option<Located>,
     /// The configuration that it was found in.
-    pub generation: u64,
-    pub progress: Progress,
+    pub(crate) generation: u64,
+    pub(crate) progress: Progress,
 }
 
 /// What a frame wants.
@@ -24,14 +24,14 @@ pub(super) enum Wants {
 
 /// What a `sub` wants.
 pub(super) struct Wish {
-    pub path: String,
-    pub after: Option<String>,
-    pub last_event_id: Option<String>,
-    pub filter: Vec<(String, Vec<Scalar>)>,
+    pub(crate) path: String,
+    pub(crate) after: Option<String>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) filter: Vec<(String, Vec<Scalar>)>,
 }
 
 impl Frame {
-    pub fn new(wants: Wants) -> Frame {
+    pub(crate) fn new(wants: Wants) -> Frame {
         Frame {
             wants,
             place: None,
@@ -41,7 +41,7 @@ impl Frame {
     }
 
     /// One whose route is known already, by this configuration.
-    pub fn at(wants: Wants, place: Located, generation: u64) -> Frame {
+    pub(crate) fn at(wants: Wants, place: Located, generation: u64) -> Frame {
         Frame {
             place: Some(place),
             generation,
@@ -50,12 +50,12 @@ impl Frame {
     }
 
     /// Whether it is a `sub`.
-    pub fn is_sub(&self) -> bool {
+    pub(crate) fn is_sub(&self) -> bool {
         matches!(self.wants, Wants::Sub(..))
     }
 
     /// As the checks call it.
-    pub fn ask(&self) -> Ask {
+    pub(crate) fn ask(&self) -> Ask {
         match self.wants {
             Wants::Sub(..) => Ask::Sub,
             Wants::Req(_) => Ask::Req,
@@ -63,7 +63,7 @@ impl Frame {
     }
 
     /// What limits count it as.
-    pub fn kind(&self) -> LimitKind {
+    pub(crate) fn kind(&self) -> LimitKind {
         match self.wants {
             Wants::Sub(..) => LimitKind::Subscriptions,
             Wants::Req(_) => LimitKind::Requests,
@@ -71,7 +71,7 @@ impl Frame {
     }
 
     /// Those of its route.
-    pub fn policies(&self) -> Policies<'_> {
+    pub(crate) fn policies(&self) -> Policies<'_> {
         let found = self.place.as_ref().map(|(found, _)| found);
         found.map_or_else(Policies::default, Policies::of_match)
     }

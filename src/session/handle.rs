@@ -20,13 +20,13 @@ const INBOX: usize = 64;
 
 /// A message to clients.
 #[derive(Clone, Debug)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// `info`, `warn` or `error`.
-    pub level: String,
+    pub(crate) level: String,
     /// Text.
-    pub msg: String,
+    pub(crate) msg: String,
     /// JSON.
-    pub d: Option<Box<RawValue>>,
+    pub(crate) d: Option<Box<RawValue>>,
 }
 
 /// What the rest of the process wants of a session.
@@ -49,13 +49,13 @@ pub(super) enum Directive {
 
 /// A session's public half: its client, its users, and its commands.
 pub(super) struct SessionHandle {
-    pub number: u64,
-    pub id: Box<str>,
-    pub client: Client,
-    pub protocol: &'static str,
-    pub connected_at: u64,
+    pub(crate) number: u64,
+    pub(crate) id: Box<str>,
+    pub(crate) client: Client,
+    pub(crate) protocol: &'static str,
+    pub(crate) connected_at: u64,
     /// Wakes the session: topics notify it, and so does every command.
-    pub signal: Arc<WakeFlag>,
+    pub(crate) signal: Arc<WakeFlag>,
     /// Its users, one by each policy that has asked.
     admissions: Mutex<Vec<Arc<Authenticated>>>,
     /// What waits for the session; `None` when it has ended.
@@ -63,11 +63,11 @@ pub(super) struct SessionHandle {
     /// An admin has ordered it to close.
     is_to_close: AtomicBool,
     /// What its rollout wants for it.
-    pub cohort: Cohort,
+    pub(crate) cohort: Cohort,
 }
 
 impl SessionHandle {
-    pub fn new(
+    pub(crate) fn new(
         number: u64,
         id: String,
         client: Client,
@@ -89,7 +89,7 @@ impl SessionHandle {
     }
 
     /// From now on this is the user that its policy knows here.
-    pub fn admit(&self, admission: Arc<Authenticated>) {
+    pub(crate) fn admit(&self, admission: Arc<Authenticated>) {
         let mut admissions = lock(&self.admissions);
         let auth = &admission.found.auth.name;
         match admissions
@@ -108,37 +108,37 @@ impl SessionHandle {
     }
 
     /// A policy knows no user here any more.
-    pub fn dismiss(&self, auth: &str) {
+    pub(crate) fn dismiss(&self, auth: &str) {
         lock(&self.admissions).retain(|known| *known.found.auth.name != *auth);
     }
 
     /// The user that a policy knows here.
-    pub fn admission(&self, auth: &str) -> Option<Arc<Authenticated>> {
+    pub(crate) fn admission(&self, auth: &str) -> Option<Arc<Authenticated>> {
         let admissions = lock(&self.admissions);
         let mut known = admissions.iter();
         known.find(|known| *known.found.auth.name == *auth).cloned()
     }
 
     /// All users that are known here.
-    pub fn admissions(&self) -> Vec<Arc<Authenticated>> {
+    pub(crate) fn admissions(&self) -> Vec<Arc<Authenticated>> {
         lock(&self.admissions).clone()
     }
 
     /// Whether `is_meant` is true for a user that is known here.
-    pub fn knows(&self, is_meant: impl Fn(&Authenticated) -> bool) -> bool {
+    pub(crate) fn knows(&self, is_meant: impl Fn(&Authenticated) -> bool) -> bool {
         let admissions = lock(&self.admissions);
         admissions.iter().any(|known| is_meant(known))
     }
 
     /// Whether one of these changes may change what was decided here.
-    pub fn is_concerned(&self, changes: &[StageChange]) -> bool {
+    pub(crate) fn is_concerned(&self, changes: &[StageChange]) -> bool {
         let known = lock(&self.admissions);
         let mut changes = changes.iter();
         changes.any(|change| self.cohort.is_concerned(change, &self.client, &known))
     }
 
     /// The policies that know a user here.
-    pub fn policies(&self) -> Vec<Arc<Auth>> {
+    pub(crate) fn policies(&self) -> Vec<Arc<Auth>> {
         let admissions = lock(&self.admissions);
         admissions
             .iter()
@@ -147,14 +147,14 @@ impl SessionHandle {
     }
 
     /// The user, as the first policy that asked knows them.
-    pub fn user(&self) -> Option<String> {
+    pub(crate) fn user(&self) -> Option<String> {
         let admissions = lock(&self.admissions);
         let first = admissions.first();
         first.map(|known| known.identity.user.clone())
     }
 
     /// What waits for the session; notices stay while the client does not take what it has.
-    pub fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
+    pub(crate) fn take_directives(&self, with_notices: bool) -> Vec<Directive> {
         let mut directives = lock(&self.directives);
         let Some(directives) = &mut *directives else {
             return Vec::new();
@@ -170,7 +170,7 @@ impl SessionHandle {
     }
 
     /// The session has ended: what waits for it is dropped, and nothing more is taken.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         *lock(&self.directives) = None;
     }
 
@@ -178,7 +178,7 @@ impl SessionHandle {
     ///
     /// # Errors
     /// The session has ended; the transport comes back.
-    pub fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
+    pub(crate) fn attach(&self, transport: Box<dyn Transport>) -> Result<(), Box<dyn Transport>> {
         match &mut *lock(&self.directives) {
             Some(directives) => {
                 // The newest transport counts: a client that comes back again and again leaves no others waiting.
@@ -192,7 +192,7 @@ impl SessionHandle {
     }
 
     /// False where it was ordered before: until its client has answered, it is still among the others.
-    pub fn order_to_close(&self, code: u16) -> bool {
+    pub(crate) fn order_to_close(&self, code: u16) -> bool {
         !self.is_to_close.swap(true, Ordering::Relaxed) && self.direct(Directive::Close(code))
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Beat {
 impl Heartbeat {
     /// The first ping is due after a part of the interval: clients that came together need not be
     /// pinged together.
-    pub fn new(now: Instant, interval: Duration, part: f64) -> Self {
+    pub(crate) fn new(now: Instant, interval: Duration, part: f64) -> Self {
         Heartbeat {
             next_ping: now + interval.mul_f64(part),
             last_ping: None,
@@ -49,19 +49,19 @@ impl Heartbeat {
     }
 
     /// Any frame of the client counts as the answer.
-    pub fn hear(&mut self) {
+    pub(crate) fn hear(&mut self) {
         self.unanswered = None;
     }
 
     /// The answer to the last ping.
-    pub fn hear_pong(&mut self, now: Instant) {
+    pub(crate) fn hear_pong(&mut self, now: Instant) {
         if let Some(sent) = self.last_ping.take() {
             self.one_way = ONE_WAY.min((now - sent) / 2).subsec_nanos();
         }
     }
 
     /// Counts a control frame; false where there are too many.
-    pub fn allows_control(&mut self, now: Instant) -> bool {
+    pub(crate) fn allows_control(&mut self, now: Instant) -> bool {
         let full = self.allowance_full.max(now) + CONTROL_EVERY;
         let allows = full - now <= CONTROL_EVERY * CONTROL_BURST;
         if allows {
@@ -71,12 +71,12 @@ impl Heartbeat {
     }
 
     /// Half of the last ping's round trip, within bounds.
-    pub fn one_way(&self) -> Duration {
+    pub(crate) fn one_way(&self) -> Duration {
         Duration::from_nanos(self.one_way.into())
     }
 
     /// What is due now; a ping counts as sent.
-    pub fn beat(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Beat {
+    pub(crate) fn beat(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Beat {
         if self.unanswered.is_some_and(|sent| now >= sent + timeout) {
             return Beat::Lost;
         }
@@ -90,12 +90,12 @@ impl Heartbeat {
     }
 
     /// When a client that stays silent from now on counts as lost.
-    pub fn lost_at(&self, timeout: Duration) -> Instant {
+    pub(crate) fn lost_at(&self, timeout: Duration) -> Instant {
         self.unanswered.unwrap_or(self.next_ping) + timeout
     }
 
     /// When to ask again.
-    pub fn deadline(&self, timeout: Duration) -> Instant {
+    pub(crate) fn deadline(&self, timeout: Duration) -> Instant {
         match self.unanswered {
             Some(sent) => self.next_ping.min(sent + timeout),
             None => self.next_ping,

@@ -20,12 +20,12 @@ use crate::rollout::Transport;
 
 /// What a session brings to it.
 pub(super) struct Joining<'a> {
-    pub cx: &'a Context,
-    pub presented: &'a Presented,
+    pub(crate) cx: &'a Context,
+    pub(crate) presented: &'a Presented,
     /// Those that the session has already.
-    pub subscriptions: &'a [Subscription],
+    pub(crate) subscriptions: &'a [Subscription],
     /// The codec's name.
-    pub protocol: &'static str,
+    pub(crate) protocol: &'static str,
 }
 
 impl Joining<'_> {
@@ -33,7 +33,7 @@ impl Joining<'_> {
     ///
     /// # Errors
     /// Why not; nothing is joined then.
-    pub fn join(
+    pub(crate) fn join(
         self,
         (found, url): Located,
         id: Tag,

@@ -31,7 +31,7 @@ struct Mark {
 
 impl Lag {
     /// From now on something waits for it; its socket has taken so many bytes until then.
-    pub fn new(now: Instant, taken: u64) -> Self {
+    pub(crate) fn new(now: Instant, taken: u64) -> Self {
         Lag {
             moved: Mark { at: now, taken },
             behind: None,
@@ -39,7 +39,7 @@ impl Lag {
     }
 
     /// Looks at what its socket has taken by now.
-    pub fn look(&mut self, now: Instant, taken: u64) {
+    pub(crate) fn look(&mut self, now: Instant, taken: u64) {
         let mark = Mark { at: now, taken };
         if taken > self.moved.taken {
             self.moved = mark;
@@ -51,28 +51,28 @@ impl Lag {
     }
 
     /// Whether it has taken nothing for too long.
-    pub fn is_at_standstill(&self, now: Instant) -> bool {
+    pub(crate) fn is_at_standstill(&self, now: Instant) -> bool {
         now >= self.moved.at + STANDSTILL
     }
 
     /// It is further behind than may be since the last look.
-    pub fn fall_behind(&mut self, now: Instant) {
+    pub(crate) fn fall_behind(&mut self, now: Instant) {
         let taken = self.moved.taken;
         self.behind.get_or_insert(Mark { at: now, taken });
     }
 
     /// It is no longer, or that was acted on.
-    pub fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         self.behind = None;
     }
 
     /// Whether it is further behind than may be, and until when it may take less than enough.
-    pub fn behind_until(&self) -> Option<Instant> {
+    pub(crate) fn behind_until(&self) -> Option<Instant> {
         Some(self.behind?.at + PATIENCE)
     }
 
     /// When it is to be judged, should it take nothing more.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         let standstill = self.moved.at + STANDSTILL;
         self.behind_until()
             .map_or(standstill, |until| until.min(standstill))

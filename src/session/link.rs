@@ -22,7 +22,7 @@ pub(super) struct Link {
     /// The client did not take all of the last write, or there is no transport that could.
     is_stalled: bool,
     /// What the client takes, while it has not taken all.
-    pub lag: Option<Box<Lag>>,
+    pub(crate) lag: Option<Box<Lag>>,
 }
 
 /// What a write came to.
@@ -38,7 +38,7 @@ pub(super) enum Sent {
 
 impl Link {
     /// To a client that speaks like this.
-    pub fn new(transport: Box<dyn Transport>, codec: Box<dyn Codec>) -> Self {
+    pub(crate) fn new(transport: Box<dyn Transport>, codec: Box<dyn Codec>) -> Self {
         Link {
             outbox: Outbox::new(transport.framing()),
             transport: Some(transport),
@@ -49,52 +49,52 @@ impl Link {
     }
 
     /// How the client speaks.
-    pub fn codec(&self) -> &dyn Codec {
+    pub(crate) fn codec(&self) -> &dyn Codec {
         &*self.codec
     }
 
     /// What waits to be written.
-    pub fn outbox(&self) -> &Outbox {
+    pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
     /// For the subscriptions, which add many events at once.
-    pub fn parts(&mut self) -> (&mut dyn Codec, &mut Outbox) {
+    pub(crate) fn parts(&mut self) -> (&mut dyn Codec, &mut Outbox) {
         (&mut *self.codec, &mut self.outbox)
     }
 
     /// Whether the client has not taken all of what was written last.
-    pub fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.is_stalled
     }
 
     /// Says what no client asked for.
-    pub fn say(&mut self, output: &Output<'_>) {
+    pub(crate) fn say(&mut self, output: &Output<'_>) {
         self.codec.encode(output, &mut |packet| {
             self.outbox.push(packet);
         });
     }
 
     /// Says what answers the client.
-    pub fn reply(&mut self, output: &Output<'_>) {
+    pub(crate) fn reply(&mut self, output: &Output<'_>) {
         self.codec
             .encode(output, &mut |packet| self.outbox.answer(packet));
     }
 
     /// Says why something is not done.
-    pub fn refuse(&mut self, id: &Tag, refusal: &Refusal) {
+    pub(crate) fn refuse(&mut self, id: &Tag, refusal: &Refusal) {
         self.reply(&Output::Err { id, refusal });
     }
 
     /// Says what came of a request.
-    pub fn answer(&mut self, id: &Tag, answer: &Answer) {
+    pub(crate) fn answer(&mut self, id: &Tag, answer: &Answer) {
         answer.encode(id, &mut *self.codec, &mut |packet| {
             self.outbox.answer(packet);
         });
     }
 
     /// Asks the client for a sign of life, in its protocol's words and its transport's.
-    pub fn ping(&mut self) {
+    pub(crate) fn ping(&mut self) {
         self.codec.encode(&Output::Ping, &mut |packet| {
             self.outbox.push_first(packet);
         });
@@ -104,14 +104,14 @@ impl Link {
     }
 
     /// From now on a message of the client may have so many bytes.
-    pub fn limit_messages(&mut self, bytes: usize) {
+    pub(crate) fn limit_messages(&mut self, bytes: usize) {
         if let Some(transport) = &mut self.transport {
             transport.limit_messages(bytes);
         }
     }
 
     /// As [`Transport::poll_receive`]; nothing comes where there is no transport.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         match &mut self.transport {
             Some(transport) => transport.poll_receive(&mut self.outbox, cx),
             None => Poll::Pending,
@@ -122,7 +122,7 @@ impl Link {
     ///
     /// # Errors
     /// The transport is gone.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         is_behind: bool,
         now: Instant,
@@ -150,7 +150,7 @@ impl Link {
     }
 
     /// The client has not taken all that was sent: notes what it takes.
-    pub fn look_at_lag(&mut self, now: Instant) {
+    pub(crate) fn look_at_lag(&mut self, now: Instant) {
         let taken = self.outbox.taken();
         let lag = self
             .lag
@@ -159,7 +159,7 @@ impl Link {
     }
 
     /// Begins the end: nothing of what waits unwritten goes before it where the client takes nothing.
-    pub fn close(&mut self, code: u16, reason: &str) {
+    pub(crate) fn close(&mut self, code: u16, reason: &str) {
         if self.is_stalled {
             self.outbox.drop_unbegun();
         }
@@ -169,7 +169,7 @@ impl Link {
     }
 
     /// As [`Transport::poll_end`].
-    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.transport {
             Some(transport) => transport.poll_end(&mut self.outbox, cx),
             None => Poll::Ready(()),
@@ -178,7 +178,7 @@ impl Link {
 
     /// The transport is gone, and with it the message that had begun to leave. What waits behind it stays. Returns how many bytes
     /// came over it.
-    pub fn detach(&mut self) -> u64 {
+    pub(crate) fn detach(&mut self) -> u64 {
         let gone = self.transport.take();
         self.outbox.drop_begun();
         self.is_stalled = true;
@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// Goes on over another transport. Returns as [`Link::detach`].
-    pub fn attach(&mut self, transport: Box<dyn Transport>) -> u64 {
+    pub(crate) fn attach(&mut self, transport: Box<dyn Transport>) -> u64 {
         let read = self.detach();
         self.outbox.reframe(transport.framing());
         self.transport = Some(transport);
@@ -195,7 +195,7 @@ impl Link {
     }
 
     /// What waits to be written.
-    pub fn queued(&self) -> Queue {
+    pub(crate) fn queued(&self) -> Queue {
         Queue {
             messages: self.outbox.len() as u64,
             bytes: self.outbox.bytes() as u64,
@@ -203,7 +203,7 @@ impl Link {
     }
 
     /// Bytes that came from the client over the present transport, and that left over all.
-    pub fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         let current = self.transport.as_ref();
         let read = current.map_or(0, |transport| transport.bytes_read());
         (read, self.outbox.taken())

@@ -19,51 +19,51 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One connection as the admin API shows it.
 #[derive(Clone, Debug)]
-pub struct SessionInfo {
+pub(crate) struct SessionInfo {
     /// Its place among all: later ones have greater numbers.
-    pub number: u64,
+    pub(crate) number: u64,
     /// What `welcome.conn` said.
-    pub id: String,
+    pub(crate) id: String,
     /// The user, where a policy has identified one.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The client's address.
-    pub remote: String,
+    pub(crate) remote: String,
     /// `json` or `raw`.
-    pub protocol: &'static str,
+    pub(crate) protocol: &'static str,
     /// `websocket`.
-    pub transport: &'static str,
+    pub(crate) transport: &'static str,
     /// Where its rollout has it.
-    pub cohort: Transport,
+    pub(crate) cohort: Transport,
     /// Unix seconds.
-    pub connected_at: u64,
+    pub(crate) connected_at: u64,
     /// What waits to be sent.
-    pub queued: Queue,
+    pub(crate) queued: Queue,
     /// In the order of subscribing.
-    pub subscriptions: Vec<SubscriptionInfo>,
+    pub(crate) subscriptions: Vec<SubscriptionInfo>,
 }
 
 /// One subscription as the admin API shows it.
 #[derive(Clone, Debug)]
-pub struct SubscriptionInfo {
+pub(crate) struct SubscriptionInfo {
     /// Channel.
-    pub ch: u32,
+    pub(crate) ch: u32,
     /// Route name.
-    pub route: Arc<str>,
+    pub(crate) route: Arc<str>,
     /// Path and query.
-    pub path: String,
+    pub(crate) path: String,
     /// Where it stands.
-    pub at: Position,
+    pub(crate) at: Position,
     /// Held by its client.
-    pub paused: bool,
+    pub(crate) paused: bool,
 }
 
 /// What only the session itself knows.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     /// What waits to be sent, in the outbox and behind the subscriptions.
-    pub queued: Queue,
+    pub(crate) queued: Queue,
     /// In the order of subscribing.
-    pub subscriptions: Vec<SubscriptionInfo>,
+    pub(crate) subscriptions: Vec<SubscriptionInfo>,
 }
 
 impl Shown {
@@ -79,7 +79,7 @@ pub(super) struct Asked(Sender<(u64, Shown)>);
 
 impl Asked {
     /// Answers for the session of this number.
-    pub fn answer(self, number: u64, shown: Shown) {
+    pub(crate) fn answer(self, number: u64, shown: Shown) {
         // There is room for every answer; the asker may have given up.
         drop(self.0.try_send((number, shown)));
     }

@@ -20,7 +20,7 @@ pub(super) struct MessageLimit {
 
 impl MessageLimit {
     /// Counts a `sub` that is refused because there are too many already. Returns how many were.
-    pub fn refuse_sub(&mut self) -> u32 {
+    pub(crate) fn refuse_sub(&mut self) -> u32 {
         self.refused_subs += 1;
         self.refused_subs
     }
@@ -29,7 +29,7 @@ impl MessageLimit {
     ///
     /// # Errors
     /// It is too much; when to come back.
-    pub fn take_message(&mut self, cx: &Context, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn take_message(&mut self, cx: &Context, bytes: usize) -> Result<(), Refusal> {
         let Some(limit) = cx.own_limit() else {
             return Ok(());
         };
@@ -48,7 +48,7 @@ impl MessageLimit {
     ///
     /// # Errors
     /// It is too much now; when to come back.
-    pub fn charge(
+    pub(crate) fn charge(
         &mut self,
         cx: &Context,
         policy: &RateLimit,
@@ -83,7 +83,7 @@ impl MessageLimit {
     }
 
     /// Milliseconds until a client may come back that went on and on above a limit; it was warned each time.
-    pub fn take_flood(&mut self) -> Option<u64> {
+    pub(crate) fn take_flood(&mut self) -> Option<u64> {
         self.flood.take()
     }
 

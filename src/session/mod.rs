@@ -21,12 +21,12 @@ mod heartbeat;
 mod joining;
 mod lag;
 mod link;
-pub mod listing;
+pub(crate) mod listing;
 mod message_limit;
 mod parking;
 mod reconcile;
-pub mod registry;
-pub mod resume_secret;
+pub(crate) mod registry;
+pub(crate) mod resume_secret;
 mod services;
 mod session_record;
 mod slow;
@@ -38,16 +38,16 @@ mod upstream_request;
 
 use std::sync::Arc;
 
-pub use crate::session::credentials::Presented;
-pub use accepted::{Accepted, Handshake, Mode, SingleForm};
-pub use services::Services;
+pub(crate) use crate::session::credentials::Presented;
+pub(crate) use accepted::{Accepted, Handshake, Mode, SingleForm};
+pub(crate) use services::Services;
 
 use crate::router::InForce;
 use crate::transport::Transport;
 
 /// Carries one client to its end. Spawn it as a task of its own: everything of the HTTP engine should be gone by then, so that
 /// an idle session stays small.
-pub fn run(
+pub(crate) fn run(
     transport: Box<dyn Transport>,
     opening: Accepted,
     in_force: Arc<InForce>,

@@ -31,7 +31,7 @@ struct Parked {
 
 impl Parking {
     /// Not parked yet.
-    pub fn new(window: Duration, findable: Findable) -> Self {
+    pub(crate) fn new(window: Duration, findable: Findable) -> Self {
         Parking {
             window,
             findable,
@@ -41,7 +41,7 @@ impl Parking {
     }
 
     /// Parks the session from now on; false where there is no place for it, or no memory.
-    pub fn park(&mut self, memory: Reserved, now: Instant) -> bool {
+    pub(crate) fn park(&mut self, memory: Reserved, now: Instant) -> bool {
         self.parked = self.findable.places().take().map(|place| Parked {
             until: now + self.window,
             memory,
@@ -57,28 +57,28 @@ impl Parking {
     }
 
     /// Whether a parked session has waited long enough, or takes memory that is not there. `waiting` bytes are in its outbox.
-    pub fn is_over(&mut self, waiting: usize, now: Instant) -> bool {
+    pub(crate) fn is_over(&mut self, waiting: usize, now: Instant) -> bool {
         self.until()
             .is_some_and(|until| now >= until || !self.has_room(waiting))
     }
 
     /// The client is back.
-    pub fn unpark(&mut self) {
+    pub(crate) fn unpark(&mut self) {
         self.parked = None;
     }
 
     /// A transport is gone, over which so many bytes came.
-    pub fn outlive(&mut self, read: u64) {
+    pub(crate) fn outlive(&mut self, read: u64) {
         self.read += read;
     }
 
     /// Bytes that came over transports that are gone.
-    pub fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.read
     }
 
     /// Until when it waits, while it is parked.
-    pub fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         Some(self.parked.as_ref()?.until)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-pub use super::handle::Notice;
+pub(crate) use super::handle::Notice;
 use super::handle::{Directive, SessionHandle, lock};
 use super::listing::{self, SessionInfo};
 use super::resume_secret::{Places, SecretId};
@@ -43,7 +43,7 @@ struct Present {
 
 /// Which sessions are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
+pub(crate) enum Selector {
     /// These ids.
     Ids(Vec<String>),
     /// Those of a user.
@@ -56,7 +56,7 @@ pub enum Selector {
 
 /// Keeps a session listed while it lives.
 pub(super) struct Registration {
-    pub member: Arc<SessionHandle>,
+    pub(crate) member: Arc<SessionHandle>,
     house: Arc<House>,
 }
 
@@ -68,14 +68,14 @@ pub(super) struct Findable {
 
 impl Sessions {
     /// Makes every session look again at configuration and stages (each decides for itself).
-    pub fn recheck(&self) {
+    pub(crate) fn recheck(&self) {
         for member in self.members() {
             member.direct(Directive::Recheck);
         }
     }
 
     /// Makes those sessions look again whose decision these changes may change.
-    pub fn follow_stages(&self, changes: &[StageChange]) {
+    pub(crate) fn follow_stages(&self, changes: &[StageChange]) {
         // See `Cohort`.
         fence(Ordering::SeqCst);
         let mut members = self.members();
@@ -91,12 +91,12 @@ impl Sessions {
     }
 
     /// All of them, the oldest connection first.
-    pub async fn list(&self) -> Vec<SessionInfo> {
+    pub(crate) async fn list(&self) -> Vec<SessionInfo> {
         listing::list(&self.members()).await
     }
 
     /// As many as `limit` behind the connection numbered `after`, the oldest first; and whether there are more behind them.
-    pub async fn page(&self, after: Option<u64>, limit: usize) -> (Vec<SessionInfo>, bool) {
+    pub(crate) async fn page(&self, after: Option<u64>, limit: usize) -> (Vec<SessionInfo>, bool) {
         let (page, has_more) = {
             let present = lock(&self.house.present);
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -112,7 +112,7 @@ impl Sessions {
     }
 
     /// Closes those meant with this code, soon. Returns how many.
-    pub async fn close(&self, whom: &Selector, code: u16) -> usize {
+    pub(crate) async fn close(&self, whom: &Selector, code: u16) -> usize {
         let mut members = self.members();
         match whom {
             Selector::Ids(ids) => members.retain(|member| ids.iter().any(|id| **id == *member.id)),
@@ -127,7 +127,7 @@ impl Sessions {
     }
 
     /// Lets every session recheck its users. Returns how many sessions have a user for which `is_meant` is true.
-    pub fn recheck_people(&self, is_meant: impl Fn(&Authenticated) -> bool) -> usize {
+    pub(crate) fn recheck_people(&self, is_meant: impl Fn(&Authenticated) -> bool) -> usize {
         let members = self.members();
         let meant = members.iter().filter(|member| member.knows(&is_meant));
         meant
@@ -136,14 +136,14 @@ impl Sessions {
     }
 
     /// The users of one session; `None` where there is no such session.
-    pub fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Authenticated>>> {
+    pub(crate) fn admissions_of(&self, id: &str) -> Option<Vec<Arc<Authenticated>>> {
         let members = self.members();
         let member = members.iter().find(|member| *member.id == *id)?;
         Some(member.admissions())
     }
 
     /// Sends a notice to all, or to those with a subscription to `route`. Returns how many.
-    pub async fn notify(&self, notice: Arc<Notice>, route: Option<&str>) -> usize {
+    pub(crate) async fn notify(&self, notice: Arc<Notice>, route: Option<&str>) -> usize {
         let mut members = self.members();
         if let Some(route) = route {
             members = listing::that_listen_to(route, members).await;
@@ -156,7 +156,7 @@ impl Sessions {
 
     /// Asks every client to leave (`drain`, next `same`) and closes each with 4200 at a random instant of the window.
     /// Returns how many are notified. A later call with another window replaces the first.
-    pub fn drain(&self, window: Duration, why: &'static str) -> usize {
+    pub(crate) fn drain(&self, window: Duration, why: &'static str) -> usize {
         let members: Vec<_> = {
             let mut present = lock(&self.house.present);
             present.drain = Some((window, why));
@@ -169,7 +169,7 @@ impl Sessions {
     }
 
     /// Sessions that `drain` has asked to leave and that are still here stay.
-    pub fn cancel_drain(&self) {
+    pub(crate) fn cancel_drain(&self) {
         lock(&self.house.present).drain = None;
         for member in self.members() {
             member.direct(Directive::Stay);
@@ -177,7 +177,7 @@ impl Sessions {
     }
 
     /// Resolves when no session is left.
-    pub async fn gone(&self) {
+    pub(crate) async fn gone(&self) {
         loop {
             let empty = self.house.empty.notified();
             if self.count() == 0 {
@@ -191,7 +191,11 @@ impl Sessions {
     ///
     /// # Errors
     /// There is none, or not any more; the transport comes back.
-    pub fn attach(
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no transport but WebSocket resumes a session yet")
+    )]
+    pub(crate) fn attach(
         &self,
         id: &SecretId,
         transport: Box<dyn Transport>,
@@ -208,7 +212,11 @@ impl Sessions {
     }
 
     /// How many sessions wait for their clients to come back.
-    pub fn parked(&self) -> usize {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "sessions are parked in tests only, yet")
+    )]
+    pub(crate) fn parked(&self) -> usize {
         self.house.parked.taken()
     }
 
@@ -260,7 +268,7 @@ impl Drop for Registration {
 
 impl Findable {
     /// Where it is parked.
-    pub fn places(&self) -> &Places {
+    pub(crate) fn places(&self) -> &Places {
         &self.house.parked
     }
 }

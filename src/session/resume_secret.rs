@@ -10,7 +10,7 @@ const MOST: usize = 10_000;
 
 /// What finds a session: 128 random bits, known to its client alone. It is no number of the admin API, and is never logged.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SecretId(pub [u8; 16]);
+pub(crate) struct SecretId(pub(crate) [u8; 16]);
 
 impl fmt::Debug for SecretId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,11 +20,11 @@ impl fmt::Debug for SecretId {
 
 /// How a client may come back.
 #[derive(Clone, Debug)]
-pub struct Keep {
+pub(crate) struct Keep {
     /// By this id.
-    pub id: SecretId,
+    pub(crate) id: SecretId,
     /// How long its session waits without a transport.
-    pub window: Duration,
+    pub(crate) window: Duration,
 }
 
 /// Places for parked sessions.
@@ -36,14 +36,14 @@ pub(super) struct Places(Arc<AtomicUsize>);
 pub(super) struct Place(Places);
 
 impl Places {
-    pub fn take(&self) -> Option<Place> {
+    pub(crate) fn take(&self) -> Option<Place> {
         let more = |taken| (taken < MOST).then_some(taken + 1);
         let taken = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.is_ok().then(|| Place(self.clone()))
     }
 
     /// How many sessions are parked.
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }

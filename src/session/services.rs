@@ -22,17 +22,17 @@ pub struct Services {
     /// The configuration in force; only `reload` stores into it.
     pub in_force: ArcSwap<InForce>,
     /// Every rollout's stage; only `rollout::controller` stores into it.
-    pub stages: Arc<ArcSwap<Stages>>,
+    pub(crate) stages: Arc<ArcSwap<Stages>>,
     /// Identifies users by their credentials.
-    pub authenticator: Arc<Authenticator>,
+    pub(crate) authenticator: Arc<Authenticator>,
     /// How much clients may ask for.
-    pub limiters: Arc<Limiters>,
+    pub(crate) limiters: Arc<Limiters>,
     /// The limiter of all handshakes.
-    pub handshakes: rate_limit::Admission,
+    pub(crate) handshakes: rate_limit::Admission,
     /// Topics.
     pub hub: Hub,
     /// Backends.
-    pub upstreams: Upstreams,
+    pub(crate) upstreams: Upstreams,
     /// Present connections.
     pub sessions: Sessions,
     /// Places for downstream connections of any kind.
@@ -40,9 +40,9 @@ pub struct Services {
     /// How near the system's memory limit is; only `app` stores into it.
     pub pressure: Pressure,
     /// Signs the sticky cookie where the configuration has no secret; see [`Services::secret`].
-    pub own_secret: Vec<u8>,
+    pub(crate) own_secret: Vec<u8>,
     /// This instance's random id (`welcome.node`).
-    pub node: String,
+    pub(crate) node: String,
     /// Metrics and logs.
     pub telemetry: Arc<Telemetry>,
     /// Set while the process leaves or an admin drains it.
@@ -51,7 +51,7 @@ pub struct Services {
 
 impl Services {
     /// What signs the sticky cookie: the configuration's secret, else our own.
-    pub fn secret<'a>(&'a self, config: &'a Config) -> &'a [u8] {
+    pub(crate) fn secret<'a>(&'a self, config: &'a Config) -> &'a [u8] {
         match &config.server.secret {
             Some(secret) => secret.0.as_bytes(),
             None => &self.own_secret,

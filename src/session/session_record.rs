@@ -19,21 +19,21 @@ const BROKE_OFF: u16 = 1006;
 /// What the log says of a connection when it is over.
 pub(super) struct AccessRecord {
     /// The handshake's.
-    pub request_id: Box<str>,
-    pub opened: Instant,
+    pub(crate) request_id: Box<str>,
+    pub(crate) opened: Instant,
     /// Counts what its client sends.
-    pub meters: Arc<Meters>,
+    pub(crate) meters: Arc<Meters>,
     /// Its place among the connections.
-    pub _permit: Option<Arc<Permit>>,
+    pub(crate) _permit: Option<Arc<Permit>>,
     /// The side that began the end, and its close code.
-    pub ended_by: Option<(Side, u16)>,
+    pub(crate) ended_by: Option<(Side, u16)>,
     /// Its work has panicked.
-    pub has_panicked: bool,
+    pub(crate) has_panicked: bool,
 }
 
 impl AccessRecord {
     /// Counts among the sessions that their rollout sends to this transport.
-    pub fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
+    pub(crate) fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
         let member = cx.member();
         if member.cohort.transport() == cohort {
             return;
@@ -49,7 +49,7 @@ impl AccessRecord {
     }
 
     /// The session is over; bytes that came from its client, and that left.
-    pub fn end(&self, cx: &Context, (bytes_in, bytes_out): (u64, u64)) {
+    pub(crate) fn end(&self, cx: &Context, (bytes_in, bytes_out): (u64, u64)) {
         self.meters.sessions.dec();
         let member = cx.member();
         let (side, code) = self.ended_by.unwrap_or((Side::Downstream, BROKE_OFF));

@@ -26,7 +26,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// See the module.
 pub(super) struct Subscription {
     /// The number that the client knows; a moved subscription keeps its own.
-    pub ch: u32,
+    pub(crate) ch: u32,
     subscriber: Subscriber,
     route: Arc<Route>,
     meters: Arc<Meters>,
@@ -72,7 +72,7 @@ pub(super) enum Verdict {
 
 impl Subscription {
     /// A subscription that a `sub` asked for, to be answered under this id.
-    pub fn new(
+    pub(crate) fn new(
         id: Tag,
         joined: Joined,
         route: Arc<Route>,
@@ -110,40 +110,40 @@ impl Subscription {
     }
 
     /// The route as the configuration in force has it.
-    pub fn route(&self) -> &Arc<Route> {
+    pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
     /// The subscription's place in its topic.
-    pub fn subscriber(&self) -> &Subscriber {
+    pub(crate) fn subscriber(&self) -> &Subscriber {
         &self.subscriber
     }
 
     /// The user that has subscribed.
-    pub fn admission(&self) -> Option<&Arc<Authenticated>> {
+    pub(crate) fn admission(&self) -> Option<&Arc<Authenticated>> {
         self.admission.as_ref()
     }
 
     /// The user that has subscribed, where this policy has admitted it.
-    pub fn admitted_by(&self, auth: &str) -> Option<&Arc<Authenticated>> {
+    pub(crate) fn admitted_by(&self, auth: &str) -> Option<&Arc<Authenticated>> {
         let admission = self.admission.as_ref();
         admission.filter(|admission| *admission.found.auth.name == *auth)
     }
 
     /// The same person, with newer credentials.
-    pub fn renew(&mut self, admission: Arc<Authenticated>, credentials: Credentials) {
+    pub(crate) fn renew(&mut self, admission: Arc<Authenticated>, credentials: Credentials) {
         self.admission = Some(admission);
         self.subscriber.renew(credentials);
     }
 
     /// New pace, limits and policies.
-    pub fn follow(&mut self, route: Arc<Route>, admission: Option<Arc<Authenticated>>) {
+    pub(crate) fn follow(&mut self, route: Arc<Route>, admission: Option<Arc<Authenticated>>) {
         self.route = route;
         self.admission = admission;
     }
 
     /// Goes on at another topic, under its old number.
-    pub fn move_to(&mut self, mut joined: Joined, now: Instant) {
+    pub(crate) fn move_to(&mut self, mut joined: Joined, now: Instant) {
         joined.subscriber.take_over(&self.subscriber);
         self.subscriber = joined.subscriber;
         if self.paused {
@@ -158,13 +158,13 @@ impl Subscription {
     }
 
     /// Holds everything but states.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.paused = true;
         self.subscriber.pause();
     }
 
     /// Goes on with what changed meanwhile.
-    pub fn resume(&mut self, now: Instant) {
+    pub(crate) fn resume(&mut self, now: Instant) {
         if std::mem::take(&mut self.paused) {
             self.resuming = true;
             self.awaits_since = now.into_std();
@@ -173,12 +173,12 @@ impl Subscription {
     }
 
     /// What waits behind the cursor.
-    pub fn waiting(&self) -> Queue {
+    pub(crate) fn waiting(&self) -> Queue {
         self.subscriber.waiting()
     }
 
     /// Where it stands, for the admin API.
-    pub fn info(&self) -> SubscriptionInfo {
+    pub(crate) fn info(&self) -> SubscriptionInfo {
         SubscriptionInfo {
             ch: self.ch,
             route: self.route.name.clone(),
@@ -190,7 +190,7 @@ impl Subscription {
 
     /// When it has something to do though nothing is published. Each of these is acted on, and is none any more, once
     /// [`Subscription::proceed`] is called after it: else its session would look again at once, for ever.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.until);
         let may_deliver = !self.paused && self.subscriber.is_behind();
         let held = self.held_until.filter(|_| may_deliver);
@@ -201,14 +201,14 @@ impl Subscription {
     }
 
     /// Whether more waits for its client than this. What a pause held back is not its slowness.
-    pub fn is_further_behind(&self, allowed: Queue) -> bool {
+    pub(crate) fn is_further_behind(&self, allowed: Queue) -> bool {
         let exempt = self.paused || self.resuming || self.unanswered.is_some();
         !exempt && self.subscriber.is_further_behind(allowed)
     }
 
     /// Whether a client that is too slow is closed for this one: as the route says; without words there is only the close, unless
     /// a document makes up for it.
-    pub fn closes_when_slow(&self, codec: &dyn Codec) -> bool {
+    pub(crate) fn closes_when_slow(&self, codec: &dyn Codec) -> bool {
         match codec.has_words() {
             true => self.route.slow == Slow::Close,
             false => !self.is_polled(),
@@ -216,7 +216,7 @@ impl Subscription {
     }
 
     /// Keeps nothing for a client that is too slow: when it reads on, it gets a gap.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         self.subscriber.let_go();
     }
 
@@ -225,7 +225,7 @@ impl Subscription {
     }
 
     /// Puts what comes next into the outbox.
-    pub fn proceed(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
+    pub(crate) fn proceed(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
         if let Some(end) = self.subscriber.refusal() {
             return match &self.unanswered {
                 Some(unanswered) => Verdict::Refused(unanswered.id.clone(), end),

@@ -14,7 +14,7 @@ pub(super) struct Timer {
 
 impl Timer {
     /// Due at once.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Timer {
             sleep: Box::pin(sleep_until(now)),
             at: now,
@@ -23,7 +23,7 @@ impl Timer {
 
     /// Waits for `deadline`. A timer that fires earlier than needed costs a look; setting it, or only asking it, at every event
     /// would cost more. The task's waker stays the same for its life.
-    pub fn poll_until(
+    pub(crate) fn poll_until(
         &mut self,
         deadline: Instant,
         now: Instant,

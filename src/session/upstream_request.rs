@@ -38,12 +38,12 @@ const ANSWER: usize = 1 << 20;
 /// A request under way.
 pub(super) struct Call {
     /// For the answer.
-    pub id: Tag,
+    pub(crate) id: Tag,
     answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
 impl Call {
-    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         self.answer.as_mut().poll(cx)
     }
 }
@@ -59,7 +59,7 @@ struct Reply {
 
 impl Answer {
     /// Answers the request.
-    pub fn encode(&self, id: &Tag, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
+    pub(crate) fn encode(&self, id: &Tag, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
         let reply = match &self.0 {
             Ok(reply) => reply,
             Err(refusal) => {
@@ -87,10 +87,10 @@ impl Answer {
 /// The sender of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
-    pub client: &'a Client,
-    pub presented: &'a Presented,
+    pub(crate) client: &'a Client,
+    pub(crate) presented: &'a Presented,
     /// The user that the route's policy has admitted, where it has one.
-    pub admission: Option<&'a Authenticated>,
+    pub(crate) admission: Option<&'a Authenticated>,
 }
 
 /// The method of a request.

@@ -13,11 +13,11 @@ use crate::error::{Code, Error, Kind};
 use crate::event::End;
 
 /// `state.why` where the backend cannot be reached, broke off, or answered that it failed.
-pub const DOWN: &str = "upstream_down";
+pub(crate) const DOWN: &str = "upstream_down";
 /// `state.why` where the backend was silent for too long.
-pub const TIMEOUT: &str = "upstream_timeout";
+pub(crate) const TIMEOUT: &str = "upstream_timeout";
 /// `state.why` where the answer is not what the route's source reads.
-pub const INVALID: &str = "upstream_invalid";
+pub(crate) const INVALID: &str = "upstream_invalid";
 
 /// Characters of an answer's head that are logged.
 const LONGEST_TOLD: usize = 300;
@@ -27,16 +27,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Why an answer brought nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The word for `state.why`.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// How long the backend asked to be left alone, at most 300 s.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure of which the backend said no more.
-    pub fn new(why: &'static str) -> Self {
+    pub(crate) fn new(why: &'static str) -> Self {
         Failure {
             why,
             retry_after: None,
@@ -45,7 +45,7 @@ impl Failure {
 
     /// The pause that the backend asked for, up to a twentieth longer so that not all come back
     /// at once; `roll` is from 0 to 1. A pause of 0 asks for nothing.
-    pub fn asked_pause(&self, roll: f64) -> Option<Duration> {
+    pub(crate) fn asked_pause(&self, roll: f64) -> Option<Duration> {
         self.retry_after
             .filter(|pause| !pause.is_zero())
             .map(|pause| pause.mul_f64(1.0 + 0.05 * roll))
@@ -64,7 +64,7 @@ impl From<&Error> for Failure {
 
 /// What comes of an answer's status and of the signs that it is not for all clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// A success or a 304.
     Good,
     /// A shared topic's answer looks private, and what comes of it.
@@ -77,7 +77,7 @@ pub enum Verdict {
 
 /// Signs that an answer is not for all clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trip {
+pub(crate) enum Trip {
     /// 401 or 403.
     Refusal(StatusCode),
     /// The first sign, and what else stands beside it.
@@ -86,7 +86,7 @@ pub enum Trip {
 
 impl Trip {
     /// The word in metrics and logs.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Trip::Refusal(StatusCode::UNAUTHORIZED) => "401",
             Trip::Refusal(_) => "403",
@@ -95,7 +95,7 @@ impl Trip {
     }
 
     /// What the operator can write so that this does not come again.
-    pub fn fix(&self, route: &Route) -> String {
+    pub(crate) fn fix(&self, route: &Route) -> String {
         let Trip::Wires(first, others) = self else {
             return refusal_fix(route).to_owned();
         };
@@ -113,7 +113,7 @@ impl Trip {
 }
 
 /// What the operator can write where the backend refuses what a shared source sends, or sends it to a login.
-pub fn refusal_fix(route: &Route) -> &'static str {
+pub(crate) fn refusal_fix(route: &Route) -> &'static str {
     match (&route.share, route.auth.is_empty()) {
         (Share::Claims(_) | Share::Authenticated, _) => {
             "let `require` admit only users that the backend lets in, or write `share = \"user\"` in this route: a refusal is its own user's then"
@@ -128,7 +128,7 @@ pub fn refusal_fix(route: &Route) -> &'static str {
 }
 
 /// The status of a way to a login.
-pub fn sent_away(status: StatusCode) -> Option<&'static str> {
+pub(crate) fn sent_away(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::FOUND => Some("302"),
         StatusCode::SEE_OTHER => Some("303"),
@@ -141,7 +141,7 @@ const TRIPPED: Duration = Duration::from_secs(60);
 
 /// Judges status and tripwires; `accepted` names the silenced ones, and is `None` where the
 /// topic is not shared between principals.
-pub fn judge(
+pub(crate) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
     accepted: Option<&[Tripwire]>,
@@ -192,7 +192,7 @@ fn ended(code: Code, status: u16) -> End {
 }
 
 /// Whether an answer to `Last-Event-ID` may be about that id, so that the same request without it is another one.
-pub fn may_refuse_id(status: StatusCode) -> bool {
+pub(crate) fn may_refuse_id(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
         400 | 404 | 409 | 410 | 412..=416 | 422 | 431 | 500 | 501
@@ -200,7 +200,7 @@ pub fn may_refuse_id(status: StatusCode) -> bool {
 }
 
 /// What came, for a log line: the status, and the headers that say why the source cannot use it. Nothing of a query or a body.
-pub fn described(status: StatusCode, headers: &HeaderMap) -> String {
+pub(crate) fn described(status: StatusCode, headers: &HeaderMap) -> String {
     let text = |name| {
         headers
             .get(name)
@@ -237,7 +237,7 @@ fn path_of(location: &str) -> String {
 }
 
 /// Whether the body is this media type (without parameters), by the head, and in no coding that is left.
-pub fn has_type(headers: &HeaderMap, is_type: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn has_type(headers: &HeaderMap, is_type: impl Fn(&str) -> bool) -> bool {
     let plain = !headers.contains_key(CONTENT_ENCODING);
     let essence = match headers.get(CONTENT_TYPE).map(|value| value.to_str()) {
         Some(Ok(text)) => text.split(';').next().unwrap_or_default().trim(),
@@ -248,7 +248,7 @@ pub fn has_type(headers: &HeaderMap, is_type: impl Fn(&str) -> bool) -> bool {
 }
 
 /// How long the answer may be used again by its own word (`Cache-Control: max-age`).
-pub fn max_age(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     words(headers, CACHE_CONTROL)
         .find_map(|word| Some(word.strip_prefix("max-age=")?.trim().to_owned()))
         .and_then(|seconds| seconds.parse().ok())

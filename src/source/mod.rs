@@ -1,9 +1,9 @@
 //! What reads upstream: an SSE stream or a polled endpoint, as a `hub::Feed`.
 
-pub mod answer;
+pub(crate) mod answer;
 pub mod diff;
 mod outage;
-pub mod poll;
+pub(crate) mod poll;
 mod request;
 pub mod sse;
 
@@ -15,7 +15,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
 
 /// What makes the feed that a route's `source` asks for.
-pub fn feeds(upstreams: Upstreams, telemetry: Arc<Telemetry>) -> Feeds {
+pub(crate) fn feeds(upstreams: Upstreams, telemetry: Arc<Telemetry>) -> Feeds {
     Box::new(move |target| -> Box<dyn Feed> {
         let (upstreams, telemetry) = (upstreams.clone(), telemetry.clone());
         match target.route.source {

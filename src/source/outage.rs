@@ -14,23 +14,23 @@ const MOST_LOGGED: usize = 4;
 
 /// What is wrong: a word for clients, and what operators get beside it.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// For `state.why`.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// What came instead, or did not come.
-    pub detail: Cow<'static, str>,
+    pub(crate) detail: Cow<'static, str>,
 }
 
 impl Trouble {
     /// This word, with this detail.
-    pub fn new(why: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(why: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
         Trouble { why, detail }
     }
 }
 
 /// Says `stale` once per outage, at its due time, whatever its source is waiting for then.
-pub struct Outage {
+pub(crate) struct Outage {
     topic: Publisher,
     telemetry: Arc<Telemetry>,
     due: Option<(Instant, Trouble)>,
@@ -43,7 +43,7 @@ pub struct Outage {
 
 impl Outage {
     /// No outage.
-    pub fn new(topic: Publisher, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn new(topic: Publisher, telemetry: Arc<Telemetry>) -> Self {
         Outage {
             topic,
             telemetry,
@@ -55,7 +55,7 @@ impl Outage {
     }
 
     /// Clients are notified at `due`, or earlier where that was said before, unless it is over by then.
-    pub fn tell_at(&mut self, due: Instant, trouble: Trouble) {
+    pub(crate) fn tell_at(&mut self, due: Instant, trouble: Trouble) {
         if self.is_told {
             return self.tell(trouble);
         }
@@ -67,7 +67,7 @@ impl Outage {
     }
 
     /// A better reason for what falls due, or was sent.
-    pub fn explain(&mut self, trouble: Trouble) {
+    pub(crate) fn explain(&mut self, trouble: Trouble) {
         if self.is_told {
             return self.tell(trouble);
         }
@@ -77,7 +77,7 @@ impl Outage {
     }
 
     /// Clients are notified, if they have not been.
-    pub fn tell(&mut self, trouble: Trouble) {
+    pub(crate) fn tell(&mut self, trouble: Trouble) {
         self.due = None;
         self.answer_at = None;
         let Trouble { why, detail } = trouble;
@@ -96,7 +96,7 @@ impl Outage {
     }
 
     /// The backend answers.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.due = None;
         self.answer_at = None;
         self.logged = Vec::new();
@@ -108,18 +108,18 @@ impl Outage {
     }
 
     /// No subscriber wants to know: nothing falls due.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.due = None;
         self.answer_at = None;
     }
 
     /// A subscriber wants to know again, and is answered at this time at the latest.
-    pub fn answer_at(&mut self, time: Instant) {
+    pub(crate) fn answer_at(&mut self, time: Instant) {
         self.answer_at = Some(time);
     }
 
     /// Does the work, and notifies clients meanwhile of what falls due.
-    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
             let told_at = self.due.as_ref().map(|(due, _)| *due);

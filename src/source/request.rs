@@ -16,7 +16,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 ///
 /// # Errors
 /// `Other` where the target's URL is none.
-pub fn request(
+pub(crate) fn request(
     target: &Target,
     credentials: &Credentials,
     method: Method,

@@ -16,117 +16,117 @@ const LONGEST: usize = 4096;
 
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// What was asked, and by which client.
-    pub request: &'a LoggedRequest,
+    pub(crate) request: &'a LoggedRequest,
     /// The route's name, `-` where there is none.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// The backend's name, empty where it was not asked.
-    pub upstream: &'a str,
+    pub(crate) upstream: &'a str,
     /// Which transport the client was asked to use, where a rollout or a bridged route said so.
-    pub cohort: &'a str,
+    pub(crate) cohort: &'a str,
     /// What was done: `passthrough`, `tunnel`, `websocket`, `own`, `refused`.
-    pub action: &'a str,
+    pub(crate) action: &'a str,
     /// How it ended.
-    pub end: Ending<'a>,
+    pub(crate) end: Ending<'a>,
     /// How long it took.
-    pub times: Times,
+    pub(crate) times: Times,
     /// Body bytes that the client sent, as far as they were read.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// Body bytes sent downstream.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
 }
 
 /// A request, as the log names it.
 #[derive(Debug)]
-pub struct LoggedRequest {
+pub(crate) struct LoggedRequest {
     /// What `X-Request-Id` says.
-    pub id: Text,
+    pub(crate) id: Text,
     /// Its method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Its path without its query (queries carry tokens).
-    pub path: Arc<str>,
+    pub(crate) path: Arc<str>,
     /// The version of HTTP that it came in.
-    pub version: Version,
+    pub(crate) version: Version,
     /// The client's address.
-    pub remote: Text,
+    pub(crate) remote: Text,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     /// Status of the answer.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The side that ended it otherwise than planned: `downstream`, `edge`, `upstream`; empty where nothing did.
-    pub side: &'a str,
+    pub(crate) side: &'a str,
     /// Why the client's credential did not hold until the end: `expired`, `revoked` and their like.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
 }
 
 /// How long a request took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
+pub(crate) struct Times {
     /// From the request's head to the answer's last byte.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// From the request's head to the answer's head.
-    pub first_byte: Duration,
+    pub(crate) first_byte: Duration,
     /// From the request sent upstream to the answer's head, where it went there.
-    pub upstream: Option<Duration>,
+    pub(crate) upstream: Option<Duration>,
 }
 
 /// A connection of the backend's own protocol that is over; its handshake left a line before.
 #[derive(Clone, Copy, Debug)]
-pub struct Tunnel<'a> {
+pub(crate) struct Tunnel<'a> {
     /// What the handshake's `X-Request-Id` said.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The route's name.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// The backend's name.
-    pub upstream: &'a str,
+    pub(crate) upstream: &'a str,
     /// The client's address.
-    pub remote: &'a str,
+    pub(crate) remote: &'a str,
     /// Which side ended first: `downstream`, `upstream`, or `edge` where the client's credential did not hold any longer.
-    pub side: &'a str,
+    pub(crate) side: &'a str,
     /// Why it did not: `expired`, `revoked` and their like.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// From the `101` to the end.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// Bytes from the client to the backend.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// Bytes from the backend to the client.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
 }
 
 /// A realtime connection that is over; its handshake left a line before.
 #[derive(Clone, Copy, Debug)]
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     /// The connection's own id, as in `welcome` and the admin API.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// What the handshake's `X-Request-Id` said.
-    pub request_id: &'a str,
+    pub(crate) request_id: &'a str,
     /// The route's name, `-` for `PREFIX/ws`.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// `json`, `raw`.
-    pub protocol: &'a str,
+    pub(crate) protocol: &'a str,
     /// Which transport its rollout wanted for it at the end.
-    pub cohort: &'a str,
+    pub(crate) cohort: &'a str,
     /// The client's address.
-    pub remote: &'a str,
+    pub(crate) remote: &'a str,
     /// The side that began the close: `downstream` or `edge`.
-    pub side: &'a str,
+    pub(crate) side: &'a str,
     /// That side's close code; 1006 where the connection just broke.
-    pub code: u16,
+    pub(crate) code: u16,
     /// From the handshake to the end.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// Bytes read from the client.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// Bytes written to the client.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
 }
 
 /// Whether finished requests, tunnels and sessions leave a line.
 #[derive(Debug)]
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     is_wanted: AtomicBool,
 }
 
@@ -138,7 +138,7 @@ impl AccessLog {
     }
 
     /// A request is over: its access line, unless `log.access` is off.
-    pub fn request_finished(&self, finished: &Request<'_>) {
+    pub(crate) fn request_finished(&self, finished: &Request<'_>) {
         if !self.wants_access() {
             return;
         }
@@ -166,7 +166,7 @@ impl AccessLog {
     }
 
     /// A tunnel is over: its access line.
-    pub fn tunnel_finished(&self, tunnel: &Tunnel<'_>) {
+    pub(crate) fn tunnel_finished(&self, tunnel: &Tunnel<'_>) {
         if !self.wants_access() {
             return;
         }
@@ -185,7 +185,7 @@ impl AccessLog {
     }
 
     /// A session is over: its access line.
-    pub fn session_finished(&self, session: &Session<'_>) {
+    pub(crate) fn session_finished(&self, session: &Session<'_>) {
         if !self.wants_access() {
             return;
         }
@@ -211,7 +211,7 @@ impl AccessLog {
     }
 
     /// Whether access lines are wanted; lets a caller skip what only they need.
-    pub fn wants_access(&self) -> bool {
+    pub(crate) fn wants_access(&self) -> bool {
         self.is_wanted.load(Ordering::Relaxed)
     }
 }
@@ -256,7 +256,7 @@ fn close_reason(code: u16) -> &'static str {
 }
 
 /// At most 4 KiB of a foreign text, cut between characters.
-pub fn shorten(text: &str) -> &str {
+pub(crate) fn shorten(text: &str) -> &str {
     text.get(..text.floor_char_boundary(LONGEST))
         .unwrap_or(text)
 }

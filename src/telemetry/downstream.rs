@@ -13,7 +13,7 @@ use crate::memory::Memory;
 
 /// What the public listeners count.
 #[derive(Debug)]
-pub struct DownstreamTelemetry {
+pub(crate) struct DownstreamTelemetry {
     refused: IntCounterVec,
     connects: IntCounterVec,
     errors: IntCounterVec,
@@ -38,7 +38,13 @@ impl DownstreamTelemetry {
     }
 
     /// A request was refused before or by a route's policies.
-    pub fn request_refused(&self, reason: &str, detail: &str, request_id: &str, remote: &str) {
+    pub(crate) fn request_refused(
+        &self,
+        reason: &str,
+        detail: &str,
+        request_id: &str,
+        remote: &str,
+    ) {
         self.refused.with_label_values(&[reason]).inc();
         // A page that was written for the backend alone may send such paths in good faith.
         if reason == "path"
@@ -58,7 +64,7 @@ impl DownstreamTelemetry {
     }
 
     /// A request came back once too often; at this route it would have gone to this upstream.
-    pub fn loop_detected(&self, route: &str, upstream: &str) {
+    pub(crate) fn loop_detected(&self, route: &str, upstream: &str) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::error!(
                 route,
@@ -70,7 +76,7 @@ impl DownstreamTelemetry {
     }
 
     /// A connection was refused before its first request.
-    pub fn connection_refused(&self, reason: &str, remote: Option<IpAddr>) {
+    pub(crate) fn connection_refused(&self, reason: &str, remote: Option<IpAddr>) {
         self.refused.with_label_values(&[reason]).inc();
         if let Some(not_told) = self.arrivals.admit() {
             let remote = remote.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
@@ -79,7 +85,7 @@ impl DownstreamTelemetry {
     }
 
     /// The engine of HTTP/2 has reset a stream that was no request.
-    pub fn stream_malformed(&self, remote: Option<IpAddr>) {
+    pub(crate) fn stream_malformed(&self, remote: Option<IpAddr>) {
         let reason = "malformed";
         self.refused.with_label_values(&[reason]).inc();
         if let Some(not_told) = self.arrivals.admit() {
@@ -90,35 +96,35 @@ impl DownstreamTelemetry {
     }
 
     /// A realtime connection was asked for and not granted.
-    pub fn handshake_refused(&self, route: &str, protocol: &str, reason: &str) {
+    pub(crate) fn handshake_refused(&self, route: &str, protocol: &str, reason: &str) {
         self.connects
             .with_label_values(&[route, protocol, "refused", reason])
             .inc();
     }
 
     /// A realtime connection was granted; the reason is the rollout's.
-    pub fn handshake_accepted(&self, route: &str, protocol: &str, reason: &str) {
+    pub(crate) fn handshake_accepted(&self, route: &str, protocol: &str, reason: &str) {
         self.connects
             .with_label_values(&[route, protocol, "accepted", reason])
             .inc();
     }
 
     /// An exchange ended otherwise than planned.
-    pub fn exchange_failed(&self, error: &Error, request_id: &str) {
+    pub(crate) fn exchange_failed(&self, error: &Error, request_id: &str) {
         let (side, kind) = (error.side.as_str(), error.kind.as_str());
         self.errors.with_label_values(&[side, kind, ""]).inc();
         tracing::debug!(side, kind, detail = %error.detail, request_id, "exchange failed");
     }
 
     /// Memory runs short, or no longer does.
-    pub fn memory_pressed(&self, number: u8, level: &'static str, memory: Memory) {
+    pub(crate) fn memory_pressed(&self, number: u8, level: &'static str, memory: Memory) {
         self.memory_pressure.set(number.into());
         let (used, limit) = (memory.used, memory.limit);
         tracing::warn!(level, used, limit, "memory pressure changed");
     }
 
     /// The system gave no connection; so many clients got an error answer.
-    pub fn accept_failed(&self, error: &std::io::Error, turned_away: usize) {
+    pub(crate) fn accept_failed(&self, error: &std::io::Error, turned_away: usize) {
         self.refused
             .with_label_values(&["descriptors"])
             .inc_by(turned_away as u64);

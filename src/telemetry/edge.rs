@@ -14,7 +14,7 @@ const DISBELIEVED: usize = 8;
 
 /// What the edge's policies count.
 #[derive(Debug)]
-pub struct EdgeTelemetry {
+pub(crate) struct EdgeTelemetry {
     auth: IntCounterVec,
     auth_ended: IntCounterVec,
     pub(crate) auth_fetches: IntCounterVec,
@@ -40,23 +40,23 @@ impl EdgeTelemetry {
     }
 
     /// An `[auth.NAME]` judged a credential; `result` is a fixed word.
-    pub fn authenticated(&self, auth: &str, result: &'static str) {
+    pub(crate) fn authenticated(&self, auth: &str, result: &'static str) {
         self.auth.with_label_values(&[auth, result]).inc();
     }
 
     /// An answer or a tunnel was cut because its client's credential did not hold any longer; `reason` is a fixed word.
-    pub fn credential_ended(&self, what: &str, reason: &'static str) {
+    pub(crate) fn credential_ended(&self, what: &str, reason: &'static str) {
         self.auth_ended.with_label_values(&[what, reason]).inc();
     }
 
     /// A key set arrived.
-    pub fn keys_fetched(&self, auth: &str, keys: usize) {
+    pub(crate) fn keys_fetched(&self, auth: &str, keys: usize) {
         self.auth_fetches.with_label_values(&[auth, "ok"]).inc();
         tracing::info!(auth, keys, "key set fetched");
     }
 
     /// A key set did not arrive, or was none.
-    pub fn keys_not_fetched(&self, auth: &str, why: &str, are_old_ones_kept: bool) {
+    pub(crate) fn keys_not_fetched(&self, auth: &str, why: &str, are_old_ones_kept: bool) {
         self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
         match are_old_ones_kept {
             true => tracing::warn!(auth, why, "key set not fetched; the last one holds"),
@@ -69,13 +69,13 @@ impl EdgeTelemetry {
     }
 
     /// The authority named the user, or does not know them.
-    pub fn authority_answered(&self, auth: &str, is_known: bool) {
+    pub(crate) fn authority_answered(&self, auth: &str, is_known: bool) {
         let result = if is_known { "ok" } else { "refused" };
         self.auth_fetches.with_label_values(&[auth, result]).inc();
     }
 
     /// The authority could not be asked, or its answer was none; logged where that is news.
-    pub fn authority_failed(&self, auth: &str, why: &str, is_news: bool) {
+    pub(crate) fn authority_failed(&self, auth: &str, why: &str, is_news: bool) {
         self.auth_fetches.with_label_values(&[auth, "failed"]).inc();
         if is_news {
             tracing::warn!(auth, why, "the authority gave no usable answer");
@@ -83,12 +83,12 @@ impl EdgeTelemetry {
     }
 
     /// An admin revoked a user, a login or a token; so many sessions depended on it.
-    pub fn revoked(&self, what: &str, sessions: usize) {
+    pub(crate) fn revoked(&self, what: &str, sessions: usize) {
         tracing::warn!(what, sessions, "revoked");
     }
 
     /// A peer outside `trusted_proxies` names the client that it forwards for; logged once for each, and for a few only.
-    pub fn forwarded_disbelieved(&self, peer: IpAddr) {
+    pub(crate) fn forwarded_disbelieved(&self, peer: IpAddr) {
         let known = self.disbelieved.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         if known.len() >= DISBELIEVED || known.contains(&peer) {
@@ -103,7 +103,7 @@ impl EdgeTelemetry {
     }
 
     /// So many fields of a request do not go upstream, for their names may be taken for others; the first of all is logged.
-    pub fn fields_dropped(&self, count: usize, name: &str) {
+    pub(crate) fn fields_dropped(&self, count: usize, name: &str) {
         self.fields_dropped.inc_by(count as u64);
         if !self.has_dropped_fields.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -115,7 +115,7 @@ impl EdgeTelemetry {
     }
 
     /// A rate limit held something back.
-    pub fn rate_limited(&self, policy: &str) {
+    pub(crate) fn rate_limited(&self, policy: &str) {
         self.rate_limited.with_label_values(&[policy]).inc();
     }
 }

@@ -12,18 +12,18 @@ use crate::http::path::without_parameters;
 
 /// What one topic counts, its labels asked for once.
 #[derive(Debug)]
-pub struct TopicMeters {
+pub(crate) struct TopicMeters {
     /// `topics`; one more while the topic lives.
-    pub topics: IntGauge,
+    pub(crate) topics: IntGauge,
     /// `subscribers`.
-    pub subscribers: IntGauge,
+    pub(crate) subscribers: IntGauge,
     /// `replays_total`.
-    pub replays: IntCounter,
+    pub(crate) replays: IntCounter,
 }
 
 /// What the hub counts.
 #[derive(Debug)]
-pub struct HubTelemetry {
+pub(crate) struct HubTelemetry {
     topics: IntGaugeVec,
     subscribers: IntGaugeVec,
     replays: IntCounterVec,
@@ -49,7 +49,7 @@ impl HubTelemetry {
     }
 
     /// Handles for a topic of this route.
-    pub fn topic_meters(&self, route: &str) -> TopicMeters {
+    pub(crate) fn topic_meters(&self, route: &str) -> TopicMeters {
         TopicMeters {
             topics: self.topics.with_label_values(&[route]),
             subscribers: self.subscribers.with_label_values(&[route]),
@@ -58,29 +58,29 @@ impl HubTelemetry {
     }
 
     /// One subscriber, or all of a topic at once, got a reported gap.
-    pub fn gap_told(&self, route: &str, why: &str) {
+    pub(crate) fn gap_told(&self, route: &str, why: &str) {
         self.gaps.with_label_values(&[route, why]).inc();
     }
 
     /// Replay windows and queues hold this many bytes more, or less.
-    pub fn queue_bytes_changed(&self, by: i64) {
+    pub(crate) fn queue_bytes_changed(&self, by: i64) {
         self.queue_bytes.add(by);
     }
 
     /// The memory budget took bytes from a replay window before their time.
-    pub fn window_squeezed(&self, route: &str, bytes: usize) {
+    pub(crate) fn window_squeezed(&self, route: &str, bytes: usize) {
         self.windows_squeezed
             .with_label_values(&[route])
             .inc_by(bytes as u64);
     }
 
     /// An answer on a shared topic looks private; its subscriptions end.
-    pub fn share_refused(&self, route: &str, reason: &str) {
+    pub(crate) fn share_refused(&self, route: &str, reason: &str) {
         self.share_refused.with_label_values(&[route, reason]).inc();
     }
 
     /// ALARM: an answer on a shared topic is not for all of its clients. Whether it could be logged.
-    pub fn share_alarm(&self, route: &str, url: &str, reason: &str, fix: &str) -> bool {
+    pub(crate) fn share_alarm(&self, route: &str, url: &str, reason: &str, fix: &str) -> bool {
         let admitted = self.routes.admit(route);
         if let Some(not_told) = admitted {
             // Queries may hold secrets.

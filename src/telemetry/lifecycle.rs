@@ -15,7 +15,7 @@ use super::metric_registry::{self, Book};
 
 /// What the process counts of itself.
 #[derive(Debug)]
-pub struct LifeTelemetry {
+pub(crate) struct LifeTelemetry {
     config_generation: IntGauge,
     reloads: IntCounterVec,
     reload_seconds: Histogram,
@@ -35,7 +35,7 @@ impl LifeTelemetry {
     }
 
     /// A configuration is in force.
-    pub fn config_accepted(&self, generation: u64, trigger: &str, time: Duration) {
+    pub(crate) fn config_accepted(&self, generation: u64, trigger: &str, time: Duration) {
         self.config_generation.set(generation as i64);
         if trigger != "start" {
             self.reloads.with_label_values(&["ok"]).inc();
@@ -50,14 +50,14 @@ impl LifeTelemetry {
     }
 
     /// A reload found the configuration as it was.
-    pub fn config_unchanged(&self, trigger: &str, time: Duration) {
+    pub(crate) fn config_unchanged(&self, trigger: &str, time: Duration) {
         self.reloads.with_label_values(&["unchanged"]).inc();
         self.reload_seconds.observe(time.as_secs_f64());
         tracing::info!(trigger, "configuration unchanged");
     }
 
     /// A reload was refused, and nothing changed; one line for each problem.
-    pub fn config_invalid(&self, trigger: &str, problems: &[String], time: Duration) {
+    pub(crate) fn config_invalid(&self, trigger: &str, problems: &[String], time: Duration) {
         self.reloads.with_label_values(&["invalid"]).inc();
         self.reload_seconds.observe(time.as_secs_f64());
         tracing::error!(
@@ -71,7 +71,7 @@ impl LifeTelemetry {
     }
 
     /// A reload was refused because it would need a restart.
-    pub fn config_needs_restart(&self, trigger: &str, keys: &[String], time: Duration) {
+    pub(crate) fn config_needs_restart(&self, trigger: &str, keys: &[String], time: Duration) {
         self.reloads.with_label_values(&["restart_required"]).inc();
         self.reload_seconds.observe(time.as_secs_f64());
         tracing::error!(
@@ -82,12 +82,12 @@ impl LifeTelemetry {
     }
 
     /// `/metrics` has an address of its own.
-    pub fn metrics_served(&self, address: SocketAddr) {
+    pub(crate) fn metrics_served(&self, address: SocketAddr) {
         tracing::info!(%address, "metrics are served");
     }
 
     /// Sessions were asked to leave over a window.
-    pub fn drain_began(&self, why: &str, sessions: usize, window: Duration) {
+    pub(crate) fn drain_began(&self, why: &str, sessions: usize, window: Duration) {
         tracing::warn!(
             why,
             sessions,
@@ -97,36 +97,36 @@ impl LifeTelemetry {
     }
 
     /// The process begins to leave.
-    pub fn leaving(&self) {
+    pub(crate) fn leaving(&self) {
         tracing::warn!("leaving: not ready any more");
     }
 
     /// What is left is closed, whatever it does.
-    pub fn cut(&self, sessions: usize) {
+    pub(crate) fn cut(&self, sessions: usize) {
         tracing::warn!(sessions, "closing what is left");
     }
 
     /// Everybody is gone.
-    pub fn left(&self) {
+    pub(crate) fn left(&self) {
         tracing::info!("everybody is gone");
     }
 
     /// A valid configuration that its author should look at again.
-    pub fn warned(&self, warnings: &[impl Display]) {
+    pub(crate) fn warned(&self, warnings: &[impl Display]) {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
     }
 
     /// There is no `state_dir`.
-    pub fn nothing_is_kept(&self) {
+    pub(crate) fn nothing_is_kept(&self) {
         tracing::warn!(
             "no server.state_dir: what admins set lives in memory and is lost at a restart"
         );
     }
 
     /// There is neither `server.secret` nor `state_dir`.
-    pub fn secret_is_random(&self) {
+    pub(crate) fn secret_is_random(&self) {
         tracing::warn!(
             "no server.secret and no server.state_dir: cookies are signed with a random secret and end with this process; \
              set server.secret, the same on all instances"
@@ -134,12 +134,12 @@ impl LifeTelemetry {
     }
 
     /// An admin took a drain back.
-    pub fn drain_cancelled(&self) {
+    pub(crate) fn drain_cancelled(&self) {
         tracing::warn!("drain cancelled");
     }
 
     /// How old the polled data of each route is, in seconds; routes that are not named are not polled now.
-    pub fn data_ages(&self, ages: &BTreeMap<Arc<str>, u64>) {
+    pub(crate) fn data_ages(&self, ages: &BTreeMap<Arc<str>, u64>) {
         self.data_age.reset();
         for (route, age) in ages {
             self.data_age.with_label_values(&[route]).set(*age as f64);
@@ -147,7 +147,7 @@ impl LifeTelemetry {
     }
 
     /// A file of `state_dir` makes no sense; it was renamed, or could not be.
-    pub fn state_corrupt(&self, path: &Path, why: &str, aside: Result<&Path, &io::Error>) {
+    pub(crate) fn state_corrupt(&self, path: &Path, why: &str, aside: Result<&Path, &io::Error>) {
         let path = path.display();
         match aside {
             Ok(aside) => tracing::error!(
@@ -162,7 +162,12 @@ impl LifeTelemetry {
     }
 
     /// The file of what was taken back makes no sense; it was renamed, or could not be.
-    pub fn revocations_lost(&self, path: &Path, why: &str, aside: Result<&Path, &io::Error>) {
+    pub(crate) fn revocations_lost(
+        &self,
+        path: &Path,
+        why: &str,
+        aside: Result<&Path, &io::Error>,
+    ) {
         let kept = aside.ok().map(|aside| aside.display().to_string());
         tracing::error!(
             path = %path.display(), why, kept,
@@ -172,19 +177,19 @@ impl LifeTelemetry {
     }
 
     /// A file of `state_dir` could not be written; the old one is still there.
-    pub fn state_not_kept(&self, path: &Path, error: &io::Error) {
+    pub(crate) fn state_not_kept(&self, path: &Path, error: &io::Error) {
         tracing::error!(path = %path.display(), %error, "state file not written: settings would not outlive a restart");
     }
 
     /// A task ended unasked: the service manager gets no more signs of life.
-    pub fn watchdog_starves(&self) {
+    pub(crate) fn watchdog_starves(&self) {
         tracing::error!(
             "a listener, the reload task or the rollouts' task has ended by a bug: the watchdog is no longer notified"
         );
     }
 
     /// A task ended by a bug of ours.
-    pub fn panicked(&self, place: &str) {
+    pub(crate) fn panicked(&self, place: &str) {
         self.panics.inc();
         tracing::error!(place, "a task panicked");
     }

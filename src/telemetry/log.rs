@@ -27,7 +27,7 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// The log's switches, which a reload may turn.
 #[derive(Clone, Debug)]
-pub struct LogControl {
+pub(crate) struct LogControl {
     level: reload::Handle<LevelFilter, Registry>,
     json: Arc<AtomicBool>,
     queue: Arc<Queue>,
@@ -37,7 +37,7 @@ impl LogControl {
     /// Sends the process's log to stderr, text at `info` until configured otherwise; panics are logged too, by their place.
     ///
     /// `None` where the process has a log already.
-    pub fn install() -> Option<Self> {
+    pub(crate) fn install() -> Option<Self> {
         let (filter, level) = reload::Layer::new(LevelFilter::INFO);
         let json = Arc::new(AtomicBool::new(false));
         let queue = Queue::start(io::stderr()).ok()?;

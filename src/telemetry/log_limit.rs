@@ -32,7 +32,7 @@ impl Default for Flood {
 
 impl Flood {
     /// Whether a line may be written now; and then how many were not since the last one.
-    pub fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
@@ -62,7 +62,7 @@ pub(super) struct Floods(Mutex<HashMap<String, Flood>>);
 
 impl Floods {
     /// As [`Flood::admit`], for this name.
-    pub fn admit(&self, name: &str) -> Option<u64> {
+    pub(crate) fn admit(&self, name: &str) -> Option<u64> {
         let mut floods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !floods.contains_key(name) {
             floods.insert(name.to_owned(), Flood::default());

@@ -21,21 +21,21 @@ const PREFIX: &str = "crossfade";
 /// All our families, with what stands above their samples.
 #[derive(Debug)]
 pub(super) struct Book {
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// In the order in which the parts registered them.
-    pub announced: Vec<Announced>,
+    pub(crate) announced: Vec<Announced>,
 }
 
 /// A family as `HELP` and `TYPE` announce it.
 #[derive(Debug)]
 pub(super) struct Announced {
-    pub name: String,
+    pub(crate) name: String,
     /// `counter`, `gauge` or `histogram`.
-    pub kind: String,
-    pub help: String,
+    pub(crate) kind: String,
+    pub(crate) help: String,
     /// For the page of metrics, which a test makes.
     #[cfg(test)]
-    pub labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
 }
 
 impl Default for Book {
@@ -65,7 +65,7 @@ impl Book {
     }
 
     /// A family whose labels were not met yet is announced all the same: authors of dashboards find its name.
-    pub fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
+    pub(crate) fn announce_the_rest(&self, seen: &[MetricFamily], text: &mut String) {
         for Announced {
             name, kind, help, ..
         } in &self.announced

@@ -12,7 +12,7 @@ mod hub;
 mod lifecycle;
 mod log;
 mod log_limit;
-pub mod metric_names;
+pub(crate) mod metric_names;
 mod metric_registry;
 mod queue;
 mod rollout;
@@ -29,47 +29,50 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
-pub use access_log::{AccessLog, Ending, LoggedRequest, Request, Session, Times, Tunnel, shorten};
-pub use downstream::DownstreamTelemetry;
-pub use edge::EdgeTelemetry;
-pub use hub::{HubTelemetry, TopicMeters};
-pub use lifecycle::LifeTelemetry;
-pub use log::LogControl;
+pub(crate) use access_log::{
+    AccessLog, Ending, LoggedRequest, Request, Session, Times, Tunnel, shorten,
+};
+pub(crate) use downstream::DownstreamTelemetry;
+pub(crate) use edge::EdgeTelemetry;
+pub(crate) use hub::{HubTelemetry, TopicMeters};
+pub(crate) use lifecycle::LifeTelemetry;
+pub(crate) use log::LogControl;
 use log_limit::Floods;
 use metric_registry::Book;
-pub use rollout::{Cohorts, Counted, Counts, RolloutTelemetry};
-pub use session::{Meters, SessionTelemetry};
-pub use source::{OpenStream, SourceTelemetry};
-pub use trace::{Span, TraceTelemetry};
-pub use trace_context::Trace;
-pub use upgrade::UpgradeTelemetry;
-pub use upstream::UpstreamTelemetry;
+#[cfg(test)]
+pub(crate) use rollout::Counts;
+pub(crate) use rollout::{Cohorts, Counted, RolloutTelemetry};
+pub(crate) use session::{Meters, SessionTelemetry};
+pub(crate) use source::SourceTelemetry;
+pub(crate) use trace::{Span, TraceTelemetry};
+pub(crate) use upgrade::UpgradeTelemetry;
+pub(crate) use upstream::UpstreamTelemetry;
 
 /// All counters and gauges, and the log's switches, by what they tell of; made once by `app` and handed to every part.
 #[derive(Debug)]
 pub struct Telemetry {
     /// The lines that finished requests, tunnels and sessions leave.
-    pub access: AccessLog,
+    pub(crate) access: AccessLog,
     /// The public listeners.
-    pub downstream: DownstreamTelemetry,
+    pub(crate) downstream: DownstreamTelemetry,
     /// The edge's policies.
-    pub edge: EdgeTelemetry,
+    pub(crate) edge: EdgeTelemetry,
     /// Topics.
-    pub hub: HubTelemetry,
+    pub(crate) hub: HubTelemetry,
     /// The process itself.
-    pub life: LifeTelemetry,
+    pub(crate) life: LifeTelemetry,
     /// Rollouts and their cohorts.
-    pub rollouts: RolloutTelemetry,
+    pub(crate) rollouts: RolloutTelemetry,
     /// Realtime connections.
-    pub sessions: SessionTelemetry,
+    pub(crate) sessions: SessionTelemetry,
     /// What reads upstream.
-    pub sources: SourceTelemetry,
+    pub(crate) sources: SourceTelemetry,
     /// Spans.
-    pub traces: TraceTelemetry,
+    pub(crate) traces: TraceTelemetry,
     /// One process in place of another.
-    pub upgrades: UpgradeTelemetry,
+    pub(crate) upgrades: UpgradeTelemetry,
     /// Backends.
-    pub upstreams: UpstreamTelemetry,
+    pub(crate) upstreams: UpstreamTelemetry,
     book: Book,
     process: Registry,
     log: Option<LogControl>,
@@ -77,7 +80,7 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// All families at zero. Without a [`LogControl`] the log belongs to an embedding program, or to a test.
-    pub fn new(log: Option<LogControl>) -> Self {
+    pub(crate) fn new(log: Option<LogControl>) -> Self {
         let mut all = Book::default();
         let book = &mut all;
         let process = Registry::new();
@@ -114,7 +117,7 @@ impl Telemetry {
     }
 
     /// Turns the log's switches: least severity, JSON or text, access lines or none.
-    pub fn set_log(&self, level: Level, json: bool, access: bool) {
+    pub(crate) fn set_log(&self, level: Level, json: bool, access: bool) {
         self.access.want(access);
         if let Some(log) = &self.log {
             log.turn(level, json);
@@ -122,7 +125,7 @@ impl Telemetry {
     }
 
     /// Waits until the log's last lines are written, or given up, before the process ends.
-    pub fn flush_log(&self) {
+    pub(crate) fn flush_log(&self) {
         if let Some(log) = &self.log {
             log.flush();
         }

@@ -13,7 +13,7 @@ const ROOM: usize = 1024 * 1024;
 
 /// A queue of finished lines, and the thread that writes them.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     /// Rung when there is something to write, or all of it is written.
     bell: Condvar,
@@ -32,7 +32,7 @@ impl Queue {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(to: impl Write + Send + 'static) -> io::Result<Arc<Queue>> {
+    pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<Arc<Queue>> {
         let queue = Arc::new(Queue::default());
         let writer = queue.clone();
         thread::Builder::new()
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// Takes a line, or drops it where the queue is full. Never waits for a write.
-    pub fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.waiting.len() + line.len() > ROOM {
             drop(state);
@@ -55,7 +55,7 @@ impl Queue {
     }
 
     /// Waits until everything so far is written or given up, at most so long.
-    pub fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let mut state = self.lock();
         while !(state.is_idle && state.waiting.is_empty()) {
@@ -69,7 +69,7 @@ impl Queue {
     }
 
     /// Counts here what is dropped; the first counter stays.
-    pub fn count_drops(&self, counter: IntCounter) {
+    pub(crate) fn count_drops(&self, counter: IntCounter) {
         // A second `Telemetry` over one log leaves the count with the first.
         let _ = self.drops.set(counter);
     }

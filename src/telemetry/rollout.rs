@@ -30,40 +30,40 @@ struct RolloutMeters {
 
 /// What one cohort of a rollout did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Requests that were answered, or failed.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Those of them that were answered by 5xx, or not at all.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Writes of events whose latency was taken.
-    pub events: u64,
+    pub(crate) events: u64,
     /// The sum of these latencies, seconds.
-    pub latency: f64,
+    pub(crate) latency: f64,
     /// Subscriptions that asked to resume.
-    pub reconnects: u64,
+    pub(crate) reconnects: u64,
     /// Losses that were reported.
-    pub gaps: u64,
+    pub(crate) gaps: u64,
 }
 
 /// What both cohorts did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cohorts {
+pub(crate) struct Cohorts {
     /// The clients on WebSocket.
-    pub websocket: Counts,
+    pub(crate) websocket: Counts,
     /// The clients on the legacy transport.
-    pub legacy: Counts,
+    pub(crate) legacy: Counts,
 }
 
 /// Everything that is counted of routes and rollouts, at one moment.
 #[derive(Debug, Default)]
-pub struct Counted {
+pub(crate) struct Counted {
     routes: HashMap<String, Cohorts>,
     rollouts: HashMap<String, Cohorts>,
 }
 
 impl Counted {
     /// What the cohorts of a rollout with these routes have done since the process began.
-    pub fn of<'r>(&self, rollout: &str, routes: impl Iterator<Item = &'r str>) -> Cohorts {
+    pub(crate) fn of<'r>(&self, rollout: &str, routes: impl Iterator<Item = &'r str>) -> Cohorts {
         let own = self.rollouts.get(rollout);
         let parts = own
             .into_iter()
@@ -78,7 +78,7 @@ impl Counted {
 
 /// What the rollouts count; of what sessions and the hub count, that which tells how a cohort fares.
 #[derive(Debug)]
-pub struct RolloutTelemetry {
+pub(crate) struct RolloutTelemetry {
     percent: GaugeVec,
     state: IntGaugeVec,
     decisions: IntCounterVec,
@@ -104,7 +104,7 @@ impl RolloutTelemetry {
     }
 
     /// A rollout's stage is this now.
-    pub fn rollout_stands(&self, rollout: &str, effective_percent: f64, state: &str) {
+    pub(crate) fn rollout_stands(&self, rollout: &str, effective_percent: f64, state: &str) {
         self.percent
             .with_label_values(&[rollout])
             .set(effective_percent);
@@ -116,7 +116,7 @@ impl RolloutTelemetry {
     }
 
     /// A rollout is no longer configured.
-    pub fn rollout_gone(&self, rollout: &str) {
+    pub(crate) fn rollout_gone(&self, rollout: &str) {
         // An error says only that it was never shown.
         let _ = self.percent.remove_label_values(&[rollout]);
         for known in STATES {
@@ -125,7 +125,7 @@ impl RolloutTelemetry {
     }
 
     /// An operator or the controller moved a rollout.
-    pub fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
+    pub(crate) fn rollout_moved(&self, rollout: &str, by: &str, action: &str, to: &str, why: &str) {
         match action {
             "start" => tracing::info!(rollout, percent = to, "rollout starts as the file says"),
             _ => tracing::warn!(rollout, by, action, to, why, "rollout changed"),
@@ -133,7 +133,7 @@ impl RolloutTelemetry {
     }
 
     /// What is kept of a rollout is another version's, or damaged.
-    pub fn rollout_distrusted(&self, rollout: &str, why: &str) {
+    pub(crate) fn rollout_distrusted(&self, rollout: &str, why: &str) {
         tracing::error!(
             rollout,
             why,
@@ -142,14 +142,14 @@ impl RolloutTelemetry {
     }
 
     /// A rollout decided for one client.
-    pub fn decided(&self, rollout: &str, transport: &str, reason: &str) {
+    pub(crate) fn decided(&self, rollout: &str, transport: &str, reason: &str) {
         self.decisions
             .with_label_values(&[rollout, transport, reason])
             .inc();
     }
 
     /// These rollouts are configured.
-    pub fn rollouts_known<'n>(&self, names: impl Iterator<Item = &'n str>) {
+    pub(crate) fn rollouts_known<'n>(&self, names: impl Iterator<Item = &'n str>) {
         let known = self.known.load();
         let missing: Vec<&str> = names.filter(|name| !known.contains_key(*name)).collect();
         if missing.is_empty() {
@@ -171,7 +171,7 @@ impl RolloutTelemetry {
     }
 
     /// An ordinary request to a bridged route of a rollout was answered, or not.
-    pub fn legacy_answered(&self, rollout: &str, is_failed: bool) {
+    pub(crate) fn legacy_answered(&self, rollout: &str, is_failed: bool) {
         if let Some(meters) = self.known.load().get(rollout) {
             match is_failed {
                 true => meters.legacy_failed.inc(),
@@ -181,7 +181,7 @@ impl RolloutTelemetry {
     }
 
     /// What has been counted up to now, in the samples that `/metrics` shows.
-    pub fn counted(&self) -> Counted {
+    pub(crate) fn counted(&self) -> Counted {
         let mut counted = Counted::default();
         let Counted { routes, rollouts } = &mut counted;
         each(&self.requests, |sample| {
@@ -252,7 +252,7 @@ impl Counts {
 
 impl Cohorts {
     /// What was done since then.
-    pub fn since(self, then: Cohorts) -> Cohorts {
+    pub(crate) fn since(self, then: Cohorts) -> Cohorts {
         Cohorts {
             websocket: self.websocket.since(then.websocket),
             legacy: self.legacy.since(then.legacy),

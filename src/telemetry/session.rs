@@ -13,24 +13,24 @@ type Kinds = HashMap<(&'static str, &'static str), Arc<Meters>>;
 
 /// What one kind of session counts, ready to be used without a look-up.
 #[derive(Debug)]
-pub struct Meters {
+pub(crate) struct Meters {
     /// `sessions`: one more while a session lives.
-    pub sessions: IntGauge,
+    pub(crate) sessions: IntGauge,
     /// `messages_total`, `direction="in"`.
-    pub messages_in: IntCounter,
+    pub(crate) messages_in: IntCounter,
     /// `messages_total`, `direction="out"`.
-    pub messages_out: IntCounter,
+    pub(crate) messages_out: IntCounter,
     /// `bytes_total`, `direction="in"`.
-    pub bytes_in: IntCounter,
+    pub(crate) bytes_in: IntCounter,
     /// `bytes_total`, `direction="out"`.
-    pub bytes_out: IntCounter,
+    pub(crate) bytes_out: IntCounter,
     /// `event_latency_seconds`.
-    pub event_latency: Histogram,
+    pub(crate) event_latency: Histogram,
 }
 
 /// What sessions count.
 #[derive(Debug)]
-pub struct SessionTelemetry {
+pub(crate) struct SessionTelemetry {
     sessions: IntGaugeVec,
     messages: IntCounterVec,
     bytes: IntCounterVec,
@@ -59,7 +59,7 @@ impl SessionTelemetry {
     }
 
     /// Handles for sessions of one kind, which all of them share; a session asks once and keeps them.
-    pub fn route_meters(
+    pub(crate) fn route_meters(
         &self,
         route: &str,
         protocol: &'static str,
@@ -91,27 +91,27 @@ impl SessionTelemetry {
     }
 
     /// A connection is closed from our side.
-    pub fn session_closing(&self, code: u16) {
+    pub(crate) fn session_closing(&self, code: u16) {
         tracing::debug!(code, "closing a connection");
     }
 
     /// A client read too slowly.
-    pub fn slow_client_closed(&self, route: &str) {
+    pub(crate) fn slow_client_closed(&self, route: &str) {
         self.slow_closes.with_label_values(&[route]).inc();
     }
 
     /// A `sub` asked to resume.
-    pub fn resume_asked(&self, route: &str) {
+    pub(crate) fn resume_asked(&self, route: &str) {
         self.reconnects.with_label_values(&[route]).inc();
     }
 
     /// A live session, or one of its subscriptions, is sent to the legacy transport.
-    pub fn sent_to_legacy(&self, route: &str) {
+    pub(crate) fn sent_to_legacy(&self, route: &str) {
         self.fallbacks.with_label_values(&[route]).inc();
     }
 
     /// An answer to a call had cookies, which cannot reach the browser.
-    pub fn cookies_dropped(&self, route: &str, count: u64) {
+    pub(crate) fn cookies_dropped(&self, route: &str, count: u64) {
         self.cookies_dropped
             .with_label_values(&[route])
             .inc_by(count);

@@ -10,11 +10,11 @@ use super::metric_registry::{self, Book};
 
 /// A stream counts as open until this is dropped.
 #[derive(Debug)]
-pub struct OpenStream(IntGauge);
+pub(crate) struct OpenStream(IntGauge);
 
 /// What the sources count.
 #[derive(Debug)]
-pub struct SourceTelemetry {
+pub(crate) struct SourceTelemetry {
     streams: IntGaugeVec,
     /// The topics of a route that lose their backend at once may be many.
     routes: Arc<Floods>,
@@ -29,7 +29,7 @@ impl SourceTelemetry {
     }
 
     /// A Server-Sent-Events stream began.
-    pub fn stream_opened(&self, route: &str) -> OpenStream {
+    pub(crate) fn stream_opened(&self, route: &str) -> OpenStream {
         let open = self.streams.with_label_values(&[route]);
         open.inc();
         OpenStream(open)
@@ -37,7 +37,7 @@ impl SourceTelemetry {
 
     /// A topic's clients learn that what they hold may be stale, or why it still is; `detail` is what came instead of what the
     /// source reads. Many topics may lose one backend at once: the first lines say it.
-    pub fn source_stale(&self, route: &str, upstream: &str, why: &str, detail: &str) {
+    pub(crate) fn source_stale(&self, route: &str, upstream: &str, why: &str, detail: &str) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,
@@ -51,14 +51,14 @@ impl SourceTelemetry {
     }
 
     /// A topic that was stale follows its backend again.
-    pub fn source_recovered(&self, route: &str) {
+    pub(crate) fn source_recovered(&self, route: &str) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::info!(route, not_told, "a source follows its backend again");
         }
     }
 
     /// A polled list could not be compared by key, and went out whole.
-    pub fn list_not_comparable(&self, route: &str, why: &str) {
+    pub(crate) fn list_not_comparable(&self, route: &str, why: &str) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,
@@ -70,7 +70,7 @@ impl SourceTelemetry {
     }
 
     /// Most of a polled list is gone; a second poll is asked before that is reported.
-    pub fn mass_delete_doubted(&self, route: &str, deleted: usize) {
+    pub(crate) fn mass_delete_doubted(&self, route: &str, deleted: usize) {
         if let Some(not_told) = self.routes.admit(route) {
             tracing::warn!(
                 route,

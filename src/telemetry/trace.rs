@@ -34,7 +34,7 @@ const LAST_SPANS: Duration = Duration::from_secs(1);
 /// Something that takes time; over when it is dropped. Does nothing where there is no collector, and only hands its place on
 /// where it is not sampled.
 #[derive(Debug, Default)]
-pub struct Span {
+pub(crate) struct Span {
     place: Option<Trace>,
     open: Option<Box<Open>>,
 }
@@ -57,7 +57,7 @@ struct Tracer {
 
 /// The collector in use, and the task that feeds it.
 #[derive(Debug)]
-pub struct TraceTelemetry {
+pub(crate) struct TraceTelemetry {
     tracer: ArcSwapOption<Tracer>,
     exporter: Mutex<Option<JoinHandle<()>>>,
     spans: IntCounterVec,
@@ -74,7 +74,7 @@ impl TraceTelemetry {
 
     /// Spans go into a queue from now on, this share of them (0 to 1) where no trusted parent decides; `export` is what
     /// empties it.
-    pub fn trace_to<F>(&self, share: f64, export: impl FnOnce(mpsc::Receiver<SpanData>) -> F)
+    pub(crate) fn trace_to<F>(&self, share: f64, export: impl FnOnce(mpsc::Receiver<SpanData>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -94,12 +94,12 @@ impl TraceTelemetry {
     }
 
     /// Nothing is traced any more; what waits is still sent.
-    pub fn trace_nothing(&self) {
+    pub(crate) fn trace_nothing(&self) {
         self.tracer.store(None);
     }
 
     /// As [`TraceTelemetry::trace_nothing`], and waits for the last spans, not for ever.
-    pub async fn stop_tracing(&self) {
+    pub(crate) async fn stop_tracing(&self) {
         self.trace_nothing();
         let exporter = self.exporter().take();
         if let Some(exporter) = exporter {
@@ -108,13 +108,13 @@ impl TraceTelemetry {
     }
 
     /// So many spans reached the collector.
-    pub fn spans_exported(&self, count: u64) {
+    pub(crate) fn spans_exported(&self, count: u64) {
         let exported = self.spans.with_label_values(&["exported"]);
         exported.inc_by(count);
     }
 
     /// So many spans are lost: the collector did not take them.
-    pub fn spans_lost(&self, count: u64, why: &str, was_lost: bool) {
+    pub(crate) fn spans_lost(&self, count: u64, why: &str, was_lost: bool) {
         self.spans.with_label_values(&["failed"]).inc_by(count);
         // Once for each outage.
         if !was_lost {
@@ -126,13 +126,18 @@ impl TraceTelemetry {
     }
 
     /// The collector takes spans again.
-    pub fn spans_flow_again(&self) {
+    pub(crate) fn spans_flow_again(&self) {
         tracing::info!("the collector takes spans again");
     }
 
     /// A client's request begins. A trace that it brings goes on; whether it is sampled is the client's to say only where it
     /// is trusted.
-    pub fn trace_request(&self, method: &Method, headers: &HeaderMap, is_trusted: bool) -> Span {
+    pub(crate) fn trace_request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        is_trusted: bool,
+    ) -> Span {
         let Some(tracer) = self.tracer.load_full() else {
             return Span::default();
         };
@@ -148,7 +153,7 @@ impl TraceTelemetry {
     }
 
     /// Something begins that no client asked for by itself: a poll, a stream, a client's `req`.
-    pub fn trace_own(&self, name: &'static str, route: &str) -> Span {
+    pub(crate) fn trace_own(&self, name: &'static str, route: &str) -> Span {
         let Some(tracer) = self.tracer.load_full() else {
             return Span::default();
         };
@@ -160,7 +165,7 @@ impl TraceTelemetry {
     }
 
     /// A request goes upstream, from this place of a trace.
-    pub fn trace_upstream(
+    pub(crate) fn trace_upstream(
         &self,
         parent: Option<Trace>,
         upstream: &str,
@@ -185,7 +190,7 @@ impl TraceTelemetry {
     }
 
     /// What a sampled poll or read caused was written to a client's socket: read from the backend at `read`, written now.
-    pub fn trace_delivery(
+    pub(crate) fn trace_delivery(
         &self,
         cause: &Cause,
         route: &str,
@@ -270,26 +275,26 @@ impl Span {
     }
 
     /// Names the place for the code that sends the request on.
-    pub fn mark(&self, extensions: &mut Extensions) {
+    pub(crate) fn mark(&self, extensions: &mut Extensions) {
         if let Some(place) = &self.place {
             extensions.insert(place.clone());
         }
     }
 
     /// Takes over what [`Span::mark`] named.
-    pub fn marked(extensions: &mut Extensions) -> Option<Trace> {
+    pub(crate) fn marked(extensions: &mut Extensions) -> Option<Trace> {
         extensions.remove()
     }
 
     /// Writes the place into a request that goes upstream, over whatever stood there.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         if let Some(place) = &self.place {
             place.write(headers);
         }
     }
 
     /// What events that come of this have as their cause; `None` where it is not sampled.
-    pub fn cause(&self) -> Option<Arc<Cause>> {
+    pub(crate) fn cause(&self) -> Option<Arc<Cause>> {
         let context = &self.open.as_ref()?.data.span_context;
         let trace = u128::from_be_bytes(context.trace_id().to_bytes());
         let span = u64::from_be_bytes(context.span_id().to_bytes());
@@ -297,7 +302,7 @@ impl Span {
     }
 
     /// Names another place that led here.
-    pub fn link(&mut self, other: &Span) {
+    pub(crate) fn link(&mut self, other: &Span) {
         if let (Some(open), Some(Trace(other))) = (&mut self.open, &other.place) {
             let link = Link::new(other.clone(), Vec::new(), 0);
             open.data.links.links.push(link);
@@ -305,19 +310,23 @@ impl Span {
     }
 
     /// A fact about it, one of fixed words or a number.
-    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+    pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         self.set_with(key, || value);
     }
 
     /// A fact about it that costs something to tell.
-    pub fn set_with<V: Into<Value>>(&mut self, key: &'static str, value: impl FnOnce() -> V) {
+    pub(crate) fn set_with<V: Into<Value>>(
+        &mut self,
+        key: &'static str,
+        value: impl FnOnce() -> V,
+    ) {
         if let Some(open) = &mut self.open {
             open.data.attributes.push(KeyValue::new(key, value()));
         }
     }
 
     /// A client's request is over. The path is without its query.
-    pub fn served(&mut self, path: &str, route: &str, action: &'static str, status: u16) {
+    pub(crate) fn served(&mut self, path: &str, route: &str, action: &'static str, status: u16) {
         let Some(open) = &mut self.open else {
             return;
         };
@@ -334,7 +343,7 @@ impl Span {
     }
 
     /// A backend answered.
-    pub fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         self.set("http.response.status_code", i64::from(status.as_u16()));
         if let Some(open) = &mut self.open
             && (status.is_client_error() || status.is_server_error())
@@ -344,7 +353,7 @@ impl Span {
     }
 
     /// It broke.
-    pub fn failed(&mut self, error: &Error) {
+    pub(crate) fn failed(&mut self, error: &Error) {
         self.set("error.type", error.kind.as_str());
         if let Some(open) = &mut self.open {
             open.data.status = Status::error(error.kind.as_str());

@@ -11,7 +11,7 @@ const STATE: usize = 512;
 
 /// A place in a trace: what goes upstream, and what a later span hangs on.
 #[derive(Clone, Debug)]
-pub struct Trace(pub(super) SpanContext);
+pub(crate) struct Trace(pub(super) SpanContext);
 
 impl Trace {
     /// The place that a request names, where it names one in order (W3C Trace Context, sections 3.2 and 3.3).

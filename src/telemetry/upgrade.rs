@@ -10,7 +10,7 @@ use super::metric_registry::{self, Book};
 
 /// What upgrades count.
 #[derive(Debug)]
-pub struct UpgradeTelemetry {
+pub(crate) struct UpgradeTelemetry {
     upgrades: IntCounterVec,
 }
 
@@ -22,13 +22,13 @@ impl UpgradeTelemetry {
     }
 
     /// A new process is asked to take over.
-    pub fn upgrade_began(&self, binary: Option<&Path>) {
+    pub(crate) fn upgrade_began(&self, binary: Option<&Path>) {
         let binary = binary.map(|path| path.display().to_string());
         tracing::info!(binary, "upgrade: starting a new process");
     }
 
     /// A new process serves; this one leaves.
-    pub fn upgrade_done(&self, pid: u32, version: &str, topics: usize) {
+    pub(crate) fn upgrade_done(&self, pid: u32, version: &str, topics: usize) {
         tracing::warn!(
             pid,
             version,
@@ -38,19 +38,19 @@ impl UpgradeTelemetry {
     }
 
     /// No new process serves; this one goes on.
-    pub fn upgrade_failed(&self, why: &str) {
+    pub(crate) fn upgrade_failed(&self, why: &str) {
         self.upgrades.with_label_values(&["failed"]).inc();
         tracing::error!(why, "upgrade failed: the running process serves on");
     }
 
     /// This process has taken over from another.
-    pub fn upgraded(&self, version: &str, topics: usize) {
+    pub(crate) fn upgraded(&self, version: &str, topics: usize) {
         self.upgrades.with_label_values(&["done"]).inc();
         tracing::info!(version, topics, "took over from the process before");
     }
 
     /// The process before went before it had handed everything over.
-    pub fn predecessor_lost(&self, error: &dyn Display) {
+    pub(crate) fn predecessor_lost(&self, error: &dyn Display) {
         tracing::error!(%error, "the process before ended too early: serving with what it left");
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Obstacle};
 
 /// What the backends' half counts.
 #[derive(Debug)]
-pub struct UpstreamTelemetry {
+pub(crate) struct UpstreamTelemetry {
     pub(crate) requests: IntCounterVec,
     errors: IntCounterVec,
     healthy: IntGaugeVec,
@@ -41,7 +41,7 @@ impl UpstreamTelemetry {
     }
 
     /// A backend's answer began.
-    pub fn upstream_answered(&self, route: &str, upstream: &str, kind: &str, status: u16) {
+    pub(crate) fn upstream_answered(&self, route: &str, upstream: &str, kind: &str, status: u16) {
         let mut digits = [0; 3];
         let status = decimal(status, &mut digits);
         self.requests
@@ -51,7 +51,7 @@ impl UpstreamTelemetry {
     }
 
     /// A backend failed, before or during its answer.
-    pub fn upstream_failed(&self, upstream: &str, error: &Error) {
+    pub(crate) fn upstream_failed(&self, upstream: &str, error: &Error) {
         self.errors
             .with_label_values(&[upstream, error.reason()])
             .inc();
@@ -59,13 +59,19 @@ impl UpstreamTelemetry {
     }
 
     /// The name of a server leads to other addresses than before.
-    pub fn upstream_moved(&self, upstream: &str, host: &str, addresses: usize) {
+    pub(crate) fn upstream_moved(&self, upstream: &str, host: &str, addresses: usize) {
         tracing::info!(upstream, host, addresses, "upstream has other addresses");
     }
 
     /// The name of a server leads nowhere at the moment: its last addresses are kept. Logged where
     /// that is news.
-    pub fn upstream_name_lost(&self, upstream: &str, host: &str, detail: &str, is_news: bool) {
+    pub(crate) fn upstream_name_lost(
+        &self,
+        upstream: &str,
+        host: &str,
+        detail: &str,
+        is_news: bool,
+    ) {
         self.errors
             .with_label_values(&[upstream, Obstacle::NoAddress.as_str()])
             .inc();
@@ -80,7 +86,7 @@ impl UpstreamTelemetry {
     }
 
     /// A backend's answer was none, or stopped before its end.
-    pub fn answer_refused(&self, upstream: &str, reason: &str) {
+    pub(crate) fn answer_refused(&self, upstream: &str, reason: &str) {
         if let Some(held_back) = self.answers.admit(upstream) {
             tracing::warn!(
                 upstream,
@@ -92,14 +98,14 @@ impl UpstreamTelemetry {
     }
 
     /// A request goes to another server, or over another connection, after this.
-    pub fn request_repeated(&self, upstream: &str, error: &Error) {
+    pub(crate) fn request_repeated(&self, upstream: &str, error: &Error) {
         let reason = error.kind.as_str();
         self.upstream_failed(upstream, error);
         self.retries.with_label_values(&[upstream, reason]).inc();
     }
 
     /// An upstream authenticates connections; logged once of each.
-    pub fn connections_bound(&self, upstream: &str, is_pinned: bool) {
+    pub(crate) fn connections_bound(&self, upstream: &str, is_pinned: bool) {
         match is_pinned {
             true => tracing::info!(
                 upstream,
@@ -113,31 +119,31 @@ impl UpstreamTelemetry {
     }
 
     /// A request could have been sent once more, and the retry budget was used up.
-    pub fn retry_refused(&self, upstream: &str) {
+    pub(crate) fn retry_refused(&self, upstream: &str) {
         self.retries_refused.with_label_values(&[upstream]).inc();
         tracing::debug!(upstream, "no retry: too many lately");
     }
 
     /// A request had to wait for the upstream's budget.
-    pub fn budget_waited(&self, upstream: &str, kind: &str) {
+    pub(crate) fn budget_waited(&self, upstream: &str, kind: &str) {
         self.waits.with_label_values(&[upstream, kind]).inc();
     }
 
     /// A server is part of an upstream, and this is what is known of it.
-    pub fn server_known(&self, upstream: &str, server: &str, is_healthy: bool) {
+    pub(crate) fn server_known(&self, upstream: &str, server: &str, is_healthy: bool) {
         self.healthy
             .with_label_values(&[upstream, server])
             .set(is_healthy.into());
     }
 
     /// A server is no longer part of an upstream.
-    pub fn server_removed(&self, upstream: &str, server: &str) {
+    pub(crate) fn server_removed(&self, upstream: &str, server: &str) {
         // It may be another upstream's of the same name by now, or never have been reported.
         let _ = self.healthy.remove_label_values(&[upstream, server]);
     }
 
     /// A server failed too often in a row; `term` is how long it is left alone, where there are others.
-    pub fn server_ejected(&self, upstream: &str, server: &str, term: Option<Duration>) {
+    pub(crate) fn server_ejected(&self, upstream: &str, server: &str, term: Option<Duration>) {
         self.server_known(upstream, server, false);
         self.ejections.with_label_values(&[upstream, server]).inc();
         match term {
@@ -156,7 +162,7 @@ impl UpstreamTelemetry {
     }
 
     /// A server does not pass its checks.
-    pub fn server_unhealthy(&self, upstream: &str, server: &str, why: &str) {
+    pub(crate) fn server_unhealthy(&self, upstream: &str, server: &str, why: &str) {
         self.server_known(upstream, server, false);
         tracing::warn!(
             upstream,
@@ -167,7 +173,7 @@ impl UpstreamTelemetry {
     }
 
     /// A server may be used again; `by` says by what: what it answers, or its checks.
-    pub fn server_back(&self, upstream: &str, server: &str, by: &str) {
+    pub(crate) fn server_back(&self, upstream: &str, server: &str, by: &str) {
         self.server_known(upstream, server, true);
         tracing::info!(upstream, server, by, "a server is back");
     }

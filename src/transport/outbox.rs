@@ -92,7 +92,7 @@ impl Outbox {
     }
 
     /// Puts a message behind all others; dropped after [`Outbox::seal`]. Returns its bytes as they leave.
-    pub fn push(&mut self, packet: Packet) -> usize {
+    pub(crate) fn push(&mut self, packet: Packet) -> usize {
         if self.is_sealed {
             return 0;
         }
@@ -110,7 +110,7 @@ impl Outbox {
     }
 
     /// Puts a message before all others that have not begun.
-    pub fn push_first(&mut self, packet: Packet) {
+    pub(crate) fn push_first(&mut self, packet: Packet) {
         if self.is_sealed {
             return;
         }
@@ -120,7 +120,7 @@ impl Outbox {
     }
 
     /// Puts what only the transport has a word for, framed by it, behind everything.
-    pub fn control(&mut self, frame: Bytes) {
+    pub(crate) fn control(&mut self, frame: Bytes) {
         self.append(Piece {
             bytes: frame,
             part: Part::Control,
@@ -128,13 +128,13 @@ impl Outbox {
     }
 
     /// As [`Outbox::control`], where it answers one of the client's frames.
-    pub fn control_answer(&mut self, frame: Bytes) {
+    pub(crate) fn control_answer(&mut self, frame: Bytes) {
         self.owed += frame.len();
         self.control(frame);
     }
 
     /// As [`Outbox::control`], before all messages that have not begun.
-    pub fn control_first(&mut self, frame: Bytes) {
+    pub(crate) fn control_first(&mut self, frame: Bytes) {
         self.insert(Piece {
             bytes: frame,
             part: Part::Control,
@@ -142,19 +142,19 @@ impl Outbox {
     }
 
     /// From now on no message is added: what the transport says last has no other behind it.
-    pub fn seal(&mut self) {
+    pub(crate) fn seal(&mut self) {
         self.is_sealed = true;
     }
 
     /// Drops every message that has not begun: what comes now is the last.
-    pub fn drop_unbegun(&mut self) {
+    pub(crate) fn drop_unbegun(&mut self) {
         self.pieces.truncate(self.begun());
         let left: usize = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
         self.bytes = left - self.written;
     }
 
     /// Drops the message that has begun to leave: the transport that took its beginning is gone.
-    pub fn drop_begun(&mut self) {
+    pub(crate) fn drop_begun(&mut self) {
         for piece in self.pieces.drain(..self.begun()) {
             self.bytes -= piece.bytes.len();
         }
@@ -164,7 +164,7 @@ impl Outbox {
 
     /// Goes on for a transport that frames messages like this: what waits is framed anew, and what only the other transport had
     /// a word for is dropped.
-    pub fn reframe(&mut self, framing: Framing) {
+    pub(crate) fn reframe(&mut self, framing: Framing) {
         if framing == self.framing {
             return;
         }
@@ -244,7 +244,7 @@ impl Outbox {
     }
 
     /// Messages that wait, the one under way among them.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let pieces = self.pieces.iter().enumerate();
         pieces
             .filter(|(at, piece)| *at == 0 || !piece.continues())
@@ -252,27 +252,31 @@ impl Outbox {
     }
 
     /// Bytes that wait.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Bytes that wait and answer what the client sent.
-    pub fn owed(&self) -> usize {
+    pub(crate) fn owed(&self) -> usize {
         self.owed.min(self.bytes)
     }
 
     /// Whether the client is not read because of what it is owed.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.owed > OWED
     }
 
     /// Bytes that the socket has taken since the beginning.
-    pub fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
 
     /// Takes the next piece out, for a transport that carries messages and no stream of bytes.
-    pub fn pop(&mut self) -> Option<Bytes> {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "WebSocket is the only transport yet")
+    )]
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let piece = self.pieces.pop_front()?;
         let bytes = piece.bytes.len();
         self.bytes -= bytes;
@@ -284,7 +288,11 @@ impl Outbox {
     }
 
     /// Writes until nothing waits, neither here nor behind TLS, or the socket takes no more.
-    pub fn poll_write<Io>(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    pub(crate) fn poll_write<Io>(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
     where
         Io: AsyncWrite + Unpin,
     {

@@ -19,7 +19,7 @@ use crate::http::body::empty;
 use crate::telemetry::Telemetry;
 
 /// Its address, and the way there. Nothing is connected to before a caller wants it.
-pub struct Outside {
+pub(crate) struct Outside {
     pool: Pool,
     server: Authority,
     uri: Uri,
@@ -27,7 +27,7 @@ pub struct Outside {
 
 impl Upstreams {
     /// The way to a URL that the configuration names; `name` is how logs and metrics call it.
-    pub fn outside(&self, name: &str, uri: &Uri, telemetry: &Arc<Telemetry>) -> Outside {
+    pub(crate) fn outside(&self, name: &str, uri: &Uri, telemetry: &Arc<Telemetry>) -> Outside {
         let is_https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
@@ -52,7 +52,7 @@ impl Outside {
     ///
     /// # Errors
     /// Why there is no whole answer of at most `limit` bytes within `patience`, for a person.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         accept: &'static str,
         limit: usize,

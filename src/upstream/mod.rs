@@ -3,8 +3,8 @@
 mod cluster;
 mod coding;
 pub(crate) mod dns;
-pub mod fetch;
-pub mod otlp_export;
+pub(crate) mod fetch;
+pub(crate) mod otlp_export;
 mod pool;
 mod request;
 mod response_timeout;
@@ -29,9 +29,9 @@ pub use dns::resolver::Resolver;
 pub use request::Purpose;
 
 use cluster::{Checker, Cluster, InFlightBody};
-pub use cluster::{ClientAddress, InFlight, ServerHealth};
+pub(crate) use cluster::{ClientAddress, InFlight, ServerHealth};
 use pool::connect::Settings;
-pub use pool::pins::Pins;
+pub(crate) use pool::pins::Pins;
 use pool::replayable_body::ReplayableBody;
 use pool::response_body::ResponseBody;
 use pool::{Pool, connection_auth};
@@ -39,7 +39,8 @@ use request::{address, is_safe};
 use response_timeout::{in_time, patience};
 
 /// A request under way, up to the head of its answer.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;
+pub(crate) type Sending<'a> =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send + 'a>>;
 
 /// All fleets and pools; kept across reloads where an upstream did not change. Cheap to clone.
 #[derive(Clone)]
@@ -93,13 +94,13 @@ impl Upstreams {
 
     /// The same, tagging requests by this secret.
     #[must_use]
-    pub fn tagged_by(self, secret: &[u8]) -> Self {
+    pub(crate) fn tagged_by(self, secret: &[u8]) -> Self {
         let tag = Tag::of(secret);
         Upstreams { tag, ..self }
     }
 
     /// What requests from here are known by.
-    pub fn tag(&self) -> &Tag {
+    pub(crate) fn tag(&self) -> &Tag {
         &self.tag
     }
 
@@ -217,7 +218,7 @@ impl Upstreams {
 
     /// Puts this configuration's upstreams in force, and forgets those that it does not have; requests
     /// under way go on. What is known of a server stays where its URL does.
-    pub fn adopt(&self, config: &Config) {
+    pub(crate) fn adopt(&self, config: &Config) {
         let limit = config.server.limits.response_headers;
         self.response_headers.store(limit, Ordering::Relaxed);
         let mut spelling = Spelling::default();
@@ -253,7 +254,7 @@ impl Upstreams {
     }
 
     /// How the servers of an upstream are, one by one.
-    pub async fn report(&self, upstream: &config::Upstream) -> Vec<ServerHealth> {
+    pub(crate) async fn report(&self, upstream: &config::Upstream) -> Vec<ServerHealth> {
         self.fleet(upstream).report(&self.pool(upstream)).await
     }
 

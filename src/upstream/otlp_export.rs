@@ -38,7 +38,7 @@ const ANSWER: usize = 64 * 1024;
 impl Upstreams {
     /// Puts `[tracing]` in force: spans are made and sent from now on, or no more. Call it inside of a runtime, and only
     /// where something changed.
-    pub fn trace(&self, tracing: &Tracing, telemetry: &Arc<Telemetry>) {
+    pub(crate) fn trace(&self, tracing: &Tracing, telemetry: &Arc<Telemetry>) {
         let exporter = (tracing.endpoint.as_ref()).and_then(|to| self.exporter(to, telemetry));
         let Some(exporter) = exporter else {
             return telemetry.traces.trace_nothing();

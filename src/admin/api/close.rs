@@ -13,7 +13,7 @@ use crate::session::registry::Selector;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = exactly_one(&["ids", "user", "route", "all"])))]
-pub struct Closing {
+pub(crate) struct Closing {
     /// Those with these ids.
     ids: Option<Vec<String>>,
     /// Those of this user.
@@ -36,13 +36,13 @@ fn deploy() -> u16 {
 
 /// How many sessions are closed.
 #[derive(Serialize, JsonSchema)]
-pub struct Closed {
+pub(crate) struct Closed {
     /// So many.
-    pub closed: usize,
+    pub(crate) closed: usize,
 }
 
 /// Closes some.
-pub async fn close(call: Call, Json(closing): Json<Closing>) -> Result<Json<Closed>, Fault> {
+pub(crate) async fn close(call: Call, Json(closing): Json<Closing>) -> Result<Json<Closed>, Fault> {
     if !matches!(closing.code, 1000 | 1001 | 3000..=4999) {
         return Err(Fault::unprocessable(
             "`code` is 1000, 1001, or from 3000 to 4999; 4000 to 4499 tell the client what to do",

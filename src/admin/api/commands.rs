@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::config::{Problem, Value};
 
 /// A question or an order, with the place for its answer.
-pub enum Ask {
+pub(crate) enum Ask {
     /// What is in force.
     Show(oneshot::Sender<Snapshot>),
     /// Read the file again, while one of these generations is in force (`None`: any).
@@ -27,18 +27,18 @@ pub enum Ask {
 /// The configuration in force, as it may be shown.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Config")]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Counts accepted configurations.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The file's path.
-    pub file: String,
+    pub(crate) file: String,
     /// When it was accepted.
     #[schemars(extend("format" = "date-time"))]
-    pub loaded_at: String,
+    pub(crate) loaded_at: String,
     /// The file's text, secrets as `***`.
-    pub toml: String,
+    pub(crate) toml: String,
     /// Every key.
-    pub values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
 }
 
 /// A reload that went through.
@@ -85,24 +85,24 @@ pub enum Declined {
 /// An accepted configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "ConfigEntry")]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its number.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// When.
     #[schemars(extend("format" = "date-time"))]
-    pub at: String,
+    pub(crate) at: String,
     /// What made crossfade read it.
-    pub trigger: Trigger,
+    pub(crate) trigger: Trigger,
     /// Of the file's text, in hex.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// What makes crossfade read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Trigger {
+pub(crate) enum Trigger {
     /// The process started.
     Start,
     /// The file, or one that it includes, changed.
@@ -117,7 +117,7 @@ pub enum Trigger {
 
 impl Trigger {
     /// The word in documents and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Trigger::Start => "start",
             Trigger::File => "file",

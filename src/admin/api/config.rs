@@ -14,13 +14,13 @@ use crate::admin::typed::{Json, Nothing, Tagged, Toml};
 
 /// Accepted configurations.
 #[derive(Serialize, JsonSchema)]
-pub struct ConfigHistory {
+pub(crate) struct ConfigHistory {
     /// The oldest first.
     entries: Vec<Entry>,
 }
 
 /// What is in force.
-pub async fn show(call: Call) -> Result<Tagged<Snapshot>, Fault> {
+pub(crate) async fn show(call: Call) -> Result<Tagged<Snapshot>, Fault> {
     let document = ask(&call.admin, Ask::Show).await?;
     let generation = document.generation;
     Ok(Tagged {
@@ -30,25 +30,25 @@ pub async fn show(call: Call) -> Result<Tagged<Snapshot>, Fault> {
 }
 
 /// What was accepted, oldest first.
-pub async fn history(call: Call) -> Result<Json<ConfigHistory>, Fault> {
+pub(crate) async fn history(call: Call) -> Result<Json<ConfigHistory>, Fault> {
     let entries = ask(&call.admin, Ask::History).await?;
     Ok(Json(ConfigHistory { entries }))
 }
 
 /// Reads the file again.
-pub async fn reload(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
+pub(crate) async fn reload(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
     let seen = call.asked.if_match()?;
     tell(ask(&call.admin, |reply| Ask::Reload(seen, reply)).await?)
 }
 
 /// One step back.
-pub async fn undo(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
+pub(crate) async fn undo(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<Applied>, Fault> {
     let seen = call.asked.if_match()?;
     tell(ask(&call.admin, |reply| Ask::Undo(seen, reply)).await?)
 }
 
 /// Another file.
-pub async fn replace(call: Call, Toml(text): Toml) -> Result<Tagged<Applied>, Fault> {
+pub(crate) async fn replace(call: Call, Toml(text): Toml) -> Result<Tagged<Applied>, Fault> {
     if !call.asked.headers.contains_key(IF_MATCH) {
         return Err(Fault::new(
             StatusCode::PRECONDITION_REQUIRED,

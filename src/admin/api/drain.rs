@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How sessions leave.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Draining {
+pub(crate) struct Draining {
     /// A duration up to 24h, such as `30s` or `2m 30s`, over which the sessions leave.
     #[schemars(extend("default" = "30s"))]
     window: Option<String>,
@@ -24,13 +24,13 @@ pub struct Draining {
 
 /// How many sessions there are.
 #[derive(Serialize, JsonSchema)]
-pub struct SessionCount {
+pub(crate) struct SessionCount {
     /// So many.
     sessions: usize,
 }
 
 /// Not ready, no new sessions, the present ones leave; the process stays.
-pub async fn drain(
+pub(crate) async fn drain(
     call: Call,
     draining: Option<Json<Draining>>,
 ) -> Result<WithStatus<202, Json<SessionCount>>, Fault> {
@@ -53,7 +53,7 @@ pub async fn drain(
 }
 
 /// Ready again; sessions that are still open stay. A process on its way out goes on leaving.
-pub async fn cancel_drain(call: Call) -> Result<Json<SessionCount>, Fault> {
+pub(crate) async fn cancel_drain(call: Call) -> Result<Json<SessionCount>, Fault> {
     let shared = &call.admin.shared;
     if !call.admin.leaving.load(Ordering::SeqCst) {
         shared.draining.store(false, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use crate::admin::typed::Json;
 use crate::proxy::explain::{Explanation, Question, World, explain};
 
 /// What the query may hold.
-pub fn parameters() -> Vec<Parameter> {
+pub(crate) fn parameters() -> Vec<Parameter> {
     let all = [
         (
             "path",
@@ -59,7 +59,7 @@ pub fn parameters() -> Vec<Parameter> {
 }
 
 /// Judges the request that the query describes.
-pub async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
+pub(crate) async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
     let Call { asked, admin, .. } = &call;
     let path = asked.one("path")?.filter(|path| path.starts_with('/'));
     let path = path.ok_or_else(|| Fault::unprocessable("`path` is needed and begins with `/`"))?;
@@ -92,14 +92,14 @@ pub async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
 }
 
 /// `Name: value`, the name in lower case.
-pub fn parse_header(text: &str) -> Option<(String, String)> {
+pub(crate) fn parse_header(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once(':')?;
     let name = name.trim().to_ascii_lowercase();
     (!name.is_empty()).then(|| (name, value.trim().to_owned()))
 }
 
 /// `NAME=VALUE`; a value that is JSON is what it says, any other is text.
-pub fn parse_claim(text: &str) -> Option<(String, Value)> {
+pub(crate) fn parse_claim(text: &str) -> Option<(String, Value)> {
     let (name, value) = text.split_once('=')?;
     let parsed = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     (!name.is_empty()).then(|| (name.to_owned(), parsed))

@@ -110,7 +110,7 @@ struct SourceHealth {
 }
 
 /// `/livez`.
-pub async fn live(_: Call) -> Result<Text, Fault> {
+pub(crate) async fn live(_: Call) -> Result<Text, Fault> {
     Ok(Text {
         content_type: "text/plain",
         text: "ok".to_owned(),
@@ -118,7 +118,7 @@ pub async fn live(_: Call) -> Result<Text, Fault> {
 }
 
 /// `/readyz`.
-pub async fn ready(call: Call) -> Result<impl Reply, Fault> {
+pub(crate) async fn ready(call: Call) -> Result<impl Reply, Fault> {
     Ok(match call.admin.unready() {
         None => Either::Left(Json(Ready { ready: true })),
         Some(why) => Either::Right(WithStatus::<503, _>(Json(Unready { ready: false, why }))),
@@ -126,12 +126,12 @@ pub async fn ready(call: Call) -> Result<impl Reply, Fault> {
 }
 
 /// `/metrics`.
-pub async fn metrics(call: Call) -> Result<Text, Fault> {
+pub(crate) async fn metrics(call: Call) -> Result<Text, Fault> {
     Ok(exposition(&call.admin.shared))
 }
 
 /// All metrics as they are now.
-pub fn exposition(shared: &Services) -> Text {
+pub(crate) fn exposition(shared: &Services) -> Text {
     measure_age(shared);
     Text {
         content_type: "text/plain; version=0.0.4; charset=utf-8",
@@ -154,7 +154,7 @@ fn measure_age(shared: &Services) {
 
 /// `/v1/health`: `down` when no backend can be reached, `degraded` when one cannot, or when a source with listening clients
 /// is not live.
-pub async fn health(call: Call) -> Result<impl Reply, Fault> {
+pub(crate) async fn health(call: Call) -> Result<impl Reply, Fault> {
     let admin = &call.admin;
     let in_force = admin.shared.in_force.load_full();
     let upstreams = in_force.config.upstreams.values();

@@ -15,7 +15,7 @@ use crate::session::registry::Notice;
 /// What sessions are told.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// For a person.
     msg: String,
     /// How much it matters.
@@ -35,13 +35,16 @@ fn info() -> String {
 
 /// How many sessions are told.
 #[derive(Serialize, JsonSchema)]
-pub struct Notified {
+pub(crate) struct Notified {
     /// So many.
     notified: usize,
 }
 
 /// Tells something to people.
-pub async fn notify(call: Call, Json(told): Json<Notification>) -> Result<Json<Notified>, Fault> {
+pub(crate) async fn notify(
+    call: Call,
+    Json(told): Json<Notification>,
+) -> Result<Json<Notified>, Fault> {
     let Notification {
         msg,
         level,

@@ -15,13 +15,13 @@ use crate::session::registry::Selector;
 use crate::storage;
 
 /// The file of `state_dir` that keeps what was taken back.
-pub const REVOCATIONS: &str = "revocations.json";
+pub(crate) const REVOCATIONS: &str = "revocations.json";
 
 /// What is revoked: one of these.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = exactly_one(&["user", "session", "jti"])))]
-pub struct Revoking {
+pub(crate) struct Revoking {
     /// The user, as their policy names them.
     user: Option<String>,
     /// An id of `/v1/sessions`: the login by which it came in.
@@ -31,7 +31,10 @@ pub struct Revoking {
 }
 
 /// Takes back, in force at once; done when it is also on disk, where there is one.
-pub async fn revoke(call: Call, Json(revoking): Json<Revoking>) -> Result<Json<Closed>, Fault> {
+pub(crate) async fn revoke(
+    call: Call,
+    Json(revoking): Json<Revoking>,
+) -> Result<Json<Closed>, Fault> {
     let admin = &call.admin;
     let closed = match revoking {
         Revoking {

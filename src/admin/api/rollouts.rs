@@ -21,7 +21,7 @@ use crate::storage::rfc3339;
 /// One rollout as it stands.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Rollout")]
-pub struct RolloutStatus {
+pub(crate) struct RolloutStatus {
     /// NAME of `[rollout.NAME]`.
     name: Arc<str>,
     /// The percentage set last.
@@ -52,14 +52,14 @@ pub struct RolloutStatus {
 
 /// All rollouts.
 #[derive(Serialize, JsonSchema)]
-pub struct RolloutList {
+pub(crate) struct RolloutList {
     /// By name.
     rollouts: Vec<RolloutStatus>,
 }
 
 /// What happened to a rollout.
 #[derive(Serialize, JsonSchema)]
-pub struct RolloutHistory {
+pub(crate) struct RolloutHistory {
     /// The oldest first.
     entries: Vec<RolloutEntry>,
 }
@@ -86,7 +86,7 @@ struct RolloutEntry {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = at_least_one(&["percent", "paused"])))]
-pub struct Adjustment {
+pub(crate) struct Adjustment {
     /// The percentage of units that get WebSocket, up to three decimals.
     #[schemars(range(min = 0, max = 100), extend("multipleOf" = 0.001))]
     percent: Option<f64>,
@@ -97,13 +97,13 @@ pub struct Adjustment {
 /// Why a rollout is killed.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Killing {
+pub(crate) struct Killing {
     /// For the history; 500 characters are kept.
     reason: Option<String>,
 }
 
 /// All of them, by name.
-pub async fn list(call: Call) -> Result<Json<RolloutList>, Fault> {
+pub(crate) async fn list(call: Call) -> Result<Json<RolloutList>, Fault> {
     let admin = &call.admin;
     let sessions = admin.shared.sessions.list().await;
     let all = admin.controller.list().into_iter();
@@ -112,14 +112,14 @@ pub async fn list(call: Call) -> Result<Json<RolloutList>, Fault> {
 }
 
 /// One of them.
-pub async fn one(call: Call) -> Result<Tagged<RolloutStatus>, Fault> {
+pub(crate) async fn one(call: Call) -> Result<Tagged<RolloutStatus>, Fault> {
     let Call { admin, name, .. } = &call;
     let status = admin.controller.status(name);
     Ok(tell(status.ok_or_else(|| unknown(name, admin))?, admin).await)
 }
 
 /// Another percentage, or a pause.
-pub async fn adjust(
+pub(crate) async fn adjust(
     call: Call,
     Json(adjustment): Json<Adjustment>,
 ) -> Result<Tagged<RolloutStatus>, Fault> {
@@ -137,7 +137,7 @@ pub async fn adjust(
 }
 
 /// No client gets WebSocket until an operator resumes.
-pub async fn kill(
+pub(crate) async fn kill(
     call: Call,
     killing: Option<Json<Killing>>,
 ) -> Result<Tagged<RolloutStatus>, Fault> {
@@ -149,12 +149,15 @@ pub async fn kill(
 }
 
 /// Back to the percentage set last.
-pub async fn resume(call: Call, _: Option<Json<Nothing>>) -> Result<Tagged<RolloutStatus>, Fault> {
+pub(crate) async fn resume(
+    call: Call,
+    _: Option<Json<Nothing>>,
+) -> Result<Tagged<RolloutStatus>, Fault> {
     change(&call, Change::Resume).await
 }
 
 /// What happened to it, oldest first.
-pub async fn history(call: Call) -> Result<Json<RolloutHistory>, Fault> {
+pub(crate) async fn history(call: Call) -> Result<Json<RolloutHistory>, Fault> {
     let Call { admin, name, .. } = &call;
     let history = admin.controller.history(name);
     let history = history.ok_or_else(|| unknown(name, admin))?;

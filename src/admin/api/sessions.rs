@@ -18,7 +18,7 @@ const PAGE: (usize, usize) = (100, 1000);
 
 /// A page of the sessions.
 #[derive(Serialize, JsonSchema)]
-pub struct SessionPage {
+pub(crate) struct SessionPage {
     /// How many sessions there are in all.
     total: usize,
     /// Send it as `after` for the next page.
@@ -78,7 +78,7 @@ struct SubscriptionView {
 }
 
 /// What the query may hold.
-pub fn parameters() -> Vec<Parameter> {
+pub(crate) fn parameters() -> Vec<Parameter> {
     vec![
         Parameter {
             name: "limit",
@@ -96,7 +96,7 @@ pub fn parameters() -> Vec<Parameter> {
 }
 
 /// A page of the sessions, the oldest connection first.
-pub async fn list(call: Call) -> Result<Json<SessionPage>, Fault> {
+pub(crate) async fn list(call: Call) -> Result<Json<SessionPage>, Fault> {
     let Call { asked, admin, .. } = &call;
     let limit = match asked.one("limit")?.map(str::parse::<usize>) {
         None => PAGE.0,

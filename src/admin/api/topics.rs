@@ -12,7 +12,7 @@ use crate::hub::{Split, TopicInfo};
 
 /// What is read upstream.
 #[derive(Serialize, JsonSchema)]
-pub struct TopicList {
+pub(crate) struct TopicList {
     /// How many topics there are.
     total: usize,
     /// By route and path.
@@ -68,7 +68,7 @@ struct TopicHint {
 }
 
 /// All of them, by route and path.
-pub async fn list(call: Call) -> Result<Json<TopicList>, Fault> {
+pub(crate) async fn list(call: Call) -> Result<Json<TopicList>, Fault> {
     let hub = &call.admin.shared.hub;
     let topics: Vec<TopicView> = hub.topics().into_iter().map(TopicView::from).collect();
     Ok(Json(TopicList {

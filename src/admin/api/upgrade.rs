@@ -14,28 +14,28 @@ use crate::admin::typed::Json;
 
 /// An order to upgrade.
 #[derive(Default)]
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     /// The file to start; where there is none, the one that this process was started from.
-    pub binary: Option<PathBuf>,
+    pub(crate) binary: Option<PathBuf>,
     /// Where the outcome goes; a signal gets no reply.
-    pub reply: Option<oneshot::Sender<Result<Upgraded, NotUpgraded>>>,
+    pub(crate) reply: Option<oneshot::Sender<Result<Upgraded, NotUpgraded>>>,
 }
 
 /// The new process serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Upgraded {
+pub(crate) struct Upgraded {
     /// Its process id.
     #[schemars(range(min = 1))]
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Its version.
-    pub version: String,
+    pub(crate) version: String,
     /// Topics whose replay windows it has.
-    pub topics: usize,
+    pub(crate) topics: usize,
 }
 
 /// Why this process serves on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotUpgraded {
+pub(crate) enum NotUpgraded {
     /// Not now, or not here.
     Refused(String),
     /// The file is not run.
@@ -60,7 +60,7 @@ impl fmt::Display for NotUpgraded {
 }
 
 /// In which ways an upgrade is refused, or fails.
-pub const REFUSALS: &[Refusal] = &[
+pub(crate) const REFUSALS: &[Refusal] = &[
     (
         409,
         "Not now: another upgrade is under way, or the process leaves or is drained; or not here: `pid` is another process, \
@@ -80,7 +80,7 @@ pub const REFUSALS: &[Refusal] = &[
 /// An order to upgrade, as it is sent.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// The process to replace, as GET tells it: of two simultaneous orders one upgrades, and a stray request none.
     #[schemars(range(min = 1))]
     pid: u32,
@@ -91,7 +91,7 @@ pub struct Wish {
 
 /// Which process would be replaced.
 #[derive(Serialize, JsonSchema)]
-pub struct Upgradable {
+pub(crate) struct Upgradable {
     /// Its process id.
     #[schemars(range(min = 1))]
     pid: u32,
@@ -102,7 +102,7 @@ pub struct Upgradable {
 }
 
 /// Which process would be replaced.
-pub async fn show(call: Call) -> Result<Json<Upgradable>, Fault> {
+pub(crate) async fn show(call: Call) -> Result<Json<Upgradable>, Fault> {
     Ok(Json(Upgradable {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
@@ -111,7 +111,7 @@ pub async fn show(call: Call) -> Result<Json<Upgradable>, Fault> {
 }
 
 /// Starts the new process and answers once it serves, or does not.
-pub async fn upgrade(call: Call, Json(wish): Json<Wish>) -> Result<Json<Upgraded>, Fault> {
+pub(crate) async fn upgrade(call: Call, Json(wish): Json<Wish>) -> Result<Json<Upgraded>, Fault> {
     let Wish { pid, binary } = wish;
     if pid != std::process::id() {
         return Err(refused(

@@ -10,18 +10,18 @@ use crate::storage::replace_whole;
 
 /// A valid file with its text.
 #[derive(Clone)]
-pub struct Read {
+pub(crate) struct Read {
     /// As it stands in the file, secrets included.
-    pub text: String,
+    pub(crate) text: String,
     /// What it says.
-    pub loaded: Loaded,
+    pub(crate) loaded: Loaded,
 }
 
 /// Reads and judges the file.
 ///
 /// # Errors
 /// All problems at once; a file without content is one: it is being written, or was lost.
-pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
+pub(crate) fn read(path: &Path) -> Result<Read, Vec<Problem>> {
     read_noting(path, &mut FileStamps::new())
 }
 
@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Read, Vec<Problem>> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_noting(path: &Path, read: &mut FileStamps) -> Result<Read, Vec<Problem>> {
+pub(crate) fn read_noting(path: &Path, read: &mut FileStamps) -> Result<Read, Vec<Problem>> {
     read.insert(path.to_owned(), print(path));
     let text = fs::read_to_string(path).map_err(|error| vec![unreadable(path, &error)])?;
     judge(path, text, read)

@@ -20,7 +20,7 @@ const STILL: Duration = Duration::from_millis(200);
 
 /// Looks at some files.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     known: FileStamps,
     moving: Option<(FileStamps, Instant)>,
     /// When to look again.
@@ -28,14 +28,14 @@ pub struct Watch {
 }
 
 /// What tells two states of a file apart; `None` where there is none.
-pub type Print = Option<[i128; 7]>;
+pub(crate) type Print = Option<[i128; 7]>;
 
 /// Files, and how each was before it was read: whatever happens to it after that is a change.
-pub type FileStamps = BTreeMap<PathBuf, Print>;
+pub(crate) type FileStamps = BTreeMap<PathBuf, Print>;
 
 impl Watch {
     /// Everything that happened to these files since they were read counts.
-    pub fn new(read: FileStamps) -> Self {
+    pub(crate) fn new(read: FileStamps) -> Self {
         Watch {
             known: read,
             moving: None,
@@ -44,19 +44,19 @@ impl Watch {
     }
 
     /// These files, and no others, are the configuration now.
-    pub fn follow(&mut self, read: FileStamps) {
+    pub(crate) fn follow(&mut self, read: FileStamps) {
         self.known = read;
         self.moving = None;
     }
 
     /// These were read in vain; what is in force still rests on the others.
-    pub fn follow_too(&mut self, read: FileStamps) {
+    pub(crate) fn follow_too(&mut self, read: FileStamps) {
         self.known.extend(read);
         self.moving = None;
     }
 
     /// Resolves when something has changed and holds still. Dropping it and asking again delays nothing, however often.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         loop {
             tokio::time::sleep_until(self.next.into()).await;
             let now = Instant::now();
@@ -101,7 +101,7 @@ impl Watch {
 }
 
 /// How a file is now; a symlink counts for what it leads to.
-pub fn print(path: &Path) -> Print {
+pub(crate) fn print(path: &Path) -> Print {
     let found = fs::metadata(path).ok()?;
     Some([
         found.dev().into(),

@@ -19,7 +19,7 @@ const LENGTH: usize = 20;
 
 /// What was accepted, oldest first.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     kept: VecDeque<Kept>,
     path: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ enum Word {
 
 impl History {
     /// What `state_dir` remembers; nothing where it remembers nothing that makes sense.
-    pub fn new(state_dir: Option<&Path>, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(state_dir: Option<&Path>, telemetry: &Telemetry) -> Self {
         let path = state_dir.map(|dir| dir.join(FILE));
         let kept = path.as_deref().map(|path| read(path, telemetry));
         History {
@@ -59,12 +59,12 @@ impl History {
     }
 
     /// The number of the configuration in force; 0 before the first.
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.kept.back().map_or(0, |kept| kept.generation)
     }
 
     /// Another configuration is in force.
-    pub fn accept(&mut self, at: u64, trigger: Trigger, sha256: &str, text: &str) {
+    pub(crate) fn accept(&mut self, at: u64, trigger: Trigger, sha256: &str, text: &str) {
         let last = self.kept.back();
         let before = match trigger {
             // To what the one taken back replaced, there is a way on: to what that one replaced.
@@ -88,12 +88,12 @@ impl History {
     }
 
     /// The text that `undo` goes back to.
-    pub fn text_before(&self) -> Option<String> {
+    pub(crate) fn text_before(&self) -> Option<String> {
         self.one_before().map(|kept| kept.text.clone())
     }
 
     /// As the admin API shows them.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let entries = self.kept.iter().filter_map(|kept| {
             let Word::Known(trigger) = kept.trigger else {
                 return None;
@@ -109,7 +109,7 @@ impl History {
     }
 
     /// Where they are kept.
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
@@ -117,7 +117,7 @@ impl History {
     ///
     /// # Errors
     /// What the file system says; the old file is untouched then.
-    pub async fn save(&self) -> io::Result<()> {
+    pub(crate) async fn save(&self) -> io::Result<()> {
         let Some(path) = self.path.clone() else {
             return Ok(());
         };

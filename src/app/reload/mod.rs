@@ -22,35 +22,39 @@ use crate::rollout::controller::{self, Controller};
 use crate::router::{InForce, RouteTable};
 use crate::session::Services;
 use crate::storage::{rfc3339, unix_seconds};
-pub use file::{Read, read, read_noting};
+pub(crate) use file::{Read, read, read_noting};
 use file::{judge, replace, sockets, whole_file};
 use file_watch::print;
-pub use file_watch::{FileStamps, Watch};
-pub use history::History;
+pub(crate) use file_watch::{FileStamps, Watch};
+pub(crate) use history::History;
 
 /// The owner of the configuration in force.
-pub struct Reloader {
+pub(crate) struct Reloader {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What was accepted last.
-    pub current: Read,
+    pub(crate) current: Read,
     /// When, Unix seconds.
-    pub accepted_at: u64,
+    pub(crate) accepted_at: u64,
     /// What was accepted before.
-    pub history: History,
+    pub(crate) history: History,
     /// Looks at the files.
-    pub watch: Watch,
+    pub(crate) watch: Watch,
     /// The metrics' own address, where there is one.
-    pub scrape: Option<Scrape>,
+    pub(crate) scrape: Option<Scrape>,
     /// Where the new one goes.
-    pub shared: Arc<Services>,
+    pub(crate) shared: Arc<Services>,
     /// Follows the rollouts' keys.
-    pub controller: Controller,
+    pub(crate) controller: Controller,
 }
 
 impl Reloader {
     /// Serves orders, signals and what the watch sees, until the last sender of orders is gone.
-    pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, mut hangups: mpsc::Receiver<()>) {
+    pub(crate) async fn run(
+        mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut hangups: mpsc::Receiver<()>,
+    ) {
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
@@ -299,7 +303,7 @@ impl Reloader {
     }
 
     /// Lets what was accepted outlive the process.
-    pub async fn save(&self) {
+    pub(crate) async fn save(&self) {
         if let Err(error) = self.history.save().await {
             let path = self.history.path().unwrap_or(Path::new("")).to_owned();
             self.shared.telemetry.life.state_not_kept(&path, &error);

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 /// The largest frame, bytes. A polled document of any sensible `max_body` fits; what does not is not handed over.
-pub const LARGEST: usize = 256 << 20;
+pub(crate) const LARGEST: usize = 256 << 20;
 
 /// Bytes that a frame's length takes.
 const LENGTH: usize = 4;
@@ -29,7 +29,7 @@ const CONTROL: usize = rustix::cmsg_space!(ScmRights(1));
 ///
 /// # Errors
 /// `InvalidData` above [`LARGEST`].
-pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(crate) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; LENGTH];
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - LENGTH;
@@ -44,7 +44,7 @@ pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the system says; the other side is gone then.
-pub async fn send(
+pub(crate) async fn send(
     link: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,
 ) -> io::Result<()> {
@@ -55,7 +55,9 @@ pub async fn send(
 ///
 /// # Errors
 /// What the system says, or `InvalidData` where it is no such message.
-pub async fn receive<T: DeserializeOwned>(link: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
+pub(crate) async fn receive<T: DeserializeOwned>(
+    link: &mut (impl AsyncRead + Unpin),
+) -> io::Result<T> {
     let length = link.read_u32().await? as usize;
     if length > LARGEST {
         return Err(broken("a message above the limit"));
@@ -73,7 +75,10 @@ pub async fn receive<T: DeserializeOwned>(link: &mut (impl AsyncRead + Unpin)) -
 ///
 /// # Errors
 /// What the system says.
-pub async fn send_descriptor(link: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) async fn send_descriptor(
+    link: &UnixStream,
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
     let descriptors = [descriptor];
     let sent = link.async_io(Interest::WRITABLE, || {
         let mut space = [MaybeUninit::uninit(); CONTROL];
@@ -93,7 +98,7 @@ pub async fn send_descriptor(link: &UnixStream, descriptor: BorrowedFd<'_>) -> i
 ///
 /// # Errors
 /// What the system says, or `InvalidData` where there is none.
-pub async fn receive_descriptor(link: &UnixStream) -> io::Result<OwnedFd> {
+pub(crate) async fn receive_descriptor(link: &UnixStream) -> io::Result<OwnedFd> {
     let received = link.async_io(Interest::READABLE, || {
         let mut space = [MaybeUninit::uninit(); CONTROL];
         let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -27,7 +27,7 @@ const OWN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", 
 
 /// How this process was started.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// `None` where the system does not tell, as without `/proc`.
     path: Option<PathBuf>,
     arguments: Vec<OsString>,
@@ -35,7 +35,7 @@ pub struct Image {
 
 impl Image {
     /// To be asked at the start: once the file is replaced, the system no longer tells its path.
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let mut arguments = std::env::args_os();
         let called = arguments.next().map(PathBuf::from).unwrap_or_default();
         let path = std::env::current_exe().ok();
@@ -55,7 +55,7 @@ impl Image {
     ///
     /// # Errors
     /// Why no file is run, in a sentence.
-    pub fn choose(&self, asked: Option<&Path>) -> Result<PathBuf, String> {
+    pub(crate) fn choose(&self, asked: Option<&Path>) -> Result<PathBuf, String> {
         let path = asked.or(self.path.as_deref());
         trusted(path.ok_or("this process does not know its own file: name one with --binary")?)
     }
@@ -66,7 +66,7 @@ impl Image {
 ///
 /// # Errors
 /// What it said instead.
-pub async fn ask_for_name(path: &Path) -> Result<(), String> {
+pub(crate) async fn ask_for_name(path: &Path) -> Result<(), String> {
     let mut command = Command::new(path);
     command
         .arg("--version")
@@ -112,7 +112,7 @@ async fn first_bytes(from: Option<impl tokio::io::AsyncRead + Unpin>) -> String 
 }
 
 /// A started program that is not trusted yet: it is ended where this is dropped.
-pub struct ChildProcess {
+pub(crate) struct ChildProcess {
     child: Option<Child>,
     tail: Arc<Mutex<Vec<u8>>>,
     copier: tokio::task::JoinHandle<()>,
@@ -124,7 +124,7 @@ impl ChildProcess {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(image: &Image, path: &Path, link: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn start(image: &Image, path: &Path, link: OwnedFd) -> io::Result<Self> {
         let mut command = Command::new(path);
         command
             .args(&image.arguments)
@@ -143,12 +143,12 @@ impl ChildProcess {
     }
 
     /// It serves: from now on it lives for itself.
-    pub fn trust(mut self) {
+    pub(crate) fn trust(mut self) {
         self.child = None;
     }
 
     /// Ends it, and tells how it went: its exit status where it ended by itself, and its last words.
-    pub async fn bury(mut self) -> (String, String) {
+    pub(crate) async fn bury(mut self) -> (String, String) {
         let mut how = "it was stopped".to_owned();
         if let Some(mut child) = self.child.take() {
             // A program that closes its link is mostly about to exit.

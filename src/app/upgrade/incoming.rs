@@ -29,10 +29,10 @@ const LISTENERS: usize = 1024;
 const REQUESTS: usize = 1024;
 
 /// What is said where a signal ends a process that does not serve yet.
-pub const ENDED: &str = "a signal ended the new process before it served";
+pub(crate) const ENDED: &str = "a signal ended the new process before it served";
 
 /// The process that started this one.
-pub struct Predecessor {
+pub(crate) struct Predecessor {
     link: UnixStream,
     /// Its standard error, which is ours from when we serve.
     stderr: OwnedFd,
@@ -42,7 +42,7 @@ pub struct Predecessor {
 ///
 /// # Errors
 /// What is wrong with the environment, in a sentence.
-pub fn link() -> Result<Option<std::os::unix::net::UnixStream>, String> {
+pub(crate) fn link() -> Result<Option<std::os::unix::net::UnixStream>, String> {
     if std::env::var_os(VARIABLE).is_none() {
         return Ok(None);
     }
@@ -63,7 +63,9 @@ impl Predecessor {
     ///
     /// # Errors
     /// It is gone, or speaks another language.
-    pub async fn meet(link: std::os::unix::net::UnixStream) -> io::Result<(Self, Endowment)> {
+    pub(crate) async fn meet(
+        link: std::os::unix::net::UnixStream,
+    ) -> io::Result<(Self, Endowment)> {
         let mut link = UnixStream::from_std(link)?;
         let hello = Up::Hello {
             protocol: PROTOCOL,
@@ -103,7 +105,7 @@ impl Predecessor {
     ///
     /// # Errors
     /// Why the old process is to serve on: we do not understand where its rollouts stand, or `ended` came first.
-    pub async fn succeed(
+    pub(crate) async fn succeed(
         self,
         built: Built,
         announce: impl FnOnce(&Handle),

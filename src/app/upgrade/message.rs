@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::hub::replication::Message;
 
 /// The layout of listeners and of the order of messages.
-pub const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 
 /// The layout of exported topics. Where the two processes differ, topics begin anew.
-pub const WINDOWS: u32 = 1;
+pub(crate) const WINDOWS: u32 = 1;
 
 /// From the new process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
-pub enum Up {
+pub(crate) enum Up {
     /// The first word.
     Hello {
         /// See [`PROTOCOL`].
@@ -55,7 +55,7 @@ pub enum Up {
 /// From the old process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
-pub enum Down {
+pub(crate) enum Down {
     /// Answers `Hello`. As many descriptors follow as there are listeners, after the one of stderr.
     Sockets {
         /// In the order in which their descriptors come.
@@ -86,12 +86,12 @@ pub enum Down {
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerInfo {
+pub(crate) struct ListenerInfo {
     /// Which key it serves.
-    pub key: String,
+    pub(crate) key: String,
     /// The address as the configuration has it; port 0 stays 0, so that it finds its like.
-    pub address: String,
+    pub(crate) address: String,
     /// It belongs to the service manager.
     #[serde(default)]
-    pub is_lent: bool,
+    pub(crate) is_lent: bool,
 }

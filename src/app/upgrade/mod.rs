@@ -6,10 +6,10 @@
 //! `serving`; from `serving` on the old one leaves.
 
 mod channel;
-pub mod executable;
-pub mod incoming;
+pub(crate) mod executable;
+pub(crate) mod incoming;
 mod message;
-pub mod outgoing;
+pub(crate) mod outgoing;
 pub(crate) mod running;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ mod topic_export;
 use std::time::Duration;
 
 /// The variable that tells a process how it meets the one that started it.
-pub const VARIABLE: &str = "CROSSFADE_HANDOVER";
+pub(crate) const VARIABLE: &str = "CROSSFADE_HANDOVER";
 
 /// From its start until it serves, at most.
 const PATIENCE: Duration = Duration::from_secs(30);

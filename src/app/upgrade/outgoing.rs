@@ -31,13 +31,13 @@ const WORDS: usize = 16;
 const OVERLAP: Duration = Duration::from_secs(1);
 
 /// What the old process has to give.
-pub struct ParentState<'a> {
+pub(crate) struct ParentState<'a> {
     /// What outlives a reload.
-    pub shared: &'a Arc<Services>,
+    pub(crate) shared: &'a Arc<Services>,
     /// Where the rollouts stand.
-    pub controller: &'a Controller,
+    pub(crate) controller: &'a Controller,
     /// Its listeners.
-    pub given: &'a [Given],
+    pub(crate) given: &'a [Given],
 }
 
 impl ParentState<'_> {
@@ -63,9 +63,9 @@ impl Drop for Attempt<'_> {
 }
 
 /// The process that serves in our place.
-pub struct Successor {
+pub(crate) struct Successor {
     /// Its process id and version.
-    pub upgraded: Upgraded,
+    pub(crate) upgraded: Upgraded,
     export: TopicExport,
     words: mpsc::Receiver<Up>,
     /// Whether it has asked our sessions to leave at once.
@@ -73,7 +73,7 @@ pub struct Successor {
 }
 
 /// What became of a successor's waiting.
-pub enum Released {
+pub(crate) enum Released {
     /// It knows everything.
     All,
     /// Our sessions are to leave at once.
@@ -82,7 +82,7 @@ pub enum Released {
 
 impl Successor {
     /// Serves its requests until every topic is its own, or it is in a hurry, which is reported once.
-    pub async fn release(&mut self) -> Released {
+    pub(crate) async fn release(&mut self) -> Released {
         self.export.depart();
         loop {
             tokio::select! {
@@ -104,7 +104,7 @@ impl Successor {
 ///
 /// # Errors
 /// See [`NotUpgraded`]; nothing has changed then. The same where this is dropped half-way.
-pub async fn hand_over(
+pub(crate) async fn hand_over(
     image: &Image,
     binary: Option<&Path>,
     estate: &ParentState<'_>,

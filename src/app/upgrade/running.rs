@@ -24,12 +24,12 @@ const OWN: u64 = 32 << 20;
 
 impl Handle {
     /// Remembers the process that this one has replaced.
-    pub fn follow(&mut self, leaver: Parent) {
+    pub(crate) fn follow(&mut self, leaver: Parent) {
         self.leaver = Some(leaver);
     }
 
     /// The next order to upgrade; pending for ever where `Built::open` was called without upgrades.
-    pub async fn upgrade_asked(&mut self) -> Upgrade {
+    pub(crate) async fn upgrade_asked(&mut self) -> Upgrade {
         match self.upgrades.recv().await {
             Some(upgrade) => upgrade,
             None => std::future::pending().await,
@@ -38,7 +38,7 @@ impl Handle {
 
     /// Starts a new process and hands everything over to it. Where that fails, or this is dropped half-way, nothing has
     /// changed. The caller that ordered it gets an answer.
-    pub async fn upgrade(&self, image: &Image, upgrade: Upgrade) -> Option<Successor> {
+    pub(crate) async fn upgrade(&self, image: &Image, upgrade: Upgrade) -> Option<Successor> {
         let Upgrade { binary, reply } = upgrade;
         let telemetry = &self.shared.telemetry;
         telemetry.upgrades.upgrade_began(binary.as_deref());
@@ -100,7 +100,7 @@ impl Handle {
 
     /// Leaves, since another process serves: nothing more is accepted, exchanges under way are finished, sessions leave over a
     /// window. All within `drain_timeout`; where that is given up half-way, [`Handle::stop`] ends it.
-    pub async fn give_way(&mut self, mut successor: Successor) {
+    pub(crate) async fn give_way(&mut self, mut successor: Successor) {
         let in_all = self.drain_timeout();
         let end = Instant::now() + in_all;
         // They are the other's now.

@@ -19,7 +19,7 @@ use crate::hub::replication::{Export, Message, Refresher};
 const FRAMES: usize = 16;
 
 /// All topics that another process follows. Dropping it ends the export.
-pub struct TopicExport {
+pub(crate) struct TopicExport {
     say: Option<mpsc::Sender<Vec<u8>>>,
     /// Takes what is said to the other process.
     speaker: JoinHandle<()>,
@@ -40,7 +40,7 @@ struct Followed {
 
 impl TopicExport {
     /// Nothing is exported yet.
-    pub fn new(link: OwnedWriteHalf, overlap: Duration) -> Self {
+    pub(crate) fn new(link: OwnedWriteHalf, overlap: Duration) -> Self {
         let (say, said) = mpsc::channel(FRAMES);
         TopicExport {
             say: Some(say),
@@ -56,7 +56,7 @@ impl TopicExport {
     ///
     /// # Errors
     /// The other process is gone.
-    pub async fn say(&self, what: &Down) -> io::Result<()> {
+    pub(crate) async fn say(&self, what: &Down) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         let say = self.say.as_ref().ok_or_else(gone)?;
         say.send(frame(what)?).await.map_err(|_| gone())
@@ -66,7 +66,7 @@ impl TopicExport {
     ///
     /// # Errors
     /// The other process is gone.
-    pub async fn begin(&mut self, export: Export) -> io::Result<()> {
+    pub(crate) async fn begin(&mut self, export: Export) -> io::Result<()> {
         let topic = self.followed.len() as u64;
         let (Some(say), Some(begin)) = (self.say.clone(), export.begin()) else {
             return Ok(());
@@ -101,7 +101,7 @@ impl TopicExport {
     }
 
     /// Does what the other process wants.
-    pub fn heed(&self, word: &Up) {
+    pub(crate) fn heed(&self, word: &Up) {
         match word {
             Up::Taken { topic } => {
                 if let Some(followed) = self.followed.get(topic) {
@@ -118,14 +118,14 @@ impl TopicExport {
     }
 
     /// The other process serves.
-    pub fn depart(&mut self) {
+    pub(crate) fn depart(&mut self) {
         self.is_departed.send_replace(true);
         // With the last task the way is closed, and the other process knows that it has everything.
         self.say = None;
     }
 
     /// Resolves when every topic is sent to its end, and the last frame has left this process.
-    pub async fn is_over(&mut self) {
+    pub(crate) async fn is_over(&mut self) {
         while self.tasks.join_next().await.is_some() {}
         // It ends with the last sender.
         let _ = (&mut self.speaker).await;

@@ -7,10 +7,10 @@ use crate::config::Join;
 use crate::source::sse::decode::Decoder;
 
 /// How long after the head events count as the beginning.
-pub const TIME: Duration = Duration::from_millis(300);
+pub(crate) const TIME: Duration = Duration::from_millis(300);
 
 /// What the stream has sent within that time.
-pub fn told(key: String, path: &str, join: Join, bytes: &[u8]) -> Finding {
+pub(crate) fn told(key: String, path: &str, join: Join, bytes: &[u8]) -> Finding {
     let (mut decoder, mut messages) = (Decoder::new(None), Vec::new());
     // One event above the limit is enough to know that there is a beginning.
     let is_too_large = decoder.feed(bytes, &mut messages).is_err();

@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BODY: usize = 64 << 10;
 
 /// Sends the requests.
-pub struct Fetcher(Upstreams);
+pub(crate) struct Fetcher(Upstreams);
 
 impl Fetcher {
     /// With connections of its own.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Fetcher(Upstreams::new(Arc::new(Telemetry::default())))
     }
 
@@ -35,7 +35,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// Why there is none, for a person.
-    pub async fn send(&self, upstream: &Upstream, request: Request<Body>) -> Result<Parts, String> {
+    pub(crate) async fn send(
+        &self,
+        upstream: &Upstream,
+        request: Request<Body>,
+    ) -> Result<Parts, String> {
         let reached = self.reach(upstream, request).await;
         reached.map_err(|error| error.detail.into_owned())
     }
@@ -44,7 +48,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn reach(&self, upstream: &Upstream, request: Request<Body>) -> Result<Parts, Error> {
+    pub(crate) async fn reach(
+        &self,
+        upstream: &Upstream,
+        request: Request<Body>,
+    ) -> Result<Parts, Error> {
         let (head, _) = self.fetch(upstream, request, false).await?;
         Ok(head)
     }
@@ -53,7 +61,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Why there is none, or none that is as short as it should be.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         upstream: &Upstream,
         request: Request<Body>,
@@ -66,7 +74,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn listen(
+    pub(crate) async fn listen(
         &self,
         upstream: &Upstream,
         request: Request<Body>,
@@ -121,7 +129,7 @@ impl Fetcher {
 }
 
 /// The upstream with one of its servers alone, which nothing but its answer judges.
-pub fn alone(upstream: &Upstream, server: &Authority) -> Upstream {
+pub(crate) fn alone(upstream: &Upstream, server: &Authority) -> Upstream {
     Upstream {
         name: format!("{} {}", upstream.name, server.url()),
         servers: vec![server.clone()],
@@ -135,7 +143,7 @@ pub fn alone(upstream: &Upstream, server: &Authority) -> Upstream {
 
 /// Seconds that their clock is ahead of ours; negative where it is behind. `None` where the answer does not tell: it has no
 /// `Date`, or comes from a cache.
-pub fn clock_ahead(head: &Parts, now: SystemTime) -> Option<i64> {
+pub(crate) fn clock_ahead(head: &Parts, now: SystemTime) -> Option<i64> {
     if head.headers.contains_key(AGE) {
         return None;
     }

@@ -14,7 +14,7 @@ const DRIFT: u64 = 5;
 const WRONG: u64 = 30;
 
 /// What is wrong with what a key stands for.
-pub struct Finding {
+pub(crate) struct Finding {
     severity: Severity,
     key: String,
     what: String,
@@ -22,17 +22,17 @@ pub struct Finding {
 }
 
 /// All that one try has found.
-pub type Findings = Vec<Finding>;
+pub(crate) type Findings = Vec<Finding>;
 
 impl Finding {
     /// What is wrong.
     #[cfg(test)]
-    pub fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         &self.what
     }
 
     /// As a problem of the file.
-    pub fn at(self, values: &[Value], file: &Path) -> Problem {
+    pub(crate) fn at(self, values: &[Value], file: &Path) -> Problem {
         let (line, column) = place(values, &self.key);
         Problem {
             severity: self.severity,
@@ -47,7 +47,7 @@ impl Finding {
 }
 
 /// What cannot stay so.
-pub fn error(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
+pub(crate) fn error(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Error,
         key,
@@ -57,7 +57,7 @@ pub fn error(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> F
 }
 
 /// What is well to know.
-pub fn warning(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
+pub(crate) fn warning(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Warning,
         ..error(key, what, mend)
@@ -65,7 +65,7 @@ pub fn warning(key: String, what: String, mend: impl Into<Cow<'static, str>>) ->
 }
 
 /// Whether their clock is ours; tokens live by both.
-pub fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
+pub(crate) fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
     let Some(ahead) = clock_ahead(head, SystemTime::now()) else {
         return Vec::new();
     };

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 4;
 
 /// Tries everything; every problem is reported at the key that it belongs to.
-pub async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
+pub(crate) async fn problems(loaded: &Loaded, file: &Path) -> Vec<Problem> {
     let config = &loaded.config;
     let fetcher = &Fetcher::new();
     let mut tries: Vec<Pin<Box<dyn Future<Output = Findings> + '_>>> = Vec::new();
@@ -265,7 +265,7 @@ fn policies(config: &Config) -> Vec<(&Cors, &Upstream, &str)> {
     found
 }
 
-pub fn get(path: &str, host: &str, accept: &'static str) -> Request<Body> {
+pub(crate) fn get(path: &str, host: &str, accept: &'static str) -> Request<Body> {
     let mut request = Request::new(empty());
     // What the file says is valid; elsewhere the answer tells.
     *request.uri_mut() = path.parse().unwrap_or_default();
@@ -277,7 +277,7 @@ pub fn get(path: &str, host: &str, accept: &'static str) -> Request<Body> {
     request
 }
 
-pub fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
+pub(crate) fn host<'h>(upstream: &'h Upstream, server: &'h Authority) -> &'h str {
     let fixed = upstream.host.as_ref().and_then(|host| host.to_str().ok());
     fixed.unwrap_or(server.host_header())
 }

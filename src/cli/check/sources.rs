@@ -17,12 +17,12 @@ use crate::source::poll::{ACCEPTED, is_document};
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Whether `check` can ask for it without a user's credentials, and without knowing more than the file.
-pub fn is_open(route: &Route) -> bool {
+pub(crate) fn is_open(route: &Route) -> bool {
     route.source.is_some() && route.share == Share::Public && !route.path.contains('{')
 }
 
 /// What comes of asking.
-pub async fn ask(fetcher: &Fetcher, route: &Route) -> Findings {
+pub(crate) async fn ask(fetcher: &Fetcher, route: &Route) -> Findings {
     match &route.source {
         Some(Source::Sse(sse)) => listen(fetcher, route, sse).await,
         Some(Source::Poll(poll)) => fetch(fetcher, route, poll).await,

@@ -34,19 +34,19 @@ const MAX_FORM: usize = 1_024;
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Everything the handlers share.
-pub struct Backend {
+pub(crate) struct Backend {
     /// The list, moving.
-    pub list: watch::Receiver<Snapshot>,
+    pub(crate) list: watch::Receiver<Snapshot>,
     /// The figures.
-    pub lanes: Arc<Lanes>,
+    pub(crate) lanes: Arc<Lanes>,
     /// The simulated viewers that the page's button opens.
-    pub viewers: Viewers,
+    pub(crate) viewers: Viewers,
     /// Session id and user, oldest first.
-    pub logins: Mutex<VecDeque<(String, String)>>,
+    pub(crate) logins: Mutex<VecDeque<(String, String)>>,
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, backend: Arc<Backend>) {
+pub(crate) async fn serve(listener: TcpListener, backend: Arc<Backend>) {
     loop {
         let Ok((socket, _peer)) = listener.accept().await else {
             // Out of descriptors, most likely: let some viewer go first.
@@ -71,7 +71,7 @@ pub async fn serve(listener: TcpListener, backend: Arc<Backend>) {
 ///
 /// # Errors
 /// Where the system has no port to give.
-pub async fn bind() -> std::io::Result<(TcpListener, SocketAddr)> {
+pub(crate) async fn bind() -> std::io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// A way to watch the same list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// Each viewer asks once a second.
     Polling,
     /// Each viewer holds an event stream.
@@ -18,15 +18,15 @@ pub enum Lane {
 
 /// Counters of one lane; they only grow, but for `streams` and `viewers`.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     /// Requests that reached the backend.
-    pub requests: AtomicU64,
+    pub(crate) requests: AtomicU64,
     /// Event streams that the backend holds open.
-    pub streams: AtomicU64,
+    pub(crate) streams: AtomicU64,
     /// Body bytes that the backend sent.
-    pub sent: AtomicU64,
+    pub(crate) sent: AtomicU64,
     /// Simulated viewers present.
-    pub viewers: AtomicU64,
+    pub(crate) viewers: AtomicU64,
     /// Changes that simulated viewers saw.
     seen: AtomicU64,
     /// Their ages in microseconds, added up.
@@ -35,7 +35,7 @@ pub struct Meter {
 
 impl Meter {
     /// A simulated viewer saw a change that happened at this Unix time in milliseconds.
-    pub fn saw(&self, changed_at: f64) {
+    pub(crate) fn saw(&self, changed_at: f64) {
         let age = (super::world::now_ms() - changed_at).max(0.0);
         self.seen.fetch_add(1, Relaxed);
         self.age_us.fetch_add((age * 1000.0) as u64, Relaxed);
@@ -44,7 +44,7 @@ impl Meter {
 
 /// All three.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     polling: Meter,
     sse: Meter,
     websocket: Meter,
@@ -52,7 +52,7 @@ pub struct Lanes {
 
 impl Lanes {
     /// One lane's counters.
-    pub fn of(&self, lane: Lane) -> &Meter {
+    pub(crate) fn of(&self, lane: Lane) -> &Meter {
         match lane {
             Lane::Polling => &self.polling,
             Lane::Sse => &self.sse,
@@ -63,7 +63,7 @@ impl Lanes {
 
 /// One lane's figures over the time since the last look.
 #[derive(Debug, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     viewers: u64,
     streams: u64,
     requests_per_second: f64,
@@ -75,7 +75,7 @@ pub struct Figures {
 
 /// What the page receives twice a second.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     polling: Figures,
     sse: Figures,
     websocket: Figures,
@@ -83,7 +83,7 @@ pub struct Report {
 
 /// Turns counters into rates.
 #[derive(Debug)]
-pub struct Observer {
+pub(crate) struct Observer {
     since: Instant,
     last: [Reading; 3],
 }
@@ -98,7 +98,7 @@ struct Reading {
 
 impl Observer {
     /// Starts to look now.
-    pub fn new(lanes: &Lanes) -> Self {
+    pub(crate) fn new(lanes: &Lanes) -> Self {
         Observer {
             since: Instant::now(),
             last: read_all(lanes),
@@ -106,7 +106,7 @@ impl Observer {
     }
 
     /// The rates since the last look.
-    pub fn look(&mut self, lanes: &Lanes) -> Report {
+    pub(crate) fn look(&mut self, lanes: &Lanes) -> Report {
         let took = self.since.elapsed().max(Duration::from_millis(1));
         let now = read_all(lanes);
         let [polling, sse, websocket] = [Lane::Polling, Lane::Sse, Lane::WebSocket].map(|lane| {

@@ -26,7 +26,7 @@ use viewers::Viewers;
 ///
 /// # Errors
 /// An address that is taken, a temporary folder that cannot be written.
-pub async fn run(listen: SocketAddr) -> Outcome {
+pub(crate) async fn run(listen: SocketAddr) -> Outcome {
     let telemetry = Arc::new(Telemetry::new(LogControl::install()));
     let no = |what: &str, error: io::Error| Failure::No(format!("error: {what}: {error}"));
     let lanes = Arc::new(Lanes::default());

@@ -31,7 +31,7 @@ struct Head {
 }
 
 /// The viewers that are open now.
-pub struct Viewers {
+pub(crate) struct Viewers {
     lanes: Arc<Lanes>,
     /// The sidecar's public address, known once it listens.
     sidecar: OnceLock<SocketAddr>,
@@ -40,7 +40,7 @@ pub struct Viewers {
 
 impl Viewers {
     /// None yet.
-    pub fn new(lanes: Arc<Lanes>) -> Self {
+    pub(crate) fn new(lanes: Arc<Lanes>) -> Self {
         Viewers {
             lanes,
             sidecar: OnceLock::new(),
@@ -49,12 +49,12 @@ impl Viewers {
     }
 
     /// Tells where the sidecar listens; the first word counts.
-    pub fn connect_to(&self, sidecar: SocketAddr) {
+    pub(crate) fn connect_to(&self, sidecar: SocketAddr) {
         let _ = self.sidecar.set(sidecar);
     }
 
     /// Closes those that are open and opens `count` in each lane; returns how many.
-    pub fn set(&self, count: usize) -> usize {
+    pub(crate) fn set(&self, count: usize) -> usize {
         let mut open = self
             .open
             .lock()

@@ -23,11 +23,11 @@ const TITLES: [&str; 6] = [
 
 /// The list as one finished answer.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Counts changes.
-    pub version: u64,
+    pub(crate) version: u64,
     /// The JSON document; carries the newest changes' versions and times (Unix milliseconds) too.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 #[derive(Serialize)]
@@ -64,7 +64,7 @@ impl Job {
 }
 
 /// Moves the jobs on until no receiver is left.
-pub fn start() -> watch::Receiver<Snapshot> {
+pub(crate) fn start() -> watch::Receiver<Snapshot> {
     let mut jobs: Vec<Job> = (1u32..)
         .zip(TITLES)
         .map(|(id, title)| Job {
@@ -105,7 +105,7 @@ fn snapshot(version: u64, changes: &VecDeque<(u64, f64)>, jobs: &[Job]) -> Snaps
 }
 
 /// Unix time in milliseconds, with fractions.
-pub fn now_ms() -> f64 {
+pub(crate) fn now_ms() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

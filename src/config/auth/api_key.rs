@@ -13,28 +13,28 @@ use crate::config::parser::units;
 /// `kind = "api_key"`: keys that programs send as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new`
 /// makes one, and the line for the file, which holds the key's hash alone. Keys have 128 random bits or more,
 /// so a plain hash protects them: there is nothing to guess.
-pub struct ApiKeys {
+pub(crate) struct ApiKeys {
     /// Lines, one for each key: `ID sha256:HEX user=NAME`, and where they are wanted `tenant=NAME`, `roles=A,B` and `expires=2027-01-31` (from that day's beginning in UTC the key is no longer good; or a time, `2027-01-31T12:00:00Z`). `sha256sum` of the key's whole text is HEX; `ID` is unique, of letters, digits and `-`, and of a key `cfk_ID_SECRET` it is the middle.
-    pub keys: Vec<ApiKey>,
+    pub(crate) keys: Vec<ApiKey>,
     /// A file with such lines, one for each key; empty ones and those that begin with `#` are passed over. It is read again when it changes. Default: none; `keys` or `file` is needed.
-    pub file: Vec<ApiKey>,
+    pub(crate) file: Vec<ApiKey>,
 }
 
 /// One API key; of the key itself only its hash is known.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Under which it is found.
-    pub id: String,
+    pub(crate) id: String,
     /// SHA-256 of the whole key as it is sent.
-    pub hash: [u8; 32],
+    pub(crate) hash: [u8; 32],
     /// The user that it identifies.
-    pub user: String,
+    pub(crate) user: String,
     /// Their tenant.
-    pub tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// Their roles.
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Unix seconds from which on it is no longer good.
-    pub expires: Option<u64>,
+    pub(crate) expires: Option<u64>,
 }
 
 impl fmt::Debug for ApiKey {
@@ -76,7 +76,7 @@ impl ApiKey {
     ///
     /// # Errors
     /// What is wrong with it and the fix, in words that repeat nothing of it: it may be a key.
-    pub fn parse(line: &str) -> Result<ApiKey, String> {
+    pub(crate) fn parse(line: &str) -> Result<ApiKey, String> {
         understand(line).map_err(|Wrong { what, mend }| format!("{what}; {mend}"))
     }
 }
@@ -148,7 +148,6 @@ fn filed<'a>(table: &Table<'a>) -> Vec<(String, String, &'a Node)> {
     };
     let written = scalar::written(node);
     let path = table.desk.world.folder.join(&path.text);
-    table.desk.watch(std::iter::once(path.clone()));
     let text = match (table.desk.world.read)(&path) {
         Ok(text) => text,
         Err(error) => {

@@ -43,7 +43,7 @@ pub struct Forward {
 
 impl Forward {
     /// How long an answer holds for connected clients, where the backend cannot be asked again.
-    pub fn good_for(&self) -> Duration {
+    pub(crate) fn good_for(&self) -> Duration {
         self.recheck.saturating_add(self.stale_if_error)
     }
 }

@@ -15,9 +15,9 @@ use crate::config::rollout::Rollout;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csrf {
     /// The header that has to repeat the cookie's value, such as `"X-CSRFToken"`. Required.
-    pub header: HeaderName,
+    pub(crate) header: HeaderName,
     /// The cookie that the backend or the page sets, such as `"csrftoken"`. Required.
-    pub cookie: String,
+    pub(crate) cookie: String,
 }
 
 /// `identity`: headers that name the user to the backend. Clients cannot send them: these names, of any
@@ -25,16 +25,16 @@ pub struct Csrf {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
     /// The user, such as `"X-User"`. Default: not sent.
-    pub user: Option<HeaderName>,
+    pub(crate) user: Option<HeaderName>,
     /// The tenant, such as `"X-Tenant"`. Default: not sent.
-    pub tenant: Option<HeaderName>,
+    pub(crate) tenant: Option<HeaderName>,
     /// The roles, separated by commas, such as `"X-Roles"`. Default: not sent.
-    pub roles: Option<HeaderName>,
+    pub(crate) roles: Option<HeaderName>,
 }
 
 impl IdentityHeaders {
     /// Those that are named.
-    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         [&self.user, &self.tenant, &self.roles]
             .into_iter()
             .flatten()
@@ -68,7 +68,7 @@ pub(super) fn identity(table: &Table<'_>) -> IdentityHeaders {
 }
 
 /// Names of every `identity`, each once.
-pub fn all(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
+pub(crate) fn all(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
     let mut names: Vec<HeaderName> = Vec::new();
     for name in auths.values().flat_map(|auth| auth.identity.names()) {
         if !names.contains(name) {
@@ -79,7 +79,10 @@ pub fn all(auths: &BTreeMap<String, Arc<Auth>>) -> Vec<HeaderName> {
 }
 
 /// The `[auth.NAME]` that names users to the backend in this header, or in one that backends take for the same.
-pub fn owner<'a>(auths: &'a BTreeMap<String, Arc<Auth>>, name: &HeaderName) -> Option<&'a Auth> {
+pub(crate) fn owner<'a>(
+    auths: &'a BTreeMap<String, Arc<Auth>>,
+    name: &HeaderName,
+) -> Option<&'a Auth> {
     let is_it = |identity: &HeaderName| fold(identity) == fold(name);
     let mut auths = auths.values();
     let found = auths.find(|auth| auth.identity.names().any(is_it));
@@ -87,7 +90,7 @@ pub fn owner<'a>(auths: &'a BTreeMap<String, Arc<Auth>>, name: &HeaderName) -> O
 }
 
 /// What an `identity` names is stripped from clients: nothing else can be read from it.
-pub fn refuse_stripped(
+pub(crate) fn refuse_stripped(
     root: &Table<'_>,
     auths: &BTreeMap<String, Arc<Auth>>,
     rollouts: &BTreeMap<String, Arc<Rollout>>,

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api_key::ApiKey;
+pub(crate) use api_key::ApiKey;
 pub use forward::Forward;
-pub use headers::{Csrf, IdentityHeaders};
+pub(crate) use headers::Csrf;
+pub use headers::IdentityHeaders;
 pub use jwt::{Jwt, KeySource};
 pub use place::CredentialSource;
-pub use public_key::PublicKey;
+pub(crate) use public_key::PublicKey;
 
 pub(super) use headers::{all as identity_headers, owner, refuse_stripped};
 
@@ -55,18 +56,18 @@ pub enum AuthKind {
 
 /// Where an authority's answer names the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping<'a> {
+pub(crate) struct Mapping<'a> {
     /// The user.
-    pub user: &'a str,
+    pub(crate) user: &'a str,
     /// The tenant.
-    pub tenant: &'a str,
+    pub(crate) tenant: &'a str,
     /// The roles.
-    pub roles: &'a str,
+    pub(crate) roles: &'a str,
 }
 
 impl Auth {
     /// The claims that become user, tenant and roles.
-    pub fn mapping(&self) -> Mapping<'_> {
+    pub(crate) fn mapping(&self) -> Mapping<'_> {
         match &self.kind {
             AuthKind::Jwt(jwt) => Mapping {
                 user: &jwt.user,
@@ -87,7 +88,7 @@ impl Auth {
     }
 
     /// How often live connections are checked again; `None` where a token says how long it holds.
-    pub fn recheck(&self) -> Option<Duration> {
+    pub(crate) fn recheck(&self) -> Option<Duration> {
         match &self.kind {
             AuthKind::Forward(forward) => Some(forward.recheck),
             AuthKind::Jwt(_) | AuthKind::ApiKey(_) => None,
@@ -95,12 +96,12 @@ impl Auth {
     }
 
     /// Whether a ticket may stand for a credential of this kind.
-    pub fn takes_tickets(&self) -> bool {
+    pub(crate) fn takes_tickets(&self) -> bool {
         self.from.contains(&CredentialSource::Ticket)
     }
 
     /// How long live connections stay after their user was last verified, while the authority is unreachable.
-    pub fn good_for(&self) -> Option<Duration> {
+    pub(crate) fn good_for(&self) -> Option<Duration> {
         match &self.kind {
             AuthKind::Forward(forward) => Some(forward.good_for()),
             AuthKind::Jwt(_) | AuthKind::ApiKey(_) => None,

@@ -10,9 +10,9 @@ use crate::config::parser::pem::Pem;
 #[derive(Clone)]
 pub struct PublicKey {
     /// Ready to verify with.
-    pub key: DecodingKey,
+    pub(crate) key: DecodingKey,
     /// SHA-256 of the PEM text.
-    pub print: [u8; 32],
+    pub(crate) print: [u8; 32],
 }
 
 impl PublicKey {

@@ -8,11 +8,11 @@ use super::problem::Wrong;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin<'t> {
     /// `http` or `https`.
-    pub scheme: &'t str,
+    pub(crate) scheme: &'t str,
     /// As in a URL.
-    pub host: &'t str,
+    pub(crate) host: &'t str,
     /// Explicit, or the scheme's default.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// `http://host[:port]` or `https://host[:port]`, in lower case.

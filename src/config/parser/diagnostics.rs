@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use super::placeholder::Env;
 use super::problem::{Problem, Severity};
@@ -12,11 +11,11 @@ use super::value::Value;
 /// One reading of one file.
 pub(crate) struct Diagnostics<'a> {
     /// The file as it was named.
-    pub file: &'a str,
+    pub(crate) file: &'a str,
     /// Its text.
-    pub text: &'a str,
+    pub(crate) text: &'a str,
     /// Where placeholders are filled in from.
-    pub world: Env<'a>,
+    pub(crate) world: Env<'a>,
     /// Where each line starts.
     lines: Vec<usize>,
     notes: RefCell<Notes>,
@@ -26,13 +25,11 @@ pub(crate) struct Diagnostics<'a> {
 #[derive(Default)]
 pub(crate) struct Notes {
     /// In no order yet.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// In reading order.
-    pub values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// Literal secrets, bytes of the file.
-    pub secrets: Vec<Range<usize>>,
-    /// Named by `${file:…}`.
-    pub files: BTreeSet<PathBuf>,
+    pub(crate) secrets: Vec<Range<usize>>,
     /// Lines whose syntax is broken: what stands behind the first one cannot be judged.
     broken: BTreeSet<usize>,
     /// A table stands twice, so what the file says is not known whole.
@@ -43,7 +40,7 @@ pub(crate) struct Notes {
 
 impl<'a> Diagnostics<'a> {
     /// A desk with nothing on it.
-    pub fn new(file: &'a str, text: &'a str, world: Env<'a>) -> Self {
+    pub(crate) fn new(file: &'a str, text: &'a str, world: Env<'a>) -> Self {
         let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         Diagnostics {
             file,
@@ -55,24 +52,30 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Looks at every value that was noted so far.
-    pub fn each_value(&self, mut look: impl FnMut(&Value)) {
+    pub(crate) fn each_value(&self, mut look: impl FnMut(&Value)) {
         self.notes.borrow().values.iter().for_each(&mut look);
     }
 
     /// Everything that was noted.
-    pub fn clear(self) -> Notes {
+    pub(crate) fn clear(self) -> Notes {
         self.notes.into_inner()
     }
 
     /// A mistake at a byte of the file.
-    pub fn error(&self, place: usize, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn error(
+        &self,
+        place: usize,
+        key: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         if !self.is_behind_break(place) {
             self.report(Severity::Error, place, key, what.into(), mend.into());
         }
     }
 
     /// A mistake that is made by what the file does *not* say: counts only in a file whose syntax is whole.
-    pub fn absent(
+    pub(crate) fn absent(
         &self,
         place: usize,
         key: &str,
@@ -85,13 +88,13 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Whether what the file does not say is known.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let notes = self.notes.borrow();
         notes.broken.is_empty() && !notes.is_torn
     }
 
     /// A key, or a table, that stands twice: the rest can be judged.
-    pub fn twice(&self, place: usize, what: String) {
+    pub(crate) fn twice(&self, place: usize, what: String) {
         let start = self.text.get(..place).and_then(|text| text.rfind('\n'));
         let line = self.text.get(start.map_or(0, |at| at + 1)..);
         if line.is_some_and(|line| line.trim_start().starts_with('[')) {
@@ -102,18 +105,18 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Something is there, and it was reported that it cannot be read.
-    pub fn spoil(&self, path: String) {
+    pub(crate) fn spoil(&self, path: String) {
         self.notes.borrow_mut().spoiled.insert(path);
     }
 
     /// Whether `[kind.NAME]` may be there.
-    pub fn is_spoiled(&self, kind: &str, name: &str) -> bool {
+    pub(crate) fn is_spoiled(&self, kind: &str, name: &str) -> bool {
         let spoiled = &self.notes.borrow().spoiled;
         spoiled.contains(kind) || spoiled.contains(&format!("{kind}.{name}"))
     }
 
     /// Something to know that refuses nothing.
-    pub fn warning(
+    pub(crate) fn warning(
         &self,
         place: usize,
         key: &str,
@@ -126,7 +129,7 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Broken TOML; the first complaint about a line is the one that helps.
-    pub fn syntax(&self, place: usize, what: &str) {
+    pub(crate) fn syntax(&self, place: usize, what: &str) {
         let line = self.position(place).0;
         let (what, fix) = in_plain_words(what);
         let message = |problem: &Problem| problem.key == "syntax" && problem.message == what;
@@ -142,13 +145,13 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Whether the file is refused already.
-    pub fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         self.notes.borrow().problems.iter().any(is_error)
     }
 
     /// What is read, and whether that was without a mistake: what follows from it need not be one too.
-    pub fn judged<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+    pub(crate) fn judged<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
         let errors = || {
             let is_error = |problem: &&Problem| problem.severity == Severity::Error;
             self.notes.borrow().problems.iter().filter(is_error).count()
@@ -159,22 +162,17 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// The value of a key.
-    pub fn note(&self, value: Value) {
+    pub(crate) fn note(&self, value: Value) {
         self.notes.borrow_mut().values.push(value);
     }
 
     /// A literal secret.
-    pub fn hide(&self, span: Range<usize>) {
+    pub(crate) fn hide(&self, span: Range<usize>) {
         self.notes.borrow_mut().secrets.push(span);
     }
 
-    /// Files that the configuration depends on.
-    pub fn watch(&self, files: impl Iterator<Item = PathBuf>) {
-        self.notes.borrow_mut().files.extend(files);
-    }
-
     /// Line and column (in characters) of a byte, from 1.
-    pub fn position(&self, place: usize) -> (usize, usize) {
+    pub(crate) fn position(&self, place: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= place);
         let start = self.lines.get(line.saturating_sub(1)).copied();
         let before = self.text.get(start.unwrap_or(0)..place).unwrap_or_default();

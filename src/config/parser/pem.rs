@@ -17,16 +17,16 @@ pub(crate) struct Pem<'a> {
     /// As problems name it.
     subject: String,
     /// Where it is; relative paths start at the configuration file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// All that it holds.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 const BEGINNING: &str = "-----BEGIN";
 
 impl<'a> Pem<'a> {
     /// As [`Pem::read`], and the string may be the PEM text itself.
-    pub fn read_or_text(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
+    pub(crate) fn read_or_text(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
         match &node.form {
             Form::Text(text) if text.text.contains(BEGINNING) => Some(Pem {
                 desk,
@@ -44,7 +44,7 @@ impl<'a> Pem<'a> {
     }
 
     /// Reads the file that a string names; `None` (reported) where there is none.
-    pub fn read(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
+    pub(crate) fn read(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
         let Form::Text(text) = &node.form else {
             scalar::refuse_kind(desk, node, "a string");
             return None;
@@ -61,7 +61,6 @@ impl<'a> Pem<'a> {
             return None;
         }
         let path = desk.world.folder.join(&text.text);
-        desk.watch(std::iter::once(path.clone()));
         let pem = |text| Pem {
             desk,
             node,
@@ -95,21 +94,21 @@ impl<'a> Pem<'a> {
     }
 
     /// Reports what is wrong with the file.
-    pub fn refuse(&self, what: &str, mend: &str) {
+    pub(crate) fn refuse(&self, what: &str, mend: &str) {
         let what = format!("{} {what}", self.subject);
         self.desk
             .error(self.node.span.start, &self.node.key, what, mend);
     }
 
     /// Reports what is to be known about the file.
-    pub fn warn(&self, what: &str, mend: &str) {
+    pub(crate) fn warn(&self, what: &str, mend: &str) {
         let what = format!("{} {what}", self.subject);
         self.desk
             .warning(self.node.span.start, &self.node.key, what, mend);
     }
 
     /// Its certificates, in their order; at least one.
-    pub fn certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
+    pub(crate) fn certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
         let found: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(self.text.as_bytes()).collect();
         match found {
@@ -128,7 +127,7 @@ impl<'a> Pem<'a> {
     }
 
     /// Its first private key.
-    pub fn private_key(&self) -> Option<PrivateKeyDer<'static>> {
+    pub(crate) fn private_key(&self) -> Option<PrivateKeyDer<'static>> {
         let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
         if is_encrypted.iter().any(|mark| self.text.contains(mark)) {
             self.refuse(
@@ -155,7 +154,7 @@ impl<'a> Pem<'a> {
     }
 
     /// Its first public key.
-    pub fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    pub(crate) fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
         let holds = |mark: &str| self.text.contains(mark);
         match SubjectPublicKeyInfoDer::from_pem_slice(self.text.as_bytes()) {
             _ if holds("PRIVATE KEY-----") => self.refuse(

@@ -9,11 +9,11 @@ use super::problem::Wrong;
 #[derive(Clone, Copy)]
 pub(crate) struct Env<'a> {
     /// An environment variable.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     /// A file's whole text.
-    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    pub(crate) read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// What relative paths start from.
-    pub folder: &'a Path,
+    pub(crate) folder: &'a Path,
 }
 
 /// Where a part of a value came from.
@@ -27,13 +27,13 @@ pub(crate) enum Origin {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     /// As it stands in the file: what problems may quote.
-    pub raw: String,
+    pub(crate) raw: String,
     /// Filled in: possibly a secret.
-    pub text: String,
+    pub(crate) text: String,
     /// Of the first placeholder whose value was not its own default.
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// One placeholder and nothing else: may stand for a number or a boolean.
-    pub alone: bool,
+    pub(crate) alone: bool,
 }
 
 /// Fills in every placeholder.
@@ -68,14 +68,6 @@ pub(crate) fn expand(raw: &str, world: Env<'_>) -> Result<Text, Wrong> {
         origin,
         alone: is_alone(raw),
     })
-}
-
-/// Files named by `${file:…}` in a string.
-pub(crate) fn files<'r>(raw: &'r str, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'r> {
-    let folder = folder.to_owned();
-    raw.split("${file:")
-        .skip(1)
-        .filter_map(move |part| Some(folder.join(part.split_once('}')?.0)))
 }
 
 fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<Origin>), Wrong> {
@@ -171,8 +163,6 @@ mod tests {
         assert!(!mixed.alone);
         assert_eq!(mixed.origin, Some(Origin::File("/run/s".into())));
         assert_eq!(fill("${NONE:-x}").expect("default").origin, None);
-        let named: Vec<_> = files("${file:/a}-${file:b}", Path::new("/etc")).collect();
-        assert_eq!(named, [PathBuf::from("/a"), PathBuf::from("/etc/b")]);
     }
 
     #[test]

@@ -11,26 +11,26 @@ use serde::Serialize;
 #[schemars(rename = "FileProblem")]
 pub struct Problem {
     /// Whether the file is refused for it.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The file as it was named.
-    pub file: String,
+    pub(crate) file: String,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
     /// Dotted path (`route.3.path`); `syntax` where the TOML itself is broken, `file` where it cannot be read.
-    pub key: String,
+    pub(crate) key: String,
     /// What is wrong; never a secret.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 /// Whether the file can be used with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The file is refused.
     Error,
     /// The file is accepted.
@@ -57,18 +57,21 @@ impl fmt::Display for Problem {
 /// made for this value may repeat a part of it, so they are owned, and fixed words are not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    pub what: Cow<'static, str>,
-    pub mend: Cow<'static, str>,
+    pub(crate) what: Cow<'static, str>,
+    pub(crate) mend: Cow<'static, str>,
 }
 
 impl Wrong {
-    pub fn new(what: impl Into<Cow<'static, str>>, mend: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(
+        what: impl Into<Cow<'static, str>>,
+        mend: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let (what, mend) = (what.into(), mend.into());
         Wrong { what, mend }
     }
 
     /// The same in words that repeat nothing of the value.
-    pub fn discreet(self) -> Self {
+    pub(crate) fn discreet(self) -> Self {
         match (&self.what, &self.mend) {
             (Cow::Borrowed(_), Cow::Borrowed(_)) => self,
             (Cow::Borrowed(what), _) => Wrong::new(*what, "compare it with docs/configuration.md"),

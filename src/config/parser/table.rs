@@ -17,11 +17,11 @@ use super::{scalar, units};
 
 /// See the page's head.
 pub(crate) struct Table<'a> {
-    pub desk: &'a Diagnostics<'a>,
+    pub(crate) desk: &'a Diagnostics<'a>,
     /// Dotted path; empty for the whole file.
-    pub key: String,
+    pub(crate) key: String,
     /// Where its header stands.
-    pub place: usize,
+    pub(crate) place: usize,
     entries: Option<&'a BTreeMap<String, Entry>>,
     asked: RefCell<Vec<&'static str>>,
     is_left: Cell<bool>,
@@ -29,7 +29,7 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// Reads a node as a table; `None` (reported) where it is something else.
-    pub fn read<T>(
+    pub(crate) fn read<T>(
         desk: &'a Diagnostics<'a>,
         node: &'a Node,
         read: impl FnOnce(&Table<'a>) -> T,
@@ -45,7 +45,7 @@ impl<'a> Table<'a> {
     }
 
     /// A node's keys, none where it is no table. Keys that no reader asks for are not reported.
-    pub fn of(desk: &'a Diagnostics<'a>, node: &'a Node) -> Table<'a> {
+    pub(crate) fn of(desk: &'a Diagnostics<'a>, node: &'a Node) -> Table<'a> {
         let entries = match &node.form {
             Form::Table(entries) => Some(entries),
             _ => None,
@@ -61,7 +61,7 @@ impl<'a> Table<'a> {
     }
 
     /// The dotted path of one of its keys.
-    pub fn path(&self, key: &str) -> String {
+    pub(crate) fn path(&self, key: &str) -> String {
         match self.key.as_str() {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
@@ -69,47 +69,47 @@ impl<'a> Table<'a> {
     }
 
     /// Whether the file says anything about a key.
-    pub fn says(&self, key: &str) -> bool {
+    pub(crate) fn says(&self, key: &str) -> bool {
         self.peek(key).is_some()
     }
 
     /// Whether the file says anything about any of some keys.
-    pub fn says_any(&self, keys: &[&str]) -> bool {
+    pub(crate) fn says_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.says(key))
     }
 
     /// A mistake in the value of a key, or in its absence.
-    pub fn error(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn error(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
         self.desk
             .error(self.place_of(key), &self.path(key), what, mend);
     }
 
     /// As [`Table::error`], for what refuses nothing.
-    pub fn warning(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn warning(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
         self.desk
             .warning(self.place_of(key), &self.path(key), what, mend);
     }
 
     /// The raw value of a key, for readers of values with several shapes.
-    pub fn node(&self, key: &'static str) -> Option<&'a Node> {
+    pub(crate) fn node(&self, key: &'static str) -> Option<&'a Node> {
         self.asked.borrow_mut().push(key);
         Some(&self.peek(key)?.node)
     }
 
     /// Notes the value of a key that was read by hand.
-    pub fn note(&self, key: &str, node: Option<&Node>, default: Json) {
+    pub(crate) fn note(&self, key: &str, node: Option<&Node>, default: Json) {
         self.record(key, node, node.map_or(default, Node::json));
     }
 
     /// A table of its own, read as an empty one where it is absent.
-    pub fn table<T>(&self, key: &'static str, read: impl Fn(&Table<'a>) -> T) -> T {
+    pub(crate) fn table<T>(&self, key: &'static str, read: impl Fn(&Table<'a>) -> T) -> T {
         let node = self.node(key);
         node.and_then(|node| Table::read(self.desk, node, &read))
             .unwrap_or_else(|| read(&self.empty(key)))
     }
 
     /// A table that stands for one the file does not have.
-    pub fn empty(&self, key: &str) -> Table<'a> {
+    pub(crate) fn empty(&self, key: &str) -> Table<'a> {
         Table {
             desk: self.desk,
             key: self.path(key),
@@ -121,12 +121,12 @@ impl<'a> Table<'a> {
     }
 
     /// Nothing can be said about the rest of its keys.
-    pub fn leave_unread(&self) {
+    pub(crate) fn leave_unread(&self) {
         self.is_left.set(true);
     }
 
     /// A table of its own that may be absent.
-    pub fn optional_table<T>(
+    pub(crate) fn optional_table<T>(
         &self,
         key: &'static str,
         read: impl Fn(&Table<'a>) -> T,
@@ -139,7 +139,7 @@ impl<'a> Table<'a> {
     }
 
     /// `[key.NAME]`: every table under a key, by name.
-    pub fn named<T>(
+    pub(crate) fn named<T>(
         &self,
         key: &'static str,
         read: impl Fn(&Table<'a>, &str) -> T,
@@ -175,7 +175,7 @@ impl<'a> Table<'a> {
     }
 
     /// `[[key]]`: every table of a list, with its index.
-    pub fn tables<T>(
+    pub(crate) fn tables<T>(
         &self,
         key: &'static str,
         read: impl Fn(&Table<'a>, usize) -> Option<T>,
@@ -192,7 +192,7 @@ impl<'a> Table<'a> {
     }
 
     /// Keys that belong to another kind of the same thing.
-    pub fn refuse_elsewhere<const N: usize>(
+    pub(crate) fn refuse_elsewhere<const N: usize>(
         &self,
         keys: [&'static str; N],
         what: &str,
@@ -204,7 +204,7 @@ impl<'a> Table<'a> {
     }
 
     /// Keys of later versions that protect something: silence would be a false promise.
-    pub fn refuse_later<const N: usize>(&self, keys: [&'static str; N], purpose: &str) {
+    pub(crate) fn refuse_later<const N: usize>(&self, keys: [&'static str; N], purpose: &str) {
         for (key, entry) in self.present(keys) {
             let what = format!("is not supported by this version: {purpose}");
             self.desk
@@ -213,7 +213,7 @@ impl<'a> Table<'a> {
     }
 
     /// Keys of later versions that only tune.
-    pub fn ignore_later<const N: usize>(&self, keys: [&'static str; N]) {
+    pub(crate) fn ignore_later<const N: usize>(&self, keys: [&'static str; N]) {
         for (key, entry) in self.present(keys) {
             let (what, mend) = (
                 "has no effect in this version",
@@ -234,13 +234,13 @@ impl<'a> Table<'a> {
     }
 
     /// Where the value of a key stands, or else the table.
-    pub fn place_of(&self, key: &str) -> usize {
+    pub(crate) fn place_of(&self, key: &str) -> usize {
         self.peek(key)
             .map_or(self.place, |entry| entry.node.span.start)
     }
 
     /// A key, or one inside tables of its own (`replay.age`).
-    pub fn peek(&self, key: &str) -> Option<&'a Entry> {
+    pub(crate) fn peek(&self, key: &str) -> Option<&'a Entry> {
         let (mut entries, mut key) = (self.entries?, key);
         while let Some((outer, inner)) = key.split_once('.') {
             let Form::Table(within) = &entries.get(outer)?.node.form else {
@@ -252,7 +252,7 @@ impl<'a> Table<'a> {
     }
 
     /// Notes a value as it is to be shown.
-    pub fn record(&self, key: &str, node: Option<&Node>, value: Json) {
+    pub(crate) fn record(&self, key: &str, node: Option<&Node>, value: Json) {
         let origin = node.and_then(Node::origin);
         let source = match (node, origin) {
             (_, Some(Origin::Env(name))) => format!("env:{name}"),

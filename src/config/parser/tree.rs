@@ -15,11 +15,11 @@ use super::problem::Wrong;
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Dotted path.
-    pub key: String,
+    pub(crate) key: String,
     /// Bytes of the file.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// What it is.
-    pub form: Form,
+    pub(crate) form: Form,
 }
 
 /// See [`Node::form`].
@@ -40,14 +40,14 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// Where the key stands.
-    pub place: usize,
+    pub(crate) place: usize,
     /// Its value.
-    pub node: Node,
+    pub(crate) node: Node,
 }
 
 impl Node {
     /// "a string", "a table" …
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.form {
             Form::Text(_) => "a string",
             Form::Integer(_) => "a whole number",
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// A string, placeholders filled in.
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.form {
             Form::Text(text) => Some(&text.text),
             _ => None,
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// The value as JSON, placeholders filled in.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         match &self.form {
             Form::Text(text) => json!(text.text),
             Form::Integer(number) => json!(number),
@@ -86,7 +86,7 @@ impl Node {
     }
 
     /// Where its first placeholder was filled in from.
-    pub fn origin(&self) -> Option<&Origin> {
+    pub(crate) fn origin(&self) -> Option<&Origin> {
         match &self.form {
             Form::Text(text) => text.origin.as_ref(),
             Form::List(items) => items.iter().find_map(Node::origin),
@@ -136,13 +136,10 @@ fn node(desk: &Diagnostics<'_>, key: String, value: &Spanned<DeValue<'_>>) -> No
         Form::Failed
     };
     let form = match value.get_ref() {
-        DeValue::String(raw) => {
-            desk.watch(placeholder::files(raw, desk.world.folder));
-            match placeholder::expand(raw, desk.world) {
-                Ok(text) => Form::Text(text),
-                Err(wrong) => failed(wrong),
-            }
-        }
+        DeValue::String(raw) => match placeholder::expand(raw, desk.world) {
+            Ok(text) => Form::Text(text),
+            Err(wrong) => failed(wrong),
+        },
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Form::Integer(number),
             Err(_) => failed(Wrong::new("is too large a number", "write a smaller one")),

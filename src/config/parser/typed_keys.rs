@@ -15,7 +15,7 @@ use crate::config::parser::secret::Secret;
 
 impl Table<'_> {
     /// A string.
-    pub fn text<T>(
+    pub(crate) fn text<T>(
         &self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, Wrong>,
@@ -26,7 +26,7 @@ impl Table<'_> {
     }
 
     /// A string that must be there.
-    pub fn required<T>(
+    pub(crate) fn required<T>(
         &self,
         key: &'static str,
         example: &str,
@@ -37,7 +37,7 @@ impl Table<'_> {
     }
 
     /// Reports the absence of a key.
-    pub fn demand(&self, key: &str, example: &str) {
+    pub(crate) fn demand(&self, key: &str, example: &str) {
         if !self.says(key) {
             let mend = format!("write one, such as `{key} = {example}`");
             self.desk
@@ -46,7 +46,7 @@ impl Table<'_> {
     }
 
     /// A string with a default that is written like it.
-    pub fn text_or<T: Default>(
+    pub(crate) fn text_or<T: Default>(
         &self,
         key: &'static str,
         default: &str,
@@ -60,7 +60,7 @@ impl Table<'_> {
     }
 
     /// What a name stands for, among `[kind.NAME]`.
-    pub fn reference<T>(
+    pub(crate) fn reference<T>(
         &self,
         key: &'static str,
         kind: &str,
@@ -72,7 +72,7 @@ impl Table<'_> {
     }
 
     /// What one name stands for, or each of a list; an empty list where the key is absent.
-    pub fn references<T>(
+    pub(crate) fn references<T>(
         &self,
         key: &'static str,
         kind: &str,
@@ -121,7 +121,7 @@ impl Table<'_> {
     }
 
     /// A table of strings, by name.
-    pub fn pairs<T>(
+    pub(crate) fn pairs<T>(
         &self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, Wrong>,
@@ -142,7 +142,7 @@ impl Table<'_> {
     }
 
     /// Reports a list that holds nothing.
-    pub fn refuse_empty(&self, key: &str, example: &str) {
+    pub(crate) fn refuse_empty(&self, key: &str, example: &str) {
         let form = self.peek(key).map(|entry| &entry.node.form);
         if matches!(form, Some(Form::List(items)) if items.is_empty()) {
             self.error(
@@ -154,14 +154,18 @@ impl Table<'_> {
     }
 
     /// A list of strings; an empty one where the key is absent.
-    pub fn texts<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {
+    pub(crate) fn texts<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
         let node = self.node(key);
         self.note(key, node, json!([]));
         node.map_or(Vec::new(), |node| scalar::texts(self.desk, node, parse))
     }
 
     /// A list of strings with a default that is written like it.
-    pub fn texts_or<T>(
+    pub(crate) fn texts_or<T>(
         &self,
         key: &'static str,
         default: &[&str],
@@ -176,22 +180,22 @@ impl Table<'_> {
     }
 
     /// A string above: `"250ms"`, `"5s"`, `"7d"`; never zero.
-    pub fn duration(&self, key: &'static str, default: &str) -> Duration {
+    pub(crate) fn duration(&self, key: &'static str, default: &str) -> Duration {
         self.text_or(key, default, units::duration)
     }
 
     /// As [`Table::duration`], and zero means at once.
-    pub fn window(&self, key: &'static str, default: &str) -> Duration {
+    pub(crate) fn window(&self, key: &'static str, default: &str) -> Duration {
         self.text_or(key, default, units::window)
     }
 
     /// `"64KiB"`, `"1MiB"`; never zero.
-    pub fn size(&self, key: &'static str, default: &str) -> usize {
+    pub(crate) fn size(&self, key: &'static str, default: &str) -> usize {
         self.text_or(key, default, units::size)
     }
 
     /// A whole number.
-    pub fn integer(
+    pub(crate) fn integer(
         &self,
         key: &'static str,
         default: usize,
@@ -201,7 +205,7 @@ impl Table<'_> {
     }
 
     /// A whole number that may be absent.
-    pub fn optional_integer(
+    pub(crate) fn optional_integer(
         &self,
         key: &'static str,
         range: RangeInclusive<usize>,
@@ -210,7 +214,12 @@ impl Table<'_> {
     }
 
     /// A number.
-    pub fn number(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> f64 {
+    pub(crate) fn number(
+        &self,
+        key: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+    ) -> f64 {
         let node = self.node(key);
         let read = node.and_then(|node| scalar::number(self.desk, node, &range));
         // Whole numbers are shown without a fraction, as they are written.
@@ -223,7 +232,7 @@ impl Table<'_> {
     }
 
     /// A boolean.
-    pub fn switch(&self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn switch(&self, key: &'static str, default: bool) -> bool {
         let node = self.node(key);
         let read = node.and_then(|node| scalar::switch(self.desk, node));
         self.record(key, node, json!(read.unwrap_or(default)));
@@ -231,7 +240,11 @@ impl Table<'_> {
     }
 
     /// One of some words; the first is the default.
-    pub fn word<T: Clone, const N: usize>(&self, key: &'static str, words: [(&str, T); N]) -> T {
+    pub(crate) fn word<T: Clone, const N: usize>(
+        &self,
+        key: &'static str,
+        words: [(&str, T); N],
+    ) -> T {
         let node = self.node(key);
         self.note(key, node, json!(words[0].0));
         node.and_then(|node| scalar::text(self.desk, node, |text| units::word(text, &words)))
@@ -239,7 +252,7 @@ impl Table<'_> {
     }
 
     /// `percent`, in thousandths.
-    pub fn percent(&self, default: f64) -> u32 {
+    pub(crate) fn percent(&self, default: f64) -> u32 {
         let percent = self.number("percent", default, 0.0..=100.0);
         units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
             self.error("percent", what, mend);
@@ -248,7 +261,7 @@ impl Table<'_> {
     }
 
     /// A string that is shown nowhere.
-    pub fn secret(&self, key: &'static str) -> Option<Secret> {
+    pub(crate) fn secret(&self, key: &'static str) -> Option<Secret> {
         let node = self.node(key);
         let shown = node.map_or(Json::Null, |_| json!("***"));
         self.record(key, node, shown);

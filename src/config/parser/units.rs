@@ -291,7 +291,7 @@ pub(crate) fn is_of_the_sidecar(name: &HeaderName) -> bool {
 }
 
 /// Lower case.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

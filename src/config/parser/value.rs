@@ -4,11 +4,11 @@ use serde::Serialize;
 /// One key as `config show` lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "ConfigValue")]
-pub struct Value {
+pub(crate) struct Value {
     /// Dotted path (`rollout.web.percent`, `route.3.path`).
-    pub key: String,
+    pub(crate) key: String,
     /// As it would be written in the file; secrets are `***`, what is not set is null.
-    pub value: serde_json::Value,
+    pub(crate) value: serde_json::Value,
     /// `file:LINE:COLUMN`, `env:NAME`, `secret-file:PATH` or `default`.
-    pub source: String,
+    pub(crate) source: String,
 }

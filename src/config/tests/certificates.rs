@@ -23,7 +23,7 @@ struct World {
 }
 
 /// What stands in a file of `/etc/crossfade`.
-pub fn file(path: &str) -> io::Result<String> {
+pub(crate) fn file(path: &str) -> io::Result<String> {
     static WORLD: OnceLock<World> = OnceLock::new();
     let World {
         tls,

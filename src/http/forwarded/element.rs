@@ -9,18 +9,18 @@ use super::super::host::Host;
 
 /// What one proxy says of the request that came to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Element {
+pub(crate) struct Element {
     /// The address that it came from; `None` where that is hidden.
-    pub ip: Option<IpAddr>,
+    pub(crate) ip: Option<IpAddr>,
     /// The host that it asked for.
-    pub host: Option<Host>,
+    pub(crate) host: Option<Host>,
     /// `http` or `https`.
-    pub proto: Option<&'static str>,
+    pub(crate) proto: Option<&'static str>,
 }
 
 impl Element {
     /// Whether it says nothing else of what was asked for.
-    pub fn agrees(&self, host: &Host, proto: &str) -> bool {
+    pub(crate) fn agrees(&self, host: &Host, proto: &str) -> bool {
         self.host
             .as_ref()
             .is_none_or(|told| told.value == host.value)
@@ -29,7 +29,7 @@ impl Element {
 }
 
 /// All of them; none where one breaks the grammar: what the others say is then not known either.
-pub fn read(headers: &HeaderMap) -> Vec<Element> {
+pub(crate) fn read(headers: &HeaderMap) -> Vec<Element> {
     let lines = headers.get_all(FORWARDED).iter();
     let elements: Option<Vec<Vec<Element>>> = lines.map(line).collect();
     elements.unwrap_or_default().concat()

@@ -12,19 +12,19 @@ const KEPT: usize = 4096;
 
 /// Stands in for the beginning of what an engine writes: as many bytes, other letters.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     head: Vec<u8>,
     sent: usize,
 }
 
 impl Outgoing {
     /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.head.is_empty()
     }
 
     /// Begins with the head at the beginning of `pieces`. Where none is, they stay as they are.
-    pub fn begin(&mut self, pieces: &[IoSlice<'_>], spelling: &Spelling) {
+    pub(crate) fn begin(&mut self, pieces: &[IoSlice<'_>], spelling: &Spelling) {
         if !self.is_idle() {
             // A head before this one is still on its way.
             return;
@@ -39,7 +39,7 @@ impl Outgoing {
     }
 
     /// Writes what an engine wants to have written.
-    pub fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         pieces: &[IoSlice<'_>],
         write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,

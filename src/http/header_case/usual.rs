@@ -33,7 +33,7 @@ const fn unusual(length: usize) -> &'static [&'static str] {
 }
 
 /// How a name is spelled that is not in Title-Case where it came without a spelling.
-pub fn usual(name: &[u8]) -> Option<&'static str> {
+pub(crate) fn usual(name: &[u8]) -> Option<&'static str> {
     let mut unusual = unusual(name.len()).iter();
     unusual
         .find(|known| known.as_bytes().eq_ignore_ascii_case(name))

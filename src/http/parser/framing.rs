@@ -18,16 +18,16 @@ pub(super) struct Head {
     is_chunked: bool,
     names_websocket: bool,
     /// How its names are spelled.
-    pub spelling: Spelling,
+    pub(crate) spelling: Spelling,
 }
 
 /// A request line whose target had to be escaped.
 #[derive(Debug)]
-pub struct Rewritten {
+pub(crate) struct Rewritten {
     /// How long the line was that came, with its line end.
-    pub was: usize,
+    pub(crate) was: usize,
     /// What stands for it, likewise.
-    pub line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
 }
 
 /// Where the body ends.

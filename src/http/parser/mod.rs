@@ -10,7 +10,7 @@ pub mod response;
 
 use super::RequestViolation;
 use super::header_case::Spelling;
-pub use framing::Rewritten;
+pub(crate) use framing::Rewritten;
 use framing::{Ended, Head, Line};
 
 /// Longest request target that the engine can hold, whatever a head may take.
@@ -41,7 +41,7 @@ pub struct Scanned {
     /// The rule that the input broke; it has no future then.
     pub fault: Option<RequestViolation>,
     /// Whether it was broken behind a head that is clear.
-    pub in_body: bool,
+    pub(crate) in_body: bool,
 }
 
 /// Where in a connection's life the next byte stands.
@@ -109,20 +109,20 @@ impl Scanner {
     }
 
     /// The handshake was not granted: HTTP goes on.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         if self.at == At::Paused {
             self.at = At::RequestLine;
         }
     }
 
     /// How the names of the last head are spelled, where that is not as usual.
-    pub fn spelling(&mut self) -> Option<Spelling> {
+    pub(crate) fn spelling(&mut self) -> Option<Spelling> {
         let spelling = std::mem::take(&mut self.head.spelling);
         (!spelling.is_empty()).then_some(spelling)
     }
 
     /// Where the last [`Scanned::head`] was completed: the line that stands for its request line, if it may not stay.
-    pub fn take_rewritten(&mut self) -> Option<Box<Rewritten>> {
+    pub(crate) fn take_rewritten(&mut self) -> Option<Box<Rewritten>> {
         self.head.rewritten.take()
     }
 

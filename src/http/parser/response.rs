@@ -14,7 +14,7 @@ use super::super::header_case::Spelling;
 use super::framing::{Ended, Line};
 use super::{RequestViolation, framing as field, take};
 use head::Head;
-pub use head::Told;
+pub(crate) use head::Told;
 
 /// What the head of one answer, or its trailers, may take.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub enum ResponseViolation {
 
 impl ResponseViolation {
     /// What to write in the log.
-    pub fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             ResponseViolation::StatusLine => "its status line is none",
             ResponseViolation::Shape(RequestViolation::LineEnd) => {
@@ -160,7 +160,7 @@ impl Answers {
     }
 
     /// Whether the answer under way has no other end than the connection's.
-    pub fn ends_with_connection(&self) -> bool {
+    pub(crate) fn ends_with_connection(&self) -> bool {
         self.at == At::Open
     }
 
@@ -196,7 +196,7 @@ impl Answers {
     }
 
     /// What the last head says beside what the engine makes of it, where that is anything.
-    pub fn told(&mut self) -> Option<Told> {
+    pub(crate) fn told(&mut self) -> Option<Told> {
         let told = std::mem::take(&mut self.told);
         (told != Told::default()).then_some(told)
     }

@@ -9,47 +9,47 @@ use crate::event::{Data, Draft, Event, Kind, Position};
 
 /// See the module.
 #[derive(Default)]
-pub struct Document {
+pub(crate) struct Document {
     newest: Option<(Data, Instant)>,
     /// Counts documents.
     version: u64,
     /// The document at the head, made when first asked for.
     snapshot: Option<Arc<Event>>,
     /// The newest entry that is a snapshot, 0 for none.
-    pub last_snapshot: u64,
+    pub(crate) last_snapshot: u64,
 }
 
 impl Document {
     /// Another one; whether it is the first.
-    pub fn set(&mut self, data: Data, at: Instant) -> bool {
+    pub(crate) fn set(&mut self, data: Data, at: Instant) -> bool {
         self.version += 1;
         self.snapshot = None;
         self.newest.replace((data, at)).is_none()
     }
 
     /// The newest, and since when it is that.
-    pub fn newest(&self) -> Option<&(Data, Instant)> {
+    pub(crate) fn newest(&self) -> Option<&(Data, Instant)> {
         self.newest.as_ref()
     }
 
     /// Counts documents.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// The head has moved on.
-    pub fn head_moved(&mut self) {
+    pub(crate) fn head_moved(&mut self) {
         self.snapshot = None;
     }
 
     /// The entry at the head shows it.
-    pub fn is_shown_by(&mut self, entry: Option<&Arc<Event>>, head: u64) {
+    pub(crate) fn is_shown_by(&mut self, entry: Option<&Arc<Event>>, head: u64) {
         self.last_snapshot = head;
         self.snapshot = entry.cloned();
     }
 
     /// The document as of this head.
-    pub fn snapshot(&mut self, ch: u32, head: Position) -> Option<Arc<Event>> {
+    pub(crate) fn snapshot(&mut self, ch: u32, head: Position) -> Option<Arc<Event>> {
         let (data, at) = self.newest.as_ref()?;
         let made = self.snapshot.get_or_insert_with(|| {
             let draft = Draft::plain(data.clone());
@@ -59,7 +59,7 @@ impl Document {
     }
 
     /// Bytes of memory that it takes where none of these entries shares it.
-    pub fn held<'e>(&self, mut entries: impl Iterator<Item = &'e Arc<Event>>) -> usize {
+    pub(crate) fn held<'e>(&self, mut entries: impl Iterator<Item = &'e Arc<Event>>) -> usize {
         let text = self.newest.as_ref().map(|(data, _)| data.bytes());
         let text = text.filter(|text| {
             let is_it = |entry: &Arc<Event>| entry.data.bytes().as_ptr() == text.as_ptr();

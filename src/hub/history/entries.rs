@@ -9,33 +9,34 @@ use crate::event::{Event, FLAT_WEIGHT};
 
 /// Bytes of memory that an entry takes beside its event's weight: the event itself, its counts, its place here, and what the allocator
 /// adds to three pieces of memory.
-pub const OVERHEAD: usize = size_of::<Event>() + size_of::<Entry>() * 3 / 2 + 64 - FLAT_WEIGHT;
+pub(crate) const OVERHEAD: usize =
+    size_of::<Event>() + size_of::<Entry>() * 3 / 2 + 64 - FLAT_WEIGHT;
 
 /// What one read hands out at most, beside its first entry: what a subscriber has taken is no longer counted here.
 const READ_BYTES: u64 = 256 * 1024;
 
-pub struct Entry {
-    pub event: Arc<Event>,
+pub(crate) struct Entry {
+    pub(crate) event: Arc<Event>,
     /// Weight of everything up to and with this entry.
     sum: u64,
     /// Readers that have everything before this entry.
-    pub readers: u32,
+    pub(crate) readers: u32,
     /// Bytes of its parsed form and encodings.
     made: u32,
 }
 
 /// A reader's place in a log.
 #[derive(Debug)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// Everything up to here counts as read.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// The log keeps what follows.
     is_held: bool,
 }
 
 impl Cursor {
     /// A place that nothing is kept for yet.
-    pub fn new(offset: u64) -> Self {
+    pub(crate) fn new(offset: u64) -> Self {
         Cursor {
             offset,
             is_held: false,
@@ -43,13 +44,13 @@ impl Cursor {
     }
 
     /// Whether the log keeps what follows, unless memory has run short.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.is_held
     }
 }
 
 /// See the module. Offsets are dense: the entry at offset `o` is `kept[o - first]`.
-pub struct Entries {
+pub(crate) struct Entries {
     kept: VecDeque<Entry>,
     /// Offset of the oldest entry; `head + 1` when there is none.
     first: u64,
@@ -63,7 +64,7 @@ pub struct Entries {
 
 impl Entries {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Entries {
             kept: VecDeque::new(),
             first: 1,
@@ -74,43 +75,43 @@ impl Entries {
     }
 
     /// Offset of the newest entry, 0 before the first.
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.first + self.kept.len() as u64 - 1
     }
 
     /// Oldest offset that is kept.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
     /// How many are kept.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.kept.len()
     }
 
     /// Everything that is kept, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Event>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Event>> {
         self.kept.iter().map(|entry| &entry.event)
     }
 
     /// The oldest entry.
-    pub fn oldest(&self) -> Option<&Entry> {
+    pub(crate) fn oldest(&self) -> Option<&Entry> {
         self.kept.front()
     }
 
     /// The entry at this offset.
-    pub fn get(&self, offset: u64) -> Option<&Arc<Event>> {
+    pub(crate) fn get(&self, offset: u64) -> Option<&Arc<Event>> {
         let index = offset.checked_sub(self.first)? as usize;
         self.kept.get(index).map(|entry| &entry.event)
     }
 
     /// Bytes of memory that all of them take.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         (self.total() - self.base) as usize + self.kept.len() * OVERHEAD + self.made
     }
 
     /// Adds the next one.
-    pub fn push(&mut self, event: Arc<Event>) {
+    pub(crate) fn push(&mut self, event: Arc<Event>) {
         let sum = self.total() + event.weight() as u64;
         let readers = std::mem::take(&mut self.at_head);
         self.kept.push_back(Entry {
@@ -122,7 +123,7 @@ impl Entries {
     }
 
     /// Takes the oldest one out.
-    pub fn pop_oldest(&mut self) -> Option<Entry> {
+    pub(crate) fn pop_oldest(&mut self) -> Option<Entry> {
         let entry = self.kept.pop_front()?;
         self.first += 1;
         self.base = entry.sum;
@@ -134,13 +135,13 @@ impl Entries {
     }
 
     /// Where none is kept, the next one is to be this. A reader that has read everything before has lost what is missing.
-    pub fn begin_at(&mut self, first: u64) {
+    pub(crate) fn begin_at(&mut self, first: u64) {
         self.first = first;
         self.at_head = 0;
     }
 
     /// What was made of this entry is kept with it from now on.
-    pub fn recount(&mut self, event: &Event) {
+    pub(crate) fn recount(&mut self, event: &Event) {
         let index = event.position.offset.checked_sub(self.first);
         let entry = index.and_then(|index| self.kept.get_mut(index as usize));
         if let Some(entry) = entry.filter(|entry| std::ptr::eq(&*entry.event, event)) {
@@ -152,7 +153,7 @@ impl Entries {
 
     /// Hands out up to `count` entries after the cursor, of [`READ_BYTES`] together where there are several, and moves it;
     /// everything where `count` is `usize::MAX`. From now on what follows is kept.
-    pub fn read(&mut self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) {
+    pub(crate) fn read(&mut self, cursor: &mut Cursor, out: &mut Vec<Arc<Event>>, count: usize) {
         let before = out.len();
         let read = (cursor.offset + 1 - self.first) as usize;
         let bytes = match count {
@@ -168,7 +169,7 @@ impl Entries {
     }
 
     /// Keeps what follows the cursor from now on, as far as it is there.
-    pub fn hold(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn hold(&mut self, cursor: &mut Cursor) {
         if cursor.is_held || self.has_lost(cursor.offset) {
             return;
         }
@@ -179,7 +180,7 @@ impl Entries {
     }
 
     /// Keeps nothing for this cursor any more.
-    pub fn let_go(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn let_go(&mut self, cursor: &mut Cursor) {
         // What was dropped has taken its readers along.
         if std::mem::take(&mut cursor.is_held)
             && let Some(readers) = self.readers_at(cursor.offset)
@@ -189,7 +190,7 @@ impl Entries {
     }
 
     /// Moves a cursor, and keeps what follows it.
-    pub fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
+    pub(crate) fn move_to(&mut self, cursor: &mut Cursor, offset: u64) {
         self.let_go(cursor);
         cursor.offset = offset;
         self.hold(cursor);
@@ -205,12 +206,12 @@ impl Entries {
     }
 
     /// Whether what follows `cursor` is no longer kept.
-    pub fn has_lost(&self, cursor: u64) -> bool {
+    pub(crate) fn has_lost(&self, cursor: u64) -> bool {
         cursor + 1 < self.first
     }
 
     /// Entries and bytes after `cursor`, as far as they are kept.
-    pub fn waiting(&self, cursor: u64) -> Queue {
+    pub(crate) fn waiting(&self, cursor: u64) -> Queue {
         let cursor = cursor.min(self.head());
         Queue {
             messages: self.head() - cursor,

@@ -10,7 +10,7 @@ use crate::hub::delivered::{Delivered, Marks, has_place};
 
 /// Where the events of a log stand, by their marks; kept only while a subscriber reads a request of its own.
 #[derive(Debug)]
-pub struct Index {
+pub(crate) struct Index {
     marks: Marks,
     readers: usize,
     /// The entries' marks, oldest first.
@@ -33,7 +33,7 @@ impl Index {
         index
     }
 
-    pub fn push(&mut self, offset: u64, event: &Event) {
+    pub(crate) fn push(&mut self, offset: u64, event: &Event) {
         let mark = has_place(event).then(|| self.marks.of(event));
         self.entries.push_back(mark);
         if let Some(mark) = mark {
@@ -44,7 +44,7 @@ impl Index {
     }
 
     /// The oldest entry goes.
-    pub fn drop_oldest(&mut self) {
+    pub(crate) fn drop_oldest(&mut self) {
         let Some(Some(mark)) = self.entries.pop_front() else {
             return;
         };
@@ -64,7 +64,7 @@ impl Index {
 
 impl History {
     /// A subscriber begins to read a request of its own; what makes the marks here.
-    pub fn index(&mut self) -> Marks {
+    pub(crate) fn index(&mut self) -> Marks {
         let fresh = || Box::new(Index::new(self.entries.first(), self.entries.iter()));
         let index = self.index.get_or_insert_with(fresh);
         index.readers += 1;
@@ -72,7 +72,7 @@ impl History {
     }
 
     /// They no longer do.
-    pub fn unindex(&mut self) {
+    pub(crate) fn unindex(&mut self) {
         if let Some(index) = &mut self.index {
             index.readers -= 1;
             if index.readers == 0 {
@@ -82,7 +82,7 @@ impl History {
     }
 
     /// Moves a cursor behind the one event with this mark; false where there is none.
-    pub fn go_to(&mut self, cursor: &mut Cursor, mark: u64) -> bool {
+    pub(crate) fn go_to(&mut self, cursor: &mut Cursor, mark: u64) -> bool {
         let found = self.index.as_ref().and_then(|index| index.find(mark));
         if let Some(offset) = found {
             self.move_to(cursor, offset);
@@ -92,7 +92,11 @@ impl History {
 
     /// Moves a cursor behind the first entry after it that its reader has read elsewhere, and returns what it has read there
     /// after that; to the head where there is none.
-    pub fn meet(&mut self, cursor: &mut Cursor, delivered: &Delivered) -> Option<VecDeque<u64>> {
+    pub(crate) fn meet(
+        &mut self,
+        cursor: &mut Cursor,
+        delivered: &Delivered,
+    ) -> Option<VecDeque<u64>> {
         let from = (cursor.offset + 1).max(self.first());
         let skip = (from - self.first()) as usize;
         let met = self.index.as_ref().and_then(|index| {

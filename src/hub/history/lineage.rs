@@ -10,11 +10,11 @@ use crate::event::{Epoch, Position};
 const UNDERWAY: u64 = 1 << 16;
 
 /// Epochs of before that are remembered, the newest. A position of an earlier one is as unknown as any foreign one.
-pub const FORMER: usize = 4;
+pub(crate) const FORMER: usize = 4;
 
 /// A writer of the log. The number counts how often another process came to lead: what came of an earlier role is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
+pub(crate) enum Writer {
     /// This process's feed.
     Feed(u32),
     /// The process that this one follows.
@@ -23,7 +23,7 @@ pub enum Writer {
 
 impl Writer {
     /// The feed that publishes in this role, or once this process has it.
-    pub fn feed(self) -> Writer {
+    pub(crate) fn feed(self) -> Writer {
         let (Writer::Feed(number) | Writer::Leader(number)) = self;
         Writer::Feed(number)
     }
@@ -31,16 +31,16 @@ impl Writer {
 
 /// A log's epoch, and those before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Epochs {
+pub(crate) struct Epochs {
     /// The epoch of what comes next. Every offset of the log may be named by it.
-    pub now: Epoch,
+    pub(crate) now: Epoch,
     /// Earlier ones, each with the last offset that it names, oldest first.
-    pub former: Vec<(Epoch, u64)>,
+    pub(crate) former: Vec<(Epoch, u64)>,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub struct Lineage {
+pub(crate) struct Lineage {
     epochs: Epochs,
     writer: Writer,
     /// The furthest position beyond the head that a client has come with while it may have been on its way.
@@ -49,7 +49,7 @@ pub struct Lineage {
 
 impl Lineage {
     /// Of a log that begins with this epoch.
-    pub fn new(epoch: Epoch) -> Self {
+    pub(crate) fn new(epoch: Epoch) -> Self {
         Lineage {
             epochs: Epochs {
                 now: epoch,
@@ -61,37 +61,37 @@ impl Lineage {
     }
 
     /// See [`Epochs`].
-    pub fn epochs(&self) -> &Epochs {
+    pub(crate) fn epochs(&self) -> &Epochs {
         &self.epochs
     }
 
     /// The epochs as the leader knows them.
-    pub fn import(&mut self, epochs: Epochs) {
+    pub(crate) fn import(&mut self, epochs: Epochs) {
         let surplus = epochs.former.len().saturating_sub(FORMER);
         self.epochs = epochs;
         self.epochs.former.drain(..surplus);
     }
 
     /// The one that may append now.
-    pub fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         self.writer
     }
 
     /// From now on another process appends.
-    pub fn follow(&mut self) {
+    pub(crate) fn follow(&mut self) {
         let (Writer::Feed(number) | Writer::Leader(number)) = self.writer;
         self.writer = Writer::Leader(number.wrapping_add(1));
         self.promised = 0;
     }
 
     /// From now on this process's feed appends, and that of the leader's time goes on.
-    pub fn lead(&mut self) {
+    pub(crate) fn lead(&mut self) {
         self.writer = self.writer.feed();
     }
 
     /// The leader is gone, and may have given positions to events that never came here: from `head` on there is another epoch.
     /// Returns the furthest of these positions that a client has come with already, if any.
-    pub fn diverge(&mut self, epoch: Epoch, head: u64) -> Option<u64> {
+    pub(crate) fn diverge(&mut self, epoch: Epoch, head: u64) -> Option<u64> {
         let former = &mut self.epochs.former;
         former.push((self.epochs.now, head));
         if former.len() > FORMER {
@@ -102,7 +102,7 @@ impl Lineage {
     }
 
     /// Whether this position has been given to an entry up to `head`, or may be on its way here.
-    pub fn knows(&mut self, position: Position, head: u64) -> bool {
+    pub(crate) fn knows(&mut self, position: Position, head: u64) -> bool {
         let Position { epoch, offset } = position;
         if epoch != self.epochs.now {
             let mut former = self.epochs.former.iter();

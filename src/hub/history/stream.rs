@@ -17,7 +17,7 @@ const REMEMBERED: usize = 1000;
 
 /// How a connection to the backend began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
+pub(crate) enum Connection {
     /// After an id that the stream itself had sent.
     Resumed,
     /// After the id that a client brought.
@@ -28,7 +28,7 @@ pub enum Connection {
 
 /// What became of the `Last-Event-ID` that a client brought to a new topic.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Brought {
+pub(crate) enum Brought {
     /// There was none.
     #[default]
     Nothing,
@@ -44,7 +44,7 @@ pub enum Brought {
 
 /// What a newcomer without a position gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Newcomer {
+pub(crate) enum Newcomer {
     /// What comes from now on.
     Live,
     /// What follows this offset.
@@ -55,7 +55,7 @@ pub enum Newcomer {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub(crate) struct Stream {
     brought: Brought,
     /// The id that a reconnect may send: the newest that the stream itself has sent.
     last_id: Option<Arc<str>>,
@@ -69,31 +69,31 @@ pub struct Stream {
 
 /// Where a connection that began without `Last-Event-ID` begins in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fresh {
+pub(crate) struct Fresh {
     /// Offset before its first event.
-    pub after: u64,
+    pub(crate) after: u64,
     /// When its head came.
-    pub head_at: Instant,
+    pub(crate) head_at: Instant,
     /// When its first event came.
-    pub first_at: Option<Instant>,
+    pub(crate) first_at: Option<Instant>,
 }
 
 /// A [`Stream`] as it is sent to another process.
 #[derive(Clone, Debug)]
-pub struct StreamState {
+pub(crate) struct StreamState {
     /// The id that a client brought, and whether the stream began after it.
-    pub brought: Option<(Arc<str>, bool)>,
+    pub(crate) brought: Option<(Arc<str>, bool)>,
     /// As in [`Stream`].
-    pub last_id: Option<Arc<str>>,
+    pub(crate) last_id: Option<Arc<str>>,
     /// As in [`Stream`].
-    pub fresh: Option<Fresh>,
+    pub(crate) fresh: Option<Fresh>,
     /// As in [`Stream`], where the other process has not seen them go.
-    pub gone: Vec<u32>,
+    pub(crate) gone: Vec<u32>,
 }
 
 impl Stream {
     /// A stream that a client wants resumed after an id.
-    pub fn resumed_after(id: Option<Arc<str>>) -> Self {
+    pub(crate) fn resumed_after(id: Option<Arc<str>>) -> Self {
         Stream {
             brought: id.map_or(Brought::Nothing, Brought::Asked),
             ..Stream::default()
@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// An event is appended.
-    pub fn take(&mut self, draft: &Draft, at: Instant) {
+    pub(crate) fn take(&mut self, draft: &Draft, at: Instant) {
         if draft.has_own_id {
             self.last_id.clone_from(&draft.id);
         }
@@ -111,7 +111,7 @@ impl Stream {
     }
 
     /// An event is let go.
-    pub fn let_go(&mut self, event: &Event) {
+    pub(crate) fn let_go(&mut self, event: &Event) {
         if let Some(id) = event.id.as_ref().filter(|_| event.has_own_id) {
             self.forget(mark(id));
         }
@@ -125,18 +125,18 @@ impl Stream {
     }
 
     /// Whether an event with this id has been let go.
-    pub fn had(&self, id: &str) -> bool {
+    pub(crate) fn had(&self, id: &str) -> bool {
         let mark = mark(id);
         self.gone.iter().any(|gone| *gone == mark)
     }
 
     /// See [`Brought`].
-    pub fn brought(&self) -> &Brought {
+    pub(crate) fn brought(&self) -> &Brought {
         &self.brought
     }
 
     /// The id that a client brought, until the backend has answered.
-    pub fn asked(&self) -> Option<&Arc<str>> {
+    pub(crate) fn asked(&self) -> Option<&Arc<str>> {
         match &self.brought {
             Brought::Asked(id) => Some(id),
             _ => None,
@@ -144,22 +144,22 @@ impl Stream {
     }
 
     /// Whether the log begins behind the event with this id: a client brought it.
-    pub fn began_after(&self, id: &str) -> bool {
+    pub(crate) fn began_after(&self, id: &str) -> bool {
         matches!(&self.brought, Brought::Asked(own) | Brought::Taken(own) if **own == *id)
     }
 
     /// See [`Stream`].
-    pub fn last_id(&self) -> Option<&Arc<str>> {
+    pub(crate) fn last_id(&self) -> Option<&Arc<str>> {
         self.last_id.as_ref()
     }
 
     /// Counts what changes without an entry.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// See [`StreamState`].
-    pub fn export(&self, with_gone: bool) -> StreamState {
+    pub(crate) fn export(&self, with_gone: bool) -> StreamState {
         StreamState {
             brought: match &self.brought {
                 Brought::Asked(id) => Some((id.clone(), false)),
@@ -176,7 +176,7 @@ impl Stream {
     }
 
     /// Goes on as the stream did elsewhere.
-    pub fn import(&mut self, handed: StreamState) {
+    pub(crate) fn import(&mut self, handed: StreamState) {
         self.brought = match handed.brought {
             Some((id, true)) => Brought::Taken(id),
             Some((id, false)) => Brought::Asked(id),
@@ -189,7 +189,7 @@ impl Stream {
     }
 
     /// Another connection to the backend stands, where the log has come to `head`; what was lost before it has been reported.
-    pub fn connected(&mut self, connection: Connection, head_at: Instant, head: u64) {
+    pub(crate) fn connected(&mut self, connection: Connection, head_at: Instant, head: u64) {
         self.version += 1;
         match (connection, &self.brought) {
             (Connection::Resumed, _) => {}
@@ -210,13 +210,13 @@ impl Stream {
     }
 
     /// The backend has nothing more for the clients that brought the id.
-    pub fn end_brought(&mut self, end: End) {
+    pub(crate) fn end_brought(&mut self, end: End) {
         self.brought = Brought::Over(end);
         self.version += 1;
     }
 
     /// What a client gets that comes without a position, where the log may be replayed from `window` to `head`.
-    pub fn newcomer(&self, join: Join, now: Instant, window: u64, head: u64) -> Newcomer {
+    pub(crate) fn newcomer(&self, join: Join, now: Instant, window: u64, head: u64) -> Newcomer {
         let kept = |after: u64| Newcomer::Window(after.clamp(window - 1, head));
         let fresh = match (&self.fresh, &self.brought) {
             (Some(fresh), _) => fresh,

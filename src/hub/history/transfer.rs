@@ -13,7 +13,7 @@ const FURTHEST: u64 = 1 << 48;
 
 /// How far an export has come.
 #[derive(Clone, Debug, Default)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// Up to which offset; `None` before the first time.
     cursor: Option<u64>,
     /// Counts documents.
@@ -25,28 +25,28 @@ pub struct Exported {
 
 /// What is new in a log.
 #[derive(Debug)]
-pub struct Delta<E> {
+pub(crate) struct Delta<E> {
     /// Offset of the first of these.
-    pub first: u64,
+    pub(crate) first: u64,
     /// The oldest offset that may be replayed.
-    pub window: u64,
+    pub(crate) window: u64,
     /// The entries themselves.
-    pub entries: Vec<E>,
+    pub(crate) entries: Vec<E>,
     /// The document behind them, where it is another.
-    pub document: Option<(Data, Instant)>,
+    pub(crate) document: Option<(Data, Instant)>,
     /// What is known of the stream.
-    pub stream: StreamState,
+    pub(crate) stream: StreamState,
     /// The epochs, where they are others than before.
-    pub epochs: Option<Epochs>,
+    pub(crate) epochs: Option<Epochs>,
 }
 
 /// An entry on its way into a log: what it is, what it says, and since when.
-pub type Imported = (Kind, Draft, Instant);
+pub(crate) type Imported = (Kind, Draft, Instant);
 
 impl History {
     /// Everything after what was `exported` before, up to the head and with the document as of there; `None` where that is nothing.
     /// The first time it is the replay window: what only present readers need they get here.
-    pub fn export(&self, exported: &mut Exported) -> Option<Delta<Arc<Event>>> {
+    pub(crate) fn export(&self, exported: &mut Exported) -> Option<Delta<Arc<Event>>> {
         let is_first = exported.cursor.is_none();
         let next = exported.cursor.map_or(self.window, |cursor| cursor + 1);
         let first = next.max(self.first());
@@ -79,7 +79,7 @@ impl History {
 
     /// Goes on as the log did elsewhere. What is known already is passed over; where something between is missing, what is here
     /// is let go, so that no subscriber reads across the hole.
-    pub fn import(&mut self, delta: Delta<Imported>) {
+    pub(crate) fn import(&mut self, delta: Delta<Imported>) {
         let Delta {
             first,
             window,
@@ -115,12 +115,12 @@ impl History {
     }
 
     /// From now on another process appends.
-    pub fn follow(&mut self) {
+    pub(crate) fn follow(&mut self) {
         self.lineage.follow();
     }
 
     /// From now on this process appends; the leader has sent everything.
-    pub fn lead(&mut self) {
+    pub(crate) fn lead(&mut self) {
         self.lineage.lead();
     }
 
@@ -128,7 +128,7 @@ impl History {
     /// here. A client that has come with one of these already waits for what follows it, so the log begins anew behind it, with the
     /// loss; every other one is known by its epoch when its client comes. The loss is also reported where the backend's stream has no
     /// ids to go on after, and there is no document to read again.
-    pub fn lead_on(&mut self, epoch: Epoch, at: Instant) {
+    pub(crate) fn lead_on(&mut self, epoch: Epoch, at: Instant) {
         self.lineage.lead();
         let promised = self.lineage.diverge(epoch, self.entries.head());
         if let Some(promised) = promised {

@@ -22,7 +22,7 @@ impl Registry {
 
     /// Ends a topic: a client that comes from now on gets a new one. Where its stream said so, clients that were cut off
     /// before its end can resume it for as long as it may be replayed.
-    pub fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
+    pub(crate) fn end(self: &Arc<Self>, topic: &Arc<Topic>, end: End) {
         let stays = topic.outlives(&end);
         let mut topics = self.beside(topic);
         if stays {

@@ -22,7 +22,7 @@ use crate::hub::wake::WakeFlag;
 const WAITING: usize = 1024;
 
 /// Exports one topic.
-pub struct Export {
+pub(crate) struct Export {
     node: Arc<Registry>,
     topic: Arc<Topic>,
     signal: Arc<WakeFlag>,
@@ -31,15 +31,15 @@ pub struct Export {
 }
 
 /// Every topic that may be exported.
-pub struct Exports {
+pub(crate) struct Exports {
     /// Those that there were.
-    pub begun: Vec<Export>,
+    pub(crate) begun: Vec<Export>,
     /// Those that come.
-    pub coming: Coming,
+    pub(crate) coming: Coming,
 }
 
 /// Topics that come. One that comes while too many wait is not exported: it begins anew in the other process.
-pub struct Coming {
+pub(crate) struct Coming {
     node: Arc<Registry>,
     topics: mpsc::Receiver<Arc<Topic>>,
 }
@@ -62,13 +62,13 @@ impl Exports {
 
 impl Coming {
     /// The next; `None` where no more will come.
-    pub async fn next(&mut self) -> Option<Export> {
+    pub(crate) async fn next(&mut self) -> Option<Export> {
         let topic = self.topics.recv().await?;
         Some(Export::of(self.node.clone(), topic))
     }
 
     /// The next, where one waits.
-    pub fn waiting(&mut self) -> Option<Export> {
+    pub(crate) fn waiting(&mut self) -> Option<Export> {
         let topic = self.topics.try_recv().ok()?;
         Some(Export::of(self.node.clone(), topic))
     }
@@ -87,7 +87,7 @@ impl Export {
     }
 
     /// What it is.
-    pub fn begin(&self) -> Option<Message> {
+    pub(crate) fn begin(&self) -> Option<Message> {
         let topic = &self.topic;
         let record = TopicRecord::write(
             &topic.key,
@@ -100,7 +100,7 @@ impl Export {
     }
 
     /// Polls it on demand.
-    pub fn refresher(&self) -> Refresher {
+    pub(crate) fn refresher(&self) -> Refresher {
         Refresher {
             topic: Arc::downgrade(&self.topic),
             has_roused: AtomicBool::new(false),
@@ -108,7 +108,7 @@ impl Export {
     }
 
     /// Everything since the last time.
-    pub fn messages(&mut self) -> Vec<Message> {
+    pub(crate) fn messages(&mut self) -> Vec<Message> {
         let delta = self.topic.with_log(|log| log.export(&mut self.exported));
         let append = delta.map(|delta| Message::Append(Append::write(delta, now())));
         let status = self.topic.condition.status();
@@ -121,12 +121,12 @@ impl Export {
     }
 
     /// Whether nothing is published any more; to be asked before the last [`Export::messages`].
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.topic.with_log(|log| log.is_closed())
     }
 
     /// The last message on a topic that is over.
-    pub fn last(&self) -> Message {
+    pub(crate) fn last(&self) -> Message {
         match self.topic.phase() {
             Phase::Ended(end) => Message::End(EndRecord::write(&end)),
             Phase::Opening | Phase::Open => Message::Released,
@@ -134,28 +134,28 @@ impl Export {
     }
 
     /// The last message on a topic that cannot be exported any further.
-    pub fn failure() -> Message {
+    pub(crate) fn failure() -> Message {
         Message::End(EndRecord::write(&internal()))
     }
 
     /// Whether no client subscribes.
-    pub fn is_deserted(&self) -> bool {
+    pub(crate) fn is_deserted(&self) -> bool {
         self.topic.presence.count() == 0
     }
 
     /// Whether another reader of the backend has to be there before this one stops: a stream that has no ids cannot be resumed.
-    pub fn needs_overlap(&self) -> bool {
+    pub(crate) fn needs_overlap(&self) -> bool {
         let is_polled = matches!(self.topic.target.route.source, Some(Source::Poll(_)));
         !is_polled && self.topic.with_log(|log| log.stream().last_id().is_none())
     }
 
     /// Stops reading the backend, unless a client has come. It is over then, and the rest can be sent.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.node.let_go(&self.topic);
     }
 
     /// Resolves when there may be something to send.
-    pub async fn rung(&self) {
+    pub(crate) async fn rung(&self) {
         poll_fn(|cx| match self.signal.poll_rung(cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -165,14 +165,14 @@ impl Export {
 }
 
 /// Triggers the poll of one topic, as long as there is one.
-pub struct Refresher {
+pub(crate) struct Refresher {
     topic: Weak<Topic>,
     has_roused: AtomicBool,
 }
 
 impl Refresher {
     /// As [`crate::hub::Hub::refresh`] does, for a client of the other process: that client counts as a subscriber here from now on.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         if let Some(topic) = self.topic.upgrade() {
             if !self.has_roused.swap(true, Ordering::Relaxed) {
                 topic.presence.rouse();

@@ -17,7 +17,7 @@ use crate::hub::role::{Leader, Request, Succession};
 use crate::hub::topic::{Topic, fresh_epoch};
 
 /// One topic that follows.
-pub struct Follower {
+pub(crate) struct Follower {
     node: Arc<Registry>,
     topic: Arc<Topic>,
     writer: Writer,
@@ -47,7 +47,7 @@ impl Follower {
     }
 
     /// Applies what the leader sends; nothing any more once it leads no longer.
-    pub fn apply(&self, message: Message) {
+    pub(crate) fn apply(&self, message: Message) {
         if !self.is_led() {
             return;
         }
@@ -72,7 +72,7 @@ impl Follower {
     }
 
     /// The leader is gone without a word.
-    pub fn lose(&self) {
+    pub(crate) fn lose(&self) {
         if self.is_led() {
             self.lead(Succession::Lost);
         }

@@ -19,7 +19,7 @@ use crate::json;
 /// What is sent of one topic.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Message {
+pub(crate) enum Message {
     /// It exists.
     #[serde(rename = "exists")]
     Begin(Box<TopicRecord>),
@@ -43,7 +43,7 @@ pub enum Message {
 
 /// Entries of a log, the newest last.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Append {
+pub(crate) struct Append {
     /// Offset of the first entry; where there is none, of the next one.
     first: u64,
     window: u64,
@@ -130,7 +130,7 @@ struct Document {
 
 /// How it ended; see [`End`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct EndRecord {
+pub(crate) struct EndRecord {
     code: String,
     status: u16,
     retry_ms: Option<u64>,

@@ -10,7 +10,7 @@ mod import;
 pub(super) mod message;
 mod record;
 
-pub use export::{Export, Exports, Refresher};
-pub use import::Follower;
-pub use message::Message;
-pub use record::TopicRecord;
+pub(crate) use export::{Export, Exports, Refresher};
+pub(crate) use import::Follower;
+pub(crate) use message::Message;
+pub(crate) use record::TopicRecord;

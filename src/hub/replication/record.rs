@@ -14,7 +14,7 @@ use crate::hub::key::{Credentials, Identity, Owner, Principal, Scope, Target, To
 
 /// A topic's identity, and what reading it takes.
 #[derive(Serialize, Deserialize)]
-pub struct TopicRecord {
+pub(crate) struct TopicRecord {
     route: String,
     /// The route's fingerprint: where it differs the topic is another one.
     reads: String,

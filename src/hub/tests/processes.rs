@@ -18,16 +18,16 @@ const STEPS: usize = 50;
 
 /// What the backend has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     WithIds,
     WithoutIds,
     Polled,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::WithIds, Kind::WithoutIds, Kind::Polled];
+    pub(crate) const ALL: [Kind; 3] = [Kind::WithIds, Kind::WithoutIds, Kind::Polled];
 
-    pub fn target(self, replay: usize) -> Arc<Target> {
+    pub(crate) fn target(self, replay: usize) -> Arc<Target> {
         let source = match self {
             Kind::WithIds | Kind::WithoutIds => sse(),
             Kind::Polled => poll(),
@@ -36,7 +36,7 @@ impl Kind {
     }
 
     /// Publishes as a feed does that has published up to `from`, and finds the backend at `to`.
-    pub fn publish(self, feed: &Publisher, from: Option<u64>, to: u64) {
+    pub(crate) fn publish(self, feed: &Publisher, from: Option<u64>, to: u64) {
         if self != Kind::Polled {
             for number in from.unwrap_or(0) + 1..=to {
                 let id = number.to_string();
@@ -54,7 +54,7 @@ impl Kind {
 
     /// As a feed goes on that another one's checkpoint is known of: after the last id or from the last document; where there is
     /// neither, from now on. Returns up to where it has published.
-    pub async fn go_on(self, feed: &Publisher, produced: u64) -> Option<u64> {
+    pub(crate) async fn go_on(self, feed: &Publisher, produced: u64) -> Option<u64> {
         let is_covered = feed.take_over().await;
         let checkpoint = feed.checkpoint().expect("it has followed");
         let now = tokio::time::Instant::now().into_std();
@@ -82,19 +82,19 @@ impl Kind {
 }
 
 /// One client, and what it has seen.
-pub struct Client {
+pub(crate) struct Client {
     joined: Option<Joined>,
     at: Position,
     /// Where the last event that it has seen leads.
-    pub seen: u64,
+    pub(crate) seen: u64,
     /// It got a gap since.
-    pub is_told: bool,
-    pub losses: usize,
+    pub(crate) is_told: bool,
+    pub(crate) losses: usize,
 }
 
 impl Client {
     /// A client without a past: whatever it gets first is right.
-    pub fn new(mut joined: Joined) -> Self {
+    pub(crate) fn new(mut joined: Joined) -> Self {
         let mut client = Client {
             at: Position {
                 offset: 0,
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Comes back with the last position that it has seen.
-    pub fn come_back(&mut self, world: &World, target: &Arc<Target>) {
+    pub(crate) fn come_back(&mut self, world: &World, target: &Arc<Target>) {
         self.joined = None;
         let mut joined = world.join(target, Start::After(self.at));
         for event in std::mem::take(&mut joined.prelude) {
@@ -121,7 +121,7 @@ impl Client {
         self.joined = Some(joined);
     }
 
-    pub fn read(&mut self) {
+    pub(crate) fn read(&mut self) {
         let Some(mut joined) = self.joined.take() else {
             return;
         };

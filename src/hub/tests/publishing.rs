@@ -10,17 +10,17 @@ use crate::hub::{DocumentChange, Fenced, Publication, Publisher, Start};
 
 impl Publisher {
     /// Publishes events.
-    pub fn events(&self, drafts: Vec<Draft>) {
+    pub(crate) fn events(&self, drafts: Vec<Draft>) {
         self.at_once(Publication::Events(drafts));
     }
 
     /// Publishes a document.
-    pub fn document(&self, document: Bytes, change: DocumentChange) {
+    pub(crate) fn document(&self, document: Bytes, change: DocumentChange) {
         self.at_once(Publication::Document(document, change));
     }
 
     /// Publishes a loss.
-    pub fn gap(&self, why: GapWhy) {
+    pub(crate) fn gap(&self, why: GapWhy) {
         self.at_once(Publication::Gap(why));
     }
 

@@ -14,18 +14,18 @@ use crate::hub::history::entries::OVERHEAD;
 use crate::hub::*;
 
 /// Bytes of memory that an entry with one byte of data takes.
-pub const ENTRY: usize = FLAT_WEIGHT + 1 + OVERHEAD;
+pub(crate) const ENTRY: usize = FLAT_WEIGHT + 1 + OVERHEAD;
 
-pub const ROOMY: Limits = Limits {
+pub(crate) const ROOMY: Limits = Limits {
     memory: 1 << 30,
     topics: 10_000,
     topics_per_principal: 1_000,
 };
 
 /// A hub and the publishers of the feeds that it has started, in order.
-pub struct World {
-    pub hub: Hub,
-    pub telemetry: Arc<Telemetry>,
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) telemetry: Arc<Telemetry>,
     started: Started,
     running: Arc<()>,
 }
@@ -33,11 +33,11 @@ pub struct World {
 type Started = Arc<Mutex<Vec<Publisher>>>;
 
 impl World {
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self::with_key(limits, TopicKey::of)
     }
 
-    pub fn with_key(limits: Limits, key: fn(&Target) -> TopicKey) -> Self {
+    pub(crate) fn with_key(limits: Limits, key: fn(&Target) -> TopicKey) -> Self {
         let started = Started::default();
         let shelf = started.clone();
         let telemetry = Arc::new(Telemetry::default());
@@ -57,39 +57,39 @@ impl World {
     }
 
     /// Feeds that have been started and not stopped, once every spawned task has had its turn.
-    pub async fn running(&self) -> usize {
+    pub(crate) async fn running(&self) -> usize {
         settle().await;
         // One is ours, one is the factory's.
         Arc::strong_count(&self.running) - 2
     }
 
     /// Feeds started so far.
-    pub fn feeds(&self) -> usize {
+    pub(crate) fn feeds(&self) -> usize {
         self.started.lock().unwrap().len()
     }
 
     /// The same, once every spawned task has had its turn.
-    pub async fn feeds_now(&self) -> usize {
+    pub(crate) async fn feeds_now(&self) -> usize {
         settle().await;
         self.feeds()
     }
 
     /// Lets go of the publishers, so that topics that are over are really gone.
-    pub fn forget_feeds(&self) {
+    pub(crate) fn forget_feeds(&self) {
         self.started.lock().unwrap().clear();
     }
 
     /// The publisher of the newest feed, once every spawned task has had its turn.
-    pub async fn feed(&self) -> Publisher {
+    pub(crate) async fn feed(&self) -> Publisher {
         settle().await;
         self.started.lock().unwrap().last().unwrap().clone()
     }
 
-    pub fn join(&self, target: &Arc<Target>, start: Start) -> Joined {
+    pub(crate) fn join(&self, target: &Arc<Target>, start: Start) -> Joined {
         self.join_as(target, Credentials::default(), start).unwrap()
     }
 
-    pub fn join_as(
+    pub(crate) fn join_as(
         &self,
         target: &Arc<Target>,
         credentials: Credentials,
@@ -117,17 +117,17 @@ impl Feed for HandOver {
 }
 
 /// How many walks through a model; `PROPTEST_CASES` asks for more.
-pub fn walks(usual: u64) -> u64 {
+pub(crate) fn walks(usual: u64) -> u64 {
     let asked = std::env::var("PROPTEST_CASES").ok();
     asked.and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }
 
 /// Gives every spawned task its turn: paused time moves only when all of them wait.
-pub async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-pub fn sse() -> Source {
+pub(crate) fn sse() -> Source {
     Source::Sse(config::Sse {
         idle_timeout: Duration::from_secs(60),
         events: Default::default(),
@@ -136,7 +136,7 @@ pub fn sse() -> Source {
     })
 }
 
-pub fn poll() -> Source {
+pub(crate) fn poll() -> Source {
     let name = |name: &str| -> Arc<str> { name.into() };
     Source::Poll(config::Poll {
         every: Duration::from_secs(1),
@@ -158,7 +158,12 @@ pub fn poll() -> Source {
     })
 }
 
-pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -> Arc<Route> {
+pub(crate) fn route(
+    name: &str,
+    source: Source,
+    share: config::Share,
+    replay: Replay,
+) -> Arc<Route> {
     Arc::new(Route {
         name: name.into(),
         index: 0,
@@ -205,7 +210,7 @@ pub fn route(name: &str, source: Source, share: config::Share, replay: Replay) -
     })
 }
 
-pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
+pub(crate) fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
     Arc::new(Target {
         route: route.clone(),
         params: Vec::new(),
@@ -226,12 +231,12 @@ pub fn target(route: &Arc<Route>, url: &str, scope: Scope) -> Arc<Target> {
 }
 
 /// A public target on a route with this window.
-pub fn public(source: Source, replay: Replay) -> Arc<Target> {
+pub(crate) fn public(source: Source, replay: Replay) -> Arc<Target> {
     let route = route("feed", source, config::Share::Public, replay);
     target(&route, "/feed", Scope::Public)
 }
 
-pub fn window(events: usize) -> Replay {
+pub(crate) fn window(events: usize) -> Replay {
     Replay {
         events,
         age: Duration::from_secs(60),
@@ -239,7 +244,7 @@ pub fn window(events: usize) -> Replay {
     }
 }
 
-pub fn cookie(value: &str) -> Credentials {
+pub(crate) fn cookie(value: &str) -> Credentials {
     Credentials {
         cookie: Some(HeaderValue::from_str(value).unwrap()),
         authorization: None,
@@ -248,7 +253,7 @@ pub fn cookie(value: &str) -> Credentials {
 }
 
 /// A draft with this text, and this id where there is one.
-pub fn draft(text: &str, id: Option<&str>) -> Draft {
+pub(crate) fn draft(text: &str, id: Option<&str>) -> Draft {
     Draft {
         name: None,
         id: id.map(Into::into),
@@ -259,14 +264,14 @@ pub fn draft(text: &str, id: Option<&str>) -> Draft {
 }
 
 /// Publishes each text as one publish.
-pub fn publish(feed: &Publisher, texts: &[&str]) {
+pub(crate) fn publish(feed: &Publisher, texts: &[&str]) {
     for text in texts {
         feed.events(vec![draft(text, None)]);
     }
 }
 
 /// What an entry says, short: `5:text`, `5=document`, `2>5 slow` for a gap.
-pub fn short(event: &Arc<Event>) -> String {
+pub(crate) fn short(event: &Arc<Event>) -> String {
     let offset = event.position.offset;
     let text = String::from_utf8_lossy(event.data.bytes());
     match &event.kind {
@@ -276,12 +281,12 @@ pub fn short(event: &Arc<Event>) -> String {
     }
 }
 
-pub fn shorts(events: &[Arc<Event>]) -> Vec<String> {
+pub(crate) fn shorts(events: &[Arc<Event>]) -> Vec<String> {
     events.iter().map(short).collect()
 }
 
 /// Everything that waits, short.
-pub fn read(subscriber: &mut Subscriber) -> Vec<String> {
+pub(crate) fn read(subscriber: &mut Subscriber) -> Vec<String> {
     let mut out = Vec::new();
     let progress = subscriber.read(&mut out, usize::MAX);
     assert_eq!(progress, Progress::CaughtUp);
@@ -289,7 +294,7 @@ pub fn read(subscriber: &mut Subscriber) -> Vec<String> {
 }
 
 /// This offset in the subscriber's epoch.
-pub fn at(subscriber: &Subscriber, offset: u64) -> Position {
+pub(crate) fn at(subscriber: &Subscriber, offset: u64) -> Position {
     Position {
         offset,
         ..subscriber.position()

@@ -19,7 +19,7 @@ const PREFIX: &str = "cfk_";
 ///
 /// # Errors
 /// [`AuthError::Invalid`], or [`AuthError::Expired`] where the key was one.
-pub fn find(
+pub(crate) fn find(
     auth: &Arc<str>,
     keys: &[ApiKey],
     presented: &str,

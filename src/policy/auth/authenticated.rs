@@ -16,29 +16,29 @@ use super::identity::Identity;
 #[derive(Clone)]
 pub struct Authenticated {
     /// What they presented, and the policy that judged it.
-    pub found: Found,
+    pub(crate) found: Found,
     /// Its identity.
     pub identity: Arc<Identity>,
     /// When the authority said so.
-    pub vouched_at: Instant,
+    pub(crate) vouched_at: Instant,
     /// The same in Unix seconds.
-    pub vouched_unix: u64,
+    pub(crate) vouched_unix: u64,
     /// What the request that a ticket was given for came with.
-    pub ticketed: Option<Box<Ticketed>>,
+    pub(crate) ticketed: Option<Box<Ticketed>>,
 }
 
 /// The credentials of the request that a ticket stands for: the backend gets them in its place.
 #[derive(Clone, Default)]
-pub struct Ticketed {
+pub(crate) struct Ticketed {
     /// `Cookie`, without crossfade's own.
-    pub cookie: Option<HeaderValue>,
+    pub(crate) cookie: Option<HeaderValue>,
     /// `Authorization`.
-    pub authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl Authenticated {
     /// What this newer word on a credential says to one that is `known`.
-    pub fn word(&self, known: &Authenticated) -> Word {
+    pub(crate) fn word(&self, known: &Authenticated) -> Word {
         Word {
             is_same_subject: self.identity.is_same_subject(&known.identity),
             vouched_at: self.vouched_at.into_std(),
@@ -48,7 +48,7 @@ impl Authenticated {
 
     /// The same under a policy that a reload has changed: its authority is asked again at a random instant within its recheck,
     /// where it is not overdue; all at once would be a storm. `part` is in 0..1.
-    pub fn adopted(&self, found: Found, every: Duration, part: f64) -> Authenticated {
+    pub(crate) fn adopted(&self, found: Found, every: Duration, part: f64) -> Authenticated {
         let is_overdue = self.vouched_at.elapsed() >= every;
         let dated = Instant::now().checked_sub(every.mul_f64(part));
         let vouched_at = dated.filter(|_| !is_overdue).unwrap_or(self.vouched_at);
@@ -60,17 +60,17 @@ impl Authenticated {
     }
 
     /// Whether a browser may have sent the credential by itself.
-    pub fn is_by_cookie(&self) -> bool {
+    pub(crate) fn is_by_cookie(&self) -> bool {
         self.ticketed.is_none() && self.found.is_ambient()
     }
 
     /// Whether a write by it has to bring what a foreign page cannot know.
-    pub fn needs_csrf(&self) -> bool {
+    pub(crate) fn needs_csrf(&self) -> bool {
         self.found.auth.csrf.is_some() && self.is_by_cookie()
     }
 
     /// `Authorization` for the backend, where it would not see the token in the place where it stood.
-    pub fn authorization(&self) -> Option<HeaderValue> {
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         match &self.found.credential {
             Credential::Token(token) if self.found.place.is_ours_alone() => {
                 credential::as_bearer(token).ok()
@@ -83,7 +83,7 @@ impl Authenticated {
     }
 
     /// Of `Cookie` and `Authorization` as they came what was judged, and nothing beside it.
-    pub fn judged(
+    pub(crate) fn judged(
         &self,
         cookie: Option<HeaderValue>,
         authorization: Option<HeaderValue>,
@@ -109,7 +109,7 @@ impl Authenticated {
     }
 
     /// The header fields that name the subject to the backend. Where `claims` is given, only those claims are sent.
-    pub fn fields(&self, claims: Option<&[String]>) -> Vec<(HeaderName, HeaderValue)> {
+    pub(crate) fn fields(&self, claims: Option<&[String]>) -> Vec<(HeaderName, HeaderValue)> {
         let (identity, fields) = (&self.identity, &self.found.auth.identity);
         // By the place where it stands, or by the word that stands for it.
         let names = |claim: &str, word: &str, mapped: &str| {

@@ -26,7 +26,7 @@ use crate::upstream::Upstreams;
 use engine::{Engine, Kind, Verifiers};
 
 /// What is still to be found out.
-pub type Asking = Pin<Box<dyn Future<Output = Result<Authenticated, AuthError>> + Send>>;
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<Authenticated, AuthError>> + Send>>;
 
 /// A credential's judgement: at once where all is at hand.
 pub enum Check {
@@ -215,7 +215,11 @@ impl Authenticator {
     }
 
     /// Verifies the subject again, past all caches. `None` where the credential itself says how long it holds.
-    pub fn recheck(self: &Arc<Self>, known: &Authenticated, context: Context) -> Option<Asking> {
+    pub(crate) fn recheck(
+        self: &Arc<Self>,
+        known: &Authenticated,
+        context: Context,
+    ) -> Option<Asking> {
         let Credential::Inputs(inputs) = &known.found.credential else {
             return None;
         };
@@ -275,7 +279,7 @@ impl Authenticator {
     }
 
     /// A policy asked for a credential, and there was none.
-    pub fn missed(&self, auth: &str) -> AuthError {
+    pub(crate) fn missed(&self, auth: &str) -> AuthError {
         self.telemetry
             .edge
             .authenticated(auth, AuthError::Missing.result());
@@ -284,20 +288,20 @@ impl Authenticator {
 
     /// Issues a ticket for an accepted subject and its credentials; see [`super::ticket`]. `None` where the system has no
     /// randomness: a ticket that can be guessed is worthless.
-    pub fn give_ticket(&self, admission: Authenticated, ticketed: Ticketed) -> Option<String> {
+    pub(crate) fn give_ticket(&self, known: Authenticated, ticketed: Ticketed) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
-        let principal = admission.identity.principal();
+        let principal = known.identity.principal();
         let admission = Authenticated {
             ticketed: Some(Box::new(ticketed)),
-            ..admission
+            ..known
         };
         let now = std::time::Instant::now();
         Some(self.tickets.issue(now, random, principal, admission))
     }
 
     /// Revokes a user, a token or a credential, from now on.
-    pub fn revoke(&self, what: Revoked<'_>) {
+    pub(crate) fn revoke(&self, what: Revoked<'_>) {
         let now = unix_now();
         lock(&self.revocations).revoke(what, now);
         let engines = self.engines.load();
@@ -320,7 +324,7 @@ impl Authenticator {
     }
 
     /// Whether a connected subject was revoked.
-    pub fn is_revoked(&self, admission: &Authenticated) -> bool {
+    pub(crate) fn is_revoked(&self, admission: &Authenticated) -> bool {
         let since = match (&admission.found.credential, &admission.found.auth.kind) {
             // What an authority was asked holds from then.
             (Credential::Inputs(_), _) => Some(admission.vouched_unix),
@@ -350,7 +354,7 @@ impl Authenticator {
     }
 
     /// All revocations, as `state_dir` keeps them.
-    pub fn revocations(&self) -> String {
+    pub(crate) fn revocations(&self) -> String {
         lock(&self.revocations).to_json()
     }
 }
@@ -378,12 +382,12 @@ pub fn context(host: &HeaderValue, proto: &'static str, remote: &str) -> Context
 }
 
 /// Unix seconds, by the clock on the wall: tokens are dated by it.
-pub fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     unix_time().as_secs()
 }
 
 /// The same, finer.
-pub fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default()
 }

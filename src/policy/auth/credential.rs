@@ -17,7 +17,7 @@ pub(super) use cookies::cookie_of;
 use cookies::{cookies, only_cookie};
 
 /// Where API keys are sent besides `Authorization`.
-pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Longest token, bytes.
 pub const LONGEST_TOKEN: usize = 8 << 10;
@@ -39,11 +39,11 @@ pub struct Extras {
 #[derive(Clone)]
 pub struct Found {
     /// The policy.
-    pub auth: Arc<Auth>,
+    pub(crate) auth: Arc<Auth>,
     /// The credential.
     pub credential: Credential,
     /// Where it stood.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// A credential, as its kind of authority wants it.
@@ -68,7 +68,7 @@ pub struct Inputs {
 
 /// The kind of place that a credential stood in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// A header field that no foreign page can set unasked.
     Header,
     /// A cookie, which browsers send by themselves.
@@ -97,7 +97,7 @@ impl Found {
 
 impl Place {
     /// Whether the backend would not see the credential where it stood: it is given to it as `Authorization: Bearer`.
-    pub fn is_ours_alone(self) -> bool {
+    pub(crate) fn is_ours_alone(self) -> bool {
         matches!(self, Place::Subprotocol | Place::Message | Place::Query)
     }
 }
@@ -172,7 +172,7 @@ pub fn find(
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_newest(
+pub(crate) fn find_newest(
     auths: &[Arc<Auth>],
     headers: &HeaderMap,
     extras: &Extras,
@@ -191,7 +191,7 @@ pub fn find_newest(
 }
 
 /// Whether a credential may still come in a message.
-pub fn awaits_message(auths: &[Arc<Auth>]) -> bool {
+pub(crate) fn awaits_message(auths: &[Arc<Auth>]) -> bool {
     auths
         .iter()
         .any(|auth| auth.from.contains(&CredentialSource::Message))
@@ -263,7 +263,7 @@ fn inputs(
 
 impl Inputs {
     /// `Authorization`.
-    pub fn authorization(&self) -> Option<HeaderValue> {
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let mut fields = self.fields.iter();
         let found = fields.find(|(name, _)| *name == AUTHORIZATION);
         found.map(|(_, value)| value.clone())
@@ -331,7 +331,7 @@ pub(super) fn is_bearer(authorization: &HeaderValue, token: &str) -> bool {
 ///
 /// # Errors
 /// It cannot stand in a header.
-pub fn as_bearer(token: &str) -> Result<HeaderValue, AuthError> {
+pub(crate) fn as_bearer(token: &str) -> Result<HeaderValue, AuthError> {
     let value = is_one_word(token).then(|| HeaderValue::from_str(&format!("Bearer {token}")));
     let Some(Ok(mut value)) = value else {
         return Err(AuthError::Invalid(

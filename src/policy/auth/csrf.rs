@@ -11,7 +11,7 @@ use crate::config::Csrf;
 
 /// Why a write is taken for a forgery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CsrfRefused {
+pub(crate) enum CsrfRefused {
     /// No such cookie, or an empty one.
     NoCookie,
     /// Such cookies with different values: one may have been planted by another host of the domain.
@@ -26,7 +26,7 @@ pub enum CsrfRefused {
 
 impl CsrfRefused {
     /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             CsrfRefused::NoCookie => "the CSRF cookie is missing",
             CsrfRefused::TwoCookies => "the CSRF cookie is there twice with different values",
@@ -41,7 +41,7 @@ impl CsrfRefused {
 ///
 /// # Errors
 /// It would write and does not bring both.
-pub fn judge(method: &Method, headers: &HeaderMap, csrf: &Csrf) -> Result<(), CsrfRefused> {
+pub(crate) fn judge(method: &Method, headers: &HeaderMap, csrf: &Csrf) -> Result<(), CsrfRefused> {
     let repeated = headers.get_all(&csrf.header).iter();
     let repeated = repeated.map(HeaderValue::as_bytes);
     compare(method, headers.get_all(COOKIE).iter(), csrf, repeated)
@@ -51,7 +51,7 @@ pub fn judge(method: &Method, headers: &HeaderMap, csrf: &Csrf) -> Result<(), Cs
 ///
 /// # Errors
 /// It would write and does not bring both.
-pub fn judge_call(
+pub(crate) fn judge_call(
     method: &Method,
     handshake: Option<&HeaderValue>,
     headers: &[(String, String)],

@@ -22,7 +22,7 @@ pub enum AuthError {
 
 impl AuthError {
     /// The word in `auth_total{result}`.
-    pub fn result(&self) -> &'static str {
+    pub(crate) fn result(&self) -> &'static str {
         match self {
             AuthError::Missing => "missing",
             AuthError::Invalid(_) => "invalid",
@@ -33,12 +33,12 @@ impl AuthError {
     }
 
     /// Whether the client may be guessing credentials.
-    pub fn is_guess(&self) -> bool {
+    pub(crate) fn is_guess(&self) -> bool {
         matches!(self, AuthError::Invalid(_))
     }
 
     /// The close code that tells a client what to do: stop (4001), get new credentials (44xx) or retry (4100).
-    pub fn close_code(&self) -> u16 {
+    pub(crate) fn close_code(&self) -> u16 {
         match self {
             AuthError::Missing | AuthError::Invalid(_) => 4001,
             AuthError::Expired => 4401,
@@ -48,7 +48,7 @@ impl AuthError {
     }
 
     /// One sentence for a person.
-    pub fn detail(&self) -> Cow<'static, str> {
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
         match self {
             AuthError::Missing => "credentials are needed here, and there are none".into(),
             AuthError::Invalid(why) => why.clone(),

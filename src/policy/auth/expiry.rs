@@ -11,35 +11,35 @@ use super::error::AuthError;
 const NOTICE: Duration = Duration::from_secs(30);
 
 /// Between two requests to an authority that is out of reach.
-pub const ASK_AGAIN: Duration = Duration::from_secs(5);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What waits for an answer is not looked at more often.
 const SOON: Duration = Duration::from_millis(100);
 
 /// A credential that something lives on.
 #[derive(Clone, Copy, Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// An operator has revoked it, or its user.
-    pub is_revoked: bool,
+    pub(crate) is_revoked: bool,
     /// Unix seconds at which it expires (`exp`).
-    pub expires: Option<u64>,
+    pub(crate) expires: Option<u64>,
     /// The same, clocks forgiven.
-    pub ends: Option<u64>,
+    pub(crate) ends: Option<u64>,
     /// The policy that let it in.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// When its authority verified it last.
-    pub vouched_at: Instant,
+    pub(crate) vouched_at: Instant,
     /// How often the authority is asked again.
-    pub recheck: Option<Duration>,
+    pub(crate) recheck: Option<Duration>,
     /// The authority was out of reach, and is left alone until then.
-    pub ask_at: Option<Instant>,
+    pub(crate) ask_at: Option<Instant>,
     /// It is being asked.
-    pub is_asked: bool,
+    pub(crate) is_asked: bool,
 }
 
 /// What a reload has made of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// It is what it was.
     Same,
     /// It is another under the same name.
@@ -50,7 +50,7 @@ pub enum Policy {
 
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// Nothing.
     Nothing,
     /// Its authority has to be asked again, past all caches.
@@ -63,29 +63,29 @@ pub enum Due {
 
 /// What a look at a credential comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub(crate) struct Outlook {
     /// What is due now.
-    pub due: Due,
+    pub(crate) due: Due,
     /// It expires soon, and its client is to know.
-    pub expires_soon: bool,
+    pub(crate) expires_soon: bool,
     /// When to look again; `None` where no clock ends it.
-    pub look_at: Option<Instant>,
+    pub(crate) look_at: Option<Instant>,
 }
 
 /// An authority's further word, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
-pub struct Word {
+pub(crate) struct Word {
     /// It speaks of the same subject.
-    pub is_same_subject: bool,
+    pub(crate) is_same_subject: bool,
     /// When it was given; as before where the authority was out of reach, which is forgiven for a while.
-    pub vouched_at: Instant,
+    pub(crate) vouched_at: Instant,
     /// How long that verdict is valid.
-    pub good_for: Option<Duration>,
+    pub(crate) good_for: Option<Duration>,
 }
 
 /// What a further answer comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// The credential holds as it was answered; its authority is left alone until then, where it was out of reach.
     Holds(Option<Instant>),
     /// It holds as before, and is asked for again then.
@@ -95,7 +95,7 @@ pub enum Heard {
 }
 
 /// Looks at a credential: `unix` is the clock on the wall.
-pub fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
+pub(crate) fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
     let mut outlook = Outlook {
         due: Due::Nothing,
         expires_soon: false,
@@ -139,7 +139,7 @@ pub fn look(held: &Held, now: Instant, unix: Duration) -> Outlook {
 }
 
 /// Hears what came of [`Due::Recheck`] or [`Due::Judge`].
-pub fn hear(outcome: Result<Word, &AuthError>, held: &Held, now: Instant) -> Heard {
+pub(crate) fn hear(outcome: Result<Word, &AuthError>, held: &Held, now: Instant) -> Heard {
     match outcome {
         Ok(word) if word.is_same_subject => {
             let could_tell = word.vouched_at != held.vouched_at;

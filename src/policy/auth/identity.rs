@@ -14,25 +14,25 @@ use crate::json::{self, tokens};
 #[derive(Clone, PartialEq)]
 pub struct Identity {
     /// NAME of the `[auth]` that verified it.
-    pub auth: Arc<str>,
+    pub(crate) auth: Arc<str>,
     /// The user: a token's subject, a session's user, the owner of a key.
-    pub user: String,
+    pub(crate) user: String,
     /// Their tenant.
-    pub tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// Their roles.
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// All that the authority says of them.
-    pub claims: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
     /// Unix seconds of their credential's end (`exp`); `None` where it has none of its own.
-    pub expires: Option<u64>,
+    pub(crate) expires: Option<u64>,
     /// Seconds beyond it that clocks are forgiven.
-    pub leeway: u64,
+    pub(crate) leeway: u64,
     /// A token's `jti`.
-    pub token_id: Option<String>,
+    pub(crate) token_id: Option<String>,
     /// Unix seconds at which a token was issued (`iat`).
-    pub issued: Option<u64>,
+    pub(crate) issued: Option<u64>,
     /// SHA-256 of the credential, whatever it was.
-    pub credential: [u8; 32],
+    pub(crate) credential: [u8; 32],
 }
 
 /// Why a known subject is not allowed.
@@ -50,7 +50,7 @@ pub enum Unfit {
 
 impl Unfit {
     /// One sentence for a person: the names are the route's own, and no value is shown.
-    pub fn detail(&self) -> Cow<'static, str> {
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
         match self {
             Unfit::Role => "none of the roles that this route requires".into(),
             Unfit::Claim(name) => {
@@ -81,7 +81,7 @@ impl Identity {
     ///
     /// # Errors
     /// The claim that the user lacks, or a part of it: such a user shares a pool with no other.
-    pub fn pool(&self, claims: &[String]) -> Result<[u8; 32], Unfit> {
+    pub(crate) fn pool(&self, claims: &[String]) -> Result<[u8; 32], Unfit> {
         let mut parts = vec![
             "claims".to_owned(),
             self.auth.to_string(),
@@ -101,7 +101,7 @@ impl Identity {
 
     /// Every user that this policy admits. Another policy's users are apart, on the same route too: no client reads with
     /// credentials of a kind that it could not have shown.
-    pub fn admitted(&self) -> [u8; 32] {
+    pub(crate) fn admitted(&self) -> [u8; 32] {
         digest(["admitted", &self.auth].into_iter())
     }
 
@@ -112,7 +112,7 @@ impl Identity {
 
     /// A claim by its name, or by a JSON Pointer; `null` is as good as none. Where there is no member of that name `user`, `tenant`
     /// and `roles` are what the policy's own keys name.
-    pub fn claim(&self, name: &str) -> Option<Cow<'_, Value>> {
+    pub(crate) fn claim(&self, name: &str) -> Option<Cow<'_, Value>> {
         if self.claims.contains_key(name) || name.starts_with('/') {
             return lookup(&self.claims, name).map(Cow::Borrowed);
         }
@@ -154,7 +154,7 @@ impl Identity {
     ///
     /// # Errors
     /// What they lack.
-    pub fn may_follow(&self, route: &Route) -> Result<(), Unfit> {
+    pub(crate) fn may_follow(&self, route: &Route) -> Result<(), Unfit> {
         if let Some(require) = &route.require {
             self.fits(require)?;
         }
@@ -169,14 +169,14 @@ impl Identity {
     }
 
     /// Whether the other is the same subject, whichever policy accepted it.
-    pub fn is_same_subject(&self, other: &Identity) -> bool {
+    pub(crate) fn is_same_subject(&self, other: &Identity) -> bool {
         let is_one_policy = self.auth == other.auth;
         (&self.tenant, &self.user) == (&other.tenant, &other.user)
             && (!is_one_policy || self.issuer() == other.issuer())
     }
 
     /// Unix seconds from which on the credential is invalid, with leeway for clocks.
-    pub fn ends(&self) -> Option<u64> {
+    pub(crate) fn ends(&self) -> Option<u64> {
         Some(self.expires?.saturating_add(self.leeway))
     }
 }
@@ -191,7 +191,7 @@ impl fmt::Debug for Identity {
 }
 
 /// A member of a document by its name, or by a JSON Pointer (RFC 6901); `null` is as good as none.
-pub fn lookup<'v>(document: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+pub(crate) fn lookup<'v>(document: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
     let found = match name.strip_prefix('/') {
         None => document.get(name),
         Some(path) => {
@@ -221,7 +221,7 @@ fn is_whole(claim: &Value) -> bool {
 
 /// Whether a document says something there that its values cannot: a rounded number, half a character, one of two members of
 /// the same name. With it two users would be one.
-pub fn is_lost(document: json::Value<'_>, values: &Map<String, Value>, name: &str) -> bool {
+pub(crate) fn is_lost(document: json::Value<'_>, values: &Map<String, Value>, name: &str) -> bool {
     let tokens = match name.starts_with('/') {
         true => tokens(name),
         false => vec![name.to_owned()],
@@ -231,7 +231,7 @@ pub fn is_lost(document: json::Value<'_>, values: &Map<String, Value>, name: &st
 }
 
 /// SHA-256 over parts that cannot run into each other.
-pub fn digest<'p>(parts: impl Iterator<Item = &'p str>) -> [u8; 32] {
+pub(crate) fn digest<'p>(parts: impl Iterator<Item = &'p str>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(30);
 impl Authenticator {
     /// Resolves when a credential does not hold any longer, and says why: it has ended, its authority does not know it at its
     /// second answer, an operator revoked it, or a reload asks for another.
-    pub async fn until_over(
+    pub(crate) async fn until_over(
         self: Arc<Self>,
         mut admission: Arc<Authenticated>,
         context: Context,
@@ -75,7 +75,7 @@ impl Authenticator {
     }
 
     /// What [`expiry`] has to know of a credential; `auth` is its policy as it is now.
-    pub fn held(
+    pub(crate) fn held(
         &self,
         admission: &Authenticated,
         auth: Option<&Arc<Auth>>,

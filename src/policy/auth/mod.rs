@@ -1,24 +1,25 @@
 //! Authentication and authorization: credentials, the authorities that verify them, and what a user may do.
 
-pub mod api_key;
+pub(crate) mod api_key;
 mod authenticated;
 mod authenticator;
 pub mod credential;
-pub mod csrf;
-pub mod error;
-pub mod expiry;
-pub mod forward;
-pub mod identity;
-pub mod jwks;
+pub(crate) mod csrf;
+pub(crate) mod error;
+pub(crate) mod expiry;
+pub(crate) mod forward;
+pub(crate) mod identity;
+pub(crate) mod jwks;
 pub mod jwt;
 mod lifetime;
 pub mod revocation;
-pub mod ticket;
+pub(crate) mod ticket;
 mod token_cache;
 
-pub use authenticated::{Authenticated, Ticketed};
-pub use authenticator::{Asking, Authenticator, Check, context, unix_now, unix_time};
-pub use credential::{Credential, Found, Place};
-pub use error::AuthError;
-pub use forward::Context;
-pub use identity::Identity;
+pub(crate) use authenticated::{Authenticated, Ticketed};
+pub(crate) use authenticator::{Asking, unix_now, unix_time};
+pub use authenticator::{Authenticator, Check, context};
+pub(crate) use credential::{Credential, Found, Place};
+pub(crate) use error::AuthError;
+pub(crate) use forward::Context;
+pub(crate) use identity::Identity;

@@ -30,7 +30,7 @@ pub struct Revocations {
 
 /// What is revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Revoked<'a> {
+pub(crate) enum Revoked<'a> {
     /// Everything of this user's that is there now, of whatever `[auth]`. Later ones are valid.
     User(&'a str),
     /// The token with this `jti`.
@@ -43,7 +43,7 @@ pub enum Revoked<'a> {
 
 impl Revocations {
     /// Takes something back, from `now` on, in Unix seconds.
-    pub fn revoke(&mut self, what: Revoked<'_>, now: u64) {
+    pub(crate) fn revoke(&mut self, what: Revoked<'_>, now: u64) {
         self.at.retain(|_, at| is_in_force(*at, now));
         let key = what.key();
         if self.at.len() >= MOST
@@ -60,7 +60,7 @@ impl Revocations {
     ///
     /// `since` is when an authority that was asked said so, or when a token was issued: what is of after a user was revoked
     /// counts again. A token that does not say when (`None`) is taken to be old.
-    pub fn is_revoked(&self, identity: &Identity, since: Option<u64>, now: u64) -> bool {
+    pub(crate) fn is_revoked(&self, identity: &Identity, since: Option<u64>, now: u64) -> bool {
         if self.at.is_empty() {
             return false;
         }
@@ -75,12 +75,12 @@ impl Revocations {
     }
 
     /// Whether there is no revocation.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at.is_empty()
     }
 
     /// Whether a user was revoked after `since`, or within its second.
-    pub fn is_out(&self, user: &str, since: Option<u64>, now: u64) -> bool {
+    pub(crate) fn is_out(&self, user: &str, since: Option<u64>, now: u64) -> bool {
         [Revoked::User(user), Revoked::Everything]
             .into_iter()
             .filter_map(|what| self.at.get(&what.key()))
@@ -88,7 +88,7 @@ impl Revocations {
     }
 
     /// As a file keeps them.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let entry = |(key, at): (&[u8; 32], &u64)| (BASE64_URL_SAFE_NO_PAD.encode(key), *at);
         let mut revoked: Vec<(String, u64)> = self.at.iter().map(entry).collect();
         revoked.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
@@ -103,7 +103,7 @@ impl Revocations {
     ///
     /// # Errors
     /// It is none of ours, or damaged; one sentence.
-    pub fn from_json(text: &str) -> Result<Revocations, String> {
+    pub(crate) fn from_json(text: &str) -> Result<Revocations, String> {
         let file: File = serde_json::from_str(text)
             .map_err(|error| format!("the revocations cannot be read: {error}"))?;
         if file.layout != LAYOUT {

@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 /// How long a ticket is valid.
-pub const LIFE: Duration = Duration::from_secs(30);
+pub(crate) const LIFE: Duration = Duration::from_secs(30);
 
 /// Tickets that are out at one time; the oldest go.
 const MOST: usize = 10_000;
@@ -21,7 +21,7 @@ const MOST: usize = 10_000;
 const MOST_OF_ONE: usize = 16;
 
 /// Unused tickets, and what each stands for.
-pub struct Tickets<T>(Mutex<Drawer<T>>);
+pub(crate) struct Tickets<T>(Mutex<Drawer<T>>);
 
 struct Drawer<T> {
     /// In the order in which they were made.
@@ -52,7 +52,13 @@ impl<T> Default for Tickets<T> {
 
 impl<T> Tickets<T> {
     /// A new ticket for this principal, made of bytes that cannot be guessed.
-    pub fn issue(&self, now: Instant, random: [u8; 16], principal: [u8; 32], payload: T) -> String {
+    pub(crate) fn issue(
+        &self,
+        now: Instant,
+        random: [u8; 16],
+        principal: [u8; 32],
+        payload: T,
+    ) -> String {
         let text = BASE64_URL_SAFE_NO_PAD.encode(random);
         let ticket = Ticket {
             hash: Sha256::digest(&text).into(),
@@ -66,7 +72,7 @@ impl<T> Tickets<T> {
     }
 
     /// What a ticket stands for, once.
-    pub fn redeem(&self, now: Instant, text: &str) -> Option<T> {
+    pub(crate) fn redeem(&self, now: Instant, text: &str) -> Option<T> {
         let hash: [u8; 32] = Sha256::digest(text).into();
         let mut drawer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *drawer.by_hash.get(&hash)?;

@@ -31,7 +31,7 @@ struct Entry {
 
 impl KnownTokens {
     /// Whose token it is, where this policy has verified it with these keys and its time is not over.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         auth: &Arc<Auth>,
         keys: &Arc<Keys>,
@@ -54,7 +54,7 @@ impl KnownTokens {
     }
 
     /// Remembers a verified token.
-    pub fn keep(
+    pub(crate) fn keep(
         &self,
         auth: &Arc<Auth>,
         keys: &Arc<Keys>,

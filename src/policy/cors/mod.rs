@@ -14,9 +14,9 @@ mod response_headers;
 use hyper::header::{COOKIE, HeaderValue};
 use hyper::{HeaderMap, Method};
 
-pub use self::origin::OriginRefused;
+pub(crate) use self::origin::OriginRefused;
 pub use self::preflight::preflight_method;
-pub use self::response_headers::{CorsHeaders, strip};
+pub(crate) use self::response_headers::{CorsHeaders, strip};
 
 use self::origin::{Standing, is_listed};
 use crate::config::{Cors, CorsMode};
@@ -35,7 +35,7 @@ pub enum CorsDecision {
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// Why.
-    pub why: OriginRefused,
+    pub(crate) why: OriginRefused,
     /// Put onto the refusal as onto any other answer.
     pub marks: CorsHeaders,
 }
@@ -101,13 +101,13 @@ pub fn judge(
 }
 
 /// Whether a page is of another place than this server: [`judge`] let it in by a list, if at all.
-pub fn is_foreign(headers: &HeaderMap, host: &Host, public_url: Option<&str>) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap, host: &Host, public_url: Option<&str>) -> bool {
     let standing = Standing::of(headers, host, public_url, &[]);
     matches!(standing, Standing::Refused(_))
 }
 
 /// Whether a foreign page that [`judge`] has accepted would be accepted now, when the configuration has changed under it.
-pub fn still_admits(
+pub(crate) fn still_admits(
     origin: &HeaderValue,
     has_cookie: bool,
     public_url: Option<&str>,

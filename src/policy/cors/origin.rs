@@ -21,7 +21,7 @@ pub enum OriginRefused {
 
 impl OriginRefused {
     /// One sentence for a person.
-    pub fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             OriginRefused::Foreign => {
                 "this origin is not allowed here: it names another host or port than the request, and `cors.origins` does not list it"

@@ -51,7 +51,7 @@ impl CorsHeaders {
     }
 
     /// Whether a field of this name is written here.
-    pub fn write(&self, name: &[u8]) -> bool {
+    pub(crate) fn write(&self, name: &[u8]) -> bool {
         let starts = |name: &[u8]| name.eq_ignore_ascii_case(FAMILY.as_bytes());
         let is_of_family = name.get(..FAMILY.len()).is_some_and(starts);
         self.0.is_some() && (is_of_family || name.eq_ignore_ascii_case(b"vary"))
@@ -88,7 +88,7 @@ pub(super) fn list<'a>(cors: &Cors, words: impl Iterator<Item = &'a str>) -> Opt
 }
 
 /// Takes away all that a backend says about origins by itself.
-pub fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let is_cors = |name: &&HeaderName| name.as_str().starts_with(FAMILY);
     let found: Vec<_> = headers.keys().filter(is_cors).cloned().collect();
     for name in found {

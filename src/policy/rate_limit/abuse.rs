@@ -12,7 +12,7 @@ const BURSTS: u32 = 3;
 
 /// The recent refusals of a connection: a client that hurries is asked to wait, one that floods is closed.
 #[derive(Clone, Debug)]
-pub struct Abuse {
+pub(crate) struct Abuse {
     burst: NonZeroU32,
     /// Refused in each of the last seconds, the present one at `second % SECONDS`.
     refused: [u32; SECONDS as usize],
@@ -22,7 +22,7 @@ pub struct Abuse {
 
 impl Abuse {
     /// Above a limit of this burst.
-    pub fn new(burst: NonZeroU32, now: Instant) -> Abuse {
+    pub(crate) fn new(burst: NonZeroU32, now: Instant) -> Abuse {
         Abuse {
             burst,
             refused: [0; SECONDS as usize],
@@ -32,7 +32,7 @@ impl Abuse {
     }
 
     /// Counts so many as refused. Whether more than three bursts were, within ten seconds at most.
-    pub fn is_persistent(&mut self, count: u32, now: Instant) -> bool {
+    pub(crate) fn is_persistent(&mut self, count: u32, now: Instant) -> bool {
         let second = now.saturating_duration_since(self.start).as_secs();
         for passed in (self.second..second).take(self.refused.len()) {
             // The seconds after the last one, up to the present.

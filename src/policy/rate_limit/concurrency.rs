@@ -9,14 +9,14 @@ use crate::config::RateLimit;
 
 /// The WebSocket connections that stand, by the policies that count them. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Seats(Arc<Mutex<HashMap<Counted, usize>>>);
+pub(crate) struct Seats(Arc<Mutex<HashMap<Counted, usize>>>);
 
 /// What is counted: a policy's user, or a policy's address. Nothing is kept of those without a connection.
 type Counted = (Arc<str>, Key);
 
 /// One connection's seat; dropping it gives the seat back.
 #[derive(Debug)]
-pub struct ConnectionPermit {
+pub(crate) struct ConnectionPermit {
     seats: Seats,
     policy: Arc<str>,
     per_user: Option<usize>,
@@ -26,7 +26,7 @@ pub struct ConnectionPermit {
 
 /// Which cap a connection would be over. The newest is refused, those that stand stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TooManyConnections {
+pub(crate) enum TooManyConnections {
     /// `connections_per_user`.
     User,
     /// `connections_per_ip`.
@@ -35,7 +35,7 @@ pub enum TooManyConnections {
 
 impl TooManyConnections {
     /// The word in `refused_total{reason}`.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             TooManyConnections::User => "connections_per_user",
             TooManyConnections::Address => "connections_per_ip",
@@ -48,7 +48,7 @@ impl Seats {
     ///
     /// # Errors
     /// The cap that is reached.
-    pub fn take(
+    pub(crate) fn take(
         &self,
         policy: &RateLimit,
         user: Option<&[u8; 32]>,
@@ -97,7 +97,7 @@ impl ConnectionPermit {
     ///
     /// # Errors
     /// [`TooManyConnections::User`]; the seat itself stays.
-    pub fn count_for(&mut self, user: &[u8; 32]) -> Result<(), TooManyConnections> {
+    pub(crate) fn count_for(&mut self, user: &[u8; 32]) -> Result<(), TooManyConnections> {
         let (Some(most), None) = (self.per_user, self.user) else {
             return Ok(());
         };

@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The one limiter of all handshakes (`server.limits.handshakes`).
 #[derive(Debug, Default)]
-pub struct Admission(ArcSwapOption<HandshakeLimiter>);
+pub(crate) struct Admission(ArcSwapOption<HandshakeLimiter>);
 
 /// Too many at once: when to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryAfter(pub Duration);
+pub(crate) struct RetryAfter(pub(crate) Duration);
 
 /// Admission at one rate.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Admission {
     ///
     /// # Errors
     /// There are too many: when to retry. Handshakes that are refused together get different times.
-    pub async fn admit(&self, limit: Option<Rate>) -> Result<(), RetryAfter> {
+    pub(crate) async fn admit(&self, limit: Option<Rate>) -> Result<(), RetryAfter> {
         let Some(rate) = limit else {
             return Ok(());
         };

@@ -8,15 +8,15 @@ use super::Wait;
 use crate::config::Rate;
 
 /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
-pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// `RateLimit` of the same draft.
-pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// `Retry-After` is up to a fifth more than it has to be, so that clients do not all retry at once.
 const JITTER: f64 = 0.2;
 
 /// When to retry, the policy that refused, and that nothing of its quota is left. `chance` is in [0, 1).
-pub fn fields(
+pub(crate) fn fields(
     policy: &str,
     rate: &Rate,
     wait: &Wait,
@@ -41,7 +41,7 @@ pub fn fields(
 }
 
 /// Whole seconds, at least one. `chance` is in [0, 1).
-pub fn retry_after(wait: Duration, chance: f64) -> u64 {
+pub(crate) fn retry_after(wait: Duration, chance: f64) -> u64 {
     seconds(wait.saturating_add(wait.mul_f64(JITTER * chance.clamp(0.0, 1.0))))
 }
 

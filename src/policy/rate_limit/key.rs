@@ -14,7 +14,7 @@ use crate::config::LimitBy;
 pub struct Key([u64; 2]);
 
 /// How limits and metrics name what is no route of the file.
-pub const NO_ROUTE: &str = "-";
+pub(crate) const NO_ROUTE: &str = "-";
 
 const EVERYBODY: u64 = 0;
 const ADDRESS: u64 = 1;
@@ -34,7 +34,7 @@ const CROWDS: u64 = 4096;
 
 impl Key {
     /// All that have no other key: where one bucket serves all, or memory allows no more.
-    pub const EVERYBODY: Key = Key([EVERYBODY << TAG, 0]);
+    pub(crate) const EVERYBODY: Key = Key([EVERYBODY << TAG, 0]);
 
     /// An address. IPv4 alone, also where it came as IPv6. IPv6 by its /64, which belongs to one client as a whole.
     pub fn address(address: IpAddr) -> Key {
@@ -50,12 +50,17 @@ impl Key {
     }
 
     /// All clients of a route, or of another named thing.
-    pub fn route(name: &str) -> Key {
+    pub(crate) fn route(name: &str) -> Key {
         Key::hash(ROUTE, &Sha256::digest(name).into())
     }
 
     /// The key that a policy's `by` counts against; `otherwise` where that is unknown.
-    pub fn of(by: LimitBy, principal: Option<&[u8; 32]>, route: &str, otherwise: Key) -> Key {
+    pub(crate) fn of(
+        by: LimitBy,
+        principal: Option<&[u8; 32]>,
+        route: &str,
+        otherwise: Key,
+    ) -> Key {
         match (by, principal) {
             (LimitBy::Route, _) => Key::route(route),
             (LimitBy::User, Some(principal)) => Key::user(principal),
@@ -64,7 +69,7 @@ impl Key {
     }
 
     /// A client's address as text; a proxy on a unix socket may have given none.
-    pub fn remote(remote: &str) -> Key {
+    pub(crate) fn remote(remote: &str) -> Key {
         remote.parse().map_or(Key::EVERYBODY, Key::address)
     }
 
@@ -74,7 +79,7 @@ impl Key {
     }
 
     /// The whole of it, for what counts by itself; zeros for [`Key::EVERYBODY`].
-    pub fn bits(self) -> [u64; 2] {
+    pub(crate) fn bits(self) -> [u64; 2] {
         self.0
     }
 

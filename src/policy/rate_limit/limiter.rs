@@ -26,9 +26,9 @@ pub struct Limiter<C: clock::Clock = Clock> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// Until it would be allowed; where it never will be, until the whole burst would.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// It is more than the burst, and so will never be allowed.
-    pub is_in_vain: bool,
+    pub(crate) is_in_vain: bool,
 }
 
 impl Limiter {
@@ -69,7 +69,7 @@ impl<C: clock::Clock> Limiter<C> {
     }
 
     /// What the quota is.
-    pub fn rate(&self) -> Rate {
+    pub(crate) fn rate(&self) -> Rate {
         self.rate
     }
 
@@ -81,12 +81,13 @@ impl<C: clock::Clock> Limiter<C> {
     }
 
     /// Whether there are so many keys that pruning should not wait.
-    pub fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.own.is_crowded() || self.sites.is_crowded()
     }
 
     /// About how many keys are remembered.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
         self.own.count() + self.sites.count()
     }
 }

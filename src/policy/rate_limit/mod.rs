@@ -11,7 +11,7 @@ mod buckets;
 mod clock;
 mod concurrency;
 mod handshake_limit;
-pub mod headers;
+pub(crate) mod headers;
 mod key;
 mod limiter;
 mod policies;
@@ -23,10 +23,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use abuse::Abuse;
-pub use clock::Clock;
-pub use concurrency::{ConnectionPermit, Seats, TooManyConnections};
-pub use handshake_limit::{Admission, RetryAfter};
-pub use key::{Key, NO_ROUTE};
-pub use limiter::{Limiter, Wait};
-pub use policies::{Exceeded, LimitKind, Limiters, PolicyLimiters};
+pub(crate) use abuse::Abuse;
+pub(crate) use concurrency::{ConnectionPermit, TooManyConnections};
+pub(crate) use handshake_limit::Admission;
+pub use key::Key;
+pub(crate) use key::NO_ROUTE;
+pub use limiter::Limiter;
+pub(crate) use limiter::Wait;
+pub(crate) use policies::Exceeded;
+pub use policies::{LimitKind, Limiters};

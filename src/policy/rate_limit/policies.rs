@@ -57,9 +57,9 @@ pub struct PolicyLimiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
     /// What it is.
-    pub rate: Rate,
+    pub(crate) rate: Rate,
     /// How long to wait.
-    pub wait: Wait,
+    pub(crate) wait: Wait,
 }
 
 impl Limiters {
@@ -94,14 +94,14 @@ impl Limiters {
     }
 
     /// Forgets every quota that is whole again.
-    pub fn prune(&self) {
+    pub(crate) fn prune(&self) {
         for limiter in self.all() {
             limiter.prune();
         }
     }
 
     /// Prunes every ten seconds, and a crowd within one; for ever.
-    pub async fn keep(self: Arc<Self>) {
+    pub(crate) async fn keep(self: Arc<Self>) {
         let mut pruned = Instant::now();
         loop {
             sleep(LOOK).await;
@@ -153,11 +153,6 @@ impl PolicyLimiters {
         }
     }
 
-    /// What the file says.
-    pub fn policy(&self) -> &RateLimit {
-        &self.policy
-    }
-
     /// Takes so many from a key's quota of this kind, all or nothing. What has no rate is not limited.
     ///
     /// # Errors
@@ -176,7 +171,7 @@ impl PolicyLimiters {
     ///
     /// # Errors
     /// The cap that is reached.
-    pub fn take_seat(
+    pub(crate) fn take_seat(
         &self,
         user: Option<&[u8; 32]>,
         address: Option<IpAddr>,

@@ -9,48 +9,48 @@ use crate::protocol::Tag;
 pub(super) struct Out(Draft);
 
 impl Out {
-    pub fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Out(Draft::with_capacity(bytes))
     }
 
-    pub fn begin(&mut self, kind: &str) {
+    pub(crate) fn begin(&mut self, kind: &str) {
         self.0.push(b"{\"t\":\"");
         self.0.push(kind.as_bytes());
         self.0.push(b"\"");
     }
 
-    pub fn name(&mut self, name: &str) {
+    pub(crate) fn name(&mut self, name: &str) {
         self.0.push(b",\"");
         self.0.push(name.as_bytes());
         self.0.push(b"\":");
     }
 
     /// Which message is answered.
-    pub fn id(&mut self, id: &Tag) {
+    pub(crate) fn id(&mut self, id: &Tag) {
         if let Tag::Number(id) = id {
             self.plain("id", id);
         }
     }
 
     /// A value that needs no quotes.
-    pub fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
+    pub(crate) fn plain(&mut self, name: &str, value: impl std::fmt::Display) {
         self.name(name);
         self.write(format_args!("{value}"));
     }
 
     /// A value that needs quotes and no escapes.
-    pub fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
+    pub(crate) fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
         self.name(name);
         self.write(format_args!("\"{value}\""));
     }
 
-    pub fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         self.string(value);
     }
 
     /// The payload: JSON embedded as it was, anything else as text.
-    pub fn data(&mut self, data: &[u8], is_json: bool) {
+    pub(crate) fn data(&mut self, data: &[u8], is_json: bool) {
         if is_json {
             self.name("d");
             self.0.push(data);
@@ -59,7 +59,7 @@ impl Out {
         }
     }
 
-    pub fn headers(&mut self, headers: &[(String, String)]) {
+    pub(crate) fn headers(&mut self, headers: &[(String, String)]) {
         self.name("headers");
         self.0.push(b"{");
         for (index, (name, value)) in headers.iter().enumerate() {
@@ -83,11 +83,11 @@ impl Out {
     }
 
     /// What is written so far, to be followed by shared bytes.
-    pub fn into_draft(self) -> Draft {
+    pub(crate) fn into_draft(self) -> Draft {
         self.0
     }
 
-    pub fn finish(mut self) -> Payload {
+    pub(crate) fn finish(mut self) -> Payload {
         self.0.push(b"}");
         self.0.finish()
     }

@@ -21,11 +21,11 @@ use crate::session::Services;
 /// What the policies of a place came to.
 #[derive(Default)]
 pub(super) struct Passed {
-    pub offer: Subprotocols,
-    pub identity: Option<Identity>,
+    pub(crate) offer: Subprotocols,
+    pub(crate) identity: Option<Identity>,
     /// The policy that has let it in.
-    pub auth: Option<Arc<Auth>>,
-    pub awaits_hello: bool,
+    pub(crate) auth: Option<Arc<Auth>>,
+    pub(crate) awaits_hello: bool,
 }
 
 /// A client that a policy has accepted.

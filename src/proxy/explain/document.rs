@@ -14,31 +14,31 @@ use crate::router::{Match, Reading};
 
 /// What would become of a request.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The route's name.
-    pub route: Option<String>,
+    pub(crate) route: Option<String>,
     /// Whether the route is bridged.
-    pub action: Action,
+    pub(crate) action: Action,
     /// The path as it is routed; none where it is refused as it is written.
-    pub canonical_path: Option<String>,
+    pub(crate) canonical_path: Option<String>,
     /// What the placeholders of the route's path stand for.
-    pub params: Map<String, Value>,
+    pub(crate) params: Map<String, Value>,
     /// What holds there.
-    pub policies: PolicyView,
+    pub(crate) policies: PolicyView,
     /// The answer.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What the rollout says; none where no WebSocket is there.
-    pub rollout: Option<RolloutView>,
+    pub(crate) rollout: Option<RolloutView>,
     /// Other readings of the path that other policies guard.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub readings: Vec<ReadingView>,
+    pub(crate) readings: Vec<ReadingView>,
 }
 
 /// What a route does with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum Action {
+pub(crate) enum Action {
     /// A bridged route, or an endpoint of crossfade's own.
     Bridge,
     /// A route without a source.
@@ -51,25 +51,25 @@ pub enum Action {
 /// The policies of a place, as the file names them.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Policies")]
-pub struct PolicyView {
+pub(crate) struct PolicyView {
     /// The `[cors.NAME]`.
-    pub cors: Option<String>,
+    pub(crate) cors: Option<String>,
     /// The `[auth.NAME]`, or a list of them.
-    pub auth: Option<Names>,
+    pub(crate) auth: Option<Names>,
     /// The roles and claims that are required.
-    pub require: Option<RequireView>,
+    pub(crate) require: Option<RequireView>,
     /// The `[rate_limit.NAME]`.
-    pub rate_limit: Option<String>,
+    pub(crate) rate_limit: Option<String>,
     /// `share` of a bridged route, as the file has it.
     #[schemars(extend("type" = ["string", "object", "null"]))]
-    pub share: Option<Value>,
+    pub(crate) share: Option<Value>,
 }
 
 /// One name, or a list of them, as the file has it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
-pub enum Names {
+pub(crate) enum Names {
     /// One.
     One(String),
     /// More than one.
@@ -79,7 +79,7 @@ pub enum Names {
 /// What a user must have.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Require")]
-pub struct RequireView {
+pub(crate) struct RequireView {
     /// One of these roles; any user where there is none.
     roles: Vec<String>,
     /// Of each claim one of these values.
@@ -88,53 +88,53 @@ pub struct RequireView {
 
 /// The answer that the request would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Its status, where crossfade gives it; none where the request passes, or where an authority, or a unit that is
     /// drawn at random, decides.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The code of its problem document.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// For a person: a word, and what it means.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// What a rollout says of a client.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RolloutDecision")]
-pub struct RolloutView {
+pub(crate) struct RolloutView {
     /// Its name; none where the route is on for all clients.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// What was judged.
-    pub unit: Option<String>,
+    pub(crate) unit: Option<String>,
     /// Its bucket, 0 to 99,999.
-    pub bucket: Option<u32>,
+    pub(crate) bucket: Option<u32>,
     /// The percentage in force.
-    pub percent: Percent,
+    pub(crate) percent: Percent,
     /// What it gets.
-    pub transport: Transport,
+    pub(crate) transport: Transport,
     /// Why.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// Another reading of the path, and the route there.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Reading")]
-pub struct ReadingView {
+pub(crate) struct ReadingView {
     /// The path.
-    pub path: String,
+    pub(crate) path: String,
     /// The route's name.
-    pub route: String,
+    pub(crate) route: String,
     /// What holds there.
-    pub policies: ReadingPolicies,
+    pub(crate) policies: ReadingPolicies,
 }
 
 /// What guards another reading.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ReadingPolicies {
+pub(crate) struct ReadingPolicies {
     /// The `[auth.NAME]`, or a list of them.
-    pub auth: Option<Names>,
+    pub(crate) auth: Option<Names>,
     /// The roles and claims that are required.
-    pub require: Option<RequireView>,
+    pub(crate) require: Option<RequireView>,
 }
 
 impl Explanation {

@@ -20,8 +20,8 @@ const LAYOUT: u32 = 1;
 
 /// What is kept of all rollouts.
 #[derive(Debug, Default)]
-pub struct Records {
-    pub by_name: BTreeMap<String, Record>,
+pub(crate) struct Records {
+    pub(crate) by_name: BTreeMap<String, Record>,
     /// Members beside them that only another version knows: it finds them again.
     others: Map<String, Value>,
 }
@@ -36,7 +36,7 @@ struct Written<'a> {
 
 /// A text that cannot be read as a whole.
 #[derive(Debug)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// Another version's layout.
     Foreign(String),
     Damaged(String),
@@ -45,7 +45,7 @@ pub enum Unread {
 impl Records {
     /// # Errors
     /// Where it cannot be written down.
-    pub fn to_text(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn to_text(&self) -> io::Result<Vec<u8>> {
         let written = Written {
             version: LAYOUT,
             rollouts: &self.by_name,
@@ -56,7 +56,12 @@ impl Records {
 }
 
 /// What was kept, and whether the file may be written. One that makes no sense is set aside; where that fails too, nothing is kept.
-pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) -> (Records, bool) {
+pub(crate) fn read(
+    path: &Path,
+    plans: &Plans,
+    now: SystemTime,
+    telemetry: &Telemetry,
+) -> (Records, bool) {
     let seconds = unix_seconds(now);
     let unread = match std::fs::read(path) {
         Ok(text) => match parse(&text, seconds) {
@@ -93,7 +98,7 @@ pub fn read(path: &Path, plans: &Plans, now: SystemTime, telemetry: &Telemetry) 
 ///
 /// # Errors
 /// Where nothing of it can be read.
-pub fn parse(text: &[u8], now: u64) -> Result<(Records, Vec<(String, String)>), Unread> {
+pub(crate) fn parse(text: &[u8], now: u64) -> Result<(Records, Vec<(String, String)>), Unread> {
     let damaged = |why: &dyn fmt::Display| Unread::Damaged(why.to_string());
     let content: Value = serde_json::from_slice(text).map_err(|error| damaged(&error))?;
     let Value::Object(mut content) = content else {

@@ -9,23 +9,23 @@ use crate::rollout::record::{Entry, Record};
 
 /// One rollout as it stands.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub(crate) struct Status {
     /// What the file says.
-    pub plan: Arc<Rollout>,
+    pub(crate) plan: Arc<Rollout>,
     /// What is in force, and how it came to be.
-    pub record: Record,
+    pub(crate) record: Record,
     /// Whether it would outlive a restart.
-    pub durable: bool,
+    pub(crate) durable: bool,
 }
 
 impl Controller {
     /// One rollout.
-    pub fn status(&self, name: &str) -> Option<Status> {
+    pub(crate) fn status(&self, name: &str) -> Option<Status> {
         self.list().into_iter().find(|s| *s.plan.name == *name)
     }
 
     /// All configured rollouts, by name.
-    pub fn list(&self) -> Vec<Status> {
+    pub(crate) fn list(&self) -> Vec<Status> {
         let kept = self.kept();
         let durable = self
             .0
@@ -45,7 +45,7 @@ impl Controller {
     }
 
     /// What happened to one rollout, oldest first.
-    pub fn history(&self, name: &str) -> Option<Vec<Entry>> {
+    pub(crate) fn history(&self, name: &str) -> Option<Vec<Entry>> {
         let status = self.status(name)?;
         Some(status.record.history().cloned().collect())
     }

@@ -14,11 +14,11 @@ pub(super) enum Latch {
 
 /// The file says `kill = true`: only the file can take it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileKills;
+pub(crate) struct FileKills;
 
 impl Record {
     /// What is kept of it cannot be understood: no client gets WebSocket until an operator resumes.
-    pub fn distrust(&mut self, why: &str, now: u64) {
+    pub(crate) fn distrust(&mut self, why: &str, now: u64) {
         let from = self.stage().effective_percent();
         self.latch = Some(Latch::Killed);
         self.change(now, Source::Config, Action::Kill, (from, 0), why);

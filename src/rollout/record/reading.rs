@@ -10,7 +10,7 @@ use crate::rollout::EVERYBODY;
 const SHOWN: usize = 60;
 
 /// The record, and why no client gets WebSocket where it is not understood.
-pub fn read(value: Value, now: u64) -> (Record, Option<String>) {
+pub(crate) fn read(value: Value, now: u64) -> (Record, Option<String>) {
     let mut members = match value {
         Value::Object(members) => members,
         _ => Map::new(),

@@ -35,7 +35,7 @@ use crate::server::socket::{self, MaybeTls};
 /// client that sends it earlier is served like any other.
 const REFUSED: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
 /// The method in [`REFUSED`].
-pub const REFUSED_METHOD: &str = "REFUSED";
+pub(crate) const REFUSED_METHOD: &str = "REFUSED";
 
 /// How much is read at once where it may have to be held back.
 const PIECE: usize = 2048;
@@ -43,7 +43,7 @@ const PIECE: usize = 2048;
 const AHEAD: usize = 16 * 1024;
 
 /// A connection as the server engine sees it.
-pub struct Http1Guard {
+pub(crate) struct Http1Guard {
     io: MaybeTls,
     traffic: Http1State,
     scanner: Scanner,
@@ -77,7 +77,7 @@ enum State {
 
 impl Http1Guard {
     /// A wire at the beginning of a connection.
-    pub fn new(
+    pub(crate) fn new(
         mut io: MaybeTls,
         limits: &config::Limits,
         traffic: Http1State,
@@ -104,14 +104,14 @@ impl Http1Guard {
     }
 
     /// The first bytes were read before it was clear that this is HTTP/1.
-    pub fn begun_with(mut self, beginning: Beginning) -> Self {
+    pub(crate) fn begun_with(mut self, beginning: Beginning) -> Self {
         self.patience.begun(beginning.since);
         self.take_in(&beginning.ahead);
         self
     }
 
     /// The socket, and what the client sent behind its handshake.
-    pub fn into_parts(mut self) -> (MaybeTls, Bytes) {
+    pub(crate) fn into_parts(mut self) -> (MaybeTls, Bytes) {
         socket::below(&mut self.io).demand_nothing();
         (self.io, self.held.freeze())
     }

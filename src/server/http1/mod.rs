@@ -24,7 +24,7 @@ use guard::{Http1Guard, REFUSED_METHOD};
 ///
 /// No `async fn`, which would reserve memory for the wire beside the engine that has it. A session takes the memory that its
 /// connection frees: where that is the larger of the two, it stays in pieces too small for the next connection.
-pub fn serve<H: Handler>(
+pub(crate) fn serve<H: Handler>(
     wire: Http1Guard,
     traffic: Http1State,
     connection: Arc<Connection>,

@@ -7,7 +7,7 @@ use crate::http::http2_frame_budget::Abuse;
 
 /// One connection's notice board.
 #[derive(Debug, Default)]
-pub struct Http2State {
+pub(crate) struct Http2State {
     abuse: OnceLock<Abuse>,
     /// The stream whose DATA frame is under way, and how many of its bytes have come: 32 bits each.
     under_way: AtomicU64,
@@ -18,7 +18,7 @@ pub struct Http2State {
 
 impl Http2State {
     /// What the client does to its connection; it has no future then.
-    pub fn abuse(&self) -> Option<Abuse> {
+    pub(crate) fn abuse(&self) -> Option<Abuse> {
         self.abuse.get().copied()
     }
 

@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
 
 /// A connection as the engine sees it.
-pub struct Http2Guard {
+pub(crate) struct Http2Guard {
     io: MaybeTls,
     /// Read before the engine was chosen.
     ahead: Bytes,
@@ -36,7 +36,12 @@ pub struct Http2Guard {
 
 impl Http2Guard {
     /// For a new connection, of which `ahead` was read.
-    pub fn new(mut io: MaybeTls, ahead: Bytes, limits: &Limits, board: Arc<Http2State>) -> Self {
+    pub(crate) fn new(
+        mut io: MaybeTls,
+        ahead: Bytes,
+        limits: &Limits,
+        board: Arc<Http2State>,
+    ) -> Self {
         // A connection that takes nothing ends below.
         socket::below(&mut io).demand(limits.body_min_rate);
         Http2Guard {

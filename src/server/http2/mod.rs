@@ -34,7 +34,7 @@ use crate::http::http2_frame_budget::Abuse;
 use conn_state::Http2State;
 use guard::Http2Guard;
 use stream::Common;
-pub use websocket_stream::{Duplex, Promised};
+pub(crate) use websocket_stream::{Duplex, Promised};
 
 /// Streams at once.
 const STREAMS: u32 = 100;
@@ -50,7 +50,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection of which `ahead` was read, until it ends or `stop` lets it finish what is
 /// under way; WebSockets on its streams are under way.
-pub async fn serve(
+pub(crate) async fn serve(
     stream: MaybeTls,
     ahead: Bytes,
     connection: Arc<Connection>,

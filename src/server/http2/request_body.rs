@@ -22,7 +22,7 @@ use crate::policy::connection_limits::{Connections, Lingering};
 
 /// When something of a stream's answer was sent last. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Answered(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Answered(Arc<Mutex<Option<Instant>>>);
 
 impl Answered {
     /// Something is sent now.
@@ -36,7 +36,7 @@ impl Answered {
 }
 
 /// See the module.
-pub struct Upload {
+pub(crate) struct Upload {
     /// Taken out only when this is dropped.
     stream: Option<RecvStream>,
     /// What `Content-Length` says is still to come; the engine sees to it that this is so.

@@ -20,7 +20,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends a body to its end, at the client's pace. A stream whose window stays closed for too long,
 /// or opens for less than `rate` bytes per second, is reset. `None` where the stream ended early.
-pub async fn send(
+pub(crate) async fn send(
     mut to: SendStream<Bytes>,
     mut body: Body,
     rate: u64,

@@ -42,15 +42,19 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 ];
 
 /// What all streams of a connection share.
-pub struct Common {
+pub(crate) struct Common {
     /// The connection, as every exchange on it sees it.
-    pub connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
     limits: Limits,
     board: Arc<Http2State>,
 }
 
 impl Common {
-    pub fn new(connection: Arc<Connection>, limits: &Limits, board: Arc<Http2State>) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        limits: &Limits,
+        board: Arc<Http2State>,
+    ) -> Self {
         Common {
             connection,
             limits: limits.clone(),
@@ -61,7 +65,7 @@ impl Common {
 
 /// Carries one stream to its end. Dropping what is left of it resets it: `CANCEL`, or, behind a
 /// whole answer, `NO_ERROR`.
-pub async fn carry(
+pub(crate) async fn carry(
     common: Arc<Common>,
     handler: impl Handler,
     request: Request<RecvStream>,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 const PIECE: usize = 16 * 1024;
 
 /// Both halves of a stream, after its `200`. Dropping it before its end resets the stream.
-pub struct Duplex {
+pub(crate) struct Duplex {
     to: SendStream<Bytes>,
     from: RecvStream,
     /// Read and not delivered.
@@ -24,7 +24,7 @@ pub struct Duplex {
 
 /// The mark of a handshake on its request: where its stream is delivered once it is granted.
 #[derive(Clone)]
-pub struct Promised(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
+pub(crate) struct Promised(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
 
 impl Promised {
     /// A mark, and what delivers the stream.
@@ -34,7 +34,7 @@ impl Promised {
     }
 
     /// The stream to come; there is one.
-    pub fn take(&self) -> Option<oneshot::Receiver<Duplex>> {
+    pub(crate) fn take(&self) -> Option<oneshot::Receiver<Duplex>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -11,7 +11,7 @@ use crate::config::Listen;
 
 /// One of them: where it listens, and the socket itself.
 #[derive(Debug)]
-pub struct Activated {
+pub(crate) struct Activated {
     address: Listen,
     descriptor: OwnedFd,
 }
@@ -20,7 +20,7 @@ pub struct Activated {
 ///
 /// # Errors
 /// Where one of them is no stream socket, or has no address.
-pub fn take() -> io::Result<Vec<Activated>> {
+pub(crate) fn take() -> io::Result<Vec<Activated>> {
     let mut given = ListenFd::from_env();
     (0..given.len())
         .map(|at| take_one(&mut given, at))
@@ -51,7 +51,7 @@ fn take_one(given: &mut ListenFd, at: usize) -> io::Result<Activated> {
 ///
 /// # Errors
 /// The address that no key names: no listener would ever answer there.
-pub fn assign(
+pub(crate) fn assign(
     activated: Vec<Activated>,
     keys: &[(&'static str, &Listen)],
 ) -> Result<Vec<Given>, String> {

@@ -16,7 +16,7 @@ use crate::session::context::{Effect, Effects};
 
 impl Access {
     /// Looks at every user's time: an expired user is out, a soon end is announced, a due user is asked for again.
-    pub fn watch(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
+    pub(crate) fn watch(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
         self.watch_at = None;
         for admission in cx.member().admissions() {
             if effects.closes() {
@@ -42,7 +42,7 @@ impl Access {
     }
 
     /// Acts on what authorities have said to second questions. Returns whether one has.
-    pub fn hear_rechecks(
+    pub(crate) fn hear_rechecks(
         &mut self,
         cx: &Context,
         now: Instant,
@@ -149,7 +149,7 @@ impl Access {
     }
 
     /// Judges all users anew whose policy was changed by a reload.
-    pub fn follow_policies(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
+    pub(crate) fn follow_policies(&mut self, cx: &Context, now: Instant, effects: &mut Effects) {
         for admission in cx.member().admissions() {
             let before = &admission.found.auth;
             let Some(auth) = cx.in_force.config.auths.get(&*before.name) else {

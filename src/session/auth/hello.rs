@@ -16,7 +16,12 @@ use crate::session::subscription::Subscription;
 
 impl Access {
     /// The first word has come.
-    pub fn hear_hello(&mut self, cx: &Context, token: Option<String>, effects: &mut Effects) {
+    pub(crate) fn hear_hello(
+        &mut self,
+        cx: &Context,
+        token: Option<String>,
+        effects: &mut Effects,
+    ) {
         if let Some(token) = token
             && let Err(denied) = self.presented.take_token(token)
         {
@@ -34,7 +39,7 @@ impl Access {
     }
 
     /// The first word's user is known, or no policy takes it.
-    pub fn greet(
+    pub(crate) fn greet(
         &mut self,
         cx: &Context,
         outcome: Result<Authenticated, AuthError>,
@@ -96,7 +101,7 @@ impl Access {
     }
 
     /// A token in place of another: of the same user.
-    pub fn renew(
+    pub(crate) fn renew(
         &mut self,
         cx: &Context,
         subs: &[Subscription],
@@ -142,7 +147,7 @@ impl Access {
     }
 
     /// The newer token's user is known, or no policy takes it. It came with this tag, in place of the token `before`.
-    pub fn renewed(
+    pub(crate) fn renewed(
         &mut self,
         cx: &Context,
         subs: &[Subscription],

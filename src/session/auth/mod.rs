@@ -29,33 +29,33 @@ const QUESTIONS: usize = 8;
 
 /// What a session knows of its users.
 pub(crate) struct Access {
-    pub presented: Presented,
+    pub(crate) presented: Presented,
     /// Nothing but a `hello` is wanted yet.
-    pub hello: Option<Box<Hello>>,
+    pub(crate) hello: Option<Box<Hello>>,
     /// What waits for authorities, each for its own.
     questions: Vec<Question>,
     /// What came behind questions, and is read only when they are answered: it may change which user it is.
     held: Vec<Input>,
     /// Users that authorities are asked about again.
-    pub rechecking: Vec<Rechecking>,
+    pub(crate) rechecking: Vec<Rechecking>,
     /// When to look at the users again.
-    pub watch_at: Option<Instant>,
+    pub(crate) watch_at: Option<Instant>,
     /// Authorities that could not answer are left alone until then, by their policies.
-    pub ask_again_at: Vec<(Arc<str>, Instant)>,
+    pub(crate) ask_again_at: Vec<(Arc<str>, Instant)>,
     /// The ends of tokens that the client was warned of, by the policy that takes them.
-    pub noticed: Vec<(Arc<str>, u64)>,
+    pub(crate) noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
     seat: Option<Box<ConnectionPermit>>,
     /// How fast the client has spoken.
-    pub pace: MessageLimit,
+    pub(crate) pace: MessageLimit,
 }
 
 /// The first word that is awaited, and what it opens.
 pub(crate) struct Hello {
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The number of the configuration that the handshake was judged by.
-    pub judged_by: u64,
-    pub until: Instant,
+    pub(crate) judged_by: u64,
+    pub(crate) until: Instant,
 }
 
 /// Which user is this? And what for.
@@ -76,8 +76,8 @@ pub(crate) enum Then {
 
 /// Is this still the same user?
 pub(crate) struct Rechecking {
-    pub of: Arc<Authenticated>,
-    pub asking: Asking,
+    pub(crate) of: Arc<Authenticated>,
+    pub(crate) asking: Asking,
 }
 
 /// What a place's policies say of the client.
@@ -93,7 +93,7 @@ pub(crate) enum AuthState {
 }
 
 impl Access {
-    pub fn new(presented: Presented, seat: Option<ConnectionPermit>) -> Self {
+    pub(crate) fn new(presented: Presented, seat: Option<ConnectionPermit>) -> Self {
         Access {
             presented,
             hello: None,
@@ -109,37 +109,37 @@ impl Access {
     }
 
     /// When something is due here.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let hello = self.hello.as_ref().filter(|_| self.questions.is_empty());
         let hello = hello.map(|hello| hello.until);
         [hello, self.watch_at].into_iter().flatten().min()
     }
 
     /// Whether a `hello` is overdue. A client that waits for an authority has said it in time.
-    pub fn is_hello_late(&self, now: Instant) -> bool {
+    pub(crate) fn is_hello_late(&self, now: Instant) -> bool {
         let is_late = |hello: &Hello| now >= hello.until;
         self.questions.is_empty() && self.hello.as_deref().is_some_and(is_late)
     }
 
     /// Something waits for this answer.
-    pub fn ask(&mut self, asking: Asking, then: Then) {
+    pub(crate) fn ask(&mut self, asking: Asking, then: Then) {
         self.questions.push(Question { asking, then });
     }
 
     /// Whether the next message of the client is looked at. Subscriptions and requests wait side by side; what says which user it
     /// is, alone.
-    pub fn may_read(&self) -> bool {
+    pub(crate) fn may_read(&self) -> bool {
         let waits = |question: &Question| matches!(question.then, Then::Frame(_));
         self.held.is_empty() && self.questions.len() < QUESTIONS && self.questions.iter().all(waits)
     }
 
     /// Subscriptions that wait for an authority.
-    pub fn subs_asked(&self) -> usize {
+    pub(crate) fn subs_asked(&self) -> usize {
         self.frames().filter(|frame| frame.is_sub()).count()
     }
 
     /// Requests that wait for an authority.
-    pub fn reqs_asked(&self) -> usize {
+    pub(crate) fn reqs_asked(&self) -> usize {
         self.frames().filter(|frame| !frame.is_sub()).count()
     }
 
@@ -153,7 +153,7 @@ impl Access {
     }
 
     /// Holds a message back where something before it has to be known first; else gives it back.
-    pub fn hold(&mut self, input: Input) -> Option<Input> {
+    pub(crate) fn hold(&mut self, input: Input) -> Option<Input> {
         let changes_user = matches!(input, Input::Hello { .. } | Input::Auth { .. });
         let may_go = self.may_read() && (self.questions.is_empty() || !changes_user);
         if !may_go {
@@ -164,7 +164,7 @@ impl Access {
     }
 
     /// What was held back, once nothing is asked any more.
-    pub fn release(&mut self) -> Vec<Input> {
+    pub(crate) fn release(&mut self) -> Vec<Input> {
         match self.questions.is_empty() {
             true => std::mem::take(&mut self.held),
             false => Vec::new(),
@@ -172,7 +172,7 @@ impl Access {
     }
 
     /// The next answer that was waited for, and what for.
-    pub fn poll_answer(
+    pub(crate) fn poll_answer(
         &mut self,
         task: &mut task::Context<'_>,
     ) -> Poll<(Then, Result<Authenticated, AuthError>)> {
@@ -196,7 +196,7 @@ impl Access {
     }
 
     /// Looks for a credential that these policies take, judges it, and remembers whose it is.
-    pub fn standing(
+    pub(crate) fn standing(
         &mut self,
         cx: &Context,
         auths: &[Arc<Auth>],
@@ -212,7 +212,7 @@ impl Access {
     }
 
     /// As [`Access::standing`], and remembers no user.
-    pub fn stands(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
+    pub(crate) fn stands(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
         match self.judge(cx, auths) {
             AuthState::Denied(denied) if denied.is_guess() => {
                 match self.known_otherwise(cx, auths) {
@@ -237,7 +237,7 @@ impl Access {
 
     /// A policy knows this user from now on, with all that stands by it; false where it has known another, and the connection
     /// ends.
-    pub fn take_in(
+    pub(crate) fn take_in(
         &mut self,
         cx: &Context,
         admission: &Arc<Authenticated>,
@@ -258,7 +258,7 @@ impl Access {
     }
 
     /// What was presented, judged by these policies.
-    pub fn judge(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
+    pub(crate) fn judge(&self, cx: &Context, auths: &[Arc<Auth>]) -> AuthState {
         let Some(first) = auths.first() else {
             return AuthState::Unasked;
         };
@@ -313,19 +313,24 @@ impl Access {
     }
 
     /// From now on this is the user that the policy knows here.
-    pub fn remember(&mut self, cx: &Context, admission: Arc<Authenticated>) {
+    pub(crate) fn remember(&mut self, cx: &Context, admission: Arc<Authenticated>) {
         cx.member().admit(admission);
         self.watch_at = Some(Instant::now());
     }
 
     /// The same user goes on by this; subscriptions that it no longer suffices for end.
-    pub fn replace(&mut self, cx: &Context, admission: Arc<Authenticated>, effects: &mut Effects) {
+    pub(crate) fn replace(
+        &mut self,
+        cx: &Context,
+        admission: Arc<Authenticated>,
+        effects: &mut Effects,
+    ) {
         self.remember(cx, admission.clone());
         effects.push(Effect::Renew(admission));
     }
 
     /// Counts the connection for a user that has just become known; false where it has too many.
-    pub fn take_seat_for(&mut self, cx: &Context, admission: &Authenticated) -> bool {
+    pub(crate) fn take_seat_for(&mut self, cx: &Context, admission: &Authenticated) -> bool {
         let Some(seat) = &mut self.seat else {
             return true;
         };

@@ -42,12 +42,12 @@ pub(in crate::session) const BATCH_BYTES: usize = 256 * 1024;
 
 impl FrameBatch<'_> {
     /// Whether this round has no room left.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.frames == 0 || self.out.bytes() >= BATCH_BYTES
     }
 
     /// Adds what the session says beside events, where the protocol has a word for it.
-    pub fn say(&mut self, output: &Output<'_>) {
+    pub(crate) fn say(&mut self, output: &Output<'_>) {
         self.codec.encode(output, &mut |packet| {
             self.out.push(packet);
             self.frames = self.frames.saturating_sub(1);

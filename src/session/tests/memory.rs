@@ -17,7 +17,7 @@ use crate::transport::{Incoming, Transport};
 const CONTROL: u8 = 0;
 
 /// A connection between a session and a client of a test.
-pub fn pair(room: usize) -> (Box<dyn Transport>, Far) {
+pub(crate) fn pair(room: usize) -> (Box<dyn Transport>, Far) {
     let line = Arc::new(Mutex::new(Line {
         room,
         ..Line::default()
@@ -72,7 +72,7 @@ enum End {
 }
 
 /// The client's end.
-pub struct Far {
+pub(crate) struct Far {
     line: Arc<Mutex<Line>>,
 }
 
@@ -190,7 +190,7 @@ impl Drop for Near {
 
 impl Far {
     /// Sends a message, or what a client says beside messages.
-    pub fn send(&self, message: Message) {
+    pub(crate) fn send(&self, message: Message) {
         let incoming = match message {
             Message::Text(text) => Incoming::Text(text.into()),
             Message::Binary(bytes) => Incoming::Binary(bytes),
@@ -205,7 +205,7 @@ impl Far {
     }
 
     /// What comes next; pings and closes are answered. `None` where the session has let go.
-    pub async fn next(&self) -> Option<Message> {
+    pub(crate) async fn next(&self) -> Option<Message> {
         let piece = std::future::poll_fn(|cx| {
             let mut line = lock(&self.line);
             match line.to_client.pop_front() {

@@ -13,7 +13,7 @@ mod single;
 mod sizes;
 mod speaking;
 mod subscribing;
-pub mod support;
+pub(crate) mod support;
 mod walk;
 
 /// Two streams and a polled list of every kind.

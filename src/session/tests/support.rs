@@ -35,8 +35,8 @@ use crate::upstream::Upstreams;
 /// Longer than anything in these tests; with paused time it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub struct World {
-    pub shared: Arc<Services>,
+pub(crate) struct World {
+    pub(crate) shared: Arc<Services>,
     feeds: Receiver<Publisher>,
 }
 
@@ -55,7 +55,7 @@ impl Feed for Scripted {
 }
 
 impl World {
-    pub fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         let (sender, feeds) = channel(64);
         let telemetry = Arc::new(Telemetry::default());
         let limits = Limits {
@@ -93,13 +93,13 @@ impl World {
     }
 
     /// The next topic that a client subscribed to first.
-    pub async fn feed(&mut self) -> Publisher {
+    pub(crate) async fn feed(&mut self) -> Publisher {
         let feed = timeout(PATIENCE, self.feeds.recv()).await;
         feed.expect("a topic begins").expect("the hub is there")
     }
 
     /// Puts another file in force, as a reload does.
-    pub fn reload(&self, file: &str) {
+    pub(crate) fn reload(&self, file: &str) {
         let generation = self.shared.in_force.load().generation + 1;
         let next = Arc::new(in_force(file, generation));
         self.shared.authenticator.adopt(&next.config);
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// The same, at the moment when the sessions have not been notified yet.
-    pub fn reload_unheard(&self, file: &str) {
+    pub(crate) fn reload_unheard(&self, file: &str) {
         let generation = self.shared.in_force.load().generation + 1;
         let next = Arc::new(in_force(file, generation));
         self.shared.in_force.store(next.clone());
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Puts a rollout into a state, as its controller does.
-    pub fn stage(&self, rollout: &str, percent: u32, state: StageState) {
+    pub(crate) fn stage(&self, rollout: &str, percent: u32, state: StageState) {
         let in_force = self.shared.in_force.load();
         let plan = &plans(&in_force.config)[rollout];
         let mut stages = Stages::clone(&self.shared.stages.load());
@@ -132,18 +132,18 @@ impl World {
         }]);
     }
 
-    pub fn connect(&self, opening: Accepted) -> impl Future<Output = Client> {
+    pub(crate) fn connect(&self, opening: Accepted) -> impl Future<Output = Client> {
         self.connect_narrow(opening, 1 << 20)
     }
 
     /// To a client that leaves so many bytes unread, and takes no more.
-    pub async fn connect_narrow(&self, opening: Accepted, room: usize) -> Client {
+    pub(crate) async fn connect_narrow(&self, opening: Accepted, room: usize) -> Client {
         self.connect_judged_by(self.shared.in_force.load_full(), opening, room)
             .await
     }
 
     /// Where the handshake was judged by this configuration.
-    pub async fn connect_judged_by(
+    pub(crate) async fn connect_judged_by(
         &self,
         in_force: Arc<InForce>,
         opening: Accepted,
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// A client whose session counts how often it is woken.
-    pub async fn connect_counted(&self, opening: Accepted) -> (Client, Arc<AtomicUsize>) {
+    pub(crate) async fn connect_counted(&self, opening: Accepted) -> (Client, Arc<AtomicUsize>) {
         let (transport, far) = memory::pair(1 << 20);
         let in_force = self.shared.in_force.load_full();
         let mut session = Box::pin(run(transport, opening, in_force, self.shared.clone()));
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// A handshake on a bridged route's own path, as it is judged now.
-    pub fn single(&self, url: &str, form: SingleForm) -> Accepted {
+    pub(crate) fn single(&self, url: &str, form: SingleForm) -> Accepted {
         let path = url.split('?').next().unwrap_or(url);
         let routes = &self.shared.in_force.load().routes;
         let found = routes.find("app.example", &hyper::Method::GET, path);
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// A client of the multiplexed connection that has read its `welcome`.
-    pub async fn join(&self) -> Client {
+    pub(crate) async fn join(&self) -> Client {
         let mut client = self.connect(example()).await;
         let welcome = client.read().await;
         assert_eq!(welcome["t"], "welcome", "{welcome}");
@@ -197,12 +197,12 @@ impl World {
 }
 
 /// A WebSocket over one end of a pipe.
-pub fn over(near: DuplexStream) -> Box<dyn Transport> {
+pub(crate) fn over(near: DuplexStream) -> Box<dyn Transport> {
     over_behind(near, b"")
 }
 
 /// The same, with bytes that came right behind the handshake.
-pub fn over_behind(near: DuplexStream, leftover: &[u8]) -> Box<dyn Transport> {
+pub(crate) fn over_behind(near: DuplexStream, leftover: &[u8]) -> Box<dyn Transport> {
     Box::new(WebSocket::new(near, reader::Limits::of(1 << 20), leftover))
 }
 
@@ -235,26 +235,26 @@ fn in_force(file: &str, generation: u64) -> InForce {
     }
 }
 
-pub struct Client {
+pub(crate) struct Client {
     far: Far,
 }
 
 impl Client {
     /// At the far end of a connection.
-    pub fn on(far: Far) -> Client {
+    pub(crate) fn on(far: Far) -> Client {
         Client { far }
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.far.send(Message::text(text));
     }
 
-    pub async fn send_message(&mut self, message: Message) {
+    pub(crate) async fn send_message(&mut self, message: Message) {
         self.far.send(message);
     }
 
     /// The next text message.
-    pub async fn read_text(&mut self) -> String {
+    pub(crate) async fn read_text(&mut self) -> String {
         loop {
             match self.next().await {
                 Message::Text(text) => return text.to_string(),
@@ -265,7 +265,7 @@ impl Client {
     }
 
     /// The next frame that is no heartbeat.
-    pub async fn read(&mut self) -> Value {
+    pub(crate) async fn read(&mut self) -> Value {
         loop {
             let text = self.read_text().await;
             let frame: Value = serde_json::from_str(&text).expect("JSON");
@@ -276,7 +276,7 @@ impl Client {
     }
 
     /// The code and reason that the connection is closed with; frames before it are passed over.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Message::Close(frame) = self.next().await {
                 let frame = frame.expect("a code");
@@ -285,19 +285,19 @@ impl Client {
         }
     }
 
-    pub async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         let next = timeout(PATIENCE, self.far.next()).await;
         next.expect("in time").expect("not the end")
     }
 
     /// That nothing but heartbeats comes for a while.
-    pub async fn stays_silent(&mut self) {
+    pub(crate) async fn stays_silent(&mut self) {
         let word = timeout(Duration::from_secs(2), self.read()).await;
         assert!(word.is_err(), "{word:?}");
     }
 
     /// Subscribes, and drives the new topic with `begin` so that it is answered.
-    pub async fn subscribe(
+    pub(crate) async fn subscribe(
         &mut self,
         world: &mut World,
         path: &str,
@@ -314,7 +314,7 @@ impl Client {
 }
 
 /// What a handshake with this cookie, and this `cf.bearer.` item, presents.
-pub fn presented(cookie: &str, bearer: Option<&str>) -> Presented {
+pub(crate) fn presented(cookie: &str, bearer: Option<&str>) -> Presented {
     let mut headers = hyper::HeaderMap::new();
     headers.insert(hyper::header::COOKIE, cookie.parse().expect("a value"));
     let extras = Extras {
@@ -325,7 +325,7 @@ pub fn presented(cookie: &str, bearer: Option<&str>) -> Presented {
 }
 
 /// An event; what happened to an item where it is called like that.
-pub fn event(name: &str, id: &str, data: &str) -> Draft {
+pub(crate) fn event(name: &str, id: &str, data: &str) -> Draft {
     let mut kinds = ChangeKind::ALL.into_iter();
     let change = kinds.find(|kind| kind.as_str() == name);
     Draft {
@@ -338,14 +338,14 @@ pub fn event(name: &str, id: &str, data: &str) -> Draft {
 }
 
 /// The first document of a polled topic.
-pub fn first_document(feed: &Publisher, document: &str) {
+pub(crate) fn first_document(feed: &Publisher, document: &str) {
     feed.opened();
     let document = Bytes::copy_from_slice(document.as_bytes());
     feed.document(document, DocumentChange::Snapshot);
 }
 
 /// A later one, with what is emitted for it.
-pub fn document(feed: &Publisher, document: &str, events: Vec<Draft>) {
+pub(crate) fn document(feed: &Publisher, document: &str, events: Vec<Draft>) {
     let document = Bytes::copy_from_slice(document.as_bytes());
     feed.document(document, DocumentChange::Events(events));
 }

@@ -14,7 +14,7 @@ const GUARDED_FROM: usize = 10;
 
 /// Deleted items with their last known state, then the created, then the updated, each in its
 /// list's order. `keeps_before`: updated ones hold what they were.
-pub fn diff(
+pub(crate) fn diff(
     old: Value<'_>,
     new: Value<'_>,
     (poll, ignored): (&Poll, &Ignored<'_>),

@@ -4,7 +4,7 @@ use crate::json::{Form, Ignored, Value, equal, inside_member, is_ignored};
 
 /// The patch that turns `old` into `new`; `None` where the form cannot say it, because an object
 /// would have to get a member that is null.
-pub fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Option<Vec<u8>> {
+pub(crate) fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Option<Vec<u8>> {
     let mut patch = Vec::new();
     write(&mut patch, old, new, ignored)?;
     Some(patch)

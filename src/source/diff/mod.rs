@@ -46,7 +46,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// One sentence for the operator's log.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Doubt::NoList => "`items` points to no list",
             Doubt::NoKey => "an item has no key",
@@ -84,7 +84,7 @@ impl Document {
     }
 
     /// The document's text.
-    pub fn bytes(&self) -> &Bytes {
+    pub(crate) fn bytes(&self) -> &Bytes {
         &self.0
     }
 

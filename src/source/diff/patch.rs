@@ -3,7 +3,7 @@
 use crate::json::{Form, Ignored, Value, equal, inside_list, inside_member, is_ignored};
 
 /// The patch that turns `old` into `new`; one that replaces the root where that is shorter.
-pub fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Vec<u8> {
+pub(crate) fn diff(old: Value<'_>, new: Value<'_>, ignored: &Ignored<'_>) -> Vec<u8> {
     let mut whole = Patch::new(usize::MAX);
     whole.operation("replace", None);
     let around = whole.text.len() + VALUE.len();

@@ -9,7 +9,7 @@ use crate::config::ChangeNames;
 use crate::event::{Change, ChangeKind};
 
 /// A `[[route]] source = {kind = "poll"}` with nothing but its defaults.
-pub fn poll(emit: Emit) -> Poll {
+pub(crate) fn poll(emit: Emit) -> Poll {
     Poll {
         every: Duration::from_secs(1),
         adaptive: None,

@@ -35,11 +35,11 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 const REMINDER: Duration = Duration::from_secs(600);
 
 /// Makes a topic of a polled endpoint.
-pub struct PollFeed {
+pub(crate) struct PollFeed {
     /// The way to the backend.
-    pub upstreams: Upstreams,
+    pub(crate) upstreams: Upstreams,
     /// What operators see.
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Feed for PollFeed {

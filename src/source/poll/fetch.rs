@@ -23,21 +23,21 @@ use crate::telemetry::Span;
 use crate::upstream::{Purpose, Upstreams};
 
 /// What a poll asks for.
-pub const ACCEPTED: &str = "application/json, */*;q=0.5";
+pub(crate) const ACCEPTED: &str = "application/json, */*;q=0.5";
 /// `Last-Modified` counts whole seconds: a document that changed in the second in which it was
 /// sent may change once more and keep it. (RFC 9110, section 8.8.2.2.)
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// What asks the backend for the document only if it changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
+pub(crate) struct Validators {
     etag: Option<HeaderValue>,
     modified: Option<HeaderValue>,
 }
 
 /// What a poll brought.
 #[derive(Debug)]
-pub enum Fetched {
+pub(crate) enum Fetched {
     /// The document is as it was; so it stays for `max_age`.
     NotModified {
         /// `Cache-Control: max-age`.
@@ -62,7 +62,7 @@ pub enum Fetched {
 
 /// What became of a poll that brought nothing.
 #[derive(Debug)]
-pub enum Miss {
+pub(crate) enum Miss {
     /// The backend said so itself, or the way to it broke; counted already.
     Failed(answer::Failure, Cow<'static, str>),
     /// The answer is not one; not counted yet.
@@ -85,7 +85,7 @@ impl From<Error> for Miss {
 ///
 /// # Errors
 /// [`Miss`]; nothing of the body is kept then.
-pub async fn fetch(
+pub(crate) async fn fetch(
     upstreams: &Upstreams,
     topic: &Publisher,
     (route, poll, span): (&Route, &Poll, &Span),
@@ -201,7 +201,7 @@ fn conditional(
 
 /// Whether a body may be a document by its head. Some servers call JSON plain text or script, or
 /// nothing at all; the body has to parse in any case. HTML it is not: that is a login page.
-pub fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
+pub(crate) fn is_document(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_json = |essence: &str| {
         essence.ends_with("json")
             || essence.ends_with("javascript")

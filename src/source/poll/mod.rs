@@ -3,7 +3,7 @@
 mod compare;
 mod feed;
 mod fetch;
-pub mod pace;
+pub(crate) mod pace;
 
-pub use feed::PollFeed;
-pub use fetch::{ACCEPTED, is_document};
+pub(crate) use feed::PollFeed;
+pub(crate) use fetch::{ACCEPTED, is_document};

@@ -18,7 +18,7 @@ const STALE_AFTER: u32 = 3;
 
 /// What a poll came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Round {
+pub(crate) enum Round {
     /// Something new.
     Changed,
     /// Nothing new; the answer may be used for as long as `max_age` says.
@@ -32,19 +32,19 @@ pub enum Round {
 
 /// When to poll again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Next {
+pub(crate) struct Next {
     /// Not before this long after the round's start.
-    pub after_start: Duration,
+    pub(crate) after_start: Duration,
     /// Not before this long after its end.
-    pub after_end: Duration,
+    pub(crate) after_end: Duration,
     /// Whether an observed write may bring the poll forward: not where the backend has asked for
     /// a pause or the breaker is open.
-    pub may_refresh: bool,
+    pub(crate) may_refresh: bool,
 }
 
 /// A topic's rhythm.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// The adaptive interval; `None` before the first answer.
     grown: Option<Duration>,
     failures: u32,
@@ -52,7 +52,7 @@ pub struct Pace {
 
 impl Pace {
     /// The interval in force.
-    pub fn interval(&self, poll: &Poll) -> Duration {
+    pub(crate) fn interval(&self, poll: &Poll) -> Duration {
         match poll.adaptive {
             None => poll.every,
             Some((min, max)) => {
@@ -68,7 +68,7 @@ impl Pace {
     /// tenth of the interval before the next. Adaptive: falls to `min` at a change, grows by half
     /// up to `max` without one, and does not ask again while the answer calls itself fresh; a
     /// fixed interval is the operator's own word and `max-age` does not change it.
-    pub fn next(&mut self, poll: &Poll, round: Round, roll: f64) -> Next {
+    pub(crate) fn next(&mut self, poll: &Poll, round: Round, roll: f64) -> Next {
         let failure = match round {
             Round::Failed(failure) => failure,
             Round::Changed => {
@@ -106,13 +106,13 @@ impl Pace {
     }
 
     /// Whether so many polls failed in a row that what clients hold counts as stale.
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         self.failures >= STALE_AFTER
     }
 
     /// From the end of a good round that took `took` to the instant when what clients hold counts
     /// as stale even though the next round has not failed yet: it hangs, or was put off.
-    pub fn overdue(&self, poll: &Poll, took: Duration) -> Duration {
+    pub(crate) fn overdue(&self, poll: &Poll, took: Duration) -> Duration {
         self.interval(poll).saturating_mul(1 + STALE_AFTER) + took
     }
 }

@@ -14,13 +14,13 @@ const MOST_DOUBLINGS: u32 = 10;
 
 /// 0.25 s, doubled up to 10 s, full jitter.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failed: u32,
 }
 
 impl Backoff {
     /// A stream is over: what it was like decides where the next wait begins.
-    pub fn stream_ended(&mut self, age: Duration, has_delivered: bool) {
+    pub(crate) fn stream_ended(&mut self, age: Duration, has_delivered: bool) {
         if age >= GOOD_AGE {
             self.failed = 0;
         } else if has_delivered {
@@ -30,7 +30,7 @@ impl Backoff {
 
     /// The next wait. `retry` is the reconnection time that the stream set: it is never cut
     /// short, so that its author's word holds as it does for a browser. `roll` is from 0 to 1.
-    pub fn next(&mut self, retry: Option<Duration>, roll: f64) -> Duration {
+    pub(crate) fn next(&mut self, retry: Option<Duration>, roll: f64) -> Duration {
         let window = FIRST
             .saturating_mul(1 << self.failed.min(MOST_DOUBLINGS))
             .min(MOST);

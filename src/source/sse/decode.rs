@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 /// What one event may hold: its data, or any one line, in bytes.
-pub const MAX_EVENT: usize = 1024 * 1024;
+pub(crate) const MAX_EVENT: usize = 1024 * 1024;
 
 /// A field's name, colon and space do not count against its value.
 const MAX_LINE: usize = MAX_EVENT + 16;
@@ -24,11 +24,11 @@ const RETRY_MOST: u64 = 60_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its `event` field; `None` means `message`.
-    pub name: Option<Arc<str>>,
+    pub(crate) name: Option<Arc<str>>,
     /// The last event id, as `EventSource.lastEventId` shows it; `None` when it is empty.
     pub id: Option<Arc<str>>,
     /// Whether the event itself had an `id` field, rather than inheriting an earlier one's.
-    pub has_own_id: bool,
+    pub(crate) has_own_id: bool,
     /// Its `data` lines joined by LF; valid UTF-8.
     pub data: Bytes,
 }
@@ -38,7 +38,7 @@ pub struct Message {
 pub struct TooLarge {
     /// The oversized event's own id, where it came before the limit was passed: resuming after
     /// it does not meet it again.
-    pub id: Option<Arc<str>>,
+    pub(crate) id: Option<Arc<str>>,
 }
 
 /// The state between two chunks of one stream.
@@ -109,12 +109,12 @@ impl Decoder {
     }
 
     /// The last event id, once the stream has set one itself; `Some(None)` where it has set an empty one.
-    pub fn own_id(&self) -> Option<Option<&Arc<str>>> {
+    pub(crate) fn own_id(&self) -> Option<Option<&Arc<str>>> {
         self.has_set_id.then_some(self.last_event_id.as_ref())
     }
 
     /// The reconnection time that the stream asked for last, 0.1 s to 60 s.
-    pub fn retry(&self) -> Option<Duration> {
+    pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }
 

@@ -29,11 +29,11 @@ use crate::upstream::Upstreams;
 const UNMISSED: Duration = Duration::from_secs(1);
 
 /// Makes a topic of a Server-Sent-Events stream.
-pub struct SseFeed {
+pub(crate) struct SseFeed {
     /// The way to the backend.
-    pub upstreams: Upstreams,
+    pub(crate) upstreams: Upstreams,
     /// What operators see.
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Feed for SseFeed {

@@ -6,4 +6,4 @@ mod feed;
 mod recent;
 mod resume;
 
-pub use feed::SseFeed;
+pub(crate) use feed::SseFeed;

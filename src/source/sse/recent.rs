@@ -21,7 +21,7 @@ const MOST: usize = 10_000;
 /// occurred twice before is no proof of repetition, and the first new event ends the search: in
 /// a live stream ids may repeat as they like.
 #[derive(Debug, Default)]
-pub struct Recent {
+pub(crate) struct Recent {
     seen: VecDeque<u64>,
     hasher: RandomState,
     is_resuming: bool,
@@ -29,7 +29,7 @@ pub struct Recent {
 
 impl Recent {
     /// What another process has delivered, oldest first, among `capacity`.
-    pub fn of(events: &[Arc<Event>], capacity: usize) -> Self {
+    pub(crate) fn of(events: &[Arc<Event>], capacity: usize) -> Self {
         let mut recent = Recent::default();
         for event in events.iter().filter(|event| event.kind == Kind::Event) {
             if event.has_own_id {
@@ -41,12 +41,12 @@ impl Recent {
     }
 
     /// The stream was asked to go on after an event.
-    pub fn resumed(&mut self) {
+    pub(crate) fn resumed(&mut self) {
         self.is_resuming = true;
     }
 
     /// Whether this message was delivered before; remembers it otherwise, among `capacity`.
-    pub fn is_repeated(&mut self, message: &Message, capacity: usize) -> bool {
+    pub(crate) fn is_repeated(&mut self, message: &Message, capacity: usize) -> bool {
         if !message.has_own_id {
             return false;
         }

@@ -12,7 +12,7 @@ const PATIENCE: u32 = 3;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// The newest id that the stream itself has sent.
     own: Option<Arc<str>>,
     /// What a client brought; no event has come yet.
@@ -29,7 +29,7 @@ pub struct Resume {
 
 /// When the request without the id goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Now.
     AtOnce,
     /// After the usual wait.
@@ -38,7 +38,7 @@ pub enum Next {
 
 impl Resume {
     /// For a stream that a client may have seen before.
-    pub fn new(brought: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(brought: Option<Arc<str>>) -> Self {
         Resume {
             brought,
             ..Resume::default()
@@ -46,18 +46,18 @@ impl Resume {
     }
 
     /// The header of the next request.
-    pub fn sent(&self) -> Option<HeaderValue> {
+    pub(crate) fn sent(&self) -> Option<HeaderValue> {
         let id = self.own.as_ref().or(self.brought.as_ref())?;
         last_event_id(id).filter(|_| !self.is_without)
     }
 
     /// Whether that is one that a client brought.
-    pub fn sends_brought(&self) -> bool {
+    pub(crate) fn sends_brought(&self) -> bool {
         self.own.is_none() && self.sent().is_some()
     }
 
     /// The backend has refused the id.
-    pub fn refused(&mut self) -> Next {
+    pub(crate) fn refused(&mut self) -> Next {
         self.is_without = true;
         match std::mem::replace(&mut self.has_hurried, true) {
             false => Next::AtOnce,
@@ -66,17 +66,17 @@ impl Resume {
     }
 
     /// A request with the client's id brought nothing.
-    pub fn strike(&mut self) {
+    pub(crate) fn strike(&mut self) {
         self.strikes += u32::from(self.sends_brought());
     }
 
     /// A request failed, or its stream is over: was it one without the id, the id is not to blame.
-    pub fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         self.is_without = !self.is_without && self.strikes >= PATIENCE;
     }
 
     /// The stream is open. An id that it was not asked with is forgotten.
-    pub fn connected(&mut self) -> Connection {
+    pub(crate) fn connected(&mut self) -> Connection {
         if self.sent().is_none() {
             (self.own, self.brought) = (None, None);
         }
@@ -91,23 +91,23 @@ impl Resume {
     }
 
     /// An event has come: a client's id has done its work.
-    pub fn has_come(&mut self) {
+    pub(crate) fn has_come(&mut self) {
         self.brought = None;
         self.strikes = 0;
     }
 
     /// What events show until the stream sends an id.
-    pub fn shown(&self) -> Option<&Arc<str>> {
+    pub(crate) fn shown(&self) -> Option<&Arc<str>> {
         self.shown.as_ref()
     }
 
     /// The stream has sent an id, or an empty one.
-    pub fn set(&mut self, id: Option<Arc<str>>) {
+    pub(crate) fn set(&mut self, id: Option<Arc<str>>) {
         self.own = id;
     }
 
     /// Another process has read up to this id.
-    pub fn go_on_from(&mut self, own: Option<Arc<str>>) {
+    pub(crate) fn go_on_from(&mut self, own: Option<Arc<str>>) {
         self.shown.clone_from(&own);
         self.own = own;
     }

@@ -22,15 +22,15 @@ use crate::upstream::Upstreams;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A backend and a hub with its route; the route's source, and more of its keys, come as TOML.
-pub struct World {
+pub(crate) struct World {
     backend: TcpListener,
-    pub hub: Hub,
-    pub telemetry: Arc<Telemetry>,
-    pub route: Arc<Route>,
+    pub(crate) hub: Hub,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) route: Arc<Route>,
 }
 
 impl World {
-    pub async fn new(keys: &str) -> Self {
+    pub(crate) async fn new(keys: &str) -> Self {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let telemetry = Arc::new(Telemetry::default());
         let upstreams = Upstreams::new(telemetry.clone());
@@ -49,12 +49,12 @@ impl World {
     }
 
     /// A reload that gives the route other keys.
-    pub fn reload(&self, keys: &str) {
+    pub(crate) fn reload(&self, keys: &str) {
         let route = route(&self.backend, keys);
         self.hub.reconcile(std::slice::from_ref(&route));
     }
 
-    pub fn target(&self, scope: Scope) -> Target {
+    pub(crate) fn target(&self, scope: Scope) -> Target {
         Target {
             route: self.route.clone(),
             params: Vec::new(),
@@ -67,18 +67,23 @@ impl World {
         }
     }
 
-    pub fn join(&self, start: Start) -> Listener {
+    pub(crate) fn join(&self, start: Start) -> Listener {
         let credentials = Credentials::default();
         let scope = Scope::User(credentials.principal());
         self.join_as(self.target(scope), credentials, start)
     }
 
-    pub fn join_public(&self) -> Listener {
+    pub(crate) fn join_public(&self) -> Listener {
         let target = self.target(Scope::Public);
         self.join_as(target, Credentials::default(), Start::Live)
     }
 
-    pub fn join_as(&self, target: Target, credentials: Credentials, start: Start) -> Listener {
+    pub(crate) fn join_as(
+        &self,
+        target: Target,
+        credentials: Credentials,
+        start: Start,
+    ) -> Listener {
         let signal = Arc::new(WakeFlag::default());
         let joined = self
             .hub
@@ -96,7 +101,7 @@ impl World {
     }
 
     /// The next request that arrives.
-    pub async fn request(&self) -> Exchange {
+    pub(crate) async fn request(&self) -> Exchange {
         let accepting = async {
             let (mut stream, _) = self.backend.accept().await.unwrap();
             let head = read_head(&mut stream).await;
@@ -106,19 +111,19 @@ impl World {
     }
 
     /// Whether no request arrives for so long.
-    pub async fn is_quiet(&self, time: Duration) -> bool {
+    pub(crate) async fn is_quiet(&self, time: Duration) -> bool {
         timeout(time, self.backend.accept()).await.is_err()
     }
 
     /// Answers the next request with this text and closes.
-    pub async fn answer(&self, text: &str) -> String {
+    pub(crate) async fn answer(&self, text: &str) -> String {
         let mut exchange = self.request().await;
         exchange.send(text).await;
         exchange.head
     }
 
     /// Answers the next request with a JSON document and these header lines.
-    pub async fn answer_json(&self, lines: &str, json: &str) -> String {
+    pub(crate) async fn answer_json(&self, lines: &str, json: &str) -> String {
         let length = json.len();
         self.answer(&format!(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n{lines}Content-Length: {length}\r\n\r\n{json}"
@@ -127,7 +132,7 @@ impl World {
     }
 
     /// Answers the next request with these bytes of content and these header lines.
-    pub async fn answer_bytes(&self, lines: &str, content: &[u8]) {
+    pub(crate) async fn answer_bytes(&self, lines: &str, content: &[u8]) {
         let mut exchange = self.request().await;
         let length = content.len();
         let head = format!(
@@ -139,7 +144,7 @@ impl World {
     }
 
     /// Answers the next request with a status and no body.
-    pub async fn answer_status(&self, status: &str) -> String {
+    pub(crate) async fn answer_status(&self, status: &str) -> String {
         self.answer(&format!(
             "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         ))
@@ -147,7 +152,7 @@ impl World {
     }
 
     /// Begins a stream in answer to the next request.
-    pub async fn stream(&self) -> Exchange {
+    pub(crate) async fn stream(&self) -> Exchange {
         let mut exchange = self.request().await;
         exchange
             .send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
@@ -167,29 +172,29 @@ fn route(backend: &TcpListener, keys: &str) -> Arc<Route> {
 }
 
 /// One request and its connection. Dropping it closes the connection.
-pub struct Exchange {
-    pub head: String,
+pub(crate) struct Exchange {
+    pub(crate) head: String,
     stream: TcpStream,
 }
 
 impl Exchange {
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.send_bytes(text.as_bytes()).await;
     }
 
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// The request's body, of which at least this much must come.
-    pub async fn body(&mut self, length: usize) -> String {
+    pub(crate) async fn body(&mut self, length: usize) -> String {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.unwrap();
         String::from_utf8(body).unwrap()
     }
 
     /// Waits until the other side closes.
-    pub async fn closed(mut self) {
+    pub(crate) async fn closed(mut self) {
         let mut rest = Vec::new();
         let closing = self.stream.read_to_end(&mut rest);
         // A reset is as good an end.
@@ -206,14 +211,14 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// The value of a header in a request's head.
-pub fn header(head: &str, name: &str) -> Option<String> {
+pub(crate) fn header(head: &str, name: &str) -> Option<String> {
     let mut lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
     let (_, value) = lines.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
     Some(value.trim().to_owned())
 }
 
 /// A subscriber, and what it got but was not asked for yet.
-pub struct Listener {
+pub(crate) struct Listener {
     subscriber: Subscriber,
     signal: Arc<WakeFlag>,
     waiting: VecDeque<String>,
@@ -221,24 +226,24 @@ pub struct Listener {
 
 impl Listener {
     /// The next thing that a client gets: `NAME|ID|DATA`, `snap DATA`, `gap WHY` or `end CODE STATUS`.
-    pub async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         timeout(PATIENCE, self.entry()).await.expect("nothing came")
     }
 
     /// The next change of the state that a client gets: `live` or `stale WHY`.
-    pub async fn state(&mut self) -> String {
+    pub(crate) async fn state(&mut self) -> String {
         timeout(PATIENCE, self.change())
             .await
             .expect("no state was told")
     }
 
     /// Whether the client has got no other state than the last.
-    pub fn is_steady(&mut self) -> bool {
+    pub(crate) fn is_steady(&mut self) -> bool {
         self.subscriber.state_change().is_none()
     }
 
     /// Waits until subscriptions may be answered.
-    pub async fn opened(&mut self) {
+    pub(crate) async fn opened(&mut self) {
         let opening = async {
             while self.subscriber.phase() == Phase::Opening {
                 rung(&self.signal).await;
@@ -248,13 +253,13 @@ impl Listener {
     }
 
     /// Waits until the stream is open, and cuts it then.
-    pub async fn opened_by(&mut self, stream: Exchange) {
+    pub(crate) async fn opened_by(&mut self, stream: Exchange) {
         self.opened().await;
         drop(stream);
     }
 
     /// Waits until the topic follows its backend, which a new client takes for granted.
-    pub async fn state_is_live(&mut self) {
+    pub(crate) async fn state_is_live(&mut self) {
         let following = async {
             loop {
                 self.opened().await;
@@ -268,15 +273,15 @@ impl Listener {
     }
 
     /// Wants nothing until it resumes.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.subscriber.pause();
     }
 
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.subscriber.resume();
     }
 
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.subscriber.position()
     }
 
@@ -335,13 +340,13 @@ fn tell(event: &Event) -> String {
 }
 
 /// What is logged on this thread at `warn` and above, until it is dropped.
-pub struct Log {
+pub(crate) struct Log {
     text: Arc<Mutex<Vec<u8>>>,
     _guard: tracing::subscriber::DefaultGuard,
 }
 
 impl Log {
-    pub fn listen() -> Log {
+    pub(crate) fn listen() -> Log {
         let text: Arc<Mutex<Vec<u8>>> = Arc::default();
         let written = text.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -356,7 +361,7 @@ impl Log {
     }
 
     /// The lines so far that say this.
-    pub fn lines(&self, what: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, what: &str) -> Vec<String> {
         let text = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
         let lines = text.lines().filter(|line| line.contains(what));
         lines.map(str::to_owned).collect()

@@ -11,12 +11,12 @@ const CONTROL: usize = 125;
 const REASON: usize = CONTROL - 2;
 
 /// An empty ping.
-pub fn ping() -> Bytes {
+pub(crate) fn ping() -> Bytes {
     Bytes::from_static(&[PING, 0])
 }
 
 /// A close frame; a reason too long for a control frame is cut at a character's border.
-pub fn close(code: u16, reason: &str) -> Bytes {
+pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(REASON)];
     // At most `CONTROL`.
     let length = (2 + reason.len()) as u8;

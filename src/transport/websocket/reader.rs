@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Limits {
     /// Messages of so many bytes, in as many frames as any client has use for: browsers do not fragment what fits.
-    pub fn of(message: usize) -> Self {
+    pub(crate) fn of(message: usize) -> Self {
         Limits {
             message: u32::try_from(message).unwrap_or(u32::MAX),
             fragments: 128,
@@ -63,7 +63,7 @@ impl Reader {
     }
 
     /// From now on a message may be so long, also the one under way.
-    pub fn limit_messages(&mut self, bytes: usize) {
+    pub(crate) fn limit_messages(&mut self, bytes: usize) {
         self.limits.message = Limits::of(bytes).message;
         let most = Some(self.limits.message as usize);
         if let Some(decoder) = &mut self.decoder {

@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 
 /// The points of all servers, whether they are well or not: so a key comes back to its server
 /// when that one does, and only its own keys move while it is away.
-pub struct Ring {
+pub(crate) struct Ring {
     points: Continuum,
     nodes: Vec<SocketAddr>,
 }
 
 impl Ring {
     /// From `host:port` of every server.
-    pub fn new<'a>(servers: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(servers: impl Iterator<Item = &'a str>) -> Self {
         let nodes: Vec<SocketAddr> = servers.map(node).collect();
         let buckets: Vec<Bucket> = nodes.iter().map(|node| Bucket::new(*node, 1)).collect();
         Ring {
@@ -24,7 +24,7 @@ impl Ring {
     }
 
     /// The servers' places in the order in which they are asked for this key, each once.
-    pub fn walk(&self, key: &[u8]) -> impl Iterator<Item = usize> {
+    pub(crate) fn walk(&self, key: &[u8]) -> impl Iterator<Item = usize> {
         let points = self.nodes.len() * DEFAULT_POINT_MULTIPLE as usize;
         let mut seen = vec![false; self.nodes.len()];
         let place = |node: &SocketAddr| self.nodes.iter().position(|known| known == node);

@@ -10,14 +10,14 @@ use crate::upstream::Purpose;
 
 /// A client's address, in a request's extensions, put there by the caller that knows it.
 #[derive(Clone, Debug)]
-pub struct ClientAddress(pub Box<str>);
+pub(crate) struct ClientAddress(pub(crate) Box<str>);
 
 /// The key's value; `None` where the request lacks it.
 ///
 /// What a source sends belongs to no one client, so most of what tells clients apart is missing
 /// there. Its path is as good: a stream that comes back with `Last-Event-ID` meets the server
 /// that knows that id.
-pub fn find<'h>(key: &HashKey, head: &'h Parts, purpose: Purpose) -> Option<Cow<'h, [u8]>> {
+pub(crate) fn find<'h>(key: &HashKey, head: &'h Parts, purpose: Purpose) -> Option<Cow<'h, [u8]>> {
     let path = || head.uri.path().as_bytes();
     let found = match key {
         HashKey::Header(name) => head.headers.get(name).map(|value| value.as_bytes().into()),

@@ -28,11 +28,11 @@ const BODY: usize = 64 * 1024;
 const BODY_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The task; it ends when this is dropped.
-pub struct Checker(AbortHandle);
+pub(crate) struct Checker(AbortHandle);
 
 impl Checker {
     /// Begins at once, where the upstream wants its servers checked.
-    pub fn start(upstream: &Upstream, fleet: Arc<Cluster>, pool: Arc<Pool>) -> Option<Self> {
+    pub(crate) fn start(upstream: &Upstream, fleet: Arc<Cluster>, pool: Arc<Pool>) -> Option<Self> {
         let health = upstream.health.clone()?;
         let host = upstream.host.clone();
         let task = tokio::spawn(async move {

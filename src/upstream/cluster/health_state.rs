@@ -7,7 +7,7 @@ const RISES: u32 = 2;
 
 /// What the checks have come to.
 #[derive(Debug, Default)]
-pub struct Checks {
+pub(crate) struct Checks {
     /// `None` before the first.
     verdict: Option<bool>,
     /// How many in a row say otherwise.
@@ -18,18 +18,18 @@ pub struct Checks {
 
 impl Checks {
     /// Whether it is out by its own word.
-    pub fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         self.verdict == Some(false)
     }
 
     /// Whether so many checks in a row passed that they outweigh what requests have met.
-    pub fn is_sure(&self) -> bool {
+    pub(crate) fn is_sure(&self) -> bool {
         self.good >= RISES
     }
 
     /// Takes in a check; the new verdict where it changed. `others` says whether another server is
     /// there: the first check decides then, and where there is none the first good one does.
-    pub fn take(&mut self, is_good: bool, others: bool) -> Option<bool> {
+    pub(crate) fn take(&mut self, is_good: bool, others: bool) -> Option<bool> {
         self.good = if is_good {
             self.good.saturating_add(1)
         } else {

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Side};
 use crate::upstream::pool::response_body::ResponseBody;
 
 /// See the page's head. Its server counts one request more until this is dropped.
-pub struct Lease {
+pub(crate) struct Lease {
     fleet: Arc<Cluster>,
     server: Arc<Server>,
     begun: Instant,
@@ -46,12 +46,12 @@ impl Lease {
     }
 
     /// The server that the request goes to.
-    pub fn server(&self) -> &Authority {
+    pub(crate) fn server(&self) -> &Authority {
         &self.server.authority
     }
 
     /// The head of an answer is there.
-    pub fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         let outcome = match status {
             StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -62,7 +62,7 @@ impl Lease {
     }
 
     /// No answer came. What the client's half did wrong says nothing of the server.
-    pub fn failed(&mut self, error: &Error) {
+    pub(crate) fn failed(&mut self, error: &Error) {
         if error.side == Side::Upstream
             && matches!(error.kind, Kind::Connect | Kind::Timeout | Kind::Broken)
         {
@@ -88,13 +88,13 @@ impl Drop for Lease {
 
 /// What an answer holds until it has ended: its server counts a request, the budget a place.
 #[derive(Clone)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     _held: Arc<(Lease, Place)>,
 }
 
 impl InFlight {
     /// Of a request that was answered.
-    pub fn new(lease: Lease, place: Place) -> Self {
+    pub(crate) fn new(lease: Lease, place: Place) -> Self {
         InFlight {
             _held: Arc::new((lease, place)),
         }
@@ -102,7 +102,7 @@ impl InFlight {
 }
 
 /// The body of an answer, and what it holds.
-pub struct InFlightBody<F> {
+pub(crate) struct InFlightBody<F> {
     body: ResponseBody,
     hold: Option<InFlight>,
     broke: F,
@@ -110,7 +110,7 @@ pub struct InFlightBody<F> {
 
 impl<F: Fn(hyper::Error) -> Error> InFlightBody<F> {
     /// `broke` makes the error of a body that stopped before its end.
-    pub fn new(body: ResponseBody, hold: InFlight, broke: F) -> Self {
+    pub(crate) fn new(body: ResponseBody, hold: InFlight, broke: F) -> Self {
         let hold = (!body.is_end_stream()).then_some(hold);
         InFlightBody { body, hold, broke }
     }

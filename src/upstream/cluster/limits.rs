@@ -13,7 +13,7 @@ use crate::upstream::Purpose;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One upstream's budget.
-pub struct Budget {
+pub(crate) struct Budget {
     settings: config::Budget,
     pace: Option<Mutex<Pace>>,
     places: Option<Arc<Semaphore>>,
@@ -22,19 +22,19 @@ pub struct Budget {
 }
 
 /// A request's place among those in flight; it is free again when this is dropped.
-pub type Place = Option<OwnedSemaphorePermit>;
+pub(crate) type Place = Option<OwnedSemaphorePermit>;
 
 /// How a request came in.
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// To be held until the end of the answer.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Whether it had to wait.
-    pub has_waited: bool,
+    pub(crate) has_waited: bool,
 }
 
 impl Budget {
     /// Nothing is in flight.
-    pub fn new(settings: config::Budget) -> Self {
+    pub(crate) fn new(settings: config::Budget) -> Self {
         let pace = |rate| Mutex::new(Pace::new(rate));
         let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Budget {
@@ -46,13 +46,13 @@ impl Budget {
     }
 
     /// Whether it is a budget of this size.
-    pub fn is(&self, settings: &config::Budget) -> bool {
+    pub(crate) fn is(&self, settings: &config::Budget) -> bool {
         self.settings == *settings
     }
 
     /// Waits until the request may be sent: a source's as long as it takes, any other
     /// [`PATIENCE`]; `None` where that was not long enough.
-    pub async fn admit(&self, purpose: Purpose) -> Option<Admitted> {
+    pub(crate) async fn admit(&self, purpose: Purpose) -> Option<Admitted> {
         if self.pace.is_none() && self.places.is_none() {
             return Some(Admitted {
                 place: None,
@@ -86,7 +86,7 @@ impl Budget {
     }
 
     /// Whether one more request may be sent now in the same place.
-    pub fn take_more(&self) -> bool {
+    pub(crate) fn take_more(&self) -> bool {
         self.reserve(Some(now())).is_some()
     }
 

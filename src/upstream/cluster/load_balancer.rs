@@ -3,28 +3,32 @@
 use std::time::Duration;
 
 /// A server that is back, or new beside others, gets its whole share after this time.
-pub const SLOW_START: Duration = Duration::from_secs(10);
+pub(crate) const SLOW_START: Duration = Duration::from_secs(10);
 /// And this much of it at first.
 const FIRST_SHARE: f64 = 0.1;
 
 /// A server that may get the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Its place among all servers.
-    pub place: usize,
+    pub(crate) place: usize,
     /// Requests that it has and has not finished answering.
-    pub in_flight: usize,
+    pub(crate) in_flight: usize,
     /// Of its share of requests, how much it is to get now: 0 to 1.
-    pub share: f64,
+    pub(crate) share: f64,
 }
 
 /// How much of its share a server gets that has been back for so long.
-pub fn share(back_for: Duration) -> f64 {
+pub(crate) fn share(back_for: Duration) -> f64 {
     (back_for.as_secs_f64() / SLOW_START.as_secs_f64()).clamp(FIRST_SHARE, 1.0)
 }
 
 /// One after the other.
-pub fn round_robin(candidates: &mut Vec<Candidate>, turn: usize, roll: f64) -> Option<usize> {
+pub(crate) fn round_robin(
+    candidates: &mut Vec<Candidate>,
+    turn: usize,
+    roll: f64,
+) -> Option<usize> {
     hold_newcomers_back(candidates, roll);
     let next = turn.checked_rem(candidates.len())?;
     candidates.get(next).map(|candidate| candidate.place)
@@ -34,7 +38,11 @@ pub fn round_robin(candidates: &mut Vec<Candidate>, turn: usize, roll: f64) -> O
 ///
 /// All are looked at. Two at random would do where there are thousands, or where many balancers
 /// with stale counts would fall upon the same one; here there are a few, and the counts are exact.
-pub fn least_requests(candidates: &mut Vec<Candidate>, turn: usize, roll: f64) -> Option<usize> {
+pub(crate) fn least_requests(
+    candidates: &mut Vec<Candidate>,
+    turn: usize,
+    roll: f64,
+) -> Option<usize> {
     hold_newcomers_back(candidates, roll);
     let fewest = candidates.iter().map(|c| c.in_flight).min()?;
     candidates.retain(|candidate| candidate.in_flight == fewest);

@@ -26,9 +26,9 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Purpose;
 use crate::upstream::pool::Pool;
 use consistent_hash::Ring;
-pub use hash_key::ClientAddress;
+pub(crate) use hash_key::ClientAddress;
 pub(crate) use health_checker::Checker;
-pub use in_flight::InFlight;
+pub(crate) use in_flight::InFlight;
 pub(crate) use in_flight::{InFlightBody, Lease};
 use limits::{Admitted, Budget};
 use load_balancer::Candidate;
@@ -71,22 +71,26 @@ pub(crate) struct Attempts<'f> {
 /// No server may be tried.
 pub(crate) struct NoneLeft {
     /// When that may be otherwise.
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
 }
 
 /// How a server is, for the health report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerHealth {
+pub(crate) struct ServerHealth {
     /// Its URL as configured.
-    pub url: String,
+    pub(crate) url: String,
     /// Whether it gets requests, and accepts connections now.
-    pub is_healthy: bool,
+    pub(crate) is_healthy: bool,
 }
 
 impl Cluster {
     /// The fleet that this configuration wants. Servers that `before` has too are taken over with all that is known of them;
     /// others join it slowly where it has a healthy server.
-    pub fn new(upstream: &Upstream, before: Option<&Cluster>, telemetry: &Arc<Telemetry>) -> Self {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        before: Option<&Cluster>,
+        telemetry: &Arc<Telemetry>,
+    ) -> Self {
         let now = Instant::now();
         let mut known: HashMap<_, Vec<_>> = HashMap::new();
         let old = before.map_or(&[][..], |before| &before.servers);
@@ -145,7 +149,7 @@ impl Cluster {
     }
 
     /// The upstream is gone from the configuration.
-    pub fn disband(&self) {
+    pub(crate) fn disband(&self) {
         for server in &self.servers {
             self.dismiss(server);
         }
@@ -158,7 +162,7 @@ impl Cluster {
     }
 
     /// Waits until the budget allows the request; `None` where it does not in time.
-    pub async fn admit(&self, purpose: Purpose) -> Option<limits::Place> {
+    pub(crate) async fn admit(&self, purpose: Purpose) -> Option<limits::Place> {
         let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
         if has_waited {
             self.telemetry
@@ -169,7 +173,7 @@ impl Cluster {
     }
 
     /// A request sets out.
-    pub fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Attempts<'_> {
+    pub(crate) fn set_out(self: &Arc<Self>, head: &Parts, purpose: Purpose) -> Attempts<'_> {
         self.retries().count(Instant::now());
         let key = match &self.balance {
             Balance::Hash(key) => hash_key::find(key, head, purpose).map(|key| key.into_owned()),
@@ -185,7 +189,7 @@ impl Cluster {
     }
 
     /// A server authenticates connections; this is logged once.
-    pub fn note_bound(&self, fate: ConnectionAuth) {
+    pub(crate) fn note_bound(&self, fate: ConnectionAuth) {
         if !self.is_bound.swap(true, Ordering::Relaxed) {
             let is_pinned = fate == ConnectionAuth::Pin;
             self.telemetry
@@ -195,12 +199,12 @@ impl Cluster {
     }
 
     /// Whether no server is healthy.
-    pub fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         !self.servers.iter().any(|s| s.record().is_usable())
     }
 
     /// When a client should retry, where no server is healthy.
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         let is_ejected_only = |s: &Arc<Server>| !s.record().checks.is_out();
         match self.interval {
             Some(interval) if !self.servers.iter().any(is_ejected_only) => interval.max(COME_BACK),
@@ -260,7 +264,7 @@ impl Cluster {
 
     /// The health of every server. Servers that might get a request now are tried: the report shows how they are now, not how
     /// they were at the last request.
-    pub async fn report(&self, pool: &Pool) -> Vec<ServerHealth> {
+    pub(crate) async fn report(&self, pool: &Pool) -> Vec<ServerHealth> {
         let reports = self.servers.iter().map(|server| async move {
             let others = self.has_others(server);
             let is_shunned = server.record().is_shunned(others, Instant::now());
@@ -280,7 +284,7 @@ impl Cluster {
 
 impl Attempts<'_> {
     /// Goes to that server first, unless its checks say that it is not well.
-    pub fn stay_where(&mut self, is_there: impl Fn(&config::Authority) -> bool) {
+    pub(crate) fn stay_where(&mut self, is_there: impl Fn(&config::Authority) -> bool) {
         let is_it =
             |server: &Arc<Server>| is_there(&server.authority) && !server.record().checks.is_out();
         self.first = self.fleet.servers.iter().position(is_it);
@@ -290,7 +294,7 @@ impl Attempts<'_> {
     ///
     /// Where no healthy server is left, an ejected one is tried: a request that would fail anyway costs its client nothing
     /// more.
-    pub fn next(&mut self) -> Result<Lease, NoneLeft> {
+    pub(crate) fn next(&mut self) -> Result<Lease, NoneLeft> {
         self.tried.extend(self.place.take());
         let now = Instant::now();
         let first = self.first.take().map(|place| {
@@ -314,7 +318,7 @@ impl Attempts<'_> {
 
     /// Whether the request may be sent once more, after it may have been sent already. It goes to
     /// another server where there is one.
-    pub fn may_repeat(&mut self) -> bool {
+    pub(crate) fn may_repeat(&mut self) -> bool {
         let fleet = self.fleet;
         if !fleet.retries().take(Instant::now()) || !fleet.budget.take_more() {
             fleet.telemetry.upstreams.retry_refused(&fleet.name);

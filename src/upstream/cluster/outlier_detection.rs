@@ -20,7 +20,7 @@ const PROBE: Duration = Duration::from_secs(10);
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// An answer, whatever it says of the request.
     Good,
     /// An answer that says that the server cannot: 502, 503, 504.
@@ -34,7 +34,7 @@ pub enum Outcome {
 
 /// What changed for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// It is left alone from now on.
     Out {
         /// For this long, unless there is no other.
@@ -46,7 +46,7 @@ pub enum Turn {
 
 /// One server's record.
 #[derive(Debug, Default)]
-pub struct Ejection {
+pub(crate) struct Ejection {
     /// In a row.
     failures: u32,
     /// How often it was left alone lately.
@@ -70,32 +70,32 @@ struct Out {
 
 impl Ejection {
     /// Whether it is left alone.
-    pub fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         self.out.is_some()
     }
 
     /// Whether its time is over, and the next request may find out how it is.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         let due = |out: &Out| now >= out.until && !out.is_probed(now);
         self.out.as_ref().is_some_and(due)
     }
 
     /// Whether a request that has nowhere else to go may try it. A server that refuses at once may
     /// always be tried: so it is found the moment it is back.
-    pub fn may_be_tried(&self, now: Instant) -> bool {
+    pub(crate) fn may_be_tried(&self, now: Instant) -> bool {
         let free = |out: &Out| !out.is_slow || now >= out.pause && !out.is_probed(now);
         self.out.as_ref().is_some_and(free)
     }
 
     /// A request goes to it to find out.
-    pub fn probe(&mut self, now: Instant) {
+    pub(crate) fn probe(&mut self, now: Instant) {
         if let Some(out) = &mut self.out {
             out.probe = Some(now);
         }
     }
 
     /// That request ended without an outcome: its client went away.
-    pub fn probe_lost(&mut self) {
+    pub(crate) fn probe_lost(&mut self) {
         if let Some(out) = &mut self.out {
             out.probe = None;
         }
@@ -103,7 +103,7 @@ impl Ejection {
 
     /// Takes in what came of a request. `others` says whether another server could have taken it: the last
     /// one is not left alone for answers that it gives, however they are.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         outcome: Outcome,
         is_probe: bool,
@@ -155,7 +155,7 @@ impl Ejection {
     }
 
     /// It may be used again, for whatever reason.
-    pub fn readmit(&mut self, now: Instant) -> Option<Turn> {
+    pub(crate) fn readmit(&mut self, now: Instant) -> Option<Turn> {
         self.out.take()?;
         self.failures = 0;
         self.back = Some(now);

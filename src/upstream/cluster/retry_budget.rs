@@ -11,7 +11,7 @@ const LEAST: u64 = 100;
 
 /// One upstream's requests and repetitions of the last seconds.
 #[derive(Debug)]
-pub struct Retries {
+pub(crate) struct Retries {
     since: Instant,
     seconds: [Second; WINDOW as usize],
 }
@@ -25,7 +25,7 @@ struct Second {
 
 impl Retries {
     /// Nothing was sent yet.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Retries {
             since: now,
             seconds: Default::default(),
@@ -33,12 +33,12 @@ impl Retries {
     }
 
     /// A client's request is sent.
-    pub fn count(&mut self, now: Instant) {
+    pub(crate) fn count(&mut self, now: Instant) {
         self.second(now).requests += 1;
     }
 
     /// Whether one of them may be sent once more; counts it then.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let number = self.number(now);
         let recent = self
             .seconds

@@ -11,21 +11,21 @@ use crate::config::Authority;
 
 /// See the page's head.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     /// Where it is.
-    pub authority: Authority,
+    pub(crate) authority: Authority,
     /// Requests sent to it whose answer has not ended.
-    pub in_flight: AtomicUsize,
+    pub(crate) in_flight: AtomicUsize,
     record: Mutex<Record>,
 }
 
 /// What is known of a server. Pure.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// By its answers.
-    pub ejection: Ejection,
+    pub(crate) ejection: Ejection,
     /// By its own word.
-    pub checks: Checks,
+    pub(crate) checks: Checks,
     /// Since when it gets requests beside others; its share grows with the time.
     newcomer: Option<Instant>,
     /// Whether its checks count: the last one may come when checks were turned off.
@@ -36,7 +36,7 @@ pub struct Record {
 
 impl Server {
     /// One of which nothing is known; `newcomer` where it joins others that are well.
-    pub fn new(authority: Authority, newcomer: Option<Instant>) -> Self {
+    pub(crate) fn new(authority: Authority, newcomer: Option<Instant>) -> Self {
         Server {
             authority,
             in_flight: AtomicUsize::new(0),
@@ -48,34 +48,34 @@ impl Server {
     }
 
     /// The record; held for a look or a note, never across a wait.
-    pub fn record(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests in flight.
-    pub fn load(&self) -> usize {
+    pub(crate) fn load(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 }
 
 impl Record {
     /// Whether it may get any request.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         !self.checks.is_out() && !self.ejection.is_out()
     }
 
     /// Whether the next request may find out how it is.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         !self.checks.is_out() && self.ejection.is_due(now)
     }
 
     /// Whether a request that has nowhere else to go may try it.
-    pub fn may_be_tried(&self, now: Instant) -> bool {
+    pub(crate) fn may_be_tried(&self, now: Instant) -> bool {
         !self.checks.is_out() && self.ejection.may_be_tried(now)
     }
 
     /// How much of its share of requests it is to get.
-    pub fn share(&mut self, now: Instant) -> f64 {
+    pub(crate) fn share(&mut self, now: Instant) -> f64 {
         let Some(since) = self.newcomer else {
             return 1.0;
         };
@@ -87,7 +87,7 @@ impl Record {
     }
 
     /// Takes in what came of a request.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         outcome: Outcome,
         is_probe: bool,
@@ -106,7 +106,7 @@ impl Record {
 
     /// Takes in a check; whether the server is well, where that changed. Checks that are good twice
     /// in a row also end what its answers had brought upon it.
-    pub fn check(&mut self, is_good: bool, others: bool, now: Instant) -> Option<bool> {
+    pub(crate) fn check(&mut self, is_good: bool, others: bool, now: Instant) -> Option<bool> {
         if !self.is_checked || self.is_gone {
             return None;
         }
@@ -123,7 +123,7 @@ impl Record {
     }
 
     /// It is checked from now on, or no more: then what its checks said is forgotten.
-    pub fn set_checked(&mut self, is_checked: bool) {
+    pub(crate) fn set_checked(&mut self, is_checked: bool) {
         self.is_checked = is_checked;
         if !is_checked {
             self.checks = Checks::default();
@@ -131,13 +131,13 @@ impl Record {
     }
 
     /// It is no longer part of its upstream.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.is_gone = true;
     }
 
     /// Whether it gets no requests now, however it is. An ejected server's time counts only where
     /// another takes its requests meanwhile.
-    pub fn is_shunned(&self, others: bool, now: Instant) -> bool {
+    pub(crate) fn is_shunned(&self, others: bool, now: Instant) -> bool {
         let serves_time = others && self.ejection.is_out() && !self.ejection.is_due(now);
         self.checks.is_out() || serves_time
     }

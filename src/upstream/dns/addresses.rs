@@ -29,9 +29,9 @@ pub(crate) struct Addresses {
 /// The resolver to ask, and the telemetry to report to.
 #[derive(Clone)]
 pub(crate) struct Guide {
-    pub upstream: String,
-    pub resolver: Resolver,
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) upstream: String,
+    pub(crate) resolver: Resolver,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Addresses {

@@ -42,14 +42,14 @@ enum Source {
 /// What a name leads to.
 pub(crate) struct Found {
     /// At least one.
-    pub addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// How long that holds.
-    pub ttl: Duration,
+    pub(crate) ttl: Duration,
 }
 
 impl Resolver {
     /// Looks names up as the system is configured: its hosts file, then its name servers.
-    pub fn system() -> Self {
+    pub(crate) fn system() -> Self {
         Resolver(Arc::new(Source::System(Mutex::default())))
     }
 

@@ -30,9 +30,9 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection whose backend has sent its settings.
 pub(crate) struct Http2 {
-    pub sender: SendRequest<ReplayableBody>,
+    pub(crate) sender: SendRequest<ReplayableBody>,
     /// Streams that the backend allows now; ends with the connection.
-    pub limit: watch::Receiver<usize>,
+    pub(crate) limit: watch::Receiver<usize>,
 }
 
 impl Http2 {

@@ -10,7 +10,7 @@ use super::http1::Http1;
 /// The connections that are pinned to one connection of a client, one per server; they end with it. In a request's
 /// extensions it says that they may be used and added to. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Pins(Arc<Mutex<Vec<Arc<Pin>>>>);
+pub(crate) struct Pins(Arc<Mutex<Vec<Arc<Pin>>>>);
 
 /// A connection that waits for its client's next request.
 pub(crate) struct Pin {
@@ -21,9 +21,9 @@ pub(crate) struct Pin {
 
 /// What becomes of a connection when its answer has ended.
 pub(crate) struct Release {
-    pub depot: Arc<HostPool>,
+    pub(crate) depot: Arc<HostPool>,
     /// The client's, where connections may be pinned for it.
-    pub pins: Option<Pins>,
+    pub(crate) pins: Option<Pins>,
 }
 
 impl Pins {

@@ -9,25 +9,25 @@ use super::{RequestViolation, ResponseViolation, Spelling};
 #[derive(Debug)]
 pub(super) struct Head<'h> {
     bytes: &'h [u8],
-    pub status: u16,
+    pub(crate) status: u16,
     reason: &'h [u8],
     is_http10: bool,
-    pub length: Option<u64>,
-    pub is_chunked: bool,
+    pub(crate) length: Option<u64>,
+    pub(crate) is_chunked: bool,
     /// Whether it is written in a way that not every reader takes, though all that do read the same.
-    pub is_careless: bool,
+    pub(crate) is_careless: bool,
     spelling: Spelling,
 }
 
 /// What a head says beside what the engine makes of it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// Whether nothing more may come over the connection.
-    pub is_careless: bool,
+    pub(crate) is_careless: bool,
     /// The words behind the status code, where the engine forgets them: those that are not ASCII.
-    pub reason: Option<Box<[u8]>>,
+    pub(crate) reason: Option<Box<[u8]>>,
     /// How its names are spelled.
-    pub spelling: Spelling,
+    pub(crate) spelling: Spelling,
 }
 
 /// Where a head ends in `rest`, whose beginning is `begun`: behind its empty line.

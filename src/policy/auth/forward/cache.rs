@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Of a question: everything that its answer may depend on, hashed.
-pub type Key = [u8; 32];
+pub(crate) type Key = [u8; 32];
 
 /// Answers of one kind, all of which are worth keeping for the same time. Over its bound the oldest go first.
-pub struct Shelf<T> {
+pub(crate) struct Shelf<T> {
     bound: Bound,
     entries: HashMap<Key, Entry<T>>,
     /// By when they came.
@@ -20,13 +20,13 @@ pub struct Shelf<T> {
 
 /// How much a shelf keeps.
 #[derive(Clone, Copy)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// Entries.
-    pub entries: usize,
+    pub(crate) entries: usize,
     /// Bytes of the answers, as they came.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// Older entries are never read.
-    pub age: Duration,
+    pub(crate) age: Duration,
 }
 
 struct Entry<T> {
@@ -38,7 +38,7 @@ struct Entry<T> {
 
 impl<T> Shelf<T> {
     /// An empty one.
-    pub fn new(bound: Bound) -> Self {
+    pub(crate) fn new(bound: Bound) -> Self {
         Shelf {
             bound,
             entries: HashMap::new(),
@@ -49,13 +49,13 @@ impl<T> Shelf<T> {
     }
 
     /// What is known, if it is younger than `age`.
-    pub fn get(&self, key: &Key, age: Duration, now: Instant) -> Option<&T> {
+    pub(crate) fn get(&self, key: &Key, age: Duration, now: Instant) -> Option<&T> {
         let entry = self.entries.get(key)?;
         (now.saturating_duration_since(entry.at) < age).then_some(&entry.value)
     }
 
     /// Puts an answer in the place of an older one.
-    pub fn put(&mut self, key: Key, value: T, at: Instant, bytes: usize) {
+    pub(crate) fn put(&mut self, key: Key, value: T, at: Instant, bytes: usize) {
         self.remove(&key);
         let number = self.next;
         self.next += 1;
@@ -72,7 +72,7 @@ impl<T> Shelf<T> {
     }
 
     /// Takes an answer away.
-    pub fn remove(&mut self, key: &Key) {
+    pub(crate) fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.number);
             self.bytes -= entry.bytes;
@@ -80,7 +80,7 @@ impl<T> Shelf<T> {
     }
 
     /// Takes all answers away that `is_meant` says.
-    pub fn forget(&mut self, is_meant: impl Fn(&T) -> bool) {
+    pub(crate) fn forget(&mut self, is_meant: impl Fn(&T) -> bool) {
         let meant = self.entries.iter().filter(|(_, e)| is_meant(&e.value));
         let meant: Vec<Key> = meant.map(|(key, _)| *key).collect();
         for key in &meant {

@@ -26,8 +26,8 @@ use crate::config;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Purpose, Upstreams};
 use request::AuthRequest;
-pub use request::{Context, request};
-pub use response::{AuthResponse, judge};
+pub(crate) use request::{Context, request};
+pub(crate) use response::{AuthResponse, judge};
 use single_flight::{Landing, State};
 
 /// From the question to the end of its answer.
@@ -41,25 +41,25 @@ const NEWS: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "the backend does not know these credentials: log in there";
 
 /// What came of a question.
-pub type Verdict = Result<Verified, AuthError>;
+pub(crate) type Verdict = Result<Verified, AuthError>;
 
 /// An answer that is on its way. Dropping it takes it from no other waiter.
-pub type Asking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// A verified identity, and when it was verified last.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// The identity.
-    pub identity: Arc<Identity>,
+    pub(crate) identity: Arc<Identity>,
     /// When the authority was asked. The next recheck is due a `recheck` after it, not after the last one: its answer may have
     /// been an older one that another connection got.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The same in Unix seconds, for another process.
-    pub unix: u64,
+    pub(crate) unix: u64,
 }
 
 /// See [`Authority::ask`].
-pub enum Asked {
+pub(crate) enum Asked {
     /// It is known already.
     Now(Verdict),
     /// It has to be waited for.
@@ -67,7 +67,7 @@ pub enum Asked {
 }
 
 /// One `[auth.NAME]` of kind `forward`: its questions and what is known from their answers.
-pub struct Authority {
+pub(crate) struct Authority {
     auth: Arc<str>,
     forward: config::Forward,
     upstreams: Upstreams,
@@ -79,7 +79,7 @@ pub struct Authority {
 
 impl Authority {
     /// One that has not been asked yet.
-    pub fn new(
+    pub(crate) fn new(
         auth: Arc<str>,
         forward: config::Forward,
         upstreams: Upstreams,
@@ -98,7 +98,7 @@ impl Authority {
 
     /// The identity behind these credentials, from the cache where that holds an answer. While the authority is out of reach no
     /// new client is accepted.
-    pub fn ask(self: &Arc<Self>, inputs: Inputs, context: Context) -> Asked {
+    pub(crate) fn ask(self: &Arc<Self>, inputs: Inputs, context: Context) -> Asked {
         self.find(inputs, context, self.forward.cache)
     }
 
@@ -107,7 +107,12 @@ impl Authority {
     ///
     /// While the authority is out of reach, `known` stays valid with the same instant, until `stale_if_error` after the recheck
     /// that was due.
-    pub fn recheck(self: &Arc<Self>, inputs: Inputs, context: Context, known: Verified) -> Asking {
+    pub(crate) fn recheck(
+        self: &Arc<Self>,
+        inputs: Inputs,
+        context: Context,
+        known: Verified,
+    ) -> Asking {
         let asked = self.find(inputs, context, self.forward.recheck / 2);
         let good_for = self.forward.good_for();
         Box::pin(async move {
@@ -119,12 +124,12 @@ impl Authority {
     }
 
     /// All answers that name this user are worthless, also those that are on their way.
-    pub fn forget_user(&self, user: &str) {
+    pub(crate) fn forget_user(&self, user: &str) {
         self.state().forget(|identity| identity.user == user);
     }
 
     /// The same for the client that presented this credential, by its digest.
-    pub fn forget_credential(&self, digest: &[u8; 32]) {
+    pub(crate) fn forget_credential(&self, digest: &[u8; 32]) {
         self.state()
             .forget(|identity| identity.credential == *digest);
     }
@@ -245,7 +250,7 @@ impl Authority {
 
 impl Asked {
     /// Waits for it where it has to be waited for.
-    pub async fn answer(self) -> Verdict {
+    pub(crate) async fn answer(self) -> Verdict {
         match self {
             Asked::Now(verdict) => verdict,
             Asked::Soon(asking) => asking.await,

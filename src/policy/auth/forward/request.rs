@@ -21,20 +21,20 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 #[derive(Clone)]
 pub struct Context {
     /// The host that they asked for.
-    pub host: HeaderValue,
+    pub(crate) host: HeaderValue,
     /// The scheme that they used.
-    pub proto: &'static str,
+    pub(crate) proto: &'static str,
     /// Their address. No part of what an answer is cached under: clients change addresses.
-    pub remote: String,
+    pub(crate) remote: String,
     /// Where the request has been that they sent. No part of what an answer is cached under.
-    pub way: Way,
+    pub(crate) way: Way,
 }
 
 /// The request that asks an authority to verify these credentials.
 ///
 /// # Errors
 /// `Other` where the path cannot be sent.
-pub fn request(
+pub(crate) fn request(
     forward: &Forward,
     inputs: Inputs,
     context: Context,
@@ -43,18 +43,18 @@ pub fn request(
 }
 
 /// What the authority is asked.
-pub struct AuthRequest {
+pub(crate) struct AuthRequest {
     inputs: Inputs,
     context: Context,
     /// Digest of the inputs.
-    pub credential: [u8; 32],
+    pub(crate) credential: [u8; 32],
     /// Where its answer is found again.
-    pub key: Key,
+    pub(crate) key: Key,
 }
 
 impl AuthRequest {
     /// The question of one `[auth]`.
-    pub fn new(auth: &str, inputs: Inputs, context: Context) -> Self {
+    pub(crate) fn new(auth: &str, inputs: Inputs, context: Context) -> Self {
         let credential = Credential::Inputs(inputs.clone()).digest();
         let mut hash = Sha256::new();
         let parts = [
@@ -76,7 +76,7 @@ impl AuthRequest {
     }
 
     /// Whether the request that asks has come from here: the question that it would join may be the one that it is a part of.
-    pub fn comes_back(&self) -> bool {
+    pub(crate) fn comes_back(&self) -> bool {
         self.context.way.rounds > 0
     }
 
@@ -84,7 +84,7 @@ impl AuthRequest {
     ///
     /// # Errors
     /// `Other` where the path cannot be sent.
-    pub fn request(&self, forward: &Forward) -> Result<Request<Body>, Error> {
+    pub(crate) fn request(&self, forward: &Forward) -> Result<Request<Body>, Error> {
         let uri: Uri = (forward.path.parse())
             .map_err(|_| Error::upstream(Kind::Other, "the path cannot be sent"))?;
         let mut request = Request::new(body::empty());

@@ -13,7 +13,7 @@ use crate::json;
 use crate::policy::auth::identity::{Identity, is_lost, lookup};
 
 /// Longest body of an answer, bytes.
-pub const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST: usize = 64 << 10;
 
 /// How deep the members that are asked for may stand.
 const DEPTH: usize = 32;
@@ -22,7 +22,7 @@ const HTML: &str =
     "it answered with an HTML page, probably a login form, where JSON with a user is expected";
 
 /// What an authority said.
-pub enum AuthResponse {
+pub(crate) enum AuthResponse {
     /// The authority names the identity.
     Known(Arc<Identity>),
     /// It does not know them.
@@ -34,12 +34,12 @@ pub enum AuthResponse {
 }
 
 /// What head and body of an answer say together.
-pub fn judge(auth: &Arc<str>, forward: &Forward, head: &Parts, body: &[u8]) -> AuthResponse {
+pub(crate) fn judge(auth: &Arc<str>, forward: &Forward, head: &Parts, body: &[u8]) -> AuthResponse {
     of_head(head.status, &head.headers).unwrap_or_else(|| of_body(auth, forward, body, [0; 32]))
 }
 
 /// What the head alone says; `None` where the body decides.
-pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<AuthResponse> {
+pub(crate) fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<AuthResponse> {
     if status.is_success() {
         return is_html(headers).then_some(AuthResponse::Beside(HTML.into()));
     }
@@ -58,7 +58,7 @@ pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Option<AuthResponse> 
 /// What the body of a success says. A claim that is there twice, or cannot be held exactly, counts as absent; where the
 /// file asks for it the answer names no user. A member that the file does not ask for does no harm. `credential` is the
 /// digest of what the authority was asked with.
-pub fn of_body(
+pub(crate) fn of_body(
     auth: &Arc<str>,
     forward: &Forward,
     body: &[u8],

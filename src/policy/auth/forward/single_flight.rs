@@ -26,7 +26,7 @@ type Answer = watch::Receiver<Option<Verdict>>;
 type Teller = watch::Sender<Option<Verdict>>;
 
 /// What is known, and what is being asked.
-pub struct State {
+pub(crate) struct State {
     known: Shelf<Verified>,
     refused: Shelf<AuthError>,
     flights: HashMap<Key, (u64, Answer)>,
@@ -35,7 +35,7 @@ pub struct State {
 
 impl State {
     /// Empty; `age` is the oldest answer that a caller may want.
-    pub fn new(age: Duration) -> Self {
+    pub(crate) fn new(age: Duration) -> Self {
         State {
             known: Shelf::new(Bound {
                 entries: KNOWN,
@@ -53,7 +53,7 @@ impl State {
     }
 
     /// An answer that holds: younger than `age`, or a fresh no.
-    pub fn recall(&self, key: &Key, age: Duration, now: Instant) -> Option<Verdict> {
+    pub(crate) fn recall(&self, key: &Key, age: Duration, now: Instant) -> Option<Verdict> {
         if let Some(denied) = self.refused.get(key, REFUSED_AGE, now) {
             return Some(Err(denied.clone()));
         }
@@ -61,12 +61,12 @@ impl State {
     }
 
     /// The answer that others wait for.
-    pub fn join(&self, key: &Key) -> Option<Answer> {
+    pub(crate) fn join(&self, key: &Key) -> Option<Answer> {
         self.flights.get(key).map(|(_, answer)| answer.clone())
     }
 
     /// Begins a flight: its number, and both ends of its answer. `None` where there are too many.
-    pub fn set_out(&mut self, key: Key) -> Option<(u64, Teller, Answer)> {
+    pub(crate) fn set_out(&mut self, key: Key) -> Option<(u64, Teller, Answer)> {
         if self.flights.len() >= FLIGHTS {
             return None;
         }
@@ -79,7 +79,7 @@ impl State {
 
     /// Forgets the identities that `is_meant` selects. Identities of requests under way are not known yet: these requests get
     /// no new waiters, and their answers are not kept.
-    pub fn forget(&mut self, is_meant: impl Fn(&Identity) -> bool) {
+    pub(crate) fn forget(&mut self, is_meant: impl Fn(&Identity) -> bool) {
         self.known.forget(|vouched| is_meant(&vouched.identity));
         self.flights.clear();
     }
@@ -110,7 +110,7 @@ impl State {
 }
 
 /// The end of a flight. Its entry goes however it ends, so that no caller joins one that never lands.
-pub struct Landing {
+pub(crate) struct Landing {
     authority: Arc<Authority>,
     key: Key,
     number: u64,
@@ -119,7 +119,7 @@ pub struct Landing {
 
 impl Landing {
     /// Of the flight with this number.
-    pub fn new(authority: Arc<Authority>, key: Key, number: u64, tell: Teller) -> Self {
+    pub(crate) fn new(authority: Arc<Authority>, key: Key, number: u64, tell: Teller) -> Self {
         Landing {
             authority,
             key,
@@ -129,7 +129,7 @@ impl Landing {
     }
 
     /// Keeps the answer, and gives it to all waiters.
-    pub fn land(self, verdict: Verdict, at: Instant, bytes: usize) {
+    pub(crate) fn land(self, verdict: Verdict, at: Instant, bytes: usize) {
         let mut state = self.authority.state();
         if state.take_down(&self.key, self.number) {
             state.keep(self.key, &verdict, at, bytes);
@@ -146,7 +146,7 @@ impl Drop for Landing {
 }
 
 /// Waits for a flight's answer. A flight that never lands counts as an outage.
-pub async fn wait(mut answer: Answer) -> Verdict {
+pub(crate) async fn wait(mut answer: Answer) -> Verdict {
     let landed = answer.wait_for(Option::is_some).await;
     let verdict = landed.ok().and_then(|verdict| verdict.clone());
     verdict.unwrap_or_else(|| Err(come_back()))

@@ -11,7 +11,7 @@ const ALICE: &str = r#"{"user":"alice"}"#;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An authority at this address.
-pub fn forward(address: &str) -> config::Forward {
+pub(crate) fn forward(address: &str) -> config::Forward {
     config::Forward {
         upstream: Arc::new(config::Upstream {
             name: "app".into(),
@@ -43,7 +43,7 @@ pub fn forward(address: &str) -> config::Forward {
     }
 }
 
-pub fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         host: HeaderValue::from_static("app.example"),
         proto: "https",

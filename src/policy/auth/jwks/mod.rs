@@ -37,7 +37,7 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The key set of one `[auth]`. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct KeySet(Arc<Inner>);
+pub(crate) struct KeySet(Arc<Inner>);
 
 struct Inner {
     auth: String,
@@ -58,7 +58,7 @@ struct Kept {
 
 impl KeySet {
     /// The set behind this URL, for the `[auth]` of this name. Nothing is fetched yet.
-    pub fn new(
+    pub(crate) fn new(
         auth: &str,
         uri: &Uri,
         allowed: &[Algorithm],
@@ -78,7 +78,7 @@ impl KeySet {
 
     /// The keys as they are; `None` where there are none yet, or none any more. Where they will soon be old, or are not there,
     /// fetching begins beside; so to call it once early makes the first token wait less. Call it inside of a runtime.
-    pub fn current(&self) -> Option<Arc<Keys>> {
+    pub(crate) fn current(&self) -> Option<Arc<Keys>> {
         let now = Instant::now();
         let kept = self.0.kept.load();
         let (reason, keys) = match &*kept {
@@ -101,7 +101,7 @@ impl KeySet {
     ///
     /// `None`: there are no newer ones. Either the set was just fetched for such a key and has none, or it cannot be fetched
     /// again yet, or its server does not answer. All callers wait for one fetch, and it goes on when they leave.
-    pub async fn fetch_for(&self, kid: Option<&str>) -> Option<Arc<Keys>> {
+    pub(crate) async fn fetch_for(&self, kid: Option<&str>) -> Option<Arc<Keys>> {
         let known = self.0.fresh();
         // Another caller's fetch may have brought it meanwhile.
         let is_there = |keys: &Arc<Keys>| kid.is_none_or(|kid| keys.holds(kid));

@@ -13,7 +13,7 @@ use super::signature;
 use crate::config::{Jwt, KeySource};
 
 /// Largest key set, bytes.
-pub const LARGEST_SET: usize = 64 << 10;
+pub(crate) const LARGEST_SET: usize = 64 << 10;
 
 /// Keys of a set that are taken; those behind them are left out.
 const MOST_KEYS: usize = 100;
@@ -104,12 +104,12 @@ impl Keys {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.keys.len()
     }
 
     /// Whether one of them has this name.
-    pub fn holds(&self, kid: &str) -> bool {
+    pub(crate) fn holds(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(kid))
     }
 

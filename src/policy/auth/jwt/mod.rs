@@ -11,7 +11,8 @@ mod strict_json;
 
 use std::sync::Arc;
 
-pub use keys::{Keys, LARGEST_SET};
+pub use keys::Keys;
+pub(crate) use keys::LARGEST_SET;
 
 use super::{AuthError, Identity};
 use crate::config;
