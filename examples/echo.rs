@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use crossfade::packet::Payload;
 use crossfade::transport::outbox::{Framing, Outbox};
-use crossfade::transport::websocket::WebSocket;
-use crossfade::transport::websocket::reader::Limits;
+use crossfade::transport::websocket::WebSocketTransport;
+use crossfade::transport::websocket::reader::MessageLimits;
 use crossfade::transport::{Incoming, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// The suite sends up to 16 MiB in fragments of 64 bytes.
-const LIMITS: Limits = Limits {
+const LIMITS: MessageLimits = MessageLimits {
     message: 64 << 20,
     fragments: u32::MAX,
 };
@@ -46,7 +46,7 @@ async fn main() -> io::Result<()> {
 async fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let leftover = shake_hands(&mut stream).await?;
-    let mut socket = WebSocket::new(stream, LIMITS, &leftover);
+    let mut socket = WebSocketTransport::new(stream, LIMITS, &leftover);
     let mut outbox = Outbox::new(Framing::WebSocket);
     poll_fn(|cx| poll_echo(&mut socket, &mut outbox, cx)).await?;
     let end = poll_fn(|cx| socket.poll_end(&mut outbox, cx));
@@ -84,7 +84,7 @@ async fn shake_hands(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 /// Until the end begins, from either side.
 fn poll_echo(
-    socket: &mut WebSocket<TcpStream>,
+    socket: &mut WebSocketTransport<TcpStream>,
     outbox: &mut Outbox,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {

@@ -170,7 +170,7 @@ impl fmt::Display for Refusal {
 
 /// What broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ErrorKind {
     /// No connection could be made: nothing was sent.
     Connect,
     /// The connection was made, and the answer did not begin in time; the request may have been executed.
@@ -191,19 +191,19 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The word used in logs and metric labels.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Kind::Connect => "connect",
-            Kind::Timeout => "timeout",
-            Kind::Broken => "broken",
-            Kind::TooLarge => "too_large",
-            Kind::Gone => "gone",
-            Kind::NoneHealthy => "none_healthy",
-            Kind::Busy => "busy",
-            Kind::Unauthorized => "unauthorized",
-            Kind::Other => "other",
+            ErrorKind::Connect => "connect",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Broken => "broken",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::Gone => "gone",
+            ErrorKind::NoneHealthy => "none_healthy",
+            ErrorKind::Busy => "busy",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::Other => "other",
         }
     }
 }
@@ -245,7 +245,7 @@ pub struct Error {
     /// The half that it broke in.
     pub(crate) side: Side,
     /// What broke.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// What stood in the way, with `Connect`.
     pub obstacle: Option<Obstacle>,
     /// One sentence for a person; never a secret, never a body.
@@ -256,7 +256,7 @@ pub struct Error {
 
 impl Error {
     /// An error on the backend's half.
-    pub(crate) fn upstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn upstream(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Upstream,
             kind,
@@ -270,7 +270,7 @@ impl Error {
     pub(crate) fn none_healthy(retry_after: Duration) -> Self {
         Error {
             side: Side::Upstream,
-            kind: Kind::NoneHealthy,
+            kind: ErrorKind::NoneHealthy,
             obstacle: None,
             detail: "no server of the upstream is healthy".into(),
             retry_after: Some(retry_after),
@@ -281,7 +281,7 @@ impl Error {
     pub(crate) fn busy() -> Self {
         Error {
             side: Side::Edge,
-            kind: Kind::Busy,
+            kind: ErrorKind::Busy,
             obstacle: None,
             detail: "the upstream's budget is used up".into(),
             retry_after: Some(Duration::from_secs(1)),
@@ -292,7 +292,7 @@ impl Error {
     pub(crate) fn no_stream(patience: Duration) -> Self {
         let patience = humantime::format_duration(patience);
         let mut error = Error::upstream(
-            Kind::Busy,
+            ErrorKind::Busy,
             format!(
                 "all streams of its HTTP/2 connections are taken, and none became free within {patience}"
             ),
@@ -305,7 +305,7 @@ impl Error {
     pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Edge,
-            kind: Kind::Unauthorized,
+            kind: ErrorKind::Unauthorized,
             obstacle: None,
             detail: detail.into(),
             retry_after: None,
@@ -313,7 +313,7 @@ impl Error {
     }
 
     /// An error on the client's half.
-    pub(crate) fn downstream(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn downstream(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Error {
             side: Side::Downstream,
             kind,
@@ -325,7 +325,7 @@ impl Error {
 
     /// The backend's half: no connection could be made, and why.
     pub(crate) fn unconnected(obstacle: Obstacle, detail: impl Into<Cow<'static, str>>) -> Self {
-        let mut error = Error::upstream(Kind::Connect, detail);
+        let mut error = Error::upstream(ErrorKind::Connect, detail);
         error.obstacle = Some(obstacle);
         error
     }

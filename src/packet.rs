@@ -28,13 +28,13 @@ pub struct Payload {
 
 /// A payload in the making: it is written behind room for a frame's head, so that nothing moves.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct PayloadDraft {
     buffer: Vec<u8>,
 }
 
 impl Packet {
     /// A text that some clients see behind other heads.
-    pub(crate) fn with_head(head: Draft, body: Payload) -> Self {
+    pub(crate) fn with_head(head: PayloadDraft, body: Payload) -> Self {
         Packet {
             head: Some(head.finish_as(TEXT, body.len())),
             body,
@@ -69,14 +69,14 @@ impl From<Payload> for Packet {
 impl Payload {
     /// A copy of a text; the bytes must be UTF-8.
     pub fn copy_of(text: &[u8]) -> Self {
-        let mut draft = Draft::with_capacity(text.len());
+        let mut draft = PayloadDraft::with_capacity(text.len());
         draft.push(text);
         draft.finish()
     }
 
     /// A copy of what becomes a binary message.
     pub fn binary(bytes: &[u8]) -> Self {
-        let mut draft = Draft::with_capacity(bytes.len());
+        let mut draft = PayloadDraft::with_capacity(bytes.len());
         draft.push(bytes);
         draft.finish_as(BINARY, 0)
     }
@@ -95,12 +95,12 @@ impl Payload {
     }
 }
 
-impl Draft {
+impl PayloadDraft {
     /// An empty payload, with room for this many bytes.
     pub(crate) fn with_capacity(payload: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEAD + payload);
         buffer.extend_from_slice(&[0; HEAD]);
-        Draft { buffer }
+        PayloadDraft { buffer }
     }
 
     /// Appends bytes to the payload.
@@ -182,7 +182,7 @@ mod tests {
     fn a_head_and_a_shared_body_are_one_message() {
         for length in [0, 1, 120, 125, 126, 65_530, 65_536] {
             let body = Payload::copy_of(&vec![b'b'; length]);
-            let mut head = Draft::with_capacity(4);
+            let mut head = PayloadDraft::with_capacity(4);
             head.push(b"head");
             let packet = Packet::with_head(head, body.clone());
             let whole = [b"head", &vec![b'b'; length][..]].concat();

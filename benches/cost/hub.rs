@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crossfade::config::{self, Route};
 use crossfade::event::{Data, Draft, Event};
 use crossfade::hub::{
-    Credentials, Feed, Hub, Limits, Owner, Principal, Publication, Publisher, Scope, Start,
+    Credentials, Feed, Hub, HubLimits, Owner, Principal, Publication, Publisher, Scope, Start,
     Subscriber, Target, WakeFlag,
 };
 use crossfade::telemetry::Telemetry;
@@ -162,7 +162,7 @@ impl World {
             .config;
         let (sender, publishers) = sync_channel(MOST_TOPICS);
         let feeds = Box::new(move |_| -> Box<dyn Feed> { Box::new(HandOver(sender.clone())) });
-        let limits = Limits {
+        let limits = HubLimits {
             memory: 1 << 30,
             topics: 1 << 20,
             topics_per_principal: 1 << 20,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossfade::config::{ChangeNames, Emit, Poll};
-use crossfade::source::diff::{Document, Outcome};
+use crossfade::source::diff::{ComparedDocument, DiffOutcome};
 use hyper::Method;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use serde_json::Value;
 fuzz_target!(|input: &[u8]| {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (old, new) = input.split_at(end.unwrap_or(input.len()));
-    let Ok(document) = Document::parse(Bytes::copy_from_slice(old)) else {
+    let Ok(document) = ComparedDocument::parse(Bytes::copy_from_slice(old)) else {
         return;
     };
     let values = plain(old).zip(plain(new));
@@ -39,11 +39,11 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn judge(emit: Emit, outcome: Outcome, mut old: Value, new: &Value) {
+fn judge(emit: Emit, outcome: DiffOutcome, mut old: Value, new: &Value) {
     let drafts = match outcome {
-        Outcome::Same => return assert_eq!(old, *new),
-        Outcome::Events(drafts) if emit != Emit::Changes => drafts,
-        Outcome::Events(_) | Outcome::MassDelete(_) | Outcome::Whole(_) => return,
+        DiffOutcome::Same => return assert_eq!(old, *new),
+        DiffOutcome::Events(drafts) if emit != Emit::Changes => drafts,
+        DiffOutcome::Events(_) | DiffOutcome::MassDelete(_) | DiffOutcome::Whole(_) => return,
     };
     assert_ne!(old, *new);
     let [draft] = &drafts[..] else {

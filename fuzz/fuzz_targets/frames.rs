@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crossfade::http::http2_frame_budget::{Abuse, Budget, Head, Walk};
+use crossfade::http::http2_frame_budget::{FrameAbuse, FrameBudget, FrameHead, Walk};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,8 +16,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(whole.0.len() <= bytes.len() / 9);
 });
 
-fn judge(bytes: &[u8], size: usize) -> (Vec<Head>, Option<Abuse>, bool) {
-    let (mut walk, mut budget, mut heads) = (Walk::default(), Budget::default(), Vec::new());
+fn judge(bytes: &[u8], size: usize) -> (Vec<FrameHead>, Option<FrameAbuse>, bool) {
+    let (mut walk, mut budget, mut heads) = (Walk::default(), FrameBudget::default(), Vec::new());
     for piece in bytes.chunks(size) {
         let judged = walk.feed(piece, |head| {
             heads.push(head);

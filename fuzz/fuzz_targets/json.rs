@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::protocol::{Codec, Message, Violation, json::Json};
+use crossfade::protocol::{Codec, Message, Violation, json::JsonCodec};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -10,7 +10,7 @@ fuzz_target!(|input: &[u8]| {
         Ok(text) => Message::Text(text.as_bytes()),
         Err(_) => Message::Binary(input),
     };
-    if let Err(Violation::Close { code, .. }) = Json.decode(message, &mut Vec::new()) {
+    if let Err(Violation::Close { code, .. }) = JsonCodec.decode(message, &mut Vec::new()) {
         assert_eq!(code, 4000);
     }
 });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossfade::config::{Cors, CorsMode, OriginPattern};
 use crossfade::http::host::Host;
-use crossfade::policy::cors::{CorsDecision, Refused, judge, preflight_method, rule};
+use crossfade::policy::cors::{CorsDecision, CorsRefused, judge, preflight_method, rule};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
@@ -50,7 +50,7 @@ fuzz_target!(|input: (u8, &[u8])| {
             assert_eq!(method, Method::OPTIONS);
             answer
         }
-        Err(Refused { marks, .. }) => {
+        Err(CorsRefused { marks, .. }) => {
             assert!(!is_in_the_set);
             let mut answer = HeaderMap::new();
             marks.put(&mut answer);

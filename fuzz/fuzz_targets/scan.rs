@@ -4,7 +4,7 @@
 #![no_main]
 
 use crossfade::http::RequestViolation;
-use crossfade::http::parser::{Limits, Place, Scanner};
+use crossfade::http::parser::{HeadLimits, ScanPlace, Scanner};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -19,7 +19,7 @@ fuzz_target!(|input: (u8, &[u8])| {
 
 /// Heads, clear bytes, fault.
 fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<RequestViolation>) {
-    let mut scanner = Scanner::new(Limits {
+    let mut scanner = Scanner::new(HeadLimits {
         bytes: 512,
         fields: 8,
     });
@@ -32,7 +32,7 @@ fn scan<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize, Option<Req
             clear = scanned.clear.map_or(clear, |at| before + at);
             before += scanned.seen;
             rest = &rest[scanned.seen..];
-            if scanned.fault.is_some() || scanner.place() == Place::Paused {
+            if scanned.fault.is_some() || scanner.place() == ScanPlace::Paused {
                 return (heads, clear, scanned.fault);
             }
         }

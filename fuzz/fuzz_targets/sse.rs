@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use crossfade::source::sse::decode::{Decoder, Message, TooLarge};
+use crossfade::source::sse::decode::{Decoder, SseEvent, TooLarge};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -16,7 +16,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
 });
 
-fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Result<(), TooLarge>) {
+fn decode<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<SseEvent>, Result<(), TooLarge>) {
     let mut decoder = Decoder::new(None);
     let mut messages = Vec::new();
     for chunk in chunks {

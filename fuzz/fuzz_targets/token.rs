@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crossfade::config::{Jwt, KeySource, Secret};
-use crossfade::policy::auth::jwt::{Keys, Verdict, verify};
+use crossfade::policy::auth::jwt::{JwtVerdict, Keys, verify};
 use jsonwebtoken::Algorithm;
 use libfuzzer_sys::fuzz_target;
 
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     for token in [&*whole, &parts.join(".")] {
         for keys in [local, set] {
             let verdict = verify(auth, jwt, keys, token, 1_700_000_000);
-            assert!(!matches!(verdict, Verdict::Known(_)));
+            assert!(!matches!(verdict, JwtVerdict::Known(_)));
         }
     }
 });

@@ -3,10 +3,10 @@
 #![no_main]
 
 use crossfade::transport::Incoming;
-use crossfade::transport::websocket::reader::{Limits, Reader};
+use crossfade::transport::websocket::reader::{MessageLimits, Reader};
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: Limits = Limits {
+const LIMITS: MessageLimits = MessageLimits {
     message: 1024,
     fragments: 8,
 };

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_nobody_else_can_point_here() {
+    fn hosts_that_no_foreign_name_can_point_here() {
         for host in [
             "127.0.0.1",
             "127.0.0.1:9900",

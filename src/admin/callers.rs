@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_waits_longest_makes_room_and_who_is_served_stays() {
+    async fn the_longest_waiting_makes_room_and_the_served_stay() {
         let mut callers = Callers::new(2);
         let sit = |callers: &mut Callers| {
             assert!(callers.make_room());

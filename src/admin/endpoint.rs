@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Admin;
 use super::request::Asked;
 use super::response::{Answer, Fault};
-use super::typed::{BodyDescription, Reply, RequestBody};
+use super::typed::{BodyDescription, Reply, TypedBody};
 
 /// A request for an endpoint.
 pub(crate) struct Call {
@@ -91,7 +91,7 @@ impl Endpoint {
         handler: impl Fn(Call, B) -> F + Copy + Send + Sync + 'static,
     ) -> Self
     where
-        B: RequestBody + Send,
+        B: TypedBody + Send,
         R: Reply,
         F: Future<Output = Result<R, Fault>> + Send + 'static,
     {

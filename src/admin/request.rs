@@ -192,7 +192,7 @@ fn parse_query(query: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::typed::{Json, RequestBody};
+    use super::super::typed::{Json, TypedBody};
     use super::*;
 
     fn asked(if_match: &str) -> Asked {

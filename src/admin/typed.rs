@@ -16,7 +16,7 @@ use super::schema::shorten;
 use crate::http::problem::status;
 
 /// What an endpoint reads of a request's body.
-pub(crate) trait RequestBody: Sized {
+pub(crate) trait TypedBody: Sized {
     /// Takes it apart.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ pub(crate) struct Toml(pub(crate) Bytes);
 #[schemars(extend("properties" = {}))]
 pub(crate) struct Nothing {}
 
-impl RequestBody for () {
+impl TypedBody for () {
     fn read(_: &Asked) -> Result<Self, Fault> {
         Ok(())
     }
@@ -91,7 +91,7 @@ impl RequestBody for () {
     }
 }
 
-impl<T: DeserializeOwned + JsonSchema> RequestBody for Json<T> {
+impl<T: DeserializeOwned + JsonSchema> TypedBody for Json<T> {
     fn read(asked: &Asked) -> Result<Self, Fault> {
         asked.json().map(Json)
     }
@@ -118,7 +118,7 @@ impl<T: DeserializeOwned + JsonSchema> RequestBody for Json<T> {
 }
 
 /// The body may be left out.
-impl<T: DeserializeOwned + JsonSchema> RequestBody for Option<Json<T>> {
+impl<T: DeserializeOwned + JsonSchema> TypedBody for Option<Json<T>> {
     fn read(asked: &Asked) -> Result<Self, Fault> {
         let is_there = !asked.body.is_empty();
         is_there.then(|| Json::read(asked)).transpose()
@@ -132,7 +132,7 @@ impl<T: DeserializeOwned + JsonSchema> RequestBody for Option<Json<T>> {
     }
 }
 
-impl RequestBody for Toml {
+impl TypedBody for Toml {
     fn read(asked: &Asked) -> Result<Self, Fault> {
         Ok(Toml(asked.body.clone()))
     }

@@ -27,7 +27,7 @@ pub(crate) struct Endowment {
 }
 
 /// A bound address and its name.
-pub(super) struct Bound {
+pub(super) struct BoundListener {
     pub(crate) key: &'static str,
     pub(crate) address: String,
     pub(crate) is_lent: bool,
@@ -35,7 +35,7 @@ pub(super) struct Bound {
     pub(crate) url: String,
 }
 
-impl Bound {
+impl BoundListener {
     /// The socket's file, where it is ours to remove.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         self.listener.path().filter(|_| !self.is_lent)
@@ -64,7 +64,7 @@ pub(super) fn assign(activated: Vec<Activated>, config: &Config) -> Result<Vec<G
 pub(super) async fn bind(
     config: &Config,
     given: &mut Vec<Given>,
-) -> Result<(Vec<Bound>, Bound), StartError> {
+) -> Result<(Vec<BoundListener>, BoundListener), StartError> {
     let mut all = config.server.listen.clone();
     all.push(config.admin.listen.clone());
     let mut public = Vec::new();
@@ -83,7 +83,7 @@ async fn bind_one(
     mode: u32,
     all: &[Listen],
     given: &mut Vec<Given>,
-) -> Result<Bound, StartError> {
+) -> Result<BoundListener, StartError> {
     let address = listener::name(listen);
     let mut theirs = given.iter();
     let known = theirs.position(|given| given.key == key && given.address == address);
@@ -98,7 +98,7 @@ async fn bind_one(
         Ok((listener, url))
     };
     match bound.await {
-        Ok((listener, url)) => Ok(Bound {
+        Ok((listener, url)) => Ok(BoundListener {
             key,
             address,
             is_lent,

@@ -21,12 +21,13 @@ use arc_swap::ArcSwap;
 
 use crate::admin::{Scrape, Trigger};
 use crate::config::Config;
-use crate::hub::{Hub, Limits};
+use crate::hub::{Hub, HubLimits};
 use crate::policy::auth::Authenticator;
 use crate::policy::connection_limits::Connections;
 use crate::policy::load_shedding::Pressure;
 use crate::policy::rate_limit::Limiters;
-use crate::rollout::controller::{self, Controller};
+use crate::rollout::controller::Controller;
+use crate::rollout::plan;
 use crate::router::{InForce, RouteTable};
 use crate::session::Services;
 use crate::session::registry::Sessions;
@@ -38,7 +39,7 @@ pub(crate) use listeners::Endowment;
 use listeners::{assign, bind};
 pub(crate) use process::Built;
 pub use process::Handle;
-use reload::{FileStamps, History, Reloader, Watch};
+use reload::{AcceptedConfigs, FileStamps, Reloader, Watch};
 pub(crate) use start_error::StartError;
 
 /// Binds all listeners, puts the file's configuration in force and serves.
@@ -78,11 +79,11 @@ pub(crate) async fn build(
 
     let sessions = Sessions::default();
     let bell = sessions.clone();
-    let plans = controller::plans(&config);
+    let plans = plan::plans(&config);
     let controller = Controller::new(&plans, state_dir, telemetry.clone(), move |changes| {
         bell.follow_stages(changes);
     });
-    let mut history = History::new(state_dir, &telemetry);
+    let mut history = AcceptedConfigs::new(state_dir, &telemetry);
     let now = unix_seconds(SystemTime::now());
     history.accept(now, Trigger::Start, &read.loaded.sha256, &read.text);
     let generation = history.generation();
@@ -150,7 +151,7 @@ pub(crate) async fn build(
 fn build_hub(config: &Config, secret: &[u8], telemetry: &Arc<Telemetry>) -> (Hub, Upstreams) {
     let upstreams = Upstreams::new(telemetry.clone()).tagged_by(secret);
     upstreams.adopt(config);
-    let limits = Limits::of(&config.server.limits);
+    let limits = HubLimits::of(&config.server.limits);
     let feeds = source::feeds(upstreams.clone(), telemetry.clone());
     (Hub::new(limits, feeds, telemetry.clone()), upstreams)
 }

@@ -10,13 +10,14 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::listeners::Bound;
+use super::listeners::BoundListener;
 use super::parent::Parent;
 use super::reload::Reloader;
 use super::{memory_watch, watchdog};
 use crate::admin::{self, Admin, Applied, Ask, Declined, Trigger, Upgrade};
 use crate::proxy::handler::ProxyHandler;
-use crate::rollout::controller::{self, Controller};
+use crate::rollout::controller::Controller;
+use crate::rollout::plan;
 use crate::server;
 use crate::server::listener::Given;
 use crate::session::Services;
@@ -31,8 +32,8 @@ pub(crate) struct Built {
     /// Where the rollouts stand.
     pub(crate) controller: Controller,
     pub(super) reloader: Reloader,
-    pub(super) public: Vec<Bound>,
-    pub(super) admin: Bound,
+    pub(super) public: Vec<BoundListener>,
+    pub(super) admin: BoundListener,
     /// What was given and is not wanted any more.
     pub(super) unwanted: Vec<Given>,
 }
@@ -85,14 +86,14 @@ impl Built {
     /// Why that is not understood.
     pub(crate) fn inherit_rollouts(&self, text: &str) -> Result<(), String> {
         let in_force = self.shared.in_force.load();
-        let plans = controller::plans(&in_force.config);
+        let plans = plan::plans(&in_force.config);
         self.controller.inherit(text, &plans)
     }
 
     /// The listeners once more, for a process that takes over.
     pub(crate) fn give(&self) -> Vec<Given> {
         let everything = self.public.iter().chain([&self.admin]);
-        everything.filter_map(Bound::give).collect()
+        everything.filter_map(BoundListener::give).collect()
     }
 
     /// From here on it is served, and what it keeps is written. `may_upgrade`: the caller serves [`Handle::upgrade_asked`].
@@ -137,7 +138,7 @@ impl Built {
             keeping: tokio::sync::Mutex::default(),
         });
         let everything = public.iter().chain([&admin]);
-        let sockets = everything.filter_map(Bound::file).collect();
+        let sockets = everything.filter_map(BoundListener::file).collect();
         let is_tls = shared.in_force.load().config.server.tls.is_some();
         let urls = public.iter().map(|bound| match is_tls {
             true => bound.url.replacen("http://", "https://", 1),

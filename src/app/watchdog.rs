@@ -50,7 +50,7 @@ mod tests {
     use super::is_whole;
 
     #[tokio::test]
-    async fn a_house_without_a_part_is_not_whole() {
+    async fn a_process_without_a_part_is_not_ready() {
         let lasting = tokio::spawn(std::future::pending::<()>());
         let broken = tokio::spawn(async { panic!("a listener's bug") });
         let parts = [lasting.abort_handle(), broken.abort_handle()];

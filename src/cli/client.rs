@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::outcome::{Failure, Remote, print};
+use super::outcome::{AdminOptions, Failure, print};
 use crate::app::reload;
 use crate::config::{Config, Listen};
 
@@ -30,8 +30,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// One sidecar's admin API.
-pub(crate) struct Client {
-    remote: Remote,
+pub(crate) struct ApiClient {
+    remote: AdminOptions,
     /// The admin address in words.
     admin: String,
     place: Place,
@@ -44,7 +44,7 @@ enum Place {
 }
 
 /// A good answer.
-pub(crate) struct Answer {
+pub(crate) struct ApiAnswer {
     /// The body as it came.
     pub(crate) text: String,
     /// The body as JSON.
@@ -79,9 +79,9 @@ fn of_this_folder() -> String {
     }
 }
 
-impl Client {
+impl ApiClient {
     /// Understands the address.
-    pub(crate) fn new(remote: Remote) -> Result<Self, Failure> {
+    pub(crate) fn new(remote: AdminOptions) -> Result<Self, Failure> {
         let named = remote.admin.clone().unwrap_or_else(of_this_folder);
         let admin = named.trim_end_matches('/');
         let place = match (admin.strip_prefix("unix:"), admin.strip_prefix("http://")) {
@@ -97,7 +97,7 @@ impl Client {
                 )));
             }
         };
-        Ok(Client {
+        Ok(ApiClient {
             admin: admin.to_owned(),
             place,
             remote,
@@ -107,7 +107,7 @@ impl Client {
 
     /// For an order that takes its time.
     pub(crate) fn with_patience(self, patience: Duration) -> Self {
-        Client { patience, ..self }
+        ApiClient { patience, ..self }
     }
 
     /// Whether the answer's body is wanted as it is.
@@ -116,7 +116,7 @@ impl Client {
     }
 
     /// `GET`.
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn get(&self, path: &str) -> Result<ApiAnswer, Failure> {
         self.ask(Method::GET, path, None).await
     }
 
@@ -125,7 +125,7 @@ impl Client {
         &self,
         path: &str,
         document: Option<Value>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ApiAnswer, Failure> {
         self.ask(Method::POST, path, document).await
     }
 
@@ -135,11 +135,11 @@ impl Client {
         method: Method,
         path: &str,
         document: Option<Value>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ApiAnswer, Failure> {
         let raw = self.send(method, path, document).await?;
         let json: Value = serde_json::from_str(&raw.text).unwrap_or_default();
         if raw.status.is_success() {
-            return Ok(Answer {
+            return Ok(ApiAnswer {
                 text: raw.text,
                 json,
             });
@@ -150,12 +150,14 @@ impl Client {
         Err(self.refused(raw.status, &json))
     }
 
-    /// As [`Client::ask`] for `GET`, but whatever the status is.
-    pub(crate) async fn look(&self, path: &str) -> Result<(StatusCode, Answer), Failure> {
+    /// As [`ApiClient::ask`] for `GET`, but whatever the status is.
+    pub(crate) async fn look(&self, path: &str) -> Result<(StatusCode, ApiAnswer), Failure> {
         let Raw { status, text } = self.send(Method::GET, path, None).await?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         match status {
-            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => Ok((status, Answer { text, json })),
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {
+                Ok((status, ApiAnswer { text, json }))
+            }
             _ => Err(self.refused(status, &json)),
         }
     }

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::Client;
-use super::outcome::{Outcome, Remote, print};
+use super::client::ApiClient;
+use super::outcome::{AdminOptions, Outcome, print};
 use super::table::{cell, table};
 
 #[derive(Subcommand)]
@@ -22,28 +22,28 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "changed")]
         toml: bool,
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// Reads the file again; a file with problems changes nothing.
     #[command(after_help = "Example:
   crossfade config reload")]
     Reload {
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// Shows the last accepted configurations, oldest first.
     #[command(after_help = "Example:
   crossfade config history")]
     History {
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// Goes one step back: rewrites the file with what was in force before, and reloads.
     #[command(after_help = "Example:
   crossfade config undo")]
     Undo {
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
 }
 
@@ -60,8 +60,8 @@ pub(crate) async fn run(command: Command) -> Outcome {
     }
 }
 
-async fn show(remote: Remote, changed: bool, toml: bool) -> Outcome {
-    let client = Client::new(remote)?;
+async fn show(remote: AdminOptions, changed: bool, toml: bool) -> Outcome {
+    let client = ApiClient::new(remote)?;
     let answer = client.get("/v1/config").await?;
     if client.wants_json() {
         print(&answer.text);
@@ -93,8 +93,8 @@ async fn show(remote: Remote, changed: bool, toml: bool) -> Outcome {
     Ok(())
 }
 
-async fn history(remote: Remote) -> Outcome {
-    let client = Client::new(remote)?;
+async fn history(remote: AdminOptions) -> Outcome {
+    let client = ApiClient::new(remote)?;
     let answer = client.get("/v1/config/history").await?;
     if client.wants_json() {
         print(&answer.text);
@@ -116,8 +116,8 @@ async fn history(remote: Remote) -> Outcome {
     Ok(())
 }
 
-async fn apply(remote: Remote, path: &str) -> Outcome {
-    let client = Client::new(remote)?;
+async fn apply(remote: AdminOptions, path: &str) -> Outcome {
+    let client = ApiClient::new(remote)?;
     let answer = client.post(path, None).await?;
     match client.wants_json() {
         true => print(&answer.text),

@@ -7,12 +7,12 @@ use clap::Args;
 use hyper::Method;
 use serde_json::Value;
 
-use super::client::{Client, encode};
-use super::outcome::{Failure, Outcome, Remote, print};
+use super::client::{ApiClient, encode};
+use super::outcome::{AdminOptions, Failure, Outcome, print};
 use super::table::{cell, labelled};
 use crate::admin;
 use crate::app::reload;
-use crate::proxy::explain::{Question, World, explain};
+use crate::proxy::explain::{ExplainRequest, World, explain};
 use crate::rollout::Stages;
 use crate::router::{InForce, RouteTable};
 
@@ -46,7 +46,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 pub(crate) async fn run(explain: Explain) -> Outcome {
@@ -61,7 +61,7 @@ pub(crate) async fn run(explain: Explain) -> Outcome {
         }
         None => {
             let path = query(&explain);
-            let answer = Client::new(explain.remote)?.get(&path).await?;
+            let answer = ApiClient::new(explain.remote)?.get(&path).await?;
             (answer.text, answer.json)
         }
     };
@@ -104,7 +104,7 @@ fn judge(file: &Path, asked: Explain) -> Result<Value, Failure> {
         routes: RouteTable::new(&config.routes),
         config: Arc::new(config),
     };
-    let question = Question {
+    let question = ExplainRequest {
         method: Some(asked.method),
         path: asked.path,
         user: asked.user,

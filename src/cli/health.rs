@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::client::Client;
-use super::outcome::{Failure, Outcome, Remote, print};
+use super::client::ApiClient;
+use super::outcome::{AdminOptions, Failure, Outcome, print};
 use super::table::{cell, table};
 
-pub(crate) async fn run(remote: Remote) -> Outcome {
-    let client = Client::new(remote)?;
+pub(crate) async fn run(remote: AdminOptions) -> Outcome {
+    let client = ApiClient::new(remote)?;
     let (_, answer) = client.look("/v1/health").await?;
     match client.wants_json() {
         true => print(&answer.text),

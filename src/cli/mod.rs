@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use outcome::{Failure, Outcome, Remote};
+use outcome::{AdminOptions, Failure, Outcome};
 
 /// A sidecar that serves WebSocket from a backend's Server-Sent Events and polled endpoints, without changing the backend.
 #[derive(Parser)]
@@ -123,7 +123,7 @@ Example:
     #[command(after_help = "Example:
   crossfade drain --window 1m
   crossfade drain --cancel")]
-    Drain(sessions::Drain),
+    Drain(sessions::DrainCommand),
     /// Lets a new binary take over the listening sockets and the replay windows; the running process then leaves.
     #[command(
         after_help = "The same as SIGUSR2. The new process is started with the arguments and the
@@ -135,7 +135,7 @@ Example:
   crossfade upgrade
   crossfade upgrade --binary /opt/crossfade/1.2.0/crossfade"
     )]
-    Upgrade(upgrade::Upgrade),
+    Upgrade(upgrade::UpgradeCommand),
     /// Tells the health of the edge, the backends and the sources.
     #[command(after_help = "Exit 0 when ok or degraded, 1 when down or unreachable.
 
@@ -143,7 +143,7 @@ Example:
   crossfade health --admin unix:/run/crossfade/admin.sock")]
     Health {
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// API keys: makes one.
     #[command(

@@ -4,7 +4,7 @@ use clap::Args;
 
 /// Where the running sidecar is.
 #[derive(Args, Clone)]
-pub(super) struct Remote {
+pub(super) struct AdminOptions {
     /// Admin address: http://HOST:PORT or unix:/PATH [default: that of ./proxy.toml, else http://127.0.0.1:9900].
     #[arg(long, value_name = "URL", env = "CROSSFADE_ADMIN")]
     pub(crate) admin: Option<String>,

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::client::{Answer, encode};
-use super::outcome::{Failure, Outcome, Remote, print};
+use super::client::ApiClient;
+use super::client::{ApiAnswer, encode};
+use super::outcome::{AdminOptions, Failure, Outcome, print};
 use super::table::{age, cell, table};
 use crate::rollout::thousandths;
 
@@ -64,7 +64,7 @@ pub(crate) struct Which {
     #[arg(long, value_name = "NAME")]
     rollout: Option<String>,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 pub(crate) async fn run(command: Command) -> Outcome {
@@ -97,7 +97,7 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 async fn status(which: Which) -> Outcome {
-    let client = Client::new(which.remote)?;
+    let client = ApiClient::new(which.remote)?;
     let answer = match &which.rollout {
         Some(name) => {
             client
@@ -120,7 +120,7 @@ async fn status(which: Which) -> Outcome {
 
 /// Without a name it kills all: in an emergency operators should not have to look one up.
 async fn kill(which: Which, reason: Option<String>) -> Outcome {
-    let client = Client::new(which.remote)?;
+    let client = ApiClient::new(which.remote)?;
     let names = match which.rollout {
         Some(name) => vec![name],
         None => names_of(&client.get("/v1/rollouts").await?),
@@ -149,7 +149,7 @@ async fn kill(which: Which, reason: Option<String>) -> Outcome {
 }
 
 async fn change(which: Which, method: Method, action: &str, document: Option<Value>) -> Outcome {
-    let client = Client::new(which.remote)?;
+    let client = ApiClient::new(which.remote)?;
     let name = one(&client, which.rollout).await?;
     let path = format!("/v1/rollouts/{}{action}", encode(&name));
     let answer = client.ask(method, &path, document).await?;
@@ -161,7 +161,7 @@ async fn change(which: Which, method: Method, action: &str, document: Option<Val
 }
 
 async fn history(which: Which) -> Outcome {
-    let client = Client::new(which.remote)?;
+    let client = ApiClient::new(which.remote)?;
     let name = one(&client, which.rollout).await?;
     let answer = client
         .get(&format!("/v1/rollouts/{}/history", encode(&name)))
@@ -182,7 +182,7 @@ async fn history(which: Which) -> Outcome {
 }
 
 /// The rollout that is meant: the one named, or the only one there is.
-async fn one(client: &Client, named: Option<String>) -> Result<String, Failure> {
+async fn one(client: &ApiClient, named: Option<String>) -> Result<String, Failure> {
     if let Some(name) = named {
         return Ok(name);
     }
@@ -201,14 +201,14 @@ fn none_configured() -> Failure {
     Failure::No("error: no rollout is configured; add a [rollout.NAME] to the file".to_owned())
 }
 
-fn list_of(answer: &Answer) -> Vec<Value> {
+fn list_of(answer: &ApiAnswer) -> Vec<Value> {
     answer.json["rollouts"]
         .as_array()
         .cloned()
         .unwrap_or_default()
 }
 
-fn names_of(answer: &Answer) -> Vec<String> {
+fn names_of(answer: &ApiAnswer) -> Vec<String> {
     let rollouts = list_of(answer);
     let names = rollouts
         .iter()

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::client::Client;
+use super::client::ApiClient;
 use super::client::encode;
-use super::outcome::{Outcome, Remote, print};
+use super::outcome::{AdminOptions, Outcome, print};
 use super::table::{age, cell, table};
 
 #[derive(Subcommand)]
@@ -22,7 +22,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<String>,
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// Closes some sessions; the code tells their clients what to do.
     #[command(override_usage = "crossfade sessions close [OPTIONS] <--id|--user|--route|--all>")]
@@ -31,12 +31,12 @@ pub(crate) enum Command {
   crossfade sessions close --id 5f3a --id 77c1 --code 4403")]
     Close {
         #[command(flatten)]
-        whom: Selector,
+        whom: SelectorOptions,
         /// 4200 come back at once, 4100 come back later, 4300 go native, 4403 get new credentials.
         #[arg(long, default_value_t = 4200, value_parser = clap::value_parser!(u16).range(1000..=4999))]
         code: u16,
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
     /// Sends a notice to everyone, or to those on a route.
     #[command(after_help = "Example:
@@ -55,13 +55,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         route: Option<String>,
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Selector {
+pub(crate) struct SelectorOptions {
     /// This session; may be given several times.
     #[arg(long = "id", value_name = "ID")]
     ids: Vec<String>,
@@ -77,7 +77,7 @@ pub(crate) struct Selector {
 }
 
 #[derive(Args)]
-pub(crate) struct Drain {
+pub(crate) struct DrainCommand {
     /// Over how long they leave.
     #[arg(
         long,
@@ -90,7 +90,7 @@ pub(crate) struct Drain {
     #[arg(long)]
     cancel: bool,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
 pub(crate) async fn run(command: Command) -> Outcome {
@@ -126,8 +126,8 @@ pub(crate) async fn run(command: Command) -> Outcome {
 }
 
 /// Leave in order, or stay after all.
-pub(crate) async fn drain(drain: Drain) -> Outcome {
-    let client = Client::new(drain.remote)?;
+pub(crate) async fn drain(drain: DrainCommand) -> Outcome {
+    let client = ApiClient::new(drain.remote)?;
     let answer = match drain.cancel {
         true => client.ask(Method::DELETE, "/v1/drain", None).await?,
         false => {
@@ -147,8 +147,8 @@ pub(crate) async fn drain(drain: Drain) -> Outcome {
     Ok(())
 }
 
-async fn list(remote: Remote, limit: u16, after: Option<String>) -> Outcome {
-    let client = Client::new(remote)?;
+async fn list(remote: AdminOptions, limit: u16, after: Option<String>) -> Outcome {
+    let client = ApiClient::new(remote)?;
     let mut path = format!("/v1/sessions?limit={limit}");
     if let Some(after) = &after {
         path.push_str(&format!("&after={}", encode(after)));
@@ -196,8 +196,8 @@ fn row(session: &Value) -> [String; 7] {
     ]
 }
 
-async fn close(remote: Remote, whom: Selector, code: u16) -> Outcome {
-    let Selector {
+async fn close(remote: AdminOptions, whom: SelectorOptions, code: u16) -> Outcome {
+    let SelectorOptions {
         ids,
         user,
         route,
@@ -222,13 +222,13 @@ async fn close(remote: Remote, whom: Selector, code: u16) -> Outcome {
 
 /// Sends an order whose answer is a number.
 async fn count(
-    remote: Remote,
+    remote: AdminOptions,
     path: &str,
     document: Value,
     member: &str,
     sentence: &str,
 ) -> Outcome {
-    let client = Client::new(remote)?;
+    let client = ApiClient::new(remote)?;
     let answer = client.post(path, Some(document)).await?;
     match client.wants_json() {
         true => print(&answer.text),

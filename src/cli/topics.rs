@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::{Client, encode};
-use super::outcome::{Failure, Outcome, Remote, print};
+use super::client::{ApiClient, encode};
+use super::outcome::{AdminOptions, Failure, Outcome, print};
 use super::table::{cell, table};
 
 /// Pages of sessions, of 1,000 each, that are looked through for the users of topics.
@@ -19,13 +19,13 @@ pub(super) enum Command {
   crossfade topics list")]
     List {
         #[command(flatten)]
-        remote: Remote,
+        remote: AdminOptions,
     },
 }
 
 pub(super) async fn run(command: Command) -> Outcome {
     let Command::List { remote } = command;
-    let client = Client::new(remote)?;
+    let client = ApiClient::new(remote)?;
     let answer = client.get("/v1/topics").await?;
     if client.wants_json() {
         print(&answer.text);
@@ -81,7 +81,7 @@ fn describe(topics: &[Value], users: &BTreeMap<String, BTreeSet<String>>) -> Str
 
 /// The users of each topic, by its epoch, which a subscription's position names too.
 async fn users(
-    client: &Client,
+    client: &ApiClient,
     topics: &[Value],
 ) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
     let mut users = BTreeMap::<String, BTreeSet<String>>::new();

@@ -6,24 +6,24 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::client::Client;
-use super::outcome::{Failure, Outcome, Remote, print};
+use super::client::ApiClient;
+use super::outcome::{AdminOptions, Failure, Outcome, print};
 
 /// The new process may take half a minute to get ready, and one before it a little longer to let go.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 #[derive(Args)]
-pub(crate) struct Upgrade {
+pub(crate) struct UpgradeCommand {
     /// The new program; by default the file that the running one was started from.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    remote: AdminOptions,
 }
 
-pub(crate) async fn run(upgrade: Upgrade) -> Outcome {
+pub(crate) async fn run(upgrade: UpgradeCommand) -> Outcome {
     let binary = upgrade.binary.as_deref().map(absolute).transpose()?;
-    let client = Client::new(upgrade.remote)?.with_patience(PATIENCE);
+    let client = ApiClient::new(upgrade.remote)?.with_patience(PATIENCE);
     let running = client.get("/v1/upgrade").await?;
     let mut wish = json!({ "pid": running.json["pid"] });
     if let Some(path) = binary {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
-use super::parser::tree::Form;
+use super::parser::tree::NodeForm;
 use super::parser::{scalar, units};
 
 /// `calls`: requests that clients may make over their connection; `["POST"]` stands for `{methods = ["POST"]}`.
@@ -27,7 +27,7 @@ pub(crate) struct Calls {
 pub(super) fn read(route: &Table<'_>) -> Option<Calls> {
     let node = route.node("calls");
     let calls = match node {
-        Some(node) if matches!(node.form, Form::Table(_)) => {
+        Some(node) if matches!(node.form, NodeForm::Table(_)) => {
             Table::read(route.desk, node, |table| {
                 calls(table, table.texts("methods", units::method))
             })?

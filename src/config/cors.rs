@@ -93,8 +93,8 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Cors> {
         ),
     };
     if cors.credentials && cors.origins.contains(&OriginPattern::Any) {
-        let mend = "list the origins, or set `credentials = false`";
-        table.error("origins", "allows \"*\" together with credentials", mend);
+        let fix = "list the origins, or set `credentials = false`";
+        table.error("origins", "allows \"*\" together with credentials", fix);
     }
     let stars = [
         ("methods", cors.methods.iter().any(|one| one == STAR)),
@@ -111,8 +111,8 @@ pub(super) fn read(table: &Table<'_>, name: &str) -> Arc<Cors> {
     if cors.mode != CorsMode::Enforce {
         let enforced = ["credentials", "methods", "headers", "expose", "max_age"];
         for key in enforced.into_iter().filter(|key| table.says(key)) {
-            let mend = "write `mode = \"enforce\"`, or remove it";
-            table.warning(key, "has no effect in this mode", mend);
+            let fix = "write `mode = \"enforce\"`, or remove it";
+            table.warning(key, "has no effect in this mode", fix);
         }
     }
     Arc::new(cors)
@@ -147,8 +147,8 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         return Ok(OriginPattern::Any);
     }
     if text == "null" {
-        let mend = "remove it: any sandboxed page and any local file sends it";
-        return Err(Wrong::new("is no site's own origin", mend));
+        let fix = "remove it: any sandboxed page and any local file sends it";
+        return Err(Wrong::new("is no site's own origin", fix));
     }
     let lower = text.to_ascii_lowercase();
     refuse_several(&lower)?;
@@ -156,28 +156,28 @@ fn origin(text: &str) -> Result<OriginPattern, Wrong> {
         .strip_suffix('/')
         .filter(|bare| address::origin(bare).is_ok())
     {
-        let mend = format!("an origin ends before the slash: \"{bare}\"");
-        return Err(Wrong::new("is no origin", mend));
+        let fix = format!("an origin ends before the slash: \"{bare}\"");
+        return Err(Wrong::new("is no origin", fix));
     }
     if let Some(whole) = of_other_scheme(text)? {
         return Ok(OriginPattern::Whole(whole));
     }
     if lower.ends_with(':') {
         let bare = lower.trim_end_matches(':');
-        let mend = format!("write its digits, or leave the colon out: \"{bare}\"");
-        return Err(Wrong::new("has a port without digits", mend));
+        let fix = format!("write its digits, or leave the colon out: \"{bare}\"");
+        return Err(Wrong::new("has a port without digits", fix));
     }
     let starless = match lower.strip_prefix("*.") {
         Some(behind) => behind.to_owned(),
         None => lower.replacen("://*.", "://", 1),
     };
     if starless.contains('*') {
-        let mend = "`*` stands for the first label alone, such as \"https://*.example.com\"";
-        return Err(Wrong::new("has a `*` elsewhere than in front", mend));
+        let fix = "`*` stands for the first label alone, such as \"https://*.example.com\"";
+        return Err(Wrong::new("has a `*` elsewhere than in front", fix));
     }
     if lower.starts_with("*.") {
-        let mend = format!("write the scheme too: \"https://{lower}\"");
-        return Err(Wrong::new("is not scheme, host and port", mend));
+        let fix = format!("write the scheme too: \"https://{lower}\"");
+        return Err(Wrong::new("is not scheme, host and port", fix));
     }
     let Origin { scheme, host, port } = address::origin(&starless)?;
     let scheme = scheme.to_owned();
@@ -210,20 +210,20 @@ fn of_other_scheme(text: &str) -> Result<Option<String>, Wrong> {
         return Ok(None);
     }
     if scheme == "file" {
-        let mend = "remove it: any local file sends it";
-        return Err(Wrong::new("is no site's own origin", mend));
+        let fix = "remove it: any local file sends it";
+        return Err(Wrong::new("is no site's own origin", fix));
     }
     if rest.contains('*') {
-        let mend = "write it whole, as the application sends it";
+        let fix = "write it whole, as the application sends it";
         return Err(Wrong::new(
             "has a `*`, which stands for a label of http and https alone",
-            mend,
+            fix,
         ));
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
     if !rest.bytes().all(is_plain) {
-        let mend = "write scheme and host alone, such as \"capacitor://localhost\"";
-        return Err(Wrong::new("is no origin", mend));
+        let fix = "write scheme and host alone, such as \"capacitor://localhost\"";
+        return Err(Wrong::new("is no origin", fix));
     }
     Ok(Some(text.to_owned()))
 }
@@ -237,13 +237,13 @@ fn refuse_several(text: &str) -> Result<(), Wrong> {
     match &parts[..] {
         [] | [_] if parts.concat() == text => Ok(()),
         [one] => {
-            let mend = format!("write it alone: \"{one}\"");
-            Err(Wrong::new("has something around it", mend))
+            let fix = format!("write it alone: \"{one}\"");
+            Err(Wrong::new("has something around it", fix))
         }
         _ => {
             let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
-            let mend = format!("write each in quotes of its own: {}", quoted.join(", "));
-            Err(Wrong::new("holds more than one origin", mend))
+            let fix = format!("write each in quotes of its own: {}", quoted.join(", "));
+            Err(Wrong::new("holds more than one origin", fix))
         }
     }
 }
@@ -296,8 +296,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_comes_with_its_mend() {
-        for (slip, mend) in [
+    fn a_slip_comes_with_its_fix() {
+        for (slip, fix) in [
             ("app.example.com", "\"https://app.example.com\""),
             ("https://app.example.com/", "\"https://app.example.com\""),
             ("https://app.example.com/x", "\"https://app.example.com\""),
@@ -328,7 +328,7 @@ mod tests {
             ("", "scheme, host and port"),
         ] {
             let wrong = origin(slip).expect_err(slip);
-            assert!(wrong.mend.contains(mend), "{slip}: {wrong:?}");
+            assert!(wrong.fix.contains(fix), "{slip}: {wrong:?}");
         }
     }
 }

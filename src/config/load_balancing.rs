@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
-use super::parser::tree::Form;
+use super::parser::tree::NodeForm;
 use super::parser::{scalar, units};
 
 /// How requests are spread over an upstream's servers.
@@ -67,7 +67,7 @@ pub(super) fn balance(table: &Table<'_>) -> Balance {
         table.note("balance", None, default);
         return Balance::default();
     };
-    if let Form::Table(_) = node.form {
+    if let NodeForm::Table(_) = node.form {
         let key = Table::read(table.desk, node, |table| {
             table.required("hash", "\"header:X-Tenant\"", hash_key)
         });

@@ -62,7 +62,7 @@ pub(crate) use log::Log;
 pub(crate) use metrics::Metrics;
 pub(crate) use parser::problem::{Problem, Severity};
 pub use parser::secret::Secret;
-pub(crate) use parser::value::Value;
+pub(crate) use parser::value::ConfigValue;
 pub use rate_limit::Rate;
 pub(crate) use rate_limit::{LimitBy, RateLimit};
 #[cfg(test)]
@@ -131,7 +131,7 @@ pub struct Loaded {
     /// What refuses nothing.
     pub(crate) warnings: Vec<Problem>,
     /// Every key with its value and where it came from.
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Vec<ConfigValue>,
     /// The file's text, secrets as `***`.
     pub(crate) text: String,
     /// SHA-256 of the file's own text, hexadecimal.

@@ -99,8 +99,8 @@ pub(super) fn of(
     // `[rate_limit.default]` goes by users where there are some, and by addresses elsewhere: that is no slip.
     if limit.counts_users() && !is_anybody_known {
         let what = "counts by user, and no user is known without `auth`";
-        let mend = "write `auth = \"NAME\"` here, or name a policy that counts by \"ip\"";
-        table.warning("rate_limit", what, mend);
+        let fix = "write `auth = \"NAME\"` here, or name a policy that counts by \"ip\"";
+        table.warning("rate_limit", what, fix);
     }
     Some(limit)
 }
@@ -118,8 +118,8 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
         false => None,
     };
     let wrong = || {
-        let mend = "write so many per s, m or h in quotes, such as \"20/s\" or \"100/m burst 200\"";
-        Wrong::new("is no rate", mend)
+        let fix = "write so many per s, m or h in quotes, such as \"20/s\" or \"100/m burst 200\"";
+        Wrong::new("is no rate", fix)
     };
     parse_rate(text, count).ok_or_else(wrong)
 }
@@ -128,8 +128,8 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
 fn size_rate(text: &str) -> Result<Rate, Wrong> {
     let count = |text: &str| u32::try_from(units::size(text).ok()?).ok();
     let wrong = || {
-        let mend = "write sizes below 4GiB per s, m or h in quotes, such as \"1MiB/s burst 4MiB\"";
-        Wrong::new("is no rate of bytes", mend)
+        let fix = "write sizes below 4GiB per s, m or h in quotes, such as \"1MiB/s burst 4MiB\"";
+        Wrong::new("is no rate of bytes", fix)
     };
     parse_rate(text, count).ok_or_else(wrong)
 }

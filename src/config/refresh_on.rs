@@ -15,8 +15,8 @@ pub(crate) struct RefreshOn {
 /// `"PATCH /api/matters/{id}"`.
 pub(super) fn read(text: &str) -> Result<RefreshOn, Wrong> {
     let Some((method, path)) = text.split_once(' ') else {
-        let mend = "write method and path, such as \"PATCH /api/matters/{id}\"";
-        return Err(Wrong::new("is no write", mend));
+        let fix = "write method and path, such as \"PATCH /api/matters/{id}\"";
+        return Err(Wrong::new("is no write", fix));
     };
     let method = units::method(method)?;
     if method.is_safe() {

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 use super::parser::{scalar, units};
 
 /// `require`: what a verified user needs besides; a user without it is answered with 403. It needs `auth`.
@@ -18,8 +18,8 @@ pub(super) fn read(route: &Table<'_>) -> Option<Require> {
         table.refuse_empty("roles", "\"admin\"");
         if !table.says("roles") && !table.says("claims") {
             let what = "asks for nothing: every known user is let in";
-            let mend = "write `roles = [\"admin\"]` or `claims = {…}`, or remove it";
-            table.desk.error(table.place, &table.key, what, mend);
+            let fix = "write `roles = [\"admin\"]` or `claims = {…}`, or remove it";
+            table.desk.error(table.place, &table.key, what, fix);
         }
         Require {
             roles: table.texts("roles", units::something),
@@ -39,7 +39,7 @@ fn claims(table: &Table<'_>) -> Vec<(String, Vec<Value>)> {
     let Some(node) = node else {
         return Vec::new();
     };
-    let Form::Table(entries) = &node.form else {
+    let NodeForm::Table(entries) = &node.form else {
         scalar::refuse_kind(table.desk, node, "a table");
         return Vec::new();
     };
@@ -48,7 +48,7 @@ fn claims(table: &Table<'_>) -> Vec<(String, Vec<Value>)> {
         if let Err(wrong) = units::member(name) {
             let what = format!("{} {}", units::quote(name), wrong.what);
             let key = &entry.node.key;
-            table.desk.error(entry.place, key, what, wrong.mend);
+            table.desk.error(entry.place, key, what, wrong.fix);
         }
         claims.push((name.clone(), values(table, &entry.node)));
     }
@@ -58,21 +58,23 @@ fn claims(table: &Table<'_>) -> Vec<(String, Vec<Value>)> {
 /// One value, or each of a list.
 fn values(table: &Table<'_>, node: &Node) -> Vec<Value> {
     let items = match &node.form {
-        Form::List(items) => items.as_slice(),
+        NodeForm::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
     if items.is_empty() {
         let what = "is an empty list: every user is refused";
-        let mend = "write the values that are let in";
-        table.desk.error(node.span.start, &node.key, what, mend);
+        let fix = "write the values that are let in";
+        table.desk.error(node.span.start, &node.key, what, fix);
     }
     let one = |item: &Node| match item.form {
-        Form::Text(_) | Form::Integer(_) | Form::Number(_) | Form::Switch(_) => Some(item.json()),
-        Form::Failed => None,
-        Form::Date(_) | Form::List(_) | Form::Table(_) => {
+        NodeForm::Text(_) | NodeForm::Integer(_) | NodeForm::Number(_) | NodeForm::Switch(_) => {
+            Some(item.json())
+        }
+        NodeForm::Failed => None,
+        NodeForm::Date(_) | NodeForm::List(_) | NodeForm::Table(_) => {
             let what = format!("is compared with single values, not with {}", item.kind());
-            let mend = "write a string, a number or a boolean, or a list of them";
-            table.desk.error(item.span.start, &item.key, what, mend);
+            let fix = "write a string, a number or a boolean, or a list of them";
+            table.desk.error(item.span.start, &item.key, what, fix);
             None
         }
     };

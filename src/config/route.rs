@@ -202,8 +202,8 @@ fn judge_source(table: &Table<'_>, route: &Route) {
             "refresh_on",
         ];
         for key in bridged_only.into_iter().filter(|key| table.says(key)) {
-            let mend = "give the route a `source`, or remove it";
-            table.warning(key, "has no effect on a route without `source`", mend);
+            let fix = "give the route a `source`, or remove it";
+            table.warning(key, "has no effect on a route without `source`", fix);
         }
     }
     let Some(source) = &route.source else {
@@ -258,17 +258,17 @@ fn judge_tenants(table: &Table<'_>, route: &Route) {
     }
     if !table.says("auth") {
         let what = "goes by tenants, and no client has one without `auth`: all would be refused";
-        let mend = "write `auth = \"NAME\"` beside it, or let the rollout go by \"user\", \"cookie\" or \"ip\"";
-        table.error("rollout", what, mend);
+        let fix = "write `auth = \"NAME\"` beside it, or let the rollout go by \"user\", \"cookie\" or \"ip\"";
+        table.error("rollout", what, fix);
     }
     for auth in route.auth.iter().filter(|auth| !auth.knows_tenants()) {
         let name = &auth.name;
         let what =
             format!("goes by tenants, and `[auth.{name}]` tells none: its users are refused");
-        let mend = format!(
+        let fix = format!(
             "say in `[auth.{name}]` where the tenant stands, or let the rollout go by \"user\""
         );
-        table.warning("rollout", what, mend);
+        table.warning("rollout", what, fix);
     }
 }
 

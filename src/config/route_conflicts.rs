@@ -8,7 +8,7 @@ use hyper::Method;
 use super::names::Names;
 use super::parser::diagnostics::Diagnostics;
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 use super::parser::{path_template, units};
 use super::route::{self, Route};
 
@@ -38,7 +38,7 @@ impl Placed {
         };
         let methods = match table.peek("methods").map(|entry| &entry.node.form) {
             None => Some(Vec::new()),
-            Some(Form::List(items)) => {
+            Some(NodeForm::List(items)) => {
                 let method = |item: &Node| units::method(item.text()?).ok();
                 items.iter().map(method).collect()
             }

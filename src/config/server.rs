@@ -8,8 +8,8 @@ use serde_json::json;
 use super::parser::problem::Wrong;
 use super::parser::secret::Secret;
 use super::parser::table::Table;
-use super::parser::tree::Form;
-use super::parser::value::Value;
+use super::parser::tree::NodeForm;
+use super::parser::value::ConfigValue;
 use super::parser::{address, path_template, scalar, units};
 use super::rate_limit::{self, Rate};
 use super::tls::{self, Tls};
@@ -192,7 +192,7 @@ fn listeners(table: &Table<'_>) -> Vec<Listen> {
         return listen("127.0.0.1:8080").into_iter().collect();
     };
     let listeners = match node.form {
-        Form::List(_) => scalar::texts(table.desk, node, listen),
+        NodeForm::List(_) => scalar::texts(table.desk, node, listen),
         _ => scalar::text(table.desk, node, listen).into_iter().collect(),
     };
     table.refuse_empty("listen", "\"127.0.0.1:8080\"");
@@ -210,11 +210,11 @@ pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
     numeric.parse().map(Listen::Tcp).map_err(|_| {
         let port = text.rsplit(':').next().unwrap_or_default();
-        let mend = match port.parse::<u16>() {
+        let fix = match port.parse::<u16>() {
             Ok(port) => format!("write an IP address and a port: \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for all"),
             Err(_) => "write an IP address and a port such as \"127.0.0.1:8080\", or \"unix:/path\"".to_owned(),
         };
-        Wrong::new("is no address to listen on", mend)
+        Wrong::new("is no address to listen on", fix)
     })
 }
 
@@ -267,7 +267,7 @@ fn state_dir(table: &Table<'_>) -> Option<PathBuf> {
     let given = (table.desk.world.env)("STATE_DIRECTORY").unwrap_or_default();
     let first = given.split(':').next().filter(|path| !path.is_empty());
     let source = first.map_or("default", |_| "env:STATE_DIRECTORY");
-    table.desk.note(Value {
+    table.desk.note(ConfigValue {
         key: table.path("state_dir"),
         value: json!(first),
         source: source.to_owned(),
@@ -325,8 +325,8 @@ mod tests {
         ] {
             assert!(listen(broken).is_err(), "{broken}");
         }
-        let mend = listen(":8080").expect_err("no host").mend;
-        assert!(mend.contains("\"0.0.0.0:8080\""), "{mend}");
+        let fix = listen(":8080").expect_err("no host").fix;
+        assert!(fix.contains("\"0.0.0.0:8080\""), "{fix}");
     }
 
     #[test]

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::parser::problem::Wrong;
 use super::parser::table::Table;
-use super::parser::tree::Form;
+use super::parser::tree::NodeForm;
 use super::parser::{scalar, units};
 
 /// The clients that share one upstream.
@@ -53,7 +53,7 @@ pub(super) fn read(table: &Table<'_>) -> (Share, Vec<Tripwire>) {
         return (Share::User, Vec::new());
     };
     let has_auth = table.says("auth");
-    if let Form::Table(_) = node.form {
+    if let NodeForm::Table(_) = node.form {
         let read = Table::read(table.desk, node, detailed);
         let (share, accept) = read.unwrap_or((Share::User, Vec::new()));
         refuse_strangers(table, &share);

@@ -8,7 +8,7 @@ use hyper::header::HeaderValue;
 use serde_json::json;
 
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 use super::parser::{scalar, units};
 use crate::event::ChangeKind;
 use crate::json;
@@ -117,7 +117,7 @@ impl ChangeNames {
 pub(super) fn read(route: &Table<'_>) -> Option<Source> {
     let node = route.node("source");
     let Some(Node {
-        form: Form::Table(_),
+        form: NodeForm::Table(_),
         ..
     }) = node
     else {
@@ -220,8 +220,8 @@ fn poll(table: &Table<'_>) -> Poll {
     if emit != Emit::Changes && is_known {
         for key in ["key", "events"] {
             if table.says(key) {
-                let mend = "write `emit = \"changes\"`, or remove it";
-                table.warning(key, "has no effect unless single changes are emitted", mend);
+                let fix = "write `emit = \"changes\"`, or remove it";
+                table.warning(key, "has no effect unless single changes are emitted", fix);
             }
         }
     }
@@ -266,8 +266,8 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
         (Some(min), Some(max))
             if table.says("every") && is_known && !(min..=max).contains(&every) =>
         {
-            let mend = "write one between them, or leave it out";
-            table.error("every", "is not between `min` and `max`", mend);
+            let fix = "write one between them, or leave it out";
+            table.error("every", "is not between `min` and `max`", fix);
             (every, None)
         }
         (Some(min), Some(max)) => (every.clamp(min, max), Some((min, max))),
@@ -275,9 +275,9 @@ fn pace(table: &Table<'_>) -> (Duration, Option<(Duration, Duration)>) {
             // A bad one has been reported as such.
             for (key, other) in [("min", "max"), ("max", "min")] {
                 if table.says(key) && !table.says(other) {
-                    let mend =
+                    let fix =
                         "write both for an adaptive interval, or `every` alone for a fixed one";
-                    table.error(key, format!("stands without `{other}`"), mend);
+                    table.error(key, format!("stands without `{other}`"), fix);
                 }
             }
             (every, None)
@@ -307,11 +307,11 @@ fn request(table: &Table<'_>) -> (Method, Option<(Bytes, HeaderValue)>) {
     }
     let json = HeaderValue::from_static("application/json");
     let body = match &node.form {
-        Form::Text(text) if !json::is_json(text.text.as_bytes()) => {
+        NodeForm::Text(text) if !json::is_json(text.text.as_bytes()) => {
             let plain = HeaderValue::from_static("text/plain; charset=utf-8");
             (Bytes::from(text.text.clone()), plain)
         }
-        Form::Text(text) => (Bytes::from(text.text.clone()), json),
+        NodeForm::Text(text) => (Bytes::from(text.text.clone()), json),
         _ => (Bytes::from(node.json().to_string()), json),
     };
     (method, Some(body))

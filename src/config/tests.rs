@@ -53,7 +53,7 @@ fn accepted(text: &str) -> Loaded {
     judge(text).unwrap_or_else(|problems| panic!("{}", told(&problems)))
 }
 
-fn value<'l>(loaded: &'l Loaded, key: &str) -> &'l Value {
+fn value<'l>(loaded: &'l Loaded, key: &str) -> &'l ConfigValue {
     let found = loaded.values.iter().find(|value| value.key == key);
     found.unwrap_or_else(|| panic!("{key}"))
 }
@@ -167,7 +167,7 @@ fn values_say_where_they_come_from() {
          [[route]]\npath = \"/{*path}\"\nupstream = \"app\"\nsource = \"sse\"\nrollout = \"web\"\n",
     );
     let told = |key: &str| {
-        let Value { value, source, .. } = value(&loaded, key);
+        let ConfigValue { value, source, .. } = value(&loaded, key);
         format!("{value} {source}")
     };
     assert_eq!(told("server.workers"), "4 file:3:11");

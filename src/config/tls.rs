@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::parser::pem::Pem;
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 
 /// `[server.tls]`: TLS towards clients. Where this table is, every address in `server.listen` speaks TLS 1.2 and 1.3 and nothing else. Adding or removing it needs a restart; what its files hold is reloaded when they change, and live connections stay.
 #[derive(Clone)]
@@ -102,8 +102,8 @@ pub(super) fn read(table: &Table<'_>) -> Option<Tls> {
     if certs.len() != keys.len() && !certs.is_empty() && !keys.is_empty() {
         let (keys, certs) = (keys.len(), certs.len());
         let what = format!("is a list of {keys}, and `cert` of {certs}");
-        let mend = "write one key for each certificate, in the same order";
-        table.error("key", what, mend);
+        let fix = "write one key for each certificate, in the same order";
+        table.error("key", what, fix);
         return None;
     }
     let verifier = match verifier {
@@ -133,7 +133,7 @@ fn files<'a>(table: &Table<'a>, key: &'static str) -> Vec<Option<Pem<'a>>> {
     };
     table.refuse_empty(key, "\"/etc/crossfade/tls.pem\"");
     let nodes: &[Node] = match &node.form {
-        Form::List(items) => items,
+        NodeForm::List(items) => items,
         _ => std::slice::from_ref(node),
     };
     nodes
@@ -171,13 +171,13 @@ fn pair(
                 "does not belong to the certificate `{}`",
                 cert.path.display()
             );
-            let mend = "name the key that the certificate was made for; where both are being replaced, finish that";
-            key.refuse(&what, mend);
+            let fix = "name the key that the certificate was made for; where both are being replaced, finish that";
+            key.refuse(&what, fix);
             return None;
         }
         Err(_) => {
-            let mend = "its first certificate must be the server's own, X.509 version 3";
-            cert.refuse("holds a certificate that cannot be read", mend);
+            let fix = "its first certificate must be the server's own, X.509 version 3";
+            cert.refuse("holds a certificate that cannot be read", fix);
             return None;
         }
     }
@@ -225,15 +225,15 @@ fn verifier(pem: &Pem<'_>, provider: &Arc<CryptoProvider>) -> Option<Arc<dyn Cli
     let mut roots = RootCertStore::empty();
     for certificate in pem.certificates()? {
         if roots.add(certificate).is_err() {
-            let mend = "name a PEM file with authorities' certificates alone";
-            pem.refuse("holds a certificate that cannot be read", mend);
+            let fix = "name a PEM file with authorities' certificates alone";
+            pem.refuse("holds a certificate that cannot be read", fix);
             return None;
         }
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
     let refuse = |error| {
-        let mend = "name a PEM file with authorities' certificates";
-        pem.refuse(&format!("cannot be used: {error}"), mend);
+        let fix = "name a PEM file with authorities' certificates";
+        pem.refuse(&format!("cannot be used: {error}"), fix);
     };
     verifier.build().map_err(refuse).ok()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::names::Names;
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 use super::{RateLimit, WebSocket};
 
 /// Warns, by what the file says: also where what names something is wrong in another way.
@@ -16,16 +16,16 @@ pub(super) fn judge(root: &Table<'_>, websocket: &WebSocket, names: &Names<'_>) 
     }
     let routes = match root.peek("route").map(|entry| &entry.node.form) {
         None => &[][..],
-        Some(Form::List(routes)) => routes,
+        Some(NodeForm::List(routes)) => routes,
         Some(_) => return,
     };
     // A file that is only begun lacks more than that.
     if routes.is_empty() && !root.desk.has_errors() {
-        let mend = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
+        let fix = "write one: `[[route]]`, `path = \"/{*path}\"`, `upstream = \"app\"`";
         root.warning(
             "route",
             "is missing: every request is answered with 404",
-            mend,
+            fix,
         );
     }
     let websocket = root.peek("websocket").map(|entry| &entry.node);
@@ -50,7 +50,7 @@ fn warn(root: &Table<'_>, kind: &str, what: &str, all: &[&String], namers: &[Opt
     let mut used = BTreeSet::new();
     for namer in namers {
         let entries = match namer.map(|node| &node.form) {
-            Some(Form::Table(entries)) => Some(entries),
+            Some(NodeForm::Table(entries)) => Some(entries),
             None => None,
             // What it names is not known.
             Some(_) => return,
@@ -60,7 +60,7 @@ fn warn(root: &Table<'_>, kind: &str, what: &str, all: &[&String], namers: &[Opt
             None => {}
             Some(entry) => {
                 let named = match &entry.node.form {
-                    Form::List(items) => items.as_slice(),
+                    NodeForm::List(items) => items.as_slice(),
                     _ => std::slice::from_ref(&entry.node),
                 };
                 let named: Option<Vec<_>> = named.iter().map(Node::text).collect();
@@ -77,8 +77,8 @@ fn warn(root: &Table<'_>, kind: &str, what: &str, all: &[&String], namers: &[Opt
         return;
     }
     for name in all.iter().filter(|name| !used.contains(name.as_str())) {
-        let mend = format!("write `{kind} = \"{name}\"` in a route, or remove it");
-        root.warning(&format!("{kind}.{name}"), what, mend);
+        let fix = format!("write `{kind} = \"{name}\"` in a route, or remove it");
+        root.warning(&format!("{kind}.{name}"), what, fix);
     }
 }
 
@@ -86,8 +86,8 @@ fn warn_of_sizes(root: &Table<'_>, most: usize, limits: &BTreeMap<String, Arc<Ra
     for (name, limit) in limits {
         if limit.max_message.is_some_and(|size| size > most) {
             let what = "has no effect: it is above `websocket.max_message`";
-            let mend = "lower it, or raise that one";
-            root.warning(&format!("rate_limit.{name}.max_message"), what, mend);
+            let fix = "lower it, or raise that one";
+            root.warning(&format!("rate_limit.{name}.max_message"), what, fix);
         }
     }
 }

@@ -164,8 +164,8 @@ const LONGEST: usize = 107;
 pub(super) fn server(text: &str) -> Result<Authority, Wrong> {
     if let Some(path) = text.strip_prefix(UNIX) {
         if !path.starts_with('/') || path.len() > LONGEST || path.contains('\0') {
-            let mend = "write its absolute path, of at most 107 bytes: \"unix:/run/app.sock\"";
-            return Err(Wrong::new("is no socket's path", mend));
+            let fix = "write its absolute path, of at most 107 bytes: \"unix:/run/app.sock\"";
+            return Err(Wrong::new("is no socket's path", fix));
         }
         return Ok(Authority {
             address: text.to_owned(),

@@ -6,7 +6,7 @@ use super::admin::Admin;
 use super::metrics::Metrics;
 use super::parser::address;
 use super::parser::table::Table;
-use super::parser::tree::{Form, Node};
+use super::parser::tree::{Node, NodeForm};
 use super::server::{Listen, Server};
 use super::upstream::{self, Authority};
 
@@ -18,14 +18,16 @@ pub(super) fn judge(root: &Table<'_>, server: &Server, admin: &Admin, metrics: &
         ("admin.listen", std::slice::from_ref(&admin.listen)),
         ("metrics.listen", metrics.as_slice()),
     ];
-    let Some(Form::Table(upstreams)) = root.peek("upstream").map(|entry| &entry.node.form) else {
+    let Some(NodeForm::Table(upstreams)) = root.peek("upstream").map(|entry| &entry.node.form)
+    else {
         return;
     };
     for (name, upstream) in upstreams {
-        let Form::Table(keys) = &upstream.node.form else {
+        let NodeForm::Table(keys) = &upstream.node.form else {
             continue;
         };
-        let Some(Form::List(servers)) = keys.get("servers").map(|entry| &entry.node.form) else {
+        let Some(NodeForm::List(servers)) = keys.get("servers").map(|entry| &entry.node.form)
+        else {
             continue;
         };
         for node in servers {
@@ -61,8 +63,8 @@ fn refuse(root: &Table<'_>, node: &Node, key: &str, listener: &str, listen: &Lis
         _ => "every client would get what only operators may see",
     };
     let what = format!("is crossfade itself, which listens on {at} (`{listener}`): {harm}");
-    let mend = format!("write the backend's own address, or another port in `{listener}`");
-    root.desk.error(node.span.start, key, what, mend);
+    let fix = format!("write the backend's own address, or another port in `{listener}`");
+    root.desk.error(node.span.start, key, what, fix);
 }
 
 /// Whether browsers name this sidecar so.

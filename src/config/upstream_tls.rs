@@ -80,8 +80,8 @@ fn roots(file: &Pem<'_>) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in file.certificates()? {
         if roots.add(certificate).is_err() {
-            let mend = "name a PEM file with authorities' certificates alone";
-            file.refuse("holds a certificate that cannot be read", mend);
+            let fix = "name a PEM file with authorities' certificates alone";
+            file.refuse("holds a certificate that cannot be read", fix);
             return None;
         }
     }

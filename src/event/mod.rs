@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use encodings::Encodings;
-pub(crate) use parsed::{Fields, List, Parsed, Places, Reading};
+pub(crate) use parsed::{Fields, List, MemberPlaces, Parsed, Reading};
 pub(crate) use position::{Epoch, Position};
 
 use crate::json;
@@ -86,7 +86,7 @@ impl Data {
 
 /// What an entry of a topic's log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EventKind {
     /// Something happened.
     Event,
     /// The whole document, reflecting the entry's offset.
@@ -176,7 +176,7 @@ pub struct Event {
     /// Where it stands.
     pub(crate) position: Position,
     /// What it is.
-    pub(crate) kind: Kind,
+    pub(crate) kind: EventKind,
     /// The event's name; `None` means `message`.
     pub(crate) name: Option<Arc<str>>,
     /// The last event id as `EventSource.lastEventId` would show it; `None` when there is none.
@@ -199,7 +199,13 @@ pub struct Event {
 
 impl Event {
     /// A new entry with nothing encoded yet.
-    pub(crate) fn new(ch: u32, position: Position, kind: Kind, draft: Draft, at: Instant) -> Self {
+    pub(crate) fn new(
+        ch: u32,
+        position: Position,
+        kind: EventKind,
+        draft: Draft,
+        at: Instant,
+    ) -> Self {
         let Draft {
             name,
             id,

@@ -13,14 +13,14 @@ pub(crate) type Fields = [Vec<String>];
 #[derive(Clone, Debug)]
 pub(crate) struct Parsed {
     fields: Arc<Fields>,
-    data: Places,
-    before: Option<Places>,
+    data: MemberPlaces,
+    before: Option<MemberPlaces>,
     list: Option<List>,
 }
 
 /// Where the fields stand in one text.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct MemberPlaces {
     reading: Reading,
     /// One for each field; [`NOWHERE`] where there is none.
     fields: Box<[u32]>,
@@ -68,10 +68,10 @@ impl Parsed {
             fields: fields.clone(),
             data: match list {
                 // Its items are judged, and not itself.
-                Some(_) => Places::unclear(),
-                None => Places::of(value, text, fields),
+                Some(_) => MemberPlaces::unclear(),
+                None => MemberPlaces::of(value, text, fields),
             },
-            before: before.map(|text| Places::of(Value::read(text), text, fields)),
+            before: before.map(|text| MemberPlaces::of(Value::read(text), text, fields)),
             list: list.map(|list| List::of(list, text, fields)),
         }
     }
@@ -94,12 +94,12 @@ impl Parsed {
     }
 
     /// Of the data.
-    pub(crate) fn data(&self) -> &Places {
+    pub(crate) fn data(&self) -> &MemberPlaces {
         &self.data
     }
 
     /// Of the item before, where there is one.
-    pub(crate) fn before(&self) -> Option<&Places> {
+    pub(crate) fn before(&self) -> Option<&MemberPlaces> {
         self.before.as_ref()
     }
 
@@ -109,15 +109,15 @@ impl Parsed {
     }
 }
 
-impl Places {
+impl MemberPlaces {
     fn of(value: Result<Value<'_>, Unread>, text: &[u8], fields: &Fields) -> Self {
         match value {
-            Ok(value) => Places {
+            Ok(value) => MemberPlaces {
                 reading: reading(value),
                 fields: places(value, text, fields).collect(),
             },
-            Err(Unread::Deep) => Places::unclear(),
-            Err(Unread::NotJson) => Places {
+            Err(Unread::Deep) => MemberPlaces::unclear(),
+            Err(Unread::NotJson) => MemberPlaces {
                 reading: Reading::NotJson,
                 fields: Box::default(),
             },
@@ -125,7 +125,7 @@ impl Places {
     }
 
     fn unclear() -> Self {
-        Places {
+        MemberPlaces {
             reading: Reading::Unclear,
             fields: Box::default(),
         }
@@ -230,7 +230,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::event::{Draft, Epoch, Kind, Position};
+    use crate::event::{Draft, Epoch, EventKind, Position};
 
     fn event(data: &str) -> Event {
         let position = Position {
@@ -238,7 +238,13 @@ mod tests {
             offset: 1,
         };
         let data = Data::classify(Bytes::copy_from_slice(data.as_bytes()));
-        Event::new(1, position, Kind::Event, Draft::plain(data), Instant::now())
+        Event::new(
+            1,
+            position,
+            EventKind::Event,
+            Draft::plain(data),
+            Instant::now(),
+        )
     }
 
     fn fields(pointers: &[&str]) -> Arc<Fields> {
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_read_once_for_all_who_ask_for_the_same() {
+    fn an_event_is_read_once_for_all_same_requests() {
         let event = event(r#"{"a":{"b":7},"c":"x"}"#);
         let (first, is_new) = event.parsed(&fields(&["/c", "/a/b", "/no"]), None);
         assert!(is_new && matches!(first, Cow::Borrowed(_)));

@@ -20,7 +20,7 @@ pub(crate) const MOST: usize = 2;
 /// What these instances add to the requests that they send: all with the same secret add the same. It reveals nothing of the machine,
 /// and cannot be guessed: a client that learns it from a backend can only have its own requests refused.
 #[derive(Clone, Debug)]
-pub(crate) struct Tag(HeaderValue);
+pub(crate) struct LoopTag(HeaderValue);
 
 /// What a request says of its way here.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) struct Way {
     pub(crate) rounds: usize,
 }
 
-impl Tag {
+impl LoopTag {
     /// Made of the secret, which it does not reveal.
     pub(crate) fn of(secret: &[u8]) -> Self {
         let mut mac =
@@ -45,7 +45,7 @@ impl Tag {
             .collect();
         let item = HeaderValue::try_from(format!("crossfade-{digits}"));
         // Letters and digits are a value.
-        Tag(item.unwrap_or(HeaderValue::from_static("crossfade")))
+        LoopTag(item.unwrap_or(HeaderValue::from_static("crossfade")))
     }
 
     /// Where a request with these fields has been.
@@ -98,21 +98,21 @@ mod tests {
         lines.iter().map(line).collect()
     }
 
-    fn name(tag: &Tag) -> &str {
+    fn name(tag: &LoopTag) -> &str {
         tag.0.to_str().unwrap()
     }
 
     #[test]
     fn a_tag_is_the_same_by_the_same_secret_alone() {
-        let tag = Tag::of(b"secret");
-        assert_eq!(name(&tag), name(&Tag::of(b"secret")));
-        assert_ne!(name(&tag), name(&Tag::of(b"another")));
+        let tag = LoopTag::of(b"secret");
+        assert_eq!(name(&tag), name(&LoopTag::of(b"secret")));
+        assert_ne!(name(&tag), name(&LoopTag::of(b"another")));
         assert_eq!(name(&tag).len(), "crossfade-".len() + 32);
     }
 
     #[test]
     fn only_own_items_count_wherever_they_stand() {
-        let tag = Tag::of(b"secret");
+        let tag = LoopTag::of(b"secret");
         let own = name(&tag);
         let rounds = |lines: &[&str]| tag.read(&headers(lines)).rounds;
         assert_eq!(rounds(&[]), 0);
@@ -124,12 +124,12 @@ mod tests {
             2
         );
         assert_eq!(rounds(&[&format!("{own}x, x{own}")]), 0);
-        assert_eq!(rounds(&[name(&Tag::of(b"another"))]), 0);
+        assert_eq!(rounds(&[name(&LoopTag::of(b"another"))]), 0);
     }
 
     #[test]
     fn a_tag_is_added_behind_what_others_say_in_one_line() {
-        let tag = Tag::of(b"secret");
+        let tag = LoopTag::of(b"secret");
         let own = name(&tag);
         let mut sent = headers(&["cloudflare; v=1", "b"]);
         sent.append(CDN_LOOP, HeaderValue::from_bytes(b"\xff").unwrap());

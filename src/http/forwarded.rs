@@ -49,7 +49,7 @@ impl Peer {
 
 /// What is believed of a request's way here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ForwardedClient {
     /// The client's address in plain text form; `unix` where none is known.
     pub ip: Text,
     /// The address that distinguishes this client from others. `None` where no proxy named one: the proxy's own address stands for all
@@ -78,9 +78,9 @@ pub fn client(
     own: &Text,
     host: &Host,
     trusted: &[IpNet],
-) -> Client {
+) -> ForwardedClient {
     if !peer.is_trusted {
-        return Client {
+        return ForwardedClient {
             ip: own.clone(),
             address: peer.ip.filter(|_| !peer.is_unnamed),
             host: host.clone(),
@@ -111,7 +111,7 @@ pub fn client(
             false => "http",
         })
         .or_else(|| believed.iter().find_map(|element| element.proto));
-    Client {
+    ForwardedClient {
         ip: ip.map_or_else(|| own.clone(), Text::from),
         address: ip,
         host: told_host.unwrap_or_else(|| host.clone()),
@@ -157,7 +157,7 @@ pub(crate) fn is_disbelieved(headers: &HeaderMap, peer: Peer) -> bool {
 
 /// Writes the forwarded fields for the backend: anew, unless the peer is trusted; then what it
 /// sent stays and the peer is appended. `own` is the peer's address as [`text`].
-pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &Client) {
+pub fn rebuild(headers: &mut HeaderMap, peer: Peer, own: &Text, client: &ForwardedClient) {
     if !peer.is_trusted {
         let foreign: Vec<HeaderName> = headers
             .keys()
@@ -241,7 +241,7 @@ fn node(hop: &str) -> String {
 
 /// The host and scheme that the client asked for, as parameters of an element, with the port that a proxy forwarded: backends
 /// that read `Forwarded` ignore `X-Forwarded-Port`.
-fn asked(headers: &HeaderMap, client: &Client) -> String {
+fn asked(headers: &HeaderMap, client: &ForwardedClient) -> String {
     let host = client.host.value.to_str().unwrap_or_default();
     if host.is_empty() {
         return format!(";proto={}", client.proto);

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sends_what_passes_for_an_identity() {
+    fn no_client_sends_what_passes_for_an_identity() {
         let identity = [
             HeaderName::from_static("x-user"),
             HeaderName::from_static("x-roles"),

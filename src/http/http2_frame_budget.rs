@@ -21,7 +21,7 @@ const CONTINUATIONS: u32 = 16;
 
 /// What a client does to its connection. Each is answered with `ENHANCE_YOUR_CALM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Abuse {
+pub enum FrameAbuse {
     /// Streams opened and reset at once, by the client or by frames that make us do it
     /// (CVE-2023-44487, CVE-2025-8671).
     Resets,
@@ -43,30 +43,30 @@ pub enum Abuse {
     SlowHead,
 }
 
-impl Abuse {
+impl FrameAbuse {
     /// The word in `refused_total{reason}`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Abuse::Resets => "h2_resets",
-            Abuse::Continuations => "h2_continuations",
-            Abuse::Settings => "h2_settings",
-            Abuse::Pings => "h2_pings",
-            Abuse::EmptyData => "h2_empty_data",
-            Abuse::WindowUpdates => "h2_window_updates",
-            Abuse::Priorities => "h2_priorities",
-            Abuse::Unknown => "h2_unknown_frames",
-            Abuse::SlowHead => "h2_slow_head",
+            FrameAbuse::Resets => "h2_resets",
+            FrameAbuse::Continuations => "h2_continuations",
+            FrameAbuse::Settings => "h2_settings",
+            FrameAbuse::Pings => "h2_pings",
+            FrameAbuse::EmptyData => "h2_empty_data",
+            FrameAbuse::WindowUpdates => "h2_window_updates",
+            FrameAbuse::Priorities => "h2_priorities",
+            FrameAbuse::Unknown => "h2_unknown_frames",
+            FrameAbuse::SlowHead => "h2_slow_head",
         }
     }
 }
 
 /// A frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct FrameHead {
     /// Bytes of payload.
     pub(crate) length: u32,
     /// Which kind of frame.
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     flags: u8,
     /// Zero for the connection's own.
     pub(crate) stream: u32,
@@ -76,7 +76,7 @@ pub struct Head {
 
 /// Kinds of frames (RFC 9113, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     /// Content.
     Data,
     /// The beginning of a header block.
@@ -99,12 +99,12 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Head {
-    fn read(bytes: [u8; HEAD + CODE]) -> Head {
+impl FrameHead {
+    fn read(bytes: [u8; HEAD + CODE]) -> FrameHead {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3, code @ ..] = bytes;
-        Head {
+        FrameHead {
             length: u32::from_be_bytes([0, l0, l1, l2]),
-            kind: Kind::of(kind),
+            kind: FrameKind::of(kind),
             flags,
             stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
             code: u32::from_be_bytes(code),
@@ -112,12 +112,12 @@ impl Head {
     }
 
     fn has_code(&self) -> bool {
-        self.kind == Kind::Reset && self.length as usize == CODE
+        self.kind == FrameKind::Reset && self.length as usize == CODE
     }
 
     /// Whether it resets a stream that broke the rules of HTTP/2.
     pub(crate) fn blames_the_client(self) -> bool {
-        self.kind == Kind::Reset && !matches!(self.code, NO_ERROR | INTERNAL_ERROR | CANCEL)
+        self.kind == FrameKind::Reset && !matches!(self.code, NO_ERROR | INTERNAL_ERROR | CANCEL)
     }
 
     fn ends_stream(self) -> bool {
@@ -135,20 +135,20 @@ impl Head {
     }
 }
 
-impl Kind {
-    fn of(byte: u8) -> Kind {
+impl FrameKind {
+    fn of(byte: u8) -> FrameKind {
         match byte {
-            0 => Kind::Data,
-            1 => Kind::Headers,
+            0 => FrameKind::Data,
+            1 => FrameKind::Headers,
             // The second is RFC 9218's.
-            2 | 16 => Kind::Priority,
-            3 => Kind::Reset,
-            4 => Kind::Settings,
-            6 => Kind::Ping,
-            7 => Kind::GoAway,
-            8 => Kind::WindowUpdate,
-            9 => Kind::Continuation,
-            _ => Kind::Other,
+            2 | 16 => FrameKind::Priority,
+            3 => FrameKind::Reset,
+            4 => FrameKind::Settings,
+            6 => FrameKind::Ping,
+            7 => FrameKind::GoAway,
+            8 => FrameKind::WindowUpdate,
+            9 => FrameKind::Continuation,
+            _ => FrameKind::Other,
         }
     }
 }
@@ -159,7 +159,7 @@ pub struct Walk {
     /// A head, and in a reset its code.
     bytes: [u8; HEAD + CODE],
     have: usize,
-    head: Option<Head>,
+    head: Option<FrameHead>,
     /// Bytes of the payload under way that are missing.
     left: u32,
 }
@@ -172,7 +172,7 @@ impl Walk {
     pub fn feed<E>(
         &mut self,
         mut piece: &[u8],
-        mut see: impl FnMut(Head) -> Result<(), E>,
+        mut see: impl FnMut(FrameHead) -> Result<(), E>,
     ) -> Result<(), E> {
         while !piece.is_empty() {
             if self.left > 0 {
@@ -196,7 +196,7 @@ impl Walk {
             if self.have < wanted {
                 continue;
             }
-            let head = Head::read(self.bytes);
+            let head = FrameHead::read(self.bytes);
             if self.have == HEAD && head.has_code() {
                 continue;
             }
@@ -211,7 +211,7 @@ impl Walk {
     }
 
     /// The frame whose payload is under way, and how much of it has come.
-    pub(crate) fn under_way(&self) -> Option<(Head, u32)> {
+    pub(crate) fn under_way(&self) -> Option<(FrameHead, u32)> {
         let head = self.head.filter(|_| self.left > 0)?;
         Some((head, head.length - self.left))
     }
@@ -219,7 +219,7 @@ impl Walk {
 
 /// What a client may still do.
 #[derive(Debug)]
-pub struct Budget {
+pub struct FrameBudget {
     resets: Bucket,
     settings: Bucket,
     pings: Bucket,
@@ -239,9 +239,9 @@ enum Block {
     Open(u32),
 }
 
-impl Default for Budget {
+impl Default for FrameBudget {
     fn default() -> Self {
-        Budget {
+        FrameBudget {
             // Two for a reset, one back for a stream: a client that resets less than half is never cut.
             resets: Bucket::new(256, 20),
             settings: Bucket::new(32, 1),
@@ -259,21 +259,21 @@ impl Default for Budget {
     }
 }
 
-impl Budget {
+impl FrameBudget {
     /// A frame of the client, at a time of the connection's life.
     ///
     /// # Errors
     /// The budget that it overdraws.
-    pub fn receive(&mut self, head: Head, now: Duration) -> Result<(), Abuse> {
+    pub fn receive(&mut self, head: FrameHead, now: Duration) -> Result<(), FrameAbuse> {
         match head.kind {
-            Kind::Data if head.is_empty() && !head.ends_stream() => {
-                self.empty_data.take(1, now, Abuse::EmptyData)
+            FrameKind::Data if head.is_empty() && !head.ends_stream() => {
+                self.empty_data.take(1, now, FrameAbuse::EmptyData)
             }
-            Kind::Data => {
+            FrameKind::Data => {
                 self.pings.earn(1);
                 Ok(())
             }
-            Kind::Headers => {
+            FrameKind::Headers => {
                 if head.stream > self.last_stream {
                     self.last_stream = head.stream;
                     self.resets.earn(1);
@@ -286,14 +286,14 @@ impl Budget {
                 };
                 Ok(())
             }
-            Kind::Continuation => self.continue_block(head),
-            Kind::Reset => self.resets.take(2, now, Abuse::Resets),
-            Kind::Settings => self.settings.take(1, now, Abuse::Settings),
-            Kind::Ping => self.pings.take(1, now, Abuse::Pings),
-            Kind::WindowUpdate => self.window_updates.take(1, now, Abuse::WindowUpdates),
-            Kind::Priority => self.priorities.take(1, now, Abuse::Priorities),
-            Kind::GoAway => Ok(()),
-            Kind::Other => self.unknown.take(1, now, Abuse::Unknown),
+            FrameKind::Continuation => self.continue_block(head),
+            FrameKind::Reset => self.resets.take(2, now, FrameAbuse::Resets),
+            FrameKind::Settings => self.settings.take(1, now, FrameAbuse::Settings),
+            FrameKind::Ping => self.pings.take(1, now, FrameAbuse::Pings),
+            FrameKind::WindowUpdate => self.window_updates.take(1, now, FrameAbuse::WindowUpdates),
+            FrameKind::Priority => self.priorities.take(1, now, FrameAbuse::Priorities),
+            FrameKind::GoAway => Ok(()),
+            FrameKind::Other => self.unknown.take(1, now, FrameAbuse::Unknown),
         }
     }
 
@@ -301,15 +301,15 @@ impl Budget {
     ///
     /// # Errors
     /// It resets streams for a client that makes it do so.
-    pub fn send(&mut self, head: Head, now: Duration) -> Result<(), Abuse> {
+    pub fn send(&mut self, head: FrameHead, now: Duration) -> Result<(), FrameAbuse> {
         match head.kind {
-            Kind::Data => {
+            FrameKind::Data => {
                 self.window_updates.earn(8);
                 self.pings.earn(1);
                 Ok(())
             }
             // Early answers and cancelled streams are not the client's fault.
-            _ if head.blames_the_client() => self.resets.take(2, now, Abuse::Resets),
+            _ if head.blames_the_client() => self.resets.take(2, now, FrameAbuse::Resets),
             _ => Ok(()),
         }
     }
@@ -319,11 +319,11 @@ impl Budget {
         self.block != Block::No
     }
 
-    fn continue_block(&mut self, head: Head) -> Result<(), Abuse> {
+    fn continue_block(&mut self, head: FrameHead) -> Result<(), FrameAbuse> {
         self.block = match (self.block, head.ends_block()) {
             (_, true) => Block::No,
             (Block::Open(count), false) if count >= CONTINUATIONS => {
-                return Err(Abuse::Continuations);
+                return Err(FrameAbuse::Continuations);
             }
             (Block::Open(count), false) => Block::Open(count + 1),
             // The engine refuses what continues nothing.
@@ -356,7 +356,7 @@ impl Bucket {
         self.left = self.left.saturating_add(count).min(self.most);
     }
 
-    fn take(&mut self, count: u32, now: Duration, abuse: Abuse) -> Result<(), Abuse> {
+    fn take(&mut self, count: u32, now: Duration, abuse: FrameAbuse) -> Result<(), FrameAbuse> {
         if self.left < count {
             self.fill(now);
         }

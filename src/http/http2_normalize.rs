@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Uri};
 
 use super::RequestViolation;
-use super::parser::{Limits, TARGET_LIMIT};
+use super::parser::{HeadLimits, TARGET_LIMIT};
 
 /// What every field of a list counts for beside its bytes (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
@@ -18,7 +18,7 @@ const FIELD: usize = 32;
 pub(crate) fn translate(
     head: &mut Parts,
     protocol: Option<&str>,
-    limits: Limits,
+    limits: HeadLimits,
 ) -> Result<bool, RequestViolation> {
     join_cookies(&mut head.headers)?;
     measure(head, limits)?;
@@ -60,7 +60,7 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), RequestViolation> {
     Ok(())
 }
 
-fn measure(head: &Parts, limits: Limits) -> Result<(), RequestViolation> {
+fn measure(head: &Parts, limits: HeadLimits) -> Result<(), RequestViolation> {
     let target = head
         .uri
         .path_and_query()
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: HeadLimits = HeadLimits {
         bytes: 1024,
         fields: 10,
     };

@@ -21,7 +21,7 @@ const BINARY_HEAD: usize = 16;
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum HeaderStart {
     /// No header.
     Bare,
     /// The beginning of one, or of anything: not enough to tell.
@@ -30,12 +30,12 @@ pub enum Beginning {
         is_header: bool,
     },
     /// A header of so many bytes.
-    Header(usize, Source),
+    Header(usize, ProxySource),
 }
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ProxySource {
     /// The proxy's own: a health check.
     Proxy,
     /// This client's.
@@ -52,7 +52,7 @@ pub struct Malformed;
 ///
 /// # Errors
 /// It is a header, and a broken or too long one.
-pub fn begin(bytes: &[u8]) -> Result<Beginning, Malformed> {
+pub fn begin(bytes: &[u8]) -> Result<HeaderStart, Malformed> {
     if bytes.starts_with(LINE) {
         return line(bytes);
     }
@@ -60,14 +60,14 @@ pub fn begin(bytes: &[u8]) -> Result<Beginning, Malformed> {
         return binary(bytes);
     }
     Ok(match LINE.starts_with(bytes) || BINARY.starts_with(bytes) {
-        true => Beginning::Partial { is_header: false },
-        false => Beginning::Bare,
+        true => HeaderStart::Partial { is_header: false },
+        false => HeaderStart::Bare,
     })
 }
 
-const MORE: Result<Beginning, Malformed> = Ok(Beginning::Partial { is_header: true });
+const MORE: Result<HeaderStart, Malformed> = Ok(HeaderStart::Partial { is_header: true });
 
-fn line(bytes: &[u8]) -> Result<Beginning, Malformed> {
+fn line(bytes: &[u8]) -> Result<HeaderStart, Malformed> {
     let longest = bytes.get(..LONGEST_LINE).unwrap_or(bytes);
     let end = longest.windows(2).position(|pair| pair == b"\r\n");
     let Some(end) = end else {
@@ -79,7 +79,7 @@ fn line(bytes: &[u8]) -> Result<Beginning, Malformed> {
     let (text, length) = (bytes.get(..end).unwrap_or_default(), end + 2);
     let words = text.strip_prefix(b"PROXY UNKNOWN");
     if words.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) {
-        return Ok(Beginning::Header(length, Source::Unnamed));
+        return Ok(HeaderStart::Header(length, ProxySource::Unnamed));
     }
     let whole = bytes.get(..length).unwrap_or_default();
     let header = v1::Header::try_from(whole).map_err(|_| Malformed)?;
@@ -89,12 +89,12 @@ fn line(bytes: &[u8]) -> Result<Beginning, Malformed> {
     let source = match header.addresses {
         v1::Addresses::Tcp4(ip) => named(ip.source_address),
         v1::Addresses::Tcp6(ip) => named(ip.source_address),
-        v1::Addresses::Unknown => Source::Unnamed,
+        v1::Addresses::Unknown => ProxySource::Unnamed,
     };
-    Ok(Beginning::Header(length, source))
+    Ok(HeaderStart::Header(length, source))
 }
 
-fn binary(bytes: &[u8]) -> Result<Beginning, Malformed> {
+fn binary(bytes: &[u8]) -> Result<HeaderStart, Malformed> {
     const VERSION: u8 = 0x20;
     const LOCAL: u8 = 0x20;
     let Some(&[command, _, high, low]) = bytes.get(BINARY.len()..BINARY_HEAD) else {
@@ -108,20 +108,20 @@ fn binary(bytes: &[u8]) -> Result<Beginning, Malformed> {
         return MORE;
     };
     if command == LOCAL {
-        return Ok(Beginning::Header(length, Source::Proxy));
+        return Ok(HeaderStart::Header(length, ProxySource::Proxy));
     }
     let header = v2::Header::try_from(whole).map_err(|_| Malformed)?;
     let source = match (header.protocol, header.addresses) {
         (v2::Protocol::Datagram, _) => return Err(Malformed),
         (v2::Protocol::Stream, v2::Addresses::IPv4(ip)) => named(ip.source_address),
         (v2::Protocol::Stream, v2::Addresses::IPv6(ip)) => named(ip.source_address),
-        _ => Source::Unnamed,
+        _ => ProxySource::Unnamed,
     };
-    Ok(Beginning::Header(length, source))
+    Ok(HeaderStart::Header(length, source))
 }
 
-fn named(ip: impl Into<IpAddr>) -> Source {
-    Source::Client(ip.into().to_canonical())
+fn named(ip: impl Into<IpAddr>) -> ProxySource {
+    ProxySource::Client(ip.into().to_canonical())
 }
 
 #[cfg(test)]
@@ -151,16 +151,16 @@ mod tests {
     }
 
     /// Everything that the header names, with what follows it left alone.
-    fn source(header: &[u8]) -> Source {
+    fn source(header: &[u8]) -> ProxySource {
         let with_request = [header, b"GET / HTTP/1.1\r\n\r\n"].concat();
         match begin(&with_request).unwrap() {
-            Beginning::Header(length, source) if length == header.len() => source,
+            HeaderStart::Header(length, source) if length == header.len() => source,
             other => panic!("{other:?} for {}", header.escape_ascii()),
         }
     }
 
-    fn client(ip: &str) -> Source {
-        Source::Client(ip.parse().unwrap())
+    fn client(ip: &str) -> ProxySource {
+        ProxySource::Client(ip.parse().unwrap())
     }
 
     #[test]
@@ -183,18 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_may_speak_for_itself_or_name_nobody() {
-        assert_eq!(source(&v2(LOCAL, 0x00, b"")), Source::Proxy);
-        assert_eq!(source(&v2(LOCAL, 0x11, b"")), Source::Proxy);
-        assert_eq!(source(&v2(LOCAL, 0x11, &v4_body())), Source::Proxy);
-        assert_eq!(source(&v2(PROXY, 0x00, b"")), Source::Unnamed);
-        assert_eq!(source(&v2(PROXY, 0x31, &[0; 216])), Source::Unnamed);
+    fn a_proxy_may_speak_for_itself_or_name_no_client() {
+        assert_eq!(source(&v2(LOCAL, 0x00, b"")), ProxySource::Proxy);
+        assert_eq!(source(&v2(LOCAL, 0x11, b"")), ProxySource::Proxy);
+        assert_eq!(source(&v2(LOCAL, 0x11, &v4_body())), ProxySource::Proxy);
+        assert_eq!(source(&v2(PROXY, 0x00, b"")), ProxySource::Unnamed);
+        assert_eq!(source(&v2(PROXY, 0x31, &[0; 216])), ProxySource::Unnamed);
         for text in [
             "PROXY UNKNOWN\r\n",
             "PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n",
             "PROXY UNKNOWN a b c d e f g h\r\n",
         ] {
-            assert_eq!(source(text.as_bytes()), Source::Unnamed, "{text}");
+            assert_eq!(source(text.as_bytes()), ProxySource::Unnamed, "{text}");
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
         for header in headers {
             for cut in 0..header.len() {
                 let begun = begin(&header[..cut]).unwrap();
-                let is_partial = matches!(begun, Beginning::Partial { .. });
+                let is_partial = matches!(begun, HeaderStart::Partial { .. });
                 assert!(is_partial, "{cut} bytes: {begun:?}");
             }
         }
@@ -218,9 +218,14 @@ mod tests {
             b"\x16\x03\x01",
             b"PROXYX",
         ] {
-            assert_eq!(begin(bare), Ok(Beginning::Bare), "{}", bare.escape_ascii());
+            assert_eq!(
+                begin(bare),
+                Ok(HeaderStart::Bare),
+                "{}",
+                bare.escape_ascii()
+            );
         }
-        let undecided = Ok(Beginning::Partial { is_header: false });
+        let undecided = Ok(HeaderStart::Partial { is_header: false });
         assert_eq!(
             (begin(b""), begin(b"P"), begin(b"\r\n\r\n")),
             (undecided, undecided, undecided)

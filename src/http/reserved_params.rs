@@ -15,7 +15,7 @@ const COOKIES: &str = "crossfade_";
 
 /// What of a query is crossfade's own, and the query without it.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Parameters {
+pub(crate) struct ReservedParameters {
     /// What is left of the query, as it goes upstream; `None` where nothing is.
     pub(crate) query: Option<String>,
     /// `cf_after`.
@@ -52,8 +52,8 @@ impl Taken<'_> {
 }
 
 /// Takes crossfade's own parameters out of a query. The last of several counts; of tokens each is returned.
-pub(crate) fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> Parameters {
-    let mut own = Parameters::default();
+pub(crate) fn take_parameters(query: Option<&str>, taken: Taken<'_>) -> ReservedParameters {
+    let mut own = ReservedParameters::default();
     let Some(query) = query else {
         return own;
     };
@@ -167,7 +167,7 @@ mod tests {
         let encoded = take_parameters(Some("cf%5Fafter=1"), BRIDGED);
         assert_eq!((encoded.query, encoded.after.as_deref()), (None, Some("1")));
         assert!(!take_parameters(Some("cf_wrap=0"), BRIDGED).wrap);
-        assert!(take_parameters(None, BRIDGED) == Parameters::default());
+        assert!(take_parameters(None, BRIDGED) == ReservedParameters::default());
         let elsewhere = take_parameters(Some("cf_after=1"), Taken::default());
         assert_eq!(elsewhere.query.as_deref(), Some("cf_after=1"));
     }

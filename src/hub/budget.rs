@@ -10,7 +10,7 @@ use crate::telemetry::Telemetry;
 /// A reader that reads has taken by then what it was woken for. The log keeps longer what it needs, unless memory is short.
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(1);
 
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     telemetry: Arc<Telemetry>,
     /// `limits.memory` as the newest configuration has it.
     memory: AtomicUsize,
@@ -20,10 +20,10 @@ pub(super) struct Budget {
     held: AtomicUsize,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// Nothing is held yet.
     pub(crate) fn new(memory: usize, telemetry: Arc<Telemetry>) -> Self {
-        Budget {
+        MemoryBudget {
             telemetry,
             memory: AtomicUsize::new(memory),
             ceiling: AtomicUsize::new(usize::MAX),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::key::{Owner, Target};
 use super::shards::{Shards, lock};
 use super::topic::Topic;
-use super::types::Limits;
+use super::types::HubLimits;
 
 /// Own reads at once of one upstream.
 const OWN_READS: usize = 1000;
@@ -19,7 +19,7 @@ pub(super) type Rank = (bool, u64);
 /// A route, and whose topics of it are counted.
 type Owning = (Arc<str>, Owner);
 
-pub(super) struct Counts {
+pub(super) struct HubCounts {
     /// What the newest configuration allows, in all and of one owner.
     most: AtomicUsize,
     most_of_owner: AtomicUsize,
@@ -39,28 +39,28 @@ struct Owned {
 }
 
 /// One topic among all.
-pub(super) struct Permit {
-    counts: Arc<Counts>,
+pub(super) struct TopicPermit {
+    counts: Arc<HubCounts>,
     owner: OwnerPermit,
     _own_read: Option<OwnReadPermit>,
 }
 
 /// One topic among those of its owner; an unknown owner's are not counted.
 pub(super) struct OwnerPermit {
-    counts: Arc<Counts>,
+    counts: Arc<HubCounts>,
     owning: Option<Owning>,
 }
 
 /// One topic among those that read one upstream for one subscriber each.
 pub(super) struct OwnReadPermit {
-    counts: Arc<Counts>,
+    counts: Arc<HubCounts>,
     upstream: String,
 }
 
-impl Counts {
+impl HubCounts {
     /// None yet.
-    pub(crate) fn new(limits: Limits) -> Self {
-        Counts {
+    pub(crate) fn new(limits: HubLimits) -> Self {
+        HubCounts {
             most: AtomicUsize::new(limits.topics),
             most_of_owner: AtomicUsize::new(limits.topics_per_principal),
             topics: AtomicUsize::new(0),
@@ -71,7 +71,7 @@ impl Counts {
     }
 
     /// Other limits.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: HubLimits) {
         self.most.store(limits.topics, Ordering::Relaxed);
         let of_owner = limits.topics_per_principal;
         self.most_of_owner.store(of_owner, Ordering::Relaxed);
@@ -95,13 +95,13 @@ impl Counts {
         taken.is_ok()
     }
 
-    /// For the topic that [`Counts::take`] has counted.
+    /// For the topic that [`HubCounts::take`] has counted.
     pub(crate) fn permit(
         self: &Arc<Self>,
         owner: OwnerPermit,
         own_read: Option<OwnReadPermit>,
-    ) -> Permit {
-        Permit {
+    ) -> TopicPermit {
+        TopicPermit {
             counts: self.clone(),
             owner,
             _own_read: own_read,
@@ -156,7 +156,7 @@ impl Counts {
     }
 }
 
-impl Permit {
+impl TopicPermit {
     /// Counts against another owner.
     pub(crate) fn pass_on(&mut self, owner: OwnerPermit) {
         self.owner = owner;
@@ -177,7 +177,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for TopicPermit {
     fn drop(&mut self) {
         self.counts.topics.fetch_sub(1, Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 
 /// The newest delivered events that are remembered.
 const MOST: usize = 1000;
@@ -41,13 +41,13 @@ impl Marks {
 
 /// Whether this event's mark may say where a log stands.
 pub(super) fn has_place(event: &Event) -> bool {
-    event.kind == Kind::Event && event.has_own_id && event.id.is_some()
+    event.kind == EventKind::Event && event.has_own_id && event.id.is_some()
 }
 
 impl Delivered {
     /// An event goes out; its mark, where that may say where the shared log stands.
     pub(crate) fn deliver(&mut self, event: &Event, marks: &Marks) -> Option<u64> {
-        if event.kind != Kind::Event {
+        if event.kind != EventKind::Event {
             return None;
         }
         let (mark, has_place) = (marks.of(event), has_place(event));

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::document::Document;
-use self::entries::{Cursor, Entries, Entry};
+use self::entries::{Cursor, Entries, LogEntry};
 use self::index::Index;
 use self::lineage::{Lineage, Writer};
-use self::stream::{Connection, Newcomer, Stream};
-use super::types::Progress;
+use self::stream::{Newcomer, Stream, StreamConnection};
+use super::types::ReadProgress;
 use crate::config::{Join, Queue, Replay};
-use crate::event::{Cause, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Cause, Data, Draft, End, Epoch, Event, EventKind, GapWhy, Position};
 
 pub(super) struct History {
     ch: u32,
@@ -155,7 +155,7 @@ impl History {
     }
 
     /// Another connection to the backend stands; what was lost before it has been reported.
-    pub(crate) fn connected(&mut self, connection: Connection, head_at: Instant) {
+    pub(crate) fn connected(&mut self, connection: StreamConnection, head_at: Instant) {
         let head = self.head();
         self.stream.connected(connection, head_at, head);
     }
@@ -173,14 +173,14 @@ impl History {
     /// Appends one publish.
     pub(crate) fn append(&mut self, drafts: Vec<Draft>, at: Instant) {
         for draft in drafts {
-            self.push(Kind::Event, draft, at);
+            self.push(EventKind::Event, draft, at);
         }
     }
 
     /// Appends a gap, and the document behind it where there is one: no client is left with a gap only.
     pub(crate) fn append_gap(&mut self, why: GapWhy, at: Instant) {
         let from = self.position(self.head());
-        self.push(Kind::Gap { from, why }, nothing(), at);
+        self.push(EventKind::Gap { from, why }, nothing(), at);
         self.last_gap = self.head();
         self.push_document(at);
     }
@@ -202,7 +202,7 @@ impl History {
 
     /// A gap for one subscriber, beside the log.
     pub(crate) fn gap(&self, from: Position, to: u64, why: GapWhy, at: Instant) -> Arc<Event> {
-        let kind = Kind::Gap { from, why };
+        let kind = EventKind::Gap { from, why };
         Arc::new(Event::new(self.ch, self.position(to), kind, nothing(), at))
     }
 
@@ -210,7 +210,7 @@ impl History {
     /// show it, so it goes on at the first of them: after that event where it bears the id, before it where it only shows
     /// it. `None` where that event may be gone.
     pub(crate) fn find_id(&self, id: &str) -> Option<u64> {
-        let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+        let is_gap = |event: &Arc<Event>| matches!(event.kind, EventKind::Gap { .. });
         let mut kept = self.events();
         let index = kept.position(|event| event.id.as_deref() == Some(id))? as u64;
         let has_own_id = self.entries.get(self.first() + index)?.has_own_id;
@@ -230,7 +230,7 @@ impl History {
     /// Moves up over gaps that follow directly: one gap before what comes next is enough.
     pub(crate) fn beyond_gaps(&self, mut cursor: u64) -> u64 {
         while let Some(event) = self.entries.get(cursor + 1)
-            && matches!(event.kind, Kind::Gap { .. })
+            && matches!(event.kind, EventKind::Gap { .. })
         {
             cursor += 1;
         }
@@ -243,14 +243,14 @@ impl History {
         cursor: &mut Cursor,
         out: &mut Vec<Arc<Event>>,
         count: usize,
-    ) -> Progress {
+    ) -> ReadProgress {
         if self.has_lost(cursor.offset) {
-            return Progress::Overrun;
+            return ReadProgress::Overrun;
         }
         self.entries.read(cursor, out, count);
         match cursor.offset >= self.head() {
-            true => Progress::CaughtUp,
-            false => Progress::More,
+            true => ReadProgress::CaughtUp,
+            false => ReadProgress::More,
         }
     }
 
@@ -323,7 +323,7 @@ impl History {
 
     /// Lets go of the oldest entries, as far as they may be spared, until `excess` bytes are free or one entry is left.
     pub(crate) fn squeeze(&mut self, excess: usize, spare: Spare) {
-        let may_go = |entry: &Entry| match spare {
+        let may_go = |entry: &LogEntry| match spare {
             Spare::Unneeded => entry.readers == 0,
             Spare::Left(since) => entry.readers == 0 || entry.event.at < since,
             Spare::All => true,
@@ -348,8 +348,8 @@ impl History {
         }
     }
 
-    fn push(&mut self, kind: Kind, draft: Draft, at: Instant) {
-        if kind == Kind::Event {
+    fn push(&mut self, kind: EventKind, draft: Draft, at: Instant) {
+        if kind == EventKind::Event {
             self.stream.take(&draft, at);
         }
         let position = self.position(self.head() + 1);
@@ -368,7 +368,7 @@ impl History {
             return;
         };
         let draft = Draft::plain(data.clone());
-        self.push(Kind::Snapshot, draft, at);
+        self.push(EventKind::Snapshot, draft, at);
         let head = self.head();
         self.document.is_shown_by(self.entries.get(head), head);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::counts::{Counts, OwnerPermit, Permit, Rank};
+use super::counts::{HubCounts, OwnerPermit, Rank, TopicPermit};
 use super::key::{Owner, Place, TopicKey};
 use super::topic::Topic;
 use super::types::Start;
@@ -23,7 +23,7 @@ pub(super) struct Topics {
     pub(crate) newcomers: Option<mpsc::Sender<Arc<Topic>>>,
     /// The routes in force; `None` before the first reload.
     pub(crate) routes: Option<Arc<Routes>>,
-    counts: Arc<Counts>,
+    counts: Arc<HubCounts>,
     at: HashMap<Arc<Place>, Vec<Seat>>,
     /// Those without subscribers.
     idle: BTreeMap<Rank, Arc<Topic>>,
@@ -32,7 +32,7 @@ pub(super) struct Topics {
 /// A topic's place in the index.
 struct Seat {
     topic: Arc<Topic>,
-    permit: Permit,
+    permit: TopicPermit,
     /// Since when it has no subscriber.
     idle: Option<(Rank, Instant)>,
     /// Since when it is over: only clients that resume it come to it.
@@ -54,7 +54,7 @@ pub(super) struct Retired {
 
 impl Topics {
     /// None yet.
-    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(counts: Arc<HubCounts>) -> Self {
         Topics {
             is_closed: false,
             newcomers: None,
@@ -138,7 +138,7 @@ impl Topics {
         Some(seat.topic.ch)
     }
 
-    pub(crate) fn insert(&mut self, topic: Arc<Topic>, permit: Permit) {
+    pub(crate) fn insert(&mut self, topic: Arc<Topic>, permit: TopicPermit) {
         let seats = self.at.entry(topic.key.place.clone()).or_default();
         seats.push(Seat {
             topic,

@@ -42,7 +42,7 @@ use tokio::sync::mpsc;
 
 pub use feed::Feed;
 pub(crate) use feed::Feeds;
-pub(crate) use history::stream::Connection;
+pub(crate) use history::stream::StreamConnection;
 pub(crate) use info::TopicInfo;
 pub use key::{Credentials, Owner, Principal, Scope, Target};
 pub(crate) use key::{TopicKey, last_event_id};
@@ -50,11 +50,11 @@ pub(crate) use publisher::{DocumentChange, Fenced};
 pub use publisher::{Publication, Publisher};
 pub(crate) use query_splits::Split;
 pub(crate) use reserved::Reserved;
-pub(crate) use role::{Checkpoint, Request};
+pub(crate) use role::{Checkpoint, FollowerRequest};
 pub(crate) use subscriber::Joined;
 pub use subscriber::Subscriber;
-pub use types::{Limits, Start};
-pub(crate) use types::{Phase, Progress};
+pub use types::{HubLimits, Start};
+pub(crate) use types::{Phase, ReadProgress};
 pub use wake::WakeFlag;
 
 use registry::Registry;
@@ -72,13 +72,13 @@ pub struct Hub {
 
 impl Hub {
     /// An empty hub.
-    pub fn new(limits: Limits, feeds: Feeds, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(limits: HubLimits, feeds: Feeds, telemetry: Arc<Telemetry>) -> Self {
         Hub::with_key(limits, feeds, telemetry, TopicKey::of)
     }
 
     /// A hub that shares topics by another rule; for the test that a wrong one is noticed.
     fn with_key(
-        limits: Limits,
+        limits: HubLimits,
         feeds: Feeds,
         telemetry: Arc<Telemetry>,
         key: fn(&Target) -> TopicKey,
@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// Other limits. Windows above the budget are let go soon; topics above a cap stay, and no new ones come until there is room.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: HubLimits) {
         self.node.set_limits(limits);
     }
 
@@ -182,7 +182,7 @@ impl Hub {
         number: u64,
         topic: &TopicRecord,
         find: impl FnOnce(&str) -> Option<Arc<Route>>,
-        requests: mpsc::Sender<Request>,
+        requests: mpsc::Sender<FollowerRequest>,
     ) -> Option<Follower> {
         Follower::begin(&self.node, number, topic, find, requests)
     }

@@ -10,13 +10,13 @@ use super::key::{Credentials, Target};
 use super::registry::Registry;
 use super::resume;
 use super::subscriber::{Joined, Subscriber};
-use super::types::{Progress, Start};
+use super::types::{ReadProgress, Start};
 use super::wake::WakeFlag;
 use crate::error::{Code, Refusal};
-use crate::event::{Event, GapWhy, Kind, Position};
+use crate::event::{Event, EventKind, GapWhy, Position};
 
 /// Beside a subscriber's place in the shared topic.
-pub(super) enum Own {
+pub(super) enum OwnReads {
     /// It reads its own request.
     Reading(Reading),
     /// It has joined the shared topic.
@@ -59,7 +59,7 @@ impl Joined {
                     delivered: Delivered::default(),
                     marks: subscriber.topic.with_log(History::index),
                 };
-                subscriber.own = Some(Box::new(Own::Reading(reading)));
+                subscriber.own = Some(Box::new(OwnReads::Reading(reading)));
             }
             Err(refusal) if refusal.code == Code::TooManySubs => {
                 let from = subscriber.position();
@@ -78,8 +78,8 @@ impl Subscriber {
     /// Its own request, as long as it reads that.
     pub(super) fn reading(&self) -> Option<&Reading> {
         match self.own.as_deref() {
-            Some(Own::Reading(reading)) => Some(reading),
-            Some(Own::Ahead(_)) | None => None,
+            Some(OwnReads::Reading(reading)) => Some(reading),
+            Some(OwnReads::Ahead(_)) | None => None,
         }
     }
 
@@ -90,7 +90,7 @@ impl Subscriber {
 
     /// Its own request is over; these events of it are still to come in the shared topic.
     pub(super) fn leave_own(&mut self, ahead: Option<VecDeque<u64>>) {
-        let Some(Own::Reading(reading)) = self.own.take().map(|own| *own) else {
+        let Some(OwnReads::Reading(reading)) = self.own.take().map(|own| *own) else {
             return;
         };
         self.told_live = reading.reader.told_live;
@@ -98,19 +98,23 @@ impl Subscriber {
         self.topic.with_log(History::unindex);
         let marks = reading.marks;
         let ahead = ahead.filter(|events| !events.is_empty());
-        let ahead = ahead.map(|events| Own::Ahead(Ahead { events, marks }));
+        let ahead = ahead.map(|events| OwnReads::Ahead(Ahead { events, marks }));
         self.own = ahead.map(Box::new);
     }
 
     /// As [`Subscriber::read`], where there is, or just was, a request of its own.
-    pub(super) fn read_own_first(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+    pub(super) fn read_own_first(
+        &mut self,
+        out: &mut Vec<Arc<Event>>,
+        count: usize,
+    ) -> ReadProgress {
         let start = out.len();
         if let Some(progress) = self.read_until_met(out, count) {
             return progress;
         }
         let before = out.len();
         let progress = self.read_log(out, count.saturating_sub(before - start));
-        if let Some(Own::Ahead(ahead)) = self.own.as_deref_mut() {
+        if let Some(OwnReads::Ahead(ahead)) = self.own.as_deref_mut() {
             let mut fresh = out.split_off(before);
             fresh.retain(|event| !ahead.has(event));
             out.append(&mut fresh);
@@ -122,10 +126,10 @@ impl Subscriber {
     }
 
     /// Reads its own request; `None` once that has met the shared topic.
-    fn read_until_met(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Option<Progress> {
+    fn read_until_met(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Option<ReadProgress> {
         let topic = self.topic.clone();
         let cursor = &mut self.cursor;
-        let Some(Own::Reading(reading)) = self.own.as_deref_mut() else {
+        let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() else {
             return None;
         };
         // What the shared topic has got since the last look may be what was delivered here.
@@ -157,7 +161,7 @@ impl Subscriber {
 impl Ahead {
     /// Whether this entry of the shared log was delivered by the own read already. What is passed over is not to come any more.
     fn has(&mut self, event: &Event) -> bool {
-        if event.kind != Kind::Event {
+        if event.kind != EventKind::Event {
             // A loss may have taken the rest.
             self.events.clear();
             return false;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::budget::READ_WITHIN;
 use super::history::lineage::Writer;
-use super::history::stream::Connection;
+use super::history::stream::StreamConnection;
 use super::key::{Credentials, Target};
 use super::registry::Registry;
 use super::reserved::Reserved;
@@ -86,7 +86,7 @@ impl Publisher {
 
     /// A connection to the backend stands, whose head came at this instant; to be said before what comes of it is published,
     /// and after what was lost before it.
-    pub(crate) fn connected(&self, connection: Connection, head_at: Instant) {
+    pub(crate) fn connected(&self, connection: StreamConnection, head_at: Instant) {
         self.topic
             .with_log(|log| log.connected(connection, head_at));
         self.topic.replica.ring();

@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 
 pub(super) use leaving::close;
 
-use super::budget::Budget;
-use super::counts::{Counts, OwnerPermit, Permit};
+use super::budget::MemoryBudget;
+use super::counts::{HubCounts, OwnerPermit, TopicPermit};
 use super::history::History;
 use super::history::lineage::Writer;
 use super::index::{Entered, Topics};
@@ -26,7 +26,7 @@ use super::role::Leader;
 use super::shards::Shards;
 use super::squeeze::Squeeze;
 use super::topic::{Topic, TopicInit, left_behind};
-use super::types::{Limits, Phase, Start};
+use super::types::{HubLimits, Phase, Start};
 use super::upkeep;
 use super::wake::WakeFlag;
 use crate::config::Source;
@@ -43,7 +43,7 @@ pub(super) type Starter =
 pub(super) struct Registry {
     pub(crate) telemetry: Arc<Telemetry>,
     /// What the logs of all topics may hold together.
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) squeeze: Squeeze,
     starter: Starter,
     key: fn(&Target) -> TopicKey,
@@ -56,20 +56,20 @@ pub(super) struct Registry {
     own_reads: AtomicU64,
     /// Whether a task trims windows by age.
     pub(crate) sweeping: AtomicBool,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Arc<HubCounts>,
     /// Each is taken before any lock of a topic, and before any of the counts'.
     pub(crate) topics: Shards<Topics>,
 }
 
 impl Registry {
     pub(crate) fn new(
-        limits: Limits,
+        limits: HubLimits,
         starter: Starter,
         telemetry: Arc<Telemetry>,
         key: fn(&Target) -> TopicKey,
     ) -> Self {
-        let counts = Arc::new(Counts::new(limits));
-        let budget = Arc::new(Budget::new(limits.memory, telemetry.clone()));
+        let counts = Arc::new(HubCounts::new(limits));
+        let budget = Arc::new(MemoryBudget::new(limits.memory, telemetry.clone()));
         Registry {
             squeeze: Squeeze::new(budget.clone()),
             budget,
@@ -132,7 +132,7 @@ impl Registry {
         let key = (self.key)(&target);
         let shard = self.shard_of(&key);
         let mut permit: Option<OwnerPermit> = None;
-        let mut made: Option<(Arc<Topic>, Permit)> = None;
+        let mut made: Option<(Arc<Topic>, TopicPermit)> = None;
         loop {
             let mut topics = self.topics.lock(shard);
             // A client that comes to a topic without subscribers owns it from now on, as if the topic had been made for it.
@@ -274,7 +274,7 @@ impl Registry {
         self: &Arc<Self>,
         mut topics: MutexGuard<'_, Topics>,
         topic: &Arc<Topic>,
-        permit: Permit,
+        permit: TopicPermit,
     ) {
         // The session that comes may not know yet what is in force.
         match topics.route_of(topic) {

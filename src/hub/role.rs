@@ -32,14 +32,14 @@ pub(crate) enum Succession {
 /// The way to the process that leads a topic.
 pub(crate) struct Leader {
     number: u64,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<FollowerRequest>,
     /// Notifies when it leads no longer.
     gone: Notify,
 }
 
 /// What a follower wants of the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum FollowerRequest {
     /// The backend's stream is open here: release this topic.
     Release(u64),
     /// A write was observed: poll this topic now.
@@ -61,7 +61,7 @@ pub(crate) struct Checkpoint {
 
 impl Leader {
     /// The process that answers these requests, where the topic has this number.
-    pub(crate) fn new(number: u64, requests: mpsc::Sender<Request>) -> Self {
+    pub(crate) fn new(number: u64, requests: mpsc::Sender<FollowerRequest>) -> Self {
         Leader {
             number,
             requests,
@@ -71,16 +71,16 @@ impl Leader {
 
     /// Asks for a poll.
     pub(crate) fn refresh(&self) {
-        self.ask(Request::Refresh);
+        self.ask(FollowerRequest::Refresh);
     }
 
     /// Asks for the topic.
     pub(crate) fn release(&self) {
-        self.ask(Request::Release);
+        self.ask(FollowerRequest::Release);
     }
 
     /// A request that finds no room is one that comes true by itself: the next poll, or the end of the other process.
-    fn ask(&self, request: fn(u64) -> Request) {
+    fn ask(&self, request: fn(u64) -> FollowerRequest) {
         let _ = self.requests.try_send(request(self.number));
     }
 }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::clock::now;
 use super::history::entries::Cursor;
 use super::history::lineage::Writer;
 use super::history::{History, Spare};
 use super::shards::lock;
-use super::types::Progress;
+use super::types::ReadProgress;
 use crate::config::Replay;
 use crate::event::{Epoch, Event, Position};
 
@@ -21,11 +21,11 @@ pub(super) struct SharedLog {
     epoch: AtomicU32,
     /// Bytes that the log holds, as the node has counted them.
     held: AtomicUsize,
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
 }
 
 impl SharedLog {
-    pub(crate) fn new(log: History, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(log: History, budget: Arc<MemoryBudget>) -> Self {
         SharedLog {
             head: AtomicU64::new(log.head()),
             epoch: AtomicU32::new(log.position(0).epoch.0),
@@ -61,7 +61,7 @@ impl SharedLog {
         cursor: &mut Cursor,
         out: &mut Vec<Arc<Event>>,
         count: usize,
-    ) -> Progress {
+    ) -> ReadProgress {
         let mut log = lock(&self.log);
         let progress = log.read(cursor, out, count);
         if log.drop_unneeded() {

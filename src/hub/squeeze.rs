@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::clock::now;
 use super::history::Spare;
 use super::shards::lock;
@@ -16,14 +16,14 @@ const ROUND: Duration = Duration::from_millis(100);
 
 /// Takes what is above the budget.
 pub(super) struct Squeeze {
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     /// When memory was last sought in all topics, and how much the largest were left with.
     last_round: Mutex<Option<(Instant, usize)>>,
 }
 
 impl Squeeze {
     /// Nothing was sought yet.
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<MemoryBudget>) -> Self {
         Squeeze {
             budget,
             last_round: Mutex::default(),

@@ -8,10 +8,10 @@ use super::history::History;
 use super::history::entries::Cursor;
 use super::history::stream::Brought;
 use super::key::{Credentials, Scope, Target};
-use super::own_reads::Own;
+use super::own_reads::OwnReads;
 use super::resume::{self, ResumePoint};
 use super::topic::Topic;
-use super::types::{Phase, Progress, Start};
+use super::types::{Phase, ReadProgress, Start};
 use crate::config::{Join, Queue, Source};
 use crate::error::Code;
 use crate::event::{End, Event, GapWhy, Position, State};
@@ -40,7 +40,7 @@ pub struct Subscriber {
     /// The backend has not said whether it goes on after the id that this one brought.
     awaits: bool,
     /// A request of its own, that this one reads, or has read just now.
-    pub(super) own: Option<Box<Own>>,
+    pub(super) own: Option<Box<OwnReads>>,
     is_paused: bool,
 }
 
@@ -180,7 +180,7 @@ impl Subscriber {
 
     /// The state, where the client has another; marks it as sent. A new client believes it is live.
     pub(crate) fn state_change(&mut self) -> Option<State> {
-        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+        if let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.state_change();
         }
         let (version, state) = self.topic.condition.state_since(self.told)?;
@@ -223,7 +223,7 @@ impl Subscriber {
     pub(crate) fn resume(&mut self) {
         if std::mem::take(&mut self.is_paused) {
             self.topic.with_log(|log| log.hold(&mut self.cursor));
-            if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+            if let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() {
                 let reader = &mut reading.reader;
                 reader.topic.with_log(|log| log.hold(&mut reader.cursor));
             }
@@ -233,7 +233,7 @@ impl Subscriber {
 
     /// Nothing is kept for it any more until it reads again: its client takes next to nothing.
     pub(crate) fn let_go(&mut self) {
-        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+        if let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() {
             reading.reader.let_go();
         }
         self.topic.with_log(|log| log.let_go(&mut self.cursor));
@@ -286,21 +286,21 @@ impl Subscriber {
     /// Appends up to `count` entries to `out` and moves the cursor.
     ///
     /// What waits for a present subscriber is kept until it is read, let go, or memory runs short.
-    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+    pub fn read(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> ReadProgress {
         match self.own {
             None => self.read_log(out, count),
             Some(_) => self.read_own_first(out, count),
         }
     }
 
-    pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> Progress {
+    pub(super) fn read_log(&mut self, out: &mut Vec<Arc<Event>>, count: usize) -> ReadProgress {
         self.topic.log.read(&mut self.cursor, out, count)
     }
 
     /// After an overrun: goes to the oldest entry that is kept. Returns the gap, and for a polled route the current document's
     /// snapshot instead of the entries (the cursor is then at the head). Nothing is returned where nothing is lost.
     pub(crate) fn skip_with_gap(&mut self) -> Vec<Arc<Event>> {
-        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+        if let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.skip_with_gap();
         }
         // What is skipped may be what was still to come.
@@ -311,7 +311,7 @@ impl Subscriber {
 
     /// After a pause: returns the gap `expired` (and a polled route's snapshot) where what comes next is no longer kept.
     pub(crate) fn go_on(&mut self) -> Vec<Arc<Event>> {
-        if let Some(Own::Reading(reading)) = self.own.as_deref_mut() {
+        if let Some(OwnReads::Reading(reading)) = self.own.as_deref_mut() {
             return reading.reader.go_on();
         }
         let offset = self.cursor.offset;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::history::History;
 use super::history::lineage::Writer;
 use super::history::stream::Stream;
@@ -77,7 +77,7 @@ impl Topic {
     pub(crate) fn new(
         home: Arc<dyn Home>,
         birth: TopicInit,
-        budget: Arc<Budget>,
+        budget: Arc<MemoryBudget>,
         meters: TopicMeters,
         runtime: Handle,
     ) -> Self {

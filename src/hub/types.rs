@@ -6,7 +6,7 @@ use crate::event::{End, Position};
 
 /// What the hub may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HubLimits {
     /// Bytes of all replay windows together.
     pub memory: usize,
     /// Topics on this node.
@@ -15,10 +15,10 @@ pub struct Limits {
     pub topics_per_principal: usize,
 }
 
-impl Limits {
+impl HubLimits {
     /// As the configuration says.
     pub(crate) fn of(limits: &crate::config::Limits) -> Self {
-        Limits {
+        HubLimits {
             memory: limits.memory,
             topics: limits.topics,
             topics_per_principal: limits.topics_per_principal,
@@ -53,7 +53,7 @@ pub(crate) enum Phase {
 
 /// What a read came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum ReadProgress {
     /// Everything published has been handed out.
     CaughtUp,
     /// The limit of this read was reached; there is more.

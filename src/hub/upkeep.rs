@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::counts::{OwnReadPermit, OwnerPermit, Permit};
+use super::counts::{OwnReadPermit, OwnerPermit, TopicPermit};
 use super::index::Routes;
 use super::key::Target;
 use super::registry::{Registry, close};
 use super::topic::Topic;
-use super::types::{Limits, Phase};
+use super::types::{HubLimits, Phase};
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 
@@ -61,7 +61,7 @@ impl Registry {
         &self,
         owner: OwnerPermit,
         own_read: Option<OwnReadPermit>,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<TopicPermit, Refusal> {
         while !self.counts.take() {
             self.evict("too many topics on this node (`server.limits.topics`)")?;
         }
@@ -156,7 +156,7 @@ impl Registry {
     }
 
     /// Other limits; what is above the budget goes with the next publication or sweep.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: HubLimits) {
         self.budget.set_memory(limits.memory);
         self.counts.set_limits(limits);
     }

@@ -2,7 +2,7 @@
 //!
 //! [`check`] is called until it allows or denies. Each time it gets what was found out since, and names the next step. The
 //! request path and a session run that step by their own means (headers, limiters, authenticator, clocks), note it in
-//! [`Progress`] and call again. What waits for an authority keeps its progress, so nothing is counted twice.
+//! [`CheckProgress`] and call again. What waits for an authority keeps its progress, so nothing is counted twice.
 
 use super::Policies;
 use crate::config::{LimitBy, RateLimit};
@@ -88,7 +88,7 @@ const ORDER: [Step; 14] = [
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress(Option<Step>);
+pub(crate) struct CheckProgress(Option<Step>);
 
 /// What is known of the client that asks.
 #[derive(Clone, Copy, Default)]
@@ -132,12 +132,12 @@ pub(crate) struct View<'a> {
     /// What is known of the caller.
     pub(crate) known: Known<'a>,
     /// What was run already.
-    pub(crate) progress: Progress,
+    pub(crate) progress: CheckProgress,
 }
 
 /// What follows.
 #[derive(Debug)]
-pub(crate) enum Decision<'a> {
+pub(crate) enum PolicyDecision<'a> {
     /// It may have what it asks for.
     Allow,
     /// The client has to authenticate in a `hello` first.
@@ -166,7 +166,7 @@ pub(crate) enum Reason<'a> {
     Unfit(Unfit),
 }
 
-impl Progress {
+impl CheckProgress {
     /// A step was run, and so was all before it.
     pub(crate) fn note(&mut self, step: Step) {
         self.0 = self.0.max(Some(step));
@@ -199,7 +199,7 @@ impl Step {
 }
 
 /// What follows from what is known of an ask. The order is [`Step`]'s.
-pub(crate) fn check<'a>(view: &View<'a>) -> Decision<'a> {
+pub(crate) fn check<'a>(view: &View<'a>) -> PolicyDecision<'a> {
     let mut steps = ORDER.into_iter().filter(|step| step.concerns(view.ask));
     let next = steps.find_map(|step| match step {
         // The user may have become known since, or be another one.
@@ -208,18 +208,18 @@ pub(crate) fn check<'a>(view: &View<'a>) -> Decision<'a> {
         step => view.at(step),
     });
     next.unwrap_or(match view.known {
-        Known::Denied(_) => Decision::AwaitHello,
-        Known::Nothing | Known::Admitted { .. } => Decision::Allow,
+        Known::Denied(_) => PolicyDecision::AwaitHello,
+        Known::Nothing | Known::Admitted { .. } => PolicyDecision::Allow,
     })
 }
 
 impl<'a> View<'a> {
     /// What a step comes to; `None` where it has nothing to say.
-    fn at(&self, step: Step) -> Option<Decision<'a>> {
+    fn at(&self, step: Step) -> Option<PolicyDecision<'a>> {
         let user = self.user();
-        let run = |is_asked: bool| is_asked.then_some(Decision::Run(step));
+        let run = |is_asked: bool| is_asked.then_some(PolicyDecision::Run(step));
         let count = |limit: Option<&'a RateLimit>, user| {
-            limit.map(|limit| Decision::Count { step, limit, user })
+            limit.map(|limit| PolicyDecision::Count { step, limit, user })
         };
         match step {
             Step::Origin | Step::Form | Step::Route | Step::Handshakes => run(true),
@@ -233,7 +233,7 @@ impl<'a> View<'a> {
             Step::Csrf => run(matches!(self.known, Known::Admitted { csrf: true, .. })),
             Step::Require => {
                 let unfit = self.require(user?).err()?;
-                Some(Decision::Deny(Reason::Unfit(unfit)))
+                Some(PolicyDecision::Deny(Reason::Unfit(unfit)))
             }
             Step::Readings => run(!self.place.others.is_empty()),
             Step::UserRate => count(self.limit(|by| by == LimitBy::User), user),
@@ -243,11 +243,11 @@ impl<'a> View<'a> {
         }
     }
 
-    fn identity(&self) -> Option<Decision<'a>> {
+    fn identity(&self) -> Option<PolicyDecision<'a>> {
         let denied = match self.known {
             Known::Admitted { .. } => return None,
             Known::Nothing if self.place.auth.is_empty() => return None,
-            Known::Nothing => return Some(Decision::Run(Step::Identity)),
+            Known::Nothing => return Some(PolicyDecision::Run(Step::Identity)),
             Known::Denied(denied) => denied,
         };
         if *denied == AuthError::Missing
@@ -260,12 +260,12 @@ impl<'a> View<'a> {
         let is_counted = !denied.is_guess() || self.progress.has(Step::UserRate);
         let limit = self.limit(|by| by == LimitBy::User);
         Some(match limit.filter(|_| !is_counted) {
-            Some(limit) => Decision::Count {
+            Some(limit) => PolicyDecision::Count {
                 step: Step::UserRate,
                 limit,
                 user: None,
             },
-            None => Decision::Deny(Reason::Denied(denied)),
+            None => PolicyDecision::Deny(Reason::Denied(denied)),
         })
     }
 

@@ -9,7 +9,9 @@ pub mod rate_limit;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{Ask, Carrier, Decision, Known, Progress, Reason, Step, View, check};
+pub(crate) use check::{
+    Ask, Carrier, CheckProgress, Known, PolicyDecision, Reason, Step, View, check,
+};
 
 use std::sync::Arc;
 

@@ -101,7 +101,7 @@ impl World {
             place: Policies::of_route(self.route(path)),
             carrier: Carrier::default(),
             known: Known::Nothing,
-            progress: Progress::default(),
+            progress: CheckProgress::default(),
         }
     }
 
@@ -133,11 +133,11 @@ fn walk<'a>(mut view: View<'a>, known: Known<'a>) -> (Vec<Step>, String) {
     let mut steps = Vec::new();
     loop {
         let step = match check(&view) {
-            Decision::Run(Step::Identity) => {
+            PolicyDecision::Run(Step::Identity) => {
                 view.known = known;
                 Step::Identity
             }
-            Decision::Run(step) | Decision::Count { step, .. } => step,
+            PolicyDecision::Run(step) | PolicyDecision::Count { step, .. } => step,
             end => return (steps, format!("{end:?}")),
         };
         view.progress.note(step);
@@ -274,12 +274,15 @@ fn a_guess_counts_once_where_users_are_counted() {
         let counted = check(&view);
         let has_no_user = matches!(
             &counted,
-            Decision::Count { step: Step::UserRate, limit, user: None } if limit.name == "user"
+            PolicyDecision::Count { step: Step::UserRate, limit, user: None } if limit.name == "user"
         );
         assert!(has_no_user, "{ask:?} {counted:?}");
         view.progress.note(Step::UserRate);
         let end = check(&view);
-        assert!(matches!(end, Decision::Deny(Reason::Denied(_))), "{ask:?}");
+        assert!(
+            matches!(end, PolicyDecision::Deny(Reason::Denied(_))),
+            "{ask:?}"
+        );
     }
 }
 
@@ -309,7 +312,7 @@ fn a_websocket_needs_what_its_topic_will_want() {
         assert_eq!(end, "Deny(Unfit(Role))", "{ask:?}");
         let (_, end) = walk(world.view(ask, "/shared"), world.admitted());
         let is_plain = matches!(ask, Ask::Request | Ask::Reading { .. });
-        let unfit = Decision::Deny(Reason::Unfit(Unfit::Share("tenantId".into())));
+        let unfit = PolicyDecision::Deny(Reason::Unfit(Unfit::Share("tenantId".into())));
         let expected = match is_plain {
             true => "Allow".to_owned(),
             false => format!("{unfit:?}"),
@@ -349,9 +352,11 @@ fn what_waited_for_an_authority_counts_nothing_again() {
     let world = World::new();
     for ask in ASKS {
         let mut view = world.view(ask, "/ip");
-        while !matches!(check(&view), Decision::Run(Step::Identity)) {
+        while !matches!(check(&view), PolicyDecision::Run(Step::Identity)) {
             match check(&view) {
-                Decision::Run(step) | Decision::Count { step, .. } => view.progress.note(step),
+                PolicyDecision::Run(step) | PolicyDecision::Count { step, .. } => {
+                    view.progress.note(step)
+                }
                 end => panic!("{ask:?}: {end:?}"),
             }
         }

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use writer::Out;
 
-use super::{Codec, Input, Message, Output, Req, ResBody, Tag, View, Violation};
+use super::{Codec, EventView, Input, Message, Output, Req, ResBody, Tag, Violation};
 use crate::event::encodings::EncodingId;
-use crate::event::{Data, Event, Kind};
+use crate::event::{Data, Event, EventKind};
 use crate::json::Scalar;
 use crate::packet::{Packet, Payload};
 
@@ -30,9 +30,9 @@ const ELEMENTS: usize = 10_000;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct Json;
+pub struct JsonCodec;
 
-impl Codec for Json {
+impl Codec for JsonCodec {
     fn name(&self) -> &'static str {
         "json"
     }
@@ -46,7 +46,7 @@ impl Codec for Json {
         send(encode_output(output).into());
     }
 
-    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
+    fn event(&mut self, event: &Event, view: EventView<'_>, send: &mut dyn FnMut(Packet)) {
         if let Some(json) = view.data {
             let mut out = begin_event(event, view.ch, json.len());
             finish_event(&mut out, event, json, true);
@@ -219,9 +219,9 @@ impl<'a> Members<'a> {
 fn begin_event(event: &Event, ch: u32, data: usize) -> Out {
     let mut out = Out::with_capacity(HEAD + data);
     out.begin(match &event.kind {
-        Kind::Event => "ev",
-        Kind::Snapshot => "snap",
-        Kind::Gap { .. } => "gap",
+        EventKind::Event => "ev",
+        EventKind::Snapshot => "snap",
+        EventKind::Gap { .. } => "gap",
     });
     out.plain("ch", ch);
     out
@@ -229,7 +229,7 @@ fn begin_event(event: &Event, ch: u32, data: usize) -> Out {
 
 /// What comes behind the channel.
 fn finish_event(out: &mut Out, event: &Event, data: &[u8], is_json: bool) {
-    if let Kind::Gap { from, why } = &event.kind {
+    if let EventKind::Gap { from, why } = &event.kind {
         match std::str::from_utf8(data) {
             Ok(named) if !named.is_empty() => out.text("from", named),
             _ => out.quoted("from", from),

@@ -27,7 +27,7 @@ pub trait Codec: Send {
     fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet));
 
     /// A log entry, as this subscriber is to see it: encoded once for all subscribers that see the same bytes.
-    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet));
+    fn event(&mut self, event: &Event, view: EventView<'_>, send: &mut dyn FnMut(Packet));
 
     /// Whether clients get loss, staleness and ends in words, or by close codes only.
     fn has_words(&self) -> bool;
@@ -49,7 +49,7 @@ pub enum Message<'a> {
 
 /// What one subscriber sees differently from the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View<'a> {
+pub struct EventView<'a> {
     /// The channel number that the client knows; a moved subscription keeps its own.
     pub(crate) ch: u32,
     /// JSON in place of the event's own data (a filtered snapshot).

@@ -1,10 +1,10 @@
 //! Raw: each event's data is one text message, and nothing else has a word. Loss and ends are reported
 //! by close codes.
 
-use super::{Codec, Input, Message, Output, View, Violation};
+use super::{Codec, EventView, Input, Message, Output, Violation};
 use crate::event::encodings::EncodingId;
-use crate::event::{Data, Event, Kind};
-use crate::packet::{Draft, Packet, Payload};
+use crate::event::{Data, Event, EventKind};
+use crate::packet::{Packet, Payload, PayloadDraft};
 
 /// The data as it is; whole documents in place of patches, which look like them.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl Form for Named {
 
     fn encode_event(event: &Event, data: Result<&[u8], &[u8]>) -> Payload {
         match event.kind {
-            Kind::Snapshot => Plain::encode_event(event, data),
+            EventKind::Snapshot => Plain::encode_event(event, data),
             _ => wrap(event, data, false),
         }
     }
@@ -75,8 +75,8 @@ impl<F: Form> Codec for F {
 
     fn encode(&mut self, _: &Output<'_>, _: &mut dyn FnMut(Packet)) {}
 
-    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
-        if matches!(event.kind, Kind::Gap { .. }) {
+    fn event(&mut self, event: &Event, view: EventView<'_>, send: &mut dyn FnMut(Packet)) {
+        if matches!(event.kind, EventKind::Gap { .. }) {
             return;
         }
         let data = match &event.data {
@@ -101,12 +101,12 @@ impl<F: Form> Codec for F {
 
 fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Payload {
     let length = data.map_or_else(<[u8]>::len, <[u8]>::len);
-    let mut out = Draft::with_capacity(96 + length);
+    let mut out = PayloadDraft::with_capacity(96 + length);
     out.push(b"{");
     // A wrapped event always says its name: here nothing else distinguishes it from a document.
     match &event.name {
         Some(name) => member(&mut out, "e", name),
-        None if event.kind == Kind::Event => member(&mut out, "e", "message"),
+        None if event.kind == EventKind::Event => member(&mut out, "e", "message"),
         None => {}
     }
     if is_whole {
@@ -129,14 +129,14 @@ fn wrap(event: &Event, data: Result<&[u8], &[u8]>, is_whole: bool) -> Payload {
     out.finish()
 }
 
-fn member(out: &mut Draft, name: &str, value: &str) {
+fn member(out: &mut PayloadDraft, name: &str, value: &str) {
     string(out, name);
     out.push(b":");
     string(out, value);
     out.push(b",");
 }
 
-fn string(out: &mut Draft, value: &str) {
+fn string(out: &mut PayloadDraft, value: &str) {
     // Writing into memory does not fail.
     drop(serde_json::to_writer(out.writer(), value));
 }
@@ -151,9 +151,9 @@ mod tests {
     use super::*;
     use crate::event::{Draft as EventDraft, Epoch, GapWhy, Position};
 
-    const SEEN: View<'_> = View { ch: 1, data: None };
+    const SEEN: EventView<'_> = EventView { ch: 1, data: None };
 
-    fn event(kind: Kind, name: Option<&str>, data: &'static str) -> Event {
+    fn event(kind: EventKind, name: Option<&str>, data: &'static str) -> Event {
         let draft = EventDraft {
             name: name.map(Arc::from),
             id: Some(Arc::from("8")),
@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn each_form_reads_as_the_contract_shows_it() {
-        let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
+        let change = event(EventKind::Event, Some("updated"), r#"{"id":1}"#);
         assert_eq!(text_of(Plain, &change).unwrap(), r#"{"id":1}"#);
-        let change = event(Kind::Event, Some("updated"), r#"{"id":1}"#);
+        let change = event(EventKind::Event, Some("updated"), r#"{"id":1}"#);
         assert_eq!(
             text_of(Named, &change).unwrap(),
             r#"{"e":"updated","d":{"id":1}}"#
@@ -189,13 +189,13 @@ mod tests {
             text_of(Wrapped, &change).unwrap(),
             r#"{"e":"updated","id":"8","o":"k3-45","d":{"id":1}}"#
         );
-        let text = event(Kind::Event, None, "tick \"1\"");
+        let text = event(EventKind::Event, None, "tick \"1\"");
         assert_eq!(text_of(Plain, &text).unwrap(), "tick \"1\"");
         assert_eq!(
             text_of(Wrapped, &text).unwrap(),
             r#"{"e":"message","id":"8","o":"k3-45","x":"tick \"1\""}"#
         );
-        let document = event(Kind::Snapshot, None, "[1]");
+        let document = event(EventKind::Snapshot, None, "[1]");
         assert_eq!(text_of(Named, &document).unwrap(), "[1]");
     }
 
@@ -207,7 +207,7 @@ mod tests {
         };
         let why = GapWhy::UpstreamReconnect;
         let gap = event(
-            Kind::Gap {
+            EventKind::Gap {
                 from: position,
                 why,
             },

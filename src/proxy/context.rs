@@ -9,11 +9,11 @@ use super::subprotocol::Subprotocols;
 use crate::config::Route;
 use crate::error::Error;
 use crate::http::cdn_loop::Way;
-use crate::http::forwarded::{self, Client, Peer};
+use crate::http::forwarded::{self, ForwardedClient, Peer};
 use crate::http::header_text::Text;
 use crate::http::host::Host;
 use crate::http::problem::Problem;
-use crate::http::reserved_params::Parameters;
+use crate::http::reserved_params::ReservedParameters;
 use crate::http::validate::Inspected;
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::{Authenticated, Identity};
@@ -35,7 +35,7 @@ pub(crate) struct RequestContext {
     /// The peer's address as text.
     pub(crate) peer_text: Text,
     /// The client's address, and what it asked for and how, as far as that is believed.
-    pub(crate) client: Client,
+    pub(crate) client: ForwardedClient,
     /// `Host` as it was sent.
     pub(crate) host: Host,
     /// The canonical path.
@@ -137,7 +137,7 @@ pub(super) struct Came {
     /// Its subprotocols.
     pub offer: Subprotocols,
     /// Its parameters that are ours.
-    pub parameters: Parameters,
+    pub parameters: ReservedParameters,
     /// The client that the policies accepted.
     pub entrant: AuthContext,
 }

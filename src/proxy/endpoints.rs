@@ -19,7 +19,7 @@ use crate::http::{RequestViolation, path, reserved_params};
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::ticket::LIFE;
 use crate::policy::auth::{Authenticated, Identity, Ticketed};
-use crate::rollout::{self, Decision, Reason, Transport};
+use crate::rollout::{self, Decision, Reason, TransportKind};
 use crate::router::Match;
 use crate::session::Presented;
 
@@ -28,7 +28,7 @@ const TTL_MS: u64 = 30_000;
 
 /// An endpoint of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Own {
+pub(crate) enum OwnEndpoint {
     /// `PREFIX/ws`.
     WebSocket,
     /// `PREFIX/transport`.
@@ -41,14 +41,14 @@ pub(crate) enum Own {
 ///
 /// # Errors
 /// Nothing else is there: the prefix is ours alone, whatever the routes say.
-pub(crate) fn find(prefix: &str, path: &str) -> Result<Option<Own>, Problem> {
+pub(crate) fn find(prefix: &str, path: &str) -> Result<Option<OwnEndpoint>, Problem> {
     let Some(rest) = path.strip_prefix(prefix) else {
         return Ok(None);
     };
     match rest {
-        "/ws" => Ok(Some(Own::WebSocket)),
-        "/transport" => Ok(Some(Own::Transport)),
-        "/ticket" => Ok(Some(Own::Ticket)),
+        "/ws" => Ok(Some(OwnEndpoint::WebSocket)),
+        "/transport" => Ok(Some(OwnEndpoint::Transport)),
+        "/ticket" => Ok(Some(OwnEndpoint::Ticket)),
         rest if rest.is_empty() || rest.starts_with('/') => Err(Problem::no_route()),
         _ => Ok(None),
     }
@@ -175,7 +175,7 @@ fn for_path(
         true => cohort.decide(exchange, &found.route),
         // Nothing but the legacy transport is there.
         false => Decision {
-            transport: Transport::Legacy,
+            transport: TransportKind::Legacy,
             reason: Reason::None,
             unit: None,
             bucket: None,
@@ -204,7 +204,7 @@ fn for_all(exchange: &RequestContext, headers: &HeaderMap, identity: Option<&Ide
 }
 
 fn document(exchange: &RequestContext, answer: &Answer) -> String {
-    let is_websocket = answer.decision.transport == Transport::WebSocket;
+    let is_websocket = answer.decision.transport == TransportKind::WebSocket;
     let rollout = answer.rollout.as_deref();
     json!({
         "transport": answer.decision.transport.as_str(),
@@ -224,9 +224,9 @@ fn document(exchange: &RequestContext, answer: &Answer) -> String {
 fn percent(
     exchange: &RequestContext,
     rollout: Option<&Rollout>,
-    transport: Transport,
+    transport: TransportKind,
 ) -> rollout::Percent {
-    let everybody = u32::from(transport == Transport::WebSocket) * rollout::EVERYBODY;
+    let everybody = u32::from(transport == TransportKind::WebSocket) * rollout::EVERYBODY;
     let stages = exchange.shared.stages.load();
     let set = rollout.map(|rollout| {
         stages

@@ -15,12 +15,14 @@ use crate::config::{Auth, Cors, Route};
 use crate::http::body::{self, Body};
 use crate::http::host::Host;
 use crate::http::problem::Problem;
-use crate::http::reserved_params::{self, Parameters, Taken};
+use crate::http::reserved_params::{self, ReservedParameters, Taken};
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::forward::Context;
 use crate::policy::auth::{AuthError, Authenticated, Check, context, csrf};
 use crate::policy::cors::{self, CorsDecision, CorsHeaders};
-use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::policy::{
+    self, Ask, Carrier, CheckProgress, Known, Policies, PolicyDecision, Reason, Step, View,
+};
 use crate::router::InForce;
 
 /// What the checks of a request have come to.
@@ -48,7 +50,7 @@ pub(crate) async fn enforce(
     marks: &mut CorsHeaders,
 ) -> Result<Checked, Problem> {
     let place = destination.policies(in_force);
-    let (mut offer, mut parameters) = (Subprotocols::default(), Parameters::default());
+    let (mut offer, mut parameters) = (Subprotocols::default(), ReservedParameters::default());
     let (mut extras, mut seat, mut others) = (Extras::default(), None, Vec::new());
     let mut checks = Checks::new(ask, place);
     let entry = loop {
@@ -150,7 +152,7 @@ struct Checks<'a> {
     ask: Ask,
     place: Policies<'a>,
     outcome: Option<Result<Authenticated, AuthError>>,
-    progress: Progress,
+    progress: CheckProgress,
 }
 
 /// What comes next.
@@ -167,7 +169,7 @@ impl<'a> Checks<'a> {
             ask,
             place,
             outcome: None,
-            progress: Progress::default(),
+            progress: CheckProgress::default(),
         }
     }
 
@@ -182,14 +184,14 @@ impl<'a> Checks<'a> {
                 progress: self.progress,
             };
             match policy::check(&view) {
-                Decision::Allow => return Ok(Next::Passed),
-                Decision::AwaitHello => return Ok(Next::AwaitsHello),
-                Decision::Deny(reason) => return Ok(Next::Denied(reason, self.ask)),
-                Decision::Run(step) => {
+                PolicyDecision::Allow => return Ok(Next::Passed),
+                PolicyDecision::AwaitHello => return Ok(Next::AwaitsHello),
+                PolicyDecision::Deny(reason) => return Ok(Next::Denied(reason, self.ask)),
+                PolicyDecision::Run(step) => {
                     self.progress.note(step);
                     return Ok(Next::Run(step));
                 }
-                Decision::Count { step, limit, user } => {
+                PolicyDecision::Count { step, limit, user } => {
                     limits::count(exchange, limit, self.place, user)?;
                     self.progress.note(step);
                 }
@@ -262,7 +264,7 @@ pub(super) fn take_parameters(
     query: Option<&str>,
     destination: &Destination,
     auths: &[Arc<Auth>],
-) -> Parameters {
+) -> ReservedParameters {
     let route = destination.route();
     let taken = Taken {
         positions: route.is_some_and(|route| route.source.is_some()),
@@ -273,7 +275,7 @@ pub(super) fn take_parameters(
 }
 
 /// What was presented beside header fields; a ticket is for one handshake, and nothing else.
-pub(super) fn extras_of(offer: Option<&Subprotocols>, parameters: &Parameters) -> Extras {
+pub(super) fn extras_of(offer: Option<&Subprotocols>, parameters: &ReservedParameters) -> Extras {
     Extras {
         subprotocol: offer.and_then(|offer| offer.bearer.clone()),
         message: None,

@@ -7,7 +7,7 @@ use hyper::header::{
     ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, UPGRADE, WWW_AUTHENTICATE,
 };
 
-use crate::error::{Code, Error, Kind, Obstacle, Refusal, Side};
+use crate::error::{Code, Error, ErrorKind, Obstacle, Refusal, Side};
 use crate::http::RequestViolation;
 use crate::http::problem::{self, Problem};
 use crate::policy::auth::AuthError;
@@ -182,29 +182,31 @@ impl From<Refusal> for Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         let (status, code, detail) = match (error.side, error.kind) {
-            (Side::Upstream, Kind::Timeout) => (
+            (Side::Upstream, ErrorKind::Timeout) => (
                 504,
                 "upstream_timeout",
                 "the backend did not answer in time",
             ),
-            (Side::Upstream, Kind::Connect) => (502, "upstream_down", unreachable(error.obstacle)),
-            (Side::Upstream, Kind::NoneHealthy) => (
+            (Side::Upstream, ErrorKind::Connect) => {
+                (502, "upstream_down", unreachable(error.obstacle))
+            }
+            (Side::Upstream, ErrorKind::NoneHealthy) => (
                 503,
                 "upstream_down",
                 "no server of the backend is healthy; come back",
             ),
-            (Side::Edge, Kind::Busy) => (
+            (Side::Edge, ErrorKind::Busy) => (
                 503,
                 "overloaded",
                 "the backend gets as much as it may get; come back",
             ),
-            (Side::Upstream, Kind::Busy) => (
+            (Side::Upstream, ErrorKind::Busy) => (
                 503,
                 "upstream_down",
                 "the backend takes no more requests at once; come back",
             ),
             (Side::Upstream, _) => (502, "upstream_down", "the backend's answer was broken"),
-            (Side::Downstream, Kind::Timeout) => (
+            (Side::Downstream, ErrorKind::Timeout) => (
                 408,
                 "request_timeout",
                 "the request body did not arrive in time",
@@ -213,7 +215,7 @@ impl From<&Error> for Problem {
             (Side::Edge, _) => (500, "internal", "an error of this server"),
         };
         let mut problem = Problem::new(problem::status(status), code, error.side, detail);
-        let is_over_budget = (error.side, error.kind) == (Side::Edge, Kind::Busy);
+        let is_over_budget = (error.side, error.kind) == (Side::Edge, ErrorKind::Busy);
         problem.reason = is_over_budget.then_some("upstream_budget");
         if let Some(wait) = error.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

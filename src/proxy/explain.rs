@@ -15,7 +15,7 @@ use super::context::Address;
 use super::endpoints;
 use super::target::Destination;
 use super::transport_choice::{self, decide_for_all};
-use crate::http::forwarded::Client;
+use crate::http::forwarded::ForwardedClient;
 use crate::http::problem::Problem;
 use crate::http::{header_names, validate};
 use crate::policy::Ask;
@@ -29,7 +29,7 @@ use user::identity_of;
 
 /// A request that is judged and not sent.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Question {
+pub(crate) struct ExplainRequest {
     /// GET where none is given.
     pub(crate) method: Option<Method>,
     /// Path, with or without a query.
@@ -60,7 +60,7 @@ pub(crate) struct World<'a> {
 }
 
 /// Judges a request.
-pub(crate) fn explain(question: &Question, world: World<'_>) -> Explanation {
+pub(crate) fn explain(question: &ExplainRequest, world: World<'_>) -> Explanation {
     let mut explanation = Explanation::default();
     let verdict = judge(question, world, &mut explanation);
     explanation.verdict = verdict.unwrap_or_else(|ends| ends);
@@ -69,7 +69,7 @@ pub(crate) fn explain(question: &Question, world: World<'_>) -> Explanation {
 
 /// Goes the way of a request to its end; an error is an end before that.
 fn judge(
-    question: &Question,
+    question: &ExplainRequest,
     world: World<'_>,
     explanation: &mut Explanation,
 ) -> Result<Verdict, Verdict> {
@@ -149,13 +149,13 @@ impl World<'_> {
 
 /// A request whose destination was found.
 struct Asked<'a> {
-    question: &'a Question,
+    question: &'a ExplainRequest,
     world: World<'a>,
     head: Parts,
     query: Option<&'a str>,
     destination: &'a Destination,
     is_handshake: bool,
-    client: Client,
+    client: ForwardedClient,
     /// The client by its cookies, headers and address.
     known: Candidate,
 }

@@ -16,7 +16,7 @@ use super::request_record::RequestRecord;
 use super::transport_choice::Cohort;
 use super::{error_response, redirect};
 use crate::config::{ConnectionAuth, Rollout};
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, ErrorKind, Side};
 use crate::http::body::Body;
 use crate::http::header_case::Spelling;
 use crate::http::problem::Problem;
@@ -96,7 +96,7 @@ async fn go(
     let request = request(connection, exchange, found, head, body, came)?;
     let response = send(exchange, found, request, account).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let error = Error::upstream(Kind::Broken, "it switched protocols unasked");
+        let error = Error::upstream(ErrorKind::Broken, "it switched protocols unasked");
         account.blame(&error);
         exchange.refuse_answer(&found.route, &error);
         return Err(Problem::from(&error));

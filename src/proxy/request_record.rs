@@ -18,7 +18,7 @@ use crate::http::body::Body;
 use crate::http::trailers;
 use crate::policy::auth::AuthError;
 use crate::server::http1_state::Http1State;
-use crate::telemetry::{Ending, LoggedRequest, Request, Span, Telemetry, Times};
+use crate::telemetry::{Ending, LoggedRequest, RequestLine, Span, Telemetry, Times};
 
 /// What is known of an exchange; dropping it writes the access line.
 pub(crate) struct RequestRecord {
@@ -156,7 +156,7 @@ impl Drop for RequestRecord {
             return;
         }
         let gone = (!answer.is_whole).then_some(Side::Downstream);
-        self.telemetry.access.request_finished(&Request {
+        self.telemetry.access.request_finished(&RequestLine {
             request,
             route,
             upstream: self.backend.as_ref().map_or("", |backend| &backend.name),

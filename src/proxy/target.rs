@@ -8,7 +8,7 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::http::request::Parts;
 
 use super::context::Address;
-use super::endpoints::{self, About, Own};
+use super::endpoints::{self, About, OwnEndpoint};
 use super::handshake;
 use super::subprotocol::Subprotocols;
 use crate::config::{CorsMode, Route};
@@ -52,9 +52,9 @@ impl Destination {
     ) -> Result<Destination, Problem> {
         let prefix = &address.in_force.config.server.prefix;
         Ok(match endpoints::find(prefix, address.path)? {
-            Some(Own::WebSocket) => Destination::Multiplex,
-            Some(Own::Transport) => Destination::Transport(endpoints::about(address)?),
-            Some(Own::Ticket) => Destination::Ticket(endpoints::about(address)?),
+            Some(OwnEndpoint::WebSocket) => Destination::Multiplex,
+            Some(OwnEndpoint::Transport) => Destination::Transport(endpoints::about(address)?),
+            Some(OwnEndpoint::Ticket) => Destination::Ticket(endpoints::about(address)?),
             None => {
                 let (found, asks) = route(address, head, has_no_body)?;
                 Destination::Route(found, asks)

@@ -10,7 +10,7 @@ use super::context::RequestContext;
 use crate::config::{By, Config, Rollout, Route};
 use crate::http::reserved_params;
 use crate::policy::auth::Identity;
-use crate::rollout::{self, Candidate, Decision, Reason, Stages, Transport, sticky_cookie};
+use crate::rollout::{self, Candidate, Decision, Reason, Stages, TransportKind, sticky_cookie};
 use crate::router::RouteTable;
 
 /// How long a browser keeps its unit.
@@ -82,7 +82,7 @@ pub(crate) fn decide_for_all(
     let mut refused: Vec<(Decision, Arc<Route>)> = Vec::new();
     for route in routes.bridged() {
         let decision = rollout::decide(route.rollout.as_deref(), stages, candidate);
-        if decision.transport == Transport::WebSocket {
+        if decision.transport == TransportKind::WebSocket {
             return (decision, Some(route.clone()));
         }
         refused.push((decision, route.clone()));

@@ -24,7 +24,7 @@ use super::expiry::Expiry;
 use super::request_record::RequestRecord;
 use super::{copy, forward, handshake, subprotocol};
 use crate::config::{CorsMode, Route};
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, ErrorKind, Side};
 use crate::http::body::{self, Body};
 use crate::http::header_case::Spelling;
 use crate::http::header_text::Text;
@@ -70,7 +70,7 @@ pub(crate) async fn open(
         return Ok(response);
     }
     if !agrees(response.headers(), &expected) {
-        let error = Error::upstream(Kind::Broken, "its handshake does not answer ours");
+        let error = Error::upstream(ErrorKind::Broken, "its handshake does not answer ours");
         account.blame(&error);
         exchange.refuse_answer(&found.route, &error);
         return Err(Problem::from(&error));

@@ -19,13 +19,13 @@ use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
 use crate::http::{hop_by_hop, reserved_params};
 use crate::policy::cors;
-use crate::rollout::{Decision, Reason, Transport};
+use crate::rollout::{Decision, Reason, TransportKind};
 use crate::router::{Match, RouteTable};
 use crate::server::client_connection::Connection;
 use crate::server::upgrade::{Granted, Upgrade};
 use crate::session::{self, Accepted, Handshake, Mode, Presented, SingleForm};
-use crate::transport::websocket::WebSocket;
-use crate::transport::websocket::reader::Limits;
+use crate::transport::websocket::WebSocketTransport;
+use crate::transport::websocket::reader::MessageLimits;
 
 /// A handshake on a bridged route's own path.
 pub(crate) fn single(
@@ -224,8 +224,8 @@ fn answer(
     let in_force = exchange.in_force.clone();
     let shared = exchange.shared.clone();
     upgrade.leave_to(move |Granted { socket, ahead }| {
-        let limits = Limits::of(in_force.config.websocket.max_message);
-        let transport = Box::new(WebSocket::new(socket, limits, &ahead));
+        let limits = MessageLimits::of(in_force.config.websocket.max_message);
+        let transport = Box::new(WebSocketTransport::new(socket, limits, &ahead));
         // A small task of its own: the connection's task has memory reserved for the whole handshake.
         tokio::spawn(session::run(transport, opening, in_force, shared));
     });
@@ -235,10 +235,10 @@ fn answer(
 /// The code to close with for a client on the legacy side.
 pub(super) fn close_code(decision: &Decision) -> Option<u16> {
     match (decision.transport, decision.reason) {
-        (Transport::WebSocket, _) => None,
-        (Transport::Legacy, Reason::Killed) => Some(4302),
-        (Transport::Legacy, Reason::RolledBack) => Some(4301),
-        (Transport::Legacy, _) => Some(4300),
+        (TransportKind::WebSocket, _) => None,
+        (TransportKind::Legacy, Reason::Killed) => Some(4302),
+        (TransportKind::Legacy, Reason::RolledBack) => Some(4301),
+        (TransportKind::Legacy, _) => Some(4300),
     }
 }
 

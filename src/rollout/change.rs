@@ -2,17 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Candidate, Reason, Stage, Transport, bucket, judge, unit_of};
-use crate::config::{Rollout, Route};
-
-/// What the file says of a rollout, and of the routes that it governs.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Plan {
-    /// The rollout itself.
-    pub(crate) rollout: Arc<Rollout>,
-    /// The bridged routes that name it.
-    pub(crate) routes: Vec<Arc<Route>>,
-}
+use super::plan::Plan;
+use super::{Candidate, Reason, Stage, TransportKind, bucket, judge, unit_of};
 
 /// A rollout whose stage is another one now.
 #[derive(Clone, Debug)]
@@ -28,8 +19,8 @@ pub(crate) struct StageChange {
 /// What was, and what is decided for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
-    before: (Transport, Reason),
-    after: (Transport, Reason),
+    before: (TransportKind, Reason),
+    after: (TransportKind, Reason),
 }
 
 impl StageChange {
@@ -51,7 +42,7 @@ impl Turn {
     /// for another reason now.
     pub(crate) fn concerns(self, is_leaving: bool) -> bool {
         let has_to_leave =
-            self.before.0 == Transport::WebSocket && self.after.0 == Transport::Legacy;
+            self.before.0 == TransportKind::WebSocket && self.after.0 == TransportKind::Legacy;
         has_to_leave || is_leaving && self.before != self.after
     }
 }

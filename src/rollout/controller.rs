@@ -14,40 +14,21 @@ use arc_swap::ArcSwap;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::file::Records;
-use super::change::{Plan, StageChange};
-use super::record::{Change, Record};
+use super::change::StageChange;
+use super::plan::Plans;
+use super::record::{RolloutChange, RolloutRecord};
 use super::window::{WINDOW, Windows};
 use super::{Stage, Stages};
-use crate::config::{Config, Rollout};
 use crate::storage::{self, PRIVATE, unix_seconds};
 use crate::telemetry::{Cohorts, Counted, Telemetry};
 
 mod file;
 mod status;
 
-pub(crate) use status::Status;
+pub(crate) use status::ControlledRollout;
 
 /// The file's name in `state_dir`.
 const FILE: &str = "rollouts.json";
-
-/// Every configured rollout, by name.
-pub(crate) type Plans = BTreeMap<String, Arc<Plan>>;
-
-/// What the file says of its rollouts.
-pub(crate) fn plans(config: &Config) -> Plans {
-    let plan = |(name, rollout): (&String, &Arc<Rollout>)| {
-        let routes = config.routes.iter().filter(|route| {
-            let governed = route.rollout.as_ref();
-            route.source.is_some() && governed.is_some_and(|governed| governed.name == rollout.name)
-        });
-        let plan = Plan {
-            rollout: rollout.clone(),
-            routes: routes.cloned().collect(),
-        };
-        (name.clone(), Arc::new(plan))
-    };
-    config.rollouts.iter().map(plan).collect()
-}
 
 /// The owner's handle. Cheap to clone.
 #[derive(Clone)]
@@ -92,7 +73,7 @@ struct StateFile {
 
 /// Why a change was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum ChangeRefused {
     /// No rollout of that name is configured.
     Unknown,
     /// It changed since the caller looked; this is its generation.
@@ -194,13 +175,13 @@ impl Controller {
     /// In force at once; done when it is also on disk.
     ///
     /// # Errors
-    /// See [`Refused`]; nothing changed then.
+    /// See [`ChangeRefused`]; nothing changed then.
     pub(crate) async fn change(
         &self,
         name: &str,
         seen: Option<Vec<u64>>,
-        change: Change,
-    ) -> Result<Status, Refused> {
+        change: RolloutChange,
+    ) -> Result<ControlledRollout, ChangeRefused> {
         self.apply(name, seen.as_deref(), &change)?;
         // The save goes on when the caller's connection is gone.
         let saver = self.clone();
@@ -208,7 +189,7 @@ impl Controller {
         if saved.await.is_err() {
             self.0.telemetry.life.panicked("rollout state file");
         }
-        self.status(name).ok_or(Refused::Unknown)
+        self.status(name).ok_or(ChangeRefused::Unknown)
     }
 
     /// Gives everything away: where the rollouts stand, as the state file would say it. From now on nothing changes here.
@@ -259,7 +240,7 @@ impl Controller {
             let (changed, record) = match known {
                 Some(record) => (record.follow(&plan.rollout, now), record),
                 None => {
-                    let record = Record::new(&plan.rollout, now);
+                    let record = RolloutRecord::new(&plan.rollout, now);
                     (
                         true,
                         kept.records.by_name.entry(name.clone()).or_insert(record),
@@ -281,20 +262,31 @@ impl Controller {
         self.put_in_force(&kept);
     }
 
-    fn apply(&self, name: &str, seen: Option<&[u64]>, change: &Change) -> Result<(), Refused> {
+    fn apply(
+        &self,
+        name: &str,
+        seen: Option<&[u64]>,
+        change: &RolloutChange,
+    ) -> Result<(), ChangeRefused> {
         let now = unix_seconds(SystemTime::now());
         let mut kept = self.kept();
         if kept.is_given_away {
-            return Err(Refused::GivenAway);
+            return Err(ChangeRefused::GivenAway);
         }
         if !kept.plans.contains_key(name) {
-            return Err(Refused::Unknown);
+            return Err(ChangeRefused::Unknown);
         }
-        let record = kept.records.by_name.get_mut(name).ok_or(Refused::Unknown)?;
+        let record = kept
+            .records
+            .by_name
+            .get_mut(name)
+            .ok_or(ChangeRefused::Unknown)?;
         if seen.is_some_and(|seen| !seen.contains(&record.generation)) {
-            return Err(Refused::Stale(record.generation));
+            return Err(ChangeRefused::Stale(record.generation));
         }
-        let changed = record.apply(change, now).map_err(|_| Refused::FileKills)?;
+        let changed = record
+            .apply(change, now)
+            .map_err(|_| ChangeRefused::FileKills)?;
         if changed {
             tell_last(&self.0.telemetry, name, record);
             kept.version += 1;
@@ -380,7 +372,7 @@ impl Controller {
     }
 }
 
-fn tell_last(telemetry: &Telemetry, name: &str, record: &Record) {
+fn tell_last(telemetry: &Telemetry, name: &str, record: &RolloutRecord) {
     if let Some(entry) = record.history().next_back() {
         let to = super::Percent::new(entry.to).to_string();
         telemetry.rollouts.rollout_moved(

@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 pub(crate) mod controller;
+pub(crate) mod plan;
 pub(crate) mod record;
 pub mod sticky_cookie;
 pub(crate) mod window;
@@ -83,19 +84,19 @@ pub(crate) type Stages = BTreeMap<Arc<str>, Stage>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub(crate) enum Transport {
+pub(crate) enum TransportKind {
     /// The bridge.
     WebSocket,
     /// Polling or SSE as before.
     Legacy,
 }
 
-impl Transport {
+impl TransportKind {
     /// The word in headers, documents and labels.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Transport::WebSocket => "websocket",
-            Transport::Legacy => "legacy",
+            TransportKind::WebSocket => "websocket",
+            TransportKind::Legacy => "legacy",
         }
     }
 }
@@ -155,7 +156,7 @@ pub(crate) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// The transport.
-    pub(crate) transport: Transport,
+    pub(crate) transport: TransportKind,
     /// The reason.
     pub(crate) reason: Reason,
     /// The unit that was judged, where one was.
@@ -190,7 +191,7 @@ pub(crate) fn decide(
 ) -> Decision {
     let Some(rollout) = rollout else {
         return Decision {
-            transport: Transport::WebSocket,
+            transport: TransportKind::WebSocket,
             reason: Reason::None,
             unit: None,
             bucket: None,
@@ -215,25 +216,25 @@ fn judge(
     candidate: &Candidate,
     unit: Option<&str>,
     bucket: Option<u32>,
-) -> (Transport, Reason) {
+) -> (TransportKind, Reason) {
     let listed = |list: &[String]| unit.is_some_and(|unit| list.iter().any(|name| name == unit));
     match stage.state {
-        StageState::Killed => return (Transport::Legacy, Reason::Killed),
-        StageState::RolledBack => return (Transport::Legacy, Reason::RolledBack),
+        StageState::Killed => return (TransportKind::Legacy, Reason::Killed),
+        StageState::RolledBack => return (TransportKind::Legacy, Reason::RolledBack),
         StageState::Running | StageState::Paused => {}
     }
     if listed(&rollout.always) {
-        return (Transport::WebSocket, Reason::Always);
+        return (TransportKind::WebSocket, Reason::Always);
     }
     if listed(&rollout.never) {
-        return (Transport::Legacy, Reason::Never);
+        return (TransportKind::Legacy, Reason::Never);
     }
     if let Some(wish) = override_of(rollout, candidate) {
         return (wish, Reason::Header);
     }
     match bucket.map_or(stage.percent == EVERYBODY, |b| b < stage.percent) {
-        true => (Transport::WebSocket, Reason::Bucket),
-        false => (Transport::Legacy, Reason::Bucket),
+        true => (TransportKind::WebSocket, Reason::Bucket),
+        false => (TransportKind::Legacy, Reason::Bucket),
     }
 }
 
@@ -248,15 +249,15 @@ pub(crate) fn unit_of(by: By, candidate: &Candidate) -> Option<&str> {
 }
 
 /// The first well-formed wish under the name of the rollout's testers' header.
-fn override_of(rollout: &Rollout, candidate: &Candidate) -> Option<Transport> {
+fn override_of(rollout: &Rollout, candidate: &Candidate) -> Option<TransportKind> {
     let header = rollout.header.as_ref()?;
     candidate
         .overrides
         .iter()
         .filter(|(name, _)| name == header.as_str())
         .find_map(|(_, value)| match value.as_str() {
-            "websocket" => Some(Transport::WebSocket),
-            "legacy" => Some(Transport::Legacy),
+            "websocket" => Some(TransportKind::WebSocket),
+            "legacy" => Some(TransportKind::Legacy),
             _ => None,
         })
 }

@@ -25,11 +25,11 @@ const HISTORY: usize = 200;
 
 /// One rollout's kept state. [`read`] is the way back from what is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Record {
+pub(crate) struct RolloutRecord {
     /// Thousandths of a percent set last.
     pub(crate) percent: u32,
     /// What set them: the file or an operator.
-    pub(crate) percent_source: Source,
+    pub(crate) percent_source: ChangeSource,
     /// The file's own value when it was last read.
     file_percent: u32,
     /// Whether the file says `kill = true`.
@@ -53,19 +53,19 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub(crate) enum Source {
+pub(crate) enum ChangeSource {
     /// The file.
     Config,
     /// An operator, over the admin API.
     Admin,
 }
 
-impl Source {
+impl ChangeSource {
     /// The word in documents and logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Source::Config => "config",
-            Source::Admin => "admin",
+            ChangeSource::Config => "config",
+            ChangeSource::Admin => "admin",
         }
     }
 }
@@ -74,18 +74,18 @@ impl Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Known(Entry),
+    Known(HistoryEntry),
     /// Another version wrote it: kept, never shown.
     Unknown(Value),
 }
 
 /// One happening in a rollout's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct HistoryEntry {
     /// Unix seconds.
     pub(crate) at: u64,
     /// What made the change.
-    pub(crate) by: Source,
+    pub(crate) by: ChangeSource,
     /// `start`, `set`, `kill`, `resume`, `pause` or `unpause`.
     pub(crate) action: Action,
     /// Thousandths: for `set` the percentage set before, else the one in force before.
@@ -134,7 +134,7 @@ impl Action {
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum RolloutChange {
     /// A new percentage, a pause, or both.
     Adjust {
         /// Thousandths.
@@ -151,12 +151,12 @@ pub(crate) enum Change {
     Resume,
 }
 
-impl Record {
+impl RolloutRecord {
     /// A rollout that was never seen before starts as the file says.
     pub(crate) fn new(plan: &Rollout, now: u64) -> Self {
-        let mut record = Record {
+        let mut record = RolloutRecord {
             percent: plan.percent,
-            percent_source: Source::Config,
+            percent_source: ChangeSource::Config,
             file_percent: plan.percent,
             file_kills: plan.kill,
             paused: false,
@@ -167,13 +167,13 @@ impl Record {
             others: Map::new(),
         };
         let to = record.stage().effective_percent();
-        record.note(now, Source::Config, Action::Start, (to, to), "");
+        record.note(now, ChangeSource::Config, Action::Start, (to, to), "");
         record.generation = 1;
         record
     }
 
     /// What happened, oldest first.
-    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = &HistoryEntry> {
         self.history.iter().filter_map(|line| match line {
             Line::Known(entry) => Some(entry),
             Line::Unknown(_) => None,
@@ -195,10 +195,10 @@ impl Record {
     }
 
     /// What set the values in force: the source of the kill, else of the percentage.
-    pub(crate) fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> ChangeSource {
         match (self.file_kills, self.latch) {
-            (true, _) => Source::Config,
-            (_, Some(_)) => Source::Admin,
+            (true, _) => ChangeSource::Config,
+            (_, Some(_)) => ChangeSource::Admin,
             _ => self.percent_source,
         }
     }
@@ -208,14 +208,14 @@ impl Record {
         let before = self.generation;
         if plan.percent != self.file_percent {
             let why = match self.percent_source {
-                Source::Admin => "the file's percent changed and replaces the admin's",
-                Source::Config => "the file's percent changed",
+                ChangeSource::Admin => "the file's percent changed and replaces the admin's",
+                ChangeSource::Config => "the file's percent changed",
             };
             let moved = (self.percent, plan.percent);
             self.file_percent = plan.percent;
             self.percent = plan.percent;
-            self.percent_source = Source::Config;
-            self.change(now, Source::Config, Action::Set, moved, why);
+            self.percent_source = ChangeSource::Config;
+            self.change(now, ChangeSource::Config, Action::Set, moved, why);
         }
         if plan.kill != self.file_kills {
             let from = self.stage().effective_percent();
@@ -225,7 +225,7 @@ impl Record {
                 true => (Action::Kill, "kill = true in the file"),
                 false => (Action::Resume, "kill = false in the file"),
             };
-            self.change(now, Source::Config, action, (from, to), why);
+            self.change(now, ChangeSource::Config, action, (from, to), why);
         }
         self.generation != before
     }
@@ -234,10 +234,10 @@ impl Record {
     ///
     /// # Errors
     /// A resume while the file kills.
-    pub(crate) fn apply(&mut self, change: &Change, now: u64) -> Result<bool, FileKills> {
+    pub(crate) fn apply(&mut self, change: &RolloutChange, now: u64) -> Result<bool, FileKills> {
         let before = self.generation;
         match change {
-            Change::Adjust { percent, paused } => {
+            RolloutChange::Adjust { percent, paused } => {
                 if let Some(percent) = *percent {
                     self.set(percent, now);
                 }
@@ -245,24 +245,24 @@ impl Record {
                     self.pause(paused, now);
                 }
             }
-            Change::Kill { reason } => self.kill(reason, now),
-            Change::Resume => self.resume(now)?,
+            RolloutChange::Kill { reason } => self.kill(reason, now),
+            RolloutChange::Resume => self.resume(now)?,
         }
         Ok(self.generation != before)
     }
 
     fn set(&mut self, percent: u32, now: u64) {
-        if percent == self.percent && self.percent_source == Source::Admin {
+        if percent == self.percent && self.percent_source == ChangeSource::Admin {
             return;
         }
         let moved = (self.percent, percent);
         self.percent = percent;
-        self.percent_source = Source::Admin;
+        self.percent_source = ChangeSource::Admin;
         let why = match self.stage().state {
             StageState::Killed | StageState::RolledBack => "takes effect at resume",
             StageState::Running | StageState::Paused => "",
         };
-        self.change(now, Source::Admin, Action::Set, moved, why);
+        self.change(now, ChangeSource::Admin, Action::Set, moved, why);
     }
 
     fn pause(&mut self, paused: bool, now: u64) {
@@ -275,20 +275,27 @@ impl Record {
             false => Action::Unpause,
         };
         let percent = self.stage().effective_percent();
-        self.change(now, Source::Admin, action, (percent, percent), "");
+        self.change(now, ChangeSource::Admin, action, (percent, percent), "");
     }
 
-    fn change(&mut self, now: u64, by: Source, action: Action, moved: (u32, u32), why: &str) {
+    fn change(&mut self, now: u64, by: ChangeSource, action: Action, moved: (u32, u32), why: &str) {
         self.generation += 1;
         self.changed_at = now;
         self.note(now, by, action, moved, why);
     }
 
-    fn note(&mut self, at: u64, by: Source, action: Action, (from, to): (u32, u32), why: &str) {
+    fn note(
+        &mut self,
+        at: u64,
+        by: ChangeSource,
+        action: Action,
+        (from, to): (u32, u32),
+        why: &str,
+    ) {
         if self.history.len() >= HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back(Line::Known(Entry {
+        self.history.push_back(Line::Known(HistoryEntry {
             at,
             by,
             action,

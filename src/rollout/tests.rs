@@ -50,7 +50,7 @@ fn the_published_vectors_hold() {
 fn every_rule_in_its_order() {
     use Reason::{Always, Bucket, Header, Never};
     use StageState::{Paused, Running};
-    use Transport::{Legacy as L, WebSocket as W};
+    use TransportKind::{Legacy as L, WebSocket as W};
     // alice is in from 2.625 %, bob from 52.186 %.
     for (who, wish, percent, state, transport, reason) in [
         ("alice", "", 50_000, Running, W, Bucket),
@@ -98,7 +98,7 @@ fn every_rule_in_its_order() {
 #[test]
 fn a_route_without_rollout_is_on_for_everybody() {
     let decision = decide(None, &Stages::new(), &Candidate::default());
-    assert_eq!(decision.transport, Transport::WebSocket);
+    assert_eq!(decision.transport, TransportKind::WebSocket);
     assert_eq!(decision.reason, Reason::None);
 }
 
@@ -106,7 +106,7 @@ fn a_route_without_rollout_is_on_for_everybody() {
 fn without_a_stage_the_file_decides() {
     let mut rollout = rollout();
     let decide = |rollout: &Rollout| decide(Some(rollout), &Stages::new(), &user("alice", ""));
-    assert_eq!(decide(&rollout).transport, Transport::WebSocket);
+    assert_eq!(decide(&rollout).transport, TransportKind::WebSocket);
     rollout.kill = true;
     assert_eq!(decide(&rollout).reason, Reason::Killed);
 }
@@ -136,7 +136,10 @@ fn the_unit_is_what_by_says() {
     }
     let mut by_tenant = rollout();
     by_tenant.by = By::Tenant;
-    for (percent, expected) in [(99_999, Transport::Legacy), (100_000, Transport::WebSocket)] {
+    for (percent, expected) in [
+        (99_999, TransportKind::Legacy),
+        (100_000, TransportKind::WebSocket),
+    ] {
         let stages = stages(percent, StageState::Running);
         let decision = decide(Some(&by_tenant), &stages, &anonymous);
         assert_eq!(decision.transport, expected);
@@ -208,6 +211,6 @@ proptest! {
             )
             .transport
         };
-        prop_assert!(at(low) == Transport::Legacy || at(high) == Transport::WebSocket);
+        prop_assert!(at(low) == TransportKind::Legacy || at(high) == TransportKind::WebSocket);
     }
 }

@@ -8,13 +8,13 @@ use hyper::Method;
 
 use super::readings::Readings;
 use super::template::Shape;
-use super::tree::{Named, Node};
-use super::{Reading, Unclear, fits_host, fits_method};
+use super::tree::{Named, RouteNode};
+use super::{PathReading, Unclear, fits_host, fits_method};
 use crate::config::{ENCODINGS, Route};
 
 /// All routes by their folded templates; protected ones come first where two fold into one.
 pub(super) struct AmbiguousPaths {
-    root: Node,
+    root: RouteNode,
     /// A guarded template is not in lower case itself: then even a plain path may be meant for it.
     looks_at_all: bool,
 }
@@ -33,7 +33,7 @@ impl AmbiguousPaths {
                 .flat_map(str::bytes)
                 .any(|byte| byte.is_ascii_uppercase())
         });
-        let mut root = Node::default();
+        let mut root = RouteNode::default();
         for route in guarded.into_iter().chain(open) {
             let (shape, names) = Shape::parse(&route.path.to_ascii_lowercase());
             root.insert(shape.parts(), Named::new(route.clone(), names));
@@ -45,13 +45,13 @@ impl AmbiguousPaths {
     /// `written` are all routes by their templates as they are.
     pub(super) fn of(
         &self,
-        written: &Node,
+        written: &RouteNode,
         host: &str,
         method: &Method,
         path: &str,
         found: &Route,
     ) -> Result<Elsewhere, Unclear> {
-        let mut others: Vec<Reading> = Vec::new();
+        let mut others: Vec<PathReading> = Vec::new();
         if !self.looks_at_all && is_plain(path) {
             return Ok(Elsewhere::default());
         }
@@ -70,10 +70,10 @@ impl AmbiguousPaths {
                 let Some(hit) = hit.filter(|hit| is_guarded_otherwise(&hit.route, found)) else {
                     continue;
                 };
-                let is_new = |other: &Reading| !Arc::ptr_eq(&other.route, &hit.route);
+                let is_new = |other: &PathReading| !Arc::ptr_eq(&other.route, &hit.route);
                 if others.iter().all(is_new) {
                     let written = written.find(key.strip_prefix('/'), &mut Vec::new(), &fits);
-                    others.push(Reading {
+                    others.push(PathReading {
                         path: key.clone(),
                         leads_there: written
                             .is_some_and(|written| Arc::ptr_eq(&written.route, &hit.route)),
@@ -94,7 +94,7 @@ impl AmbiguousPaths {
 /// Where else a path may lead.
 #[derive(Default)]
 pub(super) struct Elsewhere {
-    pub(super) readings: Vec<Reading>,
+    pub(super) readings: Vec<PathReading>,
     /// Whether the route that was found takes the encodings that lead there.
     pub(super) is_taken: bool,
     /// Whether a route could take them: no `encoded` takes UTF-8 in longer form than needed.

@@ -19,7 +19,7 @@ use crate::http::RequestViolation;
 use crate::http::path::without_parameters;
 use ambiguous_path::{AmbiguousPaths, Elsewhere};
 use template::Shape;
-use tree::{Named, Node};
+use tree::{Named, RouteNode};
 
 /// The configuration in force, replaced as a whole by a reload.
 pub struct InForce {
@@ -33,14 +33,14 @@ pub struct InForce {
 
 /// All routes, ready to be asked.
 pub struct RouteTable {
-    root: Node,
+    root: RouteNode,
     lookalikes: Option<AmbiguousPaths>,
     bridged: Vec<Arc<Route>>,
     writes: Vec<Write>,
 }
 
 /// Path parameters by name, percent-decoded; `{*rest}` without its leading slash.
-pub(crate) type Parameters = Vec<(String, String)>;
+pub(crate) type PathParameters = Vec<(String, String)>;
 
 /// A route that fits a request.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Match {
     /// The route.
     pub(crate) route: Arc<Route>,
     /// What its path's placeholders stand for.
-    pub(crate) params: Parameters,
+    pub(crate) params: PathParameters,
     /// Whether this request may be bridged (route has a source and the method is GET or HEAD): other methods of a bridged
     /// route pass through under its policies.
     pub(crate) bridged: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Match {
 
 /// Another reading of a path, and the route there.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct PathReading {
     /// In canonical form; in lower case where only that leads there.
     pub(crate) path: String,
     /// Whether a request for that path gets this route; else only a backend that ignores case serves it there.
@@ -139,7 +139,7 @@ struct Write {
 impl RouteTable {
     /// Builds the table. The configuration has checked templates and conflicts already.
     pub fn new(routes: &[Arc<Route>]) -> Self {
-        let mut root = Node::default();
+        let mut root = RouteNode::default();
         for route in routes {
             let (shape, names) = Shape::parse(&route.path);
             root.insert(shape.parts(), Named::new(route.clone(), names));
@@ -212,7 +212,7 @@ impl RouteTable {
         method: &Method,
         path: &str,
         found: &Route,
-    ) -> Result<Vec<Reading>, Unclear> {
+    ) -> Result<Vec<PathReading>, Unclear> {
         Ok(self.elsewhere(host, method, path, found)?.readings)
     }
 
@@ -241,7 +241,7 @@ impl RouteTable {
         &self,
         method: &Method,
         path: &str,
-    ) -> Vec<(Arc<Route>, Parameters)> {
+    ) -> Vec<(Arc<Route>, PathParameters)> {
         let matching = self.writes.iter().filter(|write| write.method == method);
         matching
             .filter_map(|write| {

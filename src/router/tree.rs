@@ -29,16 +29,16 @@ impl Named {
 }
 
 #[derive(Default)]
-pub(super) struct Node {
-    statics: HashMap<String, Node>,
-    segment: Option<Box<Node>>,
+pub(super) struct RouteNode {
+    statics: HashMap<String, RouteNode>,
+    segment: Option<Box<RouteNode>>,
     /// Routes whose template ends here, the most specific first.
     ends: Vec<Named>,
     /// Routes whose catch-all begins here, likewise.
     rests: Vec<Named>,
 }
 
-impl Node {
+impl RouteNode {
     pub(super) fn insert(&mut self, parts: &[Part], named: Named) {
         let leaf = match parts {
             [] => &mut self.ends,

@@ -12,7 +12,7 @@ use super::http1_state::Http1State;
 use crate::http::forwarded::Peer;
 use crate::http::header_names;
 use crate::http::header_text::Text;
-use crate::http::proxy_protocol::Source;
+use crate::http::proxy_protocol::ProxySource;
 use crate::policy::connection_limits::Permit;
 use crate::session::Services;
 use crate::upstream::Pins;
@@ -67,11 +67,11 @@ impl Remote {
     }
 
     /// What the PROXY protocol says; without it nothing changes.
-    pub(crate) fn learn(&mut self, source: Option<Source>) {
+    pub(crate) fn learn(&mut self, source: Option<ProxySource>) {
         match source {
-            None | Some(Source::Proxy) => {}
-            Some(Source::Client(ip)) => self.address = Some(ip),
-            Some(Source::Unnamed) => self.is_unnamed = true,
+            None | Some(ProxySource::Proxy) => {}
+            Some(ProxySource::Client(ip)) => self.address = Some(ip),
+            Some(ProxySource::Unnamed) => self.is_unnamed = true,
         }
     }
 

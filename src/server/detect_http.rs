@@ -20,7 +20,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PIECE: usize = 2048;
 
 /// What a connection begins with.
-pub(crate) struct Beginning {
+pub(crate) struct FirstBytes {
     /// Whether it is HTTP/2.
     pub(crate) is_http2: bool,
     /// What was read, a preface included.
@@ -35,10 +35,10 @@ pub(crate) async fn read(
     stream: &mut MaybeTls,
     head_timeout: Duration,
     stop: &mut watch::Receiver<bool>,
-) -> Option<Beginning> {
+) -> Option<FirstBytes> {
     let mut ahead = BytesMut::new();
     if socket::has_agreed_on_http2(stream) {
-        return Some(Beginning {
+        return Some(FirstBytes {
             is_http2: true,
             ahead: Bytes::new(),
             since: Instant::now(),
@@ -64,7 +64,7 @@ pub(crate) async fn read(
             break;
         }
     }
-    Some(Beginning {
+    Some(FirstBytes {
         is_http2: ahead.len() >= PREFACE.len() && may_be(&ahead),
         ahead: ahead.freeze(),
         since,

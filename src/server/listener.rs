@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_outlives_the_one_who_gives_it() {
+    async fn a_listener_outlives_the_process_that_gives_it() {
         let folder = tempfile::tempdir().unwrap();
         let unix = Listen::Unix(folder.path().join("s"));
         for listen in [Listen::Tcp(([127, 0, 0, 1], 0).into()), unix] {

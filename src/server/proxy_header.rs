@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::dropped::Dropped;
 use super::socket::ClientSocket;
 use crate::config::ProxyProtocol;
-use crate::http::proxy_protocol::{self, Beginning, Malformed, Source};
+use crate::http::proxy_protocol::{self, HeaderStart, Malformed, ProxySource};
 
 /// How much is read at once while it is not known what it is.
 pub(super) const PIECE: usize = 512;
@@ -19,7 +19,7 @@ pub(crate) async fn read_proxy_header(
     mode: ProxyProtocol,
     is_trusted: bool,
     deadline: Instant,
-) -> Result<Option<Source>, Dropped> {
+) -> Result<Option<ProxySource>, Dropped> {
     match mode {
         ProxyProtocol::Off => return Ok(None),
         ProxyProtocol::Require if !is_trusted => return Err(Dropped::Refused("proxy_untrusted")),
@@ -33,18 +33,18 @@ pub(crate) async fn read_proxy_header(
                 return Err(Dropped::Refused("proxy_untrusted"));
             }
             Err(Malformed) => return Err(Dropped::Refused("proxy_malformed")),
-            Ok(Beginning::Bare) if mode == ProxyProtocol::Require => {
+            Ok(HeaderStart::Bare) if mode == ProxyProtocol::Require => {
                 return Err(Dropped::Refused("proxy_missing"));
             }
-            Ok(Beginning::Bare) => {
+            Ok(HeaderStart::Bare) => {
                 line.put_back(ahead.freeze());
                 return Ok(None);
             }
-            Ok(Beginning::Header(length, source)) => {
+            Ok(HeaderStart::Header(length, source)) => {
                 line.put_back(ahead.split_off(length).freeze());
                 return Ok(Some(source));
             }
-            Ok(Beginning::Partial { .. }) => {}
+            Ok(HeaderStart::Partial { .. }) => {}
         }
         // A header is known to be too long before this grows.
         ahead.reserve(PIECE);
@@ -58,10 +58,10 @@ pub(crate) async fn read_proxy_header(
 }
 
 /// Whether it is a header, whole or broken, or the beginning of one.
-pub(super) fn is_header(begun: &Result<Beginning, Malformed>) -> bool {
+pub(super) fn is_header(begun: &Result<HeaderStart, Malformed>) -> bool {
     let is_other = matches!(
         begun,
-        Ok(Beginning::Bare | Beginning::Partial { is_header: false })
+        Ok(HeaderStart::Bare | HeaderStart::Partial { is_header: false })
     );
     !is_other
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::http::parser::Place;
+use crate::http::parser::ScanPlace;
 use crate::server::lazy_timer::Clock;
 
 /// How long an unused connection is kept.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ReadVerdict {
     /// The next request.
     Unused,
     /// A head.
@@ -35,7 +35,7 @@ pub(crate) struct ReadTimeout {
     /// Bytes that make a window's rate.
     enough: u64,
     clock: Clock,
-    place: Place,
+    place: ScanPlace,
     /// Since when bytes stand in this place.
     since: Instant,
     /// The last sign of use.
@@ -62,7 +62,7 @@ impl ReadTimeout {
             body_idle: limits.body_idle_timeout,
             enough: limits.body_min_rate.saturating_mul(WINDOW.as_secs()),
             clock: Clock::default(),
-            place: Place::Between,
+            place: ScanPlace::Between,
             since: now,
             used: now,
             waiting: None,
@@ -73,12 +73,12 @@ impl ReadTimeout {
 
     /// The first byte of the connection came then.
     pub(crate) fn begun(&mut self, since: Instant) {
-        self.place = Place::Head;
+        self.place = ScanPlace::Head;
         self.since = since;
     }
 
     /// Bytes came; they end in this place. `anew` says that they went through others before.
-    pub(crate) fn moved(&mut self, place: Place, anew: bool, bytes: usize) {
+    pub(crate) fn moved(&mut self, place: ScanPlace, anew: bool, bytes: usize) {
         let now = Instant::now();
         self.used = now;
         if anew || place != self.place {
@@ -107,40 +107,40 @@ impl ReadTimeout {
     /// last, once its head is out: then neither side need send for the other to be heard.
     pub(crate) fn poll(
         &mut self,
-        place: Place,
+        place: ScanPlace,
         is_busy: bool,
         answered: Option<Instant>,
         cx: &mut Context<'_>,
-    ) -> Poll<Verdict> {
+    ) -> Poll<ReadVerdict> {
         match place {
-            Place::Head => {
+            ScanPlace::Head => {
                 let deadline = self.since + self.head;
                 ready!(self.clock.poll_until(deadline, cx));
-                Poll::Ready(Verdict::Head)
+                Poll::Ready(ReadVerdict::Head)
             }
-            Place::Body => self.poll_body(answered, cx),
-            Place::Between => loop {
+            ScanPlace::Body => self.poll_body(answered, cx),
+            ScanPlace::Between => loop {
                 ready!(self.clock.poll_until(self.used + KEEP_ALIVE, cx));
                 if !is_busy {
-                    return Poll::Ready(Verdict::Unused);
+                    return Poll::Ready(ReadVerdict::Unused);
                 }
                 self.used = Instant::now();
             },
-            Place::Paused | Place::Failed => Poll::Pending,
+            ScanPlace::Paused | ScanPlace::Failed => Poll::Pending,
         }
     }
 
-    fn poll_body(&mut self, answered: Option<Instant>, cx: &mut Context<'_>) -> Poll<Verdict> {
+    fn poll_body(&mut self, answered: Option<Instant>, cx: &mut Context<'_>) -> Poll<ReadVerdict> {
         let since = *self.waiting.get_or_insert_with(Instant::now);
         if self.is_too_slow && answered.is_none() {
-            return Poll::Ready(Verdict::Body);
+            return Poll::Ready(ReadVerdict::Body);
         }
         let Some(idle) = self.body_idle else {
             return Poll::Pending;
         };
         let since = answered.map_or(since, |answered| answered.max(since));
         ready!(self.clock.poll_until(since + idle, cx));
-        Poll::Ready(Verdict::Body)
+        Poll::Ready(ReadVerdict::Body)
     }
 
     /// The last sign of use, in either direction.
@@ -175,7 +175,7 @@ mod tests {
     /// After how many seconds it runs out, when `bytes` come every second.
     async fn runs_out(
         patience: &mut ReadTimeout,
-        place: Place,
+        place: ScanPlace,
         is_busy: bool,
         bytes: usize,
     ) -> u64 {
@@ -196,18 +196,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_has_its_time_however_it_drips() {
         let mut patience = patience();
-        patience.moved(Place::Head, false, 1);
-        assert_eq!(runs_out(&mut patience, Place::Head, false, 1).await, 5);
+        patience.moved(ScanPlace::Head, false, 1);
+        assert_eq!(runs_out(&mut patience, ScanPlace::Head, false, 1).await, 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_drips_is_cut_and_one_that_flows_is_not() {
         let mut slow = patience();
-        slow.moved(Place::Body, false, 1);
-        assert_eq!(runs_out(&mut slow, Place::Body, true, 99).await, 10);
+        slow.moved(ScanPlace::Body, false, 1);
+        assert_eq!(runs_out(&mut slow, ScanPlace::Body, true, 99).await, 10);
         let mut fine = patience();
-        fine.moved(Place::Body, false, 1);
-        assert_eq!(runs_out(&mut fine, Place::Body, true, 120).await, 199);
+        fine.moved(ScanPlace::Body, false, 1);
+        assert_eq!(runs_out(&mut fine, ScanPlace::Body, true, 120).await, 199);
     }
 
     /// After how many seconds a body runs out of which a piece comes every `every` seconds, of an exchange whose answer sends
@@ -219,19 +219,19 @@ mod tests {
         answering: Option<u64>,
     ) -> u64 {
         let begun = Instant::now();
-        patience.moved(Place::Body, false, 1);
+        patience.moved(ScanPlace::Body, false, 1);
         for second in 1..300 {
             let next = begun + Duration::from_secs(second);
             let answered = answering.map(|every| {
                 let past = begun.elapsed().as_secs();
                 begun + Duration::from_secs(past - past % every)
             });
-            let verdict = poll_fn(|cx| patience.poll(Place::Body, true, answered, cx));
+            let verdict = poll_fn(|cx| patience.poll(ScanPlace::Body, true, answered, cx));
             if tokio::time::timeout_at(next, verdict).await.is_ok() {
                 return begun.elapsed().as_secs();
             }
             if second % every == 0 {
-                patience.moved(Place::Body, false, bytes);
+                patience.moved(ScanPlace::Body, false, bytes);
             }
         }
         300
@@ -268,8 +268,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unused_connection_ends_and_a_busy_one_does_not() {
         let mut idle = patience();
-        assert_eq!(runs_out(&mut idle, Place::Between, false, 0).await, 60);
+        assert_eq!(runs_out(&mut idle, ScanPlace::Between, false, 0).await, 60);
         let mut busy = patience();
-        assert_eq!(runs_out(&mut busy, Place::Between, true, 0).await, 199);
+        assert_eq!(runs_out(&mut busy, ScanPlace::Between, true, 0).await, 199);
     }
 }

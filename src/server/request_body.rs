@@ -10,7 +10,7 @@ use hyper::HeaderMap;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::http1_state::Http1State;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::{RequestViolation, trailers};
 use crate::router::InForce;
@@ -67,7 +67,7 @@ impl Upward {
                 if let RequestBody::Http1(_, traffic) = &self.body {
                     traffic.set_fault(fault);
                 }
-                Err(Error::downstream(Kind::Broken, fault.detail()))
+                Err(Error::downstream(ErrorKind::Broken, fault.detail()))
             }
         }
     }
@@ -115,9 +115,9 @@ impl hyper::body::Body for Upward {
 fn explain(error: &hyper::Error, fault: Option<RequestViolation>) -> Error {
     match fault {
         Some(fault @ RequestViolation::BodyTimeout) => {
-            Error::downstream(Kind::Timeout, fault.detail())
+            Error::downstream(ErrorKind::Timeout, fault.detail())
         }
-        Some(fault) => Error::downstream(Kind::Broken, fault.detail()),
-        None => Error::downstream(Kind::Gone, format!("the body broke off: {error}")),
+        Some(fault) => Error::downstream(ErrorKind::Broken, fault.detail()),
+        None => Error::downstream(ErrorKind::Gone, format!("the body broke off: {error}")),
     }
 }

@@ -208,7 +208,7 @@ mod tests {
 
     /// Everything was written as far as the writer knows; the client takes none of it.
     #[tokio::test(start_paused = true)]
-    async fn over_tls_too_who_takes_nothing_is_given_up() {
+    async fn over_tls_too_a_client_that_takes_nothing_is_given_up() {
         let (mut server, _client) = pair().await;
         below(&mut server).demand(100);
         let begun = Instant::now();

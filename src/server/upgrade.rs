@@ -73,11 +73,11 @@ impl Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::websocket::WebSocket;
+    use crate::transport::websocket::WebSocketTransport;
 
     #[test]
     fn the_transport_of_an_idle_session_is_small() {
-        let transport = size_of::<WebSocket<Socket>>();
+        let transport = size_of::<WebSocketTransport<Socket>>();
         assert!(transport <= 120, "{transport} bytes");
     }
 }

@@ -107,13 +107,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_has_half_a_minute() {
+    async fn a_client_that_takes_nothing_has_half_a_minute() {
         assert_eq!(given_up(0, 1000).await, Some(30));
         assert_eq!(given_up(1_000_000, 31).await, Some(30));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_drips_is_given_up_as_well_and_who_is_only_slow_is_not() {
+    async fn a_dripping_client_is_given_up_and_a_slow_one_is_not() {
         assert_eq!(given_up(1, 1).await, Some(30));
         assert_eq!(given_up(99, 1).await, Some(30));
         assert_eq!(given_up(120, 1).await, None);

@@ -13,7 +13,7 @@ use crate::policy::auth::Authenticated;
 use crate::policy::connection_limits::Permit;
 use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::Codec;
-use crate::protocol::json::Json;
+use crate::protocol::json::JsonCodec;
 use crate::protocol::raw::{Named, Plain, Wrapped};
 use crate::rollout::Candidate;
 use crate::router::Match;
@@ -107,12 +107,12 @@ impl Mode {
     /// How the client speaks.
     pub(super) fn codec(&self) -> Box<dyn Codec> {
         let Mode::Single { form, found, .. } = self else {
-            return Box::new(Json);
+            return Box::new(JsonCodec);
         };
         let source = found.route.source.as_ref();
         let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);
         match form {
-            SingleForm::Json => Box::new(Json),
+            SingleForm::Json => Box::new(JsonCodec),
             SingleForm::Raw { wrap: true } => Box::new(Wrapped),
             SingleForm::Raw { wrap: false } if has_names => Box::new(Named),
             SingleForm::Raw { wrap: false } => Box::new(Plain),

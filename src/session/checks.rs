@@ -15,8 +15,10 @@ use crate::config::{Auth, Route};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{Asking, AuthError, Authenticated};
 use crate::policy::rate_limit::NO_ROUTE;
-use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
-use crate::rollout::Transport;
+use crate::policy::{
+    self, Ask, Carrier, CheckProgress, Known, Policies, PolicyDecision, Reason, Step, View,
+};
+use crate::rollout::TransportKind;
 
 /// Requests of one connection that may be under way.
 const CALLS: usize = 16;
@@ -73,9 +75,9 @@ impl Checks<'_> {
                 progress: frame.progress,
             };
             let step = match policy::check(&view) {
-                Decision::Allow | Decision::AwaitHello => break,
-                Decision::Deny(reason) => return Err(refusal(&reason)),
-                Decision::Count { step, limit, user } => {
+                PolicyDecision::Allow | PolicyDecision::AwaitHello => break,
+                PolicyDecision::Deny(reason) => return Err(refusal(&reason)),
+                PolicyDecision::Count { step, limit, user } => {
                     let route = match step {
                         Step::ConnectionRate => NO_ROUTE,
                         _ => view.place.route.map_or(NO_ROUTE, |route| &route.name),
@@ -84,7 +86,7 @@ impl Checks<'_> {
                     pace.charge(cx, limit, route, (frame.kind(), 1), user)?;
                     step
                 }
-                Decision::Run(step) => step,
+                PolicyDecision::Run(step) => step,
             };
             if let Some(asking) = self.run(step, frame, &mut outcome)? {
                 return Ok(Checked::Asks(asking));
@@ -197,7 +199,7 @@ impl Checks<'_> {
     fn check_reading(&mut self, frame: &Frame, other: &Route) -> Result<Option<Asking>, Refusal> {
         let csrf = matches!(frame.wants, Wants::Req(_));
         let mut outcome: Option<Outcome> = None;
-        let mut progress = Progress::default();
+        let mut progress = CheckProgress::default();
         loop {
             let view = View {
                 ask: Ask::Reading { csrf },
@@ -207,14 +209,14 @@ impl Checks<'_> {
                 progress,
             };
             let step = match policy::check(&view) {
-                Decision::Allow | Decision::AwaitHello => return Ok(None),
-                Decision::Deny(reason) => return Err(refusal(&reason)),
-                Decision::Count { step, limit, user } => {
+                PolicyDecision::Allow | PolicyDecision::AwaitHello => return Ok(None),
+                PolicyDecision::Deny(reason) => return Err(refusal(&reason)),
+                PolicyDecision::Count { step, limit, user } => {
                     let pace = &mut self.access.pace;
                     pace.charge(self.cx, limit, &other.name, (frame.kind(), 1), user)?;
                     step
                 }
-                Decision::Run(step) => step,
+                PolicyDecision::Run(step) => step,
             };
             match (step, &frame.wants) {
                 (Step::Identity, _) => match self.standing(&other.auth) {
@@ -262,8 +264,8 @@ impl Checks<'_> {
                 .decided(&rollout.name, transport.as_str(), reason.as_str());
         }
         match decision.transport {
-            Transport::WebSocket => Ok(()),
-            Transport::Legacy => Err(Refusal::new(
+            TransportKind::WebSocket => Ok(()),
+            TransportKind::Legacy => Err(Refusal::new(
                 Code::Legacy,
                 "this route's rollout keeps the client on the legacy transport",
             )),

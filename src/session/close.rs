@@ -14,12 +14,12 @@ use super::drain::{Drain, exit, is_exit, spread, window};
 use super::handle::Directive;
 use super::listing::Shown;
 use super::reconcile::{self, Wanted};
-use super::slow::Slow;
-use super::subscription::{Subscription, Verdict, refusal_of};
+use super::slow::Slowness;
+use super::subscription::{Subscription, SubscriptionVerdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
 use crate::protocol::{Output, Tag};
-use crate::rollout::Transport as Cohort;
+use crate::rollout::TransportKind;
 use crate::transport::Transport;
 
 /// How long the closing handshake may take.
@@ -112,7 +112,7 @@ impl Session {
         let stages = self.cx.shared.stages.load_full();
         match reconcile::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
             Wanted::Leave(route, decision) => {
-                self.count_as(Cohort::Legacy);
+                self.count_as(TransportKind::Legacy);
                 let (code, why) = exit(decision.reason);
                 let window = window(route.rollout.as_deref(), decision.reason);
                 if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
@@ -130,7 +130,7 @@ impl Session {
             }
             Wanted::Stay(out) => {
                 self.leaving.stay_on_websocket();
-                self.count_as(Cohort::WebSocket);
+                self.count_as(TransportKind::WebSocket);
                 for (ch, route, decision) in out {
                     self.cx
                         .shared
@@ -200,7 +200,7 @@ impl Session {
             return;
         }
         if is_exit(code) {
-            self.count_as(Cohort::Legacy);
+            self.count_as(TransportKind::Legacy);
         }
         // Whether they were executed is not known here any more.
         let unknown = Refusal::new(Code::OutcomeUnknown, "the connection is closed");
@@ -219,7 +219,7 @@ impl Session {
     }
 
     /// Counts among the sessions that their rollout sends to this transport.
-    pub(super) fn count_as(&mut self, cohort: Cohort) {
+    pub(super) fn count_as(&mut self, cohort: TransportKind) {
         let protocol = self.link.codec().name();
         self.life.count_as(&self.cx, protocol, cohort);
     }
@@ -233,15 +233,15 @@ impl Session {
     }
 
     /// Acts on what a subscription came to.
-    pub(super) fn finish(&mut self, ch: u32, verdict: Verdict, now: Instant) {
+    pub(super) fn finish(&mut self, ch: u32, verdict: SubscriptionVerdict, now: Instant) {
         let ended = self.subscriptions.iter().position(|sub| sub.ch == ch);
         let route = match ended.and_then(|index| self.subscriptions.get(index)) {
             Some(sub) => sub.route().clone(),
             None => return,
         };
         match verdict {
-            Verdict::Waits | Verdict::HasMore => {}
-            Verdict::Refused(id, end) => {
+            SubscriptionVerdict::Waits | SubscriptionVerdict::HasMore => {}
+            SubscriptionVerdict::Refused(id, end) => {
                 self.subscriptions.retain(|sub| sub.ch != ch);
                 let refusal = refusal_of(&end);
                 if self.cx.realm.is_stream() {
@@ -250,11 +250,11 @@ impl Session {
                     self.link.refuse(&id, &refusal);
                 }
             }
-            Verdict::Over(end) => {
+            SubscriptionVerdict::Over(end) => {
                 self.subscriptions.retain(|sub| sub.ch != ch);
                 self.end(ch, &end, now);
             }
-            Verdict::Lost(GapWhy::Slow) => {
+            SubscriptionVerdict::Lost(GapWhy::Slow) => {
                 self.cx
                     .shared
                     .telemetry
@@ -262,7 +262,7 @@ impl Session {
                     .slow_client_closed(&route.name);
                 self.close(4113, "slow consumer", now);
             }
-            Verdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
+            SubscriptionVerdict::Lost(_) => self.close(4113, r#"{"why":"expired"}"#, now),
         }
     }
 
@@ -297,12 +297,12 @@ impl Session {
     }
 
     /// Ends for a client that is too slow.
-    pub(super) fn close_slow(&mut self, slow: Slow, now: Instant) {
-        let (Slow::Standstill(route) | Slow::Behind(route)) = &slow;
+    pub(super) fn close_slow(&mut self, slow: Slowness, now: Instant) {
+        let (Slowness::Standstill(route) | Slowness::Behind(route)) = &slow;
         let route = route.as_deref().unwrap_or(self.cx.realm.name());
         self.cx.shared.telemetry.sessions.slow_client_closed(route);
         self.close(4113, "slow consumer", now);
-        if matches!(slow, Slow::Behind(_)) {
+        if matches!(slow, Slowness::Behind(_)) {
             // It may read on, and is to learn then why it was closed: it has as long as silence may last.
             let lost = self.heartbeat.lost_at(self.cx.rules().ping_timeout);
             self.closing_until = self.closing_until.max(Some(lost));

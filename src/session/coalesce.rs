@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{Emit, Poll};
-use crate::event::{Change, ChangeKind, Event, Kind};
+use crate::event::{Change, ChangeKind, Event, EventKind};
 use crate::json::{self, Scalar, Value};
 
 /// The net change of a polled topic's entries, in log order: what a client that saw none of them has
 /// to see. Patches are as they were: several of them are better replaced by the document.
 pub(crate) fn net_change(mut entries: Vec<Arc<Event>>, poll: &Poll) -> Vec<Arc<Event>> {
-    let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+    let is_gap = |event: &Arc<Event>| matches!(event.kind, EventKind::Gap { .. });
     if entries.iter().any(is_gap) {
         // Loss is sent as it happened.
         return entries;
     }
     let last_snapshot = entries
         .iter()
-        .rposition(|event| event.kind == Kind::Snapshot);
+        .rposition(|event| event.kind == EventKind::Snapshot);
     let changes = entries.split_off(last_snapshot.map_or(0, |at| at + 1));
     let snapshot = entries.pop();
     match poll.emit {
@@ -90,11 +90,14 @@ fn before(event: &Event, change: &Change) -> Option<Arc<[u8]>> {
 /// Keeps the newest event of each name; gaps and snapshots stay.
 pub(crate) fn keep_newest(entries: &mut Vec<Arc<Event>>) {
     let mut newest: HashMap<Option<Arc<str>>, u64> = HashMap::new();
-    for event in entries.iter().filter(|event| event.kind == Kind::Event) {
+    for event in entries
+        .iter()
+        .filter(|event| event.kind == EventKind::Event)
+    {
         newest.insert(event.name.clone(), event.position.offset);
     }
     entries.retain(|event| {
-        event.kind != Kind::Event || newest.get(&event.name) == Some(&event.position.offset)
+        event.kind != EventKind::Event || newest.get(&event.name) == Some(&event.position.offset)
     });
 }
 
@@ -137,7 +140,7 @@ mod tests {
         }
     }
 
-    fn log(entries: &[(Kind, &str, &str)]) -> Vec<Arc<Event>> {
+    fn log(entries: &[(EventKind, &str, &str)]) -> Vec<Arc<Event>> {
         let entries = entries.iter().enumerate().map(|(index, entry)| {
             let (kind, name, data) = entry;
             let mut kinds = ChangeKind::ALL.into_iter();
@@ -171,15 +174,15 @@ mod tests {
     #[test]
     fn each_item_is_told_once_and_by_its_net_change() {
         let entries = log(&[
-            (Kind::Event, "created", r#"{"id":1}"#),
-            (Kind::Event, "updated", r#"{"id":2,"v":1}"#),
-            (Kind::Event, "updated", r#"{"id":1,"v":2}"#),
-            (Kind::Event, "created", r#"{"id":3}"#),
-            (Kind::Event, "deleted", r#"{"id":3}"#),
-            (Kind::Event, "updated", r#"{"id":2,"v":2}"#),
-            (Kind::Event, "deleted", r#"{"id":4}"#),
-            (Kind::Event, "deleted", r#"{"id":5}"#),
-            (Kind::Event, "created", r#"{"id":5,"v":9}"#),
+            (EventKind::Event, "created", r#"{"id":1}"#),
+            (EventKind::Event, "updated", r#"{"id":2,"v":1}"#),
+            (EventKind::Event, "updated", r#"{"id":1,"v":2}"#),
+            (EventKind::Event, "created", r#"{"id":3}"#),
+            (EventKind::Event, "deleted", r#"{"id":3}"#),
+            (EventKind::Event, "updated", r#"{"id":2,"v":2}"#),
+            (EventKind::Event, "deleted", r#"{"id":4}"#),
+            (EventKind::Event, "deleted", r#"{"id":5}"#),
+            (EventKind::Event, "created", r#"{"id":5,"v":9}"#),
         ]);
         assert_eq!(
             told(net_change(entries, &poll(Emit::Changes))),
@@ -223,7 +226,7 @@ mod tests {
                 Arc::new(Event::new(
                     1,
                     at(offset),
-                    Kind::Event,
+                    EventKind::Event,
                     draft,
                     Instant::now(),
                 ))
@@ -246,9 +249,9 @@ mod tests {
     #[test]
     fn the_newest_document_says_it_all() {
         let entries = log(&[
-            (Kind::Snapshot, "", "0"),
-            (Kind::Event, "", "1"),
-            (Kind::Event, "", "2"),
+            (EventKind::Snapshot, "", "0"),
+            (EventKind::Event, "", "1"),
+            (EventKind::Event, "", "2"),
         ]);
         let net = net_change(entries, &poll(Emit::Document));
         assert_eq!(told(net), [line(3, "", "2")]);
@@ -257,9 +260,9 @@ mod tests {
     #[test]
     fn a_snapshot_makes_what_was_before_it_superfluous() {
         let entries = log(&[
-            (Kind::Event, "created", r#"{"id":1}"#),
-            (Kind::Snapshot, "", "[]"),
-            (Kind::Event, "created", r#"{"id":2}"#),
+            (EventKind::Event, "created", r#"{"id":1}"#),
+            (EventKind::Snapshot, "", "[]"),
+            (EventKind::Event, "created", r#"{"id":2}"#),
         ]);
         assert_eq!(
             told(net_change(entries, &poll(Emit::Changes))),
@@ -270,8 +273,8 @@ mod tests {
     #[test]
     fn items_without_keys_are_told_as_they_came() {
         let entries = log(&[
-            (Kind::Event, "created", r#"{"no":1}"#),
-            (Kind::Event, "deleted", r#"{"no":1}"#),
+            (EventKind::Event, "created", r#"{"no":1}"#),
+            (EventKind::Event, "deleted", r#"{"no":1}"#),
         ]);
         let net = net_change(entries, &poll(Emit::Changes));
         assert_eq!(net.len(), 2);
@@ -279,14 +282,14 @@ mod tests {
 
     #[test]
     fn loss_is_never_coalesced_away() {
-        let gap = Kind::Gap {
+        let gap = EventKind::Gap {
             from: at(1),
             why: GapWhy::TooLarge,
         };
         let entries = log(&[
-            (Kind::Event, "", "1"),
+            (EventKind::Event, "", "1"),
             (gap, "", ""),
-            (Kind::Snapshot, "", "3"),
+            (EventKind::Snapshot, "", "3"),
         ]);
         let net = net_change(entries, &poll(Emit::Document));
         assert_eq!(told(net).len(), 3);
@@ -295,12 +298,12 @@ mod tests {
     #[test]
     fn the_newest_of_each_name_is_kept() {
         let mut entries = log(&[
-            (Kind::Event, "a", "1"),
-            (Kind::Snapshot, "", "2"),
-            (Kind::Event, "b", "3"),
-            (Kind::Event, "a", "4"),
-            (Kind::Event, "", "5"),
-            (Kind::Event, "", "6"),
+            (EventKind::Event, "a", "1"),
+            (EventKind::Snapshot, "", "2"),
+            (EventKind::Event, "b", "3"),
+            (EventKind::Event, "a", "4"),
+            (EventKind::Event, "", "5"),
+            (EventKind::Event, "", "6"),
         ]);
         keep_newest(&mut entries);
         let kept: Vec<u64> = entries.iter().map(|event| event.position.offset).collect();

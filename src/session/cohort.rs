@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use super::client::Client;
 use crate::config::{By, Rollout, Route};
 use crate::policy::auth::{Authenticated, Identity};
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 use crate::rollout::change::StageChange;
 
 /// What a session says of itself. It says so before it reads the stages, and those that change them read it afterwards, each with
 /// a fence between: one of the two always sees what is new.
 #[derive(Debug, Default)]
-pub(super) struct Cohort {
+pub(super) struct SessionCohort {
     /// Its rollout sends it to the legacy transport.
     is_to_go_native: AtomicBool,
     /// The [`mark`] of the one rollout that it lives by; 0 where it is any of them.
     rollout: AtomicU32,
 }
 
-impl Cohort {
+impl SessionCohort {
     /// The session's one stream reads here: what becomes of other rollouts does not concern it.
     pub(crate) fn live_by(&self, route: &Route) {
         let rollout = mark(route.rollout.as_deref());
@@ -29,18 +29,18 @@ impl Cohort {
     }
 
     /// Its rollout has decided.
-    pub(crate) fn join(&self, cohort: Transport) {
-        let is_to_go_native = cohort == Transport::Legacy;
+    pub(crate) fn join(&self, cohort: TransportKind) {
+        let is_to_go_native = cohort == TransportKind::Legacy;
         self.is_to_go_native
             .store(is_to_go_native, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// What its rollout wants for it.
-    pub(crate) fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> TransportKind {
         match self.is_to_go_native.load(Ordering::Relaxed) {
-            true => Transport::Legacy,
-            false => Transport::WebSocket,
+            true => TransportKind::Legacy,
+            false => TransportKind::WebSocket,
         }
     }
 
@@ -56,7 +56,7 @@ impl Cohort {
         if lives_by != 0 && lives_by != mark(Some(plan)) {
             return false;
         }
-        let is_leaving = self.transport() == Transport::Legacy;
+        let is_leaving = self.transport() == TransportKind::Legacy;
         let concerns = |identity: Option<&Identity>| {
             let turn = change.turn(&client.candidate(identity));
             turn.concerns(is_leaving)
@@ -86,8 +86,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::policy::auth::{Credential, Found, Place};
-    use crate::rollout::controller::plans;
+    use crate::policy::auth::{Credential, CredentialPlace, Found};
+    use crate::rollout::plan::plans;
     use crate::rollout::{Stage, StageState};
     use crate::session::accepted::example;
     use crate::session::tests::support::World;
@@ -119,7 +119,7 @@ rollout = "web"
             found: Found {
                 auth: auth.clone(),
                 credential: Credential::Token("token".into()),
-                place: Place::Header,
+                place: CredentialPlace::Header,
             },
             identity: Arc::new(Identity {
                 auth: auth.name.clone(),
@@ -159,7 +159,7 @@ rollout = "web"
                 after: stage(percent),
             }
         };
-        let cohort = Cohort::default();
+        let cohort = SessionCohort::default();
         for (percent, known, is_concerned) in [
             (5_000, &[][..], true),
             (5_000, &alice, false),

@@ -12,7 +12,7 @@ use super::checks::{Checked, Checks};
 use super::client::Located;
 use super::connection::Session;
 use super::context::{Effect, Effects};
-use super::frame::{Frame, Wants, Wish};
+use super::frame::{Frame, SubWish, Wants};
 use super::joining::Joining;
 use super::reconcile;
 use super::subscription::Subscription;
@@ -85,7 +85,7 @@ impl Session {
             if self.cx.in_force.generation != judged_by {
                 self.cx.follow_name(&url);
             }
-            let wish = Wish {
+            let wish = SubWish {
                 path: url.clone(),
                 after,
                 last_event_id,
@@ -118,7 +118,7 @@ impl Session {
                 last_event_id,
                 filter,
             } => {
-                let wish = Wish {
+                let wish = SubWish {
                     path,
                     after,
                     last_event_id,

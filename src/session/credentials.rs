@@ -10,7 +10,7 @@ use crate::config::{Auth, AuthKind};
 use crate::http::reserved_params::strip_cookies;
 use crate::hub::Credentials;
 use crate::policy::auth::credential::{API_KEY, Extras, as_bearer};
-use crate::policy::auth::{AuthError, Authenticated, Credential, Place};
+use crate::policy::auth::{AuthError, Authenticated, Credential, CredentialPlace};
 
 /// See the module. Nothing is allocated for a client that presents nothing.
 #[derive(Clone, Default)]
@@ -123,7 +123,7 @@ impl Presented {
             (None, None) => {
                 // Beside a cookie that names the user, another `Authorization` might name a different one.
                 let is_by_cookie = matches!(admission.found.credential, Credential::Token(_))
-                    && admission.found.place == Place::Cookie;
+                    && admission.found.place == CredentialPlace::Cookie;
                 let sent = authorization.filter(|_| !is_by_cookie);
                 (cookie, admission.authorization().or(sent))
             }

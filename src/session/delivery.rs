@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, Traced, Verdict};
+use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, SubscriptionVerdict, Traced};
 use crate::telemetry::{Meters, Telemetry};
 
 /// Events that subscriptions add in one round.
@@ -29,7 +29,7 @@ pub(super) struct Filled {
     /// There is more than this round had room for.
     pub(crate) has_more: bool,
     /// Channels that cannot go on, and why.
-    pub(crate) ends: Vec<(u32, Verdict)>,
+    pub(crate) ends: Vec<(u32, SubscriptionVerdict)>,
 }
 
 impl Delivery {
@@ -70,8 +70,8 @@ impl Delivery {
                 break;
             };
             match sub.proceed(&mut desk) {
-                Verdict::Waits => {}
-                Verdict::HasMore => filled.has_more = true,
+                SubscriptionVerdict::Waits => {}
+                SubscriptionVerdict::HasMore => filled.has_more = true,
                 verdict => filled.ends.push((sub.ch, verdict)),
             }
         }

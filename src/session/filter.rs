@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Emit, Poll, Route, Source};
-use crate::event::{Change, ChangeKind, Data, Event, Fields, Kind, List, Parsed, Places, Reading};
+use crate::event::{
+    Change, ChangeKind, Data, Event, EventKind, Fields, List, MemberPlaces, Parsed, Reading,
+};
 use crate::json::{Scalar, Value};
 
 /// Fields that must all match; the values of one are alternatives.
@@ -67,11 +69,11 @@ impl Filter {
             Some(Source::Poll(poll)) => Some(poll),
             Some(Source::Sse(_)) | None => None,
         };
-        if matches!(event.kind, Kind::Gap { .. }) {
+        if matches!(event.kind, EventKind::Gap { .. }) {
             return (Seen::Whole, false);
         }
         let document =
-            poll.filter(|poll| event.kind == Kind::Snapshot || poll.emit == Emit::Document);
+            poll.filter(|poll| event.kind == EventKind::Snapshot || poll.emit == Emit::Document);
         if document.is_some() && self.is_about_names_only() {
             return (Seen::Whole, false);
         }
@@ -145,7 +147,7 @@ impl Filter {
             // No list: the document is the only item. A snapshot is owed in any case.
             None => match (self.suits_now(entry), &entry.event.kind) {
                 (true, _) => Seen::Whole,
-                (false, Kind::Snapshot) => Seen::Part(b"null".to_vec()),
+                (false, EventKind::Snapshot) => Seen::Part(b"null".to_vec()),
                 (false, _) => Seen::Hidden,
             },
         }
@@ -188,7 +190,7 @@ impl Filter {
         before.is_some_and(|text| self.suits(text, entry.parsed.and_then(Parsed::before)))
     }
 
-    fn suits(&self, text: &[u8], places: Option<&Places>) -> bool {
+    fn suits(&self, text: &[u8], places: Option<&MemberPlaces>) -> bool {
         places
             .is_none_or(|places| self.matches(places.reading(), |field| places.value(text, field)))
     }

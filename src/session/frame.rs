@@ -3,7 +3,7 @@
 use super::client::Located;
 use crate::json::Scalar;
 use crate::policy::rate_limit::LimitKind;
-use crate::policy::{Ask, Policies, Progress};
+use crate::policy::{Ask, CheckProgress, Policies};
 use crate::protocol::{Req, Tag};
 
 /// A `sub` or a `req`, and how far its checks have come.
@@ -13,17 +13,17 @@ pub(super) struct Frame {
     pub(crate) place: Option<Located>,
     /// The configuration that it was found in.
     pub(crate) generation: u64,
-    pub(crate) progress: Progress,
+    pub(crate) progress: CheckProgress,
 }
 
 /// What a frame wants.
 pub(super) enum Wants {
-    Sub(Tag, Wish),
+    Sub(Tag, SubWish),
     Req(Req),
 }
 
 /// What a `sub` wants.
-pub(super) struct Wish {
+pub(super) struct SubWish {
     pub(crate) path: String,
     pub(crate) after: Option<String>,
     pub(crate) last_event_id: Option<String>,
@@ -36,7 +36,7 @@ impl Frame {
             wants,
             place: None,
             generation: 0,
-            progress: Progress::default(),
+            progress: CheckProgress::default(),
         }
     }
 

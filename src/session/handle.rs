@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::client::Client;
-use super::cohort::Cohort;
+use super::cohort::SessionCohort;
 use super::listing::Asked;
 use crate::config::Auth;
 use crate::hub::WakeFlag;
@@ -63,7 +63,7 @@ pub(super) struct SessionHandle {
     /// An admin has ordered it to close.
     is_to_close: AtomicBool,
     /// What its rollout wants for it.
-    pub(crate) cohort: Cohort,
+    pub(crate) cohort: SessionCohort,
 }
 
 impl SessionHandle {
@@ -84,7 +84,7 @@ impl SessionHandle {
             admissions: Mutex::default(),
             directives: Mutex::new(Some(Vec::new())),
             is_to_close: AtomicBool::new(false),
-            cohort: Cohort::default(),
+            cohort: SessionCohort::default(),
         }
     }
 

@@ -9,14 +9,14 @@ use super::client::{Located, Person};
 use super::context::Context;
 use super::credentials::Presented;
 use super::filter::Filter;
-use super::frame::Wish;
+use super::frame::SubWish;
 use super::subscription::Subscription;
 use crate::error::{Code, Refusal};
 use crate::event::{self, Position};
 use crate::hub::Start;
 use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 
 /// What a session brings to it.
 pub(super) struct Joining<'a> {
@@ -37,7 +37,7 @@ impl Joining<'_> {
         self,
         (found, url): Located,
         id: Tag,
-        wish: Wish,
+        wish: SubWish,
         admission: Option<Arc<Authenticated>>,
         now: Instant,
     ) -> Result<Subscription, Refusal> {
@@ -87,11 +87,11 @@ impl Joining<'_> {
             ));
         }
         if let (Some(after), Some(first)) = (&named, joined.prelude.first_mut())
-            && matches!(first.kind, event::Kind::Gap { .. })
+            && matches!(first.kind, event::EventKind::Gap { .. })
         {
             *first = first.told_from(after);
         }
-        let (telemetry, cohort) = (&cx.shared.telemetry, Transport::WebSocket.as_str());
+        let (telemetry, cohort) = (&cx.shared.telemetry, TransportKind::WebSocket.as_str());
         let meters = telemetry
             .sessions
             .route_meters(&route.name, self.protocol, cohort);

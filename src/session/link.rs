@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::lag::Lag;
-use super::upstream_request::Answer;
+use super::upstream_request::CallAnswer;
 use crate::config::Queue;
 use crate::error::Refusal;
 use crate::protocol::{Codec, Output, Tag};
@@ -87,7 +87,7 @@ impl Link {
     }
 
     /// Says what came of a request.
-    pub(crate) fn answer(&mut self, id: &Tag, answer: &Answer) {
+    pub(crate) fn answer(&mut self, id: &Tag, answer: &CallAnswer) {
         answer.encode(id, &mut *self.codec, &mut |packet| {
             self.outbox.answer(packet);
         });

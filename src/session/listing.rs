@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::handle::{Directive, SessionHandle};
 use crate::config::Queue;
 use crate::event::Position;
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 
 /// How long sessions may take to answer. Each is a task that is woken for it, so only a process without time to run them takes
 /// longer; those that have not answered are shown without their subscriptions.
@@ -33,7 +33,7 @@ pub(crate) struct SessionInfo {
     /// `websocket`.
     pub(crate) transport: &'static str,
     /// Where its rollout has it.
-    pub(crate) cohort: Transport,
+    pub(crate) cohort: TransportKind,
     /// Unix seconds.
     pub(crate) connected_at: u64,
     /// What waits to be sent.

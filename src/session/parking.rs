@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::registry::Findable;
-use super::resume_secret::Place;
+use super::resume_secret::ParkingPlace;
 use crate::hub::Reserved;
 
 /// What a parked session counts for against `limits.memory`, beside what waits in its outbox.
@@ -26,7 +26,7 @@ pub(super) struct Parking {
 struct Parked {
     until: Instant,
     memory: Reserved,
-    _place: Place,
+    _place: ParkingPlace,
 }
 
 impl Parking {

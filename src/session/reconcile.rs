@@ -15,7 +15,7 @@ use crate::error::{Code, Refusal};
 use crate::hub::{Scope, Start, TopicKey};
 use crate::policy::auth::{Authenticated, Identity};
 use crate::policy::cors;
-use crate::rollout::{Decision, Transport};
+use crate::rollout::{Decision, TransportKind};
 
 /// Whether the client's page may still connect: a page that is listed no longer loses its connection.
 pub(super) fn admits_origin(cx: &Context, presented: &Presented) -> bool {
@@ -194,7 +194,7 @@ pub(super) fn judge_rollouts(
 ) -> Wanted {
     let judge = |route: &Route, identity: Option<&Identity>| {
         let decision = cx.member().client.decide(route, stages, identity);
-        (decision.transport == Transport::Legacy).then_some(decision)
+        (decision.transport == TransportKind::Legacy).then_some(decision)
     };
     let refuses = |route: &Arc<Route>| {
         let known = cx.judged(cx.admission_of(&route.auth).as_ref());

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 pub(crate) use super::handle::Notice;
 use super::handle::{Directive, SessionHandle, lock};
 use super::listing::{self, SessionInfo};
-use super::resume_secret::{Places, SecretId};
+use super::resume_secret::{ParkingPlaces, SecretId};
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
@@ -25,7 +25,7 @@ pub struct Sessions {
 #[derive(Default)]
 struct House {
     present: Mutex<Present>,
-    parked: Places,
+    parked: ParkingPlaces,
     empty: Notify,
     /// How many there have been.
     numbered: AtomicU64,
@@ -268,7 +268,7 @@ impl Drop for Registration {
 
 impl Findable {
     /// Where it is parked.
-    pub(crate) fn places(&self) -> &Places {
+    pub(crate) fn places(&self) -> &ParkingPlaces {
         &self.house.parked
     }
 }

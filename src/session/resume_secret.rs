@@ -29,17 +29,17 @@ pub(crate) struct Keep {
 
 /// Places for parked sessions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(Arc<AtomicUsize>);
+pub(super) struct ParkingPlaces(Arc<AtomicUsize>);
 
 /// One of them, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Places);
+pub(super) struct ParkingPlace(ParkingPlaces);
 
-impl Places {
-    pub(crate) fn take(&self) -> Option<Place> {
+impl ParkingPlaces {
+    pub(crate) fn take(&self) -> Option<ParkingPlace> {
         let more = |taken| (taken < MOST).then_some(taken + 1);
         let taken = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.is_ok().then(|| Place(self.clone()))
+        taken.is_ok().then(|| ParkingPlace(self.clone()))
     }
 
     /// How many sessions are parked.
@@ -48,7 +48,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for ParkingPlace {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_given_back() {
-        let places = Places::default();
+        let places = ParkingPlaces::default();
         let mut taken: Vec<_> = (0..MOST).map(|_| places.take()).collect();
         assert!(taken.iter().all(Option::is_some));
         assert!(places.take().is_none());

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use crate::error::Side;
 use crate::policy::connection_limits::Permit;
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 use crate::telemetry::{self, Meters};
 
 /// A close frame without a code (RFC 6455, section 7.1.5).
@@ -33,7 +33,7 @@ pub(super) struct AccessRecord {
 
 impl AccessRecord {
     /// Counts among the sessions that their rollout sends to this transport.
-    pub(crate) fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: Transport) {
+    pub(crate) fn count_as(&mut self, cx: &Context, protocol: &'static str, cohort: TransportKind) {
         let member = cx.member();
         if member.cohort.transport() == cohort {
             return;
@@ -56,7 +56,7 @@ impl AccessRecord {
         cx.shared
             .telemetry
             .access
-            .session_finished(&telemetry::Session {
+            .session_finished(&telemetry::SessionLine {
                 id: &member.id,
                 request_id: &self.request_id,
                 route: cx.realm.name(),

@@ -11,7 +11,7 @@ use crate::config::Queue;
 /// Why a session ends whose client is too slow, with the route that it is counted for: that of the events that wait. Answers that
 /// the client is owed have none.
 #[derive(Debug, PartialEq)]
-pub(super) enum Slow {
+pub(super) enum Slowness {
     /// The client takes nothing for too long.
     Standstill(Option<Arc<str>>),
     /// It is further behind than may be, and takes next to nothing for some time.
@@ -25,13 +25,15 @@ pub(super) fn judge(
     link: &mut Link,
     allowed: Queue,
     now: Instant,
-) -> Option<Slow> {
+) -> Option<Slowness> {
     link.look_at_lag(now);
     let owes_much = link.outbox().owed() as u64 > allowed.bytes;
     let lag = link.lag.as_mut()?;
     if lag.is_at_standstill(now) {
         let first = subs.first();
-        return Some(Slow::Standstill(first.map(|sub| sub.route().name.clone())));
+        return Some(Slowness::Standstill(
+            first.map(|sub| sub.route().name.clone()),
+        ));
     }
     let until = lag.behind_until();
     if until.is_some_and(|until| now < until) {
@@ -50,9 +52,9 @@ pub(super) fn judge(
     lag.catch_up();
     for sub in slow {
         if sub.closes_when_slow(link.codec()) {
-            return Some(Slow::Behind(Some(sub.route().name.clone())));
+            return Some(Slowness::Behind(Some(sub.route().name.clone())));
         }
         sub.let_go();
     }
-    owes_much.then_some(Slow::Behind(None))
+    owes_much.then_some(Slowness::Behind(None))
 }

@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::listing::SubscriptionInfo;
 use crate::config::{Queue, Route, Slow, Source};
 use crate::error::{Code, Refusal};
-use crate::event::{End, Event, GapWhy, Kind, Position};
+use crate::event::{End, Event, EventKind, GapWhy, Position};
 use crate::hub::{Credentials, Joined, Phase, Subscriber};
 use crate::policy::auth::Authenticated;
 use crate::protocol::{Codec, Output, Tag};
@@ -57,7 +57,7 @@ struct Unanswered {
 
 /// How a subscription goes on.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum SubscriptionVerdict {
     /// Nothing more for now.
     Waits,
     /// There is more than this round had room for.
@@ -225,11 +225,11 @@ impl Subscription {
     }
 
     /// Puts what comes next into the outbox.
-    pub(crate) fn proceed(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
+    pub(crate) fn proceed(&mut self, desk: &mut FrameBatch<'_>) -> SubscriptionVerdict {
         if let Some(end) = self.subscriber.refusal() {
             return match &self.unanswered {
-                Some(unanswered) => Verdict::Refused(unanswered.id.clone(), end),
-                None => Verdict::Over(end),
+                Some(unanswered) => SubscriptionVerdict::Refused(unanswered.id.clone(), end),
+                None => SubscriptionVerdict::Over(end),
             };
         }
         let settled = self.subscriber.settle();
@@ -241,9 +241,9 @@ impl Subscription {
         }
         if let Some(unanswered) = &self.unanswered {
             match self.subscriber.phase() {
-                Phase::Opening if desk.now < unanswered.until => return Verdict::Waits,
+                Phase::Opening if desk.now < unanswered.until => return SubscriptionVerdict::Waits,
                 Phase::Ended(end) if !unanswered.recovered && self.is_refusal(&end) => {
-                    return Verdict::Refused(unanswered.id.clone(), end);
+                    return SubscriptionVerdict::Refused(unanswered.id.clone(), end);
                 }
                 _ => {}
             }
@@ -268,40 +268,40 @@ impl Subscription {
             }
         }
         if self.paused {
-            return Verdict::Waits;
+            return SubscriptionVerdict::Waits;
         }
         if self.resuming {
             self.gather_net_change(&*desk.codec);
         }
         while let Some(event) = self.prelude.pop_front() {
             if let Some(why) = self.emit(&event, desk) {
-                return Verdict::Lost(why);
+                return SubscriptionVerdict::Lost(why);
             }
             if desk.is_full() {
-                return Verdict::HasMore;
+                return SubscriptionVerdict::HasMore;
             }
         }
         self.prelude = VecDeque::new();
         if self.subscriber.is_behind() {
             let held = !matches!(phase, Phase::Ended(_)) && self.is_held(desk.now);
             if held {
-                return Verdict::Waits;
+                return SubscriptionVerdict::Waits;
             }
             let verdict = self.deliver(desk);
-            if verdict != Verdict::Waits {
+            if verdict != SubscriptionVerdict::Waits {
                 return verdict;
             }
         }
         match phase {
-            Phase::Ended(end) => Verdict::Over(end),
-            Phase::Opening | Phase::Open => Verdict::Waits,
+            Phase::Ended(end) => SubscriptionVerdict::Over(end),
+            Phase::Opening | Phase::Open => SubscriptionVerdict::Waits,
         }
     }
 
     /// The document may be another by now than when it joined: it waited for a poll. Then the old one is not sent.
     fn renew_snapshot(&mut self, unanswered: &mut Unanswered) {
         if let Some(last) = self.prelude.back_mut()
-            && last.kind == Kind::Snapshot
+            && last.kind == EventKind::Snapshot
             && let Some(document) = self.subscriber.skip_to_document()
         {
             *last = document;
@@ -314,7 +314,7 @@ impl Subscription {
     fn is_refusal(&self, end: &End) -> bool {
         let is_polled = matches!(self.route.source, Some(Source::Poll(_)));
         // A client that the backend refuses gets no gap for an unknown position.
-        let is_gap = |event: &Arc<Event>| matches!(event.kind, Kind::Gap { .. });
+        let is_gap = |event: &Arc<Event>| matches!(event.kind, EventKind::Gap { .. });
         let gave_nothing = self.prelude.iter().all(is_gap) && !self.subscriber.is_behind();
         (is_polled || gave_nothing) && end.code != Code::UpstreamClosed
     }

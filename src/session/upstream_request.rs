@@ -22,7 +22,7 @@ use super::Services;
 use super::client::{Client, Located};
 use super::credentials::Presented;
 use crate::config::{Calls, Route};
-use crate::error::{Code, Error, Kind, Refusal};
+use crate::error::{Code, Error, ErrorKind, Refusal};
 use crate::event::Data;
 use crate::http::body::{Body, empty, full};
 use crate::http::{header_names, hop_by_hop};
@@ -39,17 +39,17 @@ const ANSWER: usize = 1 << 20;
 pub(super) struct Call {
     /// For the answer.
     pub(crate) id: Tag,
-    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    answer: Pin<Box<dyn Future<Output = CallAnswer> + Send>>,
 }
 
 impl Call {
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<CallAnswer> {
         self.answer.as_mut().poll(cx)
     }
 }
 
 /// What came of a request.
-pub(super) struct Answer(Result<Reply, Refusal>);
+pub(super) struct CallAnswer(Result<Reply, Refusal>);
 
 struct Reply {
     status: StatusCode,
@@ -57,7 +57,7 @@ struct Reply {
     body: Bytes,
 }
 
-impl Answer {
+impl CallAnswer {
     /// Answers the request.
     pub(crate) fn encode(&self, id: &Tag, codec: &mut dyn Codec, send: &mut dyn FnMut(Packet)) {
         let reply = match &self.0 {
@@ -155,7 +155,7 @@ pub(super) fn start(
     };
     Ok(Call {
         id: request.id,
-        answer: Box::pin(async move { Answer(errand.run().await) }),
+        answer: Box::pin(async move { CallAnswer(errand.run().await) }),
     })
 }
 
@@ -258,7 +258,7 @@ impl Errand {
                 self.without_body()?
             }
             Ok(Err(_)) => {
-                let error = Error::upstream(Kind::Broken, "the answer broke off");
+                let error = Error::upstream(ErrorKind::Broken, "the answer broke off");
                 return Err(self.failed(&error));
             }
             Err(_) => return Err(self.too_late()),
@@ -285,12 +285,12 @@ impl Errand {
     /// Requests that change nothing are as good as not executed when no answer comes.
     fn failed(&self, error: &Error) -> Refusal {
         match error.kind {
-            Kind::Connect => Refusal::new(Code::UpstreamDown, "the backend cannot be reached"),
-            Kind::NoneHealthy | Kind::Busy => Refusal {
+            ErrorKind::Connect => Refusal::new(Code::UpstreamDown, "the backend cannot be reached"),
+            ErrorKind::NoneHealthy | ErrorKind::Busy => Refusal {
                 retry_ms: error.retry_after.map(|wait| wait.as_millis() as u64),
                 ..Refusal::new(Code::UpstreamDown, error.detail.clone())
             },
-            Kind::Timeout => self.too_late(),
+            ErrorKind::Timeout => self.too_late(),
             _ if self.method.is_safe() => {
                 Refusal::new(Code::UpstreamDown, "the backend gave no whole answer")
             }

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::{HeaderMap, StatusCode, Uri};
 
 use crate::config::{Route, Share, Tripwire};
-use crate::error::{Code, Error, Kind};
+use crate::error::{Code, Error, ErrorKind};
 use crate::event::End;
 
 /// `state.why` where the backend cannot be reached, broke off, or answered that it failed.
@@ -27,17 +27,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Why an answer brought nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct AnswerFailure {
     /// The word for `state.why`.
     pub(crate) why: &'static str,
     /// How long the backend asked to be left alone, at most 300 s.
     pub(crate) retry_after: Option<Duration>,
 }
 
-impl Failure {
+impl AnswerFailure {
     /// A failure of which the backend said no more.
     pub(crate) fn new(why: &'static str) -> Self {
-        Failure {
+        AnswerFailure {
             why,
             retry_after: None,
         }
@@ -52,19 +52,23 @@ impl Failure {
     }
 }
 
-impl From<&Error> for Failure {
+impl From<&Error> for AnswerFailure {
     fn from(error: &Error) -> Self {
-        Failure::new(match error.kind {
-            Kind::Timeout => TIMEOUT,
-            Kind::TooLarge | Kind::Unauthorized | Kind::Other => INVALID,
-            Kind::Connect | Kind::Broken | Kind::Gone | Kind::NoneHealthy | Kind::Busy => DOWN,
+        AnswerFailure::new(match error.kind {
+            ErrorKind::Timeout => TIMEOUT,
+            ErrorKind::TooLarge | ErrorKind::Unauthorized | ErrorKind::Other => INVALID,
+            ErrorKind::Connect
+            | ErrorKind::Broken
+            | ErrorKind::Gone
+            | ErrorKind::NoneHealthy
+            | ErrorKind::Busy => DOWN,
         })
     }
 }
 
 /// What comes of an answer's status and of the signs that it is not for all clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AnswerVerdict {
     /// A success or a 304.
     Good,
     /// A shared topic's answer looks private, and what comes of it.
@@ -72,7 +76,7 @@ pub(crate) enum Verdict {
     /// The backend refused, which no repetition will change.
     Refused(End),
     /// Something that may pass.
-    Failed(Failure),
+    Failed(AnswerFailure),
 }
 
 /// Signs that an answer is not for all clients.
@@ -146,7 +150,7 @@ pub(crate) fn judge(
     headers: &HeaderMap,
     accepted: Option<&[Tripwire]>,
     now: SystemTime,
-) -> Verdict {
+) -> AnswerVerdict {
     if let Some(accepted) = accepted
         && let Some(trip) = tripwire(status, headers, accepted)
     {
@@ -158,18 +162,18 @@ pub(crate) fn judge(
                 ..ended(Code::Internal, Code::Internal.status())
             },
         };
-        return Verdict::Tripped(trip, end);
+        return AnswerVerdict::Tripped(trip, end);
     }
     let code = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FOUND | StatusCode::SEE_OTHER => Code::Unauthorized,
         StatusCode::FORBIDDEN => Code::Forbidden,
         StatusCode::NOT_FOUND | StatusCode::GONE => Code::NotFound,
-        StatusCode::NOT_MODIFIED => return Verdict::Good,
-        _ if status.is_success() => return Verdict::Good,
+        StatusCode::NOT_MODIFIED => return AnswerVerdict::Good,
+        _ if status.is_success() => return AnswerVerdict::Good,
         // The backend is well, and what it has is elsewhere: crossfade does not follow it there.
-        _ if status.is_redirection() => return Verdict::Failed(Failure::new(INVALID)),
+        _ if status.is_redirection() => return AnswerVerdict::Failed(AnswerFailure::new(INVALID)),
         _ => {
-            return Verdict::Failed(Failure {
+            return AnswerVerdict::Failed(AnswerFailure {
                 why: DOWN,
                 retry_after: retry_after(status, headers, now),
             });
@@ -179,7 +183,7 @@ pub(crate) fn judge(
         true => code.status(), // a way to the login page: for a client the same as 401
         false => status.as_u16(),
     };
-    Verdict::Refused(ended(code, status))
+    AnswerVerdict::Refused(ended(code, status))
 }
 
 fn ended(code: Code, status: u16) -> End {

@@ -5,7 +5,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Uri};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::hub::{Credentials, Scope, Target};
 
@@ -25,7 +25,7 @@ pub(crate) fn request(
     let uri: Uri = target
         .url
         .parse()
-        .map_err(|_| Error::upstream(Kind::Other, "the topic's URL cannot be sent"))?;
+        .map_err(|_| Error::upstream(ErrorKind::Other, "the topic's URL cannot be sent"))?;
     let mut request = Request::new(body::empty());
     *request.method_mut() = method;
     *request.uri_mut() = uri;

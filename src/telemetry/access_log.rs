@@ -16,7 +16,7 @@ const LONGEST: usize = 4096;
 
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct RequestLine<'a> {
     /// What was asked, and by which client.
     pub(crate) request: &'a LoggedRequest,
     /// The route's name, `-` where there is none.
@@ -99,7 +99,7 @@ pub(crate) struct Tunnel<'a> {
 
 /// A realtime connection that is over; its handshake left a line before.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Session<'a> {
+pub(crate) struct SessionLine<'a> {
     /// The connection's own id, as in `welcome` and the admin API.
     pub(crate) id: &'a str,
     /// What the handshake's `X-Request-Id` said.
@@ -138,7 +138,7 @@ impl AccessLog {
     }
 
     /// A request is over: its access line, unless `log.access` is off.
-    pub(crate) fn request_finished(&self, finished: &Request<'_>) {
+    pub(crate) fn request_finished(&self, finished: &RequestLine<'_>) {
         if !self.wants_access() {
             return;
         }
@@ -185,7 +185,7 @@ impl AccessLog {
     }
 
     /// A session is over: its access line.
-    pub(crate) fn session_finished(&self, session: &Session<'_>) {
+    pub(crate) fn session_finished(&self, session: &SessionLine<'_>) {
         if !self.wants_access() {
             return;
         }

@@ -30,7 +30,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing::Level;
 
 pub(crate) use access_log::{
-    AccessLog, Ending, LoggedRequest, Request, Session, Times, Tunnel, shorten,
+    AccessLog, Ending, LoggedRequest, RequestLine, SessionLine, Times, Tunnel, shorten,
 };
 pub(crate) use downstream::DownstreamTelemetry;
 pub(crate) use edge::EdgeTelemetry;

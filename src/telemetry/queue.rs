@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_costs_lines_and_nobody_waits() {
+    fn a_reader_that_does_not_read_loses_lines_without_delay() {
         let world = world();
         let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
         // The first may be in the thread's hands already, so twice the bound never fits.

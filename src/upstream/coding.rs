@@ -150,7 +150,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
     use crate::http::body::full;
 
     const TEXT: &[u8] = br#"{"greeting": "hello, hello, hello"}"#;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn broke(detail: String) -> Error {
-        Error::upstream(Kind::Broken, detail)
+        Error::upstream(ErrorKind::Broken, detail)
     }
 
     async fn read(answer: Response<Body>) -> Result<Bytes, Error> {
@@ -262,13 +262,13 @@ mod tests {
             ("br", br[..br.len() - 1].to_vec()),
         ] {
             let error = read(answer(&[coding], body)).await.unwrap_err();
-            assert_eq!(error.kind, Kind::Broken, "{coding}");
+            assert_eq!(error.kind, ErrorKind::Broken, "{coding}");
         }
     }
 
     #[tokio::test]
     async fn an_error_of_the_connection_stays_what_it_is() {
-        let gone = Error::upstream(Kind::Gone, "the backend went away");
+        let gone = Error::upstream(ErrorKind::Gone, "the backend went away");
         let pieces = [
             Ok(Frame::data(Bytes::from_static(&[0x1f]))),
             Err(gone.clone()),

@@ -14,7 +14,7 @@ use super::pool::connect::Settings;
 use super::pool::replayable_body::ReplayableBody;
 use super::{Upstreams, address, coding};
 use crate::config::Authority;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::body::empty;
 use crate::telemetry::Telemetry;
 
@@ -86,7 +86,7 @@ impl Outside {
             .map_err(|error| error.detail.into_owned())?;
         let answer = self.pool.request(&self.server, request, &lent, None).await;
         let answer = answer.map_err(|error| error.detail.into_owned())?;
-        let broken = |detail| Error::upstream(Kind::Broken, detail);
+        let broken = |detail| Error::upstream(ErrorKind::Broken, detail);
         let answer = answer.map(|body| {
             let body = body.map_err(move |error| broken(error.to_string()));
             body.boxed_unsync()

@@ -20,9 +20,9 @@ use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 
 use crate::config::{self, Config};
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, ErrorKind, Side};
 use crate::http::body::Body;
-use crate::http::cdn_loop::Tag;
+use crate::http::cdn_loop::LoopTag;
 use crate::http::header_case::Spelling;
 use crate::telemetry::{Span, Telemetry};
 pub use dns::resolver::Resolver;
@@ -49,7 +49,7 @@ pub struct Upstreams {
     fleets: Arc<RwLock<HashMap<String, ClusterEntry>>>,
     resolver: Resolver,
     telemetry: Arc<Telemetry>,
-    tag: Tag,
+    tag: LoopTag,
     /// Fields of an answer, at most.
     response_headers: Arc<AtomicUsize>,
     /// How the file spells names.
@@ -86,7 +86,7 @@ impl Upstreams {
             fleets: Arc::default(),
             resolver,
             telemetry,
-            tag: Tag::of(&fastrand::u128(..).to_be_bytes()),
+            tag: LoopTag::of(&fastrand::u128(..).to_be_bytes()),
             response_headers: Arc::new(config::RESPONSE_HEADERS.into()),
             spelling: Arc::default(),
         }
@@ -95,12 +95,12 @@ impl Upstreams {
     /// The same, tagging requests by this secret.
     #[must_use]
     pub(crate) fn tagged_by(self, secret: &[u8]) -> Self {
-        let tag = Tag::of(secret);
+        let tag = LoopTag::of(secret);
         Upstreams { tag, ..self }
     }
 
     /// What requests from here are known by.
-    pub(crate) fn tag(&self) -> &Tag {
+    pub(crate) fn tag(&self) -> &LoopTag {
         &self.tag
     }
 
@@ -173,7 +173,7 @@ impl Upstreams {
                         .upstreams
                         .upstream_failed(&upstream.name, &error);
                 }
-                if error.kind == Kind::Broken && error.side == Side::Upstream {
+                if error.kind == ErrorKind::Broken && error.side == Side::Upstream {
                     self.telemetry
                         .upstreams
                         .answer_refused(&upstream.name, &error.detail);
@@ -193,7 +193,7 @@ impl Upstreams {
         }
         let (telemetry, name) = (self.telemetry.clone(), upstream.name.clone());
         let broke = move |detail| {
-            let error = Error::upstream(Kind::Broken, detail);
+            let error = Error::upstream(ErrorKind::Broken, detail);
             telemetry.upstreams.upstream_failed(&name, &error);
             telemetry.upstreams.answer_refused(&name, &error.detail);
             error
@@ -306,8 +306,8 @@ impl Upstreams {
             }
             drop(lease);
             let again = match error.kind {
-                Kind::Connect | Kind::Busy => true,
-                Kind::Broken => was_stale && repeatable && trip.may_repeat(),
+                ErrorKind::Connect | ErrorKind::Busy => true,
+                ErrorKind::Broken => was_stale && repeatable && trip.may_repeat(),
                 _ => false,
             };
             let next = match again {
@@ -317,7 +317,7 @@ impl Upstreams {
             let Some(next) = next else {
                 return Err(match error.kind {
                     // Nothing was sent, and there is no server left to send it to.
-                    Kind::Connect if fleet.is_down() => Error {
+                    ErrorKind::Connect if fleet.is_down() => Error {
                         detail: error.detail,
                         ..Error::none_healthy(fleet.retry_after())
                     },

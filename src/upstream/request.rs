@@ -6,7 +6,7 @@ use hyper::{Method, Request};
 
 use super::pool::replayable_body::ReplayableBody;
 use crate::config;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::header_case::Spelling;
 
 pub(super) fn is_safe(method: &Method) -> bool {
@@ -28,7 +28,7 @@ pub(super) fn address(
     }
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(server.host_header())
-            .map_err(|_| Error::upstream(Kind::Other, "no usable address"))?;
+            .map_err(|_| Error::upstream(ErrorKind::Other, "no usable address"))?;
         request.headers_mut().insert(HOST, host);
     }
     frame(&mut request);

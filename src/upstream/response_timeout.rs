@@ -10,7 +10,7 @@ use super::Purpose;
 use super::pool::replayable_body::ReplayableBody;
 use super::pool::response_body::ResponseBody;
 use crate::config;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// The answer's head, unless nothing moves for `patience`.
 pub(super) async fn in_time(
@@ -25,7 +25,7 @@ pub(super) async fn in_time(
         biased;
         answer = sending => answer,
         () = out_of_patience(lent, patience) => Err(Error::upstream(
-            Kind::Timeout,
+            ErrorKind::Timeout,
             format!("no answer within {}", humantime::format_duration(patience)),
         )),
     }

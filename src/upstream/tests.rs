@@ -110,16 +110,16 @@ async fn a_server_out_of_reach_is_passed_over_with_the_body_intact() {
 }
 
 #[tokio::test]
-async fn nobody_to_connect_to_is_a_connect_error() {
+async fn no_server_to_connect_to_is_a_connect_error() {
     let error = send(&[&closed_port().await], get()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Connect);
+    assert_eq!(error.kind, ErrorKind::Connect);
 }
 
 #[tokio::test]
 async fn silence_is_a_timeout_but_not_for_streams() {
     let (address, _) = backend(&[]).await;
     let error = send(&[&address], get()).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Timeout);
+    assert_eq!(error.kind, ErrorKind::Timeout);
 
     let mut headers = HeaderMap::new();
     let app = upstream(&[]);
@@ -138,7 +138,7 @@ async fn malformed_answer_is_an_error_and_is_not_retried() {
     for answer in ["nonsense\r\n\r\n", ""] {
         let (address, seen) = backend(Box::leak(Box::new([answer, answer, answer]))).await;
         let error = send(&[&address], get()).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Broken);
+        assert_eq!(error.kind, ErrorKind::Broken);
         assert_eq!(seen.load(Ordering::SeqCst), 1, "{answer:?}");
     }
 }
@@ -183,7 +183,10 @@ async fn safe_request_on_a_closed_kept_connection_is_retried_once() {
         assert_eq!(send(get()).await.unwrap().status(), 200, "{n}");
     }
     let post = Request::post("/").header(HOST, "h").body(full("x"));
-    assert_eq!(send(post.unwrap()).await.unwrap_err().kind, Kind::Broken);
+    assert_eq!(
+        send(post.unwrap()).await.unwrap_err().kind,
+        ErrorKind::Broken
+    );
     // The server did not fail: no side can see such an end coming.
     assert!(upstreams.report(&app).await[0].is_healthy);
     let line = r#"upstream_retries_total{reason="broken",upstream="app"} 19"#;
@@ -202,7 +205,7 @@ async fn repetitions_stay_within_their_budget() {
         match answer.await {
             Ok(_) => good += 1,
             Err(error) => {
-                assert_eq!(error.kind, Kind::Broken);
+                assert_eq!(error.kind, ErrorKind::Broken);
                 bad += 1;
             }
         }
@@ -227,7 +230,7 @@ async fn a_body_that_stops_early_is_broken_and_never_just_short() {
         let error = answer.into_body().collect().await.unwrap_err();
         assert_eq!(
             (error.side, error.kind),
-            (crate::error::Side::Upstream, Kind::Broken)
+            (crate::error::Side::Upstream, ErrorKind::Broken)
         );
     }
 }

@@ -12,6 +12,7 @@ pub struct Said {
     pub mentions: Vec<Mention>,
     pub structs: Vec<Struct>,
     pub impls: Vec<Mention>,
+    pub types: Vec<Type>,
 }
 
 /// One name of a `use`; a glob has the name `*`.
@@ -34,10 +35,17 @@ pub struct Struct {
     pub line: usize,
 }
 
+/// A type that other modules may name.
+pub struct Type {
+    pub name: String,
+    pub line: usize,
+}
+
 impl Said {
     /// Takes in one item that is no module.
     pub fn add(&mut self, item: &syn::Item) {
         self.defined.extend(defined(item));
+        self.types.extend(named_type(item));
         self.visit_item(item);
     }
 
@@ -177,6 +185,22 @@ fn defined(item: &syn::Item) -> Option<String> {
         _ => return None,
     };
     Some(name.to_string())
+}
+
+fn named_type(item: &syn::Item) -> Option<Type> {
+    let (visibility, name) = match item {
+        syn::Item::Enum(item) => (&item.vis, &item.ident),
+        syn::Item::Struct(item) => (&item.vis, &item.ident),
+        syn::Item::Trait(item) => (&item.vis, &item.ident),
+        syn::Item::Type(item) => (&item.vis, &item.ident),
+        syn::Item::Union(item) => (&item.vis, &item.ident),
+        _ => return None,
+    };
+    let is_private = matches!(visibility, syn::Visibility::Inherited);
+    (!is_private).then(|| Type {
+        name: name.to_string(),
+        line: name.span().start().line,
+    })
 }
 
 /// The same tokens without what stands behind `#[cfg(test)]`.

@@ -1,4 +1,4 @@
-//! How large the parts are: fields of a struct, files with `impl` blocks of one type.
+//! How large the parts are: fields of a struct, files with `impl` blocks of one type, types of one name.
 
 use super::tree::Tree;
 use std::collections::BTreeMap;
@@ -30,4 +30,16 @@ pub fn impls(tree: &Tree) -> Vec<(Subject, BTreeMap<usize, usize>)> {
         }
     }
     files.into_iter().collect()
+}
+
+/// Every name of a type that other modules may use, with the files and lines that define such a type.
+pub fn type_names(tree: &Tree) -> BTreeMap<String, Vec<(usize, usize)>> {
+    let mut names: BTreeMap<String, Vec<(usize, usize)>> = BTreeMap::new();
+    for module in &tree.modules {
+        for defined in &module.said.types {
+            let places = names.entry(defined.name.clone()).or_default();
+            places.push((module.file, defined.line));
+        }
+    }
+    names
 }

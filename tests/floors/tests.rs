@@ -188,3 +188,19 @@ fn fields_and_files_with_impls_are_counted() {
     let lines = [(1, 2), (2, 2), (3, 1)].into();
     assert_eq!(shapes::impls(&tree), [((1, "A".to_owned()), lines)]);
 }
+
+#[test]
+fn types_that_others_may_name_are_found_by_name() {
+    let (tree, _) = read(&[
+        ("lib.rs", "mod a;\nmod b;"),
+        (
+            "a.rs",
+            "pub(crate) struct A;\nstruct B;\n#[cfg(test)]\npub(crate) struct C;",
+        ),
+        ("b.rs", "\npub(super) enum A {}\npub(crate) type C = u8;"),
+    ]);
+    let names = shapes::type_names(&tree);
+    assert_eq!(names["A"], [(1, 1), (2, 2)]);
+    assert_eq!(names["C"], [(2, 3)]);
+    assert!(!names.contains_key("B"));
+}

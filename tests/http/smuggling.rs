@@ -439,7 +439,7 @@ async fn one_client_never_sees_the_answer_to_anothers_leftovers() {
 }
 
 #[tokio::test]
-async fn what_a_backend_sends_beyond_its_answer_is_nobodys() {
+async fn what_a_backend_sends_beyond_its_answer_is_dropped() {
     let backend = Backend::start(|_, mut peer| async move {
         let long = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         peer.try_send(format!(

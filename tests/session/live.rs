@@ -494,7 +494,7 @@ async fn a_page_of_sessions_goes_on_where_one_has_left() {
 }
 
 #[tokio::test]
-async fn a_rollout_counts_the_sessions_of_the_multiplexed_road() {
+async fn a_rollout_counts_multiplexed_sessions() {
     let live = Live::start("percent = 100").await;
     let sessions = async || {
         let rollouts = get(live.admin(), "/v1/rollouts").await.json;

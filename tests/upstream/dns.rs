@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossfade::config::{self, Upstream};
-use crossfade::error::{Kind, Obstacle};
+use crossfade::error::{ErrorKind, Obstacle};
 use crossfade::http::body::empty;
 use crossfade::telemetry::Telemetry;
 use crossfade::upstream::{Purpose, Resolver, Upstreams};
@@ -198,7 +198,7 @@ async fn unknown_name_is_an_error_of_its_own_until_it_resolves() {
     let error = answer.await.unwrap_err();
     assert_eq!(
         (error.kind, error.obstacle),
-        (Kind::Connect, Some(Obstacle::NoAddress))
+        (ErrorKind::Connect, Some(Obstacle::NoAddress))
     );
     names.say("late.test", Some(Ipv4Addr::LOCALHOST));
     assert_eq!(ask(&upstreams, &app).await, "one");

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::config::{Problem, Value};
+use crate::config::{ConfigValue, Problem};
 
 /// A question or an order, with the place for its answer.
 pub(crate) enum Ask {
@@ -38,7 +38,7 @@ pub(crate) struct Snapshot {
     /// The file's text, secrets as `***`.
     pub(crate) toml: String,
     /// Every key.
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Vec<ConfigValue>,
 }
 
 /// A reload that went through.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::admin::endpoint::{Call, Parameter};
 use crate::admin::response::Fault;
 use crate::admin::typed::Json;
-use crate::proxy::explain::{Explanation, Question, World, explain};
+use crate::proxy::explain::{ExplainRequest, Explanation, World, explain};
 
 /// What the query may hold.
 pub(crate) fn parameters() -> Vec<Parameter> {
@@ -72,7 +72,7 @@ pub(crate) async fn answer(call: Call) -> Result<Json<Explanation>, Fault> {
         Some("true") => true,
         Some(_) => return Err(Fault::unprocessable("`websocket` is true or false")),
     };
-    let question = Question {
+    let question = ExplainRequest {
         method: method.map_err(|_| Fault::unprocessable("`method` is no HTTP method"))?,
         path: path.to_owned(),
         user: asked.one("user")?.map(str::to_owned),

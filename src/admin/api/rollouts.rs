@@ -12,8 +12,8 @@ use crate::admin::response::Fault;
 use crate::admin::schema::at_least_one;
 use crate::admin::typed::{Json, Nothing, Tagged};
 use crate::config::By;
-use crate::rollout::controller::{Refused, Status};
-use crate::rollout::record::{Action, Change, Source};
+use crate::rollout::controller::{ChangeRefused, ControlledRollout};
+use crate::rollout::record::{Action, ChangeSource, RolloutChange};
 use crate::rollout::{Percent, StageState, thousandths};
 use crate::session::listing::SessionInfo;
 use crate::storage::rfc3339;
@@ -32,7 +32,7 @@ pub(crate) struct RolloutStatus {
     state: StageState,
     /// What set the values in force. `schedule` and `guard` are words of later versions.
     #[schemars(with = "&str", extend("enum" = ["config", "admin", "schedule", "guard"]))]
-    source: Source,
+    source: ChangeSource,
     /// What is put into buckets.
     by: By,
     /// Mixed into the bucket.
@@ -71,7 +71,7 @@ struct RolloutEntry {
     #[schemars(extend("format" = "date-time"))]
     at: String,
     /// What made the change.
-    by: Source,
+    by: ChangeSource,
     /// What was done.
     action: Action,
     /// For `set` the percentage set before, else the one in force before.
@@ -133,7 +133,7 @@ pub(crate) async fn adjust(
         })
     });
     let percent = percent.transpose()?;
-    change(&call, Change::Adjust { percent, paused }).await
+    change(&call, RolloutChange::Adjust { percent, paused }).await
 }
 
 /// No client gets WebSocket until an operator resumes.
@@ -145,7 +145,7 @@ pub(crate) async fn kill(
     const LONGEST: usize = 500;
     let reason = killing.and_then(|Json(killing)| killing.reason);
     let reason = reason.unwrap_or_default().chars().take(LONGEST).collect();
-    change(&call, Change::Kill { reason }).await
+    change(&call, RolloutChange::Kill { reason }).await
 }
 
 /// Back to the percentage set last.
@@ -153,7 +153,7 @@ pub(crate) async fn resume(
     call: Call,
     _: Option<Json<Nothing>>,
 ) -> Result<Tagged<RolloutStatus>, Fault> {
-    change(&call, Change::Resume).await
+    change(&call, RolloutChange::Resume).await
 }
 
 /// What happened to it, oldest first.
@@ -173,19 +173,19 @@ pub(crate) async fn history(call: Call) -> Result<Json<RolloutHistory>, Fault> {
     Ok(Json(RolloutHistory { entries }))
 }
 
-async fn change(call: &Call, change: Change) -> Result<Tagged<RolloutStatus>, Fault> {
+async fn change(call: &Call, change: RolloutChange) -> Result<Tagged<RolloutStatus>, Fault> {
     let Call { admin, name, asked } = call;
     let seen = asked.if_match()?;
     match admin.controller.change(name, seen, change).await {
         Ok(status) => Ok(tell(status, admin).await),
-        Err(Refused::Unknown) => Err(unknown(name, admin)),
-        Err(Refused::Stale(generation)) => Err(Fault::stale(generation)),
-        Err(Refused::GivenAway) => Err(Fault::new(
+        Err(ChangeRefused::Unknown) => Err(unknown(name, admin)),
+        Err(ChangeRefused::Stale(generation)) => Err(Fault::stale(generation)),
+        Err(ChangeRefused::GivenAway) => Err(Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "draining",
             "a new process takes over at this moment; ask again",
         )),
-        Err(Refused::FileKills) => Err(Fault::new(
+        Err(ChangeRefused::FileKills) => Err(Fault::new(
             StatusCode::CONFLICT,
             "killed_by_file",
             format!("the file says kill = true: take `rollout.{name}.kill` back there first"),
@@ -205,7 +205,7 @@ fn unknown(name: &str, admin: &Admin) -> Fault {
     })
 }
 
-async fn tell(status: Status, admin: &Admin) -> Tagged<RolloutStatus> {
+async fn tell(status: ControlledRollout, admin: &Admin) -> Tagged<RolloutStatus> {
     let sessions = admin.shared.sessions.list().await;
     Tagged {
         generation: status.record.generation,
@@ -213,8 +213,8 @@ async fn tell(status: Status, admin: &Admin) -> Tagged<RolloutStatus> {
     }
 }
 
-fn show(status: Status, admin: &Admin, sessions: &[SessionInfo]) -> RolloutStatus {
-    let Status {
+fn show(status: ControlledRollout, admin: &Admin, sessions: &[SessionInfo]) -> RolloutStatus {
+    let ControlledRollout {
         plan,
         record,
         durable,

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::admin::endpoint::{Call, Parameter};
 use crate::admin::response::Fault;
 use crate::admin::typed::Json;
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 use crate::session::listing::{SessionInfo, SubscriptionInfo};
 use crate::storage::rfc3339;
 
@@ -42,7 +42,7 @@ struct SessionView {
     /// How it is connected.
     transport: &'static str,
     /// Where its rollout has it.
-    cohort: Transport,
+    cohort: TransportKind,
     /// Since when it is connected.
     #[schemars(extend("format" = "date-time"))]
     connected_at: String,

@@ -80,7 +80,7 @@ pub(crate) const REFUSALS: &[Refusal] = &[
 /// An order to upgrade, as it is sent.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wish {
+pub(crate) struct UpgradeWish {
     /// The process to replace, as GET tells it: of two simultaneous orders one upgrades, and a stray request none.
     #[schemars(range(min = 1))]
     pid: u32,
@@ -111,8 +111,11 @@ pub(crate) async fn show(call: Call) -> Result<Json<Upgradable>, Fault> {
 }
 
 /// Starts the new process and answers once it serves, or does not.
-pub(crate) async fn upgrade(call: Call, Json(wish): Json<Wish>) -> Result<Json<Upgraded>, Fault> {
-    let Wish { pid, binary } = wish;
+pub(crate) async fn upgrade(
+    call: Call,
+    Json(wish): Json<UpgradeWish>,
+) -> Result<Json<Upgraded>, Fault> {
+    let UpgradeWish { pid, binary } = wish;
     if pid != std::process::id() {
         return Err(refused(
             "another process serves here: ask GET /v1/upgrade for its pid",

@@ -19,7 +19,7 @@ const LENGTH: usize = 20;
 
 /// What was accepted, oldest first.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct AcceptedConfigs {
     kept: VecDeque<Kept>,
     path: Option<PathBuf>,
 }
@@ -47,12 +47,12 @@ enum Word {
     Unknown(String),
 }
 
-impl History {
+impl AcceptedConfigs {
     /// What `state_dir` remembers; nothing where it remembers nothing that makes sense.
     pub(crate) fn new(state_dir: Option<&Path>, telemetry: &Telemetry) -> Self {
         let path = state_dir.map(|dir| dir.join(FILE));
         let kept = path.as_deref().map(|path| read(path, telemetry));
-        History {
+        AcceptedConfigs {
             kept: kept.unwrap_or_default(),
             path,
         }
@@ -157,18 +157,18 @@ fn is_sound(kept: &VecDeque<Kept>) -> bool {
 mod tests {
     use super::*;
 
-    fn accept(history: &mut History, trigger: Trigger, text: &str) {
+    fn accept(history: &mut AcceptedConfigs, trigger: Trigger, text: &str) {
         history.accept(1, trigger, "hash", text);
     }
 
-    fn undo(history: &mut History) -> Option<String> {
+    fn undo(history: &mut AcceptedConfigs) -> Option<String> {
         let text = history.text_before()?;
         accept(history, Trigger::Undo, &text);
         Some(text)
     }
 
-    fn history(texts: &[&str]) -> History {
-        let mut history = History::new(None, &Telemetry::default());
+    fn history(texts: &[&str]) -> AcceptedConfigs {
+        let mut history = AcceptedConfigs::new(None, &Telemetry::default());
         for text in texts {
             accept(&mut history, Trigger::File, text);
         }
@@ -208,12 +208,12 @@ mod tests {
     async fn history_outlives_the_process_and_skips_a_damaged_file() {
         let folder = tempfile::tempdir().unwrap();
         let telemetry = Telemetry::default();
-        let mut first = History::new(Some(folder.path()), &telemetry);
+        let mut first = AcceptedConfigs::new(Some(folder.path()), &telemetry);
         accept(&mut first, Trigger::Start, "a");
         accept(&mut first, Trigger::File, "b");
         first.save().await.unwrap();
 
-        let second = History::new(Some(folder.path()), &telemetry);
+        let second = AcceptedConfigs::new(Some(folder.path()), &telemetry);
         assert_eq!(second.entries(), first.entries());
         assert_eq!(second.text_before().as_deref(), Some("a"));
 
@@ -221,7 +221,7 @@ mod tests {
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\"file\"", "\"schedule\"")).unwrap();
-        let mut newer = History::new(Some(folder.path()), &telemetry);
+        let mut newer = AcceptedConfigs::new(Some(folder.path()), &telemetry);
         assert_eq!(newer.entries().len(), 1);
         assert_eq!(newer.text_before().as_deref(), Some("a"));
         accept(&mut newer, Trigger::Api, "c");
@@ -230,7 +230,7 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("schedule"));
 
         std::fs::write(folder.path().join(FILE), "[{").unwrap();
-        let third = History::new(Some(folder.path()), &telemetry);
+        let third = AcceptedConfigs::new(Some(folder.path()), &telemetry);
         assert!(third.entries().is_empty());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -17,8 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::admin::{Applied, Ask, Declined, Routes, Scrape, Snapshot, Trigger};
 use crate::config::{Config, Problem, Route, Severity};
-use crate::hub::Limits;
-use crate::rollout::controller::{self, Controller};
+use crate::hub::HubLimits;
+use crate::rollout::controller::Controller;
+use crate::rollout::plan;
 use crate::router::{InForce, RouteTable};
 use crate::session::Services;
 use crate::storage::{rfc3339, unix_seconds};
@@ -26,7 +27,7 @@ pub(crate) use file::{Read, read, read_noting};
 use file::{judge, replace, sockets, whole_file};
 use file_watch::print;
 pub(crate) use file_watch::{FileStamps, Watch};
-pub(crate) use history::History;
+pub(crate) use history::AcceptedConfigs;
 
 /// The owner of the configuration in force.
 pub(crate) struct Reloader {
@@ -37,7 +38,7 @@ pub(crate) struct Reloader {
     /// When, Unix seconds.
     pub(crate) accepted_at: u64,
     /// What was accepted before.
-    pub(crate) history: History,
+    pub(crate) history: AcceptedConfigs,
     /// Looks at the files.
     pub(crate) watch: Watch,
     /// The metrics' own address, where there is one.
@@ -321,7 +322,7 @@ impl Reloader {
         shared.authenticator.adopt(&config);
         shared.limiters.adopt(&config.rate_limits);
         // A new rollout's stage has to be there before the first request asks for it.
-        self.controller.adopt(&controller::plans(&config));
+        self.controller.adopt(&plan::plans(&config));
         let before = shared.in_force.swap(in_force);
         if before.config.tracing != config.tracing {
             shared.upstreams.trace(&config.tracing, &shared.telemetry);
@@ -329,7 +330,7 @@ impl Reloader {
         let log = &config.log;
         shared.telemetry.set_log(log.level, log.json, log.access);
         shared.hub.reconcile(&config.routes);
-        let limits = Limits::of(&config.server.limits);
+        let limits = HubLimits::of(&config.server.limits);
         shared.hub.set_limits(limits);
         shared.upstreams.adopt(&config);
         shared.sessions.recheck();

@@ -17,8 +17,8 @@ use super::message::{Down, PROTOCOL, Up, WINDOWS};
 use crate::app::listeners::Endowment;
 use crate::app::parent::Parent;
 use crate::app::process::{Built, Handle};
-use crate::hub::Request;
-use crate::hub::replication::{Follower, Message};
+use crate::hub::FollowerRequest;
+use crate::hub::replication::{Follower, ReplicationMessage};
 use crate::server::listener::Given;
 use crate::session::Services;
 
@@ -167,7 +167,7 @@ struct TopicImport {
     followers: HashMap<u64, Follower>,
     /// How many there have been.
     taken: usize,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<FollowerRequest>,
 }
 
 impl TopicImport {
@@ -195,8 +195,8 @@ impl TopicImport {
         }
     }
 
-    fn hear(&mut self, topic: u64, message: Message) {
-        if let Message::Begin(record) = &message {
+    fn hear(&mut self, topic: u64, message: ReplicationMessage) {
+        if let ReplicationMessage::Begin(record) = &message {
             let in_force = self.shared.in_force.load();
             let mut routes = in_force.config.routes.iter();
             let find = |name: &str| routes.find(|route| *route.name == *name).cloned();
@@ -207,7 +207,10 @@ impl TopicImport {
             }
             return;
         }
-        let is_last = matches!(message, Message::Released | Message::End(_));
+        let is_last = matches!(
+            message,
+            ReplicationMessage::Released | ReplicationMessage::End(_)
+        );
         if let Some(follower) = self.followers.get(&topic) {
             follower.apply(message);
         }
@@ -217,15 +220,19 @@ impl TopicImport {
     }
 
     /// Listens and asks in a task of its own, until the old process has nothing more to say.
-    fn go_on(mut self, mut writer: OwnedWriteHalf, mut asked: mpsc::Receiver<Request>) -> Parent {
+    fn go_on(
+        mut self,
+        mut writer: OwnedWriteHalf,
+        mut asked: mpsc::Receiver<FollowerRequest>,
+    ) -> Parent {
         let (gone, is_gone) = watch::channel(false);
         let (hurry, mut hurried) = mpsc::channel(1);
         let asking = tokio::spawn(async move {
             loop {
                 let word = tokio::select! {
                     Some(request) = asked.recv() => match request {
-                        Request::Release(topic) => Up::Taken { topic },
-                        Request::Refresh(topic) => Up::Refresh { topic },
+                        FollowerRequest::Release(topic) => Up::Taken { topic },
+                        FollowerRequest::Refresh(topic) => Up::Refresh { topic },
                     },
                     Some(()) = hurried.recv() => Up::Hurry,
                     else => return,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub::replication::Message;
+use crate::hub::replication::ReplicationMessage;
 
 /// The layout of listeners and of the order of messages.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -68,7 +68,7 @@ pub(crate) enum Down {
         /// The topic's number on this way.
         topic: u64,
         /// What is new.
-        news: Message,
+        news: ReplicationMessage,
     },
     /// All topics that existed at the start have been sent.
     Told,

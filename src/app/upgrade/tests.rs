@@ -15,9 +15,9 @@ use super::incoming::Predecessor;
 use super::message::{Down, ListenerInfo, PROTOCOL, Up, WINDOWS};
 use super::outgoing::{self, ParentState};
 use crate::app::{self, Built, Endowment};
-use crate::hub::replication::Message;
+use crate::hub::replication::ReplicationMessage;
 use crate::hub::{Credentials, Joined, Scope, Start, Target};
-use crate::rollout::record::Change;
+use crate::rollout::record::RolloutChange;
 use crate::telemetry::Telemetry;
 
 /// Longer than anything here takes.
@@ -89,7 +89,7 @@ enum Stage {
 }
 
 /// Plays the new process up to some stage; the news that it heard.
-async fn play(mut link: UnixStream, until: Stage, windows: u32) -> Vec<Message> {
+async fn play(mut link: UnixStream, until: Stage, windows: u32) -> Vec<ReplicationMessage> {
     let mut heard = Vec::new();
     if until == Stage::Silent {
         return heard;
@@ -143,7 +143,7 @@ async fn an_old_process_serves_on_wherever_the_new_one_ends() {
         let (met, _) = tokio::join!(outgoing::meet(here, &estate), play(there, stage, WINDOWS));
         assert!(met.is_err(), "{stage:?}");
         estate.forget();
-        let change = Change::Kill {
+        let change = RolloutChange::Kill {
             reason: String::new(),
         };
         let killed = built.controller.change("web", None, change).await;
@@ -183,7 +183,7 @@ async fn only_topics_that_another_process_may_have_are_told_of() {
         );
         let exist = heard
             .iter()
-            .filter(|news| matches!(news, Message::Begin(_)));
+            .filter(|news| matches!(news, ReplicationMessage::Begin(_)));
         assert_eq!(exist.count(), count);
         estate.forget();
     }

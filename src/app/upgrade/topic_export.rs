@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::channel::frame;
 use super::message::{Down, Up};
-use crate::hub::replication::{Export, Message, Refresher};
+use crate::hub::replication::{Export, Refresher, ReplicationMessage};
 
 /// Frames that may wait for the other process; each holds one topic's message.
 const FRAMES: usize = 16;
@@ -173,7 +173,7 @@ impl Exporting {
                     continue;
                 }
                 if !std::mem::replace(&mut overlaps, true) {
-                    self.tell(Message::Overlap).await?;
+                    self.tell(ReplicationMessage::Overlap).await?;
                 }
             }
             let taken = self.taken.clone();
@@ -207,7 +207,7 @@ impl Exporting {
         Ok(true)
     }
 
-    async fn tell(&self, news: Message) -> io::Result<()> {
+    async fn tell(&self, news: ReplicationMessage) -> io::Result<()> {
         let topic = self.topic;
         let frame = frame(&Down::Topic { topic, news })?;
         let said = self.say.send(frame).await;

@@ -11,7 +11,7 @@ use hyper::http::response::Parts;
 use tokio::time::timeout;
 
 use crate::config::{Authority, Upstream};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::body::Body;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Purpose, Upstreams};
@@ -119,12 +119,12 @@ impl Fetcher {
             let body = Limited::new(body, BODY).collect().await;
             let body = body.map_err(|_| {
                 let detail = "its answer is longer than 64 KiB, or broke off";
-                Error::upstream(Kind::Broken, detail)
+                Error::upstream(ErrorKind::Broken, detail)
             })?;
             Ok((head, body.to_bytes()))
         };
         let fetched = timeout(PATIENCE, fetching).await;
-        fetched.unwrap_or_else(|_| Err(Error::upstream(Kind::Timeout, "no answer within 5 s")))
+        fetched.unwrap_or_else(|_| Err(Error::upstream(ErrorKind::Timeout, "no answer within 5 s")))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use hyper::http::response::Parts;
 
 use super::fetch::clock_ahead;
-use crate::config::{Problem, Severity, Value};
+use crate::config::{ConfigValue, Problem, Severity};
 
 /// Seconds that clocks may differ before it is reported, and before tokens suffer from it.
 const DRIFT: u64 = 5;
@@ -18,7 +18,7 @@ pub(crate) struct Finding {
     severity: Severity,
     key: String,
     what: String,
-    mend: Cow<'static, str>,
+    fix: Cow<'static, str>,
 }
 
 /// All that one try has found.
@@ -32,7 +32,7 @@ impl Finding {
     }
 
     /// As a problem of the file.
-    pub(crate) fn at(self, values: &[Value], file: &Path) -> Problem {
+    pub(crate) fn at(self, values: &[ConfigValue], file: &Path) -> Problem {
         let (line, column) = place(values, &self.key);
         Problem {
             severity: self.severity,
@@ -41,26 +41,26 @@ impl Finding {
             column,
             key: self.key,
             message: self.what,
-            hint: self.mend.into_owned(),
+            hint: self.fix.into_owned(),
         }
     }
 }
 
 /// What cannot stay so.
-pub(crate) fn error(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
+pub(crate) fn error(key: String, what: String, fix: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Error,
         key,
         what,
-        mend: mend.into(),
+        fix: fix.into(),
     }
 }
 
 /// What is well to know.
-pub(crate) fn warning(key: String, what: String, mend: impl Into<Cow<'static, str>>) -> Finding {
+pub(crate) fn warning(key: String, what: String, fix: impl Into<Cow<'static, str>>) -> Finding {
     Finding {
         severity: Severity::Warning,
-        ..error(key, what, mend)
+        ..error(key, what, fix)
     }
 }
 
@@ -72,25 +72,25 @@ pub(crate) fn clock(key: &str, whose: &str, head: &Parts) -> Findings {
     let direction = if ahead > 0 { "ahead" } else { "behind" };
     let by = ahead.unsigned_abs();
     let differ = format!("the clock of {whose} is {by} s {direction} of this machine's");
-    let mend = "set both by NTP";
+    let fix = "set both by NTP";
     match by {
         0..=DRIFT => Vec::new(),
         _ if by > WRONG => {
             let what = format!("{differ}: one of them is wrong, and tokens will be refused");
-            vec![error(key.to_owned(), what, mend)]
+            vec![error(key.to_owned(), what, fix)]
         }
-        _ => vec![warning(key.to_owned(), differ, mend)],
+        _ => vec![warning(key.to_owned(), differ, fix)],
     }
 }
 
 /// Where a key stands; where it does not stand in the file, its table.
-fn place(values: &[Value], key: &str) -> (usize, usize) {
-    let position = |value: &Value| {
+fn place(values: &[ConfigValue], key: &str) -> (usize, usize) {
+    let position = |value: &ConfigValue| {
         let (line, column) = value.source.strip_prefix("file:")?.split_once(':')?;
         Some((line.parse().ok()?, column.parse().ok()?))
     };
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
-    let is_in = |value: &&Value| {
+    let is_in = |value: &&ConfigValue| {
         let rest = value.key.strip_prefix(table);
         rest.is_some_and(|rest| rest.starts_with('.'))
     };

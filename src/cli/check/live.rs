@@ -11,8 +11,8 @@ use futures_util::{StreamExt, stream};
 use hyper::header::{ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Uri};
 
-use super::super::client::{Client, admin_of};
-use super::super::outcome::Remote;
+use super::super::client::{ApiClient, admin_of};
+use super::super::outcome::AdminOptions;
 use super::fetch::{Fetcher, alone};
 use super::finding::{Finding, Findings, clock, error, warning};
 use super::sources;
@@ -87,15 +87,15 @@ async fn reach(fetcher: &Fetcher, upstream: &Upstream, server: &Authority) -> Fi
         let status = head.status.as_u16();
         let key = format!("upstream.{}.health.path", upstream.name);
         let what = format!("{url} answers {status} there: it would get no requests");
-        let mend = "name a path that a server which is well answers with 2xx";
-        findings.push(error(key, what, mend));
+        let fix = "name a path that a server which is well answers with 2xx";
+        findings.push(error(key, what, fix));
     }
     findings
 }
 
 fn way_out(obstacle: Option<Obstacle>) -> &'static str {
     match obstacle {
-        None => "start it, or mend its address",
+        None => "start it, or fix its address",
         Some(Obstacle::NoAddress) => "write a name that name servers or the hosts file know",
         Some(Obstacle::Expired) => "renew the server's certificate",
         Some(Obstacle::NotYetValid) => "set the clock of this machine, or wait",
@@ -118,7 +118,7 @@ async fn look_at_topics(config: &Config) -> Findings {
     let token = std::env::var("CROSSFADE_ADMIN_TOKEN").ok();
     let token = token.or_else(|| Some(config.admin.token.as_ref()?.0.clone()));
     let json = false;
-    let asked = Client::new(Remote { admin, token, json });
+    let asked = ApiClient::new(AdminOptions { admin, token, json });
     let Ok(client) = asked.map(|client| client.with_patience(PATIENCE)) else {
         return Vec::new();
     };
@@ -179,8 +179,8 @@ async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward)
             vec![warning(key, format!("refuses no request: {why}"), refusal)]
         }
         AuthResponse::Failed(why) => {
-            let mend = "name a path where the backend says which user is logged in";
-            vec![error(key, format!("cannot find out the user: {why}"), mend)]
+            let fix = "name a path where the backend says which user is logged in";
+            vec![error(key, format!("cannot find out the user: {why}"), fix)]
         }
     }
 }
@@ -188,13 +188,13 @@ async fn ask(fetcher: &Fetcher, config: &Config, auth: &Auth, forward: &Forward)
 /// Whether a key set is there, with a key that may be used.
 async fn fetch_keys(fetcher: &Fetcher, auth: &Auth, jwt: &Jwt, url: &Uri) -> Findings {
     let key = format!("auth.{}.jwks_url", auth.name);
-    let mend = "name the URL of a key set (RFC 7517) with keys for these `algorithms`";
+    let fix = "name the URL of a key set (RFC 7517) with keys for these `algorithms`";
     let upstream = key_server(&key, url);
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let request = get(path, url.authority().map_or("", |a| a.as_str()), "*/*");
     let (head, body) = match fetcher.read(&upstream, request).await {
         Ok(answer) => answer,
-        Err(why) => return vec![error(key, format!("cannot be fetched: {why}"), mend)],
+        Err(why) => return vec![error(key, format!("cannot be fetched: {why}"), fix)],
     };
     let mut findings = clock(&key, "the key server", &head);
     let fault = match head.status.as_u16() {
@@ -204,7 +204,7 @@ async fn fetch_keys(fetcher: &Fetcher, auth: &Auth, jwt: &Jwt, url: &Uri) -> Fin
     if let Some(why) = fault {
         let is_page = body.trim_ascii_start().starts_with(b"<");
         let page = if is_page { ", but a page" } else { "" };
-        findings.push(error(key, format!("gives no keys: {why}{page}"), mend));
+        findings.push(error(key, format!("gives no keys: {why}{page}"), fix));
     }
     findings
 }
@@ -233,13 +233,13 @@ async fn cross(fetcher: &Fetcher, cors: &Cors, upstream: &Upstream, path: &str) 
     match (cors.mode, own) {
         (CorsMode::Enforce, Some(own)) => {
             let what = format!("{of_upstream} sends {own} of its own, which will be replaced");
-            let mend = "take CORS out of the backend, or write `mode = \"passthrough\"`";
-            vec![warning(key, what, mend)]
+            let fix = "take CORS out of the backend, or write `mode = \"passthrough\"`";
+            vec![warning(key, what, fix)]
         }
         (CorsMode::Passthrough, _) if !head.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) => {
             let what = format!("{of_upstream} allows nothing to {origin} by itself");
-            let mend = "set up CORS in the backend, or write `mode = \"enforce\"`";
-            vec![warning(key, what, mend)]
+            let fix = "set up CORS in the backend, or write `mode = \"enforce\"`";
+            vec![warning(key, what, fix)]
         }
         _ => Vec::new(),
     }

@@ -11,7 +11,7 @@ use super::finding::{Finding, Findings, error, warning};
 use super::live::{get, host};
 use crate::config::{Poll, Route, Share, Source, Sse};
 use crate::http::body::full;
-use crate::source::answer::{self, Trip, Verdict};
+use crate::source::answer::{self, AnswerVerdict, Trip};
 use crate::source::poll::{ACCEPTED, is_document};
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -93,8 +93,8 @@ fn refused(route: &Route, head: &Parts) -> Option<Finding> {
     let share = || format!("route.{}.share", route.index);
     let accepted = Some(&*route.accept);
     match answer::judge(status, &head.headers, accepted, SystemTime::now()) {
-        Verdict::Good => None,
-        Verdict::Tripped(trip, end) => {
+        AnswerVerdict::Good => None,
+        AnswerVerdict::Tripped(trip, end) => {
             let code = end.code.as_str();
             let what = match &trip {
                 Trip::Refusal(status) => {
@@ -113,7 +113,7 @@ fn refused(route: &Route, head: &Parts) -> Option<Finding> {
             let what = format!("{what}: nothing of it would be delivered (`{code}`)");
             Some(error(share(), what, trip.fix(route)))
         }
-        Verdict::Refused(end) => {
+        AnswerVerdict::Refused(end) => {
             let (code, number) = (end.code.as_str(), status.as_u16());
             let what = format!("{path} answers {number}: every client would be refused (`{code}`)");
             Some(match answer::sent_away(status) {
@@ -121,7 +121,7 @@ fn refused(route: &Route, head: &Parts) -> Option<Finding> {
                 None => warning(key(route), what, "name a path that is there"),
             })
         }
-        Verdict::Failed(_) => {
+        AnswerVerdict::Failed(_) => {
             let answered = answer::described(status, &head.headers);
             let what = format!("{path} answers {answered}: clients would be told `live: false`");
             let fix = "look at the backend, or name the path that answers";

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::lanes::{Lane, Lanes, Observer};
 use super::viewers::Viewers;
-use super::world::Snapshot;
+use super::world::DemoSnapshot;
 
 /// Sessions that the login remembers; the oldest goes first.
 const SESSIONS: usize = 1_000;
@@ -36,7 +36,7 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// Everything the handlers share.
 pub(crate) struct Backend {
     /// The list, moving.
-    pub(crate) list: watch::Receiver<Snapshot>,
+    pub(crate) list: watch::Receiver<DemoSnapshot>,
     /// The figures.
     pub(crate) lanes: Arc<Lanes>,
     /// The simulated viewers that the page's button opens.
@@ -115,7 +115,7 @@ impl Backend {
             Lane::WebSocket
         });
         meter.requests.fetch_add(1, Relaxed);
-        let Snapshot { version, body } = self.list.borrow().clone();
+        let DemoSnapshot { version, body } = self.list.borrow().clone();
         let tag = format!("\"{version}\"");
         let known = request
             .headers()
@@ -142,7 +142,7 @@ impl Backend {
             (list, held),
             |(mut list, held)| async move {
                 list.changed().await.ok()?;
-                let Snapshot { version, body } = list.borrow_and_update().clone();
+                let DemoSnapshot { version, body } = list.borrow_and_update().clone();
                 let mut event = format!("id: {version}\nevent: jobs\ndata: ").into_bytes();
                 event.extend_from_slice(&body);
                 event.extend_from_slice(b"\n\n");

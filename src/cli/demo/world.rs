@@ -23,7 +23,7 @@ const TITLES: [&str; 6] = [
 
 /// The list as one finished answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct DemoSnapshot {
     /// Counts changes.
     pub(crate) version: u64,
     /// The JSON document; carries the newest changes' versions and times (Unix milliseconds) too.
@@ -64,7 +64,7 @@ impl Job {
 }
 
 /// Moves the jobs on until no receiver is left.
-pub(crate) fn start() -> watch::Receiver<Snapshot> {
+pub(crate) fn start() -> watch::Receiver<DemoSnapshot> {
     let mut jobs: Vec<Job> = (1u32..)
         .zip(TITLES)
         .map(|(id, title)| Job {
@@ -94,14 +94,14 @@ pub(crate) fn start() -> watch::Receiver<Snapshot> {
     receiver
 }
 
-fn snapshot(version: u64, changes: &VecDeque<(u64, f64)>, jobs: &[Job]) -> Snapshot {
+fn snapshot(version: u64, changes: &VecDeque<(u64, f64)>, jobs: &[Job]) -> DemoSnapshot {
     let document = Document {
         version,
         changes,
         jobs,
     };
     let body = serde_json::to_vec(&document).unwrap_or_default().into();
-    Snapshot { version, body }
+    DemoSnapshot { version, body }
 }
 
 /// Unix time in milliseconds, with fractions.

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::config::parser::problem::Wrong;
 use crate::config::parser::scalar;
 use crate::config::parser::table::Table;
-use crate::config::parser::tree::{Form, Node};
+use crate::config::parser::tree::{Node, NodeForm};
 use crate::config::parser::units;
 
 /// `kind = "api_key"`: keys that programs send as `X-Api-Key` or `Authorization: Bearer`. `crossfade key new`
@@ -77,7 +77,7 @@ impl ApiKey {
     /// # Errors
     /// What is wrong with it and the fix, in words that repeat nothing of it: it may be a key.
     pub(crate) fn parse(line: &str) -> Result<ApiKey, String> {
-        understand(line).map_err(|Wrong { what, mend }| format!("{what}; {mend}"))
+        understand(line).map_err(|Wrong { what, fix }| format!("{what}; {fix}"))
     }
 }
 
@@ -85,9 +85,9 @@ pub(super) fn read(table: &Table<'_>) -> ApiKeys {
     let is_said = table.says_any(&["keys", "file"]);
     if !is_said {
         let what = "is missing, and so is `file`: there is no key";
-        let mend = "make one by `crossfade key new`, and write its line here or into a file";
+        let fix = "make one by `crossfade key new`, and write its line here or into a file";
         let path = table.path("keys");
-        table.desk.absent(table.place, &path, what, mend);
+        table.desk.absent(table.place, &path, what, fix);
     }
     let mut keys = ApiKeys {
         keys: Vec::new(),
@@ -120,13 +120,13 @@ fn listed<'a>(table: &Table<'a>) -> Vec<(&'a str, &'a Node)> {
     let Some(node) = node else {
         return Vec::new();
     };
-    let Form::List(items) = &node.form else {
-        let mend = "write each line as a string of a list";
-        table.error("keys", "is no list of strings", mend);
+    let NodeForm::List(items) = &node.form else {
+        let fix = "write each line as a string of a list";
+        table.error("keys", "is no list of strings", fix);
         return Vec::new();
     };
     let line = |item: &'a Node| match &item.form {
-        Form::Text(text) => Some((text.text.as_str(), item)),
+        NodeForm::Text(text) => Some((text.text.as_str(), item)),
         _ => {
             scalar::refuse_kind(table.desk, item, "a string");
             None
@@ -142,7 +142,7 @@ fn filed<'a>(table: &Table<'a>) -> Vec<(String, String, &'a Node)> {
     let Some(node) = node else {
         return Vec::new();
     };
-    let Form::Text(path) = &node.form else {
+    let NodeForm::Text(path) = &node.form else {
         scalar::refuse_kind(table.desk, node, "a string");
         return Vec::new();
     };
@@ -176,10 +176,10 @@ fn judge(
     let (place, path) = (node.span.start, &node.key);
     let key = match understand(line) {
         Ok(key) => key,
-        Err(Wrong { what, mend }) => {
+        Err(Wrong { what, fix }) => {
             table
                 .desk
-                .error(place, path, format!("{subject} {what}"), mend);
+                .error(place, path, format!("{subject} {what}"), fix);
             return None;
         }
     };
@@ -221,9 +221,9 @@ fn understand(line: &str) -> Result<ApiKey, Wrong> {
     };
     let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if id.len() > 64 || !id.bytes().all(is_of_id) {
-        let mend =
+        let fix =
             "write up to 64 letters, digits and `-`; of a key `cfk_ID_SECRET` it is the middle";
-        return Err(Wrong::new("has no id in front", mend));
+        return Err(Wrong::new("has no id in front", fix));
     }
     let hash = from_hex(hash).ok_or(Wrong::new("holds a hash that is not 64 hex digits", HASH))?;
     let mut key = ApiKey {
@@ -248,9 +248,8 @@ fn understand(line: &str) -> Result<ApiKey, Wrong> {
             "roles" => key.roles = value.split(',').map(str::to_owned).collect(),
             "expires" => key.expires = Some(instant(value)?),
             _ => {
-                let mend =
-                    "behind the hash stand `user=`, `tenant=`, `roles=` and `expires=` alone";
-                return Err(Wrong::new("has a part that is not known", mend));
+                let fix = "behind the hash stand `user=`, `tenant=`, `roles=` and `expires=` alone";
+                return Err(Wrong::new("has a part that is not known", fix));
             }
         }
     }
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_an_id_a_hash_and_who_it_is() {
+    fn a_line_is_an_id_a_hash_and_a_user() {
         let line = format!("k-1  sha256:{HEX}\tuser=ci tenant=t1 roles=a,b expires=2027-01-31");
         let key = understand(&line).unwrap();
         assert_eq!((key.id.as_str(), key.user.as_str()), ("k-1", "ci"));

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::config::load_balancing;
 use crate::config::parser::problem::Wrong;
 use crate::config::parser::table::Table;
-use crate::config::parser::tree::Form;
+use crate::config::parser::tree::NodeForm;
 use crate::config::parser::{scalar, units};
 use crate::config::upstream::{self, Upstream};
 
@@ -57,12 +57,12 @@ pub(super) fn read(table: &Table<'_>, upstreams: &BTreeMap<String, Arc<Upstream>
     let headers = table.texts_or("headers", &["authorization"], header);
     let is_emptied = |key: &str| {
         let form = table.peek(key).map(|entry| &entry.node.form);
-        matches!(form, Some(Form::List(items)) if items.is_empty())
+        matches!(form, Some(NodeForm::List(items)) if items.is_empty())
     };
     if is_emptied("cookies") && is_emptied("headers") {
         let what = "is empty, and so is `headers`: no client could present a credential";
-        let mend = "name the session's cookie, or leave one of them out";
-        table.error("cookies", what, mend);
+        let fix = "name the session's cookie, or leave one of them out";
+        table.error("cookies", what, fix);
     }
     let user = table.required("user", "\"user_id\"", units::member);
     let (tenant, roles) = (

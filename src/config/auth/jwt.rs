@@ -10,7 +10,7 @@ use crate::config::parser::pem::Pem;
 use crate::config::parser::problem::Wrong;
 use crate::config::parser::secret::Secret;
 use crate::config::parser::table::Table;
-use crate::config::parser::tree::Form;
+use crate::config::parser::tree::NodeForm;
 use crate::config::parser::{address, scalar, units};
 
 /// `kind = "jwt"`: a signed token (RFC 7519) names the user, and until when it is valid. It must have `exp`,
@@ -99,18 +99,18 @@ fn accepted(
         return Some(Vec::new());
     };
     let is_off = match &node.form {
-        Form::Switch(on) => !on,
-        Form::Text(text) => text.alone && text.text.trim() == "false",
+        NodeForm::Switch(on) => !on,
+        NodeForm::Text(text) => text.alone && text.text.trim() == "false",
         _ => false,
     };
     if is_off {
-        let mend = format!("write `{key} = \"{example}\"`, or live with it");
-        table.warning(key, risk, mend);
+        let fix = format!("write `{key} = \"{example}\"`, or live with it");
+        table.warning(key, risk, fix);
         return None;
     }
     table.refuse_empty(key, &format!("\"{example}\""));
     Some(match &node.form {
-        Form::Switch(_) => {
+        NodeForm::Switch(_) => {
             table.error(
                 key,
                 "says nothing that a token could be compared with",
@@ -118,7 +118,7 @@ fn accepted(
             );
             Vec::new()
         }
-        Form::List(_) => scalar::texts(table.desk, node, units::something),
+        NodeForm::List(_) => scalar::texts(table.desk, node, units::something),
         _ => Vec::from_iter(scalar::text(table.desk, node, units::something)),
     })
 }
@@ -132,8 +132,8 @@ fn key(table: &Table<'_>) -> Option<KeySource> {
             let what =
                 "is missing, and so are `public_key` and `jwks_url`: nothing verifies a token";
             let path = table.path("secret");
-            let mend = "write one of the three, such as `jwks_url = \"https://login.example.com/jwks.json\"`";
-            table.desk.absent(table.place, &path, what, mend);
+            let fix = "write one of the three, such as `jwks_url = \"https://login.example.com/jwks.json\"`";
+            table.desk.absent(table.place, &path, what, fix);
         }
         [first, more @ ..] => {
             for key in more {
@@ -153,8 +153,8 @@ fn secret(table: &Table<'_>) -> Option<Secret> {
     if secret.0.len() < 32 {
         let what =
             "is shorter than 32 bytes: an owner of one token may guess it, and then make tokens";
-        let mend = "make one by `openssl rand -hex 32`, at the issuer too";
-        table.warning("secret", what, mend);
+        let fix = "make one by `openssl rand -hex 32`, at the issuer too";
+        table.warning("secret", what, fix);
     }
     Some(secret)
 }
@@ -248,12 +248,12 @@ fn algorithm(text: &str, key: Option<&KeySource>) -> Result<Algorithm, Wrong> {
         ("EdDSA", Algorithm::EdDSA),
     ];
     if text.eq_ignore_ascii_case("none") {
-        let mend = "remove it: any client could write such a token";
-        return Err(Wrong::new("is no signature", mend));
+        let fix = "remove it: any client could write such a token";
+        return Err(Wrong::new("is no signature", fix));
     }
     let algorithm = units::word(text, &NAMES)?;
     let is_hmac = algorithm.family() == AlgorithmFamily::Hmac;
-    let (does_fit, mend) = match key {
+    let (does_fit, fix) = match key {
         None => (true, ""),
         Some(KeySource::Secret(_)) => {
             (is_hmac, "write HS256, HS384 or HS512, or name a public key")
@@ -266,6 +266,6 @@ fn algorithm(text: &str, key: Option<&KeySource>) -> Result<Algorithm, Wrong> {
     };
     match does_fit {
         true => Ok(algorithm),
-        false => Err(Wrong::new("does not fit the key", mend)),
+        false => Err(Wrong::new("does not fit the key", fix)),
     }
 }

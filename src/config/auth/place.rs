@@ -29,9 +29,8 @@ pub(super) fn read(table: &Table<'_>, is_forward: bool) -> Vec<CredentialSource>
             let what = format!(
                 "takes a credential from `?{name}=`: URLs end up in histories, and in the logs of others"
             );
-            let mend =
-                "write \"ticket\" or \"subprotocol\" for handshakes, \"header\" for requests";
-            table.warning("from", what, mend);
+            let fix = "write \"ticket\" or \"subprotocol\" for handshakes, \"header\" for requests";
+            table.warning("from", what, fix);
         }
     }
     from
@@ -59,8 +58,8 @@ fn place(text: &str, is_forward: bool) -> Result<CredentialSource, Wrong> {
             Ok(CredentialSource::Query(name.to_owned()))
         }
         None if text == "cookie" || text == "query" => {
-            let mend = format!("name it: \"{text}:NAME\"");
-            Err(Wrong::new("wants a name", mend))
+            let fix = format!("name it: \"{text}:NAME\"");
+            Err(Wrong::new("wants a name", fix))
         }
         None => units::word(text, &words),
         Some(_) => Err(Wrong::new(

@@ -17,7 +17,7 @@ pub(crate) struct Origin<'t> {
 
 /// `http://host[:port]` or `https://host[:port]`, in lower case.
 pub(crate) fn origin(text: &str) -> Result<Origin<'_>, Wrong> {
-    let wrong = |mend: String| Wrong::new("is not scheme, host and port", mend);
+    let wrong = |fix: String| Wrong::new("is not scheme, host and port", fix);
     let plain = || {
         wrong("write scheme, host and port alone, such as \"https://app.example.com\"".to_owned())
     };

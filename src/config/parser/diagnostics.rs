@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::placeholder::Env;
 use super::problem::{Problem, Severity};
-use super::value::Value;
+use super::value::ConfigValue;
 
 /// One reading of one file.
 pub(crate) struct Diagnostics<'a> {
@@ -27,7 +27,7 @@ pub(crate) struct Notes {
     /// In no order yet.
     pub(crate) problems: Vec<Problem>,
     /// In reading order.
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Vec<ConfigValue>,
     /// Literal secrets, bytes of the file.
     pub(crate) secrets: Vec<Range<usize>>,
     /// Lines whose syntax is broken: what stands behind the first one cannot be judged.
@@ -52,7 +52,7 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// Looks at every value that was noted so far.
-    pub(crate) fn each_value(&self, mut look: impl FnMut(&Value)) {
+    pub(crate) fn each_value(&self, mut look: impl FnMut(&ConfigValue)) {
         self.notes.borrow().values.iter().for_each(&mut look);
     }
 
@@ -67,10 +67,10 @@ impl<'a> Diagnostics<'a> {
         place: usize,
         key: &str,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
         if !self.is_behind_break(place) {
-            self.report(Severity::Error, place, key, what.into(), mend.into());
+            self.report(Severity::Error, place, key, what.into(), fix.into());
         }
     }
 
@@ -80,10 +80,10 @@ impl<'a> Diagnostics<'a> {
         place: usize,
         key: &str,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
         if self.is_whole() {
-            self.report(Severity::Error, place, key, what.into(), mend.into());
+            self.report(Severity::Error, place, key, what.into(), fix.into());
         }
     }
 
@@ -121,10 +121,10 @@ impl<'a> Diagnostics<'a> {
         place: usize,
         key: &str,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) {
         if !self.is_behind_break(place) {
-            self.report(Severity::Warning, place, key, what.into(), mend.into());
+            self.report(Severity::Warning, place, key, what.into(), fix.into());
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// The value of a key.
-    pub(crate) fn note(&self, value: Value) {
+    pub(crate) fn note(&self, value: ConfigValue) {
         self.notes.borrow_mut().values.push(value);
     }
 

@@ -12,8 +12,8 @@ pub(crate) fn template(text: &str) -> Result<String, Wrong> {
             continue;
         };
         if segment.starts_with("{*") && segments.peek().is_some() {
-            let mend = "end the path with it, or write `{name}` for one segment";
-            return Err(Wrong::new(format!("goes on after `{segment}`"), mend));
+            let fix = "end the path with it, or write `{name}` for one segment";
+            return Err(Wrong::new(format!("goes on after `{segment}`"), fix));
         }
         if names.contains(&name) {
             let what = format!("has the parameter `{name}` twice");
@@ -27,14 +27,14 @@ pub(crate) fn template(text: &str) -> Result<String, Wrong> {
 /// A path in the form in which requests are compared with it.
 pub(crate) fn path(text: &str) -> Result<String, Wrong> {
     if !text.starts_with('/') {
-        let mend = match text
+        let fix = match text
             .split_once("://")
             .and_then(|(_, rest)| rest.split_once('/'))
         {
             Some((_, path)) => format!("write the path alone: \"/{path}\""),
             None => format!("begin it with a slash: \"/{text}\""),
         };
-        return Err(Wrong::new("is no path", mend));
+        return Err(Wrong::new("is no path", fix));
     }
     if let Some(odd) = text
         .chars()
@@ -97,8 +97,8 @@ fn parameter(segment: &str) -> Result<Option<&str>, Wrong> {
             "*" => "{*rest}".to_owned(),
             _ => format!("{{{name}}}"),
         };
-        let mend = format!("write it as `{meant}`");
-        return Err(Wrong::new(format!("has the segment `{segment}`"), mend));
+        let fix = format!("write it as `{meant}`");
+        return Err(Wrong::new(format!("has the segment `{segment}`"), fix));
     }
     if !segment.contains(['{', '}']) {
         return Ok(None);
@@ -173,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn slips_of_other_dialects_come_with_the_mend() {
-        for (slip, mend) in [
+    fn slips_of_other_dialects_come_with_the_fix() {
+        for (slip, fix) in [
             ("/a/:id", "`{id}`"),
             ("/a/*", "`{*rest}`"),
             ("/a/<id>", "`{name}`"),
@@ -182,7 +182,7 @@ mod tests {
             ("http://app/x", "\"/x\""),
         ] {
             let wrong = template(slip).expect_err(slip);
-            assert!(wrong.mend.contains(mend), "{slip}: {wrong:?}");
+            assert!(wrong.fix.contains(fix), "{slip}: {wrong:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 
 use super::diagnostics::Diagnostics;
 use super::scalar;
-use super::tree::{Form, Node};
+use super::tree::{Node, NodeForm};
 
 /// A file as a key of the configuration names it.
 pub(crate) struct Pem<'a> {
@@ -28,7 +28,7 @@ impl<'a> Pem<'a> {
     /// As [`Pem::read`], and the string may be the PEM text itself.
     pub(crate) fn read_or_text(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
         match &node.form {
-            Form::Text(text) if text.text.contains(BEGINNING) => Some(Pem {
+            NodeForm::Text(text) if text.text.contains(BEGINNING) => Some(Pem {
                 desk,
                 node,
                 subject: match text.origin {
@@ -45,19 +45,14 @@ impl<'a> Pem<'a> {
 
     /// Reads the file that a string names; `None` (reported) where there is none.
     pub(crate) fn read(desk: &'a Diagnostics<'a>, node: &'a Node) -> Option<Self> {
-        let Form::Text(text) = &node.form else {
+        let NodeForm::Text(text) = &node.form else {
             scalar::refuse_kind(desk, node, "a string");
             return None;
         };
         let place = node.span.start;
         if text.text.contains(BEGINNING) {
-            let mend = "write the path of the file that holds it";
-            desk.error(
-                place,
-                &node.key,
-                "is PEM text, not the path of a file",
-                mend,
-            );
+            let fix = "write the path of the file that holds it";
+            desk.error(place, &node.key, "is PEM text, not the path of a file", fix);
             return None;
         }
         let path = desk.world.folder.join(&text.text);
@@ -94,17 +89,17 @@ impl<'a> Pem<'a> {
     }
 
     /// Reports what is wrong with the file.
-    pub(crate) fn refuse(&self, what: &str, mend: &str) {
+    pub(crate) fn refuse(&self, what: &str, fix: &str) {
         let what = format!("{} {what}", self.subject);
         self.desk
-            .error(self.node.span.start, &self.node.key, what, mend);
+            .error(self.node.span.start, &self.node.key, what, fix);
     }
 
     /// Reports what is to be known about the file.
-    pub(crate) fn warn(&self, what: &str, mend: &str) {
+    pub(crate) fn warn(&self, what: &str, fix: &str) {
         let what = format!("{} {what}", self.subject);
         self.desk
-            .warning(self.node.span.start, &self.node.key, what, mend);
+            .warning(self.node.span.start, &self.node.key, what, fix);
     }
 
     /// Its certificates, in their order; at least one.

@@ -18,7 +18,7 @@ pub(crate) struct Env<'a> {
 
 /// Where a part of a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum ValueOrigin {
     Env(String),
     File(PathBuf),
 }
@@ -31,7 +31,7 @@ pub(crate) struct Text {
     /// Filled in: possibly a secret.
     pub(crate) text: String,
     /// Of the first placeholder whose value was not its own default.
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<ValueOrigin>,
     /// One placeholder and nothing else: may stand for a number or a boolean.
     pub(crate) alone: bool,
 }
@@ -70,7 +70,7 @@ pub(crate) fn expand(raw: &str, world: Env<'_>) -> Result<Text, Wrong> {
     })
 }
 
-fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<Origin>), Wrong> {
+fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<ValueOrigin>), Wrong> {
     if let Some(path) = inside.strip_prefix("file:") {
         let path = world.folder.join(path);
         let text = (world.read)(&path).map_err(|error| {
@@ -81,7 +81,7 @@ fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<Origin>), Wro
         })?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        return Ok((text.to_owned(), Some(Origin::File(path))));
+        return Ok((text.to_owned(), Some(ValueOrigin::File(path))));
     }
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -97,7 +97,7 @@ fn resolve(inside: &str, world: Env<'_>) -> Result<(String, Option<Origin>), Wro
     // As in a shell, `:-` also stands in for a variable that is empty.
     let found = (world.env)(name).filter(|value| default.is_none() || !value.is_empty());
     match (found, default) {
-        (Some(value), _) => Ok((value, Some(Origin::Env(name.to_owned())))),
+        (Some(value), _) => Ok((value, Some(ValueOrigin::Env(name.to_owned())))),
         (None, Some(default)) => Ok((default.to_owned(), None)),
         (None, None) => Err(Wrong::new(
             format!("needs the environment variable `{name}`, which is not set"),
@@ -158,10 +158,10 @@ mod tests {
     fn tells_where_it_came_from() {
         let alone = fill("${A}").expect("set");
         assert!(alone.alone);
-        assert_eq!(alone.origin, Some(Origin::Env("A".to_owned())));
+        assert_eq!(alone.origin, Some(ValueOrigin::Env("A".to_owned())));
         let mixed = fill("${NONE:-x}${file:/run/s}").expect("there");
         assert!(!mixed.alone);
-        assert_eq!(mixed.origin, Some(Origin::File("/run/s".into())));
+        assert_eq!(mixed.origin, Some(ValueOrigin::File("/run/s".into())));
         assert_eq!(fill("${NONE:-x}").expect("default").origin, None);
     }
 

@@ -58,21 +58,21 @@ impl fmt::Display for Problem {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) what: Cow<'static, str>,
-    pub(crate) mend: Cow<'static, str>,
+    pub(crate) fix: Cow<'static, str>,
 }
 
 impl Wrong {
     pub(crate) fn new(
         what: impl Into<Cow<'static, str>>,
-        mend: impl Into<Cow<'static, str>>,
+        fix: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let (what, mend) = (what.into(), mend.into());
-        Wrong { what, mend }
+        let (what, fix) = (what.into(), fix.into());
+        Wrong { what, fix }
     }
 
     /// The same in words that repeat nothing of the value.
     pub(crate) fn discreet(self) -> Self {
-        match (&self.what, &self.mend) {
+        match (&self.what, &self.fix) {
             (Cow::Borrowed(_), Cow::Borrowed(_)) => self,
             (Cow::Borrowed(what), _) => Wrong::new(*what, "compare it with docs/configuration.md"),
             _ => Wrong::new("does not fit here", "compare it with docs/configuration.md"),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::diagnostics::Diagnostics;
 use super::placeholder::Text;
 use super::problem::Wrong;
-use super::tree::{Form, Node};
+use super::tree::{Node, NodeForm};
 use super::units;
 
 /// Reads a node as a string.
@@ -14,24 +14,24 @@ pub(crate) fn text<T>(
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Option<T> {
-    let Form::Text(text) = &node.form else {
+    let NodeForm::Text(text) = &node.form else {
         // A number where `"5s"` was meant: the parser knows the fix.
         let bare = node.json().to_string();
         match (&node.form, parse(&bare)) {
-            (Form::Integer(_) | Form::Number(_), Err(Wrong { what, mend })) => {
-                desk.error(node.span.start, &node.key, format!("`{bare}` {what}"), mend);
+            (NodeForm::Integer(_) | NodeForm::Number(_), Err(Wrong { what, fix })) => {
+                desk.error(node.span.start, &node.key, format!("`{bare}` {what}"), fix);
             }
             _ => refuse_kind(desk, node, "a string"),
         }
         return None;
     };
     let refuse = |wrong: Wrong| {
-        let Wrong { what, mend } = match text.origin {
+        let Wrong { what, fix } = match text.origin {
             Some(_) => wrong.discreet(),
             None => wrong,
         };
         let what = format!("{} {what}", written(node));
-        desk.error(node.span.start, &node.key, what, mend);
+        desk.error(node.span.start, &node.key, what, fix);
     };
     parse(&text.text).map_err(refuse).ok()
 }
@@ -39,12 +39,12 @@ pub(crate) fn text<T>(
 /// A value as problems may show it: what stands in the file, never what a placeholder brought.
 pub(crate) fn written(node: &Node) -> String {
     match &node.form {
-        Form::Text(Text {
+        NodeForm::Text(Text {
             raw,
             origin: Some(_),
             ..
         }) => format!("the value of {}", units::quote(raw)),
-        Form::Text(Text { raw, .. }) => units::quote(raw),
+        NodeForm::Text(Text { raw, .. }) => units::quote(raw),
         _ => units::quote(&node.json().to_string()),
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn texts<T>(
     node: &Node,
     parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Vec<T> {
-    let Form::List(items) = &node.form else {
+    let NodeForm::List(items) = &node.form else {
         refuse_kind(desk, node, "a list of strings");
         return Vec::new();
     };
@@ -69,17 +69,17 @@ pub(crate) fn texts<T>(
 pub(crate) fn refuse_kind(desk: &Diagnostics<'_>, node: &Node, wanted: &str) {
     let key = node.key.rsplit('.').next().unwrap_or_default();
     let list_of_tables = format!("write `[[{key}]]`: each has a header in double brackets");
-    let mend = match (&node.form, wanted) {
-        (Form::Failed, _) => return,
-        (Form::Switch(_), "a string") if switched(key).is_some() => {
+    let fix = match (&node.form, wanted) {
+        (NodeForm::Failed, _) => return,
+        (NodeForm::Switch(_), "a string") if switched(key).is_some() => {
             let (wanted, fix) = switched(key).unwrap_or_default();
             let what = format!("must be {wanted}, not {}", node.kind());
             desk.error(node.span.start, &node.key, what, fix);
             return;
         }
-        (Form::Text(_), "a list of strings") => "put it in brackets",
+        (NodeForm::Text(_), "a list of strings") => "put it in brackets",
         (_, "a list of strings") => "write one such as `[\"a\", \"b\"]`",
-        (Form::List(_) | Form::Table(_), "a string") => "write one value in quotes",
+        (NodeForm::List(_) | NodeForm::Table(_), "a string") => "write one value in quotes",
         (_, "a string") => "put it in quotes",
         (_, "a boolean") => "write `true` or `false`",
         (_, "a whole number") => "write digits alone, such as `10`",
@@ -88,10 +88,10 @@ pub(crate) fn refuse_kind(desk: &Diagnostics<'_>, node: &Node, wanted: &str) {
         _ => "write `{key = value}`, or give it a header of its own",
     };
     let what = match &node.form {
-        Form::Text(text) if text.alone => format!("{} must be {wanted}", written(node)),
+        NodeForm::Text(text) if text.alone => format!("{} must be {wanted}", written(node)),
         _ => format!("must be {wanted}, not {}", node.kind()),
     };
-    desk.error(node.span.start, &node.key, what, mend);
+    desk.error(node.span.start, &node.key, what, fix);
 }
 
 /// What belongs in place of `true` or `false`, and how to write it, for keys that look like switches.
@@ -133,8 +133,8 @@ pub(crate) fn integer(
     range: &RangeInclusive<usize>,
 ) -> Option<usize> {
     let number = match &node.form {
-        Form::Integer(number) => Some(*number),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        NodeForm::Integer(number) => Some(*number),
+        NodeForm::Text(text) if text.alone => text.text.trim().parse().ok(),
         _ => None,
     };
     let Some(number) = number else {
@@ -143,8 +143,8 @@ pub(crate) fn integer(
     };
     let fitting = usize::try_from(number).ok().filter(|n| range.contains(n));
     if fitting.is_none() {
-        let mend = format!("write {} to {}", range.start(), range.end());
-        desk.error(node.span.start, &node.key, "is out of range", mend);
+        let fix = format!("write {} to {}", range.start(), range.end());
+        desk.error(node.span.start, &node.key, "is out of range", fix);
     }
     fitting
 }
@@ -156,9 +156,9 @@ pub(crate) fn number(
     range: &RangeInclusive<f64>,
 ) -> Option<f64> {
     let number = match &node.form {
-        Form::Integer(number) => Some(*number as f64),
-        Form::Number(number) => Some(*number),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        NodeForm::Integer(number) => Some(*number as f64),
+        NodeForm::Number(number) => Some(*number),
+        NodeForm::Text(text) if text.alone => text.text.trim().parse().ok(),
         _ => None,
     };
     let Some(number) = number else {
@@ -166,8 +166,8 @@ pub(crate) fn number(
         return None;
     };
     if !range.contains(&number) {
-        let mend = format!("write {} to {}", range.start(), range.end());
-        desk.error(node.span.start, &node.key, "is out of range", mend);
+        let fix = format!("write {} to {}", range.start(), range.end());
+        desk.error(node.span.start, &node.key, "is out of range", fix);
         return None;
     }
     Some(number)
@@ -176,8 +176,8 @@ pub(crate) fn number(
 /// Reads a node as a boolean.
 pub(crate) fn switch(desk: &Diagnostics<'_>, node: &Node) -> Option<bool> {
     let on = match &node.form {
-        Form::Switch(on) => Some(*on),
-        Form::Text(text) if text.alone => text.text.trim().parse().ok(),
+        NodeForm::Switch(on) => Some(*on),
+        NodeForm::Text(text) if text.alone => text.text.trim().parse().ok(),
         _ => None,
     };
     if on.is_none() {

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use super::diagnostics::Diagnostics;
-use super::placeholder::Origin;
+use super::placeholder::ValueOrigin;
 use super::problem::Wrong;
-use super::tree::{Entry, Form, Node};
-use super::value::Value;
+use super::tree::{KeyEntry, Node, NodeForm};
+use super::value::ConfigValue;
 use super::{scalar, units};
 
 /// See the page's head.
@@ -22,7 +22,7 @@ pub(crate) struct Table<'a> {
     pub(crate) key: String,
     /// Where its header stands.
     pub(crate) place: usize,
-    entries: Option<&'a BTreeMap<String, Entry>>,
+    entries: Option<&'a BTreeMap<String, KeyEntry>>,
     asked: RefCell<Vec<&'static str>>,
     is_left: Cell<bool>,
 }
@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
         node: &'a Node,
         read: impl FnOnce(&Table<'a>) -> T,
     ) -> Option<T> {
-        if !matches!(node.form, Form::Table(_)) {
+        if !matches!(node.form, NodeForm::Table(_)) {
             scalar::refuse_kind(desk, node, "a table");
             return None;
         }
@@ -47,7 +47,7 @@ impl<'a> Table<'a> {
     /// A node's keys, none where it is no table. Keys that no reader asks for are not reported.
     pub(crate) fn of(desk: &'a Diagnostics<'a>, node: &'a Node) -> Table<'a> {
         let entries = match &node.form {
-            Form::Table(entries) => Some(entries),
+            NodeForm::Table(entries) => Some(entries),
             _ => None,
         };
         Table {
@@ -79,15 +79,15 @@ impl<'a> Table<'a> {
     }
 
     /// A mistake in the value of a key, or in its absence.
-    pub(crate) fn error(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn error(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
         self.desk
-            .error(self.place_of(key), &self.path(key), what, mend);
+            .error(self.place_of(key), &self.path(key), what, fix);
     }
 
     /// As [`Table::error`], for what refuses nothing.
-    pub(crate) fn warning(&self, key: &str, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn warning(&self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
         self.desk
-            .warning(self.place_of(key), &self.path(key), what, mend);
+            .warning(self.place_of(key), &self.path(key), what, fix);
     }
 
     /// The raw value of a key, for readers of values with several shapes.
@@ -147,7 +147,7 @@ impl<'a> Table<'a> {
         let Some(node) = self.node(key) else {
             return BTreeMap::new();
         };
-        let Form::Table(entries) = &node.form else {
+        let NodeForm::Table(entries) = &node.form else {
             self.error(
                 key,
                 "holds named tables alone",
@@ -156,15 +156,15 @@ impl<'a> Table<'a> {
             self.desk.spoil(key.to_owned());
             return BTreeMap::new();
         };
-        let one = |(name, entry): (&String, &'a Entry)| {
-            if let Err(Wrong { what, mend }) = units::name(name) {
+        let one = |(name, entry): (&String, &'a KeyEntry)| {
+            if let Err(Wrong { what, fix }) = units::name(name) {
                 let what = format!("{} {what}", units::quote(name));
-                self.desk.error(entry.place, &entry.node.key, what, mend);
+                self.desk.error(entry.place, &entry.node.key, what, fix);
             }
-            if !matches!(entry.node.form, Form::Table(_)) {
+            if !matches!(entry.node.form, NodeForm::Table(_)) {
                 let what = format!("stands where the name of a `[{key}.NAME]` belongs");
-                let mend = format!("write it below `[{key}.NAME]`");
-                self.desk.error(entry.place, &entry.node.key, what, mend);
+                let fix = format!("write it below `[{key}.NAME]`");
+                self.desk.error(entry.place, &entry.node.key, what, fix);
                 self.desk.spoil(entry.node.key.clone());
                 return None;
             }
@@ -183,7 +183,7 @@ impl<'a> Table<'a> {
         let Some(node) = self.node(key) else {
             return Vec::new();
         };
-        let Form::List(items) = &node.form else {
+        let NodeForm::List(items) = &node.form else {
             scalar::refuse_kind(self.desk, node, "a list of tables");
             return Vec::new();
         };
@@ -196,10 +196,10 @@ impl<'a> Table<'a> {
         &self,
         keys: [&'static str; N],
         what: &str,
-        mend: &str,
+        fix: &str,
     ) {
         for (key, entry) in self.present(keys) {
-            self.desk.error(entry.place, &self.path(key), what, mend);
+            self.desk.error(entry.place, &self.path(key), what, fix);
         }
     }
 
@@ -215,11 +215,11 @@ impl<'a> Table<'a> {
     /// Keys of later versions that only tune.
     pub(crate) fn ignore_later<const N: usize>(&self, keys: [&'static str; N]) {
         for (key, entry) in self.present(keys) {
-            let (what, mend) = (
+            let (what, fix) = (
                 "has no effect in this version",
                 "remove it, or leave it for later",
             );
-            self.desk.warning(entry.place, &self.path(key), what, mend);
+            self.desk.warning(entry.place, &self.path(key), what, fix);
         }
     }
 
@@ -227,7 +227,7 @@ impl<'a> Table<'a> {
     fn present<const N: usize>(
         &self,
         keys: [&'static str; N],
-    ) -> impl Iterator<Item = (&'static str, &'a Entry)> {
+    ) -> impl Iterator<Item = (&'static str, &'a KeyEntry)> {
         self.asked.borrow_mut().extend(keys);
         keys.into_iter()
             .filter_map(|key| Some((key, self.peek(key)?)))
@@ -240,10 +240,10 @@ impl<'a> Table<'a> {
     }
 
     /// A key, or one inside tables of its own (`replay.age`).
-    pub(crate) fn peek(&self, key: &str) -> Option<&'a Entry> {
+    pub(crate) fn peek(&self, key: &str) -> Option<&'a KeyEntry> {
         let (mut entries, mut key) = (self.entries?, key);
         while let Some((outer, inner)) = key.split_once('.') {
-            let Form::Table(within) = &entries.get(outer)?.node.form else {
+            let NodeForm::Table(within) = &entries.get(outer)?.node.form else {
                 return None;
             };
             (entries, key) = (within, inner);
@@ -255,8 +255,8 @@ impl<'a> Table<'a> {
     pub(crate) fn record(&self, key: &str, node: Option<&Node>, value: Json) {
         let origin = node.and_then(Node::origin);
         let source = match (node, origin) {
-            (_, Some(Origin::Env(name))) => format!("env:{name}"),
-            (_, Some(Origin::File(path))) => format!("secret-file:{}", path.display()),
+            (_, Some(ValueOrigin::Env(name))) => format!("env:{name}"),
+            (_, Some(ValueOrigin::File(path))) => format!("secret-file:{}", path.display()),
             (Some(node), None) => {
                 let (line, column) = self.desk.position(node.span.start);
                 format!("file:{line}:{column}")
@@ -264,14 +264,14 @@ impl<'a> Table<'a> {
             (None, None) => "default".to_owned(),
         };
         // What a `${file:…}` brings is taken for a secret, unless it turned out to be a number or a switch.
-        let is_secret = matches!(origin, Some(Origin::File(_)));
+        let is_secret = matches!(origin, Some(ValueOrigin::File(_)));
         let value = match value {
             Json::Bool(_) | Json::Number(_) | Json::Null => value,
             _ if is_secret => json!("***"),
             _ => value,
         };
         let key = self.path(key);
-        self.desk.note(Value { key, value, source });
+        self.desk.note(ConfigValue { key, value, source });
     }
 
     fn name_unknown(&self) {
@@ -284,14 +284,14 @@ impl<'a> Table<'a> {
                 continue;
             }
             let what = "is no key of this table";
-            let mend = match units::closest(name, asked.iter().copied()) {
+            let fix = match units::closest(name, asked.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => {
                     let known: BTreeSet<_> = asked.iter().copied().collect();
                     format!("its keys are {}", units::listed(known.into_iter()))
                 }
             };
-            self.desk.error(entry.place, &entry.node.key, what, mend);
+            self.desk.error(entry.place, &entry.node.key, what, fix);
         }
     }
 }

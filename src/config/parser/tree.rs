@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::diagnostics::Diagnostics;
-use super::placeholder::{self, Origin, Text};
+use super::placeholder::{self, Text, ValueOrigin};
 use super::problem::Wrong;
 
 /// One value of the file.
@@ -19,26 +19,26 @@ pub(crate) struct Node {
     /// Bytes of the file.
     pub(crate) span: Range<usize>,
     /// What it is.
-    pub(crate) form: Form,
+    pub(crate) form: NodeForm,
 }
 
 /// See [`Node::form`].
 #[derive(Debug)]
-pub(crate) enum Form {
+pub(crate) enum NodeForm {
     Text(Text),
     Integer(i64),
     Number(f64),
     Switch(bool),
     Date(String),
     List(Vec<Node>),
-    Table(BTreeMap<String, Entry>),
+    Table(BTreeMap<String, KeyEntry>),
     /// Unreadable, and reported as such.
     Failed,
 }
 
 /// A key with its value.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct KeyEntry {
     /// Where the key stands.
     pub(crate) place: usize,
     /// Its value.
@@ -49,21 +49,21 @@ impl Node {
     /// "a string", "a table" …
     pub(crate) fn kind(&self) -> &'static str {
         match self.form {
-            Form::Text(_) => "a string",
-            Form::Integer(_) => "a whole number",
-            Form::Number(_) => "a number with a fraction",
-            Form::Switch(_) => "a boolean",
-            Form::Date(_) => "a date",
-            Form::List(_) => "a list",
-            Form::Table(_) => "a table",
-            Form::Failed => "unreadable",
+            NodeForm::Text(_) => "a string",
+            NodeForm::Integer(_) => "a whole number",
+            NodeForm::Number(_) => "a number with a fraction",
+            NodeForm::Switch(_) => "a boolean",
+            NodeForm::Date(_) => "a date",
+            NodeForm::List(_) => "a list",
+            NodeForm::Table(_) => "a table",
+            NodeForm::Failed => "unreadable",
         }
     }
 
     /// A string, placeholders filled in.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.form {
-            Form::Text(text) => Some(&text.text),
+            NodeForm::Text(text) => Some(&text.text),
             _ => None,
         }
     }
@@ -71,26 +71,26 @@ impl Node {
     /// The value as JSON, placeholders filled in.
     pub(crate) fn json(&self) -> serde_json::Value {
         match &self.form {
-            Form::Text(text) => json!(text.text),
-            Form::Integer(number) => json!(number),
-            Form::Number(number) => json!(number),
-            Form::Switch(on) => json!(on),
-            Form::Date(date) => json!(date),
-            Form::List(items) => items.iter().map(Node::json).collect(),
-            Form::Table(entries) => entries
+            NodeForm::Text(text) => json!(text.text),
+            NodeForm::Integer(number) => json!(number),
+            NodeForm::Number(number) => json!(number),
+            NodeForm::Switch(on) => json!(on),
+            NodeForm::Date(date) => json!(date),
+            NodeForm::List(items) => items.iter().map(Node::json).collect(),
+            NodeForm::Table(entries) => entries
                 .iter()
                 .map(|(key, entry)| (key.clone(), entry.node.json()))
                 .collect(),
-            Form::Failed => serde_json::Value::Null,
+            NodeForm::Failed => serde_json::Value::Null,
         }
     }
 
     /// Where its first placeholder was filled in from.
-    pub(crate) fn origin(&self) -> Option<&Origin> {
+    pub(crate) fn origin(&self) -> Option<&ValueOrigin> {
         match &self.form {
-            Form::Text(text) => text.origin.as_ref(),
-            Form::List(items) => items.iter().find_map(Node::origin),
-            Form::Table(entries) => entries.values().find_map(|entry| entry.node.origin()),
+            NodeForm::Text(text) => text.origin.as_ref(),
+            NodeForm::List(items) => items.iter().find_map(Node::origin),
+            NodeForm::Table(entries) => entries.values().find_map(|entry| entry.node.origin()),
             _ => None,
         }
     }
@@ -114,7 +114,7 @@ pub(crate) fn grow(desk: &Diagnostics<'_>) -> Node {
     }
 }
 
-fn entries(desk: &Diagnostics<'_>, path: &str, table: &DeTable<'_>) -> Form {
+fn entries(desk: &Diagnostics<'_>, path: &str, table: &DeTable<'_>) -> NodeForm {
     let entry = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
         let place = name.span().start;
         let name = name.get_ref().to_string();
@@ -123,33 +123,33 @@ fn entries(desk: &Diagnostics<'_>, path: &str, table: &DeTable<'_>) -> Form {
             _ => format!("{path}.{name}"),
         };
         let node = node(desk, key, value);
-        (name, Entry { place, node })
+        (name, KeyEntry { place, node })
     };
-    Form::Table(table.iter().map(entry).collect())
+    NodeForm::Table(table.iter().map(entry).collect())
 }
 
 fn node(desk: &Diagnostics<'_>, key: String, value: &Spanned<DeValue<'_>>) -> Node {
     let span = value.span();
     let failed = |wrong: Wrong| {
-        let Wrong { what, mend } = wrong;
-        desk.error(span.start, &key, what, mend);
-        Form::Failed
+        let Wrong { what, fix } = wrong;
+        desk.error(span.start, &key, what, fix);
+        NodeForm::Failed
     };
     let form = match value.get_ref() {
         DeValue::String(raw) => match placeholder::expand(raw, desk.world) {
-            Ok(text) => Form::Text(text),
+            Ok(text) => NodeForm::Text(text),
             Err(wrong) => failed(wrong),
         },
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Form::Integer(number),
+            Ok(number) => NodeForm::Integer(number),
             Err(_) => failed(Wrong::new("is too large a number", "write a smaller one")),
         },
         DeValue::Float(number) => match number.as_str().parse::<f64>() {
-            Ok(number) if number.is_finite() => Form::Number(number),
+            Ok(number) if number.is_finite() => NodeForm::Number(number),
             _ => failed(Wrong::new("is no finite number", "write a plain number")),
         },
-        DeValue::Boolean(on) => Form::Switch(*on),
-        DeValue::Datetime(date) => Form::Date(date.to_string()),
+        DeValue::Boolean(on) => NodeForm::Switch(*on),
+        DeValue::Datetime(date) => NodeForm::Date(date.to_string()),
         DeValue::Array(items) => {
             let item = |(index, item): (usize, &Spanned<DeValue<'_>>)| {
                 let key = match item.get_ref() {
@@ -158,7 +158,7 @@ fn node(desk: &Diagnostics<'_>, key: String, value: &Spanned<DeValue<'_>>) -> No
                 };
                 node(desk, key, item)
             };
-            Form::List(items.iter().enumerate().map(item).collect())
+            NodeForm::List(items.iter().enumerate().map(item).collect())
         }
         DeValue::Table(table) => entries(desk, &key, table),
     };

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::problem::Wrong;
 use super::table::Table;
-use super::tree::{Entry, Form, Node};
+use super::tree::{KeyEntry, Node, NodeForm};
 use super::{scalar, units};
 use crate::config::parser::secret::Secret;
 
@@ -39,9 +39,9 @@ impl Table<'_> {
     /// Reports the absence of a key.
     pub(crate) fn demand(&self, key: &str, example: &str) {
         if !self.says(key) {
-            let mend = format!("write one, such as `{key} = {example}`");
+            let fix = format!("write one, such as `{key} = {example}`");
             self.desk
-                .absent(self.place, &self.path(key), "is missing", mend);
+                .absent(self.place, &self.path(key), "is missing", fix);
         }
     }
 
@@ -85,7 +85,7 @@ impl Table<'_> {
             return Vec::new();
         };
         let items = match &node.form {
-            Form::List(items) => items.as_slice(),
+            NodeForm::List(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
         };
         let found = items
@@ -111,11 +111,11 @@ impl Table<'_> {
         let found = all.get(&name).cloned();
         if found.is_none() && !self.desk.is_spoiled(kind, &name) {
             let what = format!("{} names no `[{kind}.NAME]`", scalar::written(node));
-            let mend = match units::closest(&name, all.keys().map(String::as_str)) {
+            let fix = match units::closest(&name, all.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean \"{known}\"?"),
                 None => format!("write that `[{kind}.NAME]`, or name another"),
             };
-            self.desk.absent(node.span.start, &node.key, what, mend);
+            self.desk.absent(node.span.start, &node.key, what, fix);
         }
         found
     }
@@ -131,11 +131,11 @@ impl Table<'_> {
         let Some(node) = node else {
             return BTreeMap::new();
         };
-        let Form::Table(entries) = &node.form else {
+        let NodeForm::Table(entries) = &node.form else {
             scalar::refuse_kind(self.desk, node, "a table");
             return BTreeMap::new();
         };
-        let one = |(name, entry): (&String, &Entry)| {
+        let one = |(name, entry): (&String, &KeyEntry)| {
             Some((name.clone(), scalar::text(self.desk, &entry.node, &parse)?))
         };
         entries.iter().filter_map(one).collect()
@@ -144,7 +144,7 @@ impl Table<'_> {
     /// Reports a list that holds nothing.
     pub(crate) fn refuse_empty(&self, key: &str, example: &str) {
         let form = self.peek(key).map(|entry| &entry.node.form);
-        if matches!(form, Some(Form::List(items)) if items.is_empty()) {
+        if matches!(form, Some(NodeForm::List(items)) if items.is_empty()) {
             self.error(
                 key,
                 "is an empty list",
@@ -254,8 +254,8 @@ impl Table<'_> {
     /// `percent`, in thousandths.
     pub(crate) fn percent(&self, default: f64) -> u32 {
         let percent = self.number("percent", default, 0.0..=100.0);
-        units::thousandths(percent).unwrap_or_else(|Wrong { what, mend }| {
-            self.error("percent", what, mend);
+        units::thousandths(percent).unwrap_or_else(|Wrong { what, fix }| {
+            self.error("percent", what, fix);
             0
         })
     }
@@ -266,7 +266,7 @@ impl Table<'_> {
         let shown = node.map_or(Json::Null, |_| json!("***"));
         self.record(key, node, shown);
         let node = node?;
-        let Form::Text(text) = &node.form else {
+        let NodeForm::Text(text) = &node.form else {
             scalar::refuse_kind(self.desk, node, "a string");
             return None;
         };
@@ -274,13 +274,13 @@ impl Table<'_> {
         if !text.alone || text.raw.contains(":-") {
             self.desk.hide(node.span.clone());
         }
-        let mend = "write one, or a placeholder such as `${file:/run/secrets/NAME}`";
+        let fix = "write one, or a placeholder such as `${file:/run/secrets/NAME}`";
         match text.text.as_str() {
-            "" => self.error(key, "is an empty secret", mend),
+            "" => self.error(key, "is an empty secret", fix),
             "***" => self.error(
                 key,
                 "is what stands in place of a secret where one is shown",
-                mend,
+                fix,
             ),
             _ => return Some(Secret(text.text.clone())),
         }

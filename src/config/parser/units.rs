@@ -98,8 +98,8 @@ pub(crate) fn byte_rate(text: &str) -> Result<u64, Wrong> {
 pub(crate) fn thousandths(percent: f64) -> Result<u32, Wrong> {
     let thousandths = percent * 1000.0;
     if (thousandths - thousandths.round()).abs() > 1e-9 {
-        let mend = "write at most three decimals: a bucket is a thousandth of a percent";
-        return Err(Wrong::new("has a fourth decimal", mend));
+        let fix = "write at most three decimals: a bucket is a thousandth of a percent";
+        return Err(Wrong::new("has a fourth decimal", fix));
     }
     Ok(thousandths.round() as u32)
 }
@@ -186,8 +186,8 @@ pub(crate) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     let is_word = text.bytes().all(|byte| byte.is_ascii_alphabetic());
     if upper != text && is_word {
-        let mend = format!("methods are case-sensitive: write \"{upper}\"");
-        return Err(Wrong::new("is no method", mend));
+        let fix = format!("methods are case-sensitive: write \"{upper}\"");
+        return Err(Wrong::new("is no method", fix));
     }
     match Method::from_bytes(text.as_bytes()) {
         Ok(Method::CONNECT) => Err(Wrong::new("is never accepted here", "remove it")),

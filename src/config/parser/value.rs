@@ -4,7 +4,7 @@ use serde::Serialize;
 /// One key as `config show` lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "ConfigValue")]
-pub(crate) struct Value {
+pub(crate) struct ConfigValue {
     /// Dotted path (`rollout.web.percent`, `route.3.path`).
     pub(crate) key: String,
     /// As it would be written in the file; secrets are `***`, what is not set is null.

@@ -151,7 +151,7 @@ fn equal_text_is_equal_config_and_another_key_is_another() {
 }
 
 #[test]
-fn a_policy_called_default_is_for_all_who_name_none() {
+fn a_policy_called_default_is_for_routes_that_name_none() {
     let tables = format!(
         "{TOKENS}jwks_url = \"https://a/jwks\"\n[auth.keys]\nkind = \"api_key\"\nfile = \"/etc/crossfade/api.keys\"\n\
          identity = {{user = \"X-User\", roles = \"X-Roles\"}}\n\

@@ -20,7 +20,10 @@ fn own_host() -> Host {
     Host::parse(&HeaderValue::from_static("app.example:8080")).unwrap()
 }
 
-fn rebuilt(from: &str, fields: &[(&'static str, &'static str)]) -> (Client, Vec<(String, String)>) {
+fn rebuilt(
+    from: &str,
+    fields: &[(&'static str, &'static str)],
+) -> (ForwardedClient, Vec<(String, String)>) {
     let mut headers = headers(fields);
     let own = text(peer(from).ip);
     let client = client(&headers, peer(from), &own, &own_host(), &networks());

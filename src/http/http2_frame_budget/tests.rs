@@ -9,10 +9,10 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn head(kind: u8, flags: u8, stream: u32, length: u32) -> Head {
-    Head {
+fn head(kind: u8, flags: u8, stream: u32, length: u32) -> FrameHead {
+    FrameHead {
         length,
-        kind: Kind::of(kind),
+        kind: FrameKind::of(kind),
         flags,
         stream,
         code: 0,
@@ -20,13 +20,13 @@ fn head(kind: u8, flags: u8, stream: u32, length: u32) -> Head {
 }
 
 /// How many of these frames pass within so many seconds, one round of them every `1/rate` s.
-fn passes(rate: u32, seconds: u32, round: &[Head]) -> Result<(), Abuse> {
-    let (mut budget, mut stream) = (Budget::default(), 1);
+fn passes(rate: u32, seconds: u32, round: &[FrameHead]) -> Result<(), FrameAbuse> {
+    let (mut budget, mut stream) = (FrameBudget::default(), 1);
     for number in 0..rate * seconds {
         let now = Duration::from_secs(1) * number / rate;
         for head in round {
-            stream += 2 * u32::from(head.kind == Kind::Headers);
-            budget.receive(Head { stream, ..*head }, now)?;
+            stream += 2 * u32::from(head.kind == FrameKind::Headers);
+            budget.receive(FrameHead { stream, ..*head }, now)?;
         }
     }
     Ok(())
@@ -45,7 +45,7 @@ fn heads_are_found_however_the_bytes_are_cut() {
     let expected = [
         head(4, 0, 0, 12),
         head(1, 4, 1, 3),
-        Head {
+        FrameHead {
             code: CANCEL,
             ..head(3, 0, 1, 4)
         },
@@ -95,8 +95,8 @@ fn what_clients_do_is_within_the_budget() {
 }
 
 #[test]
-fn whoever_takes_data_may_open_windows_for_every_frame_of_it() {
-    let mut budget = Budget::default();
+fn a_client_that_takes_data_may_open_windows_for_it() {
+    let mut budget = FrameBudget::default();
     for _ in 0..100_000 {
         budget.send(head(0, 0, 1, 20), Duration::ZERO).unwrap();
         for stream in [0, 1] {
@@ -110,19 +110,19 @@ fn whoever_takes_data_may_open_windows_for_every_frame_of_it() {
 fn floods_overdraw_it() {
     let request = head(1, 5, 1, 30);
     for (round, abuse) in [
-        (vec![request, head(3, 0, 1, 4)], Abuse::Resets),
-        (vec![head(4, 0, 0, 0)], Abuse::Settings),
-        (vec![head(6, 0, 0, 8)], Abuse::Pings),
-        (vec![head(0, 0, 1, 0)], Abuse::EmptyData),
-        (vec![head(0, 8, 1, 1)], Abuse::EmptyData),
-        (vec![head(8, 0, 0, 4)], Abuse::WindowUpdates),
-        (vec![head(2, 0, 1, 5)], Abuse::Priorities),
-        (vec![head(16, 0, 0, 5)], Abuse::Priorities),
-        (vec![head(0xbe, 0, 0, 5)], Abuse::Unknown),
-        (vec![head(9, 0, 1, 0)], Abuse::Continuations),
+        (vec![request, head(3, 0, 1, 4)], FrameAbuse::Resets),
+        (vec![head(4, 0, 0, 0)], FrameAbuse::Settings),
+        (vec![head(6, 0, 0, 8)], FrameAbuse::Pings),
+        (vec![head(0, 0, 1, 0)], FrameAbuse::EmptyData),
+        (vec![head(0, 8, 1, 1)], FrameAbuse::EmptyData),
+        (vec![head(8, 0, 0, 4)], FrameAbuse::WindowUpdates),
+        (vec![head(2, 0, 1, 5)], FrameAbuse::Priorities),
+        (vec![head(16, 0, 0, 5)], FrameAbuse::Priorities),
+        (vec![head(0xbe, 0, 0, 5)], FrameAbuse::Unknown),
+        (vec![head(9, 0, 1, 0)], FrameAbuse::Continuations),
     ] {
         let mut rounds = Vec::new();
-        if abuse == Abuse::Continuations {
+        if abuse == FrameAbuse::Continuations {
             rounds.push(head(1, 0, 1, 30));
             rounds.extend(vec![round[0]; 20]);
         } else {
@@ -135,20 +135,20 @@ fn floods_overdraw_it() {
 #[test]
 fn resets_that_the_client_provokes_count_as_its_own() {
     let provoked = |code| {
-        let mut budget = Budget::default();
-        let reset = Head {
+        let mut budget = FrameBudget::default();
+        let reset = FrameHead {
             code,
             ..head(3, 0, 1, 4)
         };
         (0..1000).try_for_each(|_| budget.send(reset, Duration::ZERO))
     };
-    assert_eq!(provoked(1), Err(Abuse::Resets));
+    assert_eq!(provoked(1), Err(FrameAbuse::Resets));
     assert_eq!(provoked(NO_ERROR), Ok(()));
 }
 
 #[test]
 fn a_block_is_open_until_its_last_piece() {
-    let mut budget = Budget::default();
+    let mut budget = FrameBudget::default();
     assert!(!budget.in_block());
     budget.receive(head(1, 0, 1, 10), Duration::ZERO).unwrap();
     assert!(budget.in_block());
@@ -163,7 +163,7 @@ proptest::proptest! {
         size in 1..64_usize,
     ) {
         let judge = |size: usize| {
-            let (mut walk, mut budget) = (Walk::default(), Budget::default());
+            let (mut walk, mut budget) = (Walk::default(), FrameBudget::default());
             let mut heads = Vec::new();
             let judged = bytes.chunks(size).try_for_each(|piece| {
                 walk.feed(piece, |head| {

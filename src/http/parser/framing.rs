@@ -32,7 +32,7 @@ pub(crate) struct Rewritten {
 
 /// Where the body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum BodyFraming {
     /// After this many bytes.
     Sized(u64),
     /// After the chunk of size 0 and its trailers.
@@ -132,11 +132,11 @@ impl Head {
     }
 
     /// Where the body ends (RFC 9112, section 6.3).
-    pub(super) fn framing(&self) -> Result<Framing, RequestViolation> {
+    pub(super) fn framing(&self) -> Result<BodyFraming, RequestViolation> {
         match (self.length, self.is_chunked) {
             (Some(_), true) => Err(RequestViolation::Framing),
-            (None, true) => Ok(Framing::Chunked),
-            (length, false) => Ok(Framing::Sized(length.unwrap_or(0))),
+            (None, true) => Ok(BodyFraming::Chunked),
+            (length, false) => Ok(BodyFraming::Sized(length.unwrap_or(0))),
         }
     }
 

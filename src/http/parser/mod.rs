@@ -20,7 +20,7 @@ const CHUNK_LINE_LIMIT: usize = 256;
 
 /// What a head, or a trailer section, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HeadLimits {
     /// Bytes, the request line included.
     pub bytes: usize,
     /// Fields.
@@ -46,7 +46,7 @@ pub struct Scanned {
 
 /// Where in a connection's life the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ScanPlace {
     /// Between two requests.
     Between,
     /// Inside a head.
@@ -62,7 +62,7 @@ pub enum Place {
 /// The scanner of one connection.
 #[derive(Debug)]
 pub struct Scanner {
-    limits: Limits,
+    limits: HeadLimits,
     at: At,
     line: Line,
     head: Head,
@@ -87,7 +87,7 @@ enum At {
 
 impl Scanner {
     /// A scanner at the beginning of a connection.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: HeadLimits) -> Self {
         Scanner {
             limits,
             at: At::RequestLine,
@@ -98,13 +98,13 @@ impl Scanner {
     }
 
     /// Where the next byte stands.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> ScanPlace {
         match self.at {
-            At::RequestLine if self.line.is_empty() => Place::Between,
-            At::RequestLine | At::Fields => Place::Head,
-            At::Paused => Place::Paused,
-            At::Failed => Place::Failed,
-            _ => Place::Body,
+            At::RequestLine if self.line.is_empty() => ScanPlace::Between,
+            At::RequestLine | At::Fields => ScanPlace::Head,
+            At::Paused => ScanPlace::Paused,
+            At::Failed => ScanPlace::Failed,
+            _ => ScanPlace::Body,
         }
     }
 
@@ -144,12 +144,12 @@ impl Scanner {
                     if clear {
                         scanned.clear = Some(scanned.seen);
                     }
-                    if self.place() == Place::Between {
+                    if self.place() == ScanPlace::Between {
                         break;
                     }
                 }
                 Step::Broke(fault) => {
-                    scanned.in_body = self.place() == Place::Body;
+                    scanned.in_body = self.place() == ScanPlace::Body;
                     self.at = At::Failed;
                     scanned.fault = Some(fault);
                     break;
@@ -262,8 +262,8 @@ impl Scanner {
 
     fn behind_head(&self) -> Result<At, RequestViolation> {
         Ok(match self.head.framing()? {
-            framing::Framing::Chunked => At::ChunkSize,
-            framing::Framing::Sized(length @ 1..) => At::Sized(length),
+            framing::BodyFraming::Chunked => At::ChunkSize,
+            framing::BodyFraming::Sized(length @ 1..) => At::Sized(length),
             _ if self.head.asks_for_websocket() => At::Paused,
             _ => At::RequestLine,
         })

@@ -13,7 +13,7 @@ mod head;
 use super::super::header_case::Spelling;
 use super::framing::{Ended, Line};
 use super::{RequestViolation, framing as field, take};
-use head::Head;
+use head::ResponseHead;
 pub(crate) use head::Told;
 
 /// What the head of one answer, or its trailers, may take.
@@ -223,7 +223,7 @@ impl Answers {
                 &begun
             }
         };
-        let mut head = Head::read(whole, self.fields_limit)?;
+        let mut head = ResponseHead::read(whole, self.fields_limit)?;
         self.at = self.behind(&head)?;
         self.is_spent |= head.is_careless;
         self.told = Told {
@@ -312,7 +312,7 @@ impl Answers {
     }
 
     /// Where the body ends (RFC 9112, section 6.3).
-    fn behind(&mut self, head: &Head<'_>) -> Result<At, ResponseViolation> {
+    fn behind(&mut self, head: &ResponseHead<'_>) -> Result<At, ResponseViolation> {
         if head.length.is_some() && head.is_chunked {
             return Err(RequestViolation::Framing.into());
         }

@@ -2,7 +2,7 @@ mod framing;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: HeadLimits = HeadLimits {
     bytes: 1024,
     fields: 8,
 };
@@ -31,12 +31,12 @@ fn fed(pieces: &[&[u8]]) -> (usize, usize, Option<RequestViolation>) {
             before += scanned.seen;
             rest = &rest[scanned.seen..];
             if let Some(fault) = scanned.fault {
-                assert_eq!(scanner.place(), Place::Failed);
+                assert_eq!(scanner.place(), ScanPlace::Failed);
                 assert!(scanned.in_body || fault != RequestViolation::Chunk);
                 return (heads, clear, scanned.fault);
             }
             if !rest.is_empty() {
-                assert_eq!(scanner.place(), Place::Between);
+                assert_eq!(scanner.place(), ScanPlace::Between);
             }
         }
     }
@@ -117,7 +117,7 @@ fn a_target_is_what_the_engine_takes() {
     assert_eq!(fault("GET //[::1]:x@ HTTP/1.1\r\n\r\n"), None);
     let of_length = |length: usize, bytes: usize| {
         let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(length - 1));
-        Scanner::new(Limits { bytes, fields: 8 })
+        Scanner::new(HeadLimits { bytes, fields: 8 })
             .feed(line.as_bytes())
             .fault
     };
@@ -239,7 +239,7 @@ fn the_scan_pauses_behind_a_handshake() {
         (scanned.seen, scanned.clear),
         (handshake.len(), Some(handshake.len()))
     );
-    assert_eq!(scanner.place(), Place::Paused);
+    assert_eq!(scanner.place(), ScanPlace::Paused);
     assert_eq!(scanner.feed(b"x").seen, 0);
     scanner.resume();
     assert!(scanner.feed(b"GET / HTTP/1.1\r\n\r\n").head);
@@ -256,22 +256,22 @@ fn one_request_is_looked_at_at_a_time() {
         (first.seen, first.clear, first.head),
         (end, Some(end), true)
     );
-    assert_eq!(scanner.place(), Place::Between);
+    assert_eq!(scanner.place(), ScanPlace::Between);
     let second = scanner.feed(&both[end..]);
     assert_eq!((second.seen, second.clear, second.head), (8, None, false));
-    assert_eq!(scanner.place(), Place::Head);
+    assert_eq!(scanner.place(), ScanPlace::Head);
 }
 
 #[test]
 fn the_place_is_known() {
     let mut scanner = Scanner::new(LIMITS);
-    assert_eq!(scanner.place(), Place::Between);
+    assert_eq!(scanner.place(), ScanPlace::Between);
     scanner.feed(b"P");
-    assert_eq!(scanner.place(), Place::Head);
+    assert_eq!(scanner.place(), ScanPlace::Head);
     scanner.feed(b"UT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
-    assert_eq!(scanner.place(), Place::Body);
+    assert_eq!(scanner.place(), ScanPlace::Body);
     scanner.feed(b"abc");
-    assert_eq!(scanner.place(), Place::Between);
+    assert_eq!(scanner.place(), ScanPlace::Between);
 }
 
 proptest::proptest! {

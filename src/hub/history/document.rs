@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::event::{Data, Draft, Event, Kind, Position};
+use crate::event::{Data, Draft, Event, EventKind, Position};
 
 /// See the module.
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Document {
         let (data, at) = self.newest.as_ref()?;
         let made = self.snapshot.get_or_insert_with(|| {
             let draft = Draft::plain(data.clone());
-            Arc::new(Event::new(ch, head, Kind::Snapshot, draft, *at))
+            Arc::new(Event::new(ch, head, EventKind::Snapshot, draft, *at))
         });
         Some(made.clone())
     }

@@ -10,12 +10,12 @@ use crate::event::{Event, FLAT_WEIGHT};
 /// Bytes of memory that an entry takes beside its event's weight: the event itself, its counts, its place here, and what the allocator
 /// adds to three pieces of memory.
 pub(crate) const OVERHEAD: usize =
-    size_of::<Event>() + size_of::<Entry>() * 3 / 2 + 64 - FLAT_WEIGHT;
+    size_of::<Event>() + size_of::<LogEntry>() * 3 / 2 + 64 - FLAT_WEIGHT;
 
 /// What one read hands out at most, beside its first entry: what a subscriber has taken is no longer counted here.
 const READ_BYTES: u64 = 256 * 1024;
 
-pub(crate) struct Entry {
+pub(crate) struct LogEntry {
     pub(crate) event: Arc<Event>,
     /// Weight of everything up to and with this entry.
     sum: u64,
@@ -51,7 +51,7 @@ impl Cursor {
 
 /// See the module. Offsets are dense: the entry at offset `o` is `kept[o - first]`.
 pub(crate) struct Entries {
-    kept: VecDeque<Entry>,
+    kept: VecDeque<LogEntry>,
     /// Offset of the oldest entry; `head + 1` when there is none.
     first: u64,
     /// Weight of everything before `first`.
@@ -95,7 +95,7 @@ impl Entries {
     }
 
     /// The oldest entry.
-    pub(crate) fn oldest(&self) -> Option<&Entry> {
+    pub(crate) fn oldest(&self) -> Option<&LogEntry> {
         self.kept.front()
     }
 
@@ -114,7 +114,7 @@ impl Entries {
     pub(crate) fn push(&mut self, event: Arc<Event>) {
         let sum = self.total() + event.weight() as u64;
         let readers = std::mem::take(&mut self.at_head);
-        self.kept.push_back(Entry {
+        self.kept.push_back(LogEntry {
             event,
             sum,
             readers,
@@ -123,7 +123,7 @@ impl Entries {
     }
 
     /// Takes the oldest one out.
-    pub(crate) fn pop_oldest(&mut self) -> Option<Entry> {
+    pub(crate) fn pop_oldest(&mut self) -> Option<LogEntry> {
         let entry = self.kept.pop_front()?;
         self.first += 1;
         self.base = entry.sum;
@@ -162,7 +162,7 @@ impl Entries {
         };
         let waiting = self.kept.range(read.min(self.kept.len())..);
         let mut is_first = true;
-        let fits = |entry: &&Entry| std::mem::take(&mut is_first) || entry.sum <= bytes;
+        let fits = |entry: &&LogEntry| std::mem::take(&mut is_first) || entry.sum <= bytes;
         let handed = waiting.take(count).take_while(fits);
         out.extend(handed.map(|entry| entry.event.clone()));
         self.move_to(cursor, cursor.offset + (out.len() - before) as u64);

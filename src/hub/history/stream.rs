@@ -17,7 +17,7 @@ const REMEMBERED: usize = 1000;
 
 /// How a connection to the backend began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
+pub(crate) enum StreamConnection {
     /// After an id that the stream itself had sent.
     Resumed,
     /// After the id that a client brought.
@@ -189,13 +189,15 @@ impl Stream {
     }
 
     /// Another connection to the backend stands, where the log has come to `head`; what was lost before it has been reported.
-    pub(crate) fn connected(&mut self, connection: Connection, head_at: Instant, head: u64) {
+    pub(crate) fn connected(&mut self, connection: StreamConnection, head_at: Instant, head: u64) {
         self.version += 1;
         match (connection, &self.brought) {
-            (Connection::Resumed, _) => {}
-            (Connection::Brought, Brought::Asked(id)) => self.brought = Brought::Taken(id.clone()),
-            (Connection::Brought, _) => {}
-            (Connection::Fresh, brought) => {
+            (StreamConnection::Resumed, _) => {}
+            (StreamConnection::Brought, Brought::Asked(id)) => {
+                self.brought = Brought::Taken(id.clone())
+            }
+            (StreamConnection::Brought, _) => {}
+            (StreamConnection::Fresh, brought) => {
                 if matches!(brought, Brought::Asked(_)) {
                     self.brought = Brought::Refused;
                 }

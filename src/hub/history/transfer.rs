@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::History;
 use super::lineage::Epochs;
 use super::stream::StreamState;
-use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
+use crate::event::{Data, Draft, Epoch, Event, EventKind, GapWhy};
 
 /// Offsets that a log can have reached.
 const FURTHEST: u64 = 1 << 48;
@@ -41,7 +41,7 @@ pub(crate) struct Delta<E> {
 }
 
 /// An entry on its way into a log: what it is, what it says, and since when.
-pub(crate) type Imported = (Kind, Draft, Instant);
+pub(crate) type Imported = (EventKind, Draft, Instant);
 
 impl History {
     /// Everything after what was `exported` before, up to the head and with the document as of there; `None` where that is nothing.
@@ -97,8 +97,8 @@ impl History {
         }
         let known = (self.head() + 1 - first) as usize;
         for (kind, draft, at) in entries.into_iter().skip(known) {
-            let is_gap = matches!(kind, Kind::Gap { .. });
-            let is_snapshot = kind == Kind::Snapshot;
+            let is_gap = matches!(kind, EventKind::Gap { .. });
+            let is_snapshot = kind == EventKind::Snapshot;
             self.push(kind, draft, at);
             if is_gap {
                 self.last_gap = self.head();

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use tokio::sync::mpsc;
 
-use super::message::{Append, EndRecord, Message};
+use super::message::{Append, EndRecord, ReplicationMessage};
 use super::record::TopicRecord;
 use crate::config::Source;
 use crate::hub::clock::now;
@@ -87,7 +87,7 @@ impl Export {
     }
 
     /// What it is.
-    pub(crate) fn begin(&self) -> Option<Message> {
+    pub(crate) fn begin(&self) -> Option<ReplicationMessage> {
         let topic = &self.topic;
         let record = TopicRecord::write(
             &topic.key,
@@ -96,7 +96,7 @@ impl Export {
             topic.presence.owner(),
             topic.log.position(0).epoch,
         );
-        record.map(|record| Message::Begin(Box::new(record)))
+        record.map(|record| ReplicationMessage::Begin(Box::new(record)))
     }
 
     /// Polls it on demand.
@@ -108,15 +108,15 @@ impl Export {
     }
 
     /// Everything since the last time.
-    pub(crate) fn messages(&mut self) -> Vec<Message> {
+    pub(crate) fn messages(&mut self) -> Vec<ReplicationMessage> {
         let delta = self.topic.with_log(|log| log.export(&mut self.exported));
-        let append = delta.map(|delta| Message::Append(Append::write(delta, now())));
+        let append = delta.map(|delta| ReplicationMessage::Append(Append::write(delta, now())));
         let status = self.topic.condition.status();
         let changed = (self.status.as_ref() != Some(&status)).then(|| status.clone());
         self.status = Some(status);
         append
             .into_iter()
-            .chain(changed.map(Message::Status))
+            .chain(changed.map(ReplicationMessage::Status))
             .collect()
     }
 
@@ -126,16 +126,16 @@ impl Export {
     }
 
     /// The last message on a topic that is over.
-    pub(crate) fn last(&self) -> Message {
+    pub(crate) fn last(&self) -> ReplicationMessage {
         match self.topic.phase() {
-            Phase::Ended(end) => Message::End(EndRecord::write(&end)),
-            Phase::Opening | Phase::Open => Message::Released,
+            Phase::Ended(end) => ReplicationMessage::End(EndRecord::write(&end)),
+            Phase::Opening | Phase::Open => ReplicationMessage::Released,
         }
     }
 
     /// The last message on a topic that cannot be exported any further.
-    pub(crate) fn failure() -> Message {
-        Message::End(EndRecord::write(&internal()))
+    pub(crate) fn failure() -> ReplicationMessage {
+        ReplicationMessage::End(EndRecord::write(&internal()))
     }
 
     /// Whether no client subscribes.

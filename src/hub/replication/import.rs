@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::message::Message;
+use super::message::ReplicationMessage;
 use super::record::TopicRecord;
 use crate::config::Route;
 use crate::hub::clock::now;
 use crate::hub::history::History;
 use crate::hub::history::lineage::Writer;
 use crate::hub::registry::Registry;
-use crate::hub::role::{Leader, Request, Succession};
+use crate::hub::role::{FollowerRequest, Leader, Succession};
 use crate::hub::topic::{Topic, fresh_epoch};
 
 /// One topic that follows.
@@ -30,7 +30,7 @@ impl Follower {
         number: u64,
         topic: &TopicRecord,
         find: impl FnOnce(&str) -> Option<Arc<Route>>,
-        requests: mpsc::Sender<Request>,
+        requests: mpsc::Sender<FollowerRequest>,
     ) -> Option<Self> {
         let identity = topic.read(find)?;
         let topic = node.adopt(identity, Leader::new(number, requests))?;
@@ -47,23 +47,23 @@ impl Follower {
     }
 
     /// Applies what the leader sends; nothing any more once it leads no longer.
-    pub(crate) fn apply(&self, message: Message) {
+    pub(crate) fn apply(&self, message: ReplicationMessage) {
         if !self.is_led() {
             return;
         }
         match message {
-            Message::Begin(_) | Message::Unknown => {}
-            Message::Append(append) => {
+            ReplicationMessage::Begin(_) | ReplicationMessage::Unknown => {}
+            ReplicationMessage::Append(append) => {
                 let delta = append.read(self.topic.log.position(0).epoch, now());
                 // Nothing is imported any more where it is over.
                 let _is_going_on = (self.node).extend(&self.topic, self.writer, |log, _| {
                     log.import(delta);
                 });
             }
-            Message::Status(status) => self.topic.set_status(&status),
-            Message::Overlap => self.node.start(&self.topic),
-            Message::Released => self.lead(Succession::Released),
-            Message::End(ended) => {
+            ReplicationMessage::Status(status) => self.topic.set_status(&status),
+            ReplicationMessage::Overlap => self.node.start(&self.topic),
+            ReplicationMessage::Released => self.lead(Succession::Released),
+            ReplicationMessage::End(ended) => {
                 // First, so that nothing is read any more.
                 self.node.end(&self.topic, ended.read());
                 self.lead(Succession::Released);

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::TopicRecord;
 use crate::error::Code;
-use crate::event::{Change, ChangeKind, Data, Draft, End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{
+    Change, ChangeKind, Data, Draft, End, Epoch, Event, EventKind, GapWhy, Position,
+};
 use crate::hub::history::lineage::Epochs;
 use crate::hub::history::stream::{Fresh, StreamState};
 use crate::hub::history::transfer::{Delta, Imported};
@@ -19,7 +21,7 @@ use crate::json;
 /// What is sent of one topic.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Message {
+pub(crate) enum ReplicationMessage {
     /// It exists.
     #[serde(rename = "exists")]
     Begin(Box<TopicRecord>),
@@ -231,9 +233,9 @@ impl Entry {
     fn write(event: &Event, age_ms: u64) -> Self {
         Entry {
             form: match event.kind {
-                Kind::Event => Form::Event,
-                Kind::Snapshot => Form::Snapshot,
-                Kind::Gap { from, why } => Form::Gap {
+                EventKind::Event => Form::Event,
+                EventKind::Snapshot => Form::Snapshot,
+                EventKind::Gap { from, why } => Form::Gap {
                     from: from.offset,
                     why: why.as_str().to_owned(),
                 },
@@ -250,9 +252,9 @@ impl Entry {
 
     fn read(self, epoch: Epoch, at: Instant) -> Imported {
         let kind = match self.form {
-            Form::Event => Kind::Event,
-            Form::Snapshot => Kind::Snapshot,
-            Form::Gap { from, why } => Kind::Gap {
+            Form::Event => EventKind::Event,
+            Form::Snapshot => EventKind::Snapshot,
+            Form::Gap { from, why } => EventKind::Gap {
                 from: Position {
                     epoch,
                     offset: from,

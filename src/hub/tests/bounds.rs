@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::support::*;
 use crate::config::Share;
 use crate::error::Code;
-use crate::event::{Data, Draft, Event, Kind};
+use crate::event::{Data, Draft, Event, EventKind};
 use crate::hub::*;
 
 fn refused(joined: Result<Joined, Refusal>) -> Code {
@@ -16,7 +16,7 @@ fn refused(joined: Result<Joined, Refusal>) -> Code {
 
 #[tokio::test(start_paused = true)]
 async fn one_user_has_so_many_topics_of_a_route() {
-    let world = World::new(Limits {
+    let world = World::new(HubLimits {
         topics_per_principal: 2,
         ..ROOMY
     });
@@ -52,7 +52,7 @@ async fn one_user_has_so_many_topics_of_a_route() {
 
 #[tokio::test(start_paused = true)]
 async fn a_million_topics_are_refused_or_replace_each_other() {
-    let world = World::new(Limits {
+    let world = World::new(HubLimits {
         topics: 20,
         ..ROOMY
     });
@@ -77,7 +77,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
     let text = "x".repeat(100);
     // Room for ten entries.
     let memory = 10 * (ENTRY + 99);
-    let world = World::new(Limits { memory, ..ROOMY });
+    let world = World::new(HubLimits { memory, ..ROOMY });
     let route = route("feed", sse(), Share::Public, window(1_000));
     let quiet = world.join(&target(&route, "/quiet", Scope::Public), Start::Live);
     let quiet_feed = world.feed().await;
@@ -98,7 +98,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
     // A subscriber that lagged into what was taken gets a gap.
     let mut out = Vec::new();
     let progress = busy.subscriber.read(&mut out, 100);
-    assert_eq!((progress, out.len()), (Progress::Overrun, 0));
+    assert_eq!((progress, out.len()), (ReadProgress::Overrun, 0));
     let gap = busy.subscriber.skip_with_gap();
     assert_eq!(shorts(&gap), ["0>15 slow"]);
     assert_eq!(read(&mut busy.subscriber).len(), 5);
@@ -124,7 +124,7 @@ async fn the_memory_budget_takes_the_largest_topics_oldest_first() {
 #[tokio::test(start_paused = true)]
 async fn large_documents_take_nothing_from_readers_of_other_topics() {
     let memory = 100 * ENTRY;
-    let world = World::new(Limits { memory, ..ROOMY });
+    let world = World::new(HubLimits { memory, ..ROOMY });
     let small = target(
         &route("small", sse(), Share::Public, window(10)),
         "/s",
@@ -174,8 +174,8 @@ async fn a_document_counts_once_whatever_shows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_that_cannot_be_freed_lets_nobody_new_in() {
-    let world = World::new(Limits {
+async fn memory_that_cannot_be_freed_lets_no_new_client_in() {
+    let world = World::new(HubLimits {
         memory: 1_000,
         ..ROOMY
     });
@@ -219,7 +219,7 @@ async fn a_silent_topic_lets_go_of_what_is_too_old() {
     assert_eq!(world.hub.topics().remove(0).events, 0);
     assert_eq!(bytes(&world), 200 * ENTRY as u64);
     let progress = here.subscriber.read(&mut out, 200);
-    assert_eq!((progress, out.len()), (Progress::CaughtUp, 400));
+    assert_eq!((progress, out.len()), (ReadProgress::CaughtUp, 400));
     drop(here);
     tokio::time::sleep(std::time::Duration::from_secs(15)).await;
     assert_eq!(bytes(&world), 0);
@@ -258,7 +258,7 @@ async fn what_is_read_for_filters_is_counted_until_it_goes() {
         }
         // An event that only looks like the entry is none.
         let (at, draft) = (events[0].position, Draft::plain(events[0].data.clone()));
-        let other = Event::new(1, at, Kind::Snapshot, draft, std::time::Instant::now());
+        let other = Event::new(1, at, EventKind::Snapshot, draft, std::time::Instant::now());
         let counted = world.hub.held();
         other.parsed(&fields, Some(""));
         joined.subscriber.recount(&other);

@@ -7,7 +7,7 @@ use super::support::*;
 use crate::config::{Join, Replay, Share};
 use crate::error::Code;
 use crate::event::{End, Position};
-use crate::hub::replication::{Follower, Message};
+use crate::hub::replication::{Follower, ReplicationMessage};
 use crate::hub::*;
 
 fn over(code: Code, is_final: bool) -> End {
@@ -168,7 +168,7 @@ async fn refusals_and_faults_are_asked_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn ended_streams_are_few_and_give_way_first() {
-    let world = World::new(Limits { topics: 6, ..ROOMY });
+    let world = World::new(HubLimits { topics: 6, ..ROOMY });
     let route = route("feed", sse(), Share::Public, window(10));
     let (job, idle) = (
         target(&route, "/job", Scope::Public),
@@ -290,7 +290,7 @@ fn hand_over(
     let (request, _) = tokio::sync::mpsc::channel(8);
     let mut followers = Vec::new();
     for (number, mut export) in exports.into_iter().enumerate() {
-        let Some(Message::Begin(topic)) = export.begin() else {
+        let Some(ReplicationMessage::Begin(topic)) = export.begin() else {
             panic!("nothing to tell");
         };
         let find = |_: &str| Some(route.clone());
@@ -330,7 +330,7 @@ async fn no_feed_starts_on_a_topic_that_was_removed() {
     let (old, new) = (World::new(ROOMY), World::new(ROOMY));
     let target = public(sse(), window(10));
     let _here = old.join(&target, Start::Live);
-    for last in [Message::Overlap, Message::Released] {
+    for last in [ReplicationMessage::Overlap, ReplicationMessage::Released] {
         let followers = hand_over(&old, &new, &target.route);
         // It makes room, or a reload reads something else.
         new.hub.reconcile(&[]);

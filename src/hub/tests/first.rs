@@ -25,7 +25,7 @@ impl Feed for Witness {
 async fn feed_starts_with_its_first_subscribers_credentials() {
     let (told, witnessed) = sync_channel(TOPICS);
     let feeds: Feeds = Box::new(move |_| Box::new(Witness(told.clone())));
-    let limits = Limits {
+    let limits = HubLimits {
         topics_per_principal: TOPICS,
         ..ROOMY
     };

@@ -208,7 +208,7 @@ async fn walk(seed: u64, steps: u64, key: fn(&Target) -> TopicKey) -> Option<u64
                 if !client.subscriber.is_behind() {
                     continue;
                 }
-                if client.subscriber.read(&mut read, 4) == Progress::Overrun {
+                if client.subscriber.read(&mut read, 4) == ReadProgress::Overrun {
                     read.extend(client.subscriber.skip_with_gap());
                 }
                 for event in read.drain(..) {
@@ -305,7 +305,7 @@ fn is_own(event: &Event, tag: &str) -> bool {
 
 /// `CROSSFADE_STEPS` asks for more or fewer.
 #[test]
-fn nobody_reads_what_is_another_ones() {
+fn no_user_reads_what_is_anothers() {
     let steps = std::env::var("CROSSFADE_STEPS").ok();
     let steps = steps.map_or(1_000_000, |steps| steps.parse().unwrap());
     assert_eq!(first_leak(11, steps, TopicKey::of), None);

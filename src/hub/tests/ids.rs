@@ -7,10 +7,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
-use crate::event::{Data, Draft, Epoch, Event, GapWhy, Kind};
+use crate::event::{Data, Draft, Epoch, Event, EventKind, GapWhy};
 use crate::hub::history::History;
 use crate::hub::history::entries::Cursor;
-use crate::hub::history::stream::{Connection, Stream};
+use crate::hub::history::stream::{Stream, StreamConnection};
 use crate::hub::history::transfer::Exported;
 use crate::hub::replication::message::Append;
 use crate::hub::{Start, resume};
@@ -69,8 +69,8 @@ impl World {
                 let is_resumed = is_resumed && own.is_some();
                 self.shown = own.filter(|_| is_resumed);
                 let connection = match is_resumed {
-                    true => Connection::Resumed,
-                    false => Connection::Fresh,
+                    true => StreamConnection::Resumed,
+                    false => StreamConnection::Fresh,
                 };
                 if !is_resumed {
                     self.log.append_gap(GapWhy::UpstreamReconnect, self.at);
@@ -130,15 +130,15 @@ fn check(brought: bool, steps: Vec<Step>) -> Result<(), TestCaseError> {
         all: Vec::new(),
     };
     let first = match brought {
-        true => Connection::Brought,
-        false => Connection::Fresh,
+        true => StreamConnection::Brought,
+        false => StreamConnection::Fresh,
     };
     world.log.connected(first, at);
     for step in steps {
         world.take(step);
     }
     let all = world.all.clone();
-    for seen in all.iter().filter(|event| event.kind == Kind::Event) {
+    for seen in all.iter().filter(|event| event.kind == EventKind::Event) {
         let Some(id) = &seen.id else { continue };
         let (got, recovered, is_told) = world.resume(id);
         let missed = (all.iter())

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::support::*;
 use crate::config::{Join, Source};
 use crate::error::Code;
-use crate::event::{Draft, End, Event, GapWhy, Kind};
+use crate::event::{Draft, End, Event, EventKind, GapWhy};
 use crate::hub::*;
 
 const BEGINNING: Duration = Duration::from_millis(300);
@@ -40,7 +40,7 @@ pub(super) async fn began(
 }
 
 pub(super) fn open(feed: &Publisher) {
-    feed.connected(Connection::Fresh, now());
+    feed.connected(StreamConnection::Fresh, now());
     feed.opened();
 }
 
@@ -99,7 +99,7 @@ async fn a_later_connection_moves_the_beginning() {
     let target = stream(Join::Auto, 10);
     let (_first, feed) = began(&world, &target, &inbox(false)).await;
     feed.gap(GapWhy::UpstreamReconnect);
-    feed.connected(Connection::Fresh, now());
+    feed.connected(StreamConnection::Fresh, now());
     publish(&feed, &["a"]);
     tokio::time::advance(BEGINNING).await;
     let mut late = world.join(&target, Start::Live).subscriber;
@@ -141,7 +141,7 @@ async fn a_topic_that_began_in_the_middle_is_read_anew() {
     let feed = world.feed().await;
     let _early = world.join(&target, Start::Live);
     assert_eq!(world.feeds_now().await, 2);
-    feed.connected(Connection::Brought, now());
+    feed.connected(StreamConnection::Brought, now());
     feed.opened();
     let _late = world.join(&target, Start::Live);
     assert_eq!(world.feeds_now().await, 3);
@@ -276,7 +276,7 @@ async fn an_own_read_ends_as_its_request_does() {
 
 #[tokio::test(start_paused = true)]
 async fn an_own_read_above_the_caps_is_a_gap_and_the_window() {
-    let world = World::new(Limits { topics: 1, ..ROOMY });
+    let world = World::new(HubLimits { topics: 1, ..ROOMY });
     let target = stream(Join::Own, 10);
     let (_first, _feed) = began(&world, &target, &inbox(true)).await;
     let mut late = world.join(&target, Start::Live);
@@ -347,7 +347,7 @@ impl Walk {
         for event in &self.got {
             let text = std::str::from_utf8(event.data.bytes()).unwrap();
             match event.kind {
-                Kind::Gap { .. } => next = None,
+                EventKind::Gap { .. } => next = None,
                 _ => {
                     let number: usize = text.parse().unwrap();
                     assert_eq!(number, next.unwrap_or(number), "{:?}", shorts(&self.got));
@@ -390,10 +390,10 @@ async fn walk(before: usize, beginning: usize, lag: usize, steps: Vec<Step>) {
             Step::Happen(id) => backend.events.push(id),
             Step::Shared(count) => backend.send(&shared, &mut at, &mut shown, count),
             Step::Own(count) => backend.send(&own, &mut own_at, &mut own_shown, count),
-            Step::Break(None) => shared.connected(Connection::Resumed, now()),
+            Step::Break(None) => shared.connected(StreamConnection::Resumed, now()),
             Step::Break(Some(beginning)) => {
                 shared.gap(GapWhy::UpstreamReconnect);
-                shared.connected(Connection::Fresh, now());
+                shared.connected(StreamConnection::Fresh, now());
                 at = backend.events.len().saturating_sub(beginning);
                 shown = None;
             }

@@ -13,7 +13,7 @@ fn messages(messages: u64) -> Queue {
     }
 }
 
-fn try_read(subscriber: &mut Subscriber) -> (Progress, usize) {
+fn try_read(subscriber: &mut Subscriber) -> (ReadProgress, usize) {
     let mut out = Vec::new();
     let progress = subscriber.read(&mut out, usize::MAX);
     (progress, out.len())
@@ -46,7 +46,7 @@ async fn lag_is_a_distance_in_messages_and_in_bytes() {
     };
     assert!(subscriber.is_further_behind(bytes(5 * 65 - 1)));
     assert!(!subscriber.is_further_behind(bytes(5 * 65)));
-    assert_eq!(try_read(&mut subscriber), (Progress::CaughtUp, 5));
+    assert_eq!(try_read(&mut subscriber), (ReadProgress::CaughtUp, 5));
     assert!(!subscriber.is_further_behind(messages(0)));
 }
 
@@ -57,10 +57,10 @@ async fn a_read_ends_at_its_count() {
     let mut subscriber = world.join(&target, Start::Live).subscriber;
     publish(&world.feed().await, &["x"; 5]);
     let mut out = Vec::new();
-    assert_eq!(subscriber.read(&mut out, 2), Progress::More);
-    assert_eq!(subscriber.read(&mut out, 0), Progress::More);
-    assert_eq!(subscriber.read(&mut out, 3), Progress::CaughtUp);
-    assert_eq!(subscriber.read(&mut out, 3), Progress::CaughtUp);
+    assert_eq!(subscriber.read(&mut out, 2), ReadProgress::More);
+    assert_eq!(subscriber.read(&mut out, 0), ReadProgress::More);
+    assert_eq!(subscriber.read(&mut out, 3), ReadProgress::CaughtUp);
+    assert_eq!(subscriber.read(&mut out, 3), ReadProgress::CaughtUp);
     assert_eq!(shorts(&out), ["1:x", "2:x", "3:x", "4:x", "5:x"]);
 }
 
@@ -74,12 +74,12 @@ async fn a_burst_is_kept_for_present_readers_beyond_the_window() {
     let burst = || (0..50_000).map(|_| draft("x", None)).collect();
     feed.events(burst());
     publish(&feed, &["x"; 1_000]);
-    assert_eq!(try_read(&mut first), (Progress::CaughtUp, 51_000));
+    assert_eq!(try_read(&mut first), (ReadProgress::CaughtUp, 51_000));
     assert_eq!(world.hub.topics()[0].events, 2);
     let late = world.join(&target, Start::After(at(&first, 50_000)));
     assert_eq!(shorts(&late.prelude), ["50000>50998 expired"]);
     assert_eq!(held(&world), 51_000 * ENTRY);
-    assert_eq!(try_read(&mut second), (Progress::CaughtUp, 51_000));
+    assert_eq!(try_read(&mut second), (ReadProgress::CaughtUp, 51_000));
     // What was kept for them alone goes with the last of them; one client still has two entries to come.
     assert_eq!(held(&world), 2 * ENTRY);
     drop(late);
@@ -98,8 +98,8 @@ async fn a_replay_is_whole_while_the_window_moves_on() {
     // All of the window is new now, but for what this one still has to read.
     publish(&feed, &["x"; 1_200]);
     let mut out = Vec::new();
-    assert_eq!(back.read(&mut out, 600), Progress::More);
-    assert_eq!(back.read(&mut out, 9_999), Progress::CaughtUp);
+    assert_eq!(back.read(&mut out, 600), ReadProgress::More);
+    assert_eq!(back.read(&mut out, 9_999), ReadProgress::CaughtUp);
     assert!(
         out.iter()
             .zip(1..)
@@ -126,7 +126,10 @@ async fn readers_hold_where_they_stand_and_leave_nothing() {
         publish(&feed, &["x"]);
         let reader = &mut readers[rng.usize(..20)];
         let mut out = Vec::new();
-        assert_ne!(reader.read(&mut out, rng.usize(..40)), Progress::Overrun);
+        assert_ne!(
+            reader.read(&mut out, rng.usize(..40)),
+            ReadProgress::Overrun
+        );
         let lowest = readers.iter().map(|r| r.position().offset).min().unwrap();
         publish(&feed, &["x"]);
         published += 1;
@@ -153,14 +156,14 @@ async fn nothing_is_kept_for_paused_or_too_slow_subscribers() {
     assert!(slow.is_let_go() && !slow.is_further_behind(messages(0)));
     publish(&feed, &["x"]);
     assert_eq!(held(&world), 10 * ENTRY);
-    assert_eq!(try_read(&mut slow), (Progress::Overrun, 0));
+    assert_eq!(try_read(&mut slow), (ReadProgress::Overrun, 0));
     assert_eq!(shorts(&slow.skip_with_gap()), ["0>91 slow"]);
     paused.resume();
     assert_eq!(shorts(&paused.go_on()), ["0>91 expired"]);
     // From now on both have what follows.
     publish(&feed, &["x"; 100]);
-    assert_eq!(try_read(&mut slow), (Progress::CaughtUp, 110));
-    assert_eq!(try_read(&mut paused), (Progress::CaughtUp, 110));
+    assert_eq!(try_read(&mut slow), (ReadProgress::CaughtUp, 110));
+    assert_eq!(try_read(&mut paused), (ReadProgress::CaughtUp, 110));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +176,7 @@ async fn a_subscriber_let_go_without_loss_just_goes_on() {
     slow.let_go();
     assert!(slow.skip_with_gap().is_empty() && !slow.is_let_go());
     publish(&feed, &["x"; 900]);
-    assert_eq!(try_read(&mut slow), (Progress::CaughtUp, 1_800));
+    assert_eq!(try_read(&mut slow), (ReadProgress::CaughtUp, 1_800));
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +197,7 @@ async fn a_skip_on_a_polled_topic_goes_to_the_document() {
     assert!(!latest.is_behind() && latest.skip_to_document().is_none());
     feed.events(Vec::new());
     let _late = world.join(&target, Start::Live);
-    assert_eq!(try_read(&mut slow).0, Progress::Overrun);
+    assert_eq!(try_read(&mut slow).0, ReadProgress::Overrun);
     let told = slow.skip_with_gap();
     assert_eq!(shorts(&told), ["0>3 slow", "4=[4]"]);
     assert!(!slow.is_behind());
@@ -239,5 +242,5 @@ async fn after_a_pause_what_is_kept_is_history() {
     paused.resume();
     assert!(paused.go_on().is_empty());
     publish(&feed, &["x"; 905]);
-    assert_eq!(try_read(&mut paused), (Progress::CaughtUp, 1_805));
+    assert_eq!(try_read(&mut paused), (ReadProgress::CaughtUp, 1_805));
 }

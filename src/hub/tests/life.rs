@@ -177,7 +177,7 @@ async fn another_ones_credentials_carry_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_public_topic_is_read_with_nobodys_credentials() {
+async fn a_public_topic_is_read_without_credentials() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let joined = world.join_as(&target, cookie("s=alice"), Start::Live);
@@ -186,7 +186,7 @@ async fn a_public_topic_is_read_with_nobodys_credentials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_are_told_to_those_who_believe_otherwise() {
+async fn states_reach_clients_that_believe_otherwise() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let mut early = world.join(&target, Start::Live).subscriber;
@@ -220,7 +220,7 @@ async fn states_are_told_to_those_who_believe_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_before_the_first_head_answers_those_who_wait() {
+async fn a_failure_before_the_first_head_answers_waiting_requests() {
     let world = World::new(ROOMY);
     let target = public(sse(), window(10));
     let subscriber = world.join(&target, Start::Live).subscriber;

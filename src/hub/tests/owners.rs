@@ -17,7 +17,7 @@ struct Owners {
 }
 
 impl Owners {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: HubLimits) -> Self {
         Owners {
             world: World::new(limits),
             route: route("list", sse(), Share::Public, window(10)),
@@ -44,8 +44,8 @@ impl Owners {
     }
 }
 
-fn two_each() -> Limits {
-    Limits {
+fn two_each() -> HubLimits {
+    HubLimits {
         topics_per_principal: 2,
         ..ROOMY
     }
@@ -96,7 +96,7 @@ async fn an_idle_topic_counts_against_its_new_subscriber() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_owner_has_no_cap_of_its_own() {
-    let owners = Owners::new(Limits {
+    let owners = Owners::new(HubLimits {
         topics: 20,
         ..two_each()
     });
@@ -111,7 +111,7 @@ async fn an_unknown_owner_has_no_cap_of_its_own() {
 async fn limits_follow_the_configuration() {
     let owners = Owners::new(two_each());
     let mut kept = ["/1", "/2"].map(|url| owners.join(ALICE, url).unwrap());
-    let limits = Limits {
+    let limits = HubLimits {
         topics_per_principal: 4,
         ..ROOMY
     };
@@ -126,7 +126,7 @@ async fn limits_follow_the_configuration() {
     assert_eq!(owners.world.hub.topics().len(), 2);
     kept[0] = owners.join(ALICE, "/2").unwrap();
     assert!(!owners.is_full(ALICE));
-    let limits = Limits { topics: 1, ..ROOMY };
+    let limits = HubLimits { topics: 1, ..ROOMY };
     owners.world.hub.set_limits(limits);
     assert_eq!(owners.join(BOB, "/new").err(), Some(Code::TooManySubs));
     drop(kept);
@@ -141,7 +141,7 @@ async fn what_a_topic_counts_against_is_handed_over() {
     let (requests, _asked) = tokio::sync::mpsc::channel(1);
     let mut followers = Vec::new();
     for (number, export) in exports.iter().enumerate() {
-        let Some(replication::Message::Begin(topic)) = export.begin() else {
+        let Some(replication::ReplicationMessage::Begin(topic)) = export.begin() else {
             panic!("not told of");
         };
         let find = |_: &str| Some(there.route.clone());

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::support::*;
 use crate::event::{self, Event, GapWhy, Position};
-use crate::hub::replication::{Export, Follower, Message};
+use crate::hub::replication::{Export, Follower, ReplicationMessage};
 use crate::hub::*;
 
 const WALKS: u64 = 400;
@@ -61,14 +61,14 @@ impl Kind {
         let last = checkpoint.last_event_id.and_then(|id| id.parse().ok());
         let from = match self {
             Kind::WithIds if last.is_some() => {
-                feed.connected(Connection::Resumed, now);
+                feed.connected(StreamConnection::Resumed, now);
                 last
             }
             Kind::WithIds | Kind::WithoutIds => {
                 if !is_covered {
                     feed.gap(GapWhy::UpstreamReconnect);
                 }
-                feed.connected(Connection::Fresh, now);
+                feed.connected(StreamConnection::Fresh, now);
                 Some(produced)
             }
             Kind::Polled => {
@@ -133,9 +133,9 @@ impl Client {
                 self.see(&event);
             }
             match progress {
-                Progress::CaughtUp => break,
-                Progress::More => {}
-                Progress::Overrun => events = joined.subscriber.skip_with_gap(),
+                ReadProgress::CaughtUp => break,
+                ReadProgress::More => {}
+                ReadProgress::Overrun => events = joined.subscriber.skip_with_gap(),
             }
         }
         self.joined = Some(joined);
@@ -146,7 +146,7 @@ impl Client {
         let text = String::from_utf8_lossy(event.data.bytes());
         let number = |text: &str| text.parse::<u64>().expect("a number");
         let (from, to) = match (&event.kind, text.split_once('>')) {
-            (event::Kind::Gap { .. }, _) => {
+            (event::EventKind::Gap { .. }, _) => {
                 self.is_told = true;
                 self.losses += 1;
                 return;
@@ -177,7 +177,7 @@ struct Walk {
     first: Option<World>,
     second: World,
     export: Option<Export>,
-    link: VecDeque<Message>,
+    link: VecDeque<ReplicationMessage>,
     follower: Follower,
     feed: Publisher,
     /// Events that the backend has produced, and up to which of them is published.
@@ -185,7 +185,7 @@ struct Walk {
     published: Option<u64>,
     at_first: Vec<Client>,
     at_second: Vec<Client>,
-    _requests: mpsc::Receiver<Request>,
+    _requests: mpsc::Receiver<FollowerRequest>,
 }
 
 impl Walk {
@@ -197,7 +197,7 @@ impl Walk {
         let feed = first.feed().await;
         super::join::open(&feed);
         let export = first.hub.export().begun.remove(0);
-        let Some(Message::Begin(topic)) = export.begin() else {
+        let Some(ReplicationMessage::Begin(topic)) = export.begin() else {
             panic!("nothing to tell");
         };
         let (request, requests) = mpsc::channel(8);

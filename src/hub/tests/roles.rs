@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::processes::{Client, Kind};
 use super::support::*;
-use crate::hub::replication::{Export, Follower, Message};
+use crate::hub::replication::{Export, Follower, ReplicationMessage};
 use crate::hub::role::Leader;
 use crate::hub::topic::Topic;
 use crate::hub::*;
@@ -57,7 +57,7 @@ struct Walk {
     published: Option<u64>,
 }
 
-fn requests() -> mpsc::Sender<Request> {
+fn requests() -> mpsc::Sender<FollowerRequest> {
     mpsc::channel(8).0
 }
 
@@ -70,7 +70,7 @@ impl Walk {
         let feed = worlds[0].feed().await;
         super::join::open(&feed);
         let export = worlds[0].hub.export().begun.remove(0);
-        let Some(Message::Begin(record)) = export.begin() else {
+        let Some(ReplicationMessage::Begin(record)) = export.begin() else {
             panic!("nothing to tell");
         };
         let find = |_: &str| Some(target.route.clone());
@@ -142,7 +142,7 @@ impl Walk {
         let event = Publication::Events(vec![draft("too late", None)]);
         assert_eq!(before.publish(event, None).await, Err(Fenced));
         self.owner.tell(&mut self.export, &self.import);
-        self.import.apply(Message::Released);
+        self.import.apply(ReplicationMessage::Released);
         std::mem::swap(&mut self.owner, &mut self.follower);
         self.feed = self.owner.world.feed().await;
         let from = self.kind.go_on(&self.feed, self.produced).await;

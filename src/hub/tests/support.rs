@@ -9,14 +9,14 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 
 use crate::config::{self, Authority, Emit, Replay, Route, Source};
-use crate::event::{Data, Draft, Event, FLAT_WEIGHT, Kind, Position};
+use crate::event::{Data, Draft, Event, EventKind, FLAT_WEIGHT, Position};
 use crate::hub::history::entries::OVERHEAD;
 use crate::hub::*;
 
 /// Bytes of memory that an entry with one byte of data takes.
 pub(crate) const ENTRY: usize = FLAT_WEIGHT + 1 + OVERHEAD;
 
-pub(crate) const ROOMY: Limits = Limits {
+pub(crate) const ROOMY: HubLimits = HubLimits {
     memory: 1 << 30,
     topics: 10_000,
     topics_per_principal: 1_000,
@@ -33,11 +33,11 @@ pub(crate) struct World {
 type Started = Arc<Mutex<Vec<Publisher>>>;
 
 impl World {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: HubLimits) -> Self {
         Self::with_key(limits, TopicKey::of)
     }
 
-    pub(crate) fn with_key(limits: Limits, key: fn(&Target) -> TopicKey) -> Self {
+    pub(crate) fn with_key(limits: HubLimits, key: fn(&Target) -> TopicKey) -> Self {
         let started = Started::default();
         let shelf = started.clone();
         let telemetry = Arc::new(Telemetry::default());
@@ -275,9 +275,9 @@ pub(crate) fn short(event: &Arc<Event>) -> String {
     let offset = event.position.offset;
     let text = String::from_utf8_lossy(event.data.bytes());
     match &event.kind {
-        Kind::Event => format!("{offset}:{text}"),
-        Kind::Snapshot => format!("{offset}={text}"),
-        Kind::Gap { from, why } => format!("{}>{offset} {}", from.offset, why.as_str()),
+        EventKind::Event => format!("{offset}:{text}"),
+        EventKind::Snapshot => format!("{offset}={text}"),
+        EventKind::Gap { from, why } => format!("{}>{offset} {}", from.offset, why.as_str()),
     }
 }
 
@@ -289,7 +289,7 @@ pub(crate) fn shorts(events: &[Arc<Event>]) -> Vec<String> {
 pub(crate) fn read(subscriber: &mut Subscriber) -> Vec<String> {
     let mut out = Vec::new();
     let progress = subscriber.read(&mut out, usize::MAX);
-    assert_eq!(progress, Progress::CaughtUp);
+    assert_eq!(progress, ReadProgress::CaughtUp);
     shorts(&out)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::support::*;
 use crate::config::{Replay, Share};
 use crate::error::Code;
-use crate::event::{End, Event, Kind, Position};
+use crate::event::{End, Event, EventKind, Position};
 use crate::hub::*;
 
 const EVENTS: u64 = 20_000;
@@ -83,16 +83,16 @@ async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u6
         out.iter().for_each(|event| check(&mut last, event));
         assert_eq!(subscriber.position(), last);
         match (progress, phase) {
-            (Progress::Overrun, _) => panic!("a reader has lost something"),
-            (Progress::More, _) => {}
-            (Progress::CaughtUp, Phase::Ended(_)) => return last.offset,
-            (Progress::CaughtUp, _) if rng.u8(..) < 8 => {
+            (ReadProgress::Overrun, _) => panic!("a reader has lost something"),
+            (ReadProgress::More, _) => {}
+            (ReadProgress::CaughtUp, Phase::Ended(_)) => return last.offset,
+            (ReadProgress::CaughtUp, _) if rng.u8(..) < 8 => {
                 drop(subscriber);
                 tokio::task::yield_now().await;
                 let joined = join(last);
                 if joined.at.epoch != last.epoch {
                     // It ended meanwhile, and this is the next topic: what was read is all.
-                    let Some(Kind::Gap { from, .. }) =
+                    let Some(EventKind::Gap { from, .. }) =
                         joined.prelude.first().map(|e| e.kind.clone())
                     else {
                         panic!("another epoch without a gap");
@@ -104,7 +104,7 @@ async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u6
                 let prelude = joined.prelude.iter();
                 prelude.for_each(|event| check(&mut last, event));
             }
-            (Progress::CaughtUp, _) => {
+            (ReadProgress::CaughtUp, _) => {
                 std::future::poll_fn(|cx| match bell.poll_rung(cx) {
                     true => std::task::Poll::Ready(()),
                     false => std::task::Poll::Pending,
@@ -117,7 +117,7 @@ async fn follow(hub: Hub, target: Arc<Target>, start: Position, seed: u64) -> u6
 
 fn check(last: &mut Position, event: &Arc<Event>) {
     match event.kind {
-        Kind::Gap { from, .. } => assert_eq!(from, *last),
+        EventKind::Gap { from, .. } => assert_eq!(from, *last),
         _ => {
             assert_eq!(event.position.offset, last.offset + 1);
             let number = event.position.offset.to_string();
@@ -129,7 +129,7 @@ fn check(last: &mut Position, event: &Arc<Event>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn topics_come_and_go_from_many_threads_and_none_is_left() {
-    let world = World::new(Limits {
+    let world = World::new(HubLimits {
         topics: 40,
         ..ROOMY
     });
@@ -241,7 +241,7 @@ async fn a_join_does_not_wait_for_a_fan_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn caps_are_exact_however_many_threads_make_topics() {
-    let world = World::new(Limits {
+    let world = World::new(HubLimits {
         topics: 30,
         topics_per_principal: 10,
         ..ROOMY

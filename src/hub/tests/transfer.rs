@@ -7,14 +7,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::config::{Join, Replay};
-use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{Change, ChangeKind, Data, Draft, Epoch, Event, EventKind, GapWhy, Position};
 use crate::hub::history::History;
 use crate::hub::history::entries::Cursor;
-use crate::hub::history::stream::{Connection, Stream};
+use crate::hub::history::stream::{Stream, StreamConnection};
 use crate::hub::history::transfer::Exported;
 use crate::hub::replication::message::Append;
 use crate::hub::resume::{self, ResumePoint};
-use crate::hub::{Progress, Start};
+use crate::hub::{ReadProgress, Start};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -29,7 +29,7 @@ const REPLAY: Replay = Replay {
 enum Step {
     Events(Vec<(Option<u8>, bool)>),
     Gap,
-    Connect(Connection),
+    Connect(StreamConnection),
     Document(bool),
     /// What is too much is let go here.
     Trim,
@@ -40,9 +40,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let event = (proptest::option::of(0..6u8), any::<bool>());
     let connection = prop_oneof![
-        Just(Connection::Resumed),
-        Just(Connection::Brought),
-        Just(Connection::Fresh)
+        Just(StreamConnection::Resumed),
+        Just(StreamConnection::Brought),
+        Just(StreamConnection::Fresh)
     ];
     let step = prop_oneof![
         4 => proptest::collection::vec(event, 1..4).prop_map(Step::Events),
@@ -150,7 +150,7 @@ fn walk(log: &mut History, start: Start, at: Instant) -> Vec<String> {
     let mut out = Vec::new();
     let mut cursor = Cursor::new(cursor);
     let progress = log.read(&mut cursor, &mut out, usize::MAX);
-    assert_eq!(progress, Progress::CaughtUp);
+    assert_eq!(progress, ReadProgress::CaughtUp);
     log.let_go(&mut cursor);
     all.extend(out.iter().map(told));
     all
@@ -158,7 +158,7 @@ fn walk(log: &mut History, start: Start, at: Instant) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn whoever_reads_there_gets_what_they_would_have_got_here(steps in steps()) {
+    fn a_reader_there_gets_what_it_would_have_got_here(steps in steps()) {
         let mut pair = Pair::new();
         for step in steps {
             pair.take(step);
@@ -277,7 +277,7 @@ fn a_client_ahead_of_a_dead_leader_is_told_of_a_loss() {
     pair.there.lead_on(Epoch(8), pair.at);
     let mut out = Vec::new();
     pair.there.read(&mut cursor, &mut out, 9);
-    assert!(matches!(out[0].kind, Kind::Gap { .. }) && out[0].position.offset == 6);
+    assert!(matches!(out[0].kind, EventKind::Gap { .. }) && out[0].position.offset == 6);
 }
 
 /// A process that follows one that went on after a dead one knows what that one knows.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::support::*;
 use crate::config::{Replay, Route, Share};
 use crate::error::Code;
-use crate::event::{End, Epoch, Event, GapWhy, Kind, Position};
+use crate::event::{End, Epoch, Event, EventKind, GapWhy, Position};
 use crate::hub::*;
 
 const CLIENTS: usize = 12;
@@ -125,7 +125,7 @@ struct Model {
 }
 
 struct Entry {
-    kind: Kind,
+    kind: EventKind,
     text: String,
     at: Instant,
 }
@@ -139,7 +139,7 @@ impl Model {
         &self.entries[offset as usize - 1]
     }
 
-    fn push(&mut self, kind: Kind, text: String) {
+    fn push(&mut self, kind: EventKind, text: String) {
         let at = Instant::now();
         self.entries.push(Entry { kind, text, at });
     }
@@ -213,7 +213,7 @@ impl Walk {
         };
         let made = |name, source| route(name, source, Share::Public, replay);
         Walk {
-            world: World::new(Limits { memory, ..ROOMY }),
+            world: World::new(HubLimits { memory, ..ROOMY }),
             routes: [made("stream", sse()), made("list", poll())],
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             topics: HashMap::new(),
@@ -368,7 +368,7 @@ impl Walk {
                 let known = from.epoch == at.epoch && from.offset <= at.offset;
                 let told = prelude.first().map(|first| first.kind.clone());
                 let why = match told {
-                    Some(Kind::Gap { why, .. }) => Some(why),
+                    Some(EventKind::Gap { why, .. }) => Some(why),
                     _ => None,
                 };
                 if !known {
@@ -438,10 +438,10 @@ impl Walk {
         let reads_own = on.subscriber.reading().is_some();
         let mut out = Vec::new();
         let progress = on.subscriber.read(&mut out, count);
-        let has_more = !out.is_empty() || progress != Progress::CaughtUp;
+        let has_more = !out.is_empty() || progress != ReadProgress::CaughtUp;
         // What the shared topic gets while a subscriber reads its own request is looked at once, and may be nothing for it.
         assert!(behind == has_more || (behind && reads_own));
-        if progress != Progress::Overrun {
+        if progress != ReadProgress::Overrun {
             on.is_kept = true;
             self.deliver(client, out);
             return;
@@ -467,7 +467,7 @@ impl Walk {
             },
         };
         assert!(!told.is_empty());
-        assert_ne!(subscriber.read(&mut out, 0), Progress::Overrun);
+        assert_ne!(subscriber.read(&mut out, 0), ReadProgress::Overrun);
         self.deliver(client, told);
     }
 
@@ -487,7 +487,7 @@ impl Walk {
                 last.offset + 1
             };
             match &event.kind {
-                Kind::Event => {
+                EventKind::Event => {
                     let last = state.last.expect("an event has a place before it");
                     assert_eq!(
                         position.offset,
@@ -495,20 +495,24 @@ impl Walk {
                         "nothing twice, nothing missing"
                     );
                     let entry = model.entry(position.offset);
-                    assert_eq!((&entry.kind, &*entry.text), (&Kind::Event, text(&event)));
+                    assert_eq!(
+                        (&entry.kind, &*entry.text),
+                        (&EventKind::Event, text(&event))
+                    );
                     state.last_id = event.id.clone();
                 }
-                Kind::Snapshot => {
+                EventKind::Snapshot => {
                     assert!(on.plain_until < position.offset);
                     if let Some(last) = state.last {
                         assert!(position.offset >= next(last));
                         let mut skipped = next(last)..position.offset;
-                        let told = |offset| !matches!(model.entry(offset).kind, Kind::Gap { .. });
+                        let told =
+                            |offset| !matches!(model.entry(offset).kind, EventKind::Gap { .. });
                         assert!(skipped.all(told), "a snapshot hides a gap");
                     }
                     assert!(model.was_document(position.offset, text(&event)));
                 }
-                Kind::Gap { from, .. } => {
+                EventKind::Gap { from, .. } => {
                     assert!(on.plain_until < position.offset.max(1));
                     assert_eq!(Some(*from), state.last, "a gap begins where the client is");
                     if from.epoch == position.epoch && from.offset <= model.head() {
@@ -534,7 +538,7 @@ impl Walk {
             if !polled {
                 model.feed.events(drafts.collect());
                 for text in texts {
-                    model.push(Kind::Event, text);
+                    model.push(EventKind::Event, text);
                 }
                 continue;
             }
@@ -543,12 +547,12 @@ impl Walk {
             let bytes = Bytes::from(document.clone());
             if whole || model.documents.is_empty() {
                 model.feed.document(bytes, DocumentChange::Snapshot);
-                model.push(Kind::Snapshot, document.clone());
+                model.push(EventKind::Snapshot, document.clone());
             } else {
                 let change = DocumentChange::Events(drafts.collect());
                 model.feed.document(bytes, change);
                 for text in texts {
-                    model.push(Kind::Event, text);
+                    model.push(EventKind::Event, text);
                 }
             }
             model.documents.push((model.head(), document));
@@ -564,9 +568,9 @@ impl Walk {
             };
             let why = GapWhy::UpstreamReconnect;
             model.feed.gap(why);
-            model.push(Kind::Gap { from, why }, String::new());
+            model.push(EventKind::Gap { from, why }, String::new());
             if let Some((_, document)) = model.documents.last().cloned() {
-                model.push(Kind::Snapshot, document.clone());
+                model.push(EventKind::Snapshot, document.clone());
                 model.documents.push((model.head(), document));
             }
         }
@@ -653,7 +657,7 @@ impl Walk {
 }
 
 fn is_gap(event: &Event) -> bool {
-    matches!(event.kind, Kind::Gap { .. })
+    matches!(event.kind, EventKind::Gap { .. })
 }
 
 fn text(event: &Event) -> &str {

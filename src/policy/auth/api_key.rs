@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_says_whose_it_is() {
+    fn a_key_names_its_user() {
         let identity = find(ALICE, 0).unwrap();
         assert_eq!(&*identity.auth, "keys");
         assert_eq!(identity.user, "alice");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_and_only_who_has_it_is_told() {
+    fn a_key_ends_and_only_its_holders_are_told() {
         assert!(find("cfk_b2_other", 99).is_ok());
         assert_eq!(find("cfk_b2_other", 100), Err(AuthError::Expired));
         assert!(matches!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::credential::{self, Credential, Found, Place};
+use super::credential::{self, Credential, CredentialPlace, Found};
 use super::expiry::Word;
 use super::identity::Identity;
 
@@ -94,13 +94,13 @@ impl Authenticated {
             Credential::Ticket(_) => return (None, None),
         };
         match self.found.place {
-            Place::Cookie => {
+            CredentialPlace::Cookie => {
                 let line = cookie.as_ref();
                 let judged =
                     line.and_then(|line| credential::cookie_of(&self.found.auth, token, line));
                 (judged, None)
             }
-            Place::Header => {
+            CredentialPlace::Header => {
                 let is_it = |sent: &HeaderValue| credential::is_bearer(sent, token);
                 (None, authorization.filter(is_it))
             }

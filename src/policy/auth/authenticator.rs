@@ -168,13 +168,13 @@ impl Authenticator {
                 return self.admit(found, Ok(identity));
             }
             match jwt::verify(&found.auth.name, jwt, keys, token, now) {
-                jwt::Verdict::Known(identity) => {
+                jwt::JwtVerdict::Known(identity) => {
                     let identity = Arc::new(*identity);
                     self.known.keep(&found.auth, keys, digest, &identity);
                     return self.admit(found, Ok(identity));
                 }
-                jwt::Verdict::Denied(denied) => return self.done(&found.auth.name, Err(denied)),
-                jwt::Verdict::UnknownKey(kid) => unknown = kid,
+                jwt::JwtVerdict::Denied(denied) => return self.done(&found.auth.name, Err(denied)),
+                jwt::JwtVerdict::UnknownKey(kid) => unknown = kid,
             }
         }
         let Verifiers::Set(set) = verifiers else {
@@ -195,9 +195,9 @@ impl Authenticator {
                 None if set.current().is_some() => Err(unknown_key()),
                 None => Err(AuthError::Unavailable(RETRY)),
                 Some(keys) => match jwt::verify(&found.auth.name, &jwt, &keys, token, unix_now()) {
-                    jwt::Verdict::Known(identity) => Ok(Arc::new(*identity)),
-                    jwt::Verdict::Denied(denied) => Err(denied),
-                    jwt::Verdict::UnknownKey(_) => Err(unknown_key()),
+                    jwt::JwtVerdict::Known(identity) => Ok(Arc::new(*identity)),
+                    jwt::JwtVerdict::Denied(denied) => Err(denied),
+                    jwt::JwtVerdict::UnknownKey(_) => Err(unknown_key()),
                 },
             };
             this.judge(found, verdict.map(vouched_now))

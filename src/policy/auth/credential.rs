@@ -43,7 +43,7 @@ pub struct Found {
     /// The credential.
     pub credential: Credential,
     /// Where it stood.
-    pub(crate) place: Place,
+    pub(crate) place: CredentialPlace,
 }
 
 /// A credential, as its kind of authority wants it.
@@ -68,7 +68,7 @@ pub struct Inputs {
 
 /// The kind of place that a credential stood in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CredentialPlace {
     /// A header field that no foreign page can set unasked.
     Header,
     /// A cookie, which browsers send by themselves.
@@ -88,17 +88,20 @@ impl Found {
     /// window, and neither a token nor an API key in a header beside it.
     pub fn is_ambient(&self) -> bool {
         match (&self.credential, self.place) {
-            (_, Place::Cookie) => true,
-            (Credential::Inputs(inputs), Place::Query) => inputs.cookie.is_some(),
+            (_, CredentialPlace::Cookie) => true,
+            (Credential::Inputs(inputs), CredentialPlace::Query) => inputs.cookie.is_some(),
             _ => false,
         }
     }
 }
 
-impl Place {
+impl CredentialPlace {
     /// Whether the backend would not see the credential where it stood: it is given to it as `Authorization: Bearer`.
     pub(crate) fn is_ours_alone(self) -> bool {
-        matches!(self, Place::Subprotocol | Place::Message | Place::Query)
+        matches!(
+            self,
+            CredentialPlace::Subprotocol | CredentialPlace::Message | CredentialPlace::Query
+        )
     }
 }
 
@@ -202,28 +205,28 @@ fn look(
     source: &CredentialSource,
     headers: &HeaderMap,
     extras: &Extras,
-) -> Result<Option<(Credential, Place)>, AuthError> {
+) -> Result<Option<(Credential, CredentialPlace)>, AuthError> {
     let (token, place) = match source {
         CredentialSource::Header => match &auth.kind {
             // A credential that the page has set decides. Cookies, and what a browser sends by itself, count only after all
             // other places.
             AuthKind::Forward(forward) => {
                 let found = inputs(headers, forward, None)?.filter(Inputs::is_told);
-                return Ok(found.map(|found| (Credential::Inputs(found), Place::Header)));
+                return Ok(found.map(|found| (Credential::Inputs(found), CredentialPlace::Header)));
             }
             AuthKind::ApiKey(_) => match one(headers, &API_KEY)? {
-                Some(key) => (Some(text(key)?.to_owned()), Place::Header),
-                None => (bearer(headers)?, Place::Header),
+                Some(key) => (Some(text(key)?.to_owned()), CredentialPlace::Header),
+                None => (bearer(headers)?, CredentialPlace::Header),
             },
-            AuthKind::Jwt(_) => (bearer(headers)?, Place::Header),
+            AuthKind::Jwt(_) => (bearer(headers)?, CredentialPlace::Header),
         },
-        CredentialSource::Cookie(name) => (only_cookie(headers, name)?, Place::Cookie),
-        CredentialSource::Subprotocol => (extras.subprotocol.clone(), Place::Subprotocol),
-        CredentialSource::Message => (extras.message.clone(), Place::Message),
-        CredentialSource::Query(name) => (only_parameter(extras, name)?, Place::Query),
+        CredentialSource::Cookie(name) => (only_cookie(headers, name)?, CredentialPlace::Cookie),
+        CredentialSource::Subprotocol => (extras.subprotocol.clone(), CredentialPlace::Subprotocol),
+        CredentialSource::Message => (extras.message.clone(), CredentialPlace::Message),
+        CredentialSource::Query(name) => (only_parameter(extras, name)?, CredentialPlace::Query),
         CredentialSource::Ticket => {
             let ticket = extras.ticket.clone().map(Credential::Ticket);
-            return Ok(ticket.map(|ticket| (ticket, Place::Ticket)));
+            return Ok(ticket.map(|ticket| (ticket, CredentialPlace::Ticket)));
         }
     };
     let Some(token) = token else {
@@ -279,14 +282,14 @@ impl Inputs {
     }
 
     /// Where they stood, all together.
-    fn place(&self) -> Place {
+    fn place(&self) -> CredentialPlace {
         let mut fields = self.fields.iter();
         let is_ambient = |(name, value): &(HeaderName, HeaderValue)| {
             *name == AUTHORIZATION && is_from_a_login_window(value)
         };
         match (self.cookie.is_some() || fields.any(is_ambient)) && !self.is_told() {
-            true => Place::Cookie,
-            false => Place::Header,
+            true => CredentialPlace::Cookie,
+            false => CredentialPlace::Header,
         }
     }
 }

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lacks_a_claim_is_pooled_with_nobody() {
+    fn a_user_that_lacks_a_claim_is_pooled_with_no_other() {
         let pool = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             alice().pool(&names)

@@ -19,7 +19,7 @@ mod token_cache;
 pub(crate) use authenticated::{Authenticated, Ticketed};
 pub(crate) use authenticator::{Asking, unix_now, unix_time};
 pub use authenticator::{Authenticator, Check, context};
-pub(crate) use credential::{Credential, Found, Place};
+pub(crate) use credential::{Credential, CredentialPlace, Found};
 pub(crate) use error::AuthError;
 pub(crate) use forward::Context;
 pub(crate) use identity::Identity;

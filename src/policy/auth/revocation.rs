@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_them_and_names_nobody() {
+    fn a_file_keeps_revocations_and_names_no_user() {
         let mut revocations = revoked(Revoked::User("alice"));
         revocations.revoke(Revoked::Token("j1"), NOON + 1);
         revocations.revoke(Revoked::Credential([7; 32]), NOON + 2);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_many_loses_their_own_oldest() {
+    fn a_client_that_takes_many_loses_its_own_oldest() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let others = tickets.issue(now, random(999), [2; 32], 999);
         let own: Vec<String> = (0..20)

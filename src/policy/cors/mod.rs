@@ -33,7 +33,7 @@ pub enum CorsDecision {
 
 /// A plain HTTP request that may have an effect, from an origin that may not cause it.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct CorsRefused {
     /// Why.
     pub(crate) why: OriginRefused,
     /// Put onto the refusal as onto any other answer.
@@ -55,7 +55,7 @@ pub fn rule(
     host: &Host,
     public_url: Option<&str>,
     cors: Option<&Cors>,
-) -> Result<CorsDecision, Refused> {
+) -> Result<CorsDecision, CorsRefused> {
     let Some(cors) = cors.filter(|cors| cors.mode == CorsMode::Enforce) else {
         return Ok(CorsDecision::Passes(CorsHeaders::default()));
     };
@@ -64,14 +64,14 @@ pub fn rule(
     match standing {
         Standing::Refused(why @ OriginRefused::Several) => {
             let marks = marks();
-            Err(Refused { why, marks })
+            Err(CorsRefused { why, marks })
         }
         _ if preflight::is_preflight(method, headers) => Ok(CorsDecision::Preflight(
             preflight::answer(headers, standing, cors),
         )),
         Standing::Refused(why) if !only_reads(method) => {
             let marks = marks();
-            Err(Refused { why, marks })
+            Err(CorsRefused { why, marks })
         }
         _ => Ok(CorsDecision::Passes(marks())),
     }

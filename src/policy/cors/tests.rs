@@ -135,7 +135,7 @@ fn ask(
             Outcome::Passed(headers)
         }
         Ok(CorsDecision::Preflight(headers)) => Outcome::Preflight(headers),
-        Err(Refused { why, marks }) => {
+        Err(CorsRefused { why, marks }) => {
             let mut headers = HeaderMap::new();
             marks.put(&mut headers);
             Outcome::Refused(why, headers)

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_by_one_count_takes_nothing_from_the_other() {
+    fn a_client_refused_by_one_count_takes_none_of_the_other() {
         let seats = Seats::default();
         let policy = policy("default", Some(1), Some(2));
         let first = seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_says_hello_later_counts_from_then_on() {
+    fn a_user_known_by_a_later_hello_counts_from_then_on() {
         let seats = Seats::default();
         let policy = policy("default", Some(1), None);
         let mut first = seats.take(&policy, None, None).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_who_race_for_the_last_places_just_as_many_get_one() {
+    fn of_many_racing_for_the_last_places_as_many_get_one() {
         const PLACES: usize = 5;
         let seats = Seats::default();
         let policy = policy("default", Some(PLACES), Some(PLACES + 1));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_limits_is_not_counted() {
+    fn what_has_no_limit_is_not_counted() {
         let seats = Seats::default();
         let policy = policy("default", None, None);
         let mut seat = seats.take(&policy, Some(&ALICE), ip("192.0.2.1")).unwrap();

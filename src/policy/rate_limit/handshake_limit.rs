@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_two_seconds_nor_in_vain() {
+    async fn no_request_waits_longer_than_two_seconds_nor_in_vain() {
         let all = storm(100, rate(10, 1)).await;
         let admitted = all.iter().filter(|(result, _)| result.is_ok());
         assert_eq!(admitted.count(), 1 + 20);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waited_came_first_and_who_left_the_line_holds_nobody_up() {
+    async fn waiting_requests_come_first_and_leavers_block_none() {
         let admission = Arc::new(Admission::default());
         admission.admit(rate(10, 1)).await.unwrap();
         let wait = || {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_who_open_the_door_both_go_through_the_same() {
+    fn of_two_that_open_a_connection_both_use_the_same() {
         let admission = Admission::default();
         let doors = std::thread::scope(|scope| {
             let open = || admission.door(rate(10, 1).unwrap());

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_whom_it_belongs_to() {
+    fn an_address_is_its_owner() {
         let same = [
             ("192.0.2.1", "::ffff:192.0.2.1"),
             ("2001:db8::1", "2001:db8::ffff:2"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_says_whose_quota_it_is() {
+    fn a_policy_says_which_key_its_quota_has() {
         let (alice, door) = ([1; 32], address("192.0.2.1"));
         let of = |by, principal| Key::of(by, principal, "feed", door);
         assert_eq!(of(LimitBy::User, Some(&alice)), Key::user(&alice));

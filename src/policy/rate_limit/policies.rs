@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_limited_hears_what_the_limit_is() {
+    fn a_limited_client_hears_what_the_limit_is() {
         let limiters = Limiters::default().of(&policy("default", 5, 7));
         let exceeded = limiters.check(LimitKind::Requests, Key::EVERYBODY, 6);
         let exceeded = exceeded.unwrap_err();

@@ -108,7 +108,7 @@ fn ten_thousand_keys_never_throttle_each_other() {
 }
 
 #[test]
-fn who_waits_as_long_as_they_were_told_is_allowed() {
+fn a_client_that_waits_as_long_as_told_is_allowed() {
     let (limiter, clock) = limiter(rate(20, 1, 20));
     let key = Key::EVERYBODY;
     assert_eq!(burst(&limiter, key), 20);
@@ -135,7 +135,7 @@ fn more_than_the_burst_is_never_allowed_and_costs_nothing() {
 }
 
 #[test]
-fn whoever_rotates_through_a_48_gets_eight_times_a_quota() {
+fn a_client_rotating_through_a_48_gets_eight_quotas() {
     let (limiter, clock) = limiter(rate(20, 1, 20));
     let mut allowed = 0;
     for second in 0..10 {

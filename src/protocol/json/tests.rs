@@ -12,9 +12,9 @@ fn read(text: &str) -> Result<Input, Violation> {
 }
 
 /// The one packet of an event.
-fn packet(event: &Event, view: View<'_>) -> Packet {
+fn packet(event: &Event, view: EventView<'_>) -> Packet {
     let mut packets = Vec::new();
-    Json.event(event, view, &mut |packet| packets.push(packet));
+    JsonCodec.event(event, view, &mut |packet| packets.push(packet));
     assert_eq!(packets.len(), 1);
     packets.remove(0)
 }
@@ -30,7 +30,7 @@ fn at(offset: u64) -> Position {
     }
 }
 
-fn event(kind: Kind, name: Option<&str>, id: Option<&str>, data: &'static str) -> Event {
+fn event(kind: EventKind, name: Option<&str>, id: Option<&str>, data: &'static str) -> Event {
     let draft = EventDraft {
         name: name.map(Arc::from),
         id: id.map(Arc::from),
@@ -41,7 +41,7 @@ fn event(kind: Kind, name: Option<&str>, id: Option<&str>, data: &'static str) -
     Event::new(17, at(45), kind, draft, Instant::now())
 }
 
-const SEEN: View<'_> = View { ch: 17, data: None };
+const SEEN: EventView<'_> = EventView { ch: 17, data: None };
 
 #[test]
 fn every_frame_of_a_client_is_read() {
@@ -153,7 +153,7 @@ fn what_is_no_object_or_a_bomb_closes() {
 #[test]
 fn events_read_as_the_contract_shows_them() {
     let plain = event(
-        Kind::Event,
+        EventKind::Event,
         Some("matter_updated"),
         Some("8"),
         r#"{ "a":1}"#,
@@ -162,17 +162,17 @@ fn events_read_as_the_contract_shows_them() {
         text_of(packet(&plain, SEEN)),
         r#"{"t":"ev","ch":17,"o":"k3-45","id":"8","e":"matter_updated","d":{ "a":1}}"#
     );
-    let text = event(Kind::Event, None, None, "say \"hi\"\n");
+    let text = event(EventKind::Event, None, None, "say \"hi\"\n");
     assert_eq!(
         text_of(packet(&text, SEEN)),
         r#"{"t":"ev","ch":17,"o":"k3-45","x":"say \"hi\"\n"}"#
     );
-    let snapshot = event(Kind::Snapshot, None, None, "[]");
+    let snapshot = event(EventKind::Snapshot, None, None, "[]");
     assert_eq!(
         text_of(packet(&snapshot, SEEN)),
         r#"{"t":"snap","ch":17,"o":"k3-45","d":[]}"#
     );
-    let gap = Kind::Gap {
+    let gap = EventKind::Gap {
         from: at(41),
         why: GapWhy::Expired,
     };
@@ -183,21 +183,21 @@ fn events_read_as_the_contract_shows_them() {
 }
 
 #[test]
-fn one_frame_serves_all_who_see_the_same() {
-    let event = event(Kind::Snapshot, None, None, "[1,2]");
+fn one_frame_serves_all_that_see_the_same() {
+    let event = event(EventKind::Snapshot, None, None, "[1,2]");
     let shared = |view| {
         let (first, rest, _) = packet(&event, view).frame();
         rest.unwrap_or(first).as_ptr()
     };
     assert_eq!(shared(SEEN), shared(SEEN));
-    let moved = View { ch: 3, ..SEEN };
+    let moved = EventView { ch: 3, ..SEEN };
     assert_eq!(
         text_of(packet(&event, moved)),
         r#"{"t":"snap","ch":3,"o":"k3-45","d":[1,2]}"#
     );
     // Others know the topic by other numbers, and share what comes behind them.
-    assert_eq!(shared(moved), shared(View { ch: 4, ..SEEN }));
-    let filtered = View {
+    assert_eq!(shared(moved), shared(EventView { ch: 4, ..SEEN }));
+    let filtered = EventView {
         data: Some(b"[2]"),
         ..SEEN
     };
@@ -317,7 +317,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
     ];
     for (output, expected) in cases {
         let mut packets = Vec::new();
-        Json.encode(&output, &mut |packet| packets.push(text_of(packet)));
+        JsonCodec.encode(&output, &mut |packet| packets.push(text_of(packet)));
         assert_eq!(packets, [expected]);
     }
 }

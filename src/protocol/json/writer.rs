@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use crate::packet::{Draft, Payload};
+use crate::packet::{Payload, PayloadDraft};
 use crate::protocol::Tag;
 
 /// A message in the making, member by member.
-pub(super) struct Out(Draft);
+pub(super) struct Out(PayloadDraft);
 
 impl Out {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Out(Draft::with_capacity(bytes))
+        Out(PayloadDraft::with_capacity(bytes))
     }
 
     pub(crate) fn begin(&mut self, kind: &str) {
@@ -83,7 +83,7 @@ impl Out {
     }
 
     /// What is written so far, to be followed by shared bytes.
-    pub(crate) fn into_draft(self) -> Draft {
+    pub(crate) fn into_draft(self) -> PayloadDraft {
         self.0
     }
 

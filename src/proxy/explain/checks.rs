@@ -15,7 +15,9 @@ use crate::config::Auth;
 use crate::policy::auth::credential::{self, Extras};
 use crate::policy::auth::{AuthError, Authenticated, Identity, unix_now};
 use crate::policy::cors::CorsHeaders;
-use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::policy::{
+    self, Ask, Carrier, CheckProgress, Known, Policies, PolicyDecision, Reason, Step, View,
+};
 use crate::session::Services;
 
 /// What the policies of a place came to.
@@ -50,7 +52,7 @@ impl Asked<'_> {
     ) -> Result<Passed, Verdict> {
         let mut passed = Passed::default();
         let mut outcome: Option<Result<Admitted, AuthError>> = None;
-        let mut progress = Progress::default();
+        let mut progress = CheckProgress::default();
         loop {
             let known = match &outcome {
                 None => Known::Nothing,
@@ -68,18 +70,18 @@ impl Asked<'_> {
                 progress,
             };
             let step = match policy::check(&view) {
-                Decision::Allow => break,
-                Decision::AwaitHello => {
+                PolicyDecision::Allow => break,
+                PolicyDecision::AwaitHello => {
                     passed.awaits_hello = true;
                     break;
                 }
-                Decision::Deny(reason) => return Err(turned(&reason, ask)),
+                PolicyDecision::Deny(reason) => return Err(turned(&reason, ask)),
                 // Limits are named, and nothing is taken from them.
-                Decision::Count { step, .. } => {
+                PolicyDecision::Count { step, .. } => {
                     progress.note(step);
                     continue;
                 }
-                Decision::Run(step) => step,
+                PolicyDecision::Run(step) => step,
             };
             progress.note(step);
             match step {

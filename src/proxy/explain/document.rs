@@ -9,8 +9,8 @@ use super::super::context::Address;
 use crate::config::{Auth, Require, Rollout, Route, Share};
 use crate::http::problem::Problem;
 use crate::policy::Policies;
-use crate::rollout::{self, Decision, Percent, Reason, Stages, Transport};
-use crate::router::{Match, Reading};
+use crate::rollout::{self, Decision, Percent, Reason, Stages, TransportKind};
+use crate::router::{Match, PathReading};
 
 /// What would become of a request.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -111,7 +111,7 @@ pub(crate) struct RolloutView {
     /// The percentage in force.
     pub(crate) percent: Percent,
     /// What it gets.
-    pub(crate) transport: Transport,
+    pub(crate) transport: TransportKind,
     /// Why.
     pub(crate) reason: Reason,
 }
@@ -180,7 +180,7 @@ impl PolicyView {
 }
 
 impl ReadingView {
-    fn new(reading: Reading) -> Self {
+    fn new(reading: PathReading) -> Self {
         let route = &reading.route;
         ReadingView {
             path: reading.path,

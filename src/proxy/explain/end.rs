@@ -11,7 +11,7 @@ use super::checks::Passed;
 use super::{Asked, Verdict};
 use crate::config::Route;
 use crate::http::problem::Problem;
-use crate::rollout::{self, Transport};
+use crate::rollout::{self, TransportKind};
 
 impl Asked<'_> {
     /// What becomes of a request that has passed all checks.
@@ -74,7 +74,7 @@ impl Asked<'_> {
                 humantime::format_duration(limit)
             )));
         }
-        let Some(decision) = decision.filter(|d| d.transport == Transport::Legacy) else {
+        let Some(decision) = decision.filter(|d| d.transport == TransportKind::Legacy) else {
             return Ok(Verdict::open(
                 "passes: the handshake is answered by 101".to_owned(),
             ));

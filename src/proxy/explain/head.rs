@@ -9,15 +9,18 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri};
 
-use super::Question;
-use crate::http::forwarded::{self, Client, Peer};
+use super::ExplainRequest;
+use crate::http::forwarded::{self, ForwardedClient, Peer};
 use crate::http::host::Host;
-use crate::http::parser::{Limits, Scanner};
+use crate::http::parser::{HeadLimits, Scanner};
 use crate::http::{RequestViolation, path};
 use crate::router::InForce;
 
 /// The head as the server's own scan and engine would hand it on.
-pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, RequestViolation> {
+pub(super) fn head_of(
+    question: &ExplainRequest,
+    in_force: &InForce,
+) -> Result<Parts, RequestViolation> {
     let method = question.method.clone().unwrap_or(Method::GET);
     let server = &in_force.config.server;
     let mut fields = question.headers.clone();
@@ -49,7 +52,7 @@ pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, 
         bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
     bytes.extend_from_slice(b"\r\n");
-    let limits = Limits {
+    let limits = HeadLimits {
         bytes: server.limits.header_bytes,
         fields: server.limits.headers,
     };
@@ -72,7 +75,7 @@ pub(super) fn head_of(question: &Question, in_force: &InForce) -> Result<Parts, 
 
 /// The client as a request through the configured proxies would name it: where some are trusted, what the headers say of the
 /// client is trusted.
-pub(super) fn client_of(headers: &HeaderMap, in_force: &InForce, host: &Host) -> Client {
+pub(super) fn client_of(headers: &HeaderMap, in_force: &InForce, host: &Host) -> ForwardedClient {
     let trusted = &in_force.config.server.trusted_proxies;
     let loopback = Some(IpAddr::from([127, 0, 0, 1]));
     let mut peer = Peer::new(loopback, trusted);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Question;
+use super::ExplainRequest;
 use crate::config::{Auth, AuthKind, KeySource};
 use crate::policy::auth::credential::Found;
 use crate::policy::auth::identity::lookup;
@@ -12,7 +12,11 @@ use crate::policy::auth::jwt::{self, Keys};
 use crate::policy::auth::{AuthError, Credential, Identity, api_key, unix_now};
 
 /// The user of a question, as the policy that accepts it would name it.
-pub(super) fn identity_of(question: &Question, user: &str, auth: Option<&Arc<Auth>>) -> Identity {
+pub(super) fn identity_of(
+    question: &ExplainRequest,
+    user: &str,
+    auth: Option<&Arc<Auth>>,
+) -> Identity {
     let mut claims: Map<String, Value> = question.claims.iter().cloned().collect();
     let (mut tenant, mut roles) = ("tenant", "roles");
     if let Some(auth) = auth {
@@ -54,9 +58,9 @@ pub(super) fn verify(found: &Found) -> Option<Result<Identity, AuthError>> {
         AuthKind::Jwt(jwt) if !matches!(jwt.key, KeySource::Url(_)) => {
             let keys = Keys::local(jwt)?;
             Some(match jwt::verify(name, jwt, &keys, token, unix_now()) {
-                jwt::Verdict::Known(identity) => Ok(*identity),
-                jwt::Verdict::Denied(denied) => Err(denied),
-                jwt::Verdict::UnknownKey(_) => Err(AuthError::Invalid(
+                jwt::JwtVerdict::Known(identity) => Ok(*identity),
+                jwt::JwtVerdict::Denied(denied) => Err(denied),
+                jwt::JwtVerdict::UnknownKey(_) => Err(AuthError::Invalid(
                     "the token is signed with another key".into(),
                 )),
             })

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Plans;
 use crate::rollout::EVERYBODY;
-use crate::rollout::record::{self, Record};
+use crate::rollout::record::{self, RolloutRecord};
 use crate::storage::{self, unix_seconds};
 use crate::telemetry::Telemetry;
 
@@ -21,7 +21,7 @@ const LAYOUT: u32 = 1;
 /// What is kept of all rollouts.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    pub(crate) by_name: BTreeMap<String, Record>,
+    pub(crate) by_name: BTreeMap<String, RolloutRecord>,
     /// Members beside them that only another version knows: it finds them again.
     others: Map<String, Value>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Records {
 #[derive(Serialize)]
 struct Written<'a> {
     version: u32,
-    rollouts: &'a BTreeMap<String, Record>,
+    rollouts: &'a BTreeMap<String, RolloutRecord>,
     #[serde(flatten)]
     others: &'a Map<String, Value>,
 }
@@ -86,7 +86,7 @@ pub(crate) fn read(
         if matches!(unread, Unread::Foreign(_)) || plan.rollout.percent == EVERYBODY {
             let why = format!("{} cannot be read: {unread}", path.display());
             telemetry.rollouts.rollout_distrusted(name, &why);
-            let mut record = Record::new(&plan.rollout, seconds);
+            let mut record = RolloutRecord::new(&plan.rollout, seconds);
             record.distrust(&why, seconds);
             records.by_name.insert(name.clone(), record);
         }

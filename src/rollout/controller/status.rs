@@ -5,27 +5,27 @@ use std::sync::atomic::Ordering;
 
 use super::Controller;
 use crate::config::Rollout;
-use crate::rollout::record::{Entry, Record};
+use crate::rollout::record::{HistoryEntry, RolloutRecord};
 
 /// One rollout as it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Status {
+pub(crate) struct ControlledRollout {
     /// What the file says.
     pub(crate) plan: Arc<Rollout>,
     /// What is in force, and how it came to be.
-    pub(crate) record: Record,
+    pub(crate) record: RolloutRecord,
     /// Whether it would outlive a restart.
     pub(crate) durable: bool,
 }
 
 impl Controller {
     /// One rollout.
-    pub(crate) fn status(&self, name: &str) -> Option<Status> {
+    pub(crate) fn status(&self, name: &str) -> Option<ControlledRollout> {
         self.list().into_iter().find(|s| *s.plan.name == *name)
     }
 
     /// All configured rollouts, by name.
-    pub(crate) fn list(&self) -> Vec<Status> {
+    pub(crate) fn list(&self) -> Vec<ControlledRollout> {
         let kept = self.kept();
         let durable = self
             .0
@@ -35,7 +35,7 @@ impl Controller {
         kept.plans
             .iter()
             .filter_map(|(name, plan)| {
-                Some(Status {
+                Some(ControlledRollout {
                     plan: plan.rollout.clone(),
                     record: kept.records.by_name.get(name)?.clone(),
                     durable,
@@ -45,7 +45,7 @@ impl Controller {
     }
 
     /// What happened to one rollout, oldest first.
-    pub(crate) fn history(&self, name: &str) -> Option<Vec<Entry>> {
+    pub(crate) fn history(&self, name: &str) -> Option<Vec<HistoryEntry>> {
         let status = self.status(name)?;
         Some(status.record.history().cloned().collect())
     }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::Rollout;
+use crate::rollout::plan::Plan;
 use crate::rollout::tests::rollout;
 use crate::rollout::{EVERYBODY, Stage, StageState};
 
@@ -17,15 +19,15 @@ fn controller(percent: u32, dir: Option<&Path>) -> Controller {
     Controller::new(&plans(percent), dir, Arc::default(), |_| {})
 }
 
-fn set(percent: u32) -> Change {
-    Change::Adjust {
+fn set(percent: u32) -> RolloutChange {
+    RolloutChange::Adjust {
         percent: Some(percent),
         paused: None,
     }
 }
 
-fn kill() -> Change {
-    Change::Kill {
+fn kill() -> RolloutChange {
+    RolloutChange::Kill {
         reason: String::new(),
     }
 }
@@ -111,7 +113,7 @@ async fn a_corrupt_file_is_set_aside_and_the_configuration_decides() {
 }
 
 #[tokio::test]
-async fn a_word_that_decides_and_is_unknown_lets_nobody_in() {
+async fn an_unknown_word_that_decides_lets_no_user_in() {
     let good = kept_text().await;
     for (known, unknown) in [
         ("\"percent\": 100000", "\"percent\": 4000000"),
@@ -159,13 +161,13 @@ async fn rollout_removed_and_added_again_is_still_killed() {
     controller.adopt(&Plans::new());
     assert!(controller.list().is_empty());
     let gone = controller.change("web", None, set(5)).await;
-    assert_eq!(gone.unwrap_err(), Refused::Unknown);
+    assert_eq!(gone.unwrap_err(), ChangeRefused::Unknown);
     controller.adopt(&plans(10));
     assert_eq!(stage(&controller).state, StageState::Killed);
 }
 
 #[tokio::test]
-async fn of_writers_who_saw_the_same_generation_one_wins() {
+async fn of_writers_of_the_same_generation_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let controller = controller(0, Some(dir.path()));
     for round in 1..=20 {

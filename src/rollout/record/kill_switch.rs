@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Record, Source};
+use super::{Action, ChangeSource, RolloutRecord};
 
 /// Holds until a person resumes, whatever the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,12 +16,12 @@ pub(super) enum Latch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileKills;
 
-impl Record {
+impl RolloutRecord {
     /// What is kept of it cannot be understood: no client gets WebSocket until an operator resumes.
     pub(crate) fn distrust(&mut self, why: &str, now: u64) {
         let from = self.stage().effective_percent();
         self.latch = Some(Latch::Killed);
-        self.change(now, Source::Config, Action::Kill, (from, 0), why);
+        self.change(now, ChangeSource::Config, Action::Kill, (from, 0), why);
     }
 
     /// An operator's kill.
@@ -31,7 +31,7 @@ impl Record {
         }
         let from = self.stage().effective_percent();
         self.latch = Some(Latch::Killed);
-        self.change(now, Source::Admin, Action::Kill, (from, 0), reason);
+        self.change(now, ChangeSource::Admin, Action::Kill, (from, 0), reason);
     }
 
     /// Back to the percentage set last.
@@ -49,7 +49,7 @@ impl Record {
         self.latch = None;
         self.paused = false;
         let to = self.stage().effective_percent();
-        self.change(now, Source::Admin, Action::Resume, (from, to), "");
+        self.change(now, ChangeSource::Admin, Action::Resume, (from, to), "");
         Ok(())
     }
 }

@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{HISTORY, Line, Record, Source};
+use super::{ChangeSource, HISTORY, Line, RolloutRecord};
 use crate::rollout::EVERYBODY;
 
 /// Characters of an unknown value that are shown.
 const SHOWN: usize = 60;
 
 /// The record, and why no client gets WebSocket where it is not understood.
-pub(crate) fn read(value: Value, now: u64) -> (Record, Option<String>) {
+pub(crate) fn read(value: Value, now: u64) -> (RolloutRecord, Option<String>) {
     let mut members = match value {
         Value::Object(members) => members,
         _ => Map::new(),
@@ -20,9 +20,10 @@ pub(crate) fn read(value: Value, now: u64) -> (Record, Option<String>) {
     let percent = thousandths("percent", take("percent"), &mut doubts);
     let file_percent = thousandths("file_percent", take("file_percent"), &mut doubts);
     // What only informs, or what the configuration says anew at once, does not decide.
-    let mut record = Record {
+    let mut record = RolloutRecord {
         percent,
-        percent_source: serde_json::from_value(take("percent_source")).unwrap_or(Source::Admin),
+        percent_source: serde_json::from_value(take("percent_source"))
+            .unwrap_or(ChangeSource::Admin),
         file_percent,
         file_kills: take("file_kills").as_bool().unwrap_or_default(),
         paused: take("paused").as_bool().unwrap_or(true),
@@ -80,20 +81,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rollout::record::Change;
+    use crate::rollout::record::RolloutChange;
     use crate::rollout::tests::rollout;
     use crate::rollout::{Stage, StageState};
 
-    fn record(change: Option<Change>) -> Record {
-        let mut record = Record::new(&rollout(), 1);
+    fn record(change: Option<RolloutChange>) -> RolloutRecord {
+        let mut record = RolloutRecord::new(&rollout(), 1);
         if let Some(change) = change {
             record.apply(&change, 2).unwrap();
         }
         record
     }
 
-    fn kill() -> Change {
-        Change::Kill {
+    fn kill() -> RolloutChange {
+        RolloutChange::Kill {
             reason: String::new(),
         }
     }
@@ -119,7 +120,7 @@ mod tests {
         let (read, doubt) = read(value.clone(), 3);
         assert_eq!(doubt, None);
         assert_eq!(read.stage(), killed.stage());
-        let told = |record: &Record| {
+        let told = |record: &RolloutRecord| {
             record
                 .history()
                 .map(|entry| entry.action)
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decides_and_is_unknown_lets_nobody_in() {
+    fn what_decides_and_is_unknown_lets_no_user_in() {
         let good = serde_json::to_value(record(None)).unwrap();
         for (member, odd) in [
             ("latch", json!("frozen")),

@@ -9,20 +9,20 @@ fn plan(percent: u32, kill: bool) -> Rollout {
     }
 }
 
-fn set(percent: u32) -> Change {
-    Change::Adjust {
+fn set(percent: u32) -> RolloutChange {
+    RolloutChange::Adjust {
         percent: Some(percent),
         paused: None,
     }
 }
 
-fn kill() -> Change {
-    Change::Kill {
+fn kill() -> RolloutChange {
+    RolloutChange::Kill {
         reason: "errors".into(),
     }
 }
 
-fn stands(record: &Record) -> (u32, &'static str, &'static str) {
+fn stands(record: &RolloutRecord) -> (u32, &'static str, &'static str) {
     let stage = record.stage();
     let percent = stage.effective_percent();
     (percent, stage.state.as_str(), record.source().as_str())
@@ -30,7 +30,7 @@ fn stands(record: &Record) -> (u32, &'static str, &'static str) {
 
 #[test]
 fn admin_setting_outlives_an_unrelated_reload() {
-    let mut record = Record::new(&plan(10, false), 1);
+    let mut record = RolloutRecord::new(&plan(10, false), 1);
     record.apply(&set(50), 2).unwrap();
     assert!(!record.follow(&plan(10, false), 3));
     assert_eq!(stands(&record), (50, "running", "admin"));
@@ -38,7 +38,7 @@ fn admin_setting_outlives_an_unrelated_reload() {
 
 #[test]
 fn changed_percent_in_the_file_beats_older_admin_setting() {
-    let mut record = Record::new(&plan(10, false), 1);
+    let mut record = RolloutRecord::new(&plan(10, false), 1);
     record.apply(&set(50), 2).unwrap();
     assert!(record.follow(&plan(20, false), 3));
     assert_eq!(stands(&record), (20, "running", "config"));
@@ -49,7 +49,7 @@ fn changed_percent_in_the_file_beats_older_admin_setting() {
 
 #[test]
 fn kill_beats_the_file_and_resume_restores_the_last_setting() {
-    let mut record = Record::new(&plan(10, false), 1);
+    let mut record = RolloutRecord::new(&plan(10, false), 1);
     assert!(record.apply(&kill(), 2).unwrap());
     assert!(!record.apply(&kill(), 3).unwrap());
     assert_eq!(stands(&record), (0, "killed", "admin"));
@@ -57,23 +57,23 @@ fn kill_beats_the_file_and_resume_restores_the_last_setting() {
     assert_eq!(stands(&record), (0, "killed", "admin"));
     record.apply(&set(60), 5).unwrap();
     assert_eq!(stands(&record), (0, "killed", "admin"));
-    assert!(record.apply(&Change::Resume, 6).unwrap());
+    assert!(record.apply(&RolloutChange::Resume, 6).unwrap());
     assert_eq!(stands(&record), (60, "running", "admin"));
-    assert!(!record.apply(&Change::Resume, 7).unwrap());
+    assert!(!record.apply(&RolloutChange::Resume, 7).unwrap());
 }
 
 #[test]
 fn the_files_own_kill_is_taken_back_by_the_file_only() {
-    let mut record = Record::new(&plan(10, true), 1);
+    let mut record = RolloutRecord::new(&plan(10, true), 1);
     assert_eq!(stands(&record), (0, "killed", "config"));
-    assert_eq!(record.apply(&Change::Resume, 2), Err(FileKills));
+    assert_eq!(record.apply(&RolloutChange::Resume, 2), Err(FileKills));
     record.follow(&plan(10, false), 3);
     assert_eq!(stands(&record), (10, "running", "config"));
 }
 
 #[test]
 fn an_admins_kill_stays_when_the_file_takes_its_own_back() {
-    let mut record = Record::new(&plan(10, true), 1);
+    let mut record = RolloutRecord::new(&plan(10, true), 1);
     record.apply(&kill(), 2).unwrap();
     record.follow(&plan(10, false), 3);
     assert_eq!(stands(&record), (0, "killed", "admin"));
@@ -81,23 +81,23 @@ fn an_admins_kill_stays_when_the_file_takes_its_own_back() {
 
 #[test]
 fn a_pause_keeps_the_percentage_and_a_resume_ends_it() {
-    let mut record = Record::new(&plan(10, false), 1);
-    let pause = Change::Adjust {
+    let mut record = RolloutRecord::new(&plan(10, false), 1);
+    let pause = RolloutChange::Adjust {
         percent: Some(30),
         paused: Some(true),
     };
     record.apply(&pause, 2).unwrap();
     assert_eq!(stands(&record), (30, "paused", "admin"));
-    record.apply(&Change::Resume, 3).unwrap();
+    record.apply(&RolloutChange::Resume, 3).unwrap();
     assert_eq!(stands(&record), (30, "running", "admin"));
 }
 
 #[test]
-fn the_history_says_who_moved_what_and_stays_bounded() {
-    let mut record = Record::new(&plan(10, false), 1);
+fn the_history_says_what_moved_and_stays_bounded() {
+    let mut record = RolloutRecord::new(&plan(10, false), 1);
     record.apply(&set(50), 2).unwrap();
     record.apply(&kill(), 3).unwrap();
-    record.apply(&Change::Resume, 4).unwrap();
+    record.apply(&RolloutChange::Resume, 4).unwrap();
     let told: Vec<_> = record
         .history()
         .map(|e| (e.at, e.by.as_str(), e.action.as_str(), e.from, e.to))

@@ -23,12 +23,12 @@ use tokio::time::Instant;
 use crate::config;
 use crate::http::RequestViolation;
 use crate::http::header_case::Outgoing;
-use crate::http::parser::{Limits, Place, Rewritten, Scanned, Scanner};
+use crate::http::parser::{HeadLimits, Rewritten, ScanPlace, Scanned, Scanner};
 use crate::policy::connection_limits::Connections;
-use crate::server::detect_http::Beginning;
+use crate::server::detect_http::FirstBytes;
 use crate::server::http1_state::Http1State;
 use crate::server::linger::Linger;
-use crate::server::read_timeout::{ReadTimeout, Verdict};
+use crate::server::read_timeout::{ReadTimeout, ReadVerdict};
 use crate::server::socket::{self, MaybeTls};
 
 /// What the engine reads in place of a refused head. Nothing follows it. It has an effect only once the traffic has a fault: a
@@ -87,7 +87,7 @@ impl Http1Guard {
         Http1Guard {
             io,
             traffic,
-            scanner: Scanner::new(Limits {
+            scanner: Scanner::new(HeadLimits {
                 bytes: limits.header_bytes,
                 fields: limits.headers,
             }),
@@ -104,7 +104,7 @@ impl Http1Guard {
     }
 
     /// The first bytes were read before it was clear that this is HTTP/1.
-    pub(crate) fn begun_with(mut self, beginning: Beginning) -> Self {
+    pub(crate) fn begun_with(mut self, beginning: FirstBytes) -> Self {
         self.patience.begun(beginning.since);
         self.take_in(&beginning.ahead);
         self
@@ -217,7 +217,7 @@ impl Http1Guard {
         self.patience
             .moved(self.scanner.place(), scanned.head, piece.len());
         self.traffic
-            .set_in_body(self.scanner.place() == Place::Body);
+            .set_in_body(self.scanner.place() == ScanPlace::Body);
         match scanned.fault {
             Some(fault) => self.fail(fault, scanned.in_body),
             None => self.ahead = scanned.seen < piece.len(),
@@ -228,8 +228,8 @@ impl Http1Guard {
     /// Whether the next byte belongs to what has to wait.
     fn must_wait(&self) -> bool {
         match self.scanner.place() {
-            Place::Paused => true,
-            Place::Between => self.traffic.is_busy(),
+            ScanPlace::Paused => true,
+            ScanPlace::Between => self.traffic.is_busy(),
             _ => false,
         }
     }
@@ -237,7 +237,7 @@ impl Http1Guard {
     /// Lets in what was sent ahead, where its turn has come; else the task is woken when it has.
     fn let_in(&mut self, cx: &mut Context<'_>) -> bool {
         self.traffic.tell(cx.waker());
-        if self.scanner.place() == Place::Paused && self.traffic.take_declined() {
+        if self.scanner.place() == ScanPlace::Paused && self.traffic.take_declined() {
             self.scanner.resume();
         }
         if !self.ahead || self.must_wait() {
@@ -282,9 +282,9 @@ impl Http1Guard {
         let answered = is_answering.then(|| self.patience.used());
         let place = self.scanner.place();
         match ready!(self.patience.poll(place, is_busy, answered, cx)) {
-            Verdict::Unused => self.state = State::Closed,
-            Verdict::Head => self.fail(RequestViolation::HeadTimeout, false),
-            Verdict::Body => self.fail(RequestViolation::BodyTimeout, true),
+            ReadVerdict::Unused => self.state = State::Closed,
+            ReadVerdict::Head => self.fail(RequestViolation::HeadTimeout, false),
+            ReadVerdict::Body => self.fail(RequestViolation::BodyTimeout, true),
         }
         self.refuse_if_failed();
         Poll::Ready(())
@@ -320,7 +320,7 @@ impl AsyncRead for Http1Guard {
             if wire.deliver(buf) || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            let waits = wire.ahead || wire.scanner.place() == Place::Paused;
+            let waits = wire.ahead || wire.scanner.place() == ScanPlace::Paused;
             if waits && wire.let_in(cx) {
                 continue;
             }

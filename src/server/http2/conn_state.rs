@@ -3,12 +3,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::http::http2_frame_budget::Abuse;
+use crate::http::http2_frame_budget::FrameAbuse;
 
 /// One connection's notice board.
 #[derive(Debug, Default)]
 pub(crate) struct Http2State {
-    abuse: OnceLock<Abuse>,
+    abuse: OnceLock<FrameAbuse>,
     /// The stream whose DATA frame is under way, and how many of its bytes have come: 32 bits each.
     under_way: AtomicU64,
     /// Streams that the engine has reset as malformed, and that are not counted yet.
@@ -18,11 +18,11 @@ pub(crate) struct Http2State {
 
 impl Http2State {
     /// What the client does to its connection; it has no future then.
-    pub(crate) fn abuse(&self) -> Option<Abuse> {
+    pub(crate) fn abuse(&self) -> Option<FrameAbuse> {
         self.abuse.get().copied()
     }
 
-    pub(super) fn accuse(&self, abuse: Abuse) {
+    pub(super) fn accuse(&self, abuse: FrameAbuse) {
         let _ = self.abuse.set(abuse);
     }
 

@@ -15,7 +15,7 @@ use super::super::lazy_timer::Clock;
 use super::super::socket::{self, MaybeTls};
 use super::conn_state::Http2State;
 use crate::config::Limits;
-use crate::http::http2_frame_budget::{Abuse, Budget, Kind, Walk};
+use crate::http::http2_frame_budget::{FrameAbuse, FrameBudget, FrameKind, Walk};
 
 /// A connection as the engine sees it.
 pub(crate) struct Http2Guard {
@@ -25,7 +25,7 @@ pub(crate) struct Http2Guard {
     board: Arc<Http2State>,
     begun: Instant,
     preface_left: usize,
-    budget: Budget,
+    budget: FrameBudget,
     coming: Walk,
     going: Walk,
     head_timeout: Duration,
@@ -50,7 +50,7 @@ impl Http2Guard {
             board,
             begun: Instant::now(),
             preface_left: PREFACE.len(),
-            budget: Budget::default(),
+            budget: FrameBudget::default(),
             coming: Walk::default(),
             going: Walk::default(),
             head_timeout: limits.header_timeout,
@@ -71,14 +71,16 @@ impl Http2Guard {
         let under_way = self.coming.under_way();
         let is_head = matches!(
             under_way,
-            Some((head, _)) if matches!(head.kind, Kind::Headers | Kind::Continuation)
+            Some((head, _)) if matches!(head.kind, FrameKind::Headers | FrameKind::Continuation)
         );
         self.block = match is_head || self.budget.in_block() {
             true => self.block.or_else(|| Some(Instant::now())),
             false => None,
         };
         match under_way {
-            Some((head, come)) if head.kind == Kind::Data => self.board.show(head.stream, come),
+            Some((head, come)) if head.kind == FrameKind::Data => {
+                self.board.show(head.stream, come)
+            }
             _ => self.board.show(0, 0),
         }
     }
@@ -117,7 +119,7 @@ impl AsyncRead for Http2Guard {
                     if let Some(since) = seam.block {
                         let deadline = since + seam.head_timeout;
                         ready!(seam.block_clock.poll_until(deadline, cx));
-                        seam.board.accuse(Abuse::SlowHead);
+                        seam.board.accuse(FrameAbuse::SlowHead);
                     }
                     return Poll::Pending;
                 }

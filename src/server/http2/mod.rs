@@ -30,7 +30,7 @@ use super::lazy_timer::Clock;
 use super::read_timeout::KEEP_ALIVE;
 use super::socket::MaybeTls;
 use crate::config::Limits;
-use crate::http::http2_frame_budget::Abuse;
+use crate::http::http2_frame_budget::FrameAbuse;
 use conn_state::Http2State;
 use guard::Http2Guard;
 use stream::Common;
@@ -134,7 +134,7 @@ enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// It is to end.
     Leave,
-    Abuse(Abuse),
+    Abuse(FrameAbuse),
     Over,
 }
 
@@ -212,7 +212,7 @@ impl Driver {
     }
 
     /// Sends the reason where the client still reads, and closes.
-    async fn cut(&mut self, abuse: Abuse) {
+    async fn cut(&mut self, abuse: FrameAbuse) {
         self.refused(abuse.reason());
         self.engine.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         let farewell = poll_fn(|cx| self.engine.poll_closed(cx));

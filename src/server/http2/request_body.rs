@@ -15,9 +15,9 @@ use super::super::linger;
 use super::super::read_timeout::ReadTimeout;
 use super::conn_state::Http2State;
 use crate::config::Limits;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::RequestViolation;
-use crate::http::parser::Place;
+use crate::http::parser::ScanPlace;
 use crate::policy::connection_limits::{Connections, Lingering};
 
 /// When something of a stream's answer was sent last. Cheap to clone.
@@ -78,7 +78,7 @@ impl Upload {
     fn took(&mut self, bytes: usize) {
         let fresh = bytes.saturating_sub(self.counted);
         self.counted = 0;
-        self.patience.moved(Place::Body, false, fresh);
+        self.patience.moved(ScanPlace::Body, false, fresh);
         self.left = self.left.map(|left| left.saturating_sub(bytes as u64));
     }
 
@@ -88,13 +88,14 @@ impl Upload {
         let stream = self.stream.as_ref();
         let come = stream.map_or(0, |stream| self.board.of(stream.stream_id().as_u32()));
         if come > self.counted {
-            self.patience.moved(Place::Body, false, come - self.counted);
+            self.patience
+                .moved(ScanPlace::Body, false, come - self.counted);
             self.counted = come;
         }
         let answered = self.answered.last();
-        ready!(self.patience.poll(Place::Body, true, answered, cx));
+        ready!(self.patience.poll(ScanPlace::Body, true, answered, cx));
         let detail = RequestViolation::BodyTimeout.detail();
-        Poll::Ready(Err(Error::downstream(Kind::Timeout, detail)))
+        Poll::Ready(Err(Error::downstream(ErrorKind::Timeout, detail)))
     }
 }
 
@@ -176,5 +177,5 @@ async fn linger(mut stream: RecvStream, board: Arc<Http2State>, _place: Lingerin
 }
 
 fn gone(error: &h2::Error) -> Error {
-    Error::downstream(Kind::Gone, format!("the body broke off: {error}"))
+    Error::downstream(ErrorKind::Gone, format!("the body broke off: {error}"))
 }

@@ -127,7 +127,7 @@ struct Waits {
 fn arriving(common: &Common, head: &mut Parts, from: RecvStream, waits: &mut Waits) -> RequestBody {
     let protocol = head.extensions.remove::<Protocol>();
     let protocol = protocol.as_ref().map(Protocol::as_str);
-    let limits = parser::Limits {
+    let limits = parser::HeadLimits {
         bytes: common.limits.header_bytes,
         fields: common.limits.headers,
     };

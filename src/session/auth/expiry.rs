@@ -9,7 +9,8 @@ use super::{Access, AuthState, Rechecking};
 use crate::error::Refusal;
 use crate::policy::auth::expiry::{self, Due, Heard, Held};
 use crate::policy::auth::{
-    AuthError, Authenticated, Check, Credential, Found, Place, context, credential, unix_time,
+    AuthError, Authenticated, Check, Credential, CredentialPlace, Found, context, credential,
+    unix_time,
 };
 use crate::session::context::Context;
 use crate::session::context::{Effect, Effects};
@@ -136,7 +137,7 @@ impl Access {
                     self.ask_again_at(auth, Instant::from_std(at));
                 }
                 if let Ok(admission) = outcome {
-                    let is_newer = admission.found.place == Place::Message;
+                    let is_newer = admission.found.place == CredentialPlace::Message;
                     let ticketed = known.ticketed.clone().filter(|_| !is_newer);
                     let admission = Authenticated {
                         ticketed: admission.ticketed.clone().or(ticketed),

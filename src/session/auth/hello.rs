@@ -6,9 +6,11 @@ use super::{Access, AuthState, Then};
 use crate::config::Route;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{AuthError, Authenticated, Identity, credential};
-use crate::policy::{self, Ask, Carrier, Decision, Known, Policies, Progress, Reason, Step, View};
+use crate::policy::{
+    self, Ask, Carrier, CheckProgress, Known, Policies, PolicyDecision, Reason, Step, View,
+};
 use crate::protocol::Tag;
-use crate::rollout::Transport;
+use crate::rollout::TransportKind;
 use crate::session::context::Context;
 use crate::session::context::{Effect, Effects};
 use crate::session::drain::exit;
@@ -69,7 +71,7 @@ impl Access {
             Some(route) => Policies::of_route(route),
             None => Policies::of_websocket(&cx.in_force.config),
         };
-        let mut progress = Progress::default();
+        let mut progress = CheckProgress::default();
         loop {
             let view = View {
                 ask: Ask::Hello,
@@ -82,10 +84,10 @@ impl Access {
                 progress,
             };
             let step = match policy::check(&view) {
-                Decision::Allow | Decision::AwaitHello => return None,
-                Decision::Deny(Reason::Denied(denied)) => return Some(denied.close_code()),
-                Decision::Deny(Reason::Unfit(_)) => return Some(4003),
-                Decision::Count { step, .. } | Decision::Run(step) => step,
+                PolicyDecision::Allow | PolicyDecision::AwaitHello => return None,
+                PolicyDecision::Deny(Reason::Denied(denied)) => return Some(denied.close_code()),
+                PolicyDecision::Deny(Reason::Unfit(_)) => return Some(4003),
+                PolicyDecision::Count { step, .. } | PolicyDecision::Run(step) => step,
             };
             match step {
                 Step::UserConnections if !self.take_seat_for(cx, admission) => return Some(4029),
@@ -202,7 +204,7 @@ fn legacy(cx: &Context, route: Option<&Arc<Route>>, identity: &Identity) -> Opti
     let stages = cx.shared.stages.load();
     let decide = |route: &Arc<Route>| {
         let decision = cx.member().client.decide(route, &stages, Some(identity));
-        (decision.transport == Transport::Legacy).then(|| exit(decision.reason).0)
+        (decision.transport == TransportKind::Legacy).then(|| exit(decision.reason).0)
     };
     if let Some(route) = route {
         return decide(route);

@@ -232,7 +232,7 @@ impl Access {
             let known = cx.member().admission(&auth.name)?;
             (known.found.auth == *auth).then_some(known)
         });
-        known.find(|known| known.found.place != credential::Place::Message)
+        known.find(|known| known.found.place != credential::CredentialPlace::Message)
     }
 
     /// A policy knows this user from now on, with all that stands by it; false where it has known another, and the connection
@@ -268,7 +268,7 @@ impl Access {
             Err(denied) => return AuthState::Denied(denied),
         };
         // A ticket was good once; what it stands for holds until something newer comes in a message.
-        let is_newer = |found: &Found| found.place == credential::Place::Message;
+        let is_newer = |found: &Found| found.place == credential::CredentialPlace::Message;
         let ticket = cx.admission_of(auths);
         let ticket = ticket.filter(|known| known.ticketed.is_some());
         let ticket = ticket.filter(|_| !found.as_ref().is_some_and(is_newer));

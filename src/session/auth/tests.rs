@@ -1,10 +1,10 @@
 use super::*;
-use crate::session::frame::{Wants, Wish};
+use crate::session::frame::{SubWish, Wants};
 
 fn sub() -> Frame {
     Frame::new(Wants::Sub(
         Tag::Number(1),
-        Wish {
+        SubWish {
             path: "/".into(),
             after: None,
             last_event_id: None,

@@ -29,11 +29,16 @@ fn poll(emit: Emit, items: &str) -> Source {
     })
 }
 
-fn event(kind: Kind, name: Option<&str>, data: &'static str) -> Event {
+fn event(kind: EventKind, name: Option<&str>, data: &'static str) -> Event {
     changed(kind, name, data, None)
 }
 
-fn changed(kind: Kind, name: Option<&str>, data: &'static str, change: Option<Change>) -> Event {
+fn changed(
+    kind: EventKind,
+    name: Option<&str>,
+    data: &'static str,
+    change: Option<Change>,
+) -> Event {
     let position = Position {
         epoch: Epoch(1),
         offset: 1,
@@ -103,7 +108,7 @@ fn values_are_alternatives_and_fields_are_all_required() {
         (Some("alert"), r#"{"severity":"high"}"#, "-"),
         (Some("alert"), "plain text", "-"),
     ] {
-        let event = event(Kind::Event, name, data);
+        let event = event(EventKind::Event, name, data);
         assert_eq!(seen(&filter, &event, None), expected, "{name:?} {data}");
     }
 }
@@ -112,7 +117,7 @@ fn values_are_alternatives_and_fields_are_all_required() {
 fn a_document_shows_the_items_that_match() {
     let filter = filter(r#"{"event":["updated"],"severity":["high"]}"#);
     let list = event(
-        Kind::Snapshot,
+        EventKind::Snapshot,
         None,
         r#"[{"severity":"low"}, {"n":1.50,"severity":"high"}]"#,
     );
@@ -122,7 +127,7 @@ fn a_document_shows_the_items_that_match() {
         r#"[{"n":1.50,"severity":"high"}]"#
     );
     let nested = event(
-        Kind::Event,
+        EventKind::Event,
         None,
         r#"{"total":2,"items":[{"severity":"low"}]}"#,
     );
@@ -130,7 +135,7 @@ fn a_document_shows_the_items_that_match() {
         seen(&filter, &nested, Some(&poll(Emit::Document, "/items"))),
         r#"{"total":2,"items":[]}"#
     );
-    let single = event(Kind::Snapshot, None, r#"{"severity":"low"}"#);
+    let single = event(EventKind::Snapshot, None, r#"{"severity":"low"}"#);
     assert_eq!(seen(&filter, &single, Some(&changes)), "null");
 }
 
@@ -138,7 +143,7 @@ fn a_document_shows_the_items_that_match() {
 fn numbers_are_compared_and_kept_as_they_were_written() {
     let wanted = filter(r#"{"severity":[1.0,18446744073709551617]}"#);
     let list = event(
-        Kind::Snapshot,
+        EventKind::Snapshot,
         None,
         r#" {"a":117.63331139400017,"rows":[{"severity":10e-1}, {"severity":18446744073709551616}, {"severity":18446744073709551617}]} "#,
     );
@@ -154,14 +159,17 @@ fn what_cannot_be_judged_is_delivered() {
     let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
     let deep: &'static str = deep.leak();
     for odd in [r#"{"severity":"low","t":"\ud83d"}"#, r#"{"n":1e400}"#, deep] {
-        assert_eq!(seen(&wanted, &event(Kind::Event, None, odd), None), "whole");
+        assert_eq!(
+            seen(&wanted, &event(EventKind::Event, None, odd), None),
+            "whole"
+        );
         let item = format!("[{odd}]");
-        let list = event(Kind::Snapshot, None, item.clone().leak());
+        let list = event(EventKind::Snapshot, None, item.clone().leak());
         let shown = seen(&wanted, &list, Some(&poll(Emit::Changes, "")));
         assert!(shown == "whole" || shown == item, "{shown}");
     }
     let named = filter(r#"{"event":["a"],"severity":["high"]}"#);
-    let other = event(Kind::Event, Some("b"), r#"{"n":1e400}"#);
+    let other = event(EventKind::Event, Some("b"), r#"{"n":1e400}"#);
     assert_eq!(seen(&named, &other, None), "-");
 }
 
@@ -224,7 +232,7 @@ fn item_leaving_the_filter_is_deleted_and_entering_created() {
             kind,
             before: before.map(|text| Arc::from(text.as_bytes())),
         };
-        let event = changed(Kind::Event, Some(kind.as_str()), now, Some(change));
+        let event = changed(EventKind::Event, Some(kind.as_str()), now, Some(change));
         assert_eq!(seen(&all, &event, Some(&changes)), expected, "{event:?}");
         assert_eq!(
             seen(&updates, &event, Some(&changes)),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Subscription, Verdict};
+use super::{Subscription, SubscriptionVerdict};
 use crate::config::{DeliverMode, Emit, Poll, Route, Slow, Source};
-use crate::event::{Cause, Event, GapWhy, Kind};
-use crate::hub::Progress;
-use crate::protocol::{Codec, Output, View};
+use crate::event::{Cause, Event, EventKind, GapWhy};
+use crate::hub::ReadProgress;
+use crate::protocol::{Codec, EventView, Output};
 use crate::session::coalesce::{keep_newest, net_change};
 use crate::session::filter::Seen;
 use crate::telemetry::Meters;
@@ -76,11 +76,11 @@ impl Subscription {
         }
         let mut entries = Vec::new();
         match self.subscriber.read(&mut entries, usize::MAX) {
-            Progress::CaughtUp | Progress::More => {
+            ReadProgress::CaughtUp | ReadProgress::More => {
                 self.prelude.extend(net_change(entries, poll));
             }
             // Too long ago to say what changed; the document says what is.
-            Progress::Overrun => match self.subscriber.skip_to_document() {
+            ReadProgress::Overrun => match self.subscriber.skip_to_document() {
                 Some(document) => self.prelude.push_back(document),
                 None => self.prelude.extend(self.subscriber.go_on()),
             },
@@ -107,24 +107,24 @@ impl Subscription {
     }
 
     /// The newest document in place of all patches to it; a gap that waits comes before.
-    fn deliver_document(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
+    fn deliver_document(&mut self, desk: &mut FrameBatch<'_>) -> SubscriptionVerdict {
         let mut entries = std::mem::take(&mut desk.scratch);
-        let mut verdict = Verdict::Waits;
-        while verdict == Verdict::Waits && self.subscriber.is_behind() {
+        let mut verdict = SubscriptionVerdict::Waits;
+        while verdict == SubscriptionVerdict::Waits && self.subscriber.is_behind() {
             entries.clear();
             match self.subscriber.skip_to_document() {
                 Some(document) => entries.push(document),
                 None => {
                     let progress = self.subscriber.read(&mut entries, 1);
-                    entries.retain(|event| event.kind != Kind::Event);
-                    if progress == Progress::Overrun {
+                    entries.retain(|event| event.kind != EventKind::Event);
+                    if progress == ReadProgress::Overrun {
                         verdict = self.overrun(desk);
                     }
                 }
             }
             for event in &entries {
                 if let Some(why) = self.emit(event, desk) {
-                    verdict = Verdict::Lost(why);
+                    verdict = SubscriptionVerdict::Lost(why);
                 }
             }
         }
@@ -133,7 +133,7 @@ impl Subscription {
         verdict
     }
 
-    pub(super) fn deliver(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
+    pub(super) fn deliver(&mut self, desk: &mut FrameBatch<'_>) -> SubscriptionVerdict {
         if self.subscriber.is_let_go() {
             return self.overrun(desk);
         }
@@ -150,7 +150,7 @@ impl Subscription {
         };
         let mut events = std::mem::take(&mut desk.scratch);
         let progress = self.subscriber.read(&mut events, count);
-        if progress == Progress::Overrun {
+        if progress == ReadProgress::Overrun {
             desk.scratch = events;
             return self.overrun(desk);
         }
@@ -159,12 +159,12 @@ impl Subscription {
         }
         let mut rest = events.drain(..);
         let mut verdict = match progress {
-            Progress::More => Verdict::HasMore,
-            Progress::CaughtUp | Progress::Overrun => Verdict::Waits,
+            ReadProgress::More => SubscriptionVerdict::HasMore,
+            ReadProgress::CaughtUp | ReadProgress::Overrun => SubscriptionVerdict::Waits,
         };
         for event in rest.by_ref() {
             if let Some(why) = self.emit(&event, desk) {
-                verdict = Verdict::Lost(why);
+                verdict = SubscriptionVerdict::Lost(why);
                 break;
             }
             if desk.is_full() {
@@ -174,18 +174,18 @@ impl Subscription {
         // The cursor has passed them: what the outbox had no room for comes first next time.
         self.prelude.extend(rest);
         desk.scratch = events;
-        if verdict == Verdict::Waits && !self.prelude.is_empty() {
-            verdict = Verdict::HasMore;
+        if verdict == SubscriptionVerdict::Waits && !self.prelude.is_empty() {
+            verdict = SubscriptionVerdict::HasMore;
         }
         self.held_until = deliver.map(|deliver| desk.now + deliver.every);
         verdict
     }
 
     /// Goes on where its client was too slow, or memory has run short.
-    fn overrun(&mut self, desk: &mut FrameBatch<'_>) -> Verdict {
+    fn overrun(&mut self, desk: &mut FrameBatch<'_>) -> SubscriptionVerdict {
         let is_told = desk.codec.has_words() || self.is_polled();
         if !is_told && self.subscriber.has_lost() {
-            return Verdict::Lost(GapWhy::Slow);
+            return SubscriptionVerdict::Lost(GapWhy::Slow);
         }
         let document = match self.route.slow {
             Slow::Latest => self.subscriber.skip_to_document(),
@@ -196,12 +196,12 @@ impl Subscription {
             Some(document) => self.prelude.push_back(document),
             None => self.prelude.extend(self.subscriber.skip_with_gap()),
         }
-        Verdict::HasMore
+        SubscriptionVerdict::HasMore
     }
 
     /// Adds one entry. Returns the loss that the protocol has no word for.
     pub(super) fn emit(&mut self, event: &Event, desk: &mut FrameBatch<'_>) -> Option<GapWhy> {
-        if let Kind::Gap { why, .. } = &event.kind
+        if let EventKind::Gap { why, .. } = &event.kind
             && !desk.codec.has_words()
         {
             return self.loss_without_words(*why);
@@ -223,7 +223,7 @@ impl Subscription {
                 }
             }
         }
-        let view = View {
+        let view = EventView {
             ch: self.ch,
             data: part.as_deref(),
         };
@@ -246,7 +246,7 @@ impl Subscription {
                     read: event.at,
                 }));
             }
-            let is_awaited = event.kind == Kind::Event && event.at >= self.awaits_since;
+            let is_awaited = event.kind == EventKind::Event && event.at >= self.awaits_since;
             if desk.oldest.is_none() && is_awaited {
                 desk.oldest = Some((event.at, self.meters.clone()));
             }

@@ -5,8 +5,8 @@ use super::memory::pair;
 use super::support::{Client, World};
 use crate::event::Event;
 use crate::packet::Packet;
-use crate::protocol::json::Json;
-use crate::protocol::{Codec, Input, Message, Output, View, Violation};
+use crate::protocol::json::JsonCodec;
+use crate::protocol::{Codec, EventView, Input, Message, Output, Violation};
 use crate::session::accepted::example;
 use crate::session::connection::Session;
 use crate::session::link::Link;
@@ -25,11 +25,11 @@ impl Codec for Broken {
     }
 
     fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet)) {
-        Json.encode(output, send);
+        JsonCodec.encode(output, send);
     }
 
-    fn event(&mut self, event: &Event, view: View<'_>, send: &mut dyn FnMut(Packet)) {
-        Json.event(event, view, send);
+    fn event(&mut self, event: &Event, view: EventView<'_>, send: &mut dyn FnMut(Packet)) {
+        JsonCodec.event(event, view, send);
     }
 
     fn has_words(&self) -> bool {

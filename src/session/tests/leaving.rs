@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::FILE;
 use super::memory::pair;
 use super::support::{Client, World, event};
-use crate::rollout::{StageState, Transport, bucket};
+use crate::rollout::{StageState, TransportKind, bucket};
 use crate::session::accepted::{SingleForm, example};
 use crate::session::registry::{Notice, Selector};
 
@@ -126,7 +126,7 @@ async fn a_lowered_percentage_and_a_rollback_have_codes_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_in_again_stays() {
+async fn a_user_that_is_in_again_stays() {
     let world = World::new(ROLLED);
     let mut client = world.connect(somebody()).await;
     client.read().await;
@@ -193,7 +193,7 @@ impl Crowd {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_percentage_wakes_whom_it_concerns() {
+async fn a_changed_percentage_wakes_the_sessions_concerned() {
     let mut world = World::new(ROLLED);
     let crowd = Crowd::gather(&world, 1000, 5_000).await;
     world.feed().await.opened();
@@ -271,13 +271,19 @@ async fn a_session_that_leaves_for_legacy_counts_there() {
         (sessions("websocket"), sessions("legacy"))
     };
     let listed = async || world.shared.sessions.list().await[0].cohort;
-    assert_eq!((cohorts(), listed().await), ((1, 0), Transport::WebSocket));
+    assert_eq!(
+        (cohorts(), listed().await),
+        ((1, 0), TransportKind::WebSocket)
+    );
     world.stage("web", 0, StageState::Running);
     assert_eq!(client.read().await["next"], "native");
-    assert_eq!((cohorts(), listed().await), ((0, 1), Transport::Legacy));
+    assert_eq!((cohorts(), listed().await), ((0, 1), TransportKind::Legacy));
     world.stage("web", 100_000, StageState::Running);
     client.stays_silent().await;
-    assert_eq!((cohorts(), listed().await), ((1, 0), Transport::WebSocket));
+    assert_eq!(
+        (cohorts(), listed().await),
+        ((1, 0), TransportKind::WebSocket)
+    );
     world.stage("web", 0, StageState::Killed);
     assert_eq!(client.closed().await.0, 4302);
     drop(client);

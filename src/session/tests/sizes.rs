@@ -1,6 +1,6 @@
 //! What an idle session costs.
 
-use crate::protocol::json::Json;
+use crate::protocol::json::JsonCodec;
 use crate::protocol::raw::Plain;
 use crate::session::auth::Access;
 use crate::session::connection::Session;
@@ -24,7 +24,7 @@ fn an_idle_session_is_small() {
         ("what the log says", size_of::<AccessRecord>(), 56),
         ("the timer", size_of::<tokio::time::Sleep>(), 120),
         ("a subscription", size_of::<Subscription>(), 168),
-        ("a codec", size_of::<Plain>() + size_of::<Json>(), 0),
+        ("a codec", size_of::<Plain>() + size_of::<JsonCodec>(), 0),
     ];
     for (what, size, most) in sizes {
         assert!(size <= most, "{what}: {size} bytes");

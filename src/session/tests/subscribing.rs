@@ -109,7 +109,7 @@ async fn what_the_backend_refuses_is_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_comes_before_the_gap_of_who_asks_for_more() {
+async fn a_refusal_comes_before_the_gap_of_a_second_request() {
     let mut world = World::new(FILE);
     for (path, begin) in [
         ("/stream", r#""after":"zz-3""#),

@@ -15,13 +15,13 @@ use tokio_tungstenite::tungstenite::Message;
 use super::memory::{self, Far};
 use crate::config;
 use crate::event::{Change, ChangeKind, Data, Draft};
-use crate::hub::{DocumentChange, Feed, Hub, Limits, Publisher};
+use crate::hub::{DocumentChange, Feed, Hub, HubLimits, Publisher};
 use crate::policy::auth::Authenticator;
 use crate::policy::auth::credential::Extras;
 use crate::policy::auth::revocation::Revocations;
 use crate::policy::rate_limit::Limiters;
 use crate::rollout::change::StageChange;
-use crate::rollout::controller::plans;
+use crate::rollout::plan::plans;
 use crate::rollout::{Stage, StageState, Stages};
 use crate::router::{InForce, RouteTable};
 use crate::session::accepted::{Accepted, Mode, SingleForm, example};
@@ -29,7 +29,7 @@ use crate::session::registry::Sessions;
 use crate::session::{Presented, Services, run};
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
-use crate::transport::websocket::{WebSocket, reader};
+use crate::transport::websocket::{WebSocketTransport, reader};
 use crate::upstream::Upstreams;
 
 /// Longer than anything in these tests; with paused time it costs nothing.
@@ -58,7 +58,7 @@ impl World {
     pub(crate) fn new(file: &str) -> Self {
         let (sender, feeds) = channel(64);
         let telemetry = Arc::new(Telemetry::default());
-        let limits = Limits {
+        let limits = HubLimits {
             memory: 64 << 20,
             topics: 1000,
             topics_per_principal: 100,
@@ -203,7 +203,11 @@ pub(crate) fn over(near: DuplexStream) -> Box<dyn Transport> {
 
 /// The same, with bytes that came right behind the handshake.
 pub(crate) fn over_behind(near: DuplexStream, leftover: &[u8]) -> Box<dyn Transport> {
-    Box::new(WebSocket::new(near, reader::Limits::of(1 << 20), leftover))
+    Box::new(WebSocketTransport::new(
+        near,
+        reader::MessageLimits::of(1 << 20),
+        leftover,
+    ))
 }
 
 /// Times that a session may look for work at one instant.

@@ -9,7 +9,7 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     lines.iter().map(parse).collect()
 }
 
-fn verdict(status: u16, lines: &[(&str, &str)], accepted: Option<&[Tripwire]>) -> Verdict {
+fn verdict(status: u16, lines: &[(&str, &str)], accepted: Option<&[Tripwire]>) -> AnswerVerdict {
     let status = StatusCode::from_u16(status).unwrap();
     judge(status, &headers(lines), accepted, SystemTime::UNIX_EPOCH)
 }
@@ -17,7 +17,7 @@ fn verdict(status: u16, lines: &[(&str, &str)], accepted: Option<&[Tripwire]>) -
 #[test]
 fn a_refusal_ends_and_a_failure_may_pass() {
     let refused = |code, status| {
-        Verdict::Refused(End {
+        AnswerVerdict::Refused(End {
             code,
             status,
             retry_ms: None,
@@ -25,18 +25,18 @@ fn a_refusal_ends_and_a_failure_may_pass() {
         })
     };
     for (status, expected) in [
-        (200, Verdict::Good),
-        (304, Verdict::Good),
+        (200, AnswerVerdict::Good),
+        (304, AnswerVerdict::Good),
         (401, refused(Code::Unauthorized, 401)),
         (302, refused(Code::Unauthorized, 401)),
         (303, refused(Code::Unauthorized, 401)),
         (403, refused(Code::Forbidden, 403)),
         (404, refused(Code::NotFound, 404)),
         (410, refused(Code::NotFound, 410)),
-        (301, Verdict::Failed(Failure::new(INVALID))),
-        (308, Verdict::Failed(Failure::new(INVALID))),
-        (429, Verdict::Failed(Failure::new(DOWN))),
-        (500, Verdict::Failed(Failure::new(DOWN))),
+        (301, AnswerVerdict::Failed(AnswerFailure::new(INVALID))),
+        (308, AnswerVerdict::Failed(AnswerFailure::new(INVALID))),
+        (429, AnswerVerdict::Failed(AnswerFailure::new(DOWN))),
+        (500, AnswerVerdict::Failed(AnswerFailure::new(DOWN))),
     ] {
         assert_eq!(verdict(status, &[], None), expected, "{status}");
     }
@@ -45,7 +45,7 @@ fn a_refusal_ends_and_a_failure_may_pass() {
 #[test]
 fn retry_after_is_seconds_or_a_date_and_capped() {
     let pause = |status, text| match verdict(status, &[("retry-after", text)], None) {
-        Verdict::Failed(failure) => failure.retry_after.map(|pause| pause.as_secs()),
+        AnswerVerdict::Failed(failure) => failure.retry_after.map(|pause| pause.as_secs()),
         other => panic!("{other:?}"),
     };
     assert_eq!(pause(503, "7"), Some(7));
@@ -67,7 +67,7 @@ fn tripwires_hold_for_shared_topics_only() {
             retry_ms: Some(60_000),
             ..ended(Code::Internal, 500)
         };
-        Verdict::Tripped(Trip::Wires(wire, Vec::new()), end)
+        AnswerVerdict::Tripped(Trip::Wires(wire, Vec::new()), end)
     };
     let private: &[(&[Line], Tripwire)] = &[
         (&[("set-cookie", "a=b")], Tripwire::SetCookie),
@@ -91,21 +91,24 @@ fn tripwires_hold_for_shared_topics_only() {
                 tripped(*wire),
                 "{lines:?}"
             );
-            assert_eq!(verdict(status, lines, Some(&[*wire])), Verdict::Good);
-            assert_eq!(verdict(status, lines, None), Verdict::Good);
+            assert_eq!(verdict(status, lines, Some(&[*wire])), AnswerVerdict::Good);
+            assert_eq!(verdict(status, lines, None), AnswerVerdict::Good);
         }
-        assert!(matches!(verdict(500, lines, Some(&[])), Verdict::Failed(_)));
+        assert!(matches!(
+            verdict(500, lines, Some(&[])),
+            AnswerVerdict::Failed(_)
+        ));
     }
     for status in [401, 403] {
         let trip = Trip::Refusal(StatusCode::from_u16(status).unwrap());
-        let tripped = Verdict::Tripped(trip, ended(Code::Forbidden, status));
+        let tripped = AnswerVerdict::Tripped(trip, ended(Code::Forbidden, status));
         assert_eq!(verdict(status, private[0].0, Some(&[])), tripped);
     }
     let harmless = [
         ("vary", "accept, origin"),
         ("cache-control", "no-cache, must-revalidate, x-private"),
     ];
-    assert_eq!(verdict(200, &harmless, Some(&[])), Verdict::Good);
+    assert_eq!(verdict(200, &harmless, Some(&[])), AnswerVerdict::Good);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Doubt, Outcome, named};
+use super::{DiffOutcome, Doubt, named};
 use crate::config::Poll;
 use crate::event::{Change, ChangeKind, Draft};
 use crate::json::{Form, Ignored, Index, Scalar, Value, equal, tokens};
@@ -19,12 +19,12 @@ pub(crate) fn diff(
     new: Value<'_>,
     (poll, ignored): (&Poll, &Ignored<'_>),
     keeps_before: bool,
-) -> Outcome {
+) -> DiffOutcome {
     let (old, new) = match (List::read(old, poll), List::read(new, poll)) {
         (Ok(old), Ok(new)) => (old, new),
-        _ if equal(old, new, &Ignored::new()) => return Outcome::Same,
-        (_, Err(doubt)) => return Outcome::Whole(Some(doubt)),
-        (Err(_), Ok(_)) => return Outcome::Whole(None),
+        _ if equal(old, new, &Ignored::new()) => return DiffOutcome::Same,
+        (_, Err(doubt)) => return DiffOutcome::Whole(Some(doubt)),
+        (Err(_), Ok(_)) => return DiffOutcome::Whole(None),
     };
     let names = &poll.events;
     let deleted = old.items().filter(|item| new.find(*item, &old).is_none());
@@ -45,8 +45,8 @@ pub(crate) fn diff(
     }
     drafts.append(&mut updated);
     match is_mass_delete {
-        false => Outcome::Events(drafts),
-        true => Outcome::MassDelete(drafts),
+        false => DiffOutcome::Events(drafts),
+        true => DiffOutcome::MassDelete(drafts),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Documents are compared by bytes first, then by value, so another order of members or another
 //! spacing is no change. Numbers are compared as decimals and go out as they were written. Whatever
-//! the emit form cannot say becomes [`Outcome::Whole`].
+//! the emit form cannot say becomes [`DiffOutcome::Whole`].
 
 mod changes;
 mod merge;
@@ -19,7 +19,7 @@ use crate::json::{self, Ignored, Value, equal};
 
 /// What the difference comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum DiffOutcome {
     /// Nothing.
     Same,
     /// These events, in order; none where only something differs that doesn't count.
@@ -68,17 +68,17 @@ impl fmt::Display for NotJson {
 
 /// A polled body that is JSON, kept as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document(Bytes);
+pub struct ComparedDocument(Bytes);
 
-impl Document {
+impl ComparedDocument {
     /// Takes the first body.
     ///
     /// # Errors
     /// [`NotJson`].
-    pub fn parse(body: Bytes) -> Result<Document, NotJson> {
+    pub fn parse(body: Bytes) -> Result<ComparedDocument, NotJson> {
         let body = without_mark(body);
         match json::is_json(&body) {
-            true => Ok(Document(body)),
+            true => Ok(ComparedDocument(body)),
             false => Err(NotJson),
         }
     }
@@ -98,22 +98,22 @@ impl Document {
         body: Bytes,
         poll: &Poll,
         is_filtered: bool,
-    ) -> Result<(Document, Outcome), NotJson> {
+    ) -> Result<(ComparedDocument, DiffOutcome), NotJson> {
         let body = without_mark(body);
         if self.0 == body {
-            return Ok((Document(body), Outcome::Same));
+            return Ok((ComparedDocument(body), DiffOutcome::Same));
         }
-        let new = Document::parse(body)?;
+        let new = ComparedDocument::parse(body)?;
         let outcome = self.compare(&new, poll, is_filtered);
         Ok((new, outcome))
     }
 
-    fn compare(&self, new: &Document, poll: &Poll, is_filtered: bool) -> Outcome {
-        let whole = || Outcome::Events(vec![Draft::plain(Data::Json(new.0.clone()))]);
+    fn compare(&self, new: &ComparedDocument, poll: &Poll, is_filtered: bool) -> DiffOutcome {
+        let whole = || DiffOutcome::Events(vec![Draft::plain(Data::Json(new.0.clone()))]);
         let Some((old, new)) = Value::of_json(&self.0).zip(Value::of_json(&new.0)) else {
             return match poll.emit {
                 Emit::Document => whole(),
-                _ => Outcome::Whole(Some(Doubt::Deep)),
+                _ => DiffOutcome::Whole(Some(Doubt::Deep)),
             };
         };
         let pointers: Vec<_> = poll.ignore.iter().map(|at| json::tokens(at)).collect();
@@ -122,19 +122,19 @@ impl Document {
             return changes::diff(old, new, (poll, &ignored), is_filtered);
         }
         if equal(old, new, &Ignored::new()) {
-            return Outcome::Same;
+            return DiffOutcome::Same;
         }
         if equal(old, new, &ignored) {
-            return Outcome::Events(Vec::new());
+            return DiffOutcome::Events(Vec::new());
         }
         match poll.emit {
             Emit::JsonPatch => {
                 let patch = patch::diff(old, new, &ignored);
-                Outcome::Events(vec![named(&Arc::from("patch"), patch.into())])
+                DiffOutcome::Events(vec![named(&Arc::from("patch"), patch.into())])
             }
             Emit::MergePatch => match merge::diff(old, new, &ignored) {
-                Some(patch) => Outcome::Events(vec![named(&Arc::from("merge"), patch.into())]),
-                None => Outcome::Whole(None),
+                Some(patch) => DiffOutcome::Events(vec![named(&Arc::from("merge"), patch.into())]),
+                None => DiffOutcome::Whole(None),
             },
             Emit::Document | Emit::Changes => whole(),
         }

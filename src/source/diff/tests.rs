@@ -30,11 +30,11 @@ pub(crate) fn poll(emit: Emit) -> Poll {
     }
 }
 
-fn document(json: impl ToString) -> Document {
-    Document::parse(Bytes::from(json.to_string())).unwrap()
+fn document(json: impl ToString) -> ComparedDocument {
+    ComparedDocument::parse(Bytes::from(json.to_string())).unwrap()
 }
 
-fn diff(poll: &Poll, old: impl ToString, new: impl ToString) -> Outcome {
+fn diff(poll: &Poll, old: impl ToString, new: impl ToString) -> DiffOutcome {
     document(old)
         .diff(Bytes::from(new.to_string()), poll, true)
         .unwrap()
@@ -42,8 +42,8 @@ fn diff(poll: &Poll, old: impl ToString, new: impl ToString) -> Outcome {
 }
 
 /// `name data` of each event.
-fn told(outcome: Outcome) -> Vec<String> {
-    let (Outcome::Events(drafts) | Outcome::MassDelete(drafts)) = outcome else {
+fn told(outcome: DiffOutcome) -> Vec<String> {
+    let (DiffOutcome::Events(drafts) | DiffOutcome::MassDelete(drafts)) = outcome else {
         panic!("{outcome:?}");
     };
     let tell = |draft: &Draft| {
@@ -65,7 +65,7 @@ fn another_spelling_of_the_same_value_is_no_change() {
         let (old, new) = (r#"[{"id":1,"a":"é"}]"#, r#" [ {"a": "\u00e9", "id": 1} ]"#);
         let outcome = diff(&poll, old, new);
         assert!(
-            matches!(&outcome, Outcome::Same) || outcome == Outcome::Events(Vec::new()),
+            matches!(&outcome, DiffOutcome::Same) || outcome == DiffOutcome::Events(Vec::new()),
             "{outcome:?}"
         );
     }
@@ -110,7 +110,7 @@ fn order_and_surroundings_of_a_keyed_list_are_no_events() {
         json!({"rows": [{"id": 1}, {"id": "1"}], "at": 1}),
         json!({"rows": [{"id": "1"}, {"id": 1}], "at": 2}),
     );
-    assert_eq!(outcome, Outcome::Events(Vec::new()));
+    assert_eq!(outcome, DiffOutcome::Events(Vec::new()));
 }
 
 #[test]
@@ -128,12 +128,12 @@ fn a_list_that_cannot_be_compared_by_key_is_told_whole() {
     ] {
         assert_eq!(
             diff(&poll, &good, &bad),
-            Outcome::Whole(Some(doubt)),
+            DiffOutcome::Whole(Some(doubt)),
             "{bad}"
         );
-        assert_eq!(diff(&poll, &bad, &good), Outcome::Whole(None), "{bad}");
+        assert_eq!(diff(&poll, &bad, &good), DiffOutcome::Whole(None), "{bad}");
         let spaced = format!(" {bad}");
-        assert_eq!(diff(&poll, &bad, spaced), Outcome::Same);
+        assert_eq!(diff(&poll, &bad, spaced), DiffOutcome::Same);
     }
 }
 
@@ -142,7 +142,7 @@ fn a_mass_delete_is_told_apart_from_ten_items_on() {
     let poll = poll(Emit::Changes);
     let list =
         |ids: std::ops::Range<i32>| json!(ids.map(|id| json!({"id": id})).collect::<Vec<_>>());
-    let is_held = |old, new| matches!(diff(&poll, old, new), Outcome::MassDelete(_));
+    let is_held = |old, new| matches!(diff(&poll, old, new), DiffOutcome::MassDelete(_));
     assert!(is_held(list(0..10), list(0..0)));
     assert!(is_held(list(0..10), list(0..4)));
     assert!(is_held(list(0..10), list(6..60)));
@@ -153,7 +153,7 @@ fn a_mass_delete_is_told_apart_from_ten_items_on() {
         ..poll.clone()
     };
     let outcome = diff(&off, list(0..10), list(0..0));
-    assert!(matches!(outcome, Outcome::Events(drafts) if drafts.len() == 10));
+    assert!(matches!(outcome, DiffOutcome::Events(drafts) if drafts.len() == 10));
 }
 
 #[test]
@@ -169,9 +169,9 @@ fn ignored_members_make_no_change_and_stay_out_of_patches() {
             json!({"at": 1, "deep": {"a/b": 1}, "list": [{"at": 1}]}),
             json!({"deep": {"a/b": [2]}, "list": [{"at": 2}]}),
         );
-        assert_eq!(outcome, Outcome::Events(Vec::new()), "{emit:?}");
+        assert_eq!(outcome, DiffOutcome::Events(Vec::new()), "{emit:?}");
         let came = diff(&poll, json!({"deep": {}}), json!({"at": 1, "deep": {}}));
-        assert_eq!(came, Outcome::Events(Vec::new()), "{emit:?}");
+        assert_eq!(came, DiffOutcome::Events(Vec::new()), "{emit:?}");
     }
     assert_eq!(
         told(diff(
@@ -216,7 +216,11 @@ fn a_merge_patch_that_would_need_a_null_is_told_whole() {
         (json!([]), json!({"a": null})),
         (json!({"a": 1}), json!({"a": {"b": {"c": null}}})),
     ] {
-        assert_eq!(diff(&poll, &old, &new), Outcome::Whole(None), "{old} {new}");
+        assert_eq!(
+            diff(&poll, &old, &new),
+            DiffOutcome::Whole(None),
+            "{old} {new}"
+        );
     }
     for (old, new, patch) in [
         (
@@ -275,7 +279,7 @@ fn numbers_go_out_as_they_were_written() {
         ]
     );
     let same = diff(&poll(Emit::Changes), ids("1.0"), ids("1"));
-    assert_eq!(same, Outcome::Events(Vec::new()));
+    assert_eq!(same, DiffOutcome::Events(Vec::new()));
 }
 
 #[test]
@@ -291,12 +295,12 @@ fn what_browsers_read_is_a_document() {
         let poll = poll(emit);
         let expected = match emit {
             Emit::Document => {
-                Outcome::Events(vec![Draft::plain(Data::Json(deeper.clone().into()))])
+                DiffOutcome::Events(vec![Draft::plain(Data::Json(deeper.clone().into()))])
             }
-            _ => Outcome::Whole(Some(Doubt::Deep)),
+            _ => DiffOutcome::Whole(Some(Doubt::Deep)),
         };
         assert_eq!(diff(&poll, &deep, &deeper), expected);
-        assert_eq!(diff(&poll, &deep, &deep), Outcome::Same);
+        assert_eq!(diff(&poll, &deep, &deep), DiffOutcome::Same);
     }
     let (old, new) = (
         r#"[{"id":"\ud83d","n":1e400}]"#,
@@ -337,7 +341,7 @@ fn a_star_ignores_every_item_or_member() {
     let grown = r#"{"rows":[{"id":0,"at":2},{"id":1,"at":2},{"id":2,"at":2}],"x":{"seen":2}}"#;
     for emit in [Emit::Document, Emit::JsonPatch, Emit::MergePatch] {
         let outcome = diff(&ignoring(emit), old, touched);
-        assert_eq!(outcome, Outcome::Events(Vec::new()), "{emit:?}");
+        assert_eq!(outcome, DiffOutcome::Events(Vec::new()), "{emit:?}");
     }
     assert_eq!(
         told(diff(&ignoring(Emit::JsonPatch), old, grown)),
@@ -352,7 +356,7 @@ fn a_star_ignores_every_item_or_member() {
         r#"[{"id":1,"tags":[{"at":1}]}]"#,
         r#"[{"id":1,"tags":[{"at":2}]}]"#,
     );
-    assert_eq!(outcome, Outcome::Events(Vec::new()));
+    assert_eq!(outcome, DiffOutcome::Events(Vec::new()));
 }
 
 #[test]
@@ -364,8 +368,11 @@ fn only_json_is_a_document() {
         b"[1] 2",
         b"\"\xFF\"",
     ] {
-        assert_eq!(Document::parse(Bytes::from_static(body)), Err(NotJson));
+        assert_eq!(
+            ComparedDocument::parse(Bytes::from_static(body)),
+            Err(NotJson)
+        );
     }
-    let marked = Document::parse(Bytes::from_static(b"\xEF\xBB\xBF[1]")).unwrap();
+    let marked = ComparedDocument::parse(Bytes::from_static(b"\xEF\xBB\xBF[1]")).unwrap();
     assert_eq!(marked.bytes(), "[1]");
 }

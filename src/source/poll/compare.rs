@@ -4,9 +4,9 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::config::Poll;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::hub::Fenced;
-use crate::source::diff::{Document, NotJson, Outcome};
+use crate::source::diff::{ComparedDocument, DiffOutcome, NotJson};
 
 /// Comparing documents above this size would hold up a worker thread.
 const LARGE: usize = 128 * 1024;
@@ -16,11 +16,11 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Compares two documents.
 pub(super) async fn compare(
-    old: &Document,
+    old: &ComparedDocument,
     new: Bytes,
     poll: &Poll,
     is_filtered: bool,
-) -> Result<(Document, Outcome), NotJson> {
+) -> Result<(ComparedDocument, DiffOutcome), NotJson> {
     let size = new.len().max(old.bytes().len());
     if size <= LARGE || new == *old.bytes() {
         return old.diff(new, poll, is_filtered);
@@ -53,7 +53,7 @@ pub(super) enum Untaken {
 impl From<NotJson> for Untaken {
     fn from(_: NotJson) -> Self {
         Untaken::Unusable(Error::upstream(
-            Kind::Broken,
+            ErrorKind::Broken,
             "the body is no JSON document",
         ))
     }

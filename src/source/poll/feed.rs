@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::compare::{Untaken, aside, compare};
 use super::fetch::{Fetched, Miss, Validators, fetch};
-use super::pace::{Next, Pace, Round};
+use super::pace::{Next, PollPace, PollRound};
 use crate::config::{Poll, Route, Source};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::event::{Cause, Draft, GapWhy};
 use crate::hub::{DocumentChange, Feed, Fenced, Publication, Publisher};
-use crate::source::answer::{self, Failure};
-use crate::source::diff::{Document, Doubt, Outcome};
+use crate::source::answer::{self, AnswerFailure};
+use crate::source::diff::{ComparedDocument, DiffOutcome, Doubt};
 use crate::source::outage::{Outage, Trouble};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
@@ -51,7 +51,7 @@ impl Feed for PollFeed {
         // What was asked for with it is not known here: the first poll brings a whole document.
         let held = document.and_then(|text| {
             Some(Held {
-                document: Document::parse(text).ok()?,
+                document: ComparedDocument::parse(text).ok()?,
                 validators: Validators::default(),
             })
         });
@@ -59,7 +59,7 @@ impl Feed for PollFeed {
             outage: Outage::new(topic.clone(), self.telemetry.clone()),
             feed: *self,
             topic,
-            pace: Pace::default(),
+            pace: PollPace::default(),
             has_begun: held.is_some(),
             // A topic that was idle there too is asked for as soon as a subscriber comes.
             is_inherited: checkpoint.is_some_and(|checkpoint| checkpoint.was_open),
@@ -80,7 +80,7 @@ struct Poller {
     feed: PollFeed,
     topic: Publisher,
     outage: Outage,
-    pace: Pace,
+    pace: PollPace,
     /// The head of a document has been seen once. From then on only a whole document is good news.
     has_begun: bool,
     held: Option<Held>,
@@ -104,7 +104,7 @@ struct Poller {
 
 /// The last good answer.
 struct Held {
-    document: Document,
+    document: ComparedDocument,
     validators: Validators,
 }
 
@@ -130,7 +130,7 @@ impl Poller {
             let finished = Instant::now();
             let next = self.pace.next(poll, round, fastrand::f64());
             match round {
-                Round::Failed(failure) => {
+                PollRound::Failed(failure) => {
                     let detail = std::mem::take(&mut self.missing);
                     let trouble = Trouble::new(failure.why, detail);
                     let is_overdue = self.held.is_none() || self.pace.is_stale();
@@ -139,7 +139,7 @@ impl Poller {
                         false => self.outage.explain(trouble),
                     }
                 }
-                Round::Changed | Round::Unchanged { .. } => {
+                PollRound::Changed | PollRound::Unchanged { .. } => {
                     self.has_rested = false;
                     self.outage.end();
                     let overdue = self.pace.overdue(poll, finished - started);
@@ -204,7 +204,7 @@ impl Poller {
     }
 
     /// One poll and what comes of it; `None` when the topic is over.
-    async fn round(&mut self, route: &Route, poll: &Poll) -> Option<Round> {
+    async fn round(&mut self, route: &Route, poll: &Poll) -> Option<PollRound> {
         let validators = self
             .held
             .as_ref()
@@ -229,7 +229,7 @@ impl Poller {
                 Ok(fetched) => break fetched,
                 Err(Miss::Failed(failure, detail)) => {
                     self.missing = detail;
-                    return Some(Round::Failed(failure));
+                    return Some(PollRound::Failed(failure));
                 }
                 Err(Miss::Unusable(error)) => return self.unusable(route, error).await,
             };
@@ -243,11 +243,11 @@ impl Poller {
                 self.not_modified += 1;
                 self.is_mass_delete = false;
                 self.is_oversized = false;
-                Some(Round::Unchanged { max_age })
+                Some(PollRound::Unchanged { max_age })
             }
             Fetched::Nothing => {
                 self.is_mass_delete = false;
-                Some(Round::Unchanged { max_age: None })
+                Some(PollRound::Unchanged { max_age: None })
             }
             Fetched::Body {
                 body,
@@ -258,8 +258,8 @@ impl Poller {
                 self.not_modified = 0;
                 let taken = self.take(body, validators, (route, poll), span.cause());
                 match taken.await {
-                    Ok(true) => Some(Round::Changed),
-                    Ok(false) => Some(Round::Unchanged { max_age }),
+                    Ok(true) => Some(PollRound::Changed),
+                    Ok(false) => Some(PollRound::Unchanged { max_age }),
                     Err(Untaken::Unusable(error)) => self.unusable(route, error).await,
                     Err(Untaken::Fenced) => None,
                 }
@@ -278,7 +278,7 @@ impl Poller {
         cause: Option<Arc<Cause>>,
     ) -> Result<bool, Untaken> {
         let Some(held) = &self.held else {
-            let parsing = aside(body.len(), move || Document::parse(body));
+            let parsing = aside(body.len(), move || ComparedDocument::parse(body));
             let document = parsing.await?;
             let whole = DocumentChange::Snapshot;
             self.publish(&document, whole, cause).await?;
@@ -289,22 +289,22 @@ impl Poller {
         let (document, outcome) = comparing.await?;
         let was_mass_delete = std::mem::take(&mut self.is_mass_delete);
         let changed = match outcome {
-            Outcome::Same => false,
-            Outcome::Events(drafts) => {
+            DiffOutcome::Same => false,
+            DiffOutcome::Events(drafts) => {
                 self.log_doubt(None);
                 self.publish_events(&document, drafts, cause).await?
             }
-            Outcome::MassDelete(drafts) if was_mass_delete => {
+            DiffOutcome::MassDelete(drafts) if was_mass_delete => {
                 self.mass_delete_logged = None;
                 self.publish_events(&document, drafts, cause).await?
             }
-            Outcome::MassDelete(drafts) => {
+            DiffOutcome::MassDelete(drafts) => {
                 // The old validators stay too, so that the next poll brings a body again.
                 self.is_mass_delete = true;
                 self.log_mass_delete(drafts.len());
                 return Ok(true);
             }
-            Outcome::Whole(doubt) => {
+            DiffOutcome::Whole(doubt) => {
                 self.log_doubt(doubt);
                 let whole = DocumentChange::Snapshot;
                 self.publish(&document, whole, cause).await?;
@@ -318,7 +318,7 @@ impl Poller {
     /// Publishes the events of a new document; with none, only late joiners see what differs.
     async fn publish_events(
         &self,
-        document: &Document,
+        document: &ComparedDocument,
         drafts: Vec<Draft>,
         cause: Option<Arc<Cause>>,
     ) -> Result<bool, Fenced> {
@@ -330,7 +330,7 @@ impl Poller {
 
     async fn publish(
         &self,
-        document: &Document,
+        document: &ComparedDocument,
         change: DocumentChange,
         cause: Option<Arc<Cause>>,
     ) -> Result<(), Fenced> {
@@ -338,7 +338,7 @@ impl Poller {
         self.topic.publish(document, cause).await
     }
 
-    fn hold(&mut self, document: Document, validators: Validators) {
+    fn hold(&mut self, document: ComparedDocument, validators: Validators) {
         self.is_oversized = false;
         self.held = Some(Held {
             document,
@@ -371,19 +371,19 @@ impl Poller {
 
     /// Counts an answer that is none. What clients hold stays as it is; a document too large to be
     /// read is a loss, which they get once. `None` when the topic is over.
-    async fn unusable(&mut self, route: &Route, error: Error) -> Option<Round> {
+    async fn unusable(&mut self, route: &Route, error: Error) -> Option<PollRound> {
         self.feed
             .telemetry
             .upstreams
             .upstream_failed(&route.upstream.name, &error);
-        if error.kind == Kind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
+        if error.kind == ErrorKind::TooLarge && !std::mem::replace(&mut self.is_oversized, true) {
             let gap = Publication::Gap(GapWhy::TooLarge);
             self.topic.publish(gap, None).await.ok()?;
         }
         self.missing = error.detail;
-        Some(Round::Failed(match error.kind {
-            Kind::Timeout => Failure::new(answer::TIMEOUT),
-            _ => Failure::new(answer::INVALID),
+        Some(PollRound::Failed(match error.kind {
+            ErrorKind::Timeout => AnswerFailure::new(answer::TIMEOUT),
+            _ => AnswerFailure::new(answer::INVALID),
         }))
     }
 }

@@ -13,11 +13,11 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::time::timeout;
 
 use crate::config::{Poll, Route};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::event::End;
 use crate::http::body::{self, Body};
 use crate::hub::{Publisher, Reserved};
-use crate::source::answer::{self, Verdict};
+use crate::source::answer::{self, AnswerVerdict};
 use crate::source::request::request;
 use crate::telemetry::Span;
 use crate::upstream::{Purpose, Upstreams};
@@ -64,7 +64,7 @@ pub(crate) enum Fetched {
 #[derive(Debug)]
 pub(crate) enum Miss {
     /// The backend said so itself, or the way to it broke; counted already.
-    Failed(answer::Failure, Cow<'static, str>),
+    Failed(answer::AnswerFailure, Cow<'static, str>),
     /// The answer is not one; not counted yet.
     Unusable(Error),
 }
@@ -100,18 +100,18 @@ pub(crate) async fn fetch(
     let is_shared = topic.target().scope.is_shared();
     let accepted = is_shared.then_some(&*route.accept);
     match answer::judge(status, headers, accepted, SystemTime::now()) {
-        Verdict::Good => topic.granted(),
-        Verdict::Failed(failure) => {
+        AnswerVerdict::Good => topic.granted(),
+        AnswerVerdict::Failed(failure) => {
             let detail = answer::described(status, headers);
             return Err(Miss::Failed(failure, detail.into()));
         }
-        Verdict::Refused(end) => {
+        AnswerVerdict::Refused(end) => {
             if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
                 topic.alarm(reason, answer::refusal_fix(route));
             }
             return Ok(Fetched::Refused(end));
         }
-        Verdict::Tripped(trip, end) => {
+        AnswerVerdict::Tripped(trip, end) => {
             topic.tripped(trip.reason(), &trip.fix(route));
             return Ok(Fetched::Refused(end));
         }
@@ -139,7 +139,7 @@ pub(crate) async fn fetch(
     let body = match timeout(route.upstream.response_timeout, reading).await {
         Ok(body) => body?,
         Err(_) => {
-            return Err(Error::upstream(Kind::Timeout, "the body did not end in time").into());
+            return Err(Error::upstream(ErrorKind::Timeout, "the body did not end in time").into());
         }
     };
     if body.is_empty() && may_be_empty {
@@ -222,7 +222,7 @@ fn means_content(status: StatusCode) -> bool {
 /// The whole body, in one piece of memory that is counted; an error where it is longer than `most`, stops before its end, or
 /// does not fit into the budget.
 async fn read(mut body: Body, most: usize, reserved: &mut Reserved) -> Result<Bytes, Miss> {
-    let too_large = |what: String| Miss::from(Error::upstream(Kind::TooLarge, what));
+    let too_large = |what: String| Miss::from(Error::upstream(ErrorKind::TooLarge, what));
     let above = || too_large(format!("a body above {most} bytes"));
     let expected = body.size_hint().lower();
     if expected > most as u64 {
@@ -245,5 +245,5 @@ async fn read(mut body: Body, most: usize, reserved: &mut Reserved) -> Result<By
 }
 
 fn broken(detail: impl Into<Cow<'static, str>>) -> Error {
-    Error::upstream(Kind::Broken, detail)
+    Error::upstream(ErrorKind::Broken, detail)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Poll;
-use crate::source::answer::Failure;
+use crate::source::answer::AnswerFailure;
 
 /// The adaptive interval grows by half while nothing changes.
 const GROWTH: f64 = 1.5;
@@ -18,7 +18,7 @@ const STALE_AFTER: u32 = 3;
 
 /// What a poll came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Round {
+pub(crate) enum PollRound {
     /// Something new.
     Changed,
     /// Nothing new; the answer may be used for as long as `max_age` says.
@@ -27,7 +27,7 @@ pub(crate) enum Round {
         max_age: Option<Duration>,
     },
     /// No document.
-    Failed(Failure),
+    Failed(AnswerFailure),
 }
 
 /// When to poll again.
@@ -44,13 +44,13 @@ pub(crate) struct Next {
 
 /// A topic's rhythm.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct PollPace {
     /// The adaptive interval; `None` before the first answer.
     grown: Option<Duration>,
     failures: u32,
 }
 
-impl Pace {
+impl PollPace {
     /// The interval in force.
     pub(crate) fn interval(&self, poll: &Poll) -> Duration {
         match poll.adaptive {
@@ -68,15 +68,15 @@ impl Pace {
     /// tenth of the interval before the next. Adaptive: falls to `min` at a change, grows by half
     /// up to `max` without one, and does not ask again while the answer calls itself fresh; a
     /// fixed interval is the operator's own word and `max-age` does not change it.
-    pub(crate) fn next(&mut self, poll: &Poll, round: Round, roll: f64) -> Next {
+    pub(crate) fn next(&mut self, poll: &Poll, round: PollRound, roll: f64) -> Next {
         let failure = match round {
-            Round::Failed(failure) => failure,
-            Round::Changed => {
+            PollRound::Failed(failure) => failure,
+            PollRound::Changed => {
                 self.failures = 0;
                 self.grown = poll.adaptive.map(|(min, _)| min);
                 return at_interval(self.interval(poll), poll, roll);
             }
-            Round::Unchanged { max_age } => {
+            PollRound::Unchanged { max_age } => {
                 self.failures = 0;
                 if poll.adaptive.is_some() {
                     let grown = self.interval(poll).mul_f64(GROWTH);
@@ -133,7 +133,7 @@ mod tests {
     use crate::source::diff::tests::poll as plain;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
-    const QUIET: Round = Round::Unchanged { max_age: None };
+    const QUIET: PollRound = PollRound::Unchanged { max_age: None };
 
     fn fixed() -> Poll {
         plain(crate::config::Emit::Document)
@@ -146,8 +146,8 @@ mod tests {
         }
     }
 
-    fn failed(retry_after: Option<u64>) -> Round {
-        Round::Failed(Failure {
+    fn failed(retry_after: Option<u64>) -> PollRound {
+        PollRound::Failed(AnswerFailure {
             why: DOWN,
             retry_after: retry_after.map(Duration::from_secs),
         })
@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn a_fixed_interval_runs_from_start_to_start_with_jitter() {
-        let mut pace = Pace::default();
-        for round in [Round::Changed, QUIET] {
+        let mut pace = PollPace::default();
+        for round in [PollRound::Changed, QUIET] {
             for (roll, millis) in [(0.0, 900), (0.5, 1000), (1.0, 1100)] {
                 let next = pace.next(&fixed(), round, roll);
                 assert_eq!(next.after_start, MS(millis));
@@ -164,7 +164,7 @@ mod tests {
                 assert!(next.may_refresh);
             }
         }
-        let fresh = Round::Unchanged {
+        let fresh = PollRound::Unchanged {
             max_age: Some(MS(60_000)),
         };
         assert_eq!(pace.next(&fixed(), fresh, 0.5).after_start, MS(1000));
@@ -172,24 +172,24 @@ mod tests {
 
     #[test]
     fn an_adaptive_interval_grows_in_silence_and_falls_at_a_change() {
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         let poll = adaptive();
         let mut next = |round| pace.next(&poll, round, 0.5).after_start.as_millis();
-        assert_eq!(next(Round::Changed), 500);
+        assert_eq!(next(PollRound::Changed), 500);
         let quiet: Vec<_> = (0..7).map(|_| next(QUIET)).collect();
         assert_eq!(quiet, [750, 1125, 1687, 2531, 3796, 4000, 4000]);
-        assert_eq!(next(Round::Changed), 500);
-        let fresh = |secs| Round::Unchanged {
+        assert_eq!(next(PollRound::Changed), 500);
+        let fresh = |secs| PollRound::Unchanged {
             max_age: Some(Duration::from_secs(secs)),
         };
         assert_eq!(next(fresh(2)), 2000);
-        assert_eq!(next(Round::Changed), 500);
+        assert_eq!(next(PollRound::Changed), 500);
         assert_eq!(next(fresh(3600)), 4000);
     }
 
     #[test]
     fn failures_back_off_and_the_fifth_opens_the_breaker() {
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         let poll = Poll {
             every: MS(100),
             ..fixed()
@@ -214,7 +214,7 @@ mod tests {
                 every: MS(every),
                 ..fixed()
             };
-            let mut pace = Pace::default();
+            let mut pace = PollPace::default();
             let nexts = (0..9).map(|_| pace.next(&poll, failed(None), 0.0));
             let probes = nexts.skip(4).collect::<Vec<_>>();
             assert!(
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_pause_that_the_backend_asks_for_is_kept() {
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         for n in 0..9 {
             for (roll, millis) in [(0.0, 7000), (1.0, 7350)] {
                 let next = pace.next(&fixed(), failed(Some(7)), roll);
@@ -235,14 +235,14 @@ mod tests {
                 assert!(!next.may_refresh);
             }
         }
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         let zero = pace.next(&fixed(), failed(Some(0)), 0.5);
         assert_eq!(zero.after_start, MS(1000));
     }
 
     #[test]
     fn a_new_interval_holds_from_the_next_round_on() {
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         pace.next(&adaptive(), QUIET, 0.5);
         assert_eq!(pace.next(&fixed(), QUIET, 0.5).after_start, MS(1000));
         let tight = Poll {

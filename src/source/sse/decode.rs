@@ -22,7 +22,7 @@ const RETRY_MOST: u64 = 60_000;
 
 /// One dispatched event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct SseEvent {
     /// Its `event` field; `None` means `message`.
     pub(crate) name: Option<Arc<str>>,
     /// The last event id, as `EventSource.lastEventId` shows it; `None` when it is empty.
@@ -90,7 +90,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`TooLarge`]; the messages before it are in `out`.
-    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         let mut rest = chunk;
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;
@@ -118,7 +118,7 @@ impl Decoder {
         self.retry
     }
 
-    fn end_line(&mut self, end: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    fn end_line(&mut self, end: &[u8], out: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         if self.line.is_empty() {
             return self.take_line(end, out);
         }
@@ -131,7 +131,7 @@ impl Decoder {
         result
     }
 
-    fn take_line(&mut self, line: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    fn take_line(&mut self, line: &[u8], out: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         self.check(line.len() <= MAX_LINE)?;
         let line = match std::mem::take(&mut self.is_first_line) {
             true => line.strip_prefix(BOM).unwrap_or(line),
@@ -170,7 +170,7 @@ impl Decoder {
     }
 
     /// Ends the event at hand. The id counts even where there is no data to deliver.
-    fn dispatch(&mut self) -> Option<Message> {
+    fn dispatch(&mut self) -> Option<SseEvent> {
         let has_own_id = std::mem::take(&mut self.has_own_id);
         if has_own_id {
             self.last_event_id.clone_from(&self.id);
@@ -181,7 +181,7 @@ impl Decoder {
             return None;
         }
         self.data.pop();
-        let message = Message {
+        let message = SseEvent {
             name: self.shared_name(),
             id: self.last_event_id.clone(),
             has_own_id,

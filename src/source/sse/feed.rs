@@ -12,15 +12,15 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::Backoff;
-use super::decode::{Decoder, Message};
+use super::decode::{Decoder, SseEvent};
 use super::recent::Recent;
 use super::resume::{Next, Resume};
 use crate::config::{Source, Sse};
-use crate::error::{Code, Error, Kind};
+use crate::error::{Code, Error, ErrorKind};
 use crate::event::{Data, Draft, End, GapWhy};
 use crate::http::body::Body;
 use crate::hub::{Feed, Fenced, Publication, Publisher};
-use crate::source::answer::{self, Failure};
+use crate::source::answer::{self, AnswerFailure};
 use crate::source::outage::{Outage, Trouble};
 use crate::telemetry::{Span, Telemetry};
 use crate::upstream::Upstreams;
@@ -90,11 +90,11 @@ struct Follower {
 /// Why reading ended.
 enum Stop {
     /// Lost: to be asked for again.
-    Lost(Failure),
+    Lost(AnswerFailure),
     /// Its reader is gone, or was refused: to be asked for at once with another's credentials.
     Unread,
     /// The backend takes offence at the id that it was asked with.
-    IdRefused(Failure),
+    IdRefused(AnswerFailure),
     /// Over for good; the topic knows.
     Over,
 }
@@ -106,8 +106,8 @@ struct Drafts {
     is_final: bool,
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
+impl From<AnswerFailure> for Stop {
+    fn from(failure: AnswerFailure) -> Self {
         Stop::Lost(failure)
     }
 }
@@ -211,10 +211,14 @@ impl Follower {
                 // EventSource takes the end of a stream for a loss, however clean it is.
                 Ok(None) => {
                     self.missing = "the backend ended the stream".into();
-                    return Failure::new(answer::DOWN).into();
+                    return AnswerFailure::new(answer::DOWN).into();
                 }
                 Ok(Some(Err(error))) => return self.miss(error).into(),
-                Err(_) => return self.fail(Kind::Timeout, "the stream fell silent").into(),
+                Err(_) => {
+                    return self
+                        .fail(ErrorKind::Timeout, "the stream fell silent")
+                        .into();
+                }
             };
             self.topic.live();
             let fed = decoder.feed(&chunk, &mut messages);
@@ -248,7 +252,7 @@ impl Follower {
     }
 
     /// What the messages become; nothing after one that ends the stream for good.
-    fn drafts(&mut self, messages: &mut Vec<Message>, sse: &Sse, replay: usize) -> Drafts {
+    fn drafts(&mut self, messages: &mut Vec<SseEvent>, sse: &Sse, replay: usize) -> Drafts {
         let mut drafts = Drafts::default();
         for mut message in messages.drain(..) {
             let upstream = message.name.take();
@@ -318,7 +322,8 @@ impl Follower {
             Some(_) => {}
             None => self.owed = Some(GapWhy::TooLarge),
         }
-        self.fail(Kind::TooLarge, "an event above the limit").into()
+        self.fail(ErrorKind::TooLarge, "an event above the limit")
+            .into()
     }
 
     /// Ends the topic.
@@ -333,7 +338,7 @@ impl Follower {
     }
 
     /// Counts what broke.
-    fn fail(&mut self, kind: Kind, detail: impl Into<Cow<'static, str>>) -> Failure {
+    fn fail(&mut self, kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> AnswerFailure {
         let error = Error::upstream(kind, detail);
         let upstream = &self.topic.route().upstream.name;
         self.feed
@@ -344,16 +349,16 @@ impl Follower {
     }
 
     /// What broke is counted already.
-    fn miss(&mut self, error: Error) -> Failure {
-        let failure = Failure::from(&error);
+    fn miss(&mut self, error: Error) -> AnswerFailure {
+        let failure = AnswerFailure::from(&error);
         self.missing = error.detail;
         failure
     }
 
     /// The route reads no stream any more; the topic goes with its last subscriber.
-    fn changed(&mut self) -> Failure {
+    fn changed(&mut self) -> AnswerFailure {
         self.missing = "the route is no stream any more".into();
-        Failure::new(answer::INVALID)
+        AnswerFailure::new(answer::INVALID)
     }
 }
 

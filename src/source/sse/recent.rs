@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::decode::Message;
-use crate::event::{Event, Kind};
+use super::decode::SseEvent;
+use crate::event::{Event, EventKind};
 
 /// More than this many are not remembered, however long the replay window.
 const MOST: usize = 10_000;
@@ -31,7 +31,7 @@ impl Recent {
     /// What another process has delivered, oldest first, among `capacity`.
     pub(crate) fn of(events: &[Arc<Event>], capacity: usize) -> Self {
         let mut recent = Recent::default();
-        for event in events.iter().filter(|event| event.kind == Kind::Event) {
+        for event in events.iter().filter(|event| event.kind == EventKind::Event) {
             if event.has_own_id {
                 let mark = recent.mark(&event.id, &event.name, event.data.bytes());
                 recent.remember(mark, capacity);
@@ -46,7 +46,7 @@ impl Recent {
     }
 
     /// Whether this message was delivered before; remembers it otherwise, among `capacity`.
-    pub(crate) fn is_repeated(&mut self, message: &Message, capacity: usize) -> bool {
+    pub(crate) fn is_repeated(&mut self, message: &SseEvent, capacity: usize) -> bool {
         if !message.has_own_id {
             return false;
         }
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
     use crate::event::{Data, Draft, Epoch, Position};
 
-    fn message(id: Option<&str>, data: &'static str) -> Message {
-        Message {
+    fn message(id: Option<&str>, data: &'static str) -> SseEvent {
+        SseEvent {
             name: None,
             id: id.map(Into::into),
             has_own_id: id.is_some(),
@@ -127,7 +127,7 @@ mod tests {
             Arc::new(Event::new(
                 1,
                 Position { epoch, offset },
-                Kind::Event,
+                EventKind::Event,
                 draft,
                 at,
             ))

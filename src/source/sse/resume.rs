@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 
-use crate::hub::{Connection, last_event_id};
+use crate::hub::{StreamConnection, last_event_id};
 
 /// So many requests with a client's id may bring nothing before one goes without: the others are not to wait for ever.
 const PATIENCE: u32 = 3;
@@ -76,7 +76,7 @@ impl Resume {
     }
 
     /// The stream is open. An id that it was not asked with is forgotten.
-    pub(crate) fn connected(&mut self) -> Connection {
+    pub(crate) fn connected(&mut self) -> StreamConnection {
         if self.sent().is_none() {
             (self.own, self.brought) = (None, None);
         }
@@ -84,9 +84,9 @@ impl Resume {
         self.has_hurried = false;
         self.shown = self.own.clone().or_else(|| self.brought.clone());
         match (&self.own, &self.brought) {
-            (Some(_), _) => Connection::Resumed,
-            (None, Some(_)) => Connection::Brought,
-            (None, None) => Connection::Fresh,
+            (Some(_), _) => StreamConnection::Resumed,
+            (None, Some(_)) => StreamConnection::Brought,
+            (None, None) => StreamConnection::Fresh,
         }
     }
 

@@ -322,7 +322,7 @@ async fn a_document_above_the_limit_is_one_gap() {
 }
 
 #[tokio::test]
-async fn a_private_answer_on_a_public_topic_reaches_nobody() {
+async fn a_private_answer_on_a_public_topic_reaches_no_client() {
     let public = format!("{FAST}\nshare = \"public\"");
     for lines in ["Set-Cookie: a=b\r\n", "Cache-Control: no-store\r\n"] {
         let world = World::new(&public).await;

@@ -218,7 +218,7 @@ async fn an_event_above_the_limit_is_one_gap_and_not_met_again() {
 }
 
 #[tokio::test]
-async fn a_private_answer_on_a_public_topic_reaches_nobody() {
+async fn a_private_answer_on_a_public_topic_reaches_no_client() {
     for (answer, reason) in [
         ("200 OK\r\nSet-Cookie: a=b", "set-cookie"),
         ("200 OK\r\nCache-Control: private", "private"),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
-use std::task::Poll as Progress;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::config::{self, Route};
-use crate::event::{Event, Kind, Position};
+use crate::event::{Event, EventKind, Position};
 use crate::hub::*;
 use crate::source;
 use crate::telemetry::Telemetry;
@@ -34,7 +34,7 @@ impl World {
         let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let telemetry = Arc::new(Telemetry::default());
         let upstreams = Upstreams::new(telemetry.clone());
-        let limits = Limits {
+        let limits = HubLimits {
             memory: 1 << 30,
             topics: 100,
             topics_per_principal: 100,
@@ -320,8 +320,8 @@ impl Listener {
 
 async fn rung(signal: &WakeFlag) {
     poll_fn(|cx| match signal.poll_rung(cx) {
-        true => Progress::Ready(()),
-        false => Progress::Pending,
+        true => Poll::Ready(()),
+        false => Poll::Pending,
     })
     .await;
 }
@@ -329,13 +329,13 @@ async fn rung(signal: &WakeFlag) {
 fn tell(event: &Event) -> String {
     let data = String::from_utf8_lossy(event.data.bytes());
     match &event.kind {
-        Kind::Event => format!(
+        EventKind::Event => format!(
             "{}|{}|{data}",
             event.name.as_deref().unwrap_or("message"),
             event.id.as_deref().unwrap_or("")
         ),
-        Kind::Snapshot => format!("snap {data}"),
-        Kind::Gap { why, .. } => format!("gap {}", why.as_str()),
+        EventKind::Snapshot => format!("snap {data}"),
+        EventKind::Gap { why, .. } => format!("gap {}", why.as_str()),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::Draft;
+use crate::packet::PayloadDraft;
 use std::task::Waker;
 
 /// A socket that takes so many bytes per write, in one buffer or several.
@@ -79,7 +79,7 @@ fn message(head: &[u8], body: &[u8]) -> Packet {
     if head.is_empty() {
         return body.into();
     }
-    let mut draft = Draft::with_capacity(head.len());
+    let mut draft = PayloadDraft::with_capacity(head.len());
     draft.push(head);
     Packet::with_head(draft, body)
 }

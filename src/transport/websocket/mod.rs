@@ -16,14 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::outbox::{Framing, Outbox};
 use super::{Incoming, Transport};
-use reader::{Limits, Reader};
+use reader::{MessageLimits, Reader};
 
 /// Bytes taken from the kernel at once, on the stack: an idle connection has no read buffer.
 const CHUNK: usize = 8 * 1024;
 
 /// A WebSocket server's end of a connection.
 #[derive(Debug)]
-pub struct WebSocket<Io> {
+pub struct WebSocketTransport<Io> {
     io: Io,
     reader: Reader,
     ending: Ending,
@@ -46,14 +46,14 @@ enum Ending {
     Shut,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send> WebSocketTransport<Io> {
     /// Takes over after the 101; `leftover` is what the client sent right behind its handshake.
-    pub fn new(io: Io, limits: Limits, leftover: &[u8]) -> Self {
+    pub fn new(io: Io, limits: MessageLimits, leftover: &[u8]) -> Self {
         let mut reader = Reader::new(limits);
         if !leftover.is_empty() {
             reader.feed(leftover);
         }
-        WebSocket {
+        WebSocketTransport {
             io,
             reader,
             ending: Ending::No,
@@ -96,7 +96,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send> WebSocket<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin + Send> Transport for WebSocket<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send> Transport for WebSocketTransport<Io> {
     fn framing(&self) -> Framing {
         Framing::WebSocket
     }

@@ -17,17 +17,17 @@ const READ_BUFFER: usize = 1024;
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct MessageLimits {
     /// Bytes of one message, in one frame or many: 4 GiB is the most. Small, for every connection has it.
     pub message: u32,
     /// Frames of one message; tungstenite itself limits bytes only.
     pub fragments: u32,
 }
 
-impl Limits {
+impl MessageLimits {
     /// Messages of so many bytes, in as many frames as any client has use for: browsers do not fragment what fits.
     pub(crate) fn of(message: usize) -> Self {
-        Limits {
+        MessageLimits {
             message: u32::try_from(message).unwrap_or(u32::MAX),
             fragments: 128,
         }
@@ -37,7 +37,7 @@ impl Limits {
 /// The reading half of one connection.
 #[derive(Debug)]
 pub struct Reader {
-    limits: Limits,
+    limits: MessageLimits,
     decoder: Option<Box<Decoder>>,
 }
 
@@ -55,7 +55,7 @@ struct Decoder {
 
 impl Reader {
     /// Nothing read yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: MessageLimits) -> Self {
         Reader {
             limits,
             decoder: None,
@@ -64,7 +64,7 @@ impl Reader {
 
     /// From now on a message may be so long, also the one under way.
     pub(crate) fn limit_messages(&mut self, bytes: usize) {
-        self.limits.message = Limits::of(bytes).message;
+        self.limits.message = MessageLimits::of(bytes).message;
         let most = Some(self.limits.message as usize);
         if let Some(decoder) = &mut self.decoder {
             decoder.socket.set_config(|config| {
@@ -120,7 +120,7 @@ impl Reader {
 }
 
 impl Decoder {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: MessageLimits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Cluster;
-use super::server::Server;
+use super::server::ClusterServer;
 use crate::config::{Health, Upstream};
 use crate::http::body::{Body, empty};
 use crate::upstream::address;
@@ -59,7 +59,7 @@ impl Drop for Checker {
 async fn check(
     fleet: &Cluster,
     pool: &Pool,
-    server: &Server,
+    server: &ClusterServer,
     health: &Health,
     host: Option<&HeaderValue>,
 ) {
@@ -78,7 +78,7 @@ async fn check(
 /// Why the server is not well, for a person.
 async fn ask(
     pool: &Pool,
-    server: &Server,
+    server: &ClusterServer,
     health: &Health,
     host: Option<&HeaderValue>,
 ) -> Result<(), String> {
@@ -104,7 +104,7 @@ async fn ask(
 }
 
 fn request(
-    server: &Server,
+    server: &ClusterServer,
     health: &Health,
     host: Option<&HeaderValue>,
 ) -> Result<Request<Body>, hyper::http::Error> {

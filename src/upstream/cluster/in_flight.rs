@@ -11,17 +11,17 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::Cluster;
-use super::limits::Place;
-use super::outlier_detection::Outcome;
-use super::server::Server;
+use super::limits::ServerPlace;
+use super::outlier_detection::AttemptOutcome;
+use super::server::ClusterServer;
 use crate::config::Authority;
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, ErrorKind, Side};
 use crate::upstream::pool::response_body::ResponseBody;
 
 /// See the page's head. Its server counts one request more until this is dropped.
 pub(crate) struct Lease {
     fleet: Arc<Cluster>,
-    server: Arc<Server>,
+    server: Arc<ClusterServer>,
     begun: Instant,
     /// Whether this request is to find out how the server is.
     is_probe: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn new(
         fleet: Arc<Cluster>,
-        server: Arc<Server>,
+        server: Arc<ClusterServer>,
         now: Instant,
         is_probe: bool,
     ) -> Self {
@@ -55,8 +55,8 @@ impl Lease {
         let outcome = match status {
             StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Outcome::Unwell,
-            _ => Outcome::Good,
+            | StatusCode::GATEWAY_TIMEOUT => AttemptOutcome::Unwell,
+            _ => AttemptOutcome::Good,
         };
         self.decide(outcome);
     }
@@ -64,14 +64,17 @@ impl Lease {
     /// No answer came. What the client's half did wrong says nothing of the server.
     pub(crate) fn failed(&mut self, error: &Error) {
         if error.side == Side::Upstream
-            && matches!(error.kind, Kind::Connect | Kind::Timeout | Kind::Broken)
+            && matches!(
+                error.kind,
+                ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Broken
+            )
         {
             let took = self.begun.elapsed();
-            self.decide(Outcome::Failed { took });
+            self.decide(AttemptOutcome::Failed { took });
         }
     }
 
-    fn decide(&mut self, outcome: Outcome) {
+    fn decide(&mut self, outcome: AttemptOutcome) {
         self.is_decided = true;
         self.fleet.take(&self.server, outcome, self.is_probe);
     }
@@ -89,12 +92,12 @@ impl Drop for Lease {
 /// What an answer holds until it has ended: its server counts a request, the budget a place.
 #[derive(Clone)]
 pub(crate) struct InFlight {
-    _held: Arc<(Lease, Place)>,
+    _held: Arc<(Lease, ServerPlace)>,
 }
 
 impl InFlight {
     /// Of a request that was answered.
-    pub(crate) fn new(lease: Lease, place: Place) -> Self {
+    pub(crate) fn new(lease: Lease, place: ServerPlace) -> Self {
         InFlight {
             _held: Arc::new((lease, place)),
         }

@@ -22,12 +22,12 @@ pub(crate) struct Budget {
 }
 
 /// A request's place among those in flight; it is free again when this is dropped.
-pub(crate) type Place = Option<OwnedSemaphorePermit>;
+pub(crate) type ServerPlace = Option<OwnedSemaphorePermit>;
 
 /// How a request came in.
 pub(crate) struct Admitted {
     /// To be held until the end of the answer.
-    pub(crate) place: Place,
+    pub(crate) place: ServerPlace,
     /// Whether it had to wait.
     pub(crate) has_waited: bool,
 }
@@ -91,7 +91,7 @@ impl Budget {
     }
 
     /// A place and a turn, where neither has to be waited for.
-    fn at_once(&self) -> Option<Place> {
+    fn at_once(&self) -> Option<ServerPlace> {
         let place = match &self.places {
             Some(places) => Some(places.clone().try_acquire_owned().ok()?),
             None => None,
@@ -99,7 +99,7 @@ impl Budget {
         self.take_more().then_some(place)
     }
 
-    async fn place(&self) -> Option<Place> {
+    async fn place(&self) -> Option<ServerPlace> {
         Some(match &self.places {
             Some(places) => Some(places.clone().acquire_owned().await.ok()?),
             None => None,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_asked_of_who_has_no_budget() {
+    async fn nothing_is_asked_without_a_budget() {
         let budget = budget(None, None);
         for _ in 0..1000 {
             let admitted = budget.admit(Purpose::Passthrough).await.unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_taken_only_by_who_can_wait_for_it() {
+    fn a_turn_is_taken_only_by_a_caller_that_can_wait() {
         let now = Instant::now();
         let mut pace = Pace::new(10);
         let at = |pace: &mut Pace, patience| {

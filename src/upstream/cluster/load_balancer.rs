@@ -9,7 +9,7 @@ const FIRST_SHARE: f64 = 0.1;
 
 /// A server that may get the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct ServerCandidate {
     /// Its place among all servers.
     pub(crate) place: usize,
     /// Requests that it has and has not finished answering.
@@ -25,7 +25,7 @@ pub(crate) fn share(back_for: Duration) -> f64 {
 
 /// One after the other.
 pub(crate) fn round_robin(
-    candidates: &mut Vec<Candidate>,
+    candidates: &mut Vec<ServerCandidate>,
     turn: usize,
     roll: f64,
 ) -> Option<usize> {
@@ -39,7 +39,7 @@ pub(crate) fn round_robin(
 /// All are looked at. Two at random would do where there are thousands, or where many balancers
 /// with stale counts would fall upon the same one; here there are a few, and the counts are exact.
 pub(crate) fn least_requests(
-    candidates: &mut Vec<Candidate>,
+    candidates: &mut Vec<ServerCandidate>,
     turn: usize,
     roll: f64,
 ) -> Option<usize> {
@@ -51,7 +51,7 @@ pub(crate) fn least_requests(
 }
 
 /// Leaves slowly starting servers out of a choice as often as they lack of their share.
-fn hold_newcomers_back(candidates: &mut Vec<Candidate>, roll: f64) {
+fn hold_newcomers_back(candidates: &mut Vec<ServerCandidate>, roll: f64) {
     if candidates.iter().any(|candidate| candidate.share > roll) {
         candidates.retain(|candidate| candidate.share > roll);
     }
@@ -61,8 +61,8 @@ fn hold_newcomers_back(candidates: &mut Vec<Candidate>, roll: f64) {
 mod tests {
     use super::*;
 
-    fn candidates(of: &[(usize, f64)]) -> Vec<Candidate> {
-        let one = |(place, (in_flight, share)): (usize, &(usize, f64))| Candidate {
+    fn candidates(of: &[(usize, f64)]) -> Vec<ServerCandidate> {
+        let one = |(place, (in_flight, share)): (usize, &(usize, f64))| ServerCandidate {
             place,
             in_flight: *in_flight,
             share: *share,
@@ -70,7 +70,7 @@ mod tests {
         of.iter().enumerate().map(one).collect()
     }
 
-    type Choice = fn(&mut Vec<Candidate>, usize, f64) -> Option<usize>;
+    type Choice = fn(&mut Vec<ServerCandidate>, usize, f64) -> Option<usize>;
 
     fn counts(choice: Choice, of: &[(usize, f64)], turns: usize) -> Vec<usize> {
         let mut counts = vec![0; of.len()];

@@ -31,10 +31,10 @@ pub(crate) use health_checker::Checker;
 pub(crate) use in_flight::InFlight;
 pub(crate) use in_flight::{InFlightBody, Lease};
 use limits::{Admitted, Budget};
-use load_balancer::Candidate;
-use outlier_detection::{Outcome, Turn};
+use load_balancer::ServerCandidate;
+use outlier_detection::{AttemptOutcome, Turn};
 use retry_budget::Retries;
-use server::Server;
+use server::ClusterServer;
 
 /// When a client retries where no server is healthy and none is checked.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ const COME_BACK: Duration = Duration::from_secs(1);
 /// See the page's head.
 pub(crate) struct Cluster {
     name: String,
-    servers: Vec<Arc<Server>>,
+    servers: Vec<Arc<ClusterServer>>,
     balance: Balance,
     ring: Option<Ring>,
     turn: AtomicUsize,
@@ -97,16 +97,16 @@ impl Cluster {
         for server in old.iter().rev() {
             known.entry(&server.authority).or_default().push(server);
         }
-        let stays = |server: &&Arc<Server>| upstream.servers.contains(&server.authority);
+        let stays = |server: &&Arc<ClusterServer>| upstream.servers.contains(&server.authority);
         let is_joined = old.iter().filter(stays).any(|s| s.record().is_usable());
         let one = |authority: &config::Authority| {
             let kept = known.get_mut(authority).and_then(Vec::pop).cloned();
             kept.unwrap_or_else(|| {
                 let newcomer = is_joined.then_some(now);
-                Arc::new(Server::new(authority.clone(), newcomer))
+                Arc::new(ClusterServer::new(authority.clone(), newcomer))
             })
         };
-        let servers: Vec<Arc<Server>> = upstream.servers.iter().map(one).collect();
+        let servers: Vec<Arc<ClusterServer>> = upstream.servers.iter().map(one).collect();
         let budget = before.map(|before| &before.budget);
         let budget = budget.filter(|budget| budget.is(&upstream.budget)).cloned();
         let fleet = Cluster {
@@ -132,7 +132,7 @@ impl Cluster {
     }
 
     /// Shows the gauges of present servers, and no longer those of removed ones.
-    fn announce(&self, before: &[Arc<Server>]) {
+    fn announce(&self, before: &[Arc<ClusterServer>]) {
         for gone in before {
             if !self.servers.iter().any(|s| s.authority == gone.authority) {
                 self.dismiss(gone);
@@ -155,14 +155,14 @@ impl Cluster {
         }
     }
 
-    fn dismiss(&self, server: &Server) {
+    fn dismiss(&self, server: &ClusterServer) {
         server.record().leave();
         let url = server.authority.url();
         self.telemetry.upstreams.server_removed(&self.name, &url);
     }
 
     /// Waits until the budget allows the request; `None` where it does not in time.
-    pub(crate) async fn admit(&self, purpose: Purpose) -> Option<limits::Place> {
+    pub(crate) async fn admit(&self, purpose: Purpose) -> Option<limits::ServerPlace> {
         let Admitted { place, has_waited } = self.budget.admit(purpose).await?;
         if has_waited {
             self.telemetry
@@ -205,7 +205,7 @@ impl Cluster {
 
     /// When a client should retry, where no server is healthy.
     pub(crate) fn retry_after(&self) -> Duration {
-        let is_ejected_only = |s: &Arc<Server>| !s.record().checks.is_out();
+        let is_ejected_only = |s: &Arc<ClusterServer>| !s.record().checks.is_out();
         match self.interval {
             Some(interval) if !self.servers.iter().any(is_ejected_only) => interval.max(COME_BACK),
             _ => COME_BACK,
@@ -213,9 +213,9 @@ impl Cluster {
     }
 
     /// Takes in what came of a request to one of the servers.
-    fn take(&self, server: &Server, outcome: Outcome, is_probe: bool) {
+    fn take(&self, server: &ClusterServer, outcome: AttemptOutcome, is_probe: bool) {
         // A healthy server needs no look at the others, and most are healthy.
-        let others = (outcome != Outcome::Good || is_probe) && self.has_others(server);
+        let others = (outcome != AttemptOutcome::Good || is_probe) && self.has_others(server);
         let turn = server
             .record()
             .take(outcome, is_probe, others, Instant::now());
@@ -236,7 +236,7 @@ impl Cluster {
     }
 
     /// Takes in a check of one of the servers.
-    fn take_check(&self, server: &Server, outcome: Result<(), String>) {
+    fn take_check(&self, server: &ClusterServer, outcome: Result<(), String>) {
         let others = self.has_others(server);
         let changed = server
             .record()
@@ -256,8 +256,8 @@ impl Cluster {
         }
     }
 
-    fn has_others(&self, server: &Server) -> bool {
-        let is_other = |other: &Arc<Server>| !std::ptr::eq(&**other, server);
+    fn has_others(&self, server: &ClusterServer) -> bool {
+        let is_other = |other: &Arc<ClusterServer>| !std::ptr::eq(&**other, server);
         let mut others = self.servers.iter().filter(|other| is_other(other));
         others.any(|other| other.record().is_usable())
     }
@@ -285,8 +285,9 @@ impl Cluster {
 impl Attempts<'_> {
     /// Goes to that server first, unless its checks say that it is not well.
     pub(crate) fn stay_where(&mut self, is_there: impl Fn(&config::Authority) -> bool) {
-        let is_it =
-            |server: &Arc<Server>| is_there(&server.authority) && !server.record().checks.is_out();
+        let is_it = |server: &Arc<ClusterServer>| {
+            is_there(&server.authority) && !server.record().checks.is_out()
+        };
         self.first = self.fleet.servers.iter().position(is_it);
     }
 
@@ -325,7 +326,7 @@ impl Attempts<'_> {
             return false;
         }
         self.tried.extend(self.place.take());
-        let is_left = |(place, server): (usize, &Arc<Server>)| {
+        let is_left = |(place, server): (usize, &Arc<ClusterServer>)| {
             !self.tried.contains(&place) && server.record().is_usable()
         };
         if !fleet.servers.iter().enumerate().any(is_left) {
@@ -359,7 +360,7 @@ impl Attempts<'_> {
                 return Some((place, true));
             }
             if record.is_usable() {
-                candidates.push(Candidate {
+                candidates.push(ServerCandidate {
                     place,
                     in_flight: server.load(),
                     share: record.share(now),

@@ -20,7 +20,7 @@ const PROBE: Duration = Duration::from_secs(10);
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum AttemptOutcome {
     /// An answer, whatever it says of the request.
     Good,
     /// An answer that says that the server cannot: 502, 503, 504.
@@ -105,7 +105,7 @@ impl Ejection {
     /// one is not left alone for answers that it gives, however they are.
     pub(crate) fn take(
         &mut self,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         is_probe: bool,
         others: bool,
         now: Instant,
@@ -115,9 +115,9 @@ impl Ejection {
             return None;
         }
         let is_good = match outcome {
-            Outcome::Good => true,
-            Outcome::Unwell => !others && self.is_out(),
-            Outcome::Failed { .. } => false,
+            AttemptOutcome::Good => true,
+            AttemptOutcome::Unwell => !others && self.is_out(),
+            AttemptOutcome::Failed { .. } => false,
         };
         if is_good {
             self.failures = 0;
@@ -125,11 +125,11 @@ impl Ejection {
         }
         self.failures = self.failures.saturating_add(1);
         let took = match outcome {
-            Outcome::Failed { took } => took,
-            Outcome::Good | Outcome::Unwell => Duration::ZERO,
+            AttemptOutcome::Failed { took } => took,
+            AttemptOutcome::Good | AttemptOutcome::Unwell => Duration::ZERO,
         };
         let is_new = self.out.is_none();
-        let is_last_words = outcome == Outcome::Unwell && !others;
+        let is_last_words = outcome == AttemptOutcome::Unwell && !others;
         if is_new && (self.failures < FAILURES || is_last_words) {
             return None;
         }
@@ -176,15 +176,20 @@ mod tests {
 
     use super::*;
 
-    const REFUSED: Outcome = Outcome::Failed {
+    const REFUSED: AttemptOutcome = AttemptOutcome::Failed {
         took: Duration::from_millis(1),
     };
-    const SILENT: Outcome = Outcome::Failed {
+    const SILENT: AttemptOutcome = AttemptOutcome::Failed {
         took: Duration::from_secs(3),
     };
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn fail(server: &mut Ejection, outcome: Outcome, others: bool, now: Instant) -> Option<Turn> {
+    fn fail(
+        server: &mut Ejection,
+        outcome: AttemptOutcome,
+        others: bool,
+        now: Instant,
+    ) -> Option<Turn> {
         (0..5)
             .map(|_| server.take(outcome, false, others, now))
             .last()
@@ -199,13 +204,13 @@ mod tests {
     #[test]
     fn five_failures_in_a_row_and_not_one_less() {
         let now = Instant::now();
-        for outcome in [REFUSED, SILENT, Outcome::Unwell] {
+        for outcome in [REFUSED, SILENT, AttemptOutcome::Unwell] {
             let mut server = Ejection::default();
             for _ in 0..100 {
                 for _ in 0..4 {
                     assert_eq!(server.take(outcome, false, true, now), None);
                 }
-                server.take(Outcome::Good, false, true, now);
+                server.take(AttemptOutcome::Good, false, true, now);
             }
             assert_eq!(fail(&mut server, outcome, true, now), out(30));
             assert!(server.is_out());
@@ -223,7 +228,7 @@ mod tests {
             now += SECOND;
             assert!(server.is_due(now));
             server.probe(now);
-            let back = server.take(Outcome::Good, true, true, now);
+            let back = server.take(AttemptOutcome::Good, true, true, now);
             assert_eq!(back, Some(Turn::Back));
         }
         now += FORGIVEN;
@@ -243,7 +248,7 @@ mod tests {
         server.probe_lost();
         assert!(server.is_due(due + SECOND), "its client went away");
         // What was sent before says nothing of now.
-        assert_eq!(server.take(Outcome::Good, false, true, due), None);
+        assert_eq!(server.take(AttemptOutcome::Good, false, true, due), None);
         assert!(server.is_out());
         server.probe(due);
         assert_eq!(server.take(SILENT, true, true, due), None);
@@ -256,12 +261,15 @@ mod tests {
         let now = Instant::now();
         let mut server = Ejection::default();
         for _ in 0..100 {
-            assert_eq!(server.take(Outcome::Unwell, false, false, now), None);
+            assert_eq!(server.take(AttemptOutcome::Unwell, false, false, now), None);
         }
         // Another is back: the next such answer is one too many.
-        assert_eq!(server.take(Outcome::Unwell, false, true, now), out(30));
+        assert_eq!(
+            server.take(AttemptOutcome::Unwell, false, true, now),
+            out(30)
+        );
         // And gone again: an answer of any kind is better than none.
-        let back = server.take(Outcome::Unwell, true, false, now);
+        let back = server.take(AttemptOutcome::Unwell, true, false, now);
         assert_eq!(back, Some(Turn::Back));
     }
 
@@ -276,7 +284,7 @@ mod tests {
             server.probe(now);
             assert_eq!(server.take(REFUSED, true, false, now), None);
         }
-        let back = server.take(Outcome::Good, true, false, now);
+        let back = server.take(AttemptOutcome::Good, true, false, now);
         assert_eq!(back, Some(Turn::Back));
         // That it was tried so often makes nothing worse.
         assert_eq!(fail(&mut server, REFUSED, true, now), out(60));
@@ -314,15 +322,15 @@ mod tests {
                     server.probe(now);
                 }
                 let outcome = match what {
-                    0 => Outcome::Good,
-                    1 => Outcome::Unwell,
+                    0 => AttemptOutcome::Good,
+                    1 => AttemptOutcome::Unwell,
                     2 => REFUSED,
                     _ => SILENT,
                 };
                 let was_out = server.is_out();
                 let turn = server.take(outcome, is_probe, others, now);
                 prop_assert_eq!(turn.is_some(), was_out != server.is_out());
-                prop_assert!(outcome != Outcome::Good || !server.is_out());
+                prop_assert!(outcome != AttemptOutcome::Good || !server.is_out());
                 prop_assert!(!server.is_out() || server.is_due(now + MOST));
                 prop_assert!(!server.is_out() || server.may_be_tried(now + PAUSE));
             }

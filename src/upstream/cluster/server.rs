@@ -6,22 +6,22 @@ use std::time::Instant;
 
 use super::health_state::Checks;
 use super::load_balancer;
-use super::outlier_detection::{Ejection, Outcome, Turn};
+use super::outlier_detection::{AttemptOutcome, Ejection, Turn};
 use crate::config::Authority;
 
 /// See the page's head.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct ClusterServer {
     /// Where it is.
     pub(crate) authority: Authority,
     /// Requests sent to it whose answer has not ended.
     pub(crate) in_flight: AtomicUsize,
-    record: Mutex<Record>,
+    record: Mutex<ServerRecord>,
 }
 
 /// What is known of a server. Pure.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct ServerRecord {
     /// By its answers.
     pub(crate) ejection: Ejection,
     /// By its own word.
@@ -34,21 +34,21 @@ pub(crate) struct Record {
     is_gone: bool,
 }
 
-impl Server {
+impl ClusterServer {
     /// One of which nothing is known; `newcomer` where it joins others that are well.
     pub(crate) fn new(authority: Authority, newcomer: Option<Instant>) -> Self {
-        Server {
+        ClusterServer {
             authority,
             in_flight: AtomicUsize::new(0),
-            record: Mutex::new(Record {
+            record: Mutex::new(ServerRecord {
                 newcomer,
-                ..Record::default()
+                ..ServerRecord::default()
             }),
         }
     }
 
     /// The record; held for a look or a note, never across a wait.
-    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn record(&self) -> MutexGuard<'_, ServerRecord> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-impl Record {
+impl ServerRecord {
     /// Whether it may get any request.
     pub(crate) fn is_usable(&self) -> bool {
         !self.checks.is_out() && !self.ejection.is_out()
@@ -89,7 +89,7 @@ impl Record {
     /// Takes in what came of a request.
     pub(crate) fn take(
         &mut self,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         is_probe: bool,
         others: bool,
         now: Instant,
@@ -149,12 +149,12 @@ mod tests {
 
     use super::*;
 
-    const REFUSED: Outcome = Outcome::Failed {
+    const REFUSED: AttemptOutcome = AttemptOutcome::Failed {
         took: Duration::ZERO,
     };
 
-    fn checked() -> Record {
-        let mut record = Record::default();
+    fn checked() -> ServerRecord {
+        let mut record = ServerRecord::default();
         record.set_checked(true);
         record
     }
@@ -177,12 +177,12 @@ mod tests {
         }
         assert!(!record.is_usable());
         assert!(!record.is_due(now) && !record.may_be_tried(now));
-        record.take(Outcome::Good, false, true, now);
+        record.take(AttemptOutcome::Good, false, true, now);
         assert!(!record.is_usable(), "its own word counts more");
     }
 
     #[test]
-    fn a_check_that_nobody_asks_for_any_more_changes_nothing() {
+    fn a_check_that_is_not_awaited_any_more_changes_nothing() {
         let now = Instant::now();
         let mut record = checked();
         record.check(false, true, now);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_no_news() {
+    fn a_client_that_is_gone_is_no_news() {
         let now = Instant::now();
         let mut record = checked();
         record.leave();

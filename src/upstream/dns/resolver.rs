@@ -40,7 +40,7 @@ enum Source {
 }
 
 /// What a name leads to.
-pub(crate) struct Found {
+pub(crate) struct Resolved {
     /// At least one.
     pub(crate) addresses: Vec<IpAddr>,
     /// How long that holds.
@@ -67,7 +67,7 @@ impl Resolver {
     }
 
     /// Asks for a host's addresses, of both families.
-    pub(crate) async fn look_up(&self, host: &str) -> Result<Found, String> {
+    pub(crate) async fn look_up(&self, host: &str) -> Result<Resolved, String> {
         let name = Name::from_str(host).map_err(|error| error.to_string())?;
         let resolver = match &*self.0 {
             Source::Server(resolver) => resolver.clone(),
@@ -86,7 +86,7 @@ impl Resolver {
     }
 }
 
-async fn ask(resolver: &TokioResolver, name: &Name) -> Result<Found, String> {
+async fn ask(resolver: &TokioResolver, name: &Name) -> Result<Resolved, String> {
     let mut asking: FuturesUnordered<_> = [RecordType::AAAA, RecordType::A]
         .map(|kind| resolver.lookup(name.clone(), kind))
         .into_iter()
@@ -111,7 +111,7 @@ async fn ask(resolver: &TokioResolver, name: &Name) -> Result<Found, String> {
         }
     }
     match found {
-        Some((addresses, until)) if !addresses.is_empty() => Ok(Found {
+        Some((addresses, until)) if !addresses.is_empty() => Ok(Resolved {
             addresses,
             ttl: until.saturating_duration_since(Instant::now()),
         }),
@@ -120,7 +120,7 @@ async fn ask(resolver: &TokioResolver, name: &Name) -> Result<Found, String> {
 }
 
 /// A name that the hosts file knows is looked up nowhere else, whichever family it has there.
-fn in_hosts_file(path: &str, name: &Name) -> Option<Found> {
+fn in_hosts_file(path: &str, name: &Name) -> Option<Resolved> {
     let mut hosts = Hosts::default();
     hosts.read_hosts_conf(&*text_of(path).ok()?).ok()?;
     let addresses: Vec<IpAddr> = [RecordType::AAAA, RecordType::A]
@@ -133,7 +133,7 @@ fn in_hosts_file(path: &str, name: &Name) -> Option<Found> {
                 .filter_map(|record| record.data.ip_addr())
         })
         .collect();
-    (!addresses.is_empty()).then_some(Found {
+    (!addresses.is_empty()).then_some(Resolved {
         addresses,
         ttl: Duration::ZERO,
     })

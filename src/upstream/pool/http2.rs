@@ -14,7 +14,7 @@ use tokio_util::io::InspectReader;
 use super::connect::MaybeTls;
 use super::peer_settings::PeerSettings;
 use super::replayable_body::ReplayableBody;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Streams of one connection, at most, whatever the backend allows: another connection is made for more.
 pub(crate) const STREAMS: usize = 100;
@@ -56,7 +56,7 @@ impl Http2 {
             .keep_alive_timeout(PING_PATIENCE)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| Error::upstream(Kind::Connect, error.to_string()))?;
+            .map_err(|error| Error::upstream(ErrorKind::Connect, error.to_string()))?;
         tokio::spawn(async {
             // Its requests get the reason why it ended.
             let _ = driver.await;
@@ -64,7 +64,7 @@ impl Http2 {
         if limit.wait_for(|streams| *streams > 0).await.is_err() {
             let detail =
                 "it ended the connection before it allowed a stream: does it speak HTTP/2?";
-            return Err(Error::upstream(Kind::Connect, detail));
+            return Err(Error::upstream(ErrorKind::Connect, detail));
         }
         Ok(Http2 { sender, limit })
     }
@@ -89,7 +89,7 @@ pub(crate) fn convert(request: &mut Request<ReplayableBody>, is_https: bool) {
 
 /// A backend's word that it has not begun with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum StreamRefused {
     /// It takes no more requests over this connection at the moment.
     Stream,
     /// It takes no more over this connection at all.
@@ -99,14 +99,14 @@ pub(crate) enum Refused {
 }
 
 /// Whether that is what an error says (RFC 9113, sections 7 and 8.7).
-pub(crate) fn refusal(error: &hyper::Error) -> Option<Refused> {
+pub(crate) fn refusal(error: &hyper::Error) -> Option<StreamRefused> {
     let cause: &h2::Error = error.source()?.downcast_ref()?;
     match cause.reason()? {
         _ if !cause.is_remote() => None,
-        h2::Reason::HTTP_1_1_REQUIRED => Some(Refused::Version),
+        h2::Reason::HTTP_1_1_REQUIRED => Some(StreamRefused::Version),
         // A GOAWAY reaches those streams alone that are above its last one.
-        _ if cause.is_go_away() => Some(Refused::Connection),
-        h2::Reason::REFUSED_STREAM => Some(Refused::Stream),
+        _ if cause.is_go_away() => Some(StreamRefused::Connection),
+        h2::Reason::REFUSED_STREAM => Some(StreamRefused::Stream),
         _ => None,
     }
 }

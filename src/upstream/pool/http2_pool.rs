@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::connection_auth;
 use super::http1::Unanswered;
-use super::http2::{Http2, Refused, STREAMS, refusal};
+use super::http2::{Http2, STREAMS, StreamRefused, refusal};
 use super::replayable_body::ReplayableBody;
 use crate::error::Error;
 
@@ -320,8 +320,8 @@ impl StreamPermit {
         match &outcome {
             Ok(answer) if connection_auth::is_told(answer.headers()) => self.retire(),
             Err(Unanswered::Broken(error)) => match refusal(error) {
-                Some(Refused::Stream) => self.learn(),
-                Some(Refused::Connection) => self.retire(),
+                Some(StreamRefused::Stream) => self.learn(),
+                Some(StreamRefused::Connection) => self.retire(),
                 _ => {}
             },
             _ => {}

@@ -32,18 +32,18 @@ use super::dns::addresses::{Guide, addresses};
 use super::dns::resolver::Resolver;
 
 use crate::config::Authority;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::telemetry::Telemetry;
 use connect::{Connected, Settings, connect, connect_unix};
 use exchange::{exchange, multiplex};
 use host::HostPool;
 use http1::{Http1, Unanswered};
-use http2::{Http2, Refused};
+use http2::{Http2, StreamRefused};
 use http2_pool::{Asked, StreamPermit, Turn};
 use pins::{Pins, Release};
 use replayable_body::ReplayableBody;
 use response_body::ResponseBody;
-use tls::Tls;
+use tls::ClientTls;
 
 /// A request that a backend refused to begin with goes again at once, and then waits this much longer each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
@@ -54,7 +54,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     settings: Settings,
     guide: Guide,
-    tls: OnceCell<Tls>,
+    tls: OnceCell<ClientTls>,
     depots: RwLock<HashMap<Authority, Arc<HostPool>>>,
 }
 
@@ -148,10 +148,10 @@ impl Pool {
                 }
                 Err(Unanswered::Unsent(_)) => {
                     let detail = "it closed the connection before the request was sent";
-                    return Err(Error::upstream(Kind::Connect, detail));
+                    return Err(Error::upstream(ErrorKind::Connect, detail));
                 }
                 Err(Unanswered::Refused(detail)) => {
-                    return Err(Error::upstream(Kind::Broken, detail));
+                    return Err(Error::upstream(ErrorKind::Broken, detail));
                 }
                 Err(Unanswered::Broken(error)) => error,
             };
@@ -159,13 +159,13 @@ impl Pool {
                 return Err(failed);
             }
             if let Some(refusal) = http2::refusal(&error).filter(|_| lent.is_whole()) {
-                wants.may_use_http2 &= refusal != Refused::Version;
+                wants.may_use_http2 &= refusal != StreamRefused::Version;
                 let since = *refused.get_or_insert_with(Instant::now);
                 match spare {
                     Some(spare) if since.elapsed() < self.settings.connect_timeout => {
                         request = spare;
                     }
-                    _ => return Err(Error::upstream(Kind::Connect, explain(&error))),
+                    _ => return Err(Error::upstream(ErrorKind::Connect, explain(&error))),
                 }
                 sleep(pause).await;
                 pause += REFUSAL_PAUSE;
@@ -174,7 +174,7 @@ impl Pool {
             if is_kept && was_closed(&error) {
                 lent.note_stale();
             }
-            return Err(Error::upstream(Kind::Broken, explain(&error)));
+            return Err(Error::upstream(ErrorKind::Broken, explain(&error)));
         }
     }
 
@@ -311,7 +311,7 @@ impl Pool {
             }
             let connection = Http1::over(connected, self.settings.response_headers).await;
             let connection =
-                connection.map_err(|error| Error::upstream(Kind::Connect, explain(&error)))?;
+                connection.map_err(|error| Error::upstream(ErrorKind::Connect, explain(&error)))?;
             Ok(Opened::Http1(connection))
         };
         Box::pin(async move {
@@ -326,7 +326,7 @@ impl Pool {
         depot: &Arc<HostPool>,
         may_use_http2: bool,
     ) -> Result<Connected, Error> {
-        let refused = |error: io::Error| Error::upstream(Kind::Connect, error.to_string());
+        let refused = |error: io::Error| Error::upstream(ErrorKind::Connect, error.to_string());
         if let Some(path) = server.socket() {
             let stream = connect_unix(path).await.map_err(refused)?;
             return Ok(Connected::unix(stream, may_use_http2));
@@ -336,7 +336,9 @@ impl Pool {
         if !server.is_https {
             return Ok(Connected::tcp(address, stream, may_use_http2));
         }
-        let tls = self.tls.get_or_try_init(|| Tls::new(&self.settings.trust));
+        let tls = self
+            .tls
+            .get_or_try_init(|| ClientTls::new(&self.settings.trust));
         let stream = tls.await?.shake(stream, server, may_use_http2).await?;
         Ok(Connected::tls(address, stream))
     }
@@ -375,7 +377,10 @@ fn was_closed(error: &hyper::Error) -> bool {
 
 fn not_within(patience: Duration) -> Error {
     let patience = humantime::format_duration(patience);
-    Error::upstream(Kind::Connect, format!("no connection within {patience}"))
+    Error::upstream(
+        ErrorKind::Connect,
+        format!("no connection within {patience}"),
+    )
 }
 
 fn explain(error: &hyper::Error) -> String {

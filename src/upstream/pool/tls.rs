@@ -18,7 +18,7 @@ const HTTP_2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Shakes hands for one upstream. Sessions are resumed.
-pub(crate) struct Tls {
+pub(crate) struct ClientTls {
     /// Offers HTTP/2 and HTTP/1.1.
     either: TlsConnector,
     /// Offers HTTP/1.1 alone.
@@ -26,7 +26,7 @@ pub(crate) struct Tls {
     name: Option<ServerName<'static>>,
 }
 
-impl Tls {
+impl ClientTls {
     /// # Errors
     /// Where no authority is named and the system has none.
     pub(crate) async fn new(trust: &Trust) -> Result<Self, Error> {
@@ -50,7 +50,7 @@ impl Tls {
             engine.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             TlsConnector::from(Arc::new(engine))
         };
-        Ok(Tls {
+        Ok(ClientTls {
             either: offering(&[HTTP_2, HTTP_1_1]),
             plain: offering(&[HTTP_1_1]),
             name: trust.server_name.clone(),

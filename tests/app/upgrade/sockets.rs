@@ -51,11 +51,11 @@ async fn a_new_process_takes_the_place_of_the_old_one() {
     .await;
     let health = get(&dynasty.admin, "/v1/health").await;
     assert_eq!(health.status, 200, "{}", health.text);
-    signal_whoever_listens(&dynasty);
+    signal_listeners(&dynasty);
 }
 
 /// The last heir is nobody's child that we know of: it says its own number.
-fn signal_whoever_listens(dynasty: &Dynasty) {
+fn signal_listeners(dynasty: &Dynasty) {
     let config = dynasty.config().display().to_string();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let name = process.file_name().to_string_lossy().into_owned();

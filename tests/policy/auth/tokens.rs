@@ -56,7 +56,7 @@ async fn good_token_opens_every_entrance_and_names_its_user() {
 }
 
 #[tokio::test]
-async fn without_a_token_no_door_opens_and_the_backend_hears_nothing() {
+async fn without_a_token_all_is_refused_and_the_backend_unasked() {
     let proxy = guarded(jwt().line(&format!("from = {}", r#"["header"]"#)))
         .start()
         .await;

@@ -7,7 +7,7 @@ use super::{RequestViolation, ResponseViolation, Spelling};
 
 /// What the head says about its framing.
 #[derive(Debug)]
-pub(super) struct Head<'h> {
+pub(super) struct ResponseHead<'h> {
     bytes: &'h [u8],
     pub(crate) status: u16,
     reason: &'h [u8],
@@ -77,7 +77,7 @@ enum Line {
     Chunked,
 }
 
-impl<'h> Head<'h> {
+impl<'h> ResponseHead<'h> {
     /// Reads a whole head, its empty line included.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl<'h> Head<'h> {
         let mut lines = lines(bytes);
         let (first, is_bare) = lines.next().ok_or(ResponseViolation::StatusLine)?;
         let (status, reason, is_http10, is_careless) = status_line(first)?;
-        let mut head = Head {
+        let mut head = ResponseHead {
             bytes,
             status,
             reason,
@@ -143,7 +143,7 @@ impl<'h> Head<'h> {
         to.extend_from_slice(self.reason);
         to.extend_from_slice(b"\r\n");
         // It was read already: nothing here can fail.
-        let mut again = Head {
+        let mut again = ResponseHead {
             length: None,
             is_chunked: false,
             spelling: Spelling::default(),

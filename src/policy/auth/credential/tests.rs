@@ -282,7 +282,7 @@ fn a_cookie_counts_once() {
 }
 
 #[test]
-fn our_own_cookies_vouch_for_nobody() {
+fn our_own_cookies_admit_no_user() {
     let own = ["cookie: crossfade_unit=x; a=1"];
     let policy = jwt(&[From::Cookie("crossfade_unit".into())]);
     assert_eq!(look_at(&policy, &own), "none");

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Of a question: everything that its answer may depend on, hashed.
-pub(crate) type Key = [u8; 32];
+pub(crate) type CacheKey = [u8; 32];
 
 /// Answers of one kind, all of which are worth keeping for the same time. Over its bound the oldest go first.
 pub(crate) struct Shelf<T> {
     bound: Bound,
-    entries: HashMap<Key, Entry<T>>,
+    entries: HashMap<CacheKey, Entry<T>>,
     /// By when they came.
-    order: BTreeMap<u64, Key>,
+    order: BTreeMap<u64, CacheKey>,
     next: u64,
     bytes: usize,
 }
@@ -49,13 +49,13 @@ impl<T> Shelf<T> {
     }
 
     /// What is known, if it is younger than `age`.
-    pub(crate) fn get(&self, key: &Key, age: Duration, now: Instant) -> Option<&T> {
+    pub(crate) fn get(&self, key: &CacheKey, age: Duration, now: Instant) -> Option<&T> {
         let entry = self.entries.get(key)?;
         (now.saturating_duration_since(entry.at) < age).then_some(&entry.value)
     }
 
     /// Puts an answer in the place of an older one.
-    pub(crate) fn put(&mut self, key: Key, value: T, at: Instant, bytes: usize) {
+    pub(crate) fn put(&mut self, key: CacheKey, value: T, at: Instant, bytes: usize) {
         self.remove(&key);
         let number = self.next;
         self.next += 1;
@@ -72,7 +72,7 @@ impl<T> Shelf<T> {
     }
 
     /// Takes an answer away.
-    pub(crate) fn remove(&mut self, key: &Key) {
+    pub(crate) fn remove(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.number);
             self.bytes -= entry.bytes;
@@ -82,7 +82,7 @@ impl<T> Shelf<T> {
     /// Takes all answers away that `is_meant` says.
     pub(crate) fn forget(&mut self, is_meant: impl Fn(&T) -> bool) {
         let meant = self.entries.iter().filter(|(_, e)| is_meant(&e.value));
-        let meant: Vec<Key> = meant.map(|(key, _)| *key).collect();
+        let meant: Vec<CacheKey> = meant.map(|(key, _)| *key).collect();
         for key in &meant {
             self.remove(key);
         }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_holds_as_long_as_whoever_asks_believes_it() {
+    fn an_answer_holds_as_long_as_its_caller_trusts_it() {
         let mut shelf = shelf();
         let now = Instant::now();
         shelf.put([1; 32], 1, now, 1);

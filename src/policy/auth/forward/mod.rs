@@ -28,7 +28,7 @@ use crate::upstream::{Purpose, Upstreams};
 use request::AuthRequest;
 pub(crate) use request::{Context, request};
 pub(crate) use response::{AuthResponse, judge};
-use single_flight::{Landing, State};
+use single_flight::{FlightState, Landing};
 
 /// From the question to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,10 +41,10 @@ const NEWS: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "the backend does not know these credentials: log in there";
 
 /// What came of a question.
-pub(crate) type Verdict = Result<Verified, AuthError>;
+pub(crate) type AuthorityVerdict = Result<Verified, AuthError>;
 
 /// An answer that is on its way. Dropping it takes it from no other waiter.
-pub(crate) type Asking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+pub(crate) type Asking = Pin<Box<dyn Future<Output = AuthorityVerdict> + Send>>;
 
 /// A verified identity, and when it was verified last.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub(crate) struct Verified {
 /// See [`Authority::ask`].
 pub(crate) enum Asked {
     /// It is known already.
-    Now(Verdict),
+    Now(AuthorityVerdict),
     /// It has to be waited for.
     Soon(Asking),
 }
@@ -73,7 +73,7 @@ pub(crate) struct Authority {
     upstreams: Upstreams,
     telemetry: Arc<Telemetry>,
     turns: Semaphore,
-    state: Mutex<State>,
+    state: Mutex<FlightState>,
     told: Mutex<Option<(Instant, Cow<'static, str>)>>,
 }
 
@@ -87,7 +87,7 @@ impl Authority {
     ) -> Self {
         Authority {
             auth,
-            state: Mutex::new(State::new(forward.cache.max(forward.recheck / 2))),
+            state: Mutex::new(FlightState::new(forward.cache.max(forward.recheck / 2))),
             forward,
             upstreams,
             telemetry,
@@ -202,7 +202,7 @@ impl Authority {
         (answer, body.len())
     }
 
-    fn verdict(&self, answer: AuthResponse, (at, wall): (Instant, SystemTime)) -> Verdict {
+    fn verdict(&self, answer: AuthResponse, (at, wall): (Instant, SystemTime)) -> AuthorityVerdict {
         match answer {
             AuthResponse::Known(identity) => {
                 self.telemetry.edge.authority_answered(&self.auth, true);
@@ -243,14 +243,14 @@ impl Authority {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FlightState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Asked {
     /// Waits for it where it has to be waited for.
-    pub(crate) async fn answer(self) -> Verdict {
+    pub(crate) async fn answer(self) -> AuthorityVerdict {
         match self {
             Asked::Now(verdict) => verdict,
             Asked::Soon(asking) => asking.await,

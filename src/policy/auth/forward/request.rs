@@ -4,9 +4,9 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, HOST, HeaderName, HeaderVal
 use hyper::{Request, Uri};
 use sha2::{Digest, Sha256};
 
-use super::cache::Key;
+use super::cache::CacheKey;
 use crate::config::Forward;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::cdn_loop::{CDN_LOOP, Way};
 use crate::http::hop_by_hop;
@@ -49,7 +49,7 @@ pub(crate) struct AuthRequest {
     /// Digest of the inputs.
     pub(crate) credential: [u8; 32],
     /// Where its answer is found again.
-    pub(crate) key: Key,
+    pub(crate) key: CacheKey,
 }
 
 impl AuthRequest {
@@ -86,7 +86,7 @@ impl AuthRequest {
     /// `Other` where the path cannot be sent.
     pub(crate) fn request(&self, forward: &Forward) -> Result<Request<Body>, Error> {
         let uri: Uri = (forward.path.parse())
-            .map_err(|_| Error::upstream(Kind::Other, "the path cannot be sent"))?;
+            .map_err(|_| Error::upstream(ErrorKind::Other, "the path cannot be sent"))?;
         let mut request = Request::new(body::empty());
         *request.uri_mut() = uri;
         let headers = request.headers_mut();

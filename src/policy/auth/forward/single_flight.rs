@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cache::{Bound, Key, Shelf};
-use super::{Authority, Verdict, Verified, come_back};
+use super::cache::{Bound, CacheKey, Shelf};
+use super::{Authority, AuthorityVerdict, Verified, come_back};
 use crate::policy::auth::AuthError;
 use crate::policy::auth::identity::Identity;
 
@@ -22,21 +22,21 @@ const REFUSED: usize = 10_000;
 /// How long a no holds.
 const REFUSED_AGE: Duration = Duration::from_secs(5);
 
-type Answer = watch::Receiver<Option<Verdict>>;
-type Teller = watch::Sender<Option<Verdict>>;
+type Answer = watch::Receiver<Option<AuthorityVerdict>>;
+type Teller = watch::Sender<Option<AuthorityVerdict>>;
 
 /// What is known, and what is being asked.
-pub(crate) struct State {
+pub(crate) struct FlightState {
     known: Shelf<Verified>,
     refused: Shelf<AuthError>,
-    flights: HashMap<Key, (u64, Answer)>,
+    flights: HashMap<CacheKey, (u64, Answer)>,
     next: u64,
 }
 
-impl State {
+impl FlightState {
     /// Empty; `age` is the oldest answer that a caller may want.
     pub(crate) fn new(age: Duration) -> Self {
-        State {
+        FlightState {
             known: Shelf::new(Bound {
                 entries: KNOWN,
                 bytes: KNOWN_BYTES,
@@ -53,7 +53,12 @@ impl State {
     }
 
     /// An answer that holds: younger than `age`, or a fresh no.
-    pub(crate) fn recall(&self, key: &Key, age: Duration, now: Instant) -> Option<Verdict> {
+    pub(crate) fn recall(
+        &self,
+        key: &CacheKey,
+        age: Duration,
+        now: Instant,
+    ) -> Option<AuthorityVerdict> {
         if let Some(denied) = self.refused.get(key, REFUSED_AGE, now) {
             return Some(Err(denied.clone()));
         }
@@ -61,12 +66,12 @@ impl State {
     }
 
     /// The answer that others wait for.
-    pub(crate) fn join(&self, key: &Key) -> Option<Answer> {
+    pub(crate) fn join(&self, key: &CacheKey) -> Option<Answer> {
         self.flights.get(key).map(|(_, answer)| answer.clone())
     }
 
     /// Begins a flight: its number, and both ends of its answer. `None` where there are too many.
-    pub(crate) fn set_out(&mut self, key: Key) -> Option<(u64, Teller, Answer)> {
+    pub(crate) fn set_out(&mut self, key: CacheKey) -> Option<(u64, Teller, Answer)> {
         if self.flights.len() >= FLIGHTS {
             return None;
         }
@@ -85,7 +90,7 @@ impl State {
     }
 
     /// Ends a flight; whether it was still one.
-    fn take_down(&mut self, key: &Key, number: u64) -> bool {
+    fn take_down(&mut self, key: &CacheKey, number: u64) -> bool {
         let is_mine = |(of, _): &(u64, Answer)| *of == number;
         let is_there = self.flights.get(key).is_some_and(is_mine);
         if is_there {
@@ -94,7 +99,7 @@ impl State {
         is_there
     }
 
-    fn keep(&mut self, key: Key, verdict: &Verdict, at: Instant, bytes: usize) {
+    fn keep(&mut self, key: CacheKey, verdict: &AuthorityVerdict, at: Instant, bytes: usize) {
         match verdict {
             Ok(vouched) => {
                 self.refused.remove(&key);
@@ -112,14 +117,14 @@ impl State {
 /// The end of a flight. Its entry goes however it ends, so that no caller joins one that never lands.
 pub(crate) struct Landing {
     authority: Arc<Authority>,
-    key: Key,
+    key: CacheKey,
     number: u64,
     tell: Teller,
 }
 
 impl Landing {
     /// Of the flight with this number.
-    pub(crate) fn new(authority: Arc<Authority>, key: Key, number: u64, tell: Teller) -> Self {
+    pub(crate) fn new(authority: Arc<Authority>, key: CacheKey, number: u64, tell: Teller) -> Self {
         Landing {
             authority,
             key,
@@ -129,7 +134,7 @@ impl Landing {
     }
 
     /// Keeps the answer, and gives it to all waiters.
-    pub(crate) fn land(self, verdict: Verdict, at: Instant, bytes: usize) {
+    pub(crate) fn land(self, verdict: AuthorityVerdict, at: Instant, bytes: usize) {
         let mut state = self.authority.state();
         if state.take_down(&self.key, self.number) {
             state.keep(self.key, &verdict, at, bytes);
@@ -146,7 +151,7 @@ impl Drop for Landing {
 }
 
 /// Waits for a flight's answer. A flight that never lands counts as an outage.
-pub(crate) async fn wait(mut answer: Answer) -> Verdict {
+pub(crate) async fn wait(mut answer: Answer) -> AuthorityVerdict {
     let landed = answer.wait_for(Option::is_some).await;
     let verdict = landed.ok().and_then(|verdict| verdict.clone());
     verdict.unwrap_or_else(|| Err(come_back()))
@@ -160,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_invents_cookies_drives_out_nobody_who_has_one() {
+    fn invented_cookies_drive_out_no_user_that_has_one() {
         let now = Instant::now();
         let said = response::of_body(
             &"session".into(),
@@ -177,7 +182,7 @@ mod tests {
             unix: 0,
         };
         let age = Duration::from_secs(30);
-        let mut state = State::new(age);
+        let mut state = FlightState::new(age);
         state.keep([255; 32], &Ok(alice.clone()), now, 16);
         for n in 0..20_000u64 {
             let mut key = [0; 32];

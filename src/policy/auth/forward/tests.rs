@@ -59,16 +59,16 @@ fn sid(value: &str) -> Inputs {
     }
 }
 
-async fn ask(authority: &Arc<Authority>, session: &str) -> Verdict {
+async fn ask(authority: &Arc<Authority>, session: &str) -> AuthorityVerdict {
     authority.ask(sid(session), context()).answer().await
 }
 
-async fn recheck(authority: &Arc<Authority>, session: &str, known: &Verified) -> Verdict {
+async fn recheck(authority: &Arc<Authority>, session: &str, known: &Verified) -> AuthorityVerdict {
     let asking = authority.recheck(sid(session), context(), known.clone());
     asking.await
 }
 
-fn user(verdict: &Verdict) -> &str {
+fn user(verdict: &AuthorityVerdict) -> &str {
     verdict.as_ref().map_or("unknown", |v| &v.identity.user)
 }
 
@@ -88,7 +88,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_thousand_who_ask_for_one_session_are_one_question() {
+async fn a_thousand_checks_of_one_session_are_one_question() {
     let (authority, backend, telemetry) = world().await;
     backend.hold();
     let asking: Vec<_> = (0..1000).map(|_| ask(&authority, "1")).collect();
@@ -150,7 +150,7 @@ async fn an_answer_holds_for_the_cache_and_a_no_for_five_seconds() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_lets_nobody_in() {
+async fn what_is_no_answer_lets_no_user_in() {
     let (authority, backend, telemetry) = world().await;
     let too_long = format!("{{\"user\":\"alice\",\"x\":\"{}\"}}", "x".repeat(64 << 10));
     let json = "application/json";
@@ -191,7 +191,7 @@ async fn what_is_no_answer_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn who_breaks_off_or_is_not_there_cannot_tell() {
+async fn an_absent_authority_cannot_tell() {
     let (authority, backend, _) = world().await;
     *backend.answer.lock().unwrap() =
         "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"user\":\"alice\"}".into();
@@ -288,7 +288,7 @@ async fn outage_keeps_known_sessions_for_a_time_and_admits_no_new() {
 }
 
 #[tokio::test]
-async fn who_is_forgotten_is_asked_for_again() {
+async fn a_forgotten_user_is_asked_for_again() {
     let (authority, backend, _) = world().await;
     let alice = ask(&authority, "1").await.unwrap();
     backend.says_json("200 OK", r#"{"user":"bob"}"#);

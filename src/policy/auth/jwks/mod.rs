@@ -16,7 +16,7 @@ use jsonwebtoken::Algorithm;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use self::refresh::{Pace, Reason};
+use self::refresh::{RefreshPace, RefreshReason};
 use super::jwt::{Keys, LARGEST_SET};
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstreams;
@@ -45,7 +45,7 @@ struct Inner {
     allowed: Vec<Algorithm>,
     telemetry: Arc<Telemetry>,
     kept: ArcSwapOption<Kept>,
-    pace: Mutex<Pace>,
+    pace: Mutex<RefreshPace>,
     /// Whose turn it is to fetch: one at a time.
     turn: Arc<Turn<()>>,
 }
@@ -84,9 +84,12 @@ impl KeySet {
         let (reason, keys) = match &*kept {
             Some(kept) if now < kept.since + STALE => {
                 let is_due = now >= kept.since + kept.max_age * 4 / 5;
-                (is_due.then_some(Reason::Old), Some(kept.keys.clone()))
+                (
+                    is_due.then_some(RefreshReason::Old),
+                    Some(kept.keys.clone()),
+                )
             }
-            _ => (Some(Reason::None), None),
+            _ => (Some(RefreshReason::None), None),
         };
         if let Some(reason) = reason
             && let Ok(turn) = self.0.turn.clone().try_lock_owned()
@@ -119,8 +122,8 @@ impl KeySet {
             Some(found) if is_new(&found) => Some(found),
             found => {
                 let reason = match found {
-                    Some(_) => Reason::Lacking,
-                    None => Reason::None,
+                    Some(_) => RefreshReason::Lacking,
+                    None => RefreshReason::None,
                 };
                 if !self.0.pace().begin(reason, now) {
                     // Without a name it is unknown whether these were tried.
@@ -147,7 +150,7 @@ impl fmt::Debug for KeySet {
 }
 
 impl Inner {
-    fn pace(&self) -> MutexGuard<'_, Pace> {
+    fn pace(&self) -> MutexGuard<'_, RefreshPace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

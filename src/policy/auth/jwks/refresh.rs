@@ -22,7 +22,7 @@ const MOST_MISSING: usize = 128;
 
 /// Why a set is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum RefreshReason {
     /// There is none.
     None,
     /// It will soon be old.
@@ -32,7 +32,7 @@ pub(super) enum Reason {
 }
 
 #[derive(Default)]
-pub(super) struct Pace {
+pub(super) struct RefreshPace {
     /// The last two.
     begun: [Option<Instant>; 2],
     /// The last one for a key that was lacking.
@@ -43,20 +43,20 @@ pub(super) struct Pace {
     missing: VecDeque<(String, Instant)>,
 }
 
-impl Pace {
+impl RefreshPace {
     /// Whether a fetch may begin now; if so, it is counted.
-    pub(super) fn begin(&mut self, reason: Reason, now: Instant) -> bool {
+    pub(super) fn begin(&mut self, reason: RefreshReason, now: Instant) -> bool {
         let is_past = |moment: Option<Instant>, pause| moment.is_none_or(|m| now >= m + pause);
         let [before, last] = self.begun;
         let may = match reason {
-            Reason::None => is_past(self.failed, self.pause()),
+            RefreshReason::None => is_past(self.failed, self.pause()),
             // A fetch of another kind does not hold this one up: a key that is new just after the start is found at once.
-            Reason::Lacking => is_past(self.looked_up, COOLDOWN) && is_past(before, WINDOW),
-            Reason::Old => is_past(last, COOLDOWN) && is_past(before, WINDOW),
+            RefreshReason::Lacking => is_past(self.looked_up, COOLDOWN) && is_past(before, WINDOW),
+            RefreshReason::Old => is_past(last, COOLDOWN) && is_past(before, WINDOW),
         };
         if may {
             self.begun = [last, Some(now)];
-            if reason == Reason::Lacking {
+            if reason == RefreshReason::Lacking {
                 self.looked_up = Some(now);
             }
         }
@@ -102,32 +102,36 @@ mod tests {
 
     #[test]
     fn without_keys_the_pauses_grow_to_the_cooldown() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (RefreshPace::default(), Instant::now());
         for pause in [1, 2, 4, 8, 16, 30, 30, 30] {
-            assert!(pace.begin(Reason::None, now));
+            assert!(pace.begin(RefreshReason::None, now));
             pace.ended(false, now);
             let almost = now + seconds(pause) - Duration::from_millis(1);
-            assert!(!pace.begin(Reason::None, almost), "{pause}");
+            assert!(!pace.begin(RefreshReason::None, almost), "{pause}");
             now += seconds(pause);
         }
-        assert!(pace.begin(Reason::None, now));
+        assert!(pace.begin(RefreshReason::None, now));
         pace.ended(true, now);
         // Gone a day later, and the first failure is a first one again.
         now += seconds(24 * 60 * 60);
-        assert!(pace.begin(Reason::None, now));
+        assert!(pace.begin(RefreshReason::None, now));
         pace.ended(false, now);
-        assert!(pace.begin(Reason::None, now + seconds(1)));
+        assert!(pace.begin(RefreshReason::None, now + seconds(1)));
     }
 
     #[test]
-    fn whoever_asks_there_are_two_in_a_minute() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        assert!(pace.begin(Reason::None, start));
+    fn there_are_two_in_a_minute_for_any_caller() {
+        let (mut pace, start) = (RefreshPace::default(), Instant::now());
+        assert!(pace.begin(RefreshReason::None, start));
         pace.ended(true, start);
         let mut begun = vec![start];
         for second in 1..=600 {
             let now = start + seconds(second);
-            for reason in [Reason::Lacking, Reason::Old, Reason::Lacking] {
+            for reason in [
+                RefreshReason::Lacking,
+                RefreshReason::Old,
+                RefreshReason::Lacking,
+            ] {
                 if pace.begin(reason, now) {
                     pace.ended(second % 7 == 0, now);
                     begun.push(now);
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn missing_keys_are_remembered_five_minutes_and_bounded() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (RefreshPace::default(), Instant::now());
         pace.note_missing("k", now);
         assert!(pace.is_missing("k", now + seconds(299)));
         assert!(!pace.is_missing("k", now + seconds(300)));

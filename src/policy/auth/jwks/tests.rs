@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::policy::auth::jwt::tests::mint::{NOW, Signer, auth, claims, jwt};
-use crate::policy::auth::jwt::{Verdict, verify};
+use crate::policy::auth::jwt::{JwtVerdict, verify};
 
 const ALLOWED: [Algorithm; 2] = [Algorithm::ES256, Algorithm::EdDSA];
 
@@ -94,19 +94,19 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 /// As a caller does that has a token to verify.
-async fn judge(set: &KeySet, signer: &Signer, kid: Option<&str>) -> Verdict {
+async fn judge(set: &KeySet, signer: &Signer, kid: Option<&str>) -> JwtVerdict {
     let policy = jwt(signer.source(), &ALLOWED);
     let token = signer.issue(kid, &claims(json!({})));
     let judge = |keys: Arc<Keys>| verify(&auth(), &policy, &keys, &token, NOW);
-    let unknown = Verdict::UnknownKey(kid.map(str::to_owned));
+    let unknown = JwtVerdict::UnknownKey(kid.map(str::to_owned));
     match set.current().map(judge) {
-        None | Some(Verdict::UnknownKey(_)) => set.fetch_for(kid).await.map_or(unknown, judge),
+        None | Some(JwtVerdict::UnknownKey(_)) => set.fetch_for(kid).await.map_or(unknown, judge),
         Some(verdict) => verdict,
     }
 }
 
 async fn is_known(set: &KeySet, signer: &Signer, kid: Option<&str>) -> bool {
-    matches!(judge(set, signer, kid).await, Verdict::Known(_))
+    matches!(judge(set, signer, kid).await, JwtVerdict::Known(_))
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_key_without_a_name_is_found_too() {
 }
 
 #[tokio::test]
-async fn a_set_is_fetched_ahead_and_nobody_waits_for_it() {
+async fn a_set_is_fetched_ahead_without_a_wait() {
     let (publisher, old) = (Publisher::start().await, Signer::new(Algorithm::ES256));
     let new = Signer::new(Algorithm::ES256);
     let set = publisher.set();

@@ -19,7 +19,7 @@ use crate::config;
 
 /// What is to be said of a token.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum JwtVerdict {
     /// Whose it is.
     Known(Box<Identity>),
     /// Invalid, whatever keys there may be.
@@ -29,20 +29,26 @@ pub enum Verdict {
 }
 
 /// Whose token it is, at `now` in Unix seconds, by the word of the `[auth]` of this name.
-pub fn verify(auth: &Arc<str>, jwt: &config::Jwt, keys: &Keys, token: &str, now: u64) -> Verdict {
+pub fn verify(
+    auth: &Arc<str>,
+    jwt: &config::Jwt,
+    keys: &Keys,
+    token: &str,
+    now: u64,
+) -> JwtVerdict {
     let form = match header::read(token, &jwt.algorithms) {
         Ok(form) => form,
-        Err(denied) => return Verdict::Denied(denied),
+        Err(denied) => return JwtVerdict::Denied(denied),
     };
     match keys.judge(&form) {
         keys::Judgement::Good => {}
-        keys::Judgement::Bad(why) => return Verdict::Denied(AuthError::Invalid(why.into())),
-        keys::Judgement::Unknown => return Verdict::UnknownKey(form.key_id),
+        keys::Judgement::Bad(why) => return JwtVerdict::Denied(AuthError::Invalid(why.into())),
+        keys::Judgement::Unknown => return JwtVerdict::UnknownKey(form.key_id),
     }
     // Nothing of a stranger's is looked into: claims are read only once they are signed.
     match claims::identity(auth, jwt, &form, token, now) {
-        Ok(identity) => Verdict::Known(Box::new(identity)),
-        Err(denied) => Verdict::Denied(denied),
+        Ok(identity) => JwtVerdict::Known(Box::new(identity)),
+        Err(denied) => JwtVerdict::Denied(denied),
     }
 }
 

@@ -11,16 +11,16 @@ use crate::policy::auth::Credential;
 use mint::{NOW, Signer, auth, claims, jwt};
 
 /// What is said of a token where this signer's key is the one of the file.
-fn judge(signer: &Signer, token: &str) -> Verdict {
+fn judge(signer: &Signer, token: &str) -> JwtVerdict {
     let policy = jwt(signer.source(), &[signer.algorithm]);
     let keys = Keys::local(&policy).unwrap();
     verify(&auth(), &policy, &keys, token, NOW)
 }
 
 /// Why a token is refused.
-fn why(verdict: Verdict) -> String {
+fn why(verdict: JwtVerdict) -> String {
     match verdict {
-        Verdict::Denied(AuthError::Invalid(why)) => why.into_owned(),
+        JwtVerdict::Denied(AuthError::Invalid(why)) => why.into_owned(),
         other => panic!("invalid, not {other:?}"),
     }
 }
@@ -28,7 +28,7 @@ fn why(verdict: Verdict) -> String {
 fn known(claims: &Value) -> Identity {
     let signer = Signer::new(Algorithm::HS256);
     match judge(&signer, &signer.issue(None, claims)) {
-        Verdict::Known(identity) => *identity,
+        JwtVerdict::Known(identity) => *identity,
         other => panic!("known, not {other:?}"),
     }
 }
@@ -51,7 +51,7 @@ fn each_algorithm_vouches_with_a_key_of_its_kind() {
     ] {
         let signer = Signer::new(algorithm);
         let token = signer.issue(None, &claims(json!({})));
-        let Verdict::Known(identity) = judge(&signer, &token) else {
+        let JwtVerdict::Known(identity) = judge(&signer, &token) else {
             panic!("{algorithm:?}");
         };
         assert_eq!(identity.user, "alice");
@@ -64,7 +64,7 @@ fn each_algorithm_vouches_with_a_key_of_its_kind() {
 }
 
 #[test]
-fn a_token_says_who_somebody_is() {
+fn a_token_names_its_user() {
     let identity = known(&claims(json!({})));
     assert_eq!(&*identity.auth, "main");
     assert_eq!(identity.user, "alice");
@@ -94,7 +94,7 @@ fn a_claim_that_would_be_rounded_pools_no_user() {
     let payload = claims(json!({"id": "NUMBER"})).to_string();
     let payload = payload.replace("\"NUMBER\"", "18446744073709551617");
     let signer = Signer::new(Algorithm::HS256);
-    let Verdict::Known(identity) = judge(&signer, &signer.token(r#"{"alg":"HS256"}"#, &payload))
+    let JwtVerdict::Known(identity) = judge(&signer, &signer.token(r#"{"alg":"HS256"}"#, &payload))
     else {
         panic!("{payload}");
     };
@@ -134,7 +134,7 @@ fn claims_are_found_where_the_file_says() {
     }));
     let keys = Keys::local(&policy).unwrap();
     let token = signer.issue(None, &said);
-    let Verdict::Known(identity) = verify(&auth(), &policy, &keys, &token, NOW) else {
+    let JwtVerdict::Known(identity) = verify(&auth(), &policy, &keys, &token, NOW) else {
         panic!("known");
     };
     assert_eq!(identity.user, "u7");
@@ -158,7 +158,7 @@ fn what_the_file_leaves_unchecked_is_not_asked_for() {
     assert_eq!(why(verdict), "the token's `aud` is another");
     policy.audience = None;
     let verdict = verify(&auth(), &policy, &keys, &token, NOW);
-    assert!(matches!(verdict, Verdict::Known(_)));
+    assert!(matches!(verdict, JwtVerdict::Known(_)));
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn clock_skew_is_allowed_up_to_leeway_and_no_second_more() {
     let at = |now| verify(&auth(), &policy, &keys, &token, now);
     assert!(matches!(
         at(NOW - 6),
-        Verdict::Denied(AuthError::Invalid(_))
+        JwtVerdict::Denied(AuthError::Invalid(_))
     ));
     for now in [NOW - 5, NOW, NOW + 300, NOW + 304] {
-        assert!(matches!(at(now), Verdict::Known(_)), "{now}");
+        assert!(matches!(at(now), JwtVerdict::Known(_)), "{now}");
     }
     for now in [NOW + 305, u64::MAX] {
-        assert_eq!(at(now), Verdict::Denied(AuthError::Expired), "{now}");
+        assert_eq!(at(now), JwtVerdict::Denied(AuthError::Expired), "{now}");
     }
 }
 
@@ -187,8 +187,8 @@ proptest! {
     #[test]
     fn no_bytes_are_a_token(text in ".{0,200}", parts in proptest::array::uniform3("[A-Za-z0-9_-]{0,40}")) {
         let signer = Signer::new(Algorithm::HS256);
-        prop_assert!(matches!(judge(&signer, &text), Verdict::Denied(_)));
-        prop_assert!(matches!(judge(&signer, &parts.join(".")), Verdict::Denied(_)));
+        prop_assert!(matches!(judge(&signer, &text), JwtVerdict::Denied(_)));
+        prop_assert!(matches!(judge(&signer, &parts.join(".")), JwtVerdict::Denied(_)));
     }
 
     #[test]
@@ -198,6 +198,6 @@ proptest! {
         let at = at % token.len();
         let changed = format!("{}{letter}{}", &token[..at], &token[at + 1..]);
         prop_assume!(changed != token);
-        prop_assert!(matches!(judge(&signer, &changed), Verdict::Denied(_)));
+        prop_assert!(matches!(judge(&signer, &changed), JwtVerdict::Denied(_)));
     }
 }

@@ -141,7 +141,7 @@ fn row_67_the_own_host_is_allowed_with_and_without_a_policy() {
 }
 
 #[test]
-fn the_star_lists_everybody_who_sends_no_cookie() {
+fn the_star_lists_every_origin_that_sends_no_cookie() {
     let with = |origin: &str, cookie| {
         Handshake {
             origins: &[origin],
@@ -177,7 +177,7 @@ fn row_68_handshake_is_recognized_in_any_case_and_list() {
 }
 
 #[test]
-fn every_mode_judges_handshakes_and_off_lists_nobody() {
+fn every_mode_judges_handshakes_and_off_lists_no_origin() {
     for (mode, lets_the_listed_in) in [
         (CorsMode::Enforce, true),
         (CorsMode::Passthrough, true),

@@ -63,7 +63,7 @@ fn check(row: u8, method: &Method, origins: &[&str], then: &Then) {
 }
 
 #[test]
-fn rows_1_to_28_and_35_who_may_read_and_who_may_act() {
+fn rows_1_to_28_and_35_which_pages_may_read_and_act() {
     let own = "http://api.example.net";
     for (row, method, origins, then) in [
         (1, Method::GET, &[][..], Nothing),
@@ -106,7 +106,7 @@ fn rows_1_to_28_and_35_who_may_read_and_who_may_act() {
 }
 
 #[test]
-fn a_method_that_nobody_knows_may_have_an_effect() {
+fn an_unknown_method_may_have_an_effect() {
     for unknown in ["get", "PROPFIND", "FETCH"] {
         let method = Method::from_bytes(unknown.as_bytes()).expect("a method");
         check(6, &method, &[EVIL], &Then::Refused(Foreign));
@@ -358,7 +358,7 @@ proptest! {
         match ruled {
             Ok(CorsDecision::Passes(marks)) => marks.put(&mut answer),
             Ok(CorsDecision::Preflight(_)) => panic!("no OPTIONS was sent"),
-            Err(Refused { marks, .. }) => {
+            Err(CorsRefused { marks, .. }) => {
                 prop_assert!(!reads && !is_listed);
                 marks.put(&mut answer);
             }

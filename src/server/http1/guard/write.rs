@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::Http1Guard;
-use crate::http::parser::Place;
+use crate::http::parser::ScanPlace;
 
 impl AsyncWrite for Http1Guard {
     fn poll_write(
@@ -54,7 +54,7 @@ impl AsyncWrite for Http1Guard {
             wire.is_shut = true;
         }
         let is_cut_off =
-            wire.traffic.fault().is_some() || wire.scanner.place() == Place::Body || wire.ahead;
+            wire.traffic.fault().is_some() || wire.scanner.place() == ScanPlace::Body || wire.ahead;
         if is_cut_off {
             ready!(wire.poll_linger(cx));
         }

@@ -122,8 +122,8 @@ proptest! {
     #[test]
     fn an_applied_document_is_the_new_one(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::Document), &old, &new) {
-            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
-            Outcome::Events(drafts) => {
+            DiffOutcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
+            DiffOutcome::Events(drafts) => {
                 prop_assert_ne!(meaning(&old), meaning(&new));
                 prop_assert_eq!(drafts, [Draft::plain(Data::Json(new.into()))]);
             }
@@ -134,8 +134,8 @@ proptest! {
     #[test]
     fn an_applied_json_patch_gives_the_new_document(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::JsonPatch), &old, &new) {
-            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
-            Outcome::Events(drafts) => {
+            DiffOutcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
+            DiffOutcome::Events(drafts) => {
                 prop_assert_eq!(drafts.len(), 1);
                 let patch: json_patch::Patch = serde_json::from_value(meaning_of(&drafts[0])).unwrap();
                 prop_assert!(!patch.is_empty());
@@ -150,14 +150,14 @@ proptest! {
     #[test]
     fn an_applied_merge_patch_gives_the_new_document(old in any_json(), new in any_json()) {
         match diff(&poll(Emit::MergePatch), &old, &new) {
-            Outcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
-            Outcome::Events(drafts) => {
+            DiffOutcome::Same => prop_assert_eq!(meaning(&old), meaning(&new)),
+            DiffOutcome::Events(drafts) => {
                 prop_assert_eq!(drafts.len(), 1);
                 let mut applied = meaning(&old);
                 json_patch::merge(&mut applied, &meaning_of(&drafts[0]));
                 prop_assert_eq!(applied, meaning(&new));
             }
-            Outcome::Whole(None) => prop_assert!(new.contains("null")),
+            DiffOutcome::Whole(None) => prop_assert!(new.contains("null")),
             other => prop_assert!(false, "{:?}", other),
         }
     }
@@ -166,8 +166,8 @@ proptest! {
     fn applied_changes_give_the_same_keyed_set(old in any_list(), new in any_list()) {
         let mut applied = by_key(&old);
         match diff(&poll(Emit::Changes), &old, &new) {
-            Outcome::Same => {}
-            Outcome::Events(drafts) | Outcome::MassDelete(drafts) => {
+            DiffOutcome::Same => {}
+            DiffOutcome::Events(drafts) | DiffOutcome::MassDelete(drafts) => {
                 for draft in drafts {
                     let text = std::str::from_utf8(draft.data.bytes()).unwrap();
                     let (key, item) = by_key(&format!("[{text}]")).pop_first().unwrap();

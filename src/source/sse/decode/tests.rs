@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn decode(chunks: &[&[u8]]) -> (Vec<Message>, Result<(), TooLarge>, Decoder) {
+fn decode(chunks: &[&[u8]]) -> (Vec<SseEvent>, Result<(), TooLarge>, Decoder) {
     let mut decoder = Decoder::new(None);
     let mut out = Vec::new();
     let mut result = Ok(());
@@ -21,7 +21,7 @@ fn told(stream: &[u8]) -> Vec<String> {
     messages.iter().map(tell).collect()
 }
 
-fn tell(message: &Message) -> String {
+fn tell(message: &SseEvent) -> String {
     let (name, id) = (
         message.name.as_deref().unwrap_or("message"),
         message.id.as_deref().unwrap_or(""),

@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout};
 
 use super::{Follower, Recent, Stop, UNMISSED, closed};
 use crate::config::Source;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::event::GapWhy;
 use crate::http::body::Body;
-use crate::hub::{Checkpoint, Connection, Fenced};
-use crate::source::answer::{self, Failure, Verdict};
+use crate::hub::{Checkpoint, Fenced, StreamConnection};
+use crate::source::answer::{self, AnswerFailure, AnswerVerdict};
 use crate::source::request::request;
 use crate::upstream::Purpose;
 
@@ -43,7 +43,7 @@ impl Follower {
             Err(_) => {
                 self.resume.strike();
                 Err(self
-                    .fail(Kind::Timeout, "no head within `idle_timeout`")
+                    .fail(ErrorKind::Timeout, "no head within `idle_timeout`")
                     .into())
             }
         }
@@ -70,42 +70,44 @@ impl Follower {
         let accepted = is_shared.then_some(&*route.accept);
         if self.resume.sent().is_some() && answer::may_refuse_id(status) {
             self.missing = answer::described(status, headers).into();
-            return Err(Stop::IdRefused(Failure::new(answer::DOWN)));
+            return Err(Stop::IdRefused(AnswerFailure::new(answer::DOWN)));
         }
         match answer::judge(status, headers, accepted, SystemTime::now()) {
             // There is nothing after the client's id, which says nothing about the others.
-            Verdict::Good
+            AnswerVerdict::Good
                 if status == StatusCode::NO_CONTENT
                     && self.resume.sends_brought()
                     && self.topic.end_brought(closed()) =>
             {
-                Err(Stop::IdRefused(Failure::new(answer::DOWN)))
+                Err(Stop::IdRefused(AnswerFailure::new(answer::DOWN)))
             }
-            Verdict::Good if status == StatusCode::NO_CONTENT => Err(self.finish(closed()).await),
-            Verdict::Good if is_stream(status, headers) => {
+            AnswerVerdict::Good if status == StatusCode::NO_CONTENT => {
+                Err(self.finish(closed()).await)
+            }
+            AnswerVerdict::Good if is_stream(status, headers) => {
                 self.topic.granted();
                 Ok(())
             }
-            Verdict::Good => {
+            AnswerVerdict::Good => {
                 let what = answer::described(status, headers);
-                self.fail(Kind::Broken, format!("no event stream: {what}"));
-                let failure = Failure::new(answer::INVALID);
+                self.fail(ErrorKind::Broken, format!("no event stream: {what}"));
+                let failure = AnswerFailure::new(answer::INVALID);
                 Err(match self.resume.sends_brought() {
                     true => Stop::IdRefused(failure),
                     false => failure.into(),
                 })
             }
-            Verdict::Failed(failure) => {
+            AnswerVerdict::Failed(failure) => {
                 self.missing = answer::described(status, headers).into();
                 Err(failure.into())
             }
-            Verdict::Refused(end) => {
+            AnswerVerdict::Refused(end) => {
                 if let Some(reason) = answer::sent_away(status).filter(|_| is_shared) {
                     self.topic.alarm(reason, answer::refusal_fix(&route));
                 }
                 Err(self.refused(end).await)
             }
-            Verdict::Tripped(trip, end) => {
+            AnswerVerdict::Tripped(trip, end) => {
                 self.topic.tripped(trip.reason(), &trip.fix(&route));
                 Err(self.refused(end).await)
             }
@@ -118,10 +120,10 @@ impl Follower {
     /// The topic is over.
     pub(super) async fn go_on(&mut self, head_at: Instant) -> Result<(), Fenced> {
         let connection = self.resume.connected();
-        let is_resumed = connection == Connection::Resumed;
+        let is_resumed = connection == StreamConnection::Resumed;
         let is_covered = std::mem::take(&mut self.is_to_take_over) && self.take_over().await;
         let may_miss = !is_resumed && self.was_open && !is_covered;
-        let is_doubtful = may_miss && connection == Connection::Brought;
+        let is_doubtful = may_miss && connection == StreamConnection::Brought;
         if may_miss && !is_doubtful {
             self.owed.get_or_insert(GapWhy::UpstreamReconnect);
         }
@@ -163,9 +165,13 @@ fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// Whether the request reached the backend, and was not answered.
-fn is_broken(kind: Kind) -> bool {
+fn is_broken(kind: ErrorKind) -> bool {
     match kind {
-        Kind::Timeout | Kind::TooLarge | Kind::Broken | Kind::Other => true,
-        Kind::Connect | Kind::Gone | Kind::NoneHealthy | Kind::Busy | Kind::Unauthorized => false,
+        ErrorKind::Timeout | ErrorKind::TooLarge | ErrorKind::Broken | ErrorKind::Other => true,
+        ErrorKind::Connect
+        | ErrorKind::Gone
+        | ErrorKind::NoneHealthy
+        | ErrorKind::Busy
+        | ErrorKind::Unauthorized => false,
     }
 }

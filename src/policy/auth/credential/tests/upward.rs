@@ -65,9 +65,17 @@ fn foreign_page_cannot_hide_a_cookie_behind_its_own_fields() {
 
 #[test]
 fn what_a_backend_would_not_see_is_given_to_it() {
-    let ours = [Place::Subprotocol, Place::Message, Place::Query];
+    let ours = [
+        CredentialPlace::Subprotocol,
+        CredentialPlace::Message,
+        CredentialPlace::Query,
+    ];
     assert!(ours.iter().all(|place| place.is_ours_alone()));
-    let theirs = [Place::Header, Place::Cookie, Place::Ticket];
+    let theirs = [
+        CredentialPlace::Header,
+        CredentialPlace::Cookie,
+        CredentialPlace::Ticket,
+    ];
     assert!(!theirs.iter().any(|place| place.is_ours_alone()));
 }
 

@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use super::mint::{NOW, SECRET, Signer, auth, claims, encode, jwt};
 use super::{judge, why};
 use crate::config::{KeySource, PublicKey};
-use crate::policy::auth::jwt::{Keys, Verdict, verify};
+use crate::policy::auth::jwt::{JwtVerdict, Keys, verify};
 
 /// The verdict on a token with this header and payload where HS256 is accepted; the right key has signed it.
-fn signed(header: &str, payload: &str) -> Verdict {
+fn signed(header: &str, payload: &str) -> JwtVerdict {
     let signer = Signer::new(Algorithm::HS256);
     judge(&signer, &signer.token(header, payload))
 }
 
-fn with_header(header: Value) -> Verdict {
+fn with_header(header: Value) -> JwtVerdict {
     signed(&header.to_string(), &claims(json!({})).to_string())
 }
 
@@ -91,7 +91,7 @@ fn a_key_id_opens_nothing() {
     ] {
         let token = signer.issue(Some(kid), &claims(json!({})));
         let verdict = verify(&auth(), &policy, &keys, &token, NOW);
-        assert_eq!(verdict, Verdict::UnknownKey(Some(kid.into())), "{kid:?}");
+        assert_eq!(verdict, JwtVerdict::UnknownKey(Some(kid.into())), "{kid:?}");
     }
     let too_long = format!("{longest}k");
     for kid in [
@@ -113,7 +113,7 @@ fn a_key_id_opens_nothing() {
 }
 
 #[test]
-fn nobody_brings_a_key_along() {
+fn a_foreign_key_is_not_taken() {
     let (ours, theirs) = (Signer::new(Algorithm::ES256), Signer::new(Algorithm::ES256));
     for header in [
         json!({"jku": "https://evil.test/jwks.json"}),
@@ -131,7 +131,7 @@ fn nobody_brings_a_key_along() {
             "{header}"
         );
         let honest = judge(&ours, &ours.token(&header, &payload));
-        assert!(matches!(honest, Verdict::Known(_)), "{header}");
+        assert!(matches!(honest, JwtVerdict::Known(_)), "{header}");
     }
 }
 
@@ -159,7 +159,7 @@ fn a_header_changes_nothing_of_what_is_verified() {
         "Application/JWT",
     ] {
         let verdict = with_header(json!({"alg": "HS256", "typ": kind}));
-        assert!(matches!(verdict, Verdict::Known(_)), "{kind}");
+        assert!(matches!(verdict, JwtVerdict::Known(_)), "{kind}");
     }
     for kind in [
         json!("logout+jwt"),
@@ -333,7 +333,7 @@ const WEAK_MODULUS: &str = "8EGyvTPa2E49IgAdAHTpU4BQRBBaS-HN6Yh1DeWIXC0erE79snV6
 const WEAK_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC50ZXN0IiwiYXVkIjoiYXBwIiwic3ViIjoiYWxpY2UiLCJleHAiOjE3MDAwMDAzMDB9.6kVc1NmdFWHESc7Qfr825CJm1K1kUbV6Z6TXjMRG-voCGrbRMrYD72-1fiKDSlLg_WAmCEf9gyTQQGfiPPPmMLLhwy8Qbpeu19SW78-uDfHzrfR3ZK5YXM3MoOkT53pIBhqB3SoeivsFwHkF3Lk5Jl5jQbvQ5TqWJ6hyr1U4Zrk";
 
 #[test]
-fn a_key_that_can_be_guessed_vouches_for_nobody() {
+fn a_key_that_can_be_guessed_admits_no_user() {
     let print = [0; 32];
     let key = DecodingKey::from_rsa_components(WEAK_MODULUS, "AQAB").unwrap();
     let policy = jwt(

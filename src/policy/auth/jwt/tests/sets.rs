@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::mint::{NOW, Signer, auth, claims, jwt};
 use super::why;
-use crate::policy::auth::jwt::{Keys, Verdict, verify};
+use crate::policy::auth::jwt::{JwtVerdict, Keys, verify};
 
 const ALL: [Algorithm; 4] = [
     Algorithm::RS256,
@@ -18,7 +18,7 @@ fn parse(keys: &[Value]) -> Result<Keys, String> {
     Keys::parse(json!({"keys": keys}).to_string().as_bytes(), &ALL)
 }
 
-fn judge(keys: &Keys, token: &str) -> Verdict {
+fn judge(keys: &Keys, token: &str) -> JwtVerdict {
     let policy = jwt(Signer::new(Algorithm::HS256).source(), &ALL);
     verify(&auth(), &policy, keys, token, NOW)
 }
@@ -33,14 +33,17 @@ fn a_name_chooses_one_key_and_no_other() {
     assert_eq!(keys.count(), 4);
     for (at, signer) in signers.iter().enumerate() {
         let named = |kid: Option<&str>| judge(&keys, &signer.issue(kid, &claims(json!({}))));
-        assert!(matches!(named(Some(&format!("k{at}"))), Verdict::Known(_)));
+        assert!(matches!(
+            named(Some(&format!("k{at}"))),
+            JwtVerdict::Known(_)
+        ));
         assert_eq!(
             why(named(Some(&format!("k{}", (at + 1) % 4)))),
             "the token's algorithm is not that of its key"
         );
-        assert_eq!(named(Some("k9")), Verdict::UnknownKey(Some("k9".into())));
+        assert_eq!(named(Some("k9")), JwtVerdict::UnknownKey(Some("k9".into())));
         // Without a name there is only one that it can be.
-        assert!(matches!(named(None), Verdict::Known(_)));
+        assert!(matches!(named(None), JwtVerdict::Known(_)));
     }
     let stranger = Signer::new(Algorithm::ES256);
     let forged = |kid: Option<&str>| judge(&keys, &stranger.issue(kid, &claims(json!({}))));
@@ -48,7 +51,7 @@ fn a_name_chooses_one_key_and_no_other() {
         why(forged(Some("k1"))),
         "the token's signature is not that of its key"
     );
-    assert_eq!(forged(None), Verdict::UnknownKey(None));
+    assert_eq!(forged(None), JwtVerdict::UnknownKey(None));
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn where_one_side_has_no_name_a_few_are_tried() {
     let keys = parse(&signers.iter().map(nameless).collect::<Vec<_>>()).unwrap();
     for (at, signer) in signers.iter().enumerate() {
         let verdict = judge(&keys, &signer.issue(Some("any"), &claims(json!({}))));
-        assert_eq!(matches!(verdict, Verdict::Known(_)), at < 4, "{at}");
+        assert_eq!(matches!(verdict, JwtVerdict::Known(_)), at < 4, "{at}");
     }
 }
 
@@ -152,7 +155,7 @@ fn what_cannot_be_used_is_passed_over() {
     let keys = parse(&all).unwrap();
     assert_eq!(keys.count(), 1);
     let verdict = judge(&keys, &signer.issue(Some("k1"), &claims(json!({}))));
-    assert!(matches!(verdict, Verdict::Known(_)));
+    assert!(matches!(verdict, JwtVerdict::Known(_)));
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn exponents_that_are_none_make_no_key() {
     padded["e"] = "AAEAAQ".into();
     let keys = parse(&[padded]).unwrap();
     let token = Signer::new(Algorithm::RS256).issue(Some("k1"), &claims(json!({})));
-    assert!(matches!(judge(&keys, &token), Verdict::Known(_)));
+    assert!(matches!(judge(&keys, &token), JwtVerdict::Known(_)));
 }
 
 #[test]
@@ -180,8 +183,8 @@ fn duplicate_key_id_takes_the_first_and_keys_are_bounded() {
     let keys = parse(&[first.jwk("k"), second.jwk("k")]).unwrap();
     assert_eq!(keys.count(), 1);
     let by = |signer: &Signer| judge(&keys, &signer.issue(Some("k"), &claims(json!({}))));
-    assert!(matches!(by(&first), Verdict::Known(_)));
-    assert!(matches!(by(&second), Verdict::Denied(_)));
+    assert!(matches!(by(&first), JwtVerdict::Known(_)));
+    assert!(matches!(by(&second), JwtVerdict::Denied(_)));
     let many: Vec<Value> = (0..150).map(|at| first.jwk(&at.to_string())).collect();
     assert_eq!(parse(&many).unwrap().count(), 100);
 }

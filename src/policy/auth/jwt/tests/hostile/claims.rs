@@ -6,9 +6,9 @@ use super::super::mint::{NOW, claims};
 use super::super::why;
 use super::{signed, with_header};
 use crate::policy::auth::AuthError;
-use crate::policy::auth::jwt::Verdict;
+use crate::policy::auth::jwt::JwtVerdict;
 
-fn with_claims(changes: Value) -> Verdict {
+fn with_claims(changes: Value) -> JwtVerdict {
     signed(r#"{"alg":"HS256"}"#, &claims(changes).to_string())
 }
 
@@ -119,7 +119,7 @@ fn a_token_says_everything_once_and_in_its_kind() {
 }
 
 #[test]
-fn who_hears_that_it_has_expired_has_nothing_else_to_mend() {
+fn an_expired_credential_has_nothing_else_to_fix() {
     for end in [
         json!(NOW - 5),
         json!(0),
@@ -127,7 +127,7 @@ fn who_hears_that_it_has_expired_has_nothing_else_to_mend() {
         json!(NOW as f64 - 5.0),
     ] {
         let verdict = with_claims(json!({"exp": end}));
-        assert_eq!(verdict, Verdict::Denied(AuthError::Expired), "{end}");
+        assert_eq!(verdict, JwtVerdict::Denied(AuthError::Expired), "{end}");
     }
     let verdict = with_claims(json!({"exp": NOW - 5, "aud": "another"}));
     assert_eq!(why(verdict), "the token's `aud` is another");
