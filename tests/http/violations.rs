@@ -489,8 +489,8 @@ async fn refusal_is_counted_by_reason_and_reaches_no_backend() {
     // None of the rules is missing above, and the page that lists them has them all.
     let walked: BTreeSet<&str> = all.iter().map(|(reason, ..)| *reason).collect();
     let source = include_str!("../../src/http/violation.rs");
-    let reasons = source.split_once("pub fn reason").unwrap().1;
-    let reasons = reasons.split_once("pub fn detail").unwrap().0;
+    let reasons = source.split_once("fn reason").unwrap().1;
+    let reasons = reasons.split_once("fn detail").unwrap().0;
     let page = include_str!("../../docs/security.md");
     for line in reasons.lines().filter(|line| line.contains("=> \"")) {
         let reason = line.split('"').nth(1).unwrap();
