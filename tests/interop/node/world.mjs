@@ -66,7 +66,7 @@ export class World {
   async restart() {
     this.sidecar.kill('SIGKILL');
     await once(this.sidecar, 'exit');
-    this.config = this.config.replace('127.0.0.1:0', this.address);
+    this.config = this.config.replace('[server]\nlisten = "127.0.0.1:0"', `[server]\nlisten = "${this.address}"`);
     await this.#run();
   }
 
