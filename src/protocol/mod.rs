@@ -1,6 +1,9 @@
 //! What a realtime client's messages mean: messages in, packets out. How they move is a transport's matter
 //! ([`crate::transport`]).
 
+// Until a transport speaks it.
+#[allow(dead_code)]
+pub mod engineio;
 pub mod json;
 pub(crate) mod raw;
 
@@ -176,6 +179,10 @@ pub enum Violation {
         reason: &'static str,
     },
 }
+
+/// Bytes of a client that are no packet of its protocol, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPacket(pub &'static str);
 
 /// What the sidecar says beside events.
 #[derive(Clone, Debug)]
