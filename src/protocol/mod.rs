@@ -6,6 +6,8 @@
 pub mod engineio;
 pub mod json;
 pub(crate) mod raw;
+#[allow(dead_code)]
+pub mod socketio;
 
 use bytes::Bytes;
 
