@@ -37,7 +37,7 @@ impl Side {
 
 /// The machine-readable word of an `err` or `end` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Code {
+pub enum Code {
     /// The frame was not understood.
     BadFrame,
     /// No credentials, or the backend did not accept them.

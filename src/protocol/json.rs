@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use writer::Out;
 
+use super::bounds::is_modest;
 use super::{Codec, EventView, Input, Message, Output, Req, ResBody, Tag, Violation};
 use crate::event::encodings::EncodingId;
 use crate::event::{Data, Event, EventKind};
@@ -21,12 +22,6 @@ use crate::packet::{Packet, Payload};
 
 /// Room for all of an event but its data.
 const HEAD: usize = 96;
-
-/// Levels of arrays and objects in a client's message.
-const DEPTH: usize = 64;
-
-/// Members and elements in a client's message, all levels together.
-const ELEMENTS: usize = 10_000;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +38,9 @@ impl Codec for JsonCodec {
     }
 
     fn encode(&mut self, output: &Output<'_>, send: &mut dyn FnMut(Packet)) {
-        send(encode_output(output).into());
+        if let Some(frame) = encode_output(output) {
+            send(frame.into());
+        }
     }
 
     fn event(&mut self, event: &Event, view: EventView<'_>, send: &mut dyn FnMut(Packet)) {
@@ -98,28 +95,6 @@ fn decode(message: Message<'_>) -> Result<Input, Violation> {
 
 fn closed(reason: &'static str) -> Violation {
     Violation::Close { code: 4000, reason }
-}
-
-/// Whether a text stays within depth and width, judged before anything is built of it.
-fn is_modest(text: &[u8]) -> bool {
-    let (mut depth, mut elements) = (0usize, 0usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' => elements += 1,
-            _ => {}
-        }
-        if depth > DEPTH || elements > ELEMENTS {
-            return false;
-        }
-    }
-    true
 }
 
 /// A frame's members, still as text: one bad member must not hide the frame's id.
@@ -248,7 +223,8 @@ fn finish_event(out: &mut Out, event: &Event, data: &[u8], is_json: bool) {
     out.data(data, is_json);
 }
 
-fn encode_output(output: &Output<'_>) -> Payload {
+/// The frame that says it; `None` where there is none.
+fn encode_output(output: &Output<'_>) -> Option<Payload> {
     let mut out = Out::with_capacity(160);
     match output {
         Output::Welcome {
@@ -289,7 +265,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
             out.plain("retry_ms", refusal.retry_ms.unwrap_or(0));
             out.text("msg", &refusal.detail);
         }
-        Output::State { ch, state } => {
+        Output::State { ch, state, .. } => {
             out.begin("state");
             out.plain("ch", ch);
             out.plain("live", state.live);
@@ -315,7 +291,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
                 ResBody::Binary(bytes) => out.text("b64", &BASE64.encode(bytes)),
             }
         }
-        Output::End { ch, end } => {
+        Output::End { ch, end, .. } => {
             out.begin("end");
             out.plain("ch", ch);
             out.quoted("code", end.code.as_str());
@@ -335,6 +311,7 @@ fn encode_output(output: &Output<'_>) -> Payload {
             retry_ms: (least, most),
             next,
             why,
+            ..
         } => {
             out.begin("drain");
             out.plain("in_ms", in_ms);
@@ -344,8 +321,9 @@ fn encode_output(output: &Output<'_>) -> Payload {
         }
         Output::Ping => out.begin("ping"),
         Output::Pong => out.begin("pong"),
+        Output::Connected { .. } | Output::Refused { .. } | Output::Emit { .. } => return None,
     }
-    out.finish()
+    Some(out.finish())
 }
 
 #[cfg(test)]

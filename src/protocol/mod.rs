@@ -1,17 +1,25 @@
 //! What a realtime client's messages mean: messages in, packets out. How they move is a transport's matter
 //! ([`crate::transport`]).
 
+mod bounds;
 // Until a transport speaks it.
 #[allow(dead_code)]
 pub mod engineio;
+#[cfg(test)]
+mod example;
 pub mod json;
 pub(crate) mod raw;
 #[allow(dead_code)]
 pub mod socketio;
 
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
 
-use crate::error::Refusal;
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::config::Route;
+use crate::error::{Code, Refusal};
 use crate::event::{End, Event, Position, State};
 use crate::json::Scalar;
 use crate::packet::Packet;
@@ -53,10 +61,14 @@ pub enum Message<'a> {
 }
 
 /// What one subscriber sees differently from the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct EventView<'a> {
     /// The channel number that the client knows; a moved subscription keeps its own.
     pub(crate) ch: u32,
+    /// The route that it subscribed to.
+    pub(crate) route: &'a Route,
+    /// The path and query that it subscribed to.
+    pub(crate) path: &'a str,
     /// JSON in place of the event's own data (a filtered snapshot).
     pub(crate) data: Option<&'a [u8]>,
 }
@@ -69,6 +81,19 @@ pub enum Tag {
     None,
     /// `id` of `crossfade.v1.json`.
     Number(u64),
+    /// An event of Socket.IO. Boxed because most tags are numbers.
+    Event(Box<EventTag>),
+}
+
+/// How a client of Socket.IO is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTag {
+    /// The number of its acknowledgement, where it asked for one.
+    pub(crate) ack: Option<u64>,
+    /// The event's name.
+    pub(crate) event: Arc<str>,
+    /// The event that tells a refusal where no acknowledgement does.
+    pub(crate) error: Option<Arc<str>>,
 }
 
 /// What a client asks for.
@@ -128,6 +153,12 @@ pub enum Input {
     Ping,
     /// An answer to ours.
     Pong,
+    /// A client of Socket.IO joins its namespace.
+    Connect(Connect),
+    /// A client's event, of Socket.IO.
+    Event(ClientEvent),
+    /// A client of Socket.IO leaves its namespace.
+    Leave,
 }
 
 impl Input {
@@ -141,9 +172,47 @@ impl Input {
             | Input::Resume { id, .. }
             | Input::Auth { id, .. } => id.clone(),
             Input::Req(request) => request.id.clone(),
-            Input::Ping | Input::Pong => Tag::None,
+            Input::Event(event) => Tag::Event(Box::new(EventTag {
+                ack: event.ack,
+                event: event.name.as_str().into(),
+                error: None,
+            })),
+            Input::Ping | Input::Pong | Input::Connect(_) | Input::Leave => Tag::None,
         }
     }
+}
+
+/// What a client of Socket.IO presents to its namespace: the texts among the members of its `auth`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// Bearer token.
+    pub(crate) token: Option<String>,
+    /// What goes against forged requests.
+    pub(crate) csrf: Option<String>,
+    /// The secret of a session that it had before.
+    pub(crate) pid: Option<String>,
+    /// The position that it saw last.
+    pub(crate) offset: Option<String>,
+}
+
+/// Without the secrets.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect").finish_non_exhaustive()
+    }
+}
+
+/// An event that a client sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientEvent {
+    /// Its name.
+    pub(crate) name: String,
+    /// What comes behind the name. An attachment stands as `{"_placeholder":true,"num":n}` there, where there are any.
+    pub(crate) args: Vec<Value>,
+    /// What the placeholders stand for, each number in range.
+    pub(crate) attachments: Vec<Bytes>,
+    /// The number of its acknowledgement, where it asks for one.
+    pub(crate) ack: Option<u64>,
 }
 
 /// A client's request upstream.
@@ -224,6 +293,8 @@ pub enum Output<'a> {
     State {
         /// Channel.
         ch: u32,
+        /// The path and query that it was subscribed by.
+        path: &'a str,
         /// Value.
         state: &'a State,
     },
@@ -242,6 +313,8 @@ pub enum Output<'a> {
     End {
         /// Channel.
         ch: u32,
+        /// The path and query that it was subscribed by.
+        path: &'a str,
         /// How.
         end: &'a End,
     },
@@ -260,15 +333,53 @@ pub enum Output<'a> {
         in_ms: u64,
         /// Range to come back in, ms.
         retry_ms: (u64, u64),
-        /// `same` or `native`.
+        /// `same`, `native`, `polling` or `legacy`.
         next: &'a str,
         /// Why.
         why: &'a str,
+        /// Where a client that goes on elsewhere begins there.
+        at: &'a [DrainedAt<'a>],
     },
     /// Heartbeat.
     Ping,
     /// Answer to a heartbeat.
     Pong,
+    /// A client of Socket.IO has joined its namespace.
+    Connected {
+        /// The id of its session there.
+        sid: &'a str,
+        /// The secret by which it comes back, where it may.
+        pid: Option<&'a str>,
+    },
+    /// A client of Socket.IO may not join its namespace.
+    Refused {
+        /// What it is.
+        code: Code,
+        /// The HTTP status that goes with it.
+        status: u16,
+        /// The close code that says what the client is to do.
+        close: u16,
+        /// For people.
+        message: &'a str,
+    },
+    /// An event of the sidecar's own, of Socket.IO.
+    Emit {
+        /// Its name.
+        event: &'a str,
+        /// What comes behind the name, each a JSON text.
+        args: &'a [&'a [u8]],
+    },
+}
+
+/// How far a client has read one of its subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainedAt<'a> {
+    /// The path and query that it was subscribed by.
+    pub(crate) path: &'a str,
+    /// The last event id that it saw, where there is one.
+    pub(crate) id: Option<&'a str>,
+    /// The last position that it saw.
+    pub(crate) o: Position,
 }
 
 /// A call's answer body.

@@ -150,8 +150,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Draft as EventDraft, Epoch, GapWhy, Position};
-
-    const SEEN: EventView<'_> = EventView { ch: 1, data: None };
+    use crate::protocol::example::seen_as;
 
     fn event(kind: EventKind, name: Option<&str>, data: &'static str) -> Event {
         let draft = EventDraft {
@@ -170,7 +169,7 @@ mod tests {
 
     fn text_of(mut raw: impl Codec, event: &Event) -> Option<String> {
         let mut text = None;
-        raw.event(event, SEEN, &mut |packet| {
+        raw.event(event, seen_as(1), &mut |packet| {
             text = String::from_utf8(packet.into_bytes().to_vec()).ok();
         });
         text

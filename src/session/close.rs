@@ -250,10 +250,7 @@ impl Session {
                     self.link.refuse(&id, &refusal);
                 }
             }
-            SubscriptionVerdict::Over(end) => {
-                self.subscriptions.retain(|sub| sub.ch != ch);
-                self.end(ch, &end, now);
-            }
+            SubscriptionVerdict::Over(end) => self.end(ch, &end, now),
             SubscriptionVerdict::Lost(GapWhy::Slow) => {
                 self.cx
                     .shared
@@ -266,9 +263,15 @@ impl Session {
         }
     }
 
-    /// Reports that a subscription, gone already, is over; a single stream's session goes with it.
-    pub(super) fn end(&mut self, ch: u32, end: &End, now: Instant) {
-        self.link.say(&Output::End { ch, end });
+    /// Takes a subscription from the client and says so; a single stream's session goes with it.
+    fn end(&mut self, ch: u32, end: &End, now: Instant) {
+        let target = self.subscriptions.iter().find(|sub| sub.ch == ch);
+        let Some(target) = target.map(|sub| sub.subscriber().target().clone()) else {
+            return;
+        };
+        self.subscriptions.retain(|sub| sub.ch != ch);
+        let path = &target.url;
+        self.link.say(&Output::End { ch, path, end });
         if self.cx.realm.is_stream() {
             let is_done = end.is_final
                 || (!self.link.codec().has_words() && end.code == Code::UpstreamClosed);
@@ -279,7 +282,6 @@ impl Session {
 
     /// A subscription of the client's, that this code takes from it, is over.
     pub(super) fn end_sub(&mut self, ch: u32, code: Code, retry_ms: Option<u64>, now: Instant) {
-        self.subscriptions.retain(|sub| sub.ch != ch);
         let end = End {
             code,
             status: code.status(),

@@ -147,6 +147,8 @@ impl Session {
             Input::Req(request) => self.advance(Frame::new(Wants::Req(request)), None, now),
             Input::Ping => self.link.reply(&Output::Pong),
             Input::Pong => {}
+            // No codec of today has them.
+            Input::Connect(_) | Input::Event(_) | Input::Leave => {}
         }
     }
 

@@ -103,6 +103,7 @@ impl Exit {
             retry_ms: RETRY_MS,
             next,
             why,
+            at: &[],
         }
     }
 }

@@ -323,6 +323,7 @@ impl Subscription {
         if let Some(state) = self.subscriber.state_change() {
             desk.say(&Output::State {
                 ch: self.ch,
+                path: &self.subscriber.target().url,
                 state: &state,
             });
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::*;
 use crate::error::{Code, Refusal};
 use crate::event::{Draft as EventDraft, End, Epoch, GapWhy, Position, State};
+use crate::protocol::example::seen_as;
 
 fn read(text: &str) -> Result<Input, Violation> {
     decode(Message::Text(text.as_bytes()))
@@ -41,7 +42,10 @@ fn event(kind: EventKind, name: Option<&str>, id: Option<&str>, data: &'static s
     Event::new(17, at(45), kind, draft, Instant::now())
 }
 
-const SEEN: EventView<'_> = EventView { ch: 17, data: None };
+/// As those see it that know the topic by its own number.
+fn seen() -> EventView<'static> {
+    seen_as(17)
+}
 
 #[test]
 fn every_frame_of_a_client_is_read() {
@@ -159,17 +163,17 @@ fn events_read_as_the_contract_shows_them() {
         r#"{ "a":1}"#,
     );
     assert_eq!(
-        text_of(packet(&plain, SEEN)),
+        text_of(packet(&plain, seen())),
         r#"{"t":"ev","ch":17,"o":"k3-45","id":"8","e":"matter_updated","d":{ "a":1}}"#
     );
     let text = event(EventKind::Event, None, None, "say \"hi\"\n");
     assert_eq!(
-        text_of(packet(&text, SEEN)),
+        text_of(packet(&text, seen())),
         r#"{"t":"ev","ch":17,"o":"k3-45","x":"say \"hi\"\n"}"#
     );
     let snapshot = event(EventKind::Snapshot, None, None, "[]");
     assert_eq!(
-        text_of(packet(&snapshot, SEEN)),
+        text_of(packet(&snapshot, seen())),
         r#"{"t":"snap","ch":17,"o":"k3-45","d":[]}"#
     );
     let gap = EventKind::Gap {
@@ -177,7 +181,7 @@ fn events_read_as_the_contract_shows_them() {
         why: GapWhy::Expired,
     };
     assert_eq!(
-        text_of(packet(&event(gap, None, None, ""), SEEN)),
+        text_of(packet(&event(gap, None, None, ""), seen())),
         r#"{"t":"gap","ch":17,"from":"k3-41","to":"k3-45","why":"expired"}"#
     );
 }
@@ -189,17 +193,17 @@ fn one_frame_serves_all_that_see_the_same() {
         let (first, rest, _) = packet(&event, view).frame();
         rest.unwrap_or(first).as_ptr()
     };
-    assert_eq!(shared(SEEN), shared(SEEN));
-    let moved = EventView { ch: 3, ..SEEN };
+    assert_eq!(shared(seen()), shared(seen()));
+    let moved = seen_as(3);
     assert_eq!(
         text_of(packet(&event, moved)),
         r#"{"t":"snap","ch":3,"o":"k3-45","d":[1,2]}"#
     );
     // Others know the topic by other numbers, and share what comes behind them.
-    assert_eq!(shared(moved), shared(EventView { ch: 4, ..SEEN }));
+    assert_eq!(shared(moved), shared(seen_as(4)));
     let filtered = EventView {
         data: Some(b"[2]"),
-        ..SEEN
+        ..seen()
     };
     assert_eq!(
         text_of(packet(&event, filtered)),
@@ -269,6 +273,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
         (
             Output::State {
                 ch: 17,
+                path: "/api/matters",
                 state: &state,
             },
             r#"{"t":"state","ch":17,"live":false,"why":"upstream_down","since":1789000000}"#,
@@ -292,7 +297,11 @@ fn everything_else_reads_as_the_contract_shows_it() {
             r#"{"t":"res","id":3,"status":204,"headers":{},"b64":"/w=="}"#,
         ),
         (
-            Output::End { ch: 17, end: &end },
+            Output::End {
+                ch: 17,
+                path: "/api/matters",
+                end: &end,
+            },
             r#"{"t":"end","ch":17,"code":"upstream_closed","retry_ms":3000,"final":false}"#,
         ),
         (
@@ -301,6 +310,7 @@ fn everything_else_reads_as_the_contract_shows_it() {
                 retry_ms: (500, 4000),
                 next: "same",
                 why: "deploy",
+                at: &[],
             },
             r#"{"t":"drain","in_ms":8000,"retry_ms":[500,4000],"next":"same","why":"deploy"}"#,
         ),
@@ -320,4 +330,9 @@ fn everything_else_reads_as_the_contract_shows_it() {
         JsonCodec.encode(&output, &mut |packet| packets.push(text_of(packet)));
         assert_eq!(packets, [expected]);
     }
+    let emitted = Output::Emit {
+        event: "a",
+        args: &[],
+    };
+    JsonCodec.encode(&emitted, &mut |packet| panic!("{packet:?}"));
 }

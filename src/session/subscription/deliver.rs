@@ -225,6 +225,8 @@ impl Subscription {
         }
         let view = EventView {
             ch: self.ch,
+            route: &self.route,
+            path: &self.subscriber.target().url,
             data: part.as_deref(),
         };
         let made = event.encodings.bytes();
