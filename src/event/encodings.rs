@@ -1,5 +1,6 @@
 //! The forms in which one event is encoded, each once: on its first use, then shared.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 use crate::packet::Payload;
@@ -9,8 +10,8 @@ const KEPT: usize = 8;
 
 /// What an encoding depends on beside the event: protocol, namespace, the event's name there, what it is wrapped in. Codecs that
 /// encode an event to the same bytes have the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EncodingId(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct EncodingId(u64);
 
 impl EncodingId {
     /// `crossfade.v1.json`.
@@ -23,6 +24,14 @@ impl EncodingId {
     pub(crate) const RAW_NAMED: EncodingId = EncodingId(3);
     /// The data as `{"e","id","o","d"|"x"}` (`?cf_wrap=1`).
     pub(crate) const RAW_WRAPPED: EncodingId = EncodingId(4);
+
+    /// A form that depends on what the operator configured: the same id for the same parts, and none of those above.
+    pub(crate) fn of(parts: impl Hash) -> EncodingId {
+        // Its keys are fixed: each codec finds the same id.
+        let mut hasher = DefaultHasher::new();
+        parts.hash(&mut hasher);
+        EncodingId(hasher.finish() | 1 << 63)
+    }
 }
 
 /// See the module. Most events are encoded in one form, which needs no memory of its own.
@@ -65,7 +74,7 @@ mod tests {
         let encodings = Encodings::default();
         let encoded = std::cell::Cell::new(0);
         for round in 0..3 {
-            for id in 0..KEPT as u32 + 2 {
+            for id in 0..KEPT as u64 + 2 {
                 let payload = encodings.get_or_encode(EncodingId(id), || {
                     encoded.set(encoded.get() + 1);
                     Payload::copy_of(id.to_string().as_bytes())
