@@ -19,6 +19,7 @@
 
 pub mod admin;
 pub mod app;
+mod bindings;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -1,0 +1,92 @@
+//! The name of a namespace, with parameters: `/pipeline/{id}`.
+
+use std::sync::Arc;
+
+/// Bytes of a name that a client sends.
+const LONGEST: usize = 256;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceName(Arc<str>);
+
+impl NamespaceName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<NamespaceName, String> {
+        if !text.starts_with('/') {
+            return Err("does not begin with a slash".into());
+        }
+        for segment in text.split('/') {
+            let is_parameter = parameter(segment).is_some();
+            if !is_parameter && segment.contains(['{', '}', ',', '?']) {
+                return Err(format!(
+                    "has `{segment}` in it, which is neither text nor `{{name}}`"
+                ));
+            }
+        }
+        Ok(NamespaceName(text.into()))
+    }
+
+    /// The namespace that every client has.
+    pub(crate) fn root() -> NamespaceName {
+        NamespaceName("/".into())
+    }
+
+    /// As it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What its parameters are in a name that a client sends; `None` where that is another one.
+    pub(crate) fn matches(&self, name: &str) -> Option<Vec<(String, String)>> {
+        if name.len() > LONGEST {
+            return None;
+        }
+        let (mut wanted, mut given) = (self.0.split('/'), name.split('/'));
+        let mut params = Vec::new();
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return Some(params),
+                (Some(wanted), Some(given)) => match parameter(wanted) {
+                    Some(name) if !given.is_empty() => {
+                        params.push((name.to_owned(), given.to_owned()));
+                    }
+                    None if wanted == given => {}
+                    _ => return None,
+                },
+                _ => return None,
+            }
+        }
+    }
+}
+
+fn parameter(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    (!name.is_empty() && !name.contains(['{', '}'])).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_with_a_parameter_matches_one_segment() {
+        let name = NamespaceName::parse("/pipeline/{id}").unwrap();
+        let params = name.matches("/pipeline/7").unwrap();
+        assert_eq!(params, [("id".to_owned(), "7".to_owned())]);
+        for other in ["/pipeline/", "/pipeline", "/pipeline/7/8", "/", ""] {
+            assert_eq!(name.matches(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn plain_name_matches_itself_alone() {
+        let root = NamespaceName::parse("/").unwrap();
+        assert_eq!(root.matches("/"), Some(Vec::new()));
+        assert_eq!(root.matches("/admin"), None);
+        assert!(NamespaceName::parse("admin").is_err());
+        assert!(NamespaceName::parse("/a{b").is_err());
+    }
+}
