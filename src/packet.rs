@@ -49,6 +49,12 @@ impl Packet {
         }
     }
 
+    /// Whether it becomes a binary message.
+    pub(crate) fn is_binary(&self) -> bool {
+        let first = self.head.as_ref().unwrap_or(&self.body);
+        is_binary(&first.buffer)
+    }
+
     /// The message alone.
     pub(crate) fn into_bytes(self) -> Bytes {
         match self.head {
@@ -131,6 +137,11 @@ impl PayloadDraft {
             start: used as u8,
         }
     }
+}
+
+/// Whether a frame that was made here carries a binary message.
+pub(crate) fn is_binary(frame: &[u8]) -> bool {
+    frame.first() == Some(&BINARY)
 }
 
 /// Writes first byte and length in their shortest form; returns how many bytes that took.

@@ -3,7 +3,6 @@
 
 mod bounds;
 // Until a transport speaks it.
-#[allow(dead_code)]
 pub mod engineio;
 #[cfg(test)]
 mod example;
@@ -11,7 +10,6 @@ mod input;
 pub mod json;
 mod output;
 pub(crate) mod raw;
-#[allow(dead_code)]
 pub mod socketio;
 mod tag;
 

@@ -1,18 +1,22 @@
 //! How bytes move: one client's connection as its session sees it, messages in and packets out. What they mean is a codec's
 //! ([`crate::protocol`]) to say.
 
+pub mod engineio;
+pub(crate) mod heartbeat;
+pub mod namespaces;
 pub mod outbox;
+pub(crate) mod timer;
 pub mod websocket;
 
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use outbox::{Framing, Outbox};
 
-/// One client's connection. Its session owns the outbox, hands it in, and lets go of a transport whose end takes too long: a
-/// transport knows no time.
+/// One client's connection. Its session owns the outbox, hands it in, and lets go of a transport whose end takes too long.
 pub trait Transport: Send {
     /// How the outbox is to frame messages.
     fn framing(&self) -> Framing;
@@ -48,6 +52,16 @@ pub trait Transport: Send {
 
     /// Bytes read from the client.
     fn bytes_read(&self) -> u64;
+
+    /// Half of a ping's round trip, for a transport that watches by itself whether its client is there. `None`: its session does.
+    fn one_way(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The word in the admin API: `websocket` or `polling`.
+    fn name(&self) -> &'static str {
+        "websocket"
+    }
 }
 
 /// What a client sent.

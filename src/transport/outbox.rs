@@ -1,14 +1,19 @@
 //! Messages on their way to the client: everything that waits leaves in one write.
 
+mod piece;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::packet::{Packet, Payload};
+use crate::packet::{self, Packet, Payload};
+use piece::{OutboxPart, Piece};
 
 /// Pieces in one vectored write.
 const SLICES: usize = 64;
@@ -31,8 +36,8 @@ pub enum Framing {
     /// As frames of RFC 6455.
     #[default]
     WebSocket,
-    /// Each message is one piece of the outbox, and its transport says where it ends.
-    Bare,
+    /// As packets of an Engine.IO payload, one piece each: text as it is, binary as `b` and base64. The transport separates them.
+    EngineIo,
 }
 
 /// What waits to be written. Its bound is its filler's: events of subscriptions are added only when
@@ -51,35 +56,6 @@ pub struct Outbox {
     taken: u64,
     /// Nothing more may be added.
     is_sealed: bool,
-}
-
-/// What is written as it is.
-#[derive(Clone, Debug)]
-struct Piece {
-    bytes: Bytes,
-    part: Part,
-}
-
-/// What a piece is of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Its beginning, or all of it; the payload begins there.
-    Message(u8),
-    /// The rest of the message of the piece before it.
-    Rest,
-    /// No message: a word of the transport's own.
-    Control,
-}
-
-impl Piece {
-    fn continues(&self) -> bool {
-        self.part == Part::Rest
-    }
-
-    /// What is left of it behind so many bytes.
-    fn rest(&self, written: usize) -> &[u8] {
-        self.bytes.get(written..).unwrap_or_default()
-    }
 }
 
 impl Outbox {
@@ -123,7 +99,7 @@ impl Outbox {
     pub(crate) fn control(&mut self, frame: Bytes) {
         self.append(Piece {
             bytes: frame,
-            part: Part::Control,
+            part: OutboxPart::Control,
         });
     }
 
@@ -137,7 +113,7 @@ impl Outbox {
     pub(crate) fn control_first(&mut self, frame: Bytes) {
         self.insert(Piece {
             bytes: frame,
-            part: Part::Control,
+            part: OutboxPart::Control,
         });
     }
 
@@ -169,17 +145,49 @@ impl Outbox {
             return;
         }
         let mut pieces = std::mem::take(&mut self.pieces).into_iter().peekable();
-        self.framing = framing;
+        let before = std::mem::replace(&mut self.framing, framing);
         self.bytes = 0;
         while let Some(piece) = pieces.next() {
-            let Part::Message(start) = piece.part else {
+            let OutboxPart::Message(start) = piece.part else {
                 continue;
             };
-            let mut text = piece.rest(usize::from(start)).to_vec();
+            let is_binary = before == Framing::WebSocket && packet::is_binary(&piece.bytes);
+            let mut message = piece.rest(usize::from(start)).to_vec();
             while let Some(rest) = pieces.next_if(Piece::continues) {
-                text.extend_from_slice(&rest.bytes);
+                message.extend_from_slice(&rest.bytes);
             }
-            self.push(Payload::copy_of(&text).into());
+            let payload = match (before, message.split_first()) {
+                (Framing::EngineIo, Some((b'b', base64))) => {
+                    // What is not base64 was not written here.
+                    Payload::binary(&BASE64.decode(base64).unwrap_or_default())
+                }
+                _ if is_binary => Payload::binary(&message),
+                _ => Payload::copy_of(&message),
+            };
+            self.push(payload.into());
+        }
+    }
+
+    /// Takes all messages of another outbox, none of which has begun, behind what waits here. What is owed there is owed here.
+    pub(crate) fn take_from(&mut self, other: &mut Outbox) {
+        self.owed += std::mem::take(&mut other.owed).min(other.bytes);
+        other.taken += other.bytes as u64;
+        other.bytes = 0;
+        let mut pieces = std::mem::take(&mut other.pieces);
+        if self.framing == other.framing {
+            pieces.drain(..).for_each(|piece| self.append(piece));
+        } else {
+            let mut rest = Outbox {
+                pieces: std::mem::take(&mut pieces),
+                framing: other.framing,
+                ..Outbox::default()
+            };
+            rest.reframe(self.framing);
+            rest.pieces.drain(..).for_each(|piece| self.append(piece));
+        }
+        // Room for the next message.
+        if pieces.capacity() <= KEPT {
+            other.pieces = pieces;
         }
     }
 
@@ -189,20 +197,23 @@ impl Outbox {
                 let (first, rest, start) = packet.frame();
                 let first = Piece {
                     bytes: first,
-                    part: Part::Message(start),
+                    part: OutboxPart::Message(start),
                 };
                 let rest = rest.map(|bytes| Piece {
                     bytes,
-                    part: Part::Rest,
+                    part: OutboxPart::Rest,
                 });
                 [Some(first), rest]
             }
-            Framing::Bare => {
-                let whole = Piece {
-                    bytes: packet.into_bytes(),
-                    part: Part::Message(0),
+            Framing::EngineIo => {
+                let is_binary = packet.is_binary();
+                let message = packet.into_bytes();
+                let bytes = match is_binary {
+                    true => format!("b{}", BASE64.encode(&message)).into(),
+                    false => message,
                 };
-                [Some(whole), None]
+                let part = OutboxPart::Message(0);
+                [Some(Piece { bytes, part }), None]
             }
         }
     }
@@ -272,10 +283,6 @@ impl Outbox {
     }
 
     /// Takes the next piece out, for a transport that carries messages and no stream of bytes.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "WebSocket is the only transport yet")
-    )]
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let piece = self.pieces.pop_front()?;
         let bytes = piece.bytes.len();
@@ -348,7 +355,7 @@ impl Outbox {
         }
         self.pieces.push_front(Piece {
             bytes: joined.freeze(),
-            part: Part::Rest,
+            part: OutboxPart::Rest,
         });
     }
 

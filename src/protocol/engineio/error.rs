@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// See the module. Its HTTP status is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EngineError {
+pub enum EngineError {
     /// `transport` names none of ours.
     Transport,
     /// `sid` names no session.

@@ -118,7 +118,7 @@ fn a_control_frame_waits_only_for_the_message_under_way() {
 
 #[test]
 fn nothing_comes_behind_the_last_word() {
-    let mut outbox = Outbox::new(Framing::Bare);
+    let mut outbox = Outbox::new(Framing::EngineIo);
     outbox.push(message(b"a", b"b"));
     outbox.control(Bytes::from_static(b"end"));
     outbox.seal();

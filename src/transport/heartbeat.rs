@@ -13,7 +13,7 @@ const ONE_WAY: Duration = Duration::from_millis(250);
 
 /// Pings on their way, and what came back.
 #[derive(Debug)]
-pub(super) struct Heartbeat {
+pub(crate) struct Heartbeat {
     next_ping: Instant,
     last_ping: Option<Instant>,
     /// The oldest ping since the client was last heard of.
@@ -26,7 +26,7 @@ pub(super) struct Heartbeat {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(crate) enum Beat {
     /// Nothing.
     No,
     /// A ping.
