@@ -89,6 +89,7 @@ fn poll(emit: Emit, ignore: &[&str]) -> Poll {
             created: "created".into(),
             updated: "updated".into(),
             deleted: "deleted".into(),
+            snapshot: "snapshot".into(),
         },
         mass_delete_guard: 50.0,
         max_body: 1 << 20,

@@ -9,7 +9,7 @@ use super::tests::{generic, judge};
 use super::{Loaded, Problem};
 
 /// Page, type, and where its keys are in `cases/every_table.toml`.
-const TABLES: [(&str, &str, &str); 30] = [
+const TABLES: [(&str, &str, &str); 34] = [
     (include_str!("server.rs"), "Server", "server"),
     (include_str!("tls.rs"), "Tls", "server.tls"),
     (include_str!("server.rs"), "Limits", "server.limits"),
@@ -57,6 +57,22 @@ const TABLES: [(&str, &str, &str); 30] = [
         "rate_limit.default",
     ),
     (include_str!("rollout.rs"), "Rollout", "rollout.web"),
+    (include_str!("socketio/mod.rs"), "SocketIo", "socketio"),
+    (
+        include_str!("socketio/namespace.rs"),
+        "Namespace",
+        "socketio.namespace.0",
+    ),
+    (
+        include_str!("socketio/namespace.rs"),
+        "Greet",
+        "socketio.namespace.0.greet",
+    ),
+    (
+        include_str!("socketio/rule.rs"),
+        "Rule",
+        "socketio.namespace.0.on.0",
+    ),
     (include_str!("log.rs"), "Log", "log"),
     (include_str!("metrics.rs"), "Metrics", "metrics"),
     (include_str!("tracing.rs"), "Tracing", "tracing"),

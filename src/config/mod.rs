@@ -27,6 +27,7 @@ mod route;
 mod route_conflicts;
 mod server;
 mod sharing;
+mod socketio;
 mod source;
 mod tls;
 mod tracing;
@@ -35,6 +36,7 @@ mod upstream;
 mod upstream_loop;
 mod upstream_tls;
 mod websocket;
+mod wrap;
 
 #[cfg(test)]
 mod docs;
@@ -74,6 +76,7 @@ pub use route::Route;
 pub use server::Underscores;
 pub(crate) use server::{Limits, Listen, ProxyProtocol, RESPONSE_HEADERS, Server};
 pub(crate) use sharing::{Share, Tripwire};
+pub(crate) use socketio::{Legacy, Namespace, Rule, RuleAction, SocketIo};
 pub use source::{ChangeNames, Emit, Poll};
 pub(crate) use source::{Join, Source, Sse};
 pub(crate) use tls::Tls;
@@ -101,6 +104,8 @@ pub struct Config {
     pub(crate) admin: Admin,
     /// `[upstream.NAME]`.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// `[socketio]`; `None` where the file has none.
+    pub(crate) socketio: Option<Arc<SocketIo>>,
     /// `[[route]]`, in file order.
     pub routes: Vec<Arc<Route>>,
     /// `[cors.NAME]`.
@@ -199,7 +204,7 @@ impl Config {
 }
 
 fn everything(root: &Table<'_>) -> Config {
-    root.refuse_later(["socketio", "sockjs"], "other clients' protocols");
+    root.refuse_later(["sockjs"], "other clients' protocols");
     root.refuse_later(["redis"], "a fleet of sidecars");
     root.refuse_later(["publish"], "publishing by HTTP");
     let server = root.table("server", server::read);
@@ -220,6 +225,9 @@ fn everything(root: &Table<'_>) -> Config {
     });
     let routes = route_conflicts::settle(root.desk, &server.prefix, routes);
     let websocket = root.table("websocket", |table| websocket::read(table, &names));
+    let socketio = root.optional_table("socketio", |table| {
+        socketio::read(table, &names, &server.prefix, &routes)
+    });
     auth::refuse_stripped(root, &auths, &rollouts);
     unused_keys::judge(root, &websocket, &names);
     let admin = root.table("admin", |table| admin::read(table, &server.listen));
@@ -232,6 +240,7 @@ fn everything(root: &Table<'_>) -> Config {
         metrics,
         tracing: root.table("tracing", tracing::read),
         server,
+        socketio,
         upstreams,
         routes,
         cors,

@@ -14,6 +14,11 @@ pub struct Require {
 }
 
 pub(super) fn read(route: &Table<'_>) -> Option<Require> {
+    read_for(route, route.says("auth"))
+}
+
+/// As [`read`], for a place whose users are known, or are not.
+pub(super) fn read_for(route: &Table<'_>, is_user_known: bool) -> Option<Require> {
     let require = route.optional_table("require", |table| {
         table.refuse_empty("roles", "\"admin\"");
         if !table.says("roles") && !table.says("claims") {
@@ -26,7 +31,7 @@ pub(super) fn read(route: &Table<'_>) -> Option<Require> {
             claims: claims(table),
         }
     });
-    if route.says("require") && !route.says("auth") {
+    if route.says("require") && !is_user_known {
         let what = "is in vain: no user is known without `auth`";
         route.error("require", what, "write `auth = \"NAME\"` beside it");
     }

@@ -23,6 +23,7 @@ use super::rollout::{By, Rollout};
 use super::sharing::{self, Share, Tripwire};
 use super::source::{self, Emit, Source};
 use super::upstream::{self, Upstream};
+use super::wrap::{self, Wrap};
 
 /// What frameworks disagree about in a path: whether it separates, and how often it is decoded.
 pub(crate) const ENCODINGS: [&str; 5] = ["%2F", "%5C", "%25", "%3B", ";"];
@@ -76,6 +77,8 @@ pub struct Route {
     pub(crate) filter: Vec<String>,
     /// Writes through this sidecar that trigger the poll at once, such as `["PATCH /api/matters/{id}"]`; parameters with the route's own names must be equal.
     pub(crate) refresh_on: Vec<RefreshOn>,
+    /// Socket.IO only: the member in which clients get an event's data, such as `"matters"` for `{"matters": …}`, or one for each event by its name as clients see it. Of `emit = "changes"` the member is a list. Default: the data as it is.
+    pub(crate) wrap: Option<Wrap>,
     /// No key: what [`Route::reads`] has found.
     pub(crate) read: Memo<Arc<str>>,
     /// No key: what [`Route::filter_fields`] has found.
@@ -162,6 +165,7 @@ pub(super) fn read(table: &Table<'_>, index: usize, names: &Names<'_>) -> Option
         calls: calls::read(table),
         filter: table.texts("filter", units::member),
         refresh_on: table.texts("refresh_on", refresh_on::read),
+        wrap: wrap::read(table),
         upstream: upstream
             .clone()
             .unwrap_or_else(|| upstream::stand_in(table)),

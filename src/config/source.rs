@@ -91,7 +91,7 @@ pub enum Emit {
     MergePatch,
 }
 
-/// `events` of a polled source: the names of the three kinds of change.
+/// `events` of a polled source: the names of the three kinds of change, and of a whole document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeNames {
     /// An item that was not there before.
@@ -100,6 +100,8 @@ pub struct ChangeNames {
     pub updated: Arc<str>,
     /// An item that is gone.
     pub deleted: Arc<str>,
+    /// A whole document, for clients of Socket.IO.
+    pub snapshot: Arc<str>,
 }
 
 impl ChangeNames {
@@ -323,5 +325,6 @@ fn change_names(table: &Table<'_>) -> ChangeNames {
         created: name("created", "created"),
         updated: name("updated", "updated"),
         deleted: name("deleted", "deleted"),
+        snapshot: name("snapshot", "snapshot"),
     }
 }

@@ -153,6 +153,10 @@ pub(super) fn generic(key: &str) -> String {
     {
         *name = if *table == "route" { "N" } else { "NAME" };
     }
+    if let ["socketio", rest @ ..] = &mut parts[..] {
+        let numbered = rest.iter_mut().filter(|part| part.parse::<usize>().is_ok());
+        numbered.for_each(|part| *part = "N");
+    }
     parts.join(".")
 }
 

@@ -28,8 +28,19 @@ pub(super) fn judge(root: &Table<'_>, websocket: &WebSocket, names: &Names<'_>) 
             fix,
         );
     }
-    let websocket = root.peek("websocket").map(|entry| &entry.node);
-    let namers: Vec<_> = routes.iter().map(Some).chain([websocket]).collect();
+    let own = |key| root.peek(key).map(|entry| &entry.node);
+    let (websocket, socketio) = (own("websocket"), own("socketio"));
+    let namespaces = match socketio.map(|node| &node.form) {
+        Some(NodeForm::Table(entries)) => entries.get("namespace").map(|entry| &entry.node.form),
+        _ => None,
+    };
+    let namespaces = match namespaces {
+        Some(NodeForm::List(namespaces)) => namespaces.as_slice(),
+        _ => &[],
+    };
+    let own = [websocket, socketio];
+    let named = routes.iter().chain(namespaces).map(Some);
+    let namers: Vec<_> = named.chain(own).collect();
     let warn = |kind, what, all: Vec<&String>| warn(root, kind, what, &all, &namers);
     warn(
         "rollout",

@@ -15,7 +15,7 @@ pub(crate) use check::{
 
 use std::sync::Arc;
 
-use crate::config::{Auth, Config, Cors, RateLimit, Require, Route};
+use crate::config::{Auth, Config, Cors, Namespace, RateLimit, Require, Route, SocketIo};
 use crate::router::Match;
 
 /// The policies of a place.
@@ -53,6 +53,25 @@ impl<'a> Policies<'a> {
         Policies {
             others: &found.others,
             ..Policies::of_route(&found.route)
+        }
+    }
+
+    /// Those of the path of Socket.IO: its users are known when they join a namespace.
+    pub(crate) fn of_socketio(socketio: &'a SocketIo) -> Self {
+        Policies {
+            cors: socketio.cors.as_deref(),
+            rate_limit: socketio.rate_limit.as_deref(),
+            ..Policies::default()
+        }
+    }
+
+    /// Those of a namespace of Socket.IO.
+    pub(crate) fn of_namespace(namespace: &'a Namespace) -> Self {
+        Policies {
+            auth: &namespace.auth,
+            require: namespace.require.as_ref(),
+            rate_limit: namespace.rate_limit.as_deref(),
+            ..Policies::default()
         }
     }
 

@@ -50,6 +50,7 @@ fn route(path: &str) -> Route {
         calls: None,
         filter: Vec::new(),
         refresh_on: Vec::new(),
+        wrap: None,
         read: Default::default(),
         fields: Default::default(),
     }

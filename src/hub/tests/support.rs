@@ -152,6 +152,7 @@ pub(crate) fn poll() -> Source {
             created: name("created"),
             updated: name("updated"),
             deleted: name("deleted"),
+            snapshot: "snapshot".into(),
         },
         mass_delete_guard: 50.0,
         max_body: 8 << 20,
@@ -205,6 +206,7 @@ pub(crate) fn route(
         calls: None,
         filter: Vec::new(),
         refresh_on: Vec::new(),
+        wrap: None,
         read: Default::default(),
         fields: Default::default(),
     })

@@ -127,13 +127,18 @@ pub(super) fn head(namespace: &str) -> PacketHead<'_> {
 }
 
 /// The member that a route wraps an event's data in, by the name that clients see.
-fn wrap_of<'r, 'e>(_route: &'r Route, _name: impl FnOnce() -> Cow<'e, str>) -> Option<&'r str> {
-    None
+fn wrap_of<'r, 'e>(route: &'r Route, name: impl FnOnce() -> Cow<'e, str>) -> Option<&'r str> {
+    route.wrap.as_ref()?.member(&name())
 }
 
 /// The name that a route gives whole documents, where it is not the usual one.
-fn snapshot_name(_route: &Route) -> Option<&str> {
-    None
+fn snapshot_name(route: &Route) -> Option<&str> {
+    match &route.source {
+        Some(Source::Poll(poll)) if *poll.events.snapshot != *SNAPSHOT => {
+            Some(&poll.events.snapshot)
+        }
+        _ => None,
+    }
 }
 
 /// Whether a route's events are items of a list.

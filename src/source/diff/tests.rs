@@ -24,6 +24,7 @@ pub(crate) fn poll(emit: Emit) -> Poll {
             created: "created".into(),
             updated: "updated".into(),
             deleted: "deleted".into(),
+            snapshot: "snapshot".into(),
         },
         mass_delete_guard: 50.0,
         max_body: 8 << 20,

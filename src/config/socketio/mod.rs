@@ -1,0 +1,195 @@
+mod namespace;
+mod rule;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use namespace::Namespace;
+pub(crate) use rule::{Rule, RuleAction};
+
+use super::auth::Auth;
+use super::cors::{self, Cors};
+use super::names::Names;
+use super::parser::problem::Wrong;
+use super::parser::table::Table;
+use super::parser::{path_template, units};
+use super::rate_limit::{self, RateLimit};
+use super::rollout::Rollout;
+use super::route::Route;
+
+/// `[socketio]`: the path at which clients of Socket.IO connect, and what its namespaces have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SocketIo {
+    /// Where clients connect.
+    pub(crate) path: String,
+    /// Between two pings of the sidecar.
+    pub(crate) ping_interval: Duration,
+    /// From a ping to the end of a connection from which nothing comes back.
+    pub(crate) ping_timeout: Duration,
+    /// Largest message, and largest body of a POST, from a client.
+    pub(crate) max_payload: usize,
+    /// `transports`: `["polling", "websocket"]`, or one of them. Clients that begin with polling go on over a WebSocket where both are there.
+    pub(crate) polling: bool,
+    /// No key of its own: WebSocket is among the transports.
+    pub(crate) websocket: bool,
+    /// The `[cors.NAME]` of the path. Default: `[cors.default]` where it exists.
+    pub(crate) cors: Option<Arc<Cors>>,
+    /// The `[auth.NAME]` of its namespaces, or a list of them. Default: none.
+    pub(crate) auth: Vec<Arc<Auth>>,
+    /// The `[rollout.NAME]` of its namespaces. Default: on for every client.
+    pub(crate) rollout: Option<Arc<Rollout>>,
+    /// The `[rate_limit.NAME]` of its connections and namespaces. Default: `[rate_limit.default]` where it exists.
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    /// What a client gets whose rollout says legacy: `"native"`, an error that tells it to use the backend's own URLs, or `"polling"`, Socket.IO over long-polling.
+    pub(crate) legacy: Legacy,
+    /// No key: `[[socketio.namespace]]`; the namespace `/` without rules where there is none.
+    pub(crate) namespaces: Vec<Arc<Namespace>>,
+}
+
+/// What a client gets whose rollout says legacy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Legacy {
+    /// Socket.IO over long-polling.
+    Polling,
+    /// The backend's own URLs.
+    Native,
+}
+
+pub(super) fn read(
+    table: &Table<'_>,
+    names: &Names<'_>,
+    prefix: &str,
+    routes: &[Arc<Route>],
+) -> Arc<SocketIo> {
+    table.refuse_later(["recovery", "legacy_upstream"], "clients that come back");
+    let transports = table.texts_or("transports", &["polling", "websocket"], transport);
+    if transports.is_empty() {
+        table.error(
+            "transports",
+            "lets no client in",
+            "write \"websocket\" or \"polling\"",
+        );
+    }
+    let path = table.text_or("path", "/socket.io/", path);
+    refuse_taken(table, &path, prefix, routes);
+    let mut socketio = SocketIo {
+        path,
+        ping_interval: table.duration("ping_interval", "25s"),
+        ping_timeout: table.duration("ping_timeout", "20s"),
+        max_payload: table.size("max_payload", "1MB"),
+        polling: transports.contains(&Carrier::Polling),
+        websocket: transports.contains(&Carrier::WebSocket),
+        cors: cors::of(table, names.cors),
+        auth: table.references("auth", "auth", names.auths),
+        rollout: table.reference("rollout", "rollout", names.rollouts),
+        rate_limit: rate_limit::of(table, names.rate_limits, true),
+        legacy: table.word(
+            "legacy",
+            [("polling", Legacy::Polling), ("native", Legacy::Native)],
+        ),
+        namespaces: Vec::new(),
+    };
+    let namespaces = table.tables("namespace", |namespace, _| {
+        namespace::read(namespace, names, &socketio, routes)
+    });
+    let mut known = Vec::new();
+    for namespace in &namespaces {
+        let name = namespace.name.as_str();
+        match known.contains(&name) {
+            true => table.error(
+                "namespace",
+                format!("names \"{name}\" twice"),
+                "write its rules below one of them",
+            ),
+            false => known.push(name),
+        }
+    }
+    socketio.namespaces = match namespaces.is_empty() {
+        true => vec![Arc::new(Namespace::without_rules(&socketio))],
+        false => namespaces.into_iter().map(Arc::new).collect(),
+    };
+    Arc::new(socketio)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Polling,
+    WebSocket,
+}
+
+fn transport(text: &str) -> Result<Carrier, Wrong> {
+    match text {
+        "polling" => Ok(Carrier::Polling),
+        "websocket" => Ok(Carrier::WebSocket),
+        _ => Err(Wrong::new(
+            "is no transport",
+            "write \"polling\" or \"websocket\"",
+        )),
+    }
+}
+
+/// Clients end it with a slash.
+fn path(text: &str) -> Result<String, Wrong> {
+    let path = path_template::path(text)?;
+    if path.contains(['{', '}']) || path == "/" {
+        return Err(Wrong::new(
+            "is no path of its own",
+            "write one such as \"/socket.io/\"",
+        ));
+    }
+    Ok(format!("{}/", path.trim_end_matches('/')))
+}
+
+fn refuse_taken(table: &Table<'_>, path: &str, prefix: &str, routes: &[Arc<Route>]) {
+    if path
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.starts_with('/'))
+    {
+        let what = format!("lies below `{prefix}`, where crossfade answers itself");
+        table.error("path", what, "choose another path");
+    }
+    let bare = path.trim_end_matches('/');
+    if let Some(route) = routes
+        .iter()
+        .find(|route| route.path.trim_end_matches('/') == bare)
+    {
+        let what = format!("is the path of the route \"{}\" too", route.name);
+        table.error("path", what, "choose another path for one of them");
+    }
+}
+
+/// A template, or what is wrong with it.
+fn template(text: &str) -> Result<crate::bindings::Template, Wrong> {
+    units::something(text)?;
+    crate::bindings::Template::parse(text).map_err(|what| {
+        Wrong::new(
+            what,
+            "write placeholders as `{name}`, `{0}` or `{claims.name}`",
+        )
+    })
+}
+
+/// A route of this kind that paths of a template may reach.
+fn reached<'r>(
+    routes: &'r [Arc<Route>],
+    template: &crate::bindings::Template,
+    is_meant: impl Fn(&Route) -> bool,
+) -> Option<&'r Arc<Route>> {
+    let path = template.as_str().split('?').next().unwrap_or_default();
+    routes
+        .iter()
+        .find(|route| is_meant(route) && fits(&route.path, path))
+}
+
+fn fits(template: &str, path: &str) -> bool {
+    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), _) if wanted.starts_with("{*") => return true,
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
+            (Some(wanted), Some(given)) if wanted == given || given.contains('{') => {}
+            _ => return false,
+        }
+    }
+}

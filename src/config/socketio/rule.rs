@@ -1,0 +1,200 @@
+use std::sync::Arc;
+
+use hyper::Method;
+
+use super::namespace::{body, event};
+use super::{reached, template};
+use crate::bindings::{BindingScope, BodyTemplate, Template};
+use crate::config::parser::problem::Wrong;
+use crate::config::parser::table::Table;
+use crate::config::parser::units;
+use crate::config::require::Require;
+use crate::config::route::Route;
+use crate::json::Scalar;
+
+/// Events that clients of Socket.IO keep for themselves.
+const RESERVED: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+/// `[[socketio.namespace.on]]`: what an event of the client does; one of `subscribe`, `unsubscribe` and `call`. Templates know `{field}` and `{0}` of its arguments, `{claims.NAME}`, `{user}`, `{tenant}` and the namespace's parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// The event's name. Required.
+    pub(crate) event: Arc<str>,
+    /// `subscribe`, `unsubscribe`, `call`: what it does. The path of a bridged route to subscribe to, or not any more; or a request, such as `"POST /api/tasks/{task_id}/cancel"`, to a route that lists the method in `calls`.
+    pub(crate) action: RuleAction,
+    /// The body of a call. Default: POST, PUT and PATCH send the first argument.
+    pub(crate) body: Option<BodyTemplate>,
+    /// What the user needs for it; its claims may be templates. Default: nothing.
+    pub(crate) require: Option<RequireTemplate>,
+    /// What a subscription is filtered by: fields that the route's `filter` allows.
+    pub(crate) filter: Vec<(String, BodyTemplate)>,
+    /// The event that tells a refusal where no acknowledgement was asked for. Default: none.
+    pub(crate) error: Option<Arc<str>>,
+}
+
+/// What an event does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RuleAction {
+    /// Subscribes to this path.
+    Subscribe(Template),
+    /// Ends the subscription to this path.
+    Unsubscribe(Template),
+    /// Sends a request.
+    Call {
+        /// Its method.
+        method: Method,
+        /// Its path and query.
+        path: Template,
+    },
+}
+
+/// What a rule requires of the user.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RequireTemplate {
+    roles: Vec<String>,
+    claims: Vec<(String, BodyTemplate)>,
+}
+
+impl RequireTemplate {
+    /// What it requires here.
+    pub(crate) fn resolve(&self, scope: &BindingScope<'_>) -> Require {
+        let claims = self.claims.iter().map(|(name, wanted)| {
+            let wanted = match wanted.value(scope) {
+                serde_json::Value::Array(any) => any,
+                serde_json::Value::Null => Vec::new(),
+                one => vec![one],
+            };
+            (name.clone(), wanted)
+        });
+        Require {
+            roles: self.roles.clone(),
+            claims: claims.collect(),
+        }
+    }
+}
+
+impl Rule {
+    /// Field → accepted values; a field without a value is left out.
+    pub(crate) fn filters(&self, scope: &BindingScope<'_>) -> Vec<(String, Vec<Scalar>)> {
+        let fields = self.filter.iter();
+        let fields = fields.map(|(field, wanted)| (field.clone(), wanted.scalars(scope)));
+        fields.filter(|(_, wanted)| !wanted.is_empty()).collect()
+    }
+}
+
+pub(super) fn read(table: &Table<'_>, routes: &[Arc<Route>]) -> Option<Rule> {
+    table.refuse_later(["reply"], "answers to all sockets of a user");
+    let event = event(table, "event", "\"join_task\"")?;
+    if RESERVED.contains(&&*event) {
+        let what = format!("names `{event}`, which clients keep for themselves");
+        table.error("event", what, "choose another name in the frontend");
+    }
+    let subscribe = table.text("subscribe", template);
+    let unsubscribe = table.text("unsubscribe", template);
+    let call = table.text("call", call);
+    let said = ["subscribe", "unsubscribe", "call"];
+    let count = said.iter().filter(|key| table.says(key)).count();
+    if count != 1 {
+        let what = match count {
+            0 => format!("says nothing of what the event `{event}` does"),
+            _ => format!("says several things of what the event `{event}` does"),
+        };
+        table.error(
+            "event",
+            what,
+            "write one of `subscribe`, `unsubscribe` and `call`",
+        );
+    }
+    let filter = pairs(table, "filter");
+    let is_bridged = |route: &Route| route.source.is_some();
+    for template in subscribe.iter().chain(&unsubscribe) {
+        match reached(routes, template, is_bridged) {
+            None => {
+                let what = format!(
+                    "is for the event `{event}`, and no bridged route is at `{}`",
+                    template.as_str()
+                );
+                let key = if subscribe.is_some() {
+                    "subscribe"
+                } else {
+                    "unsubscribe"
+                };
+                let fix = "write a `[[route]]` with a `source` for that path, or name another";
+                table.error(key, what, fix);
+            }
+            Some(route) => {
+                let strange = filter
+                    .iter()
+                    .find(|(field, _)| !route.filter.iter().any(|known| known == field));
+                if let Some((field, _)) = strange {
+                    let what = format!(
+                        "of the event `{event}` names `{field}`, which the route \"{}\" does not allow",
+                        route.name
+                    );
+                    table.error("filter", what, "add the field to that route's `filter`");
+                }
+            }
+        }
+    }
+    if let Some((method, path)) = &call {
+        let takes = |route: &Route| {
+            (route.calls.as_ref()).is_some_and(|calls| calls.methods.contains(method))
+        };
+        if reached(routes, path, takes).is_none() {
+            let what = format!(
+                "is for the event `{event}`, and no route at `{}` lists {method} in its `calls`",
+                path.as_str()
+            );
+            let fix = format!("write `calls = [\"{method}\"]` in that `[[route]]`");
+            table.error("call", what, fix);
+        }
+    }
+    let action = match (subscribe, unsubscribe, call) {
+        (Some(path), _, _) => RuleAction::Subscribe(path),
+        (None, Some(path), _) => RuleAction::Unsubscribe(path),
+        (None, None, Some((method, path))) => RuleAction::Call { method, path },
+        (None, None, None) => {
+            table.leave_unread();
+            return None;
+        }
+    };
+    Some(Rule {
+        event,
+        action,
+        body: body(table, "body"),
+        require: table.optional_table("require", |require| RequireTemplate {
+            roles: require.texts("roles", units::something),
+            claims: pairs(require, "claims"),
+        }),
+        filter,
+        error: table.text("error", units::something).map(Arc::from),
+    })
+}
+
+/// `"POST /api/tasks/{task_id}/cancel"`.
+fn call(text: &str) -> Result<(Method, Template), Wrong> {
+    let Some((method, path)) = text.split_once(' ') else {
+        let fix = "write method and path, such as \"POST /api/tasks/{task_id}/cancel\"";
+        return Err(Wrong::new("is no request", fix));
+    };
+    Ok((units::method(method)?, template(path.trim_start())?))
+}
+
+/// Templates by name.
+fn pairs(table: &Table<'_>, key: &'static str) -> Vec<(String, BodyTemplate)> {
+    match body(table, key) {
+        None => Vec::new(),
+        Some(BodyTemplate::Table(members)) => members,
+        Some(_) => {
+            table.error(key, "is no table", "write `{name = \"{field}\"}`");
+            Vec::new()
+        }
+    }
+}
