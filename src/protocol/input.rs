@@ -140,6 +140,8 @@ pub struct Req {
     pub(crate) headers: Vec<(String, String)>,
     /// JSON body.
     pub(crate) body: Option<Bytes>,
+    /// The body is bytes, and no JSON.
+    pub(crate) is_binary: bool,
     /// Idempotency key.
     pub(crate) key: Option<String>,
 }

@@ -136,6 +136,7 @@ impl<'a> Members<'a> {
                     .0
                     .get("d")
                     .map(|body| Bytes::copy_from_slice(body.get().as_bytes())),
+                is_binary: false,
                 key: self.optional("key")?,
             })),
             "auth" => Ok(Input::Auth {

@@ -1,6 +1,6 @@
 //! One request on its way through the process, and the client that was let in with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::Method;
 use hyper::http::request::Parts;
@@ -20,7 +20,7 @@ use crate::policy::auth::{Authenticated, Identity};
 use crate::policy::rate_limit::ConnectionPermit;
 use crate::router::{InForce, Match};
 use crate::server::client_connection::Connection;
-use crate::session::Services;
+use crate::session::{Seat, Services};
 
 /// A request whose form is valid.
 pub(crate) struct RequestContext {
@@ -167,6 +167,11 @@ pub(super) enum AuthOutcome {
     Awaited,
     /// Accept, and close with this code: only a socket of our own can, and its client knows how to read it.
     TurnedAway(u16),
+}
+
+/// A seat that the sessions of a connection share.
+pub(super) fn shared_seat(seat: ConnectionPermit) -> Seat {
+    Arc::new(Mutex::new(seat))
 }
 
 impl AuthContext {

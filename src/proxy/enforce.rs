@@ -9,6 +9,7 @@ use hyper::{HeaderMap, Response};
 use super::context::RequestContext;
 use super::context::{AuthContext, AuthOutcome, Came};
 use super::limits;
+use super::socketio;
 use super::subprotocol::Subprotocols;
 use super::target::Destination;
 use crate::config::{Auth, Cors, Route};
@@ -66,6 +67,12 @@ pub(crate) async fn enforce(
                 let answer = judge_origin(in_force, host, is_handshake, head, place.cors, marks);
                 if let Some(answer) = answer? {
                     return Ok(Checked::Answered(answer));
+                }
+                if let Destination::SocketIo(_) = destination
+                    && !socketio::may_come_without_origin(head)
+                {
+                    let public_url = in_force.config.server.public_url.as_deref();
+                    cors::judge(&head.headers, host, public_url, place.cors)?;
                 }
             }
             Step::Form => {

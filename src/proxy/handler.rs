@@ -12,7 +12,7 @@ use super::context::RequestContext;
 use super::enforce::{self, Checked};
 use super::request_record::RequestRecord;
 use super::target::Destination;
-use super::{endpoints, forward, tunnel, websocket};
+use super::{endpoints, forward, socketio, tunnel, websocket};
 use crate::error::Side;
 use crate::http::body::Body;
 use crate::http::forwarded::{self, Peer};
@@ -230,6 +230,10 @@ async fn walk(
         Destination::Ticket(_) => {
             account.action = "own";
             endpoints::ticket(&exchange, &head, &came.entrant)
+        }
+        Destination::SocketIo(socketio) => {
+            account.action = "socketio";
+            socketio::answer(connection, &exchange, &socketio, head, body, came).await
         }
         Destination::Multiplex => {
             account.action = "websocket";

@@ -15,6 +15,7 @@ mod handshake;
 mod limits;
 mod redirect;
 mod request_record;
+mod socketio;
 mod subprotocol;
 mod target;
 mod transport_choice;

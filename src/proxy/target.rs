@@ -10,8 +10,9 @@ use hyper::http::request::Parts;
 use super::context::Address;
 use super::endpoints::{self, About, OwnEndpoint};
 use super::handshake;
+use super::socketio;
 use super::subprotocol::Subprotocols;
-use crate::config::{CorsMode, Route};
+use crate::config::{CorsMode, Route, SocketIo};
 use crate::http::problem::Problem;
 use crate::policy::{Policies, cors};
 use crate::router::{InForce, Match};
@@ -23,6 +24,8 @@ const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 pub(crate) enum Destination {
     /// `PREFIX/ws`.
     Multiplex,
+    /// The path of Socket.IO.
+    SocketIo(Arc<SocketIo>),
     /// `PREFIX/transport`, and what it is asked about.
     Transport(Option<About>),
     /// `PREFIX/ticket`, likewise.
@@ -50,6 +53,9 @@ impl Destination {
         head: &Parts,
         has_no_body: bool,
     ) -> Result<Destination, Problem> {
+        if let Some(socketio) = socketio::find(address) {
+            return Ok(Destination::SocketIo(socketio.clone()));
+        }
         let prefix = &address.in_force.config.server.prefix;
         Ok(match endpoints::find(prefix, address.path)? {
             Some(OwnEndpoint::WebSocket) => Destination::Multiplex,
@@ -66,14 +72,17 @@ impl Destination {
     pub(crate) fn route(&self) -> Option<&Arc<Route>> {
         match self {
             Destination::Route(found, _) => Some(&found.route),
-            Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => None,
+            Destination::Multiplex
+            | Destination::SocketIo(_)
+            | Destination::Transport(_)
+            | Destination::Ticket(_) => None,
         }
     }
 
     /// The route that it is for, or that it asks about, and what the path says there.
     pub(crate) fn found(&self) -> Option<&Match> {
         match self {
-            Destination::Multiplex => None,
+            Destination::Multiplex | Destination::SocketIo(_) => None,
             Destination::Transport(about) | Destination::Ticket(about) => {
                 about.as_ref().map(|about| &about.found)
             }
@@ -87,6 +96,7 @@ impl Destination {
             Destination::Multiplex | Destination::Transport(None) | Destination::Ticket(None) => {
                 Policies::of_websocket(&in_force.config)
             }
+            Destination::SocketIo(socketio) => Policies::of_socketio(socketio),
             Destination::Transport(Some(about)) | Destination::Ticket(Some(about)) => {
                 Policies::of_match(&about.found)
             }
@@ -102,13 +112,16 @@ impl Destination {
 
     /// Whether a socket may be behind it at all.
     pub(crate) fn takes_handshakes(&self) -> bool {
-        matches!(self, Destination::Multiplex | Destination::Route(..))
+        matches!(
+            self,
+            Destination::Multiplex | Destination::SocketIo(_) | Destination::Route(..)
+        )
     }
 
     /// Whether a handshake gets a socket of ours; any other is the backend's, and so is what it says there.
     pub(crate) fn is_bridged(&self) -> bool {
         match self {
-            Destination::Multiplex => true,
+            Destination::Multiplex | Destination::SocketIo(_) => true,
             Destination::Route(found, _) => found.bridged,
             Destination::Transport(_) | Destination::Ticket(_) => false,
         }
@@ -119,6 +132,7 @@ impl Destination {
         match self {
             Destination::Route(found, _) if !found.bridged => None,
             Destination::Route(..) => Some(handshake::protocol(&head.headers)),
+            Destination::SocketIo(_) => Some("socketio"),
             Destination::Multiplex | Destination::Transport(_) | Destination::Ticket(_) => {
                 Some("json")
             }

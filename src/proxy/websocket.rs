@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::context::RequestContext;
-use super::context::{AuthContext, AuthOutcome, Came};
+use super::context::{AuthContext, AuthOutcome, Came, shared_seat};
 use super::subprotocol::{JSON, RAW, Subprotocols};
 use super::transport_choice::{Cohort, decide_for_all};
 use super::{error_response, handshake};
@@ -19,7 +19,7 @@ use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
 use crate::http::{hop_by_hop, reserved_params};
 use crate::policy::cors;
-use crate::rollout::{Decision, Reason, TransportKind};
+use crate::rollout::{Candidate, Decision, Reason, TransportKind};
 use crate::router::{Match, RouteTable};
 use crate::server::client_connection::Connection;
 use crate::server::upgrade::{Granted, Upgrade};
@@ -130,6 +130,7 @@ impl Asked<'_> {
                 ..
             } => "json",
             Mode::Single { .. } => "raw",
+            Mode::Namespace(_) => "socketio",
         }
     }
 }
@@ -196,26 +197,14 @@ fn answer(
         extras,
         exchange.in_force.config.auths.values(),
     );
-    let handshake = Handshake {
-        remote: exchange.client.ip.to_string(),
-        address: exchange.client.address,
-        host: exchange.host.value.clone(),
-        proto: exchange.client.proto,
-        origin: head.headers.get(ORIGIN).cloned(),
-        is_foreign: {
-            let public_url = exchange.in_force.config.server.public_url.as_deref();
-            cors::is_foreign(&head.headers, &exchange.client.host, public_url)
-        },
-        candidate: asked.cohort.candidate,
-        headers: kept(head.headers, &exchange.in_force.routes),
-    };
+    let handshake = handshake_of(exchange, head.headers, asked.cohort.candidate);
     let opening = Accepted {
         request_id: exchange.id.to_string(),
         handshake,
         presented,
         admission,
         awaits_hello,
-        seat,
+        seat: seat.map(shared_seat),
         mode: asked.mode,
         refuse_with,
         keep: None,
@@ -232,6 +221,25 @@ fn answer(
     Ok(response)
 }
 
+/// What a handshake says of its client.
+pub(super) fn handshake_of(
+    exchange: &RequestContext,
+    headers: HeaderMap,
+    candidate: Candidate,
+) -> Handshake {
+    let public_url = exchange.in_force.config.server.public_url.as_deref();
+    Handshake {
+        remote: exchange.client.ip.to_string(),
+        address: exchange.client.address,
+        host: exchange.host.value.clone(),
+        proto: exchange.client.proto,
+        origin: headers.get(ORIGIN).cloned(),
+        is_foreign: cors::is_foreign(&headers, &exchange.client.host, public_url),
+        candidate,
+        headers: kept(headers, &exchange.in_force.routes),
+    }
+}
+
 /// The code to close with for a client on the legacy side.
 pub(super) fn close_code(decision: &Decision) -> Option<u16> {
     match (decision.transport, decision.reason) {
@@ -245,7 +253,7 @@ pub(super) fn close_code(decision: &Decision) -> Option<u16> {
 /// Fields of a `101`, with the request id that is added to it: memory for them is reserved at once.
 const SWITCH_FIELDS: usize = 6;
 
-fn switch(
+pub(super) fn switch(
     accept: &str,
     protocol: Option<&'static str>,
     cookie: Option<&HeaderValue>,

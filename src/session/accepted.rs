@@ -1,12 +1,13 @@
 //! What is handed over with an accepted WebSocket: which client it is, and what it asked for.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use super::credentials::Presented;
+use super::joined_namespace::JoinedNamespace;
 use super::resume_secret::Keep;
 use crate::config::{Emit, Route, Source};
 use crate::policy::auth::Authenticated;
@@ -30,8 +31,8 @@ pub(crate) struct Accepted {
     pub(crate) admission: Option<Arc<Authenticated>>,
     /// A `hello` has to say which user it is, before anything else.
     pub(crate) awaits_hello: bool,
-    /// A seat under the caps of a policy.
-    pub(crate) seat: Option<ConnectionPermit>,
+    /// A seat under the caps of a policy; sessions of one connection share it.
+    pub(crate) seat: Option<Seat>,
     /// What the connection carries.
     pub(crate) mode: Mode,
     /// Accept, then close at once with this code (4300 and its like).
@@ -42,8 +43,11 @@ pub(crate) struct Accepted {
     pub(crate) permit: Option<Arc<Permit>>,
 }
 
+/// A connection's seat under the caps of a policy.
+pub(crate) type Seat = Arc<Mutex<ConnectionPermit>>;
+
 /// What a handshake says of its client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Handshake {
     /// The client's address in plain text form, without a port.
     pub(crate) remote: String,
@@ -81,6 +85,8 @@ pub(crate) enum Mode {
         /// The subprotocol.
         form: SingleForm,
     },
+    /// One namespace of a Socket.IO client. Its CONNECT is the first message.
+    Namespace(Arc<JoinedNamespace>),
 }
 
 /// The subprotocol of a single stream.
@@ -99,15 +105,17 @@ impl Mode {
     /// The route of the one stream.
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         match self {
-            Mode::Multiplex => None,
+            Mode::Multiplex | Mode::Namespace(_) => None,
             Mode::Single { found, .. } => Some(&found.route),
         }
     }
 
     /// How the client speaks.
     pub(super) fn codec(&self) -> Box<dyn Codec> {
-        let Mode::Single { form, found, .. } = self else {
-            return Box::new(JsonCodec);
+        let (form, found) = match self {
+            Mode::Multiplex => return Box::new(JsonCodec),
+            Mode::Namespace(joined) => return Box::new(joined.codec()),
+            Mode::Single { form, found, .. } => (form, found),
         };
         let source = found.route.source.as_ref();
         let has_names = matches!(source, Some(Source::Poll(poll)) if poll.emit == Emit::Changes);

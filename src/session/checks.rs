@@ -21,7 +21,7 @@ use crate::policy::{
 use crate::rollout::TransportKind;
 
 /// Requests of one connection that may be under way.
-const CALLS: usize = 16;
+pub(super) const CALLS: usize = 16;
 
 /// What the checks of a frame have come to.
 pub(super) enum Checked {
@@ -245,6 +245,11 @@ impl Checks<'_> {
             return Ok(());
         };
         let (cx, is_sub) = (self.cx, frame.is_sub());
+        let namespace = cx.realm.namespace(&cx.in_force);
+        if namespace.is_some_and(|namespace| namespace.rollout.is_some()) {
+            // It has decided for all that is reached through it.
+            return Ok(());
+        }
         if is_sub && !found.bridged {
             // Nothing can be subscribed to there, and that is its error.
             return Ok(());

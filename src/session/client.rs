@@ -8,7 +8,7 @@ use hyper::{HeaderMap, Method};
 
 use super::accepted::Handshake;
 use super::credentials::own;
-use crate::config::{Route, Share};
+use crate::config::{Rollout, Route, Share};
 use crate::error::{Code, Refusal};
 use crate::http::host;
 use crate::http::path::canonical;
@@ -171,7 +171,16 @@ impl Client {
         stages: &Stages,
         identity: Option<&Identity>,
     ) -> Decision {
-        let rollout = route.rollout.as_deref();
+        self.decide_by(route.rollout.as_deref(), stages, identity)
+    }
+
+    /// As [`Client::decide`], by a rollout.
+    pub(crate) fn decide_by(
+        &self,
+        rollout: Option<&Rollout>,
+        stages: &Stages,
+        identity: Option<&Identity>,
+    ) -> Decision {
         rollout::decide(rollout, stages, &self.candidate(identity))
     }
 

@@ -13,8 +13,9 @@ use super::context::Effects;
 use super::drain::{Drain, exit, is_exit, spread, window};
 use super::handle::Directive;
 use super::listing::Shown;
+use super::namespace;
 use super::reconcile::{self, Wanted};
-use super::slow::Slowness;
+use super::slow::{self, Slowness};
 use super::subscription::{Subscription, SubscriptionVerdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
@@ -111,24 +112,26 @@ impl Session {
     fn obey_rollouts(&mut self, now: Instant) {
         let stages = self.cx.shared.stages.load_full();
         match reconcile::judge_rollouts(&self.cx, &self.subscriptions, &stages) {
-            Wanted::Leave(route, decision) => {
+            Wanted::Leave(rollout, route, decision) => {
                 self.count_as(TransportKind::Legacy);
                 let (code, why) = exit(decision.reason);
-                let window = window(route.rollout.as_deref(), decision.reason);
+                let window = window(rollout.as_deref(), decision.reason);
                 if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
-                    self.cx
-                        .shared
-                        .telemetry
-                        .sessions
-                        .sent_to_legacy(&route.name);
-                    self.link.say(&exit.announced("native", why, now));
+                    self.cx.shared.telemetry.sessions.sent_to_legacy(&route);
+                    self.link
+                        .say(&exit.announced(namespace::legacy_side(self), why, now));
                 }
                 // Changes of the stages before this was known of the session did not wake it.
                 if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
                     self.cx.member().direct(Directive::Recheck);
                 }
             }
+            Wanted::Poll => {
+                self.count_as(TransportKind::Legacy);
+                namespace::let_upgrade(self, false);
+            }
             Wanted::Stay(out) => {
+                namespace::let_upgrade(self, true);
                 self.leaving.stay_on_websocket();
                 self.count_as(TransportKind::WebSocket);
                 for (ch, route, decision) in out {
@@ -188,6 +191,7 @@ impl Session {
             queued.bytes += waiting.bytes;
         }
         Shown {
+            transport: Some(self.link.transport()),
             queued,
             subscriptions: self.subscriptions.iter().map(Subscription::info).collect(),
         }
@@ -212,7 +216,8 @@ impl Session {
             (4200..=4299, "") => r#"{"retry_ms":4000}"#,
             _ => reason,
         };
-        self.link.close(code, reason);
+        let last = namespace::leave(self, code);
+        self.link.close(last, reason);
         self.life.ended_by = Some((Side::Edge, code));
         self.cx.shared.telemetry.sessions.session_closing(code);
         self.closed(now);
@@ -296,6 +301,19 @@ impl Session {
         self.link.refuse(&Tag::Number(0), refusal);
         let code = close_code(refusal.code);
         self.close(code, &reason(refusal.code, refusal.retry_ms), now);
+    }
+
+    /// Judges a client that has not taken all. There is more for it in any case.
+    pub(super) fn judge_lag(&mut self, now: Instant) -> bool {
+        if self.parked_until().is_some() {
+            return true;
+        }
+        let allowed = self.cx.rules().queue;
+        let (subs, link) = (&mut self.subscriptions, &mut self.link);
+        if let Some(slow) = slow::judge(subs, link, allowed, now) {
+            self.close_slow(slow, now);
+        }
+        true
     }
 
     /// Ends for a client that is too slow.

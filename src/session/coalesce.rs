@@ -127,6 +127,7 @@ mod tests {
                 created: "created".into(),
                 updated: "updated".into(),
                 deleted: "deleted".into(),
+                snapshot: "snapshot".into(),
             },
             mass_delete_guard: 100.0,
             max_body: 1024,
@@ -211,6 +212,7 @@ mod tests {
                 created,
                 updated,
                 deleted,
+                snapshot: "snapshot".into(),
             };
             let entries = changes.iter().zip(1..).map(|((kind, data), offset)| {
                 let draft = Draft {

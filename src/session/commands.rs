@@ -14,6 +14,7 @@ use super::connection::Session;
 use super::context::{Effect, Effects};
 use super::frame::{Frame, SubWish, Wants};
 use super::joining::Joining;
+use super::namespace;
 use super::reconcile;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
@@ -73,6 +74,9 @@ impl Session {
         // What changed between the handshake and the list of sessions did not wake this one. Only then the stream is asked for: by
         // what is in force now.
         self.recheck(now);
+        if matches!(mode, Mode::Namespace(_)) && self.closing_until.is_none() {
+            namespace::greet(self, now);
+        }
         if let Mode::Single {
             found,
             url,
@@ -104,7 +108,7 @@ impl Session {
         if self.access.hello.is_some() {
             return self.hear_first(input, now);
         }
-        let asks = matches!(input, Input::Sub { .. } | Input::Req(_));
+        let asks = matches!(input, Input::Sub { .. } | Input::Req(_) | Input::Event(_));
         if asks && !self.keeps_up(now) {
             return;
         }
@@ -146,26 +150,28 @@ impl Session {
             }
             Input::Req(request) => self.advance(Frame::new(Wants::Req(request)), None, now),
             Input::Ping => self.link.reply(&Output::Pong),
-            Input::Pong => {}
-            // No codec of today has them.
-            Input::Connect(_) | Input::Event(_) | Input::Leave => {}
+            // A namespace is joined once.
+            Input::Pong | Input::Connect(_) => {}
+            Input::Event(event) => namespace::follow_event(self, &event, now),
+            Input::Leave => self.closed(now),
         }
     }
 
     /// Until the user is known, nothing else is answered.
     fn hear_first(&mut self, input: Input, now: Instant) {
-        match input {
-            Input::Hello { token, .. } => {
-                let mut effects = Effects::default();
-                self.access.hear_hello(&self.cx, token, &mut effects);
-                self.apply(effects, now);
-            }
-            Input::Pong => {}
+        let token = match input {
+            Input::Hello { token, .. } => token,
+            Input::Connect(connect) => namespace::connect(self, connect),
+            Input::Leave => return self.closed(now),
+            Input::Pong => return,
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
-                self.link.refuse(&other.id(), &refusal);
+                return self.link.refuse(&other.id(), &refusal);
             }
-        }
+        };
+        let mut effects = Effects::default();
+        self.access.hear_hello(&self.cx, token, &mut effects);
+        self.apply(effects, now);
     }
 
     fn renew(&mut self, id: Tag, token: Option<String>, now: Instant) {
@@ -265,7 +271,7 @@ impl Session {
     }
 
     /// Takes a frame as far as it gets: it is done, or refused, or waits for an authority. `denied` is what that has said.
-    fn advance(&mut self, mut frame: Frame, denied: Option<AuthError>, now: Instant) {
+    pub(super) fn advance(&mut self, mut frame: Frame, denied: Option<AuthError>, now: Instant) {
         if self.closing_until.is_some() {
             return;
         }
@@ -384,6 +390,7 @@ impl Session {
             };
             let call = self.calls.swap_remove(index);
             self.link.answer(&call.id, &answer);
+            namespace::call_waiting(self, Instant::now());
         }
         if self.calls.is_empty() {
             self.calls = Vec::new();

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::Services;
 use super::accepted::Accepted;
 use super::auth::Access;
 use super::beginning::Beginning;
@@ -21,18 +22,17 @@ use super::context::{Context, Realm};
 use super::delivery::Delivery;
 use super::drain::Drain;
 use super::handle::SessionHandle;
-use super::heartbeat::{Beat, Heartbeat};
 use super::link::{Link, Sent};
 use super::parking::Parking;
 use super::resume_secret::Keep;
 use super::session_record::{AccessRecord, NO_CODE};
 use super::subscription::Subscription;
-use super::timer::Timer;
 use super::upstream_request::Call;
-use super::{Services, slow};
 use crate::error::{Code, Refusal, Side};
 use crate::protocol::{Message, Tag, Violation};
 use crate::router::InForce;
+use crate::transport::heartbeat::{Beat, Heartbeat};
+use crate::transport::timer::Timer;
 use crate::transport::{Incoming, Transport};
 
 /// Messages of the client in one round.
@@ -202,7 +202,10 @@ impl Session {
                     // Notices have waited for this.
                     self.cx.member().signal.ring();
                 }
-                let (protocol, one_way) = (self.link.codec().name(), self.heartbeat.one_way());
+                let (protocol, one_way) = (
+                    self.link.codec().name(),
+                    self.link.one_way_or(&self.heartbeat),
+                );
                 let telemetry = &self.cx.shared.telemetry;
                 self.delivery.sent(telemetry, protocol, one_way);
             }
@@ -302,6 +305,10 @@ impl Session {
     fn keep_time(&mut self, now: Instant) {
         let rules = self.cx.rules();
         let (interval, timeout) = (rules.ping_interval, rules.ping_timeout);
+        if self.link.one_way().is_some() {
+            // The transport watches whether the client is there.
+            self.heartbeat.hear();
+        }
         let beat = match self.parked_until() {
             Some(_) => Beat::No,
             None => self.heartbeat.beat(now, interval, timeout),
@@ -362,19 +369,6 @@ impl Session {
             self.finish(ch, verdict, now);
         }
         filled.has_more
-    }
-
-    /// Judges a client that has not taken all. There is more for it in any case.
-    fn judge_lag(&mut self, now: Instant) -> bool {
-        if self.parked_until().is_some() {
-            return true;
-        }
-        let allowed = self.cx.rules().queue;
-        let (subs, link) = (&mut self.subscriptions, &mut self.link);
-        if let Some(slow) = slow::judge(subs, link, allowed, now) {
-            self.close_slow(slow, now);
-        }
-        true
     }
 }
 

@@ -9,8 +9,9 @@ use super::Services;
 use super::accepted::Mode;
 use super::client::Located;
 use super::handle::SessionHandle;
+use super::joined_namespace::JoinedNamespace;
 use super::registry::Registration;
-use crate::config::{Auth, RateLimit, Route, WebSocket};
+use crate::config::{Auth, Namespace, RateLimit, Route, WebSocket};
 use crate::error::{Code, Refusal};
 use crate::policy::auth::Authenticated;
 use crate::protocol::Tag;
@@ -30,15 +31,20 @@ pub(super) struct Context {
 pub(super) enum Realm {
     /// `PREFIX/ws`: any route.
     Every,
-    /// A bridged route's own path: that one stream, with which the session ends. The route's name.
-    Stream(Arc<str>),
+    /// A bridged route's own path: that one stream, with which the session ends. The route as it was found.
+    Stream(Arc<Route>),
+    /// One namespace of a Socket.IO client: what its rules name.
+    Namespace(Arc<JoinedNamespace>),
 }
 
 impl Realm {
     /// What a handshake asks for.
     pub(crate) fn of(mode: &Mode) -> Self {
-        mode.route()
-            .map_or(Realm::Every, |route| Realm::Stream(route.name.clone()))
+        match mode {
+            Mode::Multiplex => Realm::Every,
+            Mode::Single { found, .. } => Realm::Stream(found.route.clone()),
+            Mode::Namespace(joined) => Realm::Namespace(joined.clone()),
+        }
     }
 
     /// One stream, and nothing else.
@@ -49,30 +55,47 @@ impl Realm {
     /// As logs and metrics say it: `-` is no route's own.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Realm::Every => "-",
-            Realm::Stream(route) => route,
+            Realm::Every | Realm::Namespace(_) => "-",
+            Realm::Stream(route) => &route.name,
+        }
+    }
+
+    /// Whether a client whose rollout says legacy stays here, because it polls.
+    pub(crate) fn keeps_legacy(&self, in_force: &InForce) -> bool {
+        matches!(self, Realm::Namespace(joined) if joined.keeps_legacy(in_force))
+    }
+
+    /// The namespace; `None` where it is none, or a reload has taken it away.
+    pub(crate) fn namespace<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Namespace>> {
+        match self {
+            Realm::Namespace(joined) => joined.of(in_force),
+            Realm::Every | Realm::Stream(_) => None,
         }
     }
 
     /// The route of the one stream; `None` where there are many, or a reload has taken it away.
     pub(crate) fn route<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<Route>> {
-        let Realm::Stream(name) = self else {
+        let Realm::Stream(found) = self else {
             return None;
         };
         let mut routes = in_force.routes.bridged();
-        routes.find(|route| route.name == *name)
+        routes.find(|route| route.name == found.name)
     }
 
     fn rate_limit<'a>(&self, in_force: &'a InForce) -> Option<&'a Arc<RateLimit>> {
         match self {
             Realm::Every => in_force.config.websocket.rate_limit.as_ref(),
             Realm::Stream(_) => self.route(in_force)?.rate_limit.as_ref(),
+            Realm::Namespace(joined) => joined.of(in_force)?.rate_limit.as_ref(),
         }
     }
 
     /// Largest message of the client, bytes.
     pub(crate) fn max_message(&self, in_force: &InForce) -> usize {
-        let most = in_force.config.websocket.max_message;
+        let most = match (self, &in_force.config.socketio) {
+            (Realm::Namespace(_), Some(socketio)) => socketio.max_payload,
+            _ => in_force.config.websocket.max_message,
+        };
         let own = self.rate_limit(in_force).and_then(|own| own.max_message);
         own.map_or(most, |own| own.min(most))
     }
@@ -95,10 +118,14 @@ impl Context {
 
     /// The policies of the connection itself: those of `PREFIX/ws`, or of the one stream's route.
     pub(crate) fn own_auths(&self) -> &[Arc<Auth>] {
-        match (&self.realm, self.own_route()) {
-            (Realm::Every, _) => &self.rules().auth,
-            (Realm::Stream(_), Some(route)) => &route.auth,
-            (Realm::Stream(_), None) => &[],
+        let none: &[Arc<Auth>] = &[];
+        match &self.realm {
+            Realm::Every => &self.rules().auth,
+            Realm::Stream(_) => self.own_route().map_or(none, |route| &route.auth),
+            Realm::Namespace(joined) => {
+                let namespace = joined.of(&self.in_force);
+                namespace.map_or(none, |namespace| &namespace.auth)
+            }
         }
     }
 
@@ -152,7 +179,7 @@ impl Context {
             && let Ok((found, _)) = self.find(&Method::GET, url)
         {
             self.member().cohort.live_by(&found.route);
-            self.realm = Realm::Stream(found.route.name.clone());
+            self.realm = Realm::Stream(found.route);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,7 +10,9 @@ use super::lag::Lag;
 use super::upstream_request::CallAnswer;
 use crate::config::Queue;
 use crate::error::Refusal;
+use crate::packet::Packet;
 use crate::protocol::{Codec, Output, Tag};
+use crate::transport::heartbeat::Heartbeat;
 use crate::transport::outbox::Outbox;
 use crate::transport::{Incoming, Transport};
 
@@ -73,6 +76,27 @@ impl Link {
         self.codec.encode(output, &mut |packet| {
             self.outbox.push(packet);
         });
+    }
+
+    /// Says what no codec has to encode.
+    pub(crate) fn push(&mut self, packet: Packet) {
+        self.outbox.push(packet);
+    }
+
+    /// As [`Transport::one_way`].
+    pub(crate) fn one_way(&self) -> Option<Duration> {
+        self.transport.as_ref()?.one_way()
+    }
+
+    /// Half of the last ping's round trip, by the transport's own heartbeat or by the session's.
+    pub(crate) fn one_way_or(&self, heartbeat: &Heartbeat) -> Duration {
+        self.one_way().unwrap_or_else(|| heartbeat.one_way())
+    }
+
+    /// The word for the transport in the admin API.
+    pub(crate) fn transport(&self) -> &'static str {
+        let transport = self.transport.as_ref();
+        transport.map_or("websocket", |transport| transport.name())
     }
 
     /// Says what answers the client.

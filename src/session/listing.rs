@@ -60,6 +60,8 @@ pub(crate) struct SubscriptionInfo {
 /// What only the session itself knows.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
+    /// The word for what moves its messages.
+    pub(crate) transport: Option<&'static str>,
     /// What waits to be sent, in the outbox and behind the subscriptions.
     pub(crate) queued: Queue,
     /// In the order of subscribing.
@@ -108,6 +110,7 @@ pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
     let mut shown = ask(members).await;
     let info = |member: &Arc<SessionHandle>| {
         let Shown {
+            transport,
             queued,
             subscriptions,
         } = shown.remove(&member.number).unwrap_or_default();
@@ -117,7 +120,7 @@ pub(super) async fn list(members: &[Arc<SessionHandle>]) -> Vec<SessionInfo> {
             user: member.user(),
             remote: member.client.remote.clone(),
             protocol: member.protocol,
-            transport: "websocket",
+            transport: transport.unwrap_or("websocket"),
             cohort: member.cohort.transport(),
             connected_at: member.connected_at,
             queued,

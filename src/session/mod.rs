@@ -17,12 +17,14 @@ mod drain;
 mod filter;
 mod frame;
 mod handle;
-mod heartbeat;
+
+mod joined_namespace;
 mod joining;
 mod lag;
 mod link;
 pub(crate) mod listing;
 mod message_limit;
+mod namespace;
 mod parking;
 mod reconcile;
 pub(crate) mod registry;
@@ -30,16 +32,17 @@ pub(crate) mod resume_secret;
 mod services;
 mod session_record;
 mod slow;
+pub(crate) mod socketio;
 mod subscription;
 #[cfg(test)]
 mod tests;
-mod timer;
+
 mod upstream_request;
 
 use std::sync::Arc;
 
 pub(crate) use crate::session::credentials::Presented;
-pub(crate) use accepted::{Accepted, Handshake, Mode, SingleForm};
+pub(crate) use accepted::{Accepted, Handshake, Mode, Seat, SingleForm};
 pub(crate) use services::Services;
 
 use crate::router::InForce;

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::auth::{Access, AuthState, claims_of, fits, may, still_fits};
 use super::client::Person;
-use super::context::Context;
+use super::context::{Context, Realm};
 use super::credentials::Presented;
 use super::subscription::Subscription;
-use crate::config::Route;
+use crate::config::{Rollout, Route};
 use crate::error::{Code, Refusal};
 use crate::hub::{Scope, Start, TopicKey};
 use crate::policy::auth::{Authenticated, Identity};
@@ -25,6 +25,10 @@ pub(super) fn admits_origin(cx: &Context, presented: &Presented) -> bool {
     };
     let cors = match cx.own_route() {
         Some(route) => route.cors.as_deref(),
+        None if matches!(cx.realm, Realm::Namespace(_)) => {
+            let socketio = cx.in_force.config.socketio.as_ref();
+            socketio.and_then(|socketio| socketio.cors.as_deref())
+        }
         // Its route is gone, and that is its error.
         None if cx.realm.is_stream() => return true,
         None => cx.rules().cors.as_deref(),
@@ -179,8 +183,10 @@ fn still_stands_at(cx: &Context, access: &Access, others: &[Arc<Route>]) -> Resu
 
 /// What rollouts want of a session.
 pub(super) enum Wanted {
-    /// The whole of it leaves, by this route's.
-    Leave(Arc<Route>, Decision),
+    /// The whole of it leaves, by this rollout's decision; the route that it is counted for.
+    Leave(Option<Arc<Rollout>>, Arc<str>, Decision),
+    /// It stays where it is, on the legacy side.
+    Poll,
     /// It stays, and these channels end.
     Stay(Vec<(u32, Arc<Route>, Decision)>),
 }
@@ -206,6 +212,22 @@ pub(super) fn judge_rollouts(
         Some((sub.ch, sub.route().clone(), decision))
     };
     let out: Vec<_> = subs.iter().filter_map(of_sub).collect();
+    if let Realm::Namespace(_) = cx.realm {
+        let rollout = cx.realm.namespace(&cx.in_force);
+        let rollout = rollout.and_then(|namespace| namespace.rollout.clone());
+        if rollout.is_none() {
+            return Wanted::Stay(out);
+        }
+        let known = cx.judged(None);
+        let known = known.as_ref().map(|known| &*known.identity);
+        let client = &cx.member().client;
+        let decision = client.decide_by(rollout.as_deref(), stages, known);
+        return match decision.transport {
+            TransportKind::Legacy if cx.realm.keeps_legacy(&cx.in_force) => Wanted::Poll,
+            TransportKind::Legacy => Wanted::Leave(rollout, cx.realm.name().into(), decision),
+            TransportKind::WebSocket => Wanted::Stay(Vec::new()),
+        };
+    }
     let bridged = || cx.in_force.routes.bridged();
     let is_stream = cx.realm.is_stream();
     let first = match out.first() {
@@ -217,7 +239,7 @@ pub(super) fn judge_rollouts(
     };
     match first {
         Some((route, decision)) if is_stream || bridged().all(|route| refuses(route).is_some()) => {
-            Wanted::Leave(route, decision)
+            Wanted::Leave(route.rollout.clone(), route.name.clone(), decision)
         }
         _ => Wanted::Stay(out),
     }

@@ -15,10 +15,13 @@ use super::resume_secret::{ParkingPlaces, SecretId};
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::Transport;
+use crate::transport::engineio::registry::EngineSessions;
 
 /// All sessions of this node. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Sessions {
+    /// Engine.IO connections that HTTP requests can reach.
+    pub(crate) engine: EngineSessions,
     house: Arc<House>,
 }
 

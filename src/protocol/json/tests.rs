@@ -76,6 +76,7 @@ fn every_frame_of_a_client_is_read() {
             path: "/api/tasks/9/cancel".into(),
             headers: vec![("x-csrftoken".into(), "c".into())],
             body: Some(Bytes::from_static(br#"{ "a" : 1 }"#)),
+            is_binary: false,
             key: Some("k".into()),
         }))
     );

@@ -37,6 +37,10 @@ impl Asked<'_> {
             Destination::Transport(_) => Ok(Verdict::open(
                 "passes: crossfade answers with the discovery document".to_owned(),
             )),
+            Destination::SocketIo(_) => Ok(Verdict::open(
+                "passes: crossfade answers in Engine.IO, and each namespace judges its CONNECT"
+                    .to_owned(),
+            )),
             Destination::Multiplex => self.open(passed, decision, None),
             Destination::Route(found, _) if self.is_handshake && found.bridged => {
                 self.open(passed, decision, Some(&found.route))

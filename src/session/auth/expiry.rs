@@ -241,7 +241,7 @@ pub(crate) fn drop_revoked(cx: &Context, effects: &mut Effects) {
 /// A user is not valid any more: its connection ends, or only what it had subscribed to.
 fn lose(cx: &Context, auth: &Arc<str>, denied: &AuthError, effects: &mut Effects) {
     cx.member().dismiss(auth);
-    let is_own = cx.realm.is_stream() || cx.rules().auth.iter().any(|own| own.name == *auth);
+    let is_own = cx.realm.is_stream() || cx.own_auths().iter().any(|own| own.name == *auth);
     effects.push(match is_own {
         true => Effect::Close(denied.close_code(), ""),
         false => Effect::Lose(auth.clone(), Refusal::from(denied).code),

@@ -10,7 +10,7 @@ use crate::policy::{
     self, Ask, Carrier, CheckProgress, Known, Policies, PolicyDecision, Reason, Step, View,
 };
 use crate::protocol::Tag;
-use crate::rollout::TransportKind;
+use crate::rollout::{Decision, TransportKind};
 use crate::session::context::Context;
 use crate::session::context::{Effect, Effects};
 use crate::session::drain::exit;
@@ -35,8 +35,8 @@ impl Access {
             }
             AuthState::Denied(denied) => self.greet(cx, Err(denied), effects),
             AuthState::Asks(asking) => self.ask(asking, Then::Welcome),
-            // The policy was taken away meanwhile.
-            AuthState::Unasked => effects.push(Effect::Welcome),
+            // There is none, or it was taken away meanwhile.
+            AuthState::Unasked => self.judge_hello(cx, None, effects),
         }
     }
 
@@ -55,21 +55,40 @@ impl Access {
                     // A reload asks by another policy than the one that has answered.
                     return self.hear_hello(cx, None, effects);
                 }
-                effects.push(match self.check_hello(cx, &admission) {
-                    Some(code) => Effect::Close(code, ""),
-                    None => Effect::Welcome,
-                });
+                self.judge_hello(cx, Some(&admission), effects);
             }
             Err(denied) => effects.push(Effect::Close(denied.close_code(), "")),
         }
     }
 
-    /// Why a client is sent away though it is known which user it is; a close code.
-    fn check_hello(&mut self, cx: &Context, admission: &Authenticated) -> Option<u16> {
-        let route = cx.own_route();
-        let place = match route {
-            Some(route) => Policies::of_route(route),
-            None => Policies::of_websocket(&cx.in_force.config),
+    fn judge_hello(
+        &mut self,
+        cx: &Context,
+        admission: Option<&Authenticated>,
+        effects: &mut Effects,
+    ) {
+        effects.push(match self.check_hello(cx, admission) {
+            Some(code) => Effect::Close(code, ""),
+            None => Effect::Welcome,
+        });
+    }
+
+    /// Why a client is sent away though no policy denies it; a close code.
+    fn check_hello(&mut self, cx: &Context, admission: Option<&Authenticated>) -> Option<u16> {
+        let (route, namespace) = (cx.own_route(), cx.realm.namespace(&cx.in_force));
+        let place = match (route, namespace) {
+            (Some(route), _) => Policies::of_route(route),
+            (None, Some(namespace)) => Policies::of_namespace(namespace),
+            (None, None) => Policies::of_websocket(&cx.in_force.config),
+        };
+        let known = admission.map_or(Known::Nothing, |admission| Known::Admitted {
+            identity: &admission.identity,
+            csrf: false,
+        });
+        // Where no policy asks, no user is known.
+        let place = match admission {
+            Some(_) => place,
+            None => Policies { auth: &[], ..place },
         };
         let mut progress = CheckProgress::default();
         loop {
@@ -77,10 +96,7 @@ impl Access {
                 ask: Ask::Hello,
                 place,
                 carrier: Carrier::default(),
-                known: Known::Admitted {
-                    identity: &admission.identity,
-                    csrf: false,
-                },
+                known,
                 progress,
             };
             let step = match policy::check(&view) {
@@ -90,9 +106,14 @@ impl Access {
                 PolicyDecision::Count { step, .. } | PolicyDecision::Run(step) => step,
             };
             match step {
-                Step::UserConnections if !self.take_seat_for(cx, admission) => return Some(4029),
+                Step::UserConnections
+                    if admission.is_some_and(|admission| !self.take_seat_for(cx, admission)) =>
+                {
+                    return Some(4029);
+                }
                 Step::Rollout => {
-                    if let Some(code) = legacy(cx, route, &admission.identity) {
+                    let identity = admission.map(|admission| &*admission.identity);
+                    if let Some(code) = legacy(cx, route, identity) {
                         return Some(code);
                     }
                 }
@@ -200,12 +221,18 @@ impl Access {
 }
 
 /// The close code for a user whose rollout says legacy: of the one stream's route, or of all bridged ones.
-fn legacy(cx: &Context, route: Option<&Arc<Route>>, identity: &Identity) -> Option<u16> {
+fn legacy(cx: &Context, route: Option<&Arc<Route>>, identity: Option<&Identity>) -> Option<u16> {
     let stages = cx.shared.stages.load();
-    let decide = |route: &Arc<Route>| {
-        let decision = cx.member().client.decide(route, &stages, Some(identity));
+    let client = &cx.member().client;
+    let code = |decision: Decision| {
         (decision.transport == TransportKind::Legacy).then(|| exit(decision.reason).0)
     };
+    if let Some(namespace) = cx.realm.namespace(&cx.in_force) {
+        let rollout = namespace.rollout.as_deref();
+        let refused = code(client.decide_by(rollout, &stages, identity));
+        return refused.filter(|_| !cx.realm.keeps_legacy(&cx.in_force));
+    }
+    let decide = |route: &Arc<Route>| code(client.decide(route, &stages, identity));
     if let Some(route) = route {
         return decide(route);
     }

@@ -9,10 +9,12 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::accepted::Mode;
+use super::accepted::{Mode, Seat};
 use super::context::Context;
 use super::context::{Effect, Effects};
 use super::frame::Frame;
+use super::handle::lock;
+use super::joined_namespace::NamespaceState;
 use super::message_limit::MessageLimit;
 use crate::config::{Auth, Route, Share};
 use crate::error::{Code, Refusal};
@@ -20,7 +22,6 @@ use crate::hub::{Principal, Scope};
 use crate::policy::auth::{
     Asking, AuthError, Authenticated, Check, Found, Identity, context, credential,
 };
-use crate::policy::rate_limit::ConnectionPermit;
 use crate::protocol::{Input, Tag};
 use crate::session::credentials::Presented;
 
@@ -45,7 +46,9 @@ pub(crate) struct Access {
     /// The ends of tokens that the client was warned of, by the policy that takes them.
     pub(crate) noticed: Vec<(Arc<str>, u64)>,
     /// A seat under the caps of a policy, given back with the connection.
-    seat: Option<Box<ConnectionPermit>>,
+    seat: Option<Seat>,
+    /// What a client of Socket.IO has brought beside its credentials; most sessions have none.
+    pub(crate) namespace: Option<Box<NamespaceState>>,
     /// How fast the client has spoken.
     pub(crate) pace: MessageLimit,
 }
@@ -93,7 +96,7 @@ pub(crate) enum AuthState {
 }
 
 impl Access {
-    pub(crate) fn new(presented: Presented, seat: Option<ConnectionPermit>) -> Self {
+    pub(crate) fn new(presented: Presented, seat: Option<Seat>) -> Self {
         Access {
             presented,
             hello: None,
@@ -103,7 +106,8 @@ impl Access {
             watch_at: None,
             ask_again_at: Vec::new(),
             noticed: Vec::new(),
-            seat: seat.map(Box::new),
+            seat,
+            namespace: None,
             pace: MessageLimit::default(),
         }
     }
@@ -331,10 +335,11 @@ impl Access {
 
     /// Counts the connection for a user that has just become known; false where it has too many.
     pub(crate) fn take_seat_for(&mut self, cx: &Context, admission: &Authenticated) -> bool {
-        let Some(seat) = &mut self.seat else {
+        let Some(seat) = &self.seat else {
             return true;
         };
-        let is_counted = seat.count_for(&admission.identity.principal()).is_ok();
+        let principal = admission.identity.principal();
+        let is_counted = lock(seat).count_for(&principal).is_ok();
         if !is_counted {
             let name = cx.own_limit().map_or("", |limit| &limit.name);
             cx.shared.telemetry.edge.rate_limited(name);

@@ -23,6 +23,7 @@ fn poll(emit: Emit, items: &str) -> Source {
             created: "created".into(),
             updated: "updated".into(),
             deleted: "deleted".into(),
+            snapshot: "snapshot".into(),
         },
         mass_delete_guard: 100.0,
         max_body: 1024,

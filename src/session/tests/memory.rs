@@ -86,7 +86,7 @@ fn control(word: &str) -> Bytes {
 
 impl Transport for Near {
     fn framing(&self) -> Framing {
-        Framing::Bare
+        Framing::EngineIo
     }
 
     fn poll_receive(

@@ -65,7 +65,11 @@ pub(super) fn headers_of(
         .entry(ACCEPT)
         .or_insert(HeaderValue::from_static("*/*"));
     if request.body.is_some() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let kind = match request.is_binary {
+            true => "application/octet-stream",
+            false => "application/json",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     if let Some(key) = &request.key {
         let key = key.parse().map_err(|_| bad("the key is no header value"))?;

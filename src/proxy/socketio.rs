@@ -1,0 +1,362 @@
+//! The path of Socket.IO: handshakes of both transports, polls, POSTs, and WebSockets that a polling client tries.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::context::{Address, Came, RequestContext};
+use super::transport_choice::Cohort;
+use super::websocket::{handshake_of, switch};
+use super::{error_response, handshake};
+use crate::config::SocketIo;
+use crate::http::body::{self, Body};
+use crate::http::problem::Problem;
+use crate::protocol::engineio::error::EngineError;
+use crate::protocol::engineio::handshake::EngineHandshake;
+use crate::protocol::engineio::packet::EnginePacket;
+use crate::protocol::engineio::payload::{BadPost, PostedPackets};
+use crate::server::client_connection::Connection;
+use crate::server::request_body::RequestBody;
+use crate::server::upgrade::{Granted, Upgrade};
+use crate::session::Presented;
+use crate::session::socketio::SocketIoClient;
+use crate::transport::Transport;
+use crate::transport::engineio::{EngineIo, EngineSettings};
+use crate::transport::namespaces::NamespaceConnection;
+use crate::transport::outbox::{Framing, Outbox};
+use crate::transport::websocket::WebSocketTransport;
+use crate::transport::websocket::reader::MessageLimits;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Socket.IO, where a path is its.
+pub(super) fn find(address: Address<'_>) -> Option<&Arc<SocketIo>> {
+    let socketio = address.in_force.config.socketio.as_ref()?;
+    let rest = socketio.path.strip_prefix(address.path)?;
+    matches!(rest, "" | "/").then_some(socketio)
+}
+
+/// Browsers send no `Origin` with a GET to their own origin.
+pub(super) fn may_come_without_origin(head: &Parts) -> bool {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    is_read && !head.headers.contains_key(ORIGIN)
+}
+
+/// What the query says.
+struct Query {
+    is_version_4: bool,
+    transport: Option<Way>,
+    sid: Option<Option<[u8; 16]>>,
+    wants_jsonp: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Polling,
+    WebSocket,
+}
+
+/// What a request wants.
+enum Wanted {
+    Open(Way),
+    Poll([u8; 16]),
+    Post([u8; 16]),
+    Probe([u8; 16]),
+}
+
+/// Answers a request that passed the edge.
+pub(super) async fn answer(
+    connection: &Arc<Connection>,
+    exchange: &RequestContext,
+    socketio: &Arc<SocketIo>,
+    head: Parts,
+    body: RequestBody,
+    came: Came,
+) -> Result<Response<Body>, Problem> {
+    let query = Query::read(exchange.query.as_deref());
+    let is_handshake = exchange.is_handshake;
+    let sessions = &exchange.shared.sessions.engine;
+    let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
+    let wanted = match wanted(&head.method, is_handshake, &query, socketio, known) {
+        Ok(wanted) => wanted,
+        Err(error) => return Ok(refuse(error)),
+    };
+    match wanted {
+        Wanted::Open(Way::Polling) => Ok(open_polling(connection, exchange, socketio, head, came)),
+        Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, head, came),
+        Wanted::Poll(sid) => Ok(match sessions.poll(&sid).await {
+            Ok(packets) => text(packets),
+            Err(error) => refuse(error),
+        }),
+        Wanted::Post(sid) => post(exchange, socketio, &head, body, &sid).await,
+        Wanted::Probe(sid) => probe(connection, exchange, socketio, head, sid),
+    }
+}
+
+fn wanted(
+    method: &Method,
+    is_handshake: bool,
+    query: &Query,
+    socketio: &SocketIo,
+    expect_polling: impl Fn(&[u8; 16]) -> Result<(), EngineError>,
+) -> Result<Wanted, EngineError> {
+    let way = query.transport.ok_or(EngineError::Transport)?;
+    let is_offered = match way {
+        Way::Polling => socketio.polling,
+        Way::WebSocket => socketio.websocket,
+    };
+    if !is_offered {
+        return Err(EngineError::Transport);
+    }
+    if query.wants_jsonp || is_handshake != (way == Way::WebSocket) {
+        return Err(EngineError::BadRequest);
+    }
+    let Some(sid) = query.sid else {
+        if *method != Method::GET {
+            return Err(EngineError::Method);
+        }
+        return match query.is_version_4 {
+            true => Ok(Wanted::Open(way)),
+            false => Err(EngineError::Version),
+        };
+    };
+    let sid = sid.ok_or(EngineError::Sid)?;
+    expect_polling(&sid)?;
+    match (way, method) {
+        (Way::WebSocket, _) => Ok(Wanted::Probe(sid)),
+        (Way::Polling, &Method::GET) => Ok(Wanted::Poll(sid)),
+        (Way::Polling, &Method::POST) => Ok(Wanted::Post(sid)),
+        (Way::Polling, _) => Err(EngineError::BadRequest),
+    }
+}
+
+impl Query {
+    fn read(query: Option<&str>) -> Query {
+        let mut read = Query {
+            is_version_4: false,
+            transport: None,
+            sid: None,
+            wants_jsonp: false,
+        };
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            match name {
+                "EIO" => read.is_version_4 = value == "4",
+                "transport" => {
+                    read.transport = match &*value {
+                        "polling" => Some(Way::Polling),
+                        "websocket" => Some(Way::WebSocket),
+                        _ => None,
+                    }
+                }
+                "sid" => read.sid = Some(sid_of(&value)),
+                "j" => read.wants_jsonp = true,
+                _ => {}
+            }
+        }
+        read
+    }
+}
+
+fn sid_of(text: &str) -> Option<[u8; 16]> {
+    (text.len() == 32).then_some(())?;
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+fn settings(socketio: &SocketIo) -> EngineSettings {
+    EngineSettings {
+        ping_interval: socketio.ping_interval,
+        ping_timeout: socketio.ping_timeout,
+    }
+}
+
+fn opening(socketio: &SocketIo, sid: &str, may_upgrade: bool) -> EnginePacket {
+    EngineHandshake {
+        sid,
+        may_upgrade,
+        ping_interval: socketio.ping_interval,
+        ping_timeout: socketio.ping_timeout,
+        max_payload: socketio.max_payload,
+    }
+    .packet()
+}
+
+/// A secret of 128 bits.
+fn secret() -> Result<[u8; 16], EngineError> {
+    let mut sid = [0; 16];
+    getrandom::fill(&mut sid).map_err(|_| EngineError::BadRequest)?;
+    Ok(sid)
+}
+
+fn hex(sid: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(sid))
+}
+
+fn open_polling(
+    connection: &Arc<Connection>,
+    exchange: &RequestContext,
+    socketio: &Arc<SocketIo>,
+    head: Parts,
+    came: Came,
+) -> Response<Body> {
+    let sid = match secret() {
+        Ok(sid) => sid,
+        Err(error) => return refuse(error),
+    };
+    let (client, cookie) = client(connection, exchange, socketio, head, came);
+    let entry = exchange.shared.sessions.engine.enter(sid);
+    let mut engine = EngineIo::over_polling(entry, settings(socketio));
+    engine.limit_messages(socketio.max_payload);
+    let outbox = Outbox::new(Framing::EngineIo);
+    let within = exchange.in_force.config.websocket.hello_timeout;
+    let connection = NamespaceConnection::new(engine, outbox, Box::new(client), within);
+    tokio::spawn(connection);
+    let mut packet = Vec::new();
+    opening(socketio, &hex(sid), socketio.websocket).write(&mut packet);
+    let mut response = text(packet.into());
+    if let Some(cookie) = &cookie {
+        error_response::add_cookie(response.headers_mut(), cookie);
+    }
+    response
+}
+
+fn open_websocket(
+    connection: &Arc<Connection>,
+    exchange: &RequestContext,
+    socketio: &Arc<SocketIo>,
+    mut head: Parts,
+    came: Came,
+) -> Result<Response<Body>, Problem> {
+    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
+    let upgrade = Upgrade::of(&mut head.extensions, connection.traffic.as_ref());
+    let upgrade = upgrade.ok_or_else(cannot_upgrade)?;
+    let sid = match secret() {
+        Ok(sid) => sid,
+        Err(error) => return Ok(refuse(error)),
+    };
+    let (client, cookie) = client(connection, exchange, socketio, head, came);
+    let (most, settings) = (socketio.max_payload, settings(socketio));
+    let within = exchange.in_force.config.websocket.hello_timeout;
+    let packet = opening(socketio, &hex(sid), false).frame();
+    upgrade.leave_to(move |Granted { socket, ahead }| {
+        let transport = WebSocketTransport::new(socket, MessageLimits::of(most), &ahead);
+        let mut outbox = Outbox::new(Framing::WebSocket);
+        outbox.push(packet);
+        let engine = EngineIo::over_websocket(Box::new(transport), settings);
+        let connection = NamespaceConnection::new(engine, outbox, Box::new(client), within);
+        // A small task of its own: the connection's task has memory reserved for the whole handshake.
+        tokio::spawn(connection);
+    });
+    Ok(switch(&accept, None, cookie.as_ref()))
+}
+
+/// A WebSocket that a polling client tries: its session judges it.
+fn probe(
+    connection: &Arc<Connection>,
+    exchange: &RequestContext,
+    socketio: &SocketIo,
+    mut head: Parts,
+    sid: [u8; 16],
+) -> Result<Response<Body>, Problem> {
+    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
+    let upgrade = Upgrade::of(&mut head.extensions, connection.traffic.as_ref());
+    let upgrade = upgrade.ok_or_else(cannot_upgrade)?;
+    let sessions = exchange.shared.sessions.engine.clone();
+    let most = socketio.max_payload;
+    upgrade.leave_to(move |Granted { socket, ahead }| {
+        let transport = WebSocketTransport::new(socket, MessageLimits::of(most), &ahead);
+        tokio::spawn(async move { sessions.probe(&sid, Box::new(transport)).await });
+    });
+    Ok(switch(&accept, None, None))
+}
+
+fn cannot_upgrade() -> Problem {
+    Problem::bad_handshake("this connection cannot be upgraded")
+}
+
+async fn post(
+    exchange: &RequestContext,
+    socketio: &SocketIo,
+    head: &Parts,
+    body: RequestBody,
+    sid: &[u8; 16],
+) -> Result<Response<Body>, Problem> {
+    let most = socketio.max_payload;
+    let length = head.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > most) {
+        return Ok(too_large());
+    }
+    let body = Limited::new(body.upward(&exchange.in_force), most);
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(too_large()),
+        Err(_) => return Ok(refuse(EngineError::BadRequest)),
+    };
+    let packets = match PostedPackets::of(body, most) {
+        Ok(packets) => packets,
+        Err(BadPost::TooLarge) => return Ok(too_large()),
+        Err(BadPost::NotText) => return Ok(refuse(EngineError::BadRequest)),
+    };
+    let taken = exchange.shared.sessions.engine.post(sid, packets).await;
+    Ok(match taken {
+        Ok(()) => text(Bytes::from_static(b"ok")),
+        Err(error) => refuse(error),
+    })
+}
+
+/// The client behind a handshake, and the cookie that its unit needs.
+fn client(
+    connection: &Arc<Connection>,
+    exchange: &RequestContext,
+    socketio: &Arc<SocketIo>,
+    mut head: Parts,
+    came: Came,
+) -> (SocketIoClient, Option<HeaderValue>) {
+    let namespaces = socketio.namespaces.iter();
+    let rollouts = namespaces.filter_map(|namespace| namespace.rollout.as_ref());
+    let cohort = Cohort::recognise(exchange, &head.headers, None, rollouts);
+    let mut extras = came.entrant.extras;
+    extras.ticket = None;
+    let auths = exchange.in_force.config.auths.values();
+    let presented = Presented::take(&mut head.headers, extras, auths);
+    let client = SocketIoClient {
+        request_id: exchange.id.to_string(),
+        handshake: handshake_of(exchange, head.headers, cohort.candidate),
+        presented,
+        seat: came.entrant.seat.map(super::context::shared_seat),
+        permit: connection.permit.clone(),
+        shared: exchange.shared.clone(),
+    };
+    (client, cohort.cookie)
+}
+
+fn text(packets: Bytes) -> Response<Body> {
+    let mut response = Response::new(body::full(packets));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/plain; charset=UTF-8");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer in the words of the reference server.
+fn refuse(error: EngineError) -> Response<Body> {
+    let mut response = Response::new(body::full(error.body()));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn too_large() -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    response
+}
