@@ -35,17 +35,17 @@ const FLOORS: &[&[&str]] = &[
     &["session"],
     &["source", "policy"],
     &["hub", "rollout", "upstream"],
-    &["protocol"],
-    &["transport", "telemetry"],
+    &["transport"],
+    &["protocol", "telemetry"],
     &["router"],
     &["http"],
     &["config"],
-    &["event", "storage", "memory"],
+    &["bindings", "event", "storage", "memory"],
     &["json", "packet", "error"],
 ];
 
 /// Folders without a runtime, a clock or IO; so is each file whose first comment says "Pure.".
-const PURE: &[&str] = &["http", "router", "protocol", "event", "json"];
+const PURE: &[&str] = &["http", "router", "protocol", "bindings", "event", "json"];
 
 /// Paths that a pure file may not name.
 const IMPURE: &[&str] = &[

@@ -225,7 +225,11 @@ impl Socket {
     }
 
     pub async fn send(&mut self, frame: Value) {
-        let text = frame.to_string();
+        self.say(&frame.to_string()).await;
+    }
+
+    /// Sends a text as it is.
+    pub async fn say(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 

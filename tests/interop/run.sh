@@ -34,9 +34,11 @@ fi
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     not_run 'node clients (ws, undici): there is no node with npm'
 else
-    part 'install ws and undici' npm --prefix tests/interop/node ci --silent --no-audit --no-fund
+    part 'install ws, undici and socket.io-client' npm --prefix tests/interop/node ci --silent --no-audit --no-fund
     part 'node clients (ws, undici)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
+    part 'socket.io-client, the newest and 4.0' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
+        node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/live.test.mjs
     if ! command -v curl >/dev/null; then

@@ -3,3 +3,4 @@
 mod filters;
 mod live;
 mod slow;
+mod socketio;

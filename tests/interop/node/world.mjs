@@ -22,6 +22,10 @@ servers = ["${backend}"]
 path = "/events"
 upstream = "app"
 source = "sse"
+[[route]]
+path = "/feed"
+upstream = "app"
+source = {kind = "sse", join = "live"}
 [rollout.web]
 percent = 100
 kill_drain = "1s"
@@ -39,6 +43,38 @@ calls = ["POST"]
 [[route]]
 path = "/{*path}"
 upstream = "app"
+
+[auth.people]
+kind = "jwt"
+issuer = false
+audience = false
+secret = "a secret that is longer than thirty-two bytes"
+
+[socketio]
+[[socketio.namespace]]
+name = "/"
+greet = {event = "connected", body = {status = "ok"}}
+[[socketio.namespace.on]]
+event = "join"
+subscribe = "/{name}"
+error = "join_error"
+[[socketio.namespace.on]]
+event = "leave"
+unsubscribe = "/{name}"
+[[socketio.namespace.on]]
+event = "add"
+call = "POST /items"
+body = {title = "{title}"}
+[[socketio.namespace]]
+name = "/stream/{name}"
+subscribe = ["/{name}"]
+[[socketio.namespace]]
+name = "/admin"
+auth = "people"
+require = {roles = ["admin"]}
+[[socketio.namespace]]
+name = "/rolled"
+rollout = "web"
 `;
 
 export class World {
@@ -109,7 +145,7 @@ export class World {
   }
 
   async #answer(request, response) {
-    if (/^\/(events|rolled)\b/.test(request.url)) {
+    if (/^\/(events|feed|rolled)\b/.test(request.url)) {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(': welcome\n\n');
       for (const text of this.#sent.slice(Number(request.headers['last-event-id'] ?? this.#sent.length))) response.write(text);

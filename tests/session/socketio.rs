@@ -1,0 +1,256 @@
+//! Socket.IO before a backend that knows event streams only.
+
+use serde_json::{Value, json};
+
+use crate::harness::auth::{jwt, token_of};
+use crate::harness::builder::Builder;
+use crate::harness::socket::Socket;
+use crate::harness::{Proxy, proxy};
+
+const NAMESPACE: &str = r#"
+[socketio]
+
+[[socketio.namespace]]
+name = "/"
+greet = {event = "connected", body = {status = "ok"}}
+
+[[socketio.namespace.on]]
+event = "join"
+subscribe = "/{name}"
+
+[[socketio.namespace.on]]
+event = "leave"
+unsubscribe = "/{name}"
+"#;
+
+fn app() -> Builder {
+    proxy().sse("/ids").toml(NAMESPACE)
+}
+
+impl Proxy {
+    /// A client over WebSocket that has read the handshake.
+    async fn engine(&self) -> Socket {
+        let mut socket = self
+            .open("/socket.io/?EIO=4&transport=websocket", &[])
+            .await;
+        let open = socket.text().await.unwrap();
+        assert!(open.starts_with(r#"0{"sid":""#), "{open}");
+        socket
+    }
+
+    /// The sid of a client that polls.
+    async fn polling(&self) -> String {
+        let answer = self
+            .ask("GET /socket.io/?EIO=4&transport=polling", &[])
+            .await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let open: Value = serde_json::from_str(&answer.text()[1..]).unwrap();
+        assert_eq!(open["upgrades"], json!(["websocket"]));
+        open["sid"].as_str().unwrap().to_owned()
+    }
+
+    async fn poll(&self, sid: &str) -> String {
+        let line = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
+        let answer = self.ask(&line, &[]).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        answer.text()
+    }
+
+    async fn post(&self, sid: &str, packets: &str) -> u16 {
+        let line = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+        let mut client = self.client().await;
+        client.ask(&line, "", packets).await.status()
+    }
+}
+
+/// The next message, whose namespace's ids are random.
+async fn connected(socket: &mut Socket) {
+    let text = socket.text().await.unwrap();
+    assert!(text.starts_with(r#"40{"sid":""#), "{text}");
+    assert_eq!(
+        socket.text().await.unwrap(),
+        r#"42["connected",{"status":"ok"}]"#
+    );
+}
+
+#[tokio::test]
+async fn client_joins_a_stream_by_an_event_and_leaves_it() {
+    let proxy = app().start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    connected(&mut socket).await;
+    socket.say(r#"421["join",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
+    proxy.app().publish();
+    assert_eq!(socket.text().await.unwrap(), r#"42["message",{"n":1}]"#);
+    socket.say(r#"422["leave",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"432[{"status":200}]"#);
+    socket.say(r#"423["leave",{"name":"ids"}]"#).await;
+    let refused = socket.text().await.unwrap();
+    assert!(refused.contains(r#""status":404"#), "{refused}");
+}
+
+#[tokio::test]
+async fn client_that_polls_gets_the_same_packets() {
+    let proxy = app().start().await;
+    let sid = proxy.polling().await;
+    assert_eq!(proxy.post(&sid, "40").await, 200);
+    let mut seen = proxy.poll(&sid).await;
+    while !seen.contains("connected") {
+        seen += &proxy.poll(&sid).await;
+    }
+    assert_eq!(
+        proxy.post(&sid, "421[\"join\",{\"name\":\"ids\"}]").await,
+        200
+    );
+    assert_eq!(proxy.poll(&sid).await, r#"431[{"status":200}]"#);
+    proxy.app().publish();
+    assert_eq!(proxy.poll(&sid).await, r#"42["message",{"n":1}]"#);
+}
+
+#[tokio::test]
+async fn event_without_a_rule_is_answered_not_found() {
+    let proxy = app().start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40").await;
+    connected(&mut socket).await;
+    socket.say(r#"420["nothing"]"#).await;
+    let answer = socket.text().await.unwrap();
+    assert!(
+        answer.starts_with(r#"430[{"status":404,"error":{"code":"not_found""#),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn namespace_that_is_none_is_invalid_and_others_go_on() {
+    let proxy = app().start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40/none,").await;
+    assert_eq!(
+        socket.text().await.unwrap(),
+        r#"44/none,{"message":"Invalid namespace"}"#
+    );
+    socket.say("40").await;
+    connected(&mut socket).await;
+}
+
+#[tokio::test]
+async fn namespace_with_a_policy_lets_its_users_in_alone() {
+    let policy = jwt();
+    let admin = r#"
+[[socketio.namespace]]
+name = "/admin"
+auth = "jwt"
+
+[[socketio.namespace.on]]
+event = "join"
+subscribe = "/ids"
+"#;
+    let admin = admin.replace("\"jwt\"", &format!("\"{}\"", policy.name));
+    let proxy = app().auth(policy).toml(&admin).start().await;
+    let mut socket = proxy.engine().await;
+    socket.say("40/admin,").await;
+    let refused = socket.text().await.unwrap();
+    let data = r#""data":{"code":"unauthorized","status":401,"close":4001}"#;
+    assert!(
+        refused.starts_with("44/admin,") && refused.contains(data),
+        "{refused}"
+    );
+    let token = token_of("alice");
+    socket
+        .say(&format!(r#"40/admin,{{"token":"{token}"}}"#))
+        .await;
+    let joined = socket.text().await.unwrap();
+    assert!(joined.starts_with(r#"40/admin,{"sid":""#), "{joined}");
+    socket.say(r#"42/admin,1["join"]"#).await;
+    assert_eq!(
+        socket.text().await.unwrap(),
+        r#"43/admin,1[{"status":200}]"#
+    );
+    proxy.app().publish();
+    assert_eq!(
+        socket.text().await.unwrap(),
+        r#"42/admin,["message",{"n":1}]"#
+    );
+}
+
+#[tokio::test]
+async fn packet_that_is_none_closes_with_4000() {
+    let proxy = app().start().await;
+    for hostile in ["4", "4abc", "x", "42[", "40{", "2", "42[\"join\"]"] {
+        let mut socket = proxy.engine().await;
+        socket.say(hostile).await;
+        assert_eq!(socket.text().await, Err(4000), "{hostile}");
+    }
+}
+
+#[tokio::test]
+async fn request_that_is_no_engine_io_has_a_numeric_code() {
+    let proxy = app().start().await;
+    let sid = "0".repeat(32);
+    for (line, code) in [
+        ("GET /socket.io/".to_owned(), 0),
+        ("GET /socket.io/?EIO=4&transport=smoke".to_owned(), 0),
+        (
+            format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}"),
+            1,
+        ),
+        ("POST /socket.io/?EIO=4&transport=polling".to_owned(), 2),
+        ("GET /socket.io/?EIO=4&transport=websocket".to_owned(), 3),
+        ("GET /socket.io/?EIO=4&transport=polling&j=0".to_owned(), 3),
+        ("GET /socket.io/?EIO=3&transport=polling".to_owned(), 5),
+    ] {
+        let answer = proxy.ask(&line, &[]).await;
+        assert_eq!(
+            (answer.status(), &answer.json()["code"]),
+            (400, &json!(code)),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn poll_of_a_foreign_page_is_refused_and_takes_nothing() {
+    let proxy = app().start().await;
+    let sid = proxy.polling().await;
+    assert_eq!(proxy.post(&sid, "40").await, 200);
+    let line = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
+    let foreign = proxy.ask(&line, &["origin: https://evil.example"]).await;
+    assert_eq!(foreign.status(), 403);
+    let mut seen = proxy.poll(&sid).await;
+    while !seen.contains("connected") {
+        seen += &proxy.poll(&sid).await;
+    }
+    assert!(seen.starts_with(r#"40{"sid""#), "{seen}");
+}
+
+#[tokio::test]
+async fn client_goes_on_over_a_websocket_and_misses_nothing() {
+    let proxy = app().start().await;
+    let sid = proxy.polling().await;
+    assert_eq!(
+        proxy
+            .post(&sid, "40\u{1e}421[\"join\",{\"name\":\"ids\"}]")
+            .await,
+        200
+    );
+    let mut seen = proxy.poll(&sid).await;
+    while !seen.contains("431") {
+        seen += &proxy.poll(&sid).await;
+    }
+    let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+    let mut socket = proxy.open(&path, &[]).await;
+    socket.say("2probe").await;
+    assert_eq!(socket.text().await.unwrap(), "3probe");
+    assert_eq!(proxy.poll(&sid).await, "6");
+    proxy.app().publish();
+    proxy.app().publish();
+    socket.say("5").await;
+    for n in 1..=2 {
+        let event = socket.text().await.unwrap();
+        assert_eq!(event, format!(r#"42["message",{{"n":{n}}}]"#));
+    }
+    let line = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(proxy.ask(&line, &[]).await.status(), 400);
+}
