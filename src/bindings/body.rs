@@ -63,15 +63,33 @@ impl BodyTemplate {
         scope.bytes(&value).cloned()
     }
 
-    /// The plain values that it stands for: each of a list.
-    pub(crate) fn scalars(&self, scope: &BindingScope<'_>) -> Vec<Scalar> {
+    /// The plain values that it stands for: each of a list. `None` where it is what is not known of the user, which must not be
+    /// taken for any value.
+    pub(crate) fn scalars(&self, scope: &BindingScope<'_>) -> Option<Vec<Scalar>> {
+        if let BodyTemplate::Text(template) = self
+            && only_placeholder(template).is_some_and(is_of_the_user)
+        {
+            self.find(scope)?;
+        }
         let values = match self.find(scope) {
             Some(Value::Array(items)) => items,
             Some(Value::Null) | None => Vec::new(),
             Some(value) => vec![value],
         };
         let scalar = |value: &Value| Scalar::read(value.to_string().as_bytes());
-        values.iter().filter_map(scalar).collect()
+        Some(values.iter().filter_map(scalar).collect())
+    }
+
+    /// The single values that a user's claim may be: of a list only what the file lists, so that no argument widens it.
+    pub(crate) fn alternatives(&self, scope: &BindingScope<'_>) -> Vec<Value> {
+        let items = match self {
+            BodyTemplate::List(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let values = items.iter().filter_map(|item| item.find(scope));
+        values
+            .filter(|value| value.is_string() || value.is_number() || value.is_boolean())
+            .collect()
     }
 
     fn find(&self, scope: &BindingScope<'_>) -> Option<Value> {
@@ -90,6 +108,11 @@ impl BodyTemplate {
             }
         }
     }
+}
+
+/// Whether a placeholder says something of the user, and nothing that a client chooses.
+fn is_of_the_user(name: &str) -> bool {
+    matches!(name, "user" | "tenant") || name.starts_with("claims.")
 }
 
 /// An argument with its bytes as base64.
@@ -153,6 +176,27 @@ mod tests {
             body.unwrap().value(&scope),
             json!({"camera": 7, "label": "camera 7 of alice", "list": [null, 1, true]})
         );
+    }
+
+    #[test]
+    fn list_of_a_client_widens_no_claim() {
+        let args = [json!(["A", "B"]), json!("A")];
+        let scope = BindingScope {
+            args: &args,
+            ..BindingScope::default()
+        };
+        let read = |value| BodyTemplate::read(&value).unwrap();
+        assert_eq!(read(json!("{0}")).alternatives(&scope), [""; 0]);
+        assert_eq!(read(json!(["{0}", "C"])).alternatives(&scope), ["C"]);
+        assert_eq!(read(json!("{1}")).alternatives(&scope), ["A"]);
+    }
+
+    #[test]
+    fn filter_by_a_claim_that_is_missing_has_no_value() {
+        let scope = BindingScope::default();
+        let read = |value| BodyTemplate::read(&value).unwrap();
+        assert_eq!(read(json!("{claims.tenantId}")).scalars(&scope), None);
+        assert_eq!(read(json!("{severity}")).scalars(&scope), Some(Vec::new()));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct BindingScope<'a> {
     pub(crate) args: &'a [Value],
     /// The bytes that those stand for.
     pub(crate) attachments: &'a [Bytes],
-    /// The namespace's parameters. They win over arguments of the same name.
+    /// The namespace's parameters. They win over arguments of the same name, and over nothing else.
     pub(crate) params: &'a [(String, String)],
     /// The user's id.
     pub(crate) user: Option<&'a str>,
@@ -33,9 +33,6 @@ pub(crate) struct BindingScope<'a> {
 impl BindingScope<'_> {
     /// The value of a placeholder: `{0}`, `{field}`, `{claims.x}`, `{user}`, `{tenant}`.
     fn value(&self, name: &str) -> Option<Value> {
-        if let Some((_, value)) = self.params.iter().find(|(known, _)| known == name) {
-            return Some(Value::String(value.clone()));
-        }
         if let Ok(index) = name.parse::<usize>() {
             return self.args.get(index).cloned();
         }
@@ -49,6 +46,9 @@ impl BindingScope<'_> {
             let mut parts = path.split('.');
             let first = claims.get(parts.next()?)?;
             return parts.try_fold(first, |at, part| at.get(part)).cloned();
+        }
+        if let Some((_, value)) = self.params.iter().find(|(known, _)| known == name) {
+            return Some(Value::String(value.clone()));
         }
         self.args.first()?.get(name).cloned()
     }

@@ -20,6 +20,13 @@ impl NamespaceName {
         }
         for segment in text.split('/') {
             let is_parameter = parameter(segment).is_some();
+            if let Some(name) = parameter(segment)
+                && !is_own_name(name)
+            {
+                return Err(format!(
+                    "has the parameter `{name}`, which means something else"
+                ));
+            }
             if !is_parameter && segment.contains(['{', '}', ',', '?']) {
                 return Err(format!(
                     "has `{segment}` in it, which is neither text nor `{{name}}`"
@@ -62,6 +69,13 @@ impl NamespaceName {
     }
 }
 
+/// What a client's name gives may not stand for the user, a claim or an argument's number.
+fn is_own_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let is_number = name.parse::<usize>().is_ok();
+    name.chars().all(is_plain) && !is_number && !["user", "tenant", "claims"].contains(&name)
+}
+
 fn parameter(segment: &str) -> Option<&str> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     (!name.is_empty() && !name.contains(['{', '}'])).then_some(name)
@@ -88,5 +102,12 @@ mod tests {
         assert_eq!(root.matches("/admin"), None);
         assert!(NamespaceName::parse("admin").is_err());
         assert!(NamespaceName::parse("/a{b").is_err());
+    }
+
+    #[test]
+    fn parameter_that_names_the_user_is_refused() {
+        for name in ["/{user}", "/{tenant}", "/{claims}", "/{claims.id}", "/{0}"] {
+            assert!(NamespaceName::parse(name).is_err(), "{name}");
+        }
     }
 }

@@ -186,11 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn claims_and_namespace_win_over_arguments() {
+    fn values_that_a_client_may_choose_win_over_no_claim() {
         let claims = json!({"tenant": {"id": "t1"}});
         let scope = BindingScope {
             args: &[json!({"id": "theirs", "user": "mallory"})],
-            params: &[("id".to_owned(), "ours".to_owned())],
+            params: &[
+                ("id".to_owned(), "ours".to_owned()),
+                ("user".to_owned(), "mallory".to_owned()),
+                ("claims.tenant.id".to_owned(), "t2".to_owned()),
+            ],
             user: Some("alice"),
             claims: claims.as_object(),
             ..BindingScope::default()

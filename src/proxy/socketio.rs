@@ -1,6 +1,8 @@
 //! The path of Socket.IO: handshakes of both transports, polls, POSTs, and WebSockets that a polling client tries.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -9,13 +11,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::context::{Address, Came, RequestContext};
+use super::context::{Address, Came, RequestContext, shared_seat};
 use super::transport_choice::Cohort;
 use super::websocket::{handshake_of, switch};
-use super::{error_response, handshake};
+use super::{error_response, handshake, limits};
 use crate::config::SocketIo;
 use crate::http::body::{self, Body};
 use crate::http::problem::Problem;
+use crate::policy::Policies;
+use crate::policy::connection_limits::Full;
 use crate::protocol::engineio::error::EngineError;
 use crate::protocol::engineio::handshake::EngineHandshake;
 use crate::protocol::engineio::packet::EnginePacket;
@@ -32,6 +36,9 @@ use crate::transport::outbox::{Framing, Outbox};
 use crate::transport::websocket::WebSocketTransport;
 use crate::transport::websocket::reader::MessageLimits;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Seconds after which a client that meets a draining process retries, spread at random.
+const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 
 /// Socket.IO, where a path is its.
 pub(super) fn find(address: Address<'_>) -> Option<&Arc<SocketIo>> {
@@ -86,7 +93,7 @@ pub(super) async fn answer(
         Err(error) => return Ok(refuse(error)),
     };
     match wanted {
-        Wanted::Open(Way::Polling) => Ok(open_polling(connection, exchange, socketio, head, came)),
+        Wanted::Open(Way::Polling) => open_polling(connection, exchange, socketio, head, came),
         Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, head, came),
         Wanted::Poll(sid) => Ok(match sessions.poll(&sid).await {
             Ok(packets) => text(packets),
@@ -203,12 +210,22 @@ fn open_polling(
     socketio: &Arc<SocketIo>,
     head: Parts,
     came: Came,
-) -> Response<Body> {
+) -> Result<Response<Body>, Problem> {
     let sid = match secret() {
         Ok(sid) => sid,
-        Err(error) => return refuse(error),
+        Err(error) => return Ok(refuse(error)),
     };
-    let (client, cookie) = client(connection, exchange, socketio, head, came);
+    if exchange.shared.draining.load(Ordering::Relaxed) {
+        return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
+    }
+    let (mut client, cookie) = client(connection, exchange, socketio, head, came);
+    // Its session outlives this request's connection, and others may come over it: it counts by itself.
+    let limits = &exchange.in_force.config.server.limits;
+    let permit = (exchange.shared.connections).admit(exchange.client.address, limits);
+    let full = |full: Full| Problem::overloaded(full.reason(), "too many connections", 5);
+    client.permit = Arc::new(permit.map_err(full)?);
+    let seat = limits::take_seat(exchange, Policies::of_socketio(socketio))?;
+    client.seat = seat.map(shared_seat);
     let entry = exchange.shared.sessions.engine.enter(sid);
     let mut engine = EngineIo::over_polling(entry, settings(socketio));
     engine.limit_messages(socketio.max_payload);
@@ -222,7 +239,7 @@ fn open_polling(
     if let Some(cookie) = &cookie {
         error_response::add_cookie(response.headers_mut(), cookie);
     }
-    response
+    Ok(response)
 }
 
 fn open_websocket(
@@ -329,7 +346,7 @@ fn client(
         request_id: exchange.id.to_string(),
         handshake: handshake_of(exchange, head.headers, cohort.candidate),
         presented,
-        seat: came.entrant.seat.map(super::context::shared_seat),
+        seat: came.entrant.seat.map(shared_seat),
         permit: connection.permit.clone(),
         shared: exchange.shared.clone(),
     };

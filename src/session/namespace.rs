@@ -114,7 +114,7 @@ fn do_rule(
     match &rule.action {
         RuleAction::Subscribe(template) => {
             let (path, filter) = with_scope(session, args, attachments, |scope| {
-                Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)))
+                Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)?))
             })?;
             subscribe(session, tag, path, filter, now);
         }

@@ -254,3 +254,41 @@ async fn client_goes_on_over_a_websocket_and_misses_nothing() {
     let line = format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
     assert_eq!(proxy.ask(&line, &[]).await.status(), 400);
 }
+
+#[tokio::test]
+async fn connection_of_a_user_counts_once_on_either_transport() {
+    let policy = jwt();
+    let two = r#"
+[rate_limit.few]
+connections_per_user = 1
+by = "user"
+
+[socketio]
+auth = "jwt"
+rate_limit = "few"
+
+[[socketio.namespace]]
+name = "/"
+
+[[socketio.namespace]]
+name = "/more"
+"#;
+    let two = two.replace("\"jwt\"", &format!("\"{}\"", policy.name));
+    let proxy = proxy().sse("/ids").auth(policy).toml(&two).start().await;
+    let token = format!(r#"{{"token":"{}"}}"#, token_of("alice"));
+    let mut first = proxy.engine().await;
+    for namespace in ["", "/more,"] {
+        first.say(&format!("40{namespace}{token}")).await;
+        let joined = first.text().await.unwrap();
+        assert!(joined.contains(r#""sid""#), "{joined}");
+    }
+    let refusal = r#""data":{"code":"rate_limited","status":429,"close":4029}"#;
+    let sid = proxy.polling().await;
+    assert_eq!(proxy.post(&sid, &format!("40{token}")).await, 200);
+    let refused = proxy.poll(&sid).await;
+    assert!(refused.contains(refusal), "{refused}");
+    let mut second = proxy.engine().await;
+    second.say(&format!("40{token}")).await;
+    let refused = second.text().await.unwrap();
+    assert!(refused.contains(refusal), "{refused}");
+}

@@ -10,6 +10,7 @@ use crate::config::parser::table::Table;
 use crate::config::parser::units;
 use crate::config::require::Require;
 use crate::config::route::Route;
+use crate::error::{Code, Refusal};
 use crate::json::Scalar;
 
 /// Events that clients of Socket.IO keep for themselves.
@@ -65,14 +66,8 @@ pub(crate) struct RequireTemplate {
 impl RequireTemplate {
     /// What it requires here.
     pub(crate) fn resolve(&self, scope: &BindingScope<'_>) -> Require {
-        let claims = self.claims.iter().map(|(name, wanted)| {
-            let wanted = match wanted.value(scope) {
-                serde_json::Value::Array(any) => any,
-                serde_json::Value::Null => Vec::new(),
-                one => vec![one],
-            };
-            (name.clone(), wanted)
-        });
+        let claims = self.claims.iter();
+        let claims = claims.map(|(name, wanted)| (name.clone(), wanted.alternatives(scope)));
         Require {
             roles: self.roles.clone(),
             claims: claims.collect(),
@@ -81,11 +76,25 @@ impl RequireTemplate {
 }
 
 impl Rule {
-    /// Field → accepted values; a field without a value is left out.
-    pub(crate) fn filters(&self, scope: &BindingScope<'_>) -> Vec<(String, Vec<Scalar>)> {
-        let fields = self.filter.iter();
-        let fields = fields.map(|(field, wanted)| (field.clone(), wanted.scalars(scope)));
-        fields.filter(|(_, wanted)| !wanted.is_empty()).collect()
+    /// Field → accepted values; a field for which the client gives no value is left out.
+    ///
+    /// # Errors
+    /// `forbidden` where a value of the user is missing: without it the client would see what is others'.
+    pub(crate) fn filters(
+        &self,
+        scope: &BindingScope<'_>,
+    ) -> Result<Vec<(String, Vec<Scalar>)>, Refusal> {
+        let mut fields = Vec::new();
+        for (field, wanted) in &self.filter {
+            let wanted = wanted.scalars(scope).ok_or_else(|| {
+                let detail = format!("nothing is known of the user to filter `{field}` by");
+                Refusal::new(Code::Forbidden, detail)
+            })?;
+            if !wanted.is_empty() {
+                fields.push((field.clone(), wanted));
+            }
+        }
+        Ok(fields)
     }
 }
 

@@ -56,6 +56,8 @@ impl Shared {
 pub(super) struct Inbox {
     messages: VecDeque<Incoming>,
     bytes: usize,
+    /// Bytes of the newest packet, with its attachments.
+    packet: usize,
     max_message: usize,
     read: u64,
 }
@@ -65,6 +67,7 @@ impl Default for Inbox {
         Inbox {
             messages: VecDeque::new(),
             bytes: 0,
+            packet: 0,
             max_message: usize::MAX,
             read: 0,
         }
@@ -72,13 +75,17 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// False where the message is too large.
+    /// False where the packet that it belongs to is too large.
     pub(super) fn push(&mut self, message: Incoming) -> bool {
         let size = size(&message);
         self.bytes += size;
         self.read += size as u64;
+        self.packet = match message {
+            Incoming::Binary(_) => self.packet + size,
+            _ => size,
+        };
         self.messages.push_back(message);
-        size <= self.max_message
+        self.packet <= self.max_message
     }
 
     pub(super) fn is_full(&self) -> bool {
