@@ -10,7 +10,7 @@ use super::accepted::Mode;
 use super::auth::expiry::drop_revoked;
 use super::connection::{Round, Session};
 use super::context::Effects;
-use super::drain::{Drain, exit, is_exit, spread, window};
+use super::drain::{Drain, Exit, exit, is_exit, spread, window};
 use super::handle::Directive;
 use super::listing::Shown;
 use super::namespace;
@@ -19,7 +19,7 @@ use super::slow::{self, Slowness};
 use super::subscription::{Subscription, SubscriptionVerdict, refusal_of};
 use crate::error::{Code, Refusal, Side};
 use crate::event::{End, GapWhy};
-use crate::protocol::{Output, Tag};
+use crate::protocol::{DrainedAt, Output, Tag};
 use crate::rollout::TransportKind;
 use crate::transport::Transport;
 
@@ -45,7 +45,7 @@ impl Session {
                 }),
                 Directive::Drain(window, why) => {
                     if let Some(exit) = self.leaving.leave_with_node(window, now) {
-                        self.link.say(&exit.announced("same", why, now));
+                        self.announce(exit, "same", why, now);
                     }
                 }
                 Directive::Stay => self.leaving.stay_with_node(),
@@ -118,8 +118,12 @@ impl Session {
                 let window = window(rollout.as_deref(), decision.reason);
                 if let Some(exit) = self.leaving.leave_for_legacy(code, window, now) {
                     self.cx.shared.telemetry.sessions.sent_to_legacy(&route);
-                    self.link
-                        .say(&exit.announced(namespace::legacy_side(self), why, now));
+                    self.announce(
+                        exit,
+                        namespace::legacy_side(self),
+                        namespace::cause(self, why),
+                        now,
+                    );
                 }
                 // Changes of the stages before this was known of the session did not wake it.
                 if !Arc::ptr_eq(&stages, &self.cx.shared.stages.load()) {
@@ -144,6 +148,19 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Says that the session leaves, and how far its client has read.
+    fn announce(&mut self, exit: Exit, next: &'static str, why: &'static str, now: Instant) {
+        let subs = self.subscriptions.iter().map(Subscription::subscriber);
+        let at: Vec<DrainedAt<'_>> = subs
+            .map(|subscriber| DrainedAt {
+                path: &subscriber.target().url,
+                id: None,
+                o: subscriber.position(),
+            })
+            .collect();
+        self.link.say(&exit.announced(next, why, &at, now));
     }
 
     /// The transport is gone: the session waits for another where its client may come back, and is over where it may not.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::{Rollout, Route};
-use crate::protocol::Output;
+use crate::protocol::{DrainedAt, Output};
 use crate::rollout::{Decision, Reason};
 
 /// When clients come back, or go native, after a `drain`, milliseconds.
@@ -97,13 +97,19 @@ impl Drain {
 
 impl Exit {
     /// As the client gets it.
-    pub(crate) fn announced<'a>(&self, next: &'a str, why: &'a str, now: Instant) -> Output<'a> {
+    pub(crate) fn announced<'a>(
+        &self,
+        next: &'a str,
+        why: &'a str,
+        at: &'a [DrainedAt<'a>],
+        now: Instant,
+    ) -> Output<'a> {
         Output::Drain {
             in_ms: self.at.saturating_duration_since(now).as_millis() as u64,
             retry_ms: RETRY_MS,
             next,
             why,
-            at: &[],
+            at,
         }
     }
 }

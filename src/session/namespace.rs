@@ -68,6 +68,14 @@ pub(super) fn legacy_side(session: &Session) -> &'static str {
     }
 }
 
+/// Why it does, in the word that clients of Socket.IO know.
+pub(super) fn cause(session: &Session, why: &'static str) -> &'static str {
+    match (&session.cx.realm, why) {
+        (Realm::Namespace(_), "killed") => "kill",
+        _ => why,
+    }
+}
+
 /// Lets a client that polls go on over a WebSocket, or keeps it where it is.
 pub(super) fn let_upgrade(session: &Session, may: bool) {
     match &session.cx.realm {

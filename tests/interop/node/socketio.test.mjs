@@ -119,8 +119,11 @@ test('a kill sends a client from WebSocket to polling, where it stays', options,
   const socket = newest.io(`http://${world.address}/rolled`, { forceNew: true, reconnectionDelay: 50 });
   await once(socket, 'connect');
   await until(() => socket.io.engine.transport.name === 'websocket');
+  const drained = once(socket, 'crossfade:drain');
   const again = once(socket.io, 'reconnect');
   await world.order('/v1/rollouts/web/kill');
+  const [drain] = await drained;
+  assert.deepEqual([drain.next, drain.why, drain.at[0].path], ['polling', 'kill', '/feed']);
   await again;
   await until(() => socket.connected);
   const late = newest.io(`http://${world.address}/rolled`, { forceNew: true });

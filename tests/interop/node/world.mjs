@@ -75,6 +75,7 @@ require = {roles = ["admin"]}
 [[socketio.namespace]]
 name = "/rolled"
 rollout = "web"
+subscribe = ["/feed"]
 `;
 
 export class World {
