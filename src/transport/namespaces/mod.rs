@@ -96,7 +96,7 @@ impl NamespaceConnection {
             if let Some(until) = self.closing_until {
                 return self.end(until, cx);
             }
-            let has_more = match self.read(cx) {
+            let mut has_more = match self.read(cx) {
                 Ok(has_more) => has_more,
                 Err(()) => {
                     lock(&self.shared).is_gone = true;
@@ -104,7 +104,10 @@ impl NamespaceConnection {
                     return Poll::Ready(());
                 }
             };
+            let was_full = self.is_any_full();
             self.run_sockets(cx);
+            // A socket that has read on makes room: only then the connection asks to be woken for more.
+            has_more |= was_full && !self.is_any_full();
             let now = Instant::now();
             let close = lock(&self.shared).close.take();
             if let Some((code, reason)) = close {
@@ -151,11 +154,7 @@ impl NamespaceConnection {
     /// Hands the client's messages to its sockets. Returns whether there may be more; an error means that the client is gone.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
         for _ in 0..READS {
-            if self
-                .sockets
-                .iter()
-                .any(|joined| lock(&joined.inbox).is_full())
-            {
+            if self.is_any_full() {
                 return Ok(false);
             }
             let incoming = {
@@ -185,6 +184,12 @@ impl NamespaceConnection {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a socket has so much unread that the connection is not read any further.
+    fn is_any_full(&self) -> bool {
+        let mut sockets = self.sockets.iter();
+        sockets.any(|joined| lock(&joined.inbox).is_full())
     }
 
     fn take_text(&mut self, text: Bytes) {
