@@ -88,6 +88,7 @@ impl Input {
                 ack: event.ack,
                 event: event.name.as_str().into(),
                 error: None,
+                reply: None,
             })),
             Input::Ping | Input::Pong | Input::Connect(_) | Input::Leave => Tag::None,
         }

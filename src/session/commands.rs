@@ -11,11 +11,12 @@ use super::beginning::Beginning;
 use super::checks::{Checked, Checks};
 use super::client::Located;
 use super::connection::Session;
-use super::context::{Effect, Effects};
+use super::context::{Effect, Effects, Realm};
 use super::frame::{Frame, SubWish, Wants};
 use super::joining::Joining;
 use super::namespace;
 use super::reconcile;
+use super::recovery::coming_back;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
 use crate::error::{Code, Refusal};
@@ -90,10 +91,9 @@ impl Session {
                 self.cx.follow_name(&url);
             }
             let wish = SubWish {
-                path: url.clone(),
                 after,
                 last_event_id,
-                filter: Vec::new(),
+                ..SubWish::of(url.clone())
             };
             let frame = Frame::at(Wants::Sub(Tag::Number(0), wish), (found, url), judged_by);
             self.advance(frame, None, now);
@@ -123,14 +123,15 @@ impl Session {
                 filter,
             } => {
                 let wish = SubWish {
-                    path,
                     after,
                     last_event_id,
                     filter,
+                    ..SubWish::of(path)
                 };
                 if self.cx.realm.is_stream() {
                     let detail = "this connection carries one stream";
-                    return self.refuse_sub(&id, &Refusal::new(Code::Conflict, detail), now);
+                    let refusal = Refusal::new(Code::Conflict, detail);
+                    return self.refuse_sub(&id, &wish.path, &refusal, now);
                 }
                 self.advance(Frame::new(Wants::Sub(id, wish)), None, now);
             }
@@ -153,7 +154,7 @@ impl Session {
             // A namespace is joined once.
             Input::Pong | Input::Connect(_) => {}
             Input::Event(event) => namespace::follow_event(self, &event, now),
-            Input::Leave => self.closed(now),
+            Input::Leave => namespace::left(self, now),
         }
     }
 
@@ -162,7 +163,7 @@ impl Session {
         let token = match input {
             Input::Hello { token, .. } => token,
             Input::Connect(connect) => namespace::connect(self, connect),
-            Input::Leave => return self.closed(now),
+            Input::Leave => return namespace::left(self, now),
             Input::Pong => return,
             other => {
                 let refusal = Refusal::new(Code::Unauthorized, "a hello with a token comes first");
@@ -304,9 +305,10 @@ impl Session {
                     subscriptions: &self.subscriptions,
                     protocol: self.link.codec().name(),
                 };
+                let path = wish.path.clone();
                 match joining.join(place, id.clone(), wish, admission, now) {
-                    Ok(sub) => self.add_sub(sub),
-                    Err(refusal) => self.refuse_sub(&id, &refusal, now),
+                    Ok(sub) => self.add_sub(&id, sub, now),
+                    Err(refusal) => self.refuse_sub(&id, &path, &refusal, now),
                 }
             }
             Wants::Req(request) => {
@@ -320,25 +322,30 @@ impl Session {
 
     fn refuse_frame(&mut self, wants: &Wants, refusal: &Refusal, now: Instant) {
         match wants {
-            Wants::Sub(id, _) => self.refuse_sub(id, refusal, now),
+            Wants::Sub(id, wish) => self.refuse_sub(id, &wish.path, refusal, now),
             Wants::Req(request) => self.link.refuse(&request.id, refusal),
         }
     }
 
-    fn add_sub(&mut self, sub: Subscription) {
+    fn add_sub(&mut self, id: &Tag, sub: Subscription, now: Instant) {
         // Most connections have one, ever.
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
         }
+        let ch = sub.ch;
         self.subscriptions.push(sub);
+        coming_back::note(self, id, Some(ch), now);
     }
 
     /// Answers a `sub` that is not granted; the implied one of a single stream takes its connection with it.
-    fn refuse_sub(&mut self, id: &Tag, refusal: &Refusal, now: Instant) {
-        if self.cx.realm.is_stream() && *id == Tag::Number(0) && self.subscriptions.is_empty() {
-            return self.refuse_single(refusal, now);
+    fn refuse_sub(&mut self, id: &Tag, path: &str, refusal: &Refusal, now: Instant) {
+        match &self.cx.realm {
+            Realm::Stream(_) if *id == Tag::Number(0) && self.subscriptions.is_empty() => {
+                return self.refuse_single(refusal, now);
+            }
+            Realm::Namespace(_) => namespace::refuse_sub(self, id, path, refusal, now),
+            Realm::Every | Realm::Stream(_) => self.link.refuse(id, refusal),
         }
-        self.link.refuse(id, refusal);
         if refusal.code == Code::TooManySubs && self.access.pace.refuse_sub() > PATIENCE {
             self.close(4129, "too many subscriptions", now);
         }
@@ -390,6 +397,7 @@ impl Session {
             };
             let call = self.calls.swap_remove(index);
             self.link.answer(&call.id, &answer);
+            namespace::tell_reply(self, &call.id, &answer);
             namespace::call_waiting(self, Instant::now());
         }
         if self.calls.is_empty() {

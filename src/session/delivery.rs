@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
+use super::recovery::Trail;
 use super::subscription::{BATCH_BYTES, FrameBatch, Subscription, SubscriptionVerdict, Traced};
 use crate::telemetry::{Meters, Telemetry};
 
@@ -38,6 +39,7 @@ impl Delivery {
         &mut self,
         subs: &mut [Subscription],
         link: &mut Link,
+        trail: Option<&mut Trail>,
         now: Instant,
     ) -> Filled {
         let mut filled = Filled::default();
@@ -54,6 +56,7 @@ impl Delivery {
             now,
             out,
             frames: BATCH_FRAMES,
+            trail,
             scratch: Vec::new(),
             oldest: self.oldest.take(),
             traced: self.traced.take(),

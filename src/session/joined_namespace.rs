@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::recovery::Recoverable;
+use super::recovery::coming_back::{ComingBack, Offer};
 use crate::config::{Legacy, Namespace};
 use crate::protocol::Req;
 use crate::protocol::socketio::codec::SocketIoCodec;
@@ -53,4 +55,10 @@ pub(crate) struct NamespaceState {
     pub(super) csrf: Option<String>,
     /// Calls that wait for others to end.
     pub(super) waiting: VecDeque<Req>,
+    /// The session before, which CONNECT has named.
+    pub(super) offer: Option<Offer>,
+    /// CONNECT is not answered yet: the client comes back to that session.
+    pub(super) coming_back: Option<Box<ComingBack>>,
+    /// How the client may come back to this one.
+    pub(super) recoverable: Option<Recoverable>,
 }

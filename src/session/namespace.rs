@@ -1,5 +1,7 @@
 //! One namespace of a Socket.IO client: what it joins when it connects, and what its events do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::Value;
@@ -9,53 +11,134 @@ use super::checks::CALLS;
 use super::connection::Session;
 use super::context::Realm;
 use super::frame::{Frame, SubWish, Wants};
+use super::handle::Emission;
+use super::recovery::coming_back::{self, Offer};
+use super::upstream_request::{CallAnswer, kind_of};
 use crate::bindings::{BindingScope, BodyTemplate};
 use crate::config::{Legacy, Rule, RuleAction};
 use crate::error::{Code, Refusal};
+use crate::event::{End, Position};
 use crate::json::Scalar;
 use crate::policy::auth::Identity;
 use crate::protocol::socketio::packet;
-use crate::protocol::{ClientEvent, Connect, EventTag, Output, Req, Tag};
+use crate::protocol::{ClientEvent, Connect, EventTag, Output, Req, ResBody, Tag};
 
 /// Calls of one client that wait while as many as allowed are under way.
 const WAITING: usize = 1_000;
 
+/// What a client has missed that could not come back to its session.
+pub(super) struct Missed {
+    /// How far it had read each path, where that is known.
+    pub(super) places: Vec<(String, Option<Position>)>,
+    /// The position that it has named.
+    pub(super) named: Option<Position>,
+}
+
+impl Missed {
+    fn from(&self, path: &str) -> Option<Position> {
+        let place = self.places.iter().find(|(known, _)| known == path);
+        place.map_or(self.named, |(_, place)| *place)
+    }
+}
+
 /// The client's CONNECT. Returns the token that it brings.
 pub(super) fn connect(session: &mut Session, connect: Connect) -> Option<String> {
-    session.access.namespace.get_or_insert_default().csrf = connect.csrf;
+    let state = session.access.namespace.get_or_insert_default();
+    state.csrf = connect.csrf;
+    let offset = connect.offset;
+    state.offer = connect.pid.map(|pid| Offer { pid, offset });
     connect.token
 }
 
-/// The client may join: says so, and does what the namespace wants done first.
+/// The client may join: it comes back to its session of before, or begins a new one.
 pub(super) fn greet(session: &mut Session, now: Instant) {
+    let state = session.access.namespace.get_or_insert_default();
+    let offer = state.offer.take();
+    let offer = offer.filter(|_| session.cx.realm.has_positions());
+    let Some(offer) = offer else {
+        return begin(session, None, now);
+    };
+    if !coming_back::begin(session, &offer, now) {
+        let missed = Missed {
+            places: Vec::new(),
+            named: offer.offset.as_deref().and_then(Position::named),
+        };
+        begin(session, Some(&missed), now);
+    }
+}
+
+/// Begins a new session: says so, and does what the namespace wants done first.
+pub(super) fn begin(session: &mut Session, missed: Option<&Missed>, now: Instant) {
     let Some(namespace) = session.cx.realm.namespace(&session.cx.in_force).cloned() else {
         return session.close(4201, "", now);
     };
     let sid = format!("{:032x}", fastrand::u128(..));
+    let pid = match session.cx.realm.has_positions() {
+        true => coming_back::enter(session, &sid),
+        false => None,
+    };
     session.link.say(&Output::Connected {
         sid: &sid,
-        pid: None,
+        pid: pid.as_deref(),
     });
     if let Some(greet) = &namespace.greet {
         let body = with_scope(session, &[], &[], |scope| {
             let body = greet.body.as_ref()?;
             serde_json::to_vec(&body.value(scope)).ok()
         });
-        let args: Vec<&[u8]> = body.iter().map(|body| &body[..]).collect();
-        session.link.say(&Output::Emit {
-            event: &greet.event,
-            args: &args,
-        });
+        let body = body.as_deref().map_or(ResBody::Empty, ResBody::Json);
+        let event = &greet.event;
+        session.link.say(&Output::Emit { event, body });
     }
     for template in &namespace.subscribe {
         match with_scope(session, &[], &[], |scope| template.path(scope)) {
-            Ok(path) => subscribe(session, Tag::None, path, Vec::new(), now),
-            Err(refusal) => session.link.refuse(&Tag::None, &refusal),
+            Ok(path) => {
+                let from = missed.and_then(|missed| missed.from(&path));
+                let wish = SubWish {
+                    after: from.map(|from| from.to_string()),
+                    is_lost: missed.is_some(),
+                    ..SubWish::of(path)
+                };
+                session.advance(Frame::new(Wants::Sub(Tag::None, wish)), None, now);
+            }
+            Err(refusal) => refuse_sub(session, &Tag::None, template.as_str(), &refusal, now),
         }
         if session.closing_until.is_some() {
             return;
         }
     }
+}
+
+/// Says that a subscription is not there: to the event that has asked for it, or, where none has, by the word for its end.
+pub(super) fn refuse_sub(
+    session: &mut Session,
+    id: &Tag,
+    path: &str,
+    refusal: &Refusal,
+    now: Instant,
+) {
+    if matches!(id, Tag::Event(_)) {
+        return session.link.refuse(id, refusal);
+    }
+    if coming_back::is_under_way(session) {
+        return coming_back::note(session, id, None, now);
+    }
+    let end = End {
+        code: refusal.code,
+        status: refusal.status,
+        retry_ms: refusal.retry_ms,
+        is_final: false,
+    };
+    let end = &end;
+    session.link.say(&Output::End { ch: 0, path, end });
+}
+
+/// The client leaves the namespace: it does not come back to this session.
+pub(super) fn left(session: &mut Session, now: Instant) {
+    if let Some(state) = &mut session.access.namespace {
+        state.recoverable = None;
+    }
+    session.closed(now);
 }
 
 /// Where a client goes that its rollout sends away, in the word of `drain`.
@@ -96,6 +179,7 @@ pub(super) fn follow_event(session: &mut Session, event: &ClientEvent, now: Inst
             ack: event.ack,
             event: event.name.as_str().into(),
             error: None,
+            reply: None,
         }));
         let refusal = Refusal::new(Code::NotFound, "no rule is there for this event");
         return session.link.refuse(&tag, &refusal);
@@ -104,6 +188,7 @@ pub(super) fn follow_event(session: &mut Session, event: &ClientEvent, now: Inst
         ack: event.ack,
         event: rule.event.clone(),
         error: rule.error.clone(),
+        reply: rule.reply.clone(),
     }));
     if let Err(refusal) = do_rule(session, rule, event, tag.clone(), now) {
         session.link.refuse(&tag, &refusal);
@@ -124,7 +209,18 @@ fn do_rule(
             let (path, filter) = with_scope(session, args, attachments, |scope| {
                 Ok::<_, Refusal>((template.path(scope)?, rule.filters(scope)?))
             })?;
-            subscribe(session, tag, path, filter, now);
+            if is_subscribed(session, &path, &filter) {
+                session.link.reply(&Output::Ok {
+                    id: &tag,
+                    sub: None,
+                });
+                return Ok(());
+            }
+            let wish = SubWish {
+                filter,
+                ..SubWish::of(path)
+            };
+            session.advance(Frame::new(Wants::Sub(tag, wish)), None, now);
         }
         RuleAction::Unsubscribe(template) => {
             let path = with_scope(session, args, attachments, |scope| template.path(scope))?;
@@ -171,20 +267,16 @@ fn expect_required(session: &Session, rule: &Rule, args: &[Value]) -> Result<(),
     fits.map_err(|unfit| forbidden(unfit.detail().into_owned()))
 }
 
-fn subscribe(
-    session: &mut Session,
-    tag: Tag,
-    path: String,
-    filter: Vec<(String, Vec<Scalar>)>,
-    now: Instant,
-) {
-    let wish = SubWish {
-        path,
-        after: None,
-        last_event_id: None,
-        filter,
+/// Whether the client has this subscription already: to join once more changes nothing.
+fn is_subscribed(session: &Session, path: &str, filter: &[(String, Vec<Scalar>)]) -> bool {
+    let Ok((found, url)) = session.cx.find(&Method::GET, path) else {
+        return false;
     };
-    session.advance(Frame::new(Wants::Sub(tag, wish)), None, now);
+    let url = found.route.read_url(&url);
+    session.subscriptions.iter().any(|sub| {
+        let target = sub.subscriber().target();
+        target.route.name == found.route.name && target.url == *url && sub.wanted() == *filter
+    })
 }
 
 fn unsubscribe(session: &mut Session, path: &str) -> Result<(), Refusal> {
@@ -229,6 +321,34 @@ pub(super) fn call_waiting(session: &mut Session, now: Instant) {
     {
         session.advance(Frame::new(Wants::Req(request)), None, now);
     }
+}
+
+/// A call was done as asked: tells all sockets of the user in the namespace, where its rule wants that; without a user its own.
+pub(super) fn tell_reply(session: &mut Session, id: &Tag, answer: &CallAnswer) {
+    let (Tag::Event(tag), Some(body)) = (id, answer.success()) else {
+        return;
+    };
+    let Some(event) = &tag.reply else {
+        return;
+    };
+    let emission = Emission {
+        event: event.clone(),
+        body: body.clone(),
+    };
+    emit(session, &emission);
+    if let Some(owner) = session.cx.owner() {
+        let sessions = &session.cx.shared.sessions;
+        let user = owner.identity.principal();
+        sessions.emit(session.cx.member(), &user, &Arc::new(emission));
+    }
+}
+
+/// Tells the client an event that is no topic's.
+pub(super) fn emit(session: &mut Session, emission: &Emission) {
+    session.link.say(&Output::Emit {
+        event: &emission.event,
+        body: kind_of(&emission.body),
+    });
 }
 
 /// What CONNECT brought counts under the name that each policy wants it by.

@@ -1,4 +1,4 @@
-//! A SocketTask.IO client as its handshake has left it: each namespace that it joins becomes a session.
+//! A Socket.IO client as its handshake has left it: each namespace that it joins becomes a session.
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ impl Namespaces for SocketIoClient {
         let in_force = self.shared.in_force.load_full();
         let socketio = in_force.config.socketio.as_ref()?;
         let mut namespaces = socketio.namespaces.iter();
-        let (pattern, params) = namespaces.find_map(|namespace| {
+        let (namespace, params) = namespaces.find_map(|namespace| {
             let params = namespace.name.matches(name)?;
-            Some((namespace.name.as_str().into(), params))
+            Some((namespace, params))
         })?;
         let joined = JoinedNamespace {
-            pattern,
+            pattern: namespace.name.as_str().into(),
             name: name.into(),
             params,
-            has_positions: false,
+            has_positions: namespace.recovery,
             upgrade: transport.upgrade_gate(),
         };
         let opening = Accepted {
@@ -50,7 +50,6 @@ impl Namespaces for SocketIoClient {
             seat: self.seat.clone(),
             mode: Mode::Namespace(Arc::new(joined)),
             refuse_with: None,
-            keep: None,
             permit: Some(self.permit.clone()),
         };
         let shared = self.shared.clone();

@@ -66,21 +66,31 @@ impl CallAnswer {
                 return codec.encode(&Output::Err { id, refusal }, send);
             }
         };
-        let body = match (reply.body.is_empty(), std::str::from_utf8(&reply.body)) {
-            (true, _) => ResBody::Empty,
-            (false, Err(_)) => ResBody::Binary(&reply.body),
-            (false, Ok(text)) => match Data::classify(reply.body.clone()) {
-                Data::Json(_) => ResBody::Json(&reply.body),
-                Data::Text(_) => ResBody::Text(text),
-            },
-        };
         let answer = Output::Res {
             id,
             status: reply.status.as_u16(),
             headers: &reply.headers,
-            body,
+            body: kind_of(&reply.body),
         };
         codec.encode(&answer, send);
+    }
+
+    /// The body of an answer that says that it was done as asked.
+    pub(crate) fn success(&self) -> Option<&Bytes> {
+        let reply = self.0.as_ref().ok()?;
+        reply.status.is_success().then_some(&reply.body)
+    }
+}
+
+/// What a body is, by its bytes.
+pub(super) fn kind_of(body: &Bytes) -> ResBody<'_> {
+    match (body.is_empty(), std::str::from_utf8(body)) {
+        (true, _) => ResBody::Empty,
+        (false, Err(_)) => ResBody::Binary(body),
+        (false, Ok(text)) => match Data::classify(body.clone()) {
+            Data::Json(_) => ResBody::Json(body),
+            Data::Text(_) => ResBody::Text(text),
+        },
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct SocketIo {
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// What a client gets whose rollout says legacy: `"native"`, an error that tells it to use the backend's own URLs, or `"polling"`, Socket.IO over long-polling.
     pub(crate) legacy: Legacy,
+    /// Whether clients whose connection was cut come back to their session. Events bear their position as one more argument then.
+    pub(crate) recovery: bool,
     /// No key: `[[socketio.namespace]]`; the namespace `/` without rules where there is none.
     pub(crate) namespaces: Vec<Arc<Namespace>>,
 }
@@ -61,7 +63,7 @@ pub(super) fn read(
     prefix: &str,
     routes: &[Arc<Route>],
 ) -> Arc<SocketIo> {
-    table.refuse_later(["recovery", "legacy_upstream"], "clients that come back");
+    table.refuse_later(["legacy_upstream"], "two backends");
     let transports = table.texts_or("transports", &["polling", "websocket"], transport);
     if transports.is_empty() {
         table.error(
@@ -87,6 +89,7 @@ pub(super) fn read(
             "legacy",
             [("polling", Legacy::Polling), ("native", Legacy::Native)],
         ),
+        recovery: table.switch("recovery", true),
         namespaces: Vec::new(),
     };
     let namespaces = table.tables("namespace", |namespace, _| {

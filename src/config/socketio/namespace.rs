@@ -25,6 +25,8 @@ pub(crate) struct Namespace {
     pub(crate) rollout: Option<Arc<Rollout>>,
     /// Which `[rate_limit.NAME]`. Default: that of `[socketio]`.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    /// Whether its clients come back to their session. Default: as `[socketio]` says.
+    pub(crate) recovery: bool,
     /// Paths of bridged routes that a client is subscribed to when it joins, with the namespace's parameters and `{claims.NAME}`.
     pub(crate) subscribe: Vec<Template>,
     /// The first event, such as `{event = "connected", body = {user = "{user}"}}`. Default: none.
@@ -51,6 +53,7 @@ impl Namespace {
             require: None,
             rollout: socketio.rollout.clone(),
             rate_limit: socketio.rate_limit.clone(),
+            recovery: socketio.recovery,
             subscribe: Vec::new(),
             greet: None,
             on: Vec::new(),
@@ -64,7 +67,6 @@ pub(super) fn read(
     socketio: &SocketIo,
     routes: &[Arc<Route>],
 ) -> Option<Namespace> {
-    table.refuse_later(["recovery"], "clients that come back");
     let auth = table.references("auth", "auth", names.auths);
     let auth = match auth.is_empty() {
         true => socketio.auth.clone(),
@@ -88,6 +90,7 @@ pub(super) fn read(
         auth,
         rollout: rollout.or_else(|| socketio.rollout.clone()),
         rate_limit: rate_limit.or_else(|| socketio.rate_limit.clone()),
+        recovery: table.switch("recovery", socketio.recovery),
         subscribe,
         greet: table.optional_table("greet", |greet| Greet {
             event: event(greet, "event", "\"connected\"").unwrap_or_default(),

@@ -36,6 +36,8 @@ pub(crate) struct Rule {
     pub(crate) require: Option<RequireTemplate>,
     /// What a subscription is filtered by: fields that the route's `filter` allows.
     pub(crate) filter: Vec<(String, BodyTemplate)>,
+    /// The event that brings a successful answer to all sockets of the user in the namespace; without a user, to the one that called. Default: none.
+    pub(crate) reply: Option<Arc<str>>,
     /// The event that tells a refusal where no acknowledgement was asked for. Default: none.
     pub(crate) error: Option<Arc<str>>,
 }
@@ -99,7 +101,6 @@ impl Rule {
 }
 
 pub(super) fn read(table: &Table<'_>, routes: &[Arc<Route>]) -> Option<Rule> {
-    table.refuse_later(["reply"], "answers to all sockets of a user");
     let event = event(table, "event", "\"join_task\"")?;
     if RESERVED.contains(&&*event) {
         let what = format!("names `{event}`, which clients keep for themselves");
@@ -183,6 +184,7 @@ pub(super) fn read(table: &Table<'_>, routes: &[Arc<Route>]) -> Option<Rule> {
             claims: pairs(require, "claims"),
         }),
         filter,
+        reply: table.text("reply", units::something).map(Arc::from),
         error: table.text("error", units::something).map(Arc::from),
     })
 }

@@ -364,6 +364,7 @@ impl Walk {
                     false => prelude.is_empty().then_some(at),
                 };
             }
+            Start::Lost(_) => unreachable!("no client of the walk comes back to a session"),
             Start::After(from) | Start::Moved(from) => {
                 let known = from.epoch == at.epoch && from.offset <= at.offset;
                 let told = prelude.first().map(|first| first.kind.clone());

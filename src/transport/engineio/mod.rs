@@ -109,6 +109,11 @@ impl EngineIo {
         self.heartbeat.one_way()
     }
 
+    /// How many pings were answered; it may wrap.
+    pub(crate) fn answered_pings(&self) -> u32 {
+        self.heartbeat.answered()
+    }
+
     /// From now on the client may go on over a WebSocket, or not.
     pub(crate) fn set_upgrade(&mut self, upgrade: UpgradePermit) {
         self.upgrade = upgrade;

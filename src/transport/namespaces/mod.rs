@@ -1,4 +1,4 @@
-//! The sockets of one SocketTask.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
+//! The sockets of one Socket.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
 //! Engine.IO connection, in one task, with one write per wake.
 
 mod transport;
@@ -162,6 +162,7 @@ impl NamespaceConnection {
                 self.engine.set_upgrade(shared.upgrade);
                 let incoming = self.engine.poll_receive(&mut shared.outbox, cx);
                 shared.one_way = self.engine.one_way();
+                shared.answered_pings = self.engine.answered_pings();
                 shared.carrier = self.engine.carrier();
                 incoming
             };
@@ -194,7 +195,7 @@ impl NamespaceConnection {
 
     fn take_text(&mut self, text: Bytes) {
         let Ok(head) = PacketHead::parse(&text) else {
-            return self.refuse("no packet of SocketTask.IO");
+            return self.refuse("no packet of Socket.IO");
         };
         if self.attachments.is_some() {
             return self.refuse("attachments are missing");

@@ -1,0 +1,79 @@
+//! What is known of a session whose client may come back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::trail::Trail;
+use crate::json::Scalar;
+use crate::session::subscription::Subscription;
+
+/// Bytes that a record counts for beside its trail, and beside each subscription.
+const FLAT: usize = 512;
+
+/// See the module.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The namespace as the client named it.
+    pub(crate) namespace: String,
+    /// What the client knows the session by.
+    pub(crate) sid: String,
+    /// The user's subject; `None` where the client is nobody that is known.
+    pub(crate) user: Option<[u8; 32]>,
+    pub(crate) subscriptions: Vec<RecordedSubscription>,
+    pub(crate) trail: Trail,
+}
+
+/// One of its subscriptions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecordedSubscription {
+    pub(crate) ch: u32,
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) filter: Vec<(String, Vec<Scalar>)>,
+    /// How long what its client misses is kept.
+    pub(crate) age: Duration,
+}
+
+impl Record {
+    /// Notes what has come and gone since the last look, before anything of it is sent.
+    pub(crate) fn follow(&mut self, subscriptions: &[Subscription]) {
+        let known = self.subscriptions.iter().map(|known| known.ch);
+        if known.eq(subscriptions.iter().map(|sub| sub.ch)) {
+            return;
+        }
+        for sub in subscriptions {
+            if !self.subscriptions.iter().any(|known| known.ch == sub.ch) {
+                self.trail.begin(sub.ch, sub.begins_at());
+            }
+        }
+        self.subscriptions = subscriptions.iter().map(recorded).collect();
+        let there = &self.subscriptions;
+        self.trail.keep(|ch| there.iter().any(|sub| sub.ch == ch));
+    }
+
+    /// How long its client may take to come back: as long as the shortest of its replay windows.
+    pub(crate) fn window(&self) -> Option<Duration> {
+        self.subscriptions.iter().map(|sub| sub.age).min()
+    }
+
+    /// Bytes that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        FLAT * (1 + self.subscriptions.len()) + self.trail.bytes()
+    }
+}
+
+fn recorded(sub: &Subscription) -> RecordedSubscription {
+    RecordedSubscription {
+        ch: sub.ch,
+        path: sub.subscriber().target().url.clone(),
+        filter: sub.wanted(),
+        age: sub.route().replay.age,
+    }
+}
+
+/// A lock whose holder panicked is still a lock.
+pub(crate) fn lock(record: &Arc<Mutex<Record>>) -> MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
+}
