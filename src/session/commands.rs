@@ -5,7 +5,6 @@ use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
-use super::accepted::Mode;
 use super::auth::{Hello, Then};
 use super::beginning::Beginning;
 use super::checks::{Checked, Checks};
@@ -14,11 +13,11 @@ use super::connection::Session;
 use super::context::{Effect, Effects, Realm};
 use super::frame::{Frame, SubWish, Wants};
 use super::joining::Joining;
-use super::namespace;
+use super::namespace::{self, coming_back};
 use super::reconcile;
-use super::recovery::coming_back;
 use super::subscription::Subscription;
 use super::upstream_request::{self, Caller};
+use super::welcome;
 use crate::error::{Code, Refusal};
 use crate::policy::auth::{AuthError, Authenticated};
 use crate::protocol::{Input, Output, Req, Tag};
@@ -45,58 +44,7 @@ impl Session {
                 until,
             }));
         } else {
-            self.greet(mode, judged_by, now);
-        }
-    }
-
-    /// It is known which user it is.
-    pub(super) fn welcome(&mut self, now: Instant) {
-        if let Some(hello) = self.access.hello.take() {
-            self.greet(hello.mode, hello.judged_by, now);
-        }
-    }
-
-    /// Says the first frame, and does what the handshake asked for.
-    fn greet(&mut self, mode: Mode, judged_by: u64, now: Instant) {
-        let member = self.cx.member().clone();
-        let rules = self.cx.rules();
-        let (interval, timeout, max_subs) =
-            (rules.ping_interval, rules.ping_timeout, rules.max_subs);
-        let own = self.cx.admission_of(self.cx.own_auths());
-        self.link.say(&Output::Welcome {
-            conn: &member.id,
-            node: &self.cx.shared.node,
-            ping_ms: interval.as_millis() as u64,
-            timeout_ms: timeout.as_millis() as u64,
-            max_bytes: self.cx.max_message(),
-            max_subs,
-            auth_exp: own.and_then(|own| own.identity.expires),
-        });
-        // What changed between the handshake and the list of sessions did not wake this one. Only then the stream is asked for: by
-        // what is in force now.
-        self.recheck(now);
-        if matches!(mode, Mode::Namespace(_)) && self.closing_until.is_none() {
-            namespace::greet(self, now);
-        }
-        if let Mode::Single {
-            found,
-            url,
-            after,
-            last_event_id,
-            ..
-        } = mode
-            && self.closing_until.is_none()
-        {
-            if self.cx.in_force.generation != judged_by {
-                self.cx.follow_name(&url);
-            }
-            let wish = SubWish {
-                after,
-                last_event_id,
-                ..SubWish::of(url.clone())
-            };
-            let frame = Frame::at(Wants::Sub(Tag::Number(0), wish), (found, url), judged_by);
-            self.advance(frame, None, now);
+            welcome::greet(self, mode, judged_by, now);
         }
     }
 
@@ -243,7 +191,7 @@ impl Session {
             }
             match effect {
                 Effect::Close(code, reason) => self.close(code, reason, now),
-                Effect::Welcome => self.welcome(now),
+                Effect::Welcome => welcome::welcome(self, now),
                 Effect::Accept(Tag::None) => {}
                 Effect::Accept(id) => self.link.reply(&Output::Ok { id: &id, sub: None }),
                 Effect::Refuse(id, refusal) => self.link.refuse(&id, &refusal),

@@ -23,7 +23,6 @@ use super::delivery::Delivery;
 use super::drain::Drain;
 use super::handle::SessionHandle;
 use super::link::{Link, Sent};
-use super::recovery::coming_back;
 use super::session_record::{AccessRecord, NO_CODE};
 use super::subscription::Subscription;
 use super::upstream_request::Call;
@@ -339,7 +338,7 @@ impl Session {
         let nearest = match self.link.is_stalled() {
             true => self.link.lag.as_ref().map(|lag| lag.deadline()),
             // They send nothing before the CONNECT is answered.
-            false if coming_back::is_under_way(self) => None,
+            false if self.access.is_coming_back() => None,
             false => self
                 .subscriptions
                 .iter()
@@ -354,17 +353,13 @@ impl Session {
 
     /// Lets the subscriptions add what comes next. Returns whether there is more.
     fn fill(&mut self, now: Instant) -> bool {
-        if coming_back::is_under_way(self) {
+        if self.access.is_coming_back() {
             return false;
         }
         let namespace = self.access.namespace.as_ref();
-        let record = namespace.and_then(|namespace| namespace.recoverable.as_ref());
-        let mut record =
-            record.map(|recoverable| recoverable.keep(&self.subscriptions, &self.link));
-        let trail = record.as_deref_mut().map(|record| &mut record.trail);
+        let recoverable = namespace.and_then(|namespace| namespace.recoverable.as_ref());
         let (subs, link) = (&mut self.subscriptions, &mut self.link);
-        let filled = self.delivery.fill(subs, link, trail, now);
-        drop(record);
+        let filled = self.delivery.fill(subs, link, recoverable, now);
         for (ch, verdict) in filled.ends {
             if self.closing_until.is_some() {
                 return false;

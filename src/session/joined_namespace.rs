@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::recovery::Recoverable;
-use super::recovery::coming_back::{ComingBack, Offer};
+use super::recovery::{ComingBack, Offer, Recoverable};
 use crate::config::{Legacy, Namespace};
 use crate::protocol::Req;
 use crate::protocol::socketio::codec::SocketIoCodec;

@@ -37,6 +37,7 @@ mod subscription;
 mod tests;
 
 mod upstream_request;
+mod welcome;
 
 use std::sync::Arc;
 

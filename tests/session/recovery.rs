@@ -17,6 +17,10 @@ subscribe = ["/ids"]
 [[socketio.namespace.on]]
 event = "join"
 subscribe = "/{name}"
+
+[[socketio.namespace.on]]
+event = "leave"
+unsubscribe = "/{name}"
 "#;
 
 fn app() -> Builder {
@@ -238,4 +242,19 @@ async fn namespace_without_recovery_has_no_positions() {
     proxy.app().backend.reached(1).await;
     proxy.app().publish();
     assert_eq!(socket.text().await.unwrap(), r#"42["message",{"n":1}]"#);
+}
+
+#[tokio::test]
+async fn stream_that_was_left_does_not_come_back() {
+    let proxy = app().start().await;
+    let (mut socket, before, offset) = proxy.reader().await;
+    socket.say(r#"421["leave",{"name":"ids"}]"#).await;
+    assert_eq!(socket.text().await.unwrap(), r#"431[{"status":200}]"#);
+    drop(socket);
+    let mut socket = proxy.engine().await;
+    let now = join(&mut socket, &back(&before, &offset)).await;
+    assert_eq!(now.pid, before.pid);
+    socket.say(r#"422["leave",{"name":"ids"}]"#).await;
+    let refused = socket.text().await.unwrap();
+    assert!(refused.contains(r#""status":404"#), "{refused}");
 }

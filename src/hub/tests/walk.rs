@@ -355,7 +355,7 @@ impl Walk {
         let gap = prelude.first().is_some_and(|first| is_gap(first));
         let state = &mut self.clients[client];
         match &start {
-            Start::Live => {
+            Start::Live | Start::Lost(_) => {
                 // Without room for a request of its own a newcomer gets a gap for the missing beginning.
                 assert!((!gap || !self.roomy) && !recovered);
                 let start = Position { offset: 0, ..at };
@@ -364,7 +364,6 @@ impl Walk {
                     false => prelude.is_empty().then_some(at),
                 };
             }
-            Start::Lost(_) => unreachable!("no client of the walk comes back to a session"),
             Start::After(from) | Start::Moved(from) => {
                 let known = from.epoch == at.epoch && from.offset <= at.offset;
                 let told = prelude.first().map(|first| first.kind.clone());

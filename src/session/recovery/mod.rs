@@ -4,14 +4,15 @@
 //! for a while when the session has ended. A client that comes back names its secret id and the position of its last event; the new
 //! session subscribes to the same, each behind what the client has.
 
-pub(super) mod coming_back;
+mod coming_back;
 mod record;
 mod registry;
 mod secret_id;
 mod trail;
 
-use record::{Record, RecordedSubscription};
+pub(super) use coming_back::{ComingBack, Missed, Offer};
+pub(super) use record::{Record, RecordedSubscription};
 pub(super) use registry::Recoverable;
 pub(crate) use registry::Recoveries;
-use secret_id::SecretId;
+pub(super) use secret_id::SecretId;
 pub(super) use trail::Trail;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::trail::Trail;
+use crate::event::Position;
 use crate::json::Scalar;
-use crate::session::subscription::Subscription;
 
 /// Bytes that a record counts for beside its trail, and beside each subscription.
 const FLAT: usize = 512;
@@ -37,18 +37,16 @@ pub(crate) struct RecordedSubscription {
 }
 
 impl Record {
-    /// Notes what has come and gone since the last look, before anything of it is sent.
-    pub(crate) fn follow(&mut self, subscriptions: &[Subscription]) {
-        let known = self.subscriptions.iter().map(|known| known.ch);
-        if known.eq(subscriptions.iter().map(|sub| sub.ch)) {
-            return;
+    /// A subscription begins here, unless it is known; `None` where its client first gets what newcomers get.
+    pub(crate) fn begin(&mut self, ch: u32, at: Option<Position>) {
+        if !self.subscriptions.iter().any(|known| known.ch == ch) {
+            self.trail.begin(ch, at);
         }
-        for sub in subscriptions {
-            if !self.subscriptions.iter().any(|known| known.ch == sub.ch) {
-                self.trail.begin(sub.ch, sub.begins_at());
-            }
-        }
-        self.subscriptions = subscriptions.iter().map(recorded).collect();
+    }
+
+    /// What there is now, each begun.
+    pub(crate) fn follow(&mut self, subscriptions: Vec<RecordedSubscription>) {
+        self.subscriptions = subscriptions;
         let there = &self.subscriptions;
         self.trail.keep(|ch| there.iter().any(|sub| sub.ch == ch));
     }
@@ -61,15 +59,6 @@ impl Record {
     /// Bytes that it takes, about.
     pub(crate) fn bytes(&self) -> usize {
         FLAT * (1 + self.subscriptions.len()) + self.trail.bytes()
-    }
-}
-
-fn recorded(sub: &Subscription) -> RecordedSubscription {
-    RecordedSubscription {
-        ch: sub.ch,
-        path: sub.subscriber().target().url.clone(),
-        filter: sub.wanted(),
-        age: sub.route().replay.age,
     }
 }
 

@@ -9,8 +9,6 @@ use tokio::time::Instant;
 use super::record::{self, Record};
 use super::secret_id::SecretId;
 use crate::hub::Reserved;
-use crate::session::link::Link;
-use crate::session::subscription::Subscription;
 
 /// Ended sessions whose clients may come back.
 const MOST: usize = 100_000;
@@ -47,13 +45,13 @@ enum State {
 
 /// A running session's place there. What is dropped without [`Recoverable::wait`] cannot be come back to.
 pub(crate) struct Recoverable {
-    pub(crate) id: SecretId,
-    pub(crate) record: Arc<Mutex<Record>>,
+    id: SecretId,
+    record: Arc<Mutex<Record>>,
     recoveries: Recoveries,
 }
 
 /// What a client comes back to.
-pub(crate) struct Found {
+pub(crate) struct TakenRecord {
     pub(crate) record: Record,
     /// The session that has not noticed yet that its client is gone.
     pub(crate) still_runs: Option<u64>,
@@ -81,7 +79,7 @@ impl Recoveries {
         id: &SecretId,
         now: Instant,
         fits: impl FnOnce(&Record) -> bool,
-    ) -> Option<Found> {
+    ) -> Option<TakenRecord> {
         let mut entries = self.lock();
         let entry = entries.by_id.get(id)?;
         if !fits(&record::lock(&entry.record)) {
@@ -93,7 +91,7 @@ impl Recoveries {
             State::Ended { until, .. } if now < until => None,
             State::Ended { .. } => return None,
         };
-        Some(Found {
+        Some(TakenRecord {
             record: std::mem::take(&mut record::lock(&entry.record)),
             still_runs,
         })
@@ -144,12 +142,9 @@ impl Entry {
 }
 
 impl Recoverable {
-    /// The record, which knows what has come and gone: from now on events may be sent.
-    pub(crate) fn keep(&self, subs: &[Subscription], link: &Link) -> MutexGuard<'_, Record> {
-        let mut record = record::lock(&self.record);
-        record.follow(subs);
-        record.trail.hear_answers(link.answered_pings());
-        record
+    /// What is known of the session.
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+        record::lock(&self.record)
     }
 
     /// The session has ended, and its client may come back. `memory` counts what it takes.

@@ -104,14 +104,9 @@ impl EngineIo {
         }
     }
 
-    /// Half of the last ping's round trip.
-    pub(crate) fn one_way(&self) -> Duration {
-        self.heartbeat.one_way()
-    }
-
-    /// How many pings were answered; it may wrap.
-    pub(crate) fn answered_pings(&self) -> u32 {
-        self.heartbeat.answered()
+    /// What its client's pongs say.
+    pub(crate) fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// From now on the client may go on over a WebSocket, or not.

@@ -161,8 +161,8 @@ impl NamespaceConnection {
                 let mut shared = lock(&self.shared);
                 self.engine.set_upgrade(shared.upgrade);
                 let incoming = self.engine.poll_receive(&mut shared.outbox, cx);
-                shared.one_way = self.engine.one_way();
-                shared.answered_pings = self.engine.answered_pings();
+                shared.one_way = self.engine.heartbeat().one_way();
+                shared.answered_pings = self.engine.heartbeat().answered();
                 shared.carrier = self.engine.carrier();
                 incoming
             };
