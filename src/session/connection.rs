@@ -89,14 +89,7 @@ impl Session {
         let connected_at = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
-        let member = SessionHandle::new(
-            number,
-            id,
-            client,
-            codec.name(),
-            realm.namespace_name().cloned(),
-            connected_at,
-        );
+        let member = SessionHandle::new(number, id, client, codec.name(), connected_at);
         if let Some(route) = opening.mode.route() {
             member.cohort.live_by(route);
         }

@@ -32,6 +32,8 @@ pub(crate) struct Notice {
 /// An event of a namespace that is no topic's.
 #[derive(Clone, Debug)]
 pub(super) struct Emission {
+    /// The namespace whose sockets it is for.
+    pub(crate) namespace: Arc<str>,
     /// Its name.
     pub(crate) event: Arc<str>,
     /// What it bears.
@@ -69,8 +71,6 @@ pub(super) struct SessionHandle {
     pub(crate) id: Box<str>,
     pub(crate) client: Client,
     pub(crate) protocol: &'static str,
-    /// The namespace that its client has joined, of Socket.IO.
-    pub(crate) namespace: Option<Arc<str>>,
     pub(crate) connected_at: u64,
     /// Wakes the session: topics notify it, and so does every command.
     pub(crate) signal: Arc<WakeFlag>,
@@ -90,7 +90,6 @@ impl SessionHandle {
         id: String,
         client: Client,
         protocol: &'static str,
-        namespace: Option<Arc<str>>,
         connected_at: u64,
     ) -> Self {
         SessionHandle {
@@ -98,7 +97,6 @@ impl SessionHandle {
             id: id.into(),
             client,
             protocol,
-            namespace,
             connected_at,
             signal: Arc::default(),
             admissions: Mutex::default(),

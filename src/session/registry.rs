@@ -182,12 +182,12 @@ impl Sessions {
         }
     }
 
-    /// Sends an event to all other sockets of a user, given by its subject, in a session's namespace.
-    pub(super) fn emit(&self, from: &SessionHandle, user: &[u8; 32], emission: &Arc<Emission>) {
+    /// Sends an event to all sessions of a user, given by its subject, but to the one that it comes from.
+    pub(super) fn emit(&self, from: u64, user: &[u8; 32], emission: &Arc<Emission>) {
         let mut members = self.members();
         members.retain(|member| {
-            let is_other = member.number != from.number && member.namespace == from.namespace;
-            is_other && member.knows(|known| known.identity.principal() == *user)
+            let is_user = || member.knows(|known| known.identity.principal() == *user);
+            member.number != from && is_user()
         });
         for member in members {
             member.direct(Directive::Emit(emission.clone()));

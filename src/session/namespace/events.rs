@@ -185,7 +185,11 @@ pub(in crate::session) fn tell_reply(session: &mut Session, id: &Tag, answer: &C
     let Some(event) = &tag.reply else {
         return;
     };
+    let Some(namespace) = session.cx.realm.namespace_name() else {
+        return;
+    };
     let emission = Emission {
+        namespace: namespace.clone(),
         event: event.clone(),
         body: body.clone(),
     };
@@ -193,16 +197,18 @@ pub(in crate::session) fn tell_reply(session: &mut Session, id: &Tag, answer: &C
     if let Some(owner) = session.cx.owner() {
         let sessions = &session.cx.shared.sessions;
         let user = owner.identity.principal();
-        sessions.emit(session.cx.member(), &user, &Arc::new(emission));
+        sessions.emit(session.cx.member().number, &user, &Arc::new(emission));
     }
 }
 
-/// Tells the client an event that is no topic's.
+/// Tells the client an event that is no topic's, where it is for its namespace.
 pub(in crate::session) fn emit(session: &mut Session, emission: &Emission) {
-    session.link.say(&Output::Emit {
-        event: &emission.event,
-        body: kind_of(&emission.body),
-    });
+    if session.cx.realm.namespace_name() == Some(&emission.namespace) {
+        session.link.say(&Output::Emit {
+            event: &emission.event,
+            body: kind_of(&emission.body),
+        });
+    }
 }
 
 /// What CONNECT brought counts under the name that each policy wants it by.
