@@ -49,6 +49,14 @@ else
     fi
 fi
 
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    not_run 'protocol suites (Engine.IO, Socket.IO): there is no node with npm'
+elif ! bash tests/interop/protocol_suites.sh --can-run 2>/dev/null; then
+    not_run 'protocol suites (Engine.IO, Socket.IO): they are in no package registry; ENGINEIO_SUITE and SOCKETIO_SUITE name their folders'
+else
+    part 'protocol suites (Engine.IO, Socket.IO)' bash tests/interop/protocol_suites.sh
+fi
+
 # Debian's name first; CHROMIUM names another one. Nothing is installed for it but the browser.
 chromium=$(command -v "${CHROMIUM:-chromium}" chromium-browser google-chrome | head -n 1) || chromium=
 if ! command -v node >/dev/null; then

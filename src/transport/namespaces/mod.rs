@@ -1,4 +1,4 @@
-//! The sockets of one SocketTask.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
+//! The sockets of one Socket.IO client: each namespace that it has joined is a transport by itself, and all of them move over one
 //! Engine.IO connection, in one task, with one write per wake.
 
 mod transport;
@@ -104,6 +104,9 @@ impl NamespaceConnection {
                     return Poll::Ready(());
                 }
             };
+            if self.closing_until.is_some() {
+                continue;
+            }
             let was_full = self.is_any_full();
             self.run_sockets(cx);
             // A socket that has read on makes room: only then the connection asks to be woken for more.
@@ -194,7 +197,7 @@ impl NamespaceConnection {
 
     fn take_text(&mut self, text: Bytes) {
         let Ok(head) = PacketHead::parse(&text) else {
-            return self.refuse("no packet of SocketTask.IO");
+            return self.refuse("no packet of Socket.IO");
         };
         if self.attachments.is_some() {
             return self.refuse("attachments are missing");
@@ -309,3 +312,6 @@ impl Future for NamespaceConnection {
         self.step(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
