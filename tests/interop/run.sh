@@ -147,6 +147,19 @@ else
         $python tests/interop/bodies.py
 fi
 
+install_python_socketio() {
+    local lock=tests/interop/socketio-requirements.txt
+    cmp -s "$lock" .venv-socketio/installed.txt && return
+    rm -rf .venv-socketio
+    python3 -m venv .venv-socketio && .venv-socketio/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock" && cp "$lock" .venv-socketio/installed.txt
+}
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    not_run 'python-socketio: python3 has no venv module (on Debian: the package python3-venv)'
+elif part 'install python-socketio' install_python_socketio && [ -e .venv-socketio/installed.txt ]; then
+    part 'python-socketio over both transports' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
+        .venv-socketio/bin/python tests/interop/python_socketio.py
+fi
+
 part 'everybody comes back at once (1,000 clients)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" PYTHONDONTWRITEBYTECODE=1 \
     python3 tests/interop/reconnect.py --clients 1000 --sessions 200
 
