@@ -90,6 +90,15 @@ impl LongPolling {
         }
     }
 
+    /// The client has said its last word: answers its poll and its POST.
+    pub(super) fn leave(&mut self) {
+        self.release();
+        if let Some((_, post)) = self.post.take() {
+            // The client may be gone.
+            let _ = post.send(());
+        }
+    }
+
     /// Answers the poll that waits though there is nothing to say.
     pub(super) fn release(&mut self) {
         if let Some(poll) = self.poll.take() {

@@ -104,6 +104,9 @@ impl NamespaceConnection {
                     return Poll::Ready(());
                 }
             };
+            if self.closing_until.is_some() {
+                continue;
+            }
             let was_full = self.is_any_full();
             self.run_sockets(cx);
             // A socket that has read on makes room: only then the connection asks to be woken for more.
@@ -310,3 +313,6 @@ impl Future for NamespaceConnection {
         self.step(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
