@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 from . import build, passing
-from .works import CROSSFADE, CROSSFADE_GAP, CROSSFADE_LOGIN, CROSSFADE_MANY, HAPROXY, NCHAN, Findings, Row
+from .works import CROSSFADE, CROSSFADE_GAP, CROSSFADE_LOGIN, CROSSFADE_MANY, CROSSFADE_POLLING, CROSSFADE_SOCKETIO
+from .works import HAPROXY, NCHAN, SOCKETIO, SOCKETIO_POLLING, Findings, Row
 
 
 @dataclass
@@ -21,6 +22,7 @@ TITLES = {
     "ceiling": "Ceiling of one core: the highest rate carried, p99 below 50 ms",
     "idle": "Idle WebSockets: memory of the server's processes for each",
     "storm": "Everybody connects at once",
+    "longpoll": "Long-polling over Socket.IO: each client polls again after each answer",
     "stalled": "Stalled readers: what they cost the others, and the server",
     "topics": "Many topics, and one: what a delivery and a newcomer take",
     "polled": "Polled data: what the backend bears, and how old the data is",
@@ -49,6 +51,7 @@ COLUMNS = {
     "ceiling": [
         Column("deliveries/s", "deliveries_per_s", 0),
         Column("events/s", "rate", 0),
+        Column("CPU s per million", "cpu_s_per_million", 2),
         Column("p99 ms", "p99_ms"),
         Column("newcomer p99 ms at 80 %", "join_p99_ms"),
         Column("answered %", "join_answered", 0, 100),
@@ -59,6 +62,15 @@ COLUMNS = {
         Column("handshakes/s", "handshakes_per_s", 0),
         Column("p99 ms", "p99_ms", 0),
         Column("CPU µs each", "cpu_us_per_handshake", 0),
+        Column("clients' core %", "load_cpu_share", 0, 100),
+    ],
+    "longpoll": [
+        Column("CPU µs per poll", "cpu_us_per_poll", 1),
+        Column("polls", "polls", 0),
+        Column("deliveries", "deliveries", 0),
+        Column("lost", "lost", 0),
+        Column("p50 ms", "p50_ms"),
+        Column("p99 ms", "p99_ms"),
         Column("clients' core %", "load_cpu_share", 0, 100),
     ],
     "stalled": [
@@ -97,6 +109,7 @@ RATIOS = {
     "ceiling": [Column("crossfade ÷ it", "deliveries_per_s", 2)],
     "idle": [Column("crossfade ÷ it", "bytes_per_connection", 2)],
     "storm": [Column("crossfade ÷ it", "handshakes_per_s", 2)],
+    "longpoll": [Column("CPU: crossfade ÷ it", "cpu_us_per_poll", 2), Column("p99: crossfade ÷ it", "p99_ms", 2)],
     "stalled": [],
     "topics": [Column("CPU: crossfade ÷ it", "cpu_s_per_million", 2), Column("p99: crossfade ÷ it", "p99_ms", 2)],
     "polled": [Column("requests: crossfade ÷ it", "backend_requests_per_s", 4)],
@@ -145,19 +158,37 @@ def _figure(figure: str, scale: float = 1.0, server: str = CROSSFADE.name) -> Ca
     return value
 
 
+def _against_socketio(figure: str) -> Callable[[Findings, str], float | None]:
+    return _ratio(figure, SOCKETIO.name, CROSSFADE_SOCKETIO.name)
+
+
 TARGETS = [
     Target("fanout", "1,000 × 100/s", "CPU ÷ nchan's", 0.8, False, _ratio("cpu_s_per_million", NCHAN.name)),
     Target("fanout", "1,000 × 100/s", "p99 ÷ nchan's", 1.0, False, _ratio("p99_ms", NCHAN.name)),
     Target("fanout", "5,000 × 10/s", "CPU ÷ nchan's", 0.9, False, _ratio("cpu_s_per_million", NCHAN.name)),
     Target("fanout", "5,000 × 10/s", "p99 ÷ nchan's", 1.0, False, _ratio("p99_ms", NCHAN.name)),
+    *(
+        Target("fanout", size, "Socket.IO: CPU ÷ socket.io's", 0.7, False, _against_socketio("cpu_s_per_million"))
+        for size in ("1,000 × 50/s", "5,000 × 10/s")
+    ),
     Target("ceiling", "1,000", "deliveries/s ÷ nchan's", 3.0, True, _ratio("deliveries_per_s", NCHAN.name)),
     Target("ceiling", "1,000", "p99 at the ceiling, ms", 50.0, False, _figure("p99_ms")),
     Target("ceiling", "1,000", "newcomer's handshake p99 at 80 %, ms", 100.0, False, _figure("join_p99_ms")),
+    Target("ceiling", "1,000", "Socket.IO: deliveries/s ÷ socket.io's", 3.0, True, _against_socketio("deliveries_per_s")),
+    Target("ceiling", "1,000", "Socket.IO: CPU ÷ socket.io's", 0.5, False, _against_socketio("cpu_s_per_million")),
+    Target("ceiling", "1,000", "Socket.IO: p99 at the ceiling, ms", 50.0, False, _figure("p99_ms", 1, CROSSFADE_SOCKETIO.name)),
     Target("idle", "9,500", "KiB each, on its own path", 4.0, False, _figure("bytes_per_connection", 2**-10)),
     Target("idle", "9,500", "KiB each, PREFIX/ws", 4.0, False, _figure("bytes_per_connection", 2**-10, CROSSFADE_MANY.name)),
     Target("idle", "9,500", "memory ÷ haproxy's", 1.0, False, _ratio("bytes_per_connection", HAPROXY.name)),
+    Target("idle", "9,500", "KiB each, Socket.IO", 8.0, False, _figure("bytes_per_connection", 2**-10, CROSSFADE_SOCKETIO.name)),
+    Target("idle", "9,500", "KiB each, Socket.IO polling", 12.0, False, _figure("bytes_per_connection", 2**-10, CROSSFADE_POLLING.name)),
     Target("storm", "5,000", "handshakes/s ÷ nchan's", 1.0, True, _ratio("handshakes_per_s", NCHAN.name)),
     Target("storm", "5,000", "handshakes/s with a JWT ÷ nchan's", 0.8, True, _ratio("handshakes_per_s", NCHAN.name, CROSSFADE_LOGIN.name)),
+    Target("storm", "5,000", "Socket.IO: connects/s ÷ socket.io's", 3.5, True, _against_socketio("handshakes_per_s")),
+    *(
+        Target("longpoll", size, "CPU per poll ÷ socket.io's", 0.6, False, _ratio("cpu_us_per_poll", SOCKETIO_POLLING.name))
+        for size in ("1,000 × 5/s", "5,000 × 1/s")
+    ),
     Target("stalled", "100 among 1,100", "the others' p99, times", 1.5, False, _figure("times")),
     Target("stalled", "100 among 1,100", "the others' p99, times (slow = gap)", 1.5, False, _figure("times", 1, CROSSFADE_GAP.name)),
     Target("stalled", "100 among 1,100", "MiB per stalled reader (slow = gap)", 1.1, False, _figure("peak_per_stalled", 2**-20, CROSSFADE_GAP.name)),

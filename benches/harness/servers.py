@@ -14,7 +14,7 @@ from . import build, limits, proxies
 
 BACKLOG = 4096
 ISSUER, SECRET = "https://login.example", "the secret of the benchmarks, and of nothing else"
-KINDS = ("crossfade", "crossfade2", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
+KINDS = ("crossfade", "crossfade2", "crossfadeio", "nchan", "nginx", "haproxy", "ws", "socketio", "bare")
 
 CROSSFADE = """
 [server]
@@ -77,6 +77,19 @@ upstream = "app"
 source = {{kind = "poll", every = "100ms"}}
 share = "public"
 """
+
+# A crossfade of its own, so that the others run without; and so that `--binary` may be one that does not know it.
+SOCKETIO = """
+[socketio]
+
+[[socketio.namespace]]
+name = "/"
+subscribe = ["/events"]
+"""
+SOCKETIO_PATHS = {
+    "default": "/socket.io/?EIO=4&transport=websocket",
+    "polling": "/socket.io/?EIO=4&transport=polling",
+}
 
 # The history is as long as crossfade's default replay window.
 NCHAN = """
@@ -212,9 +225,14 @@ class Stage:
         """With two workers, on both cores: it shares one with the clients."""
         return self._start_crossfade(workers=2, cores=f"{limits.LOAD_CORE},{limits.SERVER_CORE}")
 
-    def _start_crossfade(self, workers: int = 1, cores: str = str(limits.SERVER_CORE)) -> Server:
-        text = CROSSFADE.format(backend=self.backend, issuer=ISSUER, secret=SECRET, workers=workers)
-        file = self.write(f"proxy{workers}.toml", text)
+    def _start_crossfadeio(self) -> Server:
+        server = self._start_crossfade(more=SOCKETIO)
+        server.paths, server.protocol = SOCKETIO_PATHS, "socketio"
+        return server
+
+    def _start_crossfade(self, workers: int = 1, cores: str = str(limits.SERVER_CORE), more: str = "") -> Server:
+        text = CROSSFADE.format(backend=self.backend, issuer=ISSUER, secret=SECRET, workers=workers) + more
+        file = self.write(f"proxy{workers}{'io' if more else ''}.toml", text)
         process = self.serve([str(self.binaries.crossfade), "run", "--config", file], cores)
         ready = process.stdout.readline()
         if not ready.startswith("ready public=http://"):
@@ -258,10 +276,10 @@ class Stage:
         return self._start_relay(["node", str(build.HERE / "peers/ws-relay.js")], "/events/ws", "raw", "/")
 
     def _start_socketio(self) -> Server:
-        path = "/socket.io/?EIO=4&transport=websocket"
-        return self._start_relay(
-            ["node", str(build.HERE / "peers/socketio-relay.js")], "/events/socketio", "socketio", path
-        )
+        command = ["node", str(build.HERE / "peers/socketio-relay.js")]
+        server = self._start_relay(command, "/events/socketio", "socketio", "/")
+        server.paths = SOCKETIO_PATHS
+        return server
 
     def _start_bare(self) -> Server:
         return self._start_relay([str(self.binaries.load), "bare"], "/events/bare", "raw", "/")

@@ -64,16 +64,24 @@ CROSSFADE_TWO = Subject("crossfade, two workers", "crossfade2")
 NCHAN = Subject("nchan", "nchan")
 WS = Subject("ws", "ws")
 SOCKETIO = Subject("socket.io", "socketio")
+SOCKETIO_POLLING = Subject("socket.io, polling", "socketio", "polling", "polling")
+CROSSFADE_SOCKETIO = Subject("crossfade, socket.io", "crossfadeio")
+CROSSFADE_POLLING = Subject("crossfade, socket.io polling", "crossfadeio", "polling", "polling")
 HAPROXY = Subject("haproxy, proxying", "haproxy")
 BARE = Subject("bare writes", "bare")
 
 
 def fanout(stage: Stage, quick: bool, _: int) -> Findings:
-    sizes = [(1000, 100), (5000, 10)] if quick else [(100, 100), (1000, 10), (1000, 100), (5000, 10), (5000, 100), (10_000, 10)]
-    subjects = [CROSSFADE, CROSSFADE_JSON, NCHAN, WS, SOCKETIO, BARE]
+    sizes = [(100, 100), (1000, 10), (1000, 50), (1000, 100), (5000, 10), (5000, 100), (10_000, 10)]
+    if quick:
+        sizes = [(1000, 50), (1000, 100), (5000, 10)]
+    both = [CROSSFADE_SOCKETIO, SOCKETIO]
     rows = []
     for clients, rate in sizes:
         overload = clients * rate > 200_000
+        # What Node's socket.io still carries easily.
+        is_theirs = (clients, rate) == (1000, 50)
+        subjects = both if is_theirs else [CROSSFADE, CROSSFADE_JSON, *both, NCHAN, WS, BARE]
         rows += _take_turns(
             stage,
             subjects,
@@ -98,7 +106,7 @@ def fanout(stage: Stage, quick: bool, _: int) -> Findings:
 
 
 def ceiling(stage: Stage, quick: bool, _: int) -> Findings:
-    sizes = {1000: [CROSSFADE, NCHAN] if quick else [CROSSFADE, CROSSFADE_JSON, NCHAN, WS, SOCKETIO, BARE]}
+    sizes = {1000: [CROSSFADE, NCHAN] if quick else [CROSSFADE, CROSSFADE_JSON, CROSSFADE_SOCKETIO, NCHAN, WS, SOCKETIO, BARE]}
     if not quick:
         sizes = {100: [CROSSFADE, NCHAN], **sizes, 5000: [CROSSFADE, NCHAN]}
     rows = []
@@ -145,10 +153,11 @@ def flatten_ceiling(found: dict) -> dict:
 
 
 def idle(stage: Stage, quick: bool, descriptors: int) -> Findings:
-    main = [CROSSFADE, CROSSFADE_JSON, CROSSFADE_MANY, HAPROXY, WS, NCHAN, SOCKETIO]
+    main = [CROSSFADE, CROSSFADE_JSON, CROSSFADE_MANY, HAPROXY, WS, NCHAN]
+    main += [CROSSFADE_SOCKETIO, SOCKETIO, CROSSFADE_POLLING, SOCKETIO_POLLING]
     sizes = {950: main, 9500: main, 19_000: [CROSSFADE, NCHAN]}
     if quick:
-        sizes = {9500: [CROSSFADE, CROSSFADE_MANY, HAPROXY, NCHAN]}
+        sizes = {9500: [CROSSFADE, CROSSFADE_MANY, CROSSFADE_SOCKETIO, CROSSFADE_POLLING, HAPROXY, NCHAN]}
     rows = []
     for clients, subjects in sizes.items():
         for subject in _able(subjects, clients, descriptors):
@@ -164,7 +173,7 @@ def idle(stage: Stage, quick: bool, descriptors: int) -> Findings:
 
 
 def storm(stage: Stage, quick: bool, descriptors: int) -> Findings:
-    subjects = [CROSSFADE, CROSSFADE_LOGIN, NCHAN, WS, SOCKETIO, HAPROXY]
+    subjects = [CROSSFADE, CROSSFADE_LOGIN, CROSSFADE_SOCKETIO, NCHAN, WS, SOCKETIO, HAPROXY]
     rows = []
     for clients in [5000] if quick else [500, 5000, 12_000]:
         rows += _take_turns(
@@ -176,6 +185,27 @@ def storm(stage: Stage, quick: bool, descriptors: int) -> Findings:
             lambda server: {"server": server, "clients": clients},
         )
     return Findings("storm", rows, "5,000")
+
+
+def longpoll(stage: Stage, quick: bool, _: int) -> Findings:
+    rows = []
+    for clients, rate in [(1000, 5)] if quick else [(100, 50), (1000, 5), (5000, 1)]:
+        rows += _take_turns(
+            stage,
+            [CROSSFADE_POLLING, SOCKETIO_POLLING],
+            f"{clients:,} × {rate}/s",
+            1 if quick else 3,
+            "fanout",
+            lambda server: {
+                "server": server,
+                "clients": clients,
+                "rate": rate,
+                "size": EVENT_BYTES,
+                "warm_s": 1.0,
+                "seconds": 4.0,
+            },
+        )
+    return Findings("longpoll", rows, "1,000 × 5/s", CROSSFADE_POLLING.name)
 
 
 def stalled(stage: Stage, quick: bool, _: int) -> Findings:
@@ -277,7 +307,7 @@ def _delivered(reading: dict, subscribers: int) -> dict:
     return reading
 
 
-ALL = {work.__name__: work for work in (fanout, ceiling, idle, storm, stalled, polled, topics)}
+ALL = {work.__name__: work for work in (fanout, ceiling, idle, storm, longpoll, stalled, polled, topics)}
 
 
 def _able(subjects: list[Subject], clients: int, descriptors: int) -> list[Subject]:

@@ -18,6 +18,7 @@ use crate::channel::{self, Channel};
 use crate::frame::{self, Frame};
 use crate::histogram::Histogram;
 use crate::http;
+use crate::long_poll::{self, LongPoll};
 use crate::stamp::{Clock, Stamp, age_area};
 
 const READ_BYTES: usize = 256 * 1024;
@@ -74,6 +75,8 @@ pub enum Protocol {
     Subs,
     /// Engine.IO 4 and Socket.IO 5 over WebSocket: ready when the namespace is joined.
     SocketIo,
+    /// The same over long-polling: a client polls again as soon as a poll is answered.
+    Polling,
     /// No WebSocket at all: an event stream over HTTP, ready when its head is there.
     Sse,
 }
@@ -87,6 +90,8 @@ pub struct Tally {
     pub joined: Histogram,
     /// Event numbers that a client should have seen and did not.
     pub lost: u64,
+    /// Answers to polls that brought an event.
+    pub polls: u64,
     /// Connections that the server refused or closed.
     pub closed: u64,
     /// The close code that came last, 0 where none did.
@@ -116,6 +121,8 @@ struct Connection {
     subscribed: usize,
     /// The start of a frame or head whose rest has not come yet.
     partial: Vec<u8>,
+    /// What it asks for, where it polls and has its session.
+    long_poll: Option<LongPoll>,
     began_us: u64,
     seen: Option<Stamp>,
     shown_since_us: u64,
@@ -146,6 +153,7 @@ impl Fleet {
                 handshakes: Histogram::new(),
                 joined: Histogram::new(),
                 lost: 0,
+                polls: 0,
                 closed: 0,
                 close_code: 0,
                 age_area: 0.0,
@@ -240,6 +248,7 @@ impl Fleet {
             number: token.0,
             subscribed: 0,
             partial: Vec::new(),
+            long_poll: None,
             began_us,
             seen: None,
             shown_since_us: 0,
@@ -343,6 +352,12 @@ impl Fleet {
 }
 
 impl Connection {
+    /// The next request of a client that polls.
+    fn ask(&mut self, request: impl FnOnce(&LongPoll) -> Vec<u8>) -> bool {
+        let request = self.long_poll.as_ref().map(request);
+        request.is_some_and(|request| self.stream.write_all(&request).is_ok())
+    }
+
     fn age_area(&self, now_us: u64) -> f64 {
         age_area(self.seen, self.shown_since_us, now_us)
     }
@@ -398,7 +413,7 @@ impl Reader<'_> {
         }
         let subprotocol = match self.target.protocol {
             Protocol::Json | Protocol::Welcome | Protocol::Subs => Some("crossfade.v1.json"),
-            Protocol::Raw | Protocol::SocketIo | Protocol::Sse => None,
+            Protocol::Raw | Protocol::SocketIo | Protocol::Polling | Protocol::Sse => None,
         };
         let (host, mut path) = (self.target.address.to_string(), self.target.path.clone());
         if self.target.protocol == Protocol::Raw
@@ -411,6 +426,7 @@ impl Reader<'_> {
             Protocol::Sse => {
                 format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n")
             }
+            Protocol::Polling => format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
             _ => frame::handshake(&host, &path, subprotocol),
         };
         connection.phase = Phase::Handshaking;
@@ -418,6 +434,9 @@ impl Reader<'_> {
     }
 
     fn consume(&mut self, connection: &mut Connection, bytes: &[u8]) -> bool {
+        if self.target.protocol == Protocol::Polling {
+            return self.consume_answers(connection, bytes);
+        }
         let mut rest = bytes;
         let now_us = self.clock.now_us();
         if connection.phase == Phase::Handshaking {
@@ -469,6 +488,51 @@ impl Reader<'_> {
         true
     }
 
+    /// Of a client that polls.
+    fn consume_answers(&mut self, connection: &mut Connection, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        let now_us = self.clock.now_us();
+        while let Some(length) = http::head_length(rest) {
+            let end = length + http::body_length(&rest[..length]);
+            let Some(body) = rest.get(length..end) else {
+                break;
+            };
+            if http::status(rest) != Some(200) || !self.take_answer(connection, body, now_us) {
+                return false;
+            }
+            rest = &rest[end..];
+        }
+        connection.partial.extend(rest);
+        true
+    }
+
+    fn take_answer(&mut self, connection: &mut Connection, body: &[u8], now_us: u64) -> bool {
+        if connection.phase == Phase::Handshaking {
+            let took_us = now_us.saturating_sub(connection.began_us);
+            self.tally.handshakes.add(took_us);
+            let Target { address, path, .. } = self.target;
+            connection.long_poll = LongPoll::open(*address, path, body);
+            connection.phase = Phase::Joining;
+            return connection.ask(|session| session.post("40"));
+        }
+        if body == long_poll::POSTED {
+            return connection.ask(LongPoll::poll);
+        }
+        let before = self.tally.latency.count();
+        let mut is_pinged = false;
+        for packet in long_poll::packets(body) {
+            is_pinged |= packet == b"2";
+            if packet == b"1" || !self.take(connection, packet, now_us) {
+                return false;
+            }
+        }
+        self.tally.polls += u64::from(self.tally.latency.count() > before);
+        connection.ask(|session| match is_pinged {
+            true => session.post("3"),
+            false => session.poll(),
+        })
+    }
+
     fn take(&mut self, connection: &mut Connection, payload: &[u8], now_us: u64) -> bool {
         let Some(stamp) = Stamp::find(payload) else {
             return self.take_control(connection, payload);
@@ -501,6 +565,7 @@ impl Reader<'_> {
                 connection.subscribed == all
             }
             Protocol::Subs => false,
+            Protocol::SocketIo | Protocol::Polling if has("44") => return false,
             Protocol::SocketIo if has("0{") => {
                 return connection
                     .stream
@@ -510,7 +575,7 @@ impl Reader<'_> {
             Protocol::SocketIo if has("2") => {
                 return connection.stream.write_all(&frame::masked(1, b"3")).is_ok();
             }
-            Protocol::SocketIo => has("40"),
+            Protocol::SocketIo | Protocol::Polling => has("40"),
         };
         if joined {
             connection.phase = Phase::Ready;

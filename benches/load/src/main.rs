@@ -12,6 +12,7 @@ mod fleet;
 mod frame;
 mod histogram;
 mod http;
+mod long_poll;
 mod meter;
 mod poller;
 mod process;

@@ -25,12 +25,15 @@ pub struct Reading {
     pub deliveries: u64,
     pub deliveries_per_s: f64,
     pub lost: u64,
+    /// Polls that brought an event, where clients poll.
+    pub polls: u64,
     pub closed: u64,
     pub close_code: u16,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub cpu_s: f64,
     pub cpu_s_per_million: f64,
+    pub cpu_us_per_poll: Option<f64>,
     pub cpu_share: f64,
     pub load_cpu_share: f64,
 }
@@ -40,6 +43,7 @@ impl Meter {
         let (server, load) = (Tree::of(pid), Tree::of(std::process::id()));
         fleet.tally.latency.clear();
         fleet.tally.lost = 0;
+        fleet.tally.polls = 0;
         fleet.tally.closed = 0;
         fleet.tally.close_code = 0;
         Meter {
@@ -63,12 +67,14 @@ impl Meter {
             deliveries,
             deliveries_per_s: deliveries as f64 / seconds,
             lost: tally.lost,
+            polls: tally.polls,
             closed: tally.closed,
             close_code: tally.close_code,
             p50_ms: tally.latency.percentile_ms(0.5),
             p99_ms: tally.latency.percentile_ms(0.99),
             cpu_s,
             cpu_s_per_million: cpu_s / deliveries as f64 * 1e6,
+            cpu_us_per_poll: (tally.polls > 0).then(|| cpu_s / tally.polls as f64 * 1e6),
             cpu_share: cpu_s / seconds,
             load_cpu_share: (self.load.cpu_seconds() - self.load_cpu) / seconds,
         }
