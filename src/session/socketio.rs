@@ -29,11 +29,7 @@ impl Namespaces for SocketIoClient {
     fn join(&mut self, name: &str, transport: NamespaceTransport) -> Option<SocketTask> {
         let in_force = self.shared.in_force.load_full();
         let socketio = in_force.config.socketio.as_ref()?;
-        let mut namespaces = socketio.namespaces.iter();
-        let (namespace, params) = namespaces.find_map(|namespace| {
-            let params = namespace.name.matches(name)?;
-            Some((namespace, params))
-        })?;
+        let (namespace, params) = socketio.namespace(name)?;
         let joined = JoinedNamespace {
             pattern: namespace.name.as_str().into(),
             name: name.into(),

@@ -1,10 +1,14 @@
+mod filling;
+mod judge;
 mod namespace;
+mod reach;
 mod rule;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use namespace::Namespace;
+pub(super) use reach::ReachableRoutes;
 pub(crate) use rule::{Rule, RuleAction};
 
 use super::auth::Auth;
@@ -57,11 +61,36 @@ pub(crate) enum Legacy {
     Native,
 }
 
+impl SocketIo {
+    /// The namespace that a client means by a name, and what the name says of its parameters: text is closer than a parameter,
+    /// whatever the order in the file.
+    pub(crate) fn namespace(&self, name: &str) -> Option<(&Arc<Namespace>, NamespaceParams)> {
+        let matching = self.namespaces.iter().filter_map(|namespace| {
+            let params = namespace.name.matches(name)?;
+            Some((namespace, params))
+        });
+        matching.min_by(|(one, _), (other, _)| one.name.shape().cmp(&other.name.shape()))
+    }
+}
+
+/// Parameters of a namespace's name, and what a client says for them.
+type NamespaceParams = Vec<(String, String)>;
+
+/// What a namespace is read in.
+struct NamespaceContext<'a> {
+    names: &'a Names<'a>,
+    /// Its defaults.
+    socketio: &'a SocketIo,
+    /// Whether users are known by default, be it by a policy that could not be read.
+    has_auth: bool,
+    routes: ReachableRoutes<'a>,
+}
+
 pub(super) fn read(
     table: &Table<'_>,
     names: &Names<'_>,
     prefix: &str,
-    routes: &[Arc<Route>],
+    routes: ReachableRoutes<'_>,
 ) -> Arc<SocketIo> {
     table.refuse_later(["legacy_upstream"], "two backends");
     let transports = table.texts_or("transports", &["polling", "websocket"], transport);
@@ -73,7 +102,7 @@ pub(super) fn read(
         );
     }
     let path = table.text_or("path", "/socket.io/", path);
-    refuse_taken(table, &path, prefix, routes);
+    refuse_taken(table, &path, prefix, routes.routes);
     let mut socketio = SocketIo {
         path,
         ping_interval: table.duration("ping_interval", "25s"),
@@ -92,24 +121,32 @@ pub(super) fn read(
         recovery: table.switch("recovery", true),
         namespaces: Vec::new(),
     };
-    let namespaces = table.tables("namespace", |namespace, _| {
-        namespace::read(namespace, names, &socketio, routes)
+    let outer = NamespaceContext {
+        names,
+        socketio: &socketio,
+        has_auth: table.says("auth"),
+        routes,
+    };
+    let namespaces = table.tables("namespace", |namespace, index| {
+        let read = namespace::read(namespace, &outer)?;
+        Some((read, index, namespace.place_of("name")))
     });
-    let mut known = Vec::new();
-    for namespace in &namespaces {
-        let name = namespace.name.as_str();
-        match known.contains(&name) {
-            true => table.error(
-                "namespace",
-                format!("names \"{name}\" twice"),
-                "write its rules below one of them",
-            ),
-            false => known.push(name),
+    for (at, (namespace, index, place)) in namespaces.iter().enumerate() {
+        let shape = namespace.name.shape();
+        let mut earlier = namespaces.iter().take(at);
+        if let Some((_, first, twin)) = earlier.find(|(other, ..)| other.name.shape() == shape) {
+            let line = table.desk.position(*twin).0;
+            let what = format!("is what socketio.namespace.{first} (line {line}) is already");
+            let key = format!("socketio.namespace.{index}.name");
+            let fix = "write its rules there, or give it another name";
+            table.desk.error(*place, &key, what, fix);
         }
     }
+    let namespaces = namespaces.into_iter().map(|(namespace, ..)| namespace);
+    let namespaces: Vec<_> = namespaces.map(Arc::new).collect();
     socketio.namespaces = match namespaces.is_empty() {
         true => vec![Arc::new(Namespace::without_rules(&socketio))],
-        false => namespaces.into_iter().map(Arc::new).collect(),
+        false => namespaces,
     };
     Arc::new(socketio)
 }
@@ -164,35 +201,11 @@ fn refuse_taken(table: &Table<'_>, path: &str, prefix: &str, routes: &[Arc<Route
 /// A template, or what is wrong with it.
 fn template(text: &str) -> Result<crate::bindings::Template, Wrong> {
     units::something(text)?;
+    path_template::path(text.split('?').next().unwrap_or_default())?;
     crate::bindings::Template::parse(text).map_err(|what| {
         Wrong::new(
             what,
             "write placeholders as `{name}`, `{0}` or `{claims.name}`",
         )
     })
-}
-
-/// A route of this kind that paths of a template may reach.
-fn reached<'r>(
-    routes: &'r [Arc<Route>],
-    template: &crate::bindings::Template,
-    is_meant: impl Fn(&Route) -> bool,
-) -> Option<&'r Arc<Route>> {
-    let path = template.as_str().split('?').next().unwrap_or_default();
-    routes
-        .iter()
-        .find(|route| is_meant(route) && fits(&route.path, path))
-}
-
-fn fits(template: &str, path: &str) -> bool {
-    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some(wanted), _) if wanted.starts_with("{*") => return true,
-            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
-            (Some(wanted), Some(given)) if wanted == given || given.contains('{') => {}
-            _ => return false,
-        }
-    }
 }
