@@ -38,7 +38,7 @@ else
     part 'node clients (ws, undici)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-reporter=spec tests/interop/node/clients.test.mjs
     part 'socket.io-client, the newest and 4.0' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
-        node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs
+        node --test --test-force-exit --test-reporter=spec tests/interop/node/socketio.test.mjs tests/interop/node/recovery.test.mjs
     part 'the page without a library (docs/clients.md)' env CROSSFADE_BINARY="$PWD/target/debug/crossfade" \
         node --test --test-force-exit --test-reporter=spec tests/interop/node/live.test.mjs
     if ! command -v curl >/dev/null; then
