@@ -211,6 +211,7 @@ impl Session {
 
     /// The end has begun, from either side.
     pub(super) fn closed(&mut self, now: Instant) {
+        coming_back::part(self);
         self.subscriptions.clear();
         self.calls = Vec::new();
         self.leaving = Drain::default();

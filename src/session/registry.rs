@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
 pub(crate) use super::handle::Notice;
 use super::handle::{Directive, Emission, SessionHandle, lock};
 use super::listing::{self, SessionInfo};
-use super::recovery::Recoveries;
+use super::recovery::{LeftSession, Recoveries};
+use crate::hub::Reserved;
 use crate::policy::auth::Authenticated;
 use crate::rollout::change::StageChange;
 use crate::transport::engineio::registry::EngineSessions;
@@ -192,6 +195,21 @@ impl Sessions {
         for member in members {
             member.direct(Directive::Emit(emission.clone()));
         }
+    }
+
+    /// From now on what is known of ended sessions, whose clients may come back, goes to another process.
+    pub(crate) fn export_left(&self) -> UnboundedReceiver<LeftSession> {
+        self.recoveries.export()
+    }
+
+    /// It stays here again.
+    pub(crate) fn keep_left(&self) {
+        self.recoveries.stay();
+    }
+
+    /// Another process has said what it knew of an ended session. `memory` counts what that takes.
+    pub(crate) fn adopt(&self, session: LeftSession, memory: Reserved) {
+        self.recoveries.adopt(session, memory, Instant::now());
     }
 
     /// The client of this session has come back over another connection: this one is lost.

@@ -13,6 +13,6 @@ mod trail;
 pub(super) use coming_back::{ComingBack, Missed, Offer};
 pub(super) use record::{Record, RecordedSubscription};
 pub(super) use registry::Recoverable;
-pub(crate) use registry::Recoveries;
+pub(crate) use registry::{LeftSession, Recoveries};
 pub(super) use secret_id::SecretId;
 pub(super) use trail::Trail;

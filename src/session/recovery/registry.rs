@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::record::{self, Record};
@@ -29,6 +31,15 @@ struct Entries {
     /// Of these the sessions have ended.
     ended: usize,
     sweep_at: Option<Instant>,
+    /// The way to the process that serves in place of this one.
+    successor: Option<UnboundedSender<LeftSession>>,
+}
+
+/// An ended session whose client may come back, on its way to another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LeftSession {
+    id: SecretId,
+    record: Record,
 }
 
 struct Entry {
@@ -97,6 +108,30 @@ impl Recoveries {
         })
     }
 
+    /// Sends what is known of ended sessions, now and from now on, to another process: no client comes back to this one.
+    pub(crate) fn export(&self) -> UnboundedReceiver<LeftSession> {
+        let (sender, receiver) = unbounded_channel();
+        let mut entries = self.lock();
+        for (id, entry) in entries.by_id.extract_if(|_, entry| entry.has_ended()) {
+            let record = std::mem::take(&mut *record::lock(&entry.record));
+            // The receiver is ours.
+            let _ = sender.send(LeftSession { id, record });
+        }
+        entries.ended = 0;
+        entries.successor = Some(sender);
+        receiver
+    }
+
+    /// Keeps what is known from now on.
+    pub(crate) fn stay(&self) {
+        self.lock().successor = None;
+    }
+
+    /// Takes what another process has known.
+    pub(crate) fn adopt(&self, left: LeftSession, memory: Reserved, now: Instant) {
+        self.lock().keep(left, memory, now);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,6 +148,30 @@ impl Entries {
         let entry = self.by_id.remove(id)?;
         self.ended -= usize::from(entry.has_ended());
         Some(entry)
+    }
+
+    /// Keeps what is known of an ended session for as long as its client may come back, or sends it where its client will go.
+    fn keep(&mut self, left: LeftSession, mut memory: Reserved, now: Instant) {
+        let left = match &self.successor {
+            Some(successor) => match successor.send(left) {
+                Ok(()) => return,
+                Err(unsent) => unsent.0,
+            },
+            None => left,
+        };
+        self.sweep(now);
+        if self.ended >= MOST || !memory.grow_to(left.record.bytes()) {
+            return;
+        }
+        let window = left.record.window().unwrap_or(WITHOUT_SUBSCRIPTIONS);
+        let entry = Entry {
+            record: Arc::new(Mutex::new(left.record)),
+            state: State::Ended {
+                until: now + window,
+                _memory: memory,
+            },
+        };
+        self.insert(left.id, entry);
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -148,26 +207,18 @@ impl Recoverable {
     }
 
     /// The session has ended, and its client may come back. `memory` counts what it takes.
-    pub(crate) fn wait(self, mut memory: Reserved, now: Instant) {
-        let (window, bytes) = {
-            let record = record::lock(&self.record);
-            (record.window(), record.bytes())
-        };
+    pub(crate) fn wait(self, memory: Reserved, now: Instant) {
         let mut entries = self.recoveries.lock();
-        entries.sweep(now);
-        let has_room = entries.ended < MOST && memory.grow_to(bytes);
-        if !has_room || !entries.has(&self.id, &self.record) {
+        if !entries.has(&self.id, &self.record) {
             return;
         }
-        let entry = Entry {
-            // Another handle than the one that is dropped with this.
-            record: Arc::new(Mutex::new(std::mem::take(&mut record::lock(&self.record)))),
-            state: State::Ended {
-                until: now + window.unwrap_or(WITHOUT_SUBSCRIPTIONS),
-                _memory: memory,
-            },
+        entries.remove(&self.id);
+        let record = std::mem::take(&mut *self.record());
+        let left = LeftSession {
+            id: self.id,
+            record,
         };
-        entries.insert(self.id, entry);
+        entries.keep(left, memory, now);
     }
 }
 

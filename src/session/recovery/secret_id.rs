@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What finds a session: 128 random bits, known to its client alone. It is no number of the admin API, and is never logged.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct SecretId(u128);
 
 impl SecretId {
@@ -24,6 +27,20 @@ impl SecretId {
     /// As its client names it.
     pub(crate) fn text(self) -> String {
         format!("{:032x}", self.0)
+    }
+}
+
+impl From<SecretId> for String {
+    fn from(id: SecretId) -> String {
+        id.text()
+    }
+}
+
+impl TryFrom<String> for SecretId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        SecretId::parse(&text).ok_or("no id of a session")
     }
 }
 
