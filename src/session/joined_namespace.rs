@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::recovery::{ComingBack, Offer, Recoverable};
-use crate::config::{Legacy, Namespace};
+use crate::config::Namespace;
 use crate::protocol::Req;
 use crate::protocol::socketio::codec::SocketIoCodec;
 use crate::router::InForce;
@@ -36,8 +36,7 @@ impl JoinedNamespace {
     /// Whether a client whose rollout says legacy stays, because it polls.
     pub(crate) fn keeps_legacy(&self, in_force: &InForce) -> bool {
         let socketio = in_force.config.socketio.as_ref();
-        let may_poll = socketio.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
-        may_poll && self.upgrade.polls()
+        socketio.is_some_and(|socketio| socketio.keeps_legacy()) && self.upgrade.polls()
     }
 
     /// How its client speaks.

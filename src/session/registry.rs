@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 pub(crate) use super::handle::Notice;
@@ -198,7 +198,7 @@ impl Sessions {
     }
 
     /// From now on what is known of ended sessions, whose clients may come back, goes to another process.
-    pub(crate) fn export_left(&self) -> UnboundedReceiver<LeftSession> {
+    pub(crate) fn export_left(&self) -> Receiver<LeftSession> {
         self.recoveries.export()
     }
 

@@ -6,6 +6,8 @@ use super::accepted::{Accepted, Handshake, Mode, Seat};
 use super::credentials::Presented;
 use super::joined_namespace::JoinedNamespace;
 use super::{Services, run};
+use crate::config::Auth;
+use crate::policy::auth::Authenticated;
 use crate::policy::connection_limits::Permit;
 use crate::transport::namespaces::{NamespaceTransport, Namespaces, SocketTask};
 
@@ -17,12 +19,23 @@ pub(crate) struct SocketIoClient {
     pub(crate) handshake: Handshake,
     /// What may be a credential.
     pub(crate) presented: Presented,
+    /// The user that the handshake has named.
+    pub(crate) admission: Option<Arc<Authenticated>>,
     /// The connection's seat under the caps of a policy, whatever its namespaces.
     pub(crate) seat: Option<Seat>,
     /// The connection's place under the caps.
     pub(crate) permit: Arc<Permit>,
     /// What sessions share.
     pub(crate) shared: Arc<Services>,
+}
+
+impl SocketIoClient {
+    /// The user that the handshake has named, where one of these policies has let it in.
+    fn known_to(&self, auths: &[Arc<Auth>]) -> Option<Arc<Authenticated>> {
+        let admission = self.admission.as_ref()?;
+        let is_theirs = auths.contains(&admission.found.auth);
+        is_theirs.then(|| admission.clone())
+    }
 }
 
 impl Namespaces for SocketIoClient {
@@ -41,7 +54,7 @@ impl Namespaces for SocketIoClient {
             request_id: self.request_id.clone(),
             handshake: self.handshake.clone(),
             presented: self.presented.clone(),
-            admission: None,
+            admission: self.known_to(&namespace.auth),
             awaits_hello: true,
             seat: self.seat.clone(),
             mode: Mode::Namespace(Arc::new(joined)),
@@ -56,6 +69,7 @@ impl Namespaces for SocketIoClient {
             shared,
         )))
     }
+
     /// Whether the client is to use a WebSocket is known when it joins a namespace with a rollout.
     fn holds_upgrades(&self) -> bool {
         let in_force = self.shared.in_force.load();

@@ -378,3 +378,26 @@ async fn stream_that_is_refused_at_connect_is_told() {
     let told = r#"42["crossfade:end",{"path":"/ids","code":"forbidden""#;
     assert!(end.starts_with(told), "{end}");
 }
+
+#[tokio::test]
+async fn handshake_that_names_a_legacy_user_offers_no_upgrade() {
+    let policy = jwt();
+    let file = r#"
+[rollout.web]
+percent = 100
+never = ["alice"]
+
+[socketio]
+auth = "jwt"
+rollout = "web"
+"#;
+    let file = file.replace("\"jwt\"", &format!("\"{}\"", policy.name));
+    let proxy = proxy().sse("/ids").auth(policy).toml(&file).start().await;
+    for (user, upgrades) in [("alice", "[]"), ("bob", "[\"websocket\"]")] {
+        let line = "GET /socket.io/?EIO=4&transport=polling";
+        let token = format!("authorization: Bearer {}", token_of(user));
+        let opened = proxy.ask(line, &[&token]).await.text();
+        let expected = format!(r#""upgrades":{upgrades}"#);
+        assert!(opened.contains(&expected), "{user}: {opened}");
+    }
+}

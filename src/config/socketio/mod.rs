@@ -1,5 +1,6 @@
 mod filling;
 mod judge;
+mod legacy;
 mod namespace;
 mod reach;
 mod rule;
@@ -7,6 +8,8 @@ mod rule;
 use std::sync::Arc;
 use std::time::Duration;
 
+use legacy::HandshakePolicies;
+pub(crate) use legacy::Legacy;
 pub(crate) use namespace::Namespace;
 pub(super) use reach::ReachableRoutes;
 pub(crate) use rule::{Rule, RuleAction};
@@ -46,22 +49,20 @@ pub(crate) struct SocketIo {
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     /// What a client gets whose rollout says legacy: `"native"`, an error that tells it to use the backend's own URLs, or `"polling"`, Socket.IO over long-polling.
     pub(crate) legacy: Legacy,
+    /// `legacy_upstream`: the `[upstream.NAME]` of a Socket.IO server that gets the clients whose rollout says legacy, in place of `legacy`. The rollout goes by what the handshake shows: `by = "cookie"` or `"ip"`, or an `auth` that reads a header or a cookie. Default: none.
+    pub(crate) legacy_route: Option<Arc<Route>>,
     /// Whether clients whose connection was cut come back to their session. Events bear their position as one more argument then.
     pub(crate) recovery: bool,
     /// No key: `[[socketio.namespace]]`; the namespace `/` without rules where there is none.
     pub(crate) namespaces: Vec<Arc<Namespace>>,
 }
 
-/// What a client gets whose rollout says legacy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Legacy {
-    /// Socket.IO over long-polling.
-    Polling,
-    /// The backend's own URLs.
-    Native,
-}
-
 impl SocketIo {
+    /// Whether a client that polls stays here when its rollout says legacy.
+    pub(crate) fn keeps_legacy(&self) -> bool {
+        self.legacy == Legacy::Polling && self.legacy_route.is_none()
+    }
+
     /// The namespace that a client means by a name, and what the name says of its parameters: text is closer than a parameter,
     /// whatever the order in the file.
     pub(crate) fn namespace(&self, name: &str) -> Option<(&Arc<Namespace>, NamespaceParams)> {
@@ -92,7 +93,6 @@ pub(super) fn read(
     prefix: &str,
     routes: ReachableRoutes<'_>,
 ) -> Arc<SocketIo> {
-    table.refuse_later(["legacy_upstream"], "two backends");
     let transports = table.texts_or("transports", &["polling", "websocket"], transport);
     if transports.is_empty() {
         table.error(
@@ -114,13 +114,17 @@ pub(super) fn read(
         auth: table.references("auth", "auth", names.auths),
         rollout: table.reference("rollout", "rollout", names.rollouts),
         rate_limit: rate_limit::of(table, names.rate_limits, true),
-        legacy: table.word(
-            "legacy",
-            [("polling", Legacy::Polling), ("native", Legacy::Native)],
-        ),
+        legacy: legacy::read(table),
+        legacy_route: None,
         recovery: table.switch("recovery", true),
         namespaces: Vec::new(),
     };
+    let handshake = HandshakePolicies {
+        cors: &socketio.cors,
+        auth: &socketio.auth,
+        rollout: socketio.rollout.as_deref(),
+    };
+    socketio.legacy_route = legacy::upstream(table, names, &socketio.path, handshake);
     let outer = NamespaceContext {
         names,
         socketio: &socketio,

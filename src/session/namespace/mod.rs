@@ -3,6 +3,8 @@
 pub(super) mod coming_back;
 mod events;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use super::context::Realm;
 use super::frame::{Frame, SubWish, Wants};
 use super::recovery::{Missed, Offer};
 use crate::bindings::BindingScope;
-use crate::config::Legacy;
+use crate::config::{Legacy, SocketIo};
 use crate::error::{Code, Refusal};
 use crate::event::End;
 use crate::policy::auth::Identity;
@@ -120,9 +122,9 @@ pub(in crate::session) fn left(session: &mut Session, now: Instant) {
 /// Where a client goes that its rollout sends away, in the word of `drain`.
 pub(in crate::session) fn legacy_side(session: &Session) -> &'static str {
     let socketio = session.cx.in_force.config.socketio.as_ref();
-    let polls = socketio.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
-    match session.cx.realm {
-        Realm::Namespace(_) if polls => "polling",
+    match (&session.cx.realm, socketio) {
+        (Realm::Namespace(_), Some(socketio)) if socketio.legacy_route.is_some() => "legacy",
+        (Realm::Namespace(_), Some(socketio)) if socketio.keeps_legacy() => "polling",
         _ => "native",
     }
 }
@@ -184,11 +186,15 @@ pub(in crate::session) fn leave(session: &mut Session, code: u16) -> u16 {
         return 1000;
     }
     let legacy = session.cx.in_force.config.socketio.as_ref();
-    let polls_on = legacy.is_some_and(|socketio| socketio.legacy == Legacy::Polling);
+    // It connects again, and meets the other transport, or the other server.
+    let comes_back = |socketio: &Arc<SocketIo>| {
+        socketio.legacy == Legacy::Polling || socketio.legacy_route.is_some()
+    };
+    let comes_back = legacy.is_some_and(comes_back);
     match code {
         1000 => {}
         4000..=4099 if session.access.hello.is_none() => {}
-        4300..=4399 if !polls_on => {}
+        4300..=4399 if !comes_back => {}
         _ => return code,
     }
     session.link.push(packet::disconnect(&joined.name).into());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 
 use super::record::{self, Record};
@@ -32,7 +32,7 @@ struct Entries {
     ended: usize,
     sweep_at: Option<Instant>,
     /// The way to the process that serves in place of this one.
-    successor: Option<UnboundedSender<LeftSession>>,
+    successor: Option<Sender<LeftSession>>,
 }
 
 /// An ended session whose client may come back, on its way to another process.
@@ -109,13 +109,13 @@ impl Recoveries {
     }
 
     /// Sends what is known of ended sessions, now and from now on, to another process: no client comes back to this one.
-    pub(crate) fn export(&self) -> UnboundedReceiver<LeftSession> {
-        let (sender, receiver) = unbounded_channel();
+    pub(crate) fn export(&self) -> Receiver<LeftSession> {
+        let (sender, receiver) = channel(MOST);
         let mut entries = self.lock();
         for (id, entry) in entries.by_id.extract_if(|_, entry| entry.has_ended()) {
             let record = std::mem::take(&mut *record::lock(&entry.record));
-            // The receiver is ours.
-            let _ = sender.send(LeftSession { id, record });
+            // There is room for all of them.
+            let _ = sender.try_send(LeftSession { id, record });
         }
         entries.ended = 0;
         entries.successor = Some(sender);
@@ -153,9 +153,9 @@ impl Entries {
     /// Keeps what is known of an ended session for as long as its client may come back, or sends it where its client will go.
     fn keep(&mut self, left: LeftSession, mut memory: Reserved, now: Instant) {
         let left = match &self.successor {
-            Some(successor) => match successor.send(left) {
+            Some(successor) => match successor.try_send(left) {
                 Ok(()) => return,
-                Err(unsent) => unsent.0,
+                Err(unsent) => unsent.into_inner(),
             },
             None => left,
         };

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::context::{Address, Came, RequestContext, shared_seat};
-use super::transport_choice::Cohort;
+use super::context::{Came, RequestContext, shared_seat};
 use super::websocket::{handshake_of, switch};
 use super::{error_response, handshake, limits};
 use crate::config::SocketIo;
@@ -37,20 +36,21 @@ use crate::transport::websocket::WebSocketTransport;
 use crate::transport::websocket::reader::MessageLimits;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+mod recognised;
+
+pub(super) use recognised::recognise;
+
+use recognised::RecognisedClient;
+
 /// Seconds after which a client that meets a draining process retries, spread at random.
 const DRAINING_SECONDS: RangeInclusive<u32> = 1..=5;
 
-/// Socket.IO, where a path is its.
-pub(super) fn find(address: Address<'_>) -> Option<&Arc<SocketIo>> {
-    let socketio = address.in_force.config.socketio.as_ref()?;
-    let rest = socketio.path.strip_prefix(address.path)?;
-    matches!(rest, "" | "/").then_some(socketio)
-}
-
-/// Browsers send no `Origin` with a GET to their own origin.
-pub(super) fn may_come_without_origin(head: &Parts) -> bool {
-    let is_read = matches!(head.method, Method::GET | Method::HEAD);
-    is_read && !head.headers.contains_key(ORIGIN)
+/// A request that passed the edge, and its client.
+pub(super) struct SocketIoRequest {
+    pub(super) head: Parts,
+    pub(super) body: RequestBody,
+    pub(super) came: Came,
+    pub(super) client: RecognisedClient,
 }
 
 /// What the query says.
@@ -80,27 +80,25 @@ pub(super) async fn answer(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     socketio: &Arc<SocketIo>,
-    head: Parts,
-    body: RequestBody,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> Result<Response<Body>, Problem> {
     let query = Query::read(exchange.query.as_deref());
     let is_handshake = exchange.is_handshake;
     let sessions = &exchange.shared.sessions.engine;
     let known = |sid: &[u8; 16]| sessions.expect_polling(sid);
-    let wanted = match wanted(&head.method, is_handshake, &query, socketio, known) {
+    let wanted = match wanted(&asked.head.method, is_handshake, &query, socketio, known) {
         Ok(wanted) => wanted,
         Err(error) => return Ok(refuse(error)),
     };
     match wanted {
-        Wanted::Open(Way::Polling) => open_polling(connection, exchange, socketio, head, came),
-        Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, head, came),
+        Wanted::Open(Way::Polling) => open_polling(connection, exchange, socketio, asked),
+        Wanted::Open(Way::WebSocket) => open_websocket(connection, exchange, socketio, asked),
         Wanted::Poll(sid) => Ok(match sessions.poll(&sid).await {
             Ok(packets) => text(packets),
             Err(error) => refuse(error),
         }),
-        Wanted::Post(sid) => post(exchange, socketio, &head, body, &sid).await,
-        Wanted::Probe(sid) => probe(connection, exchange, socketio, head, sid),
+        Wanted::Post(sid) => post(exchange, socketio, asked, &sid).await,
+        Wanted::Probe(sid) => probe(connection, exchange, socketio, asked.head, sid),
     }
 }
 
@@ -208,8 +206,7 @@ fn open_polling(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     socketio: &Arc<SocketIo>,
-    head: Parts,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> Result<Response<Body>, Problem> {
     let sid = match secret() {
         Ok(sid) => sid,
@@ -218,7 +215,8 @@ fn open_polling(
     if exchange.shared.draining.load(Ordering::Relaxed) {
         return Err(Problem::draining(fastrand::u32(DRAINING_SECONDS)));
     }
-    let (mut client, cookie) = client(connection, exchange, socketio, head, came);
+    let may_upgrade = socketio.websocket && !asked.client.is_legacy;
+    let (mut client, cookie) = client(connection, exchange, asked);
     // Its session outlives this request's connection, and others may come over it: it counts by itself.
     let limits = &exchange.in_force.config.server.limits;
     let permit = (exchange.shared.connections).admit(exchange.client.address, limits);
@@ -234,7 +232,7 @@ fn open_polling(
     let connection = NamespaceConnection::new(engine, outbox, Box::new(client), within);
     tokio::spawn(connection);
     let mut packet = Vec::new();
-    opening(socketio, &hex(sid), socketio.websocket).write(&mut packet);
+    opening(socketio, &hex(sid), may_upgrade).write(&mut packet);
     let mut response = text(packet.into());
     if let Some(cookie) = &cookie {
         error_response::add_cookie(response.headers_mut(), cookie);
@@ -246,17 +244,16 @@ fn open_websocket(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
     socketio: &Arc<SocketIo>,
-    mut head: Parts,
-    came: Came,
+    mut asked: SocketIoRequest,
 ) -> Result<Response<Body>, Problem> {
-    let accept = derive_accept_key(handshake::key(&head.headers)?.as_bytes());
-    let upgrade = Upgrade::of(&mut head.extensions, connection.traffic.as_ref());
+    let accept = derive_accept_key(handshake::key(&asked.head.headers)?.as_bytes());
+    let upgrade = Upgrade::of(&mut asked.head.extensions, connection.traffic.as_ref());
     let upgrade = upgrade.ok_or_else(cannot_upgrade)?;
     let sid = match secret() {
         Ok(sid) => sid,
         Err(error) => return Ok(refuse(error)),
     };
-    let (client, cookie) = client(connection, exchange, socketio, head, came);
+    let (client, cookie) = client(connection, exchange, asked);
     let (most, settings) = (socketio.max_payload, settings(socketio));
     let within = exchange.in_force.config.websocket.hello_timeout;
     let packet = opening(socketio, &hex(sid), false).frame();
@@ -299,17 +296,16 @@ fn cannot_upgrade() -> Problem {
 async fn post(
     exchange: &RequestContext,
     socketio: &SocketIo,
-    head: &Parts,
-    body: RequestBody,
+    asked: SocketIoRequest,
     sid: &[u8; 16],
 ) -> Result<Response<Body>, Problem> {
     let most = socketio.max_payload;
-    let length = head.headers.get(CONTENT_LENGTH);
+    let length = asked.head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {
         return Ok(too_large());
     }
-    let body = Limited::new(body.upward(&exchange.in_force), most);
+    let body = Limited::new(asked.body.upward(&exchange.in_force), most);
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(too_large()),
@@ -331,26 +327,29 @@ async fn post(
 fn client(
     connection: &Arc<Connection>,
     exchange: &RequestContext,
-    socketio: &Arc<SocketIo>,
-    mut head: Parts,
-    came: Came,
+    asked: SocketIoRequest,
 ) -> (SocketIoClient, Option<HeaderValue>) {
-    let namespaces = socketio.namespaces.iter();
-    let rollouts = namespaces.filter_map(|namespace| namespace.rollout.as_ref());
-    let cohort = Cohort::recognise(exchange, &head.headers, None, rollouts);
+    let SocketIoRequest {
+        mut head,
+        came,
+        client,
+        ..
+    } = asked;
     let mut extras = came.entrant.extras;
     extras.ticket = None;
     let auths = exchange.in_force.config.auths.values();
     let presented = Presented::take(&mut head.headers, extras, auths);
+    let cookie = client.cookie;
     let client = SocketIoClient {
         request_id: exchange.id.to_string(),
-        handshake: handshake_of(exchange, head.headers, cohort.candidate),
+        handshake: handshake_of(exchange, head.headers, client.candidate),
         presented,
+        admission: client.admission,
         seat: came.entrant.seat.map(shared_seat),
         permit: connection.permit.clone(),
         shared: exchange.shared.clone(),
     };
-    (client, cohort.cookie)
+    (client, cookie)
 }
 
 fn text(packets: Bytes) -> Response<Body> {
