@@ -81,6 +81,7 @@ upstream = "none"
 [socketio]
 ping_interval = "300ms"
 ping_timeout = "200ms"
+recovery = false
 [[socketio.namespace]]
 name = "/"
 greet = {event = "auth", body = {}}
